@@ -1,0 +1,45 @@
+"""Paint a few cells, train a U-Net, segment the rest: the headless interface.
+
+Every name below is imported on first use (:pep:`562`), so that ``import napari_unet`` costs
+neither the import of torch nor of Qt.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_unet.api import TrainedModel as TrainedModel
+    from napari_unet.api import load_model as load_model
+    from napari_unet.api import train as train
+    from napari_unet.data.border_weights import border_weight_map as border_weight_map
+    from napari_unet.evaluation import evaluate as evaluate
+    from napari_unet.model.config import UNetConfig as UNetConfig
+    from napari_unet.model.unet import UNet as UNet
+    from napari_unet.training.config import TrainConfig as TrainConfig
+
+__version__ = "0.1.0"
+
+_HOME_OF = {
+    "TrainConfig": "napari_unet.training.config",
+    "TrainedModel": "napari_unet.api",
+    "UNet": "napari_unet.model.unet",
+    "UNetConfig": "napari_unet.model.config",
+    "border_weight_map": "napari_unet.data.border_weights",
+    "evaluate": "napari_unet.evaluation",
+    "load_model": "napari_unet.api",
+    "train": "napari_unet.api",
+}
+
+__all__ = [*_HOME_OF, "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

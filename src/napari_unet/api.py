@@ -1,0 +1,174 @@
+"""The Python interface: train, predict, save and load without a window."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from napari_unet.model.trained import TrainedNetwork, load_network, save_network
+from napari_unet.prediction.predictor import PredictConfig, predict_image
+from napari_unet.training.config import TrainConfig
+from napari_unet.training.dataset import AnnotatedImage, prepare_training
+from napari_unet.training.loop import train_network
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Generator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import ArrayLike
+    from napari_unet.model.trained import ModelRecord
+    from napari_unet.prediction.events import PredictionEvent
+    from napari_unet.prediction.predictor import ResultKind
+    from napari_unet.training.events import TrainingEvent
+
+Event = TypeVar("Event")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained U-Net that predicts images and can be saved.
+
+    Parameters
+    ----------
+    trained : TrainedNetwork
+        The network and its record.
+    """
+
+    trained: TrainedNetwork
+
+    @property
+    def record(self) -> ModelRecord:
+        """Network, classes, settings, scores and origin of the model."""
+        return self.trained.record
+
+    def predict(
+        self,
+        image: ArrayLike,
+        result: ResultKind | None = None,
+        *,
+        axes: str | None = None,
+        tile_size: int | None = None,
+        device: str = "auto",
+        threshold: float = 0.5,
+        smallest: int | None = None,
+        on_event: Callable[[PredictionEvent], object] | None = None,
+    ) -> NDArray[Any]:
+        """Predict an image.
+
+        Parameters
+        ----------
+        image : ArrayLike
+            Any size from 1x1 up: ``[Z]YX``, with a channel axis if the model has channels;
+            further leading axes are frames.
+        result : {"objects", "classes", "probabilities"}, optional
+            What to return; what the model was trained for by default.
+        axes : str, optional
+            Letters TCZYX, one per axis; guessed from the shape by default.
+        tile_size : int, optional
+            Largest edge length of a tile; the result does not depend on it.
+        device : str
+            "auto", "cpu", "cuda", "mps".
+        threshold : float
+            Foreground probability above which a pixel belongs to an object.
+        smallest : int, optional
+            Objects of fewer pixels are dropped; the model's own value by default.
+        on_event : callable, optional
+            Called with each event.
+
+        Returns
+        -------
+        ndarray
+            Labels of the image's shape without its channel axis (background 0, objects 1..N,
+            classes as painted), or float32 probabilities with a class axis before ``[Z]YX``.
+
+        Raises
+        ------
+        ModelMismatchError
+            Model and image do not fit.
+        ImageError
+            The image is empty or of an unusable dtype.
+        """
+        config = PredictConfig(result, axes, tile_size, device, threshold, smallest)
+        events = predict_image(self.trained, image, config, threading.Event())
+        return drain(events, on_event).array
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one safetensors file, atomically.
+
+        Raises
+        ------
+        FileProblemError
+            The file cannot be written.
+        """
+        save_network(self.trained, Path(path))
+
+
+def load_model(path: str | os.PathLike[str]) -> TrainedModel:
+    """Read a model file; nothing in it is executed.
+
+    Raises
+    ------
+    ModelFileError
+        The file is missing, damaged, or no model.
+    """
+    return TrainedModel(load_network(Path(path)))
+
+
+def train(
+    images: ArrayLike | Sequence[ArrayLike],
+    labels: NDArray[Any] | Sequence[NDArray[Any]],
+    config: TrainConfig | None = None,
+    on_event: Callable[[TrainingEvent], object] | None = None,
+) -> TrainedModel:
+    """Train a U-Net on images and painted labels.
+
+    Parameters
+    ----------
+    images : ArrayLike or sequence of ArrayLike
+        One image, or several: ``[Z]YX`` with an optional channel axis and frame axes.
+    labels : ndarray or sequence of ndarray
+        One label image per image, of its shape without the channel axis. What the values mean
+        is said by ``config.kind`` and ``config.unpainted``.
+    config : TrainConfig, optional
+        Settings; the preset "fast" by default.
+    on_event : callable, optional
+        Called with each event.
+
+    Raises
+    ------
+    LabelsError
+        Labels do not match their images, or hold too little to train on.
+    ImageError
+        An image is empty or of an unusable dtype.
+    """
+    config = TrainConfig() if config is None else config
+    image_list = list(images) if isinstance(images, (list, tuple)) else [images]
+    labels_list = list(labels) if isinstance(labels, (list, tuple)) else [labels]
+    annotated = [
+        AnnotatedImage(f"image {i}", image, np.asarray(image_labels))
+        for i, (image, image_labels) in enumerate(zip(image_list, labels_list, strict=True))
+    ]
+    data = prepare_training(annotated, config)
+    result = drain(train_network(data, config, threading.Event()), on_event)
+    return TrainedModel(result.trained)
+
+
+def drain(
+    events: Generator[Event, None, Result], on_event: Callable[[Event], object] | None
+) -> Result:
+    """Run a generator of events to its end and return its result."""
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        if on_event is not None:
+            on_event(event)

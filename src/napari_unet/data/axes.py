@@ -1,0 +1,258 @@
+"""The one module that permutes axes: any layout outside, ``C[Z]YX`` inside.
+
+Axis letters: T time, C channel, Z, Y, X. Axes that are neither the channel nor spatial for the
+network (T always, Z for a 2D network) are *frames*: they are looped over, lazily.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from napari_unet.errors import ImageError, LabelsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+SPATIAL_AXES = {2: "YX", 3: "ZYX"}
+_ALL_AXES = "TCZYX"
+_COLOUR_CHANNELS = (3, 4)
+
+Region = tuple[slice, ...]
+
+
+class ArrayLike(Protocol):
+    """What is asked of an image: NumPy, dask and Zarr arrays all have it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> Any: ...
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of an image, seen as ``C[Z]YX`` and read region by region.
+
+    Parameters
+    ----------
+    array : ArrayLike
+        The whole image, of any axes.
+    axes : str
+        One letter per axis of `array`.
+    ndim : int
+        Spatial dimensions of the frame, 2 or 3.
+    index : tuple of int
+        Position on the frame axes, in the order in which they stand in `axes`.
+    """
+
+    array: ArrayLike
+    axes: str
+    ndim: int
+    index: tuple[int, ...] = ()
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        """Sizes along ``[Z]YX``."""
+        return tuple(self.array.shape[self.axes.index(a)] for a in SPATIAL_AXES[self.ndim])
+
+    @property
+    def channels(self) -> int:
+        """Number of channels; 1 where the image has no channel axis."""
+        return self.array.shape[self.axes.index("C")] if "C" in self.axes else 1
+
+    def read(self, region: Region) -> NDArray[np.float32]:
+        """Read a region that lies inside the frame.
+
+        Parameters
+        ----------
+        region : tuple of slice
+            One slice per spatial axis, in ``[Z]YX`` order.
+
+        Returns
+        -------
+        ndarray
+            Shape ``C[Z]YX``, float32.
+        """
+        spatial = SPATIAL_AXES[self.ndim]
+        frame_index = iter(self.index)
+        key: list[slice | int] = []
+        kept = ""
+        for axis in self.axes:
+            if axis in spatial:
+                key.append(region[spatial.index(axis)])
+                kept += axis
+            elif axis == "C":
+                key.append(slice(None))
+                kept += axis
+            else:
+                key.append(next(frame_index))
+        pixels = np.asarray(self.array[tuple(key)])
+        if "C" not in kept:
+            pixels, kept = pixels[np.newaxis], "C" + kept
+        pixels = pixels.transpose([kept.index(a) for a in "C" + spatial])
+        return np.ascontiguousarray(pixels, dtype=np.float32)
+
+
+def check_image(array: ArrayLike) -> None:
+    """Refuse what no network can read.
+
+    Raises
+    ------
+    ImageError
+        The image is empty, or its dtype is neither integer, floating point nor boolean.
+    """
+    if 0 in array.shape or not array.shape:
+        raise ImageError(f"The image is empty: its shape is {tuple(array.shape)}.")
+    kind = np.dtype(array.dtype).kind
+    if kind not in "uifb":
+        raise ImageError(
+            f"Images of dtype {array.dtype} cannot be used; convert to integers or real numbers."
+        )
+
+
+def frames_of(array: ArrayLike, axes: str, ndim: int) -> list[Frame]:
+    """Split an image into its frames, without reading a pixel.
+
+    Parameters
+    ----------
+    array : ArrayLike
+        The image.
+    axes : str
+        One of the letters TCZYX per axis.
+    ndim : int
+        Spatial dimensions of the network, 2 or 3.
+
+    Returns
+    -------
+    list of Frame
+        In row-major order of the frame axes (see :func:`frame_axes`).
+    """
+    check_image(array)
+    check_axes(axes, len(array.shape), ndim)
+    sizes = [array.shape[axes.index(axis)] for axis in frame_axes(axes, ndim)]
+    return [Frame(array, axes, ndim, index) for index in np.ndindex(*sizes)]
+
+
+def frame_axes(axes: str, ndim: int) -> str:
+    """Return the letters of `axes` that are looped over: neither channel nor spatial."""
+    return "".join(axis for axis in axes if axis not in "C" + SPATIAL_AXES[ndim])
+
+
+def check_axes(axes: str, n_axes: int, ndim: int) -> None:
+    """Refuse axes that do not describe an array of `n_axes` axes for an `ndim` network.
+
+    Raises
+    ------
+    ImageError
+        A letter is unknown, repeated or missing.
+    """
+    if len(axes) != n_axes:
+        raise ImageError(f"Axes {axes!r} name {len(axes)} axes, but the image has {n_axes}.")
+    if len(set(axes)) != len(axes) or not set(axes) <= set(_ALL_AXES):
+        raise ImageError(f"Axes {axes!r} are not valid: use each of {_ALL_AXES} at most once.")
+    missing = [axis for axis in SPATIAL_AXES[ndim] if axis not in axes]
+    if missing:
+        raise ImageError(f"A {ndim}D network needs the axes {SPATIAL_AXES[ndim]}, not {axes!r}.")
+
+
+def guess_axes(shape: Sequence[int], ndim: int, channels: int) -> str:
+    """Guess the axes of an image that a network of known channels is to read.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Shape of the image.
+    ndim : int
+        Spatial dimensions of the network.
+    channels : int
+        Channels that the network takes.
+
+    Returns
+    -------
+    str
+        A letter per axis. A colour image keeps its C axis even where `channels` is 1, so that
+        the mismatch is found and named by the caller.
+
+    Raises
+    ------
+    ImageError
+        The image has too few or too many axes.
+    """
+    extra = len(shape) - ndim
+    spatial = SPATIAL_AXES[ndim]
+    frames = "TZYX"[: 4 - ndim]  # what may stand before the spatial axes
+    if extra < 0:
+        raise ImageError(
+            f"A {ndim}D network cannot read an image with {len(shape)} axes of sizes "
+            f"{tuple(shape)}."
+        )
+    has_channels = extra > 0 and (
+        channels > 1 or (shape[-1] in _COLOUR_CHANNELS and min(shape[-1 - ndim : -1]) > 4)
+    )
+    lead = extra - has_channels
+    if lead > len(frames):
+        raise ImageError(f"An image with {len(shape)} axes {tuple(shape)} needs its axes named.")
+    prefix = frames[:lead]
+    if not has_channels:
+        return prefix + spatial
+    for position in (len(shape) - 1, lead, 0):
+        if shape[position] == channels:
+            break
+    else:
+        position = len(shape) - 1 if shape[-1] in _COLOUR_CHANNELS else lead
+    rest = prefix + spatial
+    return rest[:position] + "C" + rest[position:]
+
+
+def axes_beside_labels(
+    image_shape: Sequence[int], labels_shape: Sequence[int], ndim: int
+) -> tuple[str, str]:
+    """Find the axes of an image and of its labels: the labels have all but the channel axis.
+
+    Parameters
+    ----------
+    image_shape, labels_shape : sequence of int
+        Their shapes.
+    ndim : int
+        Spatial dimensions of the network.
+
+    Returns
+    -------
+    tuple of str
+        Axes of the image, axes of the labels.
+
+    Raises
+    ------
+    LabelsError
+        The shapes do not belong together.
+    """
+    image_shape, labels_shape = tuple(image_shape), tuple(labels_shape)
+    labels_axes = {
+        (2, 2): "YX",
+        (3, 2): "TYX",
+        (4, 2): "TZYX",
+        (3, 3): "ZYX",
+        (4, 3): "TZYX",
+    }.get((len(labels_shape), ndim))
+    if labels_axes is None:
+        raise LabelsError(
+            f"A {ndim}D network cannot learn from labels with {len(labels_shape)} axes "
+            f"{labels_shape}."
+        )
+    if image_shape == labels_shape:
+        return labels_axes, labels_axes
+    for position in reversed(range(len(image_shape))):
+        if image_shape[:position] + image_shape[position + 1 :] == labels_shape:
+            return labels_axes[:position] + "C" + labels_axes[position:], labels_axes
+    raise LabelsError(
+        f"Labels {labels_shape} do not match image {image_shape}; they must have the image's "
+        "shape, without its channel axis."
+    )

@@ -1,0 +1,105 @@
+"""Bring the grey values of an image to the range that networks expect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import Frame
+
+# Percentiles of a strided sample: those of 64 Mpx would stall a window for 20 ms.
+_SAMPLE_PIXELS = 2**20
+# Hot pixels count no more than this many times the range between the percentiles.
+_LOWEST, _HIGHEST = -1.0, 3.0
+
+
+@dataclass(frozen=True)
+class IntensityNormalization:
+    """Say which grey values become 0 and 1.
+
+    Parameters
+    ----------
+    low_percentile, high_percentile : float
+        Percentiles of each channel of the whole image (never of a tile) that map to 0 and 1.
+    """
+
+    low_percentile: float = 1.0
+    high_percentile: float = 99.8
+
+    def __post_init__(self) -> None:
+        """Refuse percentiles that are out of order."""
+        if not 0 <= self.low_percentile < self.high_percentile <= 100:
+            raise ConfigError(
+                f"Percentiles {self.low_percentile} and {self.high_percentile} are not in order; "
+                "choose 0 <= low < high <= 100."
+            )
+
+
+@dataclass(frozen=True)
+class IntensityRange:
+    """The grey values of one frame that become 0 and 1, per channel.
+
+    Parameters
+    ----------
+    low, high, median : tuple of float
+        One value per channel; `median` replaces pixels that are not finite.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    median: tuple[float, ...]
+
+    def normalise(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scale pixels of shape ``C[Z]YX`` to about 0..1; hot pixels are clipped."""
+        shape = (-1,) + (1,) * (pixels.ndim - 1)
+        low = np.float32(self.low).reshape(shape)
+        high = np.float32(self.high).reshape(shape)
+        span = np.where(high > low, high - low, np.float32(1))
+        if not np.isfinite(pixels).all():
+            median = np.float32(self.median).reshape(shape)
+            pixels = np.where(np.isfinite(pixels), pixels, median)
+        return np.clip((pixels - low) / span, np.float32(_LOWEST), np.float32(_HIGHEST))
+
+
+def measure_intensity(frame: Frame, normalization: IntensityNormalization) -> IntensityRange:
+    """Measure the intensity range of a whole frame on an evenly strided sample of it.
+
+    Parameters
+    ----------
+    frame : Frame
+        The frame, of any size.
+    normalization : IntensityNormalization
+        Which percentiles to take.
+
+    Returns
+    -------
+    IntensityRange
+        A constant channel gets the range of that constant, so that it becomes 0 everywhere.
+    """
+    sample = frame.read(_strided(frame.spatial_shape))
+    lows, highs, medians = [], [], []
+    for channel in sample:
+        finite = channel[np.isfinite(channel)]
+        if finite.size == 0:
+            finite = np.zeros(1, np.float32)
+        percentiles = (normalization.low_percentile, normalization.high_percentile, 50)
+        low, high, median = np.percentile(finite, percentiles)
+        if high <= low:  # nearly all pixels alike: take the few that differ
+            low, high = finite.min(), finite.max()
+        lows.append(float(low))
+        highs.append(float(high))
+        medians.append(float(median))
+    return IntensityRange(tuple(lows), tuple(highs), tuple(medians))
+
+
+def _strided(shape: tuple[int, ...]) -> tuple[slice, ...]:
+    pixels = float(np.prod(shape))
+    step = max(1, int(np.ceil((pixels / _SAMPLE_PIXELS) ** (1 / len(shape)))))
+    return tuple(slice(None, None, step if size > step else 1) for size in shape)

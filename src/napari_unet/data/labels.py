@@ -1,0 +1,227 @@
+"""What a painted value means, and what it becomes as a training target.
+
+=====  ==================================  =================================
+value  while unpainted = "unlabelled"      while unpainted = "background"
+=====  ==================================  =================================
+0      unlabelled: no loss, never counted  background
+1      background                          first object or class
+2...   objects or classes                  further objects or classes
+=====  ==================================  =================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from napari_unet.errors import ConfigError, LabelsError, NothingToLearnError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+Kind = Literal["objects", "classes"]
+Unpainted = Literal["unlabelled", "background"]
+
+UNLABELLED = -1
+BACKGROUND_VALUE: dict[Unpainted, int] = {"unlabelled": 1, "background": 0}
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """Tell how painted values, network classes and result values correspond.
+
+    Parameters
+    ----------
+    kind : {"objects", "classes"}
+        Whether values above the background are single objects, or classes.
+    unpainted : {"unlabelled", "background"}
+        What the value 0 means.
+    painted : tuple of int
+        With classes: the painted value of each network class, ascending. Empty with objects.
+    """
+
+    kind: Kind
+    unpainted: Unpainted
+    painted: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse tables that no labels could have made."""
+        if self.kind not in ("objects", "classes"):
+            raise ConfigError(f"kind is {self.kind!r}; choose 'objects' or 'classes'.")
+        if self.unpainted not in BACKGROUND_VALUE:
+            raise ConfigError(
+                f"unpainted is {self.unpainted!r}; choose 'unlabelled' or 'background'."
+            )
+        if list(self.painted) != sorted(set(self.painted)):
+            raise ConfigError(f"Class values {self.painted} are not ascending.")
+
+    @property
+    def n_classes(self) -> int:
+        """Number of network classes; with objects: background and foreground."""
+        return 2 if self.kind == "objects" else len(self.painted)
+
+    @property
+    def results(self) -> tuple[int, ...]:
+        """Value of each network class in a result: background is 0, others as painted."""
+        if self.kind == "objects":
+            return (0, 1)
+        background = BACKGROUND_VALUE[self.unpainted]
+        return tuple(0 if value == background else value for value in self.painted)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the network is to answer at each pixel of one frame.
+
+    Parameters
+    ----------
+    classes : ndarray
+        Network class per pixel, ``[Z]YX`` int16; -1 where unlabelled.
+    objects : ndarray
+        Object ids per pixel, ``[Z]YX`` int32, 0 elsewhere; all 0 with classes.
+    """
+
+    classes: NDArray[np.int16]
+    objects: NDArray[np.int32]
+
+    @property
+    def painted(self) -> NDArray[np.bool_]:
+        """Where there is a label."""
+        return self.classes != UNLABELLED
+
+
+def check_labels(labels: NDArray[Any]) -> NDArray[np.integer[Any]]:
+    """Return `labels` as an integer array, or refuse them.
+
+    Raises
+    ------
+    LabelsError
+        The labels are no integers, or some are negative.
+    """
+    labels = np.asarray(labels)
+    if labels.dtype.kind == "b":
+        return labels.astype(np.uint8)
+    if labels.dtype.kind not in "ui":
+        raise LabelsError(
+            f"Labels of dtype {labels.dtype} cannot be used; save them as whole numbers, "
+            "for example uint16."
+        )
+    if labels.size and labels.dtype.kind == "i" and labels.min() < 0:
+        raise LabelsError(f"Labels must not be negative; the smallest is {labels.min()}.")
+    return labels
+
+
+def class_table(labels: Iterable[NDArray[Any]], kind: Kind, unpainted: Unpainted) -> ClassTable:
+    """Collect the classes that are painted anywhere in `labels`.
+
+    Parameters
+    ----------
+    labels : iterable of ndarray
+        Label images of any shape and integer dtype; ids may be sparse and large.
+    kind, unpainted : str
+        See the module's table.
+
+    Returns
+    -------
+    ClassTable
+        With at least two classes.
+
+    Raises
+    ------
+    NothingToLearnError
+        With classes: fewer than two are painted.
+    """
+    if kind == "objects":
+        return ClassTable(kind, unpainted)
+    values: set[int] = set()
+    for image_labels in labels:
+        values.update(int(v) for v in np.unique(check_labels(image_labels)))
+    if unpainted == "unlabelled":
+        values.discard(0)
+    if len(values) < 2:
+        raise _single_class_error(unpainted)
+    return ClassTable(kind, unpainted, tuple(sorted(values)))
+
+
+def target_of(labels: NDArray[Any], table: ClassTable) -> Target:
+    """Turn painted labels into a training target.
+
+    With objects, a one-pixel ridge of background is drawn between touching objects, so that
+    their foreground falls apart into 4-connected (in 3D 6-connected) components.
+
+    Parameters
+    ----------
+    labels : ndarray
+        ``[Z]YX``, any integer dtype.
+    table : ClassTable
+        The meaning of the values.
+    """
+    labels = check_labels(labels)
+    if table.kind == "classes":
+        return _class_target(labels, table)
+    background = BACKGROUND_VALUE[table.unpainted]
+    objects = np.where(labels > background, labels, 0)
+    if objects.dtype.itemsize > 2:  # ids may exceed int32; only their difference matters
+        objects = np.unique(objects, return_inverse=True)[1].reshape(labels.shape)
+    objects = objects.astype(np.int32)
+    foreground = (objects > 0) & ~ridge_between(objects)
+    classes = foreground.astype(np.int16)
+    if table.unpainted == "unlabelled":
+        classes[labels == 0] = UNLABELLED
+    return Target(classes, objects)
+
+
+def _class_target(labels: NDArray[np.integer[Any]], table: ClassTable) -> Target:
+    painted = np.array(table.painted)
+    position = np.searchsorted(painted, labels).clip(max=len(painted) - 1)
+    classes = np.where(painted[position] == labels, position, UNLABELLED).astype(np.int16)
+    return Target(classes, np.zeros(labels.shape, np.int32))
+
+
+def ridge_between(objects: NDArray[Any]) -> NDArray[np.bool_]:
+    """Mark one pixel of each pair of face neighbours that belong to different objects.
+
+    Parameters
+    ----------
+    objects : ndarray
+        ``[Z]YX``, 0 background.
+    """
+    ridge = np.zeros(objects.shape, bool)
+    for axis in range(objects.ndim):
+        here = np.moveaxis(objects, axis, 0)[:-1]
+        next_one = np.moveaxis(objects, axis, 0)[1:]
+        touching = (here != next_one) & (here > 0) & (next_one > 0)
+        np.moveaxis(ridge, axis, 0)[:-1] |= touching
+    return ridge
+
+
+def check_classes_painted(targets: Iterable[Target], table: ClassTable) -> None:
+    """Refuse targets in which fewer than two classes are painted.
+
+    Raises
+    ------
+    NothingToLearnError
+        Nothing is painted, or a single class.
+    """
+    present: set[int] = set()
+    for target in targets:
+        present.update(int(c) for c in np.unique(target.classes) if c != UNLABELLED)
+    if len(present) < 2:
+        raise _single_class_error(table.unpainted, nothing=not present)
+
+
+def _single_class_error(unpainted: Unpainted, nothing: bool = False) -> NothingToLearnError:
+    if unpainted == "background":
+        return NothingToLearnError(
+            "The labels hold a single class. Label at least one object or class beside the "
+            "background (0)."
+        )
+    found = "Nothing is painted yet. " if nothing else ""
+    return NothingToLearnError(
+        f"{found}Paint at least two classes (background counts): 1 is background, "
+        "2 and up are objects or classes."
+    )

@@ -1,0 +1,103 @@
+"""Hold back a share of the paint for validation, by spatial blocks.
+
+Patches overlap, so that a split by patches would validate on pixels that were trained on. Blocks
+of pixels never do: a validation block carries no training weight in any patch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.data.labels import UNLABELLED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import Region
+
+# A class keeps at least this share of its paint for training.
+_KEPT_FOR_TRAINING = 0.5
+
+
+@dataclass(frozen=True)
+class Block:
+    """A box of pixels of one frame.
+
+    Parameters
+    ----------
+    frame : int
+        Which frame.
+    region : tuple of slice
+        Where, in ``[Z]YX``.
+    """
+
+    frame: int
+    region: Region
+
+
+def validation_blocks(
+    classes: Sequence[NDArray[np.int16]],
+    n_classes: int,
+    share: float,
+    block_size: int,
+    rng: np.random.Generator,
+) -> tuple[Block, ...]:
+    """Choose blocks that together hold about `share` of the painted pixels.
+
+    Parameters
+    ----------
+    classes : sequence of ndarray
+        Per frame the network class of each pixel, -1 where unlabelled (see ``Target``).
+    n_classes : int
+        Number of network classes.
+    share : float
+        Share of the painted pixels to hold back, 0 to below 1.
+    block_size : int
+        Edge length of a block in pixels.
+    rng : numpy.random.Generator
+        Decides which blocks.
+
+    Returns
+    -------
+    tuple of Block
+        Empty where the paint is too little, or in too few places, to spare any.
+    """
+    blocks = [
+        Block(frame, region)
+        for frame, frame_classes in enumerate(classes)
+        for region in _block_regions(frame_classes.shape, block_size)
+    ]
+    counts = np.array([_class_counts(classes[b.frame][b.region], n_classes) for b in blocks])
+    total = counts.sum(axis=0)
+    wanted = share * total.sum()
+    held_back = np.zeros_like(total)
+    chosen: list[Block] = []
+    for i in rng.permutation(np.flatnonzero(counts.sum(axis=1))):
+        after = held_back + counts[i]
+        if held_back.sum() >= wanted:
+            break
+        if after.sum() > 1.5 * wanted or np.any(after > (1 - _KEPT_FOR_TRAINING) * total):
+            continue
+        held_back = after
+        chosen.append(blocks[i])
+    # Scores need both sides of the question: background and something else.
+    return tuple(chosen) if np.count_nonzero(held_back) >= 2 else ()
+
+
+def _block_regions(shape: tuple[int, ...], block_size: int) -> list[Region]:
+    edges = []
+    for size in shape:
+        n = max(1, round(size / block_size))
+        bounds = np.linspace(0, size, n + 1).round().astype(int)
+        edges.append([slice(int(a), int(b)) for a, b in zip(bounds, bounds[1:], strict=False)])
+    return [tuple(region) for region in product(*edges)]
+
+
+def _class_counts(classes: NDArray[np.int16], n_classes: int) -> NDArray[np.int64]:
+    return np.bincount(classes[classes != UNLABELLED], minlength=n_classes)

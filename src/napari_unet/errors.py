@@ -1,0 +1,43 @@
+"""The errors a user can cause: each text names the value that is wrong and the remedy."""
+
+from __future__ import annotations
+
+
+class NapariUNetError(Exception):
+    """Base of all errors that are shown to the user as one readable text."""
+
+
+class ConfigError(NapariUNetError):
+    """A setting has a value that cannot work."""
+
+
+class ImageError(NapariUNetError):
+    """An image cannot be used: empty, of a wrong dtype, or of axes that do not fit."""
+
+
+class LabelsError(NapariUNetError):
+    """Labels cannot be used: not integers, negative, or of another shape than their image."""
+
+
+class NothingToLearnError(LabelsError):
+    """The labels hold too little to train on, for example a single class."""
+
+
+class ModelFileError(NapariUNetError):
+    """A model file is missing, damaged, or made by something else."""
+
+
+class ModelMismatchError(NapariUNetError):
+    """A model and an image do not fit together."""
+
+
+class FileProblemError(NapariUNetError):
+    """A file or folder cannot be read or written."""
+
+
+class DeviceError(NapariUNetError):
+    """The chosen computing device does not exist or does not work."""
+
+
+class EvaluationError(NapariUNetError):
+    """Predictions and truth cannot be compared."""

@@ -1,0 +1,94 @@
+"""Choose a computing device that works, and the number format that is fast on it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import Literal
+
+import torch
+
+from napari_unet.errors import DeviceError
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device called `name`, after a small convolution has run on it.
+
+    Parameters
+    ----------
+    name : str
+        "auto" (a CUDA GPU that works, else Apple's MPS, else the CPU), "cpu", "cuda", "cuda:1",
+        "mps".
+
+    Raises
+    ------
+    DeviceError
+        The named device does not exist or does not work here.
+    """
+    if name == "auto":
+        for candidate in ("cuda", "mps"):
+            if problem_with(candidate) is None:
+                return torch.device(candidate)
+        return torch.device("cpu")
+    problem = problem_with(name)
+    if problem is not None:
+        raise DeviceError(f"Device {name!r} cannot be used: {problem} Choose 'auto' or 'cpu'.")
+    return torch.device(name)
+
+
+def problem_with(name: str) -> str | None:
+    """Say in one sentence why a device cannot be used, or return None where it can."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        return "it is not a name that torch knows (cpu, cuda, cuda:0, mps)."
+    if device.type == "cuda" and not torch.cuda.is_available():
+        built = "has no CUDA" if torch.version.cuda is None else f"is for CUDA {torch.version.cuda}"
+        return f"torch {torch.__version__} {built} and finds no usable NVIDIA GPU."
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        return "this torch finds no Apple GPU."
+    if device.type not in ("cpu", "cuda", "mps"):
+        return f"devices of type {device.type!r} are not supported."
+    try:  # a driver or GPU too old for this torch shows only when a kernel runs
+        image = torch.zeros(1, 1, 8, 8, device=device)
+        torch.nn.functional.conv2d(image, torch.zeros(1, 1, 3, 3, device=device)).sum().item()
+    except RuntimeError as error:
+        return f"a test convolution failed there ({str(error).splitlines()[0]})."
+    return None
+
+
+def describe(device: torch.device) -> str:
+    """Return a device's name for people, for example "NVIDIA RTX 4090" or "CPU"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return "Apple GPU" if device.type == "mps" else "CPU"
+
+
+def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
+    """Return the number format of convolutions in training: bfloat16 where it is fast."""
+    if precision != "auto":
+        return torch.bfloat16 if precision == "bfloat16" else torch.float32
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = device.type == "cpu" and _cpu_has_bfloat16()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def _cpu_has_bfloat16() -> bool:
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # newer than torch 2.10
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def yield_to_foreground() -> None:
+    """Make the calling thread polite: leave a core to the window, and run at low priority.
+
+    Called by background threads of a desktop session. On two busy cores painting is then as
+    smooth as on an idle machine.
+    """
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
+    if sys.platform == "linux":  # elsewhere threads have no niceness of their own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)

@@ -1,0 +1,110 @@
+"""Run a network on one box of a frame so that the result does not depend on the box.
+
+A U-Net shifts with its input only in steps of its pooling factor, so every box is run on the same
+pooling grid: executed without padding, with the input starting at 2 modulo the factor in image
+coordinates. That is the grid on which a padded network runs on the whole image: its two 3x3
+convolutions take two pixels, so that the first pooling starts at a multiple of the factor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_unet.data.mirroring import read_mirrored
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import Frame, Region
+    from napari_unet.data.intensity import IntensityRange
+    from napari_unet.model.config import UNetConfig
+    from napari_unet.model.unet import UNet
+
+# In image coordinates outputs start at -2 modulo the pooling factor: inputs start at +2, and the
+# halo is 4 less than a multiple of the factor.
+OUTPUT_PHASE = -2
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A network made ready to predict: unpadded, in evaluation mode, on its device.
+
+    Parameters
+    ----------
+    network : UNet
+        An unpadded network.
+    device : torch.device
+        Where it lies.
+    """
+
+    network: UNet
+    device: torch.device
+
+    @classmethod
+    def of(cls, network: UNet, device: torch.device) -> Runner:
+        """Prepare a network; its weights are shared, or copied to `device` where they are not."""
+        unpadded = network.unpadded().eval()
+        if next(unpadded.parameters()).device != device:
+            unpadded = unpadded.to(device)
+        return cls(unpadded, device)
+
+    @torch.inference_mode()
+    def probabilities(
+        self, frame: Frame, intensity: IntensityRange, region: Region
+    ) -> NDArray[np.float32]:
+        """Compute the class probabilities in one region of a frame.
+
+        Parameters
+        ----------
+        frame : Frame
+            The image; mirrored beyond its borders.
+        intensity : IntensityRange
+            Of the whole frame.
+        region : tuple of slice
+            Any box inside the frame.
+
+        Returns
+        -------
+        ndarray
+            Shape C (classes) followed by the region's sizes; float32.
+        """
+        config = self.network.config
+        boxes = [aligned_output(part.start, part.stop, config) for part in region]
+        start = [box_start - config.halo for box_start, _ in boxes]
+        stop = [box_stop + config.halo for _, box_stop in boxes]
+        pixels = intensity.normalise(read_mirrored(frame, start, stop))
+        image = torch.from_numpy(pixels)[None].to(self.device)  # (1, C_in, *)
+        if image.ndim == 4:
+            image = image.contiguous(memory_format=torch.channels_last)
+        probabilities = self.network.probabilities(image)[0]  # (C, *)
+        crop = tuple(
+            slice(part.start - box_start, part.stop - box_start)
+            for part, (box_start, _) in zip(region, boxes, strict=True)
+        )
+        result: NDArray[np.float32] = probabilities[(slice(None), *crop)].float().cpu().numpy()
+        return result
+
+
+def aligned_output(start: int, stop: int, config: UNetConfig) -> tuple[int, int]:
+    """Find the smallest output of an unpadded network that lies on the grid and covers a range.
+
+    Parameters
+    ----------
+    start, stop : int
+        The range of pixels to cover along one axis.
+    config : UNetConfig
+        The network; its padding is ignored.
+
+    Returns
+    -------
+    tuple of int
+        Start and stop of the output: start is -2 modulo the factor, the length 4 modulo it.
+    """
+    factor = config.pooling_factor
+    begin = start - (start - OUTPUT_PHASE) % factor
+    whole = max(0, -(-(stop - begin - 4) // factor))
+    return begin, begin + 4 + whole * factor

@@ -1,0 +1,186 @@
+"""A trained network, the record of how it came about, and its file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+from napari_unet.data.intensity import IntensityNormalization
+from napari_unet.data.labels import ClassTable
+from napari_unet.errors import ConfigError, ModelFileError
+from napari_unet.model.config import UNetConfig
+from napari_unet.model.tensor_file import read_tensors, write_tensors
+from napari_unet.model.unet import UNet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class TrainingImageRecord:
+    """Identify one image that a model was trained on.
+
+    Parameters
+    ----------
+    name : str
+        File or layer name.
+    shape : tuple of int
+        Shape of the image.
+    image_sha256, labels_sha256 : str
+        Hashes of the pixels and of the labels.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    image_sha256: str
+    labels_sha256: str
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True)
+class ModelRecord:
+    """Everything besides the weights that is needed to use a model and to trust it.
+
+    Parameters
+    ----------
+    network : UNetConfig
+        The shape of the network.
+    classes : ClassTable
+        What its output channels mean.
+    intensity : IntensityNormalization
+        How images are brought to the network's range.
+    smallest_object : int
+        Objects of fewer pixels are debris.
+    training : dict
+        The training configuration.
+    history : list of dict
+        The validations of the training, one entry each.
+    images : tuple of TrainingImageRecord
+        What it was trained on.
+    versions : dict
+        Versions of the programs that trained it.
+    created : str
+        When, in ISO 8601.
+    steps : int
+        Training steps taken.
+    format_version : int
+        Version of this record.
+    """
+
+    network: UNetConfig
+    classes: ClassTable
+    intensity: IntensityNormalization = IntensityNormalization()
+    smallest_object: int = 0
+    training: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, float | int | None]] = field(default_factory=list)
+    images: tuple[TrainingImageRecord, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+    created: str = ""
+    steps: int = 0
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        """Refuse a class table that the network has no channels for."""
+        if self.classes.n_classes != self.network.out_channels:
+            raise ConfigError(
+                f"The class table has {self.classes.n_classes} classes, the network "
+                f"{self.network.out_channels} output channels."
+            )
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A network with its weights, and its record.
+
+    Parameters
+    ----------
+    network : UNet
+        In evaluation mode.
+    record : ModelRecord
+        Its class table, normalisation and origin.
+    """
+
+    network: UNet
+    record: ModelRecord
+
+
+def save_network(trained: TrainedNetwork, path: Path) -> None:
+    """Write a model file atomically: one safetensors file with the record as JSON metadata.
+
+    Raises
+    ------
+    FileProblemError
+        The file cannot be written.
+    """
+    write_tensors(path, trained.network.state_dict(), record_to_json(trained.record))
+
+
+def load_network(path: Path) -> TrainedNetwork:
+    """Read a model file. Nothing in it is executed.
+
+    Raises
+    ------
+    ModelFileError
+        The file is missing, damaged, or no model of this program.
+    """
+    tensors, content = read_tensors(path)
+    record = record_from_json(content, str(path))
+    return TrainedNetwork(build_network(record.network, tensors, str(path)), record)
+
+
+def build_network(config: UNetConfig, tensors: dict[str, Tensor], source: str) -> UNet:
+    """Put weights into a network of the given shape, in evaluation mode.
+
+    Raises
+    ------
+    ModelFileError
+        Names or shapes of the weights are not those of the network.
+    """
+    with torch.device("meta"):  # costs nothing, however large a hostile config is
+        network = UNet(config)
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if expected != found:
+        differing = sorted(set(expected.items()) ^ set(found.items()), key=str)
+        raise ModelFileError(
+            f"The weights in {source} are not those of the network it describes "
+            f"(first difference: {differing[0][0]}). Restore it from a copy."
+        )
+    network.load_state_dict(tensors, assign=True)
+    return network.eval()
+
+
+def record_to_json(record: ModelRecord) -> dict[str, Any]:
+    """Return the record as plain JSON values."""
+    return asdict(record)
+
+
+def record_from_json(content: dict[str, Any], source: str) -> ModelRecord:
+    """Build a record from JSON that came from outside, strictly.
+
+    Raises
+    ------
+    ModelFileError
+        A field is missing, unknown, or of another type or range.
+    """
+    if content.get("format_version") != FORMAT_VERSION:
+        raise ModelFileError(
+            f"{source} has model format {content.get('format_version')!r}; this version reads "
+            f"{FORMAT_VERSION}. Update napari-unet-paint."
+        )
+    try:
+        return TypeAdapter(ModelRecord).validate_json(json.dumps(content), strict=True)
+    except (ValidationError, ConfigError) as error:
+        first = str(error).splitlines()
+        raise ModelFileError(
+            f"{source} has metadata that does not fit: {' '.join(first[:3])}"
+        ) from error
+

@@ -1,0 +1,162 @@
+"""The U-Net of Ronneberger, Fischer and Brox, 2015 (arXiv 1505.04597), and its family.
+
+Shape letters: B batch, C channels, and ``*`` for the spatial axes, YX in 2D and ZYX in 3D.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from napari_unet.errors import ModelMismatchError
+from napari_unet.model.config import UNetConfig
+
+_CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
+_UP_CONVOLUTION = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_POOLING = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+_BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+
+class UNet(nn.Module):
+    """The U-shaped network: a contracting path, a bottom, and an expanding path.
+
+    Parameters
+    ----------
+    config : UNetConfig
+        Its channels, depth, dimensions, padding and normalisation.
+    """
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = config.level_channels
+        self.contracting = nn.ModuleList(
+            _double_convolution(c_in, c_out, config)
+            for c_in, c_out in pairwise((config.in_channels, *channels))
+        )
+        self.pooling = _POOLING[config.ndim](kernel_size=2)
+        self.dropout = nn.Dropout(config.dropout)
+        self.up_convolutions = nn.ModuleList(
+            _UP_CONVOLUTION[config.ndim](deep, shallow, kernel_size=2, stride=2)
+            for shallow, deep in pairwise(channels)
+        )
+        self.expanding = nn.ModuleList(
+            _double_convolution(2 * shallow, shallow, config) for shallow in channels[:-1]
+        )
+        self.output = _CONVOLUTION[config.ndim](channels[0], config.out_channels, kernel_size=1)
+        self.apply(_initialise)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute the class scores (logits) of each pixel.
+
+        Parameters
+        ----------
+        images : Tensor
+            Shape (B, in_channels, \\*), floating point.
+
+        Returns
+        -------
+        Tensor
+            Shape (B, out_channels, \\*'). With padding "valid" each spatial size is
+            ``2 * halo`` smaller than the input's; with "same" it is equal.
+
+        Raises
+        ------
+        ModelMismatchError
+            The spatial sizes do not fit the poolings, or the channels are not the network's.
+        """
+        self._check_input(images)
+        skips: list[Tensor] = []
+        features = images  # (B, in_channels, *)
+        for level, convolutions in enumerate(self.contracting):
+            if level > 0:
+                features = self.pooling(features)  # (B, C, */2)
+            features = convolutions(features)  # (B, base * 2^level, *)
+            if level >= self.config.depth - 1:  # the end of the contracting path
+                features = self.dropout(features)
+            skips.append(features)
+        for level in reversed(range(self.config.depth)):
+            features = self.up_convolutions[level](features)  # (B, base * 2^level, *2)
+            skip = _crop_centre(skips[level], features)
+            features = torch.cat([skip, features], dim=1)  # (B, 2 * base * 2^level, *)
+            features = self.expanding[level](features)  # (B, base * 2^level, *)
+        logits: Tensor = self.output(features)  # (B, out_channels, *)
+        return logits
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Compute class probabilities, of the same shape as :meth:`forward` returns."""
+        logits: Tensor = self(images)
+        if self.config.output == "sigmoid":
+            return logits.sigmoid()
+        return logits.softmax(dim=1)
+
+    def unpadded(self) -> UNet:
+        """Return a network that shares these weights and runs them without padding.
+
+        Executed on the same pooling grid, its result does not depend on where a tile ends
+        (see :mod:`napari_unet.prediction.tiles`).
+        """
+        with torch.device("meta"):
+            twin = UNet(replace(self.config, padding="valid"))
+        twin.load_state_dict(self.state_dict(), assign=True)
+        return twin.train(self.training)
+
+    def _check_input(self, images: Tensor) -> None:
+        config = self.config
+        if images.ndim != config.ndim + 2 or images.shape[1] != config.in_channels:
+            raise ModelMismatchError(
+                f"The network takes {config.ndim}D images of {config.in_channels} channel(s), "
+                f"not an array of shape {tuple(images.shape)}."
+            )
+        factor = config.pooling_factor
+        smallest = config.smallest_input
+        for size in images.shape[2:]:
+            if (size - smallest) % factor or size < smallest:
+                raise ModelMismatchError(
+                    f"A network of depth {config.depth} with {config.padding!r} padding cannot "
+                    f"take {size} pixels; sizes must be {smallest} plus a multiple of {factor}."
+                )
+
+
+def _double_convolution(c_in: int, c_out: int, config: UNetConfig) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for channels in (c_in, c_out):
+        layers.append(
+            _CONVOLUTION[config.ndim](
+                channels,
+                c_out,
+                kernel_size=3,
+                padding=0 if config.padding == "valid" else 1,
+                bias=config.normalization == "none",  # BatchNorm brings its own
+            )
+        )
+        if config.normalization == "batch":
+            layers.append(_BATCH_NORM[config.ndim](c_out))
+        layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
+
+
+def _crop_centre(skip: Tensor, like: Tensor) -> Tensor:
+    """Crop the spatial axes of `skip`, evenly on both sides, to those of `like`."""
+    for axis in range(2, skip.ndim):
+        size = like.shape[axis]
+        skip = skip.narrow(axis, (skip.shape[axis] - size) // 2, size)
+    return skip
+
+
+def _initialise(module: nn.Module) -> None:
+    """Draw weights from a Gaussian of variance 2 / N (He et al. 2015; section 3 of the paper)."""
+    convolutions = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+    if isinstance(module, convolutions) and not module.weight.is_meta:
+        # Each output of a 2x2 up-convolution sees exactly one input pixel: N = in_channels.
+        incoming = (
+            module.in_channels
+            if isinstance(module, (nn.ConvTranspose2d, nn.ConvTranspose3d))
+            else module.weight[0].numel()
+        )
+        nn.init.normal_(module.weight, std=(2.0 / incoming) ** 0.5)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

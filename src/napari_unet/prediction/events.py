@@ -1,0 +1,72 @@
+"""What a running prediction tells: frozen values, one per happening."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import Region
+
+
+@dataclass(frozen=True)
+class PredictionStarted:
+    """The work is planned.
+
+    Parameters
+    ----------
+    device : str
+        Where it computes, for people.
+    tiles : int
+        Tiles of all frames together.
+    shape : tuple of int
+        Shape of the label result: frame axes, then ``[Z]YX``.
+    """
+
+    device: str
+    tiles: int
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TilePredicted:
+    """One tile is done.
+
+    Parameters
+    ----------
+    number : int
+        Tiles done so far, of all frames.
+    frame : tuple of int
+        Index on the frame axes.
+    region : Region
+        The tile's box in ``[Z]YX``.
+    labels : ndarray
+        Result value per pixel: 0 background; with objects, 1 for all foreground.
+    """
+
+    number: int
+    frame: tuple[int, ...]
+    region: Region
+    labels: NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class FrameFinished:
+    """All tiles of a frame are done, and its objects are separated.
+
+    Parameters
+    ----------
+    frame : tuple of int
+        Index on the frame axes.
+    labels : ndarray
+        ``[Z]YX``, the final labels of the frame.
+    """
+
+    frame: tuple[int, ...]
+    labels: NDArray[np.integer]
+
+
+PredictionEvent = PredictionStarted | TilePredicted | FrameFinished

@@ -1,0 +1,86 @@
+"""Where the tiles of a prediction lie: pure geometry, no pixels.
+
+One axis of an image of 20 pixels, a network of pooling factor 8 and tiles of stride 16::
+
+    image            |01234567890123456789|
+    tile 0   .. halo --<------ 20 ------>-- halo      output from -2, written 0..13
+    tile 1                   .. halo --<------ 20 ------>-- halo   output from 14, written 14..19
+
+Outputs start at -2 modulo the factor and strides are multiples of it, so that each tile meets the
+same pooling grid; unpadded outputs are 4 pixels longer than a multiple of the factor, and those
+4 pixels are thrown away. So every pixel is written once and is the same in any plan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+from napari_unet.errors import ConfigError
+from napari_unet.model.execution import OUTPUT_PHASE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from napari_unet.data.axes import Region
+    from napari_unet.model.config import UNetConfig
+
+# Pixels of a tile's output along each axis: 768 with a halo of 92 is the sweet spot in 2D.
+DEFAULT_TILE_SIZE = {2: 768, 3: 96}
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """The tiles of one frame; together they hold each pixel exactly once.
+
+    Parameters
+    ----------
+    regions : tuple of Region
+        Boxes of the frame, in ``[Z]YX``, row-major.
+    """
+
+    regions: tuple[Region, ...]
+
+    def __len__(self) -> int:
+        return len(self.regions)
+
+    def __iter__(self) -> Iterator[Region]:
+        return iter(self.regions)
+
+
+def plan_tiles(shape: Sequence[int], config: UNetConfig, tile_size: int | None = None) -> TilePlan:
+    """Cut a frame into tiles of about equal size.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        ``[Z]YX`` shape of the frame.
+    config : UNetConfig
+        The network: its pooling factor decides where tiles may start.
+    tile_size : int, optional
+        Largest edge length of a tile in pixels, without its halo.
+
+    Raises
+    ------
+    ConfigError
+        The tile size is smaller than the pooling factor.
+    """
+    largest = DEFAULT_TILE_SIZE[config.ndim] if tile_size is None else tile_size
+    factor = config.pooling_factor
+    if largest < factor:
+        raise ConfigError(
+            f"Tiles of {largest} pixels are too small for a network of depth {config.depth}; "
+            f"choose at least {factor}."
+        )
+    per_axis = [_cut_axis(size, factor, largest) for size in shape]
+    return TilePlan(tuple(product(*per_axis)))
+
+
+def _cut_axis(size: int, factor: int, largest: int) -> list[slice]:
+    """Cut one axis into equal strides: ragged last tiles would waste up to half the work."""
+    to_cover = size - OUTPUT_PHASE
+    n_tiles = -(-to_cover // (largest // factor * factor))
+    stride = -(-to_cover // (n_tiles * factor)) * factor
+    starts = range(OUTPUT_PHASE, size, stride)
+    return [slice(max(0, start), min(size, start + stride)) for start in starts]

@@ -1,0 +1,1 @@
+"""Floor 3: from painted labels to a trained network."""

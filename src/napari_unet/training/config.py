@@ -1,0 +1,202 @@
+"""All settings of a training as one frozen value: it drives the form, the flags and the record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+from napari_unet.data.labels import Kind, Unpainted
+from napari_unet.errors import ConfigError
+from napari_unet.model.config import Normalization, Padding, UNetConfig
+
+PresetName = Literal["fast", "accurate", "paper", "3d"]
+Optimiser = Literal["adamw", "sgd"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def _setting(
+    default: Any,
+    text: str,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Declare a setting with the help text and the bounds that form and flags show."""
+    metadata = {"help": text, "minimum": minimum, "maximum": maximum, "choices": choices}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Say how to train. The defaults are the preset "fast".
+
+    Each field documents itself: ``dataclasses.fields(TrainConfig)[i].metadata`` holds its help
+    text, bounds and choices.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of its bounds.
+    """
+
+    kind: Kind = _setting(
+        "objects",
+        "Objects: each painted value is one cell. Classes: each painted value is one class.",
+        choices=("objects", "classes"),
+    )
+    unpainted: Unpainted = _setting(
+        "unlabelled",
+        "What 0 means: unlabelled while painting, background in finished masks.",
+        choices=("unlabelled", "background"),
+    )
+    ndim: int = _setting(2, "Spatial dimensions of the network.", 2, 3)
+    base_channels: int = _setting(16, "Channels of the first level; doubled per level.", 1, 256)
+    depth: int = _setting(3, "Number of 2x poolings.", 1, 6)
+    padding: Padding = _setting(
+        "same", "Unpadded as published, or same size.", choices=("valid", "same")
+    )
+    normalization: Normalization = _setting(
+        "batch", "What follows each convolution.", choices=("none", "batch")
+    )
+    dropout: float = _setting(0.0, "Dropout at the end of the contracting path.", 0, 0.9)
+    patch_size: int = _setting(192, "Pixels of a training patch along each axis.", 16, 2048)
+    batch_size: int = _setting(4, "Patches per step.", 1, 256)
+    steps: int = _setting(600, "Training steps.", 1, 10_000_000)
+    minutes: float = _setting(0.0, "Train this long instead of a number of steps; 0: off.", 0)
+    learning_rate: float = _setting(2e-3, "Peak learning rate.", 1e-8, 10)
+    optimiser: Optimiser = _setting("adamw", "Update rule.", choices=("adamw", "sgd"))
+    momentum: float = _setting(0.9, "Momentum (first beta of AdamW).", 0, 0.9999)
+    weight_decay: float = _setting(1e-4, "Decoupled weight decay.", 0, 1)
+    border_weight: float = _setting(10.0, "w0: weight of gaps between touching cells.", 0, 1000)
+    border_sigma: float = _setting(5.0, "sigma: width of that weight in pixels.", 0.1, 100)
+    class_balance: bool = _setting(True, "Let rare classes count as much as frequent ones.")
+    flip: bool = _setting(True, "Augment by mirroring.")
+    rotate: bool = _setting(True, "Augment by rotation in the plane.")
+    zoom: float = _setting(0.15, "Augment by zooming up to this share.", 0, 0.9)
+    elastic_sigma: float = _setting(
+        4.0, "Augment by elastic deformation of this many pixels on a 3x3 grid.", 0, 100
+    )
+    intensity_jitter: float = _setting(
+        0.2, "Augment contrast, brightness, gamma and noise by about this share.", 0, 1
+    )
+    validation_share: float = _setting(0.15, "Share of the paint held back for scores.", 0, 0.5)
+    validate_every: int = _setting(50, "Steps between validations.", 1, 1_000_000)
+    seed: int = _setting(0, "Same seed, same CPU, same weights.", 0, 2**31 - 1)
+    device: str = _setting("auto", "auto, cpu, cuda, cuda:1, mps.")
+    precision: Precision = _setting(
+        "auto",
+        "Number format of the convolutions in training.",
+        choices=("auto", "float32", "bfloat16"),
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values out of bounds, and patches that the poolings cannot halve."""
+        for setting in fields(self):
+            value, bounds = getattr(self, setting.name), setting.metadata
+            if bounds["choices"] and value not in bounds["choices"]:
+                allowed = " or ".join(bounds["choices"])
+                raise ConfigError(f"{setting.name} is {value!r}; choose {allowed}.")
+            low, high = bounds["minimum"], bounds["maximum"]
+            if (low is not None and value < low) or (high is not None and value > high):
+                upper = "" if high is None else f" to {high:g}"
+                raise ConfigError(f"{setting.name} is {value}; choose {low:g}{upper}.")
+        network = self.network(in_channels=1, out_channels=2)
+        offset = 4 if self.padding == "valid" else 0
+        if (self.patch_size - offset) % network.pooling_factor:
+            raise ConfigError(
+                f"patch_size is {self.patch_size}; with depth {self.depth} and padding "
+                f"{self.padding!r} choose {offset} plus a multiple of {network.pooling_factor}."
+            )
+
+    @classmethod
+    def preset(cls, name: PresetName, **changes: Any) -> TrainConfig:
+        """Return a named set of settings, with some of them changed.
+
+        Parameters
+        ----------
+        name : {"fast", "accurate", "paper", "3d"}
+            See :data:`PRESET_HELP`.
+        **changes
+            Settings to change.
+
+        Raises
+        ------
+        ConfigError
+            There is no such preset or setting, or a value is out of its bounds.
+        """
+        if name not in _PRESETS:
+            raise ConfigError(f"There is no preset {name!r}; choose {', '.join(_PRESETS)}.")
+        unknown = sorted(set(changes) - {setting.name for setting in fields(cls)})
+        if unknown:
+            raise ConfigError(f"There is no setting {unknown[0]!r}.")
+        return cls(**{**_PRESETS[name], **changes})
+
+    def changed(self, **changes: Any) -> TrainConfig:
+        """Return a copy with some settings changed."""
+        return replace(self, **changes)
+
+    def network(self, in_channels: int, out_channels: int) -> UNetConfig:
+        """Return the shape of the network for images of so many channels and classes."""
+        return UNetConfig(
+            in_channels=in_channels,
+            out_channels=out_channels,
+            ndim=self.ndim,
+            base_channels=self.base_channels,
+            depth=self.depth,
+            padding=self.padding,
+            normalization=self.normalization,
+            dropout=self.dropout,
+        )
+
+    @property
+    def validation_block(self) -> int:
+        """Edge length in pixels of the blocks that are held back."""
+        return max(32, self.patch_size // 2)
+
+
+PRESET_HELP: dict[PresetName, str] = {
+    "fast": "A light network: first results in seconds, good on clear images.",
+    "accurate": "A larger network, trained longer: for difficult images or a GPU.",
+    "paper": "The 2015 network as published: slow without a GPU.",
+    "3d": "A light 3D network for stacks that are labelled as volumes.",
+}
+
+_PRESETS: dict[PresetName, dict[str, Any]] = {
+    "fast": {},
+    "accurate": {
+        "base_channels": 32,
+        "depth": 4,
+        "patch_size": 256,
+        "steps": 3000,
+        "validate_every": 100,
+        "learning_rate": 1e-3,
+        "elastic_sigma": 6.0,
+    },
+    # Section 3 of the paper: unpadded, one large tile per step, momentum 0.99, elastic sigma 10.
+    "paper": {
+        "base_channels": 64,
+        "depth": 4,
+        "padding": "valid",
+        "normalization": "none",
+        "dropout": 0.5,
+        "patch_size": 388,
+        "batch_size": 1,
+        "steps": 20_000,
+        "validate_every": 500,
+        "optimiser": "sgd",
+        "momentum": 0.99,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.0,
+        "elastic_sigma": 10.0,
+        "zoom": 0.0,
+        "precision": "float32",
+    },
+    "3d": {
+        "ndim": 3,
+        "base_channels": 16,
+        "depth": 2,
+        "patch_size": 48,
+        "batch_size": 2,
+        "elastic_sigma": 2.0,
+    },
+}

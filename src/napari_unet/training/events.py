@@ -1,0 +1,93 @@
+"""What a running training tells: frozen values, one per happening."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TrainingStarted:
+    """The data are prepared and the network stands.
+
+    Parameters
+    ----------
+    device : str
+        Where it computes, for people.
+    frames : int
+        Painted frames.
+    painted : int
+        Painted pixels, validation included.
+    validation_blocks : int
+        Blocks held back; 0 where the paint is too little to spare any.
+    steps : int
+        Planned steps, the finished ones of a resumed training included; 0 where time decides.
+    """
+
+    device: str
+    frames: int
+    painted: int
+    validation_blocks: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One optimiser update was made.
+
+    Parameters
+    ----------
+    step : int
+        Its number, from 1.
+    loss : float
+        Weighted cross entropy of its patches.
+    progress : float
+        Share of the training that is done, 0 to 1.
+    seconds_left : float
+        Estimate of the time that remains.
+    """
+
+    step: int
+    loss: float
+    progress: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class Validated:
+    """The held-back blocks were predicted and scored.
+
+    Parameters
+    ----------
+    step : int
+        After which step.
+    loss : float
+        Weighted cross entropy on the painted pixels of the blocks.
+    iou : float
+        Foreground IoU with objects, mean IoU of the classes otherwise.
+    object_f1 : float or None
+        F1 of the objects at IoU 0.5; None with classes, or where no object is held back.
+    best : bool
+        Whether this is the best score so far.
+    """
+
+    step: int
+    loss: float
+    iou: float
+    object_f1: float | None
+    best: bool
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something the user should know that does not stop the training.
+
+    Parameters
+    ----------
+    text : str
+        One sentence.
+    """
+
+    text: str
+
+
+TrainingEvent = TrainingStarted | StepDone | Validated | Notice

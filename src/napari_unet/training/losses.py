@@ -1,0 +1,49 @@
+"""The loss: cross entropy per painted pixel, weighted (equation 1 of the paper)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_unet.model.config import Exclusivity
+
+
+def weighted_cross_entropy(
+    logits: Tensor, classes: Tensor, weights: Tensor, output: Exclusivity = "softmax"
+) -> Tensor:
+    """Average the cross entropy over the painted pixels, each with its weight.
+
+    Parameters
+    ----------
+    logits : Tensor
+        (B, C, \\*), class scores.
+    classes : Tensor
+        (B, \\*), int64 class per pixel; -1 where unlabelled.
+    weights : Tensor
+        (B, \\*), weight per pixel.
+    output : {"softmax", "sigmoid"}
+        Exclusive or independent classes.
+
+    Returns
+    -------
+    Tensor
+        A scalar: the sum of weight times cross entropy over the number of painted pixels;
+        0 where nothing is painted.
+    """
+    painted = (classes >= 0) & (weights > 0)
+    known = classes.clamp(min=0)
+    logits = logits.float()
+    if output == "softmax":
+        entropy = functional.cross_entropy(logits, known, reduction="none")  # (B, *)
+    else:
+        wanted = functional.one_hot(known, logits.shape[1]).movedim(-1, 1).to(logits.dtype)
+        entropy = functional.binary_cross_entropy_with_logits(
+            logits, wanted, reduction="none"
+        ).sum(dim=1)  # (B, *)
+    total = torch.where(painted, entropy * weights, torch.zeros_like(entropy)).sum()
+    return total / painted.sum().clamp(min=1)

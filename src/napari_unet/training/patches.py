@@ -1,0 +1,144 @@
+"""Random training patches, drawn around the paint and deformed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_unet.data.labels import UNLABELLED
+from napari_unet.data.mirroring import read_mirrored
+from napari_unet.training.augmentation import (
+    jitter_intensity,
+    random_positions,
+    region_size,
+    sample_nearest,
+    sample_smooth,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from napari_unet.training.config import TrainConfig
+    from napari_unet.training.dataset import TrainingData, TrainingFrame
+
+# Of densely labelled data this many pixels per class are enough to choose centres from.
+_CENTRES_PER_CLASS = 2_000_000
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Patches for one step.
+
+    Parameters
+    ----------
+    images : Tensor
+        (B, C, \\*) float32, normalised.
+    classes : Tensor
+        (B, \\*') int64, -1 where unlabelled; smaller than the images for unpadded networks.
+    weights : Tensor
+        (B, \\*') float32.
+    """
+
+    images: Tensor
+    classes: Tensor
+    weights: Tensor
+
+
+class PatchSampler:
+    """Draw batches of deformed patches whose surroundings are painted.
+
+    Parameters
+    ----------
+    data : TrainingData
+        The painted frames.
+    config : TrainConfig
+        Patch and batch size, deformations.
+
+    Notes
+    -----
+    Each batch is a function of its seed alone, so that a resumed training draws what the
+    uninterrupted one would have drawn.
+    """
+
+    def __init__(self, data: TrainingData, config: TrainConfig) -> None:
+        self._frames = data.frames
+        self._config = config
+        network = config.network(data.channels, data.classes.n_classes)
+        self._margin = network.halo if config.padding == "valid" else 0
+        self._centres = _paint_by_class(
+            data.frames, data.classes.n_classes, np.random.default_rng([config.seed, 2])
+        )
+
+    def draw(self, seed: Sequence[int]) -> Batch:
+        """Draw the batch that belongs to `seed`."""
+        rng = np.random.default_rng(seed)
+        config = self._config
+        image_size = config.patch_size + 2 * self._margin
+        size = region_size(image_size, config)
+        images, targets, positions = [], [], []
+        for _ in range(config.batch_size):
+            frame, centre = self._draw_centre(rng)
+            image, target = _read_region(frame, centre, size)
+            images.append(jitter_intensity(image, config.intensity_jitter, rng))
+            targets.append(target)
+            positions.append(random_positions((image_size,) * config.ndim, config, rng))
+        where = torch.from_numpy(np.stack(positions))
+        inner = (slice(None),) + (slice(self._margin, image_size - self._margin),) * config.ndim
+        patches = sample_smooth(torch.from_numpy(np.stack(images)), where)
+        labelled = sample_nearest(torch.from_numpy(np.stack(targets)), where[inner])
+        return Batch(patches, labelled[:, 0].long(), labelled[:, 1])
+
+    def _draw_centre(self, rng: np.random.Generator) -> tuple[TrainingFrame, NDArray[np.int64]]:
+        """Choose a class, then one of its pixels, then a patch that holds it somewhere."""
+        centres = self._centres[rng.integers(len(self._centres))]
+        frame_number, *pixel = centres[rng.integers(len(centres))]
+        reach = self._config.patch_size // 4
+        shift = rng.integers(-reach, reach + 1, size=len(pixel))
+        return self._frames[frame_number], np.array(pixel) + shift
+
+
+def _paint_by_class(
+    frames: Sequence[TrainingFrame], n_classes: int, rng: np.random.Generator
+) -> list[NDArray[np.int32]]:
+    """List (frame, *pixel) of the painted training pixels, per class that has any."""
+    found: list[NDArray[np.int32]] = []
+    for number in range(n_classes):
+        pixels = []
+        for i, frame in enumerate(frames):
+            at = np.argwhere((frame.target.classes == number) & ~frame.held_back)
+            pixels.append(np.insert(at, 0, i, axis=1).astype(np.int32))
+        of_class = np.concatenate(pixels)
+        if len(of_class) > _CENTRES_PER_CLASS:
+            of_class = rng.choice(of_class, _CENTRES_PER_CLASS, replace=False)
+        if len(of_class):
+            found.append(of_class)
+    return found
+
+
+def _read_region(
+    frame: TrainingFrame, centre: NDArray[np.int64], size: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Read image (C, \\*) and classes with weights (2, \\*) around a pixel.
+
+    Beyond the border the image is mirrored, and nothing is labelled.
+    """
+    start = centre - size // 2
+    stop = start + size
+    pixels = frame.intensity.normalise(read_mirrored(frame.frame, start, stop))
+    target = np.zeros((2, *pixels.shape[1:]), np.float32)
+    target[0] = UNLABELLED
+    shape = frame.frame.spatial_shape
+    inside = tuple(
+        slice(max(0, a), min(b, n)) for a, b, n in zip(start, stop, shape, strict=True)
+    )
+    into = tuple(slice(s.start - a, s.stop - a) for s, a in zip(inside, start, strict=True))
+    used = ~frame.held_back[inside]
+    target[(0, *into)] = np.where(used, frame.target.classes[inside], UNLABELLED)
+    target[(1, *into)] = np.where(used, frame.weights[inside], 0)
+    return pixels, target
