@@ -32,7 +32,7 @@ _HOME_OF = {
     "train": "napari_unet.api",
 }
 
-__all__ = [*_HOME_OF, "__version__"]  # noqa: PLE0604
+__all__ = [*_HOME_OF, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

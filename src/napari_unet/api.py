@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from napari_unet.errors import LabelsError
 from napari_unet.model.trained import TrainedNetwork, load_network, save_network
 from napari_unet.prediction.predictor import PredictConfig, predict_image
 from napari_unet.training.config import TrainConfig
@@ -149,8 +150,13 @@ def train(
         An image is empty or of an unusable dtype.
     """
     config = TrainConfig() if config is None else config
-    image_list = list(images) if isinstance(images, (list, tuple)) else [images]
-    labels_list = list(labels) if isinstance(labels, (list, tuple)) else [labels]
+    image_list: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images]
+    labels_list: list[Any] = list(labels) if isinstance(labels, (list, tuple)) else [labels]
+    if len(image_list) != len(labels_list):
+        raise LabelsError(
+            f"There are {len(image_list)} images but {len(labels_list)} label images; give one "
+            "label image per image."
+        )
     annotated = [
         AnnotatedImage(f"image {i}", image, np.asarray(image_labels))
         for i, (image, image_labels) in enumerate(zip(image_list, labels_list, strict=True))

@@ -29,10 +29,14 @@ class ArrayLike(Protocol):
     """What is asked of an image: NumPy, dask and Zarr arrays all have it."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Sizes along the axes."""
+        ...
 
     @property
-    def dtype(self) -> Any: ...
+    def dtype(self) -> Any:
+        """Type of the pixels."""
+        ...
 
     def __getitem__(self, key: Any, /) -> Any: ...
 

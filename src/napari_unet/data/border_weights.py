@@ -95,10 +95,26 @@ class TwoNearest:
     first: NDArray[np.float64]
     second: NDArray[np.float64]
 
+    def with_first_axis(self, axis: int) -> TwoNearest:
+        """Return contiguous copies with `axis` moved to the front."""
+        return TwoNearest(
+            np.ascontiguousarray(np.moveaxis(self.first_object, axis, 0)),
+            np.ascontiguousarray(np.moveaxis(self.second_object, axis, 0)),
+            np.ascontiguousarray(np.moveaxis(self.first, axis, 0)),
+            np.ascontiguousarray(np.moveaxis(self.second, axis, 0)),
+        )
 
-def two_nearest_objects(
-    labels: NDArray[Any], reach: float, spacing: Sequence[float]
-) -> TwoNearest:
+    def with_axis_back(self, axis: int) -> TwoNearest:
+        """Return views with the front axis moved to `axis`."""
+        return TwoNearest(
+            np.moveaxis(self.first_object, 0, axis),
+            np.moveaxis(self.second_object, 0, axis),
+            np.moveaxis(self.first, 0, axis),
+            np.moveaxis(self.second, 0, axis),
+        )
+
+
+def two_nearest_objects(labels: NDArray[Any], reach: float, spacing: Sequence[float]) -> TwoNearest:
     """Find the two nearest distinct objects of each pixel, exactly, as far as `reach`.
 
     Parameters
@@ -128,28 +144,22 @@ def two_nearest_objects(
 def _look_along(before: TwoNearest, axis: int, step: float, reach: float) -> TwoNearest:
     """Let each pixel meet the candidates of all pixels on its line along `axis`."""
     # Contiguous lines along the first axis make every shift a plain slice of a flat array.
-    first_object, second_object, first, second = (
-        np.ascontiguousarray(np.moveaxis(values, axis, 0))
-        for values in (before.first_object, before.second_object, before.first, before.second)
-    )
+    old = before.with_first_axis(axis)
     after = TwoNearest(
-        first_object.copy(), second_object.copy(), first.copy(), second.copy()
+        old.first_object.copy(), old.second_object.copy(), old.first.copy(), old.second.copy()
     )
-    candidates = [(first_object, first)]
-    if np.isfinite(second).any():
-        candidates.append((second_object, second))
-    farthest = min(int(reach / step), len(first) - 1)
+    candidates = [(old.first_object, old.first)]
+    if np.isfinite(old.second).any():
+        candidates.append((old.second_object, old.second))
+    farthest = min(int(reach / step), len(old.first) - 1)
     for shift in range(1, farthest + 1):
-        for there, here in ((slice(shift, None), slice(None, -shift)),
-                            (slice(None, -shift), slice(shift, None))):
+        for there, here in (
+            (slice(shift, None), slice(None, -shift)),
+            (slice(None, -shift), slice(shift, None)),
+        ):
             for objects, distances in candidates:
                 _meet(after, here, objects[there], distances[there] + (shift * step) ** 2, reach)
-    return TwoNearest(
-        *(
-            np.moveaxis(values, 0, axis)
-            for values in (after.first_object, after.second_object, after.first, after.second)
-        )
-    )
+    return after.with_axis_back(axis)
 
 
 def _meet(

@@ -59,11 +59,11 @@ class IntensityRange:
     def normalise(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scale pixels of shape ``C[Z]YX`` to about 0..1; hot pixels are clipped."""
         shape = (-1,) + (1,) * (pixels.ndim - 1)
-        low = np.float32(self.low).reshape(shape)
-        high = np.float32(self.high).reshape(shape)
+        low = np.array(self.low, np.float32).reshape(shape)
+        high = np.array(self.high, np.float32).reshape(shape)
         span = np.where(high > low, high - low, np.float32(1))
         if not np.isfinite(pixels).all():
-            median = np.float32(self.median).reshape(shape)
+            median = np.array(self.median, np.float32).reshape(shape)
             pixels = np.where(np.isfinite(pixels), pixels, median)
         return np.clip((pixels - low) / span, np.float32(_LOWEST), np.float32(_HIGHEST))
 

@@ -91,7 +91,8 @@ class Target:
     @property
     def painted(self) -> NDArray[np.bool_]:
         """Where there is a label."""
-        return self.classes != UNLABELLED
+        painted: NDArray[np.bool_] = self.classes != UNLABELLED
+        return painted
 
 
 def check_labels(labels: NDArray[Any]) -> NDArray[np.integer[Any]]:

@@ -1,8 +1,9 @@
 """From foreground probabilities to separate objects.
 
 The network learned a one-pixel ridge of background between touching objects. So the foreground
-falls apart into 4-connected components (8 neighbours would join 44 % of them again); each then
-grows back over the ridge.
+falls apart into 4-connected components (8 neighbours would join 44 % of them again). Where the
+ridge is weak, a component still falls apart at a higher threshold: it is then split, if at least
+two of the parts are no debris. The parts grow back over the ridge.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 # Ridges are one pixel wide in the labels; a network draws them up to about three wide.
 _RIDGE_RADIUS = 2
+# At these shares of the way from the threshold to certainty a component may fall apart.
+_SPLITTING_LEVELS = (0.4, 0.7, 0.9)
 
 
 def separate_objects(
@@ -40,18 +43,44 @@ def separate_objects(
         ``[Z]YX`` int32: 0 background, objects numbered 1..N without gaps.
     """
     inside = foreground > threshold
-    seeds, count = ndi.label(inside)  # face neighbours only
-    if count == 0:
-        return np.zeros(foreground.shape, np.int32)
-    areas = np.bincount(seeds.ravel(), minlength=count + 1)
-    kept = areas >= smallest
-    kept[0] = False
-    numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
-    seeds = numbers[seeds]
+    seeds, _ = ndi.label(inside)  # face neighbours only
+    seeds = _without_debris(seeds, smallest)
+    for level in _SPLITTING_LEVELS:
+        if not seeds.any():
+            return seeds
+        cores, _ = ndi.label(foreground > threshold + level * (1 - threshold))
+        seeds = _split(seeds, _without_debris(cores, smallest))
     # uint8 priorities make the watershed several times faster than float ones.
     priority = np.round((1.0 - foreground.clip(0, 1)) * 255).astype(np.uint8)
-    grown: NDArray[np.int32] = watershed(priority, seeds, mask=_closed(seeds > 0))
+    grown: NDArray[np.int32] = watershed(priority, seeds, mask=_closed(inside))
     return grown
+
+
+def _without_debris(components: NDArray[np.int32], smallest: int) -> NDArray[np.int32]:
+    """Drop small components and renumber the others 1..N."""
+    kept = np.bincount(components.ravel()) >= max(smallest, 1)
+    kept[0] = False
+    return _renumbered(components, kept)
+
+
+def _renumbered(components: NDArray[np.int32], kept: NDArray[np.bool_]) -> NDArray[np.int32]:
+    numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
+    return numbers[components]
+
+
+def _split(seeds: NDArray[np.int32], cores: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Replace each seed that holds two or more cores by these cores."""
+    parent = np.zeros(int(cores.max()) + 1, np.int32)
+    parent[cores] = seeds  # a core lies within one seed, or in debris that was dropped
+    parent[0] = 0
+    cores_per_seed = np.bincount(parent[parent > 0], minlength=int(seeds.max()) + 1)
+    falls_apart = cores_per_seed >= 2
+    whole = np.where(falls_apart[seeds], 0, seeds)
+    parts = np.where(falls_apart[parent[cores]], cores + int(seeds.max()), 0)
+    both = np.maximum(whole, parts)
+    present = np.bincount(both.ravel()) > 0
+    present[0] = False
+    return _renumbered(both, present)
 
 
 def _closed(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ of pixels never do: a validation block carries no training weight in any patch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,7 +95,7 @@ def _block_regions(shape: tuple[int, ...], block_size: int) -> list[Region]:
     for size in shape:
         n = max(1, round(size / block_size))
         bounds = np.linspace(0, size, n + 1).round().astype(int)
-        edges.append([slice(int(a), int(b)) for a, b in zip(bounds, bounds[1:], strict=False)])
+        edges.append([slice(a, b) for a, b in pairwise(bounds.tolist())])
     return [tuple(region) for region in product(*edges)]
 
 

@@ -99,7 +99,7 @@ class UNetConfig:
     @property
     def pooling_factor(self) -> int:
         """Pixels of the image per pixel of the bottom level: ``2 ** depth``."""
-        return 2**self.depth
+        return 1 << self.depth
 
     @property
     def halo(self) -> int:

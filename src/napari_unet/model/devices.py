@@ -79,7 +79,9 @@ def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
 
 
 def _cpu_has_bfloat16() -> bool:
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # newer than torch 2.10
+    capabilities: dict[str, object] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # newer than torch 2.10
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 

@@ -183,4 +183,3 @@ def record_from_json(content: dict[str, Any], source: str) -> ModelRecord:
         raise ModelFileError(
             f"{source} has metadata that does not fit: {' '.join(first[:3])}"
         ) from error
-

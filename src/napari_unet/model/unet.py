@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from napari_unet.errors import ModelMismatchError
-from napari_unet.model.config import UNetConfig
+
+if TYPE_CHECKING:
+    from napari_unet.model.config import UNetConfig
 
 _CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
 _UP_CONVOLUTION = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -55,12 +58,12 @@ class UNet(nn.Module):
         Parameters
         ----------
         images : Tensor
-            Shape (B, in_channels, \\*), floating point.
+            Shape (B, in_channels, *), floating point.
 
         Returns
         -------
         Tensor
-            Shape (B, out_channels, \\*'). With padding "valid" each spatial size is
+            Shape (B, out_channels, *'). With padding "valid" each spatial size is
             ``2 * halo`` smaller than the input's; with "same" it is equal.
 
         Raises

@@ -158,9 +158,9 @@ def predict_image(
             probabilities = runner.probabilities(frame, intensity, region)  # (C, *)
             labels = _labels_of(probabilities, record.classes, config.threshold)
             if kind == "probabilities":
-                result[(*frame.index, slice(None), *region)] = probabilities
+                result[frame.index][(slice(None), *region)] = probabilities
             elif kind == "classes":
-                result[(*frame.index, *region)] = labels
+                result[frame.index][region] = labels
             else:
                 foreground[region] = probabilities[1]
             number += 1
@@ -209,9 +209,11 @@ def _labels_of(
     probabilities: NDArray[np.float32], classes: ClassTable, threshold: float
 ) -> NDArray[np.integer]:
     if classes.kind == "objects":
-        return (probabilities[1] > threshold).astype(np.uint8)
+        foreground: NDArray[np.integer] = (probabilities[1] > threshold).astype(np.uint8)
+        return foreground
     values = np.array(classes.results, np.min_scalar_type(max(classes.results)))
-    return values[probabilities.argmax(axis=0)]
+    labels: NDArray[np.integer] = values[probabilities.argmax(axis=0)]
+    return labels
 
 
 def _compact(

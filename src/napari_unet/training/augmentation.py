@@ -6,7 +6,7 @@ grid, drawn from a Gaussian, interpolated bicubically to each pixel.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -52,16 +52,14 @@ def random_positions(
     ndim = len(shape)
     axes = [np.arange(size, dtype=np.float32) - (size - 1) / 2 for size in shape]
     regular = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-    positions = regular @ _random_matrix(ndim, config, rng).T
+    positions: NDArray[Any] = regular @ _random_matrix(ndim, config, rng).T
     if config.elastic_sigma > 0:
         coarse = rng.normal(0, config.elastic_sigma, (_COARSE,) * ndim + (ndim,))
         positions = positions + _interpolate_cubic(coarse, shape)
     return np.ascontiguousarray(positions, dtype=np.float32)
 
 
-def _random_matrix(
-    ndim: int, config: TrainConfig, rng: np.random.Generator
-) -> NDArray[np.float32]:
+def _random_matrix(ndim: int, config: TrainConfig, rng: np.random.Generator) -> NDArray[np.float32]:
     matrix = np.eye(ndim)
     if config.rotate:
         angle = rng.uniform(0, 2 * np.pi)
@@ -73,9 +71,7 @@ def _random_matrix(
     return matrix.astype(np.float32)
 
 
-def _interpolate_cubic(
-    coarse: NDArray[np.float64], shape: Sequence[int]
-) -> NDArray[np.float64]:
+def _interpolate_cubic(coarse: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64]:
     """Interpolate values on a coarse grid that spans the patch, axis by axis."""
     fine = coarse
     for axis, size in enumerate(shape):
@@ -111,14 +107,14 @@ def sample_smooth(regions: Tensor, positions: Tensor) -> Tensor:
     Parameters
     ----------
     regions : Tensor
-        (B, C, \\*R), odd sizes.
+        (B, C, *R), odd sizes.
     positions : Tensor
-        (B, \\*P, ndim), pixels relative to the regions' centres.
+        (B, *P, ndim), pixels relative to the regions' centres.
 
     Returns
     -------
     Tensor
-        (B, C, \\*P).
+        (B, C, *P).
     """
     return _sample(regions, positions, "bilinear")
 

@@ -53,15 +53,13 @@ class AnnotatedImage:
     image : ArrayLike
         Any axes that go with the labels.
     labels : ndarray
-        The image's shape without its channel axis; any integer dtype.
-    axes : str or None
-        Axes of the image where they are known, else found by comparing shapes.
+        The image's shape without its channel axis, which is found by comparing the shapes; any
+        integer dtype.
     """
 
     name: str
     image: ArrayLike
     labels: NDArray[Any]
-    axes: str | None = None
 
 
 @dataclass(frozen=True)
@@ -204,9 +202,9 @@ def pixel_weights(
     """
     weights = balance[target.classes.clip(min=0)]
     if config.kind == "objects":
-        weights = weights + border_weight_map(
-            target.objects, config.border_weight, config.border_sigma
-        )
+        # The ridge between touching objects is background, where the weight is highest.
+        separated = np.where(target.classes == 0, 0, target.objects)
+        weights = weights + border_weight_map(separated, config.border_weight, config.border_sigma)
     return np.where(target.painted, weights, np.float32(0)).astype(np.float32)
 
 
@@ -214,8 +212,8 @@ def _painted_frames(
     image: AnnotatedImage, table: ClassTable, config: TrainConfig
 ) -> list[tuple[Frame, Target]]:
     labels = check_labels(image.labels)
-    found, labels_axes = axes_beside_labels(image.image.shape, labels.shape, config.ndim)
-    frames = frames_of(image.image, image.axes or found, config.ndim)
+    axes, labels_axes = axes_beside_labels(image.image.shape, labels.shape, config.ndim)
+    frames = frames_of(image.image, axes, config.ndim)
     frame_shape = labels.shape[len(labels_axes) - config.ndim :]
     painted = []
     for frame, frame_labels in zip(frames, labels.reshape(-1, *frame_shape), strict=True):
@@ -234,9 +232,7 @@ def _check_same_channels(frames: Sequence[Frame]) -> None:
         )
 
 
-def _held_back(
-    frame: int, shape: tuple[int, ...], blocks: Sequence[Block]
-) -> NDArray[np.bool_]:
+def _held_back(frame: int, shape: tuple[int, ...], blocks: Sequence[Block]) -> NDArray[np.bool_]:
     held_back = np.zeros(shape, bool)
     for block in blocks:
         if block.frame == frame:
@@ -259,7 +255,8 @@ def _class_balance(
         counts += np.bincount(used, minlength=n_classes)
     present = np.count_nonzero(counts)
     balance = counts.sum() / (present * np.maximum(counts, 1))
-    return np.minimum(balance, _LARGEST_BALANCE).astype(np.float32)
+    limited: NDArray[np.float32] = np.minimum(balance, _LARGEST_BALANCE).astype(np.float32)
+    return limited
 
 
 def _smallest_object(targets: Sequence[Target]) -> int:

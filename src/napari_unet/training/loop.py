@@ -167,7 +167,7 @@ class Trainer:
         self._failures = 0
         self._precision = choose_precision(config.precision, device)
         if config.ndim == 2:
-            self.network.to(memory_format=torch.channels_last)
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network.to(device)
         self.optimiser = _new_optimiser(self.network, config)
         if resume is not None:
@@ -196,7 +196,7 @@ class Trainer:
         value = float(loss.detach())
         if math.isfinite(value):
             self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), max_norm=10.0)
             self.optimiser.step()
             self._failures = 0

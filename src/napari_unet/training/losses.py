@@ -21,11 +21,11 @@ def weighted_cross_entropy(
     Parameters
     ----------
     logits : Tensor
-        (B, C, \\*), class scores.
+        (B, C, *), class scores.
     classes : Tensor
-        (B, \\*), int64 class per pixel; -1 where unlabelled.
+        (B, *), int64 class per pixel; -1 where unlabelled.
     weights : Tensor
-        (B, \\*), weight per pixel.
+        (B, *), weight per pixel.
     output : {"softmax", "sigmoid"}
         Exclusive or independent classes.
 
@@ -42,8 +42,8 @@ def weighted_cross_entropy(
         entropy = functional.cross_entropy(logits, known, reduction="none")  # (B, *)
     else:
         wanted = functional.one_hot(known, logits.shape[1]).movedim(-1, 1).to(logits.dtype)
-        entropy = functional.binary_cross_entropy_with_logits(
-            logits, wanted, reduction="none"
-        ).sum(dim=1)  # (B, *)
+        entropy = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(
+            dim=1
+        )  # (B, *)
     total = torch.where(painted, entropy * weights, torch.zeros_like(entropy)).sum()
     return total / painted.sum().clamp(min=1)

@@ -38,11 +38,11 @@ class Batch:
     Parameters
     ----------
     images : Tensor
-        (B, C, \\*) float32, normalised.
+        (B, C, *) float32, normalised.
     classes : Tensor
-        (B, \\*') int64, -1 where unlabelled; smaller than the images for unpadded networks.
+        (B, *') int64, -1 where unlabelled; smaller than the images for unpadded networks.
     weights : Tensor
-        (B, \\*') float32.
+        (B, *') float32.
     """
 
     images: Tensor
@@ -85,14 +85,15 @@ class PatchSampler:
         for _ in range(config.batch_size):
             frame, centre = self._draw_centre(rng)
             image, target = _read_region(frame, centre, size)
-            images.append(jitter_intensity(image, config.intensity_jitter, rng))
+            images.append(image)
             targets.append(target)
             positions.append(random_positions((image_size,) * config.ndim, config, rng))
         where = torch.from_numpy(np.stack(positions))
         inner = (slice(None),) + (slice(self._margin, image_size - self._margin),) * config.ndim
-        patches = sample_smooth(torch.from_numpy(np.stack(images)), where)
+        patches = sample_smooth(torch.from_numpy(np.stack(images)), where).numpy()
+        patches = np.stack([jitter_intensity(p, config.intensity_jitter, rng) for p in patches])
         labelled = sample_nearest(torch.from_numpy(np.stack(targets)), where[inner])
-        return Batch(patches, labelled[:, 0].long(), labelled[:, 1])
+        return Batch(torch.from_numpy(patches), labelled[:, 0].long(), labelled[:, 1])
 
     def _draw_centre(self, rng: np.random.Generator) -> tuple[TrainingFrame, NDArray[np.int64]]:
         """Choose a class, then one of its pixels, then a patch that holds it somewhere."""
@@ -124,21 +125,19 @@ def _paint_by_class(
 def _read_region(
     frame: TrainingFrame, centre: NDArray[np.int64], size: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Read image (C, \\*) and classes with weights (2, \\*) around a pixel.
+    """Read image (C, *) and classes with weights (2, *) around a pixel.
 
     Beyond the border the image is mirrored, and nothing is labelled.
     """
-    start = centre - size // 2
-    stop = start + size
+    start = [int(c) - size // 2 for c in centre]
+    stop = [a + size for a in start]
     pixels = frame.intensity.normalise(read_mirrored(frame.frame, start, stop))
     target = np.zeros((2, *pixels.shape[1:]), np.float32)
     target[0] = UNLABELLED
     shape = frame.frame.spatial_shape
-    inside = tuple(
-        slice(max(0, a), min(b, n)) for a, b, n in zip(start, stop, shape, strict=True)
-    )
+    inside = tuple(slice(max(0, a), min(b, n)) for a, b, n in zip(start, stop, shape, strict=True))
     into = tuple(slice(s.start - a, s.stop - a) for s, a in zip(inside, start, strict=True))
     used = ~frame.held_back[inside]
-    target[(0, *into)] = np.where(used, frame.target.classes[inside], UNLABELLED)
-    target[(1, *into)] = np.where(used, frame.weights[inside], 0)
+    target[0][into] = np.where(used, frame.target.classes[inside], UNLABELLED)
+    target[1][into] = np.where(used, frame.weights[inside], 0)
     return pixels, target

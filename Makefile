@@ -1,0 +1,24 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint build
+ARGS ?=
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\): ## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
+
+demo: ## set up, train on the sample image and show the result
+	@scripts/setup.sh demo
+	@.venv/bin/napari-unet demo $(ARGS)
+
+test: ## set up and run all tests (ARGS="-k samples" chooses)
+	@scripts/setup.sh test
+	@.venv/bin/python -m pytest $(ARGS)
+
+lint: ## check style, formatting and types
+	@scripts/setup.sh lint
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+build: ## make the sdist and, from it, the wheel
+	@scripts/setup.sh lint
+	.venv/bin/python -m build

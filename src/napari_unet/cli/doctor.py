@@ -1,0 +1,145 @@
+"""``napari-unet doctor``: what is installed, what would be used, and the remedy for problems."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping, Sequence
+
+OUR_DISTRIBUTION = "napari-unet-paint"
+_SHOWN = (OUR_DISTRIBUTION, "torch", "numpy", "scikit-image", "tifffile", "npe2", "napari")
+_QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is wrong, and what to do about it.
+
+    Parameters
+    ----------
+    what : str
+        One sentence.
+    remedy : str
+        A command or an action.
+    """
+
+    what: str
+    remedy: str
+
+
+def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    """Examine the environment; exit code 1 where a problem was found."""
+    versions = {name: version_of(name) for name in (*_SHOWN, *_QT_BINDINGS)}
+    versions = {n: v for n, v in versions.items() if v is not None or n in _SHOWN}
+    problems = [*same_package_problems(packages_distributions()), *window_problems(versions)]
+    device, device_problems = examine_devices()
+    problems += device_problems
+    report = {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "versions": versions,
+        "device": device,
+        "problems": [asdict(problem) for problem in problems],
+    }
+    if not options.json:
+        _print(report, problems)
+    return report, 1 if problems else 0
+
+
+def version_of(distribution: str) -> str | None:
+    """Return the installed version of a distribution, or None."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def same_package_problems(owners: Mapping[str, Sequence[str]]) -> list[Problem]:
+    """Find other distributions that install a package ``napari_unet`` over ours."""
+    others = sorted(set(owners.get("napari_unet", ())) - {OUR_DISTRIBUTION})
+    return [
+        Problem(
+            f"{other} also installs a package napari_unet; the two overwrite each other.",
+            f"{sys.executable} -m pip uninstall {other} && {sys.executable} -m pip install "
+            f"--force-reinstall --no-deps {OUR_DISTRIBUTION}",
+        )
+        for other in others
+    ]
+
+
+def window_problems(versions: Mapping[str, str | None]) -> list[Problem]:
+    """Find what keeps the widgets from opening; without napari all else works."""
+    if versions.get("napari") is None:
+        return []
+    if any(versions.get(binding) for binding in _QT_BINDINGS):
+        return []
+    return [
+        Problem(
+            "napari is installed without a Qt binding: its window cannot open.",
+            f'{sys.executable} -m pip install "napari-unet-paint[all]"',
+        )
+    ]
+
+
+def examine_devices() -> tuple[str, list[Problem]]:
+    """Say which device "auto" would take, and find GPUs that torch cannot use."""
+    try:
+        import torch
+    except ImportError as error:
+        remedy = f"{sys.executable} -m pip install torch"
+        return "none", [Problem(f"torch cannot be imported: {error}.", remedy)]
+    from napari_unet.model.devices import choose_device, describe, problem_with
+
+    device = choose_device("auto")
+    name = f"{device} ({describe(device)}, {torch.get_num_threads()} threads)"
+    gpu = nvidia_gpu()
+    if gpu is None or device.type == "cuda":
+        return name, []
+    if torch.version.cuda is None:
+        return name, [
+            Problem(
+                f"{gpu} is present, but torch {torch.__version__} is a CPU-only build.",
+                f"{sys.executable} -m pip install --force-reinstall torch "
+                "--index-url https://download.pytorch.org/whl/cu130",
+            )
+        ]
+    reason = problem_with("cuda")
+    return name, [Problem(f"{gpu} is present but unusable: {reason}", "Update the NVIDIA driver.")]
+
+
+def nvidia_gpu() -> str | None:
+    """Return the name of the first NVIDIA GPU that the driver reports, or None."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    try:
+        answer = subprocess.run(
+            [program, "--query-gpu=name", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    names = answer.stdout.strip().splitlines()
+    return names[0] if names else None
+
+
+def _print(report: dict[str, Any], problems: Sequence[Problem]) -> None:
+    print(f"Python {report['python']} on {report['system']}")
+    for name, number in report["versions"].items():
+        print(f"  {name:18} {number or 'not installed'}")
+    print(f"Training and prediction would run on: {report['device']}")
+    if not problems:
+        print("No problem found.")
+    for problem in problems:
+        print(f"\nProblem: {problem.what}\nRemedy:  {problem.remedy}")

@@ -1,0 +1,165 @@
+"""Parse the command line and run one command.
+
+Exit codes: 0 success, 1 failure, 2 wrong use. Errors are one line on stderr. Nothing heavy is
+imported before the arguments are known to be good.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+import time
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from napari_unet import __version__
+from napari_unet.errors import ConfigError, NapariUNetError
+from napari_unet.training.config import PRESET_HELP, TrainConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SUCCESS, FAILURE, WRONG_USE = 0, 1, 2
+# Settings that stand among the main options; all others are listed under "advanced settings".
+_MAIN_SETTINGS = ("kind", "unpainted", "seed", "device", "steps", "minutes")
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser that reports wrong use in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong and where help is, and exit with 2."""
+        self.exit(WRONG_USE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``napari-unet`` with the given arguments and return its exit code."""
+    started = time.monotonic()
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    options.started = started
+    command = importlib.import_module(f"napari_unet.cli.{options.command}")
+    try:
+        report, code = command.run(options)
+    except ConfigError as error:
+        print(f"napari-unet: {error}", file=sys.stderr)
+        return WRONG_USE
+    except NapariUNetError as error:
+        print(f"napari-unet: {error}", file=sys.stderr)
+        return FAILURE
+    except KeyboardInterrupt:
+        print("napari-unet: interrupted", file=sys.stderr)
+        return FAILURE
+    if options.json:
+        print(json.dumps(report))
+    return int(code)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = OneLineParser(
+        prog="napari-unet",
+        description="Train a U-Net on a few painted cells, and segment the rest.",
+    )
+    parser.add_argument("--version", action="version", version=f"napari-unet-paint {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_predict(commands)
+    _add_evaluate(commands)
+    _add_demo(commands)
+    _add_command(commands, "doctor", "say what would be used, and how to mend what is wrong")
+    return parser
+
+
+def _add_command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    command.add_argument(
+        "--json", action="store_true", help="print one JSON object on stdout, and nothing else"
+    )
+    return command
+
+
+def _add_train(commands: Any) -> None:
+    train = _add_command(commands, "train", "train a U-Net on images and labels")
+    _add_paths(train, "--images", "images: files, folders or globs")
+    _add_paths(train, "--labels", "their labels, paired by sorted file name")
+    train.add_argument("--output", required=True, metavar="MODEL", help="model file to write")
+    presets = "; ".join(f"{name}: {text}" for name, text in PRESET_HELP.items())
+    train.add_argument("--preset", choices=tuple(PRESET_HELP), help=f"{presets} (default: fast)")
+    train.add_argument(
+        "--resume", action="store_true", help="go on exactly where MODEL's training ended"
+    )
+    length = train.add_mutually_exclusive_group()
+    advanced = train.add_argument_group("advanced settings (defaults are the preset's)")
+    for setting in fields(TrainConfig):
+        main_group = length if setting.name in ("steps", "minutes") else train
+        _add_setting(main_group if setting.name in _MAIN_SETTINGS else advanced, setting)
+
+
+def _add_setting(group: Any, setting: Any) -> None:
+    """Turn one field of the configuration into a flag; unset flags stay out of the options."""
+    flag = f"--{setting.name.replace('_', '-')}"
+    text = setting.metadata["help"].replace("%", "%%")
+    if isinstance(setting.default, bool):
+        group.add_argument(
+            flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text
+        )
+        return
+    choices = setting.metadata["choices"]
+    group.add_argument(
+        flag,
+        type=type(setting.default),
+        choices=choices or None,
+        metavar=None if choices else type(setting.default).__name__.upper(),
+        default=argparse.SUPPRESS,
+        help=text,
+    )
+
+
+def _add_predict(commands: Any) -> None:
+    predict = _add_command(commands, "predict", "predict images with a model file")
+    predict.add_argument("model", metavar="MODEL", help="model file")
+    predict.add_argument("paths", nargs="+", metavar="PATH", help="files, folders or globs")
+    predict.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
+    predict.add_argument(
+        "--result",
+        choices=("objects", "classes", "probabilities"),
+        help="what to write (default: what the model was trained for)",
+    )
+    predict.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    predict.add_argument("--axes", help="axes of the images, for example TCYX; else guessed")
+    predict.add_argument(
+        "--tile-size", type=int, metavar="PIXELS", help="largest tile; results do not depend on it"
+    )
+
+
+def _add_evaluate(commands: Any) -> None:
+    evaluate = _add_command(commands, "evaluate", "compare predictions with the truth")
+    _add_paths(evaluate, "--predictions", "predicted labels")
+    _add_paths(evaluate, "--truth", "true labels, paired by sorted file name")
+    evaluate.add_argument("--kind", required=True, choices=("objects", "classes"))
+    evaluate.add_argument(
+        "--unpainted",
+        choices=("unlabelled", "background"),
+        default="background",
+        help="what 0 means in the truth (default: background)",
+    )
+    evaluate.add_argument("--per-image", action="store_true", help="add the scores of each image")
+
+
+def _add_demo(commands: Any) -> None:
+    demo = _add_command(
+        commands, "demo", "train on the painted sample image, predict it, and show the result"
+    )
+    demo.add_argument(
+        "--output", default="demo-output", metavar="DIR", help="where files go without a screen"
+    )
+    demo.add_argument("--no-window", action="store_true", help="write files even with a screen")
+    demo.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    demo.add_argument("--steps", type=int, default=None, help="training steps")
+
+
+def _add_paths(parser: argparse.ArgumentParser, flag: str, text: str) -> None:
+    parser.add_argument(flag, nargs="+", required=True, metavar="PATH", help=text)

@@ -1,0 +1,91 @@
+"""Run a generator of events in a terminal: progress bar on stderr, Ctrl+C stops and keeps."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from napari_unet.training.events import Notice, StepDone, TrainingStarted, Validated
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+
+@contextlib.contextmanager
+def stop_on_interrupt() -> Iterator[threading.Event]:
+    """Give an event that the first Ctrl+C sets; the second one interrupts as usual."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def handle(signum: int, frame: object) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, previous)
+        print("Stopping after this step; what is done is kept.", file=sys.stderr)
+
+    previous = signal.signal(signal.SIGINT, handle)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+class TrainingBar:
+    """Show training events as a progress bar.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show nothing but notices.
+    """
+
+    def __init__(self, quiet: bool) -> None:
+        self._bar: tqdm[Any] = tqdm(
+            total=100.0,
+            disable=quiet,
+            unit="%",
+            bar_format="{desc}{percentage:3.0f}%|{bar}| {elapsed}{postfix}",
+        )
+        self._score = ""
+
+    def show(self, event: object) -> None:
+        """Show one event."""
+        if isinstance(event, TrainingStarted):
+            self._bar.write(
+                f"Training on {event.device}: {event.painted} painted pixels in "
+                f"{event.frames} image(s), {event.validation_blocks} block(s) held back.",
+                file=sys.stderr,
+            )
+        elif isinstance(event, StepDone):
+            self._bar.n = 100.0 * event.progress
+            left = f"{event.seconds_left:.0f} s left"
+            self._bar.set_postfix_str(f"{left}, loss {event.loss:.3f}{self._score}")
+        elif isinstance(event, Validated):
+            self._score = f", IoU {event.iou:.3f}"
+            if event.object_f1 is not None:
+                self._score += f", object F1 {event.object_f1:.3f}"
+        elif isinstance(event, Notice):
+            self._bar.write(f"Note: {event.text}", file=sys.stderr)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._bar.close()
+
+
+def run_training(events: Generator[object, None, Any], quiet: bool) -> Any:
+    """Run a training to its end and return its result."""
+    bar = TrainingBar(quiet)
+    try:
+        while True:
+            try:
+                bar.show(next(events))
+            except StopIteration as end:
+                return end.value
+    finally:
+        bar.close()

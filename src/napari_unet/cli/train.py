@@ -1,0 +1,98 @@
+"""``napari-unet train``."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.cli.progress import run_training, stop_on_interrupt
+from napari_unet.data.files import find_images, pair_files, read_image
+from napari_unet.errors import ConfigError, FileProblemError
+from napari_unet.model.trained import load_network, save_network
+from napari_unet.training.checkpoint import TrainingState, load_state, save_state, state_path
+from napari_unet.training.config import TrainConfig
+from napari_unet.training.dataset import AnnotatedImage, prepare_training
+from napari_unet.training.loop import TrainingResult, train_network
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    """Train and write the model file; return the report and the exit code."""
+    output = _writable_output(options.output)
+    resume, config = _settings(options, output)
+    pairs = pair_files(find_images(options.images), find_images(options.labels))
+    images = [
+        AnnotatedImage(image.name, read_image(image).array, read_image(labels).array)
+        for image, labels in pairs
+    ]
+    data = prepare_training(images, config)
+    with stop_on_interrupt() as stop:
+        events = train_network(data, config, stop, resume, options.started)
+        result: TrainingResult = run_training(events, quiet=options.json)
+    save_network(result.trained, output)
+    save_state(result.state, state_path(output))
+    report = _report(result, output)
+    if not options.json:
+        print(_in_words(report))
+    return report, 0
+
+
+def _writable_output(text: str) -> Path:
+    """Make sure before a long training that its model can be written."""
+    output = Path(text).expanduser()
+    if output.suffix != ".safetensors":
+        output = output.with_name(output.name + ".safetensors")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileProblemError(
+            f"Cannot write {output}: {error.strerror or error}. Choose another folder."
+        ) from error
+    if output.is_dir():
+        raise FileProblemError(f"Cannot write {output}: it is a folder. Choose a file name.")
+    return output
+
+
+def _settings(
+    options: argparse.Namespace, output: Path
+) -> tuple[TrainingState | None, TrainConfig]:
+    """Combine preset and flags; a resumed training keeps its own settings but for the flags."""
+    given = {f.name: getattr(options, f.name) for f in fields(TrainConfig) if f.name in options}
+    if not options.resume:
+        return None, TrainConfig.preset(options.preset or "fast", **given)
+    if options.preset:
+        raise ConfigError("--resume keeps the settings of the training; leave out --preset.")
+    record = load_network(output).record
+    return load_state(state_path(output)), TrainConfig(**{**record.training, **given})
+
+
+def _report(result: TrainingResult, output: Path) -> dict[str, Any]:
+    record = result.trained.record
+    scores = [entry for entry in record.history if entry["step"] is not None]
+    best = max(scores, key=_score_value, default=None)
+    return {
+        "model": str(output),
+        "steps": result.state.step,
+        "seconds": round(result.state.seconds, 1),
+        "stopped": result.stopped,
+        "validation": best,
+    }
+
+
+def _score_value(entry: dict[str, float | int | None]) -> float:
+    iou, f1 = entry["iou"] or 0.0, entry["object_f1"]
+    return float(iou) if f1 is None else (iou + f1) / 2
+
+
+def _in_words(report: dict[str, Any]) -> str:
+    text = f"{report['model']}: {report['steps']} steps in {report['seconds']:.0f} s"
+    best = report["validation"]
+    if best is None:
+        return text + ", no validation."
+    text += f"; best at step {best['step']}: IoU {best['iou']:.3f}"
+    if best["object_f1"] is not None:
+        text += f", object F1 {best['object_f1']:.3f}"
+    return text + " on held-back paint."

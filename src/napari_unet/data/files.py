@@ -1,0 +1,157 @@
+"""Find, pair, read and write image files."""
+
+from __future__ import annotations
+
+import glob
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tifffile
+from PIL import Image, UnidentifiedImageError
+
+from napari_unet.errors import FileProblemError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+TIFF_SUFFIXES = (".tif", ".tiff")
+IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".npy")
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image as it lies on disk.
+
+    Parameters
+    ----------
+    path : Path
+        Where.
+    array : ndarray
+        Its pixels, axes as stored.
+    axes : str or None
+        Axes where the file names them (letters TCZYX), else None.
+    """
+
+    path: Path
+    array: NDArray[Any]
+    axes: str | None
+
+
+def find_images(paths: Sequence[str | Path]) -> list[Path]:
+    """Expand files, folders and globs to image files, sorted by name.
+
+    Raises
+    ------
+    FileProblemError
+        A path does not exist, or nothing readable is found.
+    """
+    found: set[Path] = set()
+    for entry in map(str, paths):
+        path = Path(entry).expanduser()
+        if path.is_dir():
+            inside = {p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES}
+            if not inside:
+                raise FileProblemError(
+                    f"The folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)})."
+                )
+            found |= inside
+        elif path.is_file():
+            found.add(path)
+        else:
+            matches = {Path(match) for match in glob.glob(str(path))}
+            if not matches:
+                raise FileProblemError(f"There is no file or folder {path}.")
+            found |= matches
+    return sorted(found, key=lambda path: (path.name, str(path)))
+
+
+def pair_files(
+    images: Sequence[Path], labels: Sequence[Path], first: str = "images", second: str = "labels"
+) -> list[tuple[Path, Path]]:
+    """Pair two lists of files by sorted file name.
+
+    Files of equal stems belong together. Where no stem is shared (``a_image.tif`` and
+    ``a_labels.tif``), equally long lists are paired in order.
+
+    Raises
+    ------
+    FileProblemError
+        Some files have no partner; the text lists them.
+    """
+    by_stem = {path.stem: path for path in labels}
+    stems = {path.stem for path in images}
+    shared = stems & set(by_stem)
+    if not shared and len(images) == len(labels):
+        return list(zip(images, labels, strict=True))
+    odd = [p.name for p in images if p.stem not in shared]
+    odd += [p.name for p in labels if p.stem not in shared]
+    if odd or len(stems) != len(images) or len(by_stem) != len(labels):
+        shown = ", ".join(odd[:10]) + (" ..." if len(odd) > 10 else "")
+        raise FileProblemError(
+            f"{len(images)} {first} and {len(labels)} {second} do not pair by name; without a "
+            f"partner: {shown or 'names that occur twice'}."
+        )
+    return [(path, by_stem[path.stem]) for path in images]
+
+
+def read_image(path: Path) -> ImageFile:
+    """Read a TIFF, PNG or NumPy file.
+
+    Raises
+    ------
+    FileProblemError
+        The file is missing, damaged or of an unknown format.
+    """
+    suffix = path.suffix.lower()
+    try:
+        if suffix in TIFF_SUFFIXES:
+            return _read_tiff(path)
+        if suffix == ".npy":
+            return ImageFile(path, np.load(path, allow_pickle=False), None)
+        if suffix == ".png":
+            return _read_png(path)
+    except (OSError, ValueError, EOFError, IndexError, UnidentifiedImageError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FileProblemError(f"Cannot read {path}: {reason}") from error
+    raise FileProblemError(f"{path} has an unknown format; use one of {', '.join(IMAGE_SUFFIXES)}.")
+
+
+def _read_tiff(path: Path) -> ImageFile:
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        array = series.asarray()
+        axes = series.axes.replace("S", "C")  # tifffile calls colour samples S
+    known = set(axes) <= set("TCZYX") and len(set(axes)) == len(axes) == array.ndim
+    return ImageFile(path, array, axes if known else None)
+
+
+def _read_png(path: Path) -> ImageFile:
+    with Image.open(path) as picture:
+        if picture.mode in ("P", "RGBA"):
+            array = np.asarray(picture.convert("RGB"))  # transparency says nothing about cells
+        else:
+            array = np.asarray(picture)
+    return ImageFile(path, array, "YXC" if array.ndim == 3 else "YX")
+
+
+def write_image(path: Path, array: NDArray[Any], axes: str) -> None:
+    """Write a compressed TIFF that says its axes.
+
+    Raises
+    ------
+    FileProblemError
+        The file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        tifffile.imwrite(
+            temporary, array, compression="zlib", metadata={"axes": axes}, photometric="minisblack"
+        )
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise FileProblemError(f"Cannot write {path}: {error.strerror or error}.") from error

@@ -1,0 +1,144 @@
+"""Scores that count pixels: IoU, Dice, precision and recall per class, from confusion counts.
+
+`ClassCounts` of several images are pooled by adding them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.evaluation.overlap import joint_counts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ClassCounts:
+    """How often each true class was predicted as which class, of one image or of several.
+
+    A class that occurs in neither image has no entry; a class that occurs in only one of them
+    scores 0.
+
+    Parameters
+    ----------
+    confusion : mapping
+        Pixels of each pair ``(true class, predicted class)`` that occurs.
+    """
+
+    confusion: Mapping[tuple[int, int], int] = field(default_factory=dict)
+
+    def __add__(self, other: ClassCounts) -> ClassCounts:
+        """Pool with the counts of other images."""
+        pooled = dict(self.confusion)
+        for pair, pixels in other.confusion.items():
+            pooled[pair] = pooled.get(pair, 0) + pixels
+        return ClassCounts(pooled)
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """The classes of the truth and of the prediction, ascending."""
+        return tuple(sorted({value for pair in self.confusion for value in pair}))
+
+    @property
+    def n_pixels(self) -> int:
+        """Number of counted pixels."""
+        return sum(self.confusion.values())
+
+    def iou(self, value: int) -> float:
+        """Return the intersection over union of one class: TP / (TP + FP + FN)."""
+        both, predicted, true = self._areas(value)
+        return _ratio(both, predicted + true - both, empty=1.0)
+
+    def dice(self, value: int) -> float:
+        """Return the Dice coefficient of one class: 2 TP / (2 TP + FP + FN)."""
+        both, predicted, true = self._areas(value)
+        return _ratio(2 * both, predicted + true, empty=1.0)
+
+    def precision(self, value: int) -> float:
+        """Return the share of the pixels predicted as this class that truly are: TP / (TP + FP)."""
+        both, predicted, true = self._areas(value)
+        return _ratio(both, predicted, empty=0.0 if true else 1.0)
+
+    def recall(self, value: int) -> float:
+        """Return the share of this class's pixels that was found: TP / (TP + FN)."""
+        both, predicted, true = self._areas(value)
+        return _ratio(both, true, empty=0.0 if predicted else 1.0)
+
+    @property
+    def pixel_error(self) -> float:
+        """Share of counted pixels with the wrong class; 0 if none is counted."""
+        wrong = sum(n for (true, predicted), n in self.confusion.items() if true != predicted)
+        return _ratio(wrong, self.n_pixels, empty=0.0)
+
+    def scores_of(self, value: int) -> dict[str, float]:
+        """Return the four scores of one class; all are 1 if it occurs nowhere."""
+        return {
+            "iou": self.iou(value),
+            "dice": self.dice(value),
+            "precision": self.precision(value),
+            "recall": self.recall(value),
+        }
+
+    def scores(self) -> dict[str, Any]:
+        """Return mean and single scores of all classes, and the pixel error.
+
+        Returns
+        -------
+        dict
+            ``{"iou": mean over classes, "iou_per_class": {"0": ..., "2": ...}, ...}``, the same
+            for ``dice``, ``precision`` and ``recall``, then ``pixel_error``. The mean weighs
+            all classes alike, the background included.
+        """
+        single = {str(value): self.scores_of(value) for value in self.classes}
+        scores: dict[str, Any] = {}
+        for name in ("iou", "dice", "precision", "recall"):
+            per_class = {value: of_class[name] for value, of_class in single.items()}
+            scores[name] = _ratio(sum(per_class.values()), len(per_class), empty=1.0)
+            scores[f"{name}_per_class"] = per_class
+        scores["pixel_error"] = self.pixel_error
+        return scores
+
+    def _areas(self, value: int) -> tuple[int, int, int]:
+        """Return the pixels of a class in both images, in the prediction, and in the truth."""
+        both = self.confusion.get((value, value), 0)
+        predicted = sum(n for pair, n in self.confusion.items() if pair[1] == value)
+        true = sum(n for pair, n in self.confusion.items() if pair[0] == value)
+        return both, predicted, true
+
+
+def count_classes(
+    prediction: NDArray[np.integer[Any]],
+    truth: NDArray[np.integer[Any]],
+    counted: NDArray[np.bool_] | None = None,
+) -> ClassCounts:
+    """Count true against predicted classes of one image.
+
+    Parameters
+    ----------
+    prediction, truth : ndarray
+        Class values, of one shape and any integer dtype; 0 is a class like any other.
+    counted : ndarray of bool, optional
+        Same shape: pixels outside are ignored. Everywhere by default.
+
+    Raises
+    ------
+    EvaluationError
+        The shapes differ.
+    """
+    if counted is None or prediction.shape != truth.shape:  # joint_counts names both shapes
+        joint = joint_counts(prediction, truth)
+    else:
+        joint = joint_counts(prediction[counted], truth[counted])
+    true_classes = joint.truth_values[joint.truth_index].tolist()
+    predicted_classes = joint.prediction_values[joint.prediction_index].tolist()
+    pairs = zip(true_classes, predicted_classes, strict=True)
+    return ClassCounts(dict(zip(pairs, joint.pixels.tolist(), strict=True)))
+
+
+def _ratio(part: float, whole: float, *, empty: float) -> float:
+    return part / whole if whole else empty

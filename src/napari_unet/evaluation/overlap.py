@@ -1,0 +1,212 @@
+"""Which objects of two label images touch, and by how many pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from napari_unet.errors import EvaluationError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    IntArray = NDArray[np.integer[Any]]
+    Positions = NDArray[np.intp]
+
+
+class JointCounts(NamedTuple):
+    """How often each pair of values occurs at the same pixel of two label images.
+
+    Parameters
+    ----------
+    prediction_values, truth_values : ndarray
+        Distinct values of each image, ascending, in the dtype of the image.
+    prediction_index, truth_index : ndarray
+        One entry per pair that occurs: positions in the two arrays above.
+    pixels : ndarray
+        One entry per pair: number of pixels, int64, never 0.
+    """
+
+    prediction_values: IntArray
+    truth_values: IntArray
+    prediction_index: Positions
+    truth_index: Positions
+    pixels: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Overlap:
+    """The objects of a prediction and of a truth, and where they touch.
+
+    Parameters
+    ----------
+    prediction_ids, truth_ids : ndarray
+        Ids of the objects, ascending, without the background 0.
+    prediction_areas, truth_areas : ndarray
+        Pixels of each of these objects, int64.
+    prediction_index, truth_index : ndarray
+        One entry per touching pair: positions in the id arrays.
+    intersections : ndarray
+        One entry per touching pair: common pixels, int64, at least 1.
+    """
+
+    prediction_ids: IntArray
+    truth_ids: IntArray
+    prediction_areas: NDArray[np.int64]
+    truth_areas: NDArray[np.int64]
+    prediction_index: Positions
+    truth_index: Positions
+    intersections: NDArray[np.int64]
+
+    @property
+    def n_predicted(self) -> int:
+        """Number of predicted objects."""
+        return len(self.prediction_ids)
+
+    @property
+    def n_truth(self) -> int:
+        """Number of true objects."""
+        return len(self.truth_ids)
+
+    @property
+    def iou(self) -> NDArray[np.float64]:
+        """Intersection over union of each touching pair, above 0 and up to 1."""
+        both_areas = (
+            self.prediction_areas[self.prediction_index] + self.truth_areas[self.truth_index]
+        )
+        ratio: NDArray[np.float64] = self.intersections / (both_areas - self.intersections)
+        return ratio
+
+    def keeping(self, kept: NDArray[np.bool_]) -> Overlap:
+        """Return the overlap without some of the predicted objects.
+
+        Parameters
+        ----------
+        kept : ndarray of bool
+            One entry per predicted object, in the order of `prediction_ids`.
+        """
+        new_position = np.cumsum(kept) - 1
+        pair_kept = kept[self.prediction_index]
+        return replace(
+            self,
+            prediction_ids=self.prediction_ids[kept],
+            prediction_areas=self.prediction_areas[kept],
+            prediction_index=new_position[self.prediction_index[pair_kept]],
+            truth_index=self.truth_index[pair_kept],
+            intersections=self.intersections[pair_kept],
+        )
+
+
+def joint_counts(prediction: IntArray, truth: IntArray) -> JointCounts:
+    """Count the pairs of values that two label images hold at the same pixel.
+
+    Neighbours along the last axis mostly hold the same pair, so the images are first cut into
+    runs of equal pairs: only these, not the pixels, are sorted.
+
+    Parameters
+    ----------
+    prediction, truth : ndarray
+        Of one shape and any integer dtype; values may be sparse, large and different.
+
+    Raises
+    ------
+    EvaluationError
+        The shapes differ.
+    """
+    if prediction.shape != truth.shape:
+        raise EvaluationError(
+            f"The prediction has shape {prediction.shape}, the truth {truth.shape}; "
+            "compare images of the same size."
+        )
+    flat_prediction, flat_truth = prediction.ravel(), truth.ravel()
+    new_run = np.ones(flat_truth.size, bool)
+    new_run[1:] = flat_truth[1:] != flat_truth[:-1]
+    new_run[1:] |= flat_prediction[1:] != flat_prediction[:-1]
+    starts = np.flatnonzero(new_run)
+    lengths = np.diff(starts, append=flat_truth.size)
+
+    prediction_values, prediction_run = np.unique(flat_prediction[starts], return_inverse=True)
+    truth_values, truth_run = np.unique(flat_truth[starts], return_inverse=True)
+    n_values = max(len(prediction_values), 1)
+    pairs, pair_run = np.unique(truth_run * n_values + prediction_run, return_inverse=True)
+    # float64 weights are exact up to 2**53 pixels
+    pixels = np.bincount(pair_run, weights=lengths, minlength=len(pairs)).astype(np.int64)
+    return JointCounts(prediction_values, truth_values, pairs % n_values, pairs // n_values, pixels)
+
+
+def overlap_of(prediction: IntArray, truth: IntArray) -> Overlap:
+    """Find the objects of two label images and their intersections.
+
+    Parameters
+    ----------
+    prediction, truth : ndarray
+        ``[Z]YX`` of one shape and any integer dtype; 0 is background, ids may be sparse and
+        large, and need not correspond.
+
+    Raises
+    ------
+    EvaluationError
+        The shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> overlap = overlap_of(np.array([[7, 7, 0, 0]]), np.array([[0, 2, 2, 0]]))
+    >>> overlap.iou.round(3).tolist()
+    [0.333]
+    """
+    joint = joint_counts(prediction, truth)
+    prediction_areas = _area_per_value(
+        joint.prediction_index, joint.pixels, len(joint.prediction_values)
+    )
+    truth_areas = _area_per_value(joint.truth_index, joint.pixels, len(joint.truth_values))
+
+    is_predicted = joint.prediction_values != 0
+    is_true = joint.truth_values != 0
+    touching = is_predicted[joint.prediction_index] & is_true[joint.truth_index]
+    # ids are ascending, so leaving the background out moves every position by its place
+    prediction_position = np.cumsum(is_predicted) - 1
+    truth_position = np.cumsum(is_true) - 1
+    return Overlap(
+        prediction_ids=joint.prediction_values[is_predicted],
+        truth_ids=joint.truth_values[is_true],
+        prediction_areas=prediction_areas[is_predicted],
+        truth_areas=truth_areas[is_true],
+        prediction_index=prediction_position[joint.prediction_index[touching]],
+        truth_index=truth_position[joint.truth_index[touching]],
+        intersections=joint.pixels[touching],
+    )
+
+
+def overlap_within(prediction: IntArray, truth: IntArray, counted: NDArray[np.bool_]) -> Overlap:
+    """Find objects and intersections where the truth is known.
+
+    Outside `counted` both images are ignored. Predicted objects with less than half of their
+    pixels inside are left out: nothing was painted there to confirm or refute them, so they
+    would be false positives only because the painting stopped.
+
+    Parameters
+    ----------
+    prediction, truth : ndarray
+        See `overlap_of`.
+    counted : ndarray of bool
+        Same shape: where the truth is known.
+
+    Raises
+    ------
+    EvaluationError
+        The shapes differ.
+    """
+    inside = overlap_of(prediction, counted.astype(np.uint8))
+    pixels_inside = np.zeros(inside.n_predicted, np.int64)
+    pixels_inside[inside.prediction_index] = inside.intersections
+    mostly_inside = inside.prediction_ids[2 * pixels_inside >= inside.prediction_areas]
+
+    overlap = overlap_of(np.where(counted, prediction, 0), np.where(counted, truth, 0))
+    return overlap.keeping(np.isin(overlap.prediction_ids, mostly_inside))
+
+
+def _area_per_value(index: Positions, pixels: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    return np.bincount(index, weights=pixels, minlength=n).astype(np.int64)
