@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-_LAST, _BEST, _OPTIMISER = "last.", "best.", "optimiser."
+_LAST, _AVERAGED, _BEST, _OPTIMISER = "last.", "averaged.", "best.", "optimiser."
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,9 @@ class TrainingState:
         Steps taken.
     seconds : float
         Time they took.
-    last, best : dict of Tensor
-        The newest weights, and those of the best validation score (empty where none was made).
+    last, averaged, best : dict of Tensor
+        The newest weights, their running average, and the average at the best validation score
+        (empty where none was made).
     optimiser : dict of Tensor
         State of the update rule, under "parameter number.name".
     best_value : float
@@ -41,6 +42,7 @@ class TrainingState:
     step: int
     seconds: float
     last: dict[str, Tensor]
+    averaged: dict[str, Tensor]
     best: dict[str, Tensor]
     optimiser: dict[str, Tensor]
     best_value: float
@@ -61,7 +63,12 @@ def save_state(state: TrainingState, path: Path) -> None:
         The file cannot be written.
     """
     tensors: dict[str, Tensor] = {}
-    groups = ((_LAST, state.last), (_BEST, state.best), (_OPTIMISER, state.optimiser))
+    groups = (
+        (_LAST, state.last),
+        (_AVERAGED, state.averaged),
+        (_BEST, state.best),
+        (_OPTIMISER, state.optimiser),
+    )
     for prefix, group in groups:
         tensors.update({prefix + name: tensor for name, tensor in group.items()})
     content: dict[str, Any] = {
@@ -82,7 +89,8 @@ def load_state(path: Path) -> TrainingState:
         The file is missing, damaged, or no training state.
     """
     tensors, content = read_tensors(path)
-    groups: dict[str, dict[str, Tensor]] = {_LAST: {}, _BEST: {}, _OPTIMISER: {}}
+    prefixes = (_LAST, _AVERAGED, _BEST, _OPTIMISER)
+    groups: dict[str, dict[str, Tensor]] = {prefix: {} for prefix in prefixes}
     for name, tensor in tensors.items():
         prefix, _, rest = name.partition(".")
         groups.get(f"{prefix}.", {})[rest] = tensor
@@ -92,6 +100,7 @@ def load_state(path: Path) -> TrainingState:
             step=int(content["step"]),
             seconds=float(content["seconds"]),
             last=groups[_LAST],
+            averaged=groups[_AVERAGED],
             best=groups[_BEST],
             optimiser=groups[_OPTIMISER],
             best_value=float("-inf") if best_value is None else float(best_value),

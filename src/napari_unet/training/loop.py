@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from napari_unet.errors import ModelMismatchError
 from napari_unet.model.devices import choose_device, choose_precision, describe
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 _WARM_UP = 0.05  # share of the training in which the learning rate rises
 _FINAL_RATE = 0.01  # share of the peak learning rate at the end
+_AVERAGING_DECAY = 0.99
 _PATIENCE_WITH_NAN = 3
 
 
@@ -169,10 +171,18 @@ class Trainer:
         if config.ndim == 2:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network.to(device)
+        self.averaged = AveragedModel(self.network, avg_fn=_average, use_buffers=True)
         self.optimiser = _new_optimiser(self.network, config)
         if resume is not None:
             self._restore(resume)
         self._good = _copy_weights(self.network)
+
+    @property
+    def averaged_network(self) -> UNet:
+        """The network with its running average of weights: what is validated and kept."""
+        network = self.averaged.module
+        assert isinstance(network, UNet)
+        return network
 
     def train_step(self, progress: float) -> float:
         """Make one update at the given share of the training; return its loss."""
@@ -199,6 +209,7 @@ class Trainer:
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), max_norm=10.0)
             self.optimiser.step()
+            self.averaged.update_parameters(self.network)
             self._failures = 0
         return value
 
@@ -218,11 +229,12 @@ class Trainer:
 
     def validate(self) -> Validated:
         """Score the held-back blocks, and keep the weights if they are the best so far."""
-        score: ValidationScore = validate(Runner.of(self.network, self.device), self.data)
+        network = self.averaged_network
+        score: ValidationScore = validate(Runner.of(network, self.device), self.data)
         best = score.value > self.best_value
         self._good = _copy_weights(self.network)
         if best:
-            self.best, self.best_value = self._good, score.value
+            self.best, self.best_value = _copy_weights(network), score.value
         self.history.append({"step": self.step, **asdict(score)})
         return Validated(self.step, score.loss, score.iou, score.object_f1, best)
 
@@ -240,7 +252,7 @@ class Trainer:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             steps=self.step,
         )
-        weights = self.best or _copy_weights(self.network)
+        weights = self.best or _copy_weights(self.averaged_network)
         return TrainedNetwork(build_network(record.network, weights, "the training"), record)
 
     def state(self) -> TrainingState:
@@ -249,6 +261,7 @@ class Trainer:
             step=self.step,
             seconds=self.seconds,
             last=_copy_weights(self.network),
+            averaged=_copy_weights(self.averaged_network),
             best=self.best,
             optimiser=_optimiser_tensors(self.optimiser),
             best_value=self.best_value,
@@ -263,6 +276,8 @@ class Trainer:
                 "The training to resume used another network or other classes. Train anew, or "
                 "use its settings."
             ) from error
+        self.averaged_network.load_state_dict(state.averaged)
+        self.averaged.n_averaged.fill_(state.step)
         _restore_optimiser(self.optimiser, state.optimiser)
         self.step, self.seconds = state.step, state.seconds
         self.best, self.best_value = dict(state.best), state.best_value
@@ -311,6 +326,18 @@ def _new_network(config: UNetConfig, seed: int) -> UNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return UNet(config)
+
+
+def _average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
+    """Average the weights of about the last 100 steps, of fewer in the beginning.
+
+    Single steps on few labels scatter; their average is better than any of them, and a training
+    that is stopped early loses little.
+    """
+    if not averaged.is_floating_point():  # BatchNorm's count of batches
+        return current
+    decay = min(_AVERAGING_DECAY, (1 + int(updates)) / (10 + int(updates)))
+    return averaged + (1 - decay) * (current - averaged)
 
 
 def _new_optimiser(network: UNet, config: TrainConfig) -> torch.optim.Optimizer:

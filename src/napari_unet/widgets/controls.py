@@ -1,0 +1,92 @@
+"""Small pieces that the widgets are made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def form_layout() -> QFormLayout:
+    """Return a form whose fields use the width there is, down to a narrow dock."""
+    form = QFormLayout()
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+    form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+    form.setContentsMargins(0, 0, 0, 0)
+    return form
+
+
+def column(widget: QWidget) -> QVBoxLayout:
+    """Give a dock widget its one column."""
+    layout = QVBoxLayout(widget)
+    layout.setContentsMargins(9, 9, 9, 9)
+    layout.setSpacing(8)
+    return layout
+
+
+def button(text: str, tooltip: str, slot: Callable[[], object]) -> QPushButton:
+    """Return a push button; an ampersand in `text` makes its keyboard shortcut."""
+    made = QPushButton(text)
+    made.setToolTip(tooltip)
+    made.clicked.connect(lambda: slot())
+    return made
+
+
+def choice(options: Sequence[tuple[str, object]], tooltip: str) -> QComboBox:
+    """Return a combo box of (text, value) pairs that may shrink below its longest text."""
+    box = QComboBox()
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    box.setToolTip(tooltip)
+    for text, value in options:
+        box.addItem(text, value)
+    return box
+
+
+def add_row(form: QFormLayout, text: str, field: QWidget, tooltip: str = "") -> None:
+    """Add a labelled field; both show the same tooltip."""
+    label = QLabel(text)
+    label.setBuddy(field)
+    if tooltip:
+        field.setToolTip(tooltip)
+    label.setToolTip(field.toolTip())
+    form.addRow(label, field)
+
+
+def note() -> QLabel:
+    """Return a label for a few sentences that wrap."""
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
+
+
+def progress_bar(tooltip: str) -> QProgressBar:
+    """Return a progress bar in per mille."""
+    bar = QProgressBar()
+    bar.setRange(0, 1000)
+    bar.setTextVisible(False)
+    bar.setMaximumHeight(8)
+    bar.setToolTip(tooltip)
+    return bar
+
+
+def duration(seconds: float) -> str:
+    """Say a time in words: "40 s", "3 min", "2 h 5 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,181 @@
+"""Between napari's layers and plain arrays: choosing, matching, snapshots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+from napari.layers import Image, Labels, Layer
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QSizePolicy
+
+from napari_unet.widgets.session import METADATA_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari.viewer import Viewer
+    from numpy.typing import NDArray
+    from qtpy.QtWidgets import QWidget
+
+    from napari_unet.data.axes import ArrayLike
+
+LayerT = TypeVar("LayerT", bound=Layer)
+
+
+def follow(widget: QWidget, emitter: Any, slot: Callable[..., object]) -> None:
+    """Connect a slot of a widget to an event of napari for as long as the widget exists.
+
+    napari's events know nothing of Qt: they would go on calling a widget that Qt has deleted.
+    """
+    emitter.connect(slot)
+    widget.destroyed.connect(lambda: emitter.disconnect(slot))
+
+
+class LayerComboBox(QComboBox, Generic[LayerT]):
+    """Chooses one of the viewer's layers of a kind; follows them as they come, go and change name.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose layers.
+    kind : type
+        `Image` or `Labels`.
+    """
+
+    layer_changed = Signal()
+
+    def __init__(self, viewer: Viewer, kind: type[LayerT]) -> None:
+        super().__init__()
+        self._viewer, self._kind = viewer, kind
+        self._layers: list[LayerT] = []
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        events = viewer.layers.events
+        for emitter in (events.inserted, events.removed, events.reordered, events.renamed):
+            follow(self, emitter, self.reset_choices)
+        self.currentIndexChanged.connect(self.layer_changed)
+        self.reset_choices()
+
+    @property
+    def layer(self) -> LayerT | None:
+        """The chosen layer."""
+        index = self.currentIndex()
+        return self._layers[index] if 0 <= index < len(self._layers) else None
+
+    @layer.setter
+    def layer(self, layer: LayerT) -> None:
+        if layer in self._layers:
+            self.setCurrentIndex(self._layers.index(layer))
+
+    def reset_choices(self, event: object = None) -> None:
+        """Read the layers anew, and keep the choice if its layer is still there."""
+        chosen = self.layer
+        found = [_unwrapped(layer) for layer in self._viewer.layers]
+        layers = [layer for layer in found if isinstance(layer, self._kind)]
+        self.blockSignals(True)
+        self.clear()
+        self._layers = layers
+        self.addItems([layer.name for layer in layers])
+        self.blockSignals(False)
+        if chosen in layers:
+            self.setCurrentIndex(layers.index(chosen))
+        elif layers:
+            self.setCurrentIndex(_newest_of_the_user(layers))
+        if self.layer is not chosen:
+            self.layer_changed.emit()
+
+
+def _newest_of_the_user(layers: Sequence[Layer]) -> int:
+    """Prefer what the user made or opened over predictions."""
+    own = [i for i, layer in enumerate(layers) if METADATA_KEY not in layer.metadata]
+    return own[-1] if own else len(layers) - 1
+
+
+def _unwrapped(layer: Any) -> Any:
+    """Return the layer itself where napari handed out a proxy of it."""
+    return getattr(layer, "__wrapped__", layer)
+
+
+def pixels_of(image: Image) -> ArrayLike:
+    """Return the pixels of an image layer: full resolution, without transparency.
+
+    Returns
+    -------
+    ArrayLike
+        As the layer holds it, lazy arrays included; colour as a last axis of 3.
+    """
+    pixels: ArrayLike = image.data[0] if image.multiscale else image.data
+    if image.rgb and pixels.shape[-1] == 4:
+        opaque: ArrayLike = pixels[..., :3]
+        return opaque
+    return pixels
+
+
+def snapshot_of(labels: Labels) -> NDArray[Any]:
+    """Copy painted labels, so that painting can go on while a worker reads them."""
+    return np.array(labels.data[0] if labels.multiscale else labels.data)
+
+
+def channel_axis_of(image: Image) -> int | None:
+    """Guess which of a layer's axes holds channels rather than space or time.
+
+    Colour layers have none: napari hides their channel axis itself. Else a first axis of 2 to 4
+    before large YX is taken for channels if the axis is named so.
+    """
+    if image.rgb:
+        return None
+    names = [str(label).lower() for label in image.axis_labels]
+    for name in ("c", "channel", "channels"):
+        if name in names:
+            return names.index(name)
+    return None
+
+
+def placement_of(image: Image, drop_axis: int | None) -> dict[str, Any]:
+    """Return where a labels layer must lie to cover an image layer.
+
+    Parameters
+    ----------
+    image : Image
+        The image.
+    drop_axis : int or None
+        Axis of the image that the labels do not have.
+
+    Returns
+    -------
+    dict
+        Keyword arguments of `viewer.add_labels`: scale, translate, rotate, shear, affine, units,
+        axis labels. Where an axis is dropped, rotations are left out.
+    """
+    keep = [axis for axis in range(image.ndim) if axis != drop_axis]
+    placement: dict[str, Any] = {
+        "scale": np.asarray(image.scale)[keep],
+        "translate": np.asarray(image.translate)[keep],
+        "units": tuple(image.units[axis] for axis in keep),
+        "axis_labels": tuple(image.axis_labels[axis] for axis in keep),
+    }
+    if drop_axis is None:
+        placement |= {"rotate": image.rotate, "shear": image.shear, "affine": image.affine}
+    return placement
+
+
+def new_annotation(viewer: Viewer, image: Image) -> Labels:
+    """Add an empty labels layer that covers an image, ready to paint in.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where to add it.
+    image : Image
+        What will be painted on.
+    """
+    channel_axis = channel_axis_of(image)
+    pixels = pixels_of(image)
+    shape = pixels.shape[:-1] if image.rgb else pixels.shape
+    shape = tuple(size for axis, size in enumerate(shape) if axis != channel_axis)
+    placement = placement_of(image, channel_axis)
+    labels = np.zeros(shape, np.uint16)
+    layer = Labels(labels, name=f"{image.name} annotation", **placement)
+    viewer.add_layer(layer)
+    return layer

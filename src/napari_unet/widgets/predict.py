@@ -1,0 +1,323 @@
+"""The Predict widget: from a trained network to a labels layer, tile by tile."""
+
+from __future__ import annotations
+
+import zlib
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QWidget
+
+from napari_unet.errors import NapariUNetError
+from napari_unet.widgets.controls import (
+    add_row,
+    button,
+    choice,
+    column,
+    form_layout,
+    note,
+    progress_bar,
+)
+from napari_unet.widgets.layers import (
+    LayerComboBox,
+    channel_axis_of,
+    pixels_of,
+    placement_of,
+)
+from napari_unet.widgets.session import METADATA_KEY, session_of
+from napari_unet.widgets.task import Failed, Outcome
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Generator
+
+    from napari.viewer import Viewer
+
+    from napari_unet.data.axes import ArrayLike
+    from napari_unet.model.trained import TrainedNetwork
+
+_REFRESH_MS = 100
+_MODEL_FILES = "Models (*.safetensors)"
+
+
+class PredictWidget(QWidget):
+    """Predicts a whole image into a labels layer of its own.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        The viewer that it is docked in.
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._session = session_of(napari_viewer)
+        self._task = self._session.prediction
+        self._target: ResultLayers | None = None
+        self._tiles = 0
+        self.image_box = LayerComboBox(napari_viewer, Image)
+        self.result_box = choice(
+            [("what it was trained for", None), ("probabilities", "probabilities")],
+            "Labels as painted (objects or classes), or the probability of each class.",
+        )
+        self.model_note = note()
+        self.status = note()
+        self.progress = progress_bar("How many tiles are done.")
+        self._lay_out()
+        self._session.model_changed.connect(self._show_state)
+        self._session.annotation_chosen.connect(self._follow_image)
+        self._task.started.connect(self._show_state)
+        self._task.happened.connect(self._on_event)
+        self._task.ended.connect(self._on_ended)
+        self._follow_image()
+        self._show_state()
+
+    def _lay_out(self) -> None:
+        layout = column(self)
+        form = form_layout()
+        add_row(form, "Image", self.image_box, "The image to predict.")
+        add_row(form, "Result", self.result_box)
+        layout.addLayout(form)
+        layout.addWidget(self.model_note)
+        self.load_button = button("&Load model…", "Use a saved model file.", self.ask_to_load)
+        self.predict_button = button(
+            "Pre&dict", "Predict the whole image into a new labels layer.", self.start_prediction
+        )
+        self.cancel_button = button(
+            "&Cancel", "Stop after this tile; finished tiles are kept.", self._task.stop
+        )
+        row = QHBoxLayout()
+        for each in (self.load_button, self.predict_button, self.cancel_button):
+            row.addWidget(each)
+        layout.addLayout(row)
+        layout.addWidget(self.progress)
+        layout.addWidget(self.status)
+        layout.addStretch()
+
+    def ask_to_load(self) -> None:
+        """Ask for a model file and load it."""
+        name, _ = QFileDialog.getOpenFileName(self, "Load model", "", _MODEL_FILES)
+        if name:
+            self.load_model(Path(name))
+
+    def load_model(self, path: Path) -> None:
+        """Use a model file; an error is shown and the former model stays."""
+        from napari_unet.model.trained import load_network
+
+        try:
+            model = load_network(path)
+        except NapariUNetError as error:
+            show_error(str(error))
+            return
+        self._session.set_model(model, path.stem)
+
+    def start_prediction(self) -> None:
+        """Predict the chosen image in the background."""
+        if self._task.running:
+            show_warning(f"A prediction is already running. {self.status.text()}")
+            return
+        image, model = self.image_box.layer, self._session.model
+        if model is None:
+            show_warning("There is no model yet: train one, or load a model file.")
+            return
+        if image is None:
+            show_warning("Open an image to predict.")
+            return
+        kind = self.result_box.currentData()
+        self._target = ResultLayers(self._viewer, image)
+        self._task.start(partial(prediction_events, model, pixels_of(image), kind))
+
+    def cancel(self) -> None:
+        """Stop after the current tile; finished tiles are kept."""
+        self._task.stop()
+
+    def _follow_image(self) -> None:
+        if self._session.image is not None:
+            self.image_box.layer = self._session.image
+
+    def _show_state(self) -> None:
+        running, model = self._task.running, self._session.model
+        self.predict_button.setEnabled(model is not None and not running)
+        self.cancel_button.setEnabled(running)
+        if running:
+            self.progress.setValue(0)
+            self.status.setText("Starting…")
+        if model is None:
+            self.model_note.setText("Model: none yet. Train one, or load a model file.")
+            return
+        network = model.record.network
+        self.model_note.setText(
+            f"Model: {self._session.model_name} ({network.ndim}D, {network.in_channels} "
+            f"channel(s), {model.record.classes.kind}, {model.record.steps} steps)"
+        )
+
+    def _on_event(self, event: Any) -> None:
+        from napari_unet.prediction.events import FrameFinished, PredictionStarted, TilePredicted
+
+        if self._target is None:
+            return
+        if isinstance(event, PredictionStarted):
+            self._tiles = event.tiles
+            self._target.prepare(event.shape)
+        elif isinstance(event, TilePredicted):
+            self._target.write_tile(event.frame, event.region, event.labels)
+            self.progress.setValue(round(1000 * event.number / max(self._tiles, 1)))
+            self.status.setText(f"Tile {event.number} of {self._tiles}.")
+        elif isinstance(event, FrameFinished):
+            self._target.write_frame(event.frame, event.labels)
+
+    def _on_ended(self, outcome: Outcome) -> None:
+        self._show_state()
+        if self._target is None:
+            return
+        if isinstance(outcome, Failed):
+            self.progress.setValue(0)
+            self.status.setText(outcome.text)
+            show_error(f"{outcome.text}\n{outcome.details}".strip())
+            return
+        result = outcome.result
+        self._target.finish(result)
+        text = "Done." if result.complete else "Cancelled; finished tiles are kept."
+        if result.kind == "objects" and result.array.size:
+            text += f" {int(result.array.max())} objects."
+        self.status.setText(text)
+        if not result.complete:
+            show_info("The prediction is incomplete: it was cancelled.")
+
+
+class ResultLayers:
+    """Writes one prediction into a labels layer, and never over what the user has edited.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where the layer is added.
+    image : Image
+        The image that is predicted: the layer covers it.
+    """
+
+    def __init__(self, viewer: Viewer, image: Image) -> None:
+        self._viewer = viewer
+        self._name = f"{image.name} prediction"
+        self._rgb = image.rgb
+        self._placements = {axis: placement_of(image, axis) for axis in (None, *range(image.ndim))}
+        self._image_shape = pixels_of(image).shape[: image.ndim]
+        self._named_channel_axis = channel_axis_of(image)
+        self.layer: Labels | None = None
+        self._timer = QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_REFRESH_MS)
+        self._timer.timeout.connect(self._refresh)
+
+    def prepare(self, shape: tuple[int, ...]) -> None:
+        """Add the layer, or take the one of the last prediction if nobody has touched it."""
+        self.layer = self._untouched_layer(shape)
+        if self.layer is None:
+            labels = np.zeros(shape, np.int32)
+            self.layer = Labels(
+                labels,
+                name=self._name,
+                metadata={METADATA_KEY: None},
+                **self._placement(shape),
+            )
+            self._viewer.add_layer(self.layer)
+        else:
+            self.layer.data[...] = 0
+            self.layer.refresh()
+
+    def write_tile(self, frame: tuple[int, ...], region: Any, labels: Any) -> None:
+        """Show one tile soon."""
+        self._write(frame, region, labels)
+
+    def write_frame(self, frame: tuple[int, ...], labels: Any) -> None:
+        """Show the final labels of a frame soon."""
+        self._write(frame, (), labels)
+
+    def finish(self, result: Any) -> None:
+        """Show the final result; probabilities come as an image layer."""
+        if self.layer is None:
+            return
+        if result.kind == "probabilities":
+            self._show_probabilities(result)
+            return
+        self.layer.data[...] = result.array
+        self._refresh()
+        self.layer.metadata[METADATA_KEY] = _checksum(self.layer)
+
+    def _write(self, frame: tuple[int, ...], region: Any, labels: Any) -> None:
+        if self.layer is None:
+            return
+        np.asarray(self.layer.data)[frame][region] = labels
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def _refresh(self) -> None:
+        if self.layer is not None:
+            self.layer.refresh()
+
+    def _placement(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """Find the axis of the image that the result does not have: its channels."""
+        if self._rgb or len(shape) == len(self._image_shape):
+            return self._placements[None]
+        axis = self._named_channel_axis
+        if axis is None:
+            candidates = [
+                a
+                for a in range(len(self._image_shape))
+                if self._image_shape[:a] + self._image_shape[a + 1 :] == shape
+            ]
+            axis = candidates[-1] if candidates else 0
+        return self._placements[axis]
+
+    def _untouched_layer(self, shape: tuple[int, ...]) -> Labels | None:
+        for layer in self._viewer.layers:
+            layer = getattr(layer, "__wrapped__", layer)
+            ours = isinstance(layer, Labels) and METADATA_KEY in layer.metadata
+            if ours and layer.name == self._name and layer.data.shape == shape:
+                unchanged = layer.metadata[METADATA_KEY] == _checksum(layer)
+                return layer if unchanged else None
+        return None
+
+    def _show_probabilities(self, result: Any) -> None:
+        if self.layer is not None and self.layer in self._viewer.layers:
+            self._viewer.layers.remove(self.layer)
+        probabilities = np.moveaxis(result.array, result.axes.index("C"), 0)
+        placement = self._placement(probabilities.shape[1:])
+        for number, values in enumerate(probabilities):
+            layer = Image(
+                values,
+                name=f"{self._name}, probability of class {number}",
+                contrast_limits=(0, 1),
+                **placement,
+            )
+            self._viewer.add_layer(layer)
+
+
+def _checksum(layer: Labels) -> int:
+    return zlib.crc32(np.ascontiguousarray(layer.data).tobytes())
+
+
+def prediction_events(
+    model: TrainedNetwork, image: ArrayLike, kind: Any, stop: threading.Event
+) -> Generator[object, None, Any]:
+    """Predict; torch is imported here, in the worker thread.
+
+    Yields
+    ------
+    PredictionEvent
+        See :func:`napari_unet.prediction.predictor.predict_image`.
+
+    Returns
+    -------
+    PredictionResult
+        The labels or probabilities.
+    """
+    from napari_unet.prediction.predictor import PredictConfig, predict_image
+
+    return (yield from predict_image(model, image, PredictConfig(result=kind), stop))

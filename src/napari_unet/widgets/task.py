@@ -1,0 +1,165 @@
+"""Long work beside the window: a generator of events in a napari worker, its outcome in a value.
+
+Generator workers of superqt swallow every RuntimeError, and with it torch's out-of-memory and
+CUDA errors: nothing would ever tell the panel that its work has ended. So the generator that runs
+in the worker catches everything itself and returns what happened.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from napari.qt.threading import create_worker
+from qtpy.QtCore import QObject, Signal
+
+from napari_unet.errors import NapariUNetError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    Events = Generator[Any, None, Any]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The work came to its end, or was stopped.
+
+    Parameters
+    ----------
+    result : object
+        What the generator returned.
+    """
+
+    result: Any
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The work ended in an error.
+
+    Parameters
+    ----------
+    text : str
+        For the user.
+    details : str
+        The traceback of an error that is not the user's, else empty.
+    """
+
+    text: str
+    details: str = ""
+
+
+Outcome = Finished | Failed
+
+
+class BackgroundTask(QObject):
+    """Runs one generator of events at a time, in a thread of its own.
+
+    It belongs to the session, not to a widget: closing a dock widget does not end the work.
+
+    Parameters
+    ----------
+    name : str
+        What napari calls the work where it asks whether to close.
+    parent : QObject
+        Owner.
+    """
+
+    started = Signal()
+    happened = Signal(object)  # an event of the generator
+    ended = Signal(object)  # an Outcome
+
+    def __init__(self, name: str, parent: QObject) -> None:
+        super().__init__(parent)
+        self.setObjectName(name)
+        self._stop = threading.Event()
+        self._running = False
+
+    @property
+    def running(self) -> bool:
+        """Whether work is under way."""
+        return self._running
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the work was asked to stop."""
+        return self._running and self._stop.is_set()
+
+    def start(self, make_events: Callable[[threading.Event], Events]) -> bool:
+        """Start work, unless some is under way.
+
+        Parameters
+        ----------
+        make_events : callable
+            Called in the worker thread with the event that means stop; gives the generator.
+
+        Returns
+        -------
+        bool
+            False where the previous work is still under way.
+        """
+        if self._running:
+            return False
+        self._running = True
+        self._stop = threading.Event()
+        task = _NamedTask(outcome_of, make_events, self._stop)
+        task.name = self.objectName()
+        worker = create_worker(task, _progress={"desc": self.objectName()})
+        worker.yielded.connect(self.happened.emit)
+        worker.returned.connect(self._end)
+        worker.aborted.connect(self._on_aborted)
+        self.started.emit()
+        worker.start()
+        return True
+
+    def stop(self) -> None:
+        """Ask the work to end after its current step."""
+        self._stop.set()
+
+    def _on_aborted(self) -> None:
+        self._end(Failed("The work was cancelled because napari is closing."))
+
+    def _end(self, outcome: Outcome) -> None:
+        self._running = False
+        self.ended.emit(outcome)
+
+
+class _NamedTask(partial[Any]):
+    """A function call whose text is a name for people: napari shows it when it is to close."""
+
+    name: str
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def outcome_of(
+    make_events: Callable[[threading.Event], Events], stop: threading.Event
+) -> Generator[Any, None, Outcome]:
+    """Run a generator of events to its end, and turn any error into an outcome.
+
+    Yields
+    ------
+    object
+        Its events.
+
+    Returns
+    -------
+    Outcome
+        `Finished` or `Failed`.
+    """
+    try:
+        from napari_unet.model.devices import yield_to_foreground
+
+        yield_to_foreground()
+        result = yield from make_events(stop)
+    except NapariUNetError as error:
+        return Failed(str(error))
+    except Exception as error:  # carried on, with its traceback
+        text = f"Unexpected {type(error).__name__}: {error}"
+        return Failed(text, traceback.format_exc())
+    return Finished(result)
