@@ -67,7 +67,8 @@ class Validated:
     object_f1 : float or None
         F1 of the objects at IoU 0.5; None with classes, or where no object is held back.
     best : bool
-        Whether this is the best score so far.
+        Whether the weights are kept: their score is the best so far, or as good within the noise
+        of few labels.
     """
 
     step: int

@@ -46,6 +46,8 @@ _WARM_UP = 0.05  # share of the training in which the learning rate rises
 _FINAL_RATE = 0.01  # share of the peak learning rate at the end
 _AVERAGING_DECAY = 0.99
 _PATIENCE_WITH_NAN = 3
+# Scores on little held-back paint scatter by this much: among equals, the longer trained wins.
+_NOISE_OF_SCORES = 0.02
 
 
 @dataclass(frozen=True)
@@ -231,10 +233,11 @@ class Trainer:
         """Score the held-back blocks, and keep the weights if they are the best so far."""
         network = self.averaged_network
         score: ValidationScore = validate(Runner.of(network, self.device), self.data)
-        best = score.value > self.best_value
+        best = score.value >= self.best_value - _NOISE_OF_SCORES
         self._good = _copy_weights(self.network)
         if best:
-            self.best, self.best_value = _copy_weights(network), score.value
+            self.best = _copy_weights(network)
+            self.best_value = max(score.value, self.best_value)
         self.history.append({"step": self.step, **asdict(score)})
         return Validated(self.step, score.loss, score.iou, score.object_f1, best)
 

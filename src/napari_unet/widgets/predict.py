@@ -58,7 +58,7 @@ class PredictWidget(QWidget):
         super().__init__()
         self._viewer = napari_viewer
         self._session = session_of(napari_viewer)
-        self._task = self._session.prediction
+        self.task = self._session.prediction
         self._target: ResultLayers | None = None
         self._tiles = 0
         self.image_box = LayerComboBox(napari_viewer, Image)
@@ -72,9 +72,9 @@ class PredictWidget(QWidget):
         self._lay_out()
         self._session.model_changed.connect(self._show_state)
         self._session.annotation_chosen.connect(self._follow_image)
-        self._task.started.connect(self._show_state)
-        self._task.happened.connect(self._on_event)
-        self._task.ended.connect(self._on_ended)
+        self.task.started.connect(self._show_state)
+        self.task.happened.connect(self._on_event)
+        self.task.ended.connect(self._on_ended)
         self._follow_image()
         self._show_state()
 
@@ -90,7 +90,7 @@ class PredictWidget(QWidget):
             "Pre&dict", "Predict the whole image into a new labels layer.", self.start_prediction
         )
         self.cancel_button = button(
-            "&Cancel", "Stop after this tile; finished tiles are kept.", self._task.stop
+            "&Cancel", "Stop after this tile; finished tiles are kept.", self.task.stop
         )
         row = QHBoxLayout()
         for each in (self.load_button, self.predict_button, self.cancel_button):
@@ -119,7 +119,7 @@ class PredictWidget(QWidget):
 
     def start_prediction(self) -> None:
         """Predict the chosen image in the background."""
-        if self._task.running:
+        if self.task.running:
             show_warning(f"A prediction is already running. {self.status.text()}")
             return
         image, model = self.image_box.layer, self._session.model
@@ -131,18 +131,18 @@ class PredictWidget(QWidget):
             return
         kind = self.result_box.currentData()
         self._target = ResultLayers(self._viewer, image)
-        self._task.start(partial(prediction_events, model, pixels_of(image), kind))
+        self.task.start(partial(prediction_events, model, pixels_of(image), kind))
 
     def cancel(self) -> None:
         """Stop after the current tile; finished tiles are kept."""
-        self._task.stop()
+        self.task.stop()
 
     def _follow_image(self) -> None:
         if self._session.image is not None:
             self.image_box.layer = self._session.image
 
     def _show_state(self) -> None:
-        running, model = self._task.running, self._session.model
+        running, model = self.task.running, self._session.model
         self.predict_button.setEnabled(model is not None and not running)
         self.cancel_button.setEnabled(running)
         if running:

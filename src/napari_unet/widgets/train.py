@@ -56,7 +56,7 @@ class TrainWidget(QWidget):
         super().__init__()
         self._viewer = napari_viewer
         self._session = session_of(napari_viewer)
-        self._task = self._session.training
+        self.task = self._session.training
         self._plot: LossPlot | None = None
         self._score = ""
         self.image_box = LayerComboBox(napari_viewer, Image)
@@ -81,9 +81,9 @@ class TrainWidget(QWidget):
         self._lay_out()
         self.preset_box.currentIndexChanged.connect(self._show_preset)
         self._show_preset()
-        self._task.started.connect(self._show_running)
-        self._task.happened.connect(self._on_event)
-        self._task.ended.connect(self._on_ended)
+        self.task.started.connect(self._show_running)
+        self.task.happened.connect(self._on_event)
+        self.task.ended.connect(self._on_ended)
         self._session.annotation_chosen.connect(self._follow_annotation)
         self._session.model_changed.connect(self._show_running)
         self._follow_annotation()
@@ -106,7 +106,7 @@ class TrainWidget(QWidget):
             "&Train", "Train a new network on what is painted.", self.start_training
         )
         self.stop_button = button(
-            "Sto&p", "Stop after this step, and keep the best network so far.", self._task.stop
+            "Sto&p", "Stop after this step, and keep the best network so far.", self.task.stop
         )
         self.save_button = button("&Save model…", "Save the network to a file.", self.ask_to_save)
         row = QHBoxLayout()
@@ -147,7 +147,7 @@ class TrainWidget(QWidget):
 
     def start_training(self) -> None:
         """Take a snapshot of image and paint, and train on it in the background."""
-        if self._task.running:
+        if self.task.running:
             show_warning(f"Training is already running. {self.status.text()}")
             return
         image, labels = self.image_box.layer, self.labels_box.layer
@@ -166,11 +166,11 @@ class TrainWidget(QWidget):
             training_events, image.name, pixels_of(image), snapshot_of(labels), config
         )
         self._show_plot()
-        self._task.start(make_events)
+        self.task.start(make_events)
 
     def stop_training(self) -> None:
         """Stop after the current step; the best network so far is kept."""
-        self._task.stop()
+        self.task.stop()
         self._show_running()
 
     def ask_to_save(self) -> None:
@@ -220,9 +220,9 @@ class TrainWidget(QWidget):
             self.labels_box.layer = self._session.annotation
 
     def _show_running(self) -> None:
-        running = self._task.running
+        running = self.task.running
         self.train_button.setEnabled(not running)
-        self.stop_button.setEnabled(running and not self._task.stopping)
+        self.stop_button.setEnabled(running and not self.task.stopping)
         self.save_button.setEnabled(self._session.model is not None)
         if running:
             self.status.setText("Preparing the images and loading torch…")
@@ -241,7 +241,7 @@ class TrainWidget(QWidget):
 
     def _show_step(self, event: StepDone) -> None:
         self.progress.setValue(round(1000 * event.progress))
-        left = "stopping…" if self._task.stopping else f"{duration(event.seconds_left)} left"
+        left = "stopping…" if self.task.stopping else f"{duration(event.seconds_left)} left"
         self.status.setText(f"Step {event.step}, {left}, loss {event.loss:.3f}. {self._score}")
         if self._plot is not None:
             self._plot.add_loss(event.step, event.loss)

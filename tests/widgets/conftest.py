@@ -1,0 +1,135 @@
+"""A viewer with an easy image, our widgets docked in it, and hands to use them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+
+from napari_unet.widgets.annotate import AnnotateWidget
+from napari_unet.widgets.predict import PredictWidget
+from napari_unet.widgets.train import TrainWidget
+
+if TYPE_CHECKING:
+    from napari import Viewer
+    from napari.layers import Image, Labels
+    from numpy.typing import NDArray
+    from pytestqt.qtbot import QtBot
+
+TINY = {"base_channels": 4, "depth": 2, "patch_size": 32, "batch_size": 2, "validate_every": 5}
+
+
+def disks(size: int = 96) -> NDArray[np.uint8]:
+    """Bright disks on dark ground, on a grid: a network learns them in a few steps."""
+    grid = np.indices((size, size)) % 24 - 12
+    image = np.where((grid**2).sum(axis=0) < 50, 200, 30)
+    noise = np.random.default_rng(0).integers(0, 10, (size, size))
+    return (image + noise).astype(np.uint8)
+
+
+def strokes_on(image: NDArray[Any]) -> NDArray[np.uint16]:
+    """Paint eight disks, each with its own number, and three stripes of background."""
+    labels = np.zeros(image.shape, np.uint16)
+    rows, columns = np.indices(image.shape)
+    for number in range(8):
+        centre = 12 + 24 * (number // 4), 12 + 24 * (number % 4)
+        near = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < 36
+        labels[near] = number + 2
+    for row in (0, 24, 47):
+        labels[row : row + 2] = 1
+    return labels
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A viewer with an image, and the three widgets docked beside it."""
+
+    viewer: Viewer
+    image: Image
+    annotate: AnnotateWidget
+    train: TrainWidget
+    predict: PredictWidget
+    qtbot: QtBot
+
+    def click(self, button: Any) -> None:
+        """Click a button as a mouse does; a disabled one ignores it."""
+        QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+
+    def wait_until_idle(self, timeout: int = 60_000) -> None:
+        """Let the window live until no work is under way."""
+        tasks = self.train.task, self.predict.task
+        self.qtbot.waitUntil(lambda: not any(t.running for t in tasks), timeout=timeout)
+
+    @property
+    def last_notice(self) -> str:
+        """What napari told the user last."""
+        return str(notification_manager.records[-1].message)
+
+    def train_tiny(self, steps: int = 30) -> None:
+        """Choose a tiny network, so that a training takes a second."""
+        self.train.form.set_value(self.train.config().changed(**TINY))
+        self.train.steps_box.setValue(steps)
+
+    def stroke(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Drag the mouse over the canvas, from one image position (YX) to another."""
+        canvas = self.viewer.window._qt_viewer.canvas
+        native = canvas.native
+        positions = [
+            tuple(a + (b - a) * t for a, b in zip(start, end, strict=True))
+            for t in np.linspace(0, 1, 9)
+        ]
+        points = [self._canvas_point(position) for position in positions]
+        left = Qt.MouseButton.LeftButton
+        QTest.mouseMove(native, points[0])
+        QTest.mousePress(native, left, Qt.KeyboardModifier.NoModifier, points[0])
+        for point in points[1:]:
+            QTest.mouseMove(native, point)
+            self.qtbot.wait(5)
+        QTest.mouseRelease(native, left, Qt.KeyboardModifier.NoModifier, points[-1])
+        self.qtbot.wait(20)
+
+    def _canvas_point(self, position: tuple[float, ...]) -> QPoint:
+        camera = self.viewer.scene.camera
+        native = self.viewer.window._qt_viewer.canvas.native
+        centre_y, centre_x = camera.center[-2:]
+        scale_y, scale_x = self.image.scale[-2:]
+        x = (position[1] * scale_x - centre_x) * camera.zoom + native.width() / 2
+        y = (position[0] * scale_y - centre_y) * camera.zoom + native.height() / 2
+        return QPoint(round(x), round(y))
+
+
+@pytest.fixture
+def make_desk(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Callable[..., Desk]:
+    """Give a function that opens a viewer with an image and docks the widgets."""
+
+    def make(image: NDArray[Any] | None = None, **placement: Any) -> Desk:
+        viewer = make_napari_viewer(show=True)
+        layer = viewer.add_image(disks() if image is None else image, name="disks", **placement)
+        annotate = AnnotateWidget(viewer)
+        train, predict = TrainWidget(viewer), PredictWidget(viewer)
+        for widget, name in ((annotate, "Annotate"), (train, "Train"), (predict, "Predict")):
+            viewer.window.add_dock_widget(widget, name=name, tabify=True)
+        return Desk(viewer, layer, annotate, train, predict, qtbot)
+
+    return make
+
+
+@pytest.fixture
+def desk(make_desk: Callable[..., Desk]) -> Desk:
+    """A viewer with an easy image and the widgets."""
+    return make_desk()
+
+
+@pytest.fixture
+def painted(desk: Desk) -> tuple[Desk, Labels]:
+    """The same, with paint."""
+    labels = desk.viewer.add_labels(strokes_on(disks()), name="paint")
+    desk.train.labels_box.layer = labels
+    desk.train_tiny()
+    return desk, labels

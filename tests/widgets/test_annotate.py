@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from tests.widgets.conftest import Desk, disks
+
+from napari_unet.widgets.annotate import coverage_text
+
+
+def test_a_new_annotation_covers_an_image_that_is_scaled_and_moved(
+    make_desk: Callable[..., Desk],
+) -> None:
+    desk = make_desk(scale=(0.5, 0.25), translate=(3, 4), units=("um", "um"))
+
+    desk.click(desk.annotate.new_button)
+
+    layer = desk.annotate.annotation
+    assert layer is not None
+    assert layer.data.shape == desk.image.data.shape
+    np.testing.assert_array_equal(layer.scale, desk.image.scale)
+    np.testing.assert_array_equal(layer.translate, desk.image.translate)
+    assert layer.units == desk.image.units
+
+
+def test_a_new_annotation_of_a_colour_image_has_no_channel_axis(
+    make_desk: Callable[..., Desk],
+) -> None:
+    desk = make_desk(np.stack([disks()] * 3, axis=-1), rgb=True)
+
+    desk.click(desk.annotate.new_button)
+
+    assert desk.annotate.annotation is not None
+    assert desk.annotate.annotation.data.shape == (96, 96)
+
+
+def test_a_new_annotation_takes_the_brush_with_the_first_object(desk: Desk) -> None:
+    desk.click(desk.annotate.new_button)
+
+    layer = desk.viewer.layers.selection.active
+    assert (layer.mode, layer.selected_label) == ("paint", 2)
+
+
+def test_a_stroke_of_the_mouse_paints_the_chosen_number(desk: Desk) -> None:
+    desk.click(desk.annotate.new_button)
+
+    desk.stroke((12, 12), (12, 30))
+
+    assert desk.annotate.annotation is not None
+    assert desk.annotate.annotation.data[12, 20] == 2
+
+
+def test_next_object_paints_with_a_number_of_its_own(desk: Desk) -> None:
+    desk.click(desk.annotate.new_button)
+    desk.stroke((12, 12), (12, 16))
+
+    desk.click(desk.annotate.next_button)
+    desk.stroke((60, 12), (60, 16))
+
+    assert desk.annotate.annotation is not None
+    assert desk.annotate.annotation.data[60, 14] == 3
+
+
+def test_background_is_painted_with_one(desk: Desk) -> None:
+    desk.click(desk.annotate.new_button)
+
+    desk.click(desk.annotate.background_button)
+    desk.stroke((24, 10), (24, 60))
+
+    assert desk.annotate.annotation is not None
+    assert set(np.unique(desk.annotate.annotation.data)) == {0, 1}
+
+
+def test_the_eraser_makes_paint_unlabelled_again(desk: Desk) -> None:
+    desk.click(desk.annotate.new_button)
+    desk.stroke((12, 12), (12, 16))
+
+    desk.click(desk.annotate.erase_button)
+    desk.stroke((12, 8), (12, 20))
+
+    assert desk.annotate.annotation is not None
+    assert not desk.annotate.annotation.data.any()
+
+
+def test_the_coverage_follows_a_stroke_and_its_undo(desk: Desk) -> None:
+    desk.click(desk.annotate.new_button)
+    desk.stroke((12, 12), (12, 16))
+    desk.qtbot.waitUntil(lambda: "1 objects" in desk.annotate.coverage.text())
+
+    assert desk.annotate.annotation is not None
+    desk.annotate.annotation.undo()
+
+    desk.qtbot.waitUntil(lambda: "0 objects" in desk.annotate.coverage.text())
+
+
+def test_without_an_image_a_warning_says_what_to_do(desk: Desk) -> None:
+    desk.viewer.layers.clear()
+
+    desk.annotate.create_annotation()
+
+    assert "Open an image first" in desk.last_notice
+
+
+def test_painting_without_a_layer_says_what_to_click(desk: Desk) -> None:
+    desk.annotate.paint_background()
+
+    assert "click New annotation" in desk.last_notice
+
+
+@pytest.mark.parametrize(
+    ("values", "hint"),
+    [
+        pytest.param([0], "Paint a few objects", id="nothing"),
+        pytest.param([1], "Paint a few objects", id="background only"),
+        pytest.param([2, 3], "Background: nothing painted yet", id="objects only"),
+        pytest.param([1, 2], "A few more objects", id="one object"),
+        pytest.param([1, 2, 3, 4], "Enough to train", id="enough"),
+    ],
+)
+def test_the_coverage_hint_names_what_helps_most(values: list[int], hint: str) -> None:
+    assert hint in coverage_text(np.array(values, np.uint16), of_objects=True)

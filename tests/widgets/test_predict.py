@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from napari.layers import Image, Labels
+from tests.widgets.conftest import Desk, disks
+
+from napari_unet.data.intensity import IntensityNormalization
+from napari_unet.data.labels import ClassTable
+from napari_unet.model.config import UNetConfig
+from napari_unet.model.trained import ModelRecord, TrainedNetwork, save_network
+from napari_unet.model.unet import UNet
+
+Painted = tuple[Desk, Labels]
+
+
+def untrained(channels: int = 1) -> TrainedNetwork:
+    """A network that answers something, at once."""
+    config = UNetConfig(in_channels=channels, base_channels=2, depth=2)
+    record = ModelRecord(config, ClassTable("objects", "unlabelled"), IntensityNormalization())
+    return TrainedNetwork(UNet(config).eval(), record)
+
+
+def predict_with(desk: Desk, model: TrainedNetwork) -> None:
+    desk.predict._session.set_model(model, "untrained")
+    desk.click(desk.predict.predict_button)
+    desk.wait_until_idle()
+
+
+def test_paint_train_predict_finds_the_disks(painted: Painted) -> None:
+    desk, _ = painted
+    desk.train.steps_box.setValue(60)
+    desk.click(desk.train.train_button)
+    desk.wait_until_idle()
+
+    desk.click(desk.predict.predict_button)
+    desk.wait_until_idle()
+
+    found = desk.viewer.layers["disks prediction"].data
+    assert 12 <= found.max() <= 20  # there are 16
+
+
+def test_the_result_lies_where_the_image_lies(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(scale=(0.5, 0.25), translate=(3, 4), rotate=30, units=("um", "um"))
+
+    predict_with(desk, untrained())
+
+    result = desk.viewer.layers["disks prediction"]
+    np.testing.assert_array_equal(result.scale, desk.image.scale)
+    np.testing.assert_array_equal(result.translate, desk.image.translate)
+    np.testing.assert_allclose(result.rotate, desk.image.rotate)
+    assert result.units == desk.image.units
+
+
+def test_a_time_lapse_comes_back_as_a_time_lapse(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(np.stack([disks()] * 3))
+
+    predict_with(desk, untrained())
+
+    assert desk.viewer.layers["disks prediction"].data.shape == (3, 96, 96)
+
+
+def test_a_colour_image_with_transparency_is_read_as_three_channels(
+    make_desk: Callable[..., Desk],
+) -> None:
+    desk = make_desk(np.stack([disks()] * 4, axis=-1), rgb=True)
+
+    predict_with(desk, untrained(channels=3))
+
+    assert desk.viewer.layers["disks prediction"].data.shape == (96, 96)
+
+
+def test_a_channel_axis_of_the_viewer_is_dropped_from_the_result(
+    make_desk: Callable[..., Desk],
+) -> None:
+    desk = make_desk(np.stack([disks()] * 2), scale=(1, 0.5, 0.25))
+
+    predict_with(desk, untrained(channels=2))
+
+    result = desk.viewer.layers["disks prediction"]
+    assert result.data.shape == (96, 96)
+    np.testing.assert_array_equal(result.scale, (0.5, 0.25))
+
+
+def test_a_second_prediction_takes_the_untouched_layer_of_the_first(desk: Desk) -> None:
+    predict_with(desk, untrained())
+    predict_with(desk, untrained())
+
+    assert sum(isinstance(layer, Labels) for layer in desk.viewer.layers) == 1
+
+
+def test_a_corrected_prediction_is_never_overwritten(desk: Desk) -> None:
+    predict_with(desk, untrained())
+    corrected = desk.viewer.layers["disks prediction"]
+    corrected.data[:5] = 77
+    before = corrected.data.copy()
+
+    predict_with(desk, untrained())
+
+    np.testing.assert_array_equal(corrected.data, before)
+    assert sum(isinstance(layer, Labels) for layer in desk.viewer.layers) == 2
+
+
+def test_probabilities_come_as_image_layers(desk: Desk) -> None:
+    desk.predict.result_box.setCurrentIndex(desk.predict.result_box.findData("probabilities"))
+
+    predict_with(desk, untrained())
+
+    images = [layer for layer in desk.viewer.layers if isinstance(layer, Image)]
+    assert len(images) == 3
+    assert images[1].data.shape == (96, 96)
+
+
+def test_a_mismatch_of_channels_is_shown_with_both_numbers(desk: Desk) -> None:
+    predict_with(desk, untrained(channels=2))
+
+    assert "Model expects 2 channel(s), image has" in desk.predict.status.text()
+    assert desk.predict.predict_button.isEnabled()
+
+
+def test_a_model_file_is_loaded_and_named(desk: Desk, tmp_path: Path) -> None:
+    save_network(untrained(), tmp_path / "good.safetensors")
+
+    desk.predict.load_model(tmp_path / "good.safetensors")
+
+    assert "good" in desk.predict.model_note.text()
+
+
+def test_a_broken_model_file_is_refused_and_the_former_model_stays(
+    desk: Desk, tmp_path: Path
+) -> None:
+    desk.predict._session.set_model(untrained(), "former")
+    (tmp_path / "bad.safetensors").write_bytes(b"not a model")
+
+    desk.predict.load_model(tmp_path / "bad.safetensors")
+
+    assert "not a complete model file" in desk.last_notice
+    assert "former" in desk.predict.model_note.text()
+
+
+def test_without_a_model_a_warning_says_what_to_do(desk: Desk) -> None:
+    desk.predict.start_prediction()
+
+    assert "There is no model yet" in desk.last_notice

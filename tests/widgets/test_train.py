@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari.layers import Labels
+from tests.widgets.conftest import Desk
+
+from napari_unet.model.trained import load_network
+from napari_unet.training.config import PRESET_HELP, TrainConfig
+
+Painted = tuple[Desk, Labels]
+
+
+def test_train_ends_with_a_model_that_the_session_shares(painted: Painted) -> None:
+    desk, _ = painted
+
+    desk.click(desk.train.train_button)
+    desk.wait_until_idle()
+
+    assert desk.train.status.text().startswith("Finished after 30 steps.")
+    assert "disks model" in desk.predict.model_note.text()
+
+
+def test_train_shows_steps_score_and_progress_while_it_runs(painted: Painted) -> None:
+    desk, _ = painted
+    desk.train.steps_box.setValue(100_000)
+
+    desk.click(desk.train.train_button)
+    desk.qtbot.waitUntil(lambda: "IoU" in desk.train.status.text(), timeout=60_000)
+
+    assert desk.train.status.text().startswith("Step ")
+    assert "left" in desk.train.status.text()
+    desk.click(desk.train.stop_button)
+    desk.wait_until_idle()
+
+
+def test_stop_keeps_the_model(painted: Painted) -> None:
+    desk, _ = painted
+    desk.train.steps_box.setValue(100_000)
+    desk.click(desk.train.train_button)
+    desk.qtbot.waitUntil(lambda: "Step" in desk.train.status.text(), timeout=60_000)
+
+    desk.click(desk.train.stop_button)
+    desk.wait_until_idle(timeout=5_000)
+
+    assert desk.train.status.text().startswith("Stopped after ")
+    assert desk.train.save_button.isEnabled()
+
+
+def test_the_window_can_be_painted_in_while_it_trains(painted: Painted) -> None:
+    desk, labels = painted
+    desk.train.steps_box.setValue(100_000)
+    desk.click(desk.train.train_button)
+    desk.qtbot.waitUntil(lambda: "Step" in desk.train.status.text(), timeout=60_000)
+    desk.viewer.layers.selection.active = labels
+    labels.selected_label, labels.mode = 40, "paint"
+
+    desk.stroke((80, 20), (80, 60))
+
+    assert labels.data[80, 40] == 40
+    desk.click(desk.train.stop_button)
+    desk.wait_until_idle()
+
+
+def test_layers_removed_while_training_do_not_disturb_it(painted: Painted) -> None:
+    desk, _ = painted
+    desk.click(desk.train.train_button)
+    desk.viewer.layers.clear()
+
+    desk.wait_until_idle()
+
+    assert desk.train.status.text().startswith("Finished")
+
+
+def test_a_second_start_is_refused_with_the_state_of_the_first(painted: Painted) -> None:
+    desk, _ = painted
+    desk.train.steps_box.setValue(100_000)
+    desk.click(desk.train.train_button)
+
+    desk.train.start_training()
+
+    assert "Training is already running" in desk.last_notice
+
+    desk.train.stop_training()
+    desk.wait_until_idle()
+
+
+def test_a_training_survives_its_dock_widget(painted: Painted) -> None:
+    desk, _ = painted
+    desk.click(desk.train.train_button)
+    desk.viewer.window.remove_dock_widget(desk.train)
+
+    desk.qtbot.waitUntil(lambda: desk.predict.predict_button.isEnabled(), timeout=60_000)
+
+
+def test_a_layer_without_paint_gives_an_error_that_says_what_to_paint(desk: Desk) -> None:
+    desk.click(desk.annotate.new_button)
+    desk.train_tiny()
+
+    desk.train.start_training()
+    _wait_for_error(desk, "Paint at least two classes")
+
+
+def test_labels_of_another_shape_give_an_error_with_both_shapes(desk: Desk) -> None:
+    desk.viewer.add_labels(np.ones((10, 12), int), name="other")
+    desk.train.labels_box.layer = desk.viewer.layers["other"]
+
+    desk.train.start_training()
+    _wait_for_error(desk, "Labels (10, 12) do not match image (96, 96)")
+
+
+def test_without_labels_a_warning_says_what_is_needed(desk: Desk) -> None:
+    desk.train.start_training()
+
+    assert "needs an image and a labels layer" in desk.last_notice
+
+
+def test_settings_that_do_not_fit_are_reported_before_anything_starts(desk: Desk) -> None:
+    desk.click(desk.annotate.new_button)
+    desk.train.form._editors["patch_size"].value = 33
+
+    desk.train.start_training()
+
+    assert "patch_size is 33" in desk.last_notice
+
+
+@pytest.mark.parametrize("name", list(PRESET_HELP))
+def test_the_form_shows_exactly_the_preset(desk: Desk, name: str) -> None:
+    box = desk.train.preset_box
+
+    box.setCurrentIndex(box.findData(name))
+
+    assert desk.train.config() == TrainConfig.preset(name)  # type: ignore[arg-type]
+
+
+def test_a_saved_model_loads_with_its_settings(painted: Painted, tmp_path: Path) -> None:
+    desk, _ = painted
+    desk.click(desk.train.train_button)
+    desk.wait_until_idle()
+
+    desk.train.save_model(tmp_path / "my cells")
+
+    record = load_network(tmp_path / "my cells.safetensors").record
+    assert record.training["base_channels"] == 4
+
+
+def _wait_for_error(desk: Desk, text: str) -> None:
+    desk.qtbot.waitUntil(lambda: text in desk.train.status.text(), timeout=60_000)
+    assert text in desk.last_notice
