@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import sys
 import time
 from dataclasses import fields
@@ -37,6 +38,9 @@ class OneLineParser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``napari-unet`` with the given arguments and return its exit code."""
     started = time.monotonic()
+    # OpenMP threads that spin while they wait make a busy machine several times slower; it reads
+    # this when torch is loaded, so it is set here, where the process is ours.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     parser = build_parser()
     options = parser.parse_args(arguments)
     options.started = started
