@@ -1,1 +1,1 @@
-"""Floor 1: images, labels and weights as plain arrays: numpy, scipy, scikit-image; no torch, no Qt."""
+"""Floor 1: images, labels and weights as plain arrays; numpy, scipy, scikit-image alone."""
