@@ -1,53 +1,25 @@
-"""The training loop, as a generator of events.
-
-Read :func:`train_network` top-down: it is the whole story. :class:`Trainer` holds what changes.
-"""
+"""The training loop, as a generator of events: read it top-down, it is the whole story."""
 
 from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-from torch.optim.swa_utils import AveragedModel
-
-from napari_unet.errors import ModelMismatchError
-from napari_unet.model.devices import choose_device, choose_precision, describe
-from napari_unet.model.execution import Runner
-from napari_unet.model.trained import ModelRecord, TrainedNetwork, build_network
-from napari_unet.model.unet import UNet
-from napari_unet.training.checkpoint import TrainingState
-from napari_unet.training.events import (
-    Notice,
-    StepDone,
-    TrainingEvent,
-    TrainingStarted,
-    Validated,
-)
-from napari_unet.training.losses import weighted_cross_entropy
-from napari_unet.training.patches import PatchSampler
-from napari_unet.training.validation import ValidationScore, validate
+from napari_unet.model.devices import choose_device, describe
+from napari_unet.training.events import Notice, StepDone, TrainingEvent, TrainingStarted
+from napari_unet.training.trainer import Trainer
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
-    from torch import Tensor
-
-    from napari_unet.model.config import UNetConfig
+    from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.training.checkpoint import TrainingState
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData
-
-_WARM_UP = 0.05  # share of the training in which the learning rate rises
-_FINAL_RATE = 0.01  # share of the peak learning rate at the end
-_AVERAGING_DECAY = 0.99
-_PATIENCE_WITH_NAN = 3
-# Scores on little held-back paint scatter by this much: among equals, the longer trained wins.
-_NOISE_OF_SCORES = 0.02
 
 
 @dataclass(frozen=True)
@@ -118,181 +90,22 @@ def train_network(
     )
     for text in data.notices:
         yield Notice(text)
-    while not clock.finished(trainer.step) and not stop.is_set():
+    finished = clock.finished(trainer.step)
+    while not finished and not stop.is_set():
         loss = trainer.train_step(clock.progress(trainer.step))
         if not math.isfinite(loss):
             yield trainer.recover()
-            continue
-        progress = clock.progress(trainer.step)
-        yield StepDone(trainer.step, loss, progress, clock.seconds_left(trainer.step))
-        due = trainer.step % config.validate_every == 0 or clock.finished(trainer.step)
+        else:
+            progress = clock.progress(trainer.step)
+            yield StepDone(trainer.step, loss, progress, clock.seconds_left(trainer.step))
+        finished = clock.finished(trainer.step)
+        due = finished or trainer.step % config.validate_every == 0
         if data.blocks and due and not stop.is_set():
-            yield trainer.validate()
+            with clock.timing_validation():
+                validated = trainer.validate()
+            yield validated
     trainer.seconds = clock.elapsed()
-    stopped = not clock.finished(trainer.step)
-    return TrainingResult(trainer.trained(), trainer.state(), stopped)
-
-
-class Trainer:
-    """Network, optimiser and best weights of one training.
-
-    Parameters
-    ----------
-    data : TrainingData
-        What to learn from.
-    config : TrainConfig
-        How.
-    device : torch.device
-        Where.
-    resume : TrainingState or None
-        Where to go on.
-
-    Raises
-    ------
-    ModelMismatchError
-        The state to resume is of another network.
-    """
-
-    def __init__(
-        self,
-        data: TrainingData,
-        config: TrainConfig,
-        device: torch.device,
-        resume: TrainingState | None,
-    ) -> None:
-        self.data, self.config, self.device = data, config, device
-        self.sampler = PatchSampler(data, config)
-        self.network_config = config.network(data.channels, data.classes.n_classes)
-        self.network = _new_network(self.network_config, config.seed)
-        self.step, self.seconds = 0, 0.0
-        self.best: dict[str, Tensor] = {}
-        self.best_value = -math.inf
-        self.history: list[dict[str, float | int | None]] = []
-        self._failures = 0
-        self._precision = choose_precision(config.precision, device)
-        if config.ndim == 2:
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network.to(device)
-        self.averaged = AveragedModel(self.network, avg_fn=_average, use_buffers=True)
-        self.optimiser = _new_optimiser(self.network, config)
-        if resume is not None:
-            self._restore(resume)
-        self._good = _copy_weights(self.network)
-
-    @property
-    def averaged_network(self) -> UNet:
-        """The network with its running average of weights: what is validated and kept."""
-        network = self.averaged.module
-        assert isinstance(network, UNet)
-        return network
-
-    def train_step(self, progress: float) -> float:
-        """Make one update at the given share of the training; return its loss."""
-        config = self.config
-        self.step += 1
-        for group in self.optimiser.param_groups:
-            group["lr"] = config.learning_rate * rate_schedule(progress)
-        batch = self.sampler.draw([config.seed, 3, self.step])
-        images = batch.images.to(self.device)  # (B, C, *)
-        if config.ndim == 2:
-            images = images.contiguous(memory_format=torch.channels_last)
-        self.network.train()
-        reduced = self._precision != torch.float32
-        with torch.random.fork_rng(devices=_cuda_devices(self.device)):  # for dropout alone
-            torch.manual_seed(config.seed * 1_000_003 + self.step)
-            with torch.autocast(self.device.type, self._precision, enabled=reduced):
-                logits = self.network(images)  # (B, classes, *)
-        loss = weighted_cross_entropy(
-            logits, batch.classes.to(self.device), batch.weights.to(self.device)
-        )
-        value = float(loss.detach())
-        if math.isfinite(value):
-            self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), max_norm=10.0)
-            self.optimiser.step()
-            self.averaged.update_parameters(self.network)
-            self._failures = 0
-        return value
-
-    def recover(self) -> Notice:
-        """Skip a step whose loss is not finite; after a few, go back to the last good weights."""
-        self._failures += 1
-        if self._failures < _PATIENCE_WITH_NAN:
-            return Notice(f"Step {self.step} was skipped: its loss is not a finite number.")
-        self.network.load_state_dict(self._good)
-        self.optimiser = _new_optimiser(self.network, self.config)
-        self._precision = torch.float32
-        self._failures = 0
-        return Notice(
-            f"The loss was not finite {_PATIENCE_WITH_NAN} times: training goes on in float32 "
-            "from the last good weights. If this repeats, lower the learning rate."
-        )
-
-    def validate(self) -> Validated:
-        """Score the held-back blocks, and keep the weights if they are the best so far."""
-        network = self.averaged_network
-        score: ValidationScore = validate(Runner.of(network, self.device), self.data)
-        best = score.value >= self.best_value - _NOISE_OF_SCORES
-        self._good = _copy_weights(self.network)
-        if best:
-            self.best = _copy_weights(network)
-            self.best_value = max(score.value, self.best_value)
-        self.history.append({"step": self.step, **asdict(score)})
-        return Validated(self.step, score.loss, score.iou, score.object_f1, best)
-
-    def trained(self) -> TrainedNetwork:
-        """Return the best network so far with its record, on the CPU."""
-        record = ModelRecord(
-            network=self.network_config,
-            classes=self.data.classes,
-            intensity=self.data.intensity,
-            smallest_object=self.data.smallest_object,
-            training=asdict(self.config),
-            history=list(self.history),
-            images=self.data.images,
-            versions={name: version(name) for name in ("napari-unet-paint", "torch", "numpy")},
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            steps=self.step,
-        )
-        weights = self.best or _copy_weights(self.averaged_network)
-        return TrainedNetwork(build_network(record.network, weights, "the training"), record)
-
-    def state(self) -> TrainingState:
-        """Return everything from which the training can go on exactly."""
-        return TrainingState(
-            step=self.step,
-            seconds=self.seconds,
-            last=_copy_weights(self.network),
-            averaged=_copy_weights(self.averaged_network),
-            best=self.best,
-            optimiser=_optimiser_tensors(self.optimiser),
-            best_value=self.best_value,
-            history=tuple(self.history),
-        )
-
-    def _restore(self, state: TrainingState) -> None:
-        try:
-            self.network.load_state_dict(state.last)
-        except RuntimeError as error:
-            raise ModelMismatchError(
-                "The training to resume used another network or other classes. Train anew, or "
-                "use its settings."
-            ) from error
-        self.averaged_network.load_state_dict(state.averaged)
-        self.averaged.n_averaged.fill_(state.step)
-        _restore_optimiser(self.optimiser, state.optimiser)
-        self.step, self.seconds = state.step, state.seconds
-        self.best, self.best_value = dict(state.best), state.best_value
-        self.history = list(state.history)
-
-
-def rate_schedule(progress: float) -> float:
-    """Return the learning rate, relative to its peak: a short linear rise, then half a cosine."""
-    if progress < _WARM_UP:
-        return max(progress, 0.002) / _WARM_UP
-    fall = (progress - _WARM_UP) / (1 - _WARM_UP)
-    return _FINAL_RATE + (1 - _FINAL_RATE) * (1 + math.cos(math.pi * min(fall, 1.0))) / 2
+    return TrainingResult(trainer.trained(), trainer.state(), stopped=not finished)
 
 
 class _Clock:
@@ -305,13 +118,22 @@ class _Clock:
         self._origin = (now if started is None else started) - seconds_before
         self._loop_start = now
         self._first_step: int | None = None
+        self._validation_seconds = 0.0
+
+    @contextmanager
+    def timing_validation(self) -> Iterator[None]:
+        """Measure a validation, so that the last one still ends within the limit."""
+        begin = time.monotonic()
+        yield
+        self._validation_seconds = time.monotonic() - begin
 
     def elapsed(self) -> float:
         return time.monotonic() - self._origin
 
     def progress(self, step: int) -> float:
-        share = self.elapsed() / self._limit if self._limit else step / self._steps
-        return min(share, 1.0)
+        if not self._limit:
+            return min(step / self._steps, 1.0)
+        return min((self.elapsed() + self._validation_seconds) / self._limit, 1.0)
 
     def finished(self, step: int) -> bool:
         return self.progress(step) >= 1.0
@@ -323,67 +145,3 @@ class _Clock:
             self._first_step = step - 1
         per_step = (time.monotonic() - self._loop_start) / (step - self._first_step)
         return per_step * (self._steps - step)
-
-
-def _new_network(config: UNetConfig, seed: int) -> UNet:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return UNet(config)
-
-
-def _average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
-    """Average the weights of about the last 100 steps, of fewer in the beginning.
-
-    Single steps on few labels scatter; their average is better than any of them, and a training
-    that is stopped early loses little.
-    """
-    if not averaged.is_floating_point():  # BatchNorm's count of batches
-        return current
-    decay = min(_AVERAGING_DECAY, (1 + int(updates)) / (10 + int(updates)))
-    return averaged + (1 - decay) * (current - averaged)
-
-
-def _new_optimiser(network: UNet, config: TrainConfig) -> torch.optim.Optimizer:
-    if config.optimiser == "sgd":
-        return torch.optim.SGD(
-            network.parameters(),
-            lr=config.learning_rate,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-        )
-    return torch.optim.AdamW(
-        network.parameters(),
-        lr=config.learning_rate,
-        betas=(config.momentum, 0.999),
-        weight_decay=config.weight_decay,
-    )
-
-
-def _cuda_devices(device: torch.device) -> list[torch.device]:
-    return [device] if device.type == "cuda" else []
-
-
-def _copy_weights(network: UNet) -> dict[str, Tensor]:
-    return {
-        name: tensor.detach().to("cpu", copy=True).contiguous()
-        for name, tensor in network.state_dict().items()
-    }
-
-
-def _optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    tensors = {}
-    for number, entries in optimiser.state_dict()["state"].items():
-        for name, value in entries.items():
-            if value is not None:  # SGD has no buffer before its first step
-                tensors[f"{number}.{name}"] = torch.as_tensor(value).detach().to("cpu", copy=True)
-    return tensors
-
-
-def _restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    content = optimiser.state_dict()
-    entries: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        number, _, name = key.partition(".")
-        entries.setdefault(int(number), {})[name] = tensor.clone()
-    content["state"] = entries
-    optimiser.load_state_dict(content)
