@@ -135,6 +135,14 @@ def test_the_form_shows_exactly_the_preset(desk: Desk, name: str) -> None:
     assert desk.train.config() == TrainConfig.preset(name)  # type: ignore[arg-type]
 
 
+def test_train_follows_the_kind_that_is_chosen_while_painting(desk: Desk) -> None:
+    box = desk.annotate.kind_box
+
+    box.setCurrentIndex(box.findData("classes"))
+
+    assert desk.train.config().kind == "classes"
+
+
 def test_a_saved_model_loads_with_its_settings(painted: Painted, tmp_path: Path) -> None:
     desk, _ = painted
     desk.click(desk.train.train_button)

@@ -31,12 +31,36 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_F1_TEXT = "F1 at IoU 0.5 against the full labels"
-
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     """Train on the strokes, predict the image, show or write the result."""
     image, strokes, truth = samples.load_nuclei_2d()
+    folder = _make_folder(options.output) if options.no_window or not _has_screen() else None
+    result = _train(options, image, strokes)
+    config = PredictConfig(device=options.device)
+    events = predict_image(result.trained, image, config, threading.Event())
+    prediction = drain(events, None).array
+    scores = evaluate(prediction, truth, "objects")
+    report: dict[str, Any] = {
+        "f1_50": scores["f1_50"],
+        "nuclei": scores["n_truth"],
+        "found": scores["n_predicted"],
+        "steps": result.state.step,
+        "seconds": round(time.monotonic() - options.started, 1),
+    }
+    if folder is not None:
+        _write_files(folder, image, strokes, prediction, result)
+        report["files"] = str(folder)
+    if not options.json:
+        _print(report)
+    if folder is None:
+        _show(image, strokes, prediction)
+    return report, 0
+
+
+def _train(
+    options: argparse.Namespace, image: NDArray[Any], strokes: NDArray[Any]
+) -> TrainingResult:
     changes = {} if options.steps is None else {"steps": options.steps}
     config = TrainConfig.preset("fast", device=options.device, **changes)
     data = prepare_training([AnnotatedImage("nuclei2d_image.tif", image, strokes)], config)
@@ -47,34 +71,28 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         file=sys.stderr,
     )
     with stop_on_interrupt() as stop:
-        events = train_network(data, config, stop)
-        result: TrainingResult = run_training(events, quiet=options.json)
-    predict_config = PredictConfig(device=options.device)
-    prediction = drain(
-        predict_image(result.trained, image, predict_config, threading.Event()), None
-    ).array
-    scores = evaluate(prediction, truth, "objects")
-    report: dict[str, Any] = {
-        "f1_50": scores["f1_50"],
-        "nuclei": scores["n_truth"],
-        "found": scores["n_predicted"],
-        "steps": result.state.step,
-        "seconds": round(time.monotonic() - options.started, 1),
-    }
-    if not options.json:
-        print(
-            f"{report['found']} nuclei found of {report['nuclei']} in {report['seconds']:.0f} s. "
-            f"{_F1_TEXT}: {report['f1_50']:.3f}"
-        )
-    if options.no_window or not _has_screen():
-        folder = Path(options.output).expanduser()
-        _write_files(folder, image, strokes, prediction, result)
-        report["files"] = str(folder)
-        if not options.json:
-            print(f"Labels, model and a picture (overlay.png) are in {folder}/.")
-    else:
-        _show(image, strokes, prediction)
-    return report, 0
+        result: TrainingResult = run_training(train_network(data, config, stop), options.json)
+    return result
+
+
+def _print(report: dict[str, Any]) -> None:
+    print(
+        f"{report['found']} nuclei found of {report['nuclei']} in {report['seconds']:.0f} s. "
+        f"F1 at IoU 0.5 against the full labels: {report['f1_50']:.3f}"
+    )
+    if "files" in report:
+        print(f"Labels, model and a picture (overlay.png) are in {report['files']}/.")
+
+
+def _make_folder(text: str) -> Path:
+    folder = Path(text).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileProblemError(
+            f"Cannot write to {folder}: {error.strerror}. Choose another --output folder."
+        ) from error
+    return folder
 
 
 def _has_screen() -> bool:
@@ -92,10 +110,6 @@ def _write_files(
     prediction: NDArray[Any],
     result: TrainingResult,
 ) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileProblemError(f"Cannot write to {folder}: {error.strerror}.") from error
     write_image(folder / "prediction.tif", prediction, "YX")
     write_image(folder / "strokes.tif", strokes, "YX")
     save_network(result.trained, folder / "model.safetensors")

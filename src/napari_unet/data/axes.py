@@ -199,7 +199,9 @@ def guess_axes(shape: Sequence[int], ndim: int, channels: int) -> str:
             f"{tuple(shape)}."
         )
     has_channels = extra > 0 and (
-        channels > 1 or (shape[-1] in _COLOUR_CHANNELS and min(shape[-1 - ndim : -1]) > 4)
+        channels > 1
+        or shape[-1] == 1
+        or (shape[-1] in _COLOUR_CHANNELS and min(shape[-1 - ndim : -1]) > 4)
     )
     lead = extra - has_channels
     if lead > len(frames):

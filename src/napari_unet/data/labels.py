@@ -144,7 +144,7 @@ def class_table(labels: Iterable[NDArray[Any]], kind: Kind, unpainted: Unpainted
     if unpainted == "unlabelled":
         values.discard(0)
     if len(values) < 2:
-        raise _single_class_error(unpainted)
+        raise _single_class_error(unpainted, len(values))
     return ClassTable(kind, unpainted, tuple(sorted(values)))
 
 
@@ -210,18 +210,22 @@ def check_classes_painted(targets: Iterable[Target], table: ClassTable) -> None:
     """
     present: set[int] = set()
     for target in targets:
-        present.update(int(c) for c in np.unique(target.classes) if c != UNLABELLED)
+        classes = target.classes
+        if table.kind == "objects" and table.unpainted == "unlabelled":
+            # The ridge between touching objects is background, but nobody has painted it.
+            classes = classes[(classes != 0) | (target.objects == 0)]
+        present.update(int(c) for c in np.unique(classes) if c != UNLABELLED)
     if len(present) < 2:
-        raise _single_class_error(table.unpainted, nothing=not present)
+        raise _single_class_error(table.unpainted, len(present))
 
 
-def _single_class_error(unpainted: Unpainted, nothing: bool = False) -> NothingToLearnError:
+def _single_class_error(unpainted: Unpainted, n_painted: int) -> NothingToLearnError:
     if unpainted == "background":
         return NothingToLearnError(
             "The labels hold a single class. Label at least one object or class beside the "
             "background (0)."
         )
-    found = "Nothing is painted yet. " if nothing else ""
+    found = "" if n_painted else "Nothing is painted yet. "
     return NothingToLearnError(
         f"{found}Paint at least two classes (background counts): 1 is background, "
         "2 and up are objects or classes."

@@ -79,8 +79,9 @@ def plan_tiles(shape: Sequence[int], config: UNetConfig, tile_size: int | None =
 
 def _cut_axis(size: int, factor: int, largest: int) -> list[slice]:
     """Cut one axis into equal strides: ragged last tiles would waste up to half the work."""
-    to_cover = size - OUTPUT_PHASE
+    first = -(-OUTPUT_PHASE % factor)  # 0 for a factor of 2: an empty tile would come first
+    to_cover = size - first
     n_tiles = -(-to_cover // (largest // factor * factor))
     stride = -(-to_cover // (n_tiles * factor)) * factor
-    starts = range(OUTPUT_PHASE, size, stride)
+    starts = range(first, size, stride)
     return [slice(max(0, start), min(size, start + stride)) for start in starts]

@@ -50,7 +50,8 @@ def random_positions(
         Shape `shape` + (ndim,): positions in pixels relative to the patch's centre.
     """
     ndim = len(shape)
-    axes = [np.arange(size, dtype=np.float32) - (size - 1) / 2 for size in shape]
+    # Whole numbers also for even sizes: undeformed patches are cuts of the image, not blurred.
+    axes = [np.arange(size, dtype=np.float32) - size // 2 for size in shape]
     regular = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     positions: NDArray[Any] = regular @ _random_matrix(ndim, config, rng).T
     if config.elastic_sigma > 0:

@@ -29,8 +29,8 @@ class TrainingState:
     seconds : float
         Time they took.
     last, averaged, best : dict of Tensor
-        The newest weights, their running average, and the average at the best validation score
-        (empty where none was made).
+        The newest weights, their running average with its count, and the average at the best
+        validation score (empty where none was made).
     optimiser : dict of Tensor
         State of the update rule, under "parameter number.name".
     best_value : float

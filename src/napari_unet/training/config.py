@@ -69,7 +69,9 @@ class TrainConfig:
     weight_decay: float = _setting(1e-4, "Decoupled weight decay.", 0, 1)
     border_weight: float = _setting(10.0, "w0: weight of gaps between touching cells.", 0, 1000)
     border_sigma: float = _setting(5.0, "sigma: width of that weight in pixels.", 0.1, 100)
-    class_balance: bool = _setting(True, "Let rare classes count as much as frequent ones.")
+    class_balance: float = _setting(
+        0.5, "0: each pixel counts alike. 1: rare classes count as much as frequent ones.", 0, 1
+    )
     flip: bool = _setting(True, "Augment by mirroring.")
     rotate: bool = _setting(True, "Augment by rotation in the plane.")
     zoom: float = _setting(0.15, "Augment by zooming up to this share.", 0, 0.9)
@@ -97,7 +99,8 @@ class TrainConfig:
                 allowed = " or ".join(bounds["choices"])
                 raise ConfigError(f"{setting.name} is {value!r}; choose {allowed}.")
             low, high = bounds["minimum"], bounds["maximum"]
-            if (low is not None and value < low) or (high is not None and value > high):
+            # "not at least" instead of "less than": NaN is neither
+            if (low is not None and not value >= low) or (high is not None and not value <= high):
                 upper = "" if high is None else f" to {high:g}"
                 raise ConfigError(f"{setting.name} is {value}; choose {low:g}{upper}.")
         network = self.network(in_channels=1, out_channels=2)

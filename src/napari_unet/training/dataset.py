@@ -246,15 +246,16 @@ def _class_balance(
     n_classes: int,
     config: TrainConfig,
 ) -> NDArray[np.float32]:
-    """Weight per class so that each contributes alike; 1 on average over the painted pixels."""
-    if not config.class_balance:
-        return np.ones(n_classes, np.float32)
+    """Weight per class: its inverse frequency to the power of the balance.
+
+    Full balance lets rare classes win at every doubtful pixel, so that cells come out too large.
+    """
     counts = np.zeros(n_classes, np.int64)
     for frame_classes, held in zip(classes, held_back, strict=True):
         used = frame_classes[(frame_classes != UNLABELLED) & ~held]
         counts += np.bincount(used, minlength=n_classes)
     present = np.count_nonzero(counts)
-    balance = counts.sum() / (present * np.maximum(counts, 1))
+    balance = (counts.sum() / (present * np.maximum(counts, 1))) ** config.class_balance
     limited: NDArray[np.float32] = np.minimum(balance, _LARGEST_BALANCE).astype(np.float32)
     return limited
 

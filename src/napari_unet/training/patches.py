@@ -99,7 +99,8 @@ class PatchSampler:
         """Choose a class, then one of its pixels, then a patch that holds it somewhere."""
         centres = self._centres[rng.integers(len(self._centres))]
         frame_number, *pixel = centres[rng.integers(len(centres))]
-        reach = self._config.patch_size // 4
+        # A patch that zooms in sees less of its surroundings.
+        reach = int(self._config.patch_size / 4 * (1 - self._config.zoom))
         shift = rng.integers(-reach, reach + 1, size=len(pixel))
         return self._frames[frame_number], np.array(pixel) + shift
 

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from napari_unet.errors import ModelMismatchError
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _WARM_UP = 0.05  # share of the training in which the learning rate rises
 _FINAL_RATE = 0.01  # share of the peak learning rate at the end
 _AVERAGING_DECAY = 0.99
+_LARGEST_GRADIENT = 10.0
 _PATIENCE_WITH_NAN = 3
 # Scores on little held-back paint scatter by this much: among equals, the longer trained wins.
 _NOISE_OF_SCORES = 0.02
@@ -91,7 +93,13 @@ class Trainer:
         return network
 
     def train_step(self, progress: float) -> float:
-        """Make one update at the given share of the training; return its loss."""
+        """Make one update at the given share of the training.
+
+        Returns
+        -------
+        float
+            Its loss; NaN where loss or gradient were not finite, and nothing was changed.
+        """
         config = self.config
         self.step += 1
         for group in self.optimiser.param_groups:
@@ -101,6 +109,7 @@ class Trainer:
         if config.ndim == 2:
             images = images.contiguous(memory_format=torch.channels_last)
         self.network.train()
+        buffers = [buffer.clone() for buffer in self.network.buffers()]
         reduced = self._precision != torch.float32
         with torch.random.fork_rng(devices=_cuda_devices(self.device)):  # for dropout alone
             torch.manual_seed(config.seed * 1_000_003 + self.step)
@@ -109,15 +118,17 @@ class Trainer:
         loss = weighted_cross_entropy(
             logits, batch.classes.to(self.device), batch.weights.to(self.device)
         )
-        value = float(loss.detach())
-        if math.isfinite(value):
-            self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), max_norm=10.0)
-            self.optimiser.step()
-            self.averaged.update_parameters(self.network)
-            self._failures = 0
-        return value
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
+        if not torch.isfinite(loss + norm):
+            for buffer, before in zip(self.network.buffers(), buffers, strict=True):
+                buffer.copy_(before)  # BatchNorm has already met the bad patch
+            return math.nan
+        self.optimiser.step()
+        self.averaged.update_parameters(self.network)
+        self._failures = 0
+        return float(loss.detach())
 
     def recover(self) -> Notice:
         """Skip a step whose loss is not finite; after a few, go back to the last good weights."""
@@ -168,7 +179,7 @@ class Trainer:
             step=self.step,
             seconds=self.seconds,
             last=_copy_weights(self.network),
-            averaged=_copy_weights(self.averaged_network),
+            averaged=_copy_weights(self.averaged),
             best=self.best,
             optimiser=_optimiser_tensors(self.optimiser),
             best_value=self.best_value,
@@ -183,8 +194,7 @@ class Trainer:
                 "The training to resume used another network or other classes. Train anew, or "
                 "use its settings."
             ) from error
-        self.averaged_network.load_state_dict(state.averaged)
-        self.averaged.n_averaged.fill_(state.step)
+        self.averaged.load_state_dict(state.averaged)
         _restore_optimiser(self.optimiser, state.optimiser)
         self.step, self.seconds = state.step, state.seconds
         self.best, self.best_value = dict(state.best), state.best_value
@@ -237,7 +247,7 @@ def _cuda_devices(device: torch.device) -> list[torch.device]:
     return [device] if device.type == "cuda" else []
 
 
-def _copy_weights(network: UNet) -> dict[str, Tensor]:
+def _copy_weights(network: nn.Module) -> dict[str, Tensor]:
     return {
         name: tensor.detach().to("cpu", copy=True).contiguous()
         for name, tensor in network.state_dict().items()

@@ -41,7 +41,7 @@ class AnnotateWidget(QWidget):
         self.annotation_box = LayerComboBox(napari_viewer, Labels)
         self.kind_box = choice(
             [("objects", "objects"), ("classes", "classes")],
-            "What a painted number stands for: one cell, or one class. Choose the same in Train.",
+            "What a painted number stands for: one cell, or one class. Train follows this choice.",
         )
         self.coverage = note()
         self._timer = QTimer(self)
@@ -51,7 +51,7 @@ class AnnotateWidget(QWidget):
         self._lay_out()
         self.annotation_box.layer_changed.connect(self._watch)
         self.image_box.layer_changed.connect(self._share_choice)
-        self.kind_box.currentIndexChanged.connect(self._show_kind)
+        self.kind_box.currentIndexChanged.connect(self._choose_kind)
         self._show_kind()
         self._watch()
 
@@ -150,6 +150,10 @@ class AnnotateWidget(QWidget):
     def _largest(self) -> int:
         layer = self.annotation
         return 0 if layer is None or layer.data.size == 0 else int(np.max(layer.data))
+
+    def _choose_kind(self) -> None:
+        self._session.kind_chosen.emit(self.kind_box.currentData())
+        self._show_kind()
 
     def _show_kind(self) -> None:
         thing = "object" if self.kind_box.currentData() == "objects" else "class"

@@ -34,6 +34,7 @@ class Session(QObject):
 
     model_changed = Signal()
     annotation_chosen = Signal()
+    kind_chosen = Signal(str)  # "objects" or "classes"
 
     def __init__(self) -> None:
         super().__init__()

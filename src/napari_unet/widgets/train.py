@@ -85,6 +85,7 @@ class TrainWidget(QWidget):
         self.task.happened.connect(self._on_event)
         self.task.ended.connect(self._on_ended)
         self._session.annotation_chosen.connect(self._follow_annotation)
+        self._session.kind_chosen.connect(self._follow_kind)
         self._session.model_changed.connect(self._show_running)
         self._follow_annotation()
         self._show_running()
@@ -218,6 +219,9 @@ class TrainWidget(QWidget):
             self.image_box.layer = self._session.image
         if self._session.annotation is not None:
             self.labels_box.layer = self._session.annotation
+
+    def _follow_kind(self, kind: str) -> None:
+        self.kind_box.setCurrentIndex(self.kind_box.findData(kind))
 
     def _show_running(self) -> None:
         running = self.task.running
