@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from tests.widgets.conftest import Desk, disks
 
 from napari_unet.widgets.annotate import coverage_text
+
+from .conftest import Desk, disks
 
 
 def test_a_new_annotation_covers_an_image_that_is_scaled_and_moved(

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 from napari.layers import Image, Labels
-from tests.widgets.conftest import Desk, disks
 
 from napari_unet.data.intensity import IntensityNormalization
 from napari_unet.data.labels import ClassTable
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.trained import ModelRecord, TrainedNetwork, save_network
 from napari_unet.model.unet import UNet
+
+from .conftest import Desk, disks
 
 Painted = tuple[Desk, Labels]
 

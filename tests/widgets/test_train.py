@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari.layers import Labels
-from tests.widgets.conftest import Desk
 
 from napari_unet.model.trained import load_network
 from napari_unet.training.config import PRESET_HELP, TrainConfig
+
+from .conftest import Desk
 
 Painted = tuple[Desk, Labels]
 

@@ -11,7 +11,13 @@ from tqdm import tqdm
 from napari_unet.cli.progress import stop_on_interrupt
 from napari_unet.data.axes import check_axes
 from napari_unet.data.files import TIFF_SUFFIXES, ImageFile, find_images, read_image, write_image
-from napari_unet.errors import FileProblemError, ImageError, NapariUNetError
+from napari_unet.errors import (
+    ConfigError,
+    DeviceError,
+    FileProblemError,
+    ImageError,
+    NapariUNetError,
+)
 from napari_unet.model.trained import load_network
 from napari_unet.prediction.events import PredictionStarted, TilePredicted
 from napari_unet.prediction.predictor import PredictConfig, PredictionResult, predict_image
@@ -41,6 +47,8 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
                 if result.complete:
                     write_image(target, result.array, result.axes)
                     written.append(_row(path, target, result))
+            except (ConfigError, DeviceError):
+                raise  # the same for every file
             except NapariUNetError as error:
                 failed.append({"input": str(path), "error": str(error)})
                 print(f"napari-unet: {path.name}: {error}", file=sys.stderr)

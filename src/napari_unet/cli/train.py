@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from napari_unet.cli.progress import run_training, stop_on_interrupt
 from napari_unet.data.files import find_images, pair_files, read_image
-from napari_unet.errors import ConfigError, FileProblemError
+from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
 from napari_unet.model.trained import load_network, save_network
 from napari_unet.training.checkpoint import TrainingState, load_state, save_state, state_path
 from napari_unet.training.config import TrainConfig
@@ -17,6 +20,8 @@ from napari_unet.training.loop import TrainingResult, train_network
 
 if TYPE_CHECKING:
     import argparse
+
+    from napari_unet.model.trained import ModelRecord
 
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
@@ -65,8 +70,26 @@ def _settings(
         return None, TrainConfig.preset(options.preset or "fast", **given)
     if options.preset:
         raise ConfigError("--resume keeps the settings of the training; leave out --preset.")
-    record = load_network(output).record
-    return load_state(state_path(output)), TrainConfig(**{**record.training, **given})
+    if "steps" in given:
+        given.setdefault("minutes", 0.0)
+    config = _settings_of(load_network(output).record)
+    return load_state(state_path(output)), config.changed(**given)
+
+
+def _settings_of(record: ModelRecord) -> TrainConfig:
+    unknown = sorted(set(record.training) - {f.name for f in fields(TrainConfig)})
+    if unknown:
+        raise ModelFileError(
+            f"The model was trained with a setting {unknown[0]!r} that this version does not "
+            "know. Update napari-unet-paint, or train anew."
+        )
+    try:
+        return TypeAdapter(TrainConfig).validate_json(json.dumps(record.training), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ModelFileError(
+            f"The model's record has no usable {first['loc'][0]}: {first['msg']}. Train anew."
+        ) from error
 
 
 def _report(result: TrainingResult, output: Path) -> dict[str, Any]:

@@ -150,6 +150,11 @@ def frame_axes(axes: str, ndim: int) -> str:
     return "".join(axis for axis in axes if axis not in "C" + SPATIAL_AXES[ndim])
 
 
+def is_axes(text: str) -> bool:
+    """Tell whether a text names axes: letters of TCZYX, each at most once."""
+    return len(set(text)) == len(text) and set(text) <= set(_ALL_AXES)
+
+
 def check_axes(axes: str, n_axes: int, ndim: int) -> None:
     """Refuse axes that do not describe an array of `n_axes` axes for an `ndim` network.
 
@@ -160,7 +165,7 @@ def check_axes(axes: str, n_axes: int, ndim: int) -> None:
     """
     if len(axes) != n_axes:
         raise ImageError(f"Axes {axes!r} name {len(axes)} axes, but the image has {n_axes}.")
-    if len(set(axes)) != len(axes) or not set(axes) <= set(_ALL_AXES):
+    if not is_axes(axes):
         raise ImageError(f"Axes {axes!r} are not valid: use each of {_ALL_AXES} at most once.")
     missing = [axis for axis in SPATIAL_AXES[ndim] if axis not in axes]
     if missing:

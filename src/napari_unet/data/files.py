@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from napari_unet.errors import FileProblemError
 
@@ -114,7 +114,7 @@ def read_image(path: Path) -> ImageFile:
             return ImageFile(path, np.load(path, allow_pickle=False), None)
         if suffix == ".png":
             return _read_png(path)
-    except (OSError, ValueError, EOFError, IndexError, UnidentifiedImageError) as error:
+    except Exception as error:  # decoders of damaged files raise whatever they come upon
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FileProblemError(f"Cannot read {path}: {reason}") from error
     raise FileProblemError(f"{path} has an unknown format; use one of {', '.join(IMAGE_SUFFIXES)}.")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Ridges are one pixel wide in the labels; a network draws them up to about three wide.
 _RIDGE_RADIUS = 2
+# Parts that are smaller than this share of the whole do not split it.
+_CORE_SHARE = 0.2
 # At these shares of the way from the threshold to certainty a component may fall apart.
 _SPLITTING_LEVELS = (0.4, 0.7, 0.9)
 
@@ -69,14 +71,17 @@ def _renumbered(components: NDArray[np.int32], kept: NDArray[np.bool_]) -> NDArr
 
 
 def _split(seeds: NDArray[np.int32], cores: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Replace each seed that holds two or more cores by these cores."""
+    """Replace each seed that holds two or more considerable cores by these cores."""
     parent = np.zeros(int(cores.max()) + 1, np.int32)
     parent[cores] = seeds  # a core lies within one seed, or in debris that was dropped
     parent[0] = 0
-    cores_per_seed = np.bincount(parent[parent > 0], minlength=int(seeds.max()) + 1)
+    considerable = np.bincount(cores.ravel()) >= _CORE_SHARE * np.bincount(seeds.ravel())[parent]
+    considerable &= parent > 0
+    cores_per_seed = np.bincount(parent[considerable], minlength=int(seeds.max()) + 1)
     falls_apart = cores_per_seed >= 2
     whole = np.where(falls_apart[seeds], 0, seeds)
-    parts = np.where(falls_apart[parent[cores]], cores + int(seeds.max()), 0)
+    kept = falls_apart[parent] & considerable
+    parts = np.where(kept[cores], cores + int(seeds.max()), 0)
     both = np.maximum(whole, parts)
     present = np.bincount(both.ravel()) > 0
     present[0] = False

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from napari_unet.data.axes import SPATIAL_AXES, frame_axes, frames_of, guess_axes
+from napari_unet.data.axes import SPATIAL_AXES, frame_axes, frames_of, guess_axes, is_axes
 from napari_unet.data.intensity import measure_intensity
 from napari_unet.data.separation import separate_objects
 from napari_unet.errors import ConfigError, ModelMismatchError
@@ -72,6 +72,8 @@ class PredictConfig:
             raise ConfigError(
                 f"result is {self.result!r}; choose objects, classes or probabilities."
             )
+        if self.axes is not None and not is_axes(self.axes):
+            raise ConfigError(f"Axes {self.axes!r} are not valid: use each of TCZYX at most once.")
         if not 0 < self.threshold < 1:
             raise ConfigError(f"threshold is {self.threshold}; choose a value between 0 and 1.")
         if self.smallest is not None and self.smallest < 0:

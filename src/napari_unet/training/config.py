@@ -62,7 +62,9 @@ class TrainConfig:
     patch_size: int = _setting(192, "Pixels of a training patch along each axis.", 16, 2048)
     batch_size: int = _setting(4, "Patches per step.", 1, 256)
     steps: int = _setting(600, "Training steps.", 1, 10_000_000)
-    minutes: float = _setting(0.0, "Train this long instead of a number of steps; 0: off.", 0)
+    minutes: float = _setting(
+        0.0, "Train this long instead of a number of steps; 0: off.", 0, 525_600
+    )
     learning_rate: float = _setting(2e-3, "Peak learning rate.", 1e-8, 10)
     optimiser: Optimiser = _setting("adamw", "Update rule.", choices=("adamw", "sgd"))
     momentum: float = _setting(0.9, "Momentum (first beta of AdamW).", 0, 0.9999)
@@ -70,7 +72,7 @@ class TrainConfig:
     border_weight: float = _setting(10.0, "w0: weight of gaps between touching cells.", 0, 1000)
     border_sigma: float = _setting(5.0, "sigma: width of that weight in pixels.", 0.1, 100)
     class_balance: float = _setting(
-        0.5, "0: each pixel counts alike. 1: rare classes count as much as frequent ones.", 0, 1
+        0.0, "0: each pixel counts alike. 1: rare classes count as much as frequent ones.", 0, 1
     )
     flip: bool = _setting(True, "Augment by mirroring.")
     rotate: bool = _setting(True, "Augment by rotation in the plane.")
@@ -186,6 +188,7 @@ _PRESETS: dict[PresetName, dict[str, Any]] = {
         "batch_size": 1,
         "steps": 20_000,
         "validate_every": 500,
+        "class_balance": 1.0,
         "optimiser": "sgd",
         "momentum": 0.99,
         "learning_rate": 1e-3,

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 # No class counts more than this many times its share.
 _LARGEST_BALANCE = 20.0
 # Debris is what is smaller than this share of nearly the smallest object that was painted.
-_DEBRIS_SHARE, _DEBRIS_PERCENTILE = 0.25, 5
+_DEBRIS_SHARE, _DEBRIS_PERCENTILE = 0.5, 5
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,8 @@ def _class_balance(
 ) -> NDArray[np.float32]:
     """Weight per class: its inverse frequency to the power of the balance.
 
-    Full balance lets rare classes win at every doubtful pixel, so that cells come out too large.
+    Full balance, as in the paper, lets rare classes win at every doubtful pixel: cells come out
+    too large. Patches are drawn from all classes alike, so that rare ones are met without it.
     """
     counts = np.zeros(n_classes, np.int64)
     for frame_classes, held in zip(classes, held_back, strict=True):

@@ -91,8 +91,11 @@ def train_network(
     for text in data.notices:
         yield Notice(text)
     finished = clock.finished(trainer.step)
+    if finished and trainer.step == 0:
+        yield Notice("The time was over before the first step: the network is untrained.")
     while not finished and not stop.is_set():
-        loss = trainer.train_step(clock.progress(trainer.step))
+        with clock.timing_step():
+            loss = trainer.train_step(clock.progress(trainer.step))
         if not math.isfinite(loss):
             yield trainer.recover()
         else:
@@ -100,16 +103,17 @@ def train_network(
             yield StepDone(trainer.step, loss, progress, clock.seconds_left(trainer.step))
         finished = clock.finished(trainer.step)
         due = finished or trainer.step % config.validate_every == 0
-        if data.blocks and due and not stop.is_set():
+        if data.blocks and due and clock.can_validate() and not stop.is_set():
             with clock.timing_validation():
                 validated = trainer.validate()
             yield validated
+            finished = clock.finished(trainer.step)
     trainer.seconds = clock.elapsed()
     return TrainingResult(trainer.trained(), trainer.state(), stopped=not finished)
 
 
 class _Clock:
-    """Tell how far a training is, by steps or by wall time."""
+    """Tell how far a training is: by steps, or by time, which keeps some for a last validation."""
 
     def __init__(self, config: TrainConfig, seconds_before: float, started: float | None) -> None:
         now = time.monotonic()
@@ -118,11 +122,17 @@ class _Clock:
         self._origin = (now if started is None else started) - seconds_before
         self._loop_start = now
         self._first_step: int | None = None
+        self._step_seconds = 0.0
         self._validation_seconds = 0.0
 
     @contextmanager
+    def timing_step(self) -> Iterator[None]:
+        begin = time.monotonic()
+        yield
+        self._step_seconds = time.monotonic() - begin
+
+    @contextmanager
     def timing_validation(self) -> Iterator[None]:
-        """Measure a validation, so that the last one still ends within the limit."""
         begin = time.monotonic()
         yield
         self._validation_seconds = time.monotonic() - begin
@@ -133,10 +143,14 @@ class _Clock:
     def progress(self, step: int) -> float:
         if not self._limit:
             return min(step / self._steps, 1.0)
-        return min((self.elapsed() + self._validation_seconds) / self._limit, 1.0)
+        reserve = self._step_seconds + self._validation_seconds
+        return min((self.elapsed() + reserve) / self._limit, 1.0)
 
     def finished(self, step: int) -> bool:
         return self.progress(step) >= 1.0
+
+    def can_validate(self) -> bool:
+        return not self._limit or self.elapsed() + self._validation_seconds <= self._limit
 
     def seconds_left(self, step: int) -> float:
         if self._limit:

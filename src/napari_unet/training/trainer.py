@@ -83,7 +83,6 @@ class Trainer:
         self.optimiser = _new_optimiser(self.network, config)
         if resume is not None:
             self._restore(resume)
-        self._good = _copy_weights(self.network)
 
     @property
     def averaged_network(self) -> UNet:
@@ -112,7 +111,7 @@ class Trainer:
         buffers = [buffer.clone() for buffer in self.network.buffers()]
         reduced = self._precision != torch.float32
         with torch.random.fork_rng(devices=_cuda_devices(self.device)):  # for dropout alone
-            torch.manual_seed(config.seed * 1_000_003 + self.step)
+            _seed(self.device, config.seed * 1_000_003 + self.step)
             with torch.autocast(self.device.type, self._precision, enabled=reduced):
                 logits = self.network(images)  # (B, classes, *)
         loss = weighted_cross_entropy(
@@ -131,17 +130,16 @@ class Trainer:
         return float(loss.detach())
 
     def recover(self) -> Notice:
-        """Skip a step whose loss is not finite; after a few, go back to the last good weights."""
+        """Tell of a step that changed nothing; after a few, go on more carefully."""
         self._failures += 1
         if self._failures < _PATIENCE_WITH_NAN:
             return Notice(f"Step {self.step} was skipped: its loss is not a finite number.")
-        self.network.load_state_dict(self._good)
         self.optimiser = _new_optimiser(self.network, self.config)
         self._precision = torch.float32
         self._failures = 0
         return Notice(
             f"The loss was not finite {_PATIENCE_WITH_NAN} times: training goes on in float32 "
-            "from the last good weights. If this repeats, lower the learning rate."
+            "with a fresh optimiser. If this repeats, lower the learning rate."
         )
 
     def validate(self) -> Validated:
@@ -149,7 +147,6 @@ class Trainer:
         network = self.averaged_network
         score: ValidationScore = validate(Runner.of(network, self.device), self.data)
         best = score.value >= self.best_value - _NOISE_OF_SCORES
-        self._good = _copy_weights(self.network)
         if best:
             self.best = _copy_weights(network)
             self.best_value = max(score.value, self.best_value)
@@ -211,8 +208,15 @@ def rate_schedule(progress: float) -> float:
 
 def _new_network(config: UNetConfig, seed: int) -> UNet:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        _seed(torch.device("cpu"), seed)
         return UNet(config)
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    """Seed the generators of the CPU and of `device`, and of nothing else."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def _average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
@@ -249,7 +253,7 @@ def _cuda_devices(device: torch.device) -> list[torch.device]:
 
 def _copy_weights(network: nn.Module) -> dict[str, Tensor]:
     return {
-        name: tensor.detach().to("cpu", copy=True).contiguous()
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in network.state_dict().items()
     }
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 UNLABELLED_VALUE, BACKGROUND_VALUE, FIRST_VALUE = 0, 1, 2
 _COUNT_DELAY_MS = 250
+_COUNTED_PIXELS = 2**21  # counting more would be felt while painting
 _BRUSH_SIZE = 8
 
 
@@ -189,7 +190,17 @@ class AnnotateWidget(QWidget):
             self.coverage.setText("Click New annotation, then paint a few cells and background.")
             return
         of_objects = self.kind_box.currentData() == "objects"
-        self.coverage.setText(coverage_text(np.asarray(layer.data), of_objects=of_objects))
+        steps = self._viewer.dims.current_step[-layer.ndim :]
+        shown = [min(step, size - 1) for step, size in zip(steps, layer.data.shape, strict=False)]
+        plane = layer.data[tuple(shown[: layer.ndim - 2])]
+        step = _sampling_step(plane.size)
+        text = coverage_text(np.asarray(plane[::step, ::step]), of_objects=of_objects)
+        self.coverage.setText(text if layer.ndim == 2 else f"In this plane. {text}")
+
+
+def _sampling_step(pixels: int) -> int:
+    """Count every pixel of ordinary images, every second or third of huge ones."""
+    return int(np.ceil(np.sqrt(max(pixels / _COUNTED_PIXELS, 1))))
 
 
 def _paint_events(layer: Labels) -> tuple[Any, ...]:
@@ -211,10 +222,10 @@ def coverage_text(labels: NDArray[np.integer], *, of_objects: bool) -> str:
     background = painted.pop(BACKGROUND_VALUE, 0)
     things = "objects" if of_objects else "classes"
     foreground = sum(painted.values())
-    share = (background + foreground) / max(labels.size, 1)
+    pixels = max(labels.size, 1)
     text = (
-        f"Painted: {share:.1%} of the pixels. Background: {background:,} px. "
-        f"{len(painted)} {things}: {foreground:,} px."
+        f"Painted: {(background + foreground) / pixels:.1%} of the pixels; {len(painted)} {things} "
+        f"({foreground / pixels:.1%}) and background ({background / pixels:.1%})."
     )
     if not painted:
         return text + f" Paint a few {things}: each with its own number."

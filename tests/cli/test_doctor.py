@@ -1,0 +1,197 @@
+"""`napari-unet doctor`: each problem is found, and its remedy is a command."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from napari_unet.cli import doctor
+from napari_unet.model import devices
+
+from .builders import Outcome, run
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def healthy(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A machine without any problem, to add one to."""
+    monkeypatch.setattr(
+        doctor, "packages_distributions", lambda: {"napari_unet": ["napari-unet-paint"]}
+    )
+    versions = {"napari": "0.9.2", "PyQt6": "6.9", "torch": "2.13"}
+    monkeypatch.setattr(doctor, "version_of", versions.get)
+    monkeypatch.setattr(doctor, "nvidia_gpu", lambda: None)
+    monkeypatch.setattr(devices, "choose_device", lambda name: torch.device("cpu"))
+    return monkeypatch
+
+
+def problems(outcome: Outcome) -> list[Any]:
+    found = json.loads(outcome.out)["problems"]
+    assert isinstance(found, list)
+    return found
+
+
+def test_a_healthy_machine_has_no_problem(healthy: pytest.MonkeyPatch, capsys: Capture) -> None:
+    outcome = run(capsys, "doctor")
+    assert outcome.code == 0
+    assert "No problem found." in outcome.out
+
+
+def test_json_tells_versions_and_device(healthy: pytest.MonkeyPatch, capsys: Capture) -> None:
+    outcome = run(capsys, "doctor", "--json")
+    report = json.loads(outcome.out)
+    assert outcome.out.count("\n") == 1
+    assert report["versions"]["torch"] == "2.13"
+    assert report["device"].startswith("cpu (CPU, ")
+    assert report["problems"] == []
+
+
+def test_what_is_missing_is_shown_as_missing(healthy: pytest.MonkeyPatch, capsys: Capture) -> None:
+    lines = run(capsys, "doctor").out.splitlines()
+    assert any(line.split() == ["tifffile", "not", "installed"] for line in lines)
+
+
+def test_another_distribution_of_our_name_is_found(
+    healthy: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    owners = {"napari_unet": ["napari-unet", "napari-unet-paint"]}
+    healthy.setattr(doctor, "packages_distributions", lambda: owners)
+    outcome = run(capsys, "doctor", "--json")
+    (problem,) = problems(outcome)
+    assert outcome.code == 1
+    assert problem["what"].startswith("napari-unet also installs a package napari_unet")
+    assert "pip uninstall napari-unet &&" in problem["remedy"]
+
+
+def test_a_problem_is_printed_with_its_remedy(healthy: pytest.MonkeyPatch, capsys: Capture) -> None:
+    owners = {"napari_unet": ["napari-unet", "napari-unet-paint"]}
+    healthy.setattr(doctor, "packages_distributions", lambda: owners)
+    outcome = run(capsys, "doctor")
+    assert outcome.code == 1
+    assert "\nProblem: napari-unet also" in outcome.out
+    assert "\nRemedy:  " in outcome.out
+
+
+def test_an_installation_that_is_listed_twice_is_no_problem() -> None:
+    owners = {"napari_unet": ["napari-unet-paint", "napari-unet-paint"]}
+    assert doctor.same_package_problems(owners) == []
+
+
+def test_a_gpu_without_a_cuda_torch_is_found(healthy: pytest.MonkeyPatch, capsys: Capture) -> None:
+    healthy.setattr(doctor, "nvidia_gpu", lambda: "NVIDIA RTX 4090")
+    healthy.setattr(torch.version, "cuda", None)
+    outcome = run(capsys, "doctor", "--json")
+    (problem,) = problems(outcome)
+    assert outcome.code == 1
+    assert problem["what"].startswith("NVIDIA RTX 4090 is present, but torch ")
+    assert "CPU-only build" in problem["what"]
+    assert "--index-url https://download.pytorch.org/whl/cu" in problem["remedy"]
+
+
+def test_a_gpu_that_torch_cannot_use_is_found(healthy: pytest.MonkeyPatch, capsys: Capture) -> None:
+    healthy.setattr(doctor, "nvidia_gpu", lambda: "NVIDIA GTX 580")
+    healthy.setattr(torch.version, "cuda", "13.0")
+    healthy.setattr(devices, "problem_with", lambda name: "no kernel image.")
+    (problem,) = problems(run(capsys, "doctor", "--json"))
+    assert problem["what"] == "NVIDIA GTX 580 is present but unusable: no kernel image."
+    assert "driver" in problem["remedy"]
+
+
+def test_a_gpu_in_use_is_no_problem(healthy: pytest.MonkeyPatch) -> None:
+    healthy.setattr(doctor, "nvidia_gpu", lambda: "NVIDIA H200")
+    healthy.setattr(devices, "choose_device", lambda name: torch.device("cuda"))
+    healthy.setattr(devices, "describe", lambda device: "NVIDIA H200")
+    name, found = doctor.examine_devices()
+    assert found == []
+    assert name.startswith("cuda (NVIDIA H200, ")
+
+
+def test_napari_without_a_qt_binding_is_found(healthy: pytest.MonkeyPatch, capsys: Capture) -> None:
+    healthy.setattr(doctor, "version_of", {"napari": "0.9.2"}.get)
+    (problem,) = problems(run(capsys, "doctor", "--json"))
+    assert "without a Qt binding" in problem["what"]
+    assert "napari-unet-paint[all]" in problem["remedy"]
+
+
+def test_no_napari_at_all_is_no_problem() -> None:
+    assert doctor.window_problems({"napari": None}) == []
+
+
+def test_a_torch_that_cannot_be_imported_is_found(
+    healthy: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    right = builtins.__import__
+
+    def without_torch(name: str, *arguments: Any) -> Any:
+        if name == "torch":
+            raise ImportError("a DLL is missing")
+        return right(name, *arguments)
+
+    healthy.setattr(builtins, "__import__", without_torch)
+    outcome = run(capsys, "doctor", "--json")
+    (problem,) = problems(outcome)
+    assert problem["what"] == "torch cannot be imported: a DLL is missing."
+    assert problem["remedy"].endswith("pip install torch")
+
+
+def test_remedies_run_with_this_python() -> None:
+    (problem,) = doctor.same_package_problems({"napari_unet": ["napari-unet"]})
+    assert shlex.split(problem.remedy)[0] == sys.executable
+
+
+# --- asking the driver -------------------------------------------------------------------------
+
+
+def pretend_driver(
+    monkeypatch: pytest.MonkeyPatch, program: str | None, answer: str | Exception
+) -> None:
+    def ask(*arguments: object, **options: object) -> SimpleNamespace:
+        if isinstance(answer, Exception):
+            raise answer
+        return SimpleNamespace(stdout=answer)
+
+    monkeypatch.setattr(shutil, "which", lambda name: program)
+    monkeypatch.setattr(subprocess, "run", ask)
+
+
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [("NVIDIA A100\nNVIDIA T4\n", "NVIDIA A100"), ("", None), ("\n", None)],
+    ids=["two", "none", "blank"],
+)
+def test_the_first_gpu_of_the_driver_is_named(
+    monkeypatch: pytest.MonkeyPatch, answer: str, name: str | None
+) -> None:
+    pretend_driver(monkeypatch, "/bin/nvidia-smi", answer)
+    assert doctor.nvidia_gpu() == name
+
+
+def test_without_a_driver_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_driver(monkeypatch, None, OSError())
+    assert doctor.nvidia_gpu() is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("no permission"),
+        subprocess.CalledProcessError(9, "nvidia-smi"),
+        subprocess.TimeoutExpired("nvidia-smi", 20),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_driver_that_does_not_answer_is_no_gpu(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    pretend_driver(monkeypatch, "/bin/nvidia-smi", error)
+    assert doctor.nvidia_gpu() is None

@@ -1,0 +1,127 @@
+"""`napari-unet evaluate`: the keys that other programs rely on."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from .builders import Outcome, picture, run, write_images
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Capture = pytest.CaptureFixture[str]
+MASKS = np.where(picture()[1] > 1, picture()[1], 0).astype(np.uint8)
+PIXEL_KEYS = {"iou", "dice", "precision", "recall"}
+OBJECT_KEYS = PIXEL_KEYS | {"f1_50", "ap_50", "ap_75", "map", "seg"}
+CLASS_KEYS = PIXEL_KEYS | {"pixel_error"}
+
+
+def evaluate(capsys: Capture, folder: Path, predictions: Any, truth: Any, *more: object) -> Outcome:
+    """Compare images, given by name."""
+    predicted = write_images(folder / "predictions", **predictions)
+    true = write_images(folder / "truth", **truth)
+    return run(capsys, "evaluate", "--predictions", predicted, "--truth", true, *more)
+
+
+def scores(capsys: Capture, folder: Path, predicted: Any, true: Any, *more: object) -> Any:
+    outcome = evaluate(capsys, folder, {"a": predicted}, {"a": true}, *more, "--json")
+    assert (outcome.code, outcome.err, outcome.out.count("\n")) == (0, "", 1)
+    return json.loads(outcome.out)
+
+
+def test_objects_have_all_their_scores(capsys: Capture, tmp_path: Path) -> None:
+    assert scores(capsys, tmp_path, MASKS, MASKS, "--kind", "objects").keys() >= OBJECT_KEYS
+
+
+def test_classes_have_all_their_scores(capsys: Capture, tmp_path: Path) -> None:
+    assert scores(capsys, tmp_path, MASKS, MASKS, "--kind", "classes").keys() >= CLASS_KEYS
+
+
+def test_two_classes_have_rand_and_warping_errors(capsys: Capture, tmp_path: Path) -> None:
+    two = (MASKS > 0).astype(np.uint8)
+    found = scores(capsys, tmp_path, two, two, "--kind", "classes")
+    assert (found["rand_error"], found["warping_error"]) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", ["objects", "classes"])
+def test_the_truth_itself_is_perfect(capsys: Capture, tmp_path: Path, kind: str) -> None:
+    found = scores(capsys, tmp_path, MASKS, MASKS, "--kind", kind)
+    assert [found[key] for key in sorted(PIXEL_KEYS)] == [1, 1, 1, 1]
+
+
+def test_a_missing_object_costs_recall(capsys: Capture, tmp_path: Path) -> None:
+    found = scores(capsys, tmp_path, np.where(MASKS == 2, 0, MASKS), MASKS, "--kind", "objects")
+    assert (found["ap_50"], found["precision"], found["recall"]) == (0.75, 1, 0.75)
+
+
+def test_unlabelled_truth_is_not_counted(capsys: Capture, tmp_path: Path) -> None:
+    truth = picture()[1]
+    predicted = np.where(truth == 0, 77, MASKS)  # wrong only where nothing is painted
+    arguments = ["--kind", "classes", "--unpainted", "unlabelled"]
+    assert scores(capsys, tmp_path, predicted, truth, *arguments)["pixel_error"] == 0
+
+
+def test_per_image_rows_name_their_file(capsys: Capture, tmp_path: Path) -> None:
+    outcome = evaluate(
+        capsys,
+        tmp_path,
+        {"a": MASKS, "b": 0 * MASKS},
+        {"a": MASKS, "b": MASKS},
+        *("--kind", "objects", "--per-image", "--json"),
+    )
+    rows = json.loads(outcome.out)["images"]
+    assert [(row["file"], row["recall"]) for row in rows] == [("a.tif", 1), ("b.tif", 0)]
+
+
+def test_images_are_pooled(capsys: Capture, tmp_path: Path) -> None:
+    outcome = evaluate(
+        capsys,
+        tmp_path,
+        {"a": MASKS, "b": 0 * MASKS},
+        {"a": MASKS, "b": MASKS},
+        *("--kind", "objects", "--json"),
+    )
+    assert json.loads(outcome.out)["recall"] == 0.5
+
+
+def test_without_json_a_table_is_printed(capsys: Capture, tmp_path: Path) -> None:
+    outcome = evaluate(
+        capsys, tmp_path, {"a": MASKS}, {"a": MASKS}, "--kind", "objects", "--per-image"
+    )
+    lines = outcome.out.splitlines()
+    assert "iou                    1.0000" in lines
+    assert lines[-1].startswith("a.tif iou=1.0000")
+
+
+@pytest.mark.parametrize(
+    ("predictions", "truth", "text"),
+    [
+        ({"a": MASKS}, {"a": MASKS[:40]}, "(48, 48), its truth (40, 48)"),
+        ({"a": MASKS, "b": MASKS}, {"a": MASKS}, "without a partner: b.tif"),
+        ({"a": MASKS.astype(np.float32)}, {"a": MASKS}, "dtype float32"),
+        ({}, {"a": MASKS}, "holds no image"),
+    ],
+    ids=["other shape", "odd number", "no integers", "empty folder"],
+)
+def test_what_cannot_be_compared_is_one_line(
+    capsys: Capture, tmp_path: Path, predictions: Any, truth: Any, text: str
+) -> None:
+    outcome = evaluate(capsys, tmp_path, predictions, truth, "--kind", "objects", "--json")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert text in outcome.error_line
+
+
+def test_truth_without_paint_is_refused(capsys: Capture, tmp_path: Path) -> None:
+    outcome = evaluate(
+        capsys,
+        tmp_path,
+        {"a": MASKS},
+        {"a": 0 * MASKS},
+        *("--kind", "objects", "--unpainted", "unlabelled"),
+    )
+    assert outcome.code == 1
+    assert "nothing is painted" in outcome.error_line

@@ -1,0 +1,315 @@
+"""`napari-unet predict`: results under the inputs' names; what fails is told, the rest goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from safetensors.numpy import save_file
+
+from napari_unet.api import load_model
+
+from .builders import picture, run, write_images
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Capture = pytest.CaptureFixture[str]
+IMAGE, LABELS = picture()
+CPU = ["--device", "cpu"]
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder of two images."""
+    return write_images(tmp_path / "images", one=IMAGE, two=IMAGE[:30])
+
+
+# --- results -----------------------------------------------------------------------------------
+
+
+def test_results_lie_under_the_names_of_the_inputs(
+    capsys: Capture, model: Path, images: Path, tmp_path: Path
+) -> None:
+    assert run(capsys, "predict", model, images, "--output", tmp_path / "o", *CPU).code == 0
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["one.tif", "two.tif"]
+
+
+def test_results_are_those_of_the_python_interface(
+    capsys: Capture, model: Path, images: Path, tmp_path: Path
+) -> None:
+    run(capsys, "predict", model, images, "--output", tmp_path / "o", *CPU)
+    expected = load_model(model).predict(IMAGE, device="cpu")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "o" / "one.tif"), expected)
+
+
+def test_results_say_their_axes(capsys: Capture, model: Path, images: Path, tmp_path: Path) -> None:
+    arguments = ["predict", model, images, "--output", tmp_path / "o", *CPU]
+    run(capsys, *arguments, "--result", "probabilities")
+    with tifffile.TiffFile(tmp_path / "o" / "one.tif") as file:
+        assert (file.series[0].axes, file.series[0].shape) == ("CYX", (2, 48, 48))
+
+
+def test_inputs_are_left_alone(capsys: Capture, model: Path, images: Path, tmp_path: Path) -> None:
+    before = (images / "one.tif").read_bytes()
+    run(capsys, "predict", model, images, "--output", tmp_path / "o", *CPU)
+    assert (images / "one.tif").read_bytes() == before
+
+
+def test_pictures_and_arrays_become_tiffs(capsys: Capture, model: Path, tmp_path: Path) -> None:
+    Image.fromarray(IMAGE).save(tmp_path / "a.png")
+    np.save(tmp_path / "b.npy", IMAGE)
+    inputs = [tmp_path / "a.png", tmp_path / "b.npy"]
+    run(capsys, "predict", model, *inputs, "--output", tmp_path / "o", *CPU)
+    first, second = (tifffile.imread(tmp_path / "o" / f"{name}.tif") for name in "ab")
+    np.testing.assert_array_equal(first, second)
+
+
+def test_globs_are_expanded(capsys: Capture, model: Path, images: Path, tmp_path: Path) -> None:
+    run(capsys, "predict", model, images / "t*.tif", "--output", tmp_path / "o", *CPU)
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["two.tif"]
+
+
+def test_names_may_hold_spaces_and_umlauts(capsys: Capture, model: Path, tmp_path: Path) -> None:
+    images = write_images(tmp_path / "so viele Zäune", **{"Zelle ä 1": IMAGE})
+    output = tmp_path / "o ö"
+    assert run(capsys, "predict", model, images, "--output", output, *CPU).code == 0
+    assert (output / "Zelle ä 1.tif").is_file()
+
+
+def test_the_tile_size_does_not_show(
+    capsys: Capture, model: Path, images: Path, tmp_path: Path
+) -> None:
+    for folder, size in (("small", 12), ("large", 400)):
+        arguments = ["predict", model, images, "--output", tmp_path / folder, *CPU]
+        run(capsys, *arguments, "--tile-size", size)
+    np.testing.assert_array_equal(
+        tifffile.imread(tmp_path / "small" / "one.tif"),
+        tifffile.imread(tmp_path / "large" / "one.tif"),
+    )
+
+
+def test_named_axes_are_believed(capsys: Capture, model: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "film.npy", np.stack([IMAGE] * 3))
+    arguments = ["predict", model, tmp_path / "film.npy", "--output", tmp_path / "o", *CPU]
+    run(capsys, *arguments, "--axes", "TYX")
+    result = tifffile.imread(tmp_path / "o" / "film.tif")
+    np.testing.assert_array_equal(result[0], result[2])
+
+
+def test_a_class_model_writes_classes(
+    capsys: Capture, class_model: Path, images: Path, tmp_path: Path
+) -> None:
+    run(capsys, "predict", class_model, images, "--output", tmp_path / "o", *CPU)
+    values = np.unique(tifffile.imread(tmp_path / "o" / "one.tif"))
+    assert set(values) <= {0, 2, 3, 4, 5}
+
+
+# --- reports -----------------------------------------------------------------------------------
+
+
+def test_json_tells_of_each_file(
+    capsys: Capture, model: Path, images: Path, tmp_path: Path
+) -> None:
+    outcome = run(capsys, "predict", model, images, "--output", tmp_path / "o", *CPU, "--json")
+    report = json.loads(outcome.out)
+    assert outcome.out.count("\n") == 1
+    assert report["failed"] == []
+    first = report["predictions"][0]
+    assert first["input"] == str(images / "one.tif")
+    assert first["output"] == str(tmp_path / "o" / "one.tif")
+    assert first["objects"] == tifffile.imread(tmp_path / "o" / "one.tif").max()
+
+
+def test_without_json_the_files_are_counted(
+    capsys: Capture, model: Path, images: Path, tmp_path: Path
+) -> None:
+    outcome = run(capsys, "predict", model, images, "--output", tmp_path / "o", *CPU)
+    assert outcome.out.startswith("2 of 2 predicted")
+
+
+# --- what is wrong with an image ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("bad", "text"),
+    [
+        (b"no image", "Cannot read"),
+        (b"", "Cannot read"),
+    ],
+    ids=["text", "empty file"],
+)
+def test_after_a_bad_file_the_others_are_predicted(
+    capsys: Capture, model: Path, images: Path, tmp_path: Path, bad: bytes, text: str
+) -> None:
+    (images / "bad.tif").write_bytes(bad)
+    outcome = run(capsys, "predict", model, images, "--output", tmp_path / "o", *CPU, "--json")
+    report = json.loads(outcome.out)
+    assert outcome.code == 1
+    assert outcome.error_line.startswith("napari-unet: bad.tif: ")
+    assert text in outcome.error_line
+    assert len(report["predictions"]) == 2
+    assert report["failed"][0]["input"] == str(images / "bad.tif")
+
+
+@pytest.mark.parametrize("compression", ["zlib", "lzw"])
+def test_after_a_damaged_compressed_file_the_others_are_predicted(
+    capsys: Capture, model: Path, images: Path, tmp_path: Path, compression: str
+) -> None:
+    tifffile.imwrite(images / "bad.tif", np.tile(IMAGE, (4, 4)), compression=compression)
+    with tifffile.TiffFile(images / "bad.tif") as file:
+        page = file.pages.first
+        middle = page.dataoffsets[0] + page.databytecounts[0] // 2
+    content = bytearray((images / "bad.tif").read_bytes())
+    content[middle : middle + 64] = b"\xff" * 64
+    (images / "bad.tif").write_bytes(bytes(content))
+    outcome = run(capsys, "predict", model, images, "--output", tmp_path / "o", *CPU, "--json")
+    assert outcome.code == 1
+    assert len(json.loads(outcome.out)["predictions"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        (np.zeros((0, 9)), "The image is empty"),
+        (np.zeros((40, 40, 3), np.uint8), "Model expects 1 channel(s), image has 3"),
+        (np.zeros((40, 40), np.complex64), "dtype complex64"),
+        (np.zeros(40), "2D network cannot read an image with 1 axes"),
+    ],
+    ids=["empty", "colour", "complex", "one axis"],
+)
+def test_an_image_that_does_not_fit_is_one_line(
+    capsys: Capture, model: Path, tmp_path: Path, array: Any, text: str
+) -> None:
+    np.save(tmp_path / "bad.npy", array)
+    arguments = ["predict", model, tmp_path / "bad.npy", "--output", tmp_path / "o", *CPU]
+    outcome = run(capsys, *arguments, "--json")
+    assert outcome.code == 1
+    assert text in outcome.error_line
+    assert not (tmp_path / "o" / "bad.tif").exists()
+
+
+def test_objects_of_a_class_model_are_refused(
+    capsys: Capture, class_model: Path, tmp_path: Path
+) -> None:
+    images = write_images(tmp_path / "i", one=IMAGE)
+    arguments = ["predict", class_model, images, "--output", tmp_path / "o", *CPU]
+    outcome = run(capsys, *arguments, "--result", "objects", "--json")
+    assert outcome.code == 1
+    assert "cannot tell objects apart" in outcome.error_line
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--tile-size", 1), ("--axes", "QX")], ids=["tile size", "axes"]
+)
+def test_a_setting_that_no_image_can_have_is_wrong_use(
+    capsys: Capture, model: Path, images: Path, tmp_path: Path, flag: str, value: object
+) -> None:
+    arguments = ["predict", model, images, "--output", tmp_path / "o", *CPU]
+    outcome = run(capsys, *arguments, flag, value, "--json")
+    assert outcome.code == 2
+    assert str(value) in outcome.error_line
+
+
+# --- what is wrong with a path -----------------------------------------------------------------
+
+
+def test_an_input_is_never_overwritten(capsys: Capture, model: Path, images: Path) -> None:
+    before = (images / "one.tif").read_bytes()
+    outcome = run(capsys, "predict", model, images, "--output", images, *CPU)
+    assert outcome.code == 1
+    assert "would overwrite the image itself" in outcome.error_line
+    assert (images / "one.tif").read_bytes() == before
+
+
+def test_an_input_is_not_overwritten_through_a_link(
+    capsys: Capture, model: Path, images: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(images)
+    outcome = run(capsys, "predict", model, images, "--output", tmp_path / "link", *CPU)
+    assert outcome.code == 1
+    assert "would overwrite" in outcome.error_line
+
+
+def test_two_inputs_of_one_name_are_refused(
+    capsys: Capture, model: Path, images: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(images, tmp_path / "again")
+    inputs = [images, tmp_path / "again"]
+    outcome = run(capsys, "predict", model, *inputs, "--output", tmp_path / "o", *CPU)
+    assert outcome.code == 1
+    assert "Two images would both be written to" in outcome.error_line
+
+
+def test_an_output_that_is_a_file_is_refused(
+    capsys: Capture, model: Path, images: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "o").write_text("")
+    outcome = run(capsys, "predict", model, images, "--output", tmp_path / "o", *CPU)
+    assert outcome.code == 1
+    assert f"Cannot write to {tmp_path / 'o'}" in outcome.error_line
+
+
+def test_a_missing_image_is_named(capsys: Capture, model: Path, tmp_path: Path) -> None:
+    outcome = run(capsys, "predict", model, tmp_path / "gone.tif", "--output", tmp_path / "o")
+    assert outcome.code == 1
+    assert f"There is no file or folder {tmp_path / 'gone.tif'}" in outcome.error_line
+
+
+def test_a_folder_without_images_is_named(capsys: Capture, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    outcome = run(capsys, "predict", model, tmp_path / "empty", "--output", tmp_path / "o")
+    assert outcome.code == 1
+    assert "holds no image" in outcome.error_line
+
+
+# --- what is wrong with the model --------------------------------------------------------------
+
+
+def test_a_missing_model_is_named(capsys: Capture, images: Path, tmp_path: Path) -> None:
+    outcome = run(capsys, "predict", tmp_path / "gone", images, "--output", tmp_path / "o")
+    assert outcome.code == 1
+    assert f"There is no model file {tmp_path / 'gone'}" in outcome.error_line
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.99])
+def test_a_truncated_model_is_named(
+    capsys: Capture, model: Path, images: Path, tmp_path: Path, share: float
+) -> None:
+    content = model.read_bytes()
+    (tmp_path / "half.safetensors").write_bytes(content[: int(share * len(content))])
+    outcome = run(
+        capsys, "predict", tmp_path / "half.safetensors", images, "--output", tmp_path / "o"
+    )
+    assert outcome.code == 1
+    assert "half.safetensors is not a complete model file" in outcome.error_line
+
+
+def test_a_model_that_is_text_is_refused(capsys: Capture, images: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.pt").write_text("import os; os.remove('everything')")
+    outcome = run(capsys, "predict", tmp_path / "m.pt", images, "--output", tmp_path / "o")
+    assert outcome.code == 1
+    assert "m.pt is not a complete model file" in outcome.error_line
+
+
+def test_a_model_of_another_program_is_refused(
+    capsys: Capture, images: Path, tmp_path: Path
+) -> None:
+    save_file({"weight": np.zeros(3, np.float32)}, tmp_path / "m.safetensors")
+    outcome = run(capsys, "predict", tmp_path / "m.safetensors", images, "--output", tmp_path / "o")
+    assert outcome.code == 1
+    assert "was not written by napari-unet-paint" in outcome.error_line
+
+
+def test_a_training_state_is_no_model(
+    capsys: Capture, model: Path, images: Path, tmp_path: Path
+) -> None:
+    state = model.with_name(f"{model.stem}.state.safetensors")
+    outcome = run(capsys, "predict", state, images, "--output", tmp_path / "o")
+    assert outcome.code == 1
+    assert state.name in outcome.error_line

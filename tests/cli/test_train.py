@@ -1,0 +1,399 @@
+"""`napari-unet train`: a model file, its state, a report; and one line for what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from napari_unet.cli import train as train_command
+from napari_unet.model.trained import load_network, save_network
+from napari_unet.training import trainer
+from napari_unet.training.checkpoint import load_state
+from napari_unet.training.losses import weighted_cross_entropy
+
+from .builders import TINY, picture, run, training_folders, write_images
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+    from torch import Tensor
+
+Capture = pytest.CaptureFixture[str]
+IMAGE, LABELS = picture()
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> list[object]:
+    """Arguments of a training that works."""
+    return ["train", *training_folders(tmp_path, IMAGE, LABELS), *TINY]
+
+
+# --- results -----------------------------------------------------------------------------------
+
+
+def test_a_model_and_its_state_are_written(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    outcome = run(capsys, *good, "--output", tmp_path / "m.safetensors")
+    assert outcome.code == 0
+    assert load_network(tmp_path / "m.safetensors").record.steps == 3
+    assert load_state(tmp_path / "m.state.safetensors").step == 3
+
+
+def test_the_file_ending_is_added(capsys: Capture, good: list[object], tmp_path: Path) -> None:
+    assert run(capsys, *good, "--output", tmp_path / "cells.v2").code == 0
+    assert (tmp_path / "cells.v2.safetensors").is_file()
+
+
+def test_folders_of_the_output_are_made(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    assert run(capsys, *good, "--output", tmp_path / "a" / "ü b" / "m").code == 0
+    assert (tmp_path / "a" / "ü b" / "m.safetensors").is_file()
+
+
+def test_json_reports_the_model_and_the_steps(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    outcome = run(capsys, *good, "--output", tmp_path / "m", "--json")
+    report = json.loads(outcome.out)
+    assert report["model"] == str(tmp_path / "m.safetensors")
+    assert (report["steps"], report["stopped"]) == (3, False)
+
+
+def test_without_json_the_result_is_one_sentence(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    outcome = run(capsys, *good, "--output", tmp_path / "m")
+    assert outcome.out.count("\n") == 1
+    assert "3 steps" in outcome.out
+
+
+def test_the_best_validation_is_reported(capsys: Capture, tmp_path: Path) -> None:
+    image, labels = picture()
+    folders = training_folders(tmp_path, np.tile(image, (2, 2)), np.tile(labels, (2, 2)))
+    outcome = run(
+        capsys,
+        "train",
+        *folders,
+        *TINY,
+        "--validate-every",
+        1,
+        "--output",
+        tmp_path / "m",
+        "--json",
+    )
+    best = json.loads(outcome.out)["validation"]
+    history = load_network(tmp_path / "m.safetensors").record.history
+    assert len(history) == 3
+    assert best in history
+
+
+def test_flags_reach_the_record(capsys: Capture, good: list[object], tmp_path: Path) -> None:
+    run(capsys, *good, "--output", tmp_path / "m", "--no-flip", "--seed", 5, "--zoom", 0.3)
+    training = load_network(tmp_path / "m.safetensors").record.training
+    assert (training["flip"], training["seed"], training["zoom"]) == (False, 5, 0.3)
+
+
+def test_a_preset_is_the_base_of_the_flags(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    assert run(capsys, *good, "--output", tmp_path / "m", "--preset", "accurate").code == 0
+    training = load_network(tmp_path / "m.safetensors").record.training
+    assert (training["elastic_sigma"], training["base_channels"]) == (6.0, 2)
+
+
+def test_several_images_pair_by_name(capsys: Capture, tmp_path: Path) -> None:
+    images = write_images(tmp_path / "i", b=IMAGE, a=IMAGE[:40])
+    labels = write_images(tmp_path / "l", a=LABELS[:40], b=LABELS)
+    outcome = run(
+        capsys, "train", "--images", images, "--labels", labels, *TINY, "--output", tmp_path / "m"
+    )
+    assert outcome.code == 0
+    record = load_network(tmp_path / "m.safetensors").record
+    assert [(image.name, image.shape) for image in record.images] == [
+        ("a.tif", (40, 48)),
+        ("b.tif", (48, 48)),
+    ]
+
+
+def test_minutes_bound_the_training(capsys: Capture, good: list[object], tmp_path: Path) -> None:
+    good = [a for a in good if a not in ("--steps", "3")]
+    outcome = run(capsys, *good, "--output", tmp_path / "m", "--minutes", 0.02, "--json")
+    assert json.loads(outcome.out)["seconds"] < 4
+    assert json.loads(outcome.out)["steps"] > 3
+
+
+def test_minutes_too_few_for_a_single_step_are_no_success(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    good = [a for a in good if a not in ("--steps", "3")]
+    outcome = run(capsys, *good, "--output", tmp_path / "m", "--minutes", 1e-6)
+    assert outcome.code != 0 or "Note" in outcome.err.replace("Note: The paint", "")
+
+
+# --- resume ------------------------------------------------------------------------------------
+
+
+def test_resume_goes_on_counting(capsys: Capture, good: list[object], tmp_path: Path) -> None:
+    run(capsys, *good, "--output", tmp_path / "m")
+    outcome = run(capsys, *good, "--steps", 5, "--output", tmp_path / "m", "--resume", "--json")
+    assert json.loads(outcome.out)["steps"] == 5
+
+
+def test_resume_keeps_the_settings_of_the_training(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    run(capsys, *good, "--output", tmp_path / "m", "--zoom", 0.3)
+    inputs = good[:5]
+    run(capsys, *inputs, "--steps", 4, "--output", tmp_path / "m", "--resume")
+    training = load_network(tmp_path / "m.safetensors").record.training
+    assert (training["zoom"], training["depth"], training["steps"]) == (0.3, 2, 4)
+
+
+def test_resume_after_an_interrupt_gives_what_would_have_been(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    good = [a for a in good if a not in ("--steps", "3")] + ["--steps", 6]
+    run(capsys, *good, "--output", tmp_path / "whole")
+    interrupt_at(monkeypatch, 3)
+    first = run(capsys, *good, "--output", tmp_path / "parts", "--json")
+    assert (json.loads(first.out)["steps"], json.loads(first.out)["stopped"]) == (3, True)
+    run(capsys, *good, "--output", tmp_path / "parts", "--resume")
+    whole, parts = (
+        load_network(tmp_path / f"{name}.safetensors").network.state_dict()
+        for name in ("whole", "parts")
+    )
+    assert all(bool((whole[name] == parts[name]).all()) for name in whole)
+
+
+def test_resume_with_steps_goes_on_after_a_training_by_minutes(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    by_time = [a for a in good if a not in ("--steps", "3")]
+    first = run(capsys, *by_time, "--output", tmp_path / "m", "--minutes", 0.005, "--json")
+    steps = json.loads(first.out)["steps"] + 2
+    arguments = [*good[:5], "--output", tmp_path / "m", "--resume", "--steps", steps, "--json"]
+    assert json.loads(run(capsys, *arguments).out)["steps"] == steps
+
+
+def test_resume_needs_a_model(capsys: Capture, good: list[object], tmp_path: Path) -> None:
+    outcome = run(capsys, *good, "--output", tmp_path / "m", "--resume")
+    assert outcome.code == 1
+    assert f"There is no model file {tmp_path / 'm.safetensors'}" in outcome.error_line
+
+
+def test_resume_needs_the_state(capsys: Capture, good: list[object], tmp_path: Path) -> None:
+    run(capsys, *good, "--output", tmp_path / "m")
+    (tmp_path / "m.state.safetensors").unlink()
+    outcome = run(capsys, *good, "--output", tmp_path / "m", "--resume")
+    assert outcome.code == 1
+    assert "m.state.safetensors" in outcome.error_line
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.state.safetensors"])
+def test_resume_refuses_a_truncated_file(
+    capsys: Capture, good: list[object], tmp_path: Path, name: str
+) -> None:
+    run(capsys, *good, "--output", tmp_path / "m")
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) // 2])
+    outcome = run(capsys, *good, "--output", tmp_path / "m", "--resume")
+    assert outcome.code == 1
+    assert f"{name} is not a complete model file" in outcome.error_line
+
+
+def test_resume_and_a_preset_exclude_each_other(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    outcome = run(capsys, *good, "--output", tmp_path / "m", "--resume", "--preset", "fast")
+    assert outcome.code == 2
+    assert "leave out --preset" in outcome.error_line
+
+
+def test_resume_of_a_model_with_unknown_settings_is_refused(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    run(capsys, *good, "--output", tmp_path / "m")
+    old = load_network(tmp_path / "m.safetensors")
+    record = replace(old.record, training={**old.record.training, "of_a_later_version": 1})
+    save_network(replace(old, record=record), tmp_path / "m.safetensors")
+    outcome = run(capsys, *good, "--output", tmp_path / "m", "--resume")
+    assert outcome.code == 1
+    assert "of_a_later_version" in outcome.error_line
+
+
+def test_resume_with_another_network_is_refused(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    run(capsys, *good, "--output", tmp_path / "m", "--json")
+    outcome = run(
+        capsys, *good, "--output", tmp_path / "m", "--resume", "--base-channels", 3, "--json"
+    )
+    assert outcome.code == 1
+    assert "another network" in outcome.error_line
+
+
+# --- what is wrong -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("image", "labels", "text"),
+    [
+        (IMAGE[:47], LABELS, "Labels (48, 48) do not match image (47, 48)"),
+        (IMAGE, 0 * LABELS, "Nothing is painted yet"),
+        (IMAGE, np.minimum(LABELS, 1), "Paint at least two classes"),
+        (IMAGE, LABELS.astype(np.float32), "dtype float32"),
+        (IMAGE, -LABELS.astype(np.int16), "must not be negative"),
+        (IMAGE.astype(np.complex64), LABELS, "dtype complex64"),
+    ],
+    ids=["other shape", "no paint", "one class", "no integers", "negative", "complex"],
+)
+def test_inputs_that_cannot_be_used_are_one_line(
+    capsys: Capture, tmp_path: Path, image: Any, labels: Any, text: str
+) -> None:
+    folders = training_folders(tmp_path, image, labels)
+    outcome = run(capsys, "train", *folders, *TINY, "--output", tmp_path / "m")
+    assert outcome.code == 1
+    assert text in outcome.error_line
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+def test_an_empty_image_is_one_line(capsys: Capture, tmp_path: Path) -> None:
+    np.save(tmp_path / "i.npy", np.zeros((0, 48)))
+    np.save(tmp_path / "l.npy", np.zeros((0, 48), np.uint8))
+    inputs = ["--images", tmp_path / "i.npy", "--labels", tmp_path / "l.npy"]
+    outcome = run(capsys, "train", *inputs, *TINY, "--output", tmp_path / "m")
+    assert outcome.code == 1
+    assert "The image is empty" in outcome.error_line
+
+
+def test_a_missing_folder_is_named(capsys: Capture, good: list[object], tmp_path: Path) -> None:
+    good[2] = tmp_path / "nowhere"
+    outcome = run(capsys, *good, "--output", tmp_path / "m")
+    assert outcome.code == 1
+    assert str(tmp_path / "nowhere") in outcome.error_line
+
+
+def test_a_folder_without_images_is_named(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    good[2] = write_images(tmp_path / "empty")
+    outcome = run(capsys, *good, "--output", tmp_path / "m")
+    assert outcome.code == 1
+    assert f"The folder {tmp_path / 'empty'} holds no image" in outcome.error_line
+
+
+def test_images_without_a_partner_are_listed(capsys: Capture, tmp_path: Path) -> None:
+    images = write_images(tmp_path / "i", a=IMAGE, b=IMAGE)
+    labels = write_images(tmp_path / "l", a=LABELS)
+    inputs = ["--images", images, "--labels", labels]
+    outcome = run(capsys, "train", *inputs, *TINY, "--output", tmp_path / "m")
+    assert outcome.code == 1
+    assert "without a partner: b.tif" in outcome.error_line
+
+
+def test_a_file_that_is_no_image_is_named(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    (tmp_path / "images" / "cells.tif").write_text("no image")
+    outcome = run(capsys, *good, "--output", tmp_path / "m")
+    assert outcome.code == 1
+    assert f"Cannot read {tmp_path / 'images' / 'cells.tif'}" in outcome.error_line
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "text"),
+    [
+        ("--steps", 0, "steps is 0; choose 1 to"),
+        ("--patch-size", 33, "patch_size is 33"),
+        ("--depth", 99, "depth is 99; choose 1 to 6"),
+        ("--zoom", -1.0, "zoom is -1.0; choose 0 to 0.9"),
+    ],
+)
+def test_a_setting_out_of_bounds_is_wrong_use(
+    capsys: Capture, good: list[object], tmp_path: Path, flag: str, value: object, text: str
+) -> None:
+    outcome = run(capsys, *good, "--output", tmp_path / "m", flag, value)
+    assert outcome.code == 2
+    assert text in outcome.error_line
+
+
+def test_an_unknown_device_is_named(capsys: Capture, good: list[object], tmp_path: Path) -> None:
+    outcome = run(capsys, *good, "--output", tmp_path / "m", "--device", "abacus", "--json")
+    assert outcome.code == 1
+    assert "'abacus'" in outcome.error_line
+
+
+def test_an_output_that_is_a_folder_is_refused_before_training(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    (tmp_path / "m.safetensors").mkdir()
+    outcome = run(capsys, *good, "--output", tmp_path / "m")
+    assert outcome.code == 1
+    assert "it is a folder" in outcome.error_line
+
+
+def test_an_output_below_a_file_is_refused_before_training(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    outcome = run(capsys, *good, "--output", tmp_path / "file" / "m")
+    assert outcome.code == 1
+    assert "Choose another folder" in outcome.error_line
+
+
+# --- Ctrl+C ------------------------------------------------------------------------------------
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Press Ctrl+C while the given step is computed."""
+    right = weighted_cross_entropy
+    steps = iter(range(1, 10_000))
+
+    def loss(logits: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
+        if next(steps) == step:
+            os.kill(os.getpid(), signal.SIGINT)
+        return right(logits, classes, weights)
+
+    monkeypatch.setattr(trainer, "weighted_cross_entropy", loss)
+
+
+def test_an_interrupt_keeps_what_is_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    interrupt_at(monkeypatch, 2)
+    outcome = run(capsys, *good, "--output", tmp_path / "m", "--steps", 1000, "--json")
+    report = json.loads(outcome.out)
+    assert (outcome.code, report["steps"], report["stopped"]) == (0, 2, True)
+    assert load_network(tmp_path / "m.safetensors").record.steps == 2
+
+
+def test_afterwards_ctrl_c_works_as_before(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    run(capsys, *good, "--output", tmp_path / "m", "--json")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_time_counts_from_the_start_of_the_program(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    seen: list[argparse.Namespace] = []
+    right = train_command.run
+
+    def spy(options: argparse.Namespace) -> Any:
+        seen.append(options)
+        return right(options)
+
+    monkeypatch.setattr(train_command, "run", spy)
+    run(capsys, *good, "--output", tmp_path / "m", "--json")
+    assert seen[0].started > 0

@@ -1,0 +1,87 @@
+"""Small models and a way to run a prediction, shared by the tests of this folder."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from napari_unet.data.labels import ClassTable
+from napari_unet.model.config import UNetConfig
+from napari_unet.model.execution import Runner
+from napari_unet.model.trained import ModelRecord, TrainedNetwork
+from napari_unet.model.unet import UNet
+from napari_unet.prediction.predictor import PredictConfig, PredictionResult, predict_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+    from napari_unet.data.axes import ArrayLike, Frame, Region
+    from napari_unet.data.intensity import IntensityRange
+
+OBJECTS = ClassTable("objects", "unlabelled")
+
+
+def a_model(
+    classes: ClassTable = OBJECTS, *, seed: int = 0, smallest_object: int = 0, **network: Any
+) -> TrainedNetwork:
+    """A tiny network with random weights and random running statistics."""
+    settings: dict[str, Any] = {
+        "base_channels": 2,
+        "depth": 2,
+        "padding": "same",
+        "normalization": "batch",
+        "out_channels": classes.n_classes,
+    }
+    config = UNetConfig(**{**settings, **network})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        unet = UNet(config)
+        for name, tensor in unet.state_dict().items():
+            if name.endswith("running_mean"):
+                tensor.normal_(0, 0.2)
+            elif name.endswith("running_var"):
+                tensor.uniform_(0.5, 2)
+    record = ModelRecord(config, classes, smallest_object=smallest_object)
+    return TrainedNetwork(unet.eval(), record)
+
+
+def predict(
+    model: TrainedNetwork,
+    image: ArrayLike,
+    *,
+    stop: threading.Event | None = None,
+    watch: Callable[[object], object] | None = None,
+    **config: Any,
+) -> tuple[list[Any], PredictionResult]:
+    """Predict on the CPU; return all events and the result. `watch` sees each event at once."""
+    events = predict_image(
+        model, image, PredictConfig(device="cpu", **config), stop or threading.Event()
+    )
+    seen: list[Any] = []
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            return seen, end.value
+        seen.append(event)
+        if watch is not None:
+            watch(event)
+
+
+def see_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every two-class model answer with the grey values themselves as probabilities."""
+
+    def probabilities(self: Runner, frame: Frame, intensity: IntensityRange, region: Region) -> Any:
+        foreground = frame.read(region)[0]
+        return np.stack([1 - foreground, foreground])
+
+    monkeypatch.setattr(Runner, "probabilities", probabilities)
+
+
+def noise(*shape: int) -> Any:
+    return np.random.default_rng(0).random(shape, dtype=np.float32)

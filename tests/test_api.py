@@ -1,0 +1,219 @@
+"""Train, save, load and predict from Python."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import FrozenInstanceError
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pytest
+
+import napari_unet as nu
+from napari_unet.api import drain
+from napari_unet.errors import FileProblemError, LabelsError, ModelFileError
+from napari_unet.prediction.events import PredictionStarted, TilePredicted
+from napari_unet.training.events import StepDone
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+Array = Any
+CONFIG = nu.TrainConfig(
+    base_channels=2, depth=2, patch_size=32, batch_size=2, steps=3, device="cpu"
+)
+
+
+def painting(size: int = 48) -> tuple[Array, Array]:
+    """Two bright squares, painted as objects 2 and 3, and some background."""
+    image = np.random.default_rng(0).random((size, size), dtype=np.float32)
+    labels = np.zeros((size, size), np.uint8)
+    labels[:6] = 1
+    for number, column in ((2, 8), (3, 26)):
+        image[10:20, column : column + 10] += 3
+        labels[10:20, column : column + 10] = number
+    return image, labels
+
+
+IMAGE, LABELS = painting()
+
+
+@pytest.fixture(scope="module")
+def model() -> nu.TrainedModel:
+    return nu.train(IMAGE, LABELS, CONFIG)
+
+
+def same_weights(one: nu.TrainedModel, other: nu.TrainedModel) -> bool:
+    first, second = one.trained.network.state_dict(), other.trained.network.state_dict()
+    return all(bool((first[name] == second[name]).all()) for name in first)
+
+
+# --- train -------------------------------------------------------------------------------------
+
+
+def test_one_image_is_trained_on(model: nu.TrainedModel) -> None:
+    assert model.record.steps == 3
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_a_list_of_one_image_is_the_same(model: nu.TrainedModel, kind: type) -> None:
+    assert same_weights(nu.train(kind([IMAGE]), kind([LABELS]), CONFIG), model)
+
+
+def test_several_images_of_different_sizes_are_trained_on() -> None:
+    model = nu.train([IMAGE, IMAGE[:40, :30]], [LABELS, LABELS[:40, :30]], CONFIG)
+    assert [image.shape for image in model.record.images] == [(48, 48), (40, 30)]
+
+
+def test_images_are_named_by_their_number() -> None:
+    model = nu.train([IMAGE, IMAGE], [LABELS, LABELS], CONFIG)
+    assert [image.name for image in model.record.images] == ["image 0", "image 1"]
+
+
+def test_lists_of_unequal_length_are_refused() -> None:
+    with pytest.raises(LabelsError, match="There are 2 images but 1 label images"):
+        nu.train([IMAGE, IMAGE], [LABELS], CONFIG)
+
+
+def test_empty_lists_are_refused() -> None:
+    with pytest.raises(LabelsError, match="no image to train on"):
+        nu.train([], [], CONFIG)
+
+
+def test_labels_may_be_a_nested_list() -> None:
+    assert nu.train([IMAGE], [LABELS.tolist()], CONFIG).record.steps == 3
+
+
+def test_events_are_handed_on_while_training() -> None:
+    events: list[object] = []
+    nu.train(IMAGE, LABELS, CONFIG, on_event=events.append)
+    assert [event.step for event in events if isinstance(event, StepDone)] == [1, 2, 3]
+
+
+def test_training_leaves_its_inputs_alone() -> None:
+    image, labels = IMAGE.copy(), LABELS.copy()
+    nu.train(image, labels, CONFIG)
+    np.testing.assert_array_equal(image, IMAGE)
+    np.testing.assert_array_equal(labels, LABELS)
+
+
+def test_read_only_arrays_are_trained_on() -> None:
+    image, labels = IMAGE.copy(), LABELS.copy()
+    image.flags.writeable = labels.flags.writeable = False
+    assert nu.train(image, labels, CONFIG).record.steps == 3
+
+
+# --- predict -----------------------------------------------------------------------------------
+
+
+def test_objects_are_predicted_by_default(model: nu.TrainedModel) -> None:
+    labels = model.predict(IMAGE, device="cpu")
+    assert labels.shape == IMAGE.shape
+    assert labels.dtype.kind == "u"
+
+
+def test_probabilities_have_a_class_axis(model: nu.TrainedModel) -> None:
+    assert model.predict(IMAGE, "probabilities", device="cpu").shape == (2, 48, 48)
+
+
+def test_events_are_handed_on_while_predicting(model: nu.TrainedModel) -> None:
+    events: list[object] = []
+    model.predict(IMAGE, tile_size=16, device="cpu", on_event=events.append)
+    assert isinstance(events[0], PredictionStarted)
+    tiles = [event for event in events if isinstance(event, TilePredicted)]
+    assert len(tiles) == events[0].tiles == 16
+
+
+def test_a_read_only_image_is_predicted(model: nu.TrainedModel) -> None:
+    image = IMAGE.copy()
+    image.flags.writeable = False
+    np.testing.assert_array_equal(
+        model.predict(image, device="cpu"), model.predict(IMAGE, device="cpu")
+    )
+
+
+def test_one_model_predicts_in_two_threads_at_once(model: nu.TrainedModel) -> None:
+    expected = model.predict(IMAGE, "probabilities", device="cpu")
+    found: list[Array] = []
+
+    def predict() -> None:
+        found.append(model.predict(IMAGE, "probabilities", tile_size=16, device="cpu"))
+
+    threads = [threading.Thread(target=predict) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for result in found:
+        np.testing.assert_allclose(result, expected, atol=1e-5)
+    assert len(found) == 2
+
+
+def test_a_model_cannot_be_changed_in_place(model: nu.TrainedModel) -> None:
+    with pytest.raises(FrozenInstanceError):
+        model.trained = None  # type: ignore[misc, assignment]
+
+
+# --- save and load -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("as_text", [True, False], ids=["text", "Path"])
+def test_a_loaded_model_predicts_as_before(
+    model: nu.TrainedModel, tmp_path: Path, as_text: bool
+) -> None:
+    path = tmp_path / "m.safetensors"
+    model.save(str(path) if as_text else path)
+    loaded = nu.load_model(str(path) if as_text else path)
+    before = model.predict(IMAGE, "probabilities", device="cpu")
+    after = loaded.predict(IMAGE, "probabilities", device="cpu")
+    np.testing.assert_allclose(after, before, atol=1e-6)
+
+
+@pytest.mark.parametrize("result", ["objects", "classes"])
+def test_a_loaded_model_gives_the_same_labels(
+    model: nu.TrainedModel, tmp_path: Path, result: Literal["objects", "classes"]
+) -> None:
+    model.save(tmp_path / "m.safetensors")
+    loaded = nu.load_model(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(
+        loaded.predict(IMAGE, result, device="cpu"), model.predict(IMAGE, result, device="cpu")
+    )
+
+
+def test_a_loaded_model_has_the_memory_layout_of_the_trained_one(
+    model: nu.TrainedModel, tmp_path: Path
+) -> None:
+    model.save(tmp_path / "m.safetensors")
+    loaded = nu.load_model(tmp_path / "m.safetensors").trained.network.state_dict()
+    for name, tensor in model.trained.network.state_dict().items():
+        assert tensor.stride() == loaded[name].stride()
+
+
+def test_a_loaded_model_has_the_same_record(model: nu.TrainedModel, tmp_path: Path) -> None:
+    model.save(tmp_path / "m.safetensors")
+    assert nu.load_model(tmp_path / "m.safetensors").record == model.record
+
+
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"There is no model file .*m\.safetensors"):
+        nu.load_model(tmp_path / "m.safetensors")
+
+
+def test_a_folder_that_does_not_exist_is_named(model: nu.TrainedModel, tmp_path: Path) -> None:
+    with pytest.raises(FileProblemError, match="nowhere"):
+        model.save(tmp_path / "nowhere" / "m.safetensors")
+
+
+# --- generators --------------------------------------------------------------------------------
+
+
+def test_draining_gives_the_result_of_a_generator() -> None:
+    def count() -> Generator[int, None, str]:
+        yield 1
+        yield 2
+        return "done"
+
+    seen: list[int] = []
+    assert drain(count(), seen.append) == "done"
+    assert seen == [1, 2]

@@ -1,0 +1,76 @@
+"""``import napari_unet``: names on first use, and nothing heavy before."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+import napari_unet
+
+PUBLIC = [
+    "TrainConfig",
+    "TrainedModel",
+    "UNet",
+    "UNetConfig",
+    "border_weight_map",
+    "evaluate",
+    "load_model",
+    "train",
+]
+
+
+def output_of(program: str) -> str:
+    """What a program prints in a fresh interpreter."""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return result.stdout.strip()
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_each_public_name_is_found(name: str) -> None:
+    assert getattr(napari_unet, name).__name__ == name
+
+
+def test_nothing_else_is_public() -> None:
+    assert sorted(napari_unet.__all__) == sorted([*PUBLIC, "__version__"])
+
+
+def test_dir_lists_the_public_names() -> None:
+    assert dir(napari_unet) == sorted(napari_unet.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'napari_unet' has no attribute 'colour'"):
+        _ = napari_unet.colour
+
+
+def test_an_unknown_name_cannot_be_imported() -> None:
+    with pytest.raises(ImportError, match="colour"):
+        from napari_unet import colour  # noqa: F401
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert napari_unet.__version__ == version("napari-unet-paint")
+
+
+def test_importing_brings_nothing_heavy() -> None:
+    program = (
+        "import sys, napari_unet\n"
+        "print(sorted({'torch', 'numpy', 'scipy', 'qtpy', 'napari'} & set(sys.modules)))"
+    )
+    assert output_of(program) == "[]"
+
+
+@pytest.mark.parametrize("name", ["UNetConfig", "TrainConfig", "border_weight_map", "evaluate"])
+def test_names_that_need_no_torch_do_not_import_it(name: str) -> None:
+    program = f"import sys, napari_unet\nnapari_unet.{name}\nprint('torch' in sys.modules)"
+    assert output_of(program) == "False"
+
+
+def test_a_star_import_brings_all_names() -> None:
+    program = "from napari_unet import *\nprint(train.__name__, UNet.__name__)"
+    assert output_of(program) == "train UNet"

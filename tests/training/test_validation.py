@@ -1,0 +1,105 @@
+"""Scores of the held-back blocks: right predictions score 1, and only the blocks count."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from napari_unet.model.execution import Runner
+from napari_unet.model.unet import UNet
+from napari_unet.training.validation import ValidationScore, validate
+
+from .builders import cells, data_of, painted_cells, painted_classes, tiny_config
+
+if TYPE_CHECKING:
+    from napari_unet.data.axes import Frame, Region
+    from napari_unet.data.intensity import IntensityRange
+    from napari_unet.training.dataset import TrainingData
+
+Array = Any
+
+
+class Oracle(Runner):
+    """Predicts given probabilities, whatever the network."""
+
+    answer: Array
+
+    def probabilities(self, frame: Frame, intensity: IntensityRange, region: Region) -> Array:
+        return self.answer[(slice(None), *region)]
+
+
+def oracle(probabilities: Array, data: TrainingData) -> Oracle:
+    network = UNet(tiny_config().network(data.channels, data.classes.n_classes))
+    runner = Oracle(network, torch.device("cpu"))
+    object.__setattr__(runner, "answer", np.asarray(probabilities, np.float32))
+    return runner
+
+
+def certain(classes: Array, n_classes: int = 2) -> Array:
+    """Probabilities that are sure of the given classes; unlabelled ones of class 0."""
+    return np.stack([classes.clip(min=0) == number for number in range(n_classes)]).astype(float)
+
+
+def test_a_right_prediction_scores_one() -> None:
+    data = cells(tiny_config(validation_share=0.3))
+    score = validate(oracle(certain(data.frames[0].target.classes), data), data)
+    assert (score.iou, score.loss) == (1, 0)
+
+
+def test_a_right_prediction_finds_every_object() -> None:
+    data = cells(tiny_config(validation_share=0.3))
+    whole_cells = (painted_cells()[0] > 0.5).astype(int)
+    score = validate(oracle(certain(whole_cells), data), data)
+    assert score.object_f1 is not None
+    assert score.object_f1 > 0.8  # objects that the edge of a block cuts may fall apart
+
+
+def test_a_wrong_prediction_scores_zero() -> None:
+    data = cells(tiny_config(validation_share=0.3))
+    score = validate(oracle(certain(1 - data.frames[0].target.classes.clip(min=0)), data), data)
+    assert score.iou == 0
+    assert score.loss > 5
+
+
+def test_the_loss_is_the_weighted_entropy_per_painted_pixel() -> None:
+    data = cells(tiny_config(validation_share=0.3))
+    frame = data.frames[0]
+    chance = np.random.default_rng(0).uniform(0.1, 0.9, frame.weights.shape)
+    score = validate(oracle(np.stack([1 - chance, chance]), data), data)
+    inside = frame.held_back & frame.target.painted
+    wanted = np.where(frame.target.classes == 1, chance, 1 - chance)[inside]
+    expected = (frame.weights[inside] * -np.log(wanted)).sum() / inside.sum()
+    assert score.loss == pytest.approx(expected, rel=1e-4)
+
+
+def test_pixels_that_were_trained_on_do_not_count() -> None:
+    data = cells(tiny_config(validation_share=0.3))
+    frame = data.frames[0]
+    wrong = 1 - frame.target.classes.clip(min=0)
+    answer = np.where(frame.held_back, frame.target.classes, wrong)
+    assert validate(oracle(certain(answer), data), data).iou == 1
+
+
+def test_unlabelled_pixels_do_not_count() -> None:
+    data = cells(tiny_config(validation_share=0.3))
+    classes = data.frames[0].target.classes
+    for guess in (0, 1):
+        answer = np.where(classes < 0, guess, classes)
+        assert validate(oracle(certain(answer), data), data).iou == 1
+
+
+def test_classes_have_no_object_score() -> None:
+    data = data_of(*painted_classes(), tiny_config(kind="classes", validation_share=0.3))
+    score = validate(oracle(certain(data.frames[0].target.classes), data), data)
+    assert (score.object_f1, score.value) == (None, 1)
+
+
+def test_the_deciding_value_is_the_mean_of_pixels_and_objects() -> None:
+    assert ValidationScore(loss=1, iou=0.5, object_f1=0.7).value == pytest.approx(0.6)
+
+
+def test_without_objects_the_pixels_decide() -> None:
+    assert ValidationScore(loss=1, iou=0.5, object_f1=None).value == 0.5
