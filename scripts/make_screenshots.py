@@ -18,6 +18,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 
+HAND: Any = QTest  # PyQt6 types its functions as methods
 OUT = Path(__file__).resolve().parents[1] / "docs" / "images"
 PLUGIN = "napari-unet-paint"
 WINDOW = (1280, 800)
@@ -37,12 +38,12 @@ def drag(viewer: napari.Viewer, points: list[tuple[float, float]]) -> None:
     canvas = viewer.window._qt_viewer.canvas.native
     on_canvas = [_canvas_point(viewer, canvas, *point) for point in points]
     button, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-    QTest.mouseMove(canvas, on_canvas[0])
-    QTest.mousePress(canvas, button, none, on_canvas[0])
+    HAND.mouseMove(canvas, on_canvas[0])
+    HAND.mousePress(canvas, button, none, on_canvas[0])
     for point in on_canvas:
-        QTest.mouseMove(canvas, point)
+        HAND.mouseMove(canvas, point)
         live(0.02)
-    QTest.mouseRelease(canvas, button, none, on_canvas[-1])
+    HAND.mouseRelease(canvas, button, none, on_canvas[-1])
     live(0.05)
 
 
@@ -88,13 +89,13 @@ def paint_some(viewer: napari.Viewer, annotate: Any) -> None:
     """Paint three cells and some background by hand, in a new annotation."""
     viewer.layers["nuclei 2D strokes"].visible = False
     annotate.image_box.layer = viewer.layers["nuclei 2D"]
-    QTest.mouseClick(annotate.new_button, Qt.MouseButton.LeftButton)
+    HAND.mouseClick(annotate.new_button, Qt.MouseButton.LeftButton)
     fill_cell(viewer, 97, 178, 22, 22)
-    QTest.mouseClick(annotate.next_button, Qt.MouseButton.LeftButton)
+    HAND.mouseClick(annotate.next_button, Qt.MouseButton.LeftButton)
     fill_cell(viewer, 142, 167, 20, 16)
-    QTest.mouseClick(annotate.next_button, Qt.MouseButton.LeftButton)
+    HAND.mouseClick(annotate.next_button, Qt.MouseButton.LeftButton)
     fill_cell(viewer, 151, 199, 20, 12)
-    QTest.mouseClick(annotate.background_button, Qt.MouseButton.LeftButton)
+    HAND.mouseClick(annotate.background_button, Qt.MouseButton.LeftButton)
     drag(viewer, [(75, 150), (115, 148), (165, 152), (172, 180), (170, 215)])
     drag(viewer, [(76, 205), (110, 203), (122, 185), (128, 215)])
 
@@ -119,17 +120,17 @@ def main() -> None:
     viewer.layers["nuclei 2D strokes"].visible = True
     train = widgets["Train"]
     raise_dock(train)
-    QTest.mouseClick(train.train_button, Qt.MouseButton.LeftButton)
+    HAND.mouseClick(train.train_button, Qt.MouseButton.LeftButton)
     live(TRAINING_SECONDS)
     shoot(viewer, "train")
-    QTest.mouseClick(train.stop_button, Qt.MouseButton.LeftButton)
+    HAND.mouseClick(train.stop_button, Qt.MouseButton.LeftButton)
     while train.task.running:
         live(0.1)
     print(train.status.text())
 
     predict = widgets["Predict"]
     raise_dock(predict)
-    QTest.mouseClick(predict.predict_button, Qt.MouseButton.LeftButton)
+    HAND.mouseClick(predict.predict_button, Qt.MouseButton.LeftButton)
     while predict.task.running:
         live(0.1)
     viewer.layers["nuclei 2D strokes"].visible = False

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pytestqt.qtbot import QtBot
 
+HAND: Any = QTest  # PyQt6 types its functions as methods
 TINY = {"base_channels": 4, "depth": 2, "patch_size": 32, "batch_size": 2, "validate_every": 5}
 
 
@@ -59,7 +60,7 @@ class Desk:
 
     def click(self, button: Any) -> None:
         """Click a button as a mouse does; a disabled one ignores it."""
-        QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+        HAND.mouseClick(button, Qt.MouseButton.LeftButton)
 
     def wait_until_idle(self, timeout: int = 60_000) -> None:
         """Let the window live until no work is under way."""
@@ -86,12 +87,12 @@ class Desk:
         ]
         points = [self._canvas_point(position) for position in positions]
         left = Qt.MouseButton.LeftButton
-        QTest.mouseMove(native, points[0])
-        QTest.mousePress(native, left, Qt.KeyboardModifier.NoModifier, points[0])
+        HAND.mouseMove(native, points[0])
+        HAND.mousePress(native, left, Qt.KeyboardModifier.NoModifier, points[0])
         for point in points[1:]:
-            QTest.mouseMove(native, point)
+            HAND.mouseMove(native, point)
             self.qtbot.wait(5)
-        QTest.mouseRelease(native, left, Qt.KeyboardModifier.NoModifier, points[-1])
+        HAND.mouseRelease(native, left, Qt.KeyboardModifier.NoModifier, points[-1])
         self.qtbot.wait(20)
 
     def _canvas_point(self, position: tuple[float, ...]) -> QPoint:
