@@ -167,7 +167,8 @@ def target_of(labels: NDArray[Any], table: ClassTable) -> Target:
     background = BACKGROUND_VALUE[table.unpainted]
     objects = np.where(labels > background, labels, 0)
     if objects.dtype.itemsize > 2:  # ids may exceed int32; only their difference matters
-        objects = np.unique(objects, return_inverse=True)[1].reshape(labels.shape)
+        ids, number = np.unique(objects, return_inverse=True)
+        objects = number.reshape(labels.shape) + (ids[0] != 0)  # 0 stays free for background
     objects = objects.astype(np.int32)
     foreground = (objects > 0) & ~ridge_between(objects)
     classes = foreground.astype(np.int16)

@@ -91,7 +91,7 @@ def _split(seeds: NDArray[np.int32], cores: NDArray[np.int32]) -> NDArray[np.int
 def _closed(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Fill the ridges, which are narrow, without growing outer borders."""
     ball = ndi.generate_binary_structure(inside.ndim, 1)
-    padded = np.pad(inside, _RIDGE_RADIUS)  # closing must not erode at the image border
+    padded = np.pad(inside, _RIDGE_RADIUS, mode="edge")  # beyond the image things go on
     closed = ndi.binary_closing(padded, ball, iterations=_RIDGE_RADIUS)
     inner = tuple(slice(_RIDGE_RADIUS, -_RIDGE_RADIUS) for _ in range(inside.ndim))
     result: NDArray[np.bool_] = closed[inner] | inside

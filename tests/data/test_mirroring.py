@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_unet.data.axes import Frame
+from napari_unet.data.mirroring import mirrored_positions, read_mirrored
+
+
+@given(size=st.integers(1, 12), before=st.integers(0, 60), after=st.integers(0, 60))
+def test_positions_are_those_of_numpy_reflection(size: int, before: int, after: int) -> None:
+    expected = np.pad(np.arange(size), (before, after), mode="reflect")
+    np.testing.assert_array_equal(mirrored_positions(-before, size + after, size), expected)
+
+
+@settings(deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    start=st.tuples(st.integers(-20, 20), st.integers(-20, 20)),
+    length=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+)
+def test_any_box_is_a_cut_of_the_mirrored_image(
+    shape: tuple[int, int], start: tuple[int, int], length: tuple[int, int]
+) -> None:
+    image = np.arange(shape[0] * shape[1], dtype=np.float32).reshape(shape)
+    stop = tuple(a + n for a, n in zip(start, length, strict=True))
+
+    box = read_mirrored(Frame(image, "YX", 2), start, stop)[0]
+
+    wide = np.pad(image, 50, mode="reflect")
+    cut = tuple(slice(a + 50, b + 50) for a, b in zip(start, stop, strict=True))
+    np.testing.assert_array_equal(box, wide[cut])
+
+
+class Counting:
+    """An image that notes how many pixels were asked for."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape, self.dtype, self.read = shape, np.dtype(np.uint8), 0
+
+    def __getitem__(self, key: Any) -> Any:
+        part = np.broadcast_to(np.uint8(1), self.shape)[key]
+        self.read += part.size
+        return part
+
+
+def test_only_the_pixels_that_are_needed_are_read() -> None:
+    image = Counting((10_000, 10_000))
+    read_mirrored(Frame(image, "YX", 2), (-10, 5000), (20, 5030))
+    assert image.read == 20 * 30
