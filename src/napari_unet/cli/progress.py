@@ -50,6 +50,7 @@ class TrainingBar:
             total=100.0,
             disable=quiet,
             unit="%",
+            mininterval=0.5,
             bar_format="{desc}{percentage:3.0f}%|{bar}| {elapsed}{postfix}",
         )
         self._score = ""
@@ -63,9 +64,10 @@ class TrainingBar:
                 file=sys.stderr,
             )
         elif isinstance(event, StepDone):
-            self._bar.n = 100.0 * event.progress
             left = f"{event.seconds_left:.0f} s left"
-            self._bar.set_postfix_str(f"{left}, loss {event.loss:.3f}{self._score}")
+            text = f"{left}, loss {event.loss:.3f}{self._score}"
+            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.update(100.0 * event.progress - self._bar.n)
         elif isinstance(event, Validated):
             self._score = f", IoU {event.iou:.3f}"
             if event.object_f1 is not None:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from napari_unet.training.dataset import TrainingData
 
 
+# Of a time limit this much is kept for writing the model file, but at most a twentieth.
+_CLOSING_SECONDS = 1.5
+
+
 @dataclass(frozen=True)
 class TrainingResult:
     """What a finished or stopped training leaves.
@@ -117,7 +121,7 @@ class _Clock:
 
     def __init__(self, config: TrainConfig, seconds_before: float, started: float | None) -> None:
         now = time.monotonic()
-        self._limit = config.minutes * 60
+        self._limit = config.minutes * 60 - min(_CLOSING_SECONDS, config.minutes * 3)
         self._steps = config.steps
         self._origin = (now if started is None else started) - seconds_before
         self._loop_start = now

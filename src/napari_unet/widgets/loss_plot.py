@@ -39,7 +39,7 @@ class LossPlot(pg.PlotWidget):  # type: ignore[misc]
             self.getAxis(side).setPen(text_colour)
             self.getAxis(side).setTextPen(text_colour)
         self.setLabel("bottom", "step")
-        self.addLegend(offset=(-5, 5), labelTextColor=text_colour, verSpacing=-6)
+        self.addLegend(offset=(-5, 50), labelTextColor=text_colour, verSpacing=-6)
         self._loss_curve = self.plot(pen=pg.mkPen(_LOSS_COLOUR, width=1.5), name="loss")
         self._score_curve = self.plot(
             pen=pg.mkPen(_SCORE_COLOUR, width=2),
