@@ -99,7 +99,7 @@ def test_named_axes_are_believed(capsys: Capture, model: Path, tmp_path: Path) -
     arguments = ["predict", model, tmp_path / "film.npy", "--output", tmp_path / "o", *CPU]
     run(capsys, *arguments, "--axes", "TYX")
     result = tifffile.imread(tmp_path / "o" / "film.tif")
-    np.testing.assert_array_equal(result[0], result[2])
+    np.testing.assert_array_equal(result[0] > 0, result[2] > 0)
 
 
 def test_a_class_model_writes_classes(

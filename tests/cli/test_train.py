@@ -230,12 +230,30 @@ def test_resume_of_a_model_with_unknown_settings_is_refused(
     assert "of_a_later_version" in outcome.error_line
 
 
+def test_resume_of_a_finished_training_says_how_to_go_on(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    run(capsys, *good, "--output", tmp_path / "m")
+    outcome = run(capsys, *good, "--output", tmp_path / "m", "--resume")
+    assert outcome.code == 2
+    assert "already made 3 steps" in outcome.error_line
+
+
 def test_resume_with_another_network_is_refused(
     capsys: Capture, good: list[object], tmp_path: Path
 ) -> None:
     run(capsys, *good, "--output", tmp_path / "m", "--json")
     outcome = run(
-        capsys, *good, "--output", tmp_path / "m", "--resume", "--base-channels", 3, "--json"
+        capsys,
+        *good,
+        "--output",
+        tmp_path / "m",
+        "--resume",
+        "--steps",
+        9,
+        "--base-channels",
+        3,
+        "--json",
     )
     assert outcome.code == 1
     assert "another network" in outcome.error_line

@@ -11,6 +11,7 @@ from napari_unet.data.labels import ClassTable
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.trained import ModelRecord, TrainedNetwork, save_network
 from napari_unet.model.unet import UNet
+from napari_unet.prediction.events import FrameFinished
 
 from .conftest import Desk, disks
 
@@ -101,6 +102,34 @@ def test_a_corrected_prediction_is_never_overwritten(desk: Desk) -> None:
     predict_with(desk, untrained())
 
     np.testing.assert_array_equal(corrected.data, before)
+    assert sum(isinstance(layer, Labels) for layer in desk.viewer.layers) == 2
+
+
+def test_a_frame_corrected_while_later_ones_are_predicted_stays_corrected(
+    make_desk: Callable[..., Desk],
+) -> None:
+    desk = make_desk(np.stack([disks()] * 40))
+    corrected: list[int] = []
+
+    def correct(event: object) -> None:
+        if isinstance(event, FrameFinished) and event.frame == (1,):
+            desk.viewer.layers["disks prediction"].data[0, :3] = 777
+            corrected.append(1)
+
+    desk.predict.task.happened.connect(correct)
+    predict_with(desk, untrained())
+
+    assert corrected
+    assert (desk.viewer.layers["disks prediction"].data[0, :3] == 777).all()
+
+
+def test_after_a_correction_only_one_further_layer_is_made(desk: Desk) -> None:
+    predict_with(desk, untrained())
+    desk.viewer.layers["disks prediction"].data[:5] = 77
+
+    predict_with(desk, untrained())
+    predict_with(desk, untrained())
+
     assert sum(isinstance(layer, Labels) for layer in desk.viewer.layers) == 2
 
 

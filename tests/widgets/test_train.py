@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import gc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from napari import Viewer
 from napari.layers import Labels
+from pytestqt.qtbot import QtBot
 
 from napari_unet.model.trained import load_network
 from napari_unet.training.config import PRESET_HELP, TrainConfig
+from napari_unet.widgets.session import session_of
+from napari_unet.widgets.train import TrainWidget
 
-from .conftest import Desk
+from .conftest import TINY, Desk, disks, strokes_on
 
 Painted = tuple[Desk, Labels]
 
@@ -88,12 +94,38 @@ def test_a_second_start_is_refused_with_the_state_of_the_first(painted: Painted)
     desk.wait_until_idle()
 
 
-def test_a_training_survives_its_dock_widget(painted: Painted) -> None:
+def test_the_model_arrives_although_the_dock_was_closed(
+    make_napari_viewer: Callable[..., Viewer], qtbot: QtBot
+) -> None:
+    viewer = make_napari_viewer()
+    viewer.add_image(disks())
+    viewer.add_labels(strokes_on(disks()))
+    train = TrainWidget(viewer)
+    dock = viewer.window.add_dock_widget(train, name="Train")
+    session = session_of(viewer)
+    train.form.set_value(train.config().changed(**TINY))
+    train.steps_box.setValue(10)
+    train.start_training()
+
+    dock.destroyOnClose()
+    del dock, train
+    gc.collect()
+
+    qtbot.waitUntil(lambda: session.model is not None, timeout=60_000)
+
+
+def test_a_stop_before_the_first_step_keeps_the_former_model(painted: Painted) -> None:
     desk, _ = painted
     desk.click(desk.train.train_button)
-    desk.viewer.window.remove_dock_widget(desk.train)
+    desk.wait_until_idle()
 
-    desk.qtbot.waitUntil(lambda: desk.predict.predict_button.isEnabled(), timeout=60_000)
+    desk.train.start_training()
+    desk.train.stop_training()
+    desk.wait_until_idle()
+
+    model = session_of(desk.viewer).model
+    assert model is not None
+    assert model.record.steps == 30
 
 
 def test_a_layer_without_paint_gives_an_error_that_says_what_to_paint(desk: Desk) -> None:

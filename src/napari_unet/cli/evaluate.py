@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.data.files import find_images, pair_files, read_image
+from napari_unet.data.files import find_images, pair_files, read_labels
 from napari_unet.evaluation import evaluate
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         find_images(options.predictions), find_images(options.truth), "predictions", "truths"
     )
     scores = evaluate(
-        [read_image(prediction).array for prediction, _ in pairs],
-        [read_image(truth).array for _, truth in pairs],
+        [read_labels(prediction) for prediction, _ in pairs],
+        [read_labels(truth) for _, truth in pairs],
         options.kind,
         unpainted=options.unpainted,
         per_image=options.per_image,

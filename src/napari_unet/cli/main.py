@@ -53,6 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NapariUNetError as error:
         print(f"napari-unet: {error}", file=sys.stderr)
         return FAILURE
+    except Exception as error:  # told in one line like any other; the traceback on demand
+        if os.environ.get("NAPARI_UNET_TRACEBACK"):
+            raise
+        reason = (str(error).splitlines() or [""])[0]
+        print(
+            f"napari-unet: unexpected {type(error).__name__}: {reason} "
+            "(NAPARI_UNET_TRACEBACK=1 shows where)",
+            file=sys.stderr,
+        )
+        return FAILURE
     except KeyboardInterrupt:
         print("napari-unet: interrupted", file=sys.stderr)
         return FAILURE

@@ -10,7 +10,14 @@ from tqdm import tqdm
 
 from napari_unet.cli.progress import stop_on_interrupt
 from napari_unet.data.axes import check_axes
-from napari_unet.data.files import TIFF_SUFFIXES, ImageFile, find_images, read_image, write_image
+from napari_unet.data.files import (
+    TIFF_SUFFIXES,
+    ImageFile,
+    check_writable,
+    find_images,
+    read_image,
+    write_image,
+)
 from napari_unet.errors import (
     ConfigError,
     DeviceError,
@@ -66,19 +73,21 @@ def _targets(paths: Sequence[Path], folder: Path) -> list[Path]:
         raise FileProblemError(
             f"Cannot write to {folder}: {error.strerror or error}. Choose another folder."
         ) from error
+    check_writable(folder)
     targets = [
         folder / (p.name if p.suffix.lower() in TIFF_SUFFIXES else f"{p.stem}.tif") for p in paths
     ]
-    inputs = {path.resolve() for path in paths}
+    inputs, seen = {path.resolve() for path in paths}, set[Path]()
     for target in targets:
         if target.resolve() in inputs:
             raise FileProblemError(
                 f"{target} would overwrite the image itself; choose another --output folder."
             )
-        if targets.count(target) > 1:
+        if target in seen:
             raise FileProblemError(
                 f"Two images would both be written to {target}; predict their folders one by one."
             )
+        seen.add(target)
     return targets
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from napari_unet.cli.progress import run_training, stop_on_interrupt
-from napari_unet.data.files import find_images, pair_files, read_image
+from napari_unet.data.files import check_writable, find_images, pair_files, read_image, read_labels
 from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
 from napari_unet.model.trained import load_network, save_network
 from napari_unet.training.checkpoint import TrainingState, load_state, save_state, state_path
@@ -30,13 +30,17 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     resume, config = _settings(options, output)
     pairs = pair_files(find_images(options.images), find_images(options.labels))
     images = [
-        AnnotatedImage(image.name, read_image(image).array, read_image(labels).array)
+        AnnotatedImage(image.name, read_image(image).array, read_labels(labels))
         for image, labels in pairs
     ]
     data = prepare_training(images, config)
     with stop_on_interrupt() as stop:
         events = train_network(data, config, stop, resume, options.started)
         result: TrainingResult = run_training(events, quiet=options.json)
+    if result.state.step == 0:
+        raise FileProblemError(
+            "The training ended before its first step, and nothing was saved. Give it more time."
+        )
     save_network(result.trained, output)
     save_state(result.state, state_path(output))
     report = _report(result, output)
@@ -58,6 +62,7 @@ def _writable_output(text: str) -> Path:
         ) from error
     if output.is_dir():
         raise FileProblemError(f"Cannot write {output}: it is a folder. Choose a file name.")
+    check_writable(output.parent)
     return output
 
 
@@ -72,8 +77,17 @@ def _settings(
         raise ConfigError("--resume keeps the settings of the training; leave out --preset.")
     if "steps" in given:
         given.setdefault("minutes", 0.0)
-    config = _settings_of(load_network(output).record)
-    return load_state(state_path(output)), config.changed(**given)
+    former = _settings_of(load_network(output).record)
+    config = former.changed(**given)
+    if config.optimiser != former.optimiser:
+        raise ConfigError(f"--resume cannot change the optimiser from {former.optimiser}.")
+    state = load_state(state_path(output))
+    if not config.minutes and state.step >= config.steps:
+        raise ConfigError(
+            f"The training has already made {state.step} steps; give --steps above that, or "
+            "--minutes for as much time again."
+        )
+    return state, config
 
 
 def _settings_of(record: ModelRecord) -> TrainConfig:
@@ -94,20 +108,14 @@ def _settings_of(record: ModelRecord) -> TrainConfig:
 
 def _report(result: TrainingResult, output: Path) -> dict[str, Any]:
     record = result.trained.record
-    scores = [entry for entry in record.history if entry["step"] is not None]
-    best = max(scores, key=_score_value, default=None)
+    kept = [entry for entry in record.history if entry["best"]]
     return {
         "model": str(output),
         "steps": result.state.step,
         "seconds": round(result.state.seconds, 1),
         "stopped": result.stopped,
-        "validation": best,
+        "validation": kept[-1] if kept else None,
     }
-
-
-def _score_value(entry: dict[str, float | int | None]) -> float:
-    iou, f1 = entry["iou"] or 0.0, entry["object_f1"]
-    return float(iou) if f1 is None else (iou + f1) / 2
 
 
 def _in_words(report: dict[str, Any]) -> str:

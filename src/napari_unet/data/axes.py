@@ -259,6 +259,10 @@ def axes_beside_labels(
             f"{labels_shape}."
         )
     if image_shape == labels_shape:
+        if labels_shape[-1] in _COLOUR_CHANNELS and len(labels_shape) > ndim:
+            raise LabelsError(
+                f"Labels {labels_shape} look like colours; give one label number per pixel."
+            )
         return labels_axes, labels_axes
     for position in reversed(range(len(image_shape))):
         if image_shape[:position] + image_shape[position + 1 :] == labels_shape:

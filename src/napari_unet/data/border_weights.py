@@ -62,7 +62,8 @@ def border_weight_map(
     """
     labels = np.asarray(labels)
     steps = tuple(1.0 for _ in labels.shape) if spacing is None else tuple(map(float, spacing))
-    if w0 < 0 or sigma <= 0 or len(steps) != labels.ndim or min(steps, default=1.0) <= 0:
+    usable = w0 >= 0 and sigma > 0 and len(steps) == labels.ndim and min(steps, default=1.0) > 0
+    if not usable or not np.isfinite([w0, sigma, *steps]).all():
         raise ConfigError(
             f"The border weight needs w0 >= 0, sigma > 0 and a positive spacing per axis, not "
             f"w0={w0}, sigma={sigma}, spacing={spacing}."

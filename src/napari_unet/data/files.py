@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TIFF_SUFFIXES = (".tif", ".tiff")
+_LARGEST_CLASSIC_TIFF = 2**31  # compressed or not, to be safe
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".npy")
 
 
@@ -53,7 +56,11 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     for entry in map(str, paths):
         path = Path(entry).expanduser()
         if path.is_dir():
-            inside = {p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES}
+            inside = {
+                p
+                for p in path.iterdir()
+                if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != "." and p.is_file()
+            }
             if not inside:
                 raise FileProblemError(
                     f"The folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)})."
@@ -62,7 +69,7 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
         elif path.is_file():
             found.add(path)
         else:
-            matches = {Path(match) for match in glob.glob(str(path))}
+            matches = {Path(match) for match in glob.glob(str(path)) if Path(match).is_file()}
             if not matches:
                 raise FileProblemError(f"There is no file or folder {path}.")
             found |= matches
@@ -120,11 +127,33 @@ def read_image(path: Path) -> ImageFile:
     raise FileProblemError(f"{path} has an unknown format; use one of {', '.join(IMAGE_SUFFIXES)}.")
 
 
+def read_labels(path: Path) -> NDArray[Any]:
+    """Read a label image; the indices of a palette PNG are its labels.
+
+    Raises
+    ------
+    FileProblemError
+        As `read_image`; or the file holds colours instead of label numbers.
+    """
+    if path.suffix.lower() == ".png":
+        with contextlib.suppress(OSError), Image.open(path) as picture:
+            if picture.mode == "P":
+                return np.asarray(picture)
+    image = read_image(path)
+    if image.axes is not None and "C" in image.axes:
+        raise FileProblemError(
+            f"{path} holds colours, not label numbers; save the labels as a grey image."
+        )
+    return image.array
+
+
 def _read_tiff(path: Path) -> ImageFile:
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
         array = series.asarray()
         axes = series.axes.replace("S", "C")  # tifffile calls colour samples S
+    if axes.endswith("C") and array.shape[-1] == 4:  # transparency says nothing about cells
+        array = array[..., :3]
     known = set(axes) <= set("TCZYX") and len(set(axes)) == len(axes) == array.ndim
     return ImageFile(path, array, axes if known else None)
 
@@ -132,7 +161,9 @@ def _read_tiff(path: Path) -> ImageFile:
 def _read_png(path: Path) -> ImageFile:
     with Image.open(path) as picture:
         if picture.mode in ("P", "RGBA"):
-            array = np.asarray(picture.convert("RGB"))  # transparency says nothing about cells
+            array = np.asarray(picture.convert("RGB"))  # without transparency
+        elif picture.mode == "LA":
+            array = np.asarray(picture.convert("L"))
         else:
             array = np.asarray(picture)
     return ImageFile(path, array, "YXC" if array.ndim == 3 else "YX")
@@ -149,9 +180,34 @@ def write_image(path: Path, array: NDArray[Any], axes: str) -> None:
     temporary = path.with_name(f".{path.name}.partial")
     try:
         tifffile.imwrite(
-            temporary, array, compression="zlib", metadata={"axes": axes}, photometric="minisblack"
+            temporary,
+            array,
+            compression="zlib",
+            metadata={"axes": axes},
+            photometric="minisblack",
+            bigtiff=array.nbytes > _LARGEST_CLASSIC_TIFF,
         )
         temporary.replace(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FileProblemError(f"Cannot write {path}: {reason}.") from error
+    finally:
         temporary.unlink(missing_ok=True)
-        raise FileProblemError(f"Cannot write {path}: {error.strerror or error}.") from error
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure, before long work, that files can be written to a folder.
+
+    Raises
+    ------
+    FileProblemError
+        They cannot.
+    """
+    probe = folder / f".{uuid.uuid4().hex}.tmp"
+    try:
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        raise FileProblemError(
+            f"Cannot write to {folder}: {error.strerror or error}. Choose another folder."
+        ) from error

@@ -56,6 +56,11 @@ class IntensityRange:
     high: tuple[float, ...]
     median: tuple[float, ...]
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether every channel has one value alone."""
+        return all(low >= high for low, high in zip(self.low, self.high, strict=True))
+
     def normalise(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scale pixels of shape ``C[Z]YX`` to about 0..1; hot pixels are clipped."""
         shape = (-1,) + (1,) * (pixels.ndim - 1)

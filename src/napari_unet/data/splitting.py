@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # A class keeps at least this share of its paint for training.
 _KEPT_FOR_TRAINING = 0.5
+# More blocks would make the score no surer, and every validation longer.
+_MOST_BLOCKS = 64
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def validation_blocks(
     chosen: list[Block] = []
     for i in rng.permutation(np.flatnonzero(counts.sum(axis=1))):
         after = held_back + counts[i]
-        if held_back.sum() >= wanted:
+        if held_back.sum() >= wanted or len(chosen) >= _MOST_BLOCKS:
             break
         if after.sum() > 1.5 * wanted or np.any(after > (1 - _KEPT_FOR_TRAINING) * total):
             continue

@@ -83,7 +83,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         _check_header_size(path)
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {
+                # copied: a mapped file could not be replaced on Windows while in use
+                name: file.get_tensor(name).clone()
+                for name in file.keys()  # noqa: SIM118
+            }
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelFileError(
             f"{path.name} is not a complete model file ({path.stat().st_size / 1e6:.1f} MB): "
@@ -101,6 +105,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path.name} has unreadable metadata: {error}.") from error
+    if not isinstance(content, dict):
+        raise ModelFileError(f"{path.name} has metadata that are no table.")
     return tensors, content
 
 

@@ -80,7 +80,7 @@ class ModelRecord:
     intensity: IntensityNormalization = IntensityNormalization()
     smallest_object: int = 0
     training: dict[str, Any] = field(default_factory=dict)
-    history: list[dict[str, float | int | None]] = field(default_factory=list)
+    history: list[dict[str, float | bool | None]] = field(default_factory=list)
     images: tuple[TrainingImageRecord, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     created: str = ""

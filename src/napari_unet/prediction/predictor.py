@@ -150,7 +150,7 @@ def predict_image(
         describe(device), len(plan) * len(frames), (*label_shape, *frames[0].spatial_shape)
     )
     smallest = record.smallest_object if config.smallest is None else config.smallest
-    number = 0
+    number, n_objects = 0, 0  # objects of different frames have different numbers
     for frame in frames:
         intensity = measure_intensity(frame, record.intensity)
         foreground = np.zeros(frame.spatial_shape if kind == "objects" else (0,), np.float32)
@@ -168,7 +168,9 @@ def predict_image(
             number += 1
             yield TilePredicted(number, frame.index, region, labels)
         if kind == "objects":
-            result[frame.index] = separate_objects(foreground, smallest, config.threshold)
+            objects = separate_objects(foreground, smallest, config.threshold)
+            result[frame.index] = np.where(objects > 0, objects + n_objects, 0)
+            n_objects += int(objects.max())
         if stop.is_set():
             break
         if kind != "probabilities":

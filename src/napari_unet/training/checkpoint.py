@@ -46,7 +46,7 @@ class TrainingState:
     best: dict[str, Tensor]
     optimiser: dict[str, Tensor]
     best_value: float
-    history: tuple[dict[str, float | int | None], ...] = field(default=())
+    history: tuple[dict[str, float | bool | None], ...] = field(default=())
 
 
 def state_path(model_path: Path) -> Path:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.ndimage import find_objects
 
 from napari_unet.data.axes import axes_beside_labels, frames_of
 from napari_unet.data.border_weights import border_weight_map
@@ -33,12 +34,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import ArrayLike, Frame
+    from napari_unet.data.axes import ArrayLike, Frame, Region
     from napari_unet.training.config import TrainConfig
 
 # No class counts more than this many times its share.
 _LARGEST_BALANCE = 20.0
 # Debris is what is smaller than this share of nearly the smallest object that was painted.
+_HASHED_AT_ONCE = 2**26
 _DEBRIS_SHARE, _DEBRIS_PERCENTILE = 0.5, 5
 
 
@@ -204,8 +206,16 @@ def pixel_weights(
     if config.kind == "objects":
         # The ridge between touching objects is background, where the weight is highest.
         separated = np.where(target.classes == 0, 0, target.objects)
-        weights = weights + border_weight_map(separated, config.border_weight, config.border_sigma)
+        paint = _bounding_box(target.painted)  # a few strokes on a huge image cost little
+        weights[paint] += border_weight_map(
+            separated[paint], config.border_weight, config.border_sigma
+        )
     return np.where(target.painted, weights, np.float32(0)).astype(np.float32)
+
+
+def _bounding_box(painted: NDArray[np.bool_]) -> Region:
+    box = find_objects(painted.astype(np.uint8))
+    return box[0] if box else (slice(0, 0),) * painted.ndim
 
 
 def _painted_frames(
@@ -277,21 +287,23 @@ def _record_of(image: AnnotatedImage) -> TrainingImageRecord:
 
 
 def _hash_of(array: ArrayLike) -> str:
+    """Hash an array block by block, so that lazy ones are read once and never as a whole."""
     digest = hashlib.sha256(f"{array.dtype}{tuple(array.shape)}".encode())
-    for i in range(array.shape[0]):  # plane by plane, so that lazy arrays stay lazy
-        digest.update(np.ascontiguousarray(array[i]).tobytes())
+    row_bytes = max(1, int(np.prod(array.shape[1:])) * np.dtype(array.dtype).itemsize)
+    rows = max(1, _HASHED_AT_ONCE // row_bytes)
+    for start in range(0, array.shape[0], rows):
+        digest.update(np.ascontiguousarray(array[start : start + rows]).tobytes())
     return digest.hexdigest()
 
 
 def _notices(frames: Sequence[TrainingFrame], blocks: Sequence[Block]) -> tuple[str, ...]:
+    bad = sum(_count_not_finite(frame.frame) for frame in frames)
+    constant = sum(frame.intensity.is_constant for frame in frames)
     notices = []
-    for frame in frames:
-        pixels = frame.frame.read(tuple(slice(None) for _ in frame.frame.spatial_shape))
-        bad = int(np.count_nonzero(~np.isfinite(pixels)))
-        if bad:
-            notices.append(f"{bad} pixels that are not finite were replaced by the median.")
-        if all(low >= high for low, high in zip(*_ranges(frame.intensity), strict=True)):
-            notices.append("An image has the same value everywhere: nothing can be seen in it.")
+    if bad:
+        notices.append(f"{bad} pixels that are not finite were replaced by the median.")
+    if constant:
+        notices.append(f"{constant} image(s) have the same value everywhere: nothing can be seen.")
     if not blocks:
         notices.append(
             "The paint is too little, or too much in one place, to hold some back: "
@@ -300,5 +312,8 @@ def _notices(frames: Sequence[TrainingFrame], blocks: Sequence[Block]) -> tuple[
     return tuple(notices)
 
 
-def _ranges(intensity: IntensityRange) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    return intensity.low, intensity.high
+def _count_not_finite(frame: Frame) -> int:
+    if np.dtype(frame.array.dtype).kind != "f":
+        return 0
+    pixels = frame.read(tuple(slice(None) for _ in frame.spatial_shape))
+    return int(np.count_nonzero(~np.isfinite(pixels)))

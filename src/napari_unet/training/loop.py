@@ -98,8 +98,14 @@ def train_network(
     if finished and trainer.step == 0:
         yield Notice("The time was over before the first step: the network is untrained.")
     while not finished and not stop.is_set():
-        with clock.timing_step():
-            loss = trainer.train_step(clock.progress(trainer.step))
+        try:
+            with clock.timing_step():
+                loss = trainer.train_step(clock.progress(trainer.step))
+        except (RuntimeError, MemoryError) as error:  # out of memory, CUDA and the like
+            if not trainer.best:
+                raise
+            yield Notice(f"Training ended early, the best network is kept: {_first_line(error)}")
+            break
         if not math.isfinite(loss):
             yield trainer.recover()
         else:
@@ -112,8 +118,12 @@ def train_network(
                 validated = trainer.validate()
             yield validated
             finished = clock.finished(trainer.step)
-    trainer.seconds = clock.elapsed()
+    trainer.seconds = clock.total()
     return TrainingResult(trainer.trained(), trainer.state(), stopped=not finished)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 class _Clock:
@@ -123,7 +133,8 @@ class _Clock:
         now = time.monotonic()
         self._limit = config.minutes * 60 - min(_CLOSING_SECONDS, config.minutes * 3)
         self._steps = config.steps
-        self._origin = (now if started is None else started) - seconds_before
+        self._origin = now if started is None else started
+        self._seconds_before = seconds_before
         self._loop_start = now
         self._first_step: int | None = None
         self._step_seconds = 0.0
@@ -143,6 +154,9 @@ class _Clock:
 
     def elapsed(self) -> float:
         return time.monotonic() - self._origin
+
+    def total(self) -> float:
+        return self._seconds_before + self.elapsed()
 
     def progress(self, step: int) -> float:
         if not self._limit:

@@ -73,7 +73,7 @@ class Trainer:
         self.step, self.seconds = 0, 0.0
         self.best: dict[str, Tensor] = {}
         self.best_value = -math.inf
-        self.history: list[dict[str, float | int | None]] = []
+        self.history: list[dict[str, float | bool | None]] = []
         self._failures = 0
         self._precision = choose_precision(config.precision, device)
         if config.ndim == 2:
@@ -150,7 +150,7 @@ class Trainer:
         if best:
             self.best = _copy_weights(network)
             self.best_value = max(score.value, self.best_value)
-        self.history.append({"step": self.step, **asdict(score)})
+        self.history.append({"step": self.step, "best": best, **asdict(score)})
         return Validated(self.step, score.loss, score.iou, score.object_f1, best)
 
     def trained(self) -> TrainedNetwork:

@@ -11,7 +11,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QGridLayout, QWidget
 
 from napari_unet.widgets.controls import add_row, button, choice, column, form_layout, note
-from napari_unet.widgets.layers import LayerComboBox, follow, new_annotation
+from napari_unet.widgets.layers import LayerComboBox, follow, labels_of, new_annotation
 from napari_unet.widgets.session import session_of
 
 if TYPE_CHECKING:
@@ -131,9 +131,10 @@ class AnnotateWidget(QWidget):
         layer = self._layer_to_paint()
         if layer is None:
             return
-        if value > np.iinfo(layer.data.dtype).max:
+        dtype = labels_of(layer).dtype
+        if value > np.iinfo(dtype).max:
             show_warning(
-                f"A layer of {layer.data.dtype} holds no number {value}; convert its data type "
+                f"A layer of {dtype} holds no number {value}; convert its data type "
                 "(right click on the layer)."
             )
             return
@@ -150,7 +151,7 @@ class AnnotateWidget(QWidget):
 
     def _largest(self) -> int:
         layer = self.annotation
-        return 0 if layer is None or layer.data.size == 0 else int(np.max(layer.data))
+        return 0 if layer is None else int(np.max(labels_of(layer), initial=0))
 
     def _choose_kind(self) -> None:
         self._session.kind_chosen.emit(self.kind_box.currentData())
@@ -191,8 +192,9 @@ class AnnotateWidget(QWidget):
             return
         of_objects = self.kind_box.currentData() == "objects"
         steps = self._viewer.dims.current_step[-layer.ndim :]
-        shown = [min(step, size - 1) for step, size in zip(steps, layer.data.shape, strict=False)]
-        plane = layer.data[tuple(shown[: layer.ndim - 2])]
+        labels = labels_of(layer)
+        shown = [min(step, size - 1) for step, size in zip(steps, labels.shape, strict=False)]
+        plane = labels[tuple(shown[: layer.ndim - 2])]
         step = _sampling_step(plane.size)
         text = coverage_text(np.asarray(plane[::step, ::step]), of_objects=of_objects)
         self.coverage.setText(text if layer.ndim == 2 else f"In this plane. {text}")

@@ -112,16 +112,20 @@ def pixels_of(image: Image) -> ArrayLike:
     return pixels
 
 
-def snapshot_of(labels: Labels) -> NDArray[Any]:
+def labels_of(layer: Labels) -> Any:
+    """Return the numbers of a labels layer, in full resolution."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def snapshot_of(layer: Labels) -> NDArray[Any]:
     """Copy painted labels, so that painting can go on while a worker reads them."""
-    return np.array(labels.data[0] if labels.multiscale else labels.data)
+    return np.array(labels_of(layer))
 
 
 def channel_axis_of(image: Image) -> int | None:
-    """Guess which of a layer's axes holds channels rather than space or time.
+    """Return which of a layer's axes is named as channels, or None.
 
-    Colour layers have none: napari hides their channel axis itself. Else a first axis of 2 to 4
-    before large YX is taken for channels if the axis is named so.
+    Colour layers have none: napari hides their channel axis itself.
     """
     if image.rgb:
         return None

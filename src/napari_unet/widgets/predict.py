@@ -51,7 +51,6 @@ class PredictWidget(QWidget):
         self._viewer = napari_viewer
         self._session = session_of(napari_viewer)
         self.task = self._session.prediction
-        self._target: ResultLayers | None = None
         self._tiles = 0
         self.image_box = LayerComboBox(napari_viewer, Image)
         self.result_box = choice(
@@ -64,7 +63,7 @@ class PredictWidget(QWidget):
         self._lay_out()
         self._session.model_changed.connect(self._show_state)
         self._session.annotation_chosen.connect(self._follow_image)
-        self.task.started.connect(self._show_state)
+        self.task.started.connect(self._show_start)
         self.task.happened.connect(self._on_event)
         self.task.ended.connect(self._on_ended)
         self._follow_image()
@@ -82,7 +81,7 @@ class PredictWidget(QWidget):
             "Pre&dict", "Predict the whole image into a new labels layer.", self.start_prediction
         )
         self.cancel_button = button(
-            "&Cancel", "Stop after this tile; finished tiles are kept.", self.task.stop
+            "&Cancel", "Stop after this tile; finished tiles are kept.", self.cancel
         )
         row = QHBoxLayout()
         for each in (self.load_button, self.predict_button, self.cancel_button):
@@ -122,12 +121,14 @@ class PredictWidget(QWidget):
             show_warning("Open an image to predict.")
             return
         kind = self.result_box.currentData()
-        self._target = ResultLayers(self._viewer, image)
+        self._session.result = ResultLayers(self._viewer, image)
+        self._session.result.follow(self.task)
         self.task.start(partial(prediction_events, model, pixels_of(image), kind))
 
     def cancel(self) -> None:
         """Stop after the current tile; finished tiles are kept."""
         self.task.stop()
+        self.cancel_button.setEnabled(False)
 
     def _follow_image(self) -> None:
         if self._session.image is not None:
@@ -136,10 +137,7 @@ class PredictWidget(QWidget):
     def _show_state(self) -> None:
         running, model = self.task.running, self._session.model
         self.predict_button.setEnabled(model is not None and not running)
-        self.cancel_button.setEnabled(running)
-        if running:
-            self.progress.setValue(0)
-            self.status.setText("Starting…")
+        self.cancel_button.setEnabled(running and not self.task.stopping)
         if model is None:
             self.model_note.setText("Model: none yet. Train one, or load a model file.")
             return
@@ -149,32 +147,28 @@ class PredictWidget(QWidget):
             f"channel(s), {model.record.classes.kind}, {model.record.steps} steps)"
         )
 
-    def _on_event(self, event: Any) -> None:
-        from napari_unet.prediction.events import FrameFinished, PredictionStarted, TilePredicted
+    def _show_start(self) -> None:
+        self._show_state()
+        self.progress.setValue(0)
+        self.status.setText("Starting…")
 
-        if self._target is None:
-            return
+    def _on_event(self, event: Any) -> None:
+        from napari_unet.prediction.events import PredictionStarted, TilePredicted
+
         if isinstance(event, PredictionStarted):
             self._tiles = event.tiles
-            self._target.prepare(event.shape)
         elif isinstance(event, TilePredicted):
-            self._target.write_tile(event.frame, event.region, event.labels)
             self.progress.setValue(round(1000 * event.number / max(self._tiles, 1)))
             self.status.setText(f"Tile {event.number} of {self._tiles}.")
-        elif isinstance(event, FrameFinished):
-            self._target.write_frame(event.frame, event.labels)
 
     def _on_ended(self, outcome: Outcome) -> None:
         self._show_state()
-        if self._target is None:
-            return
         if isinstance(outcome, Failed):
             self.progress.setValue(0)
             self.status.setText(outcome.text)
             show_error(f"{outcome.text}\n{outcome.details}".strip())
             return
         result = outcome.result
-        self._target.finish(result)
         text = "Done." if result.complete else "Cancelled; finished tiles are kept."
         if result.kind == "objects" and result.array.size:
             text += f" {int(result.array.max())} objects."

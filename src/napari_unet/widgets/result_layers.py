@@ -11,6 +11,7 @@ from qtpy.QtCore import QTimer
 
 from napari_unet.widgets.layers import channel_axis_of, pixels_of, placement_of
 from napari_unet.widgets.session import METADATA_KEY
+from napari_unet.widgets.task import BackgroundTask, Finished, Outcome
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -36,46 +37,69 @@ class ResultLayers:
         self._placements = {axis: placement_of(image, axis) for axis in (None, *range(image.ndim))}
         self._image_shape = pixels_of(image).shape[: image.ndim]
         self._named_channel_axis = channel_axis_of(image)
+        self._finished_frames: set[tuple[int, ...]] = set()
+        self._frame_axes = 0
         self.layer: Labels | None = None
         self._timer = QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(_REFRESH_MS)
         self._timer.timeout.connect(self._refresh)
 
-    def prepare(self, shape: tuple[int, ...]) -> None:
+    def follow(self, task: BackgroundTask) -> None:
+        """Show what a task predicts, until it has ended."""
+        self._task = task
+        task.happened.connect(self._on_event)
+        task.ended.connect(self._on_ended)
+
+    def _on_event(self, event: Any) -> None:
+        from napari_unet.prediction.events import FrameFinished, PredictionStarted, TilePredicted
+
+        if isinstance(event, PredictionStarted):
+            self._prepare(event.shape)
+        elif isinstance(event, TilePredicted):
+            self._frame_axes = len(event.frame)
+            self._write(event.frame, event.region, event.labels)
+        elif isinstance(event, FrameFinished):
+            self._write(event.frame, (), event.labels)
+            self._finished_frames.add(event.frame)
+
+    def _on_ended(self, outcome: Outcome) -> None:
+        self._task.happened.disconnect(self._on_event)
+        self._task.ended.disconnect(self._on_ended)
+        if isinstance(outcome, Finished):
+            self._finish(outcome.result)
+        elif self.layer is not None and self.layer in self._viewer.layers:
+            self._viewer.layers.remove(self.layer)
+
+    def _prepare(self, shape: tuple[int, ...]) -> None:
         """Add the layer, or take the one of the last prediction if nobody has touched it."""
+        placement = self._placement(shape)
         self.layer = self._untouched_layer(shape)
         if self.layer is None:
             labels = np.zeros(shape, np.int32)
-            self.layer = Labels(
-                labels,
-                name=self._name,
-                metadata={METADATA_KEY: None},
-                **self._placement(shape),
-            )
+            metadata = {METADATA_KEY: None}
+            self.layer = Labels(labels, name=self._name, metadata=metadata, **placement)
             self._viewer.add_layer(self.layer)
-        else:
-            self.layer.data[...] = 0
-            self.layer.refresh()
+            return
+        for name in ("scale", "translate", "units"):
+            setattr(self.layer, name, placement[name])
+        np.asarray(self.layer.data)[...] = 0
+        self.layer.refresh()
 
-    def write_tile(self, frame: tuple[int, ...], region: Any, labels: Any) -> None:
-        """Show one tile soon."""
-        self._write(frame, region, labels)
-
-    def write_frame(self, frame: tuple[int, ...], labels: Any) -> None:
-        """Show the final labels of a frame soon."""
-        self._write(frame, (), labels)
-
-    def finish(self, result: Any) -> None:
-        """Show the final result; probabilities come as an image layer."""
+    def _finish(self, result: Any) -> None:
+        """Show what has not been shown yet; probabilities come as image layers."""
         if self.layer is None:
             return
         if result.kind == "probabilities":
             self._show_probabilities(result)
             return
-        self.layer.data[...] = result.array
+        shown = np.asarray(self.layer.data)
+        # Frames that were announced are there already, and may have been corrected since.
+        for frame in np.ndindex(*shown.shape[: self._frame_axes]):
+            if frame not in self._finished_frames:
+                shown[frame] = result.array[frame]
         self._refresh()
-        self.layer.metadata[METADATA_KEY] = _checksum(self.layer)
+        self.layer.metadata[METADATA_KEY] = _checksum(result.array.astype(np.int32, copy=False))
 
     def _write(self, frame: tuple[int, ...], region: Any, labels: Any) -> None:
         if self.layer is None:
@@ -103,12 +127,15 @@ class ResultLayers:
         return self._placements[axis]
 
     def _untouched_layer(self, shape: tuple[int, ...]) -> Labels | None:
+        """Find a result of this image that still is what was predicted."""
         for layer in self._viewer.layers:
             layer = getattr(layer, "__wrapped__", layer)
             ours = isinstance(layer, Labels) and METADATA_KEY in layer.metadata
-            if ours and layer.name == self._name and layer.data.shape == shape:
-                unchanged = layer.metadata[METADATA_KEY] == _checksum(layer)
-                return layer if unchanged else None
+            if not ours or layer.data.shape != shape or not layer.name.startswith(self._name):
+                continue
+            if layer.metadata[METADATA_KEY] == _checksum(layer.data):
+                found: Labels = layer
+                return found
         return None
 
     def _show_probabilities(self, result: Any) -> None:
@@ -126,5 +153,5 @@ class ResultLayers:
             self._viewer.add_layer(layer)
 
 
-def _checksum(layer: Labels) -> int:
-    return zlib.crc32(np.ascontiguousarray(layer.data).tobytes())
+def _checksum(labels: Any) -> int:
+    return zlib.crc32(np.ascontiguousarray(labels).data.cast("B"))

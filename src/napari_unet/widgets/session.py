@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_unet.widgets.task import BackgroundTask
+from napari_unet.widgets.task import BackgroundTask, Finished, Outcome
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
     from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.widgets.result_layers import ResultLayers
 
 METADATA_KEY = "napari-unet-paint"
 
@@ -30,6 +31,10 @@ class Session(QObject):
         The newest model: trained here, or loaded.
     model_name : str
         What it is called.
+    trained_image : str
+        Name of the image of the training that is under way, or was the last.
+    result : ResultLayers or None
+        Where the prediction that is under way appears.
     """
 
     model_changed = Signal()
@@ -40,10 +45,18 @@ class Session(QObject):
         super().__init__()
         self.training = BackgroundTask("U-Net training", self)
         self.prediction = BackgroundTask("U-Net prediction", self)
+        # The session, not a widget, takes the result: a closed dock must not lose it.
+        self.training.ended.connect(self._take_trained)
         self.model: TrainedNetwork | None = None
         self.model_name = ""
+        self.trained_image = ""
+        self.result: ResultLayers | None = None
         self._image: weakref.ref[Image] | None = None
         self._annotation: weakref.ref[Labels] | None = None
+
+    def _take_trained(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Finished) and outcome.result.state.step > 0:
+            self.set_model(outcome.result.trained, f"{self.trained_image} model")
 
     def set_model(self, model: TrainedNetwork, name: str) -> None:
         """Make a model the one that all widgets use."""

@@ -81,7 +81,7 @@ class TrainWidget(QWidget):
         self._lay_out()
         self.preset_box.currentIndexChanged.connect(self._show_preset)
         self._show_preset()
-        self.task.started.connect(self._show_running)
+        self.task.started.connect(self._show_start)
         self.task.happened.connect(self._on_event)
         self.task.ended.connect(self._on_ended)
         self._session.annotation_chosen.connect(self._follow_annotation)
@@ -89,6 +89,8 @@ class TrainWidget(QWidget):
         self._session.model_changed.connect(self._show_running)
         self._follow_annotation()
         self._show_running()
+        if self.task.running:  # this dock was closed and opened again
+            self._show_plot()
 
     def _lay_out(self) -> None:
         content = QWidget()
@@ -107,7 +109,7 @@ class TrainWidget(QWidget):
             "&Train", "Train a new network on what is painted.", self.start_training
         )
         self.stop_button = button(
-            "Sto&p", "Stop after this step, and keep the best network so far.", self.task.stop
+            "Sto&p", "Stop after this step, and keep the best network so far.", self.stop_training
         )
         self.save_button = button("&Save model…", "Save the network to a file.", self.ask_to_save)
         row = QHBoxLayout()
@@ -167,6 +169,7 @@ class TrainWidget(QWidget):
             training_events, image.name, pixels_of(image), snapshot_of(labels), config
         )
         self._show_plot()
+        self._session.trained_image = image.name
         self.task.start(make_events)
 
     def stop_training(self) -> None:
@@ -228,9 +231,11 @@ class TrainWidget(QWidget):
         self.train_button.setEnabled(not running)
         self.stop_button.setEnabled(running and not self.task.stopping)
         self.save_button.setEnabled(self._session.model is not None)
-        if running:
-            self.status.setText("Preparing the images and loading torch…")
-            self.progress.setValue(0)
+
+    def _show_start(self) -> None:
+        self._show_running()
+        self.status.setText("Preparing the images and loading torch…")
+        self.progress.setValue(0)
 
     def _on_event(self, event: object) -> None:
         if isinstance(event, TrainingStarted):
@@ -267,9 +272,11 @@ class TrainWidget(QWidget):
             show_error(f"{outcome.text}\n{outcome.details}".strip())
             return
         result = outcome.result
+        if result.state.step == 0:
+            self.status.setText("Stopped before the first step: the former model stays.")
+            return
         ended = "Stopped" if result.stopped else "Finished"
         self.status.setText(f"{ended} after {result.state.step} steps. {self._score}")
-        self._session.set_model(result.trained, f"{self.image_box.currentText()} model")
 
 
 _MODEL_FILES = "Models (*.safetensors)"
