@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from napari_unet.data.axes import (
+    SPATIAL_AXES,
     Frame,
     axes_beside_labels,
+    check_axes,
     check_image,
+    frame_axes,
     frames_of,
     guess_axes,
+    is_axes,
 )
 from napari_unet.errors import ImageError, LabelsError
 
@@ -99,3 +107,114 @@ def test_a_type_that_is_no_grey_value_is_refused(dtype: type) -> None:
 def test_axes_that_do_not_describe_the_image_are_refused(axes: str) -> None:
     with pytest.raises(ImageError, match=axes):
         frames_of(np.zeros((3, 4, 5)), axes, 2)
+
+
+@st.composite
+def named_axes(draw: st.DrawFn, ndim: int) -> str:
+    """Any order of the spatial axes, with or without each other axis."""
+    others = [axis for axis in "TCZYX" if axis not in SPATIAL_AXES[ndim]]
+    extra = draw(st.lists(st.sampled_from(others), unique=True))
+    return "".join(draw(st.permutations([*SPATIAL_AXES[ndim], *extra])))
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_order_of_the_axes_is_read_as_channels_then_space(
+    ndim: int, data: st.DataObject
+) -> None:
+    axes = data.draw(named_axes(ndim))
+    sizes = {"T": 2, "C": 3, "Z": 4, "Y": 5, "X": 6}
+    image = np.arange(np.prod([sizes[a] for a in axes])).reshape([sizes[a] for a in axes])
+    order = frame_axes(axes, ndim) + ("C" if "C" in axes else "") + SPATIAL_AXES[ndim]
+    expected = image.transpose([axes.index(axis) for axis in order])
+    expected = expected.reshape(-1, sizes["C"] if "C" in axes else 1, *expected.shape[-ndim:])
+    region = (slice(1, 4), slice(2, 5), slice(0, 6))[-ndim:]
+
+    frames = frames_of(image, axes, ndim)
+
+    assert len(frames) == len(expected)
+    for frame, pixels in zip(frames, expected, strict=True):
+        np.testing.assert_array_equal(frame.read(region), pixels[(slice(None), *region)])
+
+
+def test_what_is_read_is_contiguous_float32() -> None:
+    pixels = Frame(np.zeros((4, 5, 3), np.uint16), "XYC", 2).read((slice(0, 4), slice(0, 3)))
+    assert pixels.dtype == np.float32
+    assert pixels.flags.c_contiguous
+
+
+def test_a_frame_knows_its_sizes_in_spatial_order() -> None:
+    frame = Frame(np.zeros((4, 3, 5, 6)), "XCZY", 3)
+    assert (frame.spatial_shape, frame.channels) == ((5, 6, 4), 3)
+
+
+def test_splitting_into_frames_reads_no_pixel() -> None:
+    class Unreadable:
+        shape = (3, 4, 5)
+        dtype = np.dtype(np.uint8)
+
+        def __getitem__(self, key: Any, /) -> Any:
+            raise AssertionError("a pixel was read")
+
+    assert len(frames_of(Unreadable(), "TYX", 2)) == 3
+
+
+def test_frames_come_in_row_major_order() -> None:
+    frames = frames_of(np.zeros((2, 3, 4, 5)), "TZYX", 2)
+    assert [frame.index for frame in frames] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    shape=st.lists(st.integers(1, 60), min_size=1, max_size=6),
+    ndim=st.sampled_from([2, 3]),
+    channels=st.integers(1, 12),
+)
+def test_a_guess_is_always_valid_or_refused(shape: list[int], ndim: int, channels: int) -> None:
+    try:
+        axes = guess_axes(shape, ndim, channels)
+    except ImageError:
+        return
+    check_axes(axes, len(shape), ndim)
+
+
+@settings(max_examples=100, deadline=None)
+@given(ndim=st.sampled_from([2, 3]), bands=st.integers(1, 12), at_end=st.booleans())
+def test_bands_of_the_number_that_the_network_takes_are_found(
+    ndim: int, bands: int, at_end: bool
+) -> None:
+    space = (40, 50, 60)[-ndim:]
+    shape = (*space, bands) if at_end else (bands, *space)
+    if bands == 1 and not at_end:
+        return  # looks like a single time point, and reads the same
+    assert guess_axes(shape, ndim, bands).index("C") == (ndim if at_end else 0)
+
+
+@pytest.mark.parametrize(
+    ("image", "labels", "expected"),
+    [
+        ((9, 40, 50), (9, 40, 50), ("ZYX", "ZYX")),
+        ((2, 9, 40, 50), (9, 40, 50), ("CZYX", "ZYX")),
+        ((9, 40, 50, 3), (9, 40, 50), ("ZYXC", "ZYX")),
+        ((4, 9, 40, 50), (4, 9, 40, 50), ("TZYX", "TZYX")),
+    ],
+    ids=str,
+)
+def test_labels_of_a_volume_have_its_axes(
+    image: tuple[int, ...], labels: tuple[int, ...], expected: tuple[str, str]
+) -> None:
+    assert axes_beside_labels(image, labels, 3) == expected
+
+
+@pytest.mark.parametrize(("labels", "ndim"), [((40,), 2), ((40, 50), 3), ((1, 2, 3, 4, 5), 2)])
+def test_labels_of_too_few_or_too_many_axes_are_refused(labels: tuple[int, ...], ndim: int) -> None:
+    with pytest.raises(LabelsError, match=f"{ndim}D network cannot learn from labels"):
+        axes_beside_labels(labels, labels, ndim)
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"), [("TCZYX", True), ("", True), ("YY", False), ("yx", False), ("QYX", False)]
+)
+def test_axes_are_capital_letters_each_at_most_once(text: str, valid: bool) -> None:
+    assert is_axes(text) is valid

@@ -50,6 +50,7 @@ def blobs(shape: tuple[int, ...], count: int, radius: float, seed: int) -> NDArr
         pytest.param((80, 70), 25, 6, (0.5, 2.0), id="spacing"),
         pytest.param((20, 40, 44), 40, 6, None, id="3D"),
         pytest.param((16, 40, 44), 40, 6, (2.2, 1.0, 1.0), id="3D with spacing"),
+        pytest.param((24, 40, 44), 200, 5, (2.5, 0.7, 1.0), id="200 objects in 3D"),
         pytest.param((1, 200), 20, 3, None, id="one row"),
     ],
 )
@@ -119,3 +120,93 @@ def test_any_small_image_equals_the_formula(labels: NDArray[np.uint8]) -> None:
 def test_settings_without_meaning_are_refused(settings_: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="border weight needs"):
         border_weight_map(np.zeros((4, 4), int), **settings_)
+
+
+@settings(max_examples=40, deadline=None)
+@given(labels=small_labels, names=st.permutations([1, 2, 3, 4]))
+def test_the_names_of_the_objects_do_not_matter(
+    labels: NDArray[np.uint8], names: list[int]
+) -> None:
+    renamed = np.array([0, *names], np.uint8)[labels]
+    np.testing.assert_array_equal(border_weight_map(renamed), border_weight_map(labels))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    labels=small_labels,
+    w0=st.floats(0, 1000),
+    sigma=st.floats(0.1, 20),
+)
+def test_weights_never_exceed_the_height(
+    labels: NDArray[np.uint8], w0: float, sigma: float
+) -> None:
+    weights = border_weight_map(labels, w0, sigma)
+    assert np.isfinite(weights).all()
+    assert (weights >= 0).all()
+    assert (weights <= np.float32(w0)).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    labels=hnp.arrays(np.uint8, (5, 7), elements=st.integers(0, 3)),
+    spacing=st.tuples(st.floats(0.2, 4), st.floats(0.2, 4)),
+)
+def test_any_spacing_equals_the_formula(
+    labels: NDArray[np.uint8], spacing: tuple[float, float]
+) -> None:
+    expected = direct(labels, spacing=spacing)
+    np.testing.assert_allclose(border_weight_map(labels, spacing=spacing), expected, atol=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(labels=small_labels)
+def test_a_mirrored_image_has_mirrored_weights(labels: NDArray[np.uint8]) -> None:
+    np.testing.assert_allclose(
+        border_weight_map(np.flip(labels)), np.flip(border_weight_map(labels)), rtol=1e-6
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(labels=hnp.arrays(np.uint8, (6, 8), elements=st.integers(0, 4)))
+def test_the_order_of_the_axes_does_not_matter(labels: NDArray[np.uint8]) -> None:
+    np.testing.assert_allclose(border_weight_map(labels.T), border_weight_map(labels).T, rtol=1e-6)
+
+
+def test_ids_of_uint64_beyond_float64_stay_apart() -> None:
+    labels = np.array([[2**64 - 1, 0, 2**64 - 2]], np.uint64)
+    assert border_weight_map(labels)[0, 1] == pytest.approx(10 * np.exp(-(2**2) / 50))
+
+
+def test_labels_that_may_not_be_written_are_left_alone() -> None:
+    labels = blobs((20, 20), 4, 5, 0)
+    before = labels.copy()
+    labels.setflags(write=False)
+    border_weight_map(labels)
+    np.testing.assert_array_equal(labels, before)
+
+
+def test_two_parts_of_one_object_have_no_border_between_them() -> None:
+    assert not border_weight_map(np.array([[3, 0, 3]])).any()
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (1, 1)], ids=str)
+def test_an_image_of_hardly_any_pixels_has_no_border(shape: tuple[int, ...]) -> None:
+    weights = border_weight_map(np.zeros(shape, np.uint8))
+    assert weights.shape == shape
+    assert not weights.any()
+
+
+@pytest.mark.parametrize(
+    "settings_",
+    [{"w0": float("nan")}, {"sigma": float("nan")}, {"sigma": float("inf")}],
+    ids=str,
+)
+def test_settings_that_are_no_finite_numbers_are_refused(settings_: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="border weight needs"):
+        border_weight_map(np.array([[1, 0, 2]]), **settings_)
+
+
+def test_a_negative_id_does_not_turn_the_background_into_an_object() -> None:
+    labels = np.array([[-1, 0, 0, 0, 2]])
+    weights = border_weight_map(labels)
+    np.testing.assert_allclose(weights, border_weight_map(labels % 5), atol=1e-5)

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import logging
+import os
+import pickle
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from napari_unet.data.files import find_images, pair_files, read_image, write_image
@@ -162,5 +168,291 @@ def test_a_failed_write_leaves_nothing_behind(
 
     monkeypatch.setattr(tifffile, "imwrite", full)
     with pytest.raises(FileProblemError, match="No space left"):
+        write_image(tmp_path / "x.tif", IMAGE, "YX")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def quiet_decoders() -> Iterator[None]:
+    """Keep what tifffile says about damaged files out of the output."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def test_files_of_several_folders_are_sorted_by_name(tmp_path: Path) -> None:
+    for name in ("one/b.npy", "one/c.npy", "two/a.npy"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        np.save(tmp_path / name, IMAGE)
+    assert names(find_images([tmp_path / "one", tmp_path / "two"])) == ["a.npy", "b.npy", "c.npy"]
+
+
+def test_suffixes_in_capitals_are_images_too(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "A.TIFF", IMAGE)
+    assert names(find_images([tmp_path])) == ["A.TIFF"]
+    np.testing.assert_array_equal(read_image(tmp_path / "A.TIFF").array, IMAGE)
+
+
+def test_a_file_whose_name_looks_like_a_glob_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "cells [1] grün.tif"
+    tifffile.imwrite(path, IMAGE)
+    assert find_images([path]) == [path]
+
+
+def test_a_glob_that_matches_nothing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileProblemError, match=r"\*\.png"):
+        find_images([tmp_path / "*.png"])
+
+
+def test_the_known_formats_are_told_for_a_folder_without_images(tmp_path: Path) -> None:
+    with pytest.raises(FileProblemError, match=r"\.tif, \.tiff, \.png, \.npy"):
+        find_images([tmp_path])
+
+
+@pytest.mark.parametrize("name", ["._a.tif", "pyramid.tif/"], ids=["AppleDouble", "folder"])
+def test_what_is_no_image_is_not_taken_out_of_a_folder(folder: Path, name: str) -> None:
+    if name.endswith("/"):
+        (folder / name).mkdir()
+    else:
+        (folder / name).write_bytes(b"\0\5\x16\7 what macOS leaves on network drives")
+    assert names(find_images([folder])) == ["a.tif", "b.tif"]
+
+
+def test_a_glob_yields_no_folder(folder: Path) -> None:
+    (folder / "masks").mkdir()
+    assert all(path.is_file() for path in find_images([folder / "*"]))
+
+
+def test_an_image_named_by_two_spellings_is_found_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert len(find_images(["a.tif", folder / "a.tif"])) == 1
+
+
+def test_one_image_and_its_labels_need_no_common_name() -> None:
+    assert pair_files(paths("cells"), paths("mask")) == [(Path("cells.tif"), Path("mask.tif"))]
+
+
+def test_a_name_that_occurs_twice_is_refused() -> None:
+    with pytest.raises(FileProblemError, match="names that occur twice"):
+        pair_files([Path("1/a.tif"), Path("2/a.tif")], paths("a"))
+
+
+def test_of_many_files_without_a_partner_the_first_ten_are_listed() -> None:
+    with pytest.raises(FileProblemError, match=r": 1\.tif, .* 10\.tif \.\.\.\.$"):
+        pair_files(paths(*map(str, range(24))), paths("0"))
+
+
+def test_what_is_paired_can_have_another_name() -> None:
+    with pytest.raises(FileProblemError, match="2 predictions and 1 truth do not pair"):
+        pair_files(paths("a", "b"), paths("a"), "predictions", "truth")
+
+
+@settings(max_examples=50, deadline=None)
+@given(stems=st.lists(st.text("abc123_", min_size=1, max_size=4), unique=True, max_size=6))
+def test_equal_stems_pair_whatever_their_order(stems: list[str]) -> None:
+    pairs = pair_files(paths(*stems), paths(*reversed(stems)))
+    assert [(image.stem, labels.stem) for image, labels in pairs] == [(s, s) for s in stems]
+
+
+def save_stack(path: Path, **options: Any) -> None:
+    tifffile.imwrite(path, np.stack([IMAGE] * 3), photometric="minisblack", **options)
+
+
+WRITERS: dict[str, Callable[[Path], Any]] = {
+    "plain.tif": lambda path: tifffile.imwrite(path, IMAGE),
+    "tiled.tif": lambda path: tifffile.imwrite(path, IMAGE, tile=(16, 16)),
+    "lzw.tif": lambda path: tifffile.imwrite(path, IMAGE, compression="lzw", rowsperstrip=8),
+    "stack.tif": lambda path: save_stack(path, compression="zlib"),
+    "ours.tif": lambda path: write_image(path, np.stack([IMAGE] * 3), "TYX"),
+    "a.png": lambda path: Image.fromarray(IMAGE).save(path),
+    "a.npy": lambda path: np.save(path, IMAGE),
+    "imagej.tif": lambda path: save_stack(path, imagej=True),
+}
+
+
+@pytest.mark.usefixtures("quiet_decoders")
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name,
+            marks=[
+                pytest.mark.xfail(strict=True, reason="a cut stack is read as its first page alone")
+            ]
+            if name in ("imagej.tif", "stack.tif")
+            else [],
+        )
+        for name in WRITERS
+    ],
+)
+def test_a_file_cut_anywhere_is_refused_or_whole(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    WRITERS[name](path)
+    whole, expected = path.read_bytes(), read_image(path).array
+    for kept in [*range(0, len(whole), max(1, len(whole) // 60)), len(whole) - 1]:
+        path.write_bytes(whole[:kept])
+        try:
+            found = read_image(path).array
+        except FileProblemError as error:
+            assert "\n" not in str(error)  # noqa: PT017
+        else:
+            np.testing.assert_array_equal(found, expected, err_msg=f"cut at {kept}")
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".npy"])
+def test_a_text_file_under_the_name_of_an_image_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"x{suffix}"
+    path.write_text("no image at all\n" * 20)
+    with pytest.raises(FileProblemError, match=f"Cannot read .*x{suffix}: "):
+        read_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".npy"])
+def test_a_missing_file_is_refused_by_name(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(FileProblemError, match=f"none{suffix}.*No such file"):
+        read_image(tmp_path / f"none{suffix}")
+
+
+def test_a_pickle_under_the_name_of_an_array_is_not_run(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return os.mkdir, (str(tmp_path / "canary"),)
+
+    (tmp_path / "x.npy").write_bytes(pickle.dumps(Evil()))
+
+    with pytest.raises(FileProblemError, match="Cannot read"):
+        read_image(tmp_path / "x.npy")
+    assert not (tmp_path / "canary").exists()
+
+
+def test_an_archive_under_the_name_of_an_array_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", a=IMAGE)
+    (tmp_path / "x.npz").rename(tmp_path / "x.npy")
+    with pytest.raises(FileProblemError, match="Cannot read"):
+        read_image(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("options", [{"ome": True}, {"imagej": True}, {}], ids=str)
+def test_the_axes_that_a_tiff_names_are_known(tmp_path: Path, options: dict[str, Any]) -> None:
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, np.zeros((4, 2, 8, 9), np.uint16), metadata={"axes": "ZCYX"}, **options)
+    image = read_image(path)
+    assert (image.axes, image.array.shape) == ("ZCYX", (4, 2, 8, 9))
+
+
+def test_the_colours_of_a_palette_are_read(tmp_path: Path) -> None:
+    indexed = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8), "P")
+    indexed.putpalette([10, 20, 30, 200, 100, 50])
+    indexed.save(tmp_path / "x.png")
+    assert read_image(tmp_path / "x.png").array[0].tolist() == [[10, 20, 30], [200, 100, 50]]
+
+
+def test_a_png_of_one_bit_is_a_mask(tmp_path: Path) -> None:
+    Image.fromarray(NOISE > 100).save(tmp_path / "x.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "x.png").array, NOISE > 100)
+
+
+def test_a_colour_png_keeps_its_values(tmp_path: Path) -> None:
+    colours = np.random.default_rng(1).integers(0, 255, (8, 9, 3)).astype(np.uint8)
+    Image.fromarray(colours).save(tmp_path / "x.png")
+    image = read_image(tmp_path / "x.png")
+    assert image.axes == "YXC"
+    np.testing.assert_array_equal(image.array, colours)
+
+
+def test_a_transparent_colour_png_keeps_its_colours(tmp_path: Path) -> None:
+    colours = np.random.default_rng(1).integers(0, 255, (8, 9, 4)).astype(np.uint8)
+    Image.fromarray(colours).save(tmp_path / "x.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "x.png").array, colours[..., :3])
+
+
+def test_a_transparent_grey_png_is_grey(tmp_path: Path) -> None:
+    Image.new("LA", (9, 8)).save(tmp_path / "x.png")
+    image = read_image(tmp_path / "x.png")
+    assert (image.axes, image.array.shape) == ("YX", (8, 9))
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.uint16, np.int32, np.uint32, np.float32])
+@pytest.mark.parametrize(
+    ("axes", "shape"),
+    [
+        ("YX", (8, 9)),
+        ("YX", (1, 1)),
+        ("TYX", (1, 8, 9)),
+        ("CYX", (3, 8, 9)),
+        ("ZYX", (4, 8, 9)),
+        ("YXC", (8, 9, 3)),
+        ("CZYX", (3, 1, 8, 3)),
+        ("TZCYX", (2, 1, 3, 8, 9)),
+    ],
+    ids=str,
+)
+def test_any_result_comes_back_with_its_axes(
+    tmp_path: Path, axes: str, shape: tuple[int, ...], dtype: Any
+) -> None:
+    array = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    write_image(tmp_path / "x.tif", array, axes)
+    image = read_image(tmp_path / "x.tif")
+    assert (image.axes, image.array.dtype) == (axes, array.dtype)
+    np.testing.assert_array_equal(image.array, array)
+
+
+def test_a_result_is_compressed(tmp_path: Path) -> None:
+    write_image(tmp_path / "x.tif", np.zeros((500, 500), np.int32), "YX")
+    assert (tmp_path / "x.tif").stat().st_size < 50_000
+
+
+def test_a_result_replaces_the_one_before(tmp_path: Path) -> None:
+    write_image(tmp_path / "x.tif", IMAGE, "YX")
+    write_image(tmp_path / "x.tif", IMAGE[:5], "YX")
+    assert read_image(tmp_path / "x.tif").array.shape == (5, 40)
+    assert names(list(tmp_path.iterdir())) == ["x.tif"]
+
+
+def test_a_failed_write_keeps_the_result_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_image(tmp_path / "x.tif", IMAGE, "YX")
+    before = (tmp_path / "x.tif").read_bytes()
+
+    def broken(self: Path, target: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "replace", broken)
+    with pytest.raises(FileProblemError, match="Input/output error"):
+        write_image(tmp_path / "x.tif", IMAGE[:5], "YX")
+    assert (tmp_path / "x.tif").read_bytes() == before
+    assert names(list(tmp_path.iterdir())) == ["x.tif"]
+
+
+def test_a_missing_folder_is_told_on_writing(tmp_path: Path) -> None:
+    with pytest.raises(FileProblemError, match=r"Cannot write .*No such file or directory"):
+        write_image(tmp_path / "none" / "x.tif", IMAGE, "YX")
+
+
+def test_a_result_that_is_too_large_for_tiff_is_told_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overflow(path: Path, *arguments: Any, **options: Any) -> None:
+        path.write_bytes(b"half")
+        raise ValueError("data too large for non-BigTIFF file")  # what tifffile says at 4 GB
+
+    monkeypatch.setattr(tifffile, "imwrite", overflow)
+    with pytest.raises(FileProblemError):
+        write_image(tmp_path / "x.tif", IMAGE, "YX")
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, MemoryError])
+def test_whatever_interrupts_a_write_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def interrupted(path: Path, *arguments: Any, **options: Any) -> None:
+        path.write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(tifffile, "imwrite", interrupted)
+    with pytest.raises((error, FileProblemError)):
         write_image(tmp_path / "x.tif", IMAGE, "YX")
     assert not list(tmp_path.iterdir())

@@ -4,10 +4,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from napari_unet.data.axes import Frame
-from napari_unet.data.intensity import IntensityNormalization, measure_intensity
+from napari_unet.data.intensity import (
+    IntensityNormalization,
+    IntensityRange,
+    measure_intensity,
+)
 from napari_unet.errors import ConfigError
 
 RNG = np.random.default_rng(0)
@@ -92,3 +99,100 @@ def test_each_channel_has_its_own_range() -> None:
 def test_percentiles_out_of_order_are_refused() -> None:
     with pytest.raises(ConfigError, match="not in order"):
         IntensityNormalization(90, 10)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(-1, 99), (1, 101), (50, 50), (float("nan"), 99)], ids=str
+)
+def test_percentiles_that_are_none_are_refused(low: float, high: float) -> None:
+    with pytest.raises(ConfigError, match="choose 0 <= low < high <= 100"):
+        IntensityNormalization(low, high)
+
+
+def test_a_mask_of_booleans_becomes_zero_and_one() -> None:
+    mask = IMAGE > 2000
+    np.testing.assert_array_equal(normalised(mask), mask)
+
+
+def test_float16_is_normalised_as_the_same_values_in_float32() -> None:
+    narrow = (IMAGE / 100).astype(np.float16)
+    np.testing.assert_array_equal(normalised(narrow), normalised(narrow.astype(np.float32)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    image=hnp.arrays(
+        st.sampled_from([np.uint8, np.int16, np.uint16]),
+        hnp.array_shapes(min_dims=2, max_dims=2, max_side=12),
+    )
+)
+def test_any_integer_image_keeps_its_order_within_the_limits(image: NDArray[Any]) -> None:
+    result = normalised(image)
+    assert ((result >= -1) & (result <= 3)).all()
+    ascending = np.argsort(image, axis=None, kind="stable")
+    assert (np.diff(result.ravel()[ascending]) >= 0).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    image=hnp.arrays(
+        np.float32,
+        hnp.array_shapes(min_dims=2, max_dims=2, max_side=8),
+        elements=st.floats(-(2.0**100), 2.0**100, width=32)
+        | st.sampled_from([np.nan, np.inf, -np.inf]),
+    )
+)
+def test_any_real_image_becomes_finite(image: NDArray[np.float32]) -> None:
+    assert np.isfinite(normalised(image)).all()
+
+
+@pytest.mark.parametrize("fill", [np.nan, 4.0], ids=["NaN", "constant"])
+def test_a_useless_channel_leaves_the_others_alone(fill: float) -> None:
+    good = IMAGE.astype(np.float32)
+    frame = Frame(np.stack([np.full_like(good, fill), good]), "CYX", 2)
+    intensity = measure_intensity(frame, IntensityNormalization())
+    result = intensity.normalise(frame.read((slice(None), slice(None))))
+    np.testing.assert_array_equal(result[1], normalised(good))
+
+
+def test_a_tile_is_normalised_by_the_range_of_the_whole() -> None:
+    frame = Frame(IMAGE, "YX", 2)
+    intensity = measure_intensity(frame, IntensityNormalization())
+    tile = intensity.normalise(frame.read((slice(20, 30), slice(40, 60))))
+    np.testing.assert_array_equal(tile[0], normalised(IMAGE)[20:30, 40:60])
+
+
+def test_the_stated_range_becomes_zero_and_one() -> None:
+    pixels = np.array([[10, 20, 15, np.nan]], np.float32)[np.newaxis]
+    result = IntensityRange((10.0,), (20.0,), (12.0,)).normalise(pixels)
+    np.testing.assert_allclose(result[0], [[0, 1, 0.5, 0.2]], rtol=1e-6)
+
+
+def test_of_a_large_image_only_a_sample_is_measured() -> None:
+    class Counting:
+        shape = (8_000, 10_000)
+        dtype = np.dtype(np.uint8)
+        asked = 0
+
+        def __getitem__(self, key: Any, /) -> Any:
+            part = np.broadcast_to(np.uint8(1), self.shape)[key]
+            self.asked += part.size
+            return part
+
+    image = Counting()
+    measure_intensity(Frame(image, "YX", 2), IntensityNormalization())
+    assert 2**18 < image.asked <= 2**20
+
+
+@pytest.mark.xfail(
+    strict=True, reason="pixels become float32 before the offset is taken off: 200 levels become 2"
+)
+def test_a_large_offset_does_not_swallow_the_grey_values() -> None:
+    levels = np.random.default_rng(0).integers(0, 200, (50, 50))
+    assert len(np.unique(normalised((levels + 2**31).astype(np.uint32)))) > 100
+
+
+@pytest.mark.xfail(strict=True, reason="high - low overflows float32")
+def test_an_image_that_spans_all_of_float32_becomes_finite() -> None:
+    span = np.linspace(-3.4e38, 3.4e38, 100, dtype=np.float64).reshape(10, 10)
+    assert np.isfinite(normalised(span.astype(np.float32))).all()

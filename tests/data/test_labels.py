@@ -14,6 +14,7 @@ from napari_unet.data.labels import (
     ClassTable,
     Kind,
     Unpainted,
+    check_classes_painted,
     check_labels,
     class_table,
     ridge_between,
@@ -110,3 +111,172 @@ def test_a_table_that_is_not_ascending_is_refused() -> None:
 def test_values_that_no_table_knows_are_unlabelled() -> None:
     table = ClassTable("classes", "unlabelled", (1, 2))
     assert target_of(np.array([[3, 200]]), table).classes.tolist() == [[-1, -1]]
+
+
+def tiles_of_objects(ndim: int, background: float, seed: int) -> NDArray[np.int64]:
+    """Boxes of 3 to 5 pixels, side by side; some of them are left out."""
+    rng = np.random.default_rng(seed)
+    number = np.zeros((1,) * ndim, np.int64)
+    for axis in range(ndim):
+        widths = rng.integers(3, 6, size=5)
+        place = np.repeat(np.arange(5), widths).reshape(
+            [-1 if a == axis else 1 for a in range(ndim)]
+        )
+        number = number * 5 + place
+    ids = rng.permutation(5**ndim) + 1
+    ids[rng.random(ids.size) < background] = 0
+    boxes: NDArray[np.int64] = ids[number]
+    return boxes
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("background", [0.0, 0.3], ids=["touching", "scattered"])
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_components_of_face_neighbours_are_the_objects(
+    ndim: int, background: float, seed: int
+) -> None:
+    labels = tiles_of_objects(ndim, background, seed)
+
+    classes = target_of(labels, ClassTable("objects", "background")).classes
+
+    components, count = ndi.label(classes == 1)
+    pairs = np.unique(np.stack([components, labels])[:, classes == 1], axis=1)
+    assert pairs.shape[1] == count == len(np.unique(labels[labels > 0]))
+
+
+def test_a_straight_contact_costs_one_row_of_pixels() -> None:
+    labels = np.zeros((9, 12), int)
+    labels[:, 1:6] = 4
+    labels[:, 6:11] = 8
+    ridge = ridge_between(labels)
+    assert ridge.sum() == 9
+    assert ridge[:, 5].all()
+
+
+def test_a_flat_contact_in_3d_costs_one_sheet_of_pixels() -> None:
+    labels = np.ones((6, 5, 4), int)
+    labels[3:] = 2
+    assert ridge_between(labels).sum(axis=(1, 2)).tolist() == [0, 0, 20, 0, 0, 0]
+
+
+def test_the_ridge_belongs_to_its_object_still() -> None:
+    target = target_of(np.array([[2, 2, 3, 3]]), ClassTable("objects", "unlabelled"))
+    assert target.objects[0, 0] == target.objects[0, 1] != target.objects[0, 2]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    labels=hnp.arrays(np.uint8, (6, 7), elements=st.integers(0, 4)),
+    names=st.permutations([2, 3, 4]),
+)
+def test_the_names_of_the_objects_do_not_matter(
+    labels: NDArray[np.uint8], names: list[int]
+) -> None:
+    renamed = np.array([0, 1, *names], np.uint8)[labels]
+    table = ClassTable("objects", "unlabelled")
+    np.testing.assert_array_equal(
+        target_of(labels, table).classes, target_of(renamed, table).classes
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(labels=hnp.arrays(np.uint8, (6, 7), elements=st.integers(0, 4)))
+def test_exactly_the_unpainted_pixels_are_unlabelled(labels: NDArray[np.uint8]) -> None:
+    target = target_of(labels, ClassTable("objects", "unlabelled"))
+    np.testing.assert_array_equal(target.painted, labels > 0)
+
+
+@pytest.mark.parametrize("unpainted", ["unlabelled", "background"])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, ">i2", np.uint16, np.int32, np.uint64])
+def test_the_integer_type_of_the_labels_does_not_matter(dtype: Any, unpainted: Unpainted) -> None:
+    labels = tiles_of_objects(2, 0.3, 0)
+    table = ClassTable("objects", unpainted)
+    expected = target_of(labels, table)
+    found = target_of(labels.astype(dtype), table)
+    np.testing.assert_array_equal(found.classes, expected.classes)
+    np.testing.assert_array_equal(found.objects > 0, expected.objects > 0)
+
+
+@pytest.mark.parametrize("unpainted", ["unlabelled", "background"])
+def test_the_two_largest_ids_of_uint64_stay_apart(unpainted: Unpainted) -> None:
+    labels = np.array([[0, 2**64 - 1, 0, 2**64 - 2]], np.uint64)
+    objects = target_of(labels, ClassTable("objects", unpainted)).objects
+    assert len({0, *objects[0, [1, 3]].tolist()}) == 3
+
+
+@pytest.mark.parametrize("value", [300, 70_000, 2**31 + 5, 2**32 - 1])
+def test_a_large_class_value_comes_back_as_painted(value: int) -> None:
+    labels = np.array([[0, 1, 2, value]], np.uint32)
+    table = class_table([labels], "classes", "unlabelled")
+    assert table.results == (0, 2, value)
+    assert target_of(labels, table).classes.tolist() == [[-1, 0, 1, 2]]
+
+
+@pytest.mark.xfail(strict=True, reason="uint64 values are looked up as float64")
+@pytest.mark.parametrize("first", [2**53, 2**63 + 1], ids=str)
+def test_neighbouring_class_values_of_uint64_stay_apart(first: int) -> None:
+    labels = np.array([[0, first, first + 1, first + 2]], np.uint64)
+    table = class_table([labels], "classes", "background")
+    assert target_of(labels, table).classes.tolist() == [[0, 1, 2, 3]]
+
+
+def test_classes_carry_no_objects() -> None:
+    labels = np.array([[0, 1, 2, 5]])
+    table = class_table([labels], "classes", "unlabelled")
+    assert not target_of(labels, table).objects.any()
+
+
+def test_a_background_that_was_never_painted_is_no_result() -> None:
+    assert class_table([np.array([0, 3, 5])], "classes", "unlabelled").results == (3, 5)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.complex64, object])
+def test_labels_of_another_type_are_refused_wherever_they_come_in(dtype: Any) -> None:
+    labels = np.zeros((2, 2), dtype)
+    with pytest.raises(LabelsError, match=r"cannot be used; save them as whole numbers"):
+        target_of(labels, ClassTable("objects", "unlabelled"))
+    with pytest.raises(LabelsError, match=r"cannot be used; save them as whole numbers"):
+        class_table([labels], "classes", "unlabelled")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"kind": "cells"}, {"unpainted": "void"}, {"painted": (1, 1)}], ids=str
+)
+def test_a_table_without_meaning_is_refused(changes: dict[str, Any]) -> None:
+    settings_: dict[str, Any] = {"kind": "classes", "unpainted": "unlabelled", "painted": (1, 2)}
+    with pytest.raises(ConfigError):
+        ClassTable(**{**settings_, **changes})
+
+
+@pytest.mark.parametrize(
+    ("kind", "unpainted", "labels"),
+    [
+        pytest.param("objects", "unlabelled", [0, 0], id="nothing painted"),
+        pytest.param("objects", "unlabelled", [0, 1], id="only background painted"),
+        pytest.param("objects", "unlabelled", [2, 2, 3, 3], id="only touching objects painted"),
+        pytest.param("objects", "background", [0, 0], id="empty masks"),
+        pytest.param("classes", "unlabelled", [0, 2], id="one class painted"),
+    ],
+)
+def test_paint_of_fewer_than_two_classes_is_refused(
+    kind: Kind, unpainted: Unpainted, labels: list[int]
+) -> None:
+    table = ClassTable(kind, unpainted, () if kind == "objects" else (1, 2))
+    with pytest.raises(NothingToLearnError):
+        check_classes_painted([target_of(np.array([labels]), table)], table)
+
+
+def test_two_classes_may_be_painted_in_different_images() -> None:
+    table = ClassTable("objects", "unlabelled")
+    targets = [target_of(np.array([[value]]), table) for value in (1, 2)]
+    check_classes_painted(targets, table)
+
+
+def test_touching_masks_have_background_between_them() -> None:
+    table = ClassTable("objects", "background")
+    check_classes_painted([target_of(np.array([[1, 1, 2, 2]]), table)], table)
+
+
+def test_who_has_painted_nothing_is_told_so() -> None:
+    with pytest.raises(NothingToLearnError, match=r"Nothing is painted yet\. Paint at least two"):
+        class_table([np.zeros((3, 3), int)], "classes", "unlabelled")

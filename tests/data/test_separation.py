@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import ndimage as ndi
 
 from napari_unet.data.labels import ClassTable, target_of
 from napari_unet.data.separation import separate_objects
@@ -86,3 +89,103 @@ def test_a_perfect_answer_gives_back_touching_objects(ndim: int) -> None:
 
     assert found.max() == 2
     np.testing.assert_array_equal(found > 0, labels > 0)
+
+
+def two_boxes(ridge: float) -> NDArray[np.float32]:
+    """Two boxes in 3D with a sheet of one pixel between them, of the given probability."""
+    foreground = np.zeros((10, 12, 21), np.float32)
+    foreground[2:8, 2:10, 2:19] = 1.0
+    foreground[2:8, 2:10, 10] = ridge
+    return foreground
+
+
+@pytest.mark.parametrize(
+    "ridge", [pytest.param(0.0, id="clear ridge"), pytest.param(0.6, id="weak ridge")]
+)
+def test_boxes_in_3d_come_back_apart_and_grown_over_the_ridge(ridge: float) -> None:
+    found = separate_objects(two_boxes(ridge))
+    assert len(np.unique(found[2:8, 2:10, 2:10])) == len(np.unique(found[2:8, 2:10, 11:19])) == 1
+    assert found[5, 5, 5] != found[5, 5, 15]
+    assert (found[3:7, 3:9, 10] > 0).all()
+
+
+def test_a_bridge_over_an_edge_does_not_join_boxes_in_3d() -> None:
+    foreground = np.zeros((8, 8, 8), np.float32)
+    foreground[:4, :4] = foreground[4:, 4:] = 1.0  # they meet along a line
+    assert separate_objects(foreground).max() == 2
+
+
+def test_two_cores_that_are_debris_do_not_split() -> None:
+    foreground = np.zeros((9, 13), np.float32)
+    foreground[2:7, 1:12] = 0.55
+    foreground[3:6, 1:5] = foreground[3:6, 8:12] = 1.0
+    assert separate_objects(foreground, smallest=12).max() == 2  # they are no debris yet
+    assert separate_objects(foreground, smallest=13).max() == 1
+
+
+def test_an_object_that_splits_leaves_the_others_whole() -> None:
+    foreground = np.zeros((20, 60), np.float32)
+    foreground[:, :31] = two_squares(0.6)
+    foreground[4:16, 40:55] = 1.0
+    found = separate_objects(foreground)
+    assert np.unique(found).tolist() == [0, 1, 2, 3]
+    assert len(np.unique(found[4:16, 40:55])) == 1
+
+
+def test_an_object_of_as_many_pixels_as_the_smallest_is_kept() -> None:
+    foreground = np.zeros((9, 9), np.float32)
+    foreground[4, 2:6] = 1.0
+    assert separate_objects(foreground, smallest=4).max() == 1
+    assert separate_objects(foreground, smallest=5).max() == 0
+
+
+def test_a_pixel_at_the_threshold_is_background() -> None:
+    assert not separate_objects(np.full((4, 4), 0.5, np.float32)).any()
+
+
+@pytest.mark.parametrize(("threshold", "count"), [(0.3, 1), (0.5, 0)])
+def test_the_threshold_decides_what_is_foreground(threshold: float, count: int) -> None:
+    foreground = np.full((6, 6), 0.4, np.float32)
+    assert separate_objects(foreground, threshold=threshold).max() == count
+
+
+def test_a_real_gap_of_five_pixels_stays_background() -> None:
+    foreground = np.zeros((20, 40), np.float32)
+    foreground[4:16, 4:16] = foreground[4:16, 21:33] = 1.0
+    assert not separate_objects(foreground)[:, 16:21].any()
+
+
+def test_a_single_pixel_image_of_foreground_is_one_object() -> None:
+    assert separate_objects(np.ones((1, 1), np.float32)).tolist() == [[1]]
+
+
+def test_the_probabilities_are_left_alone() -> None:
+    foreground = two_squares(0.6)
+    foreground.setflags(write=False)
+    separate_objects(foreground)
+    np.testing.assert_array_equal(foreground, two_squares(0.6))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    ndim=st.sampled_from([2, 3]),
+    smoothness=st.floats(0.5, 3),
+    smallest=st.integers(0, 20),
+    threshold=st.floats(0.2, 0.8),
+)
+def test_any_answer_gives_numbered_objects_that_are_no_debris(
+    seed: int, ndim: int, smoothness: float, smallest: int, threshold: float
+) -> None:
+    noise = np.random.default_rng(seed).random((24, 26) if ndim == 2 else (9, 10, 11))
+    smooth = ndi.gaussian_filter(noise, smoothness)
+    foreground = ((smooth - smooth.min()) / np.ptp(smooth)).astype(np.float32)
+
+    found = separate_objects(foreground, smallest, threshold)
+
+    sizes = np.bincount(found.ravel())
+    assert found.dtype == np.int32
+    assert (sizes[1:] >= max(smallest, 1)).all()
+    components, _ = ndi.label(foreground > threshold)
+    large = np.bincount(components.ravel()) >= max(smallest, 1)
+    assert (found > 0)[(components > 0) & large[components]].all()

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_unet.data.splitting import Block, validation_blocks
@@ -72,3 +74,66 @@ def test_too_little_paint_is_not_split(paint: list[tuple[int, int, int]]) -> Non
 def test_several_frames_share_the_blocks() -> None:
     frames = {block.frame for block in split([painted_everywhere(40) for _ in range(12)], 0.4)}
     assert len(frames) > 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    shapes=st.lists(
+        st.lists(st.integers(1, 70), min_size=2, max_size=2).map(tuple), min_size=1, max_size=4
+    )
+    | st.lists(
+        st.lists(st.integers(1, 24), min_size=3, max_size=3).map(tuple), min_size=1, max_size=2
+    ),
+    share=st.floats(0, 0.9),
+    block_size=st.integers(1, 40),
+    painted=st.floats(0, 1),
+)
+def test_any_paint_is_split_without_overlap_and_leaves_half_of_each_class(
+    seed: int, shapes: list[tuple[int, ...]], share: float, block_size: int, painted: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    classes = [rng.integers(0, 3, shape).astype(np.int16) for shape in shapes]
+    for frame in classes:
+        frame[rng.random(frame.shape) > painted] = -1
+
+    blocks = validation_blocks(classes, 3, share, block_size, rng)
+
+    held = [np.zeros(shape, np.int64) for shape in shapes]
+    for block in blocks:
+        held[block.frame][block.region] += 1
+    everything = np.concatenate([frame.ravel() for frame in classes])
+    out = np.concatenate([count.ravel() for count in held])
+    assert out.max(initial=0) <= 1
+    for value in range(3):
+        assert (out[everything == value] > 0).sum() <= (everything == value).sum() / 2
+    assert (out[everything >= 0] > 0).sum() <= 1.5 * share * (everything >= 0).sum()
+    assert len(np.unique(everything[(out > 0) & (everything >= 0)])) != 1
+
+
+@pytest.mark.parametrize("shape", [(128, 128), (100, 70), (33, 47), (5, 300)], ids=str)
+def test_blocks_have_about_the_wanted_size(shape: tuple[int, int]) -> None:
+    classes = np.indices(shape).sum(axis=0).astype(np.int16) % 2
+    for block in validation_blocks([classes], 2, 0.4, 32, np.random.default_rng(1)):
+        for part, size in zip(block.region, shape, strict=True):
+            assert min(size, 21) <= part.stop - part.start <= 48
+
+
+def test_a_volume_is_split_into_boxes() -> None:
+    classes = np.zeros((32, 64, 64), np.int16)
+    classes[::2] = 1
+    blocks = split([classes])
+    assert blocks
+    assert all(len(block.region) == 3 for block in blocks)
+
+
+def test_another_chance_gives_other_blocks() -> None:
+    assert len({str(split([painted_everywhere()], seed=seed)) for seed in range(8)}) > 4
+
+
+def test_blocks_without_paint_are_not_chosen() -> None:
+    classes = np.full((256, 256), -1, np.int16)
+    classes[:128, :128] = painted_everywhere()
+    for seed in range(5):
+        for block in split([classes], 0.4, seed):
+            assert (classes[block.region] >= 0).any()

@@ -127,10 +127,9 @@ def two_nearest_objects(labels: NDArray[Any], reach: float, spacing: Sequence[fl
     spacing : sequence of float
         Pixel size along each axis.
     """
-    ids, index = np.unique(labels, return_inverse=True)
+    index = np.unique(labels, return_inverse=True)[1]
     objects = index.reshape(labels.shape).astype(np.int32)
-    if ids.size and ids[0] == 0:
-        objects -= 1  # background becomes -1, "no object"
+    objects[labels == 0] = -1  # no object
     state = TwoNearest(
         objects,
         np.full(labels.shape, -1, np.int32),

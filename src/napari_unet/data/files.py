@@ -73,7 +73,8 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
             if not matches:
                 raise FileProblemError(f"There is no file or folder {path}.")
             found |= matches
-    return sorted(found, key=lambda path: (path.name, str(path)))
+    once = {path.resolve(): path for path in sorted(found)}  # however it was spelled
+    return sorted(once.values(), key=lambda path: (path.name, str(path)))
 
 
 def pair_files(
@@ -118,7 +119,7 @@ def read_image(path: Path) -> ImageFile:
         if suffix in TIFF_SUFFIXES:
             return _read_tiff(path)
         if suffix == ".npy":
-            return ImageFile(path, np.load(path, allow_pickle=False), None)
+            return _read_npy(path)
         if suffix == ".png":
             return _read_png(path)
     except Exception as error:  # decoders of damaged files raise whatever they come upon
@@ -156,6 +157,13 @@ def _read_tiff(path: Path) -> ImageFile:
         array = array[..., :3]
     known = set(axes) <= set("TCZYX") and len(set(axes)) == len(axes) == array.ndim
     return ImageFile(path, array, axes if known else None)
+
+
+def _read_npy(path: Path) -> ImageFile:
+    array = np.load(path, allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise ValueError("it is an archive of arrays, not one array")
+    return ImageFile(path, array, None)
 
 
 def _read_png(path: Path) -> ImageFile:
