@@ -72,6 +72,12 @@ def test_the_channel_axis_is_what_the_labels_lack(
     assert axes_beside_labels(image, labels, 2)[0] == expected
 
 
+@pytest.mark.parametrize("colours", [3, 4])
+def test_labels_that_are_colours_are_refused(colours: int) -> None:
+    with pytest.raises(LabelsError, match="look like colours"):
+        axes_beside_labels((40, 50, colours), (40, 50, colours), 2)
+
+
 def test_labels_of_another_shape_are_refused_with_both_shapes() -> None:
     with pytest.raises(LabelsError, match=r"Labels \(512, 512\) do not match image \(512, 513\)"):
         axes_beside_labels((512, 513), (512, 512), 2)

@@ -14,7 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from napari_unet.data.files import find_images, pair_files, read_image, write_image
+from napari_unet.data.files import (
+    check_writable,
+    find_images,
+    pair_files,
+    read_image,
+    read_labels,
+    write_image,
+)
 from napari_unet.errors import FileProblemError
 
 NOISE = np.random.default_rng(0).integers(0, 255, (30, 40)).astype(np.uint8)
@@ -456,3 +463,69 @@ def test_whatever_interrupts_a_write_leaves_nothing_behind(
     with pytest.raises((error, FileProblemError)):
         write_image(tmp_path / "x.tif", IMAGE, "YX")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_transparency_of_a_colour_tiff_is_left_out(tmp_path: Path) -> None:
+    colours = np.random.default_rng(1).integers(0, 255, (8, 9, 4)).astype(np.uint8)
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, colours, photometric="rgb", extrasamples=["unassalpha"])
+    image = read_image(path)
+    assert image.axes == "YXC"
+    np.testing.assert_array_equal(image.array, colours[..., :3])
+
+
+def test_the_indices_of_a_palette_are_labels(tmp_path: Path) -> None:
+    numbers = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
+    indexed = Image.fromarray(numbers, "P")
+    indexed.putpalette([10, 20, 30, 200, 100, 50, 7, 8, 9])
+    indexed.save(tmp_path / "x.png")
+    np.testing.assert_array_equal(read_labels(tmp_path / "x.png"), numbers)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".npy"])
+def test_grey_labels_are_read_from_every_format(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"x{suffix}"
+    if suffix == ".tif":
+        write_image(path, IMAGE, "YX")
+    elif suffix == ".png":
+        Image.fromarray(IMAGE).save(path)
+    else:
+        np.save(path, IMAGE)
+    np.testing.assert_array_equal(read_labels(path), IMAGE)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png"])
+def test_colours_are_no_labels(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"x{suffix}"
+    colours = np.zeros((8, 9, 3), np.uint8)
+    if suffix == ".tif":
+        tifffile.imwrite(path, colours, photometric="rgb")
+    else:
+        Image.fromarray(colours).save(path)
+    with pytest.raises(FileProblemError, match="holds colours, not label numbers"):
+        read_labels(path)
+
+
+def test_damaged_labels_are_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"no PNG")
+    with pytest.raises(FileProblemError, match=r"Cannot read .*x\.png"):
+        read_labels(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("kept", [20, 60, 100, 150])
+def test_palette_labels_cut_short_are_refused(tmp_path: Path, kept: int) -> None:
+    Image.fromarray(NOISE, "P").save(tmp_path / "x.png")
+    whole = (tmp_path / "x.png").read_bytes()
+    (tmp_path / "x.png").write_bytes(whole[: len(whole) * kept // 160])
+    with pytest.raises(FileProblemError, match="Cannot read"):
+        read_labels(tmp_path / "x.png")
+
+
+def test_a_folder_that_takes_files_stays_as_it_was(tmp_path: Path) -> None:
+    check_writable(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_takes_no_files_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileProblemError, match=r"Cannot write to .*none: No such file"):
+        check_writable(tmp_path / "none")

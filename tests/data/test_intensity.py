@@ -96,6 +96,15 @@ def test_each_channel_has_its_own_range() -> None:
     assert high == pytest.approx(2 * low)
 
 
+@pytest.mark.parametrize(
+    ("high", "constant"), [((5.0, 7.0), True), ((5.0, 8.0), False)], ids=["all", "one differs"]
+)
+def test_a_range_is_constant_where_every_channel_is(
+    high: tuple[float, ...], constant: bool
+) -> None:
+    assert IntensityRange((5.0, 7.0), high, (5.0, 7.0)).is_constant is constant
+
+
 def test_percentiles_out_of_order_are_refused() -> None:
     with pytest.raises(ConfigError, match="not in order"):
         IntensityNormalization(90, 10)

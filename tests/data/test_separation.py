@@ -189,3 +189,9 @@ def test_any_answer_gives_numbered_objects_that_are_no_debris(
     components, _ = ndi.label(foreground > threshold)
     large = np.bincount(components.ravel()) >= max(smallest, 1)
     assert (found > 0)[(components > 0) & large[components]].all()
+
+
+def test_faint_diagonal_neighbours_are_not_joined() -> None:
+    foreground = np.zeros((8, 8), np.float32)
+    foreground[:4, :4] = foreground[4:, 4:] = 0.6  # below every level at which objects split
+    assert separate_objects(foreground).max() == 2

@@ -137,3 +137,14 @@ def test_blocks_without_paint_are_not_chosen() -> None:
     for seed in range(5):
         for block in split([classes], 0.4, seed):
             assert (classes[block.region] >= 0).any()
+
+
+def test_blocks_of_a_single_class_are_not_held_back() -> None:
+    classes = np.zeros((128, 128), np.int16)
+    classes[5, 5] = 1  # can never be spared: it is the only one
+    for seed in range(5):
+        assert split([classes], seed=seed) == ()
+
+
+def test_a_huge_painted_image_is_validated_on_64_blocks_at_most() -> None:
+    assert len(split([painted_everywhere(1024)], 0.4)) == 64

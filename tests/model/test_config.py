@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from napari_unet.errors import ConfigError
 from napari_unet.model.config import UNetConfig
@@ -41,3 +44,57 @@ def test_the_halo_grows_with_the_depth(depth: int, halo: int) -> None:
 def test_a_value_that_no_network_can_have_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(changes))):
         UNetConfig(**changes)
+
+
+def test_the_paper_network_is_unpadded_without_normalisation_and_with_dropout() -> None:
+    paper = UNetConfig.paper()
+    assert (paper.padding, paper.normalization, paper.dropout) == ("valid", "none", 0.5)
+
+
+def test_the_paper_network_takes_the_bands_and_gives_the_classes_asked_for() -> None:
+    paper = UNetConfig.paper(in_channels=10, out_channels=7)
+    assert (paper.in_channels, paper.out_channels) == (10, 7)
+
+
+def test_572_pixels_are_among_the_sizes_of_the_paper_network() -> None:
+    paper = UNetConfig.paper()
+    assert 572 in range(paper.smallest_input, 1000, paper.pooling_factor)
+
+
+@given(depth=st.integers(1, 7), larger=st.integers(0, 5))
+def test_the_sizes_that_fit_pass_every_pooling_evenly(depth: int, larger: int) -> None:
+    config = UNetConfig(depth=depth)
+    given_size = size = config.smallest_input + larger * config.pooling_factor
+    for _ in range(depth):
+        size -= 4
+        assert size % 2 == 0
+        size //= 2
+    size -= 4
+    for _ in range(depth):
+        size = 2 * size - 4
+    assert size == given_size - 2 * config.halo == 4 + larger * config.pooling_factor
+
+
+@given(depth=st.integers(2, 7))
+def test_one_step_below_the_smallest_input_nothing_is_left(depth: int) -> None:
+    config = UNetConfig(depth=depth)
+    assert config.smallest_input - config.pooling_factor <= 2 * config.halo
+
+
+@given(depth=st.integers(1, 7))
+def test_a_padded_network_takes_any_multiple_of_its_factor(depth: int) -> None:
+    assert UNetConfig(depth=depth, padding="same").smallest_input == 2**depth
+
+
+def test_a_configuration_is_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        UNetConfig().depth = 3  # type: ignore[misc]
+
+
+def test_equal_configurations_are_equal_and_hash_alike() -> None:
+    assert len({UNetConfig.paper(), UNetConfig(dropout=0.5)}) == 1
+
+
+def test_a_changed_copy_is_checked_too() -> None:
+    with pytest.raises(ConfigError, match="depth is 0; choose 1 to 7"):
+        replace(UNetConfig(), depth=0)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -45,6 +47,9 @@ def test_an_aligned_output_lies_on_the_grid_and_covers_its_range(
     assert (end - begin - 4) % factor == 0
     assert begin <= start
     assert start + length <= end
+    # the smallest: starting or ending one step further in would not cover the range
+    assert begin + factor > start
+    assert end - factor < start + length or end - begin == 4
 
 
 @settings(max_examples=25, deadline=None)
@@ -89,3 +94,140 @@ def test_any_size_from_one_pixel_up_is_predicted(shape: tuple[int, int]) -> None
 
     assert result.shape == (2, *shape)
     assert np.isfinite(result).all()
+
+
+def test_an_aligned_output_does_not_depend_on_the_padding() -> None:
+    padded, unpadded = UNetConfig(padding="same"), UNetConfig(padding="valid")
+    assert aligned_output(37, 800, padded) == aligned_output(37, 800, unpadded)
+
+
+def test_the_output_of_the_paper_lies_on_the_grid() -> None:
+    assert aligned_output(-2, 386, UNetConfig.paper()) == (-2, 386)
+
+
+@given(start=st.integers(-50, 500), depth=st.integers(1, 5))
+def test_the_input_of_an_aligned_output_starts_at_two_on_the_grid(start: int, depth: int) -> None:
+    config = UNetConfig(depth=depth)
+    begin, end = aligned_output(start, start + 10, config)
+    assert (begin - config.halo) % config.pooling_factor == 2 % config.pooling_factor
+    size = end - begin + 2 * config.halo
+    assert size >= config.smallest_input
+    assert (size - config.smallest_input) % config.pooling_factor == 0
+
+
+def test_a_misaligned_tiling_does_not_give_the_whole() -> None:
+    """Tiles on grids of their own, as if each were an image: what the alignment prevents."""
+    image = torch.from_numpy(IMAGE)[None, None]
+    halo = CONFIG.halo
+    with torch.inference_mode():
+        inside = RUNNER.network.probabilities(image[..., 3 : 3 + 2 * halo + 20, : 2 * halo + 20])[0]
+    start = 3 + halo
+    expected = WHOLE[:, start : start + 20, halo : halo + 20]
+    assert np.abs(inside.numpy() - expected).max() > 1e-4
+
+
+def test_the_aligned_tile_gives_the_whole() -> None:
+    """The counterpart of the test above: the same pixels, two rows and columns in."""
+    image = torch.from_numpy(IMAGE)[None, None]
+    halo = CONFIG.halo
+    with torch.inference_mode():
+        inside = RUNNER.network.probabilities(
+            image[..., 2 : 2 + 2 * halo + 20, 2 : 2 + 2 * halo + 20]
+        )[0]
+    part = slice(2 + halo, 2 + halo + 20)
+    np.testing.assert_allclose(inside.numpy(), WHOLE[:, part, part], atol=1e-5)
+
+
+@pytest.mark.parametrize("shift", range(1, 8))
+def test_only_a_shift_by_the_pooling_factor_shifts_the_result_alone(shift: int) -> None:
+    frame = Frame(IMAGE[shift:], "YX", 2)
+    region = (slice(50, 60), slice(50, 60))
+    result = RUNNER.probabilities(frame, AS_IT_IS, region)
+    assert np.abs(result - WHOLE[:, 50 + shift : 60 + shift, 50:60]).max() > 1e-4
+
+
+def test_a_shift_by_the_pooling_factor_shifts_the_result() -> None:
+    frame = Frame(IMAGE[8:], "YX", 2)
+    result = RUNNER.probabilities(frame, AS_IT_IS, (slice(50, 60), slice(50, 60)))
+    np.testing.assert_allclose(result, WHOLE[:, 58:68, 50:60], atol=1e-5)
+
+
+def runner_of(**changes: Any) -> Runner:
+    torch.manual_seed(2)
+    config = UNetConfig(**{"base_channels": 2, "depth": 2, "padding": "same", **changes})
+    return Runner.of(UNet(config).eval(), torch.device("cpu"))
+
+
+@settings(max_examples=8, deadline=None)
+@given(data=st.data())
+def test_a_region_of_a_volume_alone_is_what_it_is_in_the_whole(data: st.DataObject) -> None:
+    runner = runner_of(ndim=3)
+    shape = (7, 21, 18)
+    frame = Frame(np.random.default_rng(1).random(shape, dtype=np.float32), "ZYX", 3)
+    whole = runner.probabilities(frame, AS_IT_IS, tuple(slice(0, size) for size in shape))
+    region = []
+    for size in shape:
+        start = data.draw(st.integers(0, size - 1))
+        region.append(slice(start, data.draw(st.integers(start + 1, size))))
+
+    alone = runner.probabilities(frame, AS_IT_IS, tuple(region))
+
+    np.testing.assert_allclose(alone, whole[(slice(None), *region)], atol=1e-5)
+
+
+@pytest.mark.parametrize("axes", ["YXC", "CYX"])
+def test_bands_are_read_wherever_they_stand(axes: str) -> None:
+    runner = runner_of(in_channels=3)
+    image = np.random.default_rng(1).random((3, 30, 40), dtype=np.float32)
+    intensity = IntensityRange((0.0,) * 3, (1.0,) * 3, (0.5,) * 3)
+    region = (slice(0, 30), slice(0, 40))
+    expected = runner.probabilities(Frame(image, "CYX", 2), intensity, region)
+
+    stored = image.transpose(["CYX".index(axis) for axis in axes])
+    found = runner.probabilities(Frame(stored, axes, 2), intensity, region)
+
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_image_is_normalised_before_the_network_sees_it() -> None:
+    region = (slice(10, 30), slice(20, 50))
+    raw = Frame(100 + 400 * IMAGE, "YX", 2)
+    result = RUNNER.probabilities(raw, IntensityRange((100.0,), (500.0,), (300.0,)), region)
+    np.testing.assert_allclose(result, WHOLE[(slice(None), *region)], atol=1e-5)
+
+
+def test_the_result_is_float32_with_the_classes_first() -> None:
+    result = runner_of(out_channels=4).probabilities(FRAME, AS_IT_IS, (slice(3, 9), slice(4, 7)))
+    assert result.dtype == np.float32
+    assert result.shape == (4, 6, 3)
+
+
+def test_a_runner_leaves_the_mode_of_the_network_alone() -> None:
+    network = UNet(CONFIG).train()
+    assert not Runner.of(network, torch.device("cpu")).network.training
+    assert network.training
+
+
+def test_a_runner_follows_the_network_while_it_learns() -> None:
+    network = UNet(CONFIG).eval()
+    runner = Runner.of(network, torch.device("cpu"))
+    region = (slice(0, 10), slice(0, 10))
+    before = runner.probabilities(FRAME, AS_IT_IS, region)
+    with torch.no_grad():
+        network.get_parameter("output.bias")[0] += 1
+    assert (runner.probabilities(FRAME, AS_IT_IS, region)[0] > before[0]).all()
+
+
+def test_predicting_leaves_the_statistics_of_batchnorm_alone() -> None:
+    network = UNet(CONFIG).train()
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    runner = Runner.of(network, torch.device("cpu"))
+    runner.probabilities(FRAME, AS_IT_IS, (slice(0, 10), slice(0, 10)))
+    assert all(torch.equal(buffer, before[name]) for name, buffer in network.named_buffers())
+
+
+def test_no_gradient_is_kept() -> None:
+    network = UNet(CONFIG)
+    runner = Runner.of(network, torch.device("cpu"))
+    runner.probabilities(FRAME, AS_IT_IS, (slice(0, 10), slice(0, 10)))
+    assert all(parameter.grad is None for parameter in network.parameters())

@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import stat
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from napari_unet.errors import FileProblemError, ModelFileError
+from napari_unet.model import tensor_file
 from napari_unet.model.tensor_file import read_tensors, write_tensors
 
 TENSORS = {"a.weight": torch.arange(12.0).reshape(3, 4), "n": torch.tensor(7)}
@@ -135,3 +138,196 @@ def test_a_full_disk_is_told_with_what_is_needed(
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(FileProblemError, match="No such file or directory"):
         write_tensors(tmp_path / "none" / "x.safetensors", TENSORS, {})
+
+
+def test_a_file_cut_at_any_length_is_refused_in_one_line(good: Path) -> None:
+    whole = good.read_bytes()
+    for kept in range(len(whole)):
+        good.write_bytes(whole[:kept])
+        assert "\n" not in refusal(good)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_change_of_its_bytes_is_refused_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("files") / "x.safetensors"
+    write_tensors(path, TENSORS, {"step": 3})
+    content = bytearray(path.read_bytes())
+    position = data.draw(st.integers(0, len(content) - 1))
+    content[position] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content)
+    assert "\n" not in refusal(path)
+
+
+@settings(max_examples=100, deadline=None)
+@given(noise=st.binary(max_size=200))
+def test_any_bytes_are_refused(tmp_path_factory: pytest.TempPathFactory, noise: bytes) -> None:
+    path = tmp_path_factory.mktemp("files") / "x.safetensors"
+    path.write_bytes(noise)
+    refusal(path)
+
+
+def test_bytes_after_the_end_are_refused(good: Path) -> None:
+    good.write_bytes(good.read_bytes() + b"more")
+    assert "not a complete model file" in refusal(good)
+
+
+def test_a_file_of_another_file_in_place_of_its_weights_is_refused(good: Path) -> None:
+    text = '{"step": 3}'
+    metadata = {"napari_unet": text, "sha256": tensor_file._hash_of(TENSORS, text)}
+    other = {name: tensor + 1 for name, tensor in TENSORS.items()}
+    good.write_bytes(save(other, metadata=metadata))
+    assert "checksum differs" in refusal(good)
+
+
+def forge(path: Path, text: str) -> None:
+    """Write a file whose checksum is right, whatever its text."""
+    metadata = {"napari_unet": text, "sha256": tensor_file._hash_of(TENSORS, text)}
+    path.write_bytes(save(TENSORS, metadata=metadata))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="nothing"),
+        pytest.param("{", id="half an object"),
+        pytest.param("hello", id="a word"),
+        pytest.param('{"a": ' + "9" * 5000 + "}", id="a number of 5000 digits"),
+        pytest.param("[" * 100_000, id="endless brackets"),
+        pytest.param('{"a":' * 50_000 + "1" + "}" * 50_000, id="endless nesting"),
+        pytest.param("[]", id="a list"),
+        pytest.param("5", id="a number"),
+        pytest.param("null", id="null"),
+    ],
+)
+def test_metadata_that_are_no_json_table_are_refused_in_one_line(good: Path, text: str) -> None:
+    forge(good, text)
+    message = refusal(good)
+    assert "metadata" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        pytest.param(b"{}", id="empty"),
+        pytest.param(b"[]", id="a list"),
+        pytest.param(b'{"__metadata__":{"napari_unet":1}}', id="metadata that are no text"),
+        pytest.param(b'{"__metadata__":{"napari_unet":"\xff"}}', id="no UTF-8"),
+        pytest.param(b'{"__metadata__":{"napari_unet":"{}"}}', id="without a checksum"),
+        pytest.param(
+            b'{"w":{"dtype":"F32","shape":[-1],"data_offsets":[0,0]}}', id="a negative size"
+        ),
+        pytest.param(
+            b'{"w":{"dtype":"F32","shape":[999999999],"data_offsets":[0,4]}}', id="a false size"
+        ),
+        pytest.param(
+            b'{"w":{"dtype":"OBJECT","shape":[0],"data_offsets":[0,0]}}', id="an unknown type"
+        ),
+    ],
+)
+def test_a_forged_header_is_refused_in_one_line(tmp_path: Path, header: bytes) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    assert "\n" not in refusal(path)
+
+
+def test_a_name_that_no_file_system_takes_is_refused(tmp_path: Path) -> None:
+    assert "\n" not in refusal(tmp_path / "none" / "x.safetensors")
+    assert "There is no model file" in refusal(Path("a\0b"))
+
+
+@pytest.mark.xfail(strict=True, raises=OSError, reason="Path.is_dir raises for such a name")
+def test_a_name_of_300_letters_is_refused(tmp_path: Path) -> None:
+    refusal(tmp_path / ("x" * 300))
+
+
+def test_tensors_do_not_change_with_the_file_they_came_from(good: Path) -> None:
+    large = {"w": torch.ones(300_000)}
+    write_tensors(good, large, {})
+    tensors, _ = read_tensors(good)
+    with good.open("r+b") as file:
+        file.seek(-400_000, os.SEEK_END)
+        file.write(bytes(400_000))
+    assert torch.equal(tensors["w"], large["w"])
+
+
+def test_what_was_read_can_be_saved_to_where_it_came_from(good: Path) -> None:
+    tensors, content = read_tensors(good)
+    write_tensors(good, tensors, {**content, "step": 4})
+    again, content = read_tensors(good)
+    assert content == {"step": 4}
+    assert torch.equal(again["a.weight"], TENSORS["a.weight"])
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        pytest.param(torch.arange(12.0).reshape(3, 4).T, id="transposed"),
+        pytest.param(torch.arange(12.0)[::2], id="every second"),
+        pytest.param(torch.rand(1, 2, 4, 4).to(memory_format=torch.channels_last), id="channels"),
+        pytest.param(torch.ones(3, requires_grad=True), id="with gradient"),
+        pytest.param(torch.tensor([float("nan"), float("inf"), -0.0]), id="not finite"),
+    ],
+)
+def test_a_tensor_of_any_layout_comes_back_as_its_values(
+    tmp_path: Path, tensor: torch.Tensor
+) -> None:
+    write_tensors(tmp_path / "x.safetensors", {"t": tensor}, {})
+    found = read_tensors(tmp_path / "x.safetensors")[0]["t"]
+    torch.testing.assert_close(found, tensor.detach(), rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["mit Leerzeichen.st", "zażółć 細胞.st", "no suffix", ".hidden"])
+def test_any_file_name_can_be_written_and_read(tmp_path: Path, name: str) -> None:
+    write_tensors(tmp_path / name, TENSORS, {"name": name})
+    assert read_tensors(tmp_path / name)[1] == {"name": name}
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_a_file_has_the_permissions_of_ordinary_files(good: Path) -> None:
+    ordinary = good.with_name("ordinary")
+    ordinary.touch()
+    assert stat.S_IMODE(good.stat().st_mode) == stat.S_IMODE(ordinary.stat().st_mode)
+
+
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(
+    good: Path, monkeypatch: pytest.MonkeyPatch, moment: str, error: type[BaseException]
+) -> None:
+    before = good.read_bytes()
+
+    def interrupt(*arguments: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(os, moment, interrupt)
+    with pytest.raises(error):
+        write_tensors(good, TENSORS, {})
+    assert good.read_bytes() == before
+    assert list(good.parent.iterdir()) == [good]
+
+
+def test_a_disk_that_fills_while_writing_leaves_the_old_file_and_nothing_else(
+    good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = good.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(FileProblemError, match="The previous file was kept"):
+        write_tensors(good, TENSORS, {})
+    assert good.read_bytes() == before
+    assert list(good.parent.iterdir()) == [good]
+
+
+def test_a_folder_in_place_of_the_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    with pytest.raises(FileProblemError, match="Cannot write"):
+        write_tensors(tmp_path / "x", TENSORS, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
