@@ -350,7 +350,7 @@ def test_the_axes_that_a_tiff_names_are_known(tmp_path: Path, options: dict[str,
 
 
 def test_the_colours_of_a_palette_are_read(tmp_path: Path) -> None:
-    indexed = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8), "P")
+    indexed = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8))
     indexed.putpalette([10, 20, 30, 200, 100, 50])
     indexed.save(tmp_path / "x.png")
     assert read_image(tmp_path / "x.png").array[0].tolist() == [[10, 20, 30], [200, 100, 50]]
@@ -476,7 +476,7 @@ def test_the_transparency_of_a_colour_tiff_is_left_out(tmp_path: Path) -> None:
 
 def test_the_indices_of_a_palette_are_labels(tmp_path: Path) -> None:
     numbers = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
-    indexed = Image.fromarray(numbers, "P")
+    indexed = Image.fromarray(numbers)
     indexed.putpalette([10, 20, 30, 200, 100, 50, 7, 8, 9])
     indexed.save(tmp_path / "x.png")
     np.testing.assert_array_equal(read_labels(tmp_path / "x.png"), numbers)
@@ -514,7 +514,9 @@ def test_damaged_labels_are_refused_by_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kept", [20, 60, 100, 150])
 def test_palette_labels_cut_short_are_refused(tmp_path: Path, kept: int) -> None:
-    Image.fromarray(NOISE, "P").save(tmp_path / "x.png")
+    indexed = Image.fromarray(NOISE)
+    indexed.putpalette(list(range(256)) * 3)
+    indexed.save(tmp_path / "x.png")
     whole = (tmp_path / "x.png").read_bytes()
     (tmp_path / "x.png").write_bytes(whole[: len(whole) * kept // 160])
     with pytest.raises(FileProblemError, match="Cannot read"):
