@@ -13,8 +13,9 @@ from napari_unet.errors import LabelsError
 from napari_unet.model.trained import TrainedNetwork, load_network, save_network
 from napari_unet.prediction.predictor import PredictConfig, predict_image
 from napari_unet.training.config import TrainConfig
-from napari_unet.training.dataset import AnnotatedImage, prepare_training
+from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.loop import train_network
+from napari_unet.training.preparation import prepare_training
 
 if TYPE_CHECKING:
     import os

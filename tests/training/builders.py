@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from napari_unet.training.config import TrainConfig
-from napari_unet.training.dataset import AnnotatedImage, TrainingData, prepare_training
+from napari_unet.training.dataset import AnnotatedImage, TrainingData
 from napari_unet.training.events import StepDone
 from napari_unet.training.loop import TrainingResult, train_network
+from napari_unet.training.preparation import prepare_training
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.checkpoint import TrainingState
 
 Array = Any
@@ -76,7 +78,7 @@ def run(
     data: TrainingData,
     config: TrainConfig,
     *,
-    resume: TrainingState | None = None,
+    resume: TrainingState | TrainedNetwork | None = None,
     stop: threading.Event | None = None,
     started: float | None = None,
     watch: Callable[[object], object] | None = None,

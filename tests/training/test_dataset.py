@@ -16,12 +16,9 @@ from napari_unet.errors import (
     ModelMismatchError,
     NothingToLearnError,
 )
-from napari_unet.training.dataset import (
-    AnnotatedImage,
-    TrainingData,
-    pixel_weights,
-    prepare_training,
-)
+from napari_unet.training.dataset import AnnotatedImage, TrainingData
+from napari_unet.training.preparation import prepare_training
+from napari_unet.training.weights import pixel_weights
 
 from .builders import cells, data_of, painted_cells, painted_classes, tiny_config
 

@@ -10,8 +10,9 @@ import torch
 
 from napari_unet.data.labels import UNLABELLED
 from napari_unet.training.config import TrainConfig
-from napari_unet.training.dataset import AnnotatedImage, TrainingData, prepare_training
+from napari_unet.training.dataset import AnnotatedImage, TrainingData
 from napari_unet.training.patches import Batch, PatchSampler
+from napari_unet.training.preparation import prepare_training
 
 from .builders import UNDEFORMED, cells, data_of, painted_cells, tiny_config
 

@@ -15,8 +15,8 @@ from napari_unet.training import trainer
 from napari_unet.training.checkpoint import load_state, save_state
 from napari_unet.training.events import Notice, StepDone
 from napari_unet.training.losses import weighted_cross_entropy
+from napari_unet.training.optimisation import rate_schedule
 from napari_unet.training.patches import Batch, PatchSampler
-from napari_unet.training.trainer import rate_schedule
 from napari_unet.training.validation import ValidationScore
 
 from .builders import (
@@ -284,7 +284,7 @@ def test_a_state_of_another_network_is_refused() -> None:
     config = tiny_config(steps=1)
     state = run(cells(config), config)[1].state
     other = tiny_config(base_channels=3)
-    with pytest.raises(ModelMismatchError, match="another network or other classes"):
+    with pytest.raises(ModelMismatchError, match="another network than these settings"):
         run(cells(other), other, resume=state)
 
 

@@ -23,8 +23,9 @@ from napari_unet.evaluation import evaluate
 from napari_unet.model.trained import save_network
 from napari_unet.prediction.predictor import PredictConfig, predict_image
 from napari_unet.training.config import TrainConfig
-from napari_unet.training.dataset import AnnotatedImage, prepare_training
+from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.loop import TrainingResult, train_network
+from napari_unet.training.preparation import prepare_training
 
 if TYPE_CHECKING:
     import argparse

@@ -13,10 +13,17 @@ from napari_unet.cli.progress import run_training, stop_on_interrupt
 from napari_unet.data.files import check_writable, find_images, pair_files, read_image, read_labels
 from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
 from napari_unet.model.trained import load_network, save_network
-from napari_unet.training.checkpoint import TrainingState, load_state, save_state, state_path
+from napari_unet.training.checkpoint import (
+    TrainingState,
+    load_state,
+    save_state,
+    saving_checkpoints,
+    state_path,
+)
 from napari_unet.training.config import TrainConfig
-from napari_unet.training.dataset import AnnotatedImage, prepare_training
+from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.loop import TrainingResult, train_network
+from napari_unet.training.preparation import prepare_training
 
 if TYPE_CHECKING:
     import argparse
@@ -33,9 +40,10 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         AnnotatedImage(image.name, read_image(image).array, read_labels(labels))
         for image, labels in pairs
     ]
-    data = prepare_training(images, config)
+    data = prepare_training(images, config, held_back=resume.held_back if resume else ())
     with stop_on_interrupt() as stop:
         events = train_network(data, config, stop, resume, options.started)
+        events = saving_checkpoints(events, output)
         result: TrainingResult = run_training(events, quiet=options.json)
     if result.state.step == 0:
         raise FileProblemError(

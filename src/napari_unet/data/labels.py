@@ -19,9 +19,11 @@ import numpy as np
 from napari_unet.errors import ConfigError, LabelsError, NothingToLearnError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
+
+    from napari_unet.data.axes import Region
 
 Kind = Literal["objects", "classes"]
 Unpainted = Literal["unlabelled", "background"]
@@ -116,7 +118,12 @@ def check_labels(labels: NDArray[Any]) -> NDArray[np.integer[Any]]:
     return labels
 
 
-def class_table(labels: Iterable[NDArray[Any]], kind: Kind, unpainted: Unpainted) -> ClassTable:
+def class_table(
+    labels: Iterable[NDArray[Any]],
+    kind: Kind,
+    unpainted: Unpainted,
+    known: Iterable[int] = (),
+) -> ClassTable:
     """Collect the classes that are painted anywhere in `labels`.
 
     Parameters
@@ -125,6 +132,8 @@ def class_table(labels: Iterable[NDArray[Any]], kind: Kind, unpainted: Unpainted
         Label images of any shape and integer dtype; ids may be sparse and large.
     kind, unpainted : str
         See the module's table.
+    known : iterable of int
+        Classes that a former training knows, painted in these labels or not.
 
     Returns
     -------
@@ -138,7 +147,7 @@ def class_table(labels: Iterable[NDArray[Any]], kind: Kind, unpainted: Unpainted
     """
     if kind == "objects":
         return ClassTable(kind, unpainted)
-    values: set[int] = set()
+    values = set(known)
     for image_labels in labels:
         values.update(int(v) for v in np.unique(check_labels(image_labels)))
     if unpainted == "unlabelled":
@@ -182,6 +191,30 @@ def _class_target(labels: NDArray[np.integer[Any]], table: ClassTable) -> Target
     position = np.searchsorted(painted, labels).clip(max=len(painted) - 1)
     classes = np.where(painted[position] == labels, position, UNLABELLED).astype(np.int16)
     return Target(classes, np.zeros(labels.shape, np.int32))
+
+
+def fill_regions(labels: NDArray[Any], regions: Sequence[Region]) -> NDArray[Any]:
+    """Make what is unpainted inside fully annotated regions background.
+
+    Parameters
+    ----------
+    labels : ndarray
+        Painted labels: 0 unlabelled, 1 background.
+    regions : sequence of tuple of slice
+        Boxes of `labels`, one slice per axis.
+
+    Returns
+    -------
+    ndarray
+        `labels` itself where there is no region, else a copy.
+    """
+    if not regions:
+        return labels
+    filled = labels.copy()
+    for region in regions:
+        inside = filled[region]  # a view
+        inside[inside == 0] = BACKGROUND_VALUE["unlabelled"]
+    return filled
 
 
 def ridge_between(objects: NDArray[Any]) -> NDArray[np.bool_]:

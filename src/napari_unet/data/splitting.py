@@ -43,12 +43,42 @@ class Block:
     region: Region
 
 
+@dataclass(frozen=True)
+class BlockPlace:
+    """Where a block lies, in plain numbers that can be written to a file.
+
+    Parameters
+    ----------
+    image : int
+        Number of the image.
+    frame : tuple of int
+        Index on its frame axes.
+    bounds : tuple of (int, int)
+        Start and stop along ``[Z]YX``.
+    """
+
+    image: int
+    frame: tuple[int, ...]
+    bounds: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, image: int, frame: tuple[int, ...], region: Region) -> BlockPlace:
+        """Describe a box of a frame of an image."""
+        return cls(image, frame, tuple((part.start, part.stop) for part in region))
+
+    def as_region(self) -> Region:
+        """Return the box as slices."""
+        return tuple(slice(start, stop) for start, stop in self.bounds)
+
+
 def validation_blocks(
     classes: Sequence[NDArray[np.int16]],
     n_classes: int,
     share: float,
     block_size: int,
     rng: np.random.Generator,
+    kept: Sequence[Block] = (),
+    trained_on: Sequence[NDArray[np.bool_] | None] = (),
 ) -> tuple[Block, ...]:
     """Choose blocks that together hold about `share` of the painted pixels.
 
@@ -64,6 +94,10 @@ def validation_blocks(
         Edge length of a block in pixels.
     rng : numpy.random.Generator
         Decides which blocks.
+    kept : sequence of Block
+        Already held back, and to stay so.
+    trained_on : sequence of ndarray or None
+        Per frame the pixels that a network has already learned from, bool: no block may hold one.
 
     Returns
     -------
@@ -79,9 +113,13 @@ def validation_blocks(
     total = counts.sum(axis=0)
     wanted = share * total.sum()
     held_back = np.zeros_like(total)
-    chosen: list[Block] = []
+    chosen: list[Block] = list(kept)
+    for block in kept:
+        held_back += _class_counts(classes[block.frame][block.region], n_classes)
     for i in rng.permutation(np.flatnonzero(counts.sum(axis=1))):
         after = held_back + counts[i]
+        if blocks[i] in chosen or _was_trained_on(blocks[i], trained_on):
+            continue
         if held_back.sum() >= wanted or len(chosen) >= _MOST_BLOCKS:
             break
         if after.sum() > 1.5 * wanted or np.any(after > (1 - _KEPT_FOR_TRAINING) * total):
@@ -90,6 +128,11 @@ def validation_blocks(
         chosen.append(blocks[i])
     # Scores need both sides of the question: background and something else.
     return tuple(chosen) if np.count_nonzero(held_back) >= 2 else ()
+
+
+def _was_trained_on(block: Block, trained_on: Sequence[NDArray[np.bool_] | None]) -> bool:
+    pixels = trained_on[block.frame] if trained_on else None
+    return pixels is not None and bool(pixels[block.region].any())
 
 
 def _block_regions(shape: tuple[int, ...], block_size: int) -> list[Region]:

@@ -7,6 +7,7 @@ import sys
 import threading
 from typing import Literal
 
+import psutil
 import torch
 
 from napari_unet.errors import DeviceError
@@ -65,6 +66,13 @@ def describe(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return "Apple GPU" if device.type == "mps" else "CPU"
+
+
+def memory_used(device: torch.device) -> int:
+    """Return how many bytes the work holds: on the GPU, or of the whole program on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.memory_reserved(device)
+    return int(psutil.Process().memory_info().rss)
 
 
 def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:

@@ -39,18 +39,23 @@ class Runner:
         An unpadded network.
     device : torch.device
         Where it lies.
+    precision : torch.dtype
+        Number format of the convolutions; anything but float32 is for previews.
     """
 
     network: UNet
     device: torch.device
+    precision: torch.dtype = torch.float32
 
     @classmethod
-    def of(cls, network: UNet, device: torch.device) -> Runner:
+    def of(
+        cls, network: UNet, device: torch.device, precision: torch.dtype = torch.float32
+    ) -> Runner:
         """Prepare a network; its weights are shared, or copied to `device` where they are not."""
         unpadded = network.unpadded().eval()
         if next(unpadded.parameters()).device != device:
             unpadded = unpadded.to(device)
-        return cls(unpadded, device)
+        return cls(unpadded, device, precision)
 
     @torch.inference_mode()
     def probabilities(
@@ -80,7 +85,9 @@ class Runner:
         image = torch.from_numpy(pixels)[None].to(self.device)  # (1, C_in, *)
         if image.ndim == 4:
             image = image.contiguous(memory_format=torch.channels_last)
-        probabilities = self.network.probabilities(image)[0]  # (C, *)
+        reduced = self.precision != torch.float32
+        with torch.autocast(self.device.type, self.precision, enabled=reduced):
+            probabilities = self.network.probabilities(image)[0]  # (C, *)
         crop = tuple(
             slice(part.start - box_start, part.stop - box_start)
             for part, (box_start, _) in zip(region, boxes, strict=True)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from napari_unet.errors import ModelFileError
+from napari_unet.data.labels import ClassTable
+from napari_unet.data.splitting import BlockPlace
+from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
 from napari_unet.model.tensor_file import read_tensors, write_tensors
+from napari_unet.model.trained import save_network
+from napari_unet.training.events import Checkpoint, Notice, TrainingEvent
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     from torch import Tensor
+
+Result = TypeVar("Result")
 
 _LAST, _AVERAGED, _BEST, _OPTIMISER = "last.", "averaged.", "best.", "optimiser."
 
@@ -37,6 +44,15 @@ class TrainingState:
         The best validation score; minus infinity where none was made.
     history : tuple of dict
         The validations so far.
+    cycle_start : int
+        Step after which the present cycle of the learning rate began; 0 unless a finished model
+        was trained further.
+    extra_steps : int
+        Steps by which newly painted labels have prolonged the cycle.
+    classes : ClassTable or None
+        What the network's outputs mean; None in files of version 0.1.
+    held_back : tuple of BlockPlace
+        What the training never learned from.
     """
 
     step: int
@@ -47,6 +63,10 @@ class TrainingState:
     optimiser: dict[str, Tensor]
     best_value: float
     history: tuple[dict[str, float | bool | None], ...] = field(default=())
+    cycle_start: int = 0
+    extra_steps: int = 0
+    classes: ClassTable | None = None
+    held_back: tuple[BlockPlace, ...] = ()
 
 
 def state_path(model_path: Path) -> Path:
@@ -76,8 +96,42 @@ def save_state(state: TrainingState, path: Path) -> None:
         "seconds": state.seconds,
         "best_value": state.best_value if state.best else None,
         "history": list(state.history),
+        "cycle_start": state.cycle_start,
+        "extra_steps": state.extra_steps,
+        "classes": None if state.classes is None else asdict(state.classes),
+        "held_back": [asdict(place) for place in state.held_back],
     }
     write_tensors(path, tensors, content)
+
+
+def saving_checkpoints(
+    events: Generator[TrainingEvent, None, Result], model_path: Path
+) -> Generator[TrainingEvent, None, Result]:
+    """Write the checkpoints of a training as model file and state, and pass on all other events.
+
+    A checkpoint that cannot be written becomes a `Notice`: the training is worth more.
+
+    Parameters
+    ----------
+    events : generator
+        A running training.
+    model_path : Path
+        The model file; the state lies beside it.
+    """
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        if not isinstance(event, Checkpoint):
+            yield event
+            continue
+        try:
+            save_network(event.trained, model_path)
+            save_state(event.state, state_path(model_path))
+        except FileProblemError as error:
+            yield Notice(f"The training goes on, but its state was not saved: {error}")
 
 
 def load_state(path: Path) -> TrainingState:
@@ -105,6 +159,21 @@ def load_state(path: Path) -> TrainingState:
             optimiser=groups[_OPTIMISER],
             best_value=float("-inf") if best_value is None else float(best_value),
             history=tuple(dict(entry) for entry in content["history"]),
+            cycle_start=int(content.get("cycle_start", 0)),
+            extra_steps=int(content.get("extra_steps", 0)),
+            classes=_classes_from(content.get("classes")),
+            held_back=tuple(_place_from(place) for place in content.get("held_back", ())),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise ModelFileError(f"{path.name} is not a training state: {error!r}.") from error
+
+
+def _classes_from(content: dict[str, Any] | None) -> ClassTable | None:
+    if content is None:
+        return None
+    return ClassTable(content["kind"], content["unpainted"], tuple(map(int, content["painted"])))
+
+
+def _place_from(content: dict[str, Any]) -> BlockPlace:
+    bounds = tuple((int(start), int(stop)) for start, stop in content["bounds"])
+    return BlockPlace(int(content["image"]), tuple(map(int, content["frame"])), bounds)

@@ -74,6 +74,9 @@ class TrainConfig:
     class_balance: float = _setting(
         0.0, "0: each pixel counts alike. 1: rare classes count as much as frequent ones.", 0, 1
     )
+    correction_weight: float = _setting(
+        3.0, "Pixels that you corrected count this many times.", 1, 100
+    )
     flip: bool = _setting(True, "Augment by mirroring.")
     rotate: bool = _setting(True, "Augment by rotation in the plane.")
     zoom: float = _setting(0.15, "Augment by zooming up to this share.", 0, 0.9)

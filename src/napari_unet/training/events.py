@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import Region
+    from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.training.checkpoint import TrainingState
 
 
 @dataclass(frozen=True)
@@ -44,12 +53,18 @@ class StepDone:
         Share of the training that is done, 0 to 1.
     seconds_left : float
         Estimate of the time that remains.
+    seconds : float
+        How long it took.
+    memory : int
+        Bytes that the training holds: on the GPU, or of the whole program on the CPU.
     """
 
     step: int
     loss: float
     progress: float
     seconds_left: float
+    seconds: float = 0.0
+    memory: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,4 +106,69 @@ class Notice:
     text: str
 
 
-TrainingEvent = TrainingStarted | StepDone | Validated | Notice
+@dataclass(frozen=True)
+class AnnotationsJoined:
+    """Newly painted labels are learned from, from the next step on.
+
+    Parameters
+    ----------
+    step : int
+        After which step.
+    painted : int
+        Painted pixels now, validation included.
+    validation_blocks : int
+        Blocks held back now.
+    """
+
+    step: int
+    painted: int
+    validation_blocks: int
+
+
+@dataclass(frozen=True)
+class ViewPredicted:
+    """What is on screen was predicted with the weights of the moment.
+
+    Parameters
+    ----------
+    step : int
+        After which step.
+    image : int
+        Number of the annotated image.
+    frame : tuple of int
+        Index on its frame axes.
+    region : tuple of slice
+        The predicted box, in ``[Z]YX``.
+    labels : ndarray
+        Of that box: 0 background; objects 1..N, or classes as painted.
+    seconds : float
+        How long it took.
+    """
+
+    step: int
+    image: int
+    frame: tuple[int, ...]
+    region: Region
+    labels: NDArray[np.integer[Any]]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that is needed to go on if the program ends now; whoever listens may write it down.
+
+    Parameters
+    ----------
+    trained : TrainedNetwork
+        The best network so far.
+    state : TrainingState
+        From which the training can go on.
+    """
+
+    trained: TrainedNetwork
+    state: TrainingState
+
+
+TrainingEvent = (
+    TrainingStarted | StepDone | Validated | AnnotationsJoined | ViewPredicted | Checkpoint | Notice
+)

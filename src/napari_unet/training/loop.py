@@ -8,8 +8,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_unet.model.devices import choose_device, describe
-from napari_unet.training.events import Notice, StepDone, TrainingEvent, TrainingStarted
+from napari_unet.errors import NapariUNetError
+from napari_unet.model.devices import choose_device, describe, memory_used
+from napari_unet.training.events import (
+    AnnotationsJoined,
+    Checkpoint,
+    Notice,
+    StepDone,
+    TrainingEvent,
+    TrainingStarted,
+)
+from napari_unet.training.inbox import Inbox
+from napari_unet.training.live import LiveView
+from napari_unet.training.preparation import prepare_training
 from napari_unet.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -24,6 +35,7 @@ if TYPE_CHECKING:
 
 # Of a time limit this much is kept for writing the model file, but at most a twentieth.
 _CLOSING_SECONDS = 1.5
+_CHECKPOINT_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,8 @@ class TrainingResult:
     ----------
     trained : TrainedNetwork
         The weights of the best validation, or the last ones where none was made.
+    latest : TrainedNetwork
+        The last weights.
     state : TrainingState
         From which the training can go on.
     stopped : bool
@@ -41,6 +55,7 @@ class TrainingResult:
     """
 
     trained: TrainedNetwork
+    latest: TrainedNetwork
     state: TrainingState
     stopped: bool
 
@@ -49,8 +64,9 @@ def train_network(
     data: TrainingData,
     config: TrainConfig,
     stop: threading.Event,
-    resume: TrainingState | None = None,
+    former: TrainingState | TrainedNetwork | None = None,
     started: float | None = None,
+    inbox: Inbox | None = None,
 ) -> Generator[TrainingEvent, None, TrainingResult]:
     """Train a U-Net, step by step.
 
@@ -62,10 +78,12 @@ def train_network(
         How.
     stop : threading.Event
         Set it from any thread to end the training after the current step.
-    resume : TrainingState, optional
-        Where to go on.
+    former : TrainingState or TrainedNetwork, optional
+        An interrupted training to go on with exactly, or a model to train further.
     started : float, optional
         `time.monotonic()` from which ``config.minutes`` counts; now by default.
+    inbox : Inbox, optional
+        Brings newly painted labels, and what is on screen, to the running training.
 
     Yields
     ------
@@ -81,45 +99,80 @@ def train_network(
     ------
     DeviceError
         The device does not work.
+    ModelMismatchError
+        What is to go on does not fit the images or the settings.
     """
     device = choose_device(config.device)
-    trainer = Trainer(data, config, device, resume)
-    clock = _Clock(config, trainer.seconds, started)
+    trainer = Trainer(data, config, device, former)
+    clock = _Clock(trainer, started)
+    inbox = Inbox() if inbox is None else inbox
+    live = LiveView(trainer, inbox.view)
     yield TrainingStarted(
         describe(device),
         len(data.frames),
         data.painted,
         len(data.blocks),
-        0 if config.minutes else config.steps,
+        0 if config.minutes else trainer.planned_steps,
     )
     for text in data.notices:
         yield Notice(text)
-    finished = clock.finished(trainer.step)
+    finished = clock.finished()
     if finished and trainer.step == 0:
         yield Notice("The time was over before the first step: the network is untrained.")
+    if data.blocks and trainer.cycle_start and not trainer.step_in_cycle:
+        yield trainer.validate()  # what the former model scores: to get worse is no way on
     while not finished and not stop.is_set():
+        yield from _join_annotations(trainer, inbox)
         try:
-            with clock.timing_step():
-                loss = trainer.train_step(clock.progress(trainer.step))
+            yield _take_step(trainer, clock)
         except (RuntimeError, MemoryError) as error:  # out of memory, CUDA and the like
             if not trainer.best:
                 raise
             yield Notice(f"Training ended early, the best network is kept: {_first_line(error)}")
             break
-        if not math.isfinite(loss):
-            yield trainer.recover()
-        else:
-            progress = clock.progress(trainer.step)
-            yield StepDone(trainer.step, loss, progress, clock.seconds_left(trainer.step))
-        finished = clock.finished(trainer.step)
+        finished = clock.finished()
         due = finished or trainer.step % config.validate_every == 0
-        if data.blocks and due and clock.can_validate() and not stop.is_set():
+        if trainer.data.blocks and due and clock.can_validate() and not stop.is_set():
             with clock.timing_validation():
                 validated = trainer.validate()
             yield validated
-            finished = clock.finished(trainer.step)
+            finished = clock.finished()
+        if clock.checkpoint_due():
+            yield Checkpoint(trainer.trained(), trainer.state())
+        yield from live.update(stop)
     trainer.seconds = clock.total()
-    return TrainingResult(trainer.trained(), trainer.state(), stopped=not finished)
+    return TrainingResult(
+        trainer.trained(), trainer.latest(), trainer.state(), stopped=not finished
+    )
+
+
+def _take_step(trainer: Trainer, clock: _Clock) -> StepDone | Notice:
+    with clock.timing_step():
+        loss = trainer.train_step(clock.progress())
+    if not math.isfinite(loss):
+        return trainer.recover()
+    return StepDone(
+        trainer.step,
+        loss,
+        clock.progress(),
+        clock.seconds_left(),
+        clock.step_seconds,
+        memory_used(trainer.device),
+    )
+
+
+def _join_annotations(trainer: Trainer, inbox: Inbox) -> Iterator[AnnotationsJoined | Notice]:
+    """Learn from what was painted since; what cannot be learned from changes nothing."""
+    images = inbox.annotations.take()
+    if images is None:
+        return
+    try:
+        data = prepare_training(images, trainer.config, trainer.data)
+    except NapariUNetError as error:
+        yield Notice(f"The training goes on with the former labels. {error}")
+        return
+    trainer.adopt(data)
+    yield AnnotationsJoined(trainer.step, data.painted, len(data.blocks))
 
 
 def _first_line(error: BaseException) -> str:
@@ -129,22 +182,23 @@ def _first_line(error: BaseException) -> str:
 class _Clock:
     """Tell how far a training is: by steps, or by time, which keeps some for a last validation."""
 
-    def __init__(self, config: TrainConfig, seconds_before: float, started: float | None) -> None:
+    def __init__(self, trainer: Trainer, started: float | None) -> None:
         now = time.monotonic()
-        self._limit = config.minutes * 60 - min(_CLOSING_SECONDS, config.minutes * 3)
-        self._steps = config.steps
+        minutes = trainer.config.minutes
+        self._trainer = trainer
+        self._limit = minutes * 60 - min(_CLOSING_SECONDS, minutes * 3)
         self._origin = now if started is None else started
-        self._seconds_before = seconds_before
-        self._loop_start = now
-        self._first_step: int | None = None
-        self._step_seconds = 0.0
+        self._seconds_before = trainer.seconds
+        self._loop_start, self._first_step = now, trainer.step
+        self._last_checkpoint = now
         self._validation_seconds = 0.0
+        self.step_seconds = 0.0
 
     @contextmanager
     def timing_step(self) -> Iterator[None]:
         begin = time.monotonic()
         yield
-        self._step_seconds = time.monotonic() - begin
+        self.step_seconds = time.monotonic() - begin
 
     @contextmanager
     def timing_validation(self) -> Iterator[None]:
@@ -158,22 +212,28 @@ class _Clock:
     def total(self) -> float:
         return self._seconds_before + self.elapsed()
 
-    def progress(self, step: int) -> float:
+    def progress(self) -> float:
         if not self._limit:
-            return min(step / self._steps, 1.0)
-        reserve = self._step_seconds + self._validation_seconds
+            return min(self._trainer.step_in_cycle / self._trainer.planned_steps, 1.0)
+        reserve = self.step_seconds + self._validation_seconds
         return min((self.elapsed() + reserve) / self._limit, 1.0)
 
-    def finished(self, step: int) -> bool:
-        return self.progress(step) >= 1.0
+    def finished(self) -> bool:
+        return self.progress() >= 1.0
 
     def can_validate(self) -> bool:
         return not self._limit or self.elapsed() + self._validation_seconds <= self._limit
 
-    def seconds_left(self, step: int) -> float:
+    def checkpoint_due(self) -> bool:
+        """Every now and then; writing is not free, and seldom needed."""
+        due = time.monotonic() - self._last_checkpoint >= _CHECKPOINT_SECONDS
+        if due:
+            self._last_checkpoint = time.monotonic()
+        return due
+
+    def seconds_left(self) -> float:
         if self._limit:
             return max(0.0, self._limit - self.elapsed())
-        if self._first_step is None:
-            self._first_step = step - 1
-        per_step = (time.monotonic() - self._loop_start) / (step - self._first_step)
-        return per_step * (self._steps - step)
+        done = max(1, self._trainer.step - self._first_step)
+        per_step = (time.monotonic() - self._loop_start) / done
+        return per_step * max(0, self._trainer.planned_steps - self._trainer.step_in_cycle)

@@ -108,7 +108,7 @@ class PatchSampler:
 def _paint_by_class(
     frames: Sequence[TrainingFrame], n_classes: int, rng: np.random.Generator
 ) -> list[NDArray[np.int32]]:
-    """List (frame, *pixel) of the painted training pixels, per class that has any."""
+    """List (frame, *pixel) of the painted training pixels, per class, and of corrected ones."""
     found: list[NDArray[np.int32]] = []
     for number in range(n_classes):
         pixels = []
@@ -120,7 +120,17 @@ def _paint_by_class(
             of_class = rng.choice(of_class, _CENTRES_PER_CLASS, replace=False)
         if len(of_class):
             found.append(of_class)
+    corrected = [_corrected_pixels(i, frame) for i, frame in enumerate(frames)]
+    if any(len(pixels) for pixels in corrected):  # met as often as a class of their own
+        found.append(np.concatenate(corrected))
     return found
+
+
+def _corrected_pixels(number: int, frame: TrainingFrame) -> NDArray[np.int32]:
+    if frame.corrected is None:
+        return np.zeros((0, 1 + frame.target.classes.ndim), np.int32)
+    at = np.argwhere(frame.corrected & frame.trained_on)
+    return np.insert(at, 0, number, axis=1).astype(np.int32)
 
 
 def _read_region(

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from napari_unet.errors import ModelMismatchError
 from napari_unet.model.devices import choose_precision
 from napari_unet.model.execution import Runner
 from napari_unet.model.trained import ModelRecord, TrainedNetwork, build_network
@@ -20,19 +19,26 @@ from napari_unet.model.unet import UNet
 from napari_unet.training.checkpoint import TrainingState
 from napari_unet.training.events import Notice, Validated
 from napari_unet.training.losses import weighted_cross_entropy
+from napari_unet.training.optimisation import (
+    new_optimiser,
+    optimiser_tensors,
+    rate_schedule,
+    restore_optimiser,
+    running_average,
+)
 from napari_unet.training.patches import PatchSampler
+from napari_unet.training.transfer import carried_over
 from napari_unet.training.validation import ValidationScore, validate
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from napari_unet.data.labels import ClassTable
     from napari_unet.model.config import UNetConfig
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData
 
-_WARM_UP = 0.05  # share of the training in which the learning rate rises
-_FINAL_RATE = 0.01  # share of the peak learning rate at the end
-_AVERAGING_DECAY = 0.99
+_CONTINUED_RATE = 0.5  # peak of the learning rate where a finished model is trained further
 _LARGEST_GRADIENT = 10.0
 _PATIENCE_WITH_NAN = 3
 # Scores on little held-back paint scatter by this much: among equals, the longer trained wins.
@@ -50,13 +56,13 @@ class Trainer:
         How.
     device : torch.device
         Where.
-    resume : TrainingState or None
-        Where to go on.
+    former : TrainingState, TrainedNetwork or None
+        An interrupted training to go on with exactly, or a model to train further.
 
     Raises
     ------
     ModelMismatchError
-        The state to resume is of another network.
+        What is to go on is of another network.
     """
 
     def __init__(
@@ -64,25 +70,40 @@ class Trainer:
         data: TrainingData,
         config: TrainConfig,
         device: torch.device,
-        resume: TrainingState | None,
+        former: TrainingState | TrainedNetwork | None,
     ) -> None:
         self.data, self.config, self.device = data, config, device
         self.sampler = PatchSampler(data, config)
         self.network_config = config.network(data.channels, data.classes.n_classes)
-        self.network = _new_network(self.network_config, config.seed)
+        self.network = self._placed(_new_network(self.network_config, config.seed))
         self.step, self.seconds = 0, 0.0
+        self.cycle_start, self.extra_steps = 0, 0
         self.best: dict[str, Tensor] = {}
         self.best_value = -math.inf
         self.history: list[dict[str, float | bool | None]] = []
         self._failures = 0
         self._precision = choose_precision(config.precision, device)
-        if config.ndim == 2:
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network.to(device)
-        self.averaged = AveragedModel(self.network, avg_fn=_average, use_buffers=True)
-        self.optimiser = _new_optimiser(self.network, config)
-        if resume is not None:
-            self._restore(resume)
+        self.averaged = AveragedModel(self.network, avg_fn=running_average, use_buffers=True)
+        self.optimiser = new_optimiser(self.network, config)
+        if isinstance(former, TrainingState):
+            self._restore(former)
+        elif former is not None:
+            self._train_further(former)
+
+    @property
+    def planned_steps(self) -> int:
+        """Steps of the present cycle."""
+        return self.config.steps + self.extra_steps
+
+    @property
+    def step_in_cycle(self) -> int:
+        """Steps taken in the present cycle."""
+        return self.step - self.cycle_start
+
+    @property
+    def _peak_rate(self) -> float:
+        """A finished model is trained further more gently than one from scratch."""
+        return self.config.learning_rate * (_CONTINUED_RATE if self.cycle_start else 1.0)
 
     @property
     def averaged_network(self) -> UNet:
@@ -102,7 +123,7 @@ class Trainer:
         config = self.config
         self.step += 1
         for group in self.optimiser.param_groups:
-            group["lr"] = config.learning_rate * rate_schedule(progress)
+            group["lr"] = self._peak_rate * rate_schedule(progress)
         batch = self.sampler.draw([config.seed, 3, self.step])
         images = batch.images.to(self.device)  # (B, C, *)
         if config.ndim == 2:
@@ -129,12 +150,26 @@ class Trainer:
         self._failures = 0
         return float(loss.detach())
 
+    def adopt(self, data: TrainingData) -> None:
+        """Go on with what is painted now: new strokes, perhaps new classes.
+
+        The training lasts at least half its planned steps from here on.
+        """
+        if data.classes != self.data.classes:
+            self._change_classes(data.classes, data.channels)
+        if data.held_back != self.data.held_back:
+            self.best_value = -math.inf  # scores on other pixels do not compare
+        self.data = data
+        self.sampler = PatchSampler(data, self.config)
+        wanted = self.step_in_cycle + self.config.steps // 2
+        self.extra_steps += max(0, wanted - self.planned_steps)
+
     def recover(self) -> Notice:
         """Tell of a step that changed nothing; after a few, go on more carefully."""
         self._failures += 1
         if self._failures < _PATIENCE_WITH_NAN:
             return Notice(f"Step {self.step} was skipped: its loss is not a finite number.")
-        self.optimiser = _new_optimiser(self.network, self.config)
+        self.optimiser = new_optimiser(self.network, self.config)
         self._precision = torch.float32
         self._failures = 0
         return Notice(
@@ -155,6 +190,13 @@ class Trainer:
 
     def trained(self) -> TrainedNetwork:
         """Return the best network so far with its record, on the CPU."""
+        return self._with_record(self.best or _copy_weights(self.averaged_network))
+
+    def latest(self) -> TrainedNetwork:
+        """Return the network as it is now with its record, on the CPU."""
+        return self._with_record(_copy_weights(self.averaged_network))
+
+    def _with_record(self, weights: dict[str, Tensor]) -> TrainedNetwork:
         record = ModelRecord(
             network=self.network_config,
             classes=self.data.classes,
@@ -167,7 +209,6 @@ class Trainer:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             steps=self.step,
         )
-        weights = self.best or _copy_weights(self.averaged_network)
         return TrainedNetwork(build_network(record.network, weights, "the training"), record)
 
     def state(self) -> TrainingState:
@@ -178,32 +219,56 @@ class Trainer:
             last=_copy_weights(self.network),
             averaged=_copy_weights(self.averaged),
             best=self.best,
-            optimiser=_optimiser_tensors(self.optimiser),
+            optimiser=optimiser_tensors(self.optimiser),
             best_value=self.best_value,
             history=tuple(self.history),
+            cycle_start=self.cycle_start,
+            extra_steps=self.extra_steps,
+            classes=self.data.classes,
+            held_back=self.data.held_back,
         )
 
     def _restore(self, state: TrainingState) -> None:
-        try:
-            self.network.load_state_dict(state.last)
-        except RuntimeError as error:
-            raise ModelMismatchError(
-                "The training to resume used another network or other classes. Train anew, or "
-                "use its settings."
-            ) from error
-        self.averaged.load_state_dict(state.averaged)
-        _restore_optimiser(self.optimiser, state.optimiser)
+        classes, now = state.classes or self.data.classes, self.data.classes
+        self._load(self.network, state.last, classes)
+        self._load(self.averaged, state.averaged, classes)
+        if classes == now:
+            self.best = dict(state.best)
+            restore_optimiser(self.optimiser, state.optimiser)
+        if classes == now and state.held_back == self.data.held_back:
+            self.best_value = state.best_value
         self.step, self.seconds = state.step, state.seconds
-        self.best, self.best_value = dict(state.best), state.best_value
+        self.cycle_start, self.extra_steps = state.cycle_start, state.extra_steps
         self.history = list(state.history)
 
+    def _train_further(self, model: TrainedNetwork) -> None:
+        """Begin a new cycle with the weights of a finished model."""
+        weights = dict(model.network.state_dict())
+        self._load(self.network, weights, model.record.classes)
+        self.averaged = AveragedModel(self.network, avg_fn=running_average, use_buffers=True)
+        self.step = self.cycle_start = model.record.steps
+        self.history = list(model.record.history)
 
-def rate_schedule(progress: float) -> float:
-    """Return the learning rate, relative to its peak: a short linear rise, then half a cosine."""
-    if progress < _WARM_UP:
-        return max(progress, 0.002) / _WARM_UP
-    fall = (progress - _WARM_UP) / (1 - _WARM_UP)
-    return _FINAL_RATE + (1 - _FINAL_RATE) * (1 + math.cos(math.pi * min(fall, 1.0))) / 2
+    def _load(self, network: nn.Module, weights: dict[str, Tensor], classes: ClassTable) -> None:
+        fresh = network.state_dict()
+        network.load_state_dict(carried_over(weights, classes, self.data.classes, fresh))
+
+    def _change_classes(self, classes: ClassTable, channels: int) -> None:
+        """Give the network outputs for new classes; what it knows of the others stays."""
+        last, averaged = _copy_weights(self.network), _copy_weights(self.averaged)
+        self.network_config = self.config.network(channels, classes.n_classes)
+        self.network = self._placed(_new_network(self.network_config, self.config.seed))
+        self.averaged = AveragedModel(self.network, avg_fn=running_average, use_buffers=True)
+        for network, weights in ((self.network, last), (self.averaged, averaged)):
+            fresh = network.state_dict()
+            network.load_state_dict(carried_over(weights, self.data.classes, classes, fresh))
+        self.optimiser = new_optimiser(self.network, self.config)
+        self.best, self.best_value = {}, -math.inf
+
+    def _placed(self, network: UNet) -> UNet:
+        if self.config.ndim == 2:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network.to(self.device)
 
 
 def _new_network(config: UNetConfig, seed: int) -> UNet:
@@ -219,34 +284,6 @@ def _seed(device: torch.device, seed: int) -> None:
         torch.cuda.manual_seed(seed)
 
 
-def _average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
-    """Average the weights of about the last 100 steps, of fewer in the beginning.
-
-    Single steps on few labels scatter; their average is better than any of them, and a training
-    that is stopped early loses little.
-    """
-    if not averaged.is_floating_point():  # BatchNorm's count of batches
-        return current
-    decay = min(_AVERAGING_DECAY, (1 + int(updates)) / (10 + int(updates)))
-    return averaged + (1 - decay) * (current - averaged)
-
-
-def _new_optimiser(network: UNet, config: TrainConfig) -> torch.optim.Optimizer:
-    if config.optimiser == "sgd":
-        return torch.optim.SGD(
-            network.parameters(),
-            lr=config.learning_rate,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-        )
-    return torch.optim.AdamW(
-        network.parameters(),
-        lr=config.learning_rate,
-        betas=(config.momentum, 0.999),
-        weight_decay=config.weight_decay,
-    )
-
-
 def _cuda_devices(device: torch.device) -> list[torch.device]:
     return [device] if device.type == "cuda" else []
 
@@ -256,22 +293,3 @@ def _copy_weights(network: nn.Module) -> dict[str, Tensor]:
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in network.state_dict().items()
     }
-
-
-def _optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    tensors = {}
-    for number, entries in optimiser.state_dict()["state"].items():
-        for name, value in entries.items():
-            if value is not None:  # SGD has no buffer before its first step
-                tensors[f"{number}.{name}"] = torch.as_tensor(value).detach().to("cpu", copy=True)
-    return tensors
-
-
-def _restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    content = optimiser.state_dict()
-    entries: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        number, _, name = key.partition(".")
-        entries.setdefault(int(number), {})[name] = tensor.clone()
-    content["state"] = entries
-    optimiser.load_state_dict(content)

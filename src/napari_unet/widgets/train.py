@@ -297,8 +297,9 @@ def training_events(
     TrainingResult
         The trained network and its state.
     """
-    from napari_unet.training.dataset import AnnotatedImage, prepare_training
+    from napari_unet.training.dataset import AnnotatedImage
     from napari_unet.training.loop import train_network
+    from napari_unet.training.preparation import prepare_training
 
     data = prepare_training([AnnotatedImage(name, image, labels)], config)
     return (yield from train_network(data, config, stop))

@@ -1,0 +1,126 @@
+"""Predict what is on screen while a training runs, in small pieces between its steps."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise, product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.data.axes import axes_beside_labels, frames_of
+from napari_unet.data.intensity import IntensityNormalization, measure_intensity
+from napari_unet.data.separation import separate_objects
+from napari_unet.model.devices import choose_precision
+from napari_unet.model.execution import Runner
+from napari_unet.training.events import ViewPredicted
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import Frame, Region
+    from napari_unet.data.intensity import IntensityRange
+    from napari_unet.training.inbox import Mailbox, View
+    from napari_unet.training.trainer import Trainer
+
+# A stop waits for a piece of this edge length at most: 0.1 to 0.3 s on one CPU core.
+_PIECE = {2: 448, 3: 128}
+# Of a view that shows more, the middle is predicted.
+_LARGEST_VIEW = {2: 1280, 3: 256}
+_FIRST_AFTER_SECONDS = 2.0
+_PAUSE_SECONDS = 2.0
+# The predictions take at most about a fifth of the time.
+_PAUSE_PER_SECOND = 4.0
+
+
+class LiveView:
+    """Predicts the visible region with the weights as they are now.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        Whose network, and whose images.
+    view : Mailbox of View
+        What is on screen.
+    """
+
+    def __init__(self, trainer: Trainer, view: Mailbox[View]) -> None:
+        self._trainer = trainer
+        self._view = view
+        self._next = time.monotonic() + _FIRST_AFTER_SECONDS
+        self._ranges: dict[tuple[int, tuple[int, ...]], IntensityRange] = {}
+
+    def update(self, stop: threading.Event) -> Iterator[ViewPredicted]:
+        """Predict the view if it is time to; yields one event, or none."""
+        view = self._view.look()
+        begin = time.monotonic()
+        if view is None or begin < self._next:
+            return
+        predicted = self._predict(view, stop)
+        if predicted is None:  # stopped
+            return
+        labels, region = predicted
+        seconds = time.monotonic() - begin
+        self._next = time.monotonic() + max(_PAUSE_SECONDS, _PAUSE_PER_SECOND * seconds)
+        yield ViewPredicted(self._trainer.step, view.image, view.frame, region, labels, seconds)
+
+    def _predict(
+        self, view: View, stop: threading.Event
+    ) -> tuple[NDArray[np.integer[Any]], Region] | None:
+        trainer = self._trainer
+        frame, intensity = self._frame_of(view)
+        region = _middle(view.region, frame.spatial_shape, _LARGEST_VIEW[frame.ndim])
+        precision = choose_precision(trainer.config.precision, trainer.device)
+        runner = Runner.of(trainer.averaged_network, trainer.device, precision)
+        shape = tuple(part.stop - part.start for part in region)
+        classes = trainer.data.classes
+        probabilities = np.zeros((classes.n_classes, *shape), np.float32)
+        for piece in _pieces(region, _PIECE[frame.ndim]):
+            if stop.is_set():
+                return None
+            into = tuple(
+                slice(p.start - r.start, p.stop - r.start)
+                for p, r in zip(piece, region, strict=True)
+            )
+            probabilities[(slice(None), *into)] = runner.probabilities(frame, intensity, piece)
+        if classes.kind == "objects":
+            return separate_objects(probabilities[1], trainer.data.smallest_object), region
+        return np.array(classes.results)[probabilities.argmax(axis=0)], region
+
+    def _frame_of(self, view: View) -> tuple[Frame, IntensityRange]:
+        source = self._trainer.data.sources[view.image]
+        ndim = self._trainer.config.ndim
+        axes, _ = axes_beside_labels(source.image.shape, source.labels.shape, ndim)
+        frames = frames_of(source.image, axes, ndim)
+        frame = next(frame for frame in frames if frame.index == view.frame)
+        painted = self._trainer.data.frame_of(view.image, frame)
+        if painted is not None:
+            return frame, painted.intensity
+        key = view.image, view.frame
+        if key not in self._ranges:
+            self._ranges[key] = measure_intensity(frame, IntensityNormalization())
+        return frame, self._ranges[key]
+
+
+def _middle(region: Region, shape: tuple[int, ...], largest: int) -> Region:
+    """Clip a box to the frame, and to its middle where it is too large."""
+    parts = []
+    for part, size in zip(region, shape, strict=True):
+        start, stop = max(0, part.start), min(size, part.stop)
+        if stop <= start:
+            start, stop = 0, size
+        surplus = max(0, stop - start - largest)
+        parts.append(slice(start + surplus // 2, stop - (surplus - surplus // 2)))
+    return tuple(parts)
+
+
+def _pieces(region: Region, edge: int) -> list[Region]:
+    per_axis = []
+    for part in region:
+        n = max(1, -(-(part.stop - part.start) // edge))
+        bounds = np.linspace(part.start, part.stop, n + 1).round().astype(int).tolist()
+        per_axis.append([slice(a, b) for a, b in pairwise(bounds)])
+    return [tuple(piece) for piece in product(*per_axis)]

@@ -1,0 +1,279 @@
+"""From annotated images to training data: targets, weights, held-back blocks."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.data.axes import axes_beside_labels, frames_of
+from napari_unet.data.intensity import (
+    IntensityNormalization,
+    measure_intensity,
+)
+from napari_unet.data.labels import (
+    ClassTable,
+    Target,
+    check_classes_painted,
+    check_labels,
+    class_table,
+    fill_regions,
+    target_of,
+)
+from napari_unet.data.splitting import Block, BlockPlace, validation_blocks
+from napari_unet.errors import LabelsError, ModelMismatchError
+from napari_unet.model.trained import TrainingImageRecord
+from napari_unet.training.dataset import AnnotatedImage, TrainingData, TrainingFrame
+from napari_unet.training.weights import class_balance, pixel_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import ArrayLike, Frame
+    from napari_unet.training.config import TrainConfig
+
+_HASHED_AT_ONCE = 2**26
+# Debris is what is smaller than this share of nearly the smallest object that was painted.
+_DEBRIS_SHARE, _DEBRIS_PERCENTILE = 0.5, 5
+
+
+def prepare_training(
+    images: Sequence[AnnotatedImage],
+    config: TrainConfig,
+    former: TrainingData | None = None,
+    held_back: Sequence[BlockPlace] = (),
+) -> TrainingData:
+    """Turn annotated images into training data.
+
+    Parameters
+    ----------
+    images : sequence of AnnotatedImage
+        At least one; all of the same number of channels.
+    config : TrainConfig
+        The settings.
+    former : TrainingData, optional
+        Data of the same training, before more was painted: what has not changed is taken from
+        there, and what was learned from or held back stays so.
+    held_back : sequence of BlockPlace
+        Blocks that a former training held back, where its data are gone.
+
+    Raises
+    ------
+    LabelsError
+        Labels do not match their image, or hold too little to train on.
+    ImageError
+        An image is empty or of an unusable dtype.
+    ModelMismatchError
+        The images have different numbers of channels.
+    """
+    if not images:
+        raise LabelsError("There is no image to train on; choose at least one with labels.")
+    sources = tuple(_checked(image, config) for image in images)
+    known = former.classes.painted if former else ()
+    labels = [image.labels for image in sources]
+    table = class_table(labels, config.kind, config.unpainted, known)
+    painted = [
+        frame
+        for number, image in enumerate(sources)
+        for frame in _painted_frames(number, image, table, config, former)
+    ]
+    check_classes_painted([frame.target for frame in painted], table)
+    _check_same_channels([frame.frame for frame in painted])
+    blocks = _choose_blocks(painted, table, config, held_back if former is None else former)
+    frames = _training_frames(painted, blocks, table, config)
+    return TrainingData(
+        frames,
+        table,
+        IntensityNormalization(),
+        frames[0].frame.channels,
+        blocks,
+        _smallest_object([frame.target for frame in frames]),
+        tuple(_record_of(number, image, former) for number, image in enumerate(sources)),
+        sources,
+        _notices(frames, blocks),
+    )
+
+
+@dataclass(frozen=True)
+class _PaintedFrame:
+    """A painted frame on its way to become a training frame; `former` is what it was before."""
+
+    image: int
+    frame: Frame
+    target: Target
+    corrected: NDArray[np.bool_] | None
+    former: TrainingFrame | None
+
+
+def _checked(image: AnnotatedImage, config: TrainConfig) -> AnnotatedImage:
+    """Check the labels, and fill what is fully annotated."""
+    labels = check_labels(image.labels)
+    if config.unpainted == "unlabelled":
+        labels = fill_regions(labels, image.regions)
+    if image.corrected is not None and image.corrected.shape != labels.shape:
+        raise LabelsError(
+            f"Corrections {image.corrected.shape} do not match labels {labels.shape}."
+        )
+    return replace(image, labels=labels, regions=())
+
+
+def _painted_frames(
+    number: int,
+    image: AnnotatedImage,
+    table: ClassTable,
+    config: TrainConfig,
+    former: TrainingData | None,
+) -> Iterator[_PaintedFrame]:
+    axes, labels_axes = axes_beside_labels(image.image.shape, image.labels.shape, config.ndim)
+    frames = frames_of(image.image, axes, config.ndim)
+    shape = (-1, *image.labels.shape[len(labels_axes) - config.ndim :])
+    labels = image.labels.reshape(shape)
+    corrections = None if image.corrected is None else image.corrected.reshape(shape)
+    for i, frame in enumerate(frames):
+        before = None if former is None else former.frame_of(number, frame)
+        if before is not None and former is not None and former.classes == table:
+            labels_before = former.sources[number].labels.reshape(shape)[i]
+            unchanged = np.array_equal(labels_before, labels[i])
+        else:
+            unchanged = False
+        target = before.target if before and unchanged else target_of(labels[i], table)
+        if target.painted.any():
+            corrected = corrections[i] if corrections is not None and corrections[i].any() else None
+            yield _PaintedFrame(number, frame, target, corrected, before)
+
+
+def _choose_blocks(
+    painted: Sequence[_PaintedFrame],
+    table: ClassTable,
+    config: TrainConfig,
+    held_back: TrainingData | Sequence[BlockPlace],
+) -> tuple[Block, ...]:
+    """Hold back blocks; those of a former training stay, and none is taken that taught it."""
+    places = held_back.held_back if isinstance(held_back, TrainingData) else tuple(held_back)
+    position = {(frame.image, frame.frame.index): i for i, frame in enumerate(painted)}
+    kept = [
+        Block(position[place.image, place.frame], place.as_region())
+        for place in places
+        if (place.image, place.frame) in position
+    ]
+    return validation_blocks(
+        [frame.target.classes for frame in painted],
+        table.n_classes,
+        config.validation_share,
+        config.validation_block,
+        np.random.default_rng([config.seed, 1]),
+        kept,
+        [frame.former.trained_on if frame.former else None for frame in painted],
+    )
+
+
+def _training_frames(
+    painted: Sequence[_PaintedFrame],
+    blocks: Sequence[Block],
+    table: ClassTable,
+    config: TrainConfig,
+) -> tuple[TrainingFrame, ...]:
+    classes = [frame.target.classes for frame in painted]
+    held_back = [_held_back(i, c.shape, blocks) for i, c in enumerate(classes)]
+    balance = class_balance(classes, held_back, table.n_classes, config)
+    return tuple(
+        TrainingFrame(
+            frame.image,
+            frame.frame,
+            frame.former.intensity
+            if frame.former
+            else measure_intensity(frame.frame, IntensityNormalization()),
+            frame.target,
+            _weights_of(frame, balance, config),
+            held,
+            frame.corrected,
+        )
+        for frame, held in zip(painted, held_back, strict=True)
+    )
+
+
+def _weights_of(
+    frame: _PaintedFrame, balance: NDArray[np.float32], config: TrainConfig
+) -> NDArray[np.float32]:
+    former = frame.former
+    same_paint = former is not None and former.target is frame.target
+    uncorrected = frame.corrected is None and former is not None and former.corrected is None
+    if former is not None and same_paint and uncorrected and not config.class_balance:
+        return former.weights
+    return pixel_weights(frame.target, balance, config, frame.corrected)
+
+
+def _check_same_channels(frames: Sequence[Frame]) -> None:
+    counts = sorted({frame.channels for frame in frames})
+    if len(counts) > 1:
+        raise ModelMismatchError(
+            f"The images have different numbers of channels ({counts}); train on images of one "
+            "kind."
+        )
+
+
+def _held_back(frame: int, shape: tuple[int, ...], blocks: Sequence[Block]) -> NDArray[np.bool_]:
+    held_back = np.zeros(shape, bool)
+    for block in blocks:
+        if block.frame == frame:
+            held_back[block.region] = True
+    return held_back
+
+
+def _smallest_object(targets: Sequence[Target]) -> int:
+    areas = [np.bincount(target.objects.ravel())[1:] for target in targets]
+    painted = np.concatenate(areas) if areas else np.zeros(0)
+    painted = painted[painted > 0]
+    if painted.size == 0:
+        return 0
+    return int(_DEBRIS_SHARE * np.percentile(painted, _DEBRIS_PERCENTILE))
+
+
+def _record_of(
+    number: int, image: AnnotatedImage, former: TrainingData | None
+) -> TrainingImageRecord:
+    """Identify an image; the pixels of the same array are not hashed again."""
+    if former and number < len(former.sources) and former.sources[number].image is image.image:
+        image_hash = former.images[number].image_sha256
+    else:
+        image_hash = _hash_of(image.image)
+    return TrainingImageRecord(
+        image.name, tuple(image.image.shape), image_hash, _hash_of(image.labels)
+    )
+
+
+def _hash_of(array: ArrayLike) -> str:
+    """Hash an array block by block, so that lazy ones are read once and never as a whole."""
+    digest = hashlib.sha256(f"{array.dtype}{tuple(array.shape)}".encode())
+    row_bytes = max(1, int(np.prod(array.shape[1:])) * np.dtype(array.dtype).itemsize)
+    rows = max(1, _HASHED_AT_ONCE // row_bytes)
+    for start in range(0, array.shape[0], rows):
+        digest.update(np.ascontiguousarray(array[start : start + rows]).tobytes())
+    return digest.hexdigest()
+
+
+def _notices(frames: Sequence[TrainingFrame], blocks: Sequence[Block]) -> tuple[str, ...]:
+    bad = sum(_count_not_finite(frame.frame) for frame in frames)
+    constant = sum(frame.intensity.is_constant for frame in frames)
+    notices = []
+    if bad:
+        notices.append(f"{bad} pixels that are not finite were replaced by the median.")
+    if constant:
+        notices.append(f"{constant} image(s) have the same value everywhere: nothing can be seen.")
+    if not blocks:
+        notices.append(
+            "The paint is too little, or too much in one place, to hold some back: "
+            "no validation score is shown."
+        )
+    return tuple(notices)
+
+
+def _count_not_finite(frame: Frame) -> int:
+    if np.dtype(frame.array.dtype).kind != "f":
+        return 0
+    pixels = frame.read(tuple(slice(None) for _ in frame.spatial_shape))
+    return int(np.count_nonzero(~np.isfinite(pixels)))

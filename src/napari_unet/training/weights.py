@@ -1,0 +1,86 @@
+"""How much each pixel counts in the loss: equation 2 of the paper, times what is painted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.ndimage import find_objects
+
+from napari_unet.data.border_weights import border_weight_map
+from napari_unet.data.labels import UNLABELLED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import Region
+    from napari_unet.data.labels import Target
+    from napari_unet.training.config import TrainConfig
+
+# No class counts more than this many times its share.
+_LARGEST_BALANCE = 20.0
+
+
+def pixel_weights(
+    target: Target,
+    balance: NDArray[np.float32],
+    config: TrainConfig,
+    corrected: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float32]:
+    """Compute the paper's weight map (equation 2), times what is painted.
+
+    Parameters
+    ----------
+    target : Target
+        Classes and objects.
+    balance : ndarray
+        Weight per class, shape (n_classes,).
+    config : TrainConfig
+        Height and width of the border weight, and the weight of corrections.
+    corrected : ndarray, optional
+        ``[Z]YX`` bool: pixels that the user corrected, which count more.
+
+    Returns
+    -------
+    ndarray
+        ``[Z]YX`` float32; 0 where unlabelled.
+    """
+    weights = balance[target.classes.clip(min=0)]
+    if config.kind == "objects":
+        # The ridge between touching objects is background, where the weight is highest.
+        separated = np.where(target.classes == 0, 0, target.objects)
+        paint = _bounding_box(target.painted)  # a few strokes on a huge image cost little
+        weights[paint] += border_weight_map(
+            separated[paint], config.border_weight, config.border_sigma
+        )
+    if corrected is not None:
+        weights = np.where(corrected, weights * np.float32(config.correction_weight), weights)
+    return np.where(target.painted, weights, np.float32(0)).astype(np.float32)
+
+
+def class_balance(
+    classes: Sequence[NDArray[np.int16]],
+    held_back: Sequence[NDArray[np.bool_]],
+    n_classes: int,
+    config: TrainConfig,
+) -> NDArray[np.float32]:
+    """Weight per class: its inverse frequency to the power of the balance.
+
+    Full balance, as in the paper, lets rare classes win at every doubtful pixel: cells come out
+    too large. Patches are drawn from all classes alike, so that rare ones are met without it.
+    """
+    counts = np.zeros(n_classes, np.int64)
+    for frame_classes, held in zip(classes, held_back, strict=True):
+        used = frame_classes[(frame_classes != UNLABELLED) & ~held]
+        counts += np.bincount(used, minlength=n_classes)
+    present = np.count_nonzero(counts)
+    balance = (counts.sum() / (present * np.maximum(counts, 1))) ** config.class_balance
+    limited: NDArray[np.float32] = np.minimum(balance, _LARGEST_BALANCE).astype(np.float32)
+    return limited
+
+
+def _bounding_box(painted: NDArray[np.bool_]) -> Region:
+    box = find_objects(painted.astype(np.uint8))
+    return box[0] if box else (slice(0, 0),) * painted.ndim

@@ -1,0 +1,321 @@
+"""A training that is told things while it runs: new paint, what is on screen, a model to go on."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from napari_unet.errors import ModelMismatchError
+from napari_unet.training.checkpoint import load_state, save_state, saving_checkpoints
+from napari_unet.training.dataset import AnnotatedImage
+from napari_unet.training.events import (
+    AnnotationsJoined,
+    Checkpoint,
+    Notice,
+    StepDone,
+    TrainingStarted,
+    Validated,
+    ViewPredicted,
+)
+from napari_unet.training.inbox import Inbox, Mailbox, View
+from napari_unet.training.loop import train_network
+from napari_unet.training.preparation import prepare_training
+
+from .builders import cells, data_of, of_type, painted_cells, painted_classes, run, tiny_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+IMAGE, LABELS = painted_cells()
+
+
+def half_painted() -> np.ndarray:
+    labels = LABELS.copy()
+    labels[:, 48:] = 0
+    return labels
+
+
+def told(
+    labels_before: Any, labels_after: Any, config: Any, at_step: int = 3
+) -> tuple[list[Any], Any]:
+    """Train, and let new labels arrive after a step."""
+    inbox = Inbox()
+    image = IMAGE
+    data = data_of(image, labels_before, config)
+    training = train_network(data, config, threading.Event(), inbox=inbox)
+    events: list[Any] = []
+    while True:
+        try:
+            events.append(next(training))
+        except StopIteration as end:
+            return events, end.value
+        if isinstance(events[-1], StepDone) and events[-1].step == at_step:
+            inbox.annotations.put((AnnotatedImage("an image", image, labels_after),))
+
+
+# --- mailboxes ---------------------------------------------------------------------------------
+
+
+def test_a_mailbox_keeps_the_newest_value() -> None:
+    box: Mailbox[int] = Mailbox()
+    box.put(1)
+    box.put(2)
+    assert box.take() == 2
+
+
+def test_a_value_can_be_taken_once() -> None:
+    box: Mailbox[int] = Mailbox()
+    box.put(1)
+    box.take()
+    assert box.take() is None
+
+
+def test_looking_leaves_the_value() -> None:
+    box: Mailbox[int] = Mailbox()
+    box.put(1)
+    assert (box.look(), box.look()) == (1, 1)
+
+
+# --- new paint ---------------------------------------------------------------------------------
+
+
+def test_new_paint_joins_before_the_next_step() -> None:
+    events, _ = told(half_painted(), LABELS, tiny_config(steps=8))
+    joined = of_type(events, AnnotationsJoined)
+    assert [event.step for event in joined] == [3]
+    assert joined[0].painted == np.count_nonzero(LABELS)
+
+
+def test_a_joined_training_lasts_half_its_steps_from_there() -> None:
+    events, result = told(half_painted(), LABELS, tiny_config(steps=8), at_step=7)
+    assert result.state.step == 7 + 4
+    assert of_type(events, StepDone)[-1].progress == 1.0
+
+
+def test_labels_that_cannot_be_learned_from_change_nothing() -> None:
+    events, result = told(LABELS, np.zeros_like(LABELS), tiny_config(steps=5))
+    assert any("former labels" in notice.text for notice in of_type(events, Notice))
+    assert result.state.step == 5
+
+
+def test_a_new_class_gives_the_network_a_new_output() -> None:
+    _, labels = painted_classes()
+    more = np.where((labels == 5) & (np.arange(96) > 48), 7, labels).astype(labels.dtype)
+    events, result = told(labels, more, tiny_config(kind="classes", steps=8))
+    assert result.trained.record.classes.painted == (1, 5, 7)
+    assert result.trained.network.output.weight.shape[0] == 3
+    assert len(of_type(events, StepDone)) == 8
+
+
+def test_a_class_that_was_erased_stays_known() -> None:
+    _, labels = painted_classes()
+    two = np.where((labels == 5) & (np.arange(96) > 48), 7, labels).astype(labels.dtype)
+    _, result = told(two, labels, tiny_config(kind="classes", steps=6))
+    assert result.trained.record.classes.painted == (1, 5, 7)
+
+
+def test_held_back_blocks_stay_held_back() -> None:
+    config = tiny_config(validation_share=0.3)
+    former = data_of(IMAGE, half_painted(), config)
+    data = prepare_training([AnnotatedImage("an image", IMAGE, LABELS)], config, former)
+    assert set(former.held_back) <= set(data.held_back)
+    assert former.held_back
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_was_learned_from_is_never_held_back_later(seed: int) -> None:
+    config = tiny_config(validation_share=0.4, seed=seed)
+    former = data_of(IMAGE, half_painted(), config)
+    data = prepare_training([AnnotatedImage("an image", IMAGE, LABELS)], config, former)
+    assert not np.any(former.frames[0].trained_on & data.frames[0].held_back)
+
+
+def test_unchanged_paint_keeps_its_weights() -> None:
+    config = tiny_config()
+    former = cells(config)
+    data = prepare_training(former.sources, config, former)
+    assert data.frames[0].weights is former.frames[0].weights
+
+
+def test_changed_paint_gets_the_weights_it_would_get_anew() -> None:
+    config = tiny_config()
+    former = data_of(IMAGE, half_painted(), config)
+    data = prepare_training([AnnotatedImage("an image", IMAGE, LABELS)], config, former)
+    np.testing.assert_array_equal(data.frames[0].weights, cells(config).frames[0].weights)
+
+
+def test_a_fully_annotated_region_makes_unpainted_pixels_background() -> None:
+    config = tiny_config(validation_share=0.0)
+    region = (slice(0, 32), slice(0, 32))
+    image = AnnotatedImage("an image", IMAGE, LABELS, regions=(region,))
+    classes = prepare_training([image], config).frames[0].target.classes
+    assert np.all(classes[region] >= 0)
+    np.testing.assert_array_equal(classes[32:] >= 0, LABELS[32:] > 0)
+
+
+def test_a_region_leaves_the_callers_labels_alone() -> None:
+    labels = LABELS.copy()
+    region = (slice(0, 32), slice(0, 32))
+    prepare_training([AnnotatedImage("i", IMAGE, labels, regions=(region,))], tiny_config())
+    np.testing.assert_array_equal(labels, LABELS)
+
+
+def corrected_corner() -> np.ndarray:
+    corrected = np.zeros(LABELS.shape, bool)
+    corrected[:10, :10] = True
+    return corrected
+
+
+def test_corrected_pixels_weigh_more() -> None:
+    config = tiny_config(correction_weight=4.0)
+    corrected = corrected_corner()
+    image = AnnotatedImage("an image", IMAGE, LABELS, corrected=corrected)
+    weights = prepare_training([image], config).frames[0].weights
+    plain = cells(config).frames[0].weights
+    np.testing.assert_allclose(weights[corrected], 4 * plain[corrected])
+    np.testing.assert_array_equal(weights[~corrected], plain[~corrected])
+
+
+# --- the view ----------------------------------------------------------------------------------
+
+
+def watch_view(view: View, config: Any, monkeypatch: pytest.MonkeyPatch) -> list[ViewPredicted]:
+    monkeypatch.setattr("napari_unet.training.live._FIRST_AFTER_SECONDS", 0.0)
+    inbox = Inbox()
+    inbox.view.put(view)
+    training = train_network(cells(config), config, threading.Event(), inbox=inbox)
+    return of_type(list(training), ViewPredicted)
+
+
+def test_the_view_is_predicted_while_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    region = (slice(10, 50), slice(20, 90))
+    found = watch_view(View(0, (), region), tiny_config(steps=3), monkeypatch)
+    assert found[0].region == region
+    assert found[0].labels.shape == (40, 70)
+
+
+def test_a_view_beyond_the_image_is_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    region = (slice(-500, 50), slice(20, 900))
+    found = watch_view(View(0, (), region), tiny_config(steps=3), monkeypatch)
+    assert found[0].region == (slice(0, 50), slice(20, 96))
+
+
+def test_of_a_huge_view_the_middle_is_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_unet.training.live._LARGEST_VIEW", {2: 32})
+    found = watch_view(View(0, (), (slice(0, 96), slice(0, 96))), tiny_config(steps=3), monkeypatch)
+    assert found[0].region == (slice(32, 64), slice(32, 64))
+
+
+def test_the_view_of_classes_holds_the_painted_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_unet.training.live._FIRST_AFTER_SECONDS", 0.0)
+    config = tiny_config(kind="classes", steps=3)
+    inbox = Inbox()
+    inbox.view.put(View(0, (), (slice(0, 64), slice(0, 64))))
+    data = data_of(*painted_classes(), config)
+    events = list(train_network(data, config, threading.Event(), inbox=inbox))
+    assert set(np.unique(of_type(events, ViewPredicted)[0].labels)) <= {0, 5}
+
+
+def test_an_unpainted_frame_can_be_viewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_unet.training.live._FIRST_AFTER_SECONDS", 0.0)
+    config = tiny_config(steps=3)
+    stack, labels = np.stack([IMAGE, IMAGE]), np.stack([LABELS, np.zeros_like(LABELS)])
+    inbox = Inbox()
+    inbox.view.put(View(0, (1,), (slice(0, 64), slice(0, 64))))
+    training = train_network(data_of(stack, labels, config), config, threading.Event(), inbox=inbox)
+    assert of_type(list(training), ViewPredicted)[0].frame == (1,)
+
+
+def test_the_view_changes_no_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_config(steps=4)
+    plain = run(cells(config), config)[1].state
+    monkeypatch.setattr("napari_unet.training.live._FIRST_AFTER_SECONDS", 0.0)
+    inbox = Inbox()
+    inbox.view.put(View(0, (), (slice(0, 96), slice(0, 96))))
+    training = train_network(cells(config), config, threading.Event(), inbox=inbox)
+    while True:
+        try:
+            next(training)
+        except StopIteration as end:
+            viewed = end.value.state
+            break
+    assert all(bool((plain.last[name] == viewed.last[name]).all()) for name in plain.last)
+
+
+# --- going on ----------------------------------------------------------------------------------
+
+
+def test_a_model_trained_further_counts_its_steps_on() -> None:
+    config = tiny_config(steps=4)
+    model = run(cells(config), config)[1].trained
+    events, result = run(cells(config), config, resume=model)
+    assert [event.step for event in of_type(events, StepDone)] == [5, 6, 7, 8]
+    assert result.trained.record.steps == 8
+
+
+def test_the_former_model_is_scored_first() -> None:
+    config = tiny_config(steps=4)
+    model = run(cells(config), config)[1].trained
+    events, _ = run(cells(config), config, resume=model)
+    kinds = [type(event) for event in events if not isinstance(event, Notice)]
+    assert kinds[:2] == [TrainingStarted, Validated]
+    assert of_type(events, Validated)[0].step == 4
+
+
+def test_a_model_of_other_labels_is_refused() -> None:
+    config = tiny_config(steps=1)
+    model = run(cells(config), config)[1].trained
+    classes = tiny_config(kind="classes", steps=1)
+    with pytest.raises(ModelMismatchError, match="trained on objects"):
+        run(data_of(*painted_classes(), classes), classes, resume=model)
+
+
+def test_a_model_of_another_network_is_refused() -> None:
+    config = tiny_config(steps=1)
+    model = run(cells(config), config)[1].trained
+    other = tiny_config(steps=1, base_channels=3)
+    with pytest.raises(ModelMismatchError, match="another network"):
+        run(cells(other), other, resume=model)
+
+
+def test_a_prolonged_training_resumes_with_its_length(tmp_path: Path) -> None:
+    _, result = told(half_painted(), LABELS, tiny_config(steps=8), at_step=7)
+    save_state(result.state, tmp_path / "s.safetensors")
+    state = load_state(tmp_path / "s.safetensors")
+    assert state.extra_steps == 3
+    assert state.classes == result.state.classes
+    assert state.held_back == result.state.held_back
+
+
+def test_stop_keeps_best_and_last_weights() -> None:
+    config = tiny_config(steps=5)
+    result = run(cells(config), config)[1]
+    assert result.latest.record.steps == result.trained.record.steps == 5
+
+
+# --- checkpoints -------------------------------------------------------------------------------
+
+
+def test_checkpoints_are_written_and_not_passed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_unet.training.loop._CHECKPOINT_SECONDS", 0.0)
+    config = tiny_config(steps=2)
+    events = train_network(cells(config), config, threading.Event())
+    passed = list(saving_checkpoints(events, tmp_path / "m.safetensors"))
+    assert not of_type(passed, Checkpoint)
+    assert load_state(tmp_path / "m.state.safetensors").step == 2
+
+
+def test_a_checkpoint_that_cannot_be_written_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_unet.training.loop._CHECKPOINT_SECONDS", 0.0)
+    config = tiny_config(steps=2)
+    events = train_network(cells(config), config, threading.Event())
+    passed = list(saving_checkpoints(events, tmp_path / "missing" / "m.safetensors"))
+    assert len(of_type(passed, StepDone)) == 2
+    assert any("was not saved" in notice.text for notice in of_type(passed, Notice))
