@@ -11,7 +11,8 @@ import numpy as np
 
 from napari_unet.errors import LabelsError
 from napari_unet.model.trained import TrainedNetwork, load_network, save_network
-from napari_unet.prediction.predictor import PredictConfig, predict_image
+from napari_unet.prediction.config import PredictConfig
+from napari_unet.prediction.predictor import predict_image
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.loop import train_network
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import ArrayLike
     from napari_unet.model.trained import ModelRecord
+    from napari_unet.prediction.config import ResultKind
     from napari_unet.prediction.events import PredictionEvent
-    from napari_unet.prediction.predictor import ResultKind
     from napari_unet.training.events import TrainingEvent
 
 Event = TypeVar("Event")

@@ -13,7 +13,8 @@ from napari_unet.model.config import UNetConfig
 from napari_unet.model.execution import Runner
 from napari_unet.model.trained import ModelRecord, TrainedNetwork
 from napari_unet.model.unet import UNet
-from napari_unet.prediction.predictor import PredictConfig, PredictionResult, predict_image
+from napari_unet.prediction.config import PredictConfig
+from napari_unet.prediction.predictor import PredictionResult, predict_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable

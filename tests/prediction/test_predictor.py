@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from napari_unet.data.labels import ClassTable
 from napari_unet.errors import ConfigError, ImageError, ModelMismatchError
+from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import FrameFinished, PredictionStarted, TilePredicted
-from napari_unet.prediction.predictor import PredictConfig
 
 from .builders import a_model, noise, predict, see_the_image
 
@@ -349,7 +349,7 @@ def test_texts_that_are_no_axes_are_a_wrong_setting(axes: str) -> None:
 def test_as_many_tiles_are_told_as_were_planned() -> None:
     events, _ = predict(MODEL, noise(2, 40, 40), tile_size=16)
     tiles = of_type(events, TilePredicted)
-    assert events[0] == PredictionStarted("CPU", 18, (2, 40, 40))
+    assert events[0] == PredictionStarted("CPU", 18, (2, 40, 40), "objects")
     assert [tile.number for tile in tiles] == list(range(1, 19))
 
 
@@ -462,7 +462,7 @@ def test_a_lazy_image_gives_the_result_of_its_pixels() -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"result": "cells"}, "result is 'cells'; choose objects, classes or probabilities"),
+        ({"result": "cells"}, "result is 'cells'; choose one of objects, classes"),
         ({"threshold": 0.0}, "threshold is 0.0; choose a value between 0 and 1"),
         ({"threshold": float("nan")}, "threshold is nan"),
         ({"smallest": -1}, "smallest is -1; choose 0 or more"),

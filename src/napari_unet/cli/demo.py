@@ -21,7 +21,8 @@ from napari_unet.data.files import write_image
 from napari_unet.errors import FileProblemError
 from napari_unet.evaluation import evaluate
 from napari_unet.model.trained import save_network
-from napari_unet.prediction.predictor import PredictConfig, predict_image
+from napari_unet.prediction.config import PredictConfig
+from napari_unet.prediction.predictor import predict_image
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.loop import TrainingResult, train_network

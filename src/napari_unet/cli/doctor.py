@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import platform
-import shutil
-import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from typing import TYPE_CHECKING, Any
+
+from napari_unet.model.gpu_advice import Problem, cpu_only_torch, nvidia_gpu
 
 if TYPE_CHECKING:
     import argparse
@@ -17,22 +17,6 @@ if TYPE_CHECKING:
 OUR_DISTRIBUTION = "napari-unet-paint"
 _SHOWN = (OUR_DISTRIBUTION, "torch", "numpy", "scikit-image", "tifffile", "npe2", "napari")
 _QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that is wrong, and what to do about it.
-
-    Parameters
-    ----------
-    what : str
-        One sentence.
-    remedy : str
-        A command or an action.
-    """
-
-    what: str
-    remedy: str
 
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
@@ -103,35 +87,11 @@ def examine_devices() -> tuple[str, list[Problem]]:
     gpu = nvidia_gpu()
     if gpu is None or device.type == "cuda":
         return name, []
-    if torch.version.cuda is None:
-        return name, [
-            Problem(
-                f"{gpu} is present, but torch {torch.__version__} is a CPU-only build.",
-                f"{sys.executable} -m pip install --force-reinstall torch "
-                "--index-url https://download.pytorch.org/whl/cu130",
-            )
-        ]
+    cpu_only = cpu_only_torch(gpu)
+    if cpu_only is not None:
+        return name, [cpu_only]
     reason = problem_with("cuda")
     return name, [Problem(f"{gpu} is present but unusable: {reason}", "Update the NVIDIA driver.")]
-
-
-def nvidia_gpu() -> str | None:
-    """Return the name of the first NVIDIA GPU that the driver reports, or None."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return None
-    try:
-        answer = subprocess.run(
-            [program, "--query-gpu=name", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    names = answer.stdout.strip().splitlines()
-    return names[0] if names else None
 
 
 def _print(report: dict[str, Any], problems: Sequence[Problem]) -> None:

@@ -139,7 +139,7 @@ def _add_predict(commands: Any) -> None:
     predict.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
     predict.add_argument(
         "--result",
-        choices=("objects", "classes", "probabilities"),
+        choices=("objects", "classes", "probabilities", "uncertainty"),
         help="what to write (default: what the model was trained for)",
     )
     predict.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")

@@ -217,6 +217,37 @@ def fill_regions(labels: NDArray[Any], regions: Sequence[Region]) -> NDArray[Any
     return filled
 
 
+def annotation_from_mask(mask: NDArray[Any], zero: Unpainted) -> NDArray[np.integer[Any]]:
+    """Turn a finished or partial mask into painted labels.
+
+    Parameters
+    ----------
+    mask : ndarray
+        0 and objects or classes from 1 up, any integer dtype.
+    zero : {"unlabelled", "background"}
+        What 0 means in the mask.
+
+    Returns
+    -------
+    ndarray
+        0 unlabelled, 1 background, every number of the mask one higher; uint16 or wider.
+
+    Raises
+    ------
+    LabelsError
+        The mask is no label image, or holds the largest number of uint64.
+    """
+    mask = check_labels(mask)
+    largest = int(mask.max(initial=0))
+    if largest >= np.iinfo(np.uint64).max:
+        raise LabelsError(f"The mask holds {largest}; renumber it, no dtype holds one more.")
+    dtype = np.result_type(np.uint16, np.min_scalar_type(largest + 1))
+    annotation: NDArray[np.integer[Any]] = mask.astype(dtype) + dtype.type(1)
+    if zero == "unlabelled":
+        annotation[mask == 0] = 0
+    return annotation
+
+
 def ridge_between(objects: NDArray[Any]) -> NDArray[np.bool_]:
     """Mark one pixel of each pair of face neighbours that belong to different objects.
 

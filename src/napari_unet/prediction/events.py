@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
+    from napari_unet.prediction.config import ResultKind
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,14 @@ class PredictionStarted:
         Tiles of all frames together.
     shape : tuple of int
         Shape of the label result: frame axes, then ``[Z]YX``.
+    kind : str
+        Objects, classes, probabilities or uncertainty.
     """
 
     device: str
     tiles: int
     shape: tuple[int, ...]
+    kind: ResultKind
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,14 @@ class TilePredicted:
     region : Region
         The tile's box in ``[Z]YX``.
     labels : ndarray
-        Result value per pixel: 0 background; with objects, 1 for all foreground.
+        Result value per pixel: 0 background; with objects, 1 for all foreground; uncertainty as
+        float32.
     """
 
     number: int
     frame: tuple[int, ...]
     region: Region
-    labels: NDArray[np.integer]
+    labels: NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,15 @@ class FrameFinished:
     ----------
     frame : tuple of int
         Index on the frame axes.
+    region : Region
+        The predicted box in ``[Z]YX``; the whole frame unless less was asked for.
     labels : ndarray
-        ``[Z]YX``, the final labels of the frame.
+        The final values of that box.
     """
 
     frame: tuple[int, ...]
-    labels: NDArray[np.integer]
+    region: Region
+    labels: NDArray[Any]
 
 
 PredictionEvent = PredictionStarted | TilePredicted | FrameFinished

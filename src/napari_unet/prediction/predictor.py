@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.axes import SPATIAL_AXES, frame_axes, frames_of, guess_axes, is_axes
+from napari_unet.data.axes import SPATIAL_AXES, frame_axes, frames_of, guess_axes
 from napari_unet.data.intensity import measure_intensity
 from napari_unet.data.separation import separate_objects
-from napari_unet.errors import ConfigError, ModelMismatchError
+from napari_unet.data.uncertainty import uncertainty_of
+from napari_unet.errors import ImageError, ModelMismatchError
 from napari_unet.model.devices import choose_device, describe
 from napari_unet.model.execution import Runner
 from napari_unet.prediction.events import (
@@ -27,57 +28,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import ArrayLike, Frame
+    from napari_unet.data.axes import ArrayLike, Frame, Region
     from napari_unet.data.labels import ClassTable
     from napari_unet.model.trained import TrainedNetwork
-
-ResultKind = Literal["objects", "classes", "probabilities"]
-
-
-@dataclass(frozen=True)
-class PredictConfig:
-    """Say what to predict and how.
-
-    Parameters
-    ----------
-    result : {"objects", "classes", "probabilities"} or None
-        What to return; None is what the model was trained for.
-    axes : str or None
-        Axes of the image; guessed from its shape where None.
-    tile_size : int or None
-        Largest edge length of a tile; None is the default of the network's dimensions.
-    device : str
-        "auto", "cpu", "cuda", "mps".
-    threshold : float
-        Foreground probability above which a pixel belongs to an object.
-    smallest : int or None
-        Objects of fewer pixels are dropped; None takes the model's own value.
-
-    Raises
-    ------
-    ConfigError
-        A value is out of its range.
-    """
-
-    result: ResultKind | None = None
-    axes: str | None = None
-    tile_size: int | None = None
-    device: str = "auto"
-    threshold: float = 0.5
-    smallest: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        if self.result not in (None, "objects", "classes", "probabilities"):
-            raise ConfigError(
-                f"result is {self.result!r}; choose objects, classes or probabilities."
-            )
-        if self.axes is not None and not is_axes(self.axes):
-            raise ConfigError(f"Axes {self.axes!r} are not valid: use each of TCZYX at most once.")
-        if not 0 < self.threshold < 1:
-            raise ConfigError(f"threshold is {self.threshold}; choose a value between 0 and 1.")
-        if self.smallest is not None and self.smallest < 0:
-            raise ConfigError(f"smallest is {self.smallest}; choose 0 or more pixels.")
+    from napari_unet.prediction.config import PredictConfig, ResultKind
 
 
 @dataclass(frozen=True)
@@ -86,10 +40,11 @@ class PredictionResult:
 
     Parameters
     ----------
-    kind : {"objects", "classes", "probabilities"}
+    kind : {"objects", "classes", "probabilities", "uncertainty"}
         What it is.
     array : ndarray
-        Labels: frame axes then ``[Z]YX``. Probabilities: frame axes, C, then ``[Z]YX``, float32.
+        Labels, or uncertainty (float32, 0 to 1): frame axes then ``[Z]YX``. Probabilities: frame
+        axes, C, then ``[Z]YX``, float32.
     axes : str
         Axes of `array`.
     complete : bool
@@ -139,46 +94,69 @@ def predict_image(
     kind = _result_kind(config, record.classes)
     network = record.network
     axes = config.axes or guess_axes(image.shape, network.ndim, network.in_channels)
-    frames = frames_of(image, axes, network.ndim)
-    _check_channels(frames[0], network.in_channels)
+    every_frame = frames_of(image, axes, network.ndim)
+    _check_channels(every_frame[0], network.in_channels)
+    frames = _chosen(every_frame, config)
+    shape = every_frame[0].spatial_shape
+    region = _clipped(config.region, shape)
     device = choose_device(config.device)
     runner = Runner.of(trained.network, device)
-    plan = plan_tiles(frames[0].spatial_shape, network, config.tile_size)
-    result = _empty_result(image, axes, frames[0], kind, record.classes)
+    plan = plan_tiles(shape, network, config.tile_size).within(region, config.near)
+    result = _empty_result(image, axes, every_frame[0], kind, record.classes)
     label_shape = tuple(image.shape[axes.index(a)] for a in frame_axes(axes, network.ndim))
-    yield PredictionStarted(
-        describe(device), len(plan) * len(frames), (*label_shape, *frames[0].spatial_shape)
-    )
+    yield PredictionStarted(describe(device), len(plan) * len(frames), (*label_shape, *shape), kind)
     smallest = record.smallest_object if config.smallest is None else config.smallest
     number, n_objects = 0, 0  # objects of different frames have different numbers
     for frame in frames:
         intensity = measure_intensity(frame, record.intensity)
-        foreground = np.zeros(frame.spatial_shape if kind == "objects" else (0,), np.float32)
-        for region in plan:
+        foreground = np.zeros(shape if kind == "objects" else (0,), np.float32)
+        for tile in plan:
             if stop.is_set():
                 break
-            probabilities = runner.probabilities(frame, intensity, region)  # (C, *)
-            labels = _labels_of(probabilities, record.classes, config.threshold)
+            probabilities = runner.probabilities(frame, intensity, tile)  # (C, *)
+            values = _values_of(probabilities, kind, record.classes, config.threshold)
             if kind == "probabilities":
-                result[frame.index][(slice(None), *region)] = probabilities
-            elif kind == "classes":
-                result[frame.index][region] = labels
+                result[frame.index][(slice(None), *tile)] = probabilities
+            elif kind == "objects":
+                foreground[tile] = probabilities[1]
             else:
-                foreground[region] = probabilities[1]
+                result[frame.index][tile] = values
             number += 1
-            yield TilePredicted(number, frame.index, region, labels)
+            yield TilePredicted(number, frame.index, tile, values)
         if kind == "objects":
-            objects = separate_objects(foreground, smallest, config.threshold)
-            result[frame.index] = np.where(objects > 0, objects + n_objects, 0)
+            objects = separate_objects(foreground[region], smallest, config.threshold)
+            result[frame.index][region] = np.where(objects > 0, objects + n_objects, 0)
             n_objects += int(objects.max())
         if stop.is_set():
             break
         if kind != "probabilities":
-            yield FrameFinished(frame.index, result[frame.index])
+            yield FrameFinished(frame.index, region, result[frame.index][region])
     complete = number == len(plan) * len(frames)
     channel = "C" if kind == "probabilities" else ""
     result_axes = frame_axes(axes, network.ndim) + channel + SPATIAL_AXES[network.ndim]
     return PredictionResult(kind, _compact(result), result_axes, complete)
+
+
+def _chosen(frames: list[Frame], config: PredictConfig) -> list[Frame]:
+    """Take the frames that are asked for, those nearest to what is on screen first."""
+    if config.frames is not None:
+        frames = [frame for frame in frames if frame.index in config.frames]
+    if config.near is None:
+        return frames
+    at = np.array(config.near.frame)
+    return sorted(frames, key=lambda frame: float(np.abs(np.array(frame.index) - at).sum()))
+
+
+def _clipped(region: Region | None, shape: tuple[int, ...]) -> Region:
+    if region is None:
+        return tuple(slice(0, size) for size in shape)
+    clipped = tuple(
+        slice(max(0, part.start), min(size, part.stop))
+        for part, size in zip(region, shape, strict=True)
+    )
+    if any(part.stop <= part.start for part in clipped):
+        raise ImageError("The region to predict lies outside the image; move the image into view.")
+    return clipped
 
 
 def _result_kind(config: PredictConfig, classes: ClassTable) -> ResultKind:
@@ -205,13 +183,18 @@ def _empty_result(
     shape = tuple(image.shape[axes.index(a)] for a in frame_axes(axes, frame.ndim))
     if kind == "probabilities":
         return np.zeros((*shape, classes.n_classes, *frame.spatial_shape), np.float32)
+    if kind == "uncertainty":
+        return np.zeros((*shape, *frame.spatial_shape), np.float32)
     dtype = np.int32 if kind == "objects" else np.min_scalar_type(max(classes.results))
     return np.zeros((*shape, *frame.spatial_shape), dtype)
 
 
-def _labels_of(
-    probabilities: NDArray[np.float32], classes: ClassTable, threshold: float
-) -> NDArray[np.integer]:
+def _values_of(
+    probabilities: NDArray[np.float32], kind: ResultKind, classes: ClassTable, threshold: float
+) -> NDArray[Any]:
+    """Return what a tile shows: uncertainty, foreground of the objects, or classes."""
+    if kind == "uncertainty":
+        return uncertainty_of(probabilities)
     if classes.kind == "objects":
         foreground: NDArray[np.integer] = (probabilities[1] > threshold).astype(np.uint8)
         return foreground

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import Region
     from napari_unet.model.config import UNetConfig
+    from napari_unet.prediction.config import ViewPoint
 
 # Pixels of a tile's output along each axis: 768 with a halo of 92 is the sweet spot in 2D.
 DEFAULT_TILE_SIZE = {2: 768, 3: 96}
@@ -47,6 +48,27 @@ class TilePlan:
 
     def __iter__(self) -> Iterator[Region]:
         return iter(self.regions)
+
+    def within(self, region: Region, near: ViewPoint | None = None) -> TilePlan:
+        """Return the parts of the tiles that lie in a box, those near a view point first."""
+        parts = [_overlap(tile, region) for tile in self.regions]
+        tiles = [part for part in parts if all(p.start < p.stop for p in part)]
+        if near is not None:
+            centre = near.centre
+            tiles.sort(key=lambda tile: _distance(tile, centre))
+        return TilePlan(tuple(tiles))
+
+
+def _overlap(tile: Region, region: Region) -> Region:
+    return tuple(
+        slice(max(t.start, r.start), min(t.stop, r.stop)) for t, r in zip(tile, region, strict=True)
+    )
+
+
+def _distance(tile: Region, point: Sequence[float]) -> float:
+    """Squared distance of a point to a box; 0 inside."""
+    gaps = [max(t.start - p, 0.0, p - t.stop) for t, p in zip(tile, point, strict=True)]
+    return float(sum(gap * gap for gap in gaps))
 
 
 def plan_tiles(shape: Sequence[int], config: UNetConfig, tile_size: int | None = None) -> TilePlan:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_unet.data.splitting import Block, BlockPlace
+from napari_unet.model.trained import TrainingImageRecord
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike, Frame, Region
     from napari_unet.data.intensity import IntensityNormalization, IntensityRange
     from napari_unet.data.labels import ClassTable, Target
-    from napari_unet.model.trained import TrainingImageRecord
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class TrainingFrame:
         The pixels.
     intensity : IntensityRange
         Their normalisation.
+    labels : ndarray
+        What was painted, ``[Z]YX``.
     target : Target
         Classes and objects of each pixel.
     weights : ndarray
@@ -69,6 +74,7 @@ class TrainingFrame:
     image: int
     frame: Frame
     intensity: IntensityRange
+    labels: NDArray[Any]
     target: Target
     weights: NDArray[np.float32]
     held_back: NDArray[np.bool_]
@@ -122,11 +128,49 @@ class TrainingData:
         return sum(int(frame.target.painted.sum()) for frame in self.frames)
 
     def frame_of(self, image: int, frame: Frame) -> TrainingFrame | None:
-        """Find what was made of a frame of an image; None where it is unpainted or another."""
+        """Find what was made of a frame of an image; None where it is not painted."""
         for known in self.frames:
             if known.image == image and known.frame.index == frame.index:
-                return known if known.frame.array is frame.array else None
+                return known
         return None
+
+    @property
+    def image_hashes(self) -> dict[int, str]:
+        """Hash of the pixels of each image, by its number."""
+        hashes = [record.image_sha256 for record in self.images]
+        return {number: known for number, known in enumerate(hashes) if known}
+
+    def renumbered(self, images: Sequence[ArrayLike]) -> TrainingData:
+        """Give the images the numbers that they have in another list; others are left out.
+
+        Parameters
+        ----------
+        images : sequence of ArrayLike
+            Pixels; an image is the same if its pixels lie at the same place.
+        """
+        numbers: dict[int, int] = {}
+        for number, image in enumerate(images):
+            for former, source in enumerate(self.sources):
+                if same_array(source.image, image) and former not in numbers:
+                    numbers[former] = number
+                    break
+        frames = [frame for frame in self.frames if frame.image in numbers]
+        position = {id(frame): i for i, frame in enumerate(frames)}
+        blocks = [
+            replace(block, frame=position[id(self.frames[block.frame])])
+            for block in self.blocks
+            if id(self.frames[block.frame]) in position
+        ]
+        blank = TrainingImageRecord("", (), "", "")
+        return replace(
+            self,
+            frames=tuple(replace(frame, image=numbers[frame.image]) for frame in frames),
+            blocks=tuple(blocks),
+            images=tuple(
+                next((self.images[f] for f, n in numbers.items() if n == number), blank)
+                for number in range(len(images))
+            ),
+        )
 
     @property
     def held_back(self) -> tuple[BlockPlace, ...]:
@@ -136,3 +180,13 @@ class TrainingData:
             frame = self.frames[block.frame]
             places.append(BlockPlace.of(frame.image, frame.frame.index, block.region))
         return tuple(places)
+
+
+def same_array(one: Any, other: Any) -> bool:
+    """Tell whether two arrays are the same object, or views of the same memory."""
+    if one is other:
+        return True
+    if not isinstance(one, np.ndarray) or not isinstance(other, np.ndarray):
+        return False
+    same: bool = one.__array_interface__ == other.__array_interface__
+    return same

@@ -50,6 +50,8 @@ class TrainingResult:
         The last weights.
     state : TrainingState
         From which the training can go on.
+    data : TrainingData
+        What it learned from in the end.
     stopped : bool
         Whether it was stopped before its planned end.
     """
@@ -57,6 +59,7 @@ class TrainingResult:
     trained: TrainedNetwork
     latest: TrainedNetwork
     state: TrainingState
+    data: TrainingData
     stopped: bool
 
 
@@ -142,7 +145,7 @@ def train_network(
         yield from live.update(stop)
     trainer.seconds = clock.total()
     return TrainingResult(
-        trainer.trained(), trainer.latest(), trainer.state(), stopped=not finished
+        trainer.trained(), trainer.latest(), trainer.state(), trainer.data, stopped=not finished
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -76,6 +76,8 @@ def prepare_training(
     known = former.classes.painted if former else ()
     labels = [image.labels for image in sources]
     table = class_table(labels, config.kind, config.unpainted, known)
+    if former is not None:
+        former = former.renumbered([image.image for image in sources])
     painted = [
         frame
         for number, image in enumerate(sources)
@@ -104,6 +106,7 @@ class _PaintedFrame:
 
     image: int
     frame: Frame
+    labels: NDArray[Any]
     target: Target
     corrected: NDArray[np.bool_] | None
     former: TrainingFrame | None
@@ -136,14 +139,13 @@ def _painted_frames(
     for i, frame in enumerate(frames):
         before = None if former is None else former.frame_of(number, frame)
         if before is not None and former is not None and former.classes == table:
-            labels_before = former.sources[number].labels.reshape(shape)[i]
-            unchanged = np.array_equal(labels_before, labels[i])
+            unchanged = np.array_equal(before.labels, labels[i])
         else:
             unchanged = False
         target = before.target if before and unchanged else target_of(labels[i], table)
         if target.painted.any():
             corrected = corrections[i] if corrections is not None and corrections[i].any() else None
-            yield _PaintedFrame(number, frame, target, corrected, before)
+            yield _PaintedFrame(number, frame, labels[i], target, corrected, before)
 
 
 def _choose_blocks(
@@ -187,6 +189,7 @@ def _training_frames(
             frame.former.intensity
             if frame.former
             else measure_intensity(frame.frame, IntensityNormalization()),
+            frame.labels,
             frame.target,
             _weights_of(frame, balance, config),
             held,
@@ -237,10 +240,8 @@ def _record_of(
     number: int, image: AnnotatedImage, former: TrainingData | None
 ) -> TrainingImageRecord:
     """Identify an image; the pixels of the same array are not hashed again."""
-    if former and number < len(former.sources) and former.sources[number].image is image.image:
-        image_hash = former.images[number].image_sha256
-    else:
-        image_hash = _hash_of(image.image)
+    known = former.image_hashes.get(number) if former else None
+    image_hash = _hash_of(image.image) if known is None else known
     return TrainingImageRecord(
         image.name, tuple(image.image.shape), image_hash, _hash_of(image.labels)
     )

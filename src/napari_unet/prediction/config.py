@@ -1,0 +1,86 @@
+"""What to predict, as one frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from napari_unet.data.axes import is_axes
+from napari_unet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from napari_unet.data.axes import Region
+
+ResultKind = Literal["objects", "classes", "probabilities", "uncertainty"]
+RESULT_KINDS: tuple[ResultKind, ...] = get_args(ResultKind)
+
+
+@dataclass(frozen=True)
+class ViewPoint:
+    """The middle of what is on screen.
+
+    Parameters
+    ----------
+    frame : tuple of int
+        Index on the frame axes.
+    centre : tuple of float
+        Pixel in ``[Z]YX``.
+    """
+
+    frame: tuple[int, ...]
+    centre: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Say what to predict and how.
+
+    Parameters
+    ----------
+    result : {"objects", "classes", "probabilities", "uncertainty"} or None
+        What to return; None is what the model was trained for.
+    axes : str or None
+        Axes of the image; guessed from its shape where None.
+    tile_size : int or None
+        Largest edge length of a tile; None is the default of the network's dimensions.
+    device : str
+        "auto", "cpu", "cuda", "mps".
+    threshold : float
+        Foreground probability above which a pixel belongs to an object.
+    smallest : int or None
+        Objects of fewer pixels are dropped; None takes the model's own value.
+    frames : tuple of tuple of int or None
+        Indices on the frame axes of what to predict; None is all.
+    region : tuple of slice or None
+        Box of ``[Z]YX`` to predict; None is all. Objects are separated inside it.
+    near : ViewPoint or None
+        What is on screen: predicted first.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of its range.
+    """
+
+    result: ResultKind | None = None
+    axes: str | None = None
+    tile_size: int | None = None
+    device: str = "auto"
+    threshold: float = 0.5
+    smallest: int | None = None
+    frames: tuple[tuple[int, ...], ...] | None = None
+    region: Region | None = None
+    near: ViewPoint | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        if self.result is not None and self.result not in RESULT_KINDS:
+            raise ConfigError(
+                f"result is {self.result!r}; choose one of {', '.join(RESULT_KINDS)}."
+            )
+        if self.axes is not None and not is_axes(self.axes):
+            raise ConfigError(f"Axes {self.axes!r} are not valid: use each of TCZYX at most once.")
+        if not 0 < self.threshold < 1:
+            raise ConfigError(f"threshold is {self.threshold}; choose a value between 0 and 1.")
+        if self.smallest is not None and self.smallest < 0:
+            raise ConfigError(f"smallest is {self.smallest}; choose 0 or more pixels.")
