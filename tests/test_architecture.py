@@ -34,11 +34,18 @@ FLOOR = {
     "cli": 4,
     "__main__": 4,
     "samples": 4,
+    "project": 3,
     "widgets": 4,
 }
 # Neighbours are strangers, but training may measure itself by the scores.
 ALLOWED_SIDEWAYS = {("training", "evaluation")}
-WITHOUT_TORCH = ("napari_unet", "napari_unet.data", "napari_unet.errors", "napari_unet.samples")
+WITHOUT_TORCH = (
+    "napari_unet",
+    "napari_unet.data",
+    "napari_unet.errors",
+    "napari_unet.project",
+    "napari_unet.samples",
+)
 WITHOUT_SCREEN = (
     *WITHOUT_TORCH,
     "napari_unet.model",

@@ -59,7 +59,12 @@ def test_npe2_discovers_it() -> None:
 
 def test_display_names() -> None:
     widgets = MANIFEST.contributions.widgets or []
-    assert [widget.display_name for widget in widgets] == ["Annotate", "Train", "Predict"]
+    assert [widget.display_name for widget in widgets] == [
+        "Annotate",
+        "Train",
+        "Predict",
+        "Models and projects",
+    ]
     assert [sample.display_name for sample in SAMPLES] == [
         "Nuclei 2D, with painted strokes",
         "Nuclei 3D, with full labels",

@@ -16,6 +16,7 @@ import torch
 
 from napari_unet.cli import doctor
 from napari_unet.model import devices
+from napari_unet.model.gpu_advice import nvidia_gpu
 
 from .builders import Outcome, run
 
@@ -173,12 +174,12 @@ def test_the_first_gpu_of_the_driver_is_named(
     monkeypatch: pytest.MonkeyPatch, answer: str, name: str | None
 ) -> None:
     pretend_driver(monkeypatch, "/bin/nvidia-smi", answer)
-    assert doctor.nvidia_gpu() == name
+    assert nvidia_gpu() == name
 
 
 def test_without_a_driver_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_driver(monkeypatch, None, OSError())
-    assert doctor.nvidia_gpu() is None
+    assert nvidia_gpu() is None
 
 
 @pytest.mark.parametrize(
@@ -194,4 +195,4 @@ def test_a_driver_that_does_not_answer_is_no_gpu(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     pretend_driver(monkeypatch, "/bin/nvidia-smi", error)
-    assert doctor.nvidia_gpu() is None
+    assert nvidia_gpu() is None

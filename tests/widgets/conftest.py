@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from qtpy.QtTest import QTest
 
 from napari_unet.widgets.annotate import AnnotateWidget
 from napari_unet.widgets.predict import PredictWidget
+from napari_unet.widgets.session import session_of
+from napari_unet.widgets.task import BackgroundTask
 from napari_unet.widgets.train import TrainWidget
 
 if TYPE_CHECKING:
@@ -64,7 +67,7 @@ class Desk:
 
     def wait_until_idle(self, timeout: int = 60_000) -> None:
         """Let the window live until no work is under way."""
-        tasks = self.train.task, self.predict.task
+        tasks = session_of(self.viewer).findChildren(BackgroundTask)
         self.qtbot.waitUntil(lambda: not any(t.running for t in tasks), timeout=timeout)
 
     @property
@@ -105,6 +108,16 @@ class Desk:
         return QPoint(round(x), round(y))
 
 
+@pytest.fixture(autouse=True)
+def own_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep models and recovery folders of the tests out of the user's."""
+    folder = tmp_path / "user data"
+    for module in ("library", "recovery"):
+        name = f"napari_unet.project.{module}.user_data_path"
+        monkeypatch.setattr(name, lambda *args, **options: folder)
+    return folder
+
+
 @pytest.fixture
 def make_desk(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Callable[..., Desk]:
     """Give a function that opens a viewer with an image and docks the widgets."""
@@ -131,6 +144,5 @@ def desk(make_desk: Callable[..., Desk]) -> Desk:
 def painted(desk: Desk) -> tuple[Desk, Labels]:
     """The same, with paint."""
     labels = desk.viewer.add_labels(strokes_on(disks()), name="paint")
-    desk.train.labels_box.layer = labels
     desk.train_tiny()
     return desk, labels

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from napari_unet.widgets.annotate import coverage_text
+from napari_unet.widgets.coverage import coverage_text, measure_coverage
 
 from .conftest import Desk, disks
 
@@ -120,4 +120,6 @@ def test_painting_without_a_layer_says_what_to_click(desk: Desk) -> None:
     ],
 )
 def test_the_coverage_hint_names_what_helps_most(values: list[int], hint: str) -> None:
-    assert hint in coverage_text(np.array(values, np.uint16), of_objects=True)
+    assert hint in coverage_text(
+        measure_coverage(np.array([values], np.uint16), "objects"), "objects"
+    )

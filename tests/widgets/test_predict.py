@@ -108,19 +108,19 @@ def test_a_corrected_prediction_is_never_overwritten(desk: Desk) -> None:
 def test_a_frame_corrected_while_later_ones_are_predicted_stays_corrected(
     make_desk: Callable[..., Desk],
 ) -> None:
-    desk = make_desk(np.stack([disks()] * 40))
+    desk = make_desk(np.stack([disks()] * 40))  # frame 20 is on screen, and comes first
     corrected: list[int] = []
 
     def correct(event: object) -> None:
         if isinstance(event, FrameFinished) and event.frame == (1,):
-            desk.viewer.layers["disks prediction"].data[0, :3] = 777
+            desk.viewer.layers["disks prediction"].data[20, :3] = 777
             corrected.append(1)
 
     desk.predict.task.happened.connect(correct)
     predict_with(desk, untrained())
 
     assert corrected
-    assert (desk.viewer.layers["disks prediction"].data[0, :3] == 777).all()
+    assert (desk.viewer.layers["disks prediction"].data[20, :3] == 777).all()
 
 
 def test_after_a_correction_only_one_further_layer_is_made(desk: Desk) -> None:
@@ -154,6 +154,7 @@ def test_a_model_file_is_loaded_and_named(desk: Desk, tmp_path: Path) -> None:
     save_network(untrained(), tmp_path / "good.safetensors")
 
     desk.predict.load_model(tmp_path / "good.safetensors")
+    desk.wait_until_idle()
 
     assert "good" in desk.predict.model_note.text()
 
@@ -165,6 +166,7 @@ def test_a_broken_model_file_is_refused_and_the_former_model_stays(
     (tmp_path / "bad.safetensors").write_bytes(b"not a model")
 
     desk.predict.load_model(tmp_path / "bad.safetensors")
+    desk.wait_until_idle()
 
     assert "not a complete model file" in desk.last_notice
     assert "former" in desk.predict.model_note.text()

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_unet.widgets.annotate import AnnotateWidget as AnnotateWidget
+    from napari_unet.widgets.models import ModelsWidget as ModelsWidget
     from napari_unet.widgets.predict import PredictWidget as PredictWidget
     from napari_unet.widgets.train import TrainWidget as TrainWidget
 
 _HOME_OF = {
     "AnnotateWidget": "napari_unet.widgets.annotate",
+    "ModelsWidget": "napari_unet.widgets.models",
     "PredictWidget": "napari_unet.widgets.predict",
     "TrainWidget": "napari_unet.widgets.train",
 }
 
-__all__ = ["AnnotateWidget", "PredictWidget", "TrainWidget"]
+__all__ = ["AnnotateWidget", "ModelsWidget", "PredictWidget", "TrainWidget"]
 
 
 def __getattr__(name: str) -> Any:

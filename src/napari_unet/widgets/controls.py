@@ -8,10 +8,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
+    QHeaderView,
     QLabel,
     QProgressBar,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
+    QTableWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -29,11 +32,19 @@ def form_layout() -> QFormLayout:
     return form
 
 
-def column(widget: QWidget) -> QVBoxLayout:
-    """Give a dock widget its one column."""
-    layout = QVBoxLayout(widget)
-    layout.setContentsMargins(9, 9, 9, 9)
+def scrolling_column(widget: QWidget) -> QVBoxLayout:
+    """Give a dock widget its one column, which scrolls where the dock is too low for it."""
+    content = QWidget()
+    layout = QVBoxLayout(content)
     layout.setSpacing(8)
+    scroll = QScrollArea()
+    scroll.setWidgetResizable(True)
+    scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    scroll.setWidget(content)
+    outer = QVBoxLayout(widget)
+    outer.setContentsMargins(0, 0, 0, 0)
+    outer.addWidget(scroll)
     return layout
 
 
@@ -72,6 +83,17 @@ def note() -> QLabel:
     label.setWordWrap(True)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label
+
+
+def header_of(table: QTableWidget) -> QHeaderView:
+    """Make a table plain, without row numbers and grid, and return its column header."""
+    rows, columns = table.verticalHeader(), table.horizontalHeader()
+    assert rows is not None
+    assert columns is not None
+    rows.hide()
+    table.setShowGrid(False)
+    table.setTabKeyNavigation(False)
+    return columns
 
 
 def progress_bar(tooltip: str) -> QProgressBar:

@@ -12,10 +12,9 @@ from qtpy.QtWidgets import QComboBox, QSizePolicy
 from napari_unet.widgets.session import METADATA_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from napari.viewer import Viewer
-    from numpy.typing import NDArray
     from qtpy.QtWidgets import QWidget
 
     from napari_unet.data.axes import ArrayLike
@@ -40,7 +39,7 @@ class LayerComboBox(QComboBox, Generic[LayerT]):
     viewer : Viewer
         Whose layers.
     kind : type
-        `Image` or `Labels`.
+        `Image` or `Labels`; what this plugin has made of them (predictions, weights) is left out.
     """
 
     layer_changed = Signal()
@@ -72,7 +71,11 @@ class LayerComboBox(QComboBox, Generic[LayerT]):
         """Read the layers anew, and keep the choice if its layer is still there."""
         chosen = self.layer
         found = [_unwrapped(layer) for layer in self._viewer.layers]
-        layers = [layer for layer in found if isinstance(layer, self._kind)]
+        layers = [
+            layer
+            for layer in found
+            if isinstance(layer, self._kind) and METADATA_KEY not in layer.metadata
+        ]
         self.blockSignals(True)
         self.clear()
         self._layers = layers
@@ -81,20 +84,19 @@ class LayerComboBox(QComboBox, Generic[LayerT]):
         if chosen in layers:
             self.setCurrentIndex(layers.index(chosen))
         elif layers:
-            self.setCurrentIndex(_newest_of_the_user(layers))
+            self.setCurrentIndex(len(layers) - 1)
         if self.layer is not chosen:
             self.layer_changed.emit()
-
-
-def _newest_of_the_user(layers: Sequence[Layer]) -> int:
-    """Prefer what the user made or opened over predictions."""
-    own = [i for i, layer in enumerate(layers) if METADATA_KEY not in layer.metadata]
-    return own[-1] if own else len(layers) - 1
 
 
 def _unwrapped(layer: Any) -> Any:
     """Return the layer itself where napari handed out a proxy of it."""
     return getattr(layer, "__wrapped__", layer)
+
+
+def plain_layers(viewer: Viewer) -> list[Layer]:
+    """List the layers of a viewer, without the proxies that it hands out to plugins."""
+    return [_unwrapped(layer) for layer in viewer.layers]
 
 
 def pixels_of(image: Image) -> ArrayLike:
@@ -117,11 +119,6 @@ def labels_of(layer: Labels) -> Any:
     return layer.data[0] if layer.multiscale else layer.data
 
 
-def snapshot_of(layer: Labels) -> NDArray[Any]:
-    """Copy painted labels, so that painting can go on while a worker reads them."""
-    return np.array(labels_of(layer))
-
-
 def channel_axis_of(image: Image) -> int | None:
     """Return which of a layer's axes is named as channels, or None.
 
@@ -134,6 +131,15 @@ def channel_axis_of(image: Image) -> int | None:
         if name in names:
             return names.index(name)
     return None
+
+
+def labels_shape_of(image: Image) -> tuple[int, ...]:
+    """Return the shape of labels of an image: without its channel axis, where it is known."""
+    shape = tuple(pixels_of(image).shape)
+    if image.rgb:
+        return shape[:-1]
+    channel_axis = channel_axis_of(image)
+    return tuple(size for axis, size in enumerate(shape) if axis != channel_axis)
 
 
 def placement_of(image: Image, drop_axis: int | None) -> dict[str, Any]:
@@ -164,22 +170,14 @@ def placement_of(image: Image, drop_axis: int | None) -> dict[str, Any]:
     return placement
 
 
-def new_annotation(viewer: Viewer, image: Image) -> Labels:
-    """Add an empty labels layer that covers an image, ready to paint in.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Where to add it.
-    image : Image
-        What will be painted on.
-    """
-    channel_axis = channel_axis_of(image)
-    pixels = pixels_of(image)
-    shape = pixels.shape[:-1] if image.rgb else pixels.shape
-    shape = tuple(size for axis, size in enumerate(shape) if axis != channel_axis)
-    placement = placement_of(image, channel_axis)
-    labels = np.zeros(shape, np.uint16)
-    layer = Labels(labels, name=f"{image.name} annotation", **placement)
-    viewer.add_layer(layer)
-    return layer
+def placement_from_labels(labels: Labels) -> dict[str, Any]:
+    """Return where a labels layer lies, for a layer that covers it."""
+    return {
+        "scale": labels.scale,
+        "translate": labels.translate,
+        "rotate": labels.rotate,
+        "shear": labels.shear,
+        "affine": labels.affine,
+        "units": labels.units,
+        "axis_labels": labels.axis_labels,
+    }

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
 # Okabe and Ito's palette: told apart by colour-blind people, visible on dark and light.
-_LOSS_COLOUR, _SCORE_COLOUR = "#56B4E9", "#E69F00"
+_LOSS_COLOUR, _SCORE_COLOUR, _BEST_COLOUR = "#56B4E9", "#E69F00", "#009E73"
 _REDRAW_MS = 100
 
 
@@ -34,7 +34,9 @@ class LossPlot(pg.PlotWidget):  # type: ignore[misc]
         self.setMenuEnabled(False)
         self.setMouseEnabled(x=False, y=False)
         self.hideButtons()
-        self.setToolTip("Training loss (falls) and score on held-back paint (rises, 0 to 1).")
+        self.setToolTip(
+            "Training loss (falls), score on held-back paint (rises, 0 to 1), and the best so far."
+        )
         for side in ("bottom", "left"):
             self.getAxis(side).setPen(text_colour)
             self.getAxis(side).setTextPen(text_colour)
@@ -49,6 +51,14 @@ class LossPlot(pg.PlotWidget):  # type: ignore[misc]
             symbolPen=None,
             name="score",
         )
+        self._best_mark = self.plot(
+            pen=None,
+            symbol="star",
+            symbolSize=15,
+            symbolBrush=_BEST_COLOUR,
+            symbolPen=None,
+            name="best",
+        )
         self.setYRange(0, 1)
         self.reset()
         self._timer = QTimer(self)
@@ -62,6 +72,7 @@ class LossPlot(pg.PlotWidget):  # type: ignore[misc]
         self._losses: list[float] = []
         self._score_steps: list[int] = []
         self._scores: list[float] = []
+        self._best: tuple[int, float] | None = None
         self._redraw()
 
     def add_loss(self, step: int, loss: float) -> None:
@@ -71,10 +82,12 @@ class LossPlot(pg.PlotWidget):  # type: ignore[misc]
         self._losses.append(0.9 * previous + 0.1 * loss)
         self._redraw_soon()
 
-    def add_score(self, step: int, score: float) -> None:
-        """Add one validation score, 0 to 1."""
+    def add_score(self, step: int, score: float, *, best: bool) -> None:
+        """Add one validation score, 0 to 1; the star marks the weights that are kept."""
         self._score_steps.append(step)
         self._scores.append(score)
+        if best:
+            self._best = (step, score)
         self._redraw_soon()
 
     def _redraw_soon(self) -> None:
@@ -84,3 +97,5 @@ class LossPlot(pg.PlotWidget):  # type: ignore[misc]
     def _redraw(self) -> None:
         self._loss_curve.setData(self._loss_steps, self._losses)
         self._score_curve.setData(self._score_steps, self._scores)
+        best = ([], []) if self._best is None else ([self._best[0]], [self._best[1]])
+        self._best_mark.setData(*best)

@@ -1,26 +1,53 @@
-"""Where a prediction appears: a labels layer of its own, never one that the user has edited."""
+"""Where a prediction appears: a layer of its own, never one that the user has edited."""
 
 from __future__ import annotations
 
-import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer
 
-from napari_unet.widgets.layers import channel_axis_of, pixels_of, placement_of
+from napari_unet.widgets.layers import channel_axis_of, pixels_of, placement_of, plain_layers
+from napari_unet.widgets.live_layer import colour_like
 from napari_unet.widgets.session import METADATA_KEY
 from napari_unet.widgets.task import BackgroundTask, Finished, Outcome
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
+    from numpy.typing import NDArray
 
 _REFRESH_MS = 100
 
 
+@dataclass
+class Predicted:
+    """What belongs to a labels layer that was predicted; kept in the layer's metadata.
+
+    Parameters
+    ----------
+    labels : ndarray
+        As they were predicted: what differs from them was corrected.
+    ndim : int
+        Spatial dimensions of the network.
+    taken : ndarray or None
+        As they were when corrections were last taken into the annotation.
+    """
+
+    labels: NDArray[Any]
+    ndim: int
+    taken: NDArray[Any] | None = None
+
+
+def predicted_of(layer: Labels) -> Predicted | None:
+    """Return what was predicted in a layer; None for layers of other origin."""
+    found = layer.metadata.get(METADATA_KEY)
+    return found if isinstance(found, Predicted) else None
+
+
 class ResultLayers:
-    """Writes one prediction into a labels layer, and never over what the user has edited.
+    """Writes one prediction into a layer, and never over what the user has edited.
 
     Parameters
     ----------
@@ -28,18 +55,33 @@ class ResultLayers:
         Where the layer is added.
     image : Image
         The image that is predicted: the layer covers it.
+    ndim : int
+        Spatial dimensions of the network.
+    whole : bool
+        Whether all of the image is predicted: else what was predicted elsewhere stays.
+    annotation : Labels or None
+        Whose colours classes have.
     """
 
-    def __init__(self, viewer: Viewer, image: Image) -> None:
-        self._viewer = viewer
+    def __init__(
+        self,
+        viewer: Viewer,
+        image: Image,
+        ndim: int,
+        whole: bool = True,
+        annotation: Labels | None = None,
+    ) -> None:
+        self._viewer, self._ndim, self._whole = viewer, ndim, whole
+        self._annotation = annotation
         self._name = f"{image.name} prediction"
+        self._unsure_name = f"{image.name} uncertainty"
         self._rgb = image.rgb
         self._placements = {axis: placement_of(image, axis) for axis in (None, *range(image.ndim))}
         self._image_shape = pixels_of(image).shape[: image.ndim]
         self._named_channel_axis = channel_axis_of(image)
         self._finished_frames: set[tuple[int, ...]] = set()
-        self._frame_axes = 0
-        self.layer: Labels | None = None
+        self._region: tuple[slice, ...] = ()
+        self.layer: Labels | Image | None = None
         self._timer = QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(_REFRESH_MS)
@@ -55,12 +97,11 @@ class ResultLayers:
         from napari_unet.prediction.events import FrameFinished, PredictionStarted, TilePredicted
 
         if isinstance(event, PredictionStarted):
-            self._prepare(event.shape)
+            self._prepare(event.shape, event.kind)
         elif isinstance(event, TilePredicted):
-            self._frame_axes = len(event.frame)
             self._write(event.frame, event.region, event.labels)
         elif isinstance(event, FrameFinished):
-            self._write(event.frame, (), event.labels)
+            self._write_final(event.frame, event.region, event.labels)
             self._finished_frames.add(event.frame)
 
     def _on_ended(self, outcome: Outcome) -> None:
@@ -68,23 +109,62 @@ class ResultLayers:
         self._task.ended.disconnect(self._on_ended)
         if isinstance(outcome, Finished):
             self._finish(outcome.result)
-        elif self.layer is not None and self.layer in self._viewer.layers:
+        elif self.layer is not None and self.layer in plain_layers(self._viewer):
             self._viewer.layers.remove(self.layer)
 
-    def _prepare(self, shape: tuple[int, ...]) -> None:
+    def _hide_live_prediction(self) -> None:
+        """Two predictions on top of each other cannot be read."""
+        for layer in plain_layers(self._viewer):
+            if layer.metadata.get(METADATA_KEY) == "live":
+                layer.visible = False
+
+    def _prepare(self, shape: tuple[int, ...], kind: str) -> None:
         """Add the layer, or take the one of the last prediction if nobody has touched it."""
-        placement = self._placement(shape)
+        self._frame_axes = len(shape) - self._ndim
+        if kind == "uncertainty":
+            self.layer = self._uncertainty_layer(shape)
+            return
+        self._hide_live_prediction()
         self.layer = self._untouched_layer(shape)
         if self.layer is None:
-            labels = np.zeros(shape, np.int32)
-            metadata = {METADATA_KEY: None}
-            self.layer = Labels(labels, name=self._name, metadata=metadata, **placement)
-            self._viewer.add_layer(self.layer)
+            self.layer = self._new_layer(shape)
             return
+        placement = self._placement(shape)
         for name in ("scale", "translate", "units"):
             setattr(self.layer, name, placement[name])
-        np.asarray(self.layer.data)[...] = 0
-        self.layer.refresh()
+        if self._whole:
+            np.asarray(self.layer.data)[...] = 0
+            self.layer.refresh()
+
+    def _new_layer(self, shape: tuple[int, ...]) -> Labels:
+        layer = Labels(
+            np.zeros(shape, np.int32),
+            name=self._name,
+            metadata={METADATA_KEY: Predicted(np.zeros(shape, np.int32), self._ndim)},
+            **self._placement(shape),
+        )
+        if self._annotation is not None:
+            colour_like(layer, self._annotation)
+        self._viewer.add_layer(layer)
+        return layer
+
+    def _uncertainty_layer(self, shape: tuple[int, ...]) -> Image:
+        for layer in plain_layers(self._viewer):
+            ours = isinstance(layer, Image) and METADATA_KEY in layer.metadata
+            if ours and layer.name == self._unsure_name and layer.data.shape == shape:
+                found: Image = layer
+                return found
+        layer = Image(
+            np.zeros(shape, np.float32),
+            name=self._unsure_name,
+            colormap="magma",
+            blending="additive",
+            contrast_limits=(0, 1),
+            metadata={METADATA_KEY: "uncertainty"},
+            **self._placement(shape),
+        )
+        self._viewer.add_layer(layer)
+        return layer
 
     def _finish(self, result: Any) -> None:
         """Show what has not been shown yet; probabilities come as image layers."""
@@ -93,13 +173,12 @@ class ResultLayers:
         if result.kind == "probabilities":
             self._show_probabilities(result)
             return
-        shown = np.asarray(self.layer.data)
         # Frames that were announced are there already, and may have been corrected since.
-        for frame in np.ndindex(*shown.shape[: self._frame_axes]):
-            if frame not in self._finished_frames:
-                shown[frame] = result.array[frame]
+        for frame in np.ndindex(*result.array.shape[: self._frame_axes]):
+            if frame not in self._finished_frames and result.array[frame].any():
+                region = tuple(slice(0, size) for size in result.array[frame].shape)
+                self._write_final(frame, region, result.array[frame])
         self._refresh()
-        self.layer.metadata[METADATA_KEY] = _checksum(result.array.astype(np.int32, copy=False))
 
     def _write(self, frame: tuple[int, ...], region: Any, labels: Any) -> None:
         if self.layer is None:
@@ -107,6 +186,25 @@ class ResultLayers:
         np.asarray(self.layer.data)[frame][region] = labels
         if not self._timer.isActive():
             self._timer.start()
+
+    def _write_final(self, frame: tuple[int, ...], region: Any, labels: Any) -> None:
+        """Write labels that stay; objects beside what was predicted before get higher numbers."""
+        predicted = predicted_of(self.layer) if isinstance(self.layer, Labels) else None
+        if predicted is None:
+            self._write(frame, region, labels)
+            return
+        former = predicted.labels[frame]
+        if not self._whole and self._annotation_kind() == "objects":
+            former[region] = 0
+            first = int(predicted.labels.max())
+            labels = np.where(labels > 0, labels.astype(np.int32) + first, 0)
+        former[region] = labels
+        self._write(frame, region, labels)
+
+    def _annotation_kind(self) -> str:
+        from napari_unet.widgets.annotation import annotation_of
+
+        return "objects" if self._annotation is None else annotation_of(self._annotation).kind
 
     def _refresh(self) -> None:
         if self.layer is not None:
@@ -128,18 +226,18 @@ class ResultLayers:
 
     def _untouched_layer(self, shape: tuple[int, ...]) -> Labels | None:
         """Find a result of this image that still is what was predicted."""
-        for layer in self._viewer.layers:
-            layer = getattr(layer, "__wrapped__", layer)
-            ours = isinstance(layer, Labels) and METADATA_KEY in layer.metadata
+        for layer in plain_layers(self._viewer):
+            ours = isinstance(layer, Labels) and predicted_of(layer) is not None
             if not ours or layer.data.shape != shape or not layer.name.startswith(self._name):
                 continue
-            if layer.metadata[METADATA_KEY] == _checksum(layer.data):
+            predicted = predicted_of(layer)
+            if predicted is not None and np.array_equal(predicted.labels, np.asarray(layer.data)):
                 found: Labels = layer
                 return found
         return None
 
     def _show_probabilities(self, result: Any) -> None:
-        if self.layer is not None and self.layer in self._viewer.layers:
+        if self.layer is not None and self.layer in plain_layers(self._viewer):
             self._viewer.layers.remove(self.layer)
         probabilities = np.moveaxis(result.array, result.axes.index("C"), 0)
         placement = self._placement(probabilities.shape[1:])
@@ -148,10 +246,7 @@ class ResultLayers:
                 values,
                 name=f"{self._name}, probability of class {number}",
                 contrast_limits=(0, 1),
+                metadata={METADATA_KEY: "probabilities"},
                 **placement,
             )
             self._viewer.add_layer(layer)
-
-
-def _checksum(labels: Any) -> int:
-    return zlib.crc32(np.ascontiguousarray(labels).data.cast("B"))

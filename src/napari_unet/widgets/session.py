@@ -1,19 +1,24 @@
-"""What the three widgets of one viewer share: the model, and the work under way."""
+"""What the widgets of one viewer share: the model, and the work under way."""
 
 from __future__ import annotations
 
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from napari.utils.notifications import show_error
 from qtpy.QtCore import QObject, Signal
 
+from napari_unet.training.config import TrainConfig
 from napari_unet.widgets.task import BackgroundTask, Finished, Outcome
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
     from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.training.checkpoint import TrainingState
+    from napari_unet.training.loop import TrainingResult
     from napari_unet.widgets.result_layers import ResultLayers
+    from napari_unet.widgets.training_run import TrainingRun
 
 METADATA_KEY = "napari-unet-paint"
 
@@ -25,43 +30,86 @@ class Session(QObject):
 
     Attributes
     ----------
-    training, prediction : BackgroundTask
+    training, prediction, weight_map, measuring, saving, storing, loading : BackgroundTask
         The work that may be under way.
     model : TrainedNetwork or None
-        The newest model: trained here, or loaded.
+        The model in use: trained here, or loaded.
     model_name : str
         What it is called.
-    trained_image : str
-        Name of the image of the training that is under way, or was the last.
+    trained : TrainingResult or None
+        What the last training here left, from which it can go on.
+    interrupted : TrainingState or None
+        A training that was not finished, here or in the project that was opened.
+    run : TrainingRun or None
+        What ties the training under way to the layers.
     result : ResultLayers or None
-        Where the prediction that is under way appears.
+        Where the newest prediction appears.
+    preset, settings : str, TrainConfig
+        What the Train widget shows, or would show.
     """
 
     model_changed = Signal()
     annotation_chosen = Signal()
     kind_chosen = Signal(str)  # "objects" or "classes"
+    before_training = Signal()  # the last moment to add to the annotations
+    settings_loaded = Signal(str, object)  # name of a preset, TrainConfig
 
     def __init__(self) -> None:
         super().__init__()
         self.training = BackgroundTask("U-Net training", self)
         self.prediction = BackgroundTask("U-Net prediction", self)
+        self.weight_map = BackgroundTask("Border weight map", self)
+        self.measuring = BackgroundTask("Measuring objects", self)
+        self.saving = BackgroundTask("Saving annotations", self)
+        self.storing = BackgroundTask("Saving a model", self)
+        self.loading = BackgroundTask("Loading a model", self)
         # The session, not a widget, takes the result: a closed dock must not lose it.
         self.training.ended.connect(self._take_trained)
+        self.loading.ended.connect(self._take_loaded)
         self.model: TrainedNetwork | None = None
         self.model_name = ""
-        self.trained_image = ""
+        self.trained: TrainingResult | None = None
+        self.interrupted: TrainingState | None = None
+        self.run: TrainingRun | None = None
         self.result: ResultLayers | None = None
+        self.preset, self.settings = "fast", TrainConfig()
         self._image: weakref.ref[Image] | None = None
         self._annotation: weakref.ref[Labels] | None = None
 
     def _take_trained(self, outcome: Outcome) -> None:
         if isinstance(outcome, Finished) and outcome.result.state.step > 0:
-            self.set_model(outcome.result.trained, f"{self.trained_image} model")
+            self.trained = outcome.result
+            self.interrupted = outcome.result.state if outcome.result.stopped else None
+            name = self.run.pairs[0].image.name if self.run else "new"
+            self.set_model(outcome.result.trained, f"{name} model")
+
+    def _take_loaded(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Finished):
+            self.load_model(*outcome.result)
+        else:
+            show_error(outcome.text)
 
     def set_model(self, model: TrainedNetwork, name: str) -> None:
         """Make a model the one that all widgets use."""
         self.model, self.model_name = model, name
         self.model_changed.emit()
+
+    def load_model(
+        self, model: TrainedNetwork, name: str, interrupted: TrainingState | None = None
+    ) -> None:
+        """Use a model from elsewhere: the last training here is no longer its origin.
+
+        Parameters
+        ----------
+        model : TrainedNetwork
+            The model.
+        name : str
+            What it is called.
+        interrupted : TrainingState, optional
+            The training that it comes from, if that was not finished.
+        """
+        self.trained, self.interrupted = None, interrupted
+        self.set_model(model, name)
 
     def choose_annotation(self, image: Image, annotation: Labels) -> None:
         """Remember which image is being painted in which layer, and tell the other widgets."""

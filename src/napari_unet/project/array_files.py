@@ -1,0 +1,179 @@
+"""The array files of a project folder: written under fresh names, read as data only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import tifffile
+
+from napari_unet.data.files import read_image
+from napari_unet.errors import FileProblemError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+ANNOTATIONS, IMAGES = "annotations", "images"
+_LARGEST_CLASSIC_TIFF = 2**31  # compressed or not, to be safe
+# Unlikely as a name of the user's own files: what matches and is out of use is deleted.
+_OUR_NAME = re.compile(r"[0-9]+-save([0-9]+)(-corrected)?\.(tif|npy)")
+
+
+class ArrayWriter:
+    """Write the arrays of one save beside those of former saves, and sweep the latter at the end.
+
+    Parameters
+    ----------
+    folder : Path
+        The project folder; it and its subfolders are made if missing.
+
+    Raises
+    ------
+    FileProblemError
+        A subfolder is a link: sweeping would reach out of the project.
+    OSError
+        A folder cannot be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.written: list[Path] = []
+        for name in (ANNOTATIONS, IMAGES):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            if (folder / name).is_symlink():
+                raise FileProblemError(
+                    f"{folder / name} is a link to another folder; remove it, or save the "
+                    "project elsewhere."
+                )
+        numbers = (_OUR_NAME.fullmatch(path.name) for path in self._files())
+        self.counter = 1 + max((int(found[1]) for found in numbers if found), default=0)
+
+    def write_annotation(self, number: int, labels: NDArray[Any]) -> str:
+        """Write the annotation of image `number`; return its name relative to the folder."""
+        return self._write(f"{ANNOTATIONS}/{number}-save{self.counter}", labels, "zlib", rgb=False)
+
+    def write_corrected(self, number: int, corrected: NDArray[np.bool_]) -> str:
+        """Write the corrected pixels of image `number`, as 0 and 1."""
+        stem = f"{ANNOTATIONS}/{number}-save{self.counter}-corrected"
+        return self._write(stem, corrected.astype(np.uint8), "zlib", rgb=False)
+
+    def write_pixels(self, number: int, image: NDArray[Any], rgb: bool) -> str:
+        """Write an image, uncompressed: noise hardly shrinks, and autosaving should not wait."""
+        return self._write(f"{IMAGES}/{number}-save{self.counter}", image, None, rgb)
+
+    def take_back(self) -> None:
+        """Delete what this save wrote."""
+        _delete(self.written)
+
+    def sweep(self, used: Iterable[Path]) -> None:
+        """Delete the files of other saves, except for those in `used`."""
+        kept = {path.resolve() for path in (*self.written, *used)}
+        _delete(path for path in self._files() if path.resolve() not in kept)
+
+    def _files(self) -> list[Path]:
+        found = [p for name in (ANNOTATIONS, IMAGES) for p in (self.folder / name).iterdir()]
+        return [path for path in found if _OUR_NAME.fullmatch(path.name)]
+
+    def _write(
+        self, stem: str, array: NDArray[Any], compression: Literal["zlib"] | None, rgb: bool
+    ) -> str:
+        name = stem + (".tif" if _fits_tiff(array, rgb) else ".npy")
+        path = self.folder / name
+        with path.open("xb") as file:
+            self.written.append(path)
+            try:
+                if path.suffix == ".npy":
+                    np.save(file, array, allow_pickle=False)
+                else:
+                    tifffile.imwrite(
+                        file,
+                        array,
+                        compression=compression,
+                        photometric="rgb" if rgb else "minisblack",
+                        bigtiff=array.nbytes > _LARGEST_CLASSIC_TIFF,
+                    )
+            except ValueError as error:
+                raise FileProblemError(
+                    f"An array of dtype {array.dtype} and shape {array.shape} cannot be saved "
+                    f"({error}); convert it, for example to uint16 or float32."
+                ) from error
+            file.flush()
+            os.fsync(file.fileno())
+        return name
+
+
+def read_array(folder: Path, name: str, shape: Sequence[int]) -> NDArray[Any]:
+    """Read an array of a project.
+
+    Parameters
+    ----------
+    folder : Path
+        The project folder.
+    name : str
+        File name relative to it, with slashes.
+    shape : sequence of int
+        The shape that it was saved with.
+
+    Raises
+    ------
+    FileProblemError
+        The name leads out of the folder, or the file is missing, damaged or of another shape.
+    """
+    path = path_inside(folder, name)
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise FileProblemError(f"{path} is a link that leads out of the project; replace it.")
+    if not path.is_file():
+        raise FileProblemError(
+            f"The project {folder} lacks its file {name}; restore it from a copy."
+        )
+    array = read_image(path).array
+    if array.shape != tuple(shape):  # a cut-off TIFF is read as far as it goes
+        raise FileProblemError(
+            f"{path} is damaged: its shape is {array.shape}, it was saved with {tuple(shape)}. "
+            "Restore it from a copy."
+        )
+    return array
+
+
+def path_inside(folder: Path, name: str) -> Path:
+    """Join a stored relative name to its folder.
+
+    Raises
+    ------
+    FileProblemError
+        It is no plain relative name, on any operating system.
+    """
+    if not is_plain_name(name):
+        raise FileProblemError(
+            f"The project {folder} names the file {name!r}, which is not inside it. Open only "
+            "projects that napari-unet-paint saved."
+        )
+    return folder.joinpath(*PurePosixPath(name).parts)
+
+
+def is_plain_name(name: str) -> bool:
+    """Tell whether a name with slashes leads into a folder, whatever the operating system."""
+    windows = PureWindowsPath(name)  # takes both kinds of slashes
+    plain = not windows.anchor and ".." not in windows.parts and "\0" not in name
+    return plain and bool(PurePosixPath(name).parts)
+
+
+def _fits_tiff(array: NDArray[Any], rgb: bool) -> bool:
+    if array.ndim < 2 or not array.size or array.dtype.kind not in "uif":
+        return False
+    if array.dtype.itemsize > 8:
+        return False
+    # Readers of TIFF drop transparency; other channels would make a page of each row.
+    return not rgb or (array.dtype.kind == "u" and array.ndim >= 3 and array.shape[-1] == 3)
+
+
+def _delete(paths: Iterable[Path]) -> None:
+    for path in list(paths):
+        with contextlib.suppress(OSError):  # in use on Windows: the next save sweeps it
+            path.unlink()

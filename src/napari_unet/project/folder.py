@@ -1,0 +1,272 @@
+"""A project folder remembers a session and opens it again; crash recovery uses the same format.
+
+Every save writes the arrays into files of fresh names. Only then ``project.json``, replaced in one
+step, makes them valid, and the files of the former save are swept. So a program that is killed at
+any moment leaves a project that loads.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.errors import FileProblemError, LabelsError
+from napari_unet.project.array_files import ArrayWriter, is_plain_name, path_inside, read_array
+from napari_unet.project.stored import (
+    FORMAT_VERSION,
+    PROJECT_FILE,
+    StoredImage,
+    read_stored,
+    write_stored,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from napari_unet.data.labels import Kind
+
+MODEL_FILE = "model.safetensors"
+STATE_FILE = "model.state.safetensors"  # as training.checkpoint.state_path names it
+
+
+@dataclass(frozen=True)
+class ProjectImage:
+    """One image layer, its annotation, and what is needed to show them again.
+
+    Parameters
+    ----------
+    name : str
+        Name of the image layer.
+    image_path : str
+        Path or address that the image was opened from; "" where it lives in memory only.
+    image : array_like or None
+        Pixels, axes as in the layer. Saved only where there is no path. On load, None where
+        there is a path.
+    labels_name : str
+        Name of the annotation layer; "" if there is none.
+    labels : ndarray or None
+        The annotation, any integer dtype.
+    corrected : ndarray of bool or None
+        Pixels of `labels` that the user corrected.
+    regions : tuple
+        Fully annotated boxes: (start, stop) in pixels for each axis of `labels`.
+    kind : {"objects", "classes"}
+        What painted values mean.
+    class_names, class_colours : mapping of int to str
+        Name and colour ("#0072B2") of painted values.
+    used : bool
+        Whether the image is ticked for training.
+    rgb : bool
+        Whether the last axis holds colours.
+    scale, translate : tuple of float
+        Size of a pixel and position of the first one, per axis, in `units`; () if unknown.
+    units, axis_labels : tuple of str
+        Unit and name of each axis; () if unknown.
+    """
+
+    name: str
+    image_path: str = ""
+    image: ArrayLike | None = None
+    labels_name: str = ""
+    labels: NDArray[Any] | None = None
+    corrected: NDArray[np.bool_] | None = None
+    regions: tuple[tuple[tuple[int, int], ...], ...] = ()
+    kind: Kind = "objects"
+    class_names: Mapping[int, str] = field(default_factory=dict)
+    class_colours: Mapping[int, str] = field(default_factory=dict)
+    used: bool = True
+    rgb: bool = False
+    scale: tuple[float, ...] = ()
+    translate: tuple[float, ...] = ()
+    units: tuple[str, ...] = ()
+    axis_labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Project:
+    """A session: its images and how it trains.
+
+    Parameters
+    ----------
+    images : tuple of ProjectImage
+        In the order of the layers.
+    settings : dict
+        A `TrainConfig` as dict.
+    preset : str
+        Name of the preset that the settings came from.
+    model_name : str
+        Name of the model in the library; "" if none.
+    has_model, has_state : bool
+        On load: whether `MODEL_FILE` and `STATE_FILE` lie in the folder. Ignored on save.
+    saved : str
+        On load: when it was saved, ISO 8601. Ignored on save.
+    """
+
+    images: tuple[ProjectImage, ...]
+    settings: dict[str, Any]
+    preset: str = "fast"
+    model_name: str = ""
+    has_model: bool = False
+    has_state: bool = False
+    saved: str = ""
+
+
+def is_project(folder: Path) -> bool:
+    """Tell whether a folder holds a project."""
+    return (folder / PROJECT_FILE).is_file()
+
+
+def save_project(project: Project, folder: Path) -> None:
+    """Write a project; the former one in this folder stays whole until the new one is.
+
+    The model is not written; its place is `MODEL_FILE`.
+
+    Parameters
+    ----------
+    project : Project
+        What to write.
+    folder : Path
+        Made if missing. Images inside it are remembered relative to it, so that it can be moved.
+
+    Raises
+    ------
+    FileProblemError
+        The folder cannot be written, or a value cannot be stored.
+    LabelsError
+        An annotation holds no whole numbers.
+    """
+    try:
+        writer = ArrayWriter(folder)
+        try:
+            images = [_store_image(image, i, writer) for i, image in enumerate(project.images)]
+            write_stored(_content(project, images), folder)
+        except (OSError, FileProblemError, LabelsError):
+            writer.take_back()
+            raise
+        opened = [image["image_inside"] for image in images if image["image_inside"]]
+        writer.sweep(folder / name for name in opened)
+    except OSError as error:
+        raise FileProblemError(
+            f"Cannot save the project in {folder}: {error.strerror or error}. What was saved "
+            "there before was kept; free some space, or choose another folder."
+        ) from error
+
+
+def load_project(folder: Path) -> Project:
+    """Read a project. Nothing in it is executed, and no file outside the folder is read.
+
+    Images that were opened from a file are not read: their `image_path` is absolute and may name
+    a file that is gone.
+
+    Raises
+    ------
+    FileProblemError
+        There is no project, it is damaged, it was saved by a later version, or a file of its own
+        is missing or damaged.
+    """
+    stored = read_stored(folder)
+    return Project(
+        images=tuple(_load_image(image, folder) for image in stored.images),
+        settings=stored.settings,
+        preset=stored.preset,
+        model_name=stored.model_name,
+        has_model=(folder / MODEL_FILE).is_file(),
+        has_state=(folder / STATE_FILE).is_file(),
+        saved=stored.saved,
+    )
+
+
+def _content(project: Project, images: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "saved": datetime.now(UTC).isoformat(timespec="seconds"),
+        "preset": project.preset,
+        "model_name": project.model_name,
+        "settings": project.settings,
+        "images": images,
+    }
+
+
+def _store_image(image: ProjectImage, number: int, writer: ArrayWriter) -> dict[str, Any]:
+    """Write the arrays of an image; return everything else with their file names."""
+    path, inside = _split_path(image.image_path, writer.folder)
+    stored: dict[str, Any] = {
+        "name": image.name,
+        "image_path": path,
+        "image_inside": inside,
+        "image": None,
+        "labels_name": image.labels_name,
+        "labels": None,
+        "corrected": None,
+        # Whoever made them: numpy's numbers do not fit into JSON.
+        "regions": [[[int(a), int(b)] for a, b in region] for region in image.regions],
+        "kind": image.kind,
+        "class_names": {int(value): name for value, name in image.class_names.items()},
+        "class_colours": {int(value): name for value, name in image.class_colours.items()},
+        "used": bool(image.used),
+        "rgb": bool(image.rgb),
+        "scale": [float(size) for size in image.scale],
+        "translate": [float(start) for start in image.translate],
+        "units": [str(unit) for unit in image.units],
+        "axis_labels": [str(label) for label in image.axis_labels],
+    }
+    if image.image is not None and not image.image_path:
+        pixels = np.asarray(image.image)
+        file = writer.write_pixels(number, pixels, image.rgb)
+        stored["image"] = {"file": file, "shape": pixels.shape}
+    if image.labels is not None:
+        labels = np.asarray(image.labels)
+        if labels.dtype.kind not in "uib":
+            raise LabelsError(
+                f"The annotation {image.labels_name!r} has dtype {labels.dtype}; annotations are "
+                "whole numbers, for example uint16."
+            )
+        file = writer.write_annotation(number, labels)
+        stored["labels"] = {"file": file, "shape": labels.shape}
+    if image.corrected is not None:
+        corrected = np.asarray(image.corrected, bool)
+        file = writer.write_corrected(number, corrected)
+        stored["corrected"] = {"file": file, "shape": corrected.shape}
+    return stored
+
+
+def _load_image(stored: StoredImage, folder: Path) -> ProjectImage:
+    plain = stored.model_dump(exclude={"image_inside", "image", "labels", "corrected"})
+    if stored.image_inside:
+        plain["image_path"] = str(path_inside(Path(os.path.abspath(folder)), stored.image_inside))
+    image, labels, corrected = (
+        None if array is None else read_array(folder, array.file, array.shape)
+        for array in (stored.image, stored.labels, stored.corrected)
+    )
+    if labels is not None and labels.dtype.kind not in "uib":
+        raise FileProblemError(
+            f"The annotation {stored.labels_name!r} in {folder} has dtype {labels.dtype} instead "
+            "of whole numbers; restore it from a copy."
+        )
+    return ProjectImage(
+        **plain,
+        image=image,
+        labels=labels,
+        corrected=None if corrected is None else corrected.astype(bool),
+    )
+
+
+def _split_path(image_path: str, folder: Path) -> tuple[str, str]:
+    """Return an absolute path and "", or "" and the path relative to the folder."""
+    if not image_path or "://" in image_path:
+        return image_path, ""
+    path = Path(os.path.abspath(image_path))  # links stay: they may be there to be changed
+    above = Path(os.path.abspath(folder))
+    for inner, outer in ((path, above), (path.resolve(), above.resolve())):
+        if inner.is_relative_to(outer):
+            name = inner.relative_to(outer).as_posix()
+            if is_plain_name(name):
+                return "", name
+    return str(path), ""

@@ -1,0 +1,361 @@
+"""The saved models: listed by their headers, without loading a single weight."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+from platformdirs import user_data_path
+from pydantic import BaseModel
+
+from napari_unet.data.labels import Kind
+from napari_unet.errors import FileProblemError, ImageError, ModelFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_MODEL, _STATE, _THUMBNAIL = ".safetensors", ".state.safetensors", ".png"
+_SUFFIXES = (_STATE, _THUMBNAIL, _MODEL)
+_RECORD_KEY = "napari_unet"  # as model.tensor_file writes it; importing that imports torch
+_LARGEST_HEADER = 64 * 2**20
+_LARGEST_THUMBNAIL = 96
+# File systems take 255 bytes; suffixes and names of temporary files need some of them.
+_LONGEST_NAME = 150
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*]+')
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """What a list of models shows of one.
+
+    Parameters
+    ----------
+    path : Path
+        The model file.
+    name : str
+        Its name in the library: the file name without suffix.
+    created : str
+        When it was trained, ISO 8601.
+    score : float or None
+        Score of the kept weights on held-back paint, 0 to 1; None without validation.
+    score_text : str
+        The same for people, for example "object F1 0.91"; "" without validation.
+    images : tuple of str
+        Names of the images it was trained on.
+    kind : str
+        "objects" or "classes".
+    ndim : int
+        Spatial dimensions of the network.
+    channels : int
+        Channels of the images it takes.
+    steps : int
+        Training steps taken.
+    thumbnail : Path or None
+        A small picture, where there is one.
+    """
+
+    path: Path
+    name: str
+    created: str
+    score: float | None
+    score_text: str
+    images: tuple[str, ...]
+    kind: str
+    ndim: int
+    channels: int
+    steps: int
+    thumbnail: Path | None
+
+
+class _Classes(BaseModel):
+    kind: Kind
+
+
+class _Network(BaseModel):
+    ndim: int
+    in_channels: int
+
+
+class _Image(BaseModel):
+    name: str
+
+
+class _Record(BaseModel):
+    """The part of a `ModelRecord` that is shown; loading the model checks the rest."""
+
+    classes: _Classes
+    network: _Network
+    images: list[_Image]
+    history: list[dict[str, float | bool | None]]
+    created: str
+    steps: int
+
+
+class ModelLibrary:
+    """The saved models of a user.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where they lie; None is the user's data folder. It is made when a model is to be saved.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or user_data_path("napari-unet-paint") / "models"
+
+    def entries(self) -> tuple[ModelEntry, ...]:
+        """Return all readable models, the newest first."""
+        found = [entry for path in self._files() if (entry := _entry_or_none(path))]
+        return tuple(sorted(found, key=_age))
+
+    def unreadable(self) -> tuple[Path, ...]:
+        """Return the model files that are damaged or of another program, by name."""
+        return tuple(path for path in self._files() if _entry_or_none(path) is None)
+
+    def path_for(self, name: str) -> Path:
+        """Return where to save a model of this name, and make the folder.
+
+        Parameters
+        ----------
+        name : str
+            In any script. What a file name cannot hold becomes "-"; a name that is taken gets a
+            number: "cells 2".
+
+        Returns
+        -------
+        Path
+            A file that does not exist, nor do its companions.
+
+        Raises
+        ------
+        FileProblemError
+            The name is empty, or the folder cannot be made.
+        """
+        stem = _file_stem(name)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileProblemError(
+                f"Cannot make the model folder {self.folder}: {error.strerror or error}. "
+                "Save the model as a file elsewhere."
+            ) from error
+        taken = self._taken()
+        number, free = 1, stem
+        while free.casefold() in taken:
+            number += 1
+            free = f"{stem} {number}"
+        return self.folder / f"{free}{_MODEL}"
+
+    def rename(self, entry: ModelEntry, new_name: str) -> ModelEntry:
+        """Rename a model together with its training state and thumbnail.
+
+        Raises
+        ------
+        FileProblemError
+            The name is empty or taken, the model is not in this library, or it cannot be renamed.
+        ModelFileError
+            The model was damaged since it was listed.
+        """
+        self._check_own(entry)
+        stem = _file_stem(new_name)
+        if stem == entry.path.stem:
+            return entry
+        if stem.casefold() in self._taken() - {entry.path.stem.casefold()}:
+            raise FileProblemError(f"There is a model {stem!r} already; choose another name.")
+        if not entry.path.is_file():
+            raise FileProblemError(f"There is no model {entry.path} any more; refresh the list.")
+        moves = [
+            (old, self.folder / f"{stem}{suffix}")
+            for old, suffix in zip(_files_of(entry.path), _SUFFIXES, strict=True)
+            if old.exists()
+        ]
+        _move_all(moves)
+        return read_entry(self.folder / f"{stem}{_MODEL}")
+
+    def delete(self, entry: ModelEntry) -> None:
+        """Delete a model together with its training state and thumbnail.
+
+        Raises
+        ------
+        FileProblemError
+            The model is not in this library, or cannot be deleted.
+        """
+        self._check_own(entry)
+        try:
+            for path in reversed(_files_of(entry.path)):  # companions without model show nowhere
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise FileProblemError(
+                f"Cannot delete {entry.path}: {error.strerror or error}. Close what uses it."
+            ) from error
+
+    def save_thumbnail(self, path: Path, image: NDArray[np.uint8]) -> None:
+        """Write a small picture beside a model file; the sides keep their proportion.
+
+        Parameters
+        ----------
+        path : Path
+            The model file.
+        image : ndarray of uint8
+            ``(Y, X)`` grey or ``(Y, X, 3)`` RGB, any size above 0.
+
+        Raises
+        ------
+        ImageError
+            The image is of another shape or dtype.
+        FileProblemError
+            The picture cannot be written.
+        """
+        grey_or_rgb = image.ndim == 2 or (image.ndim == 3 and image.shape[-1] == 3)
+        if image.dtype != np.uint8 or not grey_or_rgb or not image.size:
+            raise ImageError(
+                f"A thumbnail of dtype {image.dtype} and shape {image.shape} cannot be saved; "
+                "give uint8, (Y, X) or (Y, X, 3)."
+            )
+        picture = Image.fromarray(np.ascontiguousarray(image))
+        picture.thumbnail((_LARGEST_THUMBNAIL, _LARGEST_THUMBNAIL))
+        target = path.with_suffix(_THUMBNAIL)
+        temporary = target.with_name(f".{target.name}.partial")
+        try:
+            picture.save(temporary, format="PNG")
+            os.replace(temporary, target)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise FileProblemError(f"Cannot write {target}: {error.strerror or error}.") from error
+
+    def _files(self) -> list[Path]:
+        found = self.folder.glob(f"*{_MODEL}") if self.folder.is_dir() else ()
+        return sorted(p for p in found if p.name[0] != "." and not p.name.endswith(_STATE))
+
+    def _taken(self) -> set[str]:
+        """Return the names of models and lone companions; upper case may not tell files apart."""
+        names = (path.name.casefold() for path in self.folder.iterdir())
+        return {
+            name.removesuffix(suffix)
+            for name in names
+            for suffix in _SUFFIXES
+            if name.endswith(suffix)
+        }
+
+    def _check_own(self, entry: ModelEntry) -> None:
+        if entry.path.parent.resolve() != self.folder.resolve():
+            raise FileProblemError(f"{entry.path} is not in the model folder {self.folder}.")
+
+
+def read_entry(path: Path) -> ModelEntry:
+    """Read what a list shows of a model file: its header, no weights.
+
+    Raises
+    ------
+    ModelFileError
+        The file is missing, damaged, or of another program.
+    """
+    try:
+        record = _Record.model_validate_json(_record_text(path))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ModelFileError(
+            f"{path} is no readable model file ({str(error).splitlines()[0]}). Restore it from a "
+            "copy, or delete it."
+        ) from error
+    score, score_text = _score_of(record)
+    thumbnail = path.with_suffix(_THUMBNAIL)
+    return ModelEntry(
+        path=path,
+        name=path.stem,
+        created=record.created,
+        score=score,
+        score_text=score_text,
+        images=tuple(image.name for image in record.images),
+        kind=record.classes.kind,
+        ndim=record.network.ndim,
+        channels=record.network.in_channels,
+        steps=record.steps,
+        thumbnail=thumbnail if thumbnail.is_file() else None,
+    )
+
+
+def _entry_or_none(path: Path) -> ModelEntry | None:
+    try:
+        return read_entry(path)
+    except ModelFileError:
+        return None
+
+
+def _age(entry: ModelEntry) -> tuple[float, str]:
+    """Sort key: the newest first, then by name."""
+    try:
+        moment = datetime.fromisoformat(entry.created).timestamp()
+    except ValueError:
+        moment = 0.0
+    return -moment, entry.name
+
+
+def _record_text(path: Path) -> str:
+    """Read the record out of a safetensors header: a length, JSON, and then the weights."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= _LARGEST_HEADER:
+            raise ValueError(f"its header would be {length} bytes long")
+        header = file.read(length)
+    if len(header) < length:
+        raise ValueError("it is cut off")
+    text = json.loads(header)["__metadata__"][_RECORD_KEY]
+    if not isinstance(text, str):
+        raise TypeError("its record is no text")
+    return text
+
+
+def _score_of(record: _Record) -> tuple[float | None, str]:
+    """Return the score of the weights that were kept, and say what it is."""
+    kept = [entry for entry in record.history if entry.get("best")]
+    if not kept:
+        return None, ""
+    f1, iou = kept[-1].get("object_f1"), kept[-1].get("iou")
+    if f1 is not None:
+        return float(f1), f"object F1 {float(f1):.2f}"
+    return (None, "") if iou is None else (float(iou), f"IoU {float(iou):.2f}")
+
+
+def _file_stem(name: str) -> str:
+    """Return a name that every file system takes, as near to `name` as can be."""
+    stem = _FORBIDDEN.sub("-", "".join(c for c in name if c.isprintable())).strip(" .")
+    while len(stem.encode()) > _LONGEST_NAME:
+        stem = stem[:-1].rstrip(" .")
+    if _DEVICES.fullmatch(stem):
+        stem = f"{stem}-"
+    if not stem.strip("-"):
+        raise FileProblemError(f"A model cannot be called {name!r}; give it a name with letters.")
+    return stem
+
+
+def _files_of(path: Path) -> list[Path]:
+    """Return a model's state, thumbnail and the model itself, whether they exist or not."""
+    return [path.with_name(f"{path.stem}{suffix}") for suffix in _SUFFIXES]
+
+
+def _move_all(moves: Sequence[tuple[Path, Path]]) -> None:
+    """Rename files, all or none."""
+    done: list[tuple[Path, Path]] = []
+    try:
+        for old, new in moves:
+            old.rename(new)
+            done.append((old, new))
+    except OSError as error:
+        for old, new in reversed(done):
+            with contextlib.suppress(OSError):
+                new.rename(old)
+        raise FileProblemError(
+            f"Cannot rename {moves[-1][0]}: {error.strerror or error}. Close what uses it."
+        ) from error

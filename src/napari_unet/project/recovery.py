@@ -1,0 +1,108 @@
+"""Where running sessions keep an autosaved project, and what crashed ones left."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import psutil
+from platformdirs import user_data_path
+
+from napari_unet.errors import FileProblemError
+from napari_unet.project.folder import is_project
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_OWNER = "owner.json"
+
+
+def recovery_root() -> Path:
+    """Return the folder that holds the recovery folders of all sessions."""
+    return user_data_path("napari-unet-paint") / "recovery"
+
+
+def new_recovery_folder(root: Path | None = None) -> Path:
+    """Make a folder for this session.
+
+    Raises
+    ------
+    FileProblemError
+        It cannot be made.
+    """
+    root = recovery_root() if root is None else root
+    name = f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}"
+    owner = {"pid": os.getpid(), "started": psutil.Process().create_time()}
+    try:
+        (root / name).mkdir(parents=True)
+        (root / name / _OWNER).write_text(json.dumps(owner), encoding="utf-8")
+    except OSError as error:
+        raise FileProblemError(
+            f"Annotations cannot be saved for recovery in {root}: {error.strerror or error}. "
+            "Save a project now and then."
+        ) from error
+    return root / name
+
+
+def abandoned(root: Path | None = None) -> tuple[Path, ...]:
+    """List the folders with a project whose session has ended, the newest first."""
+    found = [folder for folder in _orphans(root) if is_project(folder)]
+    return tuple(sorted(found, reverse=True))
+
+
+def discard(folder: Path, root: Path | None = None) -> None:
+    """Delete a recovery folder, and never any other.
+
+    Raises
+    ------
+    FileProblemError
+        It is no recovery folder, or cannot be deleted.
+    """
+    root = recovery_root() if root is None else root
+    ours = folder.parent.resolve() == root.resolve() and not folder.is_symlink()
+    if not ours or not (folder / _OWNER).is_file():
+        raise FileProblemError(f"{folder} is no recovery folder; delete it by hand if you wish.")
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise FileProblemError(
+            f"Cannot delete {folder}: {error.strerror or error}. Delete it by hand."
+        ) from error
+
+
+def sweep(root: Path | None = None, keep: int = 5) -> None:
+    """Delete what ended sessions left, but for the newest projects.
+
+    Parameters
+    ----------
+    root : Path, optional
+        Folder of the recovery folders.
+    keep : int
+        How many projects stay.
+    """
+    kept = set(abandoned(root)[:keep])
+    for folder in _orphans(root):
+        if folder not in kept:
+            discard(folder, root)
+
+
+def _orphans(root: Path | None) -> list[Path]:
+    root = recovery_root() if root is None else root
+    if not root.is_dir():
+        return []
+    return [f for f in root.iterdir() if (f / _OWNER).is_file() and not _is_owned(f)]
+
+
+def _is_owned(folder: Path) -> bool:
+    """Tell whether the session that made a folder is still running."""
+    try:
+        owner = json.loads((folder / _OWNER).read_text(encoding="utf-8"))
+        started = psutil.Process(int(owner["pid"])).create_time()
+        return bool(abs(started - float(owner["started"])) < 1.0)
+    except psutil.AccessDenied:
+        return True
+    except (psutil.NoSuchProcess, OSError, ValueError, KeyError, TypeError):
+        return False

@@ -1,0 +1,179 @@
+"""What belongs to a labels layer that is painted in: its classes, its image, its corrections."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap, label_colormap
+
+from napari_unet.widgets.layers import (
+    channel_axis_of,
+    labels_of,
+    labels_shape_of,
+    placement_of,
+    plain_layers,
+)
+from napari_unet.widgets.session import METADATA_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from napari.viewer import Viewer
+    from numpy.typing import NDArray
+
+    from napari_unet.data.labels import Kind
+
+ANNOTATION_KEY = "napari-unet-paint annotation"
+UNLABELLED_VALUE, BACKGROUND_VALUE, FIRST_VALUE = 0, 1, 2
+
+# Okabe and Ito's palette, told apart by colour-blind people; background first.
+PALETTE = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#F0E442",
+    "#D55E00",
+    "#56B4E9",
+    "#999999",
+    "#882255",
+)
+_CYCLE = 49  # colours of objects, before they repeat
+
+
+@dataclass
+class Annotation:
+    """The state of one layer that is painted in; kept in the layer's metadata.
+
+    Parameters
+    ----------
+    kind : {"objects", "classes"}
+        What a painted number stands for.
+    names, colours : dict
+        Of the background (1) and, with classes, of each class.
+    used : bool
+        Whether it is ticked for training.
+    corrected : ndarray or None
+        Where predictions were corrected, bool.
+    """
+
+    kind: Kind = "objects"
+    names: dict[int, str] = field(default_factory=lambda: {BACKGROUND_VALUE: "background"})
+    colours: dict[int, str] = field(default_factory=lambda: {BACKGROUND_VALUE: PALETTE[0]})
+    used: bool = True
+    corrected: NDArray[np.bool_] | None = None
+    _image: weakref.ref[Image] | None = None
+
+    @property
+    def image(self) -> Image | None:
+        """The image layer that is painted on, while it exists."""
+        return self._image() if self._image else None
+
+    @image.setter
+    def image(self, image: Image) -> None:
+        self._image = weakref.ref(image)
+
+    def name_of(self, value: int) -> str:
+        """Return the name of a class, or a plain one."""
+        return self.names.get(value, f"class {value}")
+
+    def colour_of(self, value: int) -> str:
+        """Return the colour of a class as ``#rrggbb``."""
+        return self.colours.get(value, PALETTE[(value - 1) % len(PALETTE)])
+
+
+def annotation_of(layer: Labels) -> Annotation:
+    """Return the annotation of a layer; a plain labels layer gets one."""
+    found = layer.metadata.get(ANNOTATION_KEY)
+    if not isinstance(found, Annotation):
+        found = Annotation()
+        layer.metadata[ANNOTATION_KEY] = found
+    return found
+
+
+def new_annotation(viewer: Viewer, image: Image, kind: Kind = "objects") -> Labels:
+    """Add an empty labels layer that covers an image, ready to paint in.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where to add it.
+    image : Image
+        What will be painted on.
+    kind : {"objects", "classes"}
+        What a painted number will stand for.
+    """
+    annotation = Annotation(kind)
+    annotation.image = image
+    layer = Labels(
+        np.zeros(labels_shape_of(image), np.uint16),
+        name=f"{image.name} annotation",
+        metadata={ANNOTATION_KEY: annotation},
+        **placement_of(image, channel_axis_of(image)),
+    )
+    viewer.add_layer(layer)
+    return layer
+
+
+def is_annotation(layer: Labels) -> bool:
+    """Tell whether a labels layer may be painted in: predictions are not."""
+    return METADATA_KEY not in layer.metadata
+
+
+def colour_layer(layer: Labels, values: Iterable[int]) -> None:
+    """Show a layer in the colours of its classes, or its objects in colours of their own."""
+    annotation = annotation_of(layer)
+    if annotation.kind == "classes":
+        colours: dict[int | None, Any] = {None: "#ffffff", 0: "transparent"}
+        colours |= {value: annotation.colour_of(value) for value in values}
+        layer.colormap = DirectLabelColormap(color_dict=colours)
+        return
+    layer.colormap = object_colours(annotation.colour_of(BACKGROUND_VALUE))
+
+
+def object_colours(background: str) -> CyclicLabelColormap:
+    """Return colours for objects, of which the first is the background's."""
+    from napari.utils.color import ColorValue
+
+    colormap = label_colormap(_CYCLE)
+    colours = colormap.colors.copy()
+    colours[BACKGROUND_VALUE] = ColorValue(background)
+    return CyclicLabelColormap(colors=colours)
+
+
+def next_object(labels: NDArray[Any]) -> int:
+    """Return a number for the next object: above all others, and not in the background's colour."""
+    number = max(FIRST_VALUE, int(np.max(labels, initial=0)) + 1)
+    return number + 1 if number % _CYCLE == BACKGROUND_VALUE else number
+
+
+def annotations_in(viewer: Viewer) -> list[Labels]:
+    """List the layers of a viewer that can be painted in, the oldest first."""
+    layers = plain_layers(viewer)
+    return [layer for layer in layers if isinstance(layer, Labels) and is_annotation(layer)]
+
+
+def image_for(viewer: Viewer, layer: Labels) -> Image | None:
+    """Return the image that a layer annotates: the one it was made for, or one of its shape."""
+    known = annotation_of(layer).image
+    images = [each for each in plain_layers(viewer) if isinstance(each, Image)]
+    if known in images:
+        return known
+    shape = tuple(labels_of(layer).shape)
+    for image in images:
+        if METADATA_KEY not in image.metadata and fits(image, shape):
+            return image
+    return None
+
+
+def fits(image: Image, shape: tuple[int, ...]) -> bool:
+    """Tell whether labels of a shape may belong to an image: without its channel axis, if any."""
+    pixels = image.data[0] if image.multiscale else image.data
+    sizes = tuple(pixels.shape)
+    if image.rgb:
+        return sizes[:-1] == shape
+    return sizes == shape or any(sizes[:i] + sizes[i + 1 :] == shape for i in range(len(sizes)))

@@ -1,0 +1,160 @@
+"""The table of classes: name, colour, painted pixels and objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QColor, QKeyEvent
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QColorDialog,
+    QHeaderView,
+    QTableWidget,
+    QTableWidgetItem,
+    QWidget,
+)
+
+from napari_unet.widgets.controls import header_of
+
+_NUMBER, _COLOUR, _NAME, _PIXELS, _OBJECTS = range(5)
+_HEADERS = {
+    _NUMBER: ("#", "The painted number, and the key that picks it."),
+    _COLOUR: ("", "Double-click to choose another colour."),
+    _NAME: ("Name", "Double-click to rename."),
+    _PIXELS: ("Pixels", "Painted pixels in the plane on screen."),
+    _OBJECTS: ("Objects", "Objects, or separate strokes of a class, in the plane on screen."),
+}
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """What one row shows.
+
+    Parameters
+    ----------
+    value : int
+        The painted number; with objects the row of all objects has the first one.
+    name, colour : str
+        Colour as ``#rrggbb``, or "" where each object has its own.
+    pixels, objects : int
+        What is painted.
+    """
+
+    value: int
+    name: str
+    colour: str
+    pixels: int
+    objects: int
+
+
+class ClassTable(QTableWidget):
+    """Shows classes; asks to pick, rename or recolour one.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Owner.
+    """
+
+    picked = Signal(int)
+    renamed = Signal(int, str)
+    recoloured = Signal(int, str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(0, len(_HEADERS), parent)
+        self._rows: tuple[ClassRow, ...] = ()
+        for column, (text, tooltip) in _HEADERS.items():
+            header = QTableWidgetItem(text)
+            header.setToolTip(tooltip)
+            self.setHorizontalHeaderItem(column, header)
+        self._header = header_of(self)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self._header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self._header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
+        self._header.setSectionResizeMode(_COLOUR, QHeaderView.ResizeMode.Fixed)
+        self.setColumnWidth(_COLOUR, 22)
+        self.setToolTip("Click a row to paint with it; double-click its name or colour to change.")
+        self.cellClicked.connect(self._pick)
+        self.cellDoubleClicked.connect(self._ask_for_colour)
+        self.itemChanged.connect(self._rename)
+
+    def show_rows(self, rows: tuple[ClassRow, ...]) -> None:
+        """Show classes; only what has changed is written, so that an edit under way survives."""
+        if rows == self._rows:
+            return
+        self.blockSignals(True)
+        self.setRowCount(len(rows))
+        for index, row in enumerate(rows):
+            if index >= len(self._rows) or self._rows[index] != row:
+                self._fill(index, row)
+        self._rows = rows
+        self.blockSignals(False)
+        height = self._header.height() + sum(self.rowHeight(i) for i in range(min(len(rows), 8)))
+        self.setFixedHeight(height + 4)
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """The painted numbers of the rows, top to bottom."""
+        return tuple(row.value for row in self._rows)
+
+    @property
+    def chosen_value(self) -> int | None:
+        """The number of the selected row."""
+        return self._rows[self.currentRow()].value if self.currentRow() >= 0 else None
+
+    def mark(self, value: int) -> None:
+        """Select the row of a number; numbers above the last one are its objects."""
+        rows = [i for i, row in enumerate(self._rows) if row.value <= value]
+        self.blockSignals(True)
+        if value > 0 and rows:
+            self.selectRow(rows[-1])
+        else:
+            self.clearSelection()
+        self.blockSignals(False)
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Return and space pick the row: the table can be used without a mouse."""
+        if event is None:
+            return
+        keys = (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space)
+        editing = self.state() == QAbstractItemView.State.EditingState
+        if event.key() in keys and not editing and self.currentRow() >= 0:
+            self._pick(self.currentRow(), _NUMBER)
+            return
+        super().keyPressEvent(event)
+
+    def _fill(self, index: int, row: ClassRow) -> None:
+        plain = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+        texts = {
+            _NUMBER: str(row.value) if row.colour else f"{row.value}+",
+            _COLOUR: "" if row.colour else "…",
+            _NAME: row.name,
+            _PIXELS: f"{row.pixels:,}",
+            _OBJECTS: f"{row.objects:,}" if row.objects else "",
+        }
+        for column, text in texts.items():
+            item = QTableWidgetItem(text)
+            item.setFlags(plain | Qt.ItemFlag.ItemIsEditable if column == _NAME else plain)
+            item.setToolTip(_HEADERS[column][1])
+            if column in (_PIXELS, _OBJECTS):
+                item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            if column == _COLOUR and row.colour:
+                item.setBackground(QColor(row.colour))
+            self.setItem(index, column, item)
+
+    def _pick(self, index: int, column: int) -> None:
+        self.picked.emit(self._rows[index].value)
+
+    def _rename(self, item: QTableWidgetItem) -> None:
+        if item.column() == _NAME:
+            self.renamed.emit(self._rows[item.row()].value, item.text().strip())
+
+    def _ask_for_colour(self, index: int, column: int) -> None:
+        row = self._rows[index]
+        if column != _COLOUR or not row.colour:
+            return
+        colour = QColorDialog.getColor(QColor(row.colour), self, f"Colour of {row.name}")
+        if colour.isValid():
+            self.recoloured.emit(row.value, colour.name())

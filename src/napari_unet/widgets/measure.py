@@ -1,0 +1,172 @@
+"""Measure predicted objects: napari's features table, and a CSV file."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
+
+from napari_unet.data.measurements import measure_objects, write_csv
+from napari_unet.errors import NapariUNetError
+from napari_unet.widgets.annotation import annotation_of, image_for
+from napari_unet.widgets.controls import button, note
+from napari_unet.widgets.layers import channel_axis_of, labels_of, pixels_of, plain_layers
+from napari_unet.widgets.result_layers import predicted_of
+from napari_unet.widgets.session import session_of
+from napari_unet.widgets.task import Failed, Outcome
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Generator
+
+    from napari.viewer import Viewer
+    from numpy.typing import NDArray
+
+    Columns = dict[str, NDArray[Any]]
+
+
+class MeasurePanel(QWidget):
+    """Measures the objects of the selected labels layer, or of the newest prediction.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose layers.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._session = session_of(viewer)
+        self._layer: Labels | None = None
+        self.measure_button = button(
+            "&Measure",
+            "Area, centroid, intensity and more of each object; in physical units where the "
+            "layer has a scale.",
+            self.measure,
+        )
+        self.table_button = button(
+            "Open &table", "Show the measurements in napari's own features table.", self.open_table
+        )
+        self.csv_button = button(
+            "&Export CSV…", "Write the measurements to a file.", self.ask_to_export
+        )
+        self.text = note()
+        row = QHBoxLayout()
+        for each in (self.measure_button, self.table_button, self.csv_button):
+            row.addWidget(each)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(row)
+        layout.addWidget(self.text)
+        self._session.measuring.ended.connect(self._show)
+
+    def measure(self) -> None:
+        """Measure in the background."""
+        layer = self._target()
+        if layer is None:
+            show_warning("There is no prediction to measure yet: click Whole or View above.")
+            return
+        image = image_for(self._viewer, layer)
+        predicted = predicted_of(layer)
+        labels = np.array(labels_of(layer))
+        ndim = predicted.ndim if predicted else min(2, labels.ndim)
+        arguments = {
+            "scale": tuple(float(s) for s in layer.scale),
+            "units": tuple(str(unit) for unit in layer.units),
+            "spatial_ndim": ndim,
+        }
+        pixels, channel_axis = _intensities(image, labels.shape)
+        work = partial(measuring_events, labels, pixels, channel_axis, arguments)
+        if self._session.measuring.start(work):
+            self._layer = layer
+            self.text.setText("Measuring…")
+
+    def open_table(self) -> None:
+        """Open napari's features table on the measured layer."""
+        layer = self._target()
+        if layer is not None:
+            self._viewer.layers.selection.active = layer
+        self._viewer.window.add_plugin_dock_widget("napari", "Features table widget")
+
+    def ask_to_export(self) -> None:
+        """Ask for a file name and write the measurements there."""
+        name, _ = QFileDialog.getSaveFileName(self, "Export", "objects.csv", "Tables (*.csv)")
+        if name:
+            self.export(Path(name))
+
+    def export(self, path: Path) -> None:
+        """Write the measurements of the layer to a CSV file."""
+        layer = self._target()
+        if layer is None or layer.features.empty:
+            show_warning("Nothing is measured yet: click Measure first.")
+            return
+        columns = {name: layer.features[name].to_numpy() for name in layer.features.columns}
+        try:
+            write_csv(columns, path)
+        except NapariUNetError as error:
+            show_error(str(error))
+        else:
+            show_info(f"Wrote {path}.")
+
+    def _target(self) -> Labels | None:
+        active = self._viewer.layers.selection.active
+        active = getattr(active, "__wrapped__", active)
+        if isinstance(active, Labels):
+            return active
+        found = [
+            layer
+            for layer in plain_layers(self._viewer)
+            if isinstance(layer, Labels) and predicted_of(layer) is not None
+        ]
+        return found[-1] if found else None
+
+    def _show(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Failed):
+            self.text.setText(outcome.text)
+            return
+        if self._layer is None:
+            return
+        import pandas as pd
+
+        columns = dict(outcome.result)
+        annotation = self._session.annotation
+        if annotation is not None and annotation_of(annotation).kind == "classes":
+            known = annotation_of(annotation)
+            columns["class"] = np.array([known.name_of(int(v)) for v in columns["index"]])
+        self._layer.features = pd.DataFrame(columns)
+        self.text.setText(f"{len(columns['index'])} objects measured, {len(columns)} columns.")
+
+
+def measuring_events(
+    labels: NDArray[Any],
+    pixels: Any,
+    channel_axis: int | None,
+    arguments: dict[str, Any],
+    stop: threading.Event,
+) -> Generator[object, None, Columns]:
+    """Measure, in a worker thread."""
+    yield "started"
+    return measure_objects(labels, pixels, channel_axis, **arguments)
+
+
+def _intensities(image: Image | None, shape: tuple[int, ...]) -> tuple[Any, int | None]:
+    """Return the pixels whose intensity is measured, and which axis is their channels."""
+    if image is None:
+        return None, None
+    pixels = pixels_of(image)
+    if tuple(pixels.shape) == shape:
+        return pixels, None
+    if image.rgb:
+        return pixels, len(pixels.shape) - 1
+    known = channel_axis_of(image)
+    axes = [known] if known is not None else range(len(pixels.shape))
+    for axis in axes:
+        if tuple(pixels.shape[:axis]) + tuple(pixels.shape[axis + 1 :]) == shape:
+            return pixels, axis
+    return None, None

@@ -1,0 +1,86 @@
+"""Reading and writing models and projects in worker threads: torch is imported here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Generator
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.project.folder import Project
+    from napari_unet.project.library import ModelLibrary
+    from napari_unet.training.checkpoint import TrainingState
+
+    Loaded = tuple[TrainedNetwork, str, TrainingState | None]
+
+
+def loading_events(path: Path, name: str, stop: threading.Event) -> Generator[object, None, Loaded]:
+    """Load a model file, and the state of its training where it lies beside it.
+
+    Returns
+    -------
+    tuple
+        The model, its name, and the state or None.
+    """
+    from napari_unet.model.trained import load_network
+    from napari_unet.training.checkpoint import load_state, state_path
+
+    yield "started"
+    state = state_path(path)
+    return load_network(path), name, load_state(state) if state.exists() else None
+
+
+def storing_events(
+    library: ModelLibrary,
+    model: TrainedNetwork,
+    path: Path,
+    picture: NDArray[np.uint8] | None,
+    stop: threading.Event,
+) -> Generator[object, None, Path]:
+    """Save a model to the library, with its thumbnail."""
+    from napari_unet.model.trained import save_network
+
+    yield "started"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_network(model, path)
+    if picture is not None:
+        library.save_thumbnail(path, picture)
+    return path
+
+
+def project_events(
+    project: Project,
+    folder: Path,
+    model: TrainedNetwork | None,
+    state: TrainingState | None,
+    stop: threading.Event,
+) -> Generator[object, None, Path]:
+    """Save a project with its model, and the state of its training."""
+    from napari_unet.model.trained import save_network
+    from napari_unet.project.folder import MODEL_FILE, save_project
+    from napari_unet.training.checkpoint import save_state, state_path
+
+    yield "started"
+    save_project(project, folder)
+    if model is not None:
+        save_network(model, folder / MODEL_FILE)
+    if state is not None:
+        save_state(state, state_path(folder / MODEL_FILE))
+    return folder
+
+
+def saving_events(
+    project: Project, folder: Path, stop: threading.Event
+) -> Generator[object, None, Path]:
+    """Save the annotations of a session for recovery."""
+    from napari_unet.project.folder import save_project
+
+    yield "started"
+    save_project(project, folder)
+    return folder

@@ -1,0 +1,234 @@
+"""The Models widget: a small library of saved models, and the project of the session."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtCore import QSize, Qt, QUrl
+from qtpy.QtGui import QDesktopServices, QIcon
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QGridLayout,
+    QInputDialog,
+    QListWidget,
+    QListWidgetItem,
+    QMessageBox,
+    QWidget,
+)
+
+from napari_unet.errors import NapariUNetError
+from napari_unet.project.library import ModelEntry, ModelLibrary
+from napari_unet.widgets.controls import button, note, scrolling_column
+from napari_unet.widgets.model_work import loading_events, project_events, storing_events
+from napari_unet.widgets.projects import open_folder, project_of
+from napari_unet.widgets.session import session_of
+from napari_unet.widgets.task import Failed, Outcome
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+    from numpy.typing import NDArray
+
+_THUMBNAIL = 48
+
+
+class ModelsWidget(QWidget):
+    """Keeps models to use again, and opens and saves projects.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        The viewer that it is docked in.
+    library : ModelLibrary, optional
+        Where models are kept; in the user's data folder by default.
+    """
+
+    def __init__(self, napari_viewer: Viewer, library: ModelLibrary | None = None) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._session = session_of(napari_viewer)
+        self.library = library if isinstance(library, ModelLibrary) else ModelLibrary()
+        self.list = QListWidget()
+        self.list.setIconSize(QSize(_THUMBNAIL, _THUMBNAIL))
+        self.list.setWordWrap(True)
+        self.list.setToolTip("Saved models, the newest first. Double-click or Return loads one.")
+        self.text = note()
+        self._lay_out()
+        self.list.itemActivated.connect(self.load)
+        self.list.currentItemChanged.connect(self._show_state)
+        self._session.model_changed.connect(self._show_state)
+        self._session.storing.ended.connect(self._on_stored)
+        self.refresh()
+
+    def _lay_out(self) -> None:
+        layout = scrolling_column(self)
+        self.add_button = button(
+            "&Add the model in use", "Save the model in use to the library.", self.add
+        )
+        self.load_button = button("&Load", "Use the chosen model.", self.load)
+        self.rename_button = button("&Rename…", "Rename the chosen model.", self.ask_to_rename)
+        self.delete_button = button("&Delete…", "Delete the chosen model.", self.ask_to_delete)
+        self.folder_button = button(
+            "Open &folder", "Show the model files in the file manager.", self.open_library_folder
+        )
+        self.save_project_button = button(
+            "&Save project…",
+            "Save images, annotations, model and settings of this session to a folder.",
+            self.ask_to_save_project,
+        )
+        self.open_project_button = button(
+            "&Open project…", "Open a saved project: all of it comes back.", self.ask_for_project
+        )
+        layout.addWidget(self.add_button)
+        layout.addWidget(self.list)
+        grid = QGridLayout()
+        for number, each in enumerate(
+            (self.load_button, self.rename_button, self.delete_button, self.folder_button)
+        ):
+            grid.addWidget(each, number // 2, number % 2)
+        grid.addWidget(self.save_project_button, 2, 0)
+        grid.addWidget(self.open_project_button, 2, 1)
+        layout.addLayout(grid)
+        layout.addWidget(self.text)
+        layout.addStretch()
+
+    @property
+    def chosen(self) -> ModelEntry | None:
+        """The entry that is selected in the list."""
+        item = self.list.currentItem()
+        entry: ModelEntry | None = item.data(Qt.ItemDataRole.UserRole) if item else None
+        return entry
+
+    def refresh(self) -> None:
+        """Read the library anew."""
+        self.list.clear()
+        for entry in self.library.entries():
+            item = QListWidgetItem(_in_words(entry))
+            item.setData(Qt.ItemDataRole.UserRole, entry)
+            item.setToolTip(str(entry.path))
+            if entry.thumbnail is not None:
+                item.setIcon(QIcon(str(entry.thumbnail)))
+            self.list.addItem(item)
+        self._show_state()
+
+    def add(self) -> None:
+        """Save the model in use to the library, with a picture of what it was trained on."""
+        model = self._session.model
+        if model is None:
+            show_warning("There is no model yet: train one first.")
+            return
+        try:
+            path = self.library.path_for(self._session.model_name or "model")
+        except NapariUNetError as error:
+            show_error(str(error))
+            return
+        picture = thumbnail_of(self._session.image)
+        work = partial(storing_events, self.library, model, path, picture)
+        if not self._session.storing.start(work):
+            show_info("A model is still being saved.")
+
+    def load(self, _item: object = None) -> None:
+        """Use the chosen model."""
+        entry = self.chosen
+        if entry is None:
+            show_warning("Choose a model in the list first.")
+            return
+        if not self._session.loading.start(partial(loading_events, entry.path, entry.name)):
+            show_info("A model is still being loaded.")
+
+    def ask_to_rename(self) -> None:
+        """Ask for another name of the chosen model."""
+        entry = self.chosen
+        if entry is not None:
+            name, agreed = QInputDialog.getText(self, "Rename", "New name:", text=entry.name)
+            if agreed:
+                self.rename(entry, name)
+
+    def rename(self, entry: ModelEntry, name: str) -> None:
+        """Rename a model."""
+        try:
+            self.library.rename(entry, name)
+        except NapariUNetError as error:
+            show_error(str(error))
+        self.refresh()
+
+    def ask_to_delete(self) -> None:
+        """Ask whether the chosen model is to be deleted."""
+        entry = self.chosen
+        if entry is None:
+            return
+        answer = QMessageBox.question(self, "Delete", f"Delete {entry.name} for good?")
+        if answer == QMessageBox.StandardButton.Yes:
+            self.delete(entry)
+
+    def delete(self, entry: ModelEntry) -> None:
+        """Delete a model."""
+        try:
+            self.library.delete(entry)
+        except NapariUNetError as error:
+            show_error(str(error))
+        self.refresh()
+
+    def open_library_folder(self) -> None:
+        """Show the model files in the file manager."""
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.library.folder)))
+
+    def ask_to_save_project(self) -> None:
+        """Ask for a folder and save the session there."""
+        name = QFileDialog.getExistingDirectory(self, "Folder for the project")
+        if name:
+            self.save_project(Path(name))
+
+    def save_project(self, folder: Path) -> None:
+        """Save images, annotations, model and settings of the session."""
+        project = project_of(self._viewer)
+        if not project.images:
+            show_warning("There is nothing to save yet: open an image and add an annotation.")
+            return
+        session = self._session
+        state = session.trained.state if session.trained else session.interrupted
+        work = partial(project_events, project, folder, session.model, state)
+        if not session.storing.start(work):
+            show_info("Something is still being saved.")
+
+    def ask_for_project(self) -> None:
+        """Ask for a project folder and open it."""
+        name = QFileDialog.getExistingDirectory(self, "Project folder")
+        if name:
+            self.open_project(Path(name))
+
+    def open_project(self, folder: Path) -> None:
+        """Open a project: layers and settings at once, its model in the background."""
+        open_folder(self._viewer, folder)
+
+    def _on_stored(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Failed):
+            show_error(outcome.text)
+        else:
+            self.text.setText(f"Saved {outcome.result}.")
+        self.refresh()
+
+    def _show_state(self, *_: Any) -> None:
+        chosen = self.chosen is not None
+        for each in (self.load_button, self.rename_button, self.delete_button):
+            each.setEnabled(chosen)
+        self.folder_button.setEnabled(self.library.folder.exists())
+        self.add_button.setEnabled(self._session.model is not None)
+
+
+def thumbnail_of(image: Any) -> NDArray[np.uint8] | None:
+    """Return a small grey or colour picture of an image layer, from its thumbnail in napari."""
+    if image is None:
+        return None
+    return np.asarray(image.thumbnail)[..., :3].astype(np.uint8)
+
+
+def _in_words(entry: ModelEntry) -> str:
+    when = entry.created.replace("T", " ")[:16]
+    of = f"{entry.kind}, {entry.ndim}D, {entry.steps} steps"
+    images = ", ".join(entry.images[:2]) + (" …" if len(entry.images) > 2 else "")
+    score = f"{entry.score_text} · " if entry.score_text else ""
+    return f"{entry.name}\n{score}{of}\n{when} · {images}"

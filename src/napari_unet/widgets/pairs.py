@@ -1,0 +1,119 @@
+"""The list of image and annotation pairs that a training learns from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QComboBox, QHeaderView, QTableWidget, QTableWidgetItem
+
+from napari_unet.widgets.annotation import annotation_of, annotations_in, fits, image_for
+from napari_unet.widgets.controls import header_of
+from napari_unet.widgets.layers import follow, labels_of, plain_layers
+from napari_unet.widgets.session import METADATA_KEY
+from napari_unet.widgets.snapshots import Pair
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+    from napari.viewer import Viewer
+
+_ANNOTATION, _IMAGE = range(2)
+_MOST_ROWS = 5
+
+
+def every_pair(viewer: Viewer) -> tuple[Pair, ...]:
+    """List all annotations of a viewer whose image is open, ticked or not."""
+    found = [(image_for(viewer, layer), layer) for layer in annotations_in(viewer)]
+    return tuple(Pair(image, layer) for image, layer in found if image is not None)
+
+
+class PairsTable(QTableWidget):
+    """Shows every labels layer that can be painted in, with the image it belongs to.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose layers.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__(0, 2)
+        self._viewer = viewer
+        self._rows: list[Labels] = []
+        self.setHorizontalHeaderLabels(["Learn from", "painted on"])
+        self._header = header_of(self)
+        self._header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.setToolTip(
+            "Every layer you can paint in, and its image. Ticked ones are learned from together."
+        )
+        events = viewer.layers.events
+        for emitter in (events.inserted, events.removed, events.reordered, events.renamed):
+            follow(self, emitter, self.reset_choices)
+        self.itemChanged.connect(self._tick)
+        self.reset_choices()
+
+    def pairs(self) -> tuple[Pair, ...]:
+        """Return the ticked pairs whose image is open."""
+        pairs = every_pair(self._viewer)
+        return tuple(pair for pair in pairs if annotation_of(pair.annotation).used)
+
+    def reset_choices(self, event: object = None) -> None:
+        """Read the layers anew; ticks and choices are kept with the layers."""
+        self._rows = annotations_in(self._viewer)
+        self.blockSignals(True)
+        self.setRowCount(len(self._rows))
+        for row, layer in enumerate(self._rows):
+            item = QTableWidgetItem(layer.name)
+            item.setFlags(
+                Qt.ItemFlag.ItemIsEnabled
+                | Qt.ItemFlag.ItemIsUserCheckable
+                | Qt.ItemFlag.ItemIsSelectable
+            )
+            used = annotation_of(layer).used
+            item.setCheckState(Qt.CheckState.Checked if used else Qt.CheckState.Unchecked)
+            item.setToolTip(f"Tick {layer.name} to learn from it.")
+            self.setItem(row, _ANNOTATION, item)
+            self.setCellWidget(row, _IMAGE, self._image_box(layer))
+        self.blockSignals(False)
+        rows = min(max(len(self._rows), 1), _MOST_ROWS)
+        row_height = self.rowHeight(0) if self._rows else 24
+        self.setFixedHeight(self._header.height() + rows * row_height + 4)
+        self.changed.emit()
+
+    def tick(self, layer: Labels, used: bool) -> None:
+        """Tick or untick the row of a layer."""
+        if layer in self._rows:
+            item: Any = self.item(self._rows.index(layer), _ANNOTATION)
+            item.setCheckState(Qt.CheckState.Checked if used else Qt.CheckState.Unchecked)
+
+    def _image_box(self, layer: Labels) -> QComboBox:
+        box = QComboBox()
+        box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        shape = tuple(labels_of(layer).shape)
+        images = [
+            each
+            for each in plain_layers(self._viewer)
+            if isinstance(each, Image) and METADATA_KEY not in each.metadata and fits(each, shape)
+        ]
+        box.addItems([image.name for image in images] or ["no image of its shape"])
+        box.setEnabled(bool(images))
+        box.setToolTip(f"The image that {layer.name} was painted on.")
+        chosen = image_for(self._viewer, layer)
+        if chosen in images:
+            box.setCurrentIndex(images.index(chosen))
+
+        def choose(index: int) -> None:
+            annotation_of(layer).image = images[index]
+            self.changed.emit()
+
+        box.currentIndexChanged.connect(choose)
+        return box
+
+    def _tick(self, item: QTableWidgetItem) -> None:
+        if item.column() == _ANNOTATION:
+            used = item.checkState() == Qt.CheckState.Checked
+            annotation_of(self._rows[item.row()]).used = used
+            self.changed.emit()

@@ -1,0 +1,198 @@
+"""Between the layers of a viewer and a project folder."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from napari.utils.notifications import show_error
+
+from napari_unet.errors import FileProblemError, NapariUNetError
+from napari_unet.project.folder import MODEL_FILE, Project, ProjectImage, load_project
+from napari_unet.widgets.annotation import (
+    ANNOTATION_KEY,
+    Annotation,
+    annotation_of,
+    colour_layer,
+)
+from napari_unet.widgets.layers import labels_of, plain_layers
+from napari_unet.widgets.model_work import loading_events
+from napari_unet.widgets.pairs import every_pair
+from napari_unet.widgets.regions import new_regions_layer, regions_of
+from napari_unet.widgets.session import session_of
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_unet.widgets.snapshots import Pair
+
+
+def project_of(viewer: Viewer, largest_copy: int | None = None) -> Project:
+    """Describe the images, annotations and settings of a session, as a frozen value.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose layers; annotations are copied.
+    largest_copy : int, optional
+        Images that come from no file are copied up to so many bytes; all by default.
+    """
+    session = session_of(viewer)
+    return Project(
+        images=tuple(_image_entry(viewer, pair, largest_copy) for pair in every_pair(viewer)),
+        settings=asdict(session.settings),
+        preset=session.preset,
+        model_name=session.model_name,
+    )
+
+
+def _image_entry(viewer: Viewer, pair: Pair, largest_copy: int | None) -> ProjectImage:
+    image, layer = pair.image, pair.annotation
+    annotation = annotation_of(layer)
+    path = str(image.source.path or "")
+    pixels = image.data[0] if image.multiscale else image.data
+    size = int(np.prod(pixels.shape)) * np.dtype(pixels.dtype).itemsize
+    copied = not path and (largest_copy is None or size <= largest_copy)
+    return ProjectImage(
+        name=image.name,
+        image_path=path,
+        image=pixels if copied else None,
+        labels_name=layer.name,
+        labels=np.array(labels_of(layer)),
+        corrected=None if annotation.corrected is None else annotation.corrected.copy(),
+        regions=tuple(
+            tuple((part.start, part.stop) for part in region)
+            for region in regions_of(viewer, layer)
+        ),
+        kind=annotation.kind,
+        class_names=dict(annotation.names),
+        class_colours=dict(annotation.colours),
+        used=annotation.used,
+        rgb=image.rgb,
+        scale=tuple(float(s) for s in image.scale),
+        translate=tuple(float(t) for t in image.translate),
+        units=tuple(str(unit) for unit in image.units),
+        axis_labels=tuple(str(label) for label in image.axis_labels),
+    )
+
+
+def open_project(viewer: Viewer, project: Project) -> None:
+    """Add the images and annotations of a project to a viewer, and take over its settings.
+
+    Raises
+    ------
+    FileProblemError
+        An image is not where it was; what could be opened stays open.
+    """
+    from pydantic import TypeAdapter
+
+    from napari_unet.training.config import TrainConfig
+
+    missing = []
+    for entry in project.images:
+        image = _open_image(viewer, entry)
+        if image is None:
+            missing.append(entry.image_path or entry.name)
+        if entry.labels is not None:
+            _add_annotation(viewer, entry, image)
+    session = session_of(viewer)
+    settings = TypeAdapter(TrainConfig).validate_python(project.settings)
+    session.preset, session.settings = project.preset, settings
+    session.settings_loaded.emit(project.preset, settings)
+    if missing:
+        raise FileProblemError(
+            f"Not found: {', '.join(missing)}. Open these images by hand; their annotations are "
+            "there already."
+        )
+
+
+def _open_image(viewer: Viewer, entry: ProjectImage) -> Image | None:
+    for layer in plain_layers(viewer):
+        same_file = entry.image_path and str(layer.source.path or "") == entry.image_path
+        if isinstance(layer, Image) and (same_file or _same_pixels(layer, entry)):
+            found: Image = layer
+            return found
+    if entry.image is not None:
+        made = Image(np.asarray(entry.image), name=entry.name, rgb=entry.rgb)
+        viewer.add_layer(made)
+    else:
+        made = _image_from_file(viewer, entry)
+        if made is None:
+            return None
+    for name in ("scale", "translate", "units", "axis_labels"):
+        value = getattr(entry, name)
+        if len(value) == made.ndim:
+            setattr(made, name, value)
+    return made
+
+
+def _same_pixels(layer: Image, entry: ProjectImage) -> bool:
+    if entry.image is None or layer.multiscale or layer.name != entry.name:
+        return False
+    return bool(np.array_equal(layer.data, np.asarray(entry.image)))
+
+
+def _image_from_file(viewer: Viewer, entry: ProjectImage) -> Image | None:
+    if not entry.image_path or not Path(entry.image_path).exists():
+        return None
+    opened = viewer.open(entry.image_path, plugin=None)
+    images = [getattr(each, "__wrapped__", each) for each in opened]
+    images = [each for each in images if isinstance(each, Image)]
+    if not images:
+        return None
+    images[0].name = entry.name
+    return images[0]
+
+
+def _add_annotation(viewer: Viewer, entry: ProjectImage, image: Image | None) -> None:
+    placement: dict[str, Any] = {}
+    labels = np.asarray(entry.labels)
+    if len(entry.scale) == labels.ndim:
+        placement = {name: getattr(entry, name) for name in ("scale", "translate", "units")}
+    state = Annotation(
+        kind=entry.kind,
+        names=dict(entry.class_names),
+        colours=dict(entry.class_colours),
+        used=entry.used,
+        corrected=entry.corrected,
+    )
+    if image is not None:
+        state.image = image
+    layer = Labels(labels, name=entry.labels_name, metadata={ANNOTATION_KEY: state}, **placement)
+    viewer.add_layer(layer)
+    colour_layer(layer, state.names)
+    if entry.regions:
+        shapes = new_regions_layer(viewer, layer)
+        for region in entry.regions:
+            shapes.add_rectangles(_corners(region))
+    if image is not None:
+        session_of(viewer).choose_annotation(image, layer)
+
+
+def _corners(region: tuple[tuple[int, int], ...]) -> np.ndarray:
+    """Return the corners of a box in its last two axes, in the plane of the others' start."""
+    (y0, y1), (x0, x1) = region[-2:]
+    lead = [start for start, _ in region[:-2]]
+    plane = ((y0, x0), (y0, x1 - 1), (y1 - 1, x1 - 1), (y1 - 1, x0))
+    return np.array([[*lead, y, x] for y, x in plane], float)
+
+
+def open_folder(viewer: Viewer, folder: Path) -> None:
+    """Open a project folder: layers and settings at once, its model in the background.
+
+    Errors are shown; what could be opened stays open.
+    """
+    session = session_of(viewer)
+    try:
+        project = load_project(folder)
+        open_project(viewer, project)
+    except NapariUNetError as error:
+        show_error(str(error))
+        return
+    if project.has_model:
+        name = project.model_name or folder.name
+        session.loading.start(partial(loading_events, folder / MODEL_FILE, name))

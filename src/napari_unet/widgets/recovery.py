@@ -1,0 +1,171 @@
+"""Nothing painted is lost: autosave to a recovery folder, and an offer to restore after a crash."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import show_error, show_warning
+from qtpy.QtCore import QObject, QTimer
+from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from napari_unet.errors import NapariUNetError
+from napari_unet.project.folder import MODEL_FILE, load_project
+from napari_unet.project.recovery import abandoned, discard, new_recovery_folder, sweep
+from napari_unet.widgets.controls import button, note
+from napari_unet.widgets.model_work import saving_events
+from napari_unet.widgets.projects import open_folder, project_of
+from napari_unet.widgets.session import session_of
+from napari_unet.widgets.task import Failed, Outcome
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari.viewer import Viewer
+
+_SAVE_DELAY_MS = 20_000  # after the first stroke that is not saved yet
+_LARGEST_COPY = 2**26
+
+
+class Keeper(QObject):
+    """Saves the annotations of a viewer to a recovery folder, a while after they change.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose layers.
+    parent : QObject
+        Owner.
+    """
+
+    def __init__(self, viewer: Viewer, parent: QObject) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._session = session_of(viewer)
+        self._folder: Path | None = None
+        self._watched: set[int] = set()
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_SAVE_DELAY_MS)
+        self._timer.timeout.connect(self.save_now)
+        viewer.layers.events.inserted.connect(self._watch_layers)
+        self._session.saving.ended.connect(self._on_saved)
+        self._watch_layers()
+
+    @property
+    def folder(self) -> Path:
+        """The recovery folder; made on first use."""
+        if self._folder is None:
+            self._folder = new_recovery_folder()
+        return self._folder
+
+    @property
+    def model_path(self) -> Path | None:
+        """Where a training writes its checkpoints; None where no folder can be made."""
+        try:
+            return self.folder / MODEL_FILE
+        except NapariUNetError as error:
+            show_warning(str(error))
+            return None
+
+    def save_now(self) -> None:
+        """Save what is painted, in the background."""
+        project = project_of(self._viewer, _LARGEST_COPY)
+        if not any(entry.labels is not None and entry.labels.any() for entry in project.images):
+            return
+        try:
+            folder = self.folder
+        except NapariUNetError as error:
+            show_warning(str(error))
+            return
+        if not self._session.saving.start(partial(saving_events, project, folder)):
+            self._timer.start()
+
+    def _watch_layers(self, event: object = None) -> None:
+        from napari_unet.widgets.annotation import annotations_in
+
+        for layer in annotations_in(self._viewer):
+            if id(layer) not in self._watched:
+                self._watched.add(id(layer))
+                for emitter in (layer.events.paint, layer.events.data):
+                    emitter.connect(self._save_soon)
+
+    def _save_soon(self, event: Any = None) -> None:
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def _on_saved(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Failed):
+            show_warning(f"The annotations were not saved for recovery: {outcome.text}")
+
+
+def keeper_of(viewer: Viewer) -> Keeper:
+    """Return the keeper of a viewer; the same for all widgets."""
+    session = session_of(viewer)
+    found: Keeper | None = session.findChild(Keeper)
+    return Keeper(viewer, session) if found is None else found
+
+
+class RecoveryBar(QWidget):
+    """Offers what a crashed session left; hidden where there is nothing.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where to restore.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._session = session_of(viewer)
+        keeper_of(viewer)
+        self.text = note()
+        self.restore_button = button(
+            "&Restore", "Open these annotations, and the training that was under way.", self.restore
+        )
+        self.discard_button = button("Discard", "Delete these annotations for good.", self.discard)
+        row = QHBoxLayout()
+        row.addWidget(self.restore_button)
+        row.addWidget(self.discard_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.text)
+        layout.addLayout(row)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look for recovery folders whose session has ended without being closed."""
+        sweep()
+        found = abandoned()
+        self.folder = found[0] if found else None
+        self.setVisible(self.folder is not None)
+        if self.folder is not None:
+            self.text.setText(self._describe(self.folder))
+
+    def restore(self) -> None:
+        """Open what was saved; the folder stays until it is discarded or swept."""
+        if self.folder is None:
+            return
+        folder, self.folder = self.folder, None
+        self.setVisible(False)
+        open_folder(self._viewer, folder)
+
+    def discard(self) -> None:
+        """Delete what was saved."""
+        if self.folder is not None:
+            try:
+                discard(self.folder)
+            except NapariUNetError as error:
+                show_error(str(error))
+        self.refresh()
+
+    def _describe(self, folder: Path) -> str:
+        try:
+            project = load_project(folder)
+        except NapariUNetError as error:
+            return f"Annotations of an earlier session cannot be read: {error}"
+        names = ", ".join(entry.name for entry in project.images) or "no image"
+        when = project.saved.replace("T", " ")[:16]
+        training = " and the training under way" if project.has_state else ""
+        return f"Annotations of {names}{training} were saved on {when}, before napari ended."

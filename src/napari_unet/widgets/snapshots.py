@@ -1,0 +1,70 @@
+"""Frozen values of what the user sees now, for workers: they never touch a layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.widgets.annotation import annotation_of
+from napari_unet.widgets.layers import labels_of, pixels_of
+from napari_unet.widgets.regions import regions_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.layers import Image, Labels
+    from napari.viewer import Viewer
+
+    from napari_unet.model.trained import ModelRecord
+    from napari_unet.training.config import TrainConfig
+    from napari_unet.training.dataset import AnnotatedImage
+
+# What a model decides, not the form, where it is trained further.
+_OF_THE_NETWORK = ("ndim", "base_channels", "depth", "padding", "normalization", "dropout")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and the layer that it is annotated in.
+
+    Parameters
+    ----------
+    image : Image
+        The image layer.
+    annotation : Labels
+        The labels layer.
+    """
+
+    image: Image
+    annotation: Labels
+
+
+def annotated_image(viewer: Viewer, pair: Pair) -> AnnotatedImage:
+    """Copy what is painted, so that painting can go on while a worker reads it."""
+    from napari_unet.training.dataset import AnnotatedImage
+
+    corrected = annotation_of(pair.annotation).corrected
+    return AnnotatedImage(
+        pair.image.name,
+        pixels_of(pair.image),
+        np.array(labels_of(pair.annotation)),
+        regions_of(viewer, pair.annotation),
+        None if corrected is None else corrected.copy(),
+    )
+
+
+def annotated_images(viewer: Viewer, pairs: Sequence[Pair]) -> tuple[AnnotatedImage, ...]:
+    """Copy what is painted on several images."""
+    return tuple(annotated_image(viewer, pair) for pair in pairs)
+
+
+def settings_to_continue(config: TrainConfig, record: ModelRecord) -> TrainConfig:
+    """Return the settings of the form, with the network that a model has."""
+    network = {name: getattr(record.network, name) for name in _OF_THE_NETWORK}
+    patch = {}
+    former = record.training.get("patch_size")
+    if isinstance(former, int):
+        patch["patch_size"] = former
+    return config.changed(**network, **patch)

@@ -1,0 +1,115 @@
+"""Where the network is unsure: a layer, and a ranked list that takes the camera there."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+
+from napari_unet.widgets.controls import button, note
+from napari_unet.widgets.layers import labels_of, pixels_of
+from napari_unet.widgets.prediction_work import UncertainSpots, uncertainty_events
+from napari_unet.widgets.result_layers import ResultLayers
+from napari_unet.widgets.session import session_of
+from napari_unet.widgets.visible import look_at
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Labels
+    from napari.viewer import Viewer
+    from numpy.typing import NDArray
+
+    from napari_unet.data.uncertainty import Spot
+    from napari_unet.widgets.predict import PredictWidget
+
+
+class SpotsPanel(QWidget):
+    """Asks the model where it is unsure, and goes there.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose camera moves.
+    predict : PredictWidget
+        Knows the image, and what is on screen.
+    """
+
+    def __init__(self, viewer: Viewer, predict: PredictWidget) -> None:
+        super().__init__()
+        self._viewer, self._predict = viewer, predict
+        self._session = session_of(viewer)
+        self._image: Image | None = None
+        self._result: ResultLayers | None = None  # Qt's connections alone do not keep it alive
+        self.show_button = button(
+            "Show me where it is &unsure",
+            "Compute the uncertainty of the plane on screen, and list the spots where a few "
+            "strokes would teach most.",
+            self.find_spots,
+        )
+        self.list = QListWidget()
+        self.list.setToolTip("Click a spot, or choose it with the arrow keys, to go there.")
+        self.list.setMaximumHeight(120)
+        self.list.currentItemChanged.connect(self._go)
+        self.list.itemClicked.connect(self._go)
+        self.text = note()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for each in (self.show_button, self.list, self.text):
+            layout.addWidget(each)
+        self._session.prediction.happened.connect(self._on_event)
+        self._session.model_changed.connect(self._show_state)
+        self._show_state()
+
+    def find_spots(self) -> None:
+        """Compute the uncertainty in the background; the list follows."""
+        image, model = self._predict.ready_image(), self._session.model
+        if image is None or model is None:
+            return
+        self._image = image
+        self.list.clear()
+        self.text.setText("Looking…")
+        config = self._predict.config(image, "slice")
+        self._result = ResultLayers(self._viewer, image, model.record.network.ndim, whole=False)
+        self._result.follow(self._session.prediction)
+        make_events = partial(
+            uncertainty_events, model, pixels_of(image), self._painted(image), config
+        )
+        self._session.prediction.start(make_events)
+
+    def _painted(self, image: Image) -> NDArray[np.bool_] | None:
+        """Return what is painted on an image: there it needs no more strokes."""
+        annotation: Labels | None = self._session.annotation
+        if annotation is None or self._session.image is not image:
+            return None
+        painted: NDArray[np.bool_] = np.asarray(labels_of(annotation)) > 0
+        return painted
+
+    def _on_event(self, event: Any) -> None:
+        if not isinstance(event, UncertainSpots):
+            return
+        self.list.clear()
+        for number, spot in enumerate(event.spots, start=1):
+            place = ", ".join(
+                f"{axis} {at}"
+                for axis, at in zip("zyx"[-len(spot.position) :], spot.position, strict=True)
+            )
+            item = QListWidgetItem(f"{number}. {spot.score:.0%} unsure at {place}")
+            item.setData(Qt.ItemDataRole.UserRole, spot)
+            self.list.addItem(item)
+        self.text.setText(
+            "Paint there, then Continue in the Train widget."
+            if event.spots
+            else "It is sure everywhere outside what is painted."
+        )
+
+    def _go(self, item: QListWidgetItem | None, _former: object = None) -> None:
+        if item is None or self._image is None:
+            return
+        spot: Spot = item.data(Qt.ItemDataRole.UserRole)
+        shape = self._predict.labels_shape(self._image)
+        look_at(self._viewer, self._image, shape, (*spot.frame, *spot.position))
+
+    def _show_state(self) -> None:
+        self.show_button.setEnabled(self._session.model is not None)

@@ -1,0 +1,136 @@
+"""One training in the window: new strokes go to it, its live predictions come back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, QTimer
+
+from napari_unet.training.events import ViewPredicted
+from napari_unet.training.inbox import Inbox, View
+from napari_unet.widgets.layers import labels_of, plain_layers
+from napari_unet.widgets.live_layer import LiveLayer
+from napari_unet.widgets.snapshots import Pair, annotated_image
+from napari_unet.widgets.visible import frame_and_region, visible_box
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+    from napari.viewer import Viewer
+
+    from napari_unet.training.dataset import AnnotatedImage
+    from napari_unet.widgets.task import BackgroundTask
+
+_JOIN_DELAY_MS = 1500  # after the last stroke
+_VIEW_INTERVAL_MS = 300
+
+
+class TrainingRun(QObject):
+    """Ties a running training to the layers, until it ends; it belongs to the session.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        The window.
+    pairs : tuple of Pair
+        What is trained on.
+    images : tuple of AnnotatedImage
+        Their state at the start.
+    ndim : int
+        Spatial dimensions of the network.
+    parent : QObject
+        Owner.
+    """
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        pairs: tuple[Pair, ...],
+        images: tuple[AnnotatedImage, ...],
+        ndim: int,
+        parent: QObject,
+    ) -> None:
+        super().__init__(parent)
+        self.inbox = Inbox()
+        self.pairs = pairs
+        self.live = True
+        self.continues = False  # whether a former model is trained further
+        self._viewer, self._ndim = viewer, ndim
+        self._images = list(images)
+        self._live_layers = [LiveLayer(viewer, pair) for pair in pairs]
+        self._changed: set[int] = set()
+        self._join_timer = self._timer(_JOIN_DELAY_MS, self.join_now)
+        self._join_timer.setSingleShot(True)
+        self._view_timer = self._timer(_VIEW_INTERVAL_MS, self.share_view)
+
+    def follow(self, task: BackgroundTask) -> None:
+        """Begin; ends by itself when the task has ended."""
+        self._task = task
+        task.happened.connect(self._on_event)
+        task.ended.connect(self._end)
+        for pair in self.pairs:
+            for emitter in _paint_events(pair.annotation):
+                emitter.connect(self._note_paint)
+        self.share_view()
+        self._view_timer.start()
+
+    def share_view(self) -> None:
+        """Tell the training what is on screen: the topmost visible image that it learns from."""
+        if not self.live:
+            self.inbox.view.put(None)
+            return
+        layers = plain_layers(self._viewer)
+        for number, pair in reversed(list(enumerate(self.pairs))):
+            if pair.image in layers and pair.image.visible and pair.annotation in layers:
+                box = visible_box(self._viewer, pair.image, labels_of(pair.annotation).shape)
+                self.inbox.view.put(View(number, *frame_and_region(box, self._ndim)))
+                return
+        self.inbox.view.put(None)
+
+    def join_now(self) -> None:
+        """Send what is painted now to the training; only layers that changed are copied."""
+        news = False
+        for number in self._changed:
+            image = annotated_image(self._viewer, self.pairs[number])
+            if not _same(image, self._images[number]):
+                self._images[number], news = image, True
+        if news:
+            self.inbox.annotations.put(tuple(self._images))
+        self._changed.clear()
+
+    def _note_paint(self, event: Any) -> None:
+        for number, pair in enumerate(self.pairs):
+            if event.source is pair.annotation:
+                self._changed.add(number)
+        self._join_timer.start()
+
+    def _on_event(self, event: object) -> None:
+        if isinstance(event, ViewPredicted) and self.live:
+            pair = self.pairs[event.image]
+            if pair.annotation in plain_layers(self._viewer):
+                self._live_layers[event.image].show(event)
+
+    def _end(self, outcome: object) -> None:
+        self._view_timer.stop()
+        self._join_timer.stop()
+        self._task.happened.disconnect(self._on_event)
+        self._task.ended.disconnect(self._end)
+        for pair in self.pairs:
+            for emitter in _paint_events(pair.annotation):
+                emitter.disconnect(self._note_paint)
+
+    def _timer(self, interval: int, slot: Any) -> QTimer:
+        timer = QTimer(self)
+        timer.setInterval(interval)
+        timer.timeout.connect(slot)
+        return timer
+
+
+def _same(one: AnnotatedImage, other: AnnotatedImage) -> bool:
+    """Tell whether two snapshots say the same: moving a slider fires what painting fires."""
+    return one.regions == other.regions and np.array_equal(one.labels, other.labels)
+
+
+def _paint_events(layer: Labels) -> tuple[Any, ...]:
+    """Return what fires on strokes, on undo and redo, and on new data."""
+    return layer.events.paint, layer.events.set_data, layer.events.data

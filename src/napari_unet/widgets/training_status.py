@@ -1,0 +1,178 @@
+"""How the training goes: progress, curves, score in words, and which weights are used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_error, show_info
+from napari.utils.theme import get_theme
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_unet.training.events import (
+    AnnotationsJoined,
+    Notice,
+    StepDone,
+    TrainingStarted,
+    Validated,
+)
+from napari_unet.widgets.controls import choice, duration, note, progress_bar
+from napari_unet.widgets.session import session_of
+from napari_unet.widgets.task import Failed, Outcome
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_unet.widgets.loss_plot import LossPlot
+
+_GIB = 2**30
+
+
+class TrainingStatus(QWidget):
+    """Follows the training of a viewer.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose training.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._session = session_of(viewer)
+        self._task = self._session.training
+        self._plot: LossPlot | None = None
+        self._device = ""
+        self._score = ""
+        self._before: float | None = None
+        self.progress = progress_bar("How much of the training is done.")
+        self.status = note()
+        self.facts = note()
+        self.score = note()
+        self.weights_box = choice(
+            [("Use the best weights", "best"), ("Use the last weights", "last")],
+            "The best scored highest on held-back paint; the last have seen the newest strokes "
+            "longest. Both are kept.",
+        )
+        self.weights_box.setVisible(False)
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        for each in (self.progress, self.status, self.facts, self.score, self.weights_box):
+            self._layout.addWidget(each)
+        self.weights_box.currentIndexChanged.connect(self._choose_weights)
+        self._task.started.connect(self._show_start)
+        self._task.happened.connect(self._on_event)
+        self._task.ended.connect(self._on_ended)
+        if self._task.running:  # this dock was closed and opened again
+            self._show_plot()
+
+    def _show_start(self) -> None:
+        self._show_plot()
+        self._before, self._score = None, ""
+        self.weights_box.setVisible(False)
+        self.status.setText("Preparing the images and loading torch…")
+        self.facts.clear()
+        self.score.clear()
+        self.progress.setValue(0)
+
+    def _show_plot(self) -> None:
+        if self._plot is None:
+            from napari_unet.widgets.loss_plot import LossPlot
+
+            text_colour = get_theme(self._viewer.theme).text.as_hex()
+            self._plot = LossPlot(text_colour, self)
+            self._layout.addWidget(self._plot)
+        self._plot.reset()
+
+    def _on_event(self, event: object) -> None:
+        if isinstance(event, TrainingStarted):
+            self._device = event.device
+            self.status.setText(f"Training on {event.device}…")
+        elif isinstance(event, StepDone):
+            self._show_step(event)
+        elif isinstance(event, Validated):
+            self._show_score(event)
+        elif isinstance(event, AnnotationsJoined):
+            self.status.setText(f"New strokes joined after step {event.step}.")
+        elif isinstance(event, Notice):
+            show_info(event.text)
+
+    def _show_step(self, event: StepDone) -> None:
+        self.progress.setValue(round(1000 * event.progress))
+        left = "stopping…" if self._task.stopping else f"{duration(event.seconds_left)} left"
+        self.status.setText(f"Step {event.step}, {left}, loss {event.loss:.3f}.")
+        self.facts.setText(
+            f"{event.seconds:.2f} s per step · {self._device} · {event.memory / _GIB:.1f} GB in use"
+        )
+        if self._plot is not None:
+            self._plot.add_loss(event.step, event.loss)
+
+    def _show_score(self, event: Validated) -> None:
+        if self._before is None and event.step and not self._score:
+            self._before = _value(event)
+        self._score = score_in_words(event)
+        self.score.setText(f"On held-back paint: {self._score}{self._comparison(event)}.")
+        if self._plot is not None:
+            self._plot.add_score(event.step, event.iou, best=event.best)
+
+    def _comparison(self, event: Validated) -> str:
+        """Tell whether it got better, where a former model was scored before the first step."""
+        run = self._session.run
+        if run is None or not run.continues or self._before is None:
+            return ""
+        change = _value(event) - self._before
+        word = (
+            "better than" if change > 0.005 else "worse than" if change < -0.005 else "as good as"
+        )
+        return f"; {word} before ({self._before:.2f} → {_value(event):.2f})"
+
+    def _on_ended(self, outcome: Outcome) -> None:
+        self.progress.setValue(1000)
+        if isinstance(outcome, Failed):
+            self.progress.setValue(0)
+            self.status.setText(outcome.text)
+            show_error(f"{outcome.text}\n{outcome.details}".strip())
+            return
+        result = outcome.result
+        if result.state.step == 0:
+            self.status.setText("Stopped before the first step: the former model stays.")
+            return
+        ended = "Stopped" if result.stopped else "Finished"
+        self.status.setText(f"{ended} after {result.state.step} steps.")
+        self._offer_weights()
+
+    def _offer_weights(self) -> None:
+        result = self._session.trained
+        if result is None:
+            return
+        kept = [int(e["step"] or 0) for e in result.trained.record.history if e["best"]]
+        best = f" (step {kept[-1]})" if kept else ""
+        self.weights_box.blockSignals(True)
+        self.weights_box.setItemText(0, f"Use the best weights{best}")
+        self.weights_box.setItemText(1, f"Use the last weights (step {result.state.step})")
+        self.weights_box.setCurrentIndex(0)
+        self.weights_box.blockSignals(False)
+        self.weights_box.setVisible(True)
+
+    def _choose_weights(self) -> None:
+        result = self._session.trained
+        if result is not None:
+            last = self.weights_box.currentData() == "last"
+            self._session.set_model(
+                result.latest if last else result.trained, self._session.model_name
+            )
+
+
+def score_in_words(event: Validated) -> str:
+    """Say how good a network is: "good (IoU 0.82, object F1 0.91)"."""
+    value = _value(event)
+    words = ((0.9, "excellent"), (0.75, "good"), (0.5, "fair"))
+    word = next((word for least, word in words if value >= least), "poor so far")
+    text = f"{word} (IoU {event.iou:.2f}"
+    if event.object_f1 is not None:
+        text += f", object F1 {event.object_f1:.2f}"
+    return text + ")"
+
+
+def _value(event: Validated) -> float:
+    return event.iou if event.object_f1 is None else event.object_f1

@@ -1,0 +1,78 @@
+"""What a training does in its worker thread: torch is imported here, not when a dock opens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.training.checkpoint import TrainingState
+    from napari_unet.training.config import TrainConfig
+    from napari_unet.training.dataset import AnnotatedImage, TrainingData
+    from napari_unet.training.inbox import Inbox
+    from napari_unet.training.loop import TrainingResult
+
+
+@dataclass(frozen=True)
+class TrainingOrder:
+    """Everything that a training is to know, as it was when the button was clicked.
+
+    Parameters
+    ----------
+    images : tuple of AnnotatedImage
+        What to learn from.
+    config : TrainConfig
+        How.
+    inbox : Inbox
+        Brings what is painted later, and what is on screen.
+    former : TrainingState, TrainedNetwork or None
+        Where to go on.
+    former_data : TrainingData or None
+        What the former training learned from, if that was in this session.
+    checkpoint : Path or None
+        Model file for checkpoints.
+    """
+
+    images: tuple[AnnotatedImage, ...]
+    config: TrainConfig
+    inbox: Inbox
+    former: TrainingState | TrainedNetwork | None = None
+    former_data: TrainingData | None = None
+    checkpoint: Path | None = None
+
+
+def training_events(
+    order: TrainingOrder, stop: threading.Event
+) -> Generator[object, None, TrainingResult]:
+    """Prepare and train.
+
+    Yields
+    ------
+    TrainingEvent
+        See :func:`napari_unet.training.loop.train_network`.
+
+    Returns
+    -------
+    TrainingResult
+        The trained network and its state.
+    """
+    from napari_unet.model.gpu_advice import cpu_only_torch, nvidia_gpu
+    from napari_unet.training.checkpoint import TrainingState, saving_checkpoints
+    from napari_unet.training.events import Notice
+    from napari_unet.training.loop import train_network
+    from napari_unet.training.preparation import prepare_training
+
+    advice = cpu_only_torch(nvidia_gpu())
+    if advice is not None:
+        yield Notice(f"{advice.what} To use it: {advice.remedy}")
+    held_back = order.former.held_back if isinstance(order.former, TrainingState) else ()
+    data = prepare_training(order.images, order.config, order.former_data, held_back)
+    events = train_network(data, order.config, stop, order.former, inbox=order.inbox)
+    if order.checkpoint is not None:
+        events = saving_checkpoints(events, order.checkpoint)
+    return (yield from events)

@@ -1,0 +1,70 @@
+"""Show the border weight map of what is painted, as an image layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+
+from napari_unet.widgets.layers import plain_layers
+from napari_unet.widgets.session import METADATA_KEY
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Generator
+
+    from napari.layers import Labels
+    from napari.viewer import Viewer
+    from numpy.typing import NDArray
+
+    from napari_unet.training.config import TrainConfig
+
+
+def weight_events(
+    labels: NDArray[Any], config: TrainConfig, stop: threading.Event
+) -> Generator[object, None, NDArray[Any]]:
+    """Compute the weights of one plane or volume, in a worker thread.
+
+    Returns
+    -------
+    ndarray
+        ``[Z]YX`` float32: what each pixel counts in the loss; 0 where unlabelled.
+    """
+    import numpy as np
+
+    from napari_unet.data.labels import class_table, target_of
+    from napari_unet.training.weights import class_balance, pixel_weights
+
+    yield "started"
+    table = class_table([labels], config.kind, config.unpainted)
+    target = target_of(labels, table)
+    nothing = [np.zeros(labels.shape, bool)]
+    balance = class_balance([target.classes], nothing, table.n_classes, config)
+    return pixel_weights(target, balance, config)
+
+
+def show_weights(viewer: Viewer, annotation: Labels, weights: NDArray[Any]) -> Image:
+    """Show weights in the layer of an earlier map, or in a new one."""
+    name = f"{annotation.name}: weights"
+    axes = list(range(annotation.ndim - weights.ndim, annotation.ndim))
+    for layer in plain_layers(viewer):
+        same = isinstance(layer, Image) and layer.name == name and METADATA_KEY in layer.metadata
+        if same and layer.data.shape == weights.shape:
+            layer.data = weights
+            layer.reset_contrast_limits()
+            shown: Image = layer
+            return shown
+    layer = Image(
+        weights,
+        name=name,
+        colormap="inferno",
+        blending="additive",
+        opacity=0.7,
+        metadata={METADATA_KEY: None},
+        scale=annotation.scale[axes],
+        translate=annotation.translate[axes],
+        units=tuple(annotation.units[axis] for axis in axes),
+        axis_labels=tuple(annotation.axis_labels[axis] for axis in axes),
+    )
+    viewer.add_layer(layer)
+    return layer

@@ -1,0 +1,277 @@
+"""Models kept, projects reopened, annotations recovered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from napari import Viewer
+from napari.layers import Labels
+
+from napari_unet.project.folder import MODEL_FILE, load_project
+from napari_unet.widgets.annotate import AnnotateWidget
+from napari_unet.widgets.annotation import annotation_of
+from napari_unet.widgets.models import ModelsWidget
+from napari_unet.widgets.projects import open_folder
+from napari_unet.widgets.recovery import keeper_of
+from napari_unet.widgets.session import session_of
+
+from .conftest import Desk, disks, strokes_on
+from .test_predict import untrained
+
+Painted = tuple[Desk, Labels]
+
+
+@pytest.fixture
+def models(painted: Painted) -> tuple[Desk, ModelsWidget]:
+    desk, _ = painted
+    widget = ModelsWidget(desk.viewer)
+    desk.viewer.window.add_dock_widget(widget, name="Models", tabify=True)
+    session_of(desk.viewer).set_model(untrained(), "good cells")
+    return desk, widget
+
+
+def first_text(widget: ModelsWidget) -> str:
+    item: Any = widget.list.item(0)
+    return str(item.text())
+
+
+# --- models ------------------------------------------------------------------------------------
+
+
+def test_the_model_in_use_is_added_to_the_library(models: tuple[Desk, ModelsWidget]) -> None:
+    desk, widget = models
+
+    desk.click(widget.add_button)
+    desk.wait_until_idle()
+
+    assert widget.list.count() == 1
+    assert first_text(widget).startswith("good cells")
+
+
+def test_a_kept_model_shows_a_picture_score_and_images(painted: Painted) -> None:
+    desk, labels = painted
+    desk.annotate.annotation_box.layer = labels
+    widget = ModelsWidget(desk.viewer)
+    desk.viewer.window.add_dock_widget(widget, name="Models", tabify=True)
+    desk.click(desk.train.train_button)
+    desk.wait_until_idle()
+
+    desk.click(widget.add_button)
+    desk.wait_until_idle()
+
+    entry = widget.library.entries()[0]
+    assert entry.thumbnail is not None
+    assert entry.images == ("disks",)
+    assert entry.score_text in first_text(widget)
+
+
+def test_a_chosen_model_is_loaded(models: tuple[Desk, ModelsWidget]) -> None:
+    desk, widget = models
+    desk.click(widget.add_button)
+    desk.wait_until_idle()
+    session_of(desk.viewer).set_model(untrained(), "another")
+    widget.list.setCurrentRow(0)
+
+    desk.click(widget.load_button)
+    desk.wait_until_idle()
+
+    assert session_of(desk.viewer).model_name == "good cells"
+
+
+def test_a_model_is_renamed(models: tuple[Desk, ModelsWidget]) -> None:
+    desk, widget = models
+    desk.click(widget.add_button)
+    desk.wait_until_idle()
+
+    widget.rename(widget.library.entries()[0], "better cells")
+
+    assert first_text(widget).startswith("better cells")
+
+
+def test_a_model_is_deleted(models: tuple[Desk, ModelsWidget]) -> None:
+    desk, widget = models
+    desk.click(widget.add_button)
+    desk.wait_until_idle()
+
+    widget.delete(widget.library.entries()[0])
+
+    assert widget.list.count() == 0
+
+
+# --- projects ----------------------------------------------------------------------------------
+
+
+def test_a_project_comes_back_as_it_was(
+    painted: Painted, make_napari_viewer: Callable[..., Viewer], tmp_path: Path
+) -> None:
+    desk, labels = painted
+    annotation_of(labels).names[1] = "outside"
+    desk.annotate.annotation_box.layer = labels
+    desk.click(desk.annotate.region_button)
+    desk.stroke((2, 2), (20, 20))
+    desk.click(desk.train.train_button)
+    desk.wait_until_idle()
+    widget = ModelsWidget(desk.viewer)
+    widget.save_project(tmp_path / "project")
+    desk.wait_until_idle()
+
+    other = make_napari_viewer()
+    open_folder(other, tmp_path / "project")
+    session = session_of(other)
+    desk.qtbot.waitUntil(lambda: session.model is not None, timeout=30_000)
+
+    assert np.array_equal(other.layers["disks"].data, desk.image.data)
+    assert np.array_equal(other.layers["paint"].data, labels.data)
+    assert annotation_of(other.layers["paint"]).names[1] == "outside"
+    assert "paint: fully annotated" in other.layers
+    assert session.settings.base_channels == 4
+    assert session.model_name == "disks model"
+
+
+def test_an_image_file_is_opened_again_from_where_it_lies(
+    make_napari_viewer: Callable[..., Viewer], tmp_path: Path
+) -> None:
+    tifffile.imwrite(tmp_path / "cells.tif", disks())
+    viewer = make_napari_viewer()
+    viewer.open(tmp_path / "cells.tif", plugin="napari")
+    viewer.add_labels(strokes_on(disks()), name="paint")
+    ModelsWidget(viewer).save_project(tmp_path / "project")
+    session = session_of(viewer)
+    _wait(session.storing)
+
+    other = make_napari_viewer()
+    open_folder(other, tmp_path / "project")
+
+    assert np.array_equal(other.layers["cells"].data, disks())
+    assert not list((tmp_path / "project").glob("images/*"))
+
+
+def test_a_missing_image_is_named_and_the_annotation_opens(
+    make_napari_viewer: Callable[..., Viewer], tmp_path: Path
+) -> None:
+    tifffile.imwrite(tmp_path / "cells.tif", disks())
+    viewer = make_napari_viewer()
+    viewer.open(tmp_path / "cells.tif", plugin="napari")
+    viewer.add_labels(strokes_on(disks()), name="paint")
+    ModelsWidget(viewer).save_project(tmp_path / "project")
+    _wait(session_of(viewer).storing)
+    (tmp_path / "cells.tif").unlink()
+
+    other = make_napari_viewer()
+    open_folder(other, tmp_path / "project")
+
+    assert "paint" in other.layers
+
+
+def _wait(task: object) -> None:
+    from qtpy.QtWidgets import QApplication
+
+    while task.running:  # type: ignore[attr-defined]
+        QApplication.processEvents()
+
+
+# --- recovery ----------------------------------------------------------------------------------
+
+
+def crash(folder: Path) -> None:
+    """Make a recovery folder look as if its program had ended."""
+    owner = folder / "owner.json"
+    content = json.loads(owner.read_text())
+    owner.write_text(json.dumps({**content, "started": 1.0}))
+
+
+def test_paint_is_saved_for_recovery(painted: Painted) -> None:
+    desk, labels = painted
+    keeper = keeper_of(desk.viewer)
+
+    keeper.save_now()
+    desk.wait_until_idle()
+
+    saved = load_project(keeper.folder).images[0].labels
+    assert saved is not None
+    np.testing.assert_array_equal(saved, labels.data)
+
+
+def test_a_stroke_is_saved_after_a_while(painted: Painted, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, labels = painted
+    keeper = keeper_of(desk.viewer)
+    keeper._timer.setInterval(50)
+    desk.viewer.layers.selection.active = labels
+    labels.selected_label, labels.mode = 40, "paint"
+
+    desk.stroke((60, 10), (60, 14))
+
+    desk.qtbot.waitUntil(lambda: (keeper.folder / "project.json").exists(), timeout=10_000)
+
+
+def test_after_a_crash_the_annotations_are_offered_and_restored(
+    painted: Painted, make_napari_viewer: Callable[..., Viewer]
+) -> None:
+    desk, labels = painted
+    keeper = keeper_of(desk.viewer)
+    keeper.save_now()
+    desk.wait_until_idle()
+    crash(keeper.folder)
+
+    other = make_napari_viewer()
+    annotate = AnnotateWidget(other)
+    assert not annotate.recovery.isHidden()
+    assert "disks" in annotate.recovery.text.text()
+    annotate.recovery.restore()
+
+    np.testing.assert_array_equal(other.layers["paint"].data, labels.data)
+    assert annotate.recovery.isHidden()
+
+
+def test_a_running_session_is_not_offered(painted: Painted) -> None:
+    desk, _ = painted
+    keeper_of(desk.viewer).save_now()
+    desk.wait_until_idle()
+
+    assert AnnotateWidget(desk.viewer).recovery.isHidden()
+
+
+def test_discarded_annotations_are_gone(painted: Painted) -> None:
+    desk, _ = painted
+    keeper = keeper_of(desk.viewer)
+    keeper.save_now()
+    desk.wait_until_idle()
+    crash(keeper.folder)
+    annotate = AnnotateWidget(desk.viewer)
+
+    annotate.recovery.discard()
+
+    assert not keeper.folder.exists()
+    assert annotate.recovery.isHidden()
+
+
+def test_a_crashed_training_resumes_in_a_new_session(
+    painted: Painted,
+    make_napari_viewer: Callable[..., Viewer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("napari_unet.training.loop._CHECKPOINT_SECONDS", 0.0)
+    desk, _ = painted
+    desk.train.steps_box.setValue(50)
+    keeper = keeper_of(desk.viewer)
+    keeper.save_now()
+    desk.wait_until_idle()
+    desk.click(desk.train.train_button)
+    desk.qtbot.waitUntil(lambda: (keeper.folder / MODEL_FILE).exists(), timeout=60_000)
+    desk.click(desk.train.stop_button)
+    desk.wait_until_idle()
+    crash(keeper.folder)
+
+    other = make_napari_viewer()
+    open_folder(other, keeper.folder)
+    session = session_of(other)
+    desk.qtbot.waitUntil(lambda: session.model is not None, timeout=30_000)
+
+    assert session.interrupted is not None
+    assert 0 < session.interrupted.step < 50

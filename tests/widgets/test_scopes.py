@@ -1,0 +1,217 @@
+"""Predict a view, a slice, a stack or a folder; spots of uncertainty; measurements."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from napari.layers import Image, Labels
+
+from napari_unet.model.trained import TrainedNetwork
+from napari_unet.prediction.events import TilePredicted
+from napari_unet.widgets.session import session_of
+
+from .conftest import Desk, disks
+from .test_correct import predicted
+from .test_predict import untrained
+
+
+def eager() -> TrainedNetwork:
+    """A network that takes everything for a cell."""
+    model = untrained()
+    bias: Any = model.network.output.bias
+    with torch.no_grad():
+        bias += torch.tensor([0.0, 50.0])
+    return model
+
+
+@pytest.fixture
+def stack(make_desk: Callable[..., Desk]) -> Desk:
+    """Five planes, an untrained model, the third plane on screen."""
+    desk = make_desk(np.stack([disks()] * 5))
+    session_of(desk.viewer).set_model(eager(), "eager")
+    desk.viewer.dims.set_current_step(0, 2)
+    return desk
+
+
+def planes_of(layer: Labels) -> list[int]:
+    return [z for z in range(len(layer.data)) if layer.data[z].any()]
+
+
+def test_slice_predicts_the_plane_on_screen(stack: Desk) -> None:
+    stack.click(stack.predict.slice_button)
+    stack.wait_until_idle()
+
+    assert planes_of(stack.viewer.layers["disks prediction"]) == [2]
+
+
+def test_view_predicts_what_is_on_screen_alone(stack: Desk) -> None:
+    camera = stack.viewer.scene.camera
+    camera.zoom *= 4
+    camera.center = (0, 20, 20)
+    stack.qtbot.wait(200)
+
+    stack.click(stack.predict.view_button)
+    stack.wait_until_idle()
+
+    found = stack.viewer.layers["disks prediction"].data
+    assert found[2, :40, :40].any()
+    assert not found[2, 70:].any()
+    assert not found[[0, 1, 3, 4]].any()
+
+
+def test_a_second_slice_leaves_the_first_one(stack: Desk) -> None:
+    stack.click(stack.predict.slice_button)
+    stack.wait_until_idle()
+    stack.viewer.dims.set_current_step(0, 4)
+
+    stack.click(stack.predict.slice_button)
+    stack.wait_until_idle()
+
+    layer = stack.viewer.layers["disks prediction"]
+    assert planes_of(layer) == [2, 4]
+    first, second = (set(np.unique(layer.data[z])) - {0} for z in (2, 4))
+    assert not first & second
+
+
+def test_whole_begins_with_what_is_on_screen(stack: Desk) -> None:
+    tiles: list[TilePredicted] = []
+    stack.predict.task.happened.connect(
+        lambda event: tiles.append(event) if isinstance(event, TilePredicted) else None
+    )
+
+    stack.click(stack.predict.predict_button)
+    stack.wait_until_idle()
+
+    assert next(tile.frame[0] for tile in tiles) == 2
+    assert {tile.frame[0] for tile in tiles} == {0, 1, 2, 3, 4}
+
+
+def test_a_cancelled_prediction_keeps_what_is_finished(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(np.stack([disks()] * 40))
+    session_of(desk.viewer).set_model(eager(), "eager")
+    desk.predict.task.happened.connect(
+        lambda event: desk.predict.cancel() if isinstance(event, TilePredicted) else None
+    )
+
+    desk.click(desk.predict.predict_button)
+    desk.wait_until_idle()
+
+    assert 1 <= len(planes_of(desk.viewer.layers["disks prediction"])) < 40
+    assert "Cancelled" in desk.predict.status.text()
+
+
+def test_a_folder_is_predicted_into_another(stack: Desk, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.tif", "b.tif"):
+        tifffile.imwrite(tmp_path / "in" / name, disks())
+
+    stack.predict.predict_folder(tmp_path / "in", tmp_path / "out")
+    stack.wait_until_idle()
+
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.tif", "b.tif"]
+    assert "2 files written" in stack.predict.status.text()
+
+
+def test_a_broken_file_does_not_stop_the_folder(stack: Desk, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "in" / "b.tif", disks())
+    (tmp_path / "in" / "a.tif").write_bytes(b"nothing")
+
+    stack.predict.predict_folder(tmp_path / "in", tmp_path / "out")
+    stack.wait_until_idle()
+
+    assert "1 files written" in stack.predict.status.text()
+
+
+# --- uncertainty -------------------------------------------------------------------------------
+
+
+def test_uncertainty_appears_as_a_layer_with_a_list(stack: Desk) -> None:
+    session_of(stack.viewer).set_model(untrained(), "unsure")
+    stack.click(stack.predict.spots.show_button)
+    stack.wait_until_idle()
+
+    layer = stack.viewer.layers["disks uncertainty"]
+    assert isinstance(layer, Image)
+    assert layer.data[2].max() > 0
+    assert not layer.data[0].any()
+    assert stack.predict.spots.list.count() > 0
+
+
+def test_choosing_a_spot_takes_the_camera_there(stack: Desk) -> None:
+    session_of(stack.viewer).set_model(untrained(), "unsure")
+    stack.click(stack.predict.spots.show_button)
+    stack.wait_until_idle()
+    stack.viewer.dims.set_current_step(0, 0)
+
+    stack.predict.spots.list.setCurrentRow(1)
+
+    assert stack.viewer.dims.current_step[0] == 2
+    item: Any = stack.predict.spots.list.item(1)
+    text = item.text()
+    y, x = (int(part.split()[-1]) for part in text.split(" at ")[1].split(","))
+    assert stack.viewer.scene.camera.center[-2:] == pytest.approx((y, x))
+
+
+def test_without_a_model_there_is_nothing_to_ask(desk: Desk) -> None:
+    assert not desk.predict.spots.show_button.isEnabled()
+
+
+# --- measurements ------------------------------------------------------------------------------
+
+
+def test_measurements_come_as_features_of_the_layer(desk: Desk) -> None:
+    layer = predicted(desk)
+
+    desk.click(desk.predict.measure.measure_button)
+    desk.wait_until_idle()
+
+    assert list(layer.features["index"]) == [1, 2, 3]
+    assert list(layer.features["area"]) == [400, 400, 700]
+    assert "mean intensity" in layer.features
+
+
+def test_a_scaled_layer_is_measured_in_its_units(desk: Desk) -> None:
+    layer = predicted(desk)
+    layer.scale, layer.units = (0.5, 0.5), ("micrometer", "micrometer")
+
+    desk.click(desk.predict.measure.measure_button)
+    desk.wait_until_idle()
+
+    assert list(layer.features["area (micrometer²)"]) == [100, 100, 175]
+
+
+def test_measurements_are_exported(desk: Desk, tmp_path: Path) -> None:
+    predicted(desk)
+    desk.click(desk.predict.measure.measure_button)
+    desk.wait_until_idle()
+
+    desk.predict.measure.export(tmp_path / "objects.csv")
+
+    with (tmp_path / "objects.csv").open(encoding="utf-8") as file:
+        assert [row["area"] for row in csv.DictReader(file)] == ["400", "400", "700"]
+
+
+def test_nothing_to_export_says_what_to_click(desk: Desk, tmp_path: Path) -> None:
+    predicted(desk)
+
+    desk.predict.measure.export(tmp_path / "objects.csv")
+
+    assert "click Measure first" in desk.last_notice
+
+
+def test_the_table_of_napari_opens(desk: Desk) -> None:
+    predicted(desk)
+    desk.click(desk.predict.measure.measure_button)
+    desk.wait_until_idle()
+
+    desk.click(desk.predict.measure.table_button)
+
+    assert "Features table widget (napari)" in desk.viewer.window.dock_widgets
