@@ -36,9 +36,11 @@ def new_recovery_folder(root: Path | None = None) -> Path:
     root = recovery_root() if root is None else root
     name = f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}"
     owner = {"pid": os.getpid(), "started": psutil.Process().create_time()}
+    unfinished = root / f".{name}"  # another session must not meet a folder without its owner
     try:
-        (root / name).mkdir(parents=True)
-        (root / name / _OWNER).write_text(json.dumps(owner), encoding="utf-8")
+        unfinished.mkdir(parents=True)
+        (unfinished / _OWNER).write_text(json.dumps(owner), encoding="utf-8")
+        unfinished.rename(root / name)
     except OSError as error:
         raise FileProblemError(
             f"Annotations cannot be saved for recovery in {root}: {error.strerror or error}. "
@@ -93,7 +95,8 @@ def _orphans(root: Path | None) -> list[Path]:
     root = recovery_root() if root is None else root
     if not root.is_dir():
         return []
-    return [f for f in root.iterdir() if (f / _OWNER).is_file() and not _is_owned(f)]
+    found = [f for f in root.iterdir() if f.name[0] != "." and not f.is_symlink()]
+    return [folder for folder in found if (folder / _OWNER).is_file() and not _is_owned(folder)]
 
 
 def _is_owned(folder: Path) -> bool:

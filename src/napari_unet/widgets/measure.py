@@ -67,11 +67,15 @@ class MeasurePanel(QWidget):
         self._session.measuring.ended.connect(self._show)
 
     def measure(self) -> None:
-        """Measure in the background."""
+        """Measure the selected layer, or the newest prediction, in the background."""
         layer = self._target()
         if layer is None:
             show_warning("There is no prediction to measure yet: click Whole or View above.")
             return
+        self.measure_layer(layer)
+
+    def measure_layer(self, layer: Labels) -> None:
+        """Measure a layer in the background."""
         image = image_for(self._viewer, layer)
         predicted = predicted_of(layer)
         labels = np.array(labels_of(layer))

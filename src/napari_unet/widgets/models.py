@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unet.errors import NapariUNetError
-from napari_unet.project.library import ModelEntry, ModelLibrary
+from napari_unet.project.library import ModelLibrary
 from napari_unet.widgets.controls import button, note, scrolling_column
 from napari_unet.widgets.model_work import loading_events, project_events, storing_events
 from napari_unet.widgets.projects import open_folder, project_of
@@ -31,6 +31,8 @@ from napari_unet.widgets.task import Failed, Outcome
 if TYPE_CHECKING:
     from napari.viewer import Viewer
     from numpy.typing import NDArray
+
+    from napari_unet.project.model_entry import ModelEntry
 
 _THUMBNAIL = 48
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image
+from napari.layers import Image, Labels
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 from superqt import QCollapsible
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import Region
 
+_MEASURED_AT_ONCE = 2**26  # pixels; larger results are measured when asked for
 _MODEL_FILES = "Models (*.safetensors)"
 
 
@@ -282,6 +283,10 @@ class PredictWidget(QWidget):
             n_objects = np.unique(result.array[result.array > 0]).size
             text += f" {n_objects} objects."
         self.status.setText(text)
+        shown = self._session.result.layer if self._session.result else None
+        small = result.array.size <= _MEASURED_AT_ONCE
+        if result.kind == "objects" and small and isinstance(shown, Labels):
+            self.measure.measure_layer(shown)
         if not result.complete:
             show_info("The prediction is incomplete: it was cancelled.")
 

@@ -1,0 +1,338 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from napari_unet.errors import FileProblemError, LabelsError
+from napari_unet.project import folder as folder_module
+from napari_unet.project.folder import (
+    MODEL_FILE,
+    STATE_FILE,
+    Project,
+    ProjectImage,
+    is_project,
+    load_project,
+    save_project,
+)
+
+LABELS = np.arange(12, dtype=np.uint16).reshape(3, 4)
+INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
+
+
+def project_of(**changes: Any) -> Project:
+    return Project((ProjectImage("cells", labels=LABELS, **changes),), {"steps": 3})
+
+
+def saved(project: Project, folder: Path) -> Project:
+    save_project(project, folder)
+    return load_project(folder)
+
+
+def edit_json(folder: Path, **changes: Any) -> None:
+    """Change fields of project.json; those of its first image under the name ``image``."""
+    path = folder / "project.json"
+    content = json.loads(path.read_text())
+    content["images"][0].update(changes.pop("image", {}))
+    path.write_text(json.dumps({**content, **changes}))
+
+
+def files_in(folder: Path) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    labels=st.sampled_from(INTEGERS).flatmap(
+        lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=1, max_dims=5, max_side=5))
+    )
+)
+def test_annotations_of_any_integer_dtype_come_back_as_they_were(labels: np.ndarray) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        back = saved(Project((ProjectImage("a", labels=labels),), {}), Path(folder))
+    found = back.images[0].labels
+    assert found is not None
+    assert found.dtype == labels.dtype
+    np.testing.assert_array_equal(found, labels)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "rgb"),
+    [
+        pytest.param((5, 6), "float32", False, id="grey"),
+        pytest.param((2, 5, 6), "float16", False, id="half precision stack"),
+        pytest.param((5, 6, 3), "uint8", True, id="rgb"),
+        pytest.param((5, 6, 4), "uint8", True, id="rgba"),
+        pytest.param((5, 6, 3), "float32", True, id="rgb of floats"),
+        pytest.param((5, 6), "bool", False, id="bool"),
+        pytest.param((0, 6), "uint8", False, id="empty"),
+    ],
+)
+def test_an_image_in_memory_comes_back(
+    tmp_path: Path, shape: tuple[int, ...], dtype: str, rgb: bool
+) -> None:
+    pixels = (np.random.default_rng(0).random(shape) * 200).astype(dtype)
+    found = saved(project_of(image=pixels, rgb=rgb), tmp_path).images[0].image
+    assert isinstance(found, np.ndarray)
+    assert found.dtype == pixels.dtype
+    np.testing.assert_array_equal(found, pixels)
+
+
+def test_everything_about_an_image_comes_back(tmp_path: Path) -> None:
+    image = ProjectImage(
+        "cells é",
+        labels_name="cells paint",
+        regions=(((0, 2), (1, 3)),),
+        kind="classes",
+        class_names={1: "background", 7: "nucleus"},
+        class_colours={1: "#0072B2"},
+        used=False,
+        scale=(0.5, 1.0),
+        translate=(0.0, -3.5),
+        units=("µm", "µm"),
+        axis_labels=("y", "x"),
+    )
+    assert saved(Project((image,), {}), tmp_path).images == (image,)
+
+
+def test_settings_preset_and_model_name_come_back(tmp_path: Path) -> None:
+    back = saved(Project((), {"steps": 5, "flip": True}, "accurate", "nuclei"), tmp_path)
+    assert (back.settings, back.preset, back.model_name) == (
+        {"steps": 5, "flip": True},
+        "accurate",
+        "nuclei",
+    )
+
+
+def test_numbers_of_numpy_can_be_saved(tmp_path: Path) -> None:
+    back = saved(
+        project_of(
+            scale=(np.float32(0.5), np.int64(2)),
+            class_names={np.uint16(2): "cell"},
+            regions=(((np.int64(0), np.int64(2)),) * 2,),
+        ),
+        tmp_path,
+    ).images[0]
+    assert (back.scale, back.class_names) == ((0.5, 2.0), {2: "cell"})
+
+
+def test_corrected_pixels_come_back_as_bool(tmp_path: Path) -> None:
+    found = saved(project_of(corrected=LABELS > 5), tmp_path).images[0].corrected
+    assert found is not None
+    assert found.dtype == bool
+    np.testing.assert_array_equal(found, LABELS > 5)
+
+
+def test_an_annotation_of_fractions_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
+    image = ProjectImage("a", labels_name="paint", labels=np.zeros((3, 3)))
+    with pytest.raises(LabelsError, match="'paint' has dtype float64"):
+        save_project(Project((project_of().images[0], image), {}), tmp_path)
+    assert files_in(tmp_path) == set()
+
+
+def test_the_model_is_found_beside_the_project(tmp_path: Path) -> None:
+    before = saved(project_of(), tmp_path)
+    (tmp_path / MODEL_FILE).touch()
+    (tmp_path / STATE_FILE).touch()
+    after = saved(project_of(), tmp_path)
+    assert (before.has_model, before.has_state) == (False, False)
+    assert (after.has_model, after.has_state) == (True, True)
+
+
+def test_the_state_is_named_as_training_names_it() -> None:
+    from napari_unet.training.checkpoint import state_path
+
+    assert state_path(Path(MODEL_FILE)).name == STATE_FILE
+
+
+def test_a_moved_project_finds_the_images_inside_it(tmp_path: Path) -> None:
+    save_project(project_of(image_path=str(tmp_path / "old" / "raw" / "a.tif")), tmp_path / "old")
+    shutil.move(tmp_path / "old", tmp_path / "new")
+    found = load_project(tmp_path / "new").images[0].image_path
+    assert found == str(tmp_path / "new" / "raw" / "a.tif")
+
+
+@pytest.mark.parametrize("address", ["", "https://host/a.zarr"], ids=["none", "address"])
+def test_what_is_no_path_is_left_alone(tmp_path: Path, address: str) -> None:
+    assert saved(project_of(image_path=address), tmp_path).images[0].image_path == address
+
+
+def test_an_image_with_a_path_is_not_copied_nor_missed(tmp_path: Path) -> None:
+    elsewhere = str(tmp_path / "gone.tif")
+    back = saved(project_of(image_path=elsewhere, image=LABELS), tmp_path / "p").images[0]
+    assert back.image is None
+    assert back.image_path == elsewhere
+
+
+def test_a_second_save_sweeps_the_files_of_the_first(tmp_path: Path) -> None:
+    save_project(project_of(image=LABELS, corrected=LABELS > 2), tmp_path)
+    first = files_in(tmp_path)
+    save_project(project_of(), tmp_path)
+    assert files_in(tmp_path) & first == {"project.json"}
+    assert len(files_in(tmp_path)) == 2
+
+
+def test_files_of_the_user_are_never_swept(tmp_path: Path) -> None:
+    theirs = {"annotations/0.tif", "images/0-1.tif", "images/my-save1.tif", "0-save1.tif"}
+    for name in theirs:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    save_project(project_of(), tmp_path)
+    save_project(project_of(), tmp_path)
+    assert theirs <= files_in(tmp_path)
+
+
+def test_a_saved_image_that_was_opened_as_a_file_is_not_swept(tmp_path: Path) -> None:
+    save_project(project_of(image=LABELS), tmp_path)
+    (file,) = (tmp_path / "images").iterdir()
+    save_project(project_of(image_path=str(file)), tmp_path)
+    assert file.is_file()
+
+
+def test_a_save_that_fails_keeps_the_former_one_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_project(project_of(), tmp_path)
+    before = files_in(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(folder_module, "write_stored", full)
+    with pytest.raises(FileProblemError, match="No space left"):
+        save_project(project_of(image=LABELS), tmp_path)
+    assert files_in(tmp_path) == before
+    np.testing.assert_array_equal(load_project(tmp_path).images[0].labels, LABELS)
+
+
+def test_what_would_not_open_again_does_not_replace_what_does(tmp_path: Path) -> None:
+    save_project(project_of(), tmp_path)
+    with pytest.raises(FileProblemError, match="cannot be saved"):
+        save_project(Project((), {"learning_rate": float("nan")}), tmp_path)
+    assert load_project(tmp_path).settings == {"steps": 3}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_a_program_that_is_killed_while_it_saves_leaves_a_whole_project(tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib, itertools, numpy as np\n"
+        "from napari_unet.project.folder import Project, ProjectImage, save_project\n"
+        "for n in itertools.count(1):\n"
+        "    labels = np.full((40, 50), n, np.uint32)\n"
+        "    images = tuple(ProjectImage(str(n), labels=labels) for _ in range(4))\n"
+        "    save_project(Project(images, {'n': n}), pathlib.Path(sys.argv[1]))\n"
+    )
+    for delay in (0.0, 0.013, 0.031):
+        process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)])
+        deadline = time.monotonic() + 60
+        while not is_project(tmp_path) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(0.5 + delay)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        project = load_project(tmp_path)
+        for image in project.images:
+            np.testing.assert_array_equal(image.labels, project.settings["n"])
+
+
+def test_an_annotation_that_is_missing_is_named(tmp_path: Path) -> None:
+    save_project(project_of(), tmp_path)
+    (file,) = (tmp_path / "annotations").iterdir()
+    file.unlink()
+    with pytest.raises(FileProblemError, match=file.name):
+        load_project(tmp_path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.9])
+def test_an_annotation_that_is_cut_off_is_refused(tmp_path: Path, share: float) -> None:
+    labels = np.random.default_rng(0).integers(0, 9, (8, 30, 30)).astype(np.uint16)
+    save_project(Project((ProjectImage("a", labels=labels),), {}), tmp_path)
+    (file,) = (tmp_path / "annotations").iterdir()
+    file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
+    with pytest.raises(FileProblemError):
+        load_project(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../secret.tif", "annotations/../../secret.tif", "/etc/secret.tif", "C:\\secret.tif",
+     "..\\secret.tif", "", ".", "a\0.tif"],
+)  # fmt: skip
+def test_file_names_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
+    np.save(tmp_path / "secret.npy", LABELS)
+    save_project(project_of(), tmp_path / "p")
+    edit_json(tmp_path / "p", image={"labels": {"file": name, "shape": [3, 4]}})
+    with pytest.raises(FileProblemError, match="not inside"):
+        load_project(tmp_path / "p")
+
+
+def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "secret.npy", LABELS)
+    save_project(project_of(), tmp_path / "p")
+    (tmp_path / "p" / "link.npy").symlink_to(tmp_path / "secret.npy")
+    edit_json(tmp_path / "p", image={"labels": {"file": "link.npy", "shape": [3, 4]}})
+    with pytest.raises(FileProblemError, match="leads out"):
+        load_project(tmp_path / "p")
+
+
+def test_a_linked_annotation_folder_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "annotations").symlink_to(tmp_path / "theirs")
+    with pytest.raises(FileProblemError, match="link to another folder"):
+        save_project(project_of(), tmp_path / "p")
+    assert files_in(tmp_path / "theirs") == set()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"surprise": 1}, id="unknown field"),
+        pytest.param({"image": {"surprise": 1}}, id="unknown field of an image"),
+        pytest.param({"preset": 3}, id="other type"),
+        pytest.param({"format_version": 2}, id="later version"),
+        pytest.param({"image": {"kind": "blobs"}}, id="unknown kind"),
+    ],
+)
+def test_content_that_does_not_fit_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    save_project(project_of(), tmp_path)
+    edit_json(tmp_path, **changes)
+    with pytest.raises(FileProblemError):
+        load_project(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b"9" * 5000],
+    ids=["empty", "cut off", "a list", "not utf-8", "deep", "a long number"],
+)
+def test_a_damaged_json_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "project.json").write_bytes(content)
+    with pytest.raises(FileProblemError):
+        load_project(tmp_path)
+
+
+def test_a_huge_json_file_is_refused_unread(tmp_path: Path) -> None:
+    with (tmp_path / "project.json").open("wb") as file:
+        file.truncate(64 * 2**20 + 1)  # sparse
+    with pytest.raises(FileProblemError, match="more than a project"):
+        load_project(tmp_path)
+
+
+def test_a_folder_without_project_is_none(tmp_path: Path) -> None:
+    assert not is_project(tmp_path)
+    with pytest.raises(FileProblemError, match=r"project\.json"):
+        load_project(tmp_path)

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+from napari_unet.errors import FileProblemError
+from napari_unet.project.folder import Project, save_project
+from napari_unet.project.recovery import abandoned, discard, new_recovery_folder, sweep
+
+GONE = 2**22 + 1  # above the largest process id
+
+
+def abandon(folder: Path, pid: int = GONE, started: float = 1.0) -> Path:
+    (folder / "owner.json").write_text(json.dumps({"pid": pid, "started": started}))
+    return folder
+
+
+def left_behind(root: Path) -> Path:
+    """A folder with a project whose session has died."""
+    folder = new_recovery_folder(root)
+    save_project(Project((), {}), folder)
+    return abandon(folder)
+
+
+def test_the_owner_of_a_new_folder_is_this_process(tmp_path: Path) -> None:
+    owner = json.loads((new_recovery_folder(tmp_path / "r") / "owner.json").read_text())
+    assert owner == {"pid": os.getpid(), "started": psutil.Process().create_time()}
+
+
+def test_two_folders_of_one_process_differ(tmp_path: Path) -> None:
+    assert new_recovery_folder(tmp_path) != new_recovery_folder(tmp_path)
+
+
+def test_a_root_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FileProblemError, match="file"):
+        new_recovery_folder(tmp_path / "file")
+
+
+def test_the_project_of_a_running_session_is_not_abandoned(tmp_path: Path) -> None:
+    save_project(Project((), {}), new_recovery_folder(tmp_path))
+    assert abandoned(tmp_path) == ()
+
+
+def test_the_project_of_a_dead_session_is_abandoned(tmp_path: Path) -> None:
+    folder = left_behind(tmp_path)
+    assert abandoned(tmp_path) == (folder,)
+
+
+def test_a_process_that_got_the_same_number_is_no_owner(tmp_path: Path) -> None:
+    folder = abandon(left_behind(tmp_path), pid=os.getpid(), started=1.0)
+    assert abandoned(tmp_path) == (folder,)
+
+
+def test_work_with_a_damaged_owner_is_offered(tmp_path: Path) -> None:
+    folder = left_behind(tmp_path)
+    (folder / "owner.json").write_text("{")
+    assert abandoned(tmp_path) == (folder,)
+
+
+def test_a_folder_without_project_is_not_offered(tmp_path: Path) -> None:
+    abandon(new_recovery_folder(tmp_path))
+    assert abandoned(tmp_path) == ()
+
+
+def test_the_newest_is_offered_first(tmp_path: Path) -> None:
+    older, newer = left_behind(tmp_path), left_behind(tmp_path)
+    assert abandoned(tmp_path) == (newer, older)
+
+
+def test_a_missing_root_holds_nothing(tmp_path: Path) -> None:
+    assert abandoned(tmp_path / "none") == ()
+    sweep(tmp_path / "none")
+
+
+def test_discard_deletes_the_folder(tmp_path: Path) -> None:
+    folder = left_behind(tmp_path)
+    discard(folder, tmp_path)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("place", ["outside", "root", "deeper", "no owner", "link"])
+def test_discard_refuses_what_is_no_recovery_folder(tmp_path: Path, place: str) -> None:
+    root = tmp_path / "root"
+    own = left_behind(root)
+    folder = {
+        "outside": tmp_path / "theirs",
+        "root": root,
+        "deeper": own / "deeper",
+        "no owner": root / "theirs",
+        "link": root / "link",
+    }[place]
+    if place == "link":
+        (tmp_path / "target").mkdir()
+        folder.symlink_to(tmp_path / "target")
+    folder.mkdir(exist_ok=True)
+    if place != "no owner":
+        abandon(folder)
+    with pytest.raises(FileProblemError, match="no recovery folder"):
+        discard(folder, root)
+    assert folder.exists()
+    assert own.exists()
+
+
+def test_sweep_keeps_the_newest_projects(tmp_path: Path) -> None:
+    folders = [left_behind(tmp_path) for _ in range(4)]
+    sweep(tmp_path, keep=2)
+    assert abandoned(tmp_path) == (folders[3], folders[2])
+
+
+def test_sweep_discards_abandoned_folders_without_project(tmp_path: Path) -> None:
+    folder = abandon(new_recovery_folder(tmp_path))
+    sweep(tmp_path)
+    assert not folder.exists()
+
+
+def test_sweep_leaves_running_sessions_and_files_of_others(tmp_path: Path) -> None:
+    running = new_recovery_folder(tmp_path)
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "note.txt").touch()
+    sweep(tmp_path, keep=0)
+    assert {path.name for path in tmp_path.iterdir()} == {running.name, "theirs", "note.txt"}
+
+
+def test_a_link_in_the_recovery_root_is_left_alone(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "owner.json").write_text("{}")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link").symlink_to(elsewhere, target_is_directory=True)
+    sweep(root, keep=0)
+    assert elsewhere.exists()
+    assert (root / "link").exists()

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from napari_unet.data.labels import ClassTable
+from napari_unet.errors import ModelMismatchError
+from napari_unet.model.unet import UNet
+from napari_unet.training.transfer import carried_over
+
+from .builders import tiny_config
+
+
+def weights_of(n_classes: int, seed: int) -> dict[str, torch.Tensor]:
+    torch.manual_seed(seed)
+    return dict(UNet(tiny_config().network(1, n_classes)).state_dict())
+
+
+def classes(*painted: int) -> ClassTable:
+    return ClassTable("classes", "unlabelled", painted)
+
+
+def test_known_classes_keep_their_outputs_wherever_they_stand() -> None:
+    known, fresh = weights_of(2, 0), weights_of(3, 1)
+    result = carried_over(known, classes(1, 5), classes(1, 3, 5), fresh)
+    torch.testing.assert_close(result["output.weight"][0], known["output.weight"][0])
+    torch.testing.assert_close(result["output.weight"][2], known["output.weight"][1])
+
+
+def test_new_classes_begin_fresh() -> None:
+    known, fresh = weights_of(2, 0), weights_of(3, 1)
+    result = carried_over(known, classes(1, 5), classes(1, 3, 5), fresh)
+    torch.testing.assert_close(result["output.weight"][1], fresh["output.weight"][1])
+
+
+def test_everything_but_the_outputs_is_kept() -> None:
+    known, fresh = weights_of(2, 0), weights_of(3, 1)
+    result = carried_over(known, classes(1, 5), classes(1, 3, 5), fresh)
+    assert all(result[name] is known[name] for name in known if "output" not in name)
+
+
+def test_the_same_classes_change_nothing() -> None:
+    known = weights_of(2, 0)
+    assert carried_over(known, classes(1, 5), classes(1, 5), weights_of(2, 1)) is known
+
+
+def test_objects_and_classes_do_not_mix() -> None:
+    known = weights_of(2, 0)
+    with pytest.raises(ModelMismatchError, match="trained on objects, the labels are classes"):
+        carried_over(known, ClassTable("objects", "unlabelled"), classes(1, 5), known)
+
+
+def test_another_network_is_refused() -> None:
+    other = dict(UNet(tiny_config(base_channels=3).network(1, 2)).state_dict())
+    table = ClassTable("objects", "unlabelled")
+    with pytest.raises(ModelMismatchError, match="another network"):
+        carried_over(weights_of(2, 0), table, table, other)
