@@ -1,7 +1,8 @@
-"""Make the screenshots of the README from the real application.
+"""Make the screenshots and the animation of the README from the real application.
 
-Opens napari with the sample image, paints with the mouse, trains, stops, predicts, and writes
-``docs/images/annotate.png``, ``train.png`` and ``predict.png``. Needs a screen; without one::
+Opens napari with the sample image, paints with the mouse, trains while painting goes on, stops,
+predicts, looks for uncertain spots, corrects, measures. Writes ``docs/images/annotate.png``,
+``train.png``, ``unsure.png``, ``corrected.png`` and ``loop.gif``. Needs a screen; without one::
 
     xvfb-run -s "-screen 0 1280x800x24" .venv/bin/python scripts/make_screenshots.py
 """
@@ -14,15 +15,63 @@ from typing import Any
 
 import napari
 import numpy as np
+from PIL import Image
 from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QImage
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
+from skimage.measure import regionprops
 
 HAND: Any = QTest  # PyQt6 types its functions as methods
 OUT = Path(__file__).resolve().parents[1] / "docs" / "images"
 PLUGIN = "napari-unet-paint"
 WINDOW = (1280, 800)
-TRAINING_SECONDS = 75
+TRAINING_SECONDS = 35
+GIF_SIZE = (960, 600)
+
+
+class Recorder:
+    """Takes pictures of the window while it lives, for an animation.
+
+    Parameters
+    ----------
+    window : QWidget
+        What to take.
+    """
+
+    def __init__(self, window: QWidget) -> None:
+        self._window = window
+        self.pause = 0.3  # seconds between two pictures: longer where little happens
+        self._next = 0.0
+        self.pictures: list[Image.Image] = []
+
+    def look(self) -> None:
+        """Take a picture if it is time to."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + self.pause
+        grabbed = self._window.grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
+        raw: Any = grabbed.constBits()
+        raw.setsize(grabbed.sizeInBytes())
+        size = (grabbed.width(), grabbed.height())
+        picture = Image.frombytes("RGB", size, bytes(raw), "raw", "RGB", grabbed.bytesPerLine())
+        self.pictures.append(picture.resize(GIF_SIZE, Image.Resampling.LANCZOS))
+
+    def save(self, path: Path) -> None:
+        """Write the animation, with one palette for all pictures."""
+        palette = self.pictures[len(self.pictures) * 2 // 3].quantize(96)
+        frames = [
+            picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in self.pictures
+        ]
+        durations = [300] * len(frames)
+        durations[-1] = 3000
+        frames[0].save(
+            path, save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=True
+        )
+        print(f"wrote {path}: {len(frames)} pictures, {path.stat().st_size / 1e6:.1f} MB")
+
+
+RECORDERS: list[Recorder] = []
 
 
 def live(seconds: float) -> None:
@@ -30,6 +79,8 @@ def live(seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         QApplication.processEvents()
+        for recorder in RECORDERS:
+            recorder.look()
         time.sleep(0.005)
 
 
@@ -85,57 +136,127 @@ def shoot(viewer: napari.Viewer, name: str) -> None:
     print(f"wrote {OUT / name}.png")
 
 
-def paint_some(viewer: napari.Viewer, annotate: Any) -> None:
-    """Paint three cells and some background by hand, in a new annotation."""
-    viewer.layers["nuclei 2D strokes"].visible = False
-    annotate.image_box.layer = viewer.layers["nuclei 2D"]
-    HAND.mouseClick(annotate.new_button, Qt.MouseButton.LeftButton)
-    fill_cell(viewer, 97, 178, 22, 22)
-    HAND.mouseClick(annotate.next_button, Qt.MouseButton.LeftButton)
-    fill_cell(viewer, 142, 167, 20, 16)
-    HAND.mouseClick(annotate.next_button, Qt.MouseButton.LeftButton)
-    fill_cell(viewer, 151, 199, 20, 12)
-    HAND.mouseClick(annotate.background_button, Qt.MouseButton.LeftButton)
-    drag(viewer, [(75, 150), (115, 148), (165, 152), (172, 180), (170, 215)])
-    drag(viewer, [(76, 205), (110, 203), (122, 185), (128, 215)])
+def click(button: QWidget) -> None:
+    """Click a button with the mouse, and let the window answer."""
+    HAND.mouseClick(button, Qt.MouseButton.LeftButton)
+    live(0.4)
+
+
+def look(viewer: napari.Viewer, y: float, x: float, zoom: float) -> None:
+    """Move the camera."""
+    viewer.scene.camera.center = (y, x)
+    viewer.scene.camera.zoom = zoom
+    live(0.3)
+
+
+def paint(viewer: napari.Viewer, annotate: Any) -> None:
+    """Paint two more cells, and background beside them."""
+    camera = viewer.scene.camera
+    zoom, (whole_y, whole_x) = camera.zoom, camera.center[-2:]
+    annotate.annotation_box.layer = viewer.layers["nuclei 2D strokes"]
+    look(viewer, 120, 180, 4)
+    click(annotate.next_button)
+    fill_cell(viewer, 97, 178, 20, 20)
+    click(annotate.next_button)
+    fill_cell(viewer, 142, 167, 18, 15)
+    click(annotate.background_button)
+    drag(viewer, [(75, 150), (115, 148), (165, 152), (172, 180)])
+    live(1)
+    shoot(viewer, "annotate")
+    look(viewer, whole_y, whole_x, zoom)
+
+
+def train(viewer: napari.Viewer, widget: Any, recorder: Recorder) -> None:
+    """Train, paint on meanwhile, stop."""
+    raise_dock(widget)
+    click(widget.train_button)
+    recorder.pause = 1.5
+    while not any("live" in layer.name for layer in viewer.layers):
+        live(0.2)
+    live(10)
+    recorder.pause = 0.3
+    drag(viewer, [(330, 300), (334, 320), (330, 345)])
+    recorder.pause = 2.5
+    live(15)
+    shoot(viewer, "train")
+    live(TRAINING_SECONDS)
+    recorder.pause = 0.3
+    click(widget.stop_button)
+    while widget.task.running:
+        live(0.1)
+    print(widget.shown.status.text(), widget.shown.score.text())
+
+
+def predict(viewer: napari.Viewer, widget: Any) -> None:
+    """Predict all, and go to the most uncertain spot."""
+    raise_dock(widget)
+    click(widget.predict_button)
+    _wait(viewer, widget)
+    viewer.layers["nuclei 2D prediction"].contour = 2
+    live(1)
+    click(widget.spots.show_button)
+    _wait(viewer, widget)
+    widget.spots.list.setFocus()
+    HAND.keyClick(widget.spots.list, Qt.Key.Key_Down)
+    live(1)
+    shoot(viewer, "unsure")
+    viewer.layers["nuclei 2D uncertainty"].visible = False
+
+
+def correct(viewer: napari.Viewer, widget: Any) -> None:
+    """Part the least convex object along its short axis, delete a speck, measure."""
+    layer = viewer.layers["nuclei 2D prediction"]
+    objects = [o for o in regionprops(layer.data) if o.area > 150]
+    worst = min(objects, key=lambda o: o.solidity)
+    y, x = worst.centroid
+    turn, half = worst.orientation + np.pi / 2, worst.axis_minor_length * 0.8
+    dy, dx = half * np.cos(turn), half * np.sin(turn)
+    look(viewer, y, x, 6)
+    scroll_to(widget.correct)
+    click(widget.correct.buttons["split"])
+    drag(viewer, [(y - dy, x - dx), (y, x), (y + dy, x + dx)])
+    live(1)
+    click(widget.correct.buttons["grow"])
+    drag(viewer, [worst.coords[len(worst.coords) // 4].tolist()])
+    click(widget.correct.buttons["grow"])
+    click(widget.measure.measure_button)
+    live(1.5)
+    shoot(viewer, "corrected")
+    live(1)
+
+
+def scroll_to(panel: QWidget) -> None:
+    """Bring the end of a panel into sight."""
+    area: Any = panel
+    while area is not None and not hasattr(area, "ensureWidgetVisible"):
+        area = area.parent()
+    area.verticalScrollBar().setValue(area.verticalScrollBar().maximum())
+    live(0.2)
+
+
+def _wait(viewer: napari.Viewer, widget: Any) -> None:
+    while widget.task.running:
+        live(0.1)
 
 
 def main() -> None:
-    """Drive the application from the sample image to its prediction."""
+    """Drive the application once through the loop."""
     OUT.mkdir(parents=True, exist_ok=True)
     viewer = napari.Viewer(title="napari")
     viewer.window.resize(*WINDOW)
     viewer.open_sample(PLUGIN, "nuclei_2d")
-    widgets = {}
+    widgets: dict[str, Any] = {}
     for name in ("Annotate", "Train", "Predict"):
         _, widgets[name] = viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
     live(1)
-
+    recorder = Recorder(viewer.window._qt_window)
+    RECORDERS.append(recorder)
     raise_dock(widgets["Annotate"])
-    paint_some(viewer, widgets["Annotate"])
-    live(1)
-    shoot(viewer, "annotate")
-
-    viewer.layers.remove("nuclei 2D annotation")
-    viewer.layers["nuclei 2D strokes"].visible = True
-    train = widgets["Train"]
-    raise_dock(train)
-    HAND.mouseClick(train.train_button, Qt.MouseButton.LeftButton)
-    live(TRAINING_SECONDS)
-    shoot(viewer, "train")
-    HAND.mouseClick(train.stop_button, Qt.MouseButton.LeftButton)
-    while train.task.running:
-        live(0.1)
-    print(train.status.text())
-
-    predict = widgets["Predict"]
-    raise_dock(predict)
-    HAND.mouseClick(predict.predict_button, Qt.MouseButton.LeftButton)
-    while predict.task.running:
-        live(0.1)
-    viewer.layers["nuclei 2D strokes"].visible = False
-    viewer.layers["nuclei 2D prediction"].contour = 2
-    shoot(viewer, "predict")
+    paint(viewer, widgets["Annotate"])
+    train(viewer, widgets["Train"], recorder)
+    predict(viewer, widgets["Predict"])
+    correct(viewer, widgets["Predict"])
+    recorder.save(OUT / "loop.gif")
     viewer.close()
 
 

@@ -83,7 +83,7 @@ def test_a_class_is_recoloured_in_layer_and_table(desk: Desk) -> None:
 
     np.testing.assert_allclose(layer.get_color(2), (1, 0, 0, 1))
     swatch: Any = desk.annotate.table.item(1, 1)
-    assert swatch.background().color().name() == "#ff0000"
+    assert swatch.data(Qt.ItemDataRole.DecorationRole).name() == "#ff0000"
 
 
 def test_a_removed_class_takes_its_paint_along_and_undo_brings_it_back(desk: Desk) -> None:

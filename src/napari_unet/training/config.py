@@ -11,6 +11,7 @@ from napari_unet.model.config import Normalization, Padding, UNetConfig
 
 PresetName = Literal["fast", "accurate", "paper", "3d"]
 Optimiser = Literal["adamw", "sgd"]
+Start = Literal["pretrained", "random"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -57,6 +58,11 @@ class TrainConfig:
     )
     normalization: Normalization = _setting(
         "batch", "What follows each convolution.", choices=("none", "batch")
+    )
+    start: Start = _setting(
+        "pretrained",
+        "Weights to begin with: of synthetic cells (2D networks like the preset fast), or random.",
+        choices=("pretrained", "random"),
     )
     dropout: float = _setting(0.0, "Dropout at the end of the contracting path.", 0, 0.9)
     patch_size: int = _setting(192, "Pixels of a training patch along each axis.", 16, 2048)
@@ -186,6 +192,7 @@ _PRESETS: dict[PresetName, dict[str, Any]] = {
         "depth": 4,
         "padding": "valid",
         "normalization": "none",
+        "start": "random",
         "dropout": 0.5,
         "patch_size": 388,
         "batch_size": 1,

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from napari_unet.model.devices import choose_precision
 from napari_unet.model.execution import Runner
+from napari_unet.model.pretrained import pretrained_weights
 from napari_unet.model.trained import ModelRecord, TrainedNetwork, build_network
 from napari_unet.model.unet import UNet
 from napari_unet.training.checkpoint import TrainingState
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData
 
-_CONTINUED_RATE = 0.5  # peak of the learning rate where a finished model is trained further
+_CONTINUED_RATE = 0.5  # peak of the learning rate of what is trained further
 _LARGEST_GRADIENT = 10.0
 _PATIENCE_WITH_NAN = 3
 # Scores on little held-back paint scatter by this much: among equals, the longer trained wins.
@@ -76,6 +77,7 @@ class Trainer:
         self.sampler = PatchSampler(data, config)
         self.network_config = config.network(data.channels, data.classes.n_classes)
         self.network = self._placed(_new_network(self.network_config, config.seed))
+        self._pretrained = config.start == "pretrained" and _load_pretrained(self.network)
         self.step, self.seconds = 0, 0.0
         self.cycle_start, self.extra_steps = 0, 0
         self.best: dict[str, Tensor] = {}
@@ -102,8 +104,9 @@ class Trainer:
 
     @property
     def _peak_rate(self) -> float:
-        """A finished model is trained further more gently than one from scratch."""
-        return self.config.learning_rate * (_CONTINUED_RATE if self.cycle_start else 1.0)
+        """What knows something already is trained more gently than random weights."""
+        gently = self.cycle_start > 0 or self._pretrained
+        return self.config.learning_rate * (_CONTINUED_RATE if gently else 1.0)
 
     @property
     def averaged_network(self) -> UNet:
@@ -269,6 +272,15 @@ class Trainer:
         if self.config.ndim == 2:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network.to(self.device)
+
+
+def _load_pretrained(network: UNet) -> bool:
+    """Begin with the weights of synthetic cells; tell whether they are of such a network."""
+    weights = pretrained_weights(network.config, dict(network.state_dict()))
+    if weights is None:
+        return False
+    network.load_state_dict(weights)
+    return True
 
 
 def _new_network(config: UNetConfig, seed: int) -> UNet:

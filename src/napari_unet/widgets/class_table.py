@@ -74,7 +74,7 @@ class ClassTable(QTableWidget):
         self._header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self._header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
         self._header.setSectionResizeMode(_COLOUR, QHeaderView.ResizeMode.Fixed)
-        self.setColumnWidth(_COLOUR, 22)
+        self.setColumnWidth(_COLOUR, 26)
         self.setToolTip("Click a row to paint with it; double-click its name or colour to change.")
         self.cellClicked.connect(self._pick)
         self.cellDoubleClicked.connect(self._ask_for_colour)
@@ -141,7 +141,7 @@ class ClassTable(QTableWidget):
             if column in (_PIXELS, _OBJECTS):
                 item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             if column == _COLOUR and row.colour:
-                item.setBackground(QColor(row.colour))
+                item.setData(Qt.ItemDataRole.DecorationRole, QColor(row.colour))
             self.setItem(index, column, item)
 
     def _pick(self, index: int, column: int) -> None:

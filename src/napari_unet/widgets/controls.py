@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -77,12 +77,31 @@ def add_row(form: QFormLayout, text: str, field: QWidget, tooltip: str = "") -> 
     form.addRow(label, field)
 
 
-def note() -> QLabel:
-    """Return a label for a few sentences that wrap."""
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
+class Note(QLabel):
+    """A few sentences that wrap; takes no room while it has nothing to say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.hide()
+
+    def setText(self, text: str | None) -> None:
+        """Say something, or nothing."""
+        super().setText(text)
+        # Without a parent it would open a window of its own.
+        self.setVisible(bool(text) and self.parent() is not None)
+
+    def event(self, event: QEvent | None) -> bool:
+        """Appear when the first text was set before there was a place for it."""
+        if event is not None and event.type() == QEvent.Type.ParentChange and self.text():
+            self.setVisible(self.parent() is not None)
+        return super().event(event)
+
+
+def note() -> Note:
+    """Return a label for a few sentences."""
+    return Note()
 
 
 def header_of(table: QTableWidget) -> QHeaderView:

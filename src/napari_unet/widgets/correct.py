@@ -9,24 +9,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Labels
 from napari.utils.notifications import show_info, show_warning
 from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
 
-from napari_unet.data.corrections import (
-    Edit,
-    delete_object,
-    grow_object,
-    merge_objects,
-    split_object,
-)
-from napari_unet.data.teaching import annotation_number_for, copy_region, corrections_as_annotation
 from napari_unet.errors import NapariUNetError
-from napari_unet.widgets.annotation import annotation_of, annotations_in, new_annotation
 from napari_unet.widgets.controls import button, note
-from napari_unet.widgets.layers import labels_of, plain_layers
-from napari_unet.widgets.result_layers import Predicted, predicted_of
+from napari_unet.widgets.layers import plain_layers
+from napari_unet.widgets.mouse_edits import edit_along, numbers_along, path_in_frame, write_edit
+from napari_unet.widgets.result_layers import predicted_of
 from napari_unet.widgets.session import session_of
+from napari_unet.widgets.teacher import Teacher
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -68,6 +61,13 @@ TOOLS = {
     ),
 }
 
+_NOTHING = {
+    "delete": "There is no object under the mouse.",
+    "merge": "Drag from one object to another one to join them.",
+    "split": "The line must cross the object from one side to the other.",
+    "grow": "There is no background beside this object to grow into.",
+}
+
 
 class CorrectPanel(QWidget):
     """Tools that act on the newest prediction, or on the one that is selected.
@@ -81,7 +81,7 @@ class CorrectPanel(QWidget):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self._session = session_of(viewer)
+        self._teacher = Teacher(viewer)
         self._tool = ""
         self._in_hand: Labels | None = None
         self.buttons: dict[str, QPushButton] = {}
@@ -101,7 +101,7 @@ class CorrectPanel(QWidget):
         self.text = note()
         grid.addWidget(self.teach_button, 2, 0, 1, 3)
         grid.addWidget(self.text, 3, 0, 1, 3)
-        self._session.before_training.connect(self._teach_quietly)
+        session_of(viewer).before_training.connect(self._teach_quietly)
 
     @property
     def prediction(self) -> Labels | None:
@@ -165,11 +165,11 @@ class CorrectPanel(QWidget):
         """Collect where the mouse goes, and act at its end, or on the way with the brush."""
         path = [np.asarray(layer.world_to_data(event.position), float)]
         if self._tool == "copy":
-            with self._annotation_for(layer).block_history():
-                self._copy_under_brush(layer, path[-1])
+            with self._teacher.annotation_for(layer).block_history():
+                self._teacher.copy_under_brush(layer, path[-1])
                 yield
                 while event.type == "mouse_move":
-                    self._copy_under_brush(
+                    self._teacher.copy_under_brush(
                         layer, np.asarray(layer.world_to_data(event.position), float)
                     )
                     yield
@@ -195,88 +195,19 @@ class CorrectPanel(QWidget):
         path : ndarray
             Shape (points, axes of the layer), in pixels.
         """
-        frame, labels, inside = self._frame_at(layer, path)
-        numbers = _numbers_along(labels, inside)
+        inside = path_in_frame(layer, path)
+        numbers = numbers_along(inside)
         if not numbers:
             show_info("There is no object under the mouse.")
             return
         if tool == "copy_object":
-            self._copy_object(layer, frame, labels, numbers[0])
+            self._teacher.copy_object(layer, inside, numbers[0])
             return
-        edit = self._edit(tool, labels, numbers, inside)
+        edit = edit_along(tool, inside, numbers)
         if edit.empty:
             show_info(_NOTHING[tool])
             return
-        _write(layer, frame, edit)
-
-    def _edit(
-        self,
-        tool: str,
-        labels: NDArray[Any],
-        numbers: list[int],
-        path: NDArray[np.floating[Any]],
-    ) -> Edit:
-        if tool == "delete":
-            return delete_object(labels, numbers[0])
-        if tool == "merge":
-            return merge_objects(labels, numbers)
-        if tool == "grow":
-            return grow_object(labels, numbers[0])
-        middle = numbers[0] if len(numbers) == 1 else _longest_under(labels, path, numbers)
-        return split_object(labels, middle, path)
-
-    def _frame_at(
-        self, layer: Labels, path: NDArray[np.floating[Any]]
-    ) -> tuple[tuple[int, ...], NDArray[Any], NDArray[np.floating[Any]]]:
-        """Return the frame that was clicked, its labels, and the path inside it."""
-        predicted = predicted_of(layer)
-        ndim = predicted.ndim if predicted else 2
-        lead = layer.ndim - ndim
-        frame = tuple(
-            int(np.clip(round(float(at)), 0, size - 1))
-            for at, size in zip(path[0, :lead], layer.data.shape, strict=False)
-        )
-        return frame, np.asarray(layer.data)[frame], path[:, lead:]
-
-    def _annotation_for(self, layer: Labels) -> Labels:
-        """Return the layer to teach in; made where there is none."""
-        shape = layer.data.shape
-        chosen = self._session.annotation
-        known = [chosen] if chosen is not None else []
-        for found in (*known, *annotations_in(self._viewer)):
-            if labels_of(found).shape == shape:
-                return found
-        made = new_annotation(self._viewer, self._image_of(layer))
-        self._viewer.layers.selection.active = layer
-        return made
-
-    def _image_of(self, layer: Labels) -> Image:
-        images = [each for each in plain_layers(self._viewer) if isinstance(each, Image)]
-        return next(image for image in images if layer.name.startswith(image.name))
-
-    def _copy_object(
-        self, layer: Labels, frame: tuple[int, ...], labels: NDArray[Any], number: int
-    ) -> None:
-        annotation = self._annotation_for(layer)
-        painted = np.asarray(labels_of(annotation))[frame]
-        numbers = {number: annotation_number_for(painted, labels, number)}
-        edit = copy_region(labels, painted, np.nonzero(labels == number), numbers)
-        _write(annotation, frame, edit)
-        self._emphasise(annotation, frame, edit)
-
-    def _copy_under_brush(self, layer: Labels, at: NDArray[np.floating[Any]]) -> None:
-        annotation = self._annotation_for(layer)
-        frame, labels, inside = self._frame_at(layer, at[np.newaxis])
-        painted = np.asarray(labels_of(annotation))[frame]
-        pixels = _disk(inside[0], annotation.brush_size / 2, labels.shape)
-        under = labels[pixels]
-        numbers = {
-            int(number): annotation_number_for(painted, labels, int(number))
-            for number in np.unique(under[under > 0])
-        }
-        edit = copy_region(labels, painted, pixels, numbers)
-        _write(annotation, frame, edit)
-        self._emphasise(annotation, frame, edit)
+        write_edit(layer, inside.frame, edit)
 
     def teach(self) -> None:
         """Copy every corrected object, and what was deleted, into the annotation."""
@@ -289,93 +220,4 @@ class CorrectPanel(QWidget):
 
     def _teach_quietly(self) -> int:
         """Teach what was corrected in all predictions since the last time; count the pixels."""
-        taught = 0
-        for layer in plain_layers(self._viewer):
-            predicted = predicted_of(layer) if isinstance(layer, Labels) else None
-            if predicted is not None:
-                taught += self._teach_layer(layer, predicted)
-        return taught
-
-    def _teach_layer(self, layer: Labels, predicted: Predicted) -> int:
-        before = predicted.labels if predicted.taken is None else predicted.taken
-        after = np.asarray(layer.data)
-        if np.array_equal(before, after):
-            return 0
-        annotation = self._annotation_for(layer)
-        taught = 0
-        with annotation.block_history():
-            for frame in np.ndindex(*after.shape[: after.ndim - predicted.ndim]):
-                if np.array_equal(before[frame], after[frame]):
-                    continue
-                painted = np.asarray(labels_of(annotation))[frame]
-                edit = corrections_as_annotation(before[frame], after[frame], painted)
-                _write(annotation, frame, edit)
-                self._emphasise(annotation, frame, edit)
-                taught += int(edit.values.size)
-        predicted.taken = after.copy()
-        return taught
-
-    def _emphasise(self, annotation: Labels, frame: tuple[int, ...], edit: Edit) -> None:
-        """Remember corrected pixels: they count more in the next training."""
-        state = annotation_of(annotation)
-        shape = labels_of(annotation).shape
-        if state.corrected is None or state.corrected.shape != shape:
-            state.corrected = np.zeros(shape, bool)
-        state.corrected[frame][edit.indices] = True
-
-
-_NOTHING = {
-    "delete": "There is no object under the mouse.",
-    "merge": "Drag from one object to another one to join them.",
-    "split": "The line must cross the object from one side to the other.",
-    "grow": "There is no background beside this object to grow into.",
-}
-
-
-def _write(layer: Labels, frame: tuple[int, ...], edit: Edit) -> None:
-    """Make an edit as one step of napari's undo."""
-    if edit.empty:
-        return
-    size = edit.values.size
-    leading = tuple(np.full(size, at) for at in frame)
-    layer.data_setitem((*leading, *edit.indices), edit.values)
-
-
-def _numbers_along(labels: NDArray[Any], path: NDArray[np.floating[Any]]) -> list[int]:
-    """Return the objects under a path, in the order in which it meets them."""
-    found: dict[int, None] = {}
-    for a, b in zip(path, [*path[1:], path[-1]], strict=True):
-        steps = max(1, int(np.ceil(np.abs(b - a).max())))
-        for point in np.linspace(a, b, steps + 1):
-            pixel = tuple(np.round(point).astype(int))
-            inside = all(0 <= p < size for p, size in zip(pixel, labels.shape, strict=True))
-            if inside and labels[pixel] > 0:
-                found[int(labels[pixel])] = None
-    return list(found)
-
-
-def _longest_under(
-    labels: NDArray[Any], path: NDArray[np.floating[Any]], numbers: list[int]
-) -> int:
-    """Return the object that a path crosses longest."""
-    a, b = path[0], path[-1]
-    points = np.linspace(a, b, max(2, int(np.ceil(np.abs(b - a).max())) + 1))
-    pixels = np.round(points).astype(int).clip(0, np.array(labels.shape) - 1)
-    under = labels[tuple(pixels.T)]
-    return max(numbers, key=lambda number: int(np.count_nonzero(under == number)))
-
-
-def _disk(
-    centre: NDArray[np.floating[Any]], radius: float, shape: tuple[int, ...]
-) -> tuple[NDArray[np.intp], ...]:
-    """Return the pixels within a radius, in the plane of the centre."""
-    y, x = centre[-2:]
-    rows = np.arange(max(0, int(y - radius)), min(shape[-2], int(y + radius) + 2))
-    columns = np.arange(max(0, int(x - radius)), min(shape[-1], int(x + radius) + 2))
-    grid = np.meshgrid(rows, columns, indexing="ij")
-    near = (grid[0] - y) ** 2 + (grid[1] - x) ** 2 <= radius**2
-    plane = (grid[0][near], grid[1][near])
-    if len(shape) == 2:
-        return plane
-    z = int(np.clip(round(float(centre[0])), 0, shape[0] - 1))
-    return (np.full(plane[0].size, z), *plane)
+        return self._teacher.teach_corrections()

@@ -43,6 +43,9 @@ class PairsTable(QTableWidget):
         super().__init__(0, 2)
         self._viewer = viewer
         self._rows: list[Labels] = []
+        self._shown: object = None
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setHorizontalHeaderLabels(["Learn from", "painted on"])
         self._header = header_of(self)
         self._header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
@@ -62,8 +65,13 @@ class PairsTable(QTableWidget):
 
     def reset_choices(self, event: object = None) -> None:
         """Read the layers anew; ticks and choices are kept with the layers."""
+        state = self._state()
+        if state == self._shown:
+            return
+        self._shown = state
         self._rows = annotations_in(self._viewer)
         self.blockSignals(True)
+        self.setRowCount(0)  # with it go the boxes of the former rows
         self.setRowCount(len(self._rows))
         for row, layer in enumerate(self._rows):
             item = QTableWidgetItem(layer.name)
@@ -80,8 +88,18 @@ class PairsTable(QTableWidget):
         self.blockSignals(False)
         rows = min(max(len(self._rows), 1), _MOST_ROWS)
         row_height = self.rowHeight(0) if self._rows else 24
-        self.setFixedHeight(self._header.height() + rows * row_height + 4)
+        self.setFixedHeight(self._header.height() + rows * row_height + 6)
         self.changed.emit()
+
+    def _state(self) -> object:
+        """Return all that the table depends on: napari tells of layers more often than needed."""
+        layers = plain_layers(self._viewer)
+        rows = [
+            (id(layer), layer.name, annotation_of(layer).used, id(annotation_of(layer).image))
+            for layer in annotations_in(self._viewer)
+        ]
+        images = [(id(layer), layer.name) for layer in layers if isinstance(layer, Image)]
+        return rows, images
 
     def tick(self, layer: Labels, used: bool) -> None:
         """Tick or untick the row of a layer."""

@@ -1,0 +1,60 @@
+"""Notice when the paint of a layer changes, without counting at every move of the mouse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_unet.widgets.layers import follow
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+    from qtpy.QtWidgets import QWidget
+
+_DELAY_MS = 250
+
+
+class PaintWatcher(QObject):
+    """Follows the paint of one layer, and tells a moment after the last change.
+
+    Parameters
+    ----------
+    owner : QWidget
+        As long as it exists, the layer is followed.
+
+    Attributes
+    ----------
+    layer : Labels or None
+        The layer that is followed.
+    """
+
+    painted = Signal()
+
+    def __init__(self, owner: QWidget) -> None:
+        super().__init__(owner)
+        self._owner = owner
+        self.layer: Labels | None = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_DELAY_MS)
+        self._timer.timeout.connect(self.painted)
+
+    def watch(self, layer: Labels | None) -> None:
+        """Follow another layer, or none."""
+        if self.layer is not None:
+            for emitter in _paint_events(self.layer):
+                emitter.disconnect(self.tell_soon)
+        self.layer = layer
+        if layer is not None:
+            for emitter in _paint_events(layer):
+                follow(self._owner, emitter, self.tell_soon)
+
+    def tell_soon(self, event: object = None) -> None:
+        """Emit `painted` a moment later; asked again meanwhile, a moment after that."""
+        self._timer.start()
+
+
+def _paint_events(layer: Labels) -> tuple[Any, ...]:
+    """Return what a layer emits when it is painted in; undo and redo fire only `set_data`."""
+    return layer.events.paint, layer.events.set_data, layer.events.data

@@ -1,0 +1,138 @@
+"""Write what is right in a prediction into the annotation, so that the next training learns it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+
+from napari_unet.data.teaching import annotation_number_for, copy_region, corrections_as_annotation
+from napari_unet.widgets.annotation import annotation_of, annotations_in, new_annotation
+from napari_unet.widgets.layers import labels_of, plain_layers
+from napari_unet.widgets.mouse_edits import FramePath, disk, path_in_frame, write_edit
+from napari_unet.widgets.result_layers import Predicted, predicted_of
+from napari_unet.widgets.session import session_of
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+    from numpy.typing import NDArray
+
+    from napari_unet.data.corrections import Edit
+
+
+class Teacher:
+    """Copies from the predictions of a viewer into its annotations.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose layers.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+        self._session = session_of(viewer)
+
+    def annotation_for(self, prediction: Labels) -> Labels:
+        """Return the layer to teach in; made where there is none."""
+        shape = prediction.data.shape
+        chosen = self._session.annotation
+        known = [chosen] if chosen is not None else []
+        for found in (*known, *annotations_in(self._viewer)):
+            if labels_of(found).shape == shape:
+                return found
+        made = new_annotation(self._viewer, self._image_of(prediction))
+        self._viewer.layers.selection.active = prediction
+        return made
+
+    def _image_of(self, prediction: Labels) -> Image:
+        images = [each for each in plain_layers(self._viewer) if isinstance(each, Image)]
+        return next(image for image in images if prediction.name.startswith(image.name))
+
+    def copy_object(self, prediction: Labels, path: FramePath, number: int) -> None:
+        """Copy a whole object into the annotation.
+
+        Parameters
+        ----------
+        prediction : Labels
+            Stays as it is.
+        path : FramePath
+            In the frame of the object.
+        number : int
+            Of the object.
+
+        Raises
+        ------
+        LabelsError
+            The data type of the annotation does not hold the object's new number.
+        """
+        annotation = self.annotation_for(prediction)
+        painted = np.asarray(labels_of(annotation))[path.frame]
+        numbers = {number: annotation_number_for(painted, path.labels, number)}
+        edit = copy_region(path.labels, painted, np.nonzero(path.labels == number), numbers)
+        _teach(annotation, path.frame, edit)
+
+    def copy_under_brush(self, prediction: Labels, at: NDArray[np.floating[Any]]) -> None:
+        """Copy what lies under the annotation's brush, background included.
+
+        Parameters
+        ----------
+        prediction : Labels
+            Stays as it is.
+        at : ndarray
+            Centre of the brush, shape (axes of the layer,), in pixels.
+
+        Raises
+        ------
+        LabelsError
+            The data type of the annotation does not hold a new number.
+        """
+        annotation = self.annotation_for(prediction)
+        path = path_in_frame(prediction, at[np.newaxis])
+        labels = path.labels
+        painted = np.asarray(labels_of(annotation))[path.frame]
+        pixels = disk(path.points[0], annotation.brush_size / 2, labels.shape)
+        under = labels[pixels]
+        numbers = {
+            int(number): annotation_number_for(painted, labels, int(number))
+            for number in np.unique(under[under > 0])
+        }
+        _teach(annotation, path.frame, copy_region(labels, painted, pixels, numbers))
+
+    def teach_corrections(self) -> int:
+        """Teach what was corrected in all predictions since the last time; count the pixels."""
+        taught = 0
+        for layer in plain_layers(self._viewer):
+            predicted = predicted_of(layer) if isinstance(layer, Labels) else None
+            if predicted is not None:
+                taught += self._teach_layer(layer, predicted)
+        return taught
+
+    def _teach_layer(self, layer: Labels, predicted: Predicted) -> int:
+        before = predicted.labels if predicted.taken is None else predicted.taken
+        after = np.asarray(layer.data)
+        if np.array_equal(before, after):
+            return 0
+        annotation = self.annotation_for(layer)
+        taught = 0
+        with annotation.block_history():
+            for frame in np.ndindex(*after.shape[: after.ndim - predicted.ndim]):
+                if np.array_equal(before[frame], after[frame]):
+                    continue
+                painted = np.asarray(labels_of(annotation))[frame]
+                edit = corrections_as_annotation(before[frame], after[frame], painted)
+                _teach(annotation, frame, edit)
+                taught += int(edit.values.size)
+        predicted.taken = after.copy()
+        return taught
+
+
+def _teach(annotation: Labels, frame: tuple[int, ...], edit: Edit) -> None:
+    """Write an edit, and remember its pixels: they count more in the next training."""
+    write_edit(annotation, frame, edit)
+    state = annotation_of(annotation)
+    shape = labels_of(annotation).shape
+    if state.corrected is None or state.corrected.shape != shape:
+        state.corrected = np.zeros(shape, bool)
+    state.corrected[frame][edit.indices] = True
