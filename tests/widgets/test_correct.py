@@ -13,17 +13,15 @@ from napari_unet.widgets.session import METADATA_KEY, session_of
 from .conftest import Desk, disks, strokes_on
 
 
-def predicted(desk: Desk) -> Labels:
-    """Three predicted objects: two squares that touch, and a bar."""
+def predicted(desk: Desk, kind: str = "objects") -> Labels:
+    """Three predicted objects, or classes: two squares that touch, and a bar."""
     labels = np.zeros((96, 96), np.int32)
     labels[10:30, 10:30] = 1
     labels[10:30, 30:50] = 2
     labels[60:70, 10:80] = 3
-    layer = Labels(
-        labels,
-        name="disks prediction",
-        metadata={METADATA_KEY: Predicted(labels.copy(), 2)},
-    )
+    result = Predicted(labels.copy(), 2, kind)
+    result.image = desk.image
+    layer = Labels(labels, name="disks prediction", metadata={METADATA_KEY: result})
     desk.viewer.add_layer(layer)
     desk.qtbot.wait(50)
     return layer
@@ -221,3 +219,39 @@ def test_without_a_prediction_it_says_what_to_click(desk: Desk) -> None:
     take(desk, "delete")
 
     assert "no prediction to correct" in desk.last_notice
+
+
+def test_of_a_class_only_the_part_under_the_mouse_is_deleted(desk: Desk) -> None:
+    layer = predicted(desk, "classes")
+    layer.data[80:90, 10:20] = 3
+    take(desk, "delete")
+
+    desk.stroke((65, 40), (65, 40))
+
+    assert not layer.data[60:70].any()
+    assert (layer.data[80:90, 10:20] == 3).all()
+
+
+def test_classes_are_taught_with_the_values_they_have(desk: Desk) -> None:
+    box = desk.annotate.kind_box
+    box.setCurrentIndex(box.findData("classes"))
+    desk.click(desk.annotate.new_button)
+    annotation = desk.annotate.annotation
+    assert annotation is not None
+    layer = predicted(desk, "classes")
+    layer.data_setitem((np.array([0, 1]), np.array([0, 0])), 3)
+
+    desk.click(desk.predict.correct.teach_button)
+
+    assert annotation.data[0, 0] == 3
+    assert np.count_nonzero(annotation.data) == 2
+
+
+def test_the_prediction_of_a_closed_image_says_to_open_it(desk: Desk) -> None:
+    predicted(desk)
+    desk.viewer.layers.remove(desk.image)
+    take(desk, "copy_object")
+
+    desk.stroke((20, 20), (20, 20))
+
+    assert "is closed: open it again" in desk.last_notice

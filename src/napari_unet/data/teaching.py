@@ -175,3 +175,27 @@ def corrections_as_annotation(before: IntArray, after: IntArray, annotation: Int
         corrections.objects, after * corrected, annotation, _fresh(annotation)
     )
     return copy_region(after, annotation, np.nonzero(written), numbers)
+
+
+def corrected_classes_as_annotation(
+    before: IntArray, after: IntArray, annotation: IntArray
+) -> Edit:
+    """Turn corrections of predicted classes into the edit of the annotation that teaches them.
+
+    Changed pixels get the class that they have now, or background.
+
+    Parameters
+    ----------
+    before, after, annotation : ndarray
+        ``[Z]YX`` of one shape: the pristine prediction, the corrected one, and the annotation.
+
+    Raises
+    ------
+    LabelsError
+        The shapes differ, or the dtype of the annotation does not hold a class.
+    """
+    check_same_shape(before, after)
+    check_same_shape(after, annotation)
+    changed = np.nonzero(before != after)
+    classes = {int(value): int(value) for value in np.unique(after[changed])}
+    return copy_region(after, annotation, changed, classes)

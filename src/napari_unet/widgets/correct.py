@@ -164,24 +164,25 @@ class CorrectPanel(QWidget):
     def _drag(self, layer: Labels, event: Any) -> Generator[None, None, None]:
         """Collect where the mouse goes, and act at its end, or on the way with the brush."""
         path = [np.asarray(layer.world_to_data(event.position), float)]
-        if self._tool == "copy":
-            with self._teacher.annotation_for(layer).block_history():
-                self._teacher.copy_under_brush(layer, path[-1])
-                yield
-                while event.type == "mouse_move":
-                    self._teacher.copy_under_brush(
-                        layer, np.asarray(layer.world_to_data(event.position), float)
-                    )
-                    yield
-            return
-        yield
-        while event.type == "mouse_move":
-            path.append(np.asarray(layer.world_to_data(event.position), float))
-            yield
         try:
+            if self._tool == "copy":
+                yield from self._brush(layer, event)
+                return
+            yield
+            while event.type == "mouse_move":
+                path.append(np.asarray(layer.world_to_data(event.position), float))
+                yield
             self.apply(layer, self._tool, np.array(path))
         except NapariUNetError as error:
             show_warning(str(error))
+
+    def _brush(self, layer: Labels, event: Any) -> Generator[None, None, None]:
+        """Copy all along a drag, as one step of the annotation's undo."""
+        with self._teacher.annotation_for(layer).block_history():
+            while event.type in ("mouse_press", "mouse_move"):
+                at = np.asarray(layer.world_to_data(event.position), float)
+                self._teacher.copy_under_brush(layer, at)
+                yield
 
     def apply(self, layer: Labels, tool: str, path: NDArray[np.floating[Any]]) -> None:
         """Use a tool along a path.

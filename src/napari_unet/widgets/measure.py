@@ -76,8 +76,8 @@ class MeasurePanel(QWidget):
 
     def measure_layer(self, layer: Labels) -> None:
         """Measure a layer in the background."""
-        image = image_for(self._viewer, layer)
         predicted = predicted_of(layer)
+        image = predicted.image if predicted else image_for(self._viewer, layer)
         labels = np.array(labels_of(layer))
         ndim = predicted.ndim if predicted else min(2, labels.ndim)
         arguments = {

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import ndimage as ndi
 
 from napari_unet.data.corrections import (
     Edit,
@@ -33,11 +34,23 @@ class FramePath:
         ``[Z]YX``: the predicted objects of this frame, 0 background.
     points : ndarray
         Shape (points, spatial axes), in pixels.
+    classes : ndarray or None
+        Where classes were predicted, `labels` are their connected parts, and this is the class
+        of each.
     """
 
     frame: tuple[int, ...]
     labels: NDArray[Any]
     points: NDArray[np.floating[Any]]
+    classes: NDArray[np.integer[Any]] | None = None
+
+    def in_classes(self, edit: Edit, number: int) -> Edit:
+        """Write classes in place of their parts; new parts are of the class of `number`."""
+        if self.classes is None:
+            return edit
+        known = edit.values < len(self.classes)
+        values = self.classes[np.where(known, edit.values, number)]
+        return Edit(edit.indices, values)
 
 
 def path_in_frame(layer: Labels, path: NDArray[np.floating[Any]]) -> FramePath:
@@ -57,7 +70,22 @@ def path_in_frame(layer: Labels, path: NDArray[np.floating[Any]]) -> FramePath:
         int(np.clip(round(float(at)), 0, size - 1))
         for at, size in zip(path[0, :lead], layer.data.shape, strict=False)
     )
-    return FramePath(frame, np.asarray(layer.data)[frame], path[:, lead:])
+    labels = np.asarray(layer.data)[frame]
+    if predicted is None or predicted.kind == "objects":
+        return FramePath(frame, labels, path[:, lead:])
+    parts, classes = _connected_parts(labels)
+    return FramePath(frame, parts, path[:, lead:], classes)
+
+
+def _connected_parts(classes: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.integer[Any]]]:
+    """Give a number to each connected part of a class; also return the class of each number."""
+    parts = np.zeros(classes.shape, np.int32)
+    class_of = [0]
+    for value in np.unique(classes[classes > 0]):
+        found, n_found = ndi.label(classes == value)
+        parts[found > 0] = found[found > 0] + len(class_of) - 1
+        class_of += [int(value)] * n_found
+    return parts, np.array(class_of, classes.dtype)
 
 
 def numbers_along(path: FramePath) -> list[int]:
@@ -86,15 +114,17 @@ def edit_along(tool: str, path: FramePath, numbers: list[int]) -> Edit:
     numbers : list of int
         The objects under the path, at least one.
     """
-    labels = path.labels
+    labels, number = path.labels, numbers[0]
     if tool == "delete":
-        return delete_object(labels, numbers[0])
-    if tool == "merge":
-        return merge_objects(labels, numbers)
-    if tool == "grow":
-        return grow_object(labels, numbers[0])
-    middle = numbers[0] if len(numbers) == 1 else _longest_under(path, numbers)
-    return split_object(labels, middle, path.points)
+        edit = delete_object(labels, number)
+    elif tool == "merge":
+        edit = merge_objects(labels, numbers)
+    elif tool == "grow":
+        edit = grow_object(labels, number)
+    else:
+        number = number if len(numbers) == 1 else _longest_under(path, numbers)
+        edit = split_object(labels, number, path.points)
+    return path.in_classes(edit, number)
 
 
 def _longest_under(path: FramePath, numbers: list[int]) -> int:

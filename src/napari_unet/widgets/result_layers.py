@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +32,26 @@ class Predicted:
         As they were predicted: what differs from them was corrected.
     ndim : int
         Spatial dimensions of the network.
+    kind : {"objects", "classes"}
+        What the numbers stand for.
     taken : ndarray or None
         As they were when corrections were last taken into the annotation.
     """
 
     labels: NDArray[Any]
     ndim: int
+    kind: str = "objects"
     taken: NDArray[Any] | None = None
+    _image: weakref.ref[Image] | None = None
+
+    @property
+    def image(self) -> Image | None:
+        """The image that was predicted, while it exists."""
+        return self._image() if self._image else None
+
+    @image.setter
+    def image(self, image: Image) -> None:
+        self._image = weakref.ref(image)
 
 
 def predicted_of(layer: Labels) -> Predicted | None:
@@ -73,6 +87,7 @@ class ResultLayers:
     ) -> None:
         self._viewer, self._ndim, self._whole = viewer, ndim, whole
         self._annotation = annotation
+        self._image = image
         self._name = f"{image.name} prediction"
         self._unsure_name = f"{image.name} uncertainty"
         self._rgb = image.rgb
@@ -125,9 +140,9 @@ class ResultLayers:
             self.layer = self._uncertainty_layer(shape)
             return
         self._hide_live_prediction()
-        self.layer = self._untouched_layer(shape)
+        self.layer = self._untouched_layer(shape, kind)
         if self.layer is None:
-            self.layer = self._new_layer(shape)
+            self.layer = self._new_layer(shape, kind)
             return
         placement = self._placement(shape)
         for name in ("scale", "translate", "units"):
@@ -136,11 +151,13 @@ class ResultLayers:
             np.asarray(self.layer.data)[...] = 0
             self.layer.refresh()
 
-    def _new_layer(self, shape: tuple[int, ...]) -> Labels:
+    def _new_layer(self, shape: tuple[int, ...], kind: str) -> Labels:
+        predicted = Predicted(np.zeros(shape, np.int32), self._ndim, kind)
+        predicted.image = self._image
         layer = Labels(
             np.zeros(shape, np.int32),
             name=self._name,
-            metadata={METADATA_KEY: Predicted(np.zeros(shape, np.int32), self._ndim)},
+            metadata={METADATA_KEY: predicted},
             **self._placement(shape),
         )
         if self._annotation is not None:
@@ -194,17 +211,12 @@ class ResultLayers:
             self._write(frame, region, labels)
             return
         former = predicted.labels[frame]
-        if not self._whole and self._annotation_kind() == "objects":
+        if not self._whole and predicted.kind == "objects":
             former[region] = 0
             first = int(predicted.labels.max())
             labels = np.where(labels > 0, labels.astype(np.int32) + first, 0)
         former[region] = labels
         self._write(frame, region, labels)
-
-    def _annotation_kind(self) -> str:
-        from napari_unet.widgets.annotation import annotation_of
-
-        return "objects" if self._annotation is None else annotation_of(self._annotation).kind
 
     def _refresh(self) -> None:
         if self.layer is not None:
@@ -224,14 +236,17 @@ class ResultLayers:
             axis = candidates[-1] if candidates else 0
         return self._placements[axis]
 
-    def _untouched_layer(self, shape: tuple[int, ...]) -> Labels | None:
+    def _untouched_layer(self, shape: tuple[int, ...], kind: str) -> Labels | None:
         """Find a result of this image that still is what was predicted."""
         for layer in plain_layers(self._viewer):
             ours = isinstance(layer, Labels) and predicted_of(layer) is not None
             if not ours or layer.data.shape != shape or not layer.name.startswith(self._name):
                 continue
             predicted = predicted_of(layer)
-            if predicted is not None and np.array_equal(predicted.labels, np.asarray(layer.data)):
+            untouched = predicted is not None and np.array_equal(
+                predicted.labels, np.asarray(layer.data)
+            )
+            if untouched and predicted is not None and predicted.kind == kind:
                 found: Labels = layer
                 return found
         return None

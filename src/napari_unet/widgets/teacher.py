@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Labels
 
-from napari_unet.data.teaching import annotation_number_for, copy_region, corrections_as_annotation
-from napari_unet.widgets.annotation import annotation_of, annotations_in, new_annotation
+from napari_unet.data.teaching import (
+    annotation_number_for,
+    copy_region,
+    corrected_classes_as_annotation,
+    corrections_as_annotation,
+)
+from napari_unet.errors import LabelsError
+from napari_unet.widgets.annotation import annotation_of, annotations_in, fits, new_annotation
 from napari_unet.widgets.layers import labels_of, plain_layers
 from napari_unet.widgets.mouse_edits import FramePath, disk, path_in_frame, write_edit
 from napari_unet.widgets.result_layers import Predicted, predicted_of
@@ -47,8 +53,16 @@ class Teacher:
         return made
 
     def _image_of(self, prediction: Labels) -> Image:
+        predicted = predicted_of(prediction)
         images = [each for each in plain_layers(self._viewer) if isinstance(each, Image)]
-        return next(image for image in images if prediction.name.startswith(image.name))
+        if predicted is not None and predicted.image in images:
+            return predicted.image
+        for image in images:
+            if fits(image, prediction.data.shape):
+                return image
+        raise LabelsError(
+            f"The image of {prediction.name} is closed: open it again to make an annotation of it."
+        )
 
     def copy_object(self, prediction: Labels, path: FramePath, number: int) -> None:
         """Copy a whole object into the annotation.
@@ -69,7 +83,7 @@ class Teacher:
         """
         annotation = self.annotation_for(prediction)
         painted = np.asarray(labels_of(annotation))[path.frame]
-        numbers = {number: annotation_number_for(painted, path.labels, number)}
+        numbers = _numbers_in(painted, path, [number])
         edit = copy_region(path.labels, painted, np.nonzero(path.labels == number), numbers)
         _teach(annotation, path.frame, edit)
 
@@ -94,10 +108,7 @@ class Teacher:
         painted = np.asarray(labels_of(annotation))[path.frame]
         pixels = disk(path.points[0], annotation.brush_size / 2, labels.shape)
         under = labels[pixels]
-        numbers = {
-            int(number): annotation_number_for(painted, labels, int(number))
-            for number in np.unique(under[under > 0])
-        }
+        numbers = _numbers_in(painted, path, np.unique(under[under > 0]).tolist())
         _teach(annotation, path.frame, copy_region(labels, painted, pixels, numbers))
 
     def teach_corrections(self) -> int:
@@ -121,11 +132,25 @@ class Teacher:
                 if np.array_equal(before[frame], after[frame]):
                     continue
                 painted = np.asarray(labels_of(annotation))[frame]
-                edit = corrections_as_annotation(before[frame], after[frame], painted)
+                as_edit = _AS_ANNOTATION[predicted.kind]
+                edit = as_edit(before[frame], after[frame], painted)
                 _teach(annotation, frame, edit)
                 taught += int(edit.values.size)
         predicted.taken = after.copy()
         return taught
+
+
+_AS_ANNOTATION = {
+    "objects": corrections_as_annotation,
+    "classes": corrected_classes_as_annotation,
+}
+
+
+def _numbers_in(painted: NDArray[Any], path: FramePath, numbers: list[int]) -> dict[int, int]:
+    """Return what predicted numbers are called in the annotation: classes as they are painted."""
+    if path.classes is not None:
+        return {number: int(path.classes[number]) for number in numbers}
+    return {n: annotation_number_for(painted, path.labels, n) for n in numbers}
 
 
 def _teach(annotation: Labels, frame: tuple[int, ...], edit: Edit) -> None:
