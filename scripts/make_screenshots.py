@@ -58,11 +58,9 @@ class Recorder:
         self.pictures.append(picture.resize(GIF_SIZE, Image.Resampling.LANCZOS))
 
     def save(self, path: Path) -> None:
-        """Write the animation, with one palette for all pictures."""
-        palette = self.pictures[len(self.pictures) * 2 // 3].quantize(96)
-        frames = [
-            picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in self.pictures
-        ]
+        """Write the animation, each picture with a palette of its own."""
+        plain = Image.Dither.NONE
+        frames = [picture.quantize(128, dither=plain) for picture in self.pictures]
         durations = [300] * len(frames)
         durations[-1] = 3000
         frames[0].save(

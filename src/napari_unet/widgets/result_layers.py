@@ -176,6 +176,7 @@ class ResultLayers:
             name=self._unsure_name,
             colormap="magma",
             blending="additive",
+            opacity=0.6,
             contrast_limits=(0, 1),
             metadata={METADATA_KEY: "uncertainty"},
             **self._placement(shape),
