@@ -12,13 +12,15 @@ import pytest
 import tifffile
 from napari import Viewer
 from napari.layers import Labels
+from qtpy.QtCore import QEvent
 
 from napari_unet.project.folder import MODEL_FILE, load_project
+from napari_unet.training.checkpoint import load_state, state_path
 from napari_unet.widgets.annotate import AnnotateWidget
 from napari_unet.widgets.annotation import annotation_of
 from napari_unet.widgets.models import ModelsWidget
 from napari_unet.widgets.projects import open_folder
-from napari_unet.widgets.recovery import keeper_of
+from napari_unet.widgets.recovery import WindowGuard, keeper_of
 from napari_unet.widgets.session import session_of
 
 from .conftest import Desk, disks, strokes_on
@@ -275,3 +277,37 @@ def test_a_crashed_training_resumes_in_a_new_session(
 
     assert session.interrupted is not None
     assert 0 < session.interrupted.step < 50
+
+
+def test_closing_the_window_saves_unsaved_strokes_and_the_training(painted: Painted) -> None:
+    desk, labels = painted
+    desk.train.steps_box.setValue(100_000)
+    desk.click(desk.train.train_button)
+    desk.qtbot.waitUntil(lambda: "Step" in desk.train.shown.status.text(), timeout=60_000)
+    desk.viewer.layers.selection.active = labels
+    labels.selected_label, labels.mode = 40, "paint"
+    desk.stroke((60, 10), (60, 14))
+    keeper = keeper_of(desk.viewer)
+
+    window = desk.viewer.window._qt_window
+    window.findChild(WindowGuard).eventFilter(window, QEvent(QEvent.Type.Close))
+
+    project = load_project(keeper.folder)
+    saved = project.images[0].labels
+    assert saved is not None
+    np.testing.assert_array_equal(saved, labels.data)
+    assert project.has_state
+    desk.click(desk.train.stop_button)
+    desk.wait_until_idle()
+
+
+def test_the_state_of_a_stopped_training_is_saved_at_once(painted: Painted) -> None:
+    desk, _ = painted
+    desk.click(desk.train.train_button)
+    desk.wait_until_idle()
+
+    assert load_state(state_path(keeper_of(desk.viewer).folder / MODEL_FILE)).step == 30
+
+
+def test_the_main_window_is_guarded(desk: Desk) -> None:
+    assert desk.viewer.window._qt_window.findChild(WindowGuard) is not None

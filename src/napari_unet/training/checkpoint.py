@@ -13,6 +13,7 @@ from napari_unet.model.trained import save_network
 from napari_unet.training.events import Checkpoint, Notice, TrainingEvent
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Generator
     from pathlib import Path
 
@@ -104,8 +105,22 @@ def save_state(state: TrainingState, path: Path) -> None:
     write_tensors(path, tensors, content)
 
 
+def save_checkpoint(checkpoint: Checkpoint, model_path: Path) -> None:
+    """Write a checkpoint as model file and, beside it, state.
+
+    Raises
+    ------
+    FileProblemError
+        A file cannot be written.
+    """
+    save_network(checkpoint.trained, model_path)
+    save_state(checkpoint.state, state_path(model_path))
+
+
 def saving_checkpoints(
-    events: Generator[TrainingEvent, None, Result], model_path: Path
+    events: Generator[TrainingEvent, None, Result],
+    model_path: Path,
+    saved: threading.Event | None = None,
 ) -> Generator[TrainingEvent, None, Result]:
     """Write the checkpoints of a training as model file and state, and pass on all other events.
 
@@ -117,6 +132,8 @@ def saving_checkpoints(
         A running training.
     model_path : Path
         The model file; the state lies beside it.
+    saved : threading.Event, optional
+        Set after each checkpoint.
     """
     while True:
         try:
@@ -128,10 +145,11 @@ def saving_checkpoints(
             yield event
             continue
         try:
-            save_network(event.trained, model_path)
-            save_state(event.state, state_path(model_path))
+            save_checkpoint(event, model_path)
         except FileProblemError as error:
             yield Notice(f"The training goes on, but its state was not saved: {error}")
+        if saved is not None:
+            saved.set()
 
 
 def load_state(path: Path) -> TrainingState:

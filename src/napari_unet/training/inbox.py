@@ -66,7 +66,12 @@ class Inbox:
         The annotated images as they are painted now: all of them, in the order of the start.
     view : Mailbox
         What to predict now and then.
+    checkpoint_wanted, checkpoint_saved : threading.Event
+        Set the first to have a checkpoint made after the present step; whoever writes it down
+        sets the second.
     """
 
     annotations: Mailbox[tuple[AnnotatedImage, ...]] = field(default_factory=Mailbox)
     view: Mailbox[View] = field(default_factory=Mailbox)
+    checkpoint_wanted: threading.Event = field(default_factory=threading.Event)
+    checkpoint_saved: threading.Event = field(default_factory=threading.Event)

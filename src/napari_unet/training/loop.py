@@ -140,7 +140,8 @@ def train_network(
                 validated = trainer.validate()
             yield validated
             finished = clock.finished()
-        if clock.checkpoint_due():
+        if clock.checkpoint_due() or inbox.checkpoint_wanted.is_set():
+            inbox.checkpoint_wanted.clear()
             yield Checkpoint(trainer.trained(), trainer.state())
         yield from live.update(stop)
     trainer.seconds = clock.total()

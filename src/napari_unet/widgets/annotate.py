@@ -29,7 +29,7 @@ from napari_unet.widgets.mask_menu import MaskMenu, add_annotation_from
 from napari_unet.widgets.paint_tools import PaintTools
 from napari_unet.widgets.paint_watcher import PaintWatcher
 from napari_unet.widgets.painter import Painter
-from napari_unet.widgets.recovery import RecoveryBar
+from napari_unet.widgets.recovery import RecoveryBar, keeper_of
 from napari_unet.widgets.session import session_of
 from napari_unet.widgets.shortcuts import add_shortcuts
 from napari_unet.widgets.task import Failed, Outcome
@@ -37,6 +37,7 @@ from napari_unet.widgets.weight_map import show_weights, weight_events
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
+    from qtpy.QtGui import QShowEvent
     from qtpy.QtWidgets import QVBoxLayout
 
     from napari_unet.data.labels import Unpainted
@@ -80,6 +81,11 @@ class AnnotateWidget(QWidget):
         self._lay_out()
         self._connect()
         self._watch()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Guard the window that it was docked in: nothing is to be lost when it closes."""
+        super().showEvent(event)
+        keeper_of(self._viewer).guard(self.window())
 
     def _lay_out(self) -> None:
         layout = scrolling_column(self)

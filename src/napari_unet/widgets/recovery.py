@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtCore import QObject, QTimer
-from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtWidgets import QHBoxLayout, QMainWindow, QVBoxLayout, QWidget
 
 from napari_unet.errors import NapariUNetError
-from napari_unet.project.folder import MODEL_FILE, load_project
+from napari_unet.project.folder import MODEL_FILE, load_project, save_project
 from napari_unet.project.recovery import abandoned, discard, new_recovery_folder, sweep
 from napari_unet.widgets.controls import button, note
 from napari_unet.widgets.model_work import saving_events
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _SAVE_DELAY_MS = 20_000  # after the first stroke that is not saved yet
 _LARGEST_COPY = 2**26
+_LONGEST_WAIT = 3.0  # seconds for a step and for writing its checkpoint
 
 
 class Keeper(QObject):
@@ -81,6 +83,25 @@ class Keeper(QObject):
         if not self._session.saving.start(partial(saving_events, project, folder)):
             self._timer.start()
 
+    def guard(self, window: QWidget | None) -> None:
+        """Save what is unsaved when a main window is about to close."""
+        if isinstance(window, QMainWindow) and window.findChild(WindowGuard) is None:
+            window.installEventFilter(WindowGuard(window, self))
+
+    def save_before_closing(self) -> None:
+        """Save unsaved strokes and the training under way, at once."""
+        if self._timer.isActive():
+            self._timer.stop()
+            try:
+                save_project(project_of(self._viewer, _LARGEST_COPY), self.folder)
+            except NapariUNetError as error:
+                show_warning(str(error))
+        run = self._session.run
+        if run is not None and self._session.training.running:
+            run.inbox.checkpoint_saved.clear()
+            run.inbox.checkpoint_wanted.set()
+            run.inbox.checkpoint_saved.wait(_LONGEST_WAIT)
+
     def _watch_layers(self, event: object = None) -> None:
         from napari_unet.widgets.annotation import annotations_in
 
@@ -97,6 +118,29 @@ class Keeper(QObject):
     def _on_saved(self, outcome: Outcome) -> None:
         if isinstance(outcome, Failed):
             show_warning(f"The annotations were not saved for recovery: {outcome.text}")
+
+
+class WindowGuard(QObject):
+    """Tells a keeper that a window is about to close; lives as long as the window.
+
+    Parameters
+    ----------
+    window : QMainWindow
+        What is watched.
+    keeper : Keeper
+        Saves.
+    """
+
+    def __init__(self, window: QMainWindow, keeper: Keeper) -> None:
+        super().__init__(window)
+        self._keeper = weakref.ref(keeper)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """See the window close; whether it does is up to napari."""
+        keeper = self._keeper()
+        if keeper is not None and event is not None and event.type() == QEvent.Type.Close:
+            keeper.save_before_closing()
+        return False
 
 
 def keeper_of(viewer: Viewer) -> Keeper:

@@ -33,6 +33,7 @@ from napari_unet.widgets.training_work import TrainingOrder, training_events
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
+    from qtpy.QtGui import QShowEvent
 
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.checkpoint import TrainingState
@@ -85,6 +86,11 @@ class TrainWidget(QWidget):
         self._connect()
         self._show_preset()
         self._show_running()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Guard the window that it was docked in: nothing is to be lost when it closes."""
+        super().showEvent(event)
+        keeper_of(self._viewer).guard(self.window())
 
     def _lay_out(self) -> None:
         layout = scrolling_column(self)

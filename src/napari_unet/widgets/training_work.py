@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_unet.errors import FileProblemError
+
 if TYPE_CHECKING:
     import threading
     from collections.abc import Generator
@@ -62,8 +64,8 @@ def training_events(
         The trained network and its state.
     """
     from napari_unet.model.gpu_advice import cpu_only_torch, nvidia_gpu
-    from napari_unet.training.checkpoint import TrainingState, saving_checkpoints
-    from napari_unet.training.events import Notice
+    from napari_unet.training.checkpoint import TrainingState, save_checkpoint, saving_checkpoints
+    from napari_unet.training.events import Checkpoint, Notice
     from napari_unet.training.loop import train_network
     from napari_unet.training.preparation import prepare_training
 
@@ -73,6 +75,12 @@ def training_events(
     held_back = order.former.held_back if isinstance(order.former, TrainingState) else ()
     data = prepare_training(order.images, order.config, order.former_data, held_back)
     events = train_network(data, order.config, stop, order.former, inbox=order.inbox)
-    if order.checkpoint is not None:
-        events = saving_checkpoints(events, order.checkpoint)
-    return (yield from events)
+    if order.checkpoint is None:
+        return (yield from events)
+    saved = order.inbox.checkpoint_saved
+    result = yield from saving_checkpoints(events, order.checkpoint, saved)
+    try:
+        save_checkpoint(Checkpoint(result.trained, result.state), order.checkpoint)
+    except FileProblemError as error:
+        yield Notice(f"The state of the training was not saved: {error}")
+    return result
