@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.model.trained import TrainedNetwork
-    from napari_unet.training.checkpoint import TrainingState
+    from napari_unet.training.state import TrainingState
 
 Array = Any
 

@@ -10,7 +10,8 @@ import torch
 
 from napari_unet.errors import FileProblemError, ModelFileError
 from napari_unet.model.tensor_file import write_tensors
-from napari_unet.training.checkpoint import TrainingState, load_state, save_state, state_path
+from napari_unet.training.checkpoint import load_state, save_state, state_path
+from napari_unet.training.state import TrainingState
 
 if TYPE_CHECKING:
     from pathlib import Path

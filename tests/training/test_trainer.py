@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_unet.training.checkpoint import TrainingState
     from napari_unet.training.loop import TrainingResult
+    from napari_unet.training.state import TrainingState
 
 
 def averaged_weights(state: TrainingState) -> dict[str, Tensor]:

@@ -7,8 +7,9 @@ import pytest
 from napari.layers import Labels
 
 from napari_unet.widgets.annotation import annotation_of
+from napari_unet.widgets.keys import METADATA_KEY
 from napari_unet.widgets.result_layers import Predicted
-from napari_unet.widgets.session import METADATA_KEY, session_of
+from napari_unet.widgets.session import session_of
 
 from .conftest import Desk, disks, strokes_on
 

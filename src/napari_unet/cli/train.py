@@ -13,13 +13,7 @@ from napari_unet.cli.progress import run_training, stop_on_interrupt
 from napari_unet.data.files import check_writable, find_images, pair_files, read_image, read_labels
 from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
 from napari_unet.model.trained import load_network, save_network
-from napari_unet.training.checkpoint import (
-    TrainingState,
-    load_state,
-    save_state,
-    saving_checkpoints,
-    state_path,
-)
+from napari_unet.training.checkpoint import load_state, save_state, saving_checkpoints, state_path
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.loop import TrainingResult, train_network
@@ -29,6 +23,7 @@ if TYPE_CHECKING:
     import argparse
 
     from napari_unet.model.trained import ModelRecord
+    from napari_unet.training.state import TrainingState
 
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:

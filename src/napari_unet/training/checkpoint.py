@@ -1,8 +1,8 @@
-"""The state of an interrupted training, from which it goes on exactly as if it had not been."""
+"""The files of a training: its state beside its model, written now and then while it runs."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_unet.data.labels import ClassTable
@@ -11,6 +11,7 @@ from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
 from napari_unet.model.tensor_file import read_tensors, write_tensors
 from napari_unet.model.trained import save_network
 from napari_unet.training.events import Checkpoint, Notice, TrainingEvent
+from napari_unet.training.state import TrainingState
 
 if TYPE_CHECKING:
     import threading
@@ -22,52 +23,6 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _LAST, _AVERAGED, _BEST, _OPTIMISER = "last.", "averaged.", "best.", "optimiser."
-
-
-@dataclass(frozen=True)
-class TrainingState:
-    """Everything that changes during a training.
-
-    Chance needs no entry: each step draws from a generator seeded by the seed and its number.
-
-    Parameters
-    ----------
-    step : int
-        Steps taken.
-    seconds : float
-        Time they took.
-    last, averaged, best : dict of Tensor
-        The newest weights, their running average with its count, and the average at the best
-        validation score (empty where none was made).
-    optimiser : dict of Tensor
-        State of the update rule, under "parameter number.name".
-    best_value : float
-        The best validation score; minus infinity where none was made.
-    history : tuple of dict
-        The validations so far.
-    cycle_start : int
-        Step after which the present cycle of the learning rate began; 0 unless a finished model
-        was trained further.
-    extra_steps : int
-        Steps by which newly painted labels have prolonged the cycle.
-    classes : ClassTable or None
-        What the network's outputs mean; None in files of version 0.1.
-    held_back : tuple of BlockPlace
-        What the training never learned from.
-    """
-
-    step: int
-    seconds: float
-    last: dict[str, Tensor]
-    averaged: dict[str, Tensor]
-    best: dict[str, Tensor]
-    optimiser: dict[str, Tensor]
-    best_value: float
-    history: tuple[dict[str, float | bool | None], ...] = field(default=())
-    cycle_start: int = 0
-    extra_steps: int = 0
-    classes: ClassTable | None = None
-    held_back: tuple[BlockPlace, ...] = ()
 
 
 def state_path(model_path: Path) -> Path:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import Region
     from napari_unet.model.trained import TrainedNetwork
-    from napari_unet.training.checkpoint import TrainingState
+    from napari_unet.training.state import TrainingState
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from napari_unet.model.trained import TrainedNetwork
-    from napari_unet.training.checkpoint import TrainingState
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData
+    from napari_unet.training.state import TrainingState
 
 
 # Of a time limit this much is kept for writing the model file, but at most a twentieth.

@@ -17,7 +17,6 @@ from napari_unet.model.execution import Runner
 from napari_unet.model.pretrained import pretrained_weights
 from napari_unet.model.trained import ModelRecord, TrainedNetwork, build_network
 from napari_unet.model.unet import UNet
-from napari_unet.training.checkpoint import TrainingState
 from napari_unet.training.events import Notice, Validated
 from napari_unet.training.losses import weighted_cross_entropy
 from napari_unet.training.optimisation import (
@@ -28,6 +27,7 @@ from napari_unet.training.optimisation import (
     running_average,
 )
 from napari_unet.training.patches import PatchSampler
+from napari_unet.training.state import TrainingState
 from napari_unet.training.transfer import carried_over
 from napari_unet.training.validation import ValidationScore, validate
 

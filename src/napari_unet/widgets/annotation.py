@@ -10,6 +10,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap, label_colormap
 
+from napari_unet.widgets.keys import METADATA_KEY
 from napari_unet.widgets.layers import (
     channel_axis_of,
     labels_of,
@@ -17,7 +18,6 @@ from napari_unet.widgets.layers import (
     placement_of,
     plain_layers,
 )
-from napari_unet.widgets.session import METADATA_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,7 +9,7 @@ from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QSizePolicy
 
-from napari_unet.widgets.session import METADATA_KEY
+from napari_unet.widgets.keys import METADATA_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,8 @@ from napari.layers import Labels
 
 from napari_unet.data.overlaps import keep_numbers
 from napari_unet.widgets.annotation import BACKGROUND_VALUE, annotation_of, object_colours
+from napari_unet.widgets.keys import METADATA_KEY
 from napari_unet.widgets.layers import labels_of, placement_from_labels, plain_layers
-from napari_unet.widgets.session import METADATA_KEY
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.project.folder import Project
     from napari_unet.project.library import ModelLibrary
-    from napari_unet.training.checkpoint import TrainingState
+    from napari_unet.training.state import TrainingState
 
     Loaded = tuple[TrainedNetwork, str, TrainingState | None]
 

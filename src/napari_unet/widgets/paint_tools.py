@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from qtpy.QtWidgets import QGridLayout
 
@@ -10,7 +10,19 @@ from napari_unet.widgets.controls import button
 
 if TYPE_CHECKING:
     from napari_unet.data.labels import Kind
-    from napari_unet.widgets.annotate import AnnotateWidget
+
+
+class Paints(Protocol):
+    """What the buttons ask of the Annotate widget; it says there what each does."""
+
+    def paint_background(self) -> None: ...  # noqa: D102
+    def paint_next(self) -> None: ...  # noqa: D102
+    def paint_latest(self) -> None: ...  # noqa: D102
+    def erase(self) -> None: ...  # noqa: D102
+    def add_class(self) -> None: ...  # noqa: D102
+    def remove_class(self) -> None: ...  # noqa: D102
+    def draw_region(self) -> None: ...  # noqa: D102
+    def show_weight_map(self) -> None: ...  # noqa: D102
 
 
 class PaintTools(QGridLayout):
@@ -18,11 +30,11 @@ class PaintTools(QGridLayout):
 
     Parameters
     ----------
-    annotate : AnnotateWidget
+    annotate : Paints
         Whose methods the buttons call.
     """
 
-    def __init__(self, annotate: AnnotateWidget) -> None:
+    def __init__(self, annotate: Paints) -> None:
         super().__init__()
         self.background_button = button(
             "&Background",
@@ -49,7 +61,7 @@ class PaintTools(QGridLayout):
             for column, each in enumerate(pair):
                 self.addWidget(each, row, column)
 
-    def _make_rarer_buttons(self, annotate: AnnotateWidget) -> None:
+    def _make_rarer_buttons(self, annotate: Paints) -> None:
         self.add_button = button("&Add class", "Add a class to the table.", annotate.add_class)
         self.remove_button = button(
             "&Remove class",

@@ -10,8 +10,8 @@ from qtpy.QtWidgets import QComboBox, QHeaderView, QTableWidget, QTableWidgetIte
 
 from napari_unet.widgets.annotation import annotation_of, annotations_in, fits, image_for
 from napari_unet.widgets.controls import header_of
+from napari_unet.widgets.keys import METADATA_KEY
 from napari_unet.widgets.layers import follow, labels_of, plain_layers
-from napari_unet.widgets.session import METADATA_KEY
 from napari_unet.widgets.snapshots import Pair
 
 if TYPE_CHECKING:

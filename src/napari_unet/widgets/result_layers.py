@@ -10,9 +10,9 @@ import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer
 
+from napari_unet.widgets.keys import METADATA_KEY
 from napari_unet.widgets.layers import channel_axis_of, pixels_of, placement_of, plain_layers
 from napari_unet.widgets.live_layer import colour_like
-from napari_unet.widgets.session import METADATA_KEY
 from napari_unet.widgets.task import BackgroundTask, Finished, Outcome
 
 if TYPE_CHECKING:

@@ -15,12 +15,10 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
     from napari_unet.model.trained import TrainedNetwork
-    from napari_unet.training.checkpoint import TrainingState
     from napari_unet.training.loop import TrainingResult
+    from napari_unet.training.state import TrainingState
     from napari_unet.widgets.result_layers import ResultLayers
     from napari_unet.widgets.training_run import TrainingRun
-
-METADATA_KEY = "napari-unet-paint"
 
 _sessions: dict[int, Session] = {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from qtpy.QtCore import Qt
@@ -22,7 +22,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.uncertainty import Spot
-    from napari_unet.widgets.predict import PredictWidget
+    from napari_unet.prediction.config import PredictConfig
+
+
+class Predicts(Protocol):
+    """What the panel asks of the Predict widget."""
+
+    def ready_image(self) -> Image | None:
+        """Return the image to predict, or say what is missing."""
+
+    def config(self, image: Image, scope: str) -> PredictConfig:
+        """Return what to predict of it."""
+
+    def labels_shape(self, image: Image) -> tuple[int, ...]:
+        """Return the shape of the result."""
 
 
 class SpotsPanel(QWidget):
@@ -32,11 +45,11 @@ class SpotsPanel(QWidget):
     ----------
     viewer : Viewer
         Whose camera moves.
-    predict : PredictWidget
+    predict : Predicts
         Knows the image, and what is on screen.
     """
 
-    def __init__(self, viewer: Viewer, predict: PredictWidget) -> None:
+    def __init__(self, viewer: Viewer, predict: Predicts) -> None:
         super().__init__()
         self._viewer, self._predict = viewer, predict
         self._session = session_of(viewer)

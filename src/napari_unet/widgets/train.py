@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QShowEvent
 
     from napari_unet.model.trained import TrainedNetwork
-    from napari_unet.training.checkpoint import TrainingState
+    from napari_unet.training.state import TrainingState
     from napari_unet.widgets.snapshots import Pair
 
 # These have controls of their own.

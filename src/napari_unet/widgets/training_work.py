@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_unet.model.trained import TrainedNetwork
-    from napari_unet.training.checkpoint import TrainingState
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import AnnotatedImage, TrainingData
     from napari_unet.training.inbox import Inbox
     from napari_unet.training.loop import TrainingResult
+    from napari_unet.training.state import TrainingState
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,11 @@ def training_events(
         The trained network and its state.
     """
     from napari_unet.model.gpu_advice import cpu_only_torch, nvidia_gpu
-    from napari_unet.training.checkpoint import TrainingState, save_checkpoint, saving_checkpoints
+    from napari_unet.training.checkpoint import save_checkpoint, saving_checkpoints
     from napari_unet.training.events import Checkpoint, Notice
     from napari_unet.training.loop import train_network
     from napari_unet.training.preparation import prepare_training
+    from napari_unet.training.state import TrainingState
 
     advice = cpu_only_torch(nvidia_gpu())
     if advice is not None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 
+from napari_unet.widgets.keys import METADATA_KEY
 from napari_unet.widgets.layers import plain_layers
-from napari_unet.widgets.session import METADATA_KEY
 
 if TYPE_CHECKING:
     import threading

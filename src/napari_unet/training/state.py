@@ -1,0 +1,58 @@
+"""Everything that changes during a training: from it the training goes on exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_unet.data.labels import ClassTable
+    from napari_unet.data.splitting import BlockPlace
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Everything that changes during a training.
+
+    Chance needs no entry: each step draws from a generator seeded by the seed and its number.
+
+    Parameters
+    ----------
+    step : int
+        Steps taken.
+    seconds : float
+        Time they took.
+    last, averaged, best : dict of Tensor
+        The newest weights, their running average with its count, and the average at the best
+        validation score (empty where none was made).
+    optimiser : dict of Tensor
+        State of the update rule, under "parameter number.name".
+    best_value : float
+        The best validation score; minus infinity where none was made.
+    history : tuple of dict
+        The validations so far.
+    cycle_start : int
+        Step after which the present cycle of the learning rate began; 0 unless a finished model
+        was trained further.
+    extra_steps : int
+        Steps by which newly painted labels have prolonged the cycle.
+    classes : ClassTable or None
+        What the network's outputs mean; None in files of version 0.1.
+    held_back : tuple of BlockPlace
+        What the training never learned from.
+    """
+
+    step: int
+    seconds: float
+    last: dict[str, Tensor]
+    averaged: dict[str, Tensor]
+    best: dict[str, Tensor]
+    optimiser: dict[str, Tensor]
+    best_value: float
+    history: tuple[dict[str, float | bool | None], ...] = field(default=())
+    cycle_start: int = 0
+    extra_steps: int = 0
+    classes: ClassTable | None = None
+    held_back: tuple[BlockPlace, ...] = ()
