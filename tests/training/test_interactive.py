@@ -319,3 +319,40 @@ def test_a_checkpoint_that_cannot_be_written_stops_nothing(
     passed = list(saving_checkpoints(events, tmp_path / "missing" / "m.safetensors"))
     assert len(of_type(passed, StepDone)) == 2
     assert any("was not saved" in notice.text for notice in of_type(passed, Notice))
+
+
+# --- two annotations of one image --------------------------------------------------------------
+
+
+def test_what_one_annotation_holds_back_the_other_does_not_teach() -> None:
+    config = tiny_config(validation_share=0.3)
+    images = [AnnotatedImage(name, IMAGE, LABELS) for name in ("one", "two")]
+    data = prepare_training(images, config)
+    held_back = data.frames[0].held_back
+    assert held_back.any()
+    assert not np.any(data.frames[1].trained_on & held_back)
+
+
+def test_new_paint_in_a_held_back_block_asks_anew() -> None:
+    config = tiny_config(validation_share=0.3)
+    former = data_of(IMAGE, half_painted(), config)
+    labels = half_painted()
+    labels[former.blocks[0].region][0] = 0
+    data = prepare_training([AnnotatedImage("an image", IMAGE, labels)], config, former)
+    assert data.held_back[: len(former.held_back)] == former.held_back
+    assert not data.asks_the_same_as(former)
+    assert former.asks_the_same_as(former)
+
+
+def test_a_live_prediction_that_fails_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("no memory for previews")
+
+    monkeypatch.setattr("napari_unet.training.live.LiveView._predict", fail)
+    config = tiny_config(steps=4)
+    monkeypatch.setattr("napari_unet.training.live._FIRST_AFTER_SECONDS", 0.0)
+    inbox = Inbox()
+    inbox.view.put(View(0, (), (slice(0, 64), slice(0, 64))))
+    events = list(train_network(cells(config), config, threading.Event(), inbox=inbox))
+    assert sum("live prediction is off" in n.text for n in of_type(events, Notice)) == 1
+    assert len(of_type(events, StepDone)) == 4

@@ -256,3 +256,58 @@ def test_the_prediction_of_a_closed_image_says_to_open_it(desk: Desk) -> None:
     desk.stroke((20, 20), (20, 20))
 
     assert "is closed: open it again" in desk.last_notice
+
+
+def test_what_is_still_being_predicted_is_neither_taught_nor_corrected(desk: Desk) -> None:
+    desk.click(desk.annotate.new_button)
+    annotation = desk.annotate.annotation
+    assert annotation is not None
+    layer = predicted(desk)
+    layer.metadata[METADATA_KEY].in_progress = True
+    layer.data[:] = 1
+
+    desk.click(desk.predict.correct.teach_button)
+    take(desk, "delete")
+
+    assert not annotation.data.any()
+    assert "still being predicted" in desk.last_notice
+
+
+def test_a_cancelled_second_prediction_teaches_nothing(painted: tuple[Desk, Labels]) -> None:
+    desk, labels = painted
+    desk.click(desk.train.train_button)
+    desk.wait_until_idle()
+    before = labels.data.copy()
+    desk.click(desk.predict.predict_button)
+    desk.wait_until_idle()
+    desk.click(desk.predict.predict_button)
+    desk.predict.cancel()
+    desk.wait_until_idle()
+
+    desk.click(desk.predict.correct.teach_button)
+
+    np.testing.assert_array_equal(labels.data, before)
+
+
+def test_corrections_never_go_to_the_annotation_of_another_image(desk: Desk) -> None:
+    desk.click(desk.annotate.new_button)
+    annotation = desk.annotate.annotation
+    assert annotation is not None
+    layer = predicted(desk)
+    layer.metadata[METADATA_KEY].image = desk.viewer.add_image(disks(), name="other")
+    take(desk, "delete")
+    desk.stroke((65, 40), (65, 40))
+
+    desk.click(desk.predict.correct.teach_button)
+
+    assert not annotation.data.any()
+    assert desk.viewer.layers["other annotation"].data.any()
+
+
+def test_a_hidden_panel_holds_no_tool(desk: Desk) -> None:
+    layer = predicted(desk)
+    take(desk, "delete")
+
+    desk.predict.hide()
+
+    assert layer.mouse_pan

@@ -13,7 +13,10 @@ import tifffile
 import torch
 from napari.layers import Image, Labels
 
-from napari_unet.model.trained import TrainedNetwork
+from napari_unet.data.labels import ClassTable
+from napari_unet.model.config import UNetConfig
+from napari_unet.model.trained import ModelRecord, TrainedNetwork
+from napari_unet.model.unet import UNet
 from napari_unet.prediction.events import TilePredicted
 from napari_unet.widgets.session import session_of
 
@@ -215,3 +218,14 @@ def test_the_table_of_napari_opens(desk: Desk) -> None:
     desk.click(desk.predict.measure.table_button)
 
     assert "Features table widget (napari)" in desk.viewer.window.dock_widgets
+
+
+def test_a_model_that_cannot_read_the_image_says_so(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(np.stack([disks()] * 3, axis=-1), rgb=True)
+    config = UNetConfig(in_channels=1, ndim=3, base_channels=2, depth=1)
+    record = ModelRecord(config, ClassTable("objects", "unlabelled"))
+    session_of(desk.viewer).set_model(TrainedNetwork(UNet(config).eval(), record), "3D")
+
+    desk.click(desk.predict.predict_button)
+
+    assert "The model is 3D and cannot read" in desk.last_notice

@@ -12,7 +12,7 @@ import psutil
 from platformdirs import user_data_path
 
 from napari_unet.errors import FileProblemError
-from napari_unet.project.folder import is_project
+from napari_unet.project.folder import MODEL_FILE, is_project
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +87,8 @@ def sweep(root: Path | None = None, keep: int = 5) -> None:
     """
     kept = set(abandoned(root)[:keep])
     for folder in _orphans(root):
-        if folder not in kept:
+        worth_keeping = (folder / MODEL_FILE).exists() and not is_project(folder)
+        if folder not in kept and not worth_keeping:
             discard(folder, root)
 
 

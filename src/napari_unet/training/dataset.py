@@ -134,6 +134,19 @@ class TrainingData:
                 return known
         return None
 
+    def asks_the_same_as(self, other: TrainingData) -> bool:
+        """Tell whether the same pixels are held back, with the same paint."""
+        if self.held_back != other.held_back:
+            return False
+        pairs = zip(self.blocks, other.blocks, strict=True)
+        return all(
+            np.array_equal(
+                self.frames[mine.frame].target.classes[mine.region],
+                other.frames[its.frame].target.classes[its.region],
+            )
+            for mine, its in pairs
+        )
+
     @property
     def image_hashes(self) -> dict[int, str]:
         """Hash of the pixels of each image, by its number."""

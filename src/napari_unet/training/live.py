@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from napari_unet.data.intensity import IntensityNormalization, measure_intensity
 from napari_unet.data.separation import separate_objects
 from napari_unet.model.devices import choose_precision
 from napari_unet.model.execution import Runner
-from napari_unet.training.events import ViewPredicted
+from napari_unet.training.events import Notice, ViewPredicted
 
 if TYPE_CHECKING:
     import threading
@@ -53,14 +54,19 @@ class LiveView:
         self._next = time.monotonic() + _FIRST_AFTER_SECONDS
         self._ranges: dict[tuple[int, tuple[int, ...]], IntensityRange] = {}
 
-    def update(self, stop: threading.Event) -> Iterator[ViewPredicted]:
+    def update(self, stop: threading.Event) -> Iterator[ViewPredicted | Notice]:
         """Predict the view if it is time to; yields one event, or none."""
         view = self._view.look()
         begin = time.monotonic()
         if view is None or begin < self._next:
             return
-        predicted = self._predict(view, stop)
-        if predicted is None:  # stopped
+        try:
+            predicted = self._predict(view, stop)
+        except (RuntimeError, MemoryError) as error:  # a preview is not worth a training
+            self._next = math.inf
+            yield Notice(f"The live prediction is off: {error}")
+            return
+        if predicted is None:  # stopped, or not an image of this training
             return
         labels, region = predicted
         seconds = time.monotonic() - begin
@@ -71,7 +77,10 @@ class LiveView:
         self, view: View, stop: threading.Event
     ) -> tuple[NDArray[np.integer[Any]], Region] | None:
         trainer = self._trainer
-        frame, intensity = self._frame_of(view)
+        found = self._frame_of(view)
+        if found is None:
+            return None
+        frame, intensity = found
         region = _middle(view.region, frame.spatial_shape, _LARGEST_VIEW[frame.ndim])
         precision = choose_precision(trainer.config.precision, trainer.device)
         runner = Runner.of(trainer.averaged_network, trainer.device, precision)
@@ -90,12 +99,14 @@ class LiveView:
             return separate_objects(probabilities[1], trainer.data.smallest_object), region
         return np.array(classes.results)[probabilities.argmax(axis=0)], region
 
-    def _frame_of(self, view: View) -> tuple[Frame, IntensityRange]:
+    def _frame_of(self, view: View) -> tuple[Frame, IntensityRange] | None:
         source = self._trainer.data.sources[view.image]
         ndim = self._trainer.config.ndim
         axes, _ = axes_beside_labels(source.image.shape, source.labels.shape, ndim)
         frames = frames_of(source.image, axes, ndim)
-        frame = next(frame for frame in frames if frame.index == view.frame)
+        frame = next((frame for frame in frames if frame.index == view.frame), None)
+        if frame is None:
+            return None
         painted = self._trainer.data.frame_of(view.image, frame)
         if painted is not None:
             return frame, painted.intensity

@@ -128,18 +128,18 @@ def train_network(
         yield from _join_annotations(trainer, inbox)
         try:
             yield _take_step(trainer, clock)
+            finished = clock.finished()
+            due = finished or trainer.step % config.validate_every == 0
+            if trainer.data.blocks and due and clock.can_validate() and not stop.is_set():
+                with clock.timing_validation():
+                    validated = trainer.validate()
+                yield validated
+                finished = clock.finished()
         except (RuntimeError, MemoryError) as error:  # out of memory, CUDA and the like
             if not trainer.best:
                 raise
             yield Notice(f"Training ended early, the best network is kept: {_first_line(error)}")
             break
-        finished = clock.finished()
-        due = finished or trainer.step % config.validate_every == 0
-        if trainer.data.blocks and due and clock.can_validate() and not stop.is_set():
-            with clock.timing_validation():
-                validated = trainer.validate()
-            yield validated
-            finished = clock.finished()
         if clock.checkpoint_due() or inbox.checkpoint_wanted.is_set():
             inbox.checkpoint_wanted.clear()
             yield Checkpoint(trainer.trained(), trainer.state())

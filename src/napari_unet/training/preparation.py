@@ -25,7 +25,12 @@ from napari_unet.data.labels import (
 from napari_unet.data.splitting import Block, BlockPlace, validation_blocks
 from napari_unet.errors import LabelsError, ModelMismatchError
 from napari_unet.model.trained import TrainingImageRecord
-from napari_unet.training.dataset import AnnotatedImage, TrainingData, TrainingFrame
+from napari_unet.training.dataset import (
+    AnnotatedImage,
+    TrainingData,
+    TrainingFrame,
+    same_array,
+)
 from napari_unet.training.weights import class_balance, pixel_weights
 
 if TYPE_CHECKING:
@@ -180,7 +185,7 @@ def _training_frames(
     config: TrainConfig,
 ) -> tuple[TrainingFrame, ...]:
     classes = [frame.target.classes for frame in painted]
-    held_back = [_held_back(i, c.shape, blocks) for i, c in enumerate(classes)]
+    held_back = [_held_back(_twins(i, painted), c.shape, blocks) for i, c in enumerate(classes)]
     balance = class_balance(classes, held_back, table.n_classes, config)
     return tuple(
         TrainingFrame(
@@ -219,10 +224,22 @@ def _check_same_channels(frames: Sequence[Frame]) -> None:
         )
 
 
-def _held_back(frame: int, shape: tuple[int, ...], blocks: Sequence[Block]) -> NDArray[np.bool_]:
+def _twins(number: int, painted: Sequence[_PaintedFrame]) -> set[int]:
+    """Find all annotations of the same pixels: what one holds back, no other may teach."""
+    this = painted[number].frame
+    return {
+        i
+        for i, other in enumerate(painted)
+        if other.frame.index == this.index and same_array(other.frame.array, this.array)
+    }
+
+
+def _held_back(
+    frames: set[int], shape: tuple[int, ...], blocks: Sequence[Block]
+) -> NDArray[np.bool_]:
     held_back = np.zeros(shape, bool)
     for block in blocks:
-        if block.frame == frame:
+        if block.frame in frames:
             held_back[block.region] = True
     return held_back
 

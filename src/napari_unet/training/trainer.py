@@ -160,7 +160,7 @@ class Trainer:
         """
         if data.classes != self.data.classes:
             self._change_classes(data.classes, data.channels)
-        if data.held_back != self.data.held_back:
+        if not data.asks_the_same_as(self.data):
             self.best_value = -math.inf  # scores on other pixels do not compare
         self.data = data
         self.sampler = PatchSampler(data, self.config)

@@ -18,7 +18,6 @@ from napari_unet.widgets.controls import button, note
 from napari_unet.widgets.layers import plain_layers
 from napari_unet.widgets.mouse_edits import edit_along, numbers_along, path_in_frame, write_edit
 from napari_unet.widgets.result_layers import predicted_of
-from napari_unet.widgets.session import session_of
 from napari_unet.widgets.teacher import Teacher
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from napari.viewer import Viewer
     from numpy.typing import NDArray
+    from qtpy.QtGui import QHideEvent
 
 # Name of a tool: the text of its button, its tooltip, and how it is used.
 TOOLS = {
@@ -101,7 +101,6 @@ class CorrectPanel(QWidget):
         self.text = note()
         grid.addWidget(self.teach_button, 2, 0, 1, 3)
         grid.addWidget(self.text, 3, 0, 1, 3)
-        session_of(viewer).before_training.connect(self._teach_quietly)
 
     @property
     def prediction(self) -> Labels | None:
@@ -137,6 +136,11 @@ class CorrectPanel(QWidget):
             self.buttons[tool].setChecked(False)
             show_warning("There is no prediction to correct yet: click Whole or View above.")
             return
+        predicted = predicted_of(layer)
+        if predicted is not None and predicted.in_progress:
+            self.buttons[tool].setChecked(False)
+            show_warning("This is still being predicted: correct it when it is done, or cancel.")
+            return
         self._tool, self._in_hand = tool, layer
         layer.mode = "pan_zoom"
         layer.mouse_pan = False
@@ -156,6 +160,11 @@ class CorrectPanel(QWidget):
             layer.events.mode.disconnect(self._mode_changed)
             layer.mouse_drag_callbacks.remove(self._drag)
             layer.mouse_pan = layer.mode in ("pan_zoom", "transform")
+
+    def hideEvent(self, event: QHideEvent | None) -> None:
+        """Put the tool down with the panel: without its buttons nobody could."""
+        self.put_down()
+        super().hideEvent(event)
 
     def _mode_changed(self, event: object = None) -> None:
         """Another tool of napari was taken: ours goes down."""
@@ -212,13 +221,9 @@ class CorrectPanel(QWidget):
 
     def teach(self) -> None:
         """Copy every corrected object, and what was deleted, into the annotation."""
-        taught = self._teach_quietly()
+        taught = self._teacher.teach_corrections()
         show_info(
             f"{taught} corrected pixels are in the annotation now; click Continue to learn them."
             if taught
             else "Nothing was corrected since."
         )
-
-    def _teach_quietly(self) -> int:
-        """Teach what was corrected in all predictions since the last time; count the pixels."""
-        return self._teacher.teach_corrections()

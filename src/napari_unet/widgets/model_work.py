@@ -70,7 +70,9 @@ def project_events(
     save_project(project, folder)
     if model is not None:
         save_network(model, folder / MODEL_FILE)
-    if state is not None:
+    if state is None:
+        state_path(folder / MODEL_FILE).unlink(missing_ok=True)  # of a model that was here before
+    else:
         save_state(state, state_path(folder / MODEL_FILE))
     return folder
 

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 from superqt import QCollapsible
 
 from napari_unet.data.axes import guess_axes
+from napari_unet.errors import ModelMismatchError, NapariUNetError
 from napari_unet.prediction.config import PredictConfig, ViewPoint
 from napari_unet.widgets.controls import (
     add_row,
@@ -151,7 +152,11 @@ class PredictWidget(QWidget):
         model = self._session.model
         if image is None or model is None:
             return
-        config = self.config(image, scope)
+        try:
+            config = self.config(image, scope)
+        except NapariUNetError as error:
+            show_error(str(error))
+            return
         result = ResultLayers(
             self._viewer,
             image,
@@ -193,6 +198,11 @@ class PredictWidget(QWidget):
             return labels_shape_of(image)
         network = model.record.network
         axes = guess_axes(shape, network.ndim, network.in_channels)
+        if len(axes) - ("C" in axes) > image.ndim:
+            raise ModelMismatchError(
+                f"The model is {network.ndim}D and cannot read the image of shape {shape}; choose "
+                "another image or model."
+            )
         return tuple(size for axis, size in zip(axes, shape, strict=True) if axis != "C")
 
     def ask_for_folder(self) -> None:

@@ -6,6 +6,7 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QMainWindow, QVBoxLayout, QWidget
@@ -14,8 +15,10 @@ from napari_unet.errors import NapariUNetError
 from napari_unet.project.folder import MODEL_FILE, load_project, save_project
 from napari_unet.project.recovery import abandoned, discard, new_recovery_folder, sweep
 from napari_unet.widgets.controls import button, note
+from napari_unet.widgets.layers import plain_layers
 from napari_unet.widgets.model_work import saving_events
 from napari_unet.widgets.projects import open_folder, project_of
+from napari_unet.widgets.regions import REGIONS_KEY
 from napari_unet.widgets.session import session_of
 from napari_unet.widgets.task import Failed, Outcome
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari.viewer import Viewer
+
+    from napari_unet.project.folder import Project
 
 _SAVE_DELAY_MS = 20_000  # after the first stroke that is not saved yet
 _LARGEST_COPY = 2**26
@@ -46,6 +51,7 @@ class Keeper(QObject):
         self._session = session_of(viewer)
         self._folder: Path | None = None
         self._watched: set[int] = set()
+        self._saved: Project | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_SAVE_DELAY_MS)
@@ -73,14 +79,17 @@ class Keeper(QObject):
     def save_now(self) -> None:
         """Save what is painted, in the background."""
         project = project_of(self._viewer, _LARGEST_COPY)
-        if not any(entry.labels is not None and entry.labels.any() for entry in project.images):
+        painted = any(entry.labels is not None and entry.labels.any() for entry in project.images)
+        if not painted or _same_annotations(project, self._saved):
             return
         try:
             folder = self.folder
         except NapariUNetError as error:
             show_warning(str(error))
             return
-        if not self._session.saving.start(partial(saving_events, project, folder)):
+        if self._session.saving.start(partial(saving_events, project, folder)):
+            self._saved = project
+        else:
             self._timer.start()
 
     def guard(self, window: QWidget | None) -> None:
@@ -108,8 +117,14 @@ class Keeper(QObject):
         for layer in annotations_in(self._viewer):
             if id(layer) not in self._watched:
                 self._watched.add(id(layer))
-                for emitter in (layer.events.paint, layer.events.data):
+                # undo and redo fire only set_data; so does a slider, and then nothing is written
+                for emitter in (layer.events.paint, layer.events.data, layer.events.set_data):
                     emitter.connect(self._save_soon)
+        for shapes in plain_layers(self._viewer):
+            if REGIONS_KEY in shapes.metadata and id(shapes) not in self._watched:
+                self._watched.add(id(shapes))
+                shapes.events.data.connect(self._save_soon)
+        self._save_soon()
 
     def _save_soon(self, event: Any = None) -> None:
         if not self._timer.isActive():
@@ -117,6 +132,7 @@ class Keeper(QObject):
 
     def _on_saved(self, outcome: Outcome) -> None:
         if isinstance(outcome, Failed):
+            self._saved = None
             show_warning(f"The annotations were not saved for recovery: {outcome.text}")
 
 
@@ -141,6 +157,18 @@ class WindowGuard(QObject):
         if keeper is not None and event is not None and event.type() == QEvent.Type.Close:
             keeper.save_before_closing()
         return False
+
+
+def _same_annotations(project: Project, saved: Project | None) -> bool:
+    if saved is None or len(project.images) != len(saved.images):
+        return False
+    return all(
+        one.name == other.name
+        and one.regions == other.regions
+        and one.class_names == other.class_names
+        and np.array_equal(np.asarray(one.labels), np.asarray(other.labels))
+        for one, other in zip(project.images, saved.images, strict=True)
+    )
 
 
 def keeper_of(viewer: Viewer) -> Keeper:

@@ -36,12 +36,15 @@ class Predicted:
         What the numbers stand for.
     taken : ndarray or None
         As they were when corrections were last taken into the annotation.
+    in_progress : bool
+        Whether a prediction still writes there: what it shows now is no one's correction.
     """
 
     labels: NDArray[Any]
     ndim: int
     kind: str = "objects"
     taken: NDArray[Any] | None = None
+    in_progress: bool = False
     _image: weakref.ref[Image] | None = None
 
     @property
@@ -122,10 +125,16 @@ class ResultLayers:
     def _on_ended(self, outcome: Outcome) -> None:
         self._task.happened.disconnect(self._on_event)
         self._task.ended.disconnect(self._on_ended)
+        predicted = predicted_of(self.layer) if isinstance(self.layer, Labels) else None
         if isinstance(outcome, Finished):
             self._finish(outcome.result)
+        elif predicted is not None and self.layer is not None and predicted.labels.any():
+            np.asarray(self.layer.data)[...] = predicted.labels  # what was there before stays
+            self._refresh()
         elif self.layer is not None and self.layer in plain_layers(self._viewer):
             self._viewer.layers.remove(self.layer)
+        if predicted is not None:
+            predicted.in_progress = False
 
     def _hide_live_prediction(self) -> None:
         """Two predictions on top of each other cannot be read."""
@@ -143,13 +152,21 @@ class ResultLayers:
         self.layer = self._untouched_layer(shape, kind)
         if self.layer is None:
             self.layer = self._new_layer(shape, kind)
-            return
+        else:
+            self._reuse(self.layer, shape)
+        predicted = predicted_of(self.layer)
+        if predicted is not None:
+            predicted.in_progress, predicted.taken = True, None
+
+    def _reuse(self, layer: Labels, shape: tuple[int, ...]) -> None:
         placement = self._placement(shape)
         for name in ("scale", "translate", "units"):
-            setattr(self.layer, name, placement[name])
-        if self._whole:
-            np.asarray(self.layer.data)[...] = 0
-            self.layer.refresh()
+            setattr(layer, name, placement[name])
+        predicted = predicted_of(layer)
+        if self._whole and predicted is not None:
+            np.asarray(layer.data)[...] = 0
+            predicted.labels[...] = 0
+            layer.refresh()
 
     def _new_layer(self, shape: tuple[int, ...], kind: str) -> Labels:
         predicted = Predicted(np.zeros(shape, np.int32), self._ndim, kind)
@@ -192,10 +209,16 @@ class ResultLayers:
             self._show_probabilities(result)
             return
         # Frames that were announced are there already, and may have been corrected since.
+        predicted = predicted_of(self.layer) if isinstance(self.layer, Labels) else None
+        shown = np.asarray(self.layer.data)
         for frame in np.ndindex(*result.array.shape[: self._frame_axes]):
-            if frame not in self._finished_frames and result.array[frame].any():
-                region = tuple(slice(0, size) for size in result.array[frame].shape)
-                self._write_final(frame, region, result.array[frame])
+            if frame in self._finished_frames or predicted is None:
+                continue
+            former = predicted.labels[frame]
+            found = result.array[frame]
+            first = 0 if self._whole or result.kind != "objects" else int(predicted.labels.max())
+            former[...] = np.where(found > 0, found.astype(np.int32) + first, former)
+            shown[frame] = former
         self._refresh()
 
     def _write(self, frame: tuple[int, ...], region: Any, labels: Any) -> None:

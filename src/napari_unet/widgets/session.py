@@ -49,7 +49,6 @@ class Session(QObject):
     model_changed = Signal()
     annotation_chosen = Signal()
     kind_chosen = Signal(str)  # "objects" or "classes"
-    before_training = Signal()  # the last moment to add to the annotations
     settings_loaded = Signal(str, object)  # name of a preset, TrainConfig
 
     def __init__(self) -> None:

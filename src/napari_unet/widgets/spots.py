@@ -6,9 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
+from napari_unet.errors import NapariUNetError
 from napari_unet.widgets.controls import button, note
 from napari_unet.widgets.layers import labels_of, pixels_of
 from napari_unet.widgets.prediction_work import UncertainSpots, uncertainty_events
@@ -80,10 +82,14 @@ class SpotsPanel(QWidget):
         image, model = self._predict.ready_image(), self._session.model
         if image is None or model is None:
             return
+        try:
+            config = self._predict.config(image, "slice")
+        except NapariUNetError as error:
+            show_error(str(error))
+            return
         self._image = image
         self.list.clear()
         self.text.setText("Looking…")
-        config = self._predict.config(image, "slice")
         self._result = ResultLayers(self._viewer, image, model.record.network.ndim, whole=False)
         self._result.follow(self._session.prediction)
         make_events = partial(

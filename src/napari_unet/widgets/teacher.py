@@ -14,7 +14,13 @@ from napari_unet.data.teaching import (
     corrections_as_annotation,
 )
 from napari_unet.errors import LabelsError
-from napari_unet.widgets.annotation import annotation_of, annotations_in, fits, new_annotation
+from napari_unet.widgets.annotation import (
+    annotation_of,
+    annotations_in,
+    fits,
+    image_for,
+    new_annotation,
+)
 from napari_unet.widgets.layers import labels_of, plain_layers
 from napari_unet.widgets.mouse_edits import FramePath, disk, path_in_frame, write_edit
 from napari_unet.widgets.result_layers import Predicted, predicted_of
@@ -42,11 +48,13 @@ class Teacher:
 
     def annotation_for(self, prediction: Labels) -> Labels:
         """Return the layer to teach in; made where there is none."""
-        shape = prediction.data.shape
+        shape, predicted = prediction.data.shape, predicted_of(prediction)
+        image = predicted.image if predicted else None
+        known = annotations_in(self._viewer)
         chosen = self._session.annotation
-        known = [chosen] if chosen is not None else []
-        for found in (*known, *annotations_in(self._viewer)):
-            if labels_of(found).shape == shape:
+        for found in ([chosen] if chosen in known else []) + known:
+            same_image = image is None or image_for(self._viewer, found) is image
+            if found is not None and labels_of(found).shape == shape and same_image:
                 return found
         made = new_annotation(self._viewer, self._image_of(prediction))
         self._viewer.layers.selection.active = prediction
@@ -116,7 +124,7 @@ class Teacher:
         taught = 0
         for layer in plain_layers(self._viewer):
             predicted = predicted_of(layer) if isinstance(layer, Labels) else None
-            if predicted is not None:
+            if predicted is not None and not predicted.in_progress:
                 taught += self._teach_layer(layer, predicted)
         return taught
 

@@ -27,6 +27,7 @@ from napari_unet.widgets.pairs import PairsTable
 from napari_unet.widgets.recovery import keeper_of
 from napari_unet.widgets.session import session_of
 from napari_unet.widgets.snapshots import annotated_images, settings_to_continue
+from napari_unet.widgets.teacher import Teacher
 from napari_unet.widgets.training_run import TrainingRun
 from napari_unet.widgets.training_status import TrainingStatus
 from napari_unet.widgets.training_work import TrainingOrder, training_events
@@ -187,7 +188,7 @@ class TrainWidget(QWidget):
         if self.task.running:
             show_warning(f"Training is already running. {self.shown.status.text()}")
             return
-        self._session.before_training.emit()
+        Teacher(self._viewer).teach_corrections()
         pairs = self.pairs.pairs()
         if not pairs:
             show_warning(
@@ -210,11 +211,20 @@ class TrainWidget(QWidget):
         run.continues = former is not None
         known = session.trained.data if former is not None and session.trained else None
         order = TrainingOrder(
-            images, config, run.inbox, former, known, keeper_of(self._viewer).model_path
+            images,
+            config,
+            run.inbox,
+            former,
+            known,
+            session.interrupted.held_back if former is not None and session.interrupted else (),
+            keeper_of(self._viewer).model_path,
         )
+        if session.run is not None:
+            session.run.setParent(None)
         session.run = run
         run.follow(self.task)
         self.task.start(partial(training_events, order))
+        keeper_of(self._viewer).save_now()
 
     def stop_training(self) -> None:
         """Stop after the current step; the best and the last weights are kept."""

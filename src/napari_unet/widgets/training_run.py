@@ -11,6 +11,7 @@ from napari_unet.training.events import ViewPredicted
 from napari_unet.training.inbox import Inbox, View
 from napari_unet.widgets.layers import labels_of, plain_layers
 from napari_unet.widgets.live_layer import LiveLayer
+from napari_unet.widgets.regions import regions_of
 from napari_unet.widgets.snapshots import Pair, annotated_image
 from napari_unet.widgets.visible import frame_and_region, visible_box
 
@@ -76,6 +77,7 @@ class TrainingRun(QObject):
 
     def share_view(self) -> None:
         """Tell the training what is on screen: the topmost visible image that it learns from."""
+        self._note_regions()
         if not self.live:
             self.inbox.view.put(None)
             return
@@ -103,6 +105,14 @@ class TrainingRun(QObject):
             if event.source is pair.annotation:
                 self._changed.add(number)
         self._join_timer.start()
+
+    def _note_regions(self) -> None:
+        """Look for rectangles that were drawn: their layer may have come only now."""
+        for number, pair in enumerate(self.pairs):
+            drawn = regions_of(self._viewer, pair.annotation)
+            if drawn != self._images[number].regions and number not in self._changed:
+                self._changed.add(number)
+                self._join_timer.start()
 
     def _on_event(self, event: object) -> None:
         if isinstance(event, ViewPredicted) and self.live:

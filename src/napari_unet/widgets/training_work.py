@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+    from napari_unet.data.splitting import BlockPlace
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import AnnotatedImage, TrainingData
@@ -36,6 +37,8 @@ class TrainingOrder:
         Where to go on.
     former_data : TrainingData or None
         What the former training learned from, if that was in this session.
+    held_back : tuple of BlockPlace
+        What a training in an earlier session held back.
     checkpoint : Path or None
         Model file for checkpoints.
     """
@@ -45,6 +48,7 @@ class TrainingOrder:
     inbox: Inbox
     former: TrainingState | TrainedNetwork | None = None
     former_data: TrainingData | None = None
+    held_back: tuple[BlockPlace, ...] = ()
     checkpoint: Path | None = None
 
 
@@ -68,13 +72,11 @@ def training_events(
     from napari_unet.training.events import Checkpoint, Notice
     from napari_unet.training.loop import train_network
     from napari_unet.training.preparation import prepare_training
-    from napari_unet.training.state import TrainingState
 
     advice = cpu_only_torch(nvidia_gpu())
     if advice is not None:
         yield Notice(f"{advice.what} To use it: {advice.remedy}")
-    held_back = order.former.held_back if isinstance(order.former, TrainingState) else ()
-    data = prepare_training(order.images, order.config, order.former_data, held_back)
+    data = prepare_training(order.images, order.config, order.former_data, order.held_back)
     events = train_network(data, order.config, stop, order.former, inbox=order.inbox)
     if order.checkpoint is None:
         return (yield from events)
