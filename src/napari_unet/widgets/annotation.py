@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap, lab
 
 from napari_unet.widgets.keys import METADATA_KEY
 from napari_unet.widgets.layers import (
+    OfImage,
     channel_axis_of,
     labels_of,
     labels_shape_of,
@@ -46,7 +46,7 @@ _CYCLE = 49  # colours of objects, before they repeat
 
 
 @dataclass
-class Annotation:
+class Annotation(OfImage):
     """The state of one layer that is painted in; kept in the layer's metadata.
 
     Parameters
@@ -66,16 +66,6 @@ class Annotation:
     colours: dict[int, str] = field(default_factory=lambda: {BACKGROUND_VALUE: PALETTE[0]})
     used: bool = True
     corrected: NDArray[np.bool_] | None = None
-    _image: weakref.ref[Image] | None = None
-
-    @property
-    def image(self) -> Image | None:
-        """The image layer that is painted on, while it exists."""
-        return self._image() if self._image else None
-
-    @image.setter
-    def image(self, image: Image) -> None:
-        self._image = weakref.ref(image)
 
     def name_of(self, value: int) -> str:
         """Return the name of a class, or a plain one."""

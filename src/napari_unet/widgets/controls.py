@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
+MODEL_FILES = "Models (*.safetensors)"  # what file dialogs offer
+
+
 def form_layout() -> QFormLayout:
     """Return a form whose fields use the width there is, down to a narrow dock."""
     form = QFormLayout()

@@ -9,20 +9,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Labels
 from napari.utils.notifications import show_info, show_warning
 from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.widgets.controls import button, note
-from napari_unet.widgets.layers import plain_layers
 from napari_unet.widgets.mouse_edits import edit_along, numbers_along, path_in_frame, write_edit
-from napari_unet.widgets.result_layers import predicted_of
+from napari_unet.widgets.result_layers import active_labels, newest_prediction, predicted_of
 from napari_unet.widgets.teacher import Teacher
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from napari.layers import Labels
     from napari.viewer import Viewer
     from numpy.typing import NDArray
     from qtpy.QtGui import QHideEvent
@@ -105,19 +104,10 @@ class CorrectPanel(QWidget):
     @property
     def prediction(self) -> Labels | None:
         """The prediction to correct: the selected one, or else the newest."""
-        active = getattr(
-            self._viewer.layers.selection.active,
-            "__wrapped__",
-            self._viewer.layers.selection.active,
-        )
-        if isinstance(active, Labels) and predicted_of(active) is not None:
+        active = active_labels(self._viewer)
+        if active is not None and predicted_of(active) is not None:
             return active
-        found = [
-            layer
-            for layer in plain_layers(self._viewer)
-            if isinstance(layer, Labels) and predicted_of(layer) is not None
-        ]
-        return found[-1] if found else None
+        return newest_prediction(self._viewer)
 
     def take_tool(self, tool: str) -> None:
         """Take a tool in hand, or put it down if it is the one in hand.

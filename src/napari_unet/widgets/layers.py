@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -29,6 +30,21 @@ def follow(widget: QWidget, emitter: Any, slot: Callable[..., object]) -> None:
     """
     emitter.connect(slot)
     widget.destroyed.connect(lambda: emitter.disconnect(slot))
+
+
+class OfImage:
+    """What belongs to an image layer, and does not keep it alive."""
+
+    _image: weakref.ref[Image] | None = None
+
+    @property
+    def image(self) -> Image | None:
+        """The image layer, while it exists."""
+        return self._image() if self._image else None
+
+    @image.setter
+    def image(self, image: Image) -> None:
+        self._image = weakref.ref(image)
 
 
 class LayerComboBox(QComboBox, Generic[LayerT]):
@@ -168,6 +184,14 @@ def placement_of(image: Image, drop_axis: int | None) -> dict[str, Any]:
     if drop_axis is None:
         placement |= {"rotate": image.rotate, "shear": image.shear, "affine": image.affine}
     return placement
+
+
+def paint_events(layer: Labels) -> tuple[Any, ...]:
+    """Return what fires on strokes, on undo and redo, and on new data.
+
+    Moving a slider fires `set_data` too: whoever listens compares before doing anything dear.
+    """
+    return layer.events.paint, layer.events.set_data, layer.events.data
 
 
 def placement_from_labels(labels: Labels) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image, Labels
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
 
@@ -15,8 +14,8 @@ from napari_unet.data.measurements import measure_objects, write_csv
 from napari_unet.errors import NapariUNetError
 from napari_unet.widgets.annotation import annotation_of, image_for
 from napari_unet.widgets.controls import button, note
-from napari_unet.widgets.layers import channel_axis_of, labels_of, pixels_of, plain_layers
-from napari_unet.widgets.result_layers import predicted_of
+from napari_unet.widgets.layers import channel_axis_of, labels_of, pixels_of
+from napari_unet.widgets.result_layers import active_labels, newest_prediction, predicted_of
 from napari_unet.widgets.session import session_of
 from napari_unet.widgets.task import Failed, Outcome
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Generator
 
+    from napari.layers import Image, Labels
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
@@ -119,16 +119,7 @@ class MeasurePanel(QWidget):
             show_info(f"Wrote {path}.")
 
     def _target(self) -> Labels | None:
-        active = self._viewer.layers.selection.active
-        active = getattr(active, "__wrapped__", active)
-        if isinstance(active, Labels):
-            return active
-        found = [
-            layer
-            for layer in plain_layers(self._viewer)
-            if isinstance(layer, Labels) and predicted_of(layer) is not None
-        ]
-        return found[-1] if found else None
+        return active_labels(self._viewer) or newest_prediction(self._viewer)
 
     def _show(self, outcome: Outcome) -> None:
         if isinstance(outcome, Failed):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_unet.widgets.layers import follow
+from napari_unet.widgets.layers import follow, paint_events
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -43,18 +43,13 @@ class PaintWatcher(QObject):
     def watch(self, layer: Labels | None) -> None:
         """Follow another layer, or none."""
         if self.layer is not None:
-            for emitter in _paint_events(self.layer):
+            for emitter in paint_events(self.layer):
                 emitter.disconnect(self.tell_soon)
         self.layer = layer
         if layer is not None:
-            for emitter in _paint_events(layer):
+            for emitter in paint_events(layer):
                 follow(self._owner, emitter, self.tell_soon)
 
     def tell_soon(self, event: object = None) -> None:
         """Emit `painted` a moment later; asked again meanwhile, a moment after that."""
         self._timer.start()
-
-
-def _paint_events(layer: Labels) -> tuple[Any, ...]:
-    """Return what a layer emits when it is painted in; undo and redo fire only `set_data`."""
-    return layer.events.paint, layer.events.set_data, layer.events.data

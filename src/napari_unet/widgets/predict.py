@@ -16,6 +16,7 @@ from napari_unet.data.axes import guess_axes
 from napari_unet.errors import ModelMismatchError, NapariUNetError
 from napari_unet.prediction.config import PredictConfig, ViewPoint
 from napari_unet.widgets.controls import (
+    MODEL_FILES,
     add_row,
     button,
     choice,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import Region
 
 _MEASURED_AT_ONCE = 2**26  # pixels; larger results are measured when asked for
-_MODEL_FILES = "Models (*.safetensors)"
 
 
 class PredictWidget(QWidget):
@@ -131,7 +131,7 @@ class PredictWidget(QWidget):
 
     def ask_to_load(self) -> None:
         """Ask for a model file and load it."""
-        name, _ = QFileDialog.getOpenFileName(self, "Load model", "", _MODEL_FILES)
+        name, _ = QFileDialog.getOpenFileName(self, "Load model", "", MODEL_FILES)
         if name:
             self.load_model(Path(name))
 

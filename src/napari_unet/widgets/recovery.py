@@ -15,7 +15,7 @@ from napari_unet.errors import NapariUNetError
 from napari_unet.project.folder import MODEL_FILE, load_project, save_project
 from napari_unet.project.recovery import abandoned, discard, new_recovery_folder, sweep
 from napari_unet.widgets.controls import button, note
-from napari_unet.widgets.layers import plain_layers
+from napari_unet.widgets.layers import paint_events, plain_layers
 from napari_unet.widgets.model_work import saving_events
 from napari_unet.widgets.projects import open_folder, project_of
 from napari_unet.widgets.regions import REGIONS_KEY
@@ -117,8 +117,7 @@ class Keeper(QObject):
         for layer in annotations_in(self._viewer):
             if id(layer) not in self._watched:
                 self._watched.add(id(layer))
-                # undo and redo fire only set_data; so does a slider, and then nothing is written
-                for emitter in (layer.events.paint, layer.events.data, layer.events.set_data):
+                for emitter in paint_events(layer):
                     emitter.connect(self._save_soon)
         for shapes in plain_layers(self._viewer):
             if REGIONS_KEY in shapes.metadata and id(shapes) not in self._watched:

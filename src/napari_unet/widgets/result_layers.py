@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,13 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer
 
 from napari_unet.widgets.keys import METADATA_KEY
-from napari_unet.widgets.layers import channel_axis_of, pixels_of, placement_of, plain_layers
+from napari_unet.widgets.layers import (
+    OfImage,
+    channel_axis_of,
+    pixels_of,
+    placement_of,
+    plain_layers,
+)
 from napari_unet.widgets.live_layer import colour_like
 from napari_unet.widgets.task import BackgroundTask, Finished, Outcome
 
@@ -23,7 +28,7 @@ _REFRESH_MS = 100
 
 
 @dataclass
-class Predicted:
+class Predicted(OfImage):
     """What belongs to a labels layer that was predicted; kept in the layer's metadata.
 
     Parameters
@@ -45,22 +50,27 @@ class Predicted:
     kind: str = "objects"
     taken: NDArray[Any] | None = None
     in_progress: bool = False
-    _image: weakref.ref[Image] | None = None
-
-    @property
-    def image(self) -> Image | None:
-        """The image that was predicted, while it exists."""
-        return self._image() if self._image else None
-
-    @image.setter
-    def image(self, image: Image) -> None:
-        self._image = weakref.ref(image)
 
 
 def predicted_of(layer: Labels) -> Predicted | None:
     """Return what was predicted in a layer; None for layers of other origin."""
     found = layer.metadata.get(METADATA_KEY)
     return found if isinstance(found, Predicted) else None
+
+
+def active_labels(viewer: Viewer) -> Labels | None:
+    """Return the selected layer, if it is a labels layer."""
+    active = viewer.layers.selection.active
+    active = getattr(active, "__wrapped__", active)
+    return active if isinstance(active, Labels) else None
+
+
+def newest_prediction(viewer: Viewer) -> Labels | None:
+    """Return the topmost layer that was predicted."""
+    for layer in reversed(plain_layers(viewer)):
+        if isinstance(layer, Labels) and predicted_of(layer) is not None:
+            return layer
+    return None
 
 
 class ResultLayers:
@@ -98,7 +108,6 @@ class ResultLayers:
         self._image_shape = pixels_of(image).shape[: image.ndim]
         self._named_channel_axis = channel_axis_of(image)
         self._finished_frames: set[tuple[int, ...]] = set()
-        self._region: tuple[slice, ...] = ()
         self.layer: Labels | Image | None = None
         self._timer = QTimer()
         self._timer.setSingleShot(True)

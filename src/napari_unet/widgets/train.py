@@ -16,6 +16,7 @@ from napari_unet.training.config import PRESET_HELP, TrainConfig
 from napari_unet.widgets.annotation import annotation_of
 from napari_unet.widgets.config_form import ConfigForm
 from napari_unet.widgets.controls import (
+    MODEL_FILES,
     add_row,
     button,
     choice,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 # These have controls of their own.
 _MAIN_SETTINGS = ("kind", "unpainted", "steps", "minutes", "device")
-MODEL_FILES = "Models (*.safetensors)"
 
 
 class TrainWidget(QWidget):

@@ -9,14 +9,13 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_unet.training.events import ViewPredicted
 from napari_unet.training.inbox import Inbox, View
-from napari_unet.widgets.layers import labels_of, plain_layers
+from napari_unet.widgets.layers import labels_of, paint_events, plain_layers
 from napari_unet.widgets.live_layer import LiveLayer
 from napari_unet.widgets.regions import regions_of
 from napari_unet.widgets.snapshots import Pair, annotated_image
 from napari_unet.widgets.visible import frame_and_region, visible_box
 
 if TYPE_CHECKING:
-    from napari.layers import Labels
     from napari.viewer import Viewer
 
     from napari_unet.training.dataset import AnnotatedImage
@@ -70,7 +69,7 @@ class TrainingRun(QObject):
         task.happened.connect(self._on_event)
         task.ended.connect(self._end)
         for pair in self.pairs:
-            for emitter in _paint_events(pair.annotation):
+            for emitter in paint_events(pair.annotation):
                 emitter.connect(self._note_paint)
         self.share_view()
         self._view_timer.start()
@@ -126,7 +125,7 @@ class TrainingRun(QObject):
         self._task.happened.disconnect(self._on_event)
         self._task.ended.disconnect(self._end)
         for pair in self.pairs:
-            for emitter in _paint_events(pair.annotation):
+            for emitter in paint_events(pair.annotation):
                 emitter.disconnect(self._note_paint)
 
     def _timer(self, interval: int, slot: Any) -> QTimer:
@@ -139,8 +138,3 @@ class TrainingRun(QObject):
 def _same(one: AnnotatedImage, other: AnnotatedImage) -> bool:
     """Tell whether two snapshots say the same: moving a slider fires what painting fires."""
     return one.regions == other.regions and np.array_equal(one.labels, other.labels)
-
-
-def _paint_events(layer: Labels) -> tuple[Any, ...]:
-    """Return what fires on strokes, on undo and redo, and on new data."""
-    return layer.events.paint, layer.events.set_data, layer.events.data
