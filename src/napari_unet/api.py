@@ -59,7 +59,8 @@ class TrainedModel:
         axes: str | None = None,
         tile_size: int | None = None,
         device: str = "auto",
-        threshold: float = 0.5,
+        threshold: float | None = None,
+        views: int | None = None,
         smallest: int | None = None,
         on_event: Callable[[PredictionEvent], object] | None = None,
     ) -> NDArray[Any]:
@@ -78,8 +79,11 @@ class TrainedModel:
             Largest edge length of a tile; the result does not depend on it.
         device : str
             "auto", "cpu", "cuda", "mps".
-        threshold : float
-            Foreground probability above which a pixel belongs to an object.
+        threshold : float, optional
+            Foreground probability above which a pixel belongs to an object; the model's own
+            value, chosen on its held-back blocks, by default.
+        views : {1, 8}, optional
+            Turned and mirrored views to average; as the model was trained by default.
         smallest : int, optional
             Objects of fewer pixels are dropped; the model's own value by default.
         on_event : callable, optional
@@ -98,7 +102,7 @@ class TrainedModel:
         ImageError
             The image is empty or of an unusable dtype.
         """
-        config = PredictConfig(result, axes, tile_size, device, threshold, smallest)
+        config = PredictConfig(result, axes, tile_size, device, threshold, views, smallest)
         events = predict_image(self.trained, image, config, threading.Event())
         return drain(events, on_event).array
 

@@ -231,3 +231,52 @@ def test_no_gradient_is_kept() -> None:
     runner = Runner.of(network, torch.device("cpu"))
     runner.probabilities(FRAME, AS_IT_IS, (slice(0, 10), slice(0, 10)))
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("views", [1, 8])
+@pytest.mark.parametrize("binning", [1, 2, 3])
+@settings(max_examples=6, deadline=None)
+@given(data=st.data())
+def test_binned_and_turned_regions_alone_are_what_they_are_in_the_whole(
+    binning: int, views: int, data: st.DataObject
+) -> None:
+    runner = Runner.of(NETWORK, torch.device("cpu"), binning=binning, views=views)
+    whole = runner.probabilities(FRAME, AS_IT_IS, tuple(slice(0, n) for n in IMAGE.shape))
+    start = data.draw(st.integers(0, 100))
+    region = (slice(start, data.draw(st.integers(start + 1, 120))), slice(7, 40))
+    part = runner.probabilities(FRAME, AS_IT_IS, region)
+    np.testing.assert_allclose(part, whole[(slice(None), *region)], atol=1e-5)
+
+
+def test_eight_views_of_a_turned_image_are_the_turned_result() -> None:
+    runner = Runner.of(NETWORK, torch.device("cpu"), views=8)
+    image = IMAGE[:64, :64]  # whole poolings: both orientations lie on one grid
+    region = (slice(0, 64), slice(0, 64))
+    straight = runner.probabilities(Frame(image, "YX", 2), AS_IT_IS, region)
+    turned = runner.probabilities(Frame(np.rot90(image).copy(), "YX", 2), AS_IT_IS, region)
+    np.testing.assert_allclose(turned, np.rot90(straight, axes=(1, 2)), atol=1e-5)
+
+
+def test_one_view_is_not_the_turned_result() -> None:
+    image = IMAGE[:64, :64]
+    region = (slice(0, 64), slice(0, 64))
+    straight = RUNNER.probabilities(Frame(image, "YX", 2), AS_IT_IS, region)
+    turned = RUNNER.probabilities(Frame(np.rot90(image).copy(), "YX", 2), AS_IT_IS, region)
+    assert np.abs(turned - np.rot90(straight, axes=(1, 2))).max() > 1e-3
+
+
+def test_a_binned_runner_gives_the_full_size() -> None:
+    runner = Runner.of(NETWORK, torch.device("cpu"), binning=3)
+    assert runner.probabilities(FRAME, AS_IT_IS, (slice(0, 120), slice(5, 136))).shape == (
+        2,
+        120,
+        131,
+    )
+
+
+def test_turned_volumes_are_volumes() -> None:
+    volume = Frame(np.random.default_rng(0).random((6, 20, 28), dtype=np.float32), "ZYX", 3)
+    network = UNet(UNetConfig(ndim=3, base_channels=2, depth=1, padding="same")).eval()
+    runner = Runner.of(network, torch.device("cpu"), binning=2, views=8)
+    region = (slice(0, 6), slice(0, 20), slice(0, 28))
+    assert runner.probabilities(volume, AS_IT_IS, region).shape == (2, 6, 20, 28)

@@ -115,3 +115,15 @@ def test_the_length_of_a_plan_is_its_number_of_tiles() -> None:
 def test_tiles_below_the_pooling_factor_are_refused_with_a_remedy(size: int) -> None:
     with pytest.raises(ConfigError, match=rf"Tiles of {size} pixels .* choose at least 16"):
         plan_tiles((40, 40), network(4), size)
+
+
+@pytest.mark.parametrize("binning", [2, 3])
+@given(size=st.integers(1, 700))
+def test_binned_tiles_start_on_whole_network_pixels_and_hold_each_pixel_once(
+    binning: int, size: int
+) -> None:
+    plan = plan_tiles((size, 40), network(3), 64, binning)
+    rows = sorted({(tile[0].start, tile[0].stop) for tile in plan})
+    assert [start % binning for start, _ in rows] == [0] * len(rows)
+    assert [stop for _, stop in rows[:-1]] == [start for start, _ in rows[1:]]
+    assert (rows[0][0], rows[-1][1]) == (0, size)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from napari_unet.data.labels import UNLABELLED
+from napari_unet.model.config import Padding
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage, TrainingData
 from napari_unet.training.patches import Batch, PatchSampler
@@ -76,9 +77,18 @@ def test_unpadded_networks_get_larger_images_around_their_targets(depth: int) ->
 
 def test_the_geometry_of_the_paper_is_388_of_572() -> None:
     config = TrainConfig.preset("paper", base_channels=2, elastic_sigma=1.0, validation_share=0.0)
-    batch = PatchSampler(cells(config), config).draw([1])
+    image, labels = painted_cells(400)
+    batch = PatchSampler(data_of(image, labels, config), config).draw([1])
     assert batch.images.shape[2:] == (572, 572)
     assert batch.classes.shape[1:] == batch.weights.shape[1:] == (388, 388)
+
+
+@pytest.mark.parametrize(("padding", "size"), [("same", 192), ("valid", 196)])
+def test_patches_are_no_larger_than_the_largest_frame(padding: Padding, size: int) -> None:
+    config = tiny_config(padding=padding, patch_size=size)
+    image, labels = painted_cells(96)
+    batch = PatchSampler(data_of(image, labels, config), config).draw([1])
+    assert batch.classes.shape[1:] == (96, 96)
 
 
 def test_targets_lie_in_the_middle_of_unpadded_images() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -103,3 +104,29 @@ def test_the_deciding_value_is_the_mean_of_pixels_and_objects() -> None:
 
 def test_without_objects_the_pixels_decide() -> None:
     assert ValidationScore(loss=1, iou=0.5, object_f1=None).value == 0.5
+
+
+def dim_cells(height: float) -> tuple[Array, TrainingData]:
+    """Truth of many cells, and probabilities that only reach `height` inside them."""
+    labels = np.zeros((192, 192), np.uint16)
+    for number, (row, column) in enumerate(np.ndindex(12, 12), start=1):
+        labels[row * 16 + 3 : row * 16 + 13, column * 16 + 3 : column * 16 + 13] = number
+    config = tiny_config(unpainted="background", validation_share=0.5)
+    data = data_of(np.zeros((192, 192), np.float32), labels, config)
+    foreground = np.where(labels > 0, height, 0.1)
+    return np.stack([1 - foreground, foreground]), data
+
+
+def test_the_threshold_is_that_of_the_best_objects() -> None:
+    probabilities, data = dim_cells(0.42)
+    score = validate(oracle(probabilities, data), data)
+    assert score.threshold < 0.42
+    assert score.object_f1 == 1.0
+
+
+def test_few_objects_leave_the_threshold_alone() -> None:
+    probabilities, data = dim_cells(0.42)
+    one_block = replace(data, blocks=data.blocks[:1])
+    score = validate(oracle(probabilities, one_block), one_block)
+    assert score.object_f1 == 0.0
+    assert score.threshold == 0.5

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from napari_unet import __version__
 from napari_unet.errors import ConfigError, NapariUNetError
+from napari_unet.model.config import VIEWS
 from napari_unet.training.config import PRESET_HELP, TrainConfig
 
 if TYPE_CHECKING:
@@ -146,6 +147,18 @@ def _add_predict(commands: Any) -> None:
     predict.add_argument("--axes", help="axes of the images, for example TCYX; else guessed")
     predict.add_argument(
         "--tile-size", type=int, metavar="PIXELS", help="largest tile; results do not depend on it"
+    )
+    predict.add_argument(
+        "--views",
+        type=int,
+        choices=VIEWS,
+        help="average so many turned and mirrored views (default: as the model was trained)",
+    )
+    predict.add_argument(
+        "--threshold",
+        type=float,
+        metavar="P",
+        help="probability above which a pixel is of an object (default: the model's own)",
     )
 
 

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     """Predict each file; one that fails is reported and does not stop the others."""
-    config = PredictConfig(options.result, options.axes, options.tile_size, options.device)
+    config = PredictConfig(
+        options.result,
+        options.axes,
+        options.tile_size,
+        options.device,
+        options.threshold,
+        options.views,
+    )
     trained = load_network(Path(options.model))
     paths = find_images(options.paths)
     written: list[dict[str, Any]] = []

@@ -35,7 +35,11 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         AnnotatedImage(image.name, read_image(image).array, read_labels(labels))
         for image, labels in pairs
     ]
-    data = prepare_training(images, config, held_back=resume.held_back if resume else ())
+    data = (
+        prepare_training(images, config, held_back=resume.held_back, binning=resume.binning)
+        if resume
+        else prepare_training(images, config)
+    )
     with stop_on_interrupt() as stop:
         events = train_network(data, config, stop, resume, options.started)
         events = saving_checkpoints(events, output)

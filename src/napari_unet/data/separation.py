@@ -3,7 +3,8 @@
 The network learned a one-pixel ridge of background between touching objects. So the foreground
 falls apart into 4-connected components (8 neighbours would join 44 % of them again). Where the
 ridge is weak, a component still falls apart at a higher threshold: it is then split, if at least
-two of the parts are no debris. The parts grow back over the ridge.
+two of the parts are considerable, the more so the higher the threshold, where single cells fall
+apart as well. The parts grow back over the ridge.
 """
 
 from __future__ import annotations
@@ -19,14 +20,18 @@ if TYPE_CHECKING:
 
 # Ridges are one pixel wide in the labels; a network draws them up to about three wide.
 _RIDGE_RADIUS = 2
-# Parts that are smaller than this share of the whole do not split it.
-_CORE_SHARE = 0.2
-# At these shares of the way from the threshold to certainty a component may fall apart.
-_SPLITTING_LEVELS = (0.4, 0.7, 0.9)
+# At these shares of the way from the threshold to certainty a component may fall apart, if its
+# parts have at least such a share of its area. Compared on three sets (docs/accuracy.md).
+_SPLITTING_LEVELS = ((0.4, 0.1), (0.7, 0.2), (0.9, 0.3))
+# Pixels above this probability are foreground, where no better threshold was found.
+DEFAULT_THRESHOLD = 0.5
 
 
 def separate_objects(
-    foreground: NDArray[np.float32], smallest: int = 0, threshold: float = 0.5
+    foreground: NDArray[np.float32],
+    smallest: int = 0,
+    threshold: float = DEFAULT_THRESHOLD,
+    binning: int = 1,
 ) -> NDArray[np.int32]:
     """Label the single objects in a foreground probability map.
 
@@ -38,6 +43,8 @@ def separate_objects(
         Components of fewer pixels are debris and are dropped.
     threshold : float
         Probability above which a pixel is foreground.
+    binning : int
+        Pixels per pixel of the network that made the map: ridges are as much wider.
 
     Returns
     -------
@@ -47,14 +54,16 @@ def separate_objects(
     inside = foreground > threshold
     seeds, _ = ndi.label(inside)  # face neighbours only
     seeds = _without_debris(seeds, smallest)
-    for level in _SPLITTING_LEVELS:
+    for level, share in _SPLITTING_LEVELS:
         if not seeds.any():
             return seeds
         cores, _ = ndi.label(foreground > threshold + level * (1 - threshold))
-        seeds = _split(seeds, _without_debris(cores, smallest))
+        seeds = _split(seeds, _without_debris(cores, smallest), share)
     # uint8 priorities make the watershed several times faster than float ones.
     priority = np.round((1.0 - foreground.clip(0, 1)) * 255).astype(np.uint8)
-    grown: NDArray[np.int32] = watershed(priority, seeds, mask=_closed(inside))
+    grown: NDArray[np.int32] = watershed(
+        priority, seeds, mask=_closed(inside, _RIDGE_RADIUS * binning)
+    )
     return grown
 
 
@@ -70,12 +79,12 @@ def _renumbered(components: NDArray[np.int32], kept: NDArray[np.bool_]) -> NDArr
     return numbers[components]
 
 
-def _split(seeds: NDArray[np.int32], cores: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Replace each seed that holds two or more considerable cores by these cores."""
+def _split(seeds: NDArray[np.int32], cores: NDArray[np.int32], share: float) -> NDArray[np.int32]:
+    """Replace each seed that holds two or more cores of such a share of it by these cores."""
     parent = np.zeros(int(cores.max()) + 1, np.int32)
     parent[cores] = seeds  # a core lies within one seed, or in debris that was dropped
     parent[0] = 0
-    considerable = np.bincount(cores.ravel()) >= _CORE_SHARE * np.bincount(seeds.ravel())[parent]
+    considerable = np.bincount(cores.ravel()) >= share * np.bincount(seeds.ravel())[parent]
     considerable &= parent > 0
     cores_per_seed = np.bincount(parent[considerable], minlength=int(seeds.max()) + 1)
     falls_apart = cores_per_seed >= 2
@@ -88,11 +97,11 @@ def _split(seeds: NDArray[np.int32], cores: NDArray[np.int32]) -> NDArray[np.int
     return _renumbered(both, present)
 
 
-def _closed(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _closed(inside: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
     """Fill the ridges, which are narrow, without growing outer borders."""
     ball = ndi.generate_binary_structure(inside.ndim, 1)
-    padded = np.pad(inside, _RIDGE_RADIUS, mode="edge")  # beyond the image things go on
-    closed = ndi.binary_closing(padded, ball, iterations=_RIDGE_RADIUS)
-    inner = tuple(slice(_RIDGE_RADIUS, -_RIDGE_RADIUS) for _ in range(inside.ndim))
+    padded = np.pad(inside, radius, mode="edge")  # beyond the image things go on
+    closed = ndi.binary_closing(padded, ball, iterations=radius)
+    inner = tuple(slice(radius, -radius) for _ in range(inside.ndim))
     result: NDArray[np.bool_] = closed[inner] | inside
     return result

@@ -11,6 +11,10 @@ Padding = Literal["valid", "same"]
 Normalization = Literal["none", "batch"]
 Exclusivity = Literal["softmax", "sigmoid"]
 
+# Pixels of the image per pixel of the network, at most.
+LARGEST_BINNING = 8
+# Turned and mirrored views of which a prediction may be the average.
+VIEWS = (1, 8)
 CONVOLUTIONS_PER_LEVEL = 2
 KERNEL = 3
 

@@ -13,11 +13,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_unet.data.binning import (
+    binned_frame,
+    binned_region,
+    enlarged,
+    plane_factors,
+)
 from napari_unet.data.mirroring import read_mirrored
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from napari_unet.data.axes import Frame, Region
     from napari_unet.data.intensity import IntensityRange
@@ -27,6 +34,8 @@ if TYPE_CHECKING:
 # In image coordinates outputs start at -2 modulo the pooling factor: inputs start at +2, and the
 # halo is 4 less than a multiple of the factor.
 OUTPUT_PHASE = -2
+# Quarter turns, and whether mirrored: the eight symmetries of the square.
+_VIEWS = tuple((turns, mirror) for mirror in (False, True) for turns in range(4))
 
 
 @dataclass(frozen=True)
@@ -41,21 +50,32 @@ class Runner:
         Where it lies.
     precision : torch.dtype
         Number format of the convolutions; anything but float32 is for previews.
+    binning : int
+        Pixels of the image per pixel of the network, along Y and X.
+    views : int
+        1, or 8: the average over all quarter turns in the plane and their mirror images.
     """
 
     network: UNet
     device: torch.device
     precision: torch.dtype = torch.float32
+    binning: int = 1
+    views: int = 1
 
     @classmethod
     def of(
-        cls, network: UNet, device: torch.device, precision: torch.dtype = torch.float32
+        cls,
+        network: UNet,
+        device: torch.device,
+        precision: torch.dtype = torch.float32,
+        binning: int = 1,
+        views: int = 1,
     ) -> Runner:
         """Prepare a network; its weights are shared, or copied to `device` where they are not."""
         unpadded = network.unpadded().eval()
         if next(unpadded.parameters()).device != device:
             unpadded = unpadded.to(device)
-        return cls(unpadded, device, precision)
+        return cls(unpadded, device, precision, binning, views)
 
     @torch.inference_mode()
     def probabilities(
@@ -77,23 +97,51 @@ class Runner:
         ndarray
             Shape C (classes) followed by the region's sizes; float32.
         """
+        if self.binning == 1:
+            return self._of_network_pixels(frame, intensity, region)
+        factors = plane_factors(frame.ndim, self.binning)
+        binned = binned_frame(frame, self.binning)
+        coarse_region = binned_region(region, factors, binned.spatial_shape)
+        coarse = self._of_network_pixels(binned, intensity, coarse_region)
+        return enlarged(coarse, [part.start for part in coarse_region], region, factors)
+
+    def _of_network_pixels(
+        self, frame: Frame, intensity: IntensityRange, region: Region
+    ) -> NDArray[np.float32]:
         config = self.network.config
         boxes = [aligned_output(part.start, part.stop, config) for part in region]
         start = [box_start - config.halo for box_start, _ in boxes]
         stop = [box_stop + config.halo for _, box_stop in boxes]
         pixels = intensity.normalise(read_mirrored(frame, start, stop))
         image = torch.from_numpy(pixels)[None].to(self.device)  # (1, C_in, *)
-        if image.ndim == 4:
-            image = image.contiguous(memory_format=torch.channels_last)
-        reduced = self.precision != torch.float32
-        with torch.autocast(self.device.type, self.precision, enabled=reduced):
-            probabilities = self.network.probabilities(image)[0]  # (C, *)
+        probabilities = self._average_of_views(image)[0]  # (C, *)
         crop = tuple(
             slice(part.start - box_start, part.stop - box_start)
             for part, (box_start, _) in zip(region, boxes, strict=True)
         )
-        result: NDArray[np.float32] = probabilities[(slice(None), *crop)].float().cpu().numpy()
+        result: NDArray[np.float32] = probabilities[(slice(None), *crop)].cpu().numpy()
         return result
+
+    def _average_of_views(self, image: Tensor) -> Tensor:
+        """Average the probabilities over views of an image; (B, C_in, *) to (B, C, *').
+
+        Inputs begin at 2 and end at -2 modulo the pooling factor, so a box turned round meets
+        the same grid wherever it lies.
+        """
+        total = self._probabilities(image)
+        for turns, mirror in _VIEWS[1 : self.views]:
+            view = torch.rot90(image, turns, (-2, -1))
+            seen = self._probabilities(view.flip(-1) if mirror else view)
+            seen = seen.flip(-1) if mirror else seen
+            total = total + torch.rot90(seen, -turns, (-2, -1))
+        return total / self.views
+
+    def _probabilities(self, image: Tensor) -> Tensor:
+        if image.ndim == 4:
+            image = image.contiguous(memory_format=torch.channels_last)
+        reduced = self.precision != torch.float32
+        with torch.autocast(self.device.type, self.precision, enabled=reduced):
+            return self.network.probabilities(image).float()
 
 
 def aligned_output(start: int, stop: int, config: UNetConfig) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from napari_unet.data.intensity import IntensityNormalization
 from napari_unet.data.labels import ClassTable
 from napari_unet.errors import ConfigError, ModelFileError
-from napari_unet.model.config import UNetConfig
+from napari_unet.model.config import LARGEST_BINNING, VIEWS, UNetConfig
 from napari_unet.model.tensor_file import read_tensors, write_tensors
 from napari_unet.model.unet import UNet
 
@@ -59,6 +59,12 @@ class ModelRecord:
         How images are brought to the network's range.
     smallest_object : int
         Objects of fewer pixels are debris.
+    binning : int
+        Pixels of the image per pixel of the network, along Y and X.
+    views : int
+        Turned and mirrored views that a prediction averages: 1 or 8.
+    threshold : float
+        Probability above which a pixel belongs to an object, chosen on the held-back blocks.
     training : dict
         The training configuration.
     history : list of dict
@@ -79,6 +85,9 @@ class ModelRecord:
     classes: ClassTable
     intensity: IntensityNormalization = IntensityNormalization()
     smallest_object: int = 0
+    binning: int = 1
+    views: int = 1
+    threshold: float = 0.5
     training: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, float | bool | None]] = field(default_factory=list)
     images: tuple[TrainingImageRecord, ...] = ()
@@ -88,7 +97,13 @@ class ModelRecord:
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
-        """Refuse a class table that the network has no channels for."""
+        """Refuse a class table that the network has no channels for, and impossible numbers."""
+        if not 1 <= self.binning <= LARGEST_BINNING:
+            raise ConfigError(f"binning is {self.binning}; choose 1 to {LARGEST_BINNING}.")
+        if self.views not in VIEWS:
+            raise ConfigError(f"views is {self.views}; choose 1 or 8.")
+        if not 0 < self.threshold < 1:
+            raise ConfigError(f"threshold is {self.threshold}; choose a value between 0 and 1.")
         if self.classes.n_classes != self.network.out_channels:
             raise ConfigError(
                 f"The class table has {self.classes.n_classes} classes, the network "

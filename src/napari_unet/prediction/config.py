@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from napari_unet.data.axes import is_axes
 from napari_unet.errors import ConfigError
+from napari_unet.model.config import VIEWS
 
 if TYPE_CHECKING:
     from napari_unet.data.axes import Region
@@ -45,8 +46,12 @@ class PredictConfig:
         Largest edge length of a tile; None is the default of the network's dimensions.
     device : str
         "auto", "cpu", "cuda", "mps".
-    threshold : float
-        Foreground probability above which a pixel belongs to an object.
+    threshold : float or None
+        Foreground probability above which a pixel belongs to an object; None takes the model's
+        own value.
+    views : int or None
+        1, or 8: the average over all quarter turns and mirror images, at 8 times the work. None
+        takes the model's own value.
     smallest : int or None
         Objects of fewer pixels are dropped; None takes the model's own value.
     frames : tuple of tuple of int or None
@@ -66,7 +71,8 @@ class PredictConfig:
     axes: str | None = None
     tile_size: int | None = None
     device: str = "auto"
-    threshold: float = 0.5
+    threshold: float | None = None
+    views: int | None = None
     smallest: int | None = None
     frames: tuple[tuple[int, ...], ...] | None = None
     region: Region | None = None
@@ -80,7 +86,9 @@ class PredictConfig:
             )
         if self.axes is not None and not is_axes(self.axes):
             raise ConfigError(f"Axes {self.axes!r} are not valid: use each of TCZYX at most once.")
-        if not 0 < self.threshold < 1:
+        if self.views is not None and self.views not in VIEWS:
+            raise ConfigError(f"views is {self.views}; choose 1 or 8.")
+        if self.threshold is not None and not 0 < self.threshold < 1:
             raise ConfigError(f"threshold is {self.threshold}; choose a value between 0 and 1.")
         if self.smallest is not None and self.smallest < 0:
             raise ConfigError(f"smallest is {self.smallest}; choose 0 or more pixels.")

@@ -100,8 +100,11 @@ def predict_image(
     shape = every_frame[0].spatial_shape
     region = _clipped(config.region, shape)
     device = choose_device(config.device)
-    runner = Runner.of(trained.network, device)
-    plan = plan_tiles(shape, network, config.tile_size).within(region, config.near)
+    views = config.views or record.views
+    threshold = config.threshold or record.threshold
+    runner = Runner.of(trained.network, device, binning=record.binning, views=views)
+    plan = plan_tiles(shape, network, config.tile_size, record.binning)
+    plan = plan.within(region, config.near)
     result = _empty_result(image, axes, every_frame[0], kind, record.classes)
     label_shape = tuple(image.shape[axes.index(a)] for a in frame_axes(axes, network.ndim))
     yield PredictionStarted(describe(device), len(plan) * len(frames), (*label_shape, *shape), kind)
@@ -114,7 +117,7 @@ def predict_image(
             if stop.is_set():
                 break
             probabilities = runner.probabilities(frame, intensity, tile)  # (C, *)
-            values = _values_of(probabilities, kind, record.classes, config.threshold)
+            values = _values_of(probabilities, kind, record.classes, threshold)
             if kind == "probabilities":
                 result[frame.index][(slice(None), *tile)] = probabilities
             elif kind == "objects":
@@ -124,7 +127,7 @@ def predict_image(
             number += 1
             yield TilePredicted(number, frame.index, tile, values)
         if kind == "objects":
-            objects = separate_objects(foreground[region], smallest, config.threshold)
+            objects = separate_objects(foreground[region], smallest, threshold, record.binning)
             result[frame.index][region] = np.where(objects > 0, objects + n_objects, 0)
             n_objects += int(objects.max())
         if stop.is_set():

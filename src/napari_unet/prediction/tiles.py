@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
+from napari_unet.data.binning import plane_factors
 from napari_unet.errors import ConfigError
 from napari_unet.model.execution import OUTPUT_PHASE
 
@@ -71,7 +72,9 @@ def _distance(tile: Region, point: Sequence[float]) -> float:
     return float(sum(gap * gap for gap in gaps))
 
 
-def plan_tiles(shape: Sequence[int], config: UNetConfig, tile_size: int | None = None) -> TilePlan:
+def plan_tiles(
+    shape: Sequence[int], config: UNetConfig, tile_size: int | None = None, binning: int = 1
+) -> TilePlan:
     """Cut a frame into tiles of about equal size.
 
     Parameters
@@ -81,7 +84,9 @@ def plan_tiles(shape: Sequence[int], config: UNetConfig, tile_size: int | None =
     config : UNetConfig
         The network: its pooling factor decides where tiles may start.
     tile_size : int, optional
-        Largest edge length of a tile in pixels, without its halo.
+        Largest edge length of a tile in pixels of the network, without its halo.
+    binning : int
+        Pixels of the image per pixel of the network, along Y and X.
 
     Raises
     ------
@@ -95,15 +100,21 @@ def plan_tiles(shape: Sequence[int], config: UNetConfig, tile_size: int | None =
             f"Tiles of {largest} pixels are too small for a network of depth {config.depth}; "
             f"choose at least {factor}."
         )
-    per_axis = [_cut_axis(size, factor, largest) for size in shape]
+    per_axis = [
+        _cut_axis(size, factor, largest, k)
+        for size, k in zip(shape, plane_factors(config.ndim, binning), strict=True)
+    ]
     return TilePlan(tuple(product(*per_axis)))
 
 
-def _cut_axis(size: int, factor: int, largest: int) -> list[slice]:
+def _cut_axis(size: int, factor: int, largest: int, binning: int) -> list[slice]:
     """Cut one axis into equal strides: ragged last tiles would waste up to half the work."""
+    binned = -(-size // binning)
     first = -(-OUTPUT_PHASE % factor)  # 0 for a factor of 2: an empty tile would come first
-    to_cover = size - first
+    to_cover = binned - first
     n_tiles = -(-to_cover // (largest // factor * factor))
     stride = -(-to_cover // (n_tiles * factor)) * factor
-    starts = range(first, size, stride)
-    return [slice(max(0, start), min(size, start + stride)) for start in starts]
+    starts = range(first, binned, stride)
+    return [
+        slice(max(0, start) * binning, min(size, (start + stride) * binning)) for start in starts
+    ]

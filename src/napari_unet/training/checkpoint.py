@@ -56,6 +56,8 @@ def save_state(state: TrainingState, path: Path) -> None:
         "extra_steps": state.extra_steps,
         "classes": None if state.classes is None else asdict(state.classes),
         "held_back": [asdict(place) for place in state.held_back],
+        "binning": state.binning,
+        "threshold": state.threshold,
     }
     write_tensors(path, tensors, content)
 
@@ -136,6 +138,8 @@ def load_state(path: Path) -> TrainingState:
             extra_steps=int(content.get("extra_steps", 0)),
             classes=_classes_from(content.get("classes")),
             held_back=tuple(_place_from(place) for place in content.get("held_back", ())),
+            binning=int(content.get("binning", 1)),
+            threshold=float(content.get("threshold", 0.5)),
         )
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise ModelFileError(f"{path.name} is not a training state: {error!r}.") from error

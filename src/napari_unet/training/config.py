@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 from napari_unet.data.labels import Kind, Unpainted
 from napari_unet.errors import ConfigError
-from napari_unet.model.config import Normalization, Padding, UNetConfig
+from napari_unet.model.config import LARGEST_BINNING, VIEWS, Normalization, Padding, UNetConfig
 
 PresetName = Literal["fast", "accurate", "paper", "3d"]
 Optimiser = Literal["adamw", "sgd"]
 Start = Literal["pretrained", "random"]
+Views = Literal[1, 8]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -20,7 +21,7 @@ def _setting(
     text: str,
     minimum: float | None = None,
     maximum: float | None = None,
-    choices: tuple[str, ...] = (),
+    choices: tuple[str | int, ...] = (),
 ) -> Any:
     """Declare a setting with the help text and the bounds that form and flags show."""
     metadata = {"help": text, "minimum": minimum, "maximum": maximum, "choices": choices}
@@ -65,6 +66,13 @@ class TrainConfig:
         choices=("pretrained", "random"),
     )
     dropout: float = _setting(0.0, "Dropout at the end of the contracting path.", 0, 0.9)
+    binning: int = _setting(
+        0,
+        "Image pixels per network pixel: large cells fit its view, and train faster. "
+        "0: from the size of the painted objects.",
+        0,
+        LARGEST_BINNING,
+    )
     patch_size: int = _setting(192, "Pixels of a training patch along each axis.", 16, 2048)
     batch_size: int = _setting(4, "Patches per step.", 1, 256)
     steps: int = _setting(600, "Training steps.", 1, 10_000_000)
@@ -92,6 +100,11 @@ class TrainConfig:
     intensity_jitter: float = _setting(
         0.2, "Augment contrast, brightness, gamma and noise by about this share.", 0, 1
     )
+    views: Views = _setting(
+        1,
+        "Predict once, or average 8 turned and mirrored views: a little better, 8 times the work.",
+        choices=VIEWS,
+    )
     validation_share: float = _setting(0.15, "Share of the paint held back for scores.", 0, 0.5)
     validate_every: int = _setting(50, "Steps between validations.", 1, 1_000_000)
     seed: int = _setting(0, "Same seed, same CPU, same weights.", 0, 2**31 - 1)
@@ -107,7 +120,7 @@ class TrainConfig:
         for setting in fields(self):
             value, bounds = getattr(self, setting.name), setting.metadata
             if bounds["choices"] and value not in bounds["choices"]:
-                allowed = " or ".join(bounds["choices"])
+                allowed = " or ".join(map(str, bounds["choices"]))
                 raise ConfigError(f"{setting.name} is {value!r}; choose {allowed}.")
             low, high = bounds["minimum"], bounds["maximum"]
             # "not at least" instead of "less than": NaN is neither

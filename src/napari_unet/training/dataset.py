@@ -110,6 +110,9 @@ class TrainingData:
         What the data were made from, fully annotated regions filled.
     notices : tuple of str
         What the user should know.
+    binning : int
+        Pixels of the images per pixel of the frames, along Y and X: frames, blocks and
+        `smallest_object` are binned, `sources` are not.
     """
 
     frames: tuple[TrainingFrame, ...]
@@ -121,11 +124,12 @@ class TrainingData:
     images: tuple[TrainingImageRecord, ...]
     sources: tuple[AnnotatedImage, ...]
     notices: tuple[str, ...]
+    binning: int = 1
 
     @property
     def painted(self) -> int:
-        """Number of painted pixels, held-back ones included."""
-        return sum(int(frame.target.painted.sum()) for frame in self.frames)
+        """Number of painted pixels of the images, held-back ones included."""
+        return self.binning**2 * sum(int(frame.target.painted.sum()) for frame in self.frames)
 
     def frame_of(self, image: int, frame: Frame) -> TrainingFrame | None:
         """Find what was made of a frame of an image; None where it is not painted."""

@@ -83,7 +83,8 @@ class LiveView:
         frame, intensity = found
         region = _middle(view.region, frame.spatial_shape, _LARGEST_VIEW[frame.ndim])
         precision = choose_precision(trainer.config.precision, trainer.device)
-        runner = Runner.of(trainer.averaged_network, trainer.device, precision)
+        binning = trainer.data.binning
+        runner = Runner.of(trainer.averaged_network, trainer.device, precision, binning)
         shape = tuple(part.stop - part.start for part in region)
         classes = trainer.data.classes
         probabilities = np.zeros((classes.n_classes, *shape), np.float32)
@@ -96,7 +97,9 @@ class LiveView:
             )
             probabilities[(slice(None), *into)] = runner.probabilities(frame, intensity, piece)
         if classes.kind == "objects":
-            return separate_objects(probabilities[1], trainer.data.smallest_object), region
+            smallest = trainer.data.smallest_object * binning**2
+            objects = separate_objects(probabilities[1], smallest, trainer.threshold, binning)
+            return objects, region
         return np.array(classes.results)[probabilities.argmax(axis=0)], region
 
     def _frame_of(self, view: View) -> tuple[Frame, IntensityRange] | None:

@@ -71,6 +71,7 @@ class PatchSampler:
         self._config = config
         network = config.network(data.channels, data.classes.n_classes)
         self._margin = network.halo if config.padding == "valid" else 0
+        self._patch = min(config.patch_size, _covering(data.frames, config))
         self._centres = _paint_by_class(
             data.frames, data.classes.n_classes, np.random.default_rng([config.seed, 2])
         )
@@ -79,7 +80,7 @@ class PatchSampler:
         """Draw the batch that belongs to `seed`."""
         rng = np.random.default_rng(seed)
         config = self._config
-        image_size = config.patch_size + 2 * self._margin
+        image_size = self._patch + 2 * self._margin
         size = region_size(image_size, config)
         images, targets, positions = [], [], []
         for _ in range(config.batch_size):
@@ -100,9 +101,17 @@ class PatchSampler:
         centres = self._centres[rng.integers(len(self._centres))]
         frame_number, *pixel = centres[rng.integers(len(centres))]
         # A patch that zooms in sees less of its surroundings.
-        reach = int(self._config.patch_size / 4 * (1 - self._config.zoom))
+        reach = int(self._patch / 4 * (1 - self._config.zoom))
         shift = rng.integers(-reach, reach + 1, size=len(pixel))
         return self._frames[frame_number], np.array(pixel) + shift
+
+
+def _covering(frames: Sequence[TrainingFrame], config: TrainConfig) -> int:
+    """Return the smallest patch that holds the largest frame: more would be mirror images."""
+    longest = max(max(frame.frame.spatial_shape) for frame in frames)
+    smallest = 4 if config.padding == "valid" else 0  # patches are that plus whole poolings
+    factor = config.network(1, 2).pooling_factor
+    return smallest + max(1, -(-(longest - smallest) // factor)) * factor
 
 
 def _paint_by_class(

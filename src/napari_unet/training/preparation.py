@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.data.axes import axes_beside_labels, frames_of
+from napari_unet.data.binning import binned_frame, binned_labels, binned_mask, choose_binning
 from napari_unet.data.intensity import (
     IntensityNormalization,
     measure_intensity,
@@ -24,6 +25,7 @@ from napari_unet.data.labels import (
 )
 from napari_unet.data.splitting import Block, BlockPlace, validation_blocks
 from napari_unet.errors import LabelsError, ModelMismatchError
+from napari_unet.model.config import LARGEST_BINNING
 from napari_unet.model.trained import TrainingImageRecord
 from napari_unet.training.dataset import (
     AnnotatedImage,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike, Frame
+    from napari_unet.data.intensity import IntensityRange
     from napari_unet.training.config import TrainConfig
 
 _HASHED_AT_ONCE = 2**26
@@ -51,6 +54,7 @@ def prepare_training(
     config: TrainConfig,
     former: TrainingData | None = None,
     held_back: Sequence[BlockPlace] = (),
+    binning: int | None = None,
 ) -> TrainingData:
     """Turn annotated images into training data.
 
@@ -65,6 +69,8 @@ def prepare_training(
         there, and what was learned from or held back stays so.
     held_back : sequence of BlockPlace
         Blocks that a former training held back, where its data are gone.
+    binning : int, optional
+        Of the model to go on with, where its data are gone; else the settings decide.
 
     Raises
     ------
@@ -83,10 +89,13 @@ def prepare_training(
     table = class_table(labels, config.kind, config.unpainted, known)
     if former is not None:
         former = former.renumbered([image.image for image in sources])
+        binning = former.binning
+    if binning is None:
+        binning = config.binning or _automatic_binning(labels, table, config)
     painted = [
         frame
         for number, image in enumerate(sources)
-        for frame in _painted_frames(number, image, table, config, former)
+        for frame in _painted_frames(number, image, table, config, former, binning)
     ]
     check_classes_painted([frame.target for frame in painted], table)
     _check_same_channels([frame.frame for frame in painted])
@@ -101,8 +110,18 @@ def prepare_training(
         _smallest_object([frame.target for frame in frames]),
         tuple(_record_of(number, image, former) for number, image in enumerate(sources)),
         sources,
-        _notices(frames, blocks),
+        _notices(frames, blocks, binning),
+        binning,
     )
+
+
+def _automatic_binning(
+    labels: Sequence[NDArray[Any]], table: ClassTable, config: TrainConfig
+) -> int:
+    """Bin large objects, but no image to less than a block that can be held back."""
+    shortest = min(min(image.shape[-2:]) for image in labels)
+    largest = max(1, min(LARGEST_BINNING, shortest // config.validation_block))
+    return choose_binning(labels, table, config.ndim, largest)
 
 
 @dataclass(frozen=True)
@@ -111,6 +130,7 @@ class _PaintedFrame:
 
     image: int
     frame: Frame
+    intensity: IntensityRange
     labels: NDArray[Any]
     target: Target
     corrected: NDArray[np.bool_] | None
@@ -135,6 +155,7 @@ def _painted_frames(
     table: ClassTable,
     config: TrainConfig,
     former: TrainingData | None,
+    binning: int,
 ) -> Iterator[_PaintedFrame]:
     axes, labels_axes = axes_beside_labels(image.image.shape, image.labels.shape, config.ndim)
     frames = frames_of(image.image, axes, config.ndim)
@@ -143,14 +164,24 @@ def _painted_frames(
     corrections = None if image.corrected is None else image.corrected.reshape(shape)
     for i, frame in enumerate(frames):
         before = None if former is None else former.frame_of(number, frame)
+        painted = binned_labels(labels[i], binning, table)
         if before is not None and former is not None and former.classes == table:
-            unchanged = np.array_equal(before.labels, labels[i])
+            unchanged = np.array_equal(before.labels, painted)
         else:
             unchanged = False
-        target = before.target if before and unchanged else target_of(labels[i], table)
-        if target.painted.any():
-            corrected = corrections[i] if corrections is not None and corrections[i].any() else None
-            yield _PaintedFrame(number, frame, labels[i], target, corrected, before)
+        target = before.target if before and unchanged else target_of(painted, table)
+        if not target.painted.any():
+            continue
+        corrected = None
+        if corrections is not None and corrections[i].any():
+            corrected = binned_mask(corrections[i], binning)
+        # Predictions measure the image as it is, not as the network sees it
+        intensity = (
+            before.intensity if before else measure_intensity(frame, IntensityNormalization())
+        )
+        yield _PaintedFrame(
+            number, binned_frame(frame, binning), intensity, painted, target, corrected, before
+        )
 
 
 def _choose_blocks(
@@ -191,9 +222,7 @@ def _training_frames(
         TrainingFrame(
             frame.image,
             frame.frame,
-            frame.former.intensity
-            if frame.former
-            else measure_intensity(frame.frame, IntensityNormalization()),
+            frame.intensity,
             frame.labels,
             frame.target,
             _weights_of(frame, balance, config),
@@ -274,10 +303,16 @@ def _hash_of(array: ArrayLike) -> str:
     return digest.hexdigest()
 
 
-def _notices(frames: Sequence[TrainingFrame], blocks: Sequence[Block]) -> tuple[str, ...]:
+def _notices(
+    frames: Sequence[TrainingFrame], blocks: Sequence[Block], binning: int
+) -> tuple[str, ...]:
     bad = sum(_count_not_finite(frame.frame) for frame in frames)
     constant = sum(frame.intensity.is_constant for frame in frames)
     notices = []
+    if binning > 1:
+        notices.append(
+            f"The cells are large: the network sees the image binned {binning} x {binning}."
+        )
     if bad:
         notices.append(f"{bad} pixels that are not finite were replaced by the median.")
     if constant:

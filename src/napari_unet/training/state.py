@@ -42,6 +42,10 @@ class TrainingState:
         What the network's outputs mean; None in files of version 0.1.
     held_back : tuple of BlockPlace
         What the training never learned from.
+    binning : int
+        Pixels of the images per pixel of the network.
+    threshold : float
+        Probability of objects that suited the best weights.
     """
 
     step: int
@@ -56,3 +60,5 @@ class TrainingState:
     extra_steps: int = 0
     classes: ClassTable | None = None
     held_back: tuple[BlockPlace, ...] = ()
+    binning: int = 1
+    threshold: float = 0.5

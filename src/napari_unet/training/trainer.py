@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from napari_unet.data.separation import DEFAULT_THRESHOLD
 from napari_unet.model.devices import choose_precision
 from napari_unet.model.execution import Runner
 from napari_unet.model.pretrained import pretrained_weights
@@ -82,6 +83,7 @@ class Trainer:
         self.cycle_start, self.extra_steps = 0, 0
         self.best: dict[str, Tensor] = {}
         self.best_value = -math.inf
+        self.threshold = DEFAULT_THRESHOLD
         self.history: list[dict[str, float | bool | None]] = []
         self._failures = 0
         self._precision = choose_precision(config.precision, device)
@@ -188,6 +190,7 @@ class Trainer:
         if best:
             self.best = _copy_weights(network)
             self.best_value = max(score.value, self.best_value)
+            self.threshold = score.threshold
         self.history.append({"step": self.step, "best": best, **asdict(score)})
         return Validated(self.step, score.loss, score.iou, score.object_f1, best)
 
@@ -204,8 +207,11 @@ class Trainer:
             network=self.network_config,
             classes=self.data.classes,
             intensity=self.data.intensity,
-            smallest_object=self.data.smallest_object,
-            training=asdict(self.config),
+            smallest_object=self.data.smallest_object * self.data.binning**2,
+            binning=self.data.binning,
+            views=self.config.views,
+            threshold=self.threshold,
+            training=asdict(self.config.changed(binning=self.data.binning)),
             history=list(self.history),
             images=self.data.images,
             versions={name: version(name) for name in ("napari-unet-paint", "torch", "numpy")},
@@ -229,6 +235,8 @@ class Trainer:
             extra_steps=self.extra_steps,
             classes=self.data.classes,
             held_back=self.data.held_back,
+            binning=self.data.binning,
+            threshold=self.threshold,
         )
 
     def _restore(self, state: TrainingState) -> None:
@@ -236,7 +244,7 @@ class Trainer:
         self._load(self.network, state.last, classes)
         self._load(self.averaged, state.averaged, classes)
         if classes == now:
-            self.best = dict(state.best)
+            self.best, self.threshold = dict(state.best), state.threshold
             restore_optimiser(self.optimiser, state.optimiser)
         if classes == now and state.held_back == self.data.held_back:
             self.best_value = state.best_value
@@ -250,6 +258,7 @@ class Trainer:
         self._load(self.network, weights, model.record.classes)
         self.averaged = AveragedModel(self.network, avg_fn=running_average, use_buffers=True)
         self.step = self.cycle_start = model.record.steps
+        self.threshold = model.record.threshold
         self.history = list(model.record.history)
 
     def _load(self, network: nn.Module, weights: dict[str, Tensor], classes: ClassTable) -> None:

@@ -7,15 +7,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.data.separation import separate_objects
+from napari_unet.data.separation import DEFAULT_THRESHOLD, separate_objects
 from napari_unet.evaluation.classes import ClassCounts, count_classes
 from napari_unet.evaluation.objects import ObjectCounts, count_objects
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from napari_unet.model.execution import Runner
     from napari_unet.training.dataset import TrainingData
+
+# The border weights draw the foreground in: objects are often best at less than one half.
+_THRESHOLDS = (0.3, 0.35, 0.4, 0.45, DEFAULT_THRESHOLD, 0.55, 0.6)
+# On fewer held-back objects another threshold than the default is chance.
+_ENOUGH_OBJECTS = 10
 
 
 @dataclass(frozen=True)
@@ -30,11 +37,15 @@ class ValidationScore:
         Foreground IoU with objects, else mean IoU of the classes.
     object_f1 : float or None
         F1 at IoU 0.5; None with classes, or where no object is held back.
+    threshold : float
+        Probability above which pixels belong to objects: that of the best mean AP, with which
+        F1 was counted.
     """
 
     loss: float
     iou: float
     object_f1: float | None
+    threshold: float = DEFAULT_THRESHOLD
 
     @property
     def value(self) -> float:
@@ -52,7 +63,9 @@ def validate(runner: Runner, data: TrainingData) -> ValidationScore:
     data : TrainingData
         With at least one block.
     """
-    pixels, objects = ClassCounts(), ObjectCounts()
+    of_objects = data.classes.kind == "objects"
+    pixels = ClassCounts()
+    objects = dict.fromkeys(_THRESHOLDS if of_objects else (), ObjectCounts())
     loss_sum, n_painted = 0.0, 0
     for block in data.blocks:
         frame = data.frames[block.frame]
@@ -61,19 +74,30 @@ def validate(runner: Runner, data: TrainingData) -> ValidationScore:
         if not painted.any():
             continue
         probabilities = runner.probabilities(frame.frame, frame.intensity, block.region)
-        predicted = probabilities.argmax(axis=0)
-        pixels += count_classes(predicted, classes, painted)
+        pixels += count_classes(probabilities.argmax(axis=0), classes, painted)
         loss_sum += _loss_sum(probabilities, classes, frame.weights[block.region])
         n_painted += int(painted.sum())
-        if data.classes.kind == "objects":
-            found = separate_objects(probabilities[1], data.smallest_object)
-            objects += count_objects(found, frame.target.objects[block.region], painted)
-    of_objects = data.classes.kind == "objects"
+        for threshold in objects:
+            found = separate_objects(probabilities[1], data.smallest_object, threshold)
+            truth = frame.target.objects[block.region]
+            objects[threshold] += count_objects(found, truth, painted)
+    threshold = _best_threshold(objects)
+    counts = objects.get(threshold, ObjectCounts())
     return ValidationScore(
         loss=loss_sum / max(n_painted, 1),
         iou=pixels.iou(1) if of_objects else float(pixels.scores()["iou"]),
-        object_f1=objects.f1(0.5) if of_objects and objects.n_truth else None,
+        object_f1=counts.f1(0.5) if counts.n_truth else None,
+        threshold=threshold,
     )
+
+
+def _best_threshold(objects: Mapping[float, ObjectCounts]) -> float:
+    """Choose the threshold of the best mean AP, averaged with its neighbours to tame chance."""
+    if not objects or objects[DEFAULT_THRESHOLD].n_truth < _ENOUGH_OBJECTS:
+        return DEFAULT_THRESHOLD
+    scores = np.pad([objects[t].mean_ap for t in _THRESHOLDS], 1, mode="edge")
+    smooth = (scores[:-2] + scores[1:-1] + scores[2:]) / 3
+    return _THRESHOLDS[int(smooth.argmax())]
 
 
 def _loss_sum(

@@ -70,7 +70,7 @@ class ConfigForm(QObject):
 def _editor_of(setting: Any, hint: Any, value: Any) -> Any:
     bounds = setting.metadata
     options: dict[str, Any] = {"tooltip": bounds["help"]}
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and not bounds["choices"]:
         options |= {"min": bounds["minimum"], "max": _largest(bounds["maximum"], value)}
         if isinstance(value, float):
             options["step"] = 1e-5 if 0 < value < 0.01 else 0.01  # it decides the digits shown

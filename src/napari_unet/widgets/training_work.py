@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_unet.errors import FileProblemError
 
@@ -51,6 +51,14 @@ class TrainingOrder:
     held_back: tuple[BlockPlace, ...] = ()
     checkpoint: Path | None = None
 
+    @property
+    def binning(self) -> int | None:
+        """Binning of what the training goes on with."""
+        if self.former is None:
+            return None
+        known: Any = getattr(self.former, "record", self.former)
+        return int(known.binning)
+
 
 def training_events(
     order: TrainingOrder, stop: threading.Event
@@ -76,7 +84,9 @@ def training_events(
     advice = cpu_only_torch(nvidia_gpu())
     if advice is not None:
         yield Notice(f"{advice.what} To use it: {advice.remedy}")
-    data = prepare_training(order.images, order.config, order.former_data, order.held_back)
+    data = prepare_training(
+        order.images, order.config, order.former_data, order.held_back, order.binning
+    )
     events = train_network(data, order.config, stop, order.former, inbox=order.inbox)
     if order.checkpoint is None:
         return (yield from events)

@@ -1,0 +1,248 @@
+"""Images seen at a lower resolution: large cells fit the network's field of view, and go fast.
+
+A network sees some 70 to 140 pixels around each pixel. Cells that are larger than that it cannot
+know as a whole. Averaging blocks of 2x2, 3x3 ... pixels in the plane brings them to the size that
+it can, at a fourth, a ninth ... of the work. Results come back at the full resolution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import ndimage as ndi
+from skimage.measure import label as label_parts
+
+from napari_unet.data.axes import Frame
+from napari_unet.data.labels import BACKGROUND_VALUE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import Region
+    from napari_unet.data.labels import ClassTable
+
+# The longer side of a typical object after binning, in pixels.
+_COMFORTABLE_EXTENT = 44
+
+
+@dataclass(frozen=True)
+class BinnedFrame(Frame):
+    """A frame whose pixels are means of blocks of the image; read region by region.
+
+    Parameters
+    ----------
+    factor : int
+        Pixels of the image per pixel of the frame, along Y and X; Z is left alone.
+    """
+
+    factor: int = 1
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        """Pixels of the image per pixel of the frame, along ``[Z]YX``."""
+        return plane_factors(self.ndim, self.factor)
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        """Sizes along ``[Z]YX``; blocks at the far edges may be cut."""
+        full = super().spatial_shape
+        return tuple(-(-size // k) for size, k in zip(full, self.factors, strict=True))
+
+    def read(self, region: Region) -> NDArray[np.float32]:
+        """Read a region that lies inside the frame; see :meth:`Frame.read`."""
+        full = Frame(self.array, self.axes, self.ndim, self.index)
+        inside = []
+        for part, k, size, n in zip(
+            region, self.factors, full.spatial_shape, self.spatial_shape, strict=True
+        ):
+            start, stop, _ = part.indices(n)
+            inside.append(slice(start * k, min(stop * k, size)))
+        steps = (slice(None), *(slice(None, None, part.step) for part in region))
+        return mean_of_blocks(full.read(tuple(inside)), (1, *self.factors))[steps]
+
+
+def plane_factors(ndim: int, factor: int) -> tuple[int, ...]:
+    """Return the binning along each of ``[Z]YX``: 1 along Z."""
+    return (1,) * (ndim - 2) + (factor, factor)
+
+
+def binned_frame(frame: Frame, factor: int) -> Frame:
+    """Return a frame binned by a factor; itself for 1."""
+    if factor == 1:
+        return frame
+    return BinnedFrame(frame.array, frame.axes, frame.ndim, frame.index, factor)
+
+
+def mean_of_blocks(pixels: NDArray[np.float32], factors: Sequence[int]) -> NDArray[np.float32]:
+    """Average blocks of pixels; those that the edge cuts are means of what there is.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        Any axes, float32.
+    factors : sequence of int
+        Edge length of the blocks along each axis.
+    """
+    for axis, k in enumerate(factors):
+        if k > 1:
+            starts = np.arange(0, pixels.shape[axis], k)
+            sizes = np.minimum(starts + k, pixels.shape[axis]) - starts
+            shape = [-1 if a == axis else 1 for a in range(pixels.ndim)]
+            sums = np.add.reduceat(pixels, starts, axis=axis)
+            pixels = np.asarray(sums / sizes.reshape(shape), np.float32)
+    return pixels
+
+
+def binned_labels(labels: NDArray[Any], factor: int, table: ClassTable) -> NDArray[Any]:
+    """Bin painted labels: each block takes the value that most of its painted pixels have.
+
+    Parameters
+    ----------
+    labels : ndarray
+        ``[Z]YX``, any integer dtype.
+    factor : int
+        Edge length of the blocks along Y and X.
+    table : ClassTable
+        Whether 0 is unlabelled: then a block with any paint is painted.
+    """
+    if factor == 1:
+        return labels
+    blocks = _blocks(labels, factor)  # (k * k, [Z], Y, X)
+    votes = np.zeros(blocks.shape, np.uint8)
+    for candidate in range(len(blocks)):
+        votes[candidate] = (blocks == blocks[candidate]).sum(axis=0)
+    if table.unpainted == "unlabelled":
+        votes[blocks == 0] = 0
+    winner = votes.argmax(axis=0)
+    binned: NDArray[Any] = np.take_along_axis(blocks, winner[np.newaxis], axis=0)[0]
+    return binned
+
+
+def binned_mask(mask: NDArray[np.bool_], factor: int) -> NDArray[np.bool_]:
+    """Bin a mask: a block is marked where any of its pixels is."""
+    if factor == 1:
+        return mask
+    return np.asarray(_blocks(mask, factor).any(axis=0), bool)
+
+
+def choose_binning(
+    labels: Iterable[NDArray[Any]], table: ClassTable, ndim: int, largest: int
+) -> int:
+    """Choose the binning at which the painted objects have a comfortable size.
+
+    The longer side of the bounding box of each connected part counts, by its area: strokes along
+    a cell tell its size as well.
+
+    Parameters
+    ----------
+    labels : iterable of ndarray
+        Painted labels, frame axes then ``[Z]YX``.
+    table : ClassTable
+        With classes the size of objects is unknown: 1.
+    ndim : int
+        Spatial dimensions; volumes are left alone, since they are small along Z already.
+    largest : int
+        The binning is 1 to this.
+    """
+    if table.kind != "objects" or ndim != 2:
+        return 1
+    extents: list[int] = []
+    areas: list[int] = []
+    for image in labels:
+        if not image.size:
+            continue
+        for plane in image.reshape(-1, *image.shape[-2:]):
+            found = _parts(plane, BACKGROUND_VALUE[table.unpainted])
+            extents += [
+                max(box[0].stop - box[0].start, box[1].stop - box[1].start) for box in found[0]
+            ]
+            areas += found[1]
+    if not extents:
+        return 1
+    wanted = round(_weighted_median(extents, areas) / _COMFORTABLE_EXTENT)
+    return int(np.clip(wanted, 1, largest))
+
+
+def _parts(plane: NDArray[Any], background: int) -> tuple[list[Region], list[int]]:
+    """Find boxes and areas of the connected parts: one number may be painted in many places."""
+    painted = np.where(plane > background, plane, 0)
+    if not painted.any():
+        return [], []
+    _, numbers = np.unique(painted, return_inverse=True)
+    parts = label_parts(numbers.reshape(plane.shape), background=0, connectivity=1)
+    areas = np.bincount(parts.ravel())[1:]
+    return ndi.find_objects(parts), areas.tolist()
+
+
+def _weighted_median(values: Sequence[int], weights: Sequence[int]) -> float:
+    """Return the value at which half of the weight is reached: debris counts little."""
+    order = np.argsort(values)
+    reached = np.cumsum(np.asarray(weights)[order])
+    return float(np.asarray(values)[order][np.searchsorted(reached, reached[-1] / 2)])
+
+
+def enlarged(
+    coarse: NDArray[np.float32], start: Sequence[int], region: Region, factors: Sequence[int]
+) -> NDArray[np.float32]:
+    """Interpolate values of binned pixels linearly at the pixels of a region of the image.
+
+    Parameters
+    ----------
+    coarse : ndarray
+        Shape C followed by a box of the binned frame.
+    start : sequence of int
+        Where that box begins in the binned frame.
+    region : tuple of slice
+        Box of the image; beyond the outermost centres the outermost value holds.
+    factors : sequence of int
+        Pixels of the image per binned pixel, along each axis.
+    """
+    values = coarse
+    sides = zip(start, region, factors, strict=True)
+    for axis, (first, part, k) in enumerate(sides, start=1):
+        at = (np.arange(part.start, part.stop) + 0.5) / k - 0.5 - first
+        at = at.clip(0, values.shape[axis] - 1)
+        low = np.floor(at).astype(np.intp)
+        high = np.minimum(low + 1, values.shape[axis] - 1)
+        shape = [-1 if a == axis else 1 for a in range(values.ndim)]
+        share = (at - low).astype(np.float32).reshape(shape)
+        values = values.take(low, axis) * (1 - share) + values.take(high, axis) * share
+    return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def binned_region(region: Region, factors: Sequence[int], shape: Sequence[int]) -> Region:
+    """Find the box of binned pixels from which `enlarged` interpolates a region of the image.
+
+    Parameters
+    ----------
+    region : tuple of slice
+        Box of the image.
+    factors : sequence of int
+        Pixels of the image per binned pixel, along each axis.
+    shape : sequence of int
+        Size of the binned frame.
+    """
+    box = []
+    for part, k, size in zip(region, factors, shape, strict=True):
+        margin = 0 if k == 1 else 1
+        start = max(0, part.start // k - margin)
+        box.append(slice(start, min(size, -(-part.stop // k) + margin)))
+    return tuple(box)
+
+
+def _blocks(labels: NDArray[Any], factor: int) -> NDArray[Any]:
+    """Return shape (factor * factor, [Z], Y, X); cut blocks see the edge repeated."""
+    height, width = labels.shape[-2:]
+    rest = [(0, 0)] * (labels.ndim - 2) + [(0, -height % factor), (0, -width % factor)]
+    padded = np.pad(labels, rest, mode="edge")
+    return np.stack(
+        [
+            padded[..., row::factor, column::factor]
+            for row in range(factor)
+            for column in range(factor)
+        ]
+    )
