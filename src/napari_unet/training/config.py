@@ -193,11 +193,14 @@ _PRESETS: dict[PresetName, dict[str, Any]] = {
     "accurate": {
         "base_channels": 32,
         "depth": 4,
-        "patch_size": 256,
-        "steps": 3000,
-        "validate_every": 100,
+        "patch_size": 192,
+        "steps": 4000,
+        "validate_every": 200,
         "learning_rate": 1e-3,
         "elastic_sigma": 6.0,
+        "zoom": 0.3,
+        "views": 8,
+        "validation_share": 0.1,
     },
     # Section 3 of the paper: unpadded, one large tile per step, momentum 0.99, elastic sigma 10.
     "paper": {
@@ -205,6 +208,7 @@ _PRESETS: dict[PresetName, dict[str, Any]] = {
         "depth": 4,
         "padding": "valid",
         "normalization": "none",
+        "binning": 1,
         "start": "random",
         "dropout": 0.5,
         "patch_size": 388,

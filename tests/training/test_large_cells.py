@@ -1,0 +1,152 @@
+"""Cells larger than the network's view: trained binned, predicted at full size."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from napari_unet.api import drain
+from napari_unet.prediction.config import PredictConfig
+from napari_unet.prediction.predictor import predict_image
+from napari_unet.training.checkpoint import load_state, save_state
+from napari_unet.training.dataset import AnnotatedImage
+from napari_unet.training.events import Notice, ViewPredicted
+from napari_unet.training.inbox import Inbox, View
+from napari_unet.training.live import LiveView
+from napari_unet.training.preparation import prepare_training
+from napari_unet.training.trainer import Trainer
+
+from .builders import data_of, of_type, run, tiny_config
+
+if TYPE_CHECKING:
+    from napari_unet.training.config import TrainConfig
+    from napari_unet.training.dataset import TrainingData
+
+Array = Any
+
+
+def large_cells(size: int = 241) -> tuple[Array, Array]:
+    """Four discs of 100 pixels, finished masks; a size that no binning divides."""
+    row, column = np.mgrid[:size, :size]
+    inside = np.hypot(row % 120 - 60, column % 120 - 60) < 50
+    labels = np.where(inside, 1 + row // 120 * 3 + column // 120, 0).astype(np.uint8)
+    noise = np.random.default_rng(0).normal(0, 0.05, (size, size))
+    return (inside + noise).astype(np.float32), labels
+
+
+def config_of(**changes: Any) -> TrainConfig:
+    return tiny_config(unpainted="background", **changes)
+
+
+def data(**changes: Any) -> TrainingData:
+    return data_of(*large_cells(), config_of(**changes))
+
+
+def test_the_size_of_the_cells_decides_the_binning() -> None:
+    assert data().binning == 2
+
+
+def test_a_setting_overrules_the_size_of_the_cells() -> None:
+    assert data(binning=3).binning == 3
+
+
+def test_an_image_is_not_binned_to_less_than_a_held_back_block() -> None:
+    assert data(patch_size=256).binning == 1
+
+
+def test_frames_targets_and_weights_are_binned_alike() -> None:
+    frame = data(binning=3).frames[0]
+    assert frame.frame.spatial_shape == (81, 81)
+    assert frame.target.classes.shape == frame.weights.shape == frame.held_back.shape == (81, 81)
+
+
+def test_debris_is_measured_in_pixels_of_the_image() -> None:
+    fine = run(data(binning=1), config_of(steps=1))[1].trained.record.smallest_object
+    coarse = run(data(binning=2), config_of(steps=1))[1].trained.record.smallest_object
+    assert coarse == pytest.approx(fine, rel=0.1)
+
+
+def test_the_user_is_told() -> None:
+    events, _ = run(data(), config_of())
+    assert any("binned 2 x 2" in notice.text for notice in of_type(events, Notice))
+
+
+def test_predictions_have_the_size_of_the_image() -> None:
+    image, labels = large_cells()
+    _, result = run(data(binning=2), config_of(steps=60, base_channels=4, learning_rate=1e-2))
+    config = PredictConfig(device="cpu", tile_size=32)
+    events = predict_image(result.trained, image, config, threading.Event())
+    found = drain(events, None).array
+    assert found.shape == image.shape
+    assert ((found > 0) == (labels > 0)).mean() > 0.9
+
+
+def test_tiles_do_not_change_the_prediction() -> None:
+    image, _ = large_cells()
+    _, result = run(data(binning=2), config_of())
+    whole, cut = (
+        drain(
+            predict_image(
+                result.trained,
+                image,
+                PredictConfig("probabilities", device="cpu", tile_size=size, views=8),
+                threading.Event(),
+            ),
+            None,
+        ).array
+        for size in (256, 16)
+    )
+    np.testing.assert_allclose(cut, whole, atol=1e-5)
+
+
+def test_the_live_view_has_the_size_of_what_is_on_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr("napari_unet.training.live._FIRST_AFTER_SECONDS", 0.0)
+    config = config_of(binning=2)
+    prepared = data_of(*large_cells(), config)
+    inbox = Inbox()
+    inbox.view.put(View(0, (), (slice(10, 111), slice(0, 61))))
+    live = LiveView(Trainer(prepared, config, torch.device("cpu"), None), inbox.view)
+    (event,) = live.update(threading.Event())
+    assert isinstance(event, ViewPredicted)
+    assert event.labels.shape == (101, 61)
+
+
+def test_the_record_says_how_much_was_binned_and_how_to_go_on() -> None:
+    record = run(data(), config_of(steps=1))[1].trained.record
+    assert record.binning == 2
+    assert record.training["binning"] == 2
+
+
+def test_new_paint_does_not_change_the_binning_of_a_training() -> None:
+    _, labels = large_cells()
+    former = data(binning=2)
+    source = replace(former.sources[0], labels=np.where(labels == 1, 1, 0).astype(np.uint8))
+    assert prepare_training([source], config_of(), former).binning == 2
+
+
+def test_a_model_is_trained_further_at_its_own_binning() -> None:
+    image, labels = large_cells()
+    images = [AnnotatedImage("an image", image, labels)]
+    assert prepare_training(images, config_of(), binning=3).binning == 3
+
+
+def test_a_saved_state_keeps_binning_and_threshold(tmp_path: Path) -> None:
+    state = replace(run(data(), config_of(steps=1))[1].state, threshold=0.35)
+    save_state(state, tmp_path / "state.safetensors")
+    back = load_state(tmp_path / "state.safetensors")
+    assert (back.binning, back.threshold) == (2, 0.35)
+
+
+def test_a_resumed_training_is_the_uninterrupted_one() -> None:
+    config = config_of(steps=6, validate_every=2)
+    whole = run(data(), config)[1].state
+    half = run(data(), config.changed(steps=3))[1].state
+    resumed = run(data(), config.changed(steps=6), resume=half)[1].state
+    assert (resumed.binning, resumed.step) == (whole.binning, whole.step)
