@@ -1,7 +1,8 @@
 """Draw images of cells that never lived: training data for the weights that trainings begin with.
 
-Nothing here comes from a real image, so the weights carry nobody's licence. Each image has one
-look: bright nuclei, stained cells on a bright ground, phase contrast, relief (DIC) or membranes.
+Nothing here comes from a real image, so the weights carry nobody's licence. This module draws
+where cells lie: scattered, in clumps, or packed to a sheet; `synthetic_looks` draws what a
+microscope would make of them.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage as ndi
+from synthetic_looks import LOOKS, render
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Plane = NDArray[np.float64]
 
-LOOKS = ("nuclei", "nuclei", "stained", "phase", "relief", "membranes")
+# Sheets of touching cells are what transmitted light and membrane stains mostly show.
+_SHARE_OF_SHEETS = {"relief": 0.5, "phase": 0.25, "membranes": 0.7, "nuclei": 0.1}
 
 
 def synthetic_cells(
@@ -34,49 +37,63 @@ def synthetic_cells(
     Returns
     -------
     tuple of ndarray
-        Image, ``YX`` float32, and labels, ``YX`` int32: 0 background, cells 1..N, some touching.
+        Image, ``YX`` float32, and labels, ``YX`` int32: 0 background, cells 1..N, many touching.
     """
-    labels = _draw_labels(rng, size)
-    image = _render(rng, labels, str(rng.choice(LOOKS)))
-    return _expose(rng, image).astype(np.float32), labels
+    look = str(rng.choice(LOOKS))
+    if rng.random() < _SHARE_OF_SHEETS.get(look, 0.0):
+        labels = _draw_sheet(rng, size)
+    else:
+        labels = _draw_scattered(rng, size, smallest=3.0 if look == "nuclei" else 6.0)
+    return render(rng, labels, look).astype(np.float32), labels
 
 
-def _draw_labels(rng: np.random.Generator, size: int) -> NDArray[np.int32]:
+def _draw_scattered(rng: np.random.Generator, size: int, smallest: float) -> NDArray[np.int32]:
     labels = np.zeros((size, size), np.int32)
-    radius = float(np.exp(rng.uniform(np.log(5), np.log(32))))
-    wanted = rng.uniform(0.05, 0.65) * size**2 / (np.pi * radius**2)
-    sociable = rng.uniform(0, 0.8)  # how often a cell touches another one
+    radius = float(np.exp(rng.uniform(np.log(smallest), np.log(34))))
+    wanted = rng.uniform(0.05, 0.75) * size**2 / (np.pi * radius**2)
+    spread = rng.uniform(0.05, 0.45)  # of the sizes
+    sociable = rng.uniform(0, 0.9)  # how often a cell touches another one
+    roughness = rng.uniform(0.03, 0.2)
+    longest = rng.uniform(1.05, 2.4)
     centres: list[tuple[Plane, float]] = []
     for number in range(1, max(3, int(wanted)) + 1):
-        own = radius * float(rng.lognormal(0, 0.2))
+        own = radius * float(rng.lognormal(0, spread))
         centre = rng.uniform(0, size, 2)
         if centres and rng.random() < sociable:
             near, other = centres[int(rng.integers(len(centres)))]
             angle = rng.uniform(0, 2 * np.pi)
             centre = near + (own + other) * 0.9 * np.array([np.sin(angle), np.cos(angle)])
-        if _draw_cell(rng, labels, centre, own, number):
+        if _draw_cell(rng, labels, centre, own, number, roughness, longest):
             centres.append((centre, own))
     return labels
 
 
 def _draw_cell(
-    rng: np.random.Generator, labels: NDArray[np.int32], centre: Plane, radius: float, number: int
+    rng: np.random.Generator,
+    labels: NDArray[np.int32],
+    centre: Plane,
+    radius: float,
+    number: int,
+    roughness: float,
+    longest: float,
 ) -> bool:
     """Draw one cell where there is room; tell whether most of it found some."""
-    reach = int(2.2 * radius) + 2
+    reach = int(2.6 * radius) + 2
     low = np.maximum(centre.astype(int) - reach, 0)
     high = np.minimum(centre.astype(int) + reach + 1, labels.shape)
     if np.any(high <= low):
         return False
     rows, columns = np.mgrid[low[0] : high[0], low[1] : high[1]]
     y, x = rows - centre[0], columns - centre[1]
-    turn, stretch = rng.uniform(0, np.pi), float(rng.uniform(1, 1.7))
-    along = (np.cos(turn) * x + np.sin(turn) * y) / stretch
+    turn, stretch = rng.uniform(0, np.pi), float(rng.uniform(1, longest))
+    along = (np.cos(turn) * x + np.sin(turn) * y) / np.sqrt(stretch)
     across = (-np.sin(turn) * x + np.cos(turn) * y) * np.sqrt(stretch)
     angle = np.arctan2(across, along)
     outline = np.ones_like(angle)
-    for wave in range(2, 6):
-        outline += rng.normal(0, 0.12 / wave) * np.cos(wave * angle + rng.uniform(0, 2 * np.pi))
+    for wave in range(2, 7):
+        outline += rng.normal(0, roughness / wave**0.7) * np.cos(
+            wave * angle + rng.uniform(0, 2 * np.pi)
+        )
     inside = np.hypot(along, across) < radius * outline
     box = (slice(low[0], high[0]), slice(low[1], high[1]))
     free = inside & (labels[box] == 0)
@@ -86,62 +103,45 @@ def _draw_cell(
     return True
 
 
-def _render(rng: np.random.Generator, labels: NDArray[np.int32], look: str) -> Plane:
-    inside = labels > 0
-    depth = ndi.distance_transform_edt(_without_borders(labels))
-    height = 1 - np.exp(-depth / max(2.0, float(depth.max()) / 3))
-    texture = _texture(rng, labels.shape, rng.uniform(0.7, 3))
-    brightness = rng.lognormal(0, rng.uniform(0.1, 0.6), int(labels.max()) + 1)[labels]
-    ground = rng.uniform(0, 0.3) + 0.05 * _texture(rng, labels.shape, 20)
-    image: Plane
-    if look in ("nuclei", "stained"):
-        cells = inside * brightness * (0.6 + 0.4 * height) * (1 + rng.uniform(0, 0.3) * texture)
-        image = ground + ndi.gaussian_filter(cells, rng.uniform(0.4, 1.8)) + _haze(rng, cells)
-        image = -image if look == "stained" else image
-    elif look == "membranes":
-        wall = inside & (depth <= rng.uniform(1.2, 2.5))
-        image = ground + ndi.gaussian_filter(wall * brightness, rng.uniform(0.5, 1.2))
-        image += 0.1 * inside * texture
-    elif look == "phase":
-        halo = np.exp(-(ndi.distance_transform_edt(~inside) ** 2) / 8) * ~inside
-        image = ground + rng.uniform(0.2, 1) * halo - rng.uniform(0, 0.6) * inside * height
-        image += rng.uniform(0.05, 0.3) * inside * texture
-    else:
-        relief = ndi.gaussian_filter(inside * (height + 0.15 * texture), rng.uniform(0.8, 1.6))
-        turn = rng.uniform(0, 2 * np.pi)
-        image = np.cos(turn) * ndi.sobel(relief, 1) + np.sin(turn) * ndi.sobel(relief, 0)
-        image += 0.1 * inside * texture + 0.02 * _texture(rng, labels.shape, 1)
-    return image
+def _draw_sheet(rng: np.random.Generator, size: int) -> NDArray[np.int32]:
+    """Draw cells that touch on all sides: nearest seeds, with bent borders and a few holes."""
+    radius = float(np.exp(rng.uniform(np.log(8), np.log(36))))
+    margin = int(2 * radius)
+    wide = size + 2 * margin
+    pitch = 1.8 * radius
+    rows, columns = np.mgrid[0:wide:pitch, 0:wide:pitch]
+    seeds = np.stack([rows.ravel(), columns.ravel()], axis=1)
+    seeds = seeds + rng.normal(0, rng.uniform(0.12, 0.35) * pitch, seeds.shape)
+    at = np.clip(seeds.round().astype(int), 0, wide - 1)
+    marked = np.zeros((wide, wide), np.int32)
+    marked[at[:, 0], at[:, 1]] = np.arange(1, len(at) + 1)
+    nearest = ndi.distance_transform_edt(marked == 0, return_distances=False, return_indices=True)
+    bend = rng.uniform(0.5, 0.25 * radius)
+    shift = [_smooth_noise(rng, wide, radius / 2) * bend for _ in range(2)]
+    grid = np.mgrid[0:wide, 0:wide] + np.stack(shift)
+    grid = np.clip(grid.round().astype(int), 0, wide - 1)
+    sheet = marked[nearest[0], nearest[1]][grid[0], grid[1]]
+    inner = sheet[margin : margin + size, margin : margin + size]
+    absent = rng.random(len(at) + 1) < rng.choice([0.0, 0.08, 0.3])
+    absent[0] = True
+    numbers = np.where(absent, 0, np.cumsum(~absent))
+    return np.ascontiguousarray(_largest_parts(numbers[inner]), np.int32)
 
 
-def _without_borders(labels: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Return where cells are, without the pixels at which two of them meet."""
-    low, high = ndi.minimum_filter(labels, 3), ndi.maximum_filter(labels, 3)
-    alone: NDArray[np.bool_] = (labels > 0) & (low == high)
-    return alone
+def _largest_parts(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Drop what bending has cut off from its cell."""
+    kept = labels.copy()
+    for number, box in enumerate(ndi.find_objects(labels), start=1):
+        if box is None:
+            continue
+        own, n_parts = ndi.label(labels[box] == number)
+        if n_parts > 1:
+            largest = 1 + int(np.bincount(own.ravel())[1:].argmax())
+            kept[box][(own > 0) & (own != largest)] = 0
+    return kept
 
 
-def _texture(rng: np.random.Generator, shape: tuple[int, ...], grain: float) -> Plane:
-    noise = ndi.gaussian_filter(rng.normal(size=shape), grain)
-    texture: Plane = noise / max(float(noise.std()), 1e-9)
-    return texture
-
-
-def _haze(rng: np.random.Generator, cells: Plane) -> Plane:
-    """Return light of cells out of focus, and specks of dirt."""
-    shifted = np.roll(cells, rng.integers(20, 200, 2).tolist(), axis=(0, 1))
-    blurred = ndi.gaussian_filter(shifted, rng.uniform(6, 20))
-    specks = ndi.gaussian_filter((rng.random(cells.shape) < 5e-5).astype(float), 0.8) * 8
-    haze: Plane = rng.uniform(0, 0.5) * blurred + rng.uniform(0, 0.5) * specks
-    return haze
-
-
-def _expose(rng: np.random.Generator, image: Plane) -> Plane:
-    """Add uneven light and noise."""
-    rows, columns = np.mgrid[-1 : 1 : image.shape[0] * 1j, -1 : 1 : image.shape[1] * 1j]
-    light = 1 + rng.uniform(-0.25, 0.25) * rows + rng.uniform(-0.25, 0.25) * columns
-    spread = max(float(np.percentile(image, 99) - np.percentile(image, 1)), 1e-6)
-    image = image / spread * light
-    noise = rng.normal(size=image.shape) * rng.uniform(0.005, 0.12)
-    exposed: Plane = image + noise
-    return exposed
+def _smooth_noise(rng: np.random.Generator, size: int, grain: float) -> Plane:
+    noise = ndi.gaussian_filter(rng.normal(size=(size, size)), grain)
+    smooth: Plane = noise / max(float(noise.std()), 1e-9)
+    return smooth
