@@ -16,6 +16,7 @@ PUBLIC = [
     "UNet",
     "UNetConfig",
     "border_weight_map",
+    "error_map",
     "evaluate",
     "load_model",
     "train",

@@ -170,5 +170,20 @@ def overlap_within(prediction: IntArray, truth: IntArray, counted: NDArray[np.bo
     return overlap.keeping(np.isin(overlap.prediction_ids, mostly_inside))
 
 
+def overlap_where(
+    prediction: IntArray, truth: IntArray, counted: NDArray[np.bool_] | None
+) -> Overlap:
+    """Find objects and intersections where the truth is known; None means everywhere.
+
+    Raises
+    ------
+    EvaluationError
+        The shapes differ.
+    """
+    if counted is None:
+        return overlap_of(prediction, truth)
+    return overlap_within(prediction, truth, counted)
+
+
 def _area_per_value(index: Positions, pixels: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     return np.bincount(index, weights=pixels, minlength=n).astype(np.int64)
