@@ -199,6 +199,15 @@ def test_what_is_no_label_image_is_refused(paint: Any) -> None:
         paint(np.zeros((2, 2)), np.zeros((2, 2), int))
 
 
+@pytest.mark.parametrize("paint", [error_map, class_error_map])
+@pytest.mark.parametrize(
+    "counted", [np.ones((1, 3), bool), np.ones((1, 2), int)], ids=["shape", "dtype"]
+)
+def test_what_does_not_tell_where_the_truth_is_known_is_refused(paint: Any, counted: Any) -> None:
+    with pytest.raises(EvaluationError, match="one bool per pixel"):
+        paint(row("11"), row("11"), counted)
+
+
 def test_classes_are_right_missed_false_or_confused() -> None:
     found = class_error_map(row("02032"), row("02203"))
     np.testing.assert_array_equal(found, row("01236"))

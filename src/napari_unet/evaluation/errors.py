@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from napari_unet.errors import EvaluationError
 from napari_unet.evaluation.mistakes import find_mistakes
 from napari_unet.evaluation.overlap import overlap_where
 from napari_unet.evaluation.pairs import check_choices, checked_images, prepared_pair
@@ -77,7 +78,7 @@ def error_map(
     Raises
     ------
     EvaluationError
-        Shapes differ, or labels are no whole numbers or negative.
+        Shapes differ, labels are no whole numbers or negative, or `counted` is not of bools.
 
     Examples
     --------
@@ -86,6 +87,7 @@ def error_map(
     [[1, 1, 0, 2, 3]]
     """
     ((prediction, truth),) = checked_images(prediction, truth)
+    _check_counted(counted, truth)
     overlap = overlap_where(prediction, truth, counted)
     of_truth, of_prediction = _values(overlap)
     if counted is not None:
@@ -117,9 +119,10 @@ def class_error_map(
     Raises
     ------
     EvaluationError
-        Shapes differ, or labels are no whole numbers or negative.
+        Shapes differ, labels are no whole numbers or negative, or `counted` is not of bools.
     """
     ((prediction, truth),) = checked_images(prediction, truth)
+    _check_counted(counted, truth)
     errors = np.full(truth.shape, CONFUSED, np.uint8)
     errors[prediction == truth] = CORRECT
     errors[(prediction == 0) & (truth != 0)] = MISSED
@@ -154,6 +157,14 @@ def errors_of(
     pair: Pair = prepared_pair(*checked, kind, unpainted)
     paint = error_map if kind == "objects" else class_error_map
     return paint(pair.prediction, pair.truth, pair.counted)
+
+
+def _check_counted(counted: NDArray[np.bool_] | None, truth: IntArray) -> None:
+    if counted is not None and (counted.shape != truth.shape or counted.dtype != bool):
+        raise EvaluationError(
+            f"counted has shape {counted.shape} and dtype {counted.dtype}, the truth shape "
+            f"{truth.shape}; give one bool per pixel."
+        )
 
 
 def _values(overlap: Overlap) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -124,10 +124,13 @@ class ObjectCounts:
     def scores(self) -> dict[str, float | int]:
         """Return the scores under the keys that `evaluate` documents."""
         scores: dict[str, float | int] = {}
-        for name in ("precision", "recall", "f1", "ap"):
-            at_threshold = getattr(self, name)
-            scores[f"{name}_50"] = at_threshold(0.5)
-            scores[f"{name}_75"] = at_threshold(0.75)
+        for name, at in (
+            ("precision", self.precision),
+            ("recall", self.recall),
+            ("f1", self.f1),
+            ("ap", self.ap),
+        ):
+            scores |= {f"{name}_50": at(0.5), f"{name}_75": at(0.75)}
         return scores | {
             "mean_precision": _mean_over_thresholds(self.precision),
             "mean_recall": _mean_over_thresholds(self.recall),

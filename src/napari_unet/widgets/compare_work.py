@@ -81,7 +81,11 @@ _OBJECT_SCORES = {
     "seg": ("SEG", "Mean IoU of the true objects, as in the Cell Tracking Challenge."),
     "iou": ("IoU", "Of the foreground's pixels."),
     "dice": ("Dice", "Of the foreground's pixels."),
-    "rand_error": ("Rand error", "Adapted Rand error of the objects; 0 is best."),
+    "rand_error": (
+        "Rand error",
+        "Adapted Rand error, 0 is best. All that is missed counts as one object: of little use "
+        "where many small ones are.",
+    ),
     "n_merged": ("Merged", "True objects that share a predicted one."),
     "n_split": ("Split", "True objects that are predicted in parts."),
     "n_missed": ("Missed", "True objects that were not found."),
