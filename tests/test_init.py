@@ -16,6 +16,7 @@ PUBLIC = [
     "UNet",
     "UNetConfig",
     "border_weight_map",
+    "error_map",
     "evaluate",
     "load_model",
     "train",
@@ -65,7 +66,9 @@ def test_importing_brings_nothing_heavy() -> None:
     assert output_of(program) == "[]"
 
 
-@pytest.mark.parametrize("name", ["UNetConfig", "TrainConfig", "border_weight_map", "evaluate"])
+@pytest.mark.parametrize(
+    "name", ["UNetConfig", "TrainConfig", "border_weight_map", "error_map", "evaluate"]
+)
 def test_names_that_need_no_torch_do_not_import_it(name: str) -> None:
     program = f"import sys, napari_unet\nnapari_unet.{name}\nprint('torch' in sys.modules)"
     assert output_of(program) == "False"

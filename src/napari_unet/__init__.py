@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari_unet.api import load_model as load_model
     from napari_unet.api import train as train
     from napari_unet.data.border_weights import border_weight_map as border_weight_map
+    from napari_unet.evaluation import error_map as error_map
     from napari_unet.evaluation import evaluate as evaluate
     from napari_unet.model.config import UNetConfig as UNetConfig
     from napari_unet.model.unet import UNet as UNet
@@ -27,6 +28,7 @@ _HOME_OF = {
     "UNet": "napari_unet.model.unet",
     "UNetConfig": "napari_unet.model.config",
     "border_weight_map": "napari_unet.data.border_weights",
+    "error_map": "napari_unet.evaluation",
     "evaluate": "napari_unet.evaluation",
     "load_model": "napari_unet.api",
     "train": "napari_unet.api",

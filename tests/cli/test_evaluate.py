@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import tifffile
 
 from .builders import Outcome, picture, run, write_images
 
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 Capture = pytest.CaptureFixture[str]
 MASKS = np.where(picture()[1] > 1, picture()[1], 0).astype(np.uint8)
 PIXEL_KEYS = {"iou", "dice", "precision", "recall"}
-OBJECT_KEYS = PIXEL_KEYS | {"f1_50", "ap_50", "ap_75", "map", "seg"}
+OBJECT_KEYS = PIXEL_KEYS | {
+    *("f1_50", "f1_75", "ap_50", "ap_75", "mean_f1", "map", "seg", "rand_error"),
+    *("n_missed", "n_false", "n_merged", "n_split"),
+}
 CLASS_KEYS = PIXEL_KEYS | {"pixel_error"}
 
 
@@ -125,3 +129,55 @@ def test_truth_without_paint_is_refused(capsys: Capture, tmp_path: Path) -> None
     )
     assert outcome.code == 1
     assert "nothing is painted" in outcome.error_line
+
+
+def test_errors_are_written_under_the_names_of_the_predictions(
+    capsys: Capture, tmp_path: Path
+) -> None:
+    images = {"a": MASKS, "b": 0 * MASKS}
+    arguments = ("--kind", "objects", "--errors", tmp_path / "new" / "errors", "--json")
+    outcome = evaluate(capsys, tmp_path, images, {"a": MASKS, "b": MASKS}, *arguments)
+    files = [tmp_path / "new" / "errors" / name for name in ("a.tif", "b.tif")]
+    assert json.loads(outcome.out)["error_maps"] == [str(file) for file in files]
+    found = [np.unique(tifffile.imread(file)).tolist() for file in files]
+    assert found == [[0, 1], [0, 2]]
+
+
+def test_errors_of_volumes_say_their_axes(capsys: Capture, tmp_path: Path) -> None:
+    volume = np.stack([MASKS, MASKS, MASKS])
+    arguments = ("--kind", "objects", "--errors", tmp_path / "errors")
+    evaluate(capsys, tmp_path, {"a": volume}, {"a": volume}, *arguments)
+    with tifffile.TiffFile(tmp_path / "errors" / "a.tif") as file:
+        assert (file.series[0].axes, file.series[0].shape) == ("ZYX", volume.shape)
+
+
+def test_errors_of_classes_tell_one_class_from_another(capsys: Capture, tmp_path: Path) -> None:
+    arguments = ("--kind", "classes", "--errors", tmp_path / "errors")
+    evaluate(capsys, tmp_path, {"a": MASKS}, {"a": np.where(MASKS == 2, 3, MASKS)}, *arguments)
+    assert (tifffile.imread(tmp_path / "errors" / "a.tif")[MASKS == 2] == 6).all()
+
+
+def test_the_table_ends_with_what_the_values_of_the_errors_mean(
+    capsys: Capture, tmp_path: Path
+) -> None:
+    arguments = ("--kind", "objects", "--errors", tmp_path / "errors")
+    outcome = evaluate(capsys, tmp_path, {"a": MASKS}, {"a": MASKS}, *arguments)
+    assert "1 correct, 2 missed, 3 false, 4 merged, 5 split" in outcome.out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("folder", ["predictions", "truth"])
+def test_errors_never_overwrite_what_is_compared(
+    capsys: Capture, tmp_path: Path, folder: str
+) -> None:
+    arguments = ("--kind", "objects", "--errors", tmp_path / folder)
+    outcome = evaluate(capsys, tmp_path, {"a": MASKS}, {"a": MASKS}, *arguments)
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "would overwrite" in outcome.error_line
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(capsys: Capture, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    arguments = ("--kind", "objects", "--errors", tmp_path / "file" / "errors")
+    outcome = evaluate(capsys, tmp_path, {"a": MASKS}, {"a": MASKS}, *arguments)
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "Cannot write to" in outcome.error_line

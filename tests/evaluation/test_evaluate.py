@@ -17,13 +17,16 @@ from napari_unet.evaluation import evaluate, rand_error, warping_error
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_unet.evaluation.scores import Kind
+    from napari_unet.evaluation.pairs import Kind
 
     Labels = NDArray[np.integer[Any]]
 
 OBJECT_KEYS = {
     *("iou", "dice", "precision", "recall"),
-    *("f1_50", "f1_75", "ap_50", "ap_75", "map", "seg", "n_truth", "n_predicted"),
+    *("precision_50", "recall_50", "f1_50", "ap_50"),
+    *("precision_75", "recall_75", "f1_75", "ap_75"),
+    *("mean_precision", "mean_recall", "mean_f1", "map", "seg", "rand_error"),
+    *("n_truth", "n_predicted", "n_missed", "n_false", "n_merged", "n_split"),
 }
 CLASS_KEYS = {
     *("iou", "dice", "precision", "recall", "pixel_error"),

@@ -115,10 +115,17 @@ def test_scores_of_the_example_are_those_computed_by_hand() -> None:
     # TP of 4 + 4 objects: 3 at 0.50, 2 at 0.55 .. 0.75, 1 at 0.80 .. 0.95
     assert scores == pytest.approx(
         {
+            "precision_50": 3 / 4,
+            "precision_75": 2 / 4,
+            "recall_50": 3 / 4,
+            "recall_75": 2 / 4,
             "f1_50": 6 / 8,
             "f1_75": 4 / 8,
             "ap_50": 3 / 5,
             "ap_75": 2 / 6,
+            "mean_precision": (3 + 5 * 2 + 4 * 1) / 40,
+            "mean_recall": (3 + 5 * 2 + 4 * 1) / 40,
+            "mean_f1": (3 + 5 * 2 + 4 * 1) / 40,
             "map": (3 / 5 + 5 * 2 / 6 + 4 * 1 / 7) / 10,
             "seg": (1 + 0.75 + 0 + 0) / 4,
             "n_truth": 4,
@@ -159,7 +166,7 @@ def test_an_image_without_objects_is_neutral() -> None:
     [(ObjectCounts(), 1.0), (ObjectCounts(n_predicted=2), 0.0), (ObjectCounts(n_truth=2), 0.0)],
     ids=["neither", "only predicted", "only true"],
 )
-@pytest.mark.parametrize("score", ["f1_50", "ap_50", "map", "seg"])
+@pytest.mark.parametrize("score", ["precision_50", "recall_50", "f1_50", "ap_50", "map", "seg"])
 def test_scores_are_defined_without_objects(
     counts: ObjectCounts, expected: float, score: str
 ) -> None:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.data.files import find_images, pair_files, read_labels
-from napari_unet.evaluation import evaluate
+from napari_unet.data.files import (
+    TIFF_SUFFIXES,
+    check_writable,
+    find_images,
+    pair_files,
+    read_labels,
+    write_image,
+)
+from napari_unet.errors import FileProblemError
+from napari_unet.evaluation import ERROR_VALUES, errors_of, evaluate
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
+
+_AXES = {2: "YX", 3: "ZYX"}
 
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
@@ -16,18 +28,51 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     pairs = pair_files(
         find_images(options.predictions), find_images(options.truth), "predictions", "truths"
     )
+    targets = _error_files(pairs, Path(options.errors).expanduser()) if options.errors else []
+    predictions = [read_labels(prediction) for prediction, _ in pairs]
+    truths = [read_labels(truth) for _, truth in pairs]
     scores = evaluate(
-        [read_labels(prediction) for prediction, _ in pairs],
-        [read_labels(truth) for _, truth in pairs],
+        predictions,
+        truths,
         options.kind,
         unpainted=options.unpainted,
         per_image=options.per_image,
     )
     for row, (_, truth) in zip(scores.get("images", []), pairs, strict=False):
         row["file"] = truth.name
+    for target, predicted, true in zip(targets, predictions, truths, strict=False):
+        errors = errors_of(predicted, true, options.kind, options.unpainted)
+        write_image(target, errors, _AXES[errors.ndim])
     if not options.json:
         _print_table(scores)
+    if targets:
+        scores["error_maps"] = [str(target) for target in targets]
+    if targets and not options.json:
+        legend = ", ".join(f"{each.value} {each.name}" for each in ERROR_VALUES)
+        print(f"{len(targets)} error maps written to {options.errors}: {legend}.")
     return scores, 0
+
+
+def _error_files(pairs: Sequence[tuple[Path, Path]], folder: Path) -> list[Path]:
+    """Name the error map of each prediction; refuse to overwrite what is compared."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileProblemError(
+            f"Cannot write to {folder}: {error.strerror or error}. Choose another folder."
+        ) from error
+    check_writable(folder)
+    inputs = {path.resolve() for pair in pairs for path in pair}
+    targets = []
+    for prediction, _ in pairs:
+        is_tiff = prediction.suffix.lower() in TIFF_SUFFIXES
+        target = folder / (prediction.name if is_tiff else f"{prediction.stem}.tif")
+        if target.resolve() in inputs:
+            raise FileProblemError(
+                f"{target} would overwrite what is compared; choose another --errors folder."
+            )
+        targets.append(target)
+    return targets
 
 
 def _print_table(scores: dict[str, Any]) -> None:

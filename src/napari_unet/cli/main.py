@@ -174,6 +174,12 @@ def _add_evaluate(commands: Any) -> None:
         help="what 0 means in the truth (default: background)",
     )
     evaluate.add_argument("--per-image", action="store_true", help="add the scores of each image")
+    evaluate.add_argument(
+        "--errors",
+        metavar="DIR",
+        help="write label images of what is wrong there: 1 correct, 2 missed, 3 false, 4 merged, "
+        "5 split (classes: 6 another class)",
+    )
 
 
 def _add_demo(commands: Any) -> None:

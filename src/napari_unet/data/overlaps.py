@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,60 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     IntArray = NDArray[np.integer[Any]]
+    Positions = NDArray[np.intp]
+
+
+class JointCounts(NamedTuple):
+    """How often each pair of values occurs at the same pixel of two label images.
+
+    Parameters
+    ----------
+    first_values, second_values : ndarray
+        Distinct values of each image, ascending, in the dtype of the image.
+    first_index, second_index : ndarray
+        One entry per pair that occurs, ascending: positions in the two arrays above.
+    pixels : ndarray
+        One entry per pair: number of pixels, int64, never 0.
+    """
+
+    first_values: IntArray
+    second_values: IntArray
+    first_index: Positions
+    second_index: Positions
+    pixels: NDArray[np.int64]
+
+
+def joint_counts(first: IntArray, second: IntArray) -> JointCounts:
+    """Count the pairs of values that two label images hold at the same pixel.
+
+    Neighbours along the last axis mostly hold the same pair, so the images are first cut into
+    runs of equal pairs: only these, not the pixels, are sorted.
+
+    Parameters
+    ----------
+    first, second : ndarray
+        Of one shape and any integer dtype; values may be sparse, large and different.
+
+    Raises
+    ------
+    LabelsError
+        The shapes differ.
+    """
+    check_same_shape(first, second)
+    flat_first, flat_second = first.ravel(), second.ravel()
+    new_run = np.ones(flat_first.size, bool)
+    new_run[1:] = flat_first[1:] != flat_first[:-1]
+    new_run[1:] |= flat_second[1:] != flat_second[:-1]
+    starts = np.flatnonzero(new_run)
+    lengths = np.diff(starts, append=flat_first.size)
+
+    first_values, first_run = np.unique(flat_first[starts], return_inverse=True)
+    second_values, second_run = np.unique(flat_second[starts], return_inverse=True)
+    n_seconds = max(len(second_values), 1)
+    pairs, pair_run = np.unique(first_run * n_seconds + second_run, return_inverse=True)
+    # float64 weights are exact up to 2**53 pixels
+    pixels = np.bincount(pair_run, weights=lengths, minlength=len(pairs)).astype(np.int64)
+    return JointCounts(first_values, second_values, pairs // n_seconds, pairs % n_seconds, pixels)
 
 
 def keep_numbers(labels: IntArray, former: IntArray) -> NDArray[np.int32]:
@@ -52,21 +106,12 @@ def keep_numbers(labels: IntArray, former: IntArray) -> NDArray[np.int32]:
 
 def overlapping_pairs(labels: IntArray, former: IntArray) -> tuple[IntArray, IntArray, IntArray]:
     """List the pairs of objects that overlap, and in how many pixels; falling, then by number."""
-    both = (labels > 0) & (former > 0)
-    first, second = labels[both], former[both]
-    # Neighbours mostly hold the same pair: only the beginnings of runs are sorted.
-    begins = np.ones(first.size, bool)
-    begins[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
-    starts = np.flatnonzero(begins)
-    lengths = np.diff(starts, append=first.size)
-    firsts, first_code = np.unique(first[starts], return_inverse=True)
-    seconds, second_code = np.unique(second[starts], return_inverse=True)
-    n_seconds = max(seconds.size, 1)
-    pairs, pair_of = np.unique(first_code * n_seconds + second_code, return_inverse=True)
-    pixels = np.bincount(pair_of, lengths, minlength=pairs.size).astype(np.int64)
-    order = np.argsort(-pixels, kind="stable")
-    pairs = pairs[order]
-    return firsts[pairs // n_seconds], seconds[pairs % n_seconds], pixels[order]
+    joint = joint_counts(labels, former)
+    firsts = joint.first_values[joint.first_index]
+    seconds = joint.second_values[joint.second_index]
+    both = np.flatnonzero((firsts > 0) & (seconds > 0))
+    chosen = both[np.argsort(-joint.pixels[both], kind="stable")]
+    return firsts[chosen], seconds[chosen], joint.pixels[chosen]
 
 
 def _is_first(numbers: IntArray) -> NDArray[np.bool_]:

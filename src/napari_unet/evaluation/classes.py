@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.evaluation.overlap import joint_counts
+from napari_unet.evaluation.overlap import counts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,12 +130,12 @@ def count_classes(
     EvaluationError
         The shapes differ.
     """
-    if counted is None or prediction.shape != truth.shape:  # joint_counts names both shapes
-        joint = joint_counts(prediction, truth)
+    if counted is None or prediction.shape != truth.shape:  # counts_of names both shapes
+        joint = counts_of(prediction, truth)
     else:
-        joint = joint_counts(prediction[counted], truth[counted])
-    true_classes = joint.truth_values[joint.truth_index].tolist()
-    predicted_classes = joint.prediction_values[joint.prediction_index].tolist()
+        joint = counts_of(prediction[counted], truth[counted])
+    true_classes = joint.first_values[joint.first_index].tolist()
+    predicted_classes = joint.second_values[joint.second_index].tolist()
     pairs = zip(true_classes, predicted_classes, strict=True)
     return ClassCounts(dict(zip(pairs, joint.pixels.tolist(), strict=True)))
 

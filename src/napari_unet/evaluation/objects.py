@@ -20,9 +20,11 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from napari_unet.errors import EvaluationError
-from napari_unet.evaluation.overlap import overlap_of, overlap_within
+from napari_unet.evaluation.overlap import overlap_where
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from napari_unet.evaluation.overlap import Overlap
@@ -95,10 +97,22 @@ class ObjectCounts:
         n_distinct = self.n_truth + self.n_predicted - true_positives
         return true_positives / n_distinct if n_distinct else 1.0
 
+    def precision(self, iou_threshold: float) -> float:
+        """Return TP / (TP + FP) at one of `THRESHOLDS`; without predictions, 1 if all is empty."""
+        if not self.n_predicted:
+            return 0.0 if self.n_truth else 1.0
+        return self._true_positives(iou_threshold) / self.n_predicted
+
+    def recall(self, iou_threshold: float) -> float:
+        """Return TP / (TP + FN) at one of `THRESHOLDS`; without true objects, 1 if all is empty."""
+        if not self.n_truth:
+            return 0.0 if self.n_predicted else 1.0
+        return self._true_positives(iou_threshold) / self.n_truth
+
     @property
     def mean_ap(self) -> float:
         """Mean of `ap` over the IoU thresholds 0.50, 0.55, ... 0.95."""
-        return sum(self.ap(threshold) for threshold in THRESHOLDS) / len(THRESHOLDS)
+        return _mean_over_thresholds(self.ap)
 
     @property
     def seg(self) -> float:
@@ -109,11 +123,18 @@ class ObjectCounts:
 
     def scores(self) -> dict[str, float | int]:
         """Return the scores under the keys that `evaluate` documents."""
-        return {
-            "f1_50": self.f1(0.5),
-            "f1_75": self.f1(0.75),
-            "ap_50": self.ap(0.5),
-            "ap_75": self.ap(0.75),
+        scores: dict[str, float | int] = {}
+        for name, at in (
+            ("precision", self.precision),
+            ("recall", self.recall),
+            ("f1", self.f1),
+            ("ap", self.ap),
+        ):
+            scores |= {f"{name}_50": at(0.5), f"{name}_75": at(0.75)}
+        return scores | {
+            "mean_precision": _mean_over_thresholds(self.precision),
+            "mean_recall": _mean_over_thresholds(self.recall),
+            "mean_f1": _mean_over_thresholds(self.f1),
             "map": self.mean_ap,
             "seg": self.seg,
             "n_truth": self.n_truth,
@@ -208,10 +229,11 @@ def count_objects(
     EvaluationError
         The shapes differ.
     """
-    if counted is None:
-        overlap = overlap_of(prediction, truth)
-    else:
-        overlap = overlap_within(prediction, truth, counted)
+    return count_matches(overlap_where(prediction, truth, counted))
+
+
+def count_matches(overlap: Overlap) -> ObjectCounts:
+    """Count the matches in an overlap from `overlap_of` or `overlap_within`."""
     # Pairs above 0.5 have no rival, so the pairing at 0.5 holds those of all higher thresholds
     ious = match_objects(overlap, THRESHOLDS[0]).ious
     return ObjectCounts(
@@ -220,6 +242,10 @@ def count_objects(
         matched=tuple(int(np.count_nonzero(ious >= threshold)) for threshold in THRESHOLDS),
         seg_sum=float(seg_ious(overlap).sum()),
     )
+
+
+def _mean_over_thresholds(score: Callable[[float], float]) -> float:
+    return sum(score(threshold) for threshold in THRESHOLDS) / len(THRESHOLDS)
 
 
 def _best_pairs(

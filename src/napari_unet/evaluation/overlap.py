@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.data.overlaps import JointCounts, joint_counts
 from napari_unet.errors import EvaluationError
 
 if TYPE_CHECKING:
@@ -14,26 +15,6 @@ if TYPE_CHECKING:
 
     IntArray = NDArray[np.integer[Any]]
     Positions = NDArray[np.intp]
-
-
-class JointCounts(NamedTuple):
-    """How often each pair of values occurs at the same pixel of two label images.
-
-    Parameters
-    ----------
-    prediction_values, truth_values : ndarray
-        Distinct values of each image, ascending, in the dtype of the image.
-    prediction_index, truth_index : ndarray
-        One entry per pair that occurs: positions in the two arrays above.
-    pixels : ndarray
-        One entry per pair: number of pixels, int64, never 0.
-    """
-
-    prediction_values: IntArray
-    truth_values: IntArray
-    prediction_index: Positions
-    truth_index: Positions
-    pixels: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,16 +80,13 @@ class Overlap:
         )
 
 
-def joint_counts(prediction: IntArray, truth: IntArray) -> JointCounts:
-    """Count the pairs of values that two label images hold at the same pixel.
-
-    Neighbours along the last axis mostly hold the same pair, so the images are first cut into
-    runs of equal pairs: only these, not the pixels, are sorted.
+def counts_of(prediction: IntArray, truth: IntArray) -> JointCounts:
+    """Count the pairs of values of a truth (first) and its prediction (second).
 
     Parameters
     ----------
     prediction, truth : ndarray
-        Of one shape and any integer dtype; values may be sparse, large and different.
+        Of one shape and any integer dtype.
 
     Raises
     ------
@@ -120,20 +98,7 @@ def joint_counts(prediction: IntArray, truth: IntArray) -> JointCounts:
             f"The prediction has shape {prediction.shape}, the truth {truth.shape}; "
             "compare images of the same size."
         )
-    flat_prediction, flat_truth = prediction.ravel(), truth.ravel()
-    new_run = np.ones(flat_truth.size, bool)
-    new_run[1:] = flat_truth[1:] != flat_truth[:-1]
-    new_run[1:] |= flat_prediction[1:] != flat_prediction[:-1]
-    starts = np.flatnonzero(new_run)
-    lengths = np.diff(starts, append=flat_truth.size)
-
-    prediction_values, prediction_run = np.unique(flat_prediction[starts], return_inverse=True)
-    truth_values, truth_run = np.unique(flat_truth[starts], return_inverse=True)
-    n_values = max(len(prediction_values), 1)
-    pairs, pair_run = np.unique(truth_run * n_values + prediction_run, return_inverse=True)
-    # float64 weights are exact up to 2**53 pixels
-    pixels = np.bincount(pair_run, weights=lengths, minlength=len(pairs)).astype(np.int64)
-    return JointCounts(prediction_values, truth_values, pairs % n_values, pairs // n_values, pixels)
+    return joint_counts(truth, prediction)
 
 
 def overlap_of(prediction: IntArray, truth: IntArray) -> Overlap:
@@ -157,25 +122,22 @@ def overlap_of(prediction: IntArray, truth: IntArray) -> Overlap:
     >>> overlap.iou.round(3).tolist()
     [0.333]
     """
-    joint = joint_counts(prediction, truth)
-    prediction_areas = _area_per_value(
-        joint.prediction_index, joint.pixels, len(joint.prediction_values)
-    )
-    truth_areas = _area_per_value(joint.truth_index, joint.pixels, len(joint.truth_values))
+    joint = counts_of(prediction, truth)
+    truth_areas = _area_per_value(joint.first_index, joint.pixels, len(joint.first_values))
+    prediction_areas = _area_per_value(joint.second_index, joint.pixels, len(joint.second_values))
 
-    is_predicted = joint.prediction_values != 0
-    is_true = joint.truth_values != 0
-    touching = is_predicted[joint.prediction_index] & is_true[joint.truth_index]
+    is_true, is_predicted = joint.first_values != 0, joint.second_values != 0
+    touching = is_true[joint.first_index] & is_predicted[joint.second_index]
     # ids are ascending, so leaving the background out moves every position by its place
     prediction_position = np.cumsum(is_predicted) - 1
     truth_position = np.cumsum(is_true) - 1
     return Overlap(
-        prediction_ids=joint.prediction_values[is_predicted],
-        truth_ids=joint.truth_values[is_true],
+        prediction_ids=joint.second_values[is_predicted],
+        truth_ids=joint.first_values[is_true],
         prediction_areas=prediction_areas[is_predicted],
         truth_areas=truth_areas[is_true],
-        prediction_index=prediction_position[joint.prediction_index[touching]],
-        truth_index=truth_position[joint.truth_index[touching]],
+        prediction_index=prediction_position[joint.second_index[touching]],
+        truth_index=truth_position[joint.first_index[touching]],
         intersections=joint.pixels[touching],
     )
 
@@ -206,6 +168,21 @@ def overlap_within(prediction: IntArray, truth: IntArray, counted: NDArray[np.bo
 
     overlap = overlap_of(np.where(counted, prediction, 0), np.where(counted, truth, 0))
     return overlap.keeping(np.isin(overlap.prediction_ids, mostly_inside))
+
+
+def overlap_where(
+    prediction: IntArray, truth: IntArray, counted: NDArray[np.bool_] | None
+) -> Overlap:
+    """Find objects and intersections where the truth is known; None means everywhere.
+
+    Raises
+    ------
+    EvaluationError
+        The shapes differ.
+    """
+    if counted is None:
+        return overlap_of(prediction, truth)
+    return overlap_within(prediction, truth, counted)
 
 
 def _area_per_value(index: Positions, pixels: NDArray[np.int64], n: int) -> NDArray[np.int64]:

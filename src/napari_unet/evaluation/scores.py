@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from napari_unet.errors import EvaluationError
 from napari_unet.evaluation.boundaries import BoundaryCounts, count_boundaries
 from napari_unet.evaluation.classes import ClassCounts, count_classes
-from napari_unet.evaluation.objects import ObjectCounts, count_objects
+from napari_unet.evaluation.mistakes import MistakeCounts, count_mistakes
+from napari_unet.evaluation.objects import ObjectCounts, count_matches
+from napari_unet.evaluation.overlap import overlap_where
+from napari_unet.evaluation.pairs import check_choices, checked_images, prepared_pair
+from napari_unet.evaluation.rand import RandCounts, count_rand
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    from napari_unet.evaluation.pairs import Kind, Pair, Unpainted
+
     IntArray = NDArray[np.integer[Any]]
 
-Kind = Literal["objects", "classes"]
-Unpainted = Literal["background", "unlabelled"]
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """One prediction and its truth, in which 0 is background whatever was painted.
-
-    `counted` tells where the truth is known; None means everywhere.
-    """
-
-    prediction: IntArray
-    truth: IntArray
-    counted: NDArray[np.bool_] | None
+Counts = TypeVar("Counts", ClassCounts, ObjectCounts, RandCounts, MistakeCounts, BoundaryCounts)
 
 
 def evaluate(
@@ -67,10 +59,13 @@ def evaluate(
     Returns
     -------
     dict
-        With objects: ``iou``, ``dice``, ``precision``, ``recall`` of the foreground's pixels;
-        ``f1_50``, ``f1_75``, ``ap_50``, ``ap_75``, ``map`` (mean over IoU 0.50, 0.55 .. 0.95;
-        objects match if their IoU is at least the threshold), ``seg``; and the numbers
-        ``n_truth`` and ``n_predicted``.
+        With objects: ``iou``, ``dice``, ``precision``, ``recall`` of the foreground's pixels.
+        Of the objects that match (IoU at least 0.50, or 0.75) ``precision_50``, ``recall_50``,
+        ``f1_50``, ``ap_50`` and the same with ``_75``; their means over IoU 0.50, 0.55 .. 0.95
+        are ``mean_precision``, ``mean_recall``, ``mean_f1`` and ``map``. ``seg``;
+        ``rand_error`` (adapted, mean over the images that have a true object). The numbers
+        ``n_truth`` and ``n_predicted``, ``n_missed``, ``n_merged`` and ``n_split`` of true
+        objects and ``n_false`` of predicted ones, as `napari_unet.evaluation.mistakes` says.
 
         With classes: ``iou``, ``dice``, ``precision``, ``recall``, each the mean over all
         classes, background included; ``iou_per_class``, ``dice_per_class``,
@@ -94,15 +89,12 @@ def evaluate(
     >>> scores["ap_50"], scores["recall"]
     (0.5, 1.0)
     """
-    if kind not in get_args(Kind):
-        raise EvaluationError(f"kind is {kind!r}; choose 'objects' or 'classes'.")
-    if unpainted not in get_args(Unpainted):
-        raise EvaluationError(f"unpainted is {unpainted!r}; choose 'background' or 'unlabelled'.")
+    check_choices(kind, unpainted)
     pairs = [
-        _prepare(prediction, true, kind, unpainted)
-        for prediction, true in _checked_images(predictions, truth)
+        prepared_pair(prediction, true, kind, unpainted)
+        for prediction, true in checked_images(predictions, truth)
     ]
-    if not any(_n_counted(pair) for pair in pairs):
+    if not any(pair.n_counted for pair in pairs):
         raise EvaluationError(
             "No pixel of the truth can be compared: the images are empty, or nothing is painted. "
             "Paint some truth, or choose unpainted='background' if 0 is background in it."
@@ -112,113 +104,51 @@ def evaluate(
     return {**pooled, "images": single} if per_image else pooled
 
 
-def _object_rows(pairs: Sequence[_Pair]) -> list[dict[str, Any]]:
+def _object_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     """Return the pooled scores, then those of each image."""
-    objects = [count_objects(pair.prediction, pair.truth, pair.counted) for pair in pairs]
+    overlaps = [overlap_where(pair.prediction, pair.truth, pair.counted) for pair in pairs]
     pixels = [
         count_classes(_foreground(pair.prediction), _foreground(pair.truth), pair.counted)
         for pair in pairs
     ]
-    objects.insert(0, sum(objects, ObjectCounts()))
-    pixels.insert(0, sum(pixels, ClassCounts()))
     return [
-        {**foreground.scores_of(1), **counts.scores()}
-        for foreground, counts in zip(pixels, objects, strict=True)
+        {**foreground.scores_of(1), **objects.scores(), **rand.scores(), **mistakes.scores()}
+        for foreground, objects, rand, mistakes in zip(
+            _pooled_first(pixels, ClassCounts()),
+            _pooled_first(map(count_matches, overlaps), ObjectCounts()),
+            _pooled_first(map(count_rand, overlaps), RandCounts()),
+            _pooled_first(map(count_mistakes, overlaps), MistakeCounts()),
+            strict=True,
+        )
     ]
 
 
-def _class_rows(pairs: Sequence[_Pair]) -> list[dict[str, Any]]:
+def _class_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     """Return the pooled scores, then those of each image."""
     counts = [count_classes(pair.prediction, pair.truth, pair.counted) for pair in pairs]
-    counts.insert(0, sum(counts, ClassCounts()))
+    counts = _pooled_first(counts, ClassCounts())
     rows = [of_image.scores() for of_image in counts]
     if len(counts[0].classes) != 2:
         return rows
     inside = counts[0].classes[0]
     boundaries = [
         count_boundaries(pair.prediction == inside, pair.truth == inside)
-        if _is_fully_counted(pair)
+        if pair.fully_counted  # a gap would part or join true cells where the prediction is right
         else BoundaryCounts()
         for pair in pairs
     ]
-    boundaries.insert(0, sum(boundaries, BoundaryCounts()))
     return [
         {**row, **of_image.scores()} if of_image.n_images else row
-        for row, of_image in zip(rows, boundaries, strict=True)
+        for row, of_image in zip(rows, _pooled_first(boundaries, BoundaryCounts()), strict=True)
     ]
 
 
-def _prepare(prediction: IntArray, truth: IntArray, kind: Kind, unpainted: Unpainted) -> _Pair:
-    """Make 0 the background of both images."""
-    if unpainted == "background":
-        return _Pair(prediction, truth, None)
-    counted = truth != 0
-    if kind == "classes":
-        prediction = _with_1_as_background(prediction)
-    return _Pair(prediction, _with_1_as_background(truth), counted)
+def _pooled_first(counts: Iterable[Counts], nothing: Counts) -> list[Counts]:
+    """Return the sum of counts, then each of them."""
+    rows = list(counts)
+    rows.insert(0, sum(rows, nothing))
+    return rows
 
 
 def _foreground(labels: IntArray) -> IntArray:
     return (labels > 0).astype(np.uint8)
-
-
-def _with_1_as_background(labels: IntArray) -> IntArray:
-    return np.where(labels == 1, np.zeros_like(labels), labels)
-
-
-def _n_counted(pair: _Pair) -> int:
-    return pair.truth.size if pair.counted is None else int(np.count_nonzero(pair.counted))
-
-
-def _is_fully_counted(pair: _Pair) -> bool:
-    # An unlabelled gap would part or join true cells where the prediction is right
-    return _n_counted(pair) == pair.truth.size > 0
-
-
-def _checked_images(
-    predictions: NDArray[Any] | Sequence[NDArray[Any]], truth: NDArray[Any] | Sequence[NDArray[Any]]
-) -> list[tuple[IntArray, IntArray]]:
-    """Return pairs of label images, or refuse them."""
-    predicted_images = _listed(predictions)
-    true_images = _listed(truth)
-    if not true_images or len(predicted_images) != len(true_images):
-        raise EvaluationError(
-            f"There are {len(predicted_images)} predictions and {len(true_images)} truth images; "
-            "give one prediction for each truth image."
-        )
-    pairs = []
-    for i, (predicted, true) in enumerate(zip(predicted_images, true_images, strict=True)):
-        prediction = _checked_labels(predicted, f"Prediction {i}")
-        true_labels = _checked_labels(true, f"Truth {i}")
-        if prediction.shape != true_labels.shape:
-            raise EvaluationError(
-                f"Prediction {i} has shape {prediction.shape}, its truth {true_labels.shape}; "
-                "give the prediction of the same image."
-            )
-        pairs.append((prediction, true_labels))
-    return pairs
-
-
-def _listed(images: NDArray[Any] | Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-    return list(images) if isinstance(images, list | tuple) else [np.asarray(images)]
-
-
-def _checked_labels(image: NDArray[Any], name: str) -> IntArray:
-    labels = np.asarray(image)
-    if labels.dtype.kind == "b":
-        return labels.astype(np.uint8)
-    if labels.dtype.kind not in "iu":
-        raise EvaluationError(
-            f"{name} has dtype {labels.dtype}; labels must be whole numbers. Save them as "
-            "integers, for example uint16 (probabilities cannot be compared)."
-        )
-    if labels.ndim not in (2, 3):
-        raise EvaluationError(
-            f"{name} has {labels.ndim} axes; give label images with the axes YX or ZYX."
-        )
-    if labels.size and labels.min() < 0:
-        raise EvaluationError(
-            f"{name} holds the negative value {labels.min()}; use 0 for background and "
-            "positive numbers for objects or classes."
-        )
-    return labels

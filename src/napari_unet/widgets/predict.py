@@ -15,6 +15,7 @@ from superqt import QCollapsible
 from napari_unet.data.axes import guess_axes
 from napari_unet.errors import ModelMismatchError, NapariUNetError
 from napari_unet.prediction.config import PredictConfig, ViewPoint
+from napari_unet.widgets.compare import ComparePanel
 from napari_unet.widgets.controls import (
     MODEL_FILES,
     add_row,
@@ -71,6 +72,7 @@ class PredictWidget(QWidget):
         self.spots = SpotsPanel(napari_viewer, self)
         self.correct = CorrectPanel(napari_viewer)
         self.measure = MeasurePanel(napari_viewer)
+        self.compare = ComparePanel(napari_viewer)
         self._lay_out()
         self._connect()
         self._follow_image()
@@ -114,6 +116,7 @@ class PredictWidget(QWidget):
             ("Where is it unsure?", "Spots to look at, and to paint on, next.", self.spots),
             ("Correct", "Mend the prediction and teach the network.", self.correct),
             ("Measure", "Area, intensity and more of each object.", self.measure),
+            ("Compare with", "Scores against a layer that holds the truth.", self.compare),
         ):
             section = QCollapsible(title)
             section.setToolTip(tooltip)

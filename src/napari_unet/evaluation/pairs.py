@@ -1,0 +1,138 @@
+"""A prediction and its truth, checked, in which 0 is background whatever was painted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from napari_unet.errors import EvaluationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    IntArray = NDArray[np.integer[Any]]
+
+Kind = Literal["objects", "classes"]
+Unpainted = Literal["background", "unlabelled"]
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One prediction and its truth, in which 0 is background whatever was painted.
+
+    Parameters
+    ----------
+    prediction, truth : ndarray
+        ``[Z]YX`` of one shape and any integer dtype.
+    counted : ndarray of bool or None
+        Where the truth is known; None means everywhere.
+    """
+
+    prediction: IntArray
+    truth: IntArray
+    counted: NDArray[np.bool_] | None
+
+    @property
+    def n_counted(self) -> int:
+        """Number of pixels where the truth is known."""
+        return self.truth.size if self.counted is None else int(np.count_nonzero(self.counted))
+
+    @property
+    def fully_counted(self) -> bool:
+        """Whether the truth is known everywhere, and there is any."""
+        return self.n_counted == self.truth.size > 0
+
+
+def check_choices(kind: str, unpainted: str) -> None:
+    """Refuse unknown words.
+
+    Raises
+    ------
+    EvaluationError
+        `kind` or `unpainted` is none of those that exist.
+    """
+    if kind not in get_args(Kind):
+        raise EvaluationError(f"kind is {kind!r}; choose 'objects' or 'classes'.")
+    if unpainted not in get_args(Unpainted):
+        raise EvaluationError(f"unpainted is {unpainted!r}; choose 'background' or 'unlabelled'.")
+
+
+def prepared_pair(prediction: IntArray, truth: IntArray, kind: Kind, unpainted: Unpainted) -> Pair:
+    """Make 0 the background of both images.
+
+    Parameters
+    ----------
+    prediction, truth : ndarray
+        From `checked_images`.
+    kind, unpainted : str
+        As in `evaluate`.
+    """
+    if unpainted == "background":
+        return Pair(prediction, truth, None)
+    counted = truth != 0
+    if kind == "classes":
+        prediction = _with_1_as_background(prediction)
+    return Pair(prediction, _with_1_as_background(truth), counted)
+
+
+def checked_images(
+    predictions: NDArray[Any] | Sequence[NDArray[Any]], truth: NDArray[Any] | Sequence[NDArray[Any]]
+) -> list[tuple[IntArray, IntArray]]:
+    """Return pairs of a prediction and its truth, or refuse them.
+
+    Raises
+    ------
+    EvaluationError
+        Numbers of images or shapes differ; labels are no whole numbers or negative.
+    """
+    predicted_images = _listed(predictions)
+    true_images = _listed(truth)
+    if not true_images or len(predicted_images) != len(true_images):
+        raise EvaluationError(
+            f"There are {len(predicted_images)} predictions and {len(true_images)} truth images; "
+            "give one prediction for each truth image."
+        )
+    pairs = []
+    for i, (predicted, true) in enumerate(zip(predicted_images, true_images, strict=True)):
+        prediction = _checked_labels(predicted, f"Prediction {i}")
+        true_labels = _checked_labels(true, f"Truth {i}")
+        if prediction.shape != true_labels.shape:
+            raise EvaluationError(
+                f"Prediction {i} has shape {prediction.shape}, its truth {true_labels.shape}; "
+                "give the prediction of the same image."
+            )
+        pairs.append((prediction, true_labels))
+    return pairs
+
+
+def _with_1_as_background(labels: IntArray) -> IntArray:
+    return np.where(labels == 1, np.zeros_like(labels), labels)
+
+
+def _listed(images: NDArray[Any] | Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    return list(images) if isinstance(images, list | tuple) else [np.asarray(images)]
+
+
+def _checked_labels(image: NDArray[Any], name: str) -> IntArray:
+    labels = np.asarray(image)
+    if labels.dtype.kind == "b":
+        return labels.astype(np.uint8)
+    if labels.dtype.kind not in "iu":
+        raise EvaluationError(
+            f"{name} has dtype {labels.dtype}; labels must be whole numbers. Save them as "
+            "integers, for example uint16 (probabilities cannot be compared)."
+        )
+    if labels.ndim not in (2, 3):
+        raise EvaluationError(
+            f"{name} has {labels.ndim} axes; give label images with the axes YX or ZYX."
+        )
+    if labels.size and labels.min() < 0:
+        raise EvaluationError(
+            f"{name} holds the negative value {labels.min()}; use 0 for background and "
+            "positive numbers for objects or classes."
+        )
+    return labels

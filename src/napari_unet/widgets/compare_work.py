@@ -1,0 +1,170 @@
+"""Score a prediction beside the window, and put the scores into words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Generator, Mapping
+
+    from numpy.typing import NDArray
+
+    from napari_unet.evaluation.pairs import Kind, Unpainted
+
+
+@dataclass(frozen=True, eq=False)
+class ToCompare:
+    """Two label images of one shape, and how they are read.
+
+    Parameters
+    ----------
+    prediction, truth : ndarray
+        Frame axes, then ``[Z]YX``.
+    ndim : int
+        How many axes are of space: each frame before them is an image of its own.
+    kind : {"objects", "classes"}
+        What the numbers stand for.
+    unpainted : {"background", "unlabelled"}
+        What a 0 in the truth means.
+    """
+
+    prediction: NDArray[Any]
+    truth: NDArray[Any]
+    ndim: int
+    kind: Kind
+    unpainted: Unpainted
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What came out.
+
+    Parameters
+    ----------
+    kind : {"objects", "classes"}
+        What the numbers stand for.
+    scores : mapping
+        As `evaluate` returns them; the frames are pooled.
+    errors : ndarray
+        uint8, of the shape of the prediction: values of `ERROR_VALUES`.
+    """
+
+    kind: Kind
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    errors: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+
+
+class ScoreRow(NamedTuple):
+    """One score in words.
+
+    Parameters
+    ----------
+    name, text, tooltip : str
+        What it is called, its value, and what it means.
+    """
+
+    name: str
+    text: str
+    tooltip: str
+
+
+_OBJECT_SCORES = {
+    "f1_50": ("F1 at 0.5", "Objects found and right, of all true and predicted ones; IoU 0.5."),
+    "f1_75": ("F1 at 0.75", "The same, where objects must fit better: IoU 0.75."),
+    "ap_50": ("AP at 0.5", "Matches / (matches + missed + false) at IoU 0.5."),
+    "ap_75": ("AP at 0.75", "The same at IoU 0.75."),
+    "map": ("Mean AP", "Mean over IoU 0.50, 0.55 … 0.95, as in the Data Science Bowl 2018."),
+    "seg": ("SEG", "Mean IoU of the true objects, as in the Cell Tracking Challenge."),
+    "iou": ("IoU", "Of the foreground's pixels."),
+    "dice": ("Dice", "Of the foreground's pixels."),
+    "rand_error": (
+        "Rand error",
+        "Adapted Rand error, 0 is best. All that is missed counts as one object: of little use "
+        "where many small ones are.",
+    ),
+    "n_merged": ("Merged", "True objects that share a predicted one."),
+    "n_split": ("Split", "True objects that are predicted in parts."),
+    "n_missed": ("Missed", "True objects that were not found."),
+    "n_false": ("False", "Predicted objects where there is none."),
+    "n_truth": ("Objects", "True objects."),
+}
+_CLASS_SCORES = {
+    "iou": ("Mean IoU", "Mean over the classes, background included."),
+    "dice": ("Mean Dice", "Mean over the classes, background included."),
+    "pixel_error": ("Pixel error", "Share of the pixels that have the wrong class."),
+    "rand_error": ("Rand error", "Adapted Rand error of what the second class separates."),
+    "warping_error": ("Warping error", "Pixels that change what is joined and what is apart."),
+}
+
+
+def comparing_events(
+    task: ToCompare, stop: threading.Event
+) -> Generator[object, None, Comparison | None]:
+    """Score a prediction and colour its errors, in a worker thread.
+
+    Yields
+    ------
+    tuple of int
+        The position of each frame whose errors are found.
+
+    Returns
+    -------
+    Comparison or None
+        None if it was stopped.
+
+    Raises
+    ------
+    EvaluationError
+        The images cannot be compared.
+    """
+    from napari_unet.evaluation import errors_of, evaluate
+
+    frames = list(np.ndindex(*task.truth.shape[: task.truth.ndim - task.ndim]))
+    scores = evaluate(
+        [task.prediction[frame] for frame in frames],
+        [task.truth[frame] for frame in frames],
+        task.kind,
+        unpainted=task.unpainted,
+    )
+    errors = np.zeros(task.truth.shape, np.uint8)
+    for frame in frames:
+        if stop.is_set():
+            return None
+        errors[frame] = errors_of(
+            task.prediction[frame], task.truth[frame], task.kind, task.unpainted
+        )
+        yield frame
+    return Comparison(task.kind, scores, errors)
+
+
+def score_rows(comparison: Comparison, class_names: Mapping[int, str]) -> list[ScoreRow]:
+    """Return the scores that a person wants to see.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What came out.
+    class_names : mapping
+        Names of classes by number; others are called "class 2".
+    """
+    wording = _OBJECT_SCORES if comparison.kind == "objects" else _CLASS_SCORES
+    scores = comparison.scores
+    rows = [
+        ScoreRow(name, _short(scores[key]), tooltip)
+        for key, (name, tooltip) in wording.items()
+        if key in scores
+    ]
+    for value, iou in scores.get("iou_per_class", {}).items():
+        name = "background" if value == "0" else class_names.get(int(value), f"class {value}")
+        rows.append(ScoreRow(f"IoU {name}", _short(iou), f"Of the pixels of {name}."))
+    return rows
+
+
+def _short(value: float) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.2g}" if 0 < value < 0.001 else f"{value:.3f}"
