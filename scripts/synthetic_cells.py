@@ -105,7 +105,7 @@ def _draw_cell(
 
 def _draw_sheet(rng: np.random.Generator, size: int) -> NDArray[np.int32]:
     """Draw cells that touch on all sides: nearest seeds, with bent borders and a few holes."""
-    radius = float(np.exp(rng.uniform(np.log(8), np.log(36))))
+    radius = float(np.exp(rng.uniform(np.log(11), np.log(36))))
     margin = int(2 * radius)
     wide = size + 2 * margin
     pitch = 1.8 * radius

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from napari.layers import Image, Labels
 
 from napari_unet.data.intensity import IntensityNormalization
 from napari_unet.data.labels import ClassTable
 from napari_unet.model.config import UNetConfig
+from napari_unet.model.execution import Runner
 from napari_unet.model.trained import ModelRecord, TrainedNetwork, save_network
 from napari_unet.model.unet import UNet
 from napari_unet.prediction.events import FrameFinished
@@ -141,6 +144,22 @@ def test_probabilities_come_as_image_layers(desk: Desk) -> None:
     images = [layer for layer in desk.viewer.layers if isinstance(layer, Image)]
     assert len(images) == 3
     assert images[1].data.shape == (96, 96)
+
+
+def test_the_views_to_average_can_be_chosen(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    of = Runner.of
+
+    def watched(*args: Any, **options: Any) -> Runner:
+        asked.append(options["views"])
+        return of(*args, **options)
+
+    monkeypatch.setattr("napari_unet.prediction.predictor.Runner.of", watched)
+    desk.predict.views_box.setCurrentIndex(desk.predict.views_box.findData(8))
+
+    predict_with(desk, untrained())
+
+    assert asked == [8]
 
 
 def test_a_mismatch_of_channels_is_shown_with_both_numbers(desk: Desk) -> None:

@@ -191,10 +191,10 @@ PRESET_HELP: dict[PresetName, str] = {
 _PRESETS: dict[PresetName, dict[str, Any]] = {
     "fast": {},
     "accurate": {
-        "base_channels": 32,
+        "base_channels": 24,
         "depth": 4,
         "patch_size": 192,
-        "steps": 4000,
+        "steps": 5000,
         "validate_every": 200,
         "learning_rate": 1e-3,
         "elastic_sigma": 6.0,
