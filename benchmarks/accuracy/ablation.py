@@ -1,0 +1,68 @@
+"""What the border weights do, and what else the preset "accurate" does to part touching cells.
+
+Objects of one training are made in two ways, so that weights and separation are told apart.
+Run from the checkout::
+
+    python benchmarks/accuracy/ablation.py [--budget small|full]
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from datasets import load_dataset
+from experiment import Trial, as_predicted, components, separated, train_and_score
+from table import Options, Table, run_table
+
+from napari_unet.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from experiment import Way
+
+SETS = ("dsb2018_fluo", "ctc_dic_hela")
+REPEATS = 3
+_BOTH_WAYS: dict[str, Way] = {"components": components, "our separation": separated}
+# The rows on border weights have nothing of what else the preset may do after the network.
+_PLAIN: dict[str, Any] = {"binning": 1, "views": 1}
+ROWS: dict[str, tuple[dict[str, Any], dict[str, Way]]] = {
+    "no border weights": ({**_PLAIN, "border_weight": 0.0}, _BOTH_WAYS),
+    "border weights": ({**_PLAIN, "border_weight": 10.0, "border_sigma": 5.0}, _BOTH_WAYS),
+    "ours (accurate)": ({}, {"as predicted": as_predicted}),
+}
+NOTES = (
+    "Components: 4-connected, of what is above a probability of 0.5. On dsb2018_fluo each repeat "
+    "tests another third of the images; on ctc_dic_hela the repeats differ in their seed. The "
+    "same repeat has the same seed and images in every row.",
+)
+
+
+def plan(options: Options) -> list[Trial]:
+    """Return the trials; repeat by repeat, so that an unfinished table compares like with like."""
+    trials = []
+    for name in SETS:
+        dataset = load_dataset(name, options.data)
+        for repeat in range(REPEATS):
+            split = dataset.splits[repeat % len(dataset.splits)]
+            for row, (changes, ways) in ROWS.items():
+                config = TrainConfig.preset(
+                    "accurate", minutes=options.minutes, seed=repeat, **changes
+                )
+                run = partial(train_and_score, split, dataset, ways)
+                trials.append(Trial(row, name, split.name, repeat, config, run))
+    return trials
+
+
+TABLE = Table(
+    "ablation",
+    "Ablation: border weights and what parts objects",
+    (
+        *("f1_50", "ap_50", "f1_75", "ap_75", "map", "seg"),
+        *("n_merged", "n_split", "n_missed", "n_false"),
+    ),
+    plan,
+    NOTES,
+)
+
+if __name__ == "__main__":
+    run_table(TABLE)

@@ -1,0 +1,168 @@
+"""Tables as JSON with every run, and as Markdown with means and standard deviations."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import statistics
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import paths
+import torch
+
+from napari_unet import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from experiment import Record
+
+COLUMN_TITLES = {
+    "pixel_error": "pixel error",
+    "rand_error": "Rand error",
+    "warping_error": "warping error",
+    "seg": "SEG",
+    "iou": "IoU",
+    "f1_50": "F1 0.5",
+    "f1_ratio": "F1 / F1 of all",
+    "f1_75": "F1 0.75",
+    "ap_50": "AP 0.5",
+    "ap_75": "AP 0.75",
+    "map": "mean AP",
+    "n_merged": "merged",
+    "n_split": "split",
+    "n_missed": "missed",
+    "n_false": "false",
+}
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """How a table came about; what is the same for its header in both files."""
+
+    command: str
+    budget: str
+    minutes: float
+    threads: int
+    machine: str
+    date: str
+    versions: dict[str, str]
+
+
+def machine_in_words() -> str:
+    """Describe processor and GPU, and nothing that names this machine."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{_processor()}, {os.cpu_count()} cores, {gpu}"
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of this package and of what decides about numbers."""
+    others = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "scipy")}
+    return {"napari_unet": __version__, "python": platform.python_version(), **others}
+
+
+def git_commit() -> str:
+    """Return the short commit of the checkout, with a plus where it has uncommitted changes."""
+    try:
+        commit = _git("rev-parse", "--short", "HEAD")
+        return f"{commit}+" if _git("status", "--porcelain", "--", "src", "benchmarks") else commit
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(paths.CHECKOUT), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def mean_and_deviation(values: Sequence[float]) -> str:
+    """Word the mean, with the standard deviation where there are several values."""
+    mean = statistics.fmean(values)
+    decimals = 1 if abs(mean) >= 10 else 3 if abs(mean) >= 0.01 or mean == 0 else 6
+    if len(values) == 1:
+        return f"{mean:.{decimals}f}"
+    return f"{mean:.{decimals}f} ± {statistics.stdev(values):.{decimals}f}"
+
+
+def rows_of(records: Iterable[Record]) -> dict[tuple[str, str, str], list[Record]]:
+    """Group finished trials by data set, row and way; each group is averaged."""
+    groups: dict[tuple[str, str, str], list[Record]] = {}
+    for record in records:
+        for way in record.scores:
+            groups.setdefault((record.dataset, record.row, way), []).append(record)
+    return dict(sorted(groups.items(), key=lambda item: item[0][0]))
+
+
+def markdown_rows(
+    records: Sequence[Record],
+    columns: Sequence[str],
+    published: Mapping[tuple[str, str], float],
+) -> list[str]:
+    """Write the body of a table.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        The finished trials.
+    columns : sequence of str
+        Keys of scores; those that no trial has are left out.
+    published : mapping
+        From data set and key to the figure of others, which is added in brackets.
+    """
+    present = {key for r in records for scores in r.scores.values() for key in scores}
+    shown = [key for key in columns if key in present]
+    titles = ["data set", "row", "objects", "runs", "steps", *map(_title, shown)]
+    lines = [_line(titles), _line(["---"] * len(titles))]
+    for (dataset, row, way), group in rows_of(records).items():
+        cells = [dataset, row, way, str(len(group))]
+        cells.append(str(round(statistics.fmean(r.steps for r in group))))
+        for key in shown:
+            values = [r.scores[way][key] for r in group if key in r.scores[way]]
+            cell = mean_and_deviation(values) if values else ""
+            if values and (dataset, key) in published:
+                cell += f" (paper: {published[dataset, key]:g})"
+            cells.append(cell)
+        lines.append(_line(cells))
+    return lines
+
+
+def header_lines(title: str, circumstances: Circumstances, records: Sequence[Record]) -> list[str]:
+    """Say under which circumstances a table came about."""
+    small = circumstances.budget == "small"
+    form = "**This is the small form for a CPU**" if small else "This is the full form"
+    words = ", ".join(f"{name} {version}" for name, version in circumstances.versions.items())
+    commits = ", ".join(sorted({record.commit for record in records}))
+    devices = ", ".join(sorted({record.device for record in records}))
+    return [
+        f"# {title}",
+        "",
+        f"{form}: {circumstances.minutes:g} min of training per run, {circumstances.threads} "
+        "threads. Means ± standard deviations over the runs.",
+        "",
+        f"- Command: `{circumstances.command}`",
+        f"- Date: {circumstances.date}",
+        f"- Machine: {circumstances.machine}; trained on: {devices}",
+        f"- Versions: {words}; commit {commits}",
+        "",
+    ]
+
+
+def _title(key: str) -> str:
+    return COLUMN_TITLES.get(key, key)
+
+
+def _line(cells: Sequence[Any]) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
