@@ -19,7 +19,7 @@ from napari_unet.training.config import TrainConfig
 if TYPE_CHECKING:
     from napari_unet.training.config import PresetName
 
-SETS = ("isbi2012_em", "ctc_phc_u373", "ctc_dic_hela", "vnc_sstem_semantic")
+SETS = ("isbi2012_em", "ctc_phc_u373", "ctc_dic_hela")
 PRESETS: tuple[PresetName, ...] = ("paper", "accurate")
 PUBLISHED = {
     ("isbi2012_em", "warping_error"): 0.000353,
@@ -33,7 +33,6 @@ NOTES = (
     "images than ours; ISBI's were the average of 7 rotated versions, and the servers took the "
     "best of several thresholds. Ours are scored on the part of the public training images named "
     "in the runs' `split`, at one threshold.",
-    "`vnc_sstem_semantic` is no table of the paper: IoU is the mean over its five classes.",
 )
 
 

@@ -196,7 +196,6 @@ _PRESETS: dict[PresetName, dict[str, Any]] = {
         "patch_size": 192,
         "steps": 5000,
         "validate_every": 200,
-        "learning_rate": 1e-3,
         "elastic_sigma": 6.0,
         "zoom": 0.3,
         "views": 8,
