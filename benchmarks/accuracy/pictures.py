@@ -1,0 +1,107 @@
+"""The picture of docs/accuracy.md: what the border weights change, errors in colours.
+
+Trains two networks on two thirds of the DSB2018 nuclei (CC0), which differ in the border weights
+alone, and draws a crowded part of an image of the last third. Run from the checkout::
+
+    python benchmarks/accuracy/pictures.py [--minutes 4]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from datasets import load_dataset
+from experiment import annotated, as_predicted, components, train_model
+from paths import CHECKOUT, DEFAULT_DATA
+from PIL import Image
+from skimage.segmentation import find_boundaries
+
+from napari_unet.evaluation import ERROR_VALUES, error_map
+from napari_unet.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from datasets import Labels, Sample
+    from numpy.typing import NDArray
+
+    Picture = NDArray[np.float64]  # (Y, X, 3), 0 to 1
+
+TARGET = CHECKOUT / "docs" / "images" / "accuracy.png"
+_FOLD, _IMAGE = 0, "056"
+_CROP = (slice(150, 350), slice(250, 450))
+_ENLARGED = 2
+_GAP = 6
+
+
+def main() -> None:
+    """Train, predict, draw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
+    parser.add_argument("--minutes", type=float, default=4.0)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    dataset = load_dataset("dsb2018_fluo", options.data)
+    split = dataset.splits[_FOLD]
+    sample = next(s for s in split.test if s.name == _IMAGE)
+    images = annotated(split.train, dataset)
+    panels = [_grey(sample), _outlined(sample, sample.labels)]
+    for weight in (0.0, 10.0):
+        config = TrainConfig.preset(
+            "accurate", start="random", minutes=options.minutes, border_weight=weight
+        )
+        model, steps = train_model(images, config)
+        print(f"border weight {weight:g}: {steps} steps")
+        panels.append(_errors(sample, components(model, sample.image)))
+    panels.append(_errors(sample, as_predicted(model, sample.image)))
+    _save(panels)
+
+
+def _grey(sample: Sample) -> Picture:
+    pixels = sample.image[_CROP].astype(np.float64)
+    low, high = np.percentile(pixels, (1, 99.8))
+    grey = np.clip((pixels - low) / (high - low), 0, 1) ** 0.7
+    return np.repeat(_large(grey)[..., np.newaxis], 3, axis=2)
+
+
+def _outlined(sample: Sample, labels: Labels) -> Picture:
+    picture = _grey(sample)
+    edges = find_boundaries(_large(labels[_CROP]), mode="inner")
+    picture[edges] = _colour("#56B4E9")
+    return picture
+
+
+def _errors(sample: Sample, objects: Labels) -> Picture:
+    """Colour the objects by what is wrong with them, over the image."""
+    errors = _large(error_map(objects, sample.labels)[_CROP])
+    edges = find_boundaries(_large(objects[_CROP]), mode="inner")
+    picture = _grey(sample)
+    for value in ERROR_VALUES:
+        where = errors == value.value
+        picture[where] = 0.5 * picture[where] + 0.5 * _colour(value.colour)
+    picture[edges & (errors > 0)] = 1.0
+    return picture
+
+
+def _colour(text: str) -> NDArray[np.float64]:
+    return np.array([int(text[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+
+
+def _large(array: NDArray[Any]) -> NDArray[Any]:
+    return array.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1)
+
+
+def _save(panels: list[Picture]) -> None:
+    gap = np.ones((panels[0].shape[0], _GAP, 3))
+    row = [part for panel in panels for part in (panel, gap)][:-1]
+    TARGET.parent.mkdir(parents=True, exist_ok=True)
+    pixels = (np.concatenate(row, axis=1) * 255).round().astype(np.uint8)
+    Image.fromarray(pixels).save(TARGET, optimize=True)
+    print(f"wrote {TARGET}")
+
+
+if __name__ == "__main__":
+    main()
