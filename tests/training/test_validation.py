@@ -124,6 +124,15 @@ def test_the_threshold_is_that_of_the_best_objects() -> None:
     assert score.object_f1 == 1.0
 
 
+def test_sparse_paint_leaves_the_threshold_alone() -> None:
+    probabilities, data = dim_cells(0.42)
+    classes = data.frames[0].target.classes.copy()
+    classes[:, np.arange(192) % 16 >= 7] = -1  # the left part of each cell is painted
+    target = replace(data.frames[0].target, classes=classes)
+    sparse = replace(data, frames=(replace(data.frames[0], target=target),))
+    assert validate(oracle(probabilities, sparse), sparse).threshold == 0.5
+
+
 def test_few_objects_leave_the_threshold_alone() -> None:
     probabilities, data = dim_cells(0.42)
     one_block = replace(data, blocks=data.blocks[:1])

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 # The border weights draw the foreground in: objects are often best at less than one half.
 _THRESHOLDS = (0.3, 0.35, 0.4, 0.45, DEFAULT_THRESHOLD, 0.55, 0.6)
-# On fewer held-back objects another threshold than the default is chance.
+# On fewer held-back objects another threshold than the default is chance; on sparse paint, where
+# objects may grow unpunished, it is bias.
 _ENOUGH_OBJECTS = 10
+_DENSE_PAINT = 0.5
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def validate(runner: Runner, data: TrainingData) -> ValidationScore:
     of_objects = data.classes.kind == "objects"
     pixels = ClassCounts()
     objects = dict.fromkeys(_THRESHOLDS if of_objects else (), ObjectCounts())
-    loss_sum, n_painted = 0.0, 0
+    loss_sum, n_painted, n_pixels = 0.0, 0, 0
     for block in data.blocks:
         frame = data.frames[block.frame]
         classes = frame.target.classes[block.region]
@@ -77,11 +79,13 @@ def validate(runner: Runner, data: TrainingData) -> ValidationScore:
         pixels += count_classes(probabilities.argmax(axis=0), classes, painted)
         loss_sum += _loss_sum(probabilities, classes, frame.weights[block.region])
         n_painted += int(painted.sum())
+        n_pixels += painted.size
         for threshold in objects:
             found = separate_objects(probabilities[1], data.smallest_object, threshold)
             truth = frame.target.objects[block.region]
             objects[threshold] += count_objects(found, truth, painted)
-    threshold = _best_threshold(objects)
+    dense = n_painted >= _DENSE_PAINT * n_pixels
+    threshold = _best_threshold(objects) if dense else DEFAULT_THRESHOLD
     counts = objects.get(threshold, ObjectCounts())
     return ValidationScore(
         loss=loss_sum / max(n_painted, 1),
