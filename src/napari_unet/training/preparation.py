@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +25,14 @@ from napari_unet.data.labels import (
 from napari_unet.data.splitting import Block, BlockPlace, validation_blocks
 from napari_unet.errors import LabelsError, ModelMismatchError
 from napari_unet.model.config import LARGEST_BINNING
-from napari_unet.model.trained import TrainingImageRecord
 from napari_unet.training.dataset import (
     AnnotatedImage,
     TrainingData,
     TrainingFrame,
     same_array,
 )
+from napari_unet.training.notices import notices_of
+from napari_unet.training.records import record_of
 from napari_unet.training.weights import class_balance, pixel_weights
 
 if TYPE_CHECKING:
@@ -40,11 +40,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import ArrayLike, Frame
+    from napari_unet.data.axes import Frame
     from napari_unet.data.intensity import IntensityRange
     from napari_unet.training.config import TrainConfig
 
-_HASHED_AT_ONCE = 2**26
 # Debris is what is smaller than this share of nearly the smallest object that was painted.
 _DEBRIS_SHARE, _DEBRIS_PERCENTILE = 0.5, 5
 
@@ -108,9 +107,9 @@ def prepare_training(
         frames[0].frame.channels,
         blocks,
         _smallest_object([frame.target for frame in frames]),
-        tuple(_record_of(number, image, former) for number, image in enumerate(sources)),
+        tuple(record_of(number, image, former) for number, image in enumerate(sources)),
         sources,
-        _notices(frames, blocks, binning),
+        notices_of(frames, blocks, binning),
         binning,
     )
 
@@ -280,53 +279,3 @@ def _smallest_object(targets: Sequence[Target]) -> int:
     if painted.size == 0:
         return 0
     return int(_DEBRIS_SHARE * np.percentile(painted, _DEBRIS_PERCENTILE))
-
-
-def _record_of(
-    number: int, image: AnnotatedImage, former: TrainingData | None
-) -> TrainingImageRecord:
-    """Identify an image; the pixels of the same array are not hashed again."""
-    known = former.image_hashes.get(number) if former else None
-    image_hash = _hash_of(image.image) if known is None else known
-    return TrainingImageRecord(
-        image.name, tuple(image.image.shape), image_hash, _hash_of(image.labels)
-    )
-
-
-def _hash_of(array: ArrayLike) -> str:
-    """Hash an array block by block, so that lazy ones are read once and never as a whole."""
-    digest = hashlib.sha256(f"{array.dtype}{tuple(array.shape)}".encode())
-    row_bytes = max(1, int(np.prod(array.shape[1:])) * np.dtype(array.dtype).itemsize)
-    rows = max(1, _HASHED_AT_ONCE // row_bytes)
-    for start in range(0, array.shape[0], rows):
-        digest.update(np.ascontiguousarray(array[start : start + rows]).tobytes())
-    return digest.hexdigest()
-
-
-def _notices(
-    frames: Sequence[TrainingFrame], blocks: Sequence[Block], binning: int
-) -> tuple[str, ...]:
-    bad = sum(_count_not_finite(frame.frame) for frame in frames)
-    constant = sum(frame.intensity.is_constant for frame in frames)
-    notices = []
-    if binning > 1:
-        notices.append(
-            f"The cells are large: the network sees the image binned {binning} x {binning}."
-        )
-    if bad:
-        notices.append(f"{bad} pixels that are not finite were replaced by the median.")
-    if constant:
-        notices.append(f"{constant} image(s) have the same value everywhere: nothing can be seen.")
-    if not blocks:
-        notices.append(
-            "The paint is too little, or too much in one place, to hold some back: "
-            "no validation score is shown."
-        )
-    return tuple(notices)
-
-
-def _count_not_finite(frame: Frame) -> int:
-    if np.dtype(frame.array.dtype).kind != "f":
-        return 0
-    pixels = frame.read(tuple(slice(None) for _ in frame.spatial_shape))
-    return int(np.count_nonzero(~np.isfinite(pixels)))

@@ -1,0 +1,44 @@
+"""What the user should know about the images before a training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_unet.data.axes import Frame
+    from napari_unet.data.splitting import Block
+    from napari_unet.training.dataset import TrainingFrame
+
+
+def notices_of(
+    frames: Sequence[TrainingFrame], blocks: Sequence[Block], binning: int
+) -> tuple[str, ...]:
+    """Say in words what is unusual about training data."""
+    bad = sum(_count_not_finite(frame.frame) for frame in frames)
+    constant = sum(frame.intensity.is_constant for frame in frames)
+    notices = []
+    if binning > 1:
+        notices.append(
+            f"The cells are large: the network sees the image binned {binning} x {binning}."
+        )
+    if bad:
+        notices.append(f"{bad} pixels that are not finite were replaced by the median.")
+    if constant:
+        notices.append(f"{constant} image(s) have the same value everywhere: nothing can be seen.")
+    if not blocks:
+        notices.append(
+            "The paint is too little, or too much in one place, to hold some back: "
+            "no validation score is shown."
+        )
+    return tuple(notices)
+
+
+def _count_not_finite(frame: Frame) -> int:
+    if np.dtype(frame.array.dtype).kind != "f":
+        return 0
+    pixels = frame.read(tuple(slice(None) for _ in frame.spatial_shape))
+    return int(np.count_nonzero(~np.isfinite(pixels)))
