@@ -24,6 +24,7 @@ from report import (
 )
 
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
+from napari_unet.model.devices import choose_device, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -154,7 +155,12 @@ class _Results:
             raise FileProblemError(
                 f"{path} is no table of this program ({error}); start over with --fresh."
             ) from error
-        self._records = [r for r in found if any(r.is_of(trial) for trial in self._trials)]
+        here = (describe(choose_device()), self._options.threads)  # no mixture of machines
+        self._records = [
+            r
+            for r in found
+            if (r.device, r.threads) == here and any(r.is_of(trial) for trial in self._trials)
+        ]
 
     def has(self, trial: Trial) -> bool:
         return any(record.is_of(trial) for record in self._records)
