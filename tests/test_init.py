@@ -18,6 +18,7 @@ PUBLIC = [
     "border_weight_map",
     "evaluate",
     "load_model",
+    "starting_model",
     "train",
 ]
 
