@@ -19,6 +19,7 @@ PUBLIC = [
     "error_map",
     "evaluate",
     "load_model",
+    "starting_model",
     "train",
 ]
 

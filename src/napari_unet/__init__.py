@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_unet.api import TrainedModel as TrainedModel
     from napari_unet.api import load_model as load_model
+    from napari_unet.api import starting_model as starting_model
     from napari_unet.api import train as train
     from napari_unet.data.border_weights import border_weight_map as border_weight_map
     from napari_unet.evaluation import error_map as error_map
@@ -31,6 +32,7 @@ _HOME_OF = {
     "error_map": "napari_unet.evaluation",
     "evaluate": "napari_unet.evaluation",
     "load_model": "napari_unet.api",
+    "starting_model": "napari_unet.api",
     "train": "napari_unet.api",
 }
 

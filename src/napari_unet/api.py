@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from napari_unet.errors import LabelsError
+from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import TrainedNetwork, load_network, save_network
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.predictor import predict_image
@@ -126,6 +127,22 @@ def load_model(path: str | os.PathLike[str]) -> TrainedModel:
         The file is missing, damaged, or no model.
     """
     return TrainedModel(load_network(Path(path)))
+
+
+def starting_model(name: str) -> TrainedModel:
+    """Return a bundled model: ready to predict, and what trainings begin with.
+
+    Parameters
+    ----------
+    name : {"cells", "nuclei"}
+        "cells": cells of any kind, trained on synthetic images. "nuclei": fluorescent nuclei.
+
+    Raises
+    ------
+    ModelFileError
+        There is no such starting model, or its file is missing.
+    """
+    return TrainedModel(load_starting_model(name))
 
 
 def train(

@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 from safetensors.numpy import save_file
 
-from napari_unet.api import load_model
+from napari_unet.api import load_model, starting_model
 
 from .builders import picture, run, write_images
 
@@ -44,6 +44,28 @@ def test_results_are_those_of_the_python_interface(
     capsys: Capture, model: Path, images: Path, tmp_path: Path
 ) -> None:
     run(capsys, "predict", model, images, "--output", tmp_path / "o", *CPU)
+    expected = load_model(model).predict(IMAGE, device="cpu")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "o" / "one.tif"), expected)
+
+
+def test_a_starting_model_is_called_by_its_name(
+    capsys: Capture, images: Path, tmp_path: Path
+) -> None:
+    run(capsys, "predict", "cells", images, "--output", tmp_path / "o", *CPU)
+    expected = starting_model("cells").predict(IMAGE, device="cpu")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "o" / "one.tif"), expected)
+
+
+def test_a_file_of_the_name_of_a_starting_model_is_what_is_meant(
+    capsys: Capture,
+    model: Path,
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shutil.copy(model, tmp_path / "cells")
+    monkeypatch.chdir(tmp_path)
+    run(capsys, "predict", "cells", images, "--output", tmp_path / "o", *CPU)
     expected = load_model(model).predict(IMAGE, device="cpu")
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "o" / "one.tif"), expected)
 

@@ -21,6 +21,7 @@ from napari_unet.model.trained import (
     load_network,
     record_from_json,
     record_to_json,
+    save_compact_network,
     save_network,
 )
 from napari_unet.model.unet import UNet
@@ -273,3 +274,21 @@ def test_whatever_stands_in_a_field_is_taken_or_refused_in_one_line(data: st.Dat
         record_from_json(content, "x")
     except ModelFileError as error:
         assert "\n" not in str(error)  # noqa: PT017
+
+
+def test_a_compact_file_comes_back_as_float32_rounded_once(tmp_path: Path) -> None:
+    network = UNet(CONFIG).eval()
+    save_compact_network(TrainedNetwork(network, RECORD), tmp_path / "c.safetensors")
+    loaded = load_network(tmp_path / "c.safetensors").network.state_dict()
+    for name, tensor in network.state_dict().items():
+        rounded = tensor.half().float() if tensor.is_floating_point() else tensor
+        assert torch.equal(loaded[name], rounded)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64, torch.bfloat16], ids=str)
+def test_a_file_of_mixed_number_formats_is_refused(path: Path, dtype: torch.dtype) -> None:
+    tensors, content = read_tensors(path)
+    name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
+    write_tensors(path, {**tensors, name: tensors[name].to(dtype)}, content)
+    with pytest.raises(ModelFileError, match="holds float32 or float16"):
+        load_network(path)

@@ -36,6 +36,7 @@ UNDEFORMED: dict[str, Any] = {
 
 def tiny_config(**changes: Any) -> TrainConfig:
     settings: dict[str, Any] = {
+        "start": "random",
         "base_channels": 2,
         "depth": 2,
         "patch_size": 32,

@@ -10,7 +10,7 @@ import pytest
 
 from napari_unet.errors import ConfigError
 from napari_unet.model.config import UNetConfig
-from napari_unet.training.config import PRESET_HELP, PresetName, TrainConfig
+from napari_unet.training.config import PRESET_HELP, PresetName, TrainConfig, present_names
 
 PRESETS: tuple[PresetName, ...] = get_args(PresetName)
 SETTINGS: tuple[Any, ...] = fields(TrainConfig)
@@ -180,3 +180,11 @@ def test_a_configuration_survives_json(name: PresetName) -> None:
 @pytest.mark.parametrize(("patch", "block"), [(192, 96), (48, 32), (16, 32)])
 def test_held_back_blocks_are_half_a_patch_but_not_tiny(patch: int, block: int) -> None:
     assert TrainConfig(patch_size=patch).validation_block == block
+
+
+@pytest.mark.parametrize(
+    ("recorded", "read"),
+    [("pretrained", "cells"), ("cells", "cells"), ("nuclei", "nuclei"), ("random", "random")],
+)
+def test_a_recorded_start_is_read_by_its_present_name(recorded: str, read: str) -> None:
+    assert present_names({"start": recorded, "steps": 3}) == {"start": read, "steps": 3}

@@ -353,6 +353,12 @@ def test_without_validation_too_the_weights_stay_trained(
     assert not same_weights(restored.last, untrained)
 
 
+def test_a_network_unlike_the_starting_model_is_said_to_begin_at_random() -> None:
+    config = tiny_config(start="cells")
+    texts = [notice.text for notice in of_type(run(cells(config), config)[0], Notice)]
+    assert any("begins with random weights: the starting model 'cells'" in text for text in texts)
+
+
 def test_two_such_losses_and_a_good_one_start_the_count_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

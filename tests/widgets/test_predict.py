@@ -195,3 +195,15 @@ def test_without_a_model_a_warning_says_what_to_do(desk: Desk) -> None:
     desk.predict.start_prediction()
 
     assert "There is no model yet" in desk.last_notice
+
+
+def test_a_starting_model_predicts_where_nothing_was_painted(desk: Desk) -> None:
+    box = desk.predict.starting_box
+    box.setCurrentIndex(box.findData("cells"))
+    box.activated.emit(box.currentIndex())
+    desk.wait_until_idle()
+
+    desk.click(desk.predict.predict_button)
+    desk.wait_until_idle()
+
+    assert 12 <= desk.viewer.layers["disks prediction"].data.max() <= 20  # there are 16

@@ -14,6 +14,7 @@ from napari import Viewer
 from napari.layers import Labels
 from qtpy.QtCore import QEvent
 
+from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.project.folder import MODEL_FILE, load_project
 from napari_unet.training.checkpoint import load_state, state_path
 from napari_unet.widgets.annotate import AnnotateWidget
@@ -27,6 +28,7 @@ from .conftest import Desk, disks, strokes_on
 from .test_predict import untrained
 
 Painted = tuple[Desk, Labels]
+CELLS = STARTING_MODELS["cells"]
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def test_the_model_in_use_is_added_to_the_library(models: tuple[Desk, ModelsWidg
     desk.click(widget.add_button)
     desk.wait_until_idle()
 
-    assert widget.list.count() == 1
+    assert len(widget.library.entries()) == 1
     assert first_text(widget).startswith("good cells")
 
 
@@ -103,7 +105,41 @@ def test_a_model_is_deleted(models: tuple[Desk, ModelsWidget]) -> None:
 
     widget.delete(widget.library.entries()[0])
 
-    assert widget.list.count() == 0
+    assert widget.library.entries() == ()
+
+
+@pytest.fixture
+def bundled(models: tuple[Desk, ModelsWidget]) -> tuple[Desk, ModelsWidget]:
+    """The Models widget with the bundled model "cells" chosen."""
+    _, widget = models
+    rows = [row for row in range(widget.list.count()) if _title(widget, row) == CELLS.title]
+    widget.list.setCurrentRow(rows[0])
+    return models
+
+
+def _title(widget: ModelsWidget, row: int) -> str:
+    item: Any = widget.list.item(row)
+    return str(item.text()).splitlines()[0]
+
+
+def test_a_bundled_model_shows_its_card(bundled: tuple[Desk, ModelsWidget]) -> None:
+    _, widget = bundled
+    assert widget.card_note.text() == str(CELLS)
+
+
+def test_a_bundled_model_is_neither_renamed_nor_deleted(
+    bundled: tuple[Desk, ModelsWidget],
+) -> None:
+    _, widget = bundled
+    assert not widget.rename_button.isEnabled()
+    assert not widget.delete_button.isEnabled()
+
+
+def test_a_bundled_model_is_loaded_like_any_other(bundled: tuple[Desk, ModelsWidget]) -> None:
+    desk, widget = bundled
+    desk.click(widget.load_button)
+    desk.wait_until_idle()
+    assert session_of(desk.viewer).model_name == CELLS.title
 
 
 # --- projects ----------------------------------------------------------------------------------

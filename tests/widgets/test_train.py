@@ -190,3 +190,8 @@ def test_a_saved_model_loads_with_its_settings(painted: Painted, tmp_path: Path)
 def _wait_for_error(desk: Desk, text: str) -> None:
     desk.qtbot.waitUntil(lambda: text in desk.train.shown.status.text(), timeout=60_000)
     assert text in desk.last_notice
+
+
+def test_what_a_training_starts_from_is_among_the_main_settings(desk: Desk) -> None:
+    desk.train.start_box.setCurrentIndex(desk.train.start_box.findData("nuclei"))
+    assert desk.train.config().start == "nuclei"

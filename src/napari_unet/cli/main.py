@@ -135,7 +135,9 @@ def _add_setting(group: Any, setting: Any) -> None:
 
 def _add_predict(commands: Any) -> None:
     predict = _add_command(commands, "predict", "predict images with a model file")
-    predict.add_argument("model", metavar="MODEL", help="model file")
+    predict.add_argument(
+        "model", metavar="MODEL", help="model file, or a starting model: cells, nuclei"
+    )
     predict.add_argument("paths", nargs="+", metavar="PATH", help="files, folders or globs")
     predict.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
     predict.add_argument(

@@ -11,6 +11,8 @@ from tqdm import tqdm
 
 from napari_unet.cli.progress import stop_on_interrupt
 from napari_unet.data.files import find_images
+from napari_unet.model.cards import STARTING_MODELS
+from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import load_network
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import PredictionStarted, TilePredicted
@@ -18,6 +20,8 @@ from napari_unet.prediction.files import FileFailed, FilePredicted, FileStarted,
 
 if TYPE_CHECKING:
     import argparse
+
+    from napari_unet.model.trained import TrainedNetwork
 
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
@@ -30,7 +34,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         options.threshold,
         options.views,
     )
-    trained = load_network(Path(options.model))
+    trained = _load(options.model)
     paths = find_images(options.paths)
     written: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
@@ -47,6 +51,13 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         print(f"{len(written)} of {len(paths)} predicted, written to {options.output}.")
     all_done = len(written) == len(paths)
     return {"predictions": written, "failed": failed}, 0 if all_done else 1
+
+
+def _load(model: str) -> TrainedNetwork:
+    """Load a model file, or the starting model of that name where there is no such file."""
+    if model in STARTING_MODELS and not Path(model).exists():
+        return load_starting_model(model)
+    return load_network(Path(model))
 
 
 class _Bar(contextlib.AbstractContextManager["_Bar"]):

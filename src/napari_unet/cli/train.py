@@ -14,7 +14,7 @@ from napari_unet.data.files import check_writable, find_images, pair_files, read
 from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
 from napari_unet.model.trained import load_network, save_network
 from napari_unet.training.checkpoint import load_state, save_state, saving_checkpoints, state_path
-from napari_unet.training.config import TrainConfig
+from napari_unet.training.config import TrainConfig, present_names
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.loop import TrainingResult, train_network
 from napari_unet.training.preparation import prepare_training
@@ -105,7 +105,9 @@ def _settings_of(record: ModelRecord) -> TrainConfig:
             "know. Update napari-unet-paint, or train anew."
         )
     try:
-        return TypeAdapter(TrainConfig).validate_json(json.dumps(record.training), strict=True)
+        return TypeAdapter(TrainConfig).validate_json(
+            json.dumps(present_names(record.training)), strict=True
+        )
     except ValidationError as error:
         first = error.errors()[0]
         raise ModelFileError(

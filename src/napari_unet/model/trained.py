@@ -138,8 +138,23 @@ def save_network(trained: TrainedNetwork, path: Path) -> None:
     write_tensors(path, trained.network.state_dict(), record_to_json(trained.record))
 
 
+def save_compact_network(trained: TrainedNetwork, path: Path) -> None:
+    """Write a model file of half the size: weights as float16, read back as float32.
+
+    Raises
+    ------
+    FileProblemError
+        The file cannot be written.
+    """
+    tensors = {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in trained.network.state_dict().items()
+    }
+    write_tensors(path, tensors, record_to_json(trained.record))
+
+
 def load_network(path: Path) -> TrainedNetwork:
-    """Read a model file. Nothing in it is executed.
+    """Read a model file, float32 or compact. Nothing in it is executed.
 
     Raises
     ------
@@ -148,7 +163,24 @@ def load_network(path: Path) -> TrainedNetwork:
     """
     tensors, content = read_tensors(path)
     record = record_from_json(content, str(path))
-    return TrainedNetwork(build_network(record.network, tensors, str(path)), record)
+    return TrainedNetwork(build_network(record.network, _widened(tensors, path), str(path)), record)
+
+
+def _widened(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Return the weights as float32, from a file that holds all of them in one format."""
+    formats = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
+    if formats == {torch.float16}:
+        return {
+            name: tensor.float() if tensor.is_floating_point() else tensor
+            for name, tensor in tensors.items()
+        }
+    if formats != {torch.float32}:
+        found = ", ".join(sorted(str(each).removeprefix("torch.") for each in formats)) or "none"
+        raise ModelFileError(
+            f"The weights in {path} are {found}; a model file holds float32 or float16. "
+            "Restore it from a copy."
+        )
+    return tensors
 
 
 def build_network(config: UNetConfig, tensors: dict[str, Tensor], source: str) -> UNet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from PIL import Image
 from platformdirs import user_data_path
 
 from napari_unet.errors import FileProblemError, ImageError, ModelFileError
+from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.project.model_entry import THUMBNAIL_SUFFIX, ModelEntry, read_entry
 
 if TYPE_CHECKING:
@@ -28,6 +30,15 @@ _LARGEST_THUMBNAIL = 96
 _LONGEST_NAME = 150
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]+')
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+def starting_entries() -> tuple[ModelEntry, ...]:
+    """Return the bundled starting models that are there."""
+    return tuple(
+        replace(entry, name=card.title, card=card)
+        for card in STARTING_MODELS.values()
+        if (entry := _entry_or_none(card.path))
+    )
 
 
 class ModelLibrary:

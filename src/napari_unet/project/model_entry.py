@@ -14,6 +14,8 @@ from napari_unet.errors import ModelFileError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from napari_unet.model.cards import StartingCard
+
 THUMBNAIL_SUFFIX = ".png"
 _RECORD_KEY = "napari_unet"  # as model.tensor_file writes it; importing that imports torch
 _LARGEST_HEADER = 64 * 2**20
@@ -47,6 +49,8 @@ class ModelEntry:
         Training steps taken.
     thumbnail : Path or None
         A small picture, where there is one.
+    card : StartingCard or None
+        What it is, where it is bundled with the program: such a model is read only.
     """
 
     path: Path
@@ -60,6 +64,7 @@ class ModelEntry:
     channels: int
     steps: int
     thumbnail: Path | None
+    card: StartingCard | None = None
 
 
 class _Classes(BaseModel):

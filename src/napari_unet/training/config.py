@@ -11,7 +11,7 @@ from napari_unet.model.config import LARGEST_BINNING, VIEWS, Normalization, Padd
 
 PresetName = Literal["fast", "accurate", "paper", "3d"]
 Optimiser = Literal["adamw", "sgd"]
-Start = Literal["pretrained", "random"]
+Start = Literal["cells", "nuclei", "random"]
 Views = Literal[1, 8]
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -61,9 +61,9 @@ class TrainConfig:
         "batch", "What follows each convolution.", choices=("none", "batch")
     )
     start: Start = _setting(
-        "pretrained",
-        "Weights to begin with: of synthetic cells (2D networks like the preset fast), or random.",
-        choices=("pretrained", "random"),
+        "cells",
+        "Weights to begin with: a starting model (2D networks like the preset fast), or random.",
+        choices=("cells", "nuclei", "random"),
     )
     dropout: float = _setting(0.0, "Dropout at the end of the contracting path.", 0, 0.9)
     binning: int = _setting(
@@ -191,6 +191,7 @@ PRESET_HELP: dict[PresetName, str] = {
 _PRESETS: dict[PresetName, dict[str, Any]] = {
     "fast": {},
     "accurate": {
+        "start": "random",
         "base_channels": 24,
         "depth": 4,
         "patch_size": 192,
@@ -225,6 +226,7 @@ _PRESETS: dict[PresetName, dict[str, Any]] = {
     },
     "3d": {
         "ndim": 3,
+        "start": "random",
         "base_channels": 16,
         "depth": 2,
         "patch_size": 48,
@@ -232,3 +234,10 @@ _PRESETS: dict[PresetName, dict[str, Any]] = {
         "elastic_sigma": 2.0,
     },
 }
+
+
+def present_names(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings of an older record or project by the names that they have now."""
+    if settings.get("start") == "pretrained":  # until there were several starting models
+        return {**settings, "start": "cells"}
+    return settings

@@ -117,7 +117,7 @@ def train_network(
         len(data.blocks),
         0 if config.minutes else trainer.planned_steps,
     )
-    for text in data.notices:
+    for text in (*data.notices, *trainer.notices):
         yield Notice(text)
     finished = clock.finished()
     if finished and trainer.step == 0:

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from napari_unet.data.separation import DEFAULT_THRESHOLD
 from napari_unet.model.devices import choose_precision
 from napari_unet.model.execution import Runner
-from napari_unet.model.pretrained import pretrained_weights
+from napari_unet.model.starting import starting_weights
 from napari_unet.model.trained import ModelRecord, TrainedNetwork, build_network
 from napari_unet.model.unet import UNet
 from napari_unet.training.events import Notice, Validated
@@ -78,7 +78,7 @@ class Trainer:
         self.sampler = PatchSampler(data, config)
         self.network_config = config.network(data.channels, data.classes.n_classes)
         self.network = self._placed(_new_network(self.network_config, config.seed))
-        self._pretrained = config.start == "pretrained" and _load_pretrained(self.network)
+        self._pretrained = config.start != "random" and _load_start(self.network, config.start)
         self.step, self.seconds = 0, 0.0
         self.cycle_start, self.extra_steps = 0, 0
         self.best: dict[str, Tensor] = {}
@@ -103,6 +103,16 @@ class Trainer:
     def step_in_cycle(self) -> int:
         """Steps taken in the present cycle."""
         return self.step - self.cycle_start
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What is unusual about the weights that a new training begins with."""
+        if self._pretrained or self.step or self.config.start == "random":
+            return ()
+        return (
+            f"The training begins with random weights: the starting model {self.config.start!r} "
+            "is a 2D network as of the preset fast, these settings make another one.",
+        )
 
     @property
     def _peak_rate(self) -> float:
@@ -283,9 +293,9 @@ class Trainer:
         return network.to(self.device)
 
 
-def _load_pretrained(network: UNet) -> bool:
-    """Begin with the weights of synthetic cells; tell whether they are of such a network."""
-    weights = pretrained_weights(network.config, dict(network.state_dict()))
+def _load_start(network: UNet, name: str) -> bool:
+    """Begin with the weights of a starting model; tell whether they are of such a network."""
+    weights = starting_weights(name, network.config, dict(network.state_dict()))
     if weights is None:
         return False
     network.load_state_dict(weights)

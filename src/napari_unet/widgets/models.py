@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unet.errors import NapariUNetError
-from napari_unet.project.library import ModelLibrary
+from napari_unet.project.library import ModelLibrary, starting_entries
 from napari_unet.widgets.controls import button, note, scrolling_column
 from napari_unet.widgets.model_work import loading_events, project_events, storing_events
 from napari_unet.widgets.projects import open_folder, project_of
@@ -56,8 +56,12 @@ class ModelsWidget(QWidget):
         self.list = QListWidget()
         self.list.setIconSize(QSize(_THUMBNAIL, _THUMBNAIL))
         self.list.setWordWrap(True)
-        self.list.setToolTip("Saved models, the newest first. Double-click or Return loads one.")
+        self.list.setToolTip(
+            "Saved models, the newest first, then the bundled ones. "
+            "Double-click or Return loads one."
+        )
         self.text = note()
+        self.card_note = note()
         self._lay_out()
         self.list.itemActivated.connect(self.load)
         self.list.currentItemChanged.connect(self._show_state)
@@ -86,6 +90,7 @@ class ModelsWidget(QWidget):
         )
         layout.addWidget(self.add_button)
         layout.addWidget(self.list)
+        layout.addWidget(self.card_note)
         grid = QGridLayout()
         for number, each in enumerate(
             (self.load_button, self.rename_button, self.delete_button, self.folder_button)
@@ -107,10 +112,10 @@ class ModelsWidget(QWidget):
     def refresh(self) -> None:
         """Read the library anew."""
         self.list.clear()
-        for entry in self.library.entries():
+        for entry in (*self.library.entries(), *starting_entries()):
             item = QListWidgetItem(_in_words(entry))
             item.setData(Qt.ItemDataRole.UserRole, entry)
-            item.setToolTip(str(entry.path))
+            item.setToolTip(str(entry.card or entry.path))
             if entry.thumbnail is not None:
                 item.setIcon(QIcon(str(entry.thumbnail)))
             self.list.addItem(item)
@@ -214,9 +219,11 @@ class ModelsWidget(QWidget):
         self.refresh()
 
     def _show_state(self, *_: Any) -> None:
-        chosen = self.chosen is not None
-        for each in (self.load_button, self.rename_button, self.delete_button):
-            each.setEnabled(chosen)
+        entry = self.chosen
+        self.load_button.setEnabled(entry is not None)
+        for each in (self.rename_button, self.delete_button):
+            each.setEnabled(entry is not None and entry.card is None)
+        self.card_note.setText(str(entry.card) if entry is not None and entry.card else "")
         self.folder_button.setEnabled(self.library.folder.exists())
         self.add_button.setEnabled(self._session.model is not None)
 
@@ -233,4 +240,6 @@ def _in_words(entry: ModelEntry) -> str:
     of = f"{entry.kind}, {entry.ndim}D, {entry.steps} steps"
     images = ", ".join(entry.images[:2]) + (" …" if len(entry.images) > 2 else "")
     score = f"{entry.score_text} · " if entry.score_text else ""
+    if entry.card is not None:
+        return f"{entry.name}\nbundled · {entry.card.suits}"
     return f"{entry.name}\n{score}{of}\n{when} · {images}"

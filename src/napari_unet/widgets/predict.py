@@ -35,6 +35,7 @@ from napari_unet.widgets.prediction_work import folder_events, prediction_events
 from napari_unet.widgets.result_layers import ResultLayers
 from napari_unet.widgets.session import session_of
 from napari_unet.widgets.spots import SpotsPanel
+from napari_unet.widgets.starting import starting_model_box
 from napari_unet.widgets.task import Failed, Outcome
 from napari_unet.widgets.visible import frame_and_region, visible_box
 
@@ -110,11 +111,13 @@ class PredictWidget(QWidget):
             "&Cancel", "Stop after this tile; finished tiles are kept.", self.cancel
         )
         self.load_button = button("Load &model…", "Use a saved model file.", self.ask_to_load)
+        self.starting_box = starting_model_box(self._session)
         first, second = QHBoxLayout(), QHBoxLayout()
         for each in (self.view_button, self.slice_button, self.predict_button, self.folder_button):
             first.addWidget(each)
         for each in (self.cancel_button, self.load_button):
             second.addWidget(each)
+        second.addWidget(self.starting_box)
         layout.addLayout(first)
         layout.addLayout(second)
         layout.addWidget(self.progress)
@@ -247,7 +250,9 @@ class PredictWidget(QWidget):
             show_warning(f"A prediction is already running. {self.status.text()}")
             return None
         if self._session.model is None:
-            show_warning("There is no model yet: train one, or load a model file.")
+            show_warning(
+                "There is no model yet: train one, load a model file, or choose a starting model."
+            )
             return None
         if self.image_box.layer is None:
             show_warning("Open an image to predict.")
@@ -263,7 +268,9 @@ class PredictWidget(QWidget):
             each.setEnabled(model is not None and not running)
         self.cancel_button.setEnabled(running and not self.task.stopping)
         if model is None:
-            self.model_note.setText("Model: none yet. Train one, or load a model file.")
+            self.model_note.setText(
+                "Model: none yet. Train one, load a model file, or choose a starting model."
+            )
             return
         network = model.record.network
         self.model_note.setText(

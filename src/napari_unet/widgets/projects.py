@@ -90,7 +90,7 @@ def open_project(viewer: Viewer, project: Project) -> None:
     """
     from pydantic import TypeAdapter
 
-    from napari_unet.training.config import TrainConfig
+    from napari_unet.training.config import TrainConfig, present_names
 
     missing = []
     for entry in project.images:
@@ -100,7 +100,7 @@ def open_project(viewer: Viewer, project: Project) -> None:
         if entry.labels is not None:
             _add_annotation(viewer, entry, image)
     session = session_of(viewer)
-    settings = TypeAdapter(TrainConfig).validate_python(project.settings)
+    settings = TypeAdapter(TrainConfig).validate_python(present_names(project.settings))
     session.preset, session.settings = project.preset, settings
     session.settings_loaded.emit(project.preset, settings)
     if missing:

@@ -28,6 +28,7 @@ from napari_unet.widgets.pairs import PairsTable
 from napari_unet.widgets.recovery import keeper_of
 from napari_unet.widgets.session import session_of
 from napari_unet.widgets.snapshots import annotated_images, settings_to_continue
+from napari_unet.widgets.starting import start_box
 from napari_unet.widgets.teacher import Teacher
 from napari_unet.widgets.training_run import TrainingRun
 from napari_unet.widgets.training_status import TrainingStatus
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from napari_unet.widgets.snapshots import Pair
 
 # These have controls of their own.
-_MAIN_SETTINGS = ("kind", "unpainted", "steps", "minutes", "device")
+_MAIN_SETTINGS = ("kind", "unpainted", "start", "steps", "minutes", "device")
 
 
 class TrainWidget(QWidget):
@@ -71,6 +72,7 @@ class TrainWidget(QWidget):
             "background. For finished masks, for example of Cellpose: background.",
         )
         self.preset_box = choice([(name, name) for name in PRESET_HELP], "Which network, and how.")
+        self.start_box = start_box()
         self.device_box = choice(
             [("automatic", "auto"), ("CPU", "cpu"), ("NVIDIA GPU", "cuda"), ("Apple GPU", "mps")],
             "Where to compute. Automatic takes a GPU that works, else the CPU, and shows which.",
@@ -101,6 +103,7 @@ class TrainWidget(QWidget):
         add_row(form, "Unpainted", self.unpainted_box)
         add_row(form, "Preset", self.preset_box)
         form.addRow(self.preset_note)
+        add_row(form, "Start from", self.start_box)
         add_row(
             form,
             "Steps",
@@ -144,7 +147,7 @@ class TrainWidget(QWidget):
         self._session.kind_chosen.connect(self._follow_kind)
         self._session.settings_loaded.connect(self._show_settings)
         self.form.changed.connect(self._share_settings)
-        for box in (self.kind_box, self.unpainted_box, self.device_box):
+        for box in (self.kind_box, self.unpainted_box, self.start_box, self.device_box):
             box.currentIndexChanged.connect(self._share_settings)
         self.steps_box.valueChanged.connect(self._share_settings)
         self._follow_pairs()
@@ -160,6 +163,7 @@ class TrainWidget(QWidget):
         return self.form.value().changed(
             kind=self.kind_box.currentData(),
             unpainted=self.unpainted_box.currentData(),
+            start=self.start_box.currentData(),
             steps=self.steps_box.value(),
             device=self.device_box.currentData(),
         )
@@ -265,6 +269,7 @@ class TrainWidget(QWidget):
         config = TrainConfig.preset(name)
         self.preset_note.setText(PRESET_HELP[name])
         self.steps_box.setValue(config.steps)
+        self.start_box.setCurrentIndex(self.start_box.findData(config.start))
         self.form.set_value(config)
 
     def _show_settings(self, preset: str, config: TrainConfig) -> None:
@@ -274,6 +279,7 @@ class TrainWidget(QWidget):
         for box, value in (
             (self.kind_box, config.kind),
             (self.unpainted_box, config.unpainted),
+            (self.start_box, config.start),
             (self.device_box, config.device),
         ):
             box.setCurrentIndex(max(0, box.findData(value)))

@@ -1,30 +1,42 @@
-"""The weights that a training may begin with: learned from synthetic cells, no real image."""
+"""Load the bundled starting models: to predict with at once, and to begin trainings with."""
 
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
 
-import torch
-
-from napari_unet.model.tensor_file import read_tensors
+from napari_unet.model.cards import starting_card
+from napari_unet.model.trained import TrainedNetwork, load_network
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.model.config import UNetConfig
 
-_FILE = "synthetic_2d.safetensors"
 _FIRST = "contracting.0.0.weight"
 _HEAD = ("output.weight", "output.bias")
 
 
-def pretrained_weights(config: UNetConfig, fresh: dict[str, Tensor]) -> dict[str, Tensor] | None:
-    """Return weights for a network that has the shape of the pretrained one.
+def load_starting_model(name: str) -> TrainedNetwork:
+    """Load a starting model.
+
+    Raises
+    ------
+    ModelFileError
+        There is no such starting model, or its file is missing or damaged.
+    """
+    return load_network(starting_card(name).path)
+
+
+def starting_weights(
+    name: str, config: UNetConfig, fresh: dict[str, Tensor]
+) -> dict[str, Tensor] | None:
+    """Return weights of a starting model for a network of the same shape.
 
     Parameters
     ----------
+    name : str
+        The starting model.
     config : UNetConfig
         The network.
     fresh : dict of Tensor
@@ -35,9 +47,14 @@ def pretrained_weights(config: UNetConfig, fresh: dict[str, Tensor]) -> dict[str
     dict of Tensor or None
         None where the network has another shape. Images of several channels begin with the
         mean of their channels.
+
+    Raises
+    ------
+    ModelFileError
+        There is no such starting model, or its file is missing or damaged.
     """
-    found = _load()
-    if found is None or set(found) != set(fresh):
+    found = _weights_of(name)
+    if set(found) != set(fresh):
         return None
     weights = {}
     for name, random in fresh.items():
@@ -53,13 +70,5 @@ def pretrained_weights(config: UNetConfig, fresh: dict[str, Tensor]) -> dict[str
 
 
 @cache
-def _load() -> dict[str, Tensor] | None:
-    resource = files("napari_unet.model").joinpath("weights", _FILE)
-    if not resource.is_file():
-        return None
-    with as_file(resource) as path:
-        tensors, _ = read_tensors(path)
-    return {
-        name: tensor.to(torch.float32) if tensor.is_floating_point() else tensor
-        for name, tensor in tensors.items()
-    }
+def _weights_of(name: str) -> dict[str, Tensor]:
+    return dict(load_starting_model(name).network.state_dict())

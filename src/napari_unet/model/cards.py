@@ -1,0 +1,95 @@
+"""The bundled starting models by name: what each is for, and whence it comes. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_unet.errors import ModelFileError
+
+_WEIGHTS = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class StartingCard:
+    """Say what a bundled model is.
+
+    Parameters
+    ----------
+    name : str
+        By which settings, Python and the command line call it.
+    title : str
+        What the widgets call it.
+    suits : str
+        For images of what kind.
+    trained_on : str
+        What it has seen.
+    licence : str
+        Under which terms its weights and training images are.
+    command : str
+        What trains it again, in a checkout.
+    """
+
+    name: str
+    title: str
+    suits: str
+    trained_on: str
+    licence: str
+    command: str
+
+    @property
+    def path(self) -> Path:
+        """Where its model file is to lie."""
+        return _WEIGHTS / f"{self.name}.safetensors"
+
+    def __str__(self) -> str:
+        """Return the card as a few lines of text."""
+        return (
+            f"{self.title}: {self.suits}\nTrained on {self.trained_on}\n{self.licence}\n"
+            f"Trained again by: {self.command}"
+        )
+
+
+STARTING_MODELS = {
+    card.name: card
+    for card in (
+        StartingCard(
+            "cells",
+            "Cells (synthetic)",
+            "cells of any kind: fluorescence, stained, bright field, phase contrast, DIC, "
+            "membranes.",
+            "images that scripts/synthetic_cells.py draws; no real image.",
+            "BSD-3-Clause, as this program.",
+            "python scripts/pretrain.py cells --minutes 16",
+        ),
+        StartingCard(
+            "nuclei",
+            "Nuclei (fluorescence)",
+            "bright nuclei on a dark ground.",
+            "41 fluorescence images of the Data Science Bowl 2018 (BBBC038), begun with cells.",
+            "BSD-3-Clause, as this program; the images are CC0.",
+            "python scripts/pretrain.py nuclei --data FOLDER --minutes 8",
+        ),
+    )
+}
+
+
+def starting_card(name: str) -> StartingCard:
+    """Return the card of a starting model whose file is there.
+
+    Raises
+    ------
+    ModelFileError
+        There is no such starting model, or its file is missing.
+    """
+    card = STARTING_MODELS.get(name)
+    if card is None:
+        raise ModelFileError(
+            f"There is no starting model {name!r}; choose {', '.join(STARTING_MODELS)}."
+        )
+    if not card.path.is_file():
+        raise ModelFileError(
+            f"The starting model {name!r} is missing from this installation ({card.path.name}). "
+            f"Reinstall napari-unet-paint, or in a checkout run: {card.command}"
+        )
+    return card
