@@ -15,11 +15,11 @@ from torch.optim.swa_utils import AveragedModel
 from napari_unet.data.separation import DEFAULT_THRESHOLD
 from napari_unet.model.devices import choose_precision
 from napari_unet.model.execution import Runner
-from napari_unet.model.starting import starting_weights
 from napari_unet.model.trained import ModelRecord, TrainedNetwork, build_network
 from napari_unet.model.unet import UNet
 from napari_unet.training.events import Notice, Validated
 from napari_unet.training.losses import weighted_cross_entropy
+from napari_unet.training.networks import begin_with, chance_of, copy_weights, random_network
 from napari_unet.training.optimisation import (
     new_optimiser,
     optimiser_tensors,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.data.labels import ClassTable
-    from napari_unet.model.config import UNetConfig
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData
 
@@ -77,8 +76,8 @@ class Trainer:
         self.data, self.config, self.device = data, config, device
         self.sampler = PatchSampler(data, config)
         self.network_config = config.network(data.channels, data.classes.n_classes)
-        self.network = self._placed(_new_network(self.network_config, config.seed))
-        self._pretrained = config.start != "random" and _load_start(self.network, config.start)
+        self.network = self._placed(random_network(self.network_config, config.seed))
+        self._pretrained = config.start != "random" and begin_with(self.network, config.start)
         self.step, self.seconds = 0, 0.0
         self.cycle_start, self.extra_steps = 0, 0
         self.best: dict[str, Tensor] = {}
@@ -146,10 +145,11 @@ class Trainer:
         self.network.train()
         buffers = [buffer.clone() for buffer in self.network.buffers()]
         reduced = self._precision != torch.float32
-        with torch.random.fork_rng(devices=_cuda_devices(self.device)):  # for dropout alone
-            _seed(self.device, config.seed * 1_000_003 + self.step)
-            with torch.autocast(self.device.type, self._precision, enabled=reduced):
-                logits = self.network(images)  # (B, classes, *)
+        with (
+            chance_of(config.seed * 1_000_003 + self.step, self.device),  # for dropout alone
+            torch.autocast(self.device.type, self._precision, enabled=reduced),
+        ):
+            logits = self.network(images)  # (B, classes, *)
         loss = weighted_cross_entropy(
             logits, batch.classes.to(self.device), batch.weights.to(self.device)
         )
@@ -198,7 +198,7 @@ class Trainer:
         score: ValidationScore = validate(Runner.of(network, self.device), self.data)
         best = score.value >= self.best_value - _NOISE_OF_SCORES
         if best:
-            self.best = _copy_weights(network)
+            self.best = copy_weights(network)
             self.best_value = max(score.value, self.best_value)
             self.threshold = score.threshold
         self.history.append({"step": self.step, "best": best, **asdict(score)})
@@ -206,11 +206,11 @@ class Trainer:
 
     def trained(self) -> TrainedNetwork:
         """Return the best network so far with its record, on the CPU."""
-        return self._with_record(self.best or _copy_weights(self.averaged_network))
+        return self._with_record(self.best or copy_weights(self.averaged_network))
 
     def latest(self) -> TrainedNetwork:
         """Return the network as it is now with its record, on the CPU."""
-        return self._with_record(_copy_weights(self.averaged_network))
+        return self._with_record(copy_weights(self.averaged_network))
 
     def _with_record(self, weights: dict[str, Tensor]) -> TrainedNetwork:
         record = ModelRecord(
@@ -235,8 +235,8 @@ class Trainer:
         return TrainingState(
             step=self.step,
             seconds=self.seconds,
-            last=_copy_weights(self.network),
-            averaged=_copy_weights(self.averaged),
+            last=copy_weights(self.network),
+            averaged=copy_weights(self.averaged),
             best=self.best,
             optimiser=optimiser_tensors(self.optimiser),
             best_value=self.best_value,
@@ -277,9 +277,9 @@ class Trainer:
 
     def _change_classes(self, classes: ClassTable, channels: int) -> None:
         """Give the network outputs for new classes; what it knows of the others stays."""
-        last, averaged = _copy_weights(self.network), _copy_weights(self.averaged)
+        last, averaged = copy_weights(self.network), copy_weights(self.averaged)
         self.network_config = self.config.network(channels, classes.n_classes)
-        self.network = self._placed(_new_network(self.network_config, self.config.seed))
+        self.network = self._placed(random_network(self.network_config, self.config.seed))
         self.averaged = AveragedModel(self.network, avg_fn=running_average, use_buffers=True)
         for network, weights in ((self.network, last), (self.averaged, averaged)):
             fresh = network.state_dict()
@@ -291,36 +291,3 @@ class Trainer:
         if self.config.ndim == 2:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network.to(self.device)
-
-
-def _load_start(network: UNet, name: str) -> bool:
-    """Begin with the weights of a starting model; tell whether they are of such a network."""
-    weights = starting_weights(name, network.config, dict(network.state_dict()))
-    if weights is None:
-        return False
-    network.load_state_dict(weights)
-    return True
-
-
-def _new_network(config: UNetConfig, seed: int) -> UNet:
-    with torch.random.fork_rng(devices=[]):
-        _seed(torch.device("cpu"), seed)
-        return UNet(config)
-
-
-def _seed(device: torch.device, seed: int) -> None:
-    """Seed the generators of the CPU and of `device`, and of nothing else."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-
-
-def _cuda_devices(device: torch.device) -> list[torch.device]:
-    return [device] if device.type == "cuda" else []
-
-
-def _copy_weights(network: nn.Module) -> dict[str, Tensor]:
-    return {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in network.state_dict().items()
-    }

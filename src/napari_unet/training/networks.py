@@ -1,0 +1,52 @@
+"""Networks to train: random ones, ones that know something, and copies of their weights."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_unet.model.starting import starting_weights
+from napari_unet.model.unet import UNet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor, nn
+
+    from napari_unet.model.config import UNetConfig
+
+
+@contextmanager
+def chance_of(seed: int, device: torch.device) -> Iterator[None]:
+    """Let torch's chance on the CPU and on `device` follow a seed, and nobody else notice."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        yield
+
+
+def random_network(config: UNetConfig, seed: int) -> UNet:
+    """Return a network with random weights, the same for the same seed."""
+    with chance_of(seed, torch.device("cpu")):
+        return UNet(config)
+
+
+def begin_with(network: UNet, name: str) -> bool:
+    """Begin with the weights of a starting model; tell whether they are of such a network."""
+    weights = starting_weights(name, network.config, dict(network.state_dict()))
+    if weights is None:
+        return False
+    network.load_state_dict(weights)
+    return True
+
+
+def copy_weights(network: nn.Module) -> dict[str, Tensor]:
+    """Return the weights on the CPU, as a copy that further training leaves alone."""
+    return {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in network.state_dict().items()
+    }
