@@ -18,18 +18,21 @@ from table import Options, Table, run_table
 from napari_unet.training.config import TrainConfig
 
 if TYPE_CHECKING:
+    from datasets import DataSet, Split
     from experiment import Way
+
+    Rows = dict[str, tuple[dict[str, Any], dict[str, Way]]]
 
 SETS = ("dsb2018_fluo", "ctc_dic_hela")
 REPEATS = 3
 _BOTH_WAYS: dict[str, Way] = {"components": components, "our separation": separated}
 _ALL_WAYS: dict[str, Way] = {**_BOTH_WAYS, "threshold and views as well": as_predicted}
-ROWS: dict[str, tuple[dict[str, Any], dict[str, Way]]] = {
+ROWS: Rows = {
     "no border weights": ({"border_weight": 0.0}, _ALL_WAYS),
     "border weights": ({"border_weight": 10.0, "border_sigma": 5.0}, _ALL_WAYS),
 }
 # Large cells are trained binned in all rows above; these show what that does.
-UNBINNED: dict[str, tuple[dict[str, Any], dict[str, Way]]] = {
+UNBINNED: Rows = {
     "border weights, not binned": ({"binning": 1}, _ALL_WAYS),
 }
 _LARGE_CELLS = "ctc_dic_hela"
@@ -50,13 +53,21 @@ def plan(options: Options) -> list[Trial]:
         dataset = load_dataset(name, options.data)
         for repeat in range(REPEATS):
             split = dataset.splits[repeat % len(dataset.splits)]
-            rows = {**ROWS, **UNBINNED} if name == _LARGE_CELLS else ROWS
-            for row, (changes, ways) in rows.items():
-                config = TrainConfig.preset(
-                    "accurate", minutes=options.minutes, seed=repeat, **changes
-                )
-                run = partial(train_and_score, split, dataset, ways)
-                trials.append(Trial(row, name, split.name, repeat, config, run))
+            trials += _trials(dataset, split, repeat, ROWS, options)
+    large = load_dataset(_LARGE_CELLS, options.data)
+    for repeat in range(REPEATS):
+        trials += _trials(large, large.splits[0], repeat, UNBINNED, options)
+    return trials
+
+
+def _trials(
+    dataset: DataSet, split: Split, repeat: int, rows: Rows, options: Options
+) -> list[Trial]:
+    trials = []
+    for row, (changes, ways) in rows.items():
+        config = TrainConfig.preset("accurate", minutes=options.minutes, seed=repeat, **changes)
+        run = partial(train_and_score, split, dataset, ways)
+        trials.append(Trial(row, dataset.name, split.name, repeat, config, run))
     return trials
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # The longer side of a typical object after binning, in pixels.
 _COMFORTABLE_EXTENT = 44
+# What fills less of the square around it is a stroke, and cells are longer than their strokes.
+_STROKE_FILL, _CELL_PER_STROKE = 0.3, 1.6
 
 
 @dataclass(frozen=True)
@@ -150,21 +152,26 @@ def choose_binning(
     """
     if table.kind != "objects" or ndim != 2:
         return 1
-    extents: list[int] = []
+    sizes: list[float] = []
     areas: list[int] = []
     for image in labels:
         if not image.size:
             continue
         for plane in image.reshape(-1, *image.shape[-2:]):
-            found = _parts(plane, BACKGROUND_VALUE[table.unpainted])
-            extents += [
-                max(box[0].stop - box[0].start, box[1].stop - box[1].start) for box in found[0]
-            ]
-            areas += found[1]
-    if not extents:
+            boxes, found = _parts(plane, BACKGROUND_VALUE[table.unpainted])
+            sizes += [_cell_size(box, area) for box, area in zip(boxes, found, strict=True)]
+            areas += found
+    if not sizes:
         return 1
-    wanted = round(_weighted_median(extents, areas) / _COMFORTABLE_EXTENT)
+    wanted = round(_weighted_median(sizes, areas) / _COMFORTABLE_EXTENT)
     return int(np.clip(wanted, 1, largest))
+
+
+def _cell_size(box: Region, area: int) -> float:
+    """Estimate the longer side of the cell that a painted part belongs to."""
+    extent = float(max(side.stop - side.start for side in box))
+    is_stroke = area < _STROKE_FILL * extent**2
+    return extent * _CELL_PER_STROKE if is_stroke else extent
 
 
 def _parts(plane: NDArray[Any], background: int) -> tuple[list[Region], list[int]]:
@@ -178,7 +185,7 @@ def _parts(plane: NDArray[Any], background: int) -> tuple[list[Region], list[int
     return ndi.find_objects(parts), areas.tolist()
 
 
-def _weighted_median(values: Sequence[int], weights: Sequence[int]) -> float:
+def _weighted_median(values: Sequence[float], weights: Sequence[int]) -> float:
     """Return the value at which half of the weight is reached: debris counts little."""
     order = np.argsort(values)
     reached = np.cumsum(np.asarray(weights)[order])

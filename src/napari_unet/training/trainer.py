@@ -29,6 +29,7 @@ from napari_unet.training.optimisation import (
 )
 from napari_unet.training.patches import PatchSampler
 from napari_unet.training.state import TrainingState
+from napari_unet.training.teacher import Teacher, trust_in
 from napari_unet.training.transfer import carried_over
 from napari_unet.training.validation import ValidationScore, validate
 
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData
 
+# A starting model is tried on so many batches; one of less trust teaches nothing more.
+_TRIALS_OF_TEACHER, _LEAST_TRUST = 4, 0.1
+# With more than this share painted there is nothing to add.
+_DENSE = 0.5
 _CONTINUED_RATE = 0.5  # peak of the learning rate of what is trained further
 _LARGEST_GRADIENT = 10.0
 _PATIENCE_WITH_NAN = 3
@@ -88,6 +93,7 @@ class Trainer:
         self._precision = choose_precision(config.precision, device)
         self.averaged = AveragedModel(self.network, avg_fn=running_average, use_buffers=True)
         self.optimiser = new_optimiser(self.network, config)
+        self._teacher = self._find_teacher()
         if isinstance(former, TrainingState):
             self._restore(former)
         elif former is not None:
@@ -153,6 +159,8 @@ class Trainer:
         loss = weighted_cross_entropy(
             logits, batch.classes.to(self.device), batch.weights.to(self.device)
         )
+        if self._teacher is not None:
+            loss = loss + self._teacher.loss(logits, images, batch.classes.to(self.device))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
@@ -176,8 +184,20 @@ class Trainer:
             self.best_value = -math.inf  # scores on other pixels do not compare
         self.data = data
         self.sampler = PatchSampler(data, self.config)
+        self._teacher = self._find_teacher()
         wanted = self.step_in_cycle + self.config.steps // 2
         self.extra_steps += max(0, wanted - self.planned_steps)
+
+    def _find_teacher(self) -> Teacher | None:
+        """Let the starting model teach what is not painted, if it is any good on these images."""
+        if not self._pretrained or self.data.classes.kind != "objects" or _is_dense(self.data):
+            return None
+        config = self.config
+        network = self._placed(random_network(self.network_config, config.seed)).eval()
+        begin_with(network, config.start)
+        batches = [self.sampler.draw([config.seed, 4, i]) for i in range(_TRIALS_OF_TEACHER)]
+        teacher = Teacher(network, trust_in(network, batches, self.device))
+        return teacher if teacher.trust >= _LEAST_TRUST else None
 
     def recover(self) -> Notice:
         """Tell of a step that changed nothing; after a few, go on more carefully."""
@@ -291,3 +311,8 @@ class Trainer:
         if self.config.ndim == 2:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network.to(self.device)
+
+
+def _is_dense(data: TrainingData) -> bool:
+    painted = sum(int(frame.target.painted.sum()) for frame in data.frames)
+    return painted > _DENSE * sum(frame.target.classes.size for frame in data.frames)

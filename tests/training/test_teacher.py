@@ -1,0 +1,142 @@
+"""The starting model teaches what is not painted, as far as it is right about what is painted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from napari_unet.samples import load_nuclei_2d
+from napari_unet.training.config import TrainConfig
+from napari_unet.training.patches import Batch
+from napari_unet.training.teacher import Teacher, gaps_in, trust_in
+from napari_unet.training.trainer import Trainer
+
+from .builders import data_of
+
+Array = Any
+CPU = torch.device("cpu")
+
+
+class Seer(torch.nn.Module):
+    """Sees foreground where the image is bright."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.cat([-images, images], dim=1) * 20
+
+    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self(images)
+        return scores.softmax(dim=1)
+
+
+def bars() -> torch.Tensor:
+    """Two bright bars with a gap of one pixel, -1 and 1."""
+    image = -torch.ones(1, 1, 16, 16)
+    image[..., 3:13, 4:8] = 1
+    image[..., 3:13, 9:13] = 1
+    return image
+
+
+def batch_of(images: torch.Tensor, classes: torch.Tensor) -> Batch:
+    return Batch(images, classes, torch.ones_like(classes, dtype=torch.float32))
+
+
+def seer() -> Any:
+    return Seer()
+
+
+def test_a_narrow_gap_is_found_and_the_open_is_not() -> None:
+    gaps = gaps_in((bars()[:, 0] > 0).float())
+    assert gaps[0, 8, 8] == 1
+    assert gaps[0, 8, 1] == gaps[0, 8, 5] == gaps[0, 0, 8] == 0
+
+
+def test_gaps_are_found_in_volumes() -> None:
+    volume = (bars()[:, 0] > 0).float().expand(6, 16, 16)[None]
+    assert gaps_in(volume)[0, 3, 8, 8] == 1
+
+
+def test_who_is_right_is_trusted() -> None:
+    images = bars()
+    assert trust_in(seer(), [batch_of(images, (images[:, 0] > 0).long())], CPU) == 1
+
+
+def test_who_is_wrong_is_not_trusted() -> None:
+    images = bars()
+    assert trust_in(seer(), [batch_of(images, (images[:, 0] < 0).long())], CPU) == 0
+
+
+def test_one_painted_class_is_no_ground_for_trust() -> None:
+    images = bars()
+    assert trust_in(seer(), [batch_of(images, torch.ones(1, 16, 16).long())], CPU) == 0
+
+
+def test_unlabelled_pixels_do_not_count_for_trust() -> None:
+    images = bars()
+    classes = (images[:, 0] > 0).long()
+    classes[:, 8:] = -1
+    assert trust_in(seer(), [batch_of(images, classes)], CPU) == 1
+
+
+def test_who_agrees_with_the_teacher_loses_nothing() -> None:
+    images, classes = bars(), -torch.ones(1, 16, 16).long()
+    teacher = Teacher(seer(), 1.0)
+    assert teacher.loss(Seer()(images), images, classes) < 1e-6
+    assert teacher.loss(-Seer()(images), images, classes) > 1
+
+
+def test_painted_pixels_are_not_the_teachers() -> None:
+    images, classes = bars(), torch.zeros(1, 16, 16).long()
+    assert Teacher(seer(), 1.0).loss(-Seer()(images), images, classes) == 0
+
+
+def test_a_lost_gap_costs_more_than_as_much_open_ground() -> None:
+    images, classes = bars(), -torch.ones(1, 16, 16).long()
+    teacher = Teacher(seer(), 1.0)
+    lost_gap, lost_ground = Seer()(images), Seer()(images)
+    lost_gap[..., 3:13, 8] *= -1
+    lost_ground[..., 3:13, 0] *= -1
+    costs = [float(teacher.loss(scores, images, classes)) for scores in (lost_gap, lost_ground)]
+    assert costs[0] > 10 * costs[1]
+
+
+def test_little_trust_teaches_little() -> None:
+    images, classes = bars(), -torch.ones(1, 16, 16).long()
+    wrong = -Seer()(images)
+    full, half = (Teacher(seer(), trust).loss(wrong, images, classes) for trust in (1.0, 0.5))
+    assert float(half) == pytest.approx(float(full) / 2)
+
+
+def trainer_of(image: Array, labels: Array, **changes: Any) -> Trainer:
+    config = TrainConfig(device="cpu", patch_size=64, batch_size=2, **changes)
+    return Trainer(data_of(image, labels, config), config, CPU, None)
+
+
+def painted_nuclei() -> tuple[Array, Array]:
+    image, strokes, _ = load_nuclei_2d()
+    return np.asarray(image), np.asarray(strokes)
+
+
+def test_on_strokes_over_nuclei_the_starting_model_goes_on_teaching() -> None:
+    assert trainer_of(*painted_nuclei())._teacher is not None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"start": "random"}, id="random weights"),
+        pytest.param({"kind": "classes"}, id="classes"),
+        pytest.param({"base_channels": 4}, id="another network"),
+        pytest.param({"unpainted": "background"}, id="nothing is unlabelled"),
+    ],
+)
+def test_there_is_no_teacher_where_there_is_nothing_to_teach(changes: dict[str, Any]) -> None:
+    assert trainer_of(*painted_nuclei(), **changes)._teacher is None
+
+
+def test_on_images_that_it_does_not_know_the_starting_model_is_silent() -> None:
+    image, strokes = painted_nuclei()
+    noise = np.random.default_rng(0).normal(size=image.shape).astype(np.float32)
+    assert trainer_of(noise, strokes)._teacher is None
