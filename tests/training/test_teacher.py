@@ -26,10 +26,6 @@ class Seer(torch.nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return torch.cat([-images, images], dim=1) * 20
 
-    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
-        scores: torch.Tensor = self(images)
-        return scores.softmax(dim=1)
-
 
 def bars() -> torch.Tensor:
     """Two bright bars with a gap of one pixel, -1 and 1."""

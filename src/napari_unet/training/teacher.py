@@ -42,10 +42,13 @@ class Teacher:
         The starting model, in evaluation mode.
     trust : float
         0 to 1.
+    precision : torch.dtype
+        Number format of its convolutions.
     """
 
     network: UNet
     trust: float
+    precision: torch.dtype = torch.float32
 
     def loss(self, logits: Tensor, images: Tensor, classes: Tensor) -> Tensor:
         """Return the cross entropy to the teacher's probabilities, averaged over what is unpainted.
@@ -59,8 +62,11 @@ class Teacher:
         classes : Tensor
             (B, *), -1 where unlabelled.
         """
+        reduced = self.precision != torch.float32
         with torch.no_grad():
-            seen = self.network.probabilities(images).float()  # (B, 2, *)
+            with torch.autocast(images.device.type, self.precision, enabled=reduced):
+                scores = self.network(images)  # (B, 2, *)
+            seen = scores.float().softmax(dim=1)
             weights = (1 + _GAP_WEIGHT * gaps_in(seen[:, 1])) * (classes == UNLABELLED)  # (B, *)
         entropy = -(seen * logits.float().log_softmax(dim=1)).sum(dim=1)  # (B, *)
         unpainted = (classes == UNLABELLED).sum().clamp(min=1)

@@ -196,7 +196,8 @@ class Trainer:
         network = self._placed(random_network(self.network_config, config.seed)).eval()
         begin_with(network, config.start)
         batches = [self.sampler.draw([config.seed, 4, i]) for i in range(_TRIALS_OF_TEACHER)]
-        teacher = Teacher(network, trust_in(network, batches, self.device))
+        trust = trust_in(network, batches, self.device)
+        teacher = Teacher(network, trust, self._precision)
         return teacher if teacher.trust >= _LEAST_TRUST else None
 
     def recover(self) -> Notice:
