@@ -24,7 +24,8 @@ class Seer(torch.nn.Module):
     """Sees foreground where the image is bright."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return torch.cat([-images, images], dim=1) * 20
+        scores: torch.Tensor = torch.cat([-images, images], dim=1) * 20
+        return scores
 
 
 def bars() -> torch.Tensor:

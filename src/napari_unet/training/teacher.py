@@ -70,7 +70,8 @@ class Teacher:
             weights = (1 + _GAP_WEIGHT * gaps_in(seen[:, 1])) * (classes == UNLABELLED)  # (B, *)
         entropy = -(seen * logits.float().log_softmax(dim=1)).sum(dim=1)  # (B, *)
         unpainted = (classes == UNLABELLED).sum().clamp(min=1)
-        return _WEIGHT * self.trust * (entropy * weights).sum() / unpainted
+        average: Tensor = (entropy * weights).sum() / unpainted
+        return _WEIGHT * self.trust * average
 
 
 def gaps_in(foreground: Tensor) -> Tensor:
