@@ -24,6 +24,8 @@ class StartingCard:
         For images of what kind.
     trained_on : str
         What it has seen.
+    scores : str
+        What it reaches with nothing painted.
     licence : str
         Under which terms its weights and training images are.
     command : str
@@ -34,6 +36,7 @@ class StartingCard:
     title: str
     suits: str
     trained_on: str
+    scores: str
     licence: str
     command: str
 
@@ -45,7 +48,8 @@ class StartingCard:
     def __str__(self) -> str:
         """Return the card as a few lines of text."""
         return (
-            f"{self.title}: {self.suits}\nTrained on {self.trained_on}\n{self.licence}\n"
+            f"{self.title}: {self.suits}\nTrained on {self.trained_on}\n{self.scores}\n"
+            f"{self.licence}\n"
             f"Trained again by: {self.command}"
         )
 
@@ -59,6 +63,7 @@ STARTING_MODELS = {
             "cells of any kind: fluorescence, stained, bright field, phase contrast, DIC, "
             "membranes.",
             "images that scripts/synthetic_cells.py draws; no real image.",
+            "F1 0.89 at IoU 0.5 on 21 fluorescence images of nuclei; a beginning elsewhere.",
             "BSD-3-Clause, as this program.",
             "python scripts/pretrain.py cells --minutes 16",
         ),
@@ -67,6 +72,7 @@ STARTING_MODELS = {
             "Nuclei (fluorescence)",
             "bright nuclei on a dark ground.",
             "41 fluorescence images of the Data Science Bowl 2018 (BBBC038), begun with cells.",
+            "F1 0.90 at IoU 0.5 on 21 other images of the same collection.",
             "BSD-3-Clause, as this program; the images are CC0.",
             "python scripts/pretrain.py nuclei --data FOLDER --minutes 8",
         ),
