@@ -121,8 +121,15 @@ def test_debris_does_not_decide_the_binning() -> None:
 def test_a_stroke_tells_of_a_cell_longer_than_itself() -> None:
     labels = np.zeros((300, 300), int)
     for number in range(1, 6):
-        labels[number * 50 : number * 50 + 5, 20:80] = number  # 60 pixels long
-    assert choose_binning([labels], MASKS, 2, 8) == 2
+        labels[number * 50 : number * 50 + 5, 20:80] = number + 1  # 60 pixels long
+    assert choose_binning([labels], PAINT, 2, 8) == 2
+
+
+def test_a_rod_in_a_finished_mask_is_not_binned_away() -> None:
+    labels = np.zeros((300, 300), int)
+    for number in range(1, 6):
+        labels[number * 50 : number * 50 + 12, 20:220] = number
+    assert choose_binning([labels], MASKS, 2, 8) == 1
 
 
 def test_the_painted_background_is_no_object() -> None:

@@ -195,3 +195,18 @@ def test_faint_diagonal_neighbours_are_not_joined() -> None:
     foreground = np.zeros((8, 8), np.float32)
     foreground[:4, :4] = foreground[4:, 4:] = 0.6  # below every level at which objects split
     assert separate_objects(foreground).max() == 2
+
+
+@pytest.mark.parametrize("binning", [1, 2, 3])
+def test_gaps_along_z_are_not_filled_however_much_planes_are_binned(binning: int) -> None:
+    slabs = np.zeros((20, 30, 30), np.float32)
+    slabs[3:7] = slabs[13:17] = 1
+    found = separate_objects(slabs, binning=binning)
+    assert not found[8:12].any()
+
+
+def test_the_ridges_of_binned_planes_are_filled() -> None:
+    cells = np.ones((40, 60), np.float32)
+    cells[:, 28:35] = 0  # seven pixels: two of a network that sees them binned by three
+    assert (separate_objects(cells, binning=3) > 0).all()
+    assert not (separate_objects(cells, binning=1) > 0).all()

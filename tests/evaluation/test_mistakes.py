@@ -229,3 +229,13 @@ def test_finished_masks_hold_background_as_0() -> None:
 def test_every_value_has_a_name_and_a_colour_of_its_own() -> None:
     for of_all in zip(*ERROR_VALUES, strict=True):
         assert len(set(of_all)) == len(ERROR_VALUES) == 6
+
+
+def test_a_cell_around_a_painted_stroke_is_right() -> None:
+    prediction = np.zeros((40, 40), np.uint8)
+    prediction[5:35, 5:35] = 1
+    truth = np.zeros((40, 40), np.uint8)
+    truth[20:24, 8:32] = 2  # 1 would be background, 0 is not labelled
+    truth[0:3] = 1
+    scores = evaluate(prediction, truth, unpainted="unlabelled")
+    assert (scores["f1_50"], scores["n_missed"]) == (1.0, 0)

@@ -158,7 +158,7 @@ def test_the_paper_preset_cuts_the_published_tiles() -> None:
 
 def test_a_preset_takes_changes() -> None:
     config = TrainConfig.preset("accurate", steps=5)
-    assert (config.steps, config.base_channels) == (5, 32)
+    assert (config.steps, config.base_channels) == (5, 24)
 
 
 def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
@@ -179,7 +179,7 @@ def test_a_configuration_survives_json(name: PresetName) -> None:
 
 @pytest.mark.parametrize(("patch", "block"), [(192, 96), (48, 32), (16, 32)])
 def test_held_back_blocks_are_half_a_patch_but_not_tiny(patch: int, block: int) -> None:
-    assert TrainConfig(patch_size=patch).validation_block == block
+    assert TrainConfig(patch_size=patch).validation_block() == block
 
 
 @pytest.mark.parametrize(

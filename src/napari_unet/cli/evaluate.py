@@ -28,7 +28,6 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     pairs = pair_files(
         find_images(options.predictions), find_images(options.truth), "predictions", "truths"
     )
-    targets = _error_files(pairs, Path(options.errors).expanduser()) if options.errors else []
     predictions = [read_labels(prediction) for prediction, _ in pairs]
     truths = [read_labels(truth) for _, truth in pairs]
     scores = evaluate(
@@ -38,6 +37,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         unpainted=options.unpainted,
         per_image=options.per_image,
     )
+    targets = _error_files(pairs, Path(options.errors).expanduser()) if options.errors else []
     for row, (_, truth) in zip(scores.get("images", []), pairs, strict=False):
         row["file"] = truth.name
     for target, predicted, true in zip(targets, predictions, truths, strict=False):

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from napari_unet.cli.progress import stop_on_interrupt
 from napari_unet.data.files import find_images
+from napari_unet.errors import ModelFileError
 from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import load_network
@@ -55,9 +56,15 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
 
 def _load(model: str) -> TrainedNetwork:
     """Load a model file, or the starting model of that name where there is no such file."""
-    if model in STARTING_MODELS and not Path(model).exists():
+    path = Path(model)
+    if model in STARTING_MODELS and not path.is_file():
         return load_starting_model(model)
-    return load_network(Path(model))
+    if not path.exists() and len(path.parts) == 1 and not path.suffix:
+        names = ", ".join(STARTING_MODELS)
+        raise ModelFileError(
+            f"There is no model file {model}, and the starting models are {names}."
+        )
+    return load_network(path)
 
 
 class _Bar(contextlib.AbstractContextManager["_Bar"]):

@@ -89,6 +89,11 @@ def _settings(
     if config.optimiser != former.optimiser:
         raise ConfigError(f"--resume cannot change the optimiser from {former.optimiser}.")
     state = load_state(state_path(output))
+    if given.get("binning", 0) not in (0, state.binning):
+        raise ConfigError(
+            f"The training has a binning of {state.binning}; --resume cannot change it to "
+            f"{given['binning']}. Train a new model."
+        )
     if not config.minutes and state.step >= config.steps:
         raise ConfigError(
             f"The training has already made {state.step} steps; give --steps above that, or "

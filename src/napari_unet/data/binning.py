@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
-    from napari_unet.data.labels import ClassTable
+    from napari_unet.data.labels import ClassTable, Unpainted
 
 # The longer side of a typical object after binning, in pixels.
 _COMFORTABLE_EXTENT = 44
@@ -159,7 +159,10 @@ def choose_binning(
             continue
         for plane in image.reshape(-1, *image.shape[-2:]):
             boxes, found = _parts(plane, BACKGROUND_VALUE[table.unpainted])
-            sizes += [_cell_size(box, area) for box, area in zip(boxes, found, strict=True)]
+            sizes += [
+                _cell_size(box, area, table.unpainted)
+                for box, area in zip(boxes, found, strict=True)
+            ]
             areas += found
     if not sizes:
         return 1
@@ -167,11 +170,14 @@ def choose_binning(
     return int(np.clip(wanted, 1, largest))
 
 
-def _cell_size(box: Region, area: int) -> float:
+def _cell_size(box: Region, area: int, unpainted: Unpainted) -> float:
     """Estimate the longer side of the cell that a painted part belongs to."""
     extent = float(max(side.stop - side.start for side in box))
-    is_stroke = area < _STROKE_FILL * extent**2
-    return extent * _CELL_PER_STROKE if is_stroke else extent
+    if area >= _STROKE_FILL * extent**2:
+        return extent
+    if unpainted == "unlabelled":  # a stroke; thin cells are no wider than one
+        return extent * _CELL_PER_STROKE
+    return float(np.sqrt(area))  # a rod or a thread, which must not become too thin
 
 
 def _parts(plane: NDArray[Any], background: int) -> tuple[list[Region], list[int]]:

@@ -15,6 +15,8 @@ import numpy as np
 from scipy import ndimage as ndi
 from skimage.segmentation import watershed
 
+from napari_unet.data.binning import plane_factors
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -62,7 +64,7 @@ def separate_objects(
     # uint8 priorities make the watershed several times faster than float ones.
     priority = np.round((1.0 - foreground.clip(0, 1)) * 255).astype(np.uint8)
     grown: NDArray[np.int32] = watershed(
-        priority, seeds, mask=_closed(inside, _RIDGE_RADIUS * binning)
+        priority, seeds, mask=_closed(inside, plane_factors(inside.ndim, binning))
     )
     return grown
 
@@ -97,11 +99,24 @@ def _split(seeds: NDArray[np.int32], cores: NDArray[np.int32], share: float) -> 
     return _renumbered(both, present)
 
 
-def _closed(inside: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
+def _closed(inside: NDArray[np.bool_], factors: tuple[int, ...]) -> NDArray[np.bool_]:
     """Fill the ridges, which are narrow, without growing outer borders."""
+    margin = _RIDGE_RADIUS * max(factors)
     ball = ndi.generate_binary_structure(inside.ndim, 1)
-    padded = np.pad(inside, radius, mode="edge")  # beyond the image things go on
-    closed = ndi.binary_closing(padded, ball, iterations=radius)
-    inner = tuple(slice(radius, -radius) for _ in range(inside.ndim))
+    padded = np.pad(inside, margin, mode="edge")  # beyond the image things go on
+    closed = ndi.binary_dilation(padded, ball, iterations=_RIDGE_RADIUS)
+    if max(factors) > 1:  # ridges are wider along the axes that are binned
+        wider, flat = _RIDGE_RADIUS * (max(factors) - 1), ball & _binned_axes(factors)
+        closed = ndi.binary_dilation(closed, flat, iterations=wider)
+        closed = ndi.binary_erosion(closed, flat, iterations=wider, border_value=1)
+    closed = ndi.binary_erosion(closed, ball, iterations=_RIDGE_RADIUS, border_value=1)
+    inner = tuple(slice(margin, -margin) for _ in range(inside.ndim))
     result: NDArray[np.bool_] = closed[inner] | inside
     return result
+
+
+def _binned_axes(factors: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Mark the part of a structure of 3 pixels that reaches out along binned axes only."""
+    within = np.zeros((3,) * len(factors), bool)
+    within[tuple(slice(None) if k > 1 else slice(1, 2) for k in factors)] = True
+    return within

@@ -67,7 +67,8 @@ def error_map(
         ``[Z]YX`` of one shape, any integer dtype; 0 is background.
     counted : ndarray of bool, optional
         Same shape: where the truth is known; the map is 0 elsewhere, and predicted objects with
-        less than half of their pixels inside are left out. Everywhere by default.
+        less than half of their pixels inside are left out, unless they cover most of a true
+        one. Everywhere by default.
 
     Returns
     -------

@@ -146,8 +146,9 @@ def overlap_within(prediction: IntArray, truth: IntArray, counted: NDArray[np.bo
     """Find objects and intersections where the truth is known.
 
     Outside `counted` both images are ignored. Predicted objects with less than half of their
-    pixels inside are left out: nothing was painted there to confirm or refute them, so they
-    would be false positives only because the painting stopped.
+    pixels inside are left out, unless they cover more than half of a true object (a stroke inside
+    a cell): nothing was painted there to refute them, so they would be false positives only
+    because the painting stopped.
 
     Parameters
     ----------
@@ -167,7 +168,10 @@ def overlap_within(prediction: IntArray, truth: IntArray, counted: NDArray[np.bo
     mostly_inside = inside.prediction_ids[2 * pixels_inside >= inside.prediction_areas]
 
     overlap = overlap_of(np.where(counted, prediction, 0), np.where(counted, truth, 0))
-    return overlap.keeping(np.isin(overlap.prediction_ids, mostly_inside))
+    kept = np.isin(overlap.prediction_ids, mostly_inside)
+    covering = 2 * overlap.intersections > overlap.truth_areas[overlap.truth_index]
+    kept[overlap.prediction_index[covering]] = True
+    return overlap.keeping(kept)
 
 
 def overlap_where(

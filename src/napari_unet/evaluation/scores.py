@@ -52,7 +52,8 @@ def evaluate(
         What a 0 in the truth means. With "background", values above 0 are objects or classes.
         With "unlabelled", 0 is not counted, 1 is background (as 0 is in predictions; class
         predictions may hold 1 as well) and values above 1 are objects or classes. Predicted
-        objects with less than half of their pixels on painted ones are then left out.
+        objects with less than half of their pixels on painted ones are then left out, unless they
+        cover more than half of a true object.
     per_image : bool
         Add the scores of each image, a list of dicts with the same keys, as ``"images"``.
 

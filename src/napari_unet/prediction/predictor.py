@@ -176,7 +176,8 @@ def _check_channels(frame: Frame, expected: int) -> None:
     if frame.channels != expected:
         raise ModelMismatchError(
             f"Model expects {expected} channel(s), image has {frame.channels} "
-            f"(axes {frame.axes}, shape {tuple(frame.array.shape)})."
+            f"(axes {frame.axes}, shape {tuple(frame.array.shape)}). Give as many channels, or "
+            "train on images like this one."
         )
 
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 # Pixels of a tile's output along each axis: 768 with a halo of 92 is the sweet spot in 2D.
 DEFAULT_TILE_SIZE = {2: 768, 3: 96}
 
+# Of the image: results and events of a tile stay small, however much the network sees at once.
+LARGEST_TILE_SIDE = 1536
+
 
 @dataclass(frozen=True)
 class TilePlan:
@@ -93,8 +96,10 @@ def plan_tiles(
     ConfigError
         The tile size is smaller than the pooling factor.
     """
-    largest = DEFAULT_TILE_SIZE[config.ndim] if tile_size is None else tile_size
     factor = config.pooling_factor
+    largest = tile_size
+    if largest is None:
+        largest = min(DEFAULT_TILE_SIZE[config.ndim], max(factor, LARGEST_TILE_SIDE // binning))
     if largest < factor:
         raise ConfigError(
             f"Tiles of {largest} pixels are too small for a network of depth {config.depth}; "

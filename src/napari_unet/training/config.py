@@ -13,6 +13,8 @@ PresetName = Literal["fast", "accurate", "paper", "3d"]
 Optimiser = Literal["adamw", "sgd"]
 Start = Literal["cells", "nuclei", "random"]
 Views = Literal[1, 8]
+# Edge length in network pixels of what can be held back.
+_SMALLEST_BLOCK = 32
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -175,10 +177,12 @@ class TrainConfig:
             dropout=self.dropout,
         )
 
-    @property
-    def validation_block(self) -> int:
-        """Edge length in pixels of the blocks that are held back."""
-        return max(32, self.patch_size // 2)
+    def validation_block(self, binning: int = 1) -> int:
+        """Return the edge length in network pixels of the blocks that are held back.
+
+        Binned images are small: their blocks are smaller too, so that there are as many.
+        """
+        return max(_SMALLEST_BLOCK, self.patch_size // 2 // binning)
 
 
 PRESET_HELP: dict[PresetName, str] = {

@@ -129,7 +129,9 @@ class TrainingData:
     @property
     def painted(self) -> int:
         """Number of painted pixels of the images, held-back ones included."""
-        return self.binning**2 * sum(int(frame.target.painted.sum()) for frame in self.frames)
+        if self.classes.unpainted == "background":
+            return sum(source.labels.size for source in self.sources)
+        return sum(int(np.count_nonzero(source.labels)) for source in self.sources)
 
     def frame_of(self, image: int, frame: Frame) -> TrainingFrame | None:
         """Find what was made of a frame of an image; None where it is not painted."""

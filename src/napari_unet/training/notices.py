@@ -23,7 +23,8 @@ def notices_of(
     notices = []
     if binning > 1:
         notices.append(
-            f"The cells are large: the network sees the image binned {binning} x {binning}."
+            f"The network sees the image binned {binning} x {binning}, as the size of the cells, "
+            "the settings or the model to go on with ask for. Results have the full size."
         )
     if bad:
         notices.append(f"{bad} pixels that are not finite were replaced by the median.")

@@ -24,7 +24,6 @@ from napari_unet.data.labels import (
 )
 from napari_unet.data.splitting import Block, BlockPlace, validation_blocks
 from napari_unet.errors import LabelsError, ModelMismatchError
-from napari_unet.model.config import LARGEST_BINNING
 from napari_unet.training.dataset import (
     AnnotatedImage,
     TrainingData,
@@ -44,6 +43,8 @@ if TYPE_CHECKING:
     from napari_unet.data.intensity import IntensityRange
     from napari_unet.training.config import TrainConfig
 
+# Where the painted sizes mislead (rods, many cells of one number) no more than this is lost.
+_LARGEST_AUTOMATIC = 4
 # Debris is what is smaller than this share of nearly the smallest object that was painted.
 _DEBRIS_SHARE, _DEBRIS_PERCENTILE = 0.5, 5
 
@@ -98,7 +99,9 @@ def prepare_training(
     ]
     check_classes_painted([frame.target for frame in painted], table)
     _check_same_channels([frame.frame for frame in painted])
-    blocks = _choose_blocks(painted, table, config, held_back if former is None else former)
+    blocks = _choose_blocks(
+        painted, table, config, held_back if former is None else former, binning
+    )
     frames = _training_frames(painted, blocks, table, config)
     return TrainingData(
         frames,
@@ -117,9 +120,14 @@ def prepare_training(
 def _automatic_binning(
     labels: Sequence[NDArray[Any]], table: ClassTable, config: TrainConfig
 ) -> int:
-    """Bin large objects, but no image to less than a block that can be held back."""
+    """Bin large objects, but no image to less than two blocks that can be held back."""
     shortest = min(min(image.shape[-2:]) for image in labels)
-    largest = max(1, min(LARGEST_BINNING, shortest // config.validation_block))
+    possible = [
+        binning
+        for binning in range(1, _LARGEST_AUTOMATIC + 1)
+        if shortest // binning >= 2 * config.validation_block(binning)
+    ]
+    largest = max(possible, default=1)
     return choose_binning(labels, table, config.ndim, largest)
 
 
@@ -188,6 +196,7 @@ def _choose_blocks(
     table: ClassTable,
     config: TrainConfig,
     held_back: TrainingData | Sequence[BlockPlace],
+    binning: int,
 ) -> tuple[Block, ...]:
     """Hold back blocks; those of a former training stay, and none is taken that taught it."""
     places = held_back.held_back if isinstance(held_back, TrainingData) else tuple(held_back)
@@ -201,7 +210,7 @@ def _choose_blocks(
         [frame.target.classes for frame in painted],
         table.n_classes,
         config.validation_share,
-        config.validation_block,
+        config.validation_block(binning),
         np.random.default_rng([config.seed, 1]),
         kept,
         [frame.former.trained_on if frame.former else None for frame in painted],

@@ -67,8 +67,9 @@ def validate(runner: Runner, data: TrainingData) -> ValidationScore:
     """
     of_objects = data.classes.kind == "objects"
     pixels = ClassCounts()
-    objects = dict.fromkeys(_THRESHOLDS if of_objects else (), ObjectCounts())
-    loss_sum, n_painted, n_pixels = 0.0, 0, 0
+    thresholds = _thresholds_to_try(data) if of_objects else ()
+    objects = dict.fromkeys(thresholds, ObjectCounts())
+    loss_sum, n_painted = 0.0, 0
     for block in data.blocks:
         frame = data.frames[block.frame]
         classes = frame.target.classes[block.region]
@@ -79,13 +80,11 @@ def validate(runner: Runner, data: TrainingData) -> ValidationScore:
         pixels += count_classes(probabilities.argmax(axis=0), classes, painted)
         loss_sum += _loss_sum(probabilities, classes, frame.weights[block.region])
         n_painted += int(painted.sum())
-        n_pixels += painted.size
         for threshold in objects:
             found = separate_objects(probabilities[1], data.smallest_object, threshold)
             truth = frame.target.objects[block.region]
             objects[threshold] += count_objects(found, truth, painted)
-    dense = n_painted >= _DENSE_PAINT * n_pixels
-    threshold = _best_threshold(objects) if dense else DEFAULT_THRESHOLD
+    threshold = _best_threshold(objects)
     counts = objects.get(threshold, ObjectCounts())
     return ValidationScore(
         loss=loss_sum / max(n_painted, 1),
@@ -95,9 +94,15 @@ def validate(runner: Runner, data: TrainingData) -> ValidationScore:
     )
 
 
+def _thresholds_to_try(data: TrainingData) -> tuple[float, ...]:
+    painted = [data.frames[block.frame].target.painted[block.region] for block in data.blocks]
+    dense = sum(int(p.sum()) for p in painted) >= _DENSE_PAINT * sum(p.size for p in painted)
+    return _THRESHOLDS if dense else (DEFAULT_THRESHOLD,)
+
+
 def _best_threshold(objects: Mapping[float, ObjectCounts]) -> float:
     """Choose the threshold of the best mean AP, averaged with its neighbours to tame chance."""
-    if not objects or objects[DEFAULT_THRESHOLD].n_truth < _ENOUGH_OBJECTS:
+    if len(objects) < 2 or objects[DEFAULT_THRESHOLD].n_truth < _ENOUGH_OBJECTS:
         return DEFAULT_THRESHOLD
     scores = np.pad([objects[t].mean_ap for t in _THRESHOLDS], 1, mode="edge")
     smooth = (scores[:-2] + scores[1:-1] + scores[2:]) / 3

@@ -73,6 +73,7 @@ class ComparePanel(QWidget):
         self._lay_out()
         self.truth_box.layer_changed.connect(self._follow_truth)
         self.task.ended.connect(self._on_ended)
+        viewer.layers.events.removed.connect(self._forget_removed)
         self._follow_truth()
 
     def _lay_out(self) -> None:
@@ -105,14 +106,15 @@ class ComparePanel(QWidget):
             self._complain(problem)
             return
         predicted = predicted_of(prediction)
-        labels = np.array(labels_of(prediction))
+        labels = _as_it_is_now(labels_of(prediction))
         kind: Kind = "classes" if predicted and predicted.kind == "classes" else "objects"
         work = ToCompare(
             prediction=labels,
-            truth=np.array(labels_of(truth)),
+            truth=_as_it_is_now(labels_of(truth)),
             ndim=predicted.ndim if predicted else min(2, labels.ndim),
             kind=kind,
             unpainted=self.unpainted_box.currentData(),
+            places=predicted.places if predicted else (),
         )
         if self.task.start(partial(comparing_events, work)):
             self._compared, self._truth = prediction, truth
@@ -156,10 +158,19 @@ class ComparePanel(QWidget):
     def _show(self, comparison: Comparison, prediction: Labels, truth: Labels) -> None:
         values = _values_for(comparison.kind)
         self.table.show_rows(score_rows(comparison, _class_names(truth)))
-        self.text.setText(f"{prediction.name}, compared with {truth.name}:")
+        part = "" if comparison.share == 1 else f" on the {comparison.share:.0%} predicted"
+        self.text.setText(f"{prediction.name}, compared with {truth.name}{part}:")
         self.legend.setText("  ".join(_legend_entry(each) for each in values))
         if prediction in plain_layers(self._viewer):
             _show_errors(self._viewer, prediction, comparison, values)
+
+    def forget(self) -> None:
+        """Show no scores: what they were of is predicted anew, or gone."""
+        self._complain("")
+
+    def _forget_removed(self, event: Any) -> None:
+        if event.value.name in self.text.text():
+            self.forget()
 
     def _complain(self, problem: str) -> None:
         """Say what is wrong, and show no scores that belong to something else."""
@@ -197,6 +208,11 @@ class ScoreTable(QTableWidget):
         self.resizeRowsToContents()
         self.setFixedHeight(sum(self.rowHeight(line) for line in range(n_lines)) + 4)
         self.setVisible(bool(rows))
+
+
+def _as_it_is_now(labels: Any) -> Any:
+    """Copy what painting may change; what is lazy is read by the worker."""
+    return labels.copy() if isinstance(labels, np.ndarray) else labels
 
 
 def _task_of(session: Session) -> BackgroundTask:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.evaluation.pairs import Kind, Unpainted
 
 
@@ -22,21 +23,24 @@ class ToCompare:
 
     Parameters
     ----------
-    prediction, truth : ndarray
-        Frame axes, then ``[Z]YX``.
+    prediction, truth : array_like
+        Frame axes, then ``[Z]YX``; lazy ones are read in the worker.
     ndim : int
         How many axes are of space: each frame before them is an image of its own.
     kind : {"objects", "classes"}
         What the numbers stand for.
     unpainted : {"background", "unlabelled"}
         What a 0 in the truth means.
+    places : tuple of (tuple of int, tuple of slice)
+        Frames, and the box in each, to compare; empty for all.
     """
 
-    prediction: NDArray[Any]
-    truth: NDArray[Any]
+    prediction: ArrayLike
+    truth: ArrayLike
     ndim: int
     kind: Kind
     unpainted: Unpainted
+    places: tuple[tuple[tuple[int, ...], Region], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +55,14 @@ class Comparison:
         As `evaluate` returns them; the frames are pooled.
     errors : ndarray
         uint8, of the shape of the prediction: values of `ERROR_VALUES`.
+    share : float
+        Of the pixels that was predicted and compared.
     """
 
     kind: Kind
     scores: Mapping[str, Any] = field(default_factory=dict)
     errors: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    share: float = 1.0
 
 
 class ScoreRow(NamedTuple):
@@ -123,22 +130,33 @@ def comparing_events(
     """
     from napari_unet.evaluation import errors_of, evaluate
 
-    frames = list(np.ndindex(*task.truth.shape[: task.truth.ndim - task.ndim]))
+    prediction, truth = np.asarray(task.prediction), np.asarray(task.truth)
+    places = _places_of(task, truth.shape)
     scores = evaluate(
-        [task.prediction[frame] for frame in frames],
-        [task.truth[frame] for frame in frames],
+        [prediction[frame][region] for frame, region in places],
+        [truth[frame][region] for frame, region in places],
         task.kind,
         unpainted=task.unpainted,
     )
-    errors = np.zeros(task.truth.shape, np.uint8)
-    for frame in frames:
+    errors = np.zeros(truth.shape, np.uint8)
+    for frame, region in places:
         if stop.is_set():
             return None
-        errors[frame] = errors_of(
-            task.prediction[frame], task.truth[frame], task.kind, task.unpainted
+        errors[frame][region] = errors_of(
+            prediction[frame][region], truth[frame][region], task.kind, task.unpainted
         )
         yield frame
-    return Comparison(task.kind, scores, errors)
+    compared = sum(errors[frame][region].size for frame, region in places)
+    return Comparison(task.kind, scores, errors, min(1.0, compared / max(1, truth.size)))
+
+
+def _places_of(task: ToCompare, shape: tuple[int, ...]) -> list[tuple[tuple[int, ...], Region]]:
+    """Return each frame with the box to compare; of several boxes in a frame the last one."""
+    if task.places:
+        return list(dict(task.places).items())
+    n_frame_axes = len(shape) - task.ndim
+    whole = tuple(slice(0, size) for size in shape[n_frame_axes:])
+    return [(frame, whole) for frame in np.ndindex(*shape[:n_frame_axes])]
 
 
 def score_rows(comparison: Comparison, class_names: Mapping[int, str]) -> list[ScoreRow]:

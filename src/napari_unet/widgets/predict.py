@@ -170,6 +170,7 @@ class PredictWidget(QWidget):
         except NapariUNetError as error:
             show_error(str(error))
             return
+        self.compare.forget()
         result = ResultLayers(
             self._viewer,
             image,

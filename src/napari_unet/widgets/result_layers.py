@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
+    from napari_unet.data.axes import Region
+
 _REFRESH_MS = 100
 
 
@@ -43,6 +45,8 @@ class Predicted(OfImage):
         As they were when corrections were last taken into the annotation.
     in_progress : bool
         Whether a prediction still writes there: what it shows now is no one's correction.
+    places : tuple of (tuple of int, tuple of slice)
+        Frames, and the box in each, that were predicted; nothing is known of the others.
     """
 
     labels: NDArray[Any]
@@ -50,6 +54,7 @@ class Predicted(OfImage):
     kind: str = "objects"
     taken: NDArray[Any] | None = None
     in_progress: bool = False
+    places: tuple[tuple[tuple[int, ...], Region], ...] = ()
 
 
 def predicted_of(layer: Labels) -> Predicted | None:
@@ -175,6 +180,7 @@ class ResultLayers:
         if self._whole and predicted is not None:
             np.asarray(layer.data)[...] = 0
             predicted.labels[...] = 0
+            predicted.places = ()
             layer.refresh()
 
     def _new_layer(self, shape: tuple[int, ...], kind: str) -> Labels:
@@ -249,6 +255,7 @@ class ResultLayers:
             first = int(predicted.labels.max())
             labels = np.where(labels > 0, labels.astype(np.int32) + first, 0)
         former[region] = labels
+        predicted.places += ((frame, region),)
         self._write(frame, region, labels)
 
     def _refresh(self) -> None:
