@@ -77,10 +77,10 @@ def test_its_card_shows(name: str, part: str) -> None:
     [
         UNetConfig.paper(),
         TrainConfig.preset("3d").network(1, 2),
-        TrainConfig.preset("accurate").network(1, 2),
+        UNetConfig(out_channels=2, base_channels=24, padding="same", normalization="batch"),
         TrainConfig.preset("fast", base_channels=8).network(1, 2),
     ],
-    ids=["paper", "3d", "accurate", "narrower"],
+    ids=["paper", "3d", "deeper", "narrower"],
 )
 def test_other_networks_get_no_weights(config: UNetConfig) -> None:
     assert weights_for(config) is None
