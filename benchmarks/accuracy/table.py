@@ -103,6 +103,7 @@ def run_table(table: Table) -> None:
         if not values.fresh:
             made.read()
         make_all(chosen(trials, values.only), made)
+        made.write()
     except NapariUNetError as error:
         parser.exit(1, f"{error}\n")
     print("\n".join(made.table_lines()))
@@ -167,7 +168,7 @@ class _Results:
 
     def add(self, record: Record) -> None:
         self._records.append(record)
-        self._write()
+        self.write()
 
     def table_lines(self) -> list[str]:
         table = self._table
@@ -176,7 +177,8 @@ class _Results:
     def _in_order(self) -> list[Record]:
         return [r for trial in self._trials for r in self._records if r.is_of(trial)]
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Write both files, whole or not at all."""
         circumstances = self._circumstances()
         records = self._in_order()
         complete = len(records) == len(self._trials)

@@ -60,7 +60,7 @@ STARTING_MODELS = {
         StartingCard(
             "cells",
             "Cells (synthetic)",
-            "cells of any kind: fluorescence, stained, bright field, phase contrast, DIC, "
+            "cells of any kind, 10 to 70 pixels long: fluorescence, stained, phase contrast, DIC, "
             "membranes.",
             "images that scripts/synthetic_cells.py draws; no real image.",
             "F1 0.89 at IoU 0.5 on 21 fluorescence images of nuclei; a beginning elsewhere.",
@@ -70,7 +70,7 @@ STARTING_MODELS = {
         StartingCard(
             "nuclei",
             "Nuclei (fluorescence)",
-            "bright nuclei on a dark ground.",
+            "bright nuclei on a dark ground, 10 to 70 pixels long.",
             "41 fluorescence images of the Data Science Bowl 2018 (BBBC038), begun with cells.",
             "F1 0.90 at IoU 0.5 on 21 other images of the same collection.",
             "BSD-3-Clause, as this program; the images are CC0.",
