@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
+from napari_unet.api import drain
 from napari_unet.errors import EvaluationError
 from napari_unet.evaluation.pairs import Kind, Unpainted
 from napari_unet.widgets.annotation import annotation_of, new_annotation
@@ -289,3 +290,39 @@ def test_numbers_are_short(value: float, text: str) -> None:
 def test_a_class_without_a_name_is_called_by_its_number() -> None:
     rows = score_rows(Comparison("classes", {"iou_per_class": {"0": 1.0, "7": 0.5}}), {})
     assert [row.name for row in rows] == ["IoU background", "IoU class 7"]
+
+
+def test_only_what_was_predicted_is_compared(desk: Desk, tmp_path: Path) -> None:
+    labels = four_squares()
+    labels[:, 48:] = 0
+    labels[36:] = 0
+    layer = add_prediction(desk, labels)
+    layer.metadata[METADATA_KEY].places = (((), (slice(0, 36), slice(0, 48))),)
+    panel = compare(desk, open_truth(desk, four_squares(), tmp_path))
+    found = scores_in(panel.table)
+    assert (found["F1 at 0.5"], found["Missed"]) == ("1.000", "0")
+    assert "on the 19% predicted" in panel.text.text()
+
+
+def test_a_frame_that_was_not_predicted_is_not_missed() -> None:
+    truth = np.stack([four_squares(), four_squares()])
+    prediction = np.stack([four_squares(), np.zeros_like(four_squares())])
+    whole = (slice(0, 96), slice(0, 96))
+    task = ToCompare(prediction, truth, 2, "objects", "background", (((0,), whole),))
+    comparison = drain(comparing_events(task, threading.Event()), None)
+    assert comparison is not None
+    assert (comparison.scores["n_missed"], comparison.share) == (0, 0.5)
+    assert not comparison.errors[1].any()
+
+
+def test_scores_go_when_their_prediction_goes(compared: tuple[Desk, ComparePanel]) -> None:
+    desk, panel = compared
+    desk.viewer.layers.remove("disks prediction")
+    assert scores_in(panel.table) == {}
+    assert panel.text.text() == ""
+
+
+def test_scores_go_when_another_prediction_begins(compared: tuple[Desk, ComparePanel]) -> None:
+    _, panel = compared
+    panel.forget()
+    assert not panel.table.isVisible()

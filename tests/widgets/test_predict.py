@@ -15,6 +15,7 @@ from napari_unet.model.execution import Runner
 from napari_unet.model.trained import ModelRecord, TrainedNetwork, save_network
 from napari_unet.model.unet import UNet
 from napari_unet.prediction.events import FrameFinished
+from napari_unet.widgets.result_layers import predicted_of
 
 from .conftest import Desk, disks
 
@@ -160,6 +161,19 @@ def test_the_views_to_average_can_be_chosen(desk: Desk, monkeypatch: pytest.Monk
     predict_with(desk, untrained())
 
     assert asked == [8]
+
+
+def test_a_prediction_knows_what_it_covers(desk: Desk) -> None:
+    predict_with(desk, untrained())
+    predicted = predicted_of(desk.viewer.layers["disks prediction"])
+    assert predicted is not None
+    assert predicted.places == (((), (slice(0, 96), slice(0, 96))),)
+
+
+def test_a_new_prediction_takes_old_scores_away(desk: Desk) -> None:
+    desk.predict.compare.text.setText("disks prediction, compared with truth:")
+    predict_with(desk, untrained())
+    assert desk.predict.compare.text.text() == ""
 
 
 def test_a_mismatch_of_channels_is_shown_with_both_numbers(desk: Desk) -> None:
