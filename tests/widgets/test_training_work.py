@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from napari_unet.model import gpu_advice
+from napari_unet.model.starting import load_starting_model
+from napari_unet.model.trained import TrainedNetwork
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.events import Notice
 from napari_unet.training.inbox import Inbox
+from napari_unet.training.state import TrainingState
 from napari_unet.widgets.training_work import TrainingOrder, training_events
 
 from .conftest import TINY, disks, strokes_on
@@ -29,3 +34,26 @@ def test_a_gpu_that_stands_idle_is_noticed_with_the_remedy(
     assert isinstance(first, Notice)
     assert "NVIDIA RTX 4090 is present" in first.text
     assert "pip install" in first.text
+
+
+def order_of(former: Any) -> TrainingOrder:
+    return TrainingOrder((), TrainConfig(), Inbox(), former)
+
+
+def test_a_new_training_chooses_its_binning() -> None:
+    assert order_of(None).binning is None
+
+
+def test_a_starting_model_takes_any_binning() -> None:
+    assert order_of(load_starting_model("cells")).binning is None
+
+
+def test_another_model_keeps_its_binning() -> None:
+    model = load_starting_model("cells")
+    trained = TrainedNetwork(model.network, replace(model.record, binning=3, steps=7))
+    assert order_of(trained).binning == 3
+
+
+def test_a_stopped_training_keeps_its_binning() -> None:
+    state = TrainingState(1, 1.0, {}, {}, {}, {}, 0.0, binning=2)
+    assert order_of(state).binning == 2

@@ -5,13 +5,14 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from napari_unet.model.cards import starting_card
+from napari_unet.model.cards import STARTING_MODELS, starting_card
 from napari_unet.model.trained import TrainedNetwork, load_network
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.model.config import UNetConfig
+    from napari_unet.model.trained import ModelRecord
 
 _FIRST = "contracting.0.0.weight"
 _HEAD = ("output.weight", "output.bias")
@@ -26,6 +27,12 @@ def load_starting_model(name: str) -> TrainedNetwork:
         There is no such starting model, or its file is missing or damaged.
     """
     return load_network(starting_card(name).path)
+
+
+def is_starting_model(record: ModelRecord) -> bool:
+    """Tell whether a model is one of the starting models, as it came with the program."""
+    there = [card.name for card in STARTING_MODELS.values() if card.path.is_file()]
+    return any(load_starting_model(name).record == record for name in there)
 
 
 def starting_weights(

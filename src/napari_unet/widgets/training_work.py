@@ -53,11 +53,13 @@ class TrainingOrder:
 
     @property
     def binning(self) -> int | None:
-        """Binning of what the training goes on with."""
-        if self.former is None:
-            return None
-        known: Any = getattr(self.former, "record", self.former)
-        return int(known.binning)
+        """Binning of what the training goes on with; a starting model takes any."""
+        from napari_unet.model.starting import is_starting_model
+
+        record: Any = getattr(self.former, "record", self.former)
+        if record is self.former:  # a training's state, or nothing
+            return None if record is None else int(record.binning)
+        return None if is_starting_model(record) else int(record.binning)
 
 
 def training_events(
