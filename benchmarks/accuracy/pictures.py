@@ -18,8 +18,10 @@ from datasets import load_dataset
 from experiment import annotated, as_predicted, components, train_model
 from paths import CHECKOUT, DEFAULT_DATA
 from PIL import Image
+from scipy.ndimage import uniform_filter
 from skimage.segmentation import find_boundaries
 
+from napari_unet.data.labels import ridge_between
 from napari_unet.evaluation import ERROR_VALUES, error_map
 from napari_unet.training.config import TrainConfig
 
@@ -27,11 +29,13 @@ if TYPE_CHECKING:
     from datasets import Labels, Sample
     from numpy.typing import NDArray
 
+    from napari_unet.data.axes import Region
+
     Picture = NDArray[np.float64]  # (Y, X, 3), 0 to 1
 
 TARGET = CHECKOUT / "docs" / "images" / "accuracy.png"
 _FOLD, _IMAGE = 0, "056"
-_CROP = (slice(150, 350), slice(250, 450))
+_EDGE = 200  # pixels of the part that is drawn
 _ENLARGED = 2
 _GAP = 6
 
@@ -48,37 +52,47 @@ def main() -> None:
     split = dataset.splits[_FOLD]
     sample = next(s for s in split.test if s.name == _IMAGE)
     images = annotated(split.train, dataset)
-    panels = [_grey(sample), _outlined(sample, sample.labels)]
+    crop = _most_crowded(sample.labels)
+    panels = [_grey(sample, crop), _outlined(sample, crop)]
     for weight in (0.0, 10.0):
         config = TrainConfig.preset(
             "accurate", start="random", minutes=options.minutes, border_weight=weight
         )
         model, steps = train_model(images, config)
         print(f"border weight {weight:g}: {steps} steps")
-        panels.append(_errors(sample, components(model, sample.image)))
-    panels.append(_errors(sample, as_predicted(model, sample.image)))
+        panels.append(_errors(sample, components(model, sample.image), crop))
+    panels.append(_errors(sample, as_predicted(model, sample.image), crop))
     _save(panels)
 
 
-def _grey(sample: Sample) -> Picture:
-    pixels = sample.image[_CROP].astype(np.float64)
+def _most_crowded(labels: Labels) -> Region:
+    """Find the part of an image in which most nuclei touch."""
+    touching = uniform_filter(ridge_between(labels).astype(np.float64), _EDGE)
+    half = _EDGE // 2
+    inner = touching[half : 1 - half, half : 1 - half]
+    top, left = np.unravel_index(inner.argmax(), inner.shape)
+    return (slice(int(top), int(top) + _EDGE), slice(int(left), int(left) + _EDGE))
+
+
+def _grey(sample: Sample, crop: Region) -> Picture:
+    pixels = sample.image[crop].astype(np.float64)
     low, high = np.percentile(pixels, (1, 99.8))
     grey = np.clip((pixels - low) / (high - low), 0, 1) ** 0.7
     return np.repeat(_large(grey)[..., np.newaxis], 3, axis=2)
 
 
-def _outlined(sample: Sample, labels: Labels) -> Picture:
-    picture = _grey(sample)
-    edges = find_boundaries(_large(labels[_CROP]), mode="inner")
+def _outlined(sample: Sample, crop: Region) -> Picture:
+    picture = _grey(sample, crop)
+    edges = find_boundaries(_large(sample.labels[crop]), mode="inner")
     picture[edges] = _colour("#56B4E9")
     return picture
 
 
-def _errors(sample: Sample, objects: Labels) -> Picture:
+def _errors(sample: Sample, objects: Labels, crop: Region) -> Picture:
     """Colour the objects by what is wrong with them, over the image."""
-    errors = _large(error_map(objects, sample.labels)[_CROP])
-    edges = find_boundaries(_large(objects[_CROP]), mode="inner")
-    picture = _grey(sample)
+    errors = _large(error_map(objects, sample.labels)[crop])
+    edges = find_boundaries(_large(objects[crop]), mode="inner")
+    picture = _grey(sample, crop)
     for value in ERROR_VALUES:
         where = errors == value.value
         picture[where] = 0.5 * picture[where] + 0.5 * _colour(value.colour)

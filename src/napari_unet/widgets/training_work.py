@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_unet.errors import FileProblemError
 
@@ -55,11 +55,14 @@ class TrainingOrder:
     def binning(self) -> int | None:
         """Binning of what the training goes on with; a starting model takes any."""
         from napari_unet.model.starting import is_starting_model
+        from napari_unet.training.state import TrainingState
 
-        record: Any = getattr(self.former, "record", self.former)
-        if record is self.former:  # a training's state, or nothing
-            return None if record is None else int(record.binning)
-        return None if is_starting_model(record) else int(record.binning)
+        if self.former is None:
+            return None
+        if isinstance(self.former, TrainingState):
+            return self.former.binning
+        record = self.former.record
+        return None if is_starting_model(record) else record.binning
 
 
 def training_events(
