@@ -158,7 +158,7 @@ def test_the_paper_preset_cuts_the_published_tiles() -> None:
 
 def test_a_preset_takes_changes() -> None:
     config = TrainConfig.preset("accurate", steps=5)
-    assert (config.steps, config.views) == (5, 8)
+    assert (config.steps, config.base_channels) == (5, 24)
 
 
 def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
