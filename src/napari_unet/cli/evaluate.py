@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.data.files import (
-    TIFF_SUFFIXES,
-    check_writable,
     find_images,
+    make_folder,
     pair_files,
     read_labels,
+    tiff_beside,
     write_image,
 )
 from napari_unet.errors import FileProblemError
@@ -55,18 +55,11 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
 
 def _error_files(pairs: Sequence[tuple[Path, Path]], folder: Path) -> list[Path]:
     """Name the error map of each prediction; refuse to overwrite what is compared."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileProblemError(
-            f"Cannot write to {folder}: {error.strerror or error}. Choose another folder."
-        ) from error
-    check_writable(folder)
+    make_folder(folder)
     inputs = {path.resolve() for pair in pairs for path in pair}
     targets = []
     for prediction, _ in pairs:
-        is_tiff = prediction.suffix.lower() in TIFF_SUFFIXES
-        target = folder / (prediction.name if is_tiff else f"{prediction.stem}.tif")
+        target = tiff_beside(prediction, folder)
         if target.resolve() in inputs:
             raise FileProblemError(
                 f"{target} would overwrite what is compared; choose another --errors folder."

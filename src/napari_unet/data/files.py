@@ -203,6 +203,28 @@ def write_image(path: Path, array: NDArray[Any], axes: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, and make sure that files can be written there.
+
+    Raises
+    ------
+    FileProblemError
+        It cannot be made, or not be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileProblemError(
+            f"Cannot write to {folder}: {error.strerror or error}. Choose another folder."
+        ) from error
+    check_writable(folder)
+
+
+def tiff_beside(path: Path, folder: Path) -> Path:
+    """Return the TIFF file of a folder in which the result of an input file is written."""
+    return folder / (path.name if path.suffix.lower() in TIFF_SUFFIXES else f"{path.stem}.tif")
+
+
 def check_writable(folder: Path) -> None:
     """Make sure, before long work, that files can be written to a folder.
 

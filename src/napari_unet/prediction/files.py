@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from napari_unet.data.axes import check_axes
 from napari_unet.data.files import (
-    TIFF_SUFFIXES,
     ImageFile,
-    check_writable,
+    make_folder,
     read_image,
+    tiff_beside,
     write_image,
 )
 from napari_unet.errors import (
@@ -154,16 +154,8 @@ def _predict_file(
 
 def _targets(paths: Sequence[Path], folder: Path) -> list[Path]:
     """Name the result of each file; refuse to overwrite inputs or each other."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileProblemError(
-            f"Cannot write to {folder}: {error.strerror or error}. Choose another folder."
-        ) from error
-    check_writable(folder)
-    targets = [
-        folder / (p.name if p.suffix.lower() in TIFF_SUFFIXES else f"{p.stem}.tif") for p in paths
-    ]
+    make_folder(folder)
+    targets = [tiff_beside(path, folder) for path in paths]
     inputs, seen = {path.resolve() for path in paths}, set[Path]()
     for target in targets:
         if target.resolve() in inputs:

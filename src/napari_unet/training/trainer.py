@@ -156,11 +156,10 @@ class Trainer:
             torch.autocast(self.device.type, self._precision, enabled=reduced),
         ):
             logits = self.network(images)  # (B, classes, *)
-        loss = weighted_cross_entropy(
-            logits, batch.classes.to(self.device), batch.weights.to(self.device)
-        )
+        classes = batch.classes.to(self.device)  # (B, *)
+        loss = weighted_cross_entropy(logits, classes, batch.weights.to(self.device))
         if self._teacher is not None:
-            loss = loss + self._teacher.loss(logits, images, batch.classes.to(self.device))
+            loss = loss + self._teacher.loss(logits, images, classes)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
