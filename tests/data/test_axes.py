@@ -224,3 +224,32 @@ def test_labels_of_too_few_or_too_many_axes_are_refused(labels: tuple[int, ...],
 )
 def test_axes_are_capital_letters_each_at_most_once(text: str, valid: bool) -> None:
     assert is_axes(text) is valid
+
+
+def test_chosen_channels_are_read_in_their_order() -> None:
+    image = np.arange(3)[:, np.newaxis, np.newaxis] * np.ones((1, 4, 5))
+    (frame,) = frames_of(image, "CYX", 2, used_channels=(2, 0))
+    pixels = frame.read((slice(0, 4), slice(0, 5)))
+    assert pixels[:, 0, 0].tolist() == [2, 0]
+    assert frame.channels == 2
+
+
+def test_a_channel_that_is_not_there_is_named() -> None:
+    with pytest.raises(ImageError, match=r"Channels \[3\].*has 3"):
+        frames_of(np.zeros((3, 4, 5)), "CYX", 2, used_channels=(3,))
+
+
+@pytest.mark.parametrize(
+    ("time", "seen"), [(0, [1, 0, 1]), (2, [1, 2, 3]), (3, [2, 3, 2])], ids=["first", "mid", "last"]
+)
+def test_a_window_sees_the_neighbours_in_time_mirrored_at_the_ends(
+    time: int, seen: list[int]
+) -> None:
+    image = np.arange(4)[:, np.newaxis, np.newaxis] * np.ones((1, 4, 5))
+    frame = frames_of(image, "TYX", 2, window=3)[time]
+    assert frame.read((slice(0, 4), slice(0, 5)))[:, 0, 0].tolist() == seen
+
+
+def test_a_window_without_time_is_refused() -> None:
+    with pytest.raises(ImageError, match="no T axis"):
+        frames_of(np.zeros((3, 4, 5)), "ZYX", 2, window=3)

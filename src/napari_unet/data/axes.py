@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from napari_unet.data.mirroring import mirrored_positions
 from napari_unet.errors import ImageError, LabelsError
 
 if TYPE_CHECKING:
@@ -55,12 +56,19 @@ class Frame:
         Spatial dimensions of the frame, 2 or 3.
     index : tuple of int
         Position on the frame axes, in the order in which they stand in `axes`.
+    used_channels : tuple of int
+        Which channels are read, in this order; all where empty.
+    window : int
+        Odd number of neighbouring frames along T that are read as further channels, the
+        earliest first. Before the first and after the last frame time is mirrored.
     """
 
     array: ArrayLike
     axes: str
     ndim: int
     index: tuple[int, ...] = ()
+    used_channels: tuple[int, ...] = ()
+    window: int = 1
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
@@ -69,8 +77,10 @@ class Frame:
 
     @property
     def channels(self) -> int:
-        """Number of channels; 1 where the image has no channel axis."""
-        return self.array.shape[self.axes.index("C")] if "C" in self.axes else 1
+        """Number of channels of one moment; 1 where the image has no channel axis."""
+        if self.used_channels:
+            return len(self.used_channels)
+        return channels_of(self.array.shape, self.axes)
 
     def read(self, region: Region) -> NDArray[np.float32]:
         """Read a region that lies inside the frame.
@@ -83,10 +93,35 @@ class Frame:
         Returns
         -------
         ndarray
-            Shape ``C[Z]YX``, float32.
+            Shape ``C[Z]YX``, float32; the channels of the whole window.
         """
+        moments = [self._read_moment(index, region) for index in self._moments()]
+        return moments[0] if len(moments) == 1 else np.concatenate(moments)
+
+    def _moments(self) -> list[tuple[int, ...]]:
+        """Return the frame index of each moment of the window."""
+        if self.window == 1:
+            return [self.index]
+        position = frame_axes(self.axes, self.ndim).index("T")
+        now, half = self.index[position], self.window // 2
+        size = self.array.shape[self.axes.index("T")]
+        times = mirrored_positions(now - half, now + half + 1, size)
+        before, after = self.index[:position], self.index[position + 1 :]
+        return [(*before, int(time), *after) for time in times]
+
+    def _read_moment(self, index: tuple[int, ...], region: Region) -> NDArray[np.float32]:
+        if "C" not in self.axes or not self.used_channels:
+            return self._read_pixels(index, region, slice(None))
+        # One by one: lazy arrays know no lists of indices, and would read those between.
+        return np.concatenate(
+            [self._read_pixels(index, region, slice(c, c + 1)) for c in self.used_channels]
+        )
+
+    def _read_pixels(
+        self, index: tuple[int, ...], region: Region, channels: slice
+    ) -> NDArray[np.float32]:
         spatial = SPATIAL_AXES[self.ndim]
-        frame_index = iter(self.index)
+        frame_index = iter(index)
         key: list[slice | int] = []
         kept = ""
         for axis in self.axes:
@@ -94,7 +129,7 @@ class Frame:
                 key.append(region[spatial.index(axis)])
                 kept += axis
             elif axis == "C":
-                key.append(slice(None))
+                key.append(channels)
                 kept += axis
             else:
                 key.append(next(frame_index))
@@ -103,6 +138,11 @@ class Frame:
             pixels, kept = pixels[np.newaxis], "C" + kept
         pixels = pixels.transpose([kept.index(a) for a in "C" + spatial])
         return np.ascontiguousarray(pixels, dtype=np.float32)
+
+
+def channels_of(shape: Sequence[int], axes: str) -> int:
+    """Return the number of channels of an image; 1 where it has no channel axis."""
+    return shape[axes.index("C")] if "C" in axes else 1
 
 
 def check_image(array: ArrayLike) -> None:
@@ -122,7 +162,9 @@ def check_image(array: ArrayLike) -> None:
         )
 
 
-def frames_of(array: ArrayLike, axes: str, ndim: int) -> list[Frame]:
+def frames_of(
+    array: ArrayLike, axes: str, ndim: int, used_channels: tuple[int, ...] = (), window: int = 1
+) -> list[Frame]:
     """Split an image into its frames, without reading a pixel.
 
     Parameters
@@ -133,16 +175,37 @@ def frames_of(array: ArrayLike, axes: str, ndim: int) -> list[Frame]:
         One of the letters TCZYX per axis.
     ndim : int
         Spatial dimensions of the network, 2 or 3.
+    used_channels : tuple of int
+        Which channels are read; all where empty.
+    window : int
+        Neighbouring frames along T that a frame reads.
 
     Returns
     -------
     list of Frame
         In row-major order of the frame axes (see :func:`frame_axes`).
+
+    Raises
+    ------
+    ImageError
+        The image is empty or of an unusable dtype, its axes are wrong, it has no such channel,
+        or a window is to be read where there is no time.
     """
     check_image(array)
     check_axes(axes, len(array.shape), ndim)
+    n_channels = channels_of(array.shape, axes)
+    if used_channels and not all(0 <= channel < n_channels for channel in used_channels):
+        raise ImageError(
+            f"Channels {list(used_channels)} are to be used, but the image has {n_channels} "
+            f"(axes {axes}, shape {tuple(array.shape)}); the first is 0."
+        )
+    if window > 1 and "T" not in frame_axes(axes, ndim):
+        raise ImageError(
+            f"{window} neighbouring frames are to be seen at once, but the image (axes {axes}, "
+            f"shape {tuple(array.shape)}) has no T axis; say which axis is time."
+        )
     sizes = [array.shape[axes.index(axis)] for axis in frame_axes(axes, ndim)]
-    return [Frame(array, axes, ndim, index) for index in np.ndindex(*sizes)]
+    return [Frame(array, axes, ndim, index, used_channels, window) for index in np.ndindex(*sizes)]
 
 
 def frame_axes(axes: str, ndim: int) -> str:

@@ -56,7 +56,7 @@ class BinnedFrame(Frame):
 
     def read(self, region: Region) -> NDArray[np.float32]:
         """Read a region that lies inside the frame; see :meth:`Frame.read`."""
-        full = Frame(self.array, self.axes, self.ndim, self.index)
+        full = Frame(self.array, self.axes, self.ndim, self.index, self.used_channels, self.window)
         inside = []
         for part, k, size, n in zip(
             region, self.factors, full.spatial_shape, self.spatial_shape, strict=True
@@ -76,7 +76,15 @@ def binned_frame(frame: Frame, factor: int) -> Frame:
     """Return a frame binned by a factor; itself for 1."""
     if factor == 1:
         return frame
-    return BinnedFrame(frame.array, frame.axes, frame.ndim, frame.index, factor)
+    return BinnedFrame(
+        frame.array,
+        frame.axes,
+        frame.ndim,
+        frame.index,
+        frame.used_channels,
+        frame.window,
+        factor,
+    )
 
 
 def mean_of_blocks(pixels: NDArray[np.float32], factors: Sequence[int]) -> NDArray[np.float32]:
