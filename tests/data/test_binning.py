@@ -14,10 +14,7 @@ from napari_unet.data.binning import (
     binned_frame,
     binned_labels,
     binned_mask,
-    binned_region,
     choose_binning,
-    enlarged,
-    mean_of_blocks,
 )
 from napari_unet.data.labels import ClassTable
 
@@ -38,10 +35,6 @@ def test_a_binned_pixel_is_the_mean_of_its_block() -> None:
     image = np.arange(16, dtype=np.uint16).reshape(4, 4)
     binned = binned_frame(Frame(image, "YX", 2), 2).read((slice(0, 2), slice(0, 2)))
     np.testing.assert_array_equal(binned, [[[2.5, 4.5], [10.5, 12.5]]])
-
-
-def test_a_block_that_the_edge_cuts_is_the_mean_of_what_there_is() -> None:
-    np.testing.assert_array_equal(mean_of_blocks(np.array([1, 3, 10], np.float32), (2,)), [2, 10])
 
 
 def test_a_factor_of_one_leaves_the_frame_alone() -> None:
@@ -154,25 +147,3 @@ def test_where_there_is_no_size_of_objects_nothing_is_binned(
     labels: Array, table: ClassTable, ndim: int
 ) -> None:
     assert choose_binning([labels], table, ndim, 8) == 1
-
-
-def test_a_linear_ramp_comes_back_as_a_ramp() -> None:
-    ramp = np.arange(24, dtype=np.float32)[np.newaxis, :].repeat(6, axis=0)
-    coarse = mean_of_blocks(ramp, (3, 3))[np.newaxis]
-    back = enlarged(coarse, (0, 0), (slice(0, 6), slice(0, 24)), (3, 3))
-    np.testing.assert_allclose(back[0, :, 1:-1], ramp[:, 1:-1], rtol=1e-6)
-
-
-@settings(deadline=None)
-@given(factor=st.integers(1, 5), data=st.data())
-def test_an_enlarged_region_alone_is_what_it_is_in_the_whole(
-    factor: int, data: st.DataObject
-) -> None:
-    size, n = 31, -(-31 // factor)
-    coarse = np.random.default_rng(factor).random((1, n, n), dtype=np.float32)
-    whole = enlarged(coarse, (0, 0), (slice(0, size), slice(0, size)), (factor, factor))
-    start = data.draw(st.integers(0, size - 1))
-    region = (slice(start, data.draw(st.integers(start + 1, size))), slice(4, 9))
-    box = binned_region(region, (factor, factor), (n, n))
-    part = enlarged(coarse[(slice(None), *box)], [b.start for b in box], region, (factor, factor))
-    np.testing.assert_allclose(part, whole[(slice(None), *region)], atol=1e-6)

@@ -7,22 +7,21 @@ it can, at a fourth, a ninth ... of the work. Results come back at the full reso
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage as ndi
 from skimage.measure import label as label_parts
 
-from napari_unet.data.axes import Frame
 from napari_unet.data.labels import BACKGROUND_VALUE
+from napari_unet.data.rescaling import plane_factors, scaled_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import Region
+    from napari_unet.data.axes import Frame, Region
     from napari_unet.data.labels import ClassTable, Unpainted
 
 # The longer side of a typical object after binning, in pixels.
@@ -31,80 +30,9 @@ _COMFORTABLE_EXTENT = 44
 _STROKE_FILL, _CELL_PER_STROKE = 0.3, 1.6
 
 
-@dataclass(frozen=True)
-class BinnedFrame(Frame):
-    """A frame whose pixels are means of blocks of the image; read region by region.
-
-    Parameters
-    ----------
-    factor : int
-        Pixels of the image per pixel of the frame, along Y and X; Z is left alone.
-    """
-
-    factor: int = 1
-
-    @property
-    def factors(self) -> tuple[int, ...]:
-        """Pixels of the image per pixel of the frame, along ``[Z]YX``."""
-        return plane_factors(self.ndim, self.factor)
-
-    @property
-    def spatial_shape(self) -> tuple[int, ...]:
-        """Sizes along ``[Z]YX``; blocks at the far edges may be cut."""
-        full = super().spatial_shape
-        return tuple(-(-size // k) for size, k in zip(full, self.factors, strict=True))
-
-    def read(self, region: Region) -> NDArray[np.float32]:
-        """Read a region that lies inside the frame; see :meth:`Frame.read`."""
-        full = Frame(self.array, self.axes, self.ndim, self.index, self.used_channels, self.window)
-        inside = []
-        for part, k, size, n in zip(
-            region, self.factors, full.spatial_shape, self.spatial_shape, strict=True
-        ):
-            start, stop, _ = part.indices(n)
-            inside.append(slice(start * k, min(stop * k, size)))
-        steps = (slice(None), *(slice(None, None, part.step) for part in region))
-        return mean_of_blocks(full.read(tuple(inside)), (1, *self.factors))[steps]
-
-
-def plane_factors(ndim: int, factor: int) -> tuple[int, ...]:
-    """Return the binning along each of ``[Z]YX``: 1 along Z."""
-    return (1,) * (ndim - 2) + (factor, factor)
-
-
 def binned_frame(frame: Frame, factor: int) -> Frame:
-    """Return a frame binned by a factor; itself for 1."""
-    if factor == 1:
-        return frame
-    return BinnedFrame(
-        frame.array,
-        frame.axes,
-        frame.ndim,
-        frame.index,
-        frame.used_channels,
-        frame.window,
-        factor,
-    )
-
-
-def mean_of_blocks(pixels: NDArray[np.float32], factors: Sequence[int]) -> NDArray[np.float32]:
-    """Average blocks of pixels; those that the edge cuts are means of what there is.
-
-    Parameters
-    ----------
-    pixels : ndarray
-        Any axes, float32.
-    factors : sequence of int
-        Edge length of the blocks along each axis.
-    """
-    for axis, k in enumerate(factors):
-        if k > 1:
-            starts = np.arange(0, pixels.shape[axis], k)
-            sizes = np.minimum(starts + k, pixels.shape[axis]) - starts
-            shape = [-1 if a == axis else 1 for a in range(pixels.ndim)]
-            sums = np.add.reduceat(pixels, starts, axis=axis)
-            pixels = np.asarray(sums / sizes.reshape(shape), np.float32)
-    return pixels
+    """Return a frame binned in the plane by a factor; itself for 1."""
+    return scaled_frame(frame, plane_factors(frame.ndim, factor))
 
 
 def binned_labels(labels: NDArray[Any], factor: int, table: ClassTable) -> NDArray[Any]:
@@ -204,55 +132,6 @@ def _weighted_median(values: Sequence[float], weights: Sequence[int]) -> float:
     order = np.argsort(values)
     reached = np.cumsum(np.asarray(weights)[order])
     return float(np.asarray(values)[order][np.searchsorted(reached, reached[-1] / 2)])
-
-
-def enlarged(
-    coarse: NDArray[np.float32], start: Sequence[int], region: Region, factors: Sequence[int]
-) -> NDArray[np.float32]:
-    """Interpolate values of binned pixels linearly at the pixels of a region of the image.
-
-    Parameters
-    ----------
-    coarse : ndarray
-        Shape C followed by a box of the binned frame.
-    start : sequence of int
-        Where that box begins in the binned frame.
-    region : tuple of slice
-        Box of the image; beyond the outermost centres the outermost value holds.
-    factors : sequence of int
-        Pixels of the image per binned pixel, along each axis.
-    """
-    values = coarse
-    sides = zip(start, region, factors, strict=True)
-    for axis, (first, part, k) in enumerate(sides, start=1):
-        at = (np.arange(part.start, part.stop) + 0.5) / k - 0.5 - first
-        at = at.clip(0, values.shape[axis] - 1)
-        low = np.floor(at).astype(np.intp)
-        high = np.minimum(low + 1, values.shape[axis] - 1)
-        shape = [-1 if a == axis else 1 for a in range(values.ndim)]
-        share = (at - low).astype(np.float32).reshape(shape)
-        values = values.take(low, axis) * (1 - share) + values.take(high, axis) * share
-    return np.ascontiguousarray(values, dtype=np.float32)
-
-
-def binned_region(region: Region, factors: Sequence[int], shape: Sequence[int]) -> Region:
-    """Find the box of binned pixels from which `enlarged` interpolates a region of the image.
-
-    Parameters
-    ----------
-    region : tuple of slice
-        Box of the image.
-    factors : sequence of int
-        Pixels of the image per binned pixel, along each axis.
-    shape : sequence of int
-        Size of the binned frame.
-    """
-    box = []
-    for part, k, size in zip(region, factors, shape, strict=True):
-        margin = 0 if k == 1 else 1
-        start = max(0, part.start // k - margin)
-        box.append(slice(start, min(size, -(-part.stop // k) + margin)))
-    return tuple(box)
 
 
 def _blocks(labels: NDArray[Any], factor: int) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +13,14 @@ from napari_unet.errors import ConfigError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import Frame
+    from napari_unet.data.axes import Frame, Region
 
 # Percentiles of a strided sample: those of 64 Mpx would stall a window for 20 ms.
 _SAMPLE_PIXELS = 2**20
+# Beyond this many pixels a strided sample would touch each chunk of a file: it is then taken from
+# small boxes that lie evenly over the frame.
+_STRIDED_PIXELS = 2**26
+_BOX_PIXELS = 2**12
 # Hot pixels count no more than this many times the range between the percentiles.
 _LOWEST, _HIGHEST = -1.0, 3.0
 
@@ -74,7 +79,7 @@ class IntensityRange:
 
 
 def measure_intensity(frame: Frame, normalization: IntensityNormalization) -> IntensityRange:
-    """Measure the intensity range of a whole frame on an evenly strided sample of it.
+    """Measure the intensity range of a whole frame on a sample that is spread evenly over it.
 
     Parameters
     ----------
@@ -88,7 +93,7 @@ def measure_intensity(frame: Frame, normalization: IntensityNormalization) -> In
     IntensityRange
         A constant channel gets the range of that constant, so that it becomes 0 everywhere.
     """
-    sample = frame.read(_strided(frame.spatial_shape))
+    sample = _sample(frame)  # (C, pixels)
     lows, highs, medians = [], [], []
     for channel in sample:
         finite = channel[np.isfinite(channel)]
@@ -104,7 +109,30 @@ def measure_intensity(frame: Frame, normalization: IntensityNormalization) -> In
     return IntensityRange(tuple(lows), tuple(highs), tuple(medians))
 
 
+def _sample(frame: Frame) -> NDArray[np.float32]:
+    """Read some million pixels of a frame; shape (C, pixels)."""
+    shape = frame.spatial_shape
+    if np.prod(shape, dtype=float) <= _STRIDED_PIXELS:
+        sample = frame.read(_strided(shape))
+        return sample.reshape(len(sample), -1)
+    boxes = [frame.read(box) for box in _boxes(shape)]
+    return np.concatenate([box.reshape(len(box), -1) for box in boxes], axis=1)
+
+
 def _strided(shape: tuple[int, ...]) -> tuple[slice, ...]:
     pixels = float(np.prod(shape))
     step = max(1, int(np.ceil((pixels / _SAMPLE_PIXELS) ** (1 / len(shape)))))
     return tuple(slice(None, None, step if size > step else 1) for size in shape)
+
+
+def _boxes(shape: tuple[int, ...]) -> list[Region]:
+    """Place boxes evenly, about as many along each axis, the first and last off the edges."""
+    edge = round(_BOX_PIXELS ** (1 / len(shape)))
+    n_along = round((_SAMPLE_PIXELS / _BOX_PIXELS) ** (1 / len(shape)))
+    per_axis = []
+    for size in shape:
+        n = max(1, min(n_along, size // edge))
+        centres = (np.arange(n) + 0.5) * size / n
+        starts = (centres - edge / 2).clip(0, max(0, size - edge)).astype(int)
+        per_axis.append([slice(int(start), min(size, int(start) + edge)) for start in starts])
+    return list(product(*per_axis))

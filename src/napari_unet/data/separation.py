@@ -15,7 +15,7 @@ import numpy as np
 from scipy import ndimage as ndi
 from skimage.segmentation import watershed
 
-from napari_unet.data.binning import plane_factors
+from napari_unet.data.rescaling import plane_factors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,13 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_unet.data.binning import (
-    binned_frame,
-    binned_region,
-    enlarged,
-    plane_factors,
-)
 from napari_unet.data.mirroring import read_mirrored
+from napari_unet.data.rescaling import Factors, enlarged, scaled_frame, scaled_region
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,8 +45,8 @@ class Runner:
         Where it lies.
     precision : torch.dtype
         Number format of the convolutions; anything but float32 is for previews.
-    binning : int
-        Pixels of the image per pixel of the network, along Y and X.
+    factors : tuple of float
+        Pixels of the image per pixel of the network, along ``[Z]YX``; empty: they are the same.
     views : int
         1, or 8: the average over all quarter turns in the plane and their mirror images.
     """
@@ -59,7 +54,7 @@ class Runner:
     network: UNet
     device: torch.device
     precision: torch.dtype = torch.float32
-    binning: int = 1
+    factors: Factors = ()
     views: int = 1
 
     @classmethod
@@ -68,14 +63,14 @@ class Runner:
         network: UNet,
         device: torch.device,
         precision: torch.dtype = torch.float32,
-        binning: int = 1,
+        factors: Factors = (),
         views: int = 1,
     ) -> Runner:
         """Prepare a network; its weights are shared, or copied to `device` where they are not."""
         unpadded = network.unpadded().eval()
         if next(unpadded.parameters()).device != device:
             unpadded = unpadded.to(device)
-        return cls(unpadded, device, precision, binning, views)
+        return cls(unpadded, device, precision, factors, views)
 
     @torch.inference_mode()
     def probabilities(
@@ -97,13 +92,12 @@ class Runner:
         ndarray
             Shape C (classes) followed by the region's sizes; float32.
         """
-        if self.binning == 1:
+        scaled = scaled_frame(frame, self.factors)
+        if scaled is frame:
             return self._of_network_pixels(frame, intensity, region)
-        factors = plane_factors(frame.ndim, self.binning)
-        binned = binned_frame(frame, self.binning)
-        coarse_region = binned_region(region, factors, binned.spatial_shape)
-        coarse = self._of_network_pixels(binned, intensity, coarse_region)
-        return enlarged(coarse, [part.start for part in coarse_region], region, factors)
+        coarse_region = scaled_region(region, self.factors, scaled.spatial_shape)
+        coarse = self._of_network_pixels(scaled, intensity, coarse_region)
+        return enlarged(coarse, [part.start for part in coarse_region], region, self.factors)
 
     def _of_network_pixels(
         self, frame: Frame, intensity: IntensityRange, region: Region

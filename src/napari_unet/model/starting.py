@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_unet.errors import ModelFileError
 from napari_unet.model.cards import STARTING_MODELS, starting_card
 from napari_unet.model.trained import TrainedNetwork, load_network
 
@@ -27,6 +29,25 @@ def load_starting_model(name: str) -> TrainedNetwork:
         There is no such starting model, or its file is missing or damaged.
     """
     return load_network(starting_card(name).path)
+
+
+def load_model_or_starting_model(name: str) -> TrainedNetwork:
+    """Load a model file, or the starting model of that name where there is no such file.
+
+    Raises
+    ------
+    ModelFileError
+        There is neither, or the file is damaged.
+    """
+    path = Path(name)
+    if name in STARTING_MODELS and not path.is_file():
+        return load_starting_model(name)
+    if not path.exists() and len(path.parts) == 1 and not path.suffix:
+        names = ", ".join(STARTING_MODELS)
+        raise ModelFileError(
+            f"There is no model file {name}, and the starting models are {names}."
+        )
+    return load_network(path)
 
 
 def is_starting_model(record: ModelRecord) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
 from napari_unet.data.axes import is_axes
@@ -11,6 +11,7 @@ from napari_unet.model.config import VIEWS
 
 if TYPE_CHECKING:
     from napari_unet.data.axes import Region
+    from napari_unet.data.physical import PixelSize
 
 ResultKind = Literal["objects", "classes", "probabilities", "uncertainty"]
 RESULT_KINDS: tuple[ResultKind, ...] = get_args(ResultKind)
@@ -60,6 +61,14 @@ class PredictConfig:
         Box of ``[Z]YX`` to predict; None is all. Objects are separated inside it.
     near : ViewPoint or None
         What is on screen: predicted first.
+    used_channels : tuple of int or None
+        Channels of the image to use, in the order in which the model learned them; None takes
+        the model's own choice.
+    pixel_size : mapping of str to float
+        Micrometres per pixel of the image by axis letter, as far as they are known.
+    rescale : bool
+        Whether an image of another pixel size than the model's is seen at the model's, where
+        both are known. Results always lie on the image's own pixels.
 
     Raises
     ------
@@ -77,6 +86,9 @@ class PredictConfig:
     frames: tuple[tuple[int, ...], ...] | None = None
     region: Region | None = None
     near: ViewPoint | None = None
+    used_channels: tuple[int, ...] | None = None
+    pixel_size: PixelSize = field(default_factory=dict)
+    rescale: bool = True
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""

@@ -26,12 +26,15 @@ class PredictionStarted:
         Shape of the label result: frame axes, then ``[Z]YX``.
     kind : str
         Objects, classes, probabilities or uncertainty.
+    notices : tuple of str
+        What the user should know, for example that the image is rescaled.
     """
 
     device: str
     tiles: int
     shape: tuple[int, ...]
     kind: ResultKind
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,36 @@ class TilePredicted:
 
 
 @dataclass(frozen=True)
+class TileWritten:
+    """A tile that was computed elsewhere is in the file.
+
+    Parameters
+    ----------
+    number : int
+        Tiles done so far, of all frames.
+    """
+
+    number: int
+
+
+@dataclass(frozen=True)
+class BlockSeparated:
+    """The objects of a block of a large frame are told apart.
+
+    Parameters
+    ----------
+    number, total : int
+        How many of the frame's blocks are done, of how many.
+    frame : tuple of int
+        Index on the frame axes.
+    """
+
+    number: int
+    total: int
+    frame: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class FrameFinished:
     """All tiles of a frame are done, and its objects are separated.
 
@@ -76,4 +109,6 @@ class FrameFinished:
     labels: NDArray[Any]
 
 
-PredictionEvent = PredictionStarted | TilePredicted | FrameFinished
+PredictionEvent = (
+    PredictionStarted | TilePredicted | TileWritten | BlockSeparated | FrameFinished
+)

@@ -1,26 +1,29 @@
-"""Tiled prediction, as a generator of events."""
+"""Tiled prediction of an image in memory, as a generator of events."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.data.axes import SPATIAL_AXES, frame_axes, frames_of, guess_axes
 from napari_unet.data.intensity import measure_intensity
-from napari_unet.data.separation import separate_objects
-from napari_unet.data.uncertainty import uncertainty_of
-from napari_unet.errors import ImageError, ModelMismatchError
 from napari_unet.model.devices import choose_device, describe
-from napari_unet.model.execution import Runner
 from napari_unet.prediction.events import (
+    BlockSeparated,
     FrameFinished,
     PredictionEvent,
     PredictionStarted,
     TilePredicted,
 )
-from napari_unet.prediction.tiles import plan_tiles
+from napari_unet.prediction.plan import plan_prediction
+from napari_unet.prediction.work import (
+    make_runner,
+    number_objects,
+    predict_tile,
+    separate_block,
+    shown_values,
+)
 
 if TYPE_CHECKING:
     import threading
@@ -28,10 +31,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import ArrayLike, Frame, Region
-    from napari_unet.data.labels import ClassTable
+    from napari_unet.data.axes import ArrayLike
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig, ResultKind
+    from napari_unet.prediction.plan import PredictionPlan
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class PredictionResult:
 def predict_image(
     trained: TrainedNetwork, image: ArrayLike, config: PredictConfig, stop: threading.Event
 ) -> Generator[PredictionEvent, None, PredictionResult]:
-    """Predict all frames of an image, tile by tile.
+    """Predict all frames of an image, tile by tile; the result is held in memory.
 
     Parameters
     ----------
@@ -90,121 +93,58 @@ def predict_image(
     ImageError
         The image is empty or of an unusable dtype.
     """
-    record = trained.record
-    kind = _result_kind(config, record.classes)
-    network = record.network
-    axes = config.axes or guess_axes(image.shape, network.ndim, network.in_channels)
-    every_frame = frames_of(image, axes, network.ndim)
-    _check_channels(every_frame[0], network.in_channels)
-    frames = _chosen(every_frame, config)
-    shape = every_frame[0].spatial_shape
-    region = _clipped(config.region, shape)
+    plan = plan_prediction(trained.record, image, config)
+    frames = plan.frames_of(image)
     device = choose_device(config.device)
-    views = config.views or record.views
-    threshold = config.threshold or record.threshold
-    runner = Runner.of(trained.network, device, binning=record.binning, views=views)
-    plan = plan_tiles(shape, network, config.tile_size, record.binning)
-    plan = plan.within(region, config.near)
-    result = _empty_result(image, axes, every_frame[0], kind, record.classes)
-    label_shape = tuple(image.shape[axes.index(a)] for a in frame_axes(axes, network.ndim))
-    yield PredictionStarted(describe(device), len(plan) * len(frames), (*label_shape, *shape), kind)
-    smallest = record.smallest_object if config.smallest is None else config.smallest
+    runner = make_runner(trained.network, plan, device)
+    with_objects = plan.kind == "objects"
+    result = np.zeros(plan.result_shape, np.int32 if with_objects else plan.tile_dtype)
+    n_tiles = len(plan.tiles) * len(frames)
+    label_shape = (*plan.frames_shape, *plan.shape)
+    yield PredictionStarted(describe(device), n_tiles, label_shape, plan.kind, plan.notices)
+    tiles = plan.tiles.nearest_first(plan.near)
     number, n_objects = 0, 0  # objects of different frames have different numbers
     for frame in frames:
-        intensity = measure_intensity(frame, record.intensity)
-        foreground = np.zeros(shape if kind == "objects" else (0,), np.float32)
-        for tile in plan:
+        intensity = measure_intensity(frame, trained.record.intensity)
+        of_frame = np.zeros(plan.shape, np.uint8) if with_objects else result[frame.index]
+        for tile in tiles:
             if stop.is_set():
                 break
-            probabilities = runner.probabilities(frame, intensity, tile)  # (C, *)
-            values = _values_of(probabilities, kind, record.classes, threshold)
-            if kind == "probabilities":
-                result[frame.index][(slice(None), *tile)] = probabilities
-            elif kind == "objects":
-                foreground[tile] = probabilities[1]
-            else:
-                result[frame.index][tile] = values
+            values = predict_tile(runner, frame, intensity, tile, plan)
+            of_frame[(..., *tile)] = values
             number += 1
-            yield TilePredicted(number, frame.index, tile, values)
-        if kind == "objects":
-            objects = separate_objects(foreground[region], smallest, threshold, record.binning)
-            result[frame.index][region] = np.where(objects > 0, objects + n_objects, 0)
-            n_objects += int(objects.max())
+            yield TilePredicted(number, frame.index, tile, shown_values(values, plan))
+        if with_objects:
+            target = result[frame.index]
+            n_objects = yield from _separate(of_frame, plan, frame.index, target, n_objects)
         if stop.is_set():
             break
-        if kind != "probabilities":
-            yield FrameFinished(frame.index, region, result[frame.index][region])
-    complete = number == len(plan) * len(frames)
-    channel = "C" if kind == "probabilities" else ""
-    result_axes = frame_axes(axes, network.ndim) + channel + SPATIAL_AXES[network.ndim]
-    return PredictionResult(kind, _compact(result), result_axes, complete)
+        if plan.kind != "probabilities":
+            labels = result[frame.index][plan.region]
+            yield FrameFinished(frame.index, plan.region, labels)
+    return PredictionResult(plan.kind, _compact(result), plan.result_axes, number == n_tiles)
 
 
-def _chosen(frames: list[Frame], config: PredictConfig) -> list[Frame]:
-    """Take the frames that are asked for, those nearest to what is on screen first."""
-    if config.frames is not None:
-        frames = [frame for frame in frames if frame.index in config.frames]
-    if config.near is None:
-        return frames
-    at = np.array(config.near.frame)
-    return sorted(frames, key=lambda frame: float(np.abs(np.array(frame.index) - at).sum()))
-
-
-def _clipped(region: Region | None, shape: tuple[int, ...]) -> Region:
-    if region is None:
-        return tuple(slice(0, size) for size in shape)
-    clipped = tuple(
-        slice(max(0, part.start), min(size, part.stop))
-        for part, size in zip(region, shape, strict=True)
-    )
-    if any(part.stop <= part.start for part in clipped):
-        raise ImageError("The region to predict lies outside the image; move the image into view.")
-    return clipped
-
-
-def _result_kind(config: PredictConfig, classes: ClassTable) -> ResultKind:
-    kind = config.result or classes.kind
-    if kind == "objects" and classes.kind != "objects":
-        raise ModelMismatchError(
-            "This model was trained on classes and cannot tell objects apart; ask for classes "
-            "or probabilities, or train with kind 'objects'."
-        )
-    return kind
-
-
-def _check_channels(frame: Frame, expected: int) -> None:
-    if frame.channels != expected:
-        raise ModelMismatchError(
-            f"Model expects {expected} channel(s), image has {frame.channels} "
-            f"(axes {frame.axes}, shape {tuple(frame.array.shape)}). Give as many channels, or "
-            "train on images like this one."
-        )
-
-
-def _empty_result(
-    image: ArrayLike, axes: str, frame: Frame, kind: ResultKind, classes: ClassTable
-) -> NDArray[np.integer] | NDArray[np.float32]:
-    shape = tuple(image.shape[axes.index(a)] for a in frame_axes(axes, frame.ndim))
-    if kind == "probabilities":
-        return np.zeros((*shape, classes.n_classes, *frame.spatial_shape), np.float32)
-    if kind == "uncertainty":
-        return np.zeros((*shape, *frame.spatial_shape), np.float32)
-    dtype = np.int32 if kind == "objects" else np.min_scalar_type(max(classes.results))
-    return np.zeros((*shape, *frame.spatial_shape), dtype)
-
-
-def _values_of(
-    probabilities: NDArray[np.float32], kind: ResultKind, classes: ClassTable, threshold: float
-) -> NDArray[Any]:
-    """Return what a tile shows: uncertainty, foreground of the objects, or classes."""
-    if kind == "uncertainty":
-        return uncertainty_of(probabilities)
-    if classes.kind == "objects":
-        foreground: NDArray[np.integer] = (probabilities[1] > threshold).astype(np.uint8)
-        return foreground
-    values = np.array(classes.results, np.min_scalar_type(max(classes.results)))
-    labels: NDArray[np.integer] = values[probabilities.argmax(axis=0)]
-    return labels
+def _separate(
+    foreground: NDArray[np.uint8],
+    plan: PredictionPlan,
+    frame: tuple[int, ...],
+    target: NDArray[np.int32],
+    first: int,
+) -> Generator[PredictionEvent, None, int]:
+    """Tell the objects of a frame apart, block by block, and number them from `first` on."""
+    blocks, objects = plan.blocks, []
+    for number in range(len(blocks)):
+        labels, found = separate_block(foreground, plan, number)
+        target[blocks.box(number)] = labels
+        objects.append(found)
+        if len(blocks) > 1:
+            yield BlockSeparated(number + 1, len(blocks), frame)
+    tables, last = number_objects(blocks, objects, first)
+    for number, table in enumerate(tables):
+        box = blocks.box(number)
+        target[box] = table[target[box]]
+    return last
 
 
 def _compact(

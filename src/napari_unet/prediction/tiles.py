@@ -3,28 +3,30 @@
 One axis of an image of 20 pixels, a network of pooling factor 8 and tiles of stride 16::
 
     image            |01234567890123456789|
-    tile 0   .. halo --<------ 20 ------>-- halo      output from -2, written 0..13
-    tile 1                   .. halo --<------ 20 ------>-- halo   output from 14, written 14..19
+    tile 0   .. halo --<------ 20 ------>-- halo      output from -2, kept: 0..15
+    tile 1                   .. halo --<------ 20 ------>-- halo   output from 14, kept: 16..19
 
-Outputs start at -2 modulo the factor and strides are multiples of it, so that each tile meets the
-same pooling grid; unpadded outputs are 4 pixels longer than a multiple of the factor, and those
-4 pixels are thrown away. So every pixel is written once and is the same in any plan.
+Unpadded outputs begin at -2 modulo the factor and are 4 pixels longer than a multiple of it. Two
+are thrown away on each side; what is kept begins at multiples of the stride, and strides are
+multiples of the factor, so that each tile meets the same pooling grid. So every pixel is written
+once, is the same in any plan, and a tile can be a chunk of a file.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 from typing import TYPE_CHECKING
 
-from napari_unet.data.binning import plane_factors
+import numpy as np
+
+from napari_unet.data.rescaling import scaled_size
 from napari_unet.errors import ConfigError
-from napari_unet.model.execution import OUTPUT_PHASE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from napari_unet.data.axes import Region
+    from napari_unet.data.rescaling import Factors
     from napari_unet.model.config import UNetConfig
     from napari_unet.prediction.config import ViewPoint
 
@@ -34,49 +36,123 @@ DEFAULT_TILE_SIZE = {2: 768, 3: 96}
 # Of the image: results and events of a tile stay small, however much the network sees at once.
 LARGEST_TILE_SIDE = 1536
 
+# Objects are told apart in blocks of about this many network pixels along each axis, which see so
+# many more on each side: an object that is not larger is the same in any block.
+BLOCK_SIZE = {2: 1536, 3: 192}
+BLOCK_MARGIN = {2: 128, 3: 32}
+
 
 @dataclass(frozen=True)
 class TilePlan:
-    """The tiles of one frame; together they hold each pixel exactly once.
+    """The tiles of one frame, or of a box of it; together they hold each pixel exactly once.
+
+    A few numbers, however many tiles there are: they are counted row by row.
 
     Parameters
     ----------
-    regions : tuple of Region
-        Boxes of the frame, in ``[Z]YX``, row-major.
+    region : tuple of slice
+        The box that they cover, ``[Z]YX``.
+    stride : tuple of int
+        Pixels from one tile to the next along each axis; the first tile of the frame begins at 0.
     """
 
-    regions: tuple[Region, ...]
+    region: Region
+    stride: tuple[int, ...]
 
     def __len__(self) -> int:
-        return len(self.regions)
+        return int(np.prod(self._counts, dtype=np.int64))
 
     def __iter__(self) -> Iterator[Region]:
-        return iter(self.regions)
+        return (self[number] for number in range(len(self)))
 
-    def within(self, region: Region, near: ViewPoint | None = None) -> TilePlan:
-        """Return the parts of the tiles that lie in a box, those near a view point first."""
-        parts = [_overlap(tile, region) for tile in self.regions]
-        tiles = [part for part in parts if all(p.start < p.stop for p in part)]
-        if near is not None:
-            centre = near.centre
-            tiles.sort(key=lambda tile: _distance(tile, centre))
-        return TilePlan(tuple(tiles))
+    def __getitem__(self, number: int, /) -> Region:
+        position = np.unravel_index(number, self._counts)
+        starts = [
+            (part.start // stride + int(i)) * stride
+            for i, part, stride in zip(position, self.region, self.stride, strict=True)
+        ]
+        return tuple(
+            slice(max(part.start, start), min(part.stop, start + stride))
+            for start, part, stride in zip(starts, self.region, self.stride, strict=True)
+        )
+
+    @property
+    def _counts(self) -> tuple[int, ...]:
+        return tuple(
+            -(-part.stop // stride) - part.start // stride
+            for part, stride in zip(self.region, self.stride, strict=True)
+        )
+
+    def within(self, region: Region) -> TilePlan:
+        """Return the parts of the tiles that lie in a box."""
+        return TilePlan(region, self.stride)
+
+    def nearest_first(self, near: ViewPoint | None) -> list[Region]:
+        """List the tiles, those near a view point first."""
+        if near is None:
+            return list(self)
+        centre = near.centre
+        return sorted(self, key=lambda tile: _distance(tile, centre))
 
 
-def _overlap(tile: Region, region: Region) -> Region:
-    return tuple(
-        slice(max(t.start, r.start), min(t.stop, r.stop)) for t, r in zip(tile, region, strict=True)
-    )
+@dataclass(frozen=True)
+class Blocks:
+    """The blocks of one frame, or of a box of it, in which objects are told apart.
 
+    Parameters
+    ----------
+    region : Region
+        What is divided, ``[Z]YX``.
+    stride : tuple of int
+        Pixels from one block to the next along each axis.
+    margin : tuple of int
+        Pixels that a block sees on each side beside its own.
+    """
 
-def _distance(tile: Region, point: Sequence[float]) -> float:
-    """Squared distance of a point to a box; 0 inside."""
-    gaps = [max(t.start - p, 0.0, p - t.stop) for t, p in zip(tile, point, strict=True)]
-    return float(sum(gap * gap for gap in gaps))
+    region: Region
+    stride: tuple[int, ...]
+    margin: tuple[int, ...]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Number of blocks along each axis."""
+        return tuple(
+            -(-(part.stop - part.start) // stride)
+            for part, stride in zip(self.region, self.stride, strict=True)
+        )
+
+    def __len__(self) -> int:
+        return int(np.prod(self.counts))
+
+    def box(self, number: int) -> Region:
+        """Return the box of the frame that a block owns; blocks are counted row by row."""
+        position = np.unravel_index(number, self.counts)
+        return tuple(
+            slice(part.start + int(i) * stride, min(part.stop, part.start + (int(i) + 1) * stride))
+            for i, part, stride in zip(position, self.region, self.stride, strict=True)
+        )
+
+    def seen(self, number: int) -> Region:
+        """Return the box that a block sees: its own with the margin, as far as there is any."""
+        return tuple(
+            slice(max(part.start, own.start - m), min(part.stop, own.stop + m))
+            for own, part, m in zip(self.box(number), self.region, self.margin, strict=True)
+        )
+
+    def next_along(self, number: int, axis: int) -> int | None:
+        """Return the number of the following block along an axis; None at the end."""
+        position = [int(i) for i in np.unravel_index(number, self.counts)]
+        position[axis] += 1
+        if position[axis] >= self.counts[axis]:
+            return None
+        return int(np.ravel_multi_index(position, self.counts))
 
 
 def plan_tiles(
-    shape: Sequence[int], config: UNetConfig, tile_size: int | None = None, binning: int = 1
+    shape: Sequence[int],
+    config: UNetConfig,
+    tile_size: int | None = None,
+    factors: Factors = (),
 ) -> TilePlan:
     """Cut a frame into tiles of about equal size.
 
@@ -85,41 +161,68 @@ def plan_tiles(
     shape : sequence of int
         ``[Z]YX`` shape of the frame.
     config : UNetConfig
-        The network: its pooling factor decides where tiles may start.
+        The network: tiles begin at multiples of its pooling factors.
     tile_size : int, optional
         Largest edge length of a tile in pixels of the network, without its halo.
-    binning : int
-        Pixels of the image per pixel of the network, along Y and X.
+    factors : tuple of float
+        Pixels of the image per pixel of the network, along ``[Z]YX``; 1 where empty.
 
     Raises
     ------
     ConfigError
         The tile size is smaller than the pooling factor.
     """
-    factor = config.pooling_factor
-    largest = tile_size
-    if largest is None:
-        largest = min(DEFAULT_TILE_SIZE[config.ndim], max(factor, LARGEST_TILE_SIDE // binning))
-    if largest < factor:
+    if tile_size is not None and tile_size < config.pooling_factor:
         raise ConfigError(
-            f"Tiles of {largest} pixels are too small for a network of depth {config.depth}; "
-            f"choose at least {factor}."
+            f"Tiles of {tile_size} pixels are too small for a network of depth {config.depth}; "
+            f"choose at least {config.pooling_factor}."
         )
-    per_axis = [
-        _cut_axis(size, factor, largest, k)
-        for size, k in zip(shape, plane_factors(config.ndim, binning), strict=True)
-    ]
-    return TilePlan(tuple(product(*per_axis)))
+    strides = []
+    for size, k, factor in zip(
+        shape, factors or (1.0,) * len(shape), config.pooling_factors, strict=True
+    ):
+        largest = tile_size
+        if largest is None:
+            largest = min(DEFAULT_TILE_SIZE[config.ndim], max(factor, int(LARGEST_TILE_SIDE / k)))
+        strides.append(_stride(size, factor, largest, k))
+    return TilePlan(tuple(slice(0, size) for size in shape), tuple(strides))
 
 
-def _cut_axis(size: int, factor: int, largest: int, binning: int) -> list[slice]:
-    """Cut one axis into equal strides: ragged last tiles would waste up to half the work."""
-    binned = -(-size // binning)
-    first = -(-OUTPUT_PHASE % factor)  # 0 for a factor of 2: an empty tile would come first
-    to_cover = binned - first
-    n_tiles = -(-to_cover // (largest // factor * factor))
-    stride = -(-to_cover // (n_tiles * factor)) * factor
-    starts = range(first, binned, stride)
-    return [
-        slice(max(0, start) * binning, min(size, (start + stride) * binning)) for start in starts
-    ]
+def plan_blocks(region: Region, tile: tuple[int, ...], ndim: int, factors: Factors = ()) -> Blocks:
+    """Divide a box of a frame into the blocks in which its objects are told apart.
+
+    They depend neither on the size of the tiles nor on who computes them: nor do the objects.
+
+    Parameters
+    ----------
+    region : tuple of slice
+        The box, ``[Z]YX``.
+    tile : tuple of int
+        Stride of the default tiles: blocks are made of whole ones.
+    ndim : int
+        Spatial dimensions.
+    factors : tuple of float
+        Pixels of the image per pixel of the network, along ``[Z]YX``; 1 where empty.
+    """
+    strides, margins = [], []
+    for part, k, of_tile in zip(region, factors or (1.0,) * ndim, tile, strict=True):
+        size = part.stop - part.start
+        n_blocks = max(1, round(size / (BLOCK_SIZE[ndim] * k)))
+        n_tiles = -(-size // of_tile)
+        strides.append(of_tile * -(-n_tiles // n_blocks))
+        margins.append(int(np.ceil(BLOCK_MARGIN[ndim] * k)))
+    return Blocks(region, tuple(strides), tuple(margins))
+
+
+def _stride(size: int, factor: int, largest: int, scale: float) -> int:
+    """Return equal strides in image pixels: ragged last tiles would waste up to half the work."""
+    pixels = scaled_size(size, scale)
+    n_tiles = -(-pixels // (largest // factor * factor))
+    stride = -(-pixels // (n_tiles * factor)) * factor
+    return max(1, int(stride * scale))
+
+
+def _distance(tile: Region, point: Sequence[float]) -> float:
+    """Squared distance of a point to a box; 0 inside."""
+    gaps = [max(t.start - p, 0.0, p - t.stop) for t, p in zip(tile, point, strict=True)]
+    return float(sum(gap * gap for gap in gaps))

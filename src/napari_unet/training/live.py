@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_unet.data.axes import axes_beside_labels, frames_of
 from napari_unet.data.intensity import IntensityNormalization, measure_intensity
+from napari_unet.data.rescaling import plane_factors
 from napari_unet.data.separation import separate_objects
 from napari_unet.model.devices import choose_precision
 from napari_unet.model.execution import Runner
@@ -84,7 +85,8 @@ class LiveView:
         region = _middle(view.region, frame.spatial_shape, _LARGEST_VIEW[frame.ndim])
         precision = choose_precision(trainer.config.precision, trainer.device)
         binning = trainer.data.binning
-        runner = Runner.of(trainer.averaged_network, trainer.device, precision, binning)
+        factors = plane_factors(frame.ndim, binning)
+        runner = Runner.of(trainer.averaged_network, trainer.device, precision, factors)
         shape = tuple(part.stop - part.start for part in region)
         classes = trainer.data.classes
         probabilities = np.zeros((classes.n_classes, *shape), np.float32)

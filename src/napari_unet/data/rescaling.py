@@ -1,0 +1,212 @@
+"""Images seen on a coarser or finer grid, read region by region, and results brought back.
+
+Two reasons to look at an image on another grid: large cells fit the view of a network when pixels
+are averaged in blocks (:mod:`napari_unet.data.binning`), and an image taken with another
+objective than the training images has its cells at another size. The grid begins at the corner of
+the first pixel; *factors* are image pixels per pixel of the grid along ``[Z]YX``, whole or not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.data.axes import Frame
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import Region
+
+Factors = tuple[float, ...]
+
+# A last pixel of the grid that would lie to less than this in the image is left out.
+_SLIVER = 1e-6
+
+
+@dataclass(frozen=True)
+class ScaledFrame(Frame):
+    """A frame seen on another grid.
+
+    Where the grid is coarser its pixels are means of the area that they cover, where it is finer
+    they are interpolated linearly.
+
+    Parameters
+    ----------
+    factors : tuple of float
+        Pixels of the image per pixel of the frame, along ``[Z]YX``.
+    """
+
+    factors: Factors = ()
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        """Sizes along ``[Z]YX``; pixels at the far edges may be cut."""
+        full = super().spatial_shape
+        return tuple(scaled_size(size, k) for size, k in zip(full, self.factors, strict=True))
+
+    def read(self, region: Region) -> NDArray[np.float32]:
+        """Read a region that lies inside the frame; see :meth:`Frame.read`."""
+        full = Frame(
+            self.array, self.axes, self.ndim, self.index, self.used_channels, self.window
+        )
+        wanted = [part.indices(n) for part, n in zip(region, self.spatial_shape, strict=True)]
+        boxes = [
+            _source(start, stop, k, size)
+            for (start, stop, _), k, size in zip(
+                wanted, self.factors, full.spatial_shape, strict=True
+            )
+        ]
+        pixels = full.read(tuple(boxes))
+        for axis, ((start, stop, _), box, k, size) in enumerate(
+            zip(wanted, boxes, self.factors, full.spatial_shape, strict=True), start=1
+        ):
+            pixels = _resampled(pixels, axis, range(start, stop), box.start, k, size)
+        steps = (slice(None), *(slice(None, None, step) for _, _, step in wanted))
+        return np.ascontiguousarray(pixels[steps])
+
+
+def plane_factors(ndim: int, factor: float) -> Factors:
+    """Return the factors along ``[Z]YX`` of a grid that differs in the plane alone."""
+    return (1,) * (ndim - 2) + (factor, factor)
+
+
+def scaled_frame(frame: Frame, factors: Factors) -> Frame:
+    """Return a frame on another grid; itself where all factors are 1."""
+    if all(k == 1 for k in factors):
+        return frame
+    return ScaledFrame(
+        frame.array,
+        frame.axes,
+        frame.ndim,
+        frame.index,
+        frame.used_channels,
+        frame.window,
+        factors,
+    )
+
+
+def scaled_size(size: int, factor: float) -> int:
+    """Return how many pixels of a grid cover an axis of the image."""
+    return max(1, int(np.ceil(size / factor - _SLIVER)))
+
+
+def scaled_region(region: Region, factors: Sequence[float], shape: Sequence[int]) -> Region:
+    """Find the box of the grid from which `enlarged` interpolates a region of the image.
+
+    Parameters
+    ----------
+    region : tuple of slice
+        Box of the image.
+    factors : sequence of float
+        Pixels of the image per pixel of the grid, along each axis.
+    shape : sequence of int
+        Size of the grid.
+    """
+    box = []
+    for part, k, size in zip(region, factors, shape, strict=True):
+        margin = 0 if k == 1 else 1
+        start = min(max(0, int(np.floor(part.start / k)) - margin), size - 1)
+        box.append(slice(start, min(size, int(np.ceil(part.stop / k)) + margin)))
+    return tuple(box)
+
+
+def enlarged(
+    coarse: NDArray[np.float32], start: Sequence[int], region: Region, factors: Sequence[float]
+) -> NDArray[np.float32]:
+    """Interpolate values on a grid linearly at the pixels of a region of the image.
+
+    Parameters
+    ----------
+    coarse : ndarray
+        Shape C followed by a box of the grid.
+    start : sequence of int
+        Where that box begins in the grid.
+    region : tuple of slice
+        Box of the image; beyond the outermost centres the outermost value holds.
+    factors : sequence of float
+        Pixels of the image per pixel of the grid, along each axis.
+    """
+    values = coarse
+    sides = zip(start, region, factors, strict=True)
+    for axis, (first, part, k) in enumerate(sides, start=1):
+        at = (np.arange(part.start, part.stop) + 0.5) / k - 0.5 - first
+        values = _interpolated(values, axis, at)
+    return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def mean_of_blocks(pixels: NDArray[np.float32], factors: Sequence[int]) -> NDArray[np.float32]:
+    """Average blocks of pixels; those that the edge cuts are means of what there is.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        Any axes, float32.
+    factors : sequence of int
+        Edge length of the blocks along each axis.
+    """
+    for axis, k in enumerate(factors):
+        if k > 1:
+            starts = np.arange(0, pixels.shape[axis], k)
+            sizes = np.minimum(starts + k, pixels.shape[axis]) - starts
+            shape = [-1 if a == axis else 1 for a in range(pixels.ndim)]
+            sums = np.add.reduceat(pixels, starts, axis=axis)
+            pixels = np.asarray(sums / sizes.reshape(shape), np.float32)
+    return pixels
+
+
+def _source(start: int, stop: int, factor: float, size: int) -> slice:
+    """Find the pixels of an axis of the image from which those of the grid are made."""
+    margin = 1 if factor < 1 else 0
+    first = min(max(0, int(np.floor(start * factor)) - margin), size - 1)
+    last = min(size, int(np.ceil(stop * factor)) + margin)
+    return slice(first, max(last, first + 1))
+
+
+def _resampled(
+    pixels: NDArray[np.float32], axis: int, wanted: range, first: int, factor: float, size: int
+) -> NDArray[np.float32]:
+    """Bring one axis to the grid; `pixels` begin at `first` of the image's `size`."""
+    if factor == 1:
+        return pixels
+    if factor < 1:
+        at = (np.arange(wanted.start, wanted.stop) + 0.5) * factor - 0.5 - first
+        return _interpolated(pixels, axis, at)
+    if factor == int(factor):  # sums in single precision are exact enough, and fast
+        blocks = [1] * pixels.ndim
+        blocks[axis] = int(factor)
+        return mean_of_blocks(pixels, blocks)
+    edges = np.minimum(np.arange(wanted.start, wanted.stop + 1) * factor, size) - first
+    return _mean_between(pixels, axis, edges)
+
+
+def _mean_between(
+    pixels: NDArray[np.float32], axis: int, edges: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Average over the area between neighbouring edges: differences of the running integral."""
+    shape = [-1 if a == axis else 1 for a in range(pixels.ndim)]
+    whole = np.minimum(np.floor(edges).astype(np.intp), pixels.shape[axis])
+    part = (edges - whole).reshape(shape)
+    integral = np.cumsum(pixels, axis=axis, dtype=np.float64)
+    integral = np.concatenate([np.zeros_like(integral.take([0], axis)), integral], axis=axis)
+    beyond = pixels.take(np.minimum(whole, pixels.shape[axis] - 1), axis)
+    at_edges = integral.take(whole, axis) + part * beyond
+    return np.asarray(
+        np.diff(at_edges, axis=axis) / np.diff(edges).reshape(shape), dtype=np.float32
+    )
+
+
+def _interpolated(
+    values: NDArray[np.float32], axis: int, at: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Interpolate linearly along one axis; beyond its ends the outermost value holds."""
+    at = at.clip(0, values.shape[axis] - 1)
+    low = np.floor(at).astype(np.intp)
+    high = np.minimum(low + 1, values.shape[axis] - 1)
+    shape = [-1 if a == axis else 1 for a in range(values.ndim)]
+    share = (at - low).astype(np.float32).reshape(shape)
+    return values.take(low, axis) * (1 - share) + values.take(high, axis) * share

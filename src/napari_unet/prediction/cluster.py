@@ -1,0 +1,310 @@
+"""Prediction of an OME-Zarr by the workers of a dask.distributed cluster.
+
+Workers are told where model, image and partial result lie, never pixels: they read what they need
+and write their own chunks. A task is a function of files alone, so that the scheduler may do it
+again when a worker is lost. The client keeps the journal, numbers the objects and needs the memory
+of a few strips alone. The result is that of a single process.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.data.files import read_image
+from napari_unet.data.intensity import measure_intensity
+from napari_unet.errors import ConfigError
+from napari_unet.model.devices import choose_device
+from napari_unet.model.execution import Runner
+from napari_unet.model.starting import load_model_or_starting_model
+from napari_unet.prediction.events import (
+    BlockSeparated,
+    PredictionEvent,
+    PredictionStarted,
+    TileWritten,
+)
+from napari_unet.prediction.partial import open_partial, order_of, writing_to
+from napari_unet.prediction.plan import plan_prediction
+from napari_unet.prediction.stored import StoredResult, read_and_predict
+from napari_unet.prediction.work import number_objects, separate_block
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Generator
+
+    import numpy as np
+    from distributed import Client
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import ArrayLike, Frame
+    from napari_unet.data.intensity import IntensityRange
+    from napari_unet.data.rescaling import Factors
+    from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.prediction.config import PredictConfig
+    from napari_unet.prediction.partial import PartialResult
+
+# Tasks per thread of the cluster that are under way, so that no worker waits for the client.
+_TASKS_PER_THREAD = 3
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a worker is told: where things lie.
+
+    Parameters
+    ----------
+    model : str
+        Model file, or the name of a starting model.
+    image : str
+        Path of the image.
+    partial : PartialResult
+        Where the result grows.
+    device : str
+        Where workers compute.
+    """
+
+    model: str
+    image: str
+    partial: PartialResult
+    device: str
+
+
+@dataclass
+class _FrameState:
+    """What is still to be done of a frame."""
+
+    tiles: set[int]
+    blocks: set[int]
+    unwritten: set[int] = field(default_factory=set)
+    last: int = 0
+
+
+_Task = tuple["Callable[..., Any]", tuple[Any, ...], str, int, int]  # work, what for, frame, part
+
+
+def predict_on_cluster(
+    client: Client,
+    model: str,
+    image: Path,
+    config: PredictConfig,
+    target: Path,
+    stop: threading.Event,
+    source: str = "",
+) -> Generator[PredictionEvent, None, StoredResult]:
+    """Spread the tiles and blocks of an image over a cluster.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Connected to the scheduler.
+    model : str
+        Model file that all workers can read, or the name of a starting model.
+    image : Path
+        Image that all workers can read; an OME-Zarr, so that they read chunks of it.
+    config : PredictConfig
+        What to predict, and on which device of the workers.
+    target : Path
+        The OME-Zarr to write, in a folder that all workers can write.
+    stop : threading.Event
+        Set it from any thread to end; what is done is kept.
+    source : str
+        Says which image it is: a prediction goes on only for the same one.
+
+    Raises
+    ------
+    ModelMismatchError, ImageError, FileProblemError
+        As in a single process.
+    """
+    trained, pixels = _opened(model, str(image))
+    plan = plan_prediction(trained.record, pixels, config)
+    partial = open_partial(
+        target, plan, order_of(trained, plan, source, pixels.dtype), config.pixel_size
+    )
+    order = Order(model, str(image), partial, config.device)
+    n_frames = len(plan.frames_of(pixels))
+    threads = sum(client.nthreads().values())
+    if not threads:
+        raise ConfigError("The cluster has no workers yet; start some and predict again.")
+    yield PredictionStarted(
+        f"{threads} threads of a cluster",
+        len(plan.tiles) * n_frames,
+        (*plan.frames_shape, *plan.shape),
+        plan.kind,
+        plan.notices,
+    )
+    run = _Run(client, order, n_frames, _TASKS_PER_THREAD * threads)
+    yield from run.events(stop)
+    if stop.is_set():
+        return StoredResult(plan.kind, target, plan.result_axes, None, complete=False)
+    with writing_to(partial.folder):
+        partial.finish(target)
+    objects = run.last if plan.kind == "objects" else None
+    return StoredResult(plan.kind, target, plan.result_axes, objects, complete=True)
+
+
+class _Run:
+    """Hands out the tasks of all frames, a bounded number at a time, and follows them.
+
+    A frame is measured, then predicted, then its objects are told apart; frames overlap in time,
+    but they are numbered in their order.
+    """
+
+    def __init__(self, client: Client, order: Order, n_frames: int, most: int) -> None:
+        from distributed import as_completed
+
+        self._client, self._order, self._most = client, order, most
+        self._plan, self._partial = order.partial.plan, order.partial
+        tiles_done, self._finished = order.partial.done()
+        self._tiles_done = tiles_done
+        self._waiting = deque(f for f in range(n_frames) if f not in self._finished)
+        self._n_frames = n_frames
+        self._frames: dict[int, _FrameState] = {}
+        self._ready: deque[_Task] = deque()
+        self._futures: dict[Any, _Task] = {}
+        self._completed = as_completed(with_results=True)
+        self._to_number, self.last = 0, 0
+        self._written = len(tiles_done) + len(self._finished) * len(self._plan.tiles)
+
+    def events(self, stop: threading.Event) -> Generator[PredictionEvent, None, None]:
+        """Run all tasks to the end."""
+        try:
+            self._number_what_can_be()
+            self._hand_out()
+            while self._futures and not stop.is_set():
+                future, result = next(self._completed)
+                task = self._futures.pop(future)
+                yield from self._note(task, result)
+                self._hand_out()
+        finally:
+            self._client.cancel(list(self._futures))
+
+    def _hand_out(self) -> None:
+        while len(self._futures) < self._most:
+            if not self._ready:
+                if not self._waiting:
+                    return
+                self._begin(self._waiting.popleft())
+                continue
+            task = self._ready.popleft()
+            work, arguments = task[:2]
+            future = self._client.submit(work, self._order, *arguments, pure=False)
+            self._futures[future] = task
+            self._completed.add(future)
+
+    def _begin(self, frame: int) -> None:
+        with writing_to(self._partial.folder):
+            self._partial.begin_frame(frame)
+        tiles = set(range(len(self._plan.tiles)))
+        tiles -= {tile for of_frame, tile in self._tiles_done if of_frame == frame}
+        with_objects = self._plan.kind == "objects"
+        blocks = set(range(len(self._plan.blocks))) if with_objects else set()
+        blocks -= {block for block in blocks if self._partial.has_block(frame, block)}
+        self._frames[frame] = _FrameState(tiles, blocks)
+        if tiles:
+            self._ready.append((_measure, (frame,), "measure", frame, 0))
+        else:
+            self._after_tiles(frame)
+
+    def _note(
+        self, task: _Task, result: Any
+    ) -> Generator[PredictionEvent, None, None]:
+        _, _, purpose, frame, part = task
+        state = self._frames[frame]
+        if purpose == "measure":
+            for tile in sorted(state.tiles):
+                self._ready.append((_predict, (frame, result, tile), "tile", frame, tile))
+        elif purpose == "tile":
+            state.tiles.discard(part)
+            self._partial.note_tile(frame, part)
+            self._written += 1
+            yield TileWritten(self._written)
+            if not state.tiles:
+                self._after_tiles(frame)
+        elif purpose == "block":
+            state.blocks.discard(part)
+            n_blocks = len(self._plan.blocks)
+            yield BlockSeparated(n_blocks - len(state.blocks), n_blocks, ())
+            if not state.blocks:
+                self._number_what_can_be()
+        else:
+            state.unwritten.discard(part)
+            if not state.unwritten:
+                self._finish(frame)
+
+    def _after_tiles(self, frame: int) -> None:
+        state = self._frames[frame]
+        if self._plan.kind != "objects":
+            self._finish(frame)
+            return
+        for block in sorted(state.blocks, reverse=True):  # before the tiles of later frames
+            self._ready.appendleft((_separate, (frame, block), "block", frame, block))
+        if not state.blocks:
+            self._number_what_can_be()
+
+    def _number_what_can_be(self) -> None:
+        """Number the objects of each frame as soon as all frames before it are numbered."""
+        while self._plan.kind == "objects" and self._to_number < self._n_frames:
+            frame = self._to_number
+            if frame in self._finished:
+                self.last = self._finished[frame]
+                self._to_number += 1
+                continue
+            state = self._frames.get(frame)
+            if state is None or state.tiles or state.blocks:
+                return
+            blocks = self._plan.blocks
+            found = [self._partial.read_block(frame, block) for block in range(len(blocks))]
+            tables, self.last = number_objects(blocks, found, self.last)
+            state.last, state.unwritten = self.last, set(range(len(blocks)))
+            for block, table in enumerate(tables):
+                self._ready.appendleft((_write, (frame, block, table), "write", frame, block))
+            self._to_number += 1
+
+    def _finish(self, frame: int) -> None:
+        self._partial.note_frame(frame, self._frames.pop(frame).last)
+
+
+def _measure(order: Order, frame: int) -> IntensityRange:
+    trained, pixels = _opened(order.model, order.image)
+    return measure_intensity(_frame(order, pixels, frame), trained.record.intensity)
+
+
+def _predict(order: Order, frame: int, intensity: IntensityRange, tile: int) -> None:
+    _, pixels = _opened(order.model, order.image)
+    plan = order.partial.plan
+    runner = _runner(order.model, order.image, plan.factors, plan.views, order.device)
+    region = plan.tiles[tile]
+    values = read_and_predict(runner, _frame(order, pixels, frame), intensity, region, plan)
+    with writing_to(order.partial.folder):
+        order.partial.write_tile(frame, tile, values)
+
+
+def _separate(order: Order, frame: int, block: int) -> None:
+    plan = order.partial.plan
+    labels, objects = separate_block(order.partial.foreground(frame), plan, block)
+    with writing_to(order.partial.folder):
+        order.partial.write_block(frame, block, labels, objects)
+
+
+def _write(order: Order, frame: int, block: int, table: NDArray[np.uint32]) -> None:
+    with writing_to(order.partial.folder):
+        order.partial.number_block(frame, block, table)
+
+
+def _frame(order: Order, pixels: ArrayLike, frame: int) -> Frame:
+    return order.partial.plan.frames_of(pixels)[frame]
+
+
+@lru_cache(maxsize=2)
+def _opened(model: str, image: str) -> tuple[TrainedNetwork, ArrayLike]:
+    """Load the model and open the image once per process."""
+    return load_model_or_starting_model(model), read_image(Path(image)).array
+
+
+@lru_cache(maxsize=2)
+def _runner(model: str, image: str, factors: Factors, views: int, device: str) -> Runner:
+    trained, _ = _opened(model, image)
+    return Runner.of(trained.network, choose_device(device), factors=factors, views=views)

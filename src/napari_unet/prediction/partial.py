@@ -1,0 +1,298 @@
+"""A prediction on its way to a file: what is done of it survives an interruption.
+
+The result grows in a folder beside its final place, ``NAME.partial``, and is renamed when all of
+it is there: a partial result is never taken for a whole one. In that folder a journal tells which
+tiles and which frames are done, and a scratch folder holds the foreground and the blocks of the
+frames that are not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+
+from napari_unet import __version__
+from napari_unet.data.ome_zarr import add_pyramid, create_image_store, create_label_store, finish
+from napari_unet.data.stitching import BlockObjects
+from napari_unet.errors import FileProblemError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.physical import PixelSize
+    from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.prediction.plan import PredictionPlan
+
+_SCRATCH, _JOURNAL, _ORDER = ".scratch", "journal.txt", "order.json"
+
+
+@dataclass(frozen=True)
+class PartialResult:
+    """The folder of a prediction that is under way; workers on other machines open it as well.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it grows.
+    plan : PredictionPlan
+        What is predicted.
+    """
+
+    folder: Path
+    plan: PredictionPlan
+
+    def write_result(self, frame: int, box: tuple[slice, ...], values: NDArray[Any]) -> None:
+        """Write final values of a frame; `values` have a first axis C with probabilities."""
+        result = _array(self.folder / "0")
+        result[(*self._index(frame), *self._channel(), *box)] = values
+
+    def write_tile(self, frame: int, tile: int, values: NDArray[Any]) -> None:
+        """Write what a tile gives: foreground to the scratch folder, all else to the result."""
+        region = self.plan.tiles[tile]
+        if self.plan.kind == "objects":
+            self.foreground(frame)[region] = values
+        else:
+            self.write_result(frame, region, values)
+
+    def begin_frame(self, frame: int) -> None:
+        """Make the scratch folder of a frame; what is there stays."""
+        folder = self._scratch(frame)
+        if self.plan.kind != "objects" or (folder / "labels").exists():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, dtype, chunks in (
+            ("foreground", "uint8", self.plan.tiles.stride),
+            ("labels", "int32", self.plan.chunks),
+        ):
+            zarr.create_array(
+                folder / name,
+                shape=self.plan.shape,
+                chunks=_clipped(chunks, self.plan.shape),
+                dtype=dtype,
+                fill_value=0,
+            )
+
+    def foreground(self, frame: int) -> Any:
+        """Open the foreground of a frame, ``[Z]YX`` uint8."""
+        return _array(self._scratch(frame) / "foreground")
+
+    def write_block(
+        self, frame: int, block: int, labels: NDArray[np.int32], objects: BlockObjects
+    ) -> None:
+        """Write the labels of a block in its own numbers, then what joins it to its neighbours."""
+        _array(self._scratch(frame) / "labels")[self.plan.blocks.box(block)] = labels
+        strips = {f"low{axis}": strip for axis, strip in objects.low.items()}
+        strips |= {f"high{axis}": strip for axis, strip in objects.high.items()}
+        path = self._block_file(frame, block)
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, count=np.array(objects.count), **strips)
+        temporary.replace(path)  # only now the block is done
+
+    def read_block(self, frame: int, block: int) -> BlockObjects:
+        """Read what joins a block to its neighbours."""
+        with np.load(self._block_file(frame, block)) as stored:
+            sides = {
+                side: {
+                    int(name.removeprefix(side)): stored[name]
+                    for name in stored.files
+                    if name.startswith(side)
+                }
+                for side in ("low", "high")
+            }
+            return BlockObjects(int(stored["count"]), sides["low"], sides["high"])
+
+    def has_block(self, frame: int, block: int) -> bool:
+        """Tell whether a block is done."""
+        return self._block_file(frame, block).exists()
+
+    def number_block(self, frame: int, block: int, table: NDArray[np.uint32]) -> None:
+        """Write a block's labels to the result, in their final numbers."""
+        box = self.plan.blocks.box(block)
+        labels = np.asarray(_array(self._scratch(frame) / "labels")[box])
+        self.write_result(frame, box, table[labels])
+
+    def done(self) -> tuple[set[tuple[int, int]], dict[int, int]]:
+        """Return the (frame, tile) that are done, and the finished frames with their last number."""
+        tiles: set[tuple[int, int]] = set()
+        frames: dict[int, int] = {}
+        journal = self.folder / _SCRATCH / _JOURNAL
+        text = journal.read_text(encoding="ascii") if journal.exists() else ""
+        for line in text.splitlines(keepends=True):
+            word, *numbers = line.split()
+            if not line.endswith("\n") or len(numbers) != 2:  # cut off when it was interrupted
+                continue
+            first, second = map(int, numbers)
+            if word == "tile":
+                tiles.add((first, second))
+            else:
+                frames[first] = second
+        return tiles, frames
+
+    def note_tile(self, frame: int, tile: int) -> None:
+        """Note that a tile is written."""
+        self._note(f"tile {frame} {tile}")
+
+    def note_frame(self, frame: int, last: int) -> None:
+        """Note that a frame is finished, with the last number of its objects; its scratch goes."""
+        self._note(f"frame {frame} {last}")
+        shutil.rmtree(self._scratch(frame), ignore_errors=True)
+
+    def finish(self, target: Path) -> None:
+        """Add the lower resolutions and give the result its name.
+
+        Raises
+        ------
+        FileProblemError
+            It cannot be renamed.
+        """
+        shutil.rmtree(self.folder / _SCRATCH, ignore_errors=True)
+        if self.plan.kind not in ("probabilities", "uncertainty"):
+            add_pyramid(self.folder)
+        finish(self.folder, target)
+
+    def _note(self, line: str) -> None:
+        with (self.folder / _SCRATCH / _JOURNAL).open("a", encoding="ascii") as journal:
+            journal.write(line + "\n")
+
+    def _index(self, frame: int) -> tuple[int, ...]:
+        return tuple(int(i) for i in np.unravel_index(frame, self.plan.frames_shape or (1,)))[
+            : len(self.plan.frames_shape)
+        ]
+
+    def _channel(self) -> tuple[slice, ...]:
+        return (slice(None),) if self.plan.kind == "probabilities" else ()
+
+    def _scratch(self, frame: int) -> Path:
+        return self.folder / _SCRATCH / str(frame)
+
+    def _block_file(self, frame: int, block: int) -> Path:
+        return self._scratch(frame) / f"block{block}.npz"
+
+
+def partial_folder(target: Path) -> Path:
+    """Return where a result grows until it is whole."""
+    return target.with_name(f"{target.name}.partial")
+
+
+def open_partial(
+    target: Path, plan: PredictionPlan, order: str, pixel_size: PixelSize
+) -> PartialResult:
+    """Make the folder of a prediction, or go on with one of the same order.
+
+    Parameters
+    ----------
+    target : Path
+        Where the result will be.
+    plan : PredictionPlan
+        What is predicted.
+    order : str
+        Identifies image, model and settings: see `order_of`. What another order has left is
+        thrown away.
+    pixel_size : mapping of str to float
+        Micrometres per pixel of the image.
+
+    Raises
+    ------
+    FileProblemError
+        The folder cannot be written.
+    """
+    folder = partial_folder(target)
+    partial = PartialResult(folder, plan)
+    note = folder / _SCRATCH / _ORDER
+    try:
+        if note.exists() and note.read_text(encoding="utf-8") == order:
+            return partial
+        if folder.exists():
+            shutil.rmtree(folder)
+        _create(partial, pixel_size)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(order, encoding="utf-8")  # last: without it nothing counts
+    except OSError as error:
+        raise FileProblemError(
+            f"Cannot write {folder}: {error.strerror or error}. Choose another folder."
+        ) from error
+    return partial
+
+
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Say where something could not be written, and that what is done is kept.
+
+    Raises
+    ------
+    FileProblemError
+        For any error of the file system.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise FileProblemError(
+            f"Cannot write to {folder}: {error.strerror or error}. What is done is kept; make "
+            "room and predict again to go on."
+        ) from error
+
+
+def order_of(
+    trained: TrainedNetwork, plan: PredictionPlan, source: str, dtype: np.dtype[Any]
+) -> str:
+    """Describe image, model and settings, so that only the same prediction goes on with a result.
+
+    Parameters
+    ----------
+    trained : TrainedNetwork
+        The model: its weights are hashed.
+    plan : PredictionPlan
+        The settings.
+    source : str
+        Says which image it is, for example its path and when it was changed.
+    dtype : dtype
+        Of the image.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(trained.network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    settings = repr((plan, asdict(trained.record.intensity)))
+    return json.dumps(
+        {
+            "version": __version__,
+            "model": digest.hexdigest(),
+            "source": source,
+            "dtype": str(dtype),
+            "plan": hashlib.sha256(settings.encode()).hexdigest(),
+        }
+    )
+
+
+def _create(partial: PartialResult, pixel_size: PixelSize) -> None:
+    plan = partial.plan
+    frames = (1,) * len(plan.frames_shape)
+    chunks = _clipped(plan.chunks, plan.shape)
+    if plan.kind == "probabilities":
+        chunks = (plan.classes.n_classes, *chunks)
+    of_labels = plan.kind in ("objects", "classes")
+    create = create_label_store if of_labels else create_image_store
+    dtype = np.dtype(np.uint32) if plan.kind == "objects" else plan.tile_dtype
+    create(
+        partial.folder, plan.result_shape, dtype, (*frames, *chunks), plan.result_axes, pixel_size
+    )
+
+
+def _array(path: Path) -> Any:
+    return zarr.open_array(path, mode="r+")
+
+
+def _clipped(chunks: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(min(chunk, size) for chunk, size in zip(chunks, shape, strict=True))

@@ -1,0 +1,292 @@
+"""Everything that is decided before the first tile: one frozen value that a worker can be sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.data.axes import (
+    SPATIAL_AXES,
+    channels_of,
+    check_axes,
+    check_image,
+    frame_axes,
+    frames_of,
+    guess_axes,
+)
+from napari_unet.data.rescaling import plane_factors
+from napari_unet.errors import ImageError, ModelMismatchError
+from napari_unet.prediction.tiles import plan_blocks, plan_tiles
+
+if TYPE_CHECKING:
+    from napari_unet.data.axes import ArrayLike, Frame, Region
+    from napari_unet.data.labels import ClassTable
+    from napari_unet.data.rescaling import Factors
+    from napari_unet.model.trained import ModelRecord
+    from napari_unet.prediction.config import PredictConfig, ResultKind, ViewPoint
+    from napari_unet.prediction.tiles import Blocks, TilePlan
+
+# Pixel sizes that differ by less than this are taken as equal.
+_SAME_SIZE = 0.02
+# A larger ratio is a wrong unit rather than another objective.
+_LARGEST_RATIO = 20.0
+
+
+@dataclass(frozen=True)
+class PredictionPlan:
+    """What is predicted, from which pixels, in which tiles.
+
+    Parameters
+    ----------
+    kind : {"objects", "classes", "probabilities", "uncertainty"}
+        The result.
+    axes : str
+        Axes of the image.
+    ndim : int
+        Spatial dimensions of the network.
+    shape : tuple of int
+        ``[Z]YX`` of a frame.
+    frames_shape : tuple of int
+        Sizes along the frame axes.
+    used_channels : tuple of int
+        Channels of the image that are read; empty: all.
+    window : int
+        Frames that the network sees at once.
+    factors : tuple of float
+        Pixels of the image per pixel of the network, along ``[Z]YX``.
+    region : Region
+        The box of each frame that is predicted.
+    tiles : TilePlan
+        Its tiles.
+    blocks : Blocks
+        Where its objects are told apart.
+    chunks : tuple of int
+        Chunks along ``[Z]YX`` of a file that holds the result: no two tiles, or blocks, write to
+        the same one.
+    frames : tuple of tuple of int, or None
+        Frames to predict; None is all.
+    near : ViewPoint or None
+        What is predicted first.
+    classes : ClassTable
+        What the outputs of the network mean.
+    threshold : float
+        Above it a pixel belongs to an object.
+    views : int
+        Views to average.
+    smallest : int
+        Objects of fewer pixels are dropped.
+    notices : tuple of str
+        What the user should know.
+    """
+
+    kind: ResultKind
+    axes: str
+    ndim: int
+    shape: tuple[int, ...]
+    frames_shape: tuple[int, ...]
+    used_channels: tuple[int, ...]
+    window: int
+    factors: Factors
+    region: Region
+    tiles: TilePlan
+    blocks: Blocks
+    chunks: tuple[int, ...]
+    frames: tuple[tuple[int, ...], ...] | None
+    near: ViewPoint | None
+    classes: ClassTable
+    threshold: float
+    views: int
+    smallest: int
+    notices: tuple[str, ...] = ()
+
+    @property
+    def result_axes(self) -> str:
+        """Axes of the result: those of the frames, C with probabilities, then ``[Z]YX``."""
+        channel = "C" if self.kind == "probabilities" else ""
+        return frame_axes(self.axes, self.ndim) + channel + SPATIAL_AXES[self.ndim]
+
+    @property
+    def result_shape(self) -> tuple[int, ...]:
+        """Sizes along `result_axes`."""
+        channels = (self.classes.n_classes,) if self.kind == "probabilities" else ()
+        return (*self.frames_shape, *channels, *self.shape)
+
+    @property
+    def tile_dtype(self) -> np.dtype[Any]:
+        """Type of what a tile gives: with objects the foreground probability in steps of 1/255."""
+        if self.kind in ("probabilities", "uncertainty"):
+            return np.dtype(np.float32)
+        if self.kind == "objects":
+            return np.dtype(np.uint8)
+        return np.min_scalar_type(max(self.classes.results))
+
+    def frames_of(self, image: ArrayLike) -> list[Frame]:
+        """Return the frames to predict, those nearest to what is on screen first."""
+        frames = frames_of(image, self.axes, self.ndim, self.used_channels, self.window)
+        if self.frames is not None:
+            frames = [frame for frame in frames if frame.index in self.frames]
+        if self.near is None:
+            return frames
+        at = np.array(self.near.frame)
+        return sorted(frames, key=lambda frame: float(np.abs(np.array(frame.index) - at).sum()))
+
+
+def plan_prediction(
+    record: ModelRecord, image: ArrayLike, config: PredictConfig
+) -> PredictionPlan:
+    """Decide how an image is predicted; not a pixel is read.
+
+    Parameters
+    ----------
+    record : ModelRecord
+        Of the model.
+    image : ArrayLike
+        Its shape and dtype are looked at.
+    config : PredictConfig
+        What is wanted.
+
+    Raises
+    ------
+    ModelMismatchError
+        Model and image do not fit, or the model cannot give this kind of result.
+    ImageError
+        The image is empty or of an unusable dtype, or its axes are wrong.
+    """
+    network = record.network
+    kind = _result_kind(config, record.classes)
+    check_image(image)
+    axes = config.axes or _guessed_axes(record, image)
+    _check_dimensions(axes, image, record)
+    used_channels = _used_channels(record, image, axes, config)
+    sizes = dict(zip(axes, image.shape, strict=True))
+    shape = tuple(sizes[axis] for axis in SPATIAL_AXES[network.ndim])
+    ratios, notices = _ratios(record, config, network.ndim)
+    binning = plane_factors(network.ndim, record.binning)
+    factors = tuple(k * ratio for k, ratio in zip(binning, ratios, strict=True))
+    region = _clipped(config.region, shape)
+    tiles = plan_tiles(shape, network, config.tile_size, factors)
+    of_blocks = plan_tiles(shape, network, None, factors)
+    smallest = config.smallest
+    if smallest is None:
+        smallest = round(record.smallest_object * float(np.prod(ratios)))
+    return PredictionPlan(
+        kind,
+        axes,
+        network.ndim,
+        shape,
+        tuple(sizes[axis] for axis in frame_axes(axes, network.ndim)),
+        used_channels,
+        network.window,
+        factors,
+        region,
+        tiles.within(region),
+        plan_blocks(region, of_blocks.stride, network.ndim, factors),
+        (of_blocks if kind == "objects" else tiles).stride,
+        config.frames,
+        config.near,
+        record.classes,
+        config.threshold or record.threshold,
+        config.views or record.views,
+        smallest,
+        notices,
+    )
+
+
+def _guessed_axes(record: ModelRecord, image: ArrayLike) -> str:
+    """Guess the axes; a model of chosen channels has learned from images with more of them."""
+    network = record.network
+    axes = guess_axes(image.shape, network.ndim, network.in_channels)
+    if not record.used_channels or "C" in axes or len(axes) == network.ndim:
+        return axes
+    with_channels = guess_axes(image.shape, network.ndim, max(record.used_channels) + 1)
+    return with_channels if "C" in with_channels else axes
+
+
+def _check_dimensions(axes: str, image: ArrayLike, record: ModelRecord) -> None:
+    network = record.network
+    check_axes(axes, len(image.shape), network.ndim)
+    if network.window > 1 and "T" not in frame_axes(axes, network.ndim):
+        raise ModelMismatchError(
+            f"Model sees {network.window} frames of a time-lapse at once, image has no time "
+            f"(axes {axes}, shape {tuple(image.shape)}). Give a time-lapse, or say which axis is "
+            "time."
+        )
+
+
+def _used_channels(
+    record: ModelRecord, image: ArrayLike, axes: str, config: PredictConfig
+) -> tuple[int, ...]:
+    """Choose the channels that the model expects: those it learned from, where there are more."""
+    expected, found = record.network.in_channels, channels_of(image.shape, axes)
+    chosen = config.used_channels
+    if chosen is None and found != expected and len(record.used_channels) == expected:
+        chosen = record.used_channels
+    if chosen is None and found == expected:
+        return ()
+    if chosen is not None and len(chosen) == expected and max(chosen, default=0) < found:
+        return chosen
+    of_model = f"{expected} channel(s)"
+    if record.used_channels:
+        of_model += f" (numbers {', '.join(map(str, record.used_channels))})"
+    of_image = f"image has {found}" if chosen is None or config.used_channels is None else (
+        f"image has {found}, of which {list(chosen)} were chosen"
+    )
+    raise ModelMismatchError(
+        f"Model expects {of_model}, {of_image} (axes {axes}, shape {tuple(image.shape)}). Choose "
+        "as many channels, correct the axes, or train on images like this one."
+    )
+
+
+def _ratios(
+    record: ModelRecord, config: PredictConfig, ndim: int
+) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """Return how many image pixels a training pixel is long, along ``[Z]YX``, and what to tell."""
+    letters = SPATIAL_AXES[ndim]
+    equal = (1.0,) * ndim
+    model, image = record.pixel_size, config.pixel_size
+    if not all(axis in model and axis in image for axis in letters):
+        return equal, ()
+    ratios = tuple(model[axis] / image[axis] for axis in letters)
+    if all(abs(ratio - 1) < _SAME_SIZE for ratio in ratios):
+        return equal, ()
+    sizes = (
+        f"the model learned from pixels of {_in_words(model, letters)}, the image has "
+        f"{_in_words(image, letters)}"
+    )
+    if not config.rescale:
+        return equal, (f"The pixel sizes differ, and rescaling is off: {sizes}.",)
+    if not all(1 / _LARGEST_RATIO <= ratio <= _LARGEST_RATIO for ratio in ratios):
+        raise ModelMismatchError(
+            f"The pixel sizes differ too much: {sizes}. Correct the image's pixel size, or "
+            "predict without rescaling."
+        )
+    ratios = tuple(1.0 if abs(ratio - 1) < _SAME_SIZE else ratio for ratio in ratios)
+    return ratios, (f"The image is seen at the model's pixel size: {sizes}.",)
+
+
+def _in_words(pixel_size: Any, letters: str) -> str:
+    return " x ".join(f"{pixel_size[axis]:.4g}" for axis in letters) + " µm"
+
+
+def _clipped(region: Region | None, shape: tuple[int, ...]) -> Region:
+    if region is None:
+        return tuple(slice(0, size) for size in shape)
+    clipped = tuple(
+        slice(max(0, part.start), min(size, part.stop))
+        for part, size in zip(region, shape, strict=True)
+    )
+    if any(part.stop <= part.start for part in clipped):
+        raise ImageError("The region to predict lies outside the image; move the image into view.")
+    return clipped
+
+
+def _result_kind(config: PredictConfig, classes: ClassTable) -> ResultKind:
+    kind = config.result or classes.kind
+    if kind == "objects" and classes.kind != "objects":
+        raise ModelMismatchError(
+            "This model was trained on classes and cannot tell objects apart; ask for classes "
+            "or probabilities, or train with kind 'objects'."
+        )
+    return kind

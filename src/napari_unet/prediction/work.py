@@ -1,0 +1,133 @@
+"""The two kinds of work that a prediction is made of: one tile, and one block of objects.
+
+Both are functions of a plan and of pixels alone, so that it does not matter in which order, where
+or how often they are done: in memory, from file to file, or by the workers of a cluster.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.data.separation import separate_objects
+from napari_unet.data.stitching import BlockObjects, final_numbers, own_labels, same_objects
+from napari_unet.data.uncertainty import uncertainty_of
+from napari_unet.model.execution import Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import ArrayLike, Frame, Region
+    from napari_unet.data.intensity import IntensityRange
+    from napari_unet.model.unet import UNet
+    from napari_unet.prediction.plan import PredictionPlan
+    from napari_unet.prediction.tiles import Blocks
+
+# Foreground probabilities are kept in steps of 1/255: a fourth of the memory, and more than
+# enough for thresholds.
+_STEPS = 255
+
+
+def make_runner(network: UNet, plan: PredictionPlan, device: torch.device) -> Runner:
+    """Make a network ready for the tiles of a plan."""
+    return Runner.of(network, device, factors=plan.factors, views=plan.views)
+
+
+def predict_tile(
+    runner: Runner, frame: Frame, intensity: IntensityRange, tile: Region, plan: PredictionPlan
+) -> NDArray[Any]:
+    """Predict one tile.
+
+    Returns
+    -------
+    ndarray
+        Of `plan.tile_dtype`: with objects the foreground in steps of 1/255, probabilities as
+        C followed by the tile, uncertainty, or the value of each pixel's class.
+    """
+    probabilities = runner.probabilities(frame, intensity, tile)  # (C, *)
+    if plan.kind == "probabilities":
+        return probabilities
+    if plan.kind == "uncertainty":
+        return uncertainty_of(probabilities)
+    if plan.kind == "objects":
+        return np.round(probabilities[1] * _STEPS).astype(plan.tile_dtype)
+    return _classes_in(probabilities, plan)
+
+
+def shown_values(values: NDArray[Any], plan: PredictionPlan) -> NDArray[Any]:
+    """Return what a tile shows before its objects are told apart: 1 is foreground."""
+    if plan.kind == "objects":
+        return np.asarray(values > plan.threshold * _STEPS).astype(np.uint8)
+    return _classes_in(values, plan) if plan.kind == "probabilities" else values
+
+
+def _classes_in(probabilities: NDArray[np.float32], plan: PredictionPlan) -> NDArray[Any]:
+    table = plan.classes
+    dtype = np.min_scalar_type(max(table.results))
+    if table.kind == "objects":
+        return np.asarray(probabilities[1] > plan.threshold).astype(dtype)
+    return np.asarray(np.array(table.results, dtype)[probabilities.argmax(axis=0)])
+
+
+def separate_block(
+    foreground: ArrayLike, plan: PredictionPlan, number: int
+) -> tuple[NDArray[np.int32], BlockObjects]:
+    """Tell the objects of one block apart.
+
+    Parameters
+    ----------
+    foreground : ArrayLike
+        Of the frame, ``[Z]YX`` uint8, as `predict_tile` gives it; only what the block sees is
+        read.
+    plan : PredictionPlan
+        With objects.
+    number : int
+        Which block.
+
+    Returns
+    -------
+    ndarray
+        Labels of the block's own box, 1..N.
+    BlockObjects
+        What joins it to its neighbours.
+    """
+    seen, own = plan.blocks.seen(number), plan.blocks.box(number)
+    probabilities = np.asarray(foreground[seen]).astype(np.float32) / np.float32(_STEPS)
+    binning = max(1, round(plan.factors[-1]))
+    labels = separate_objects(probabilities, plan.smallest, plan.threshold, binning)
+    return own_labels(labels, seen, own)
+
+
+def number_objects(
+    blocks: Blocks, objects: Sequence[BlockObjects], first: int = 0
+) -> tuple[list[NDArray[np.uint32]], int]:
+    """Number the objects of a frame, those that cross from block to block once.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        How the blocks lie.
+    objects : sequence of BlockObjects
+        Of each block, in their order.
+    first : int
+        Numbers begin above this.
+
+    Returns
+    -------
+    list of ndarray
+        For each block a table from its own numbers to the final ones.
+    int
+        The highest number given.
+    """
+    pairs = []
+    for number, block in enumerate(objects):
+        for axis, strip in block.high.items():
+            after = blocks.next_along(number, axis)
+            if after is not None:
+                same = same_objects(strip, objects[after].low[axis], axis)
+                pairs.append((number, after, same))
+    return final_numbers([block.count for block in objects], pairs, first)
