@@ -38,6 +38,12 @@ def test_the_halo_grows_with_the_depth(depth: int, halo: int) -> None:
         {"padding": "reflect"},
         {"normalization": "instance"},
         {"output": "none"},
+        {"flat_levels": -1, "ndim": 3},
+        {"flat_levels": 5, "ndim": 3},
+        {"flat_levels": 1, "ndim": 2},
+        {"window": 0},
+        {"window": 2},
+        {"window": 10**6 + 1},
     ],
     ids=str,
 )
@@ -98,3 +104,36 @@ def test_equal_configurations_are_equal_and_hash_alike() -> None:
 def test_a_changed_copy_is_checked_too() -> None:
     with pytest.raises(ConfigError, match="depth is 0; choose 1 to 7"):
         replace(UNetConfig(), depth=0)
+
+
+@pytest.mark.parametrize(
+    ("flat_levels", "along_z", "halo"), [(0, 8, 44), (1, 4, 20), (2, 2, 8), (3, 1, 2)]
+)
+def test_flat_levels_make_the_network_shallower_along_z(
+    flat_levels: int, along_z: int, halo: int
+) -> None:
+    config = UNetConfig(ndim=3, depth=3, flat_levels=flat_levels)
+    assert config.pooling_factors == (along_z, 8, 8)
+    assert config.halos == (halo, 44, 44)
+
+
+def test_in_the_plane_flat_levels_change_nothing() -> None:
+    flat, cubic = UNetConfig(ndim=3, flat_levels=2), UNetConfig(ndim=3)
+    assert (flat.pooling_factor, flat.halo) == (cubic.pooling_factor, cubic.halo)
+    assert flat.smallest_input == cubic.smallest_input
+
+
+def test_a_network_that_sees_neighbours_at_its_bottom_alone_takes_five_slices() -> None:
+    assert UNetConfig(ndim=3, depth=3, flat_levels=3).smallest_inputs[0] == 5
+
+
+def test_a_2d_network_has_one_number_per_axis_of_the_plane() -> None:
+    config = UNetConfig(depth=2)
+    assert config.pooling_factors == (4, 4)
+    assert config.halos == (20, 20)
+    assert config.smallest_inputs == (44, 44)
+
+
+def test_a_window_multiplies_the_bands_not_the_channels() -> None:
+    config = UNetConfig(in_channels=2, window=3)
+    assert (config.in_channels, config.input_bands) == (2, 6)

@@ -188,3 +188,42 @@ def test_held_back_blocks_are_half_a_patch_but_not_tiny(patch: int, block: int) 
 )
 def test_a_recorded_start_is_read_by_its_present_name(recorded: str, read: str) -> None:
     assert present_names({"start": recorded, "steps": 3}) == {"start": read, "steps": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"), [("", ()), ("  ", ()), ("0", (0,)), ("2, 0", (2, 0)), ("0,2", (0, 2))]
+)
+def test_channels_are_written_as_numbers_with_commas(text: str, numbers: tuple[int, ...]) -> None:
+    assert TrainConfig(channels=text).used_channels == numbers
+
+
+@pytest.mark.parametrize("text", ["a", "-1", "0,,1", "0,", "1.5", "0,0", "0;1", "\u00b2"])
+def test_channels_that_are_no_numbers_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="channels is .*as in 0,2"):
+        TrainConfig(channels=text)
+
+
+def test_flat_levels_to_be_chosen_from_the_voxel_size_are_none_without_one() -> None:
+    assert TrainConfig.preset("3d", flat_levels=-1).network(1, 2).flat_levels == 0
+
+
+def test_flat_levels_reach_the_network() -> None:
+    assert TrainConfig.preset("3d", flat_levels=2).network(1, 2).flat_levels == 2
+
+
+def test_more_flat_levels_than_poolings_are_refused() -> None:
+    with pytest.raises(ConfigError, match="flat_levels is 4; with depth 2 choose -1 to 2"):
+        TrainConfig.preset("3d", depth=2, flat_levels=4)
+
+
+def test_a_2d_network_has_no_flat_levels_whatever_the_setting() -> None:
+    assert TrainConfig(flat_levels=2).network(1, 2).flat_levels == 0
+
+
+def test_a_window_reaches_the_network() -> None:
+    assert TrainConfig(window=3).network(1, 2).input_bands == 3
+
+
+def test_an_even_window_is_refused() -> None:
+    with pytest.raises(ConfigError, match="window is 2; choose an odd number"):
+        TrainConfig(window=2)

@@ -13,6 +13,8 @@ Exclusivity = Literal["softmax", "sigmoid"]
 
 # Pixels of the image per pixel of the network, at most.
 LARGEST_BINNING = 8
+# Moments of a time-lapse seen at once, at most.
+LARGEST_WINDOW = 15
 # Turned and mirrored views of which a prediction may be the average.
 VIEWS = (1, 8)
 CONVOLUTIONS_PER_LEVEL = 2
@@ -29,7 +31,7 @@ class UNetConfig:
     Parameters
     ----------
     in_channels : int
-        Bands of the input image.
+        Channels of the input image, at one moment.
     out_channels : int
         Output maps, one per class.
     ndim : int
@@ -47,6 +49,12 @@ class UNetConfig:
         Dropout rate at the end of the contracting path, between 0 and 1.
     output : {"softmax", "sigmoid"}
         Probabilities of exclusive classes, or of independent ones.
+    flat_levels : int
+        In 3D: so many of the first levels neither convolve nor pool along Z, until the voxels of
+        a stack with thick slices are about as long as wide. At `depth` only the bottom sees
+        neighbouring slices.
+    window : int
+        Moments of a time-lapse seen at once, an odd number; the middle one is predicted.
 
     Raises
     ------
@@ -63,6 +71,8 @@ class UNetConfig:
     normalization: Normalization = "none"
     dropout: float = 0.0
     output: Exclusivity = "softmax"
+    flat_levels: int = 0
+    window: int = 1
 
     def __post_init__(self) -> None:
         """Refuse values that no network can have."""
@@ -72,11 +82,15 @@ class UNetConfig:
             "ndim": (2, 3),
             "base_channels": (1, 1024),
             "depth": (1, 7),
+            "flat_levels": (0, self.depth if self.ndim == 3 else 0),
+            "window": (1, LARGEST_WINDOW),
         }
         for name, (lowest, highest) in ranges.items():
             value = getattr(self, name)
             if not lowest <= value <= highest:
                 raise ConfigError(f"{name} is {value}; choose {lowest} to {highest}.")
+        if self.window % 2 == 0:
+            raise ConfigError(f"window is {self.window}; choose an odd number: 1, 3, 5.")
         if not 0.0 <= self.dropout < 1.0:
             raise ConfigError(f"dropout is {self.dropout}; choose a value from 0 to below 1.")
         choices = {
@@ -101,23 +115,60 @@ class UNetConfig:
         return tuple(self.base_channels * 2**level for level in range(self.depth + 1))
 
     @property
+    def input_bands(self) -> int:
+        """Bands of the array that the network takes: the channels of all moments."""
+        return self.in_channels * self.window
+
+    @property
+    def pooling_factors(self) -> tuple[int, ...]:
+        """Pixels of the image per pixel of the bottom level, along ``[Z]YX``."""
+        return tuple(1 << depth for depth in self._depths)
+
+    @property
+    def halos(self) -> tuple[int, ...]:
+        """Pixels that the unpadded network loses on each side, along ``[Z]YX``."""
+        lost_per_level = CONVOLUTIONS_PER_LEVEL * (KERNEL // 2)
+        # above the bottom, twice: on the way down and up
+        return tuple(
+            2 * lost_per_level * (factor - 1) + lost_per_level * factor
+            for factor in self.pooling_factors
+        )
+
+    @property
+    def smallest_inputs(self) -> tuple[int, ...]:
+        """Smallest size along ``[Z]YX`` that passes all poolings evenly.
+
+        Larger ones add the pooling factor. Unpadded outputs are 4, 4 + factor, 4 + 2 * factor, ...
+        pixels long: 388 = 4 + 24 * 16; any length along an axis that is not pooled.
+        """
+        if self.padding == "same":
+            return self.pooling_factors
+        return tuple(
+            2 * halo + shortest_output(factor)
+            for halo, factor in zip(self.halos, self.pooling_factors, strict=True)
+        )
+
+    @property
     def pooling_factor(self) -> int:
-        """Pixels of the image per pixel of the bottom level: ``2 ** depth``."""
-        return 1 << self.depth
+        """Pixels of the image per pixel of the bottom level in the plane: ``2 ** depth``."""
+        return self.pooling_factors[-1]
 
     @property
     def halo(self) -> int:
-        """Pixels that the unpadded network loses on each side: 92 for the paper's."""
-        lost_per_level = CONVOLUTIONS_PER_LEVEL * (KERNEL // 2)
-        above_bottom = 2 * lost_per_level * (self.pooling_factor - 1)
-        return above_bottom + lost_per_level * self.pooling_factor
+        """Pixels that the unpadded network loses on each side in the plane: 92 for the paper's."""
+        return self.halos[-1]
 
     @property
     def smallest_input(self) -> int:
-        """Smallest spatial size that passes all poolings evenly; larger ones add the factor.
+        """Smallest size in the plane; see :attr:`smallest_inputs`."""
+        return self.smallest_inputs[-1]
 
-        Unpadded outputs are 4, 4 + factor, 4 + 2 * factor, ... pixels long: 388 = 4 + 24 * 16.
-        """
-        if self.padding == "same":
-            return self.pooling_factor
-        return 2 * self.halo + 4
+    @property
+    def _depths(self) -> tuple[int, ...]:
+        """Poolings along each axis: flat levels have none along Z."""
+        return (self.depth - self.flat_levels,) * (self.ndim - 2) + (self.depth,) * 2
+
+
+def shortest_output(factor: int) -> int:
+    """Shortest output of an unpadded network along an axis of so large a pooling factor."""
+    return 4 if factor > 1 else 1

@@ -4,6 +4,7 @@ A U-Net shifts with its input only in steps of its pooling factor, so every box 
 pooling grid: executed without padding, with the input starting at 2 modulo the factor in image
 coordinates. That is the grid on which a padded network runs on the whole image: its two 3x3
 convolutions take two pixels, so that the first pooling starts at a multiple of the factor.
+Along Z a network with flat levels is one of fewer poolings, and has a factor of its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 
 from napari_unet.data.mirroring import read_mirrored
 from napari_unet.data.rescaling import Factors, enlarged, scaled_frame, scaled_region
+from napari_unet.model.config import shortest_output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import Frame, Region
     from napari_unet.data.intensity import IntensityRange
-    from napari_unet.model.config import UNetConfig
     from napari_unet.model.unet import UNet
 
 # In image coordinates outputs start at -2 modulo the pooling factor: inputs start at +2, and the
@@ -103,9 +104,12 @@ class Runner:
         self, frame: Frame, intensity: IntensityRange, region: Region
     ) -> NDArray[np.float32]:
         config = self.network.config
-        boxes = [aligned_output(part.start, part.stop, config) for part in region]
-        start = [box_start - config.halo for box_start, _ in boxes]
-        stop = [box_stop + config.halo for _, box_stop in boxes]
+        boxes = [
+            aligned_output(part.start, part.stop, factor)
+            for part, factor in zip(region, config.pooling_factors, strict=True)
+        ]
+        start = [box[0] - halo for box, halo in zip(boxes, config.halos, strict=True)]
+        stop = [box[1] + halo for box, halo in zip(boxes, config.halos, strict=True)]
         pixels = intensity.normalise(read_mirrored(frame, start, stop))
         image = torch.from_numpy(pixels)[None].to(self.device)  # (1, C_in, *)
         probabilities = self._average_of_views(image)[0]  # (C, *)
@@ -138,22 +142,22 @@ class Runner:
             return self.network.probabilities(image).float()
 
 
-def aligned_output(start: int, stop: int, config: UNetConfig) -> tuple[int, int]:
+def aligned_output(start: int, stop: int, factor: int) -> tuple[int, int]:
     """Find the smallest output of an unpadded network that lies on the grid and covers a range.
 
     Parameters
     ----------
     start, stop : int
         The range of pixels to cover along one axis.
-    config : UNetConfig
-        The network; its padding is ignored.
+    factor : int
+        The network's pooling factor along this axis.
 
     Returns
     -------
     tuple of int
         Start and stop of the output: start is -2 modulo the factor, the length 4 modulo it.
     """
-    factor = config.pooling_factor
     begin = start - (start - OUTPUT_PHASE) % factor
-    whole = max(0, -(-(stop - begin - 4) // factor))
-    return begin, begin + 4 + whole * factor
+    shortest = shortest_output(factor)
+    further = max(0, -(-(stop - begin - shortest) // factor))
+    return begin, begin + shortest + further * factor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,10 @@ class ModelRecord:
         Training steps taken.
     format_version : int
         Version of this record.
+    pixel_size : dict
+        Micrometres per pixel of the training images (unbinned), by axis letter; empty: unknown.
+    used_channels : tuple of int
+        Channels of an image that the network sees, in this order; empty: all.
     """
 
     network: UNetConfig
@@ -95,6 +100,8 @@ class ModelRecord:
     created: str = ""
     steps: int = 0
     format_version: int = FORMAT_VERSION
+    pixel_size: dict[str, float] = field(default_factory=dict)
+    used_channels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a class table that the network has no channels for, and impossible numbers."""
@@ -108,6 +115,21 @@ class ModelRecord:
             raise ConfigError(
                 f"The class table has {self.classes.n_classes} classes, the network "
                 f"{self.network.out_channels} output channels."
+            )
+        self._check_images()
+
+    def _check_images(self) -> None:
+        """Refuse pixel sizes that no image can have, and channels that the network has not."""
+        for axis, size in self.pixel_size.items():
+            if axis not in ("Z", "Y", "X") or not 0 < size < math.inf:
+                raise ConfigError(
+                    f"pixel_size is {self.pixel_size}; give micrometres above 0 for Z, Y or X."
+                )
+        used = self.used_channels
+        if used and (len(used) != self.network.in_channels or min(used) < 0):
+            raise ConfigError(
+                f"used_channels is {list(used)}, but the network sees {self.network.in_channels} "
+                "channel(s); choose as many, counted from 0."
             )
 
 

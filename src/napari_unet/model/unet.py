@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +17,22 @@ from napari_unet.errors import ModelMismatchError
 if TYPE_CHECKING:
     from napari_unet.model.config import UNetConfig
 
-_CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
-_UP_CONVOLUTION = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+# Any: mypy joins the two classes to one that takes no kernel of a size per axis.
+_CONVOLUTION: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
+_UP_CONVOLUTION: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _POOLING = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
 class UNet(nn.Module):
     """The U-shaped network: a contracting path, a bottom, and an expanding path.
+
+    With ``config.flat_levels``, the first levels of a 3D network have kernels of 1x3x3 and
+    poolings of 1x2x2. With ``config.window`` above 1, every moment passes the same weights by
+    itself up to the last level of the expanding path. There, at full resolution, the features
+    of all moments are concatenated with the skip connection of the middle one (late fusion). So
+    what moves between moments is compared by the last double convolution alone, after each
+    moment has been understood by itself; the cost is nearly `window` times that of one moment.
 
     Parameters
     ----------
@@ -37,17 +45,28 @@ class UNet(nn.Module):
         self.config = config
         channels = config.level_channels
         self.contracting = nn.ModuleList(
-            _double_convolution(c_in, c_out, config)
-            for c_in, c_out in pairwise((config.in_channels, *channels))
+            _double_convolution(c_in, c_out, config, level)
+            for level, (c_in, c_out) in enumerate(pairwise((config.in_channels, *channels)))
         )
-        self.pooling = _POOLING[config.ndim](kernel_size=2)
+        self.pooling = nn.ModuleList(
+            _POOLING[config.ndim](kernel_size=_doubling(config, level))
+            for level in range(config.depth)
+        )
         self.dropout = nn.Dropout(config.dropout)
         self.up_convolutions = nn.ModuleList(
-            _UP_CONVOLUTION[config.ndim](deep, shallow, kernel_size=2, stride=2)
-            for shallow, deep in pairwise(channels)
+            _UP_CONVOLUTION[config.ndim](
+                deep,
+                shallow,
+                kernel_size=_doubling(config, level),
+                stride=_doubling(config, level),
+            )
+            for level, (shallow, deep) in enumerate(pairwise(channels))
         )
         self.expanding = nn.ModuleList(
-            _double_convolution(2 * shallow, shallow, config) for shallow in channels[:-1]
+            _double_convolution(
+                (2 if level > 0 else 1 + config.window) * shallow, shallow, config, level
+            )
+            for level, shallow in enumerate(channels[:-1])
         )
         self.output = _CONVOLUTION[config.ndim](channels[0], config.out_channels, kernel_size=1)
         self.apply(_initialise)
@@ -58,7 +77,7 @@ class UNet(nn.Module):
         Parameters
         ----------
         images : Tensor
-            Shape (B, in_channels, *), floating point.
+            Shape (B, in_channels * window, *), floating point; moment by moment.
 
         Returns
         -------
@@ -72,20 +91,24 @@ class UNet(nn.Module):
             The spatial sizes do not fit the poolings, or the channels are not the network's.
         """
         self._check_input(images)
+        window = self.config.window
         skips: list[Tensor] = []
-        features = images  # (B, in_channels, *)
+        features = _each_moment_alone(images, window)  # (B * window, in_channels, *)
         for level, convolutions in enumerate(self.contracting):
             if level > 0:
-                features = self.pooling(features)  # (B, C, */2)
-            features = convolutions(features)  # (B, base * 2^level, *)
+                features = self.pooling[level - 1](features)  # (B * window, C, */2)
+            features = convolutions(features)  # (B * window, base * 2^level, *)
             if level >= self.config.depth - 1:  # the end of the contracting path
                 features = self.dropout(features)
-            skips.append(features)
+            # at full resolution the middle moment alone is needed again
+            skips.append(features if level > 0 else features[window // 2 :: window])
         for level in reversed(range(self.config.depth)):
-            features = self.up_convolutions[level](features)  # (B, base * 2^level, *2)
+            features = self.up_convolutions[level](features)  # (B * window, base * 2^level, *2)
+            if level == 0:
+                features = _all_moments_together(features, window)  # (B, window * base, *)
             skip = _crop_centre(skips[level], features)
-            features = torch.cat([skip, features], dim=1)  # (B, 2 * base * 2^level, *)
-            features = self.expanding[level](features)  # (B, base * 2^level, *)
+            features = torch.cat([skip, features], dim=1)  # (B', 2 * base * 2^level, *)
+            features = self.expanding[level](features)  # (B', base * 2^level, *)
         logits: Tensor = self.output(features)  # (B, out_channels, *)
         return logits
 
@@ -109,14 +132,15 @@ class UNet(nn.Module):
 
     def _check_input(self, images: Tensor) -> None:
         config = self.config
-        if images.ndim != config.ndim + 2 or images.shape[1] != config.in_channels:
+        if images.ndim != config.ndim + 2 or images.shape[1] != config.input_bands:
+            moments = f" at each of {config.window} moments" if config.window > 1 else ""
             raise ModelMismatchError(
-                f"The network takes {config.ndim}D images of {config.in_channels} channel(s), "
-                f"not an array of shape {tuple(images.shape)}."
+                f"The network takes {config.ndim}D images of {config.in_channels} channel(s)"
+                f"{moments}, not an array of shape {tuple(images.shape)}."
             )
-        factor = config.pooling_factor
-        smallest = config.smallest_input
-        for size in images.shape[2:]:
+        for size, smallest, factor in zip(
+            images.shape[2:], config.smallest_inputs, config.pooling_factors, strict=True
+        ):
             if (size - smallest) % factor or size < smallest:
                 raise ModelMismatchError(
                     f"A network of depth {config.depth} with {config.padding!r} padding cannot "
@@ -124,15 +148,32 @@ class UNet(nn.Module):
                 )
 
 
-def _double_convolution(c_in: int, c_out: int, config: UNetConfig) -> nn.Sequential:
+def _doubling(config: UNetConfig, level: int) -> tuple[int, ...]:
+    """How much the pooling after a level shrinks each of ``[Z]YX``."""
+    return (1 if level < config.flat_levels else 2,) * (config.ndim - 2) + (2, 2)
+
+
+def _each_moment_alone(images: Tensor, window: int) -> Tensor:
+    """Make moments images of their own; (B, window * C, *) to (B * window, C, *)."""
+    return images.reshape(len(images) * window, -1, *images.shape[2:])
+
+
+def _all_moments_together(features: Tensor, window: int) -> Tensor:
+    """Undo `_each_moment_alone`; (B * window, C, *) to (B, window * C, *)."""
+    return features.reshape(len(features) // window, -1, *features.shape[2:])
+
+
+def _double_convolution(c_in: int, c_out: int, config: UNetConfig, level: int) -> nn.Sequential:
+    kernel = (1 if level < config.flat_levels else 3,) * (config.ndim - 2) + (3, 3)
+    padding = (0,) * config.ndim if config.padding == "valid" else tuple(k // 2 for k in kernel)
     layers: list[nn.Module] = []
     for channels in (c_in, c_out):
         layers.append(
             _CONVOLUTION[config.ndim](
                 channels,
                 c_out,
-                kernel_size=3,
-                padding=0 if config.padding == "valid" else 1,
+                kernel_size=kernel,
+                padding=padding,
                 bias=config.normalization == "none",  # BatchNorm brings its own
             )
         )

@@ -7,7 +7,14 @@ from typing import Any, Literal
 
 from napari_unet.data.labels import Kind, Unpainted
 from napari_unet.errors import ConfigError
-from napari_unet.model.config import LARGEST_BINNING, VIEWS, Normalization, Padding, UNetConfig
+from napari_unet.model.config import (
+    LARGEST_BINNING,
+    LARGEST_WINDOW,
+    VIEWS,
+    Normalization,
+    Padding,
+    UNetConfig,
+)
 
 PresetName = Literal["fast", "accurate", "paper", "3d"]
 Optimiser = Literal["adamw", "sgd"]
@@ -56,6 +63,17 @@ class TrainConfig:
     ndim: int = _setting(2, "Spatial dimensions of the network.", 2, 3)
     base_channels: int = _setting(16, "Channels of the first level; doubled per level.", 1, 256)
     depth: int = _setting(3, "Number of 2x poolings.", 1, 6)
+    flat_levels: int = _setting(
+        -1,
+        "3D: so many first levels look along the plane only, for stacks with thick slices. "
+        "-1: from the voxel size.",
+        -1,
+        6,
+    )
+    window: int = _setting(
+        1, "Frames of a time-lapse seen at once, an odd number; 1: each alone.", 1, LARGEST_WINDOW
+    )
+    channels: str = _setting("", "Channels to use, counted from 0, as in 0,2. Empty: all.")
     padding: Padding = _setting(
         "same", "Unpadded as published, or same size.", choices=("valid", "same")
     )
@@ -129,6 +147,12 @@ class TrainConfig:
             if (low is not None and not value >= low) or (high is not None and not value <= high):
                 upper = "" if high is None else f" to {high:g}"
                 raise ConfigError(f"{setting.name} is {value}; choose {low:g}{upper}.")
+        self._check_used_channels()
+        if self.ndim == 3 and self.flat_levels > self.depth:
+            raise ConfigError(
+                f"flat_levels is {self.flat_levels}; with depth {self.depth} choose -1 to "
+                f"{self.depth}."
+            )
         network = self.network(in_channels=1, out_channels=2)
         offset = 4 if self.padding == "valid" else 0
         if (self.patch_size - offset) % network.pooling_factor:
@@ -136,6 +160,21 @@ class TrainConfig:
                 f"patch_size is {self.patch_size}; with depth {self.depth} and padding "
                 f"{self.padding!r} choose {offset} plus a multiple of {network.pooling_factor}."
             )
+
+    def _check_used_channels(self) -> None:
+        parts = self.channels.split(",") if self.channels.strip() else []
+        numbers = [part.strip() for part in parts]
+        usable = all(number.isascii() and number.isdigit() for number in numbers)
+        if not usable or len(set(map(int, numbers))) < len(numbers):
+            raise ConfigError(
+                f"channels is {self.channels!r}; give each channel's number once, counted from 0, "
+                "as in 0,2."
+            )
+
+    @property
+    def used_channels(self) -> tuple[int, ...]:
+        """Numbers of the channels to use; empty for all."""
+        return tuple(int(number) for number in self.channels.split(",") if number.strip())
 
     @classmethod
     def preset(cls, name: PresetName, **changes: Any) -> TrainConfig:
@@ -165,7 +204,10 @@ class TrainConfig:
         return replace(self, **changes)
 
     def network(self, in_channels: int, out_channels: int) -> UNetConfig:
-        """Return the shape of the network for images of so many channels and classes."""
+        """Return the shape of the network for images of so many channels and classes.
+
+        Where the voxel size is to decide on the flat levels, there are none.
+        """
         return UNetConfig(
             in_channels=in_channels,
             out_channels=out_channels,
@@ -175,6 +217,8 @@ class TrainConfig:
             padding=self.padding,
             normalization=self.normalization,
             dropout=self.dropout,
+            flat_levels=max(0, self.flat_levels) if self.ndim == 3 else 0,
+            window=self.window,
         )
 
     def validation_block(self, binning: int = 1) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from napari_unet.data.splitting import Block, BlockPlace
 from napari_unet.model.trained import TrainingImageRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,13 +31,17 @@ class AnnotatedImage:
     image : ArrayLike
         Any axes that go with the labels.
     labels : ndarray
-        The image's shape without its channel axis, which is found by comparing the shapes; any
-        integer dtype.
+        The image's shape without its channel axis, which is found by comparing the shapes where
+        `axes` is not given; any integer dtype.
     regions : tuple of Region
         Fully annotated boxes of the labels: what is unpainted inside them is background.
     corrected : ndarray or None
         Labels that the user corrected after a prediction: they count more. Shape of the labels,
         bool.
+    axes : str or None
+        One of the letters TCZYX per axis of the image; guessed beside the labels if None.
+    pixel_size : mapping of str to float
+        Micrometres per pixel by axis letter, of the axes of which it is known.
     """
 
     name: str
@@ -45,6 +49,8 @@ class AnnotatedImage:
     labels: NDArray[Any]
     regions: tuple[Region, ...] = ()
     corrected: NDArray[np.bool_] | None = None
+    axes: str | None = None
+    pixel_size: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
