@@ -242,7 +242,7 @@ def test_no_gradient_is_kept() -> None:
 def test_binned_and_turned_regions_alone_are_what_they_are_in_the_whole(
     binning: int, views: int, data: st.DataObject
 ) -> None:
-    runner = Runner.of(NETWORK, torch.device("cpu"), binning=binning, views=views)
+    runner = Runner.of(NETWORK, torch.device("cpu"), factors=(binning, binning), views=views)
     whole = runner.probabilities(FRAME, AS_IT_IS, tuple(slice(0, n) for n in IMAGE.shape))
     start = data.draw(st.integers(0, 100))
     region = (slice(start, data.draw(st.integers(start + 1, 120))), slice(7, 40))
@@ -268,7 +268,7 @@ def test_one_view_is_not_the_turned_result() -> None:
 
 
 def test_a_binned_runner_gives_the_full_size() -> None:
-    runner = Runner.of(NETWORK, torch.device("cpu"), binning=3)
+    runner = Runner.of(NETWORK, torch.device("cpu"), factors=(3, 3))
     assert runner.probabilities(FRAME, AS_IT_IS, (slice(0, 120), slice(5, 136))).shape == (
         2,
         120,
@@ -279,6 +279,6 @@ def test_a_binned_runner_gives_the_full_size() -> None:
 def test_turned_volumes_are_volumes() -> None:
     volume = Frame(np.random.default_rng(0).random((6, 20, 28), dtype=np.float32), "ZYX", 3)
     network = UNet(UNetConfig(ndim=3, base_channels=2, depth=1, padding="same")).eval()
-    runner = Runner.of(network, torch.device("cpu"), binning=2, views=8)
+    runner = Runner.of(network, torch.device("cpu"), factors=(1, 2, 2), views=8)
     region = (slice(0, 6), slice(0, 20), slice(0, 28))
     assert runner.probabilities(volume, AS_IT_IS, region).shape == (2, 6, 20, 28)

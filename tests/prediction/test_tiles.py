@@ -46,11 +46,10 @@ def test_tiles_hold_each_pixel_exactly_once(shape: tuple[int, ...], depth: int, 
 
 @given(size=SIZES, depth=DEPTHS, extra=TILE_SIZES)
 @settings(deadline=None, max_examples=100)
-def test_tiles_start_two_before_the_pooling_grid(size: int, depth: int, extra: int) -> None:
+def test_tiles_start_on_the_pooling_grid(size: int, depth: int, extra: int) -> None:
     factor = 2**depth
-    first, *others = columns(plan_tiles((1, size), network(depth), factor + extra))
-    assert first.start == 0
-    assert all(tile.start % factor == -2 % factor for tile in others)
+    tiles = columns(plan_tiles((1, size), network(depth), factor + extra))
+    assert all(tile.start % factor == 0 for tile in tiles)
 
 
 @given(size=SIZES, depth=DEPTHS, extra=TILE_SIZES)
@@ -63,12 +62,9 @@ def test_no_tile_is_larger_than_asked(size: int, depth: int, extra: int) -> None
 
 @given(size=SIZES, depth=DEPTHS, extra=TILE_SIZES)
 @settings(deadline=None, max_examples=100)
-def test_all_inner_tiles_are_alike(size: int, depth: int, extra: int) -> None:
+def test_all_tiles_but_the_last_are_alike(size: int, depth: int, extra: int) -> None:
     tiles = columns(plan_tiles((1, size), network(depth), 2**depth + extra))
-    lengths = {tile.stop - tile.start for tile in tiles[1:-1]}
-    assert len(lengths) <= 1
-    if len(tiles) > 2:  # the first one is shorter by what lies outside the image
-        assert tiles[0].stop + 2 % 2**depth == lengths.pop()
+    assert len({tile.stop - tile.start for tile in tiles[:-1]}) <= 1
 
 
 @given(size=SIZES, depth=DEPTHS, extra=TILE_SIZES)
@@ -87,11 +83,11 @@ def test_no_tile_of_the_smallest_size_is_empty(depth: int) -> None:
 
 def test_tiles_are_balanced_and_not_ragged() -> None:
     tiles = columns(plan_tiles((1, 800), network(4), 768))
-    assert [tile.stop - tile.start for tile in tiles] == [414, 386]
+    assert [tile.stop - tile.start for tile in tiles] == [400, 400]
 
 
 def test_a_small_image_is_one_tile() -> None:
-    assert plan_tiles((30, 40), network(4)).regions == ((slice(0, 30), slice(0, 40)),)
+    assert list(plan_tiles((30, 40), network(4))) == [(slice(0, 30), slice(0, 40))]
 
 
 def test_tiles_come_row_by_row() -> None:
@@ -108,7 +104,7 @@ def test_without_a_size_the_default_is_taken(ndim: int) -> None:
 
 def test_the_length_of_a_plan_is_its_number_of_tiles() -> None:
     plan = plan_tiles((40, 40), network(2), 20)
-    assert len(plan) == len(list(plan)) == 9
+    assert len(plan) == len(list(plan)) == 4
 
 
 @pytest.mark.parametrize("size", [15, 1, 0, -4])
@@ -122,7 +118,7 @@ def test_tiles_below_the_pooling_factor_are_refused_with_a_remedy(size: int) -> 
 def test_binned_tiles_start_on_whole_network_pixels_and_hold_each_pixel_once(
     binning: int, size: int
 ) -> None:
-    plan = plan_tiles((size, 40), network(3), 64, binning)
+    plan = plan_tiles((size, 40), network(3), 64, (binning, binning))
     rows = sorted({(tile[0].start, tile[0].stop) for tile in plan})
     assert [start % binning for start, _ in rows] == [0] * len(rows)
     assert [stop for _, stop in rows[:-1]] == [start for start, _ in rows[1:]]

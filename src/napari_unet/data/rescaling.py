@@ -9,7 +9,7 @@ the first pixel; *factors* are image pixels per pixel of the grid along ``[Z]YX`
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -51,9 +51,7 @@ class ScaledFrame(Frame):
 
     def read(self, region: Region) -> NDArray[np.float32]:
         """Read a region that lies inside the frame; see :meth:`Frame.read`."""
-        full = Frame(
-            self.array, self.axes, self.ndim, self.index, self.used_channels, self.window
-        )
+        full = Frame(self.array, self.axes, self.ndim, self.index, self.used_channels, self.window)
         wanted = [part.indices(n) for part, n in zip(region, self.spatial_shape, strict=True)]
         boxes = [
             _source(start, stop, k, size)
@@ -201,7 +199,7 @@ def _mean_between(
 
 
 def _interpolated(
-    values: NDArray[np.float32], axis: int, at: NDArray[np.float64]
+    values: NDArray[np.float32], axis: int, at: NDArray[np.floating[Any]]
 ) -> NDArray[np.float32]:
     """Interpolate linearly along one axis; beyond its ends the outermost value holds."""
     at = at.clip(0, values.shape[axis] - 1)
@@ -209,4 +207,6 @@ def _interpolated(
     high = np.minimum(low + 1, values.shape[axis] - 1)
     shape = [-1 if a == axis else 1 for a in range(values.ndim)]
     share = (at - low).astype(np.float32).reshape(shape)
-    return values.take(low, axis) * (1 - share) + values.take(high, axis) * share
+    mixed: NDArray[np.float32] = values.take(low, axis) * (1 - share)
+    mixed += values.take(high, axis) * share
+    return mixed

@@ -20,6 +20,8 @@ from napari_unet.data.rescaling import plane_factors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_unet.data.rescaling import Factors
+
 # Ridges are one pixel wide in the labels; a network draws them up to about three wide.
 _RIDGE_RADIUS = 2
 # At these shares of the way from the threshold to certainty a component may fall apart, if its
@@ -99,14 +101,14 @@ def _split(seeds: NDArray[np.int32], cores: NDArray[np.int32], share: float) -> 
     return _renumbered(both, present)
 
 
-def _closed(inside: NDArray[np.bool_], factors: tuple[int, ...]) -> NDArray[np.bool_]:
+def _closed(inside: NDArray[np.bool_], factors: Factors) -> NDArray[np.bool_]:
     """Fill the ridges, which are narrow, without growing outer borders."""
-    margin = _RIDGE_RADIUS * max(factors)
+    margin = int(_RIDGE_RADIUS * max(factors))
     ball = ndi.generate_binary_structure(inside.ndim, 1)
     padded = np.pad(inside, margin, mode="edge")  # beyond the image things go on
     closed = ndi.binary_dilation(padded, ball, iterations=_RIDGE_RADIUS)
     if max(factors) > 1:  # ridges are wider along the axes that are binned
-        wider, flat = _RIDGE_RADIUS * (max(factors) - 1), ball & _binned_axes(factors)
+        wider, flat = int(_RIDGE_RADIUS * (max(factors) - 1)), ball & _binned_axes(factors)
         closed = ndi.binary_dilation(closed, flat, iterations=wider)
         closed = ndi.binary_erosion(closed, flat, iterations=wider, border_value=1)
     closed = ndi.binary_erosion(closed, ball, iterations=_RIDGE_RADIUS, border_value=1)
@@ -115,7 +117,7 @@ def _closed(inside: NDArray[np.bool_], factors: tuple[int, ...]) -> NDArray[np.b
     return result
 
 
-def _binned_axes(factors: tuple[int, ...]) -> NDArray[np.bool_]:
+def _binned_axes(factors: Factors) -> NDArray[np.bool_]:
     """Mark the part of a structure of 3 pixels that reaches out along binned axes only."""
     within = np.zeros((3,) * len(factors), bool)
     within[tuple(slice(None) if k > 1 else slice(1, 2) for k in factors)] = True

@@ -8,6 +8,7 @@ strip. Only objects that reach the face from both sides matter: the others lie i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -157,8 +158,5 @@ def final_numbers(
     order = np.empty(len(first_member), np.int64)
     order[np.argsort(first_member)] = np.arange(1, len(first_member) + 1)
     final = (order[component] + first).astype(np.uint32)
-    tables = [
-        np.concatenate([np.zeros(1, np.uint32), final[a:b]])
-        for a, b in zip(offsets[:-1], offsets[1:], strict=True)
-    ]
+    tables = [np.concatenate([np.zeros(1, np.uint32), final[a:b]]) for a, b in pairwise(offsets)]
     return tables, first + len(first_member)

@@ -44,9 +44,7 @@ def load_model_or_starting_model(name: str) -> TrainedNetwork:
         return load_starting_model(name)
     if not path.exists() and len(path.parts) == 1 and not path.suffix:
         names = ", ".join(STARTING_MODELS)
-        raise ModelFileError(
-            f"There is no model file {name}, and the starting models are {names}."
-        )
+        raise ModelFileError(f"There is no model file {name}, and the starting models are {names}.")
     return load_network(path)
 
 

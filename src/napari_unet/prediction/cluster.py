@@ -125,7 +125,7 @@ def predict_on_cluster(
     )
     order = Order(model, str(image), partial, config.device)
     n_frames = len(plan.frames_of(pixels))
-    threads = sum(client.nthreads().values())
+    threads = sum(_untyped(client).nthreads().values())
     if not threads:
         raise ConfigError("The cluster has no workers yet; start some and predict again.")
     yield PredictionStarted(
@@ -155,7 +155,7 @@ class _Run:
     def __init__(self, client: Client, order: Order, n_frames: int, most: int) -> None:
         from distributed import as_completed
 
-        self._client, self._order, self._most = client, order, most
+        self._client, self._order, self._most = _untyped(client), order, most
         self._plan, self._partial = order.partial.plan, order.partial
         tiles_done, self._finished = order.partial.done()
         self._tiles_done = tiles_done
@@ -164,7 +164,7 @@ class _Run:
         self._frames: dict[int, _FrameState] = {}
         self._ready: deque[_Task] = deque()
         self._futures: dict[Any, _Task] = {}
-        self._completed = as_completed(with_results=True)
+        self._completed = _untyped(as_completed)(with_results=True)
         self._to_number, self.last = 0, 0
         self._written = len(tiles_done) + len(self._finished) * len(self._plan.tiles)
 
@@ -208,9 +208,7 @@ class _Run:
         else:
             self._after_tiles(frame)
 
-    def _note(
-        self, task: _Task, result: Any
-    ) -> Generator[PredictionEvent, None, None]:
+    def _note(self, task: _Task, result: Any) -> Generator[PredictionEvent, None, None]:
         _, _, purpose, frame, part = task
         state = self._frames[frame]
         if purpose == "measure":
@@ -245,7 +243,7 @@ class _Run:
             self._number_what_can_be()
 
     def _number_what_can_be(self) -> None:
-        """Number the objects of each frame as soon as all frames before it are numbered."""
+        """Give numbers to the objects of a frame as soon as all frames before have theirs."""
         while self._plan.kind == "objects" and self._to_number < self._n_frames:
             frame = self._to_number
             if frame in self._finished:
@@ -265,6 +263,11 @@ class _Run:
 
     def _finish(self, frame: int) -> None:
         self._partial.note_frame(frame, self._frames.pop(frame).last)
+
+
+def _untyped(thing: Any) -> Any:
+    """Drop the type of what dask.distributed has typed in part only."""
+    return thing
 
 
 def _measure(order: Order, frame: int) -> IntensityRange:

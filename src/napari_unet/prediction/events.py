@@ -109,6 +109,4 @@ class FrameFinished:
     labels: NDArray[Any]
 
 
-PredictionEvent = (
-    PredictionStarted | TilePredicted | TileWritten | BlockSeparated | FrameFinished
-)
+PredictionEvent = PredictionStarted | TilePredicted | TileWritten | BlockSeparated | FrameFinished

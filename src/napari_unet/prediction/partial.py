@@ -92,12 +92,13 @@ class PartialResult:
     ) -> None:
         """Write the labels of a block in its own numbers, then what joins it to its neighbours."""
         _array(self._scratch(frame) / "labels")[self.plan.blocks.box(block)] = labels
-        strips = {f"low{axis}": strip for axis, strip in objects.low.items()}
+        strips: dict[str, NDArray[Any]] = {"count": np.array(objects.count)}
+        strips |= {f"low{axis}": strip for axis, strip in objects.low.items()}
         strips |= {f"high{axis}": strip for axis, strip in objects.high.items()}
         path = self._block_file(frame, block)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         with temporary.open("wb") as file:
-            np.savez_compressed(file, count=np.array(objects.count), **strips)
+            np.savez_compressed(file, allow_pickle=False, **strips)
         temporary.replace(path)  # only now the block is done
 
     def read_block(self, frame: int, block: int) -> BlockObjects:
@@ -124,7 +125,7 @@ class PartialResult:
         self.write_result(frame, box, table[labels])
 
     def done(self) -> tuple[set[tuple[int, int]], dict[int, int]]:
-        """Return the (frame, tile) that are done, and the finished frames with their last number."""
+        """Return which (frame, tile) are done, and the last number of each finished frame."""
         tiles: set[tuple[int, int]] = set()
         frames: dict[int, int] = {}
         journal = self.folder / _SCRATCH / _JOURNAL

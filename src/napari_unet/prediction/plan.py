@@ -133,9 +133,7 @@ class PredictionPlan:
         return sorted(frames, key=lambda frame: float(np.abs(np.array(frame.index) - at).sum()))
 
 
-def plan_prediction(
-    record: ModelRecord, image: ArrayLike, config: PredictConfig
-) -> PredictionPlan:
+def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig) -> PredictionPlan:
     """Decide how an image is predicted; not a pixel is read.
 
     Parameters
@@ -230,8 +228,10 @@ def _used_channels(
     of_model = f"{expected} channel(s)"
     if record.used_channels:
         of_model += f" (numbers {', '.join(map(str, record.used_channels))})"
-    of_image = f"image has {found}" if chosen is None or config.used_channels is None else (
-        f"image has {found}, of which {list(chosen)} were chosen"
+    of_image = (
+        f"image has {found}"
+        if chosen is None or config.used_channels is None
+        else (f"image has {found}, of which {list(chosen)} were chosen")
     )
     raise ModelMismatchError(
         f"Model expects {of_model}, {of_image} (axes {axes}, shape {tuple(image.shape)}). Choose "

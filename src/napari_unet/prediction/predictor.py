@@ -107,11 +107,12 @@ def predict_image(
     for frame in frames:
         intensity = measure_intensity(frame, trained.record.intensity)
         of_frame = np.zeros(plan.shape, np.uint8) if with_objects else result[frame.index]
+        channel = (slice(None),) if plan.kind == "probabilities" else ()
         for tile in tiles:
             if stop.is_set():
                 break
             values = predict_tile(runner, frame, intensity, tile, plan)
-            of_frame[(..., *tile)] = values
+            of_frame[(*channel, *tile)] = values
             number += 1
             yield TilePredicted(number, frame.index, tile, shown_values(values, plan))
         if with_objects:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike, Frame, Region

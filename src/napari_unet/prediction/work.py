@@ -54,7 +54,7 @@ def predict_tile(
     if plan.kind == "uncertainty":
         return uncertainty_of(probabilities)
     if plan.kind == "objects":
-        return np.round(probabilities[1] * _STEPS).astype(plan.tile_dtype)
+        return np.asarray(np.round(probabilities[1] * _STEPS).astype(plan.tile_dtype))
     return _classes_in(probabilities, plan)
 
 
@@ -105,7 +105,7 @@ def separate_block(
 def number_objects(
     blocks: Blocks, objects: Sequence[BlockObjects], first: int = 0
 ) -> tuple[list[NDArray[np.uint32]], int]:
-    """Number the objects of a frame, those that cross from block to block once.
+    """Give the objects of a frame their numbers, those that cross from block to block once.
 
     Parameters
     ----------
