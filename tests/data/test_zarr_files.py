@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from tests.data.counting import CountingArray
-from tests.data.zarrs import AXES, STACK, multiscale, write_group, write_ome, write_plain
 from zarr.storage import LocalStore
 
 from napari_unet.data.axes import frames_of
@@ -24,6 +22,9 @@ from napari_unet.data.files import (
     tiff_beside,
 )
 from napari_unet.errors import FileProblemError
+
+from .counting import CountingArray
+from .zarrs import AXES, STACK, multiscale, write_group, write_ome, write_plain
 
 both_versions = pytest.mark.parametrize("version", ["0.4", "0.5"])
 
@@ -147,7 +148,7 @@ def test_a_frame_touches_no_chunk_outside_its_region(tmp_path: Path) -> None:
     assert (array.pixels, array.reads) == (2 * 16 * 48, 1)
 
 
-def test_a_counting_array_refuses_to_be_read_by_numpy(tmp_path: Path) -> None:
+def test_a_counting_array_refuses_to_be_read_by_numpy() -> None:
     array = CountingArray(STACK)
     with pytest.raises(AssertionError, match="whole lazy image"):
         np.asarray(array)
