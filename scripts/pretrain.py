@@ -23,7 +23,7 @@ import numpy as np
 from synthetic_cells import synthetic_cells
 
 from napari_unet.api import drain
-from napari_unet.data.files import find_images, pair_files, read_image
+from napari_unet.data.files import find_images, pair_files, read_image, read_labels
 from napari_unet.model.trained import TrainedNetwork, load_network, save_compact_network
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
@@ -101,7 +101,7 @@ def _annotated_images(folder: Path) -> list[AnnotatedImage]:
     pairs = pair_files(find_images([folder / "images"]), find_images([folder / "labels"]))
     kept = _kept_numbers(folder / "manifest.csv")
     return [
-        AnnotatedImage(image.name, read_image(image).array, read_image(labels).array)
+        AnnotatedImage(image.name, read_image(image).array, read_labels(labels))
         for image, labels in pairs
         if int(image.stem) in kept
     ]

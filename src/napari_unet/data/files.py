@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import glob
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tifffile
 from PIL import Image
 
+from napari_unet.data import tiff_files
+from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize
+from napari_unet.data.tiff_files import TIFF_SUFFIXES, read_tiff, save_tiff
+from napari_unet.data.zarr_files import ZARR_SUFFIX, is_zarr_node, open_zarr, split_zarr
 from napari_unet.errors import FileProblemError
 
 if TYPE_CHECKING:
@@ -20,9 +23,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-TIFF_SUFFIXES = (".tif", ".tiff")
-_LARGEST_CLASSIC_TIFF = 2**31  # compressed or not, to be safe
-IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".npy")
+    from napari_unet.data.axes import ArrayLike
+
+IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".npy", ZARR_SUFFIX)
+_UNFINISHED = ".partial"  # what our own half-written files and folders are called
 
 
 @dataclass(frozen=True)
@@ -33,19 +37,25 @@ class ImageFile:
     ----------
     path : Path
         Where.
-    array : ndarray
-        Its pixels, axes as stored.
+    array : ArrayLike
+        Its pixels, axes as stored; not yet read where the file is large or a Zarr folder.
     axes : str or None
         Axes where the file names them (letters TCZYX), else None.
+    pixel_size : PixelSize
+        Micrometres along those of ``ZYX`` whose size the file tells.
     """
 
     path: Path
-    array: NDArray[Any]
+    array: ArrayLike
     axes: str | None
+    pixel_size: PixelSize = field(default_factory=dict)
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Path]:
-    """Expand files, folders and globs to image files, sorted by name.
+    """Expand files, Zarr folders, folders and globs to images, sorted by name.
+
+    A folder whose name ends in ``.zarr``, and whatever is named inside of it (a level, labels),
+    is one image. Hidden and half-written files are left out of folders and globs.
 
     Raises
     ------
@@ -55,26 +65,67 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     found: set[Path] = set()
     for entry in map(str, paths):
         path = Path(entry).expanduser()
-        if path.is_dir():
-            inside = {
-                p
-                for p in path.iterdir()
-                if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != "." and p.is_file()
-            }
+        if path.is_file() or (_in_zarr(path) and (path.exists() or not glob.has_magic(entry))):
+            found.add(path)
+        elif path.is_dir():
+            inside = {p for p in path.iterdir() if _is_image(p)}
             if not inside:
                 raise FileProblemError(
                     f"The folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)})."
                 )
             found |= inside
-        elif path.is_file():
-            found.add(path)
         else:
-            matches = {Path(match) for match in glob.glob(str(path)) if Path(match).is_file()}
+            matches = {Path(p) for p in glob.glob(str(path)) if _is_match(Path(p))}
             if not matches:
                 raise FileProblemError(f"There is no file or folder {path}.")
             found |= matches
     once = {path.resolve(): path for path in sorted(found)}  # however it was spelled
-    return sorted(once.values(), key=lambda path: (path.name, str(path)))
+    return sorted(once.values(), key=lambda path: (name_of(path), str(path)))
+
+
+def _in_zarr(path: Path) -> bool:
+    """Tell whether a path leads to or into an existing Zarr folder; a level may be missing."""
+    split = split_zarr(path)
+    return split is not None and split[0].is_dir()
+
+
+def _is_finished(path: Path) -> bool:
+    return path.name[0] != "." and path.suffix != _UNFINISHED
+
+
+def _is_image(path: Path) -> bool:
+    """Tell whether an entry of a folder is an image."""
+    suffix = path.suffix.lower()
+    is_there = path.is_dir() if suffix == ZARR_SUFFIX else path.is_file()
+    return suffix in IMAGE_SUFFIXES and _is_finished(path) and is_there
+
+
+def _is_match(path: Path) -> bool:
+    """Tell whether what a glob found is taken for an image: any file, and what is a Zarr."""
+    split = split_zarr(path)
+    if split is None or not split[0].is_dir():
+        return path.is_file() and _is_finished(path)
+    return _is_finished(split[0]) and (not split[1] or is_zarr_node(path))
+
+
+def name_of(path: Path) -> str:
+    """Return the file name of an image; for a part of a Zarr folder with the folder's name."""
+    split = split_zarr(path)
+    return path.name if split is None else "/".join(filter(None, [split[0].name, split[1]]))
+
+
+def stem_of(path: Path) -> str:
+    """Return the name of an image without the suffixes of its format.
+
+    Examples
+    --------
+    >>> [stem_of(Path(name)) for name in ("a.tif", "a.ome.tif", "a.ome.zarr", "a.zarr/labels/b")]
+    ['a', 'a', 'a', 'a']
+    """
+    split = split_zarr(path)
+    whole = path if split is None else split[0]
+    is_ome = whole.stem.lower().endswith(".ome") and len(whole.stem) > len(".ome")
+    return whole.stem[: -len(".ome")] if is_ome else whole.stem
 
 
 def pair_files(
@@ -82,32 +133,39 @@ def pair_files(
 ) -> list[tuple[Path, Path]]:
     """Pair two lists of files by sorted file name.
 
-    Files of equal stems belong together. Where no stem is shared (``a_image.tif`` and
-    ``a_labels.tif``), equally long lists are paired in order.
+    Files of equal stems (see `stem_of`) belong together. Where no stem is shared
+    (``a_image.tif`` and ``a_labels.tif``), equally long lists are paired in order.
 
     Raises
     ------
     FileProblemError
         Some files have no partner; the text lists them.
     """
-    by_stem = {path.stem: path for path in labels}
-    stems = {path.stem for path in images}
+    by_stem = {stem_of(path): path for path in labels}
+    stems = {stem_of(path) for path in images}
     shared = stems & set(by_stem)
     if not shared and len(images) == len(labels):
         return list(zip(images, labels, strict=True))
-    odd = [p.name for p in images if p.stem not in shared]
-    odd += [p.name for p in labels if p.stem not in shared]
+    odd = [name_of(path) for path in (*images, *labels) if stem_of(path) not in shared]
     if odd or len(stems) != len(images) or len(by_stem) != len(labels):
         shown = ", ".join(odd[:10]) + (" ..." if len(odd) > 10 else "")
         raise FileProblemError(
             f"{len(images)} {first} and {len(labels)} {second} do not pair by name; without a "
             f"partner: {shown or 'names that occur twice'}."
         )
-    return [(path, by_stem[path.stem]) for path in images]
+    return [(path, by_stem[stem_of(path)]) for path in images]
 
 
 def read_image(path: Path) -> ImageFile:
-    """Read a TIFF, PNG or NumPy file.
+    """Read a TIFF, PNG or NumPy file, or open a Zarr folder.
+
+    Of a Zarr folder, and of a TIFF or NumPy file of more than 256 MB of pixels, nothing is read
+    before its array is looked into: slice it, and never call ``np.asarray`` on all of it.
+
+    Parameters
+    ----------
+    path : Path
+        The file; ``image.zarr``, a level ``image.zarr/1`` or labels ``image.zarr/labels/NAME``.
 
     Raises
     ------
@@ -116,20 +174,24 @@ def read_image(path: Path) -> ImageFile:
     """
     suffix = path.suffix.lower()
     try:
+        if split_zarr(path) is not None:
+            return ImageFile(path, *open_zarr(path))
         if suffix in TIFF_SUFFIXES:
-            return _read_tiff(path)
+            return ImageFile(path, *read_tiff(path))
         if suffix == ".npy":
             return _read_npy(path)
         if suffix == ".png":
             return _read_png(path)
+    except FileProblemError:
+        raise
     except Exception as error:  # decoders of damaged files raise whatever they come upon
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FileProblemError(f"Cannot read {path}: {reason}") from error
     raise FileProblemError(f"{path} has an unknown format; use one of {', '.join(IMAGE_SUFFIXES)}.")
 
 
-def read_labels(path: Path) -> NDArray[Any]:
-    """Read a label image; the indices of a palette PNG are its labels.
+def open_labels(path: Path) -> ImageFile:
+    """Open a label image, lazily as `read_image`; the indices of a palette PNG are its labels.
 
     Raises
     ------
@@ -139,28 +201,45 @@ def read_labels(path: Path) -> NDArray[Any]:
     if path.suffix.lower() == ".png":
         with contextlib.suppress(OSError), Image.open(path) as picture:
             if picture.mode == "P":
-                return np.asarray(picture)
+                return ImageFile(path, np.asarray(picture), "YX")
     image = read_image(path)
     if image.axes is not None and "C" in image.axes:
         raise FileProblemError(
             f"{path} holds colours, not label numbers; save the labels as a grey image."
         )
-    return image.array
+    return image
 
 
-def _read_tiff(path: Path) -> ImageFile:
-    with tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        array = series.asarray()
-        axes = series.axes.replace("S", "C")  # tifffile calls colour samples S
-    if axes.endswith("C") and array.shape[-1] == 4:  # transparency says nothing about cells
-        array = array[..., :3]
-    known = set(axes) <= set("TCZYX") and len(set(axes)) == len(axes) == array.ndim
-    return ImageFile(path, array, axes if known else None)
+def read_labels(path: Path) -> NDArray[Any]:
+    """Read a whole label image into memory.
+
+    Raises
+    ------
+    FileProblemError
+        As `open_labels`.
+    """
+    return in_memory(open_labels(path))
+
+
+def in_memory(image: ImageFile) -> NDArray[Any]:
+    """Read all pixels of an image, however large it is.
+
+    Raises
+    ------
+    FileProblemError
+        A lazily opened file turns out to be damaged.
+    """
+    try:
+        pixels = image.array[...]
+        return np.array(pixels) if isinstance(pixels, np.memmap) else np.asarray(pixels)
+    except Exception as error:  # see read_image
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FileProblemError(f"Cannot read {image.path}: {reason}") from error
 
 
 def _read_npy(path: Path) -> ImageFile:
-    array = np.load(path, allow_pickle=False)
+    is_large = path.stat().st_size > tiff_files.LARGE
+    array = np.load(path, mmap_mode="r" if is_large else None, allow_pickle=False)
     if not isinstance(array, np.ndarray):
         raise ValueError("it is an archive of arrays, not one array")
     return ImageFile(path, array, None)
@@ -177,24 +256,19 @@ def _read_png(path: Path) -> ImageFile:
     return ImageFile(path, array, "YXC" if array.ndim == 3 else "YX")
 
 
-def write_image(path: Path, array: NDArray[Any], axes: str) -> None:
-    """Write a compressed TIFF that says its axes.
+def write_image(
+    path: Path, array: NDArray[Any], axes: str, pixel_size: PixelSize = UNKNOWN_SIZE
+) -> None:
+    """Write a compressed TIFF that says its axes and pixel size; `read_image` knows them again.
 
     Raises
     ------
     FileProblemError
         The file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = path.with_name(f".{path.name}{_UNFINISHED}")
     try:
-        tifffile.imwrite(
-            temporary,
-            array,
-            compression="zlib",
-            metadata={"axes": axes},
-            photometric="minisblack",
-            bigtiff=array.nbytes > _LARGEST_CLASSIC_TIFF,
-        )
+        save_tiff(temporary, array, axes, pixel_size)
         temporary.replace(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -222,7 +296,8 @@ def make_folder(folder: Path) -> None:
 
 def tiff_beside(path: Path, folder: Path) -> Path:
     """Return the TIFF file of a folder in which the result of an input file is written."""
-    return folder / (path.name if path.suffix.lower() in TIFF_SUFFIXES else f"{path.stem}.tif")
+    is_tiff = path.suffix.lower() in TIFF_SUFFIXES and split_zarr(path) is None
+    return folder / (path.name if is_tiff else f"{stem_of(path)}.tif")
 
 
 def check_writable(folder: Path) -> None:

@@ -175,7 +175,7 @@ def _usable_axes(image: ImageFile, ndim: int) -> str | None:
     if image.axes is None:
         return None
     try:
-        check_axes(image.axes, image.array.ndim, ndim)
+        check_axes(image.axes, len(image.array.shape), ndim)
     except ImageError:
         return None
     return image.axes

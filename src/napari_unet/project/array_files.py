@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import tifffile
 
-from napari_unet.data.files import read_image
+from napari_unet.data.files import in_memory, read_image
 from napari_unet.errors import FileProblemError
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def read_array(folder: Path, name: str, shape: Sequence[int]) -> NDArray[Any]:
         raise FileProblemError(
             f"The project {folder} lacks its file {name}; restore it from a copy."
         )
-    array = read_image(path).array
+    array = in_memory(read_image(path))
     if array.shape != tuple(shape):  # a cut-off TIFF is read as far as it goes
         raise FileProblemError(
             f"{path} is damaged: its shape is {array.shape}, it was saved with {tuple(shape)}. "
