@@ -20,7 +20,12 @@ import numpy as np
 import zarr
 
 from napari_unet import __version__
-from napari_unet.data.ome_zarr import add_pyramid, create_image_store, create_label_store, finish
+from napari_unet.data.ome_zarr import (
+    add_pyramid,
+    create_intensity_store,
+    create_label_store,
+    finish,
+)
 from napari_unet.data.stitching import BlockObjects
 from napari_unet.errors import FileProblemError
 
@@ -284,7 +289,7 @@ def _create(partial: PartialResult, pixel_size: PixelSize) -> None:
     if plan.kind == "probabilities":
         chunks = (plan.classes.n_classes, *chunks)
     of_labels = plan.kind in ("objects", "classes")
-    create = create_label_store if of_labels else create_image_store
+    create = create_label_store if of_labels else create_intensity_store
     dtype = np.dtype(np.uint32) if plan.kind == "objects" else plan.tile_dtype
     create(
         partial.folder, plan.result_shape, dtype, (*frames, *chunks), plan.result_axes, pixel_size
