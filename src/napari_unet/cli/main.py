@@ -146,7 +146,43 @@ def _add_predict(commands: Any) -> None:
         help="what to write (default: what the model was trained for)",
     )
     predict.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    predict.add_argument("--axes", help="axes of the images, for example TCYX; else guessed")
+    predict.add_argument(
+        "--axes", help="axes of the images, for example TCYX; else as the file says, or guessed"
+    )
+    predict.add_argument(
+        "--channels", help="channels to use, as in 0,2, counted from 0 (default: the model's)"
+    )
+    predict.add_argument(
+        "--pixel-size",
+        type=float,
+        nargs="+",
+        metavar="UM",
+        help="micrometres per pixel: of both axes, along Y X, or along Z Y X (default: the file's)",
+    )
+    predict.add_argument(
+        "--rescale",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="see images at the model's pixel size where both are known (default: yes)",
+    )
+    predict.add_argument(
+        "--format",
+        choices=("auto", "tiff", "zarr"),
+        default="auto",
+        help="of the results; auto: OME-Zarr for Zarr and very large images, else TIFF",
+    )
+    cluster = predict.add_mutually_exclusive_group()
+    cluster.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="spread tiles over N processes of this machine (needs the extra 'distributed')",
+    )
+    cluster.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="spread tiles over a dask.distributed cluster, for example tcp://host:8786",
+    )
     predict.add_argument(
         "--tile-size", type=int, metavar="PIXELS", help="largest tile; results do not depend on it"
     )

@@ -4,25 +4,41 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from napari_unet.cli.progress import stop_on_interrupt
+from napari_unet.data.axes import parse_channels
 from napari_unet.data.files import find_images
-from napari_unet.errors import ModelFileError
-from napari_unet.model.cards import STARTING_MODELS
-from napari_unet.model.starting import load_starting_model
-from napari_unet.model.trained import load_network
+from napari_unet.errors import ConfigError
+from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.prediction.config import PredictConfig
-from napari_unet.prediction.events import PredictionStarted, TilePredicted
-from napari_unet.prediction.files import FileFailed, FilePredicted, FileStarted, predict_files
+from napari_unet.prediction.events import (
+    BlockSeparated,
+    PredictionStarted,
+    TilePredicted,
+    TileWritten,
+)
+from napari_unet.prediction.files import (
+    FileFailed,
+    FilePredicted,
+    FileStarted,
+    identity_of,
+    predict_files,
+)
 
 if TYPE_CHECKING:
     import argparse
+    import threading
+    from collections.abc import Generator, Iterator
 
-    from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.data.files import ImageFile
+    from napari_unet.prediction.events import PredictionEvent
+    from napari_unet.prediction.files import FileFormat, IntoZarr
+    from napari_unet.prediction.stored import StoredResult
 
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
@@ -34,14 +50,22 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         options.device,
         options.threshold,
         options.views,
+        used_channels=parse_channels(options.channels) or None,
+        pixel_size=_pixel_size(options.pixel_size),
+        rescale=options.rescale,
     )
-    trained = _load(options.model)
+    trained = load_model_or_starting_model(options.model)
     paths = find_images(options.paths)
+    folder = Path(options.output).expanduser()
     written: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
-    with stop_on_interrupt() as stop, _Bar(quiet=options.json) as bar:
-        folder = Path(options.output).expanduser()
-        for event in predict_files(trained, paths, folder, config, stop):
+    with (
+        stop_on_interrupt() as stop,
+        _Bar(quiet=options.json) as bar,
+        _cluster(options) as into_zarr,
+    ):
+        file_format: FileFormat = "zarr" if into_zarr else options.format
+        for event in predict_files(trained, paths, folder, config, stop, file_format, into_zarr):
             bar.show(event)
             if isinstance(event, FilePredicted):
                 written.append(_row(event))
@@ -54,17 +78,47 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     return {"predictions": written, "failed": failed}, 0 if all_done else 1
 
 
-def _load(model: str) -> TrainedNetwork:
-    """Load a model file, or the starting model of that name where there is no such file."""
-    path = Path(model)
-    if model in STARTING_MODELS and not path.is_file():
-        return load_starting_model(model)
-    if not path.exists() and len(path.parts) == 1 and not path.suffix:
-        names = ", ".join(STARTING_MODELS)
-        raise ModelFileError(
-            f"There is no model file {model}, and the starting models are {names}."
+def _pixel_size(sizes: list[float] | None) -> dict[str, float]:
+    """Read ``--pixel-size``: along Y and X, or along Z, Y and X; one number is for both."""
+    if not sizes:
+        return {}
+    if len(sizes) > 3 or not all(size > 0 for size in sizes):
+        raise ConfigError(
+            f"--pixel-size is {' '.join(f'{size:g}' for size in sizes)}; give one to three "
+            "positive numbers of micrometres: of a pixel, along Y X, or along Z Y X."
         )
-    return load_network(path)
+    in_order = sizes * 2 if len(sizes) == 1 else sizes
+    return dict(zip("ZYX"[3 - len(in_order) :], in_order, strict=True))
+
+
+@contextlib.contextmanager
+def _cluster(options: argparse.Namespace) -> Iterator[IntoZarr | None]:
+    """Connect to a cluster, or start one on this machine, where that is asked for."""
+    if options.scheduler is None and options.workers is None:
+        yield None
+        return
+    from napari_unet.prediction.cluster import connected
+
+    with connected(options.scheduler, options.workers) as client:
+        yield partial(_on_cluster, client, options.model)
+
+
+def _on_cluster(
+    client: Any,
+    model: str,
+    image: ImageFile,
+    config: PredictConfig,
+    target: Path,
+    stop: threading.Event,
+) -> Generator[PredictionEvent, None, StoredResult]:
+    from napari_unet.prediction.cluster import predict_on_cluster
+
+    source = identity_of(image.path)
+    return (
+        yield from predict_on_cluster(
+            client, model, image.path.resolve(), config, target.resolve(), stop, source
+        )
+    )
 
 
 class _Bar(contextlib.AbstractContextManager["_Bar"]):
@@ -82,10 +136,16 @@ class _Bar(contextlib.AbstractContextManager["_Bar"]):
         if isinstance(event, FileStarted):
             self.__exit__()
             self._bar = tqdm(desc=event.path.name, unit="tile", disable=self._quiet)
-        elif isinstance(event, PredictionStarted) and self._bar is not None:
+        if self._bar is None:
+            return
+        if isinstance(event, PredictionStarted):
             self._bar.reset(event.tiles)
-        elif isinstance(event, TilePredicted) and self._bar is not None:
-            self._bar.update()
+            for notice in event.notices:
+                self._bar.write(f"Note: {notice}", file=sys.stderr)
+        elif isinstance(event, TilePredicted | TileWritten):
+            self._bar.update(event.number - self._bar.n)
+        elif isinstance(event, BlockSeparated):
+            self._bar.set_postfix_str(f"objects: block {event.number} of {event.total}")
 
 
 def _row(done: FilePredicted) -> dict[str, Any]:

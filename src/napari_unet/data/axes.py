@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from napari_unet.data.mirroring import mirrored_positions
-from napari_unet.errors import ImageError, LabelsError
+from napari_unet.errors import ConfigError, ImageError, LabelsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -216,6 +216,23 @@ def frame_axes(axes: str, ndim: int) -> str:
 def is_axes(text: str) -> bool:
     """Tell whether a text names axes: letters of TCZYX, each at most once."""
     return len(set(text)) == len(text) and set(text) <= set(_ALL_AXES)
+
+
+def parse_channels(text: str | None) -> tuple[int, ...]:
+    """Read which channels to use: numbers from 0, as in ``0,2``; empty for all.
+
+    Raises
+    ------
+    ConfigError
+        The text is something else.
+    """
+    parts = [part.strip() for part in text.split(",")] if text and text.strip() else []
+    good = all(part.isascii() and part.isdigit() for part in parts)
+    if not good or len(set(map(int, parts))) < len(parts):
+        raise ConfigError(
+            f"channels is {text!r}; give each channel's number once, counted from 0, as in 0,2."
+        )
+    return tuple(map(int, parts))
 
 
 def check_axes(axes: str, n_axes: int, ndim: int) -> None:

@@ -9,6 +9,7 @@ of a few strips alone. The result is that of a single process.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet.data.files import read_image
 from napari_unet.data.intensity import measure_intensity
-from napari_unet.errors import ConfigError
+from napari_unet.errors import ConfigError, DeviceError
 from napari_unet.model.devices import choose_device
 from napari_unet.model.execution import Runner
 from napari_unet.model.starting import load_model_or_starting_model
@@ -33,7 +34,7 @@ from napari_unet.prediction.work import number_objects, separate_block
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
 
     import numpy as np
     from distributed import Client
@@ -48,6 +49,50 @@ if TYPE_CHECKING:
 
 # Tasks per thread of the cluster that are under way, so that no worker waits for the client.
 _TASKS_PER_THREAD = 3
+_CONNECT_SECONDS = 10
+
+
+@contextmanager
+def connected(scheduler: str | None, workers: int | None) -> Iterator[Client]:
+    """Connect to a cluster, or start one on this machine, and leave it at the end.
+
+    Parameters
+    ----------
+    scheduler : str or None
+        Its address.
+    workers : int or None
+        Processes to start on this machine instead.
+
+    Raises
+    ------
+    ConfigError
+        dask.distributed is not installed, or no worker is asked for.
+    DeviceError
+        The scheduler does not answer.
+    """
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise ConfigError(
+            "A cluster needs dask.distributed: pip install 'napari-unet-paint[distributed]'."
+        ) from error
+    if scheduler is not None:
+        try:
+            client = _untyped(Client)(scheduler, timeout=_CONNECT_SECONDS)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise DeviceError(
+                f"The scheduler {scheduler} does not answer; check the address, and that it runs."
+            ) from error
+        with client:
+            yield client
+        return
+    if workers is None or workers < 1:
+        raise ConfigError(f"--workers is {workers}; start at least 1.")
+    local = _untyped(LocalCluster)(
+        n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=40
+    )
+    with local, _untyped(Client)(local) as client:
+        yield client
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
 
 from napari_unet.data.axes import check_axes
 from napari_unet.data.files import (
     ImageFile,
     make_folder,
     read_image,
+    stem_of,
     tiff_beside,
     write_image,
 )
+from napari_unet.data.ome_zarr import check_replaceable
+from napari_unet.data.zarr_files import ZARR_SUFFIX, split_zarr
 from napari_unet.errors import (
     ConfigError,
     DeviceError,
@@ -21,15 +25,31 @@ from napari_unet.errors import (
     ImageError,
     NapariUNetError,
 )
-from napari_unet.prediction.predictor import PredictionResult, predict_image
+from napari_unet.prediction.predictor import predict_image
+from napari_unet.prediction.stored import StoredResult, predict_to_zarr
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Generator, Sequence
+    from pathlib import Path
 
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig, ResultKind
     from napari_unet.prediction.events import PredictionEvent
+
+FileFormat = Literal["auto", "tiff", "zarr"]
+# Images of more values than this are predicted into an OME-Zarr unless a TIFF is asked for.
+_LARGEST_IN_MEMORY = 2**28
+
+
+class IntoZarr(Protocol):
+    """Predicts an image file into an OME-Zarr: in this process, or on a cluster."""
+
+    def __call__(
+        self, image: ImageFile, config: PredictConfig, target: Path, stop: threading.Event
+    ) -> Generator[PredictionEvent, None, StoredResult]:
+        """Give the events of a prediction; its result is returned."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -97,6 +117,8 @@ def predict_files(
     folder: Path,
     config: PredictConfig,
     stop: threading.Event,
+    file_format: FileFormat = "auto",
+    into_zarr: IntoZarr | None = None,
 ) -> Generator[FileEvent | PredictionEvent, None, tuple[FilePredicted, ...]]:
     """Predict image files and write each result under the name of its input.
 
@@ -109,9 +131,14 @@ def predict_files(
     folder : Path
         Where the results go; made where it does not exist.
     config : PredictConfig
-        What to predict.
+        What to predict. Axes and pixel size are those of each file where none are given.
     stop : threading.Event
         Set it to end after the current tile; results are written whole or not at all.
+    file_format : {"auto", "tiff", "zarr"}
+        "auto" writes OME-Zarr for images that are Zarr or too large to be held in memory, else
+        TIFF.
+    into_zarr : callable, optional
+        Predicts one image into an OME-Zarr; in this process by default.
 
     Returns
     -------
@@ -125,18 +152,19 @@ def predict_files(
     ConfigError, DeviceError
         The settings fit no file.
     """
-    targets = _targets(paths, folder)
+    make_folder(folder)
+    _check_names(paths, folder)
+    work = _Work(trained, folder, config, file_format, into_zarr or _in_this_process(trained))
     written = []
-    for number, (path, target) in enumerate(zip(paths, targets, strict=True), start=1):
+    for number, path in enumerate(paths, start=1):
         if stop.is_set():
             break
         yield FileStarted(number, len(paths), path)
         try:
-            result = yield from _predict_file(trained, path, config, stop)
-            if result.complete:
-                write_image(target, result.array, result.axes)
-                written.append(_written(path, target, result))
-                yield written[-1]
+            done = yield from work.predict(path, stop)
+            if done is not None:
+                written.append(done)
+                yield done
         except (ConfigError, DeviceError):
             raise  # the same for every file
         except NapariUNetError as error:
@@ -144,30 +172,81 @@ def predict_files(
     return tuple(written)
 
 
-def _predict_file(
-    trained: TrainedNetwork, path: Path, config: PredictConfig, stop: threading.Event
-) -> Generator[PredictionEvent, None, PredictionResult]:
-    image = read_image(path)
-    axes = config.axes or _usable_axes(image, trained.record.network.ndim)
-    return (yield from predict_image(trained, image.array, replace(config, axes=axes), stop))
+@dataclass(frozen=True)
+class _Work:
+    """What is the same for all files."""
+
+    trained: TrainedNetwork
+    folder: Path
+    config: PredictConfig
+    file_format: FileFormat
+    into_zarr: IntoZarr
+
+    def predict(
+        self, path: Path, stop: threading.Event
+    ) -> Generator[PredictionEvent, None, FilePredicted | None]:
+        """Predict one file and write its result; None if it was stopped."""
+        image = read_image(path)
+        ndim = self.trained.record.network.ndim
+        config = replace(
+            self.config,
+            axes=self.config.axes or _usable_axes(image, ndim),
+            pixel_size=self.config.pixel_size or image.pixel_size,
+        )
+        if self._is_for_zarr(image):
+            target = self.folder / f"{stem_of(path)}{ZARR_SUFFIX}"
+            check_replaceable(target)
+            stored = yield from self.into_zarr(image, config, target, stop)
+            if not stored.complete:
+                return None
+            return FilePredicted(path, target, stored.kind, stored.axes, stored.objects)
+        result = yield from predict_image(self.trained, image.array, config, stop)
+        if not result.complete:
+            return None
+        target = tiff_beside(path, self.folder)
+        write_image(target, result.array, result.axes, config.pixel_size)
+        objects = int(result.array.max()) if result.kind == "objects" else None
+        return FilePredicted(path, target, result.kind, result.axes, objects)
+
+    def _is_for_zarr(self, image: ImageFile) -> bool:
+        if self.file_format != "auto":
+            return self.file_format == "zarr"
+        pixels = float(np.prod(image.array.shape, dtype=float))
+        return split_zarr(image.path) is not None or pixels > _LARGEST_IN_MEMORY
 
 
-def _targets(paths: Sequence[Path], folder: Path) -> list[Path]:
-    """Name the result of each file; refuse to overwrite inputs or each other."""
-    make_folder(folder)
-    targets = [tiff_beside(path, folder) for path in paths]
-    inputs, seen = {path.resolve() for path in paths}, set[Path]()
-    for target in targets:
-        if target.resolve() in inputs:
+def _in_this_process(trained: TrainedNetwork) -> IntoZarr:
+    def into_zarr(
+        image: ImageFile, config: PredictConfig, target: Path, stop: threading.Event
+    ) -> Generator[PredictionEvent, None, StoredResult]:
+        source = identity_of(image.path)
+        return (yield from predict_to_zarr(trained, image.array, config, target, stop, source))
+
+    return into_zarr
+
+
+def identity_of(path: Path) -> str:
+    """Return what tells a file from others and from its former contents."""
+    status = path.stat()
+    return f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
+
+
+def _check_names(paths: Sequence[Path], folder: Path) -> None:
+    """Refuse to overwrite inputs or other results."""
+    inputs = {path.resolve() for path in paths}
+    seen = set[str]()
+    for path in paths:
+        for target in (tiff_beside(path, folder), folder / f"{stem_of(path)}{ZARR_SUFFIX}"):
+            if target.resolve() in inputs:
+                raise FileProblemError(
+                    f"{target} would overwrite the image itself; choose another --output folder."
+                )
+        if stem_of(path) in seen:
             raise FileProblemError(
-                f"{target} would overwrite the image itself; choose another --output folder."
+                f"Two images would both be written to {tiff_beside(path, folder)}; predict their "
+                "folders one by one."
             )
-        if target in seen:
-            raise FileProblemError(
-                f"Two images would both be written to {target}; predict their folders one by one."
-            )
-        seen.add(target)
-    return targets
+        seen.add(stem_of(path))
 
 
 def _usable_axes(image: ImageFile, ndim: int) -> str | None:
@@ -179,8 +258,3 @@ def _usable_axes(image: ImageFile, ndim: int) -> str | None:
     except ImageError:
         return None
     return image.axes
-
-
-def _written(path: Path, target: Path, result: PredictionResult) -> FilePredicted:
-    objects = int(result.array.max()) if result.kind == "objects" else None
-    return FilePredicted(path, target, result.kind, result.axes, objects)

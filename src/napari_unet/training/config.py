@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from napari_unet.data.axes import parse_channels
 from napari_unet.data.labels import Kind, Unpainted
 from napari_unet.errors import ConfigError
 from napari_unet.model.config import (
@@ -147,7 +148,7 @@ class TrainConfig:
             if (low is not None and not value >= low) or (high is not None and not value <= high):
                 upper = "" if high is None else f" to {high:g}"
                 raise ConfigError(f"{setting.name} is {value}; choose {low:g}{upper}.")
-        self._check_used_channels()
+        parse_channels(self.channels)
         if self.ndim == 3 and self.flat_levels > self.depth:
             raise ConfigError(
                 f"flat_levels is {self.flat_levels}; with depth {self.depth} choose -1 to "
@@ -161,20 +162,10 @@ class TrainConfig:
                 f"{self.padding!r} choose {offset} plus a multiple of {network.pooling_factor}."
             )
 
-    def _check_used_channels(self) -> None:
-        parts = self.channels.split(",") if self.channels.strip() else []
-        numbers = [part.strip() for part in parts]
-        usable = all(number.isascii() and number.isdigit() for number in numbers)
-        if not usable or len(set(map(int, numbers))) < len(numbers):
-            raise ConfigError(
-                f"channels is {self.channels!r}; give each channel's number once, counted from 0, "
-                "as in 0,2."
-            )
-
     @property
     def used_channels(self) -> tuple[int, ...]:
         """Numbers of the channels to use; empty for all."""
-        return tuple(int(number) for number in self.channels.split(",") if number.strip())
+        return parse_channels(self.channels)
 
     @classmethod
     def preset(cls, name: PresetName, **changes: Any) -> TrainConfig:
