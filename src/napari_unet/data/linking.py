@@ -55,7 +55,7 @@ class LinkConfig:
         of their own. Only over time.
     follow_drift : bool
         Whether the shift of the whole foreground from frame to frame is found and taken out.
-        Only over time.
+        Only over time. Where all cells vanish and others appear elsewhere, that is a shift too.
 
     Raises
     ------
@@ -123,7 +123,8 @@ def link_frames(
     Returns
     -------
     Linked
-        The objects. Their numbers count up in the order in which they appear.
+        The objects. Their numbers count up in the order in which they appear: by frame, and in
+        it by their first pixel, daughters first.
 
     Raises
     ------
@@ -247,18 +248,26 @@ class _Linker:
 
 
 def _numbered(frame: IntArray) -> Numbered:
-    """Renumber the objects of a frame 1..N, in the order of their numbers."""
+    """Renumber the objects of a frame 1..N, in the order in which their first pixels lie.
+
+    So the numbers that come in decide nothing, not even between equally good links.
+    """
+    flat = frame.ravel()
+    inside = np.flatnonzero(flat)
     largest = int(frame.max(initial=0))
     if largest < _FEW:
-        present = np.bincount(frame.ravel().astype(np.intp, copy=False), minlength=largest + 1) > 0
-        present[0] = False
-        table = np.cumsum(present, dtype=np.int32)
-        table[~present] = 0
+        first = np.full(largest + 1, frame.size)
+        first[flat[inside[::-1]].astype(np.intp)] = inside[::-1]  # the last one written stays
+        values = np.flatnonzero(first < frame.size)
+        table = np.zeros(largest + 1, np.int32)
+        table[values[np.argsort(first[values])]] = np.arange(1, values.size + 1)
         numbered: Numbered = table[frame]
         return numbered
-    values, inverse = np.unique(frame, return_inverse=True)
-    first = 0 if values[0] == 0 else 1
-    return (inverse.reshape(frame.shape) + first).astype(np.int32)
+    _, starts, inverse = np.unique(flat[inside], return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(starts)).astype(np.int32) + 1
+    numbered = np.zeros(frame.shape, np.int32)
+    numbered.ravel()[inside] = rank[inverse]
+    return numbered
 
 
 def _rows(
