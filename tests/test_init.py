@@ -18,6 +18,7 @@ PUBLIC = [
     "border_weight_map",
     "error_map",
     "evaluate",
+    "link",
     "load_model",
     "starting_model",
     "train",
@@ -68,7 +69,7 @@ def test_importing_brings_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["UNetConfig", "TrainConfig", "border_weight_map", "error_map", "evaluate"]
+    "name", ["UNetConfig", "TrainConfig", "border_weight_map", "error_map", "evaluate", "link"]
 )
 def test_names_that_need_no_torch_do_not_import_it(name: str) -> None:
     program = f"import sys, napari_unet\nnapari_unet.{name}\nprint('torch' in sys.modules)"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_unet.api import starting_model as starting_model
     from napari_unet.api import train as train
     from napari_unet.data.border_weights import border_weight_map as border_weight_map
+    from napari_unet.data.link_arrays import link as link
     from napari_unet.evaluation import error_map as error_map
     from napari_unet.evaluation import evaluate as evaluate
     from napari_unet.model.config import UNetConfig as UNetConfig
@@ -31,6 +32,7 @@ _HOME_OF = {
     "border_weight_map": "napari_unet.data.border_weights",
     "error_map": "napari_unet.evaluation",
     "evaluate": "napari_unet.evaluation",
+    "link": "napari_unet.data.link_arrays",
     "load_model": "napari_unet.api",
     "starting_model": "napari_unet.api",
     "train": "napari_unet.api",

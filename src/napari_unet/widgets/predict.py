@@ -29,6 +29,7 @@ from napari_unet.widgets.controls import (
 )
 from napari_unet.widgets.correct import CorrectPanel
 from napari_unet.widgets.layers import LayerComboBox, channel_axis_of, labels_shape_of, pixels_of
+from napari_unet.widgets.link import LinkPanel
 from napari_unet.widgets.measure import MeasurePanel
 from napari_unet.widgets.model_work import loading_events
 from napari_unet.widgets.prediction_work import folder_events, prediction_events
@@ -80,6 +81,7 @@ class PredictWidget(QWidget):
         self.correct = CorrectPanel(napari_viewer)
         self.measure = MeasurePanel(napari_viewer)
         self.compare = ComparePanel(napari_viewer)
+        self.link = LinkPanel(napari_viewer)
         self._lay_out()
         self._connect()
         self._follow_image()
@@ -127,6 +129,7 @@ class PredictWidget(QWidget):
             ("Correct", "Mend the prediction and teach the network.", self.correct),
             ("Measure", "Area, intensity and more of each object.", self.measure),
             ("Compare with", "Scores against a layer that holds the truth.", self.compare),
+            ("Link over time or z", "One number for the same object in all frames.", self.link),
         ):
             section = QCollapsible(title)
             section.setToolTip(tooltip)

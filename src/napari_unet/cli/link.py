@@ -1,0 +1,176 @@
+"""``napari-unet link``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from napari_unet.data.files import (
+    find_images,
+    make_folder,
+    read_image,
+    read_labels,
+    tiff_beside,
+    write_image,
+)
+from napari_unet.data.link_arrays import LINKABLE_AXES, link_labels
+from napari_unet.data.linking import LinkConfig, link_frames
+from napari_unet.data.measurements import write_csv
+from napari_unet.errors import FileProblemError, LabelsError, NapariUNetError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import ArrayLike
+    from napari_unet.data.linking import LinkAxis, Linked
+
+_TABLE = "tracks.csv"
+
+
+@dataclass(frozen=True)
+class _Movie:
+    """Files that are linked with each other, and where the results go."""
+
+    inputs: tuple[Path, ...]
+    targets: tuple[Path, ...]
+    table: Path
+
+
+def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    """Link each file, or all as one movie; return the report and the exit code."""
+    _config(options, "Z" if options.axis == "Z" else "T")  # wrong settings end it before any file
+    movies = _movies(options)
+    linked: list[dict[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    for movie in movies:
+        try:
+            row = (_link_sequence if options.sequence else _link_file)(movie, options)
+        except NapariUNetError as error:
+            if len(movies) == 1:
+                raise
+            failed.append({"input": str(movie.inputs[0]), "error": str(error)})
+            print(f"napari-unet: {movie.inputs[0].name}: {error}", file=sys.stderr)
+            continue
+        linked.append(row)
+        if not options.json:
+            _print_row(row)
+    return {"linked": linked, "failed": failed}, 1 if failed else 0
+
+
+def _movies(options: argparse.Namespace) -> list[_Movie]:
+    """Say what is linked with what; refuse to overwrite what is read."""
+    found = [path for entry in options.labels for path in find_images([entry])]
+    inputs = list({path.resolve(): path for path in found}.values())
+    folder = Path(options.output).expanduser()
+    make_folder(folder)
+    targets = [tiff_beside(path, folder) for path in inputs]
+    if len(set(targets)) < len(targets):
+        raise FileProblemError("Two of the files would be written under the same name.")
+    read = {path.resolve() for path in inputs}
+    for target in targets:
+        if target.resolve() in read:
+            raise FileProblemError(
+                f"{target} would overwrite what is linked; choose another --output folder."
+            )
+    if options.sequence:
+        return [_Movie(tuple(inputs), tuple(targets), folder / _TABLE)]
+    if len(inputs) == 1:
+        return [_Movie((inputs[0],), (targets[0],), folder / _TABLE)]
+    return [
+        _Movie((path,), (target,), folder / f"{path.stem}_{_TABLE}")
+        for path, target in zip(inputs, targets, strict=True)
+    ]
+
+
+def _config(options: argparse.Namespace, axis: LinkAxis) -> LinkConfig:
+    return LinkConfig(axis, options.minimum_overlap, options.gap, options.divisions, options.drift)
+
+
+def _link_file(movie: _Movie, options: argparse.Namespace) -> dict[str, Any]:
+    """Link the planes or frames of one file."""
+    path, target = movie.inputs[0], movie.targets[0]
+    labels, named = _read(path)
+    if len(labels.shape) < 3:
+        raise LabelsError(
+            f"{path} holds one plane; add --sequence to link several files as one movie."
+        )
+    axes = options.axes or _axes_of(labels, named, options.axis)
+    axis: LinkAxis = options.axis or ("T" if "T" in axes else "Z")
+    linked, result = link_labels(labels, axes, _config(options, axis))
+    write_image(target, linked, axes)
+    before = "TZ" if axis == "Z" and "T" in axes else axis
+    return _finished(movie, axis, before, result)
+
+
+def _link_sequence(movie: _Movie, options: argparse.Namespace) -> dict[str, Any]:
+    """Link files that are the frames of one movie, or the planes of one stack, one by one."""
+    axis: LinkAxis = options.axis or "T"
+    frames = link_frames(_frames(movie.inputs), _config(options, axis))
+    progress = tqdm(movie.targets, unit="frame", disable=options.json, leave=False)
+    for target in progress:
+        frame = next(frames)
+        write_image(target, frame, "ZYX"[-frame.ndim :])
+    try:
+        next(frames)
+    except StopIteration as end:
+        return _finished(movie, axis, axis, end.value)
+    raise AssertionError("There is a frame more than there are files.")
+
+
+def _frames(paths: Sequence[Path]) -> Iterator[NDArray[Any]]:
+    for path in paths:
+        yield np.asarray(_read(path)[0])
+
+
+def _read(path: Path) -> tuple[ArrayLike, str | None]:
+    """Read labels, and their axes where the file names them."""
+    image = read_image(path)
+    if image.axes is not None and "C" in image.axes:
+        return read_labels(path), None  # a palette, or refused
+    return image.array, image.axes
+
+
+def _axes_of(labels: ArrayLike, named: str | None, axis: str | None) -> str:
+    if named in LINKABLE_AXES:
+        return str(named)
+    if len(labels.shape) == 3:
+        return "ZYX" if axis == "Z" else "TYX"
+    return "TZYX"
+
+
+def _finished(movie: _Movie, axis: str, before: str, result: Linked) -> dict[str, Any]:
+    """Write the table of tracks, which says that all is there; return the row of the report."""
+    ids = result.tracks[:, 0].astype(np.int64)
+    columns: dict[str, NDArray[Any]] = {"id": ids}
+    spatial = "zyx"[-(result.tracks.shape[1] - 1 - len(before)) :]
+    for number, name in enumerate(before.lower() + spatial, start=1):
+        whole = number <= len(before)
+        values = result.tracks[:, number]
+        columns[name] = values.astype(np.int64) if whole else values
+    columns["parent"] = np.array([result.parents.get(int(i), 0) for i in ids], np.int64)
+    write_csv(columns, movie.table)
+    return {
+        "inputs": [str(path) for path in movie.inputs],
+        "outputs": [str(path) for path in movie.targets],
+        "axis": axis,
+        "tracks": result.n_tracks,
+        "divisions": len(set(result.parents.values())),
+        "table": str(movie.table),
+    }
+
+
+def _print_row(row: dict[str, Any]) -> None:
+    name = Path(row["inputs"][0]).name
+    of = name if len(row["inputs"]) == 1 else f"{name} and {len(row['inputs']) - 1} more"
+    print(
+        f"{of}: {row['tracks']} objects linked along {row['axis']}, {row['divisions']} divisions; "
+        f"table in {row['table']}."
+    )
