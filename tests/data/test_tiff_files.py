@@ -86,7 +86,7 @@ def test_the_size_of_an_axis_that_is_not_there_is_left_out(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("options", [{"ome": True}, {"imagej": True}], ids=str)
-def test_axes_of_length_1_are_left_out(tmp_path: Path, options: dict[str, bool]) -> None:
+def test_axes_of_length_1_are_left_out(tmp_path: Path, options: dict[str, Any]) -> None:
     array = STACK[:, :1]
     tifffile.imwrite(tmp_path / "x.tif", array, metadata={"axes": "ZCYX"}, **options)
     image = read_image(tmp_path / "x.tif")
