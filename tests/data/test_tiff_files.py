@@ -285,3 +285,14 @@ def test_a_large_file_that_was_cut_is_refused(tmp_path: Path, suffix: str) -> No
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(FileProblemError, match="Cannot read"):
         read_image(path)
+
+
+@pytest.mark.parametrize("size", ["", "none", "NaN", "-1"])
+def test_an_image_of_nonsensical_size_is_read(tmp_path: Path, size: str) -> None:
+    write_ome(tmp_path / "x.tif", PhysicalSizeX=0.25)
+    whole = (tmp_path / "x.tif").read_bytes()
+    told = f'PhysicalSizeX="{size}"'.encode().ljust(len(b'PhysicalSizeX="0.25"'))
+    (tmp_path / "x.tif").write_bytes(whole.replace(b'PhysicalSizeX="0.25"', told))
+    image = read_image(tmp_path / "x.tif")
+    assert (image.axes, image.pixel_size) == ("ZCYX", {})
+    np.testing.assert_array_equal(image.array[...], STACK)

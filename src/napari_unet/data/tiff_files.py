@@ -103,7 +103,10 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize]:
             array = tifffile.memmap(path, series=0, mode="r")
         else:
             array = LazyTiff(path)
-        pixel_size = _pixel_size(file)
+        try:
+            pixel_size = _pixel_size(file)
+        except (ValueError, TypeError, ElementTree.ParseError):
+            pixel_size = UNKNOWN_SIZE  # the pixels are good, whatever is told about them
     if named.endswith("C") and array.shape[-1] == 4:  # transparency says nothing about cells
         is_lazy = isinstance(array, LazyTiff)
         array = array.without_transparency() if is_lazy else array[..., :3]
