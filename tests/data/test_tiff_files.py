@@ -296,3 +296,18 @@ def test_an_image_of_nonsensical_size_is_read(tmp_path: Path, size: str) -> None
     image = read_image(tmp_path / "x.tif")
     assert (image.axes, image.pixel_size) == ("ZCYX", {})
     np.testing.assert_array_equal(image.array[...], STACK)
+
+
+@pytest.mark.usefixtures("everything_is_large")
+def test_a_large_file_that_is_damaged_is_named_where_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, STACK[0, 0], compression="zlib", rowsperstrip=10)
+    with tifffile.TiffFile(path) as file:
+        start = file.pages.first.dataoffsets[1]
+    damaged = bytearray(path.read_bytes())
+    damaged[start : start + 10] = b"no zlib..."
+    path.write_bytes(damaged)
+    array = read_image(path).array
+    np.testing.assert_array_equal(array[:10], STACK[0, 0, :10])
+    with pytest.raises(FileProblemError, match=r"Cannot read .*x\.tif: "):
+        array[10:20]

@@ -237,6 +237,8 @@ def in_memory(image: ImageFile) -> NDArray[Any]:
     try:
         pixels = image.array[...]
         return np.array(pixels) if isinstance(pixels, np.memmap) else np.asarray(pixels)
+    except FileProblemError:
+        raise
     except Exception as error:  # see read_image
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FileProblemError(f"Cannot read {image.path}: {reason}") from error
