@@ -39,7 +39,8 @@ class CountingArray:
         self.shape: tuple[int, ...] = tuple(array.shape)
         self.dtype: Any = array.dtype
         self.ndim = len(self.shape)
-        self.chunks: tuple[int, ...] = tuple(chunks or getattr(array, "chunks", self.shape))
+        own: tuple[int, ...] | None = getattr(array, "chunks", None)
+        self.chunks = chunks or own or self.shape
         self.reads = self.pixels = self.largest = self.chunk_reads = 0
         self.chunks_touched: set[tuple[int, ...]] = set()
 

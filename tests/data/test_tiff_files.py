@@ -86,7 +86,7 @@ def test_the_size_of_an_axis_that_is_not_there_is_left_out(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("options", [{"ome": True}, {"imagej": True}], ids=str)
-def test_axes_of_length_1_are_left_out(tmp_path: Path, options: dict[str, bool]) -> None:
+def test_axes_of_length_1_are_left_out(tmp_path: Path, options: dict[str, Any]) -> None:
     array = STACK[:, :1]
     tifffile.imwrite(tmp_path / "x.tif", array, metadata={"axes": "ZCYX"}, **options)
     image = read_image(tmp_path / "x.tif")
@@ -285,3 +285,29 @@ def test_a_large_file_that_was_cut_is_refused(tmp_path: Path, suffix: str) -> No
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(FileProblemError, match="Cannot read"):
         read_image(path)
+
+
+@pytest.mark.parametrize("size", ["", "none", "NaN", "-1"])
+def test_an_image_of_nonsensical_size_is_read(tmp_path: Path, size: str) -> None:
+    write_ome(tmp_path / "x.tif", PhysicalSizeX=0.25)
+    whole = (tmp_path / "x.tif").read_bytes()
+    told = f'PhysicalSizeX="{size}"'.encode().ljust(len(b'PhysicalSizeX="0.25"'))
+    (tmp_path / "x.tif").write_bytes(whole.replace(b'PhysicalSizeX="0.25"', told))
+    image = read_image(tmp_path / "x.tif")
+    assert (image.axes, image.pixel_size) == ("ZCYX", {})
+    np.testing.assert_array_equal(image.array[...], STACK)
+
+
+@pytest.mark.usefixtures("everything_is_large")
+def test_a_large_file_that_is_damaged_is_named_where_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, STACK[0, 0], compression="zlib", rowsperstrip=10)
+    with tifffile.TiffFile(path) as file:
+        start = file.pages.first.dataoffsets[1]
+    damaged = bytearray(path.read_bytes())
+    damaged[start : start + 10] = b"no zlib..."
+    path.write_bytes(damaged)
+    array = read_image(path).array
+    np.testing.assert_array_equal(array[:10], STACK[0, 0, :10])
+    with pytest.raises(FileProblemError, match=r"Cannot read .*x\.tif: "):
+        array[10:20]

@@ -103,6 +103,20 @@ def test_channels_are_no_labels(tmp_path: Path) -> None:
         read_labels(write_ome(tmp_path / "a.zarr", "0.4"))
 
 
+def test_a_channel_axis_of_length_1_of_labels_is_dropped(tmp_path: Path) -> None:
+    path = write_plain(tmp_path / "a.zarr", 3, STACK[:1], dimension_names=list("czyx"))
+    assert open_labels(path).axes == "CZYX"
+    np.testing.assert_array_equal(read_labels(path), STACK[0])
+
+
+def test_a_file_in_a_zarr_folder_is_a_file(tmp_path: Path) -> None:
+    path = write_plain(tmp_path / "a.zarr", 3) / "snapshot.npy"
+    np.save(path, STACK)
+    assert find_images([path]) == [path]
+    assert stem_of(path) == "snapshot"
+    np.testing.assert_array_equal(read_labels(path), STACK)
+
+
 def test_an_axis_without_a_unit_is_of_unknown_size(tmp_path: Path) -> None:
     axes = [{**axis} for axis in AXES]
     del axes[1]["unit"]

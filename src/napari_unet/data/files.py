@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from napari_unet.data import tiff_files
+from napari_unet.data.axes import channels_of
 from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize
 from napari_unet.data.tiff_files import TIFF_SUFFIXES, read_tiff, save_tiff
 from napari_unet.data.zarr_files import ZARR_SUFFIX, is_zarr_node, open_zarr, split_zarr
@@ -193,6 +194,8 @@ def read_image(path: Path) -> ImageFile:
 def open_labels(path: Path) -> ImageFile:
     """Open a label image, lazily as `read_image`; the indices of a palette PNG are its labels.
 
+    A channel axis of length 1, as many programs write it into OME-Zarr, stays.
+
     Raises
     ------
     FileProblemError
@@ -203,7 +206,7 @@ def open_labels(path: Path) -> ImageFile:
             if picture.mode == "P":
                 return ImageFile(path, np.asarray(picture), "YX")
     image = read_image(path)
-    if image.axes is not None and "C" in image.axes:
+    if channels_of(image.array.shape, image.axes or "") > 1:
         raise FileProblemError(
             f"{path} holds colours, not label numbers; save the labels as a grey image."
         )
@@ -211,14 +214,16 @@ def open_labels(path: Path) -> ImageFile:
 
 
 def read_labels(path: Path) -> NDArray[Any]:
-    """Read a whole label image into memory.
+    """Read a whole label image into memory, without a channel axis.
 
     Raises
     ------
     FileProblemError
         As `open_labels`.
     """
-    return in_memory(open_labels(path))
+    image = open_labels(path)
+    labels = in_memory(image)
+    return labels.squeeze((image.axes or "").index("C")) if "C" in (image.axes or "") else labels
 
 
 def in_memory(image: ImageFile) -> NDArray[Any]:
@@ -232,6 +237,8 @@ def in_memory(image: ImageFile) -> NDArray[Any]:
     try:
         pixels = image.array[...]
         return np.array(pixels) if isinstance(pixels, np.memmap) else np.asarray(pixels)
+    except FileProblemError:
+        raise
     except Exception as error:  # see read_image
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FileProblemError(f"Cannot read {image.path}: {reason}") from error

@@ -11,6 +11,7 @@ import tifffile
 
 from napari_unet.data.axes import is_axes
 from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize, micrometres, size_along
+from napari_unet.errors import FileProblemError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +66,12 @@ class LazyTiff:
             keys = (*keys[:at], *whole, *keys[at + 1 :])
         else:
             keys = (*keys, *whole)
-        return self._array[tuple(map(_inside, keys, self.shape))]
+        region = tuple(map(_inside, keys, self.shape))
+        try:
+            return self._array[region]
+        except Exception as error:  # decoders of damaged files raise whatever they come upon
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise FileProblemError(f"Cannot read {self._path}: {reason}") from error
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (self._path, self.shape[-1])
@@ -103,7 +109,10 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize]:
             array = tifffile.memmap(path, series=0, mode="r")
         else:
             array = LazyTiff(path)
-        pixel_size = _pixel_size(file)
+        try:
+            pixel_size = _pixel_size(file)
+        except (ValueError, TypeError, ElementTree.ParseError):
+            pixel_size = UNKNOWN_SIZE  # the pixels are good, whatever is told about them
     if named.endswith("C") and array.shape[-1] == 4:  # transparency says nothing about cells
         is_lazy = isinstance(array, LazyTiff)
         array = array.without_transparency() if is_lazy else array[..., :3]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ZARR_SUFFIX = ".zarr"
 
+_FILES = (".tif", ".tiff", ".png", ".npy")
 _METADATA_FILES = ("zarr.json", ".zarray", ".zgroup")
 _LETTERS = {"time": "T", "channel": "C", "t": "T", "c": "C", "z": "Z", "y": "Y", "x": "X"}
 
@@ -31,7 +32,7 @@ def split_zarr(path: Path) -> tuple[Path, str] | None:
     -------
     tuple of Path and str, or None
         The outermost folder ``*.zarr``, and what follows (empty for the folder itself); None
-        for a path without such a folder.
+        for a path without such a folder, and for a TIFF, PNG or NumPy file that lies in one.
 
     Examples
     --------
@@ -39,6 +40,8 @@ def split_zarr(path: Path) -> tuple[Path, str] | None:
     >>> root.name, inside
     ('cells.zarr', 'labels/nuclei')
     """
+    if path.suffix.lower() in _FILES:
+        return None
     for depth, part in enumerate(path.parts, start=1):
         if part.lower().endswith(ZARR_SUFFIX) and part.lower() != ZARR_SUFFIX:
             return Path(*path.parts[:depth]), "/".join(path.parts[depth:])
