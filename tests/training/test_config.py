@@ -199,7 +199,7 @@ def test_channels_are_written_as_numbers_with_commas(text: str, numbers: tuple[i
 
 @pytest.mark.parametrize("text", ["a", "-1", "0,,1", "0,", "1.5", "0,0", "0;1", "\u00b2"])
 def test_channels_that_are_no_numbers_are_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="channels is .*as in 0,2"):
+    with pytest.raises(ConfigError, match=r"channels is .*as in 0,2"):
         TrainConfig(channels=text)
 
 

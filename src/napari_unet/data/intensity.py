@@ -88,7 +88,7 @@ def measure_intensity(frame: Frame, normalization: IntensityNormalization) -> In
     IntensityRange
         A constant channel gets the range of that constant, so that it becomes 0 everywhere.
     """
-    sample = frame.read(_strided(frame.spatial_shape))
+    sample = frame.read(strided(frame.spatial_shape))
     lows, highs, medians = [], [], []
     for channel in sample:
         finite = channel[np.isfinite(channel)]
@@ -104,7 +104,8 @@ def measure_intensity(frame: Frame, normalization: IntensityNormalization) -> In
     return IntensityRange(tuple(lows), tuple(highs), tuple(medians))
 
 
-def _strided(shape: tuple[int, ...]) -> tuple[slice, ...]:
+def strided(shape: tuple[int, ...], wanted: int = _SAMPLE_PIXELS) -> tuple[slice, ...]:
+    """Return slices that leave about `wanted` pixels of a frame, evenly spread; all if fewer."""
     pixels = float(np.prod(shape))
-    step = max(1, int(np.ceil((pixels / _SAMPLE_PIXELS) ** (1 / len(shape)))))
+    step = max(1, int(np.ceil((pixels / wanted) ** (1 / len(shape)))))
     return tuple(slice(None, None, step if size > step else 1) for size in shape)
