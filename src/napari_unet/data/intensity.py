@@ -113,15 +113,16 @@ def _sample(frame: Frame) -> NDArray[np.float32]:
     """Read some million pixels of a frame; shape (C, pixels)."""
     shape = frame.spatial_shape
     if np.prod(shape, dtype=float) <= _STRIDED_PIXELS:
-        sample = frame.read(_strided(shape))
+        sample = frame.read(strided(shape))
         return sample.reshape(len(sample), -1)
     boxes = [frame.read(box) for box in _boxes(shape)]
     return np.concatenate([box.reshape(len(box), -1) for box in boxes], axis=1)
 
 
-def _strided(shape: tuple[int, ...]) -> tuple[slice, ...]:
+def strided(shape: tuple[int, ...], wanted: int = _SAMPLE_PIXELS) -> tuple[slice, ...]:
+    """Return slices that leave about `wanted` pixels of a frame, evenly spread; all if fewer."""
     pixels = float(np.prod(shape))
-    step = max(1, int(np.ceil((pixels / _SAMPLE_PIXELS) ** (1 / len(shape)))))
+    step = max(1, int(np.ceil((pixels / wanted) ** (1 / len(shape)))))
     return tuple(slice(None, None, step if size > step else 1) for size in shape)
 
 
