@@ -14,6 +14,7 @@ from scipy import ndimage as ndi
 from skimage.measure import label as label_parts
 
 from napari_unet.data.labels import BACKGROUND_VALUE
+from napari_unet.data.paint import paint_box
 from napari_unet.data.rescaling import plane_factors, scaled_frame
 
 if TYPE_CHECKING:
@@ -118,6 +119,10 @@ def _cell_size(box: Region, area: int, unpainted: Unpainted) -> float:
 
 def _parts(plane: NDArray[Any], background: int) -> tuple[list[Region], list[int]]:
     """Find boxes and areas of the connected parts: one number may be painted in many places."""
+    box = paint_box(plane)  # parts are the same there, and much of a plane may be empty
+    if box is None:
+        return [], []
+    plane = plane[box]
     painted = np.where(plane > background, plane, 0)
     if not painted.any():
         return [], []

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from napari_unet.data.paint import copy_of_paint, values_in
 from napari_unet.errors import ConfigError, LabelsError, NothingToLearnError
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def class_table(
         return ClassTable(kind, unpainted)
     values = set(known)
     for image_labels in labels:
-        values.update(int(v) for v in np.unique(check_labels(image_labels)))
+        values |= values_in(check_labels(image_labels))
     if unpainted == "unlabelled":
         values.discard(0)
     if len(values) < 2:
@@ -210,7 +211,7 @@ def fill_regions(labels: NDArray[Any], regions: Sequence[Region]) -> NDArray[Any
     """
     if not regions:
         return labels
-    filled = labels.copy()
+    filled = copy_of_paint(labels)
     for region in regions:
         inside = filled[region]  # a view
         inside[inside == 0] = BACKGROUND_VALUE["unlabelled"]

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_unet.data.splitting import Block, BlockPlace
 from napari_unet.model.trained import TrainingImageRecord
+from napari_unet.training.cropping import moved, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +57,7 @@ class AnnotatedImage:
 
 @dataclass(frozen=True)
 class TrainingFrame:
-    """One painted frame.
+    """One painted frame, or of a large one the box around its paint.
 
     Parameters
     ----------
@@ -215,7 +216,9 @@ class TrainingData:
         places = []
         for block in self.blocks:
             frame = self.frames[block.frame]
-            places.append(BlockPlace.of(frame.image, frame.frame.index, block.region))
+            origin = origin_of(frame.frame)
+            region = moved(block.region, origin, (0,) * len(origin))
+            places.append(BlockPlace.of(frame.image, frame.frame.index, region))
         return tuple(places)
 
 

@@ -21,8 +21,17 @@ from napari_unet.data.labels import (
     fill_regions,
     target_of,
 )
+from napari_unet.data.paint import is_painted
 from napari_unet.data.splitting import Block, BlockPlace, validation_blocks
 from napari_unet.errors import LabelsError, ModelMismatchError
+from napari_unet.training.cropping import (
+    box_of,
+    cropped_frame,
+    moved,
+    origin_of,
+    training_box,
+    unbinned,
+)
 from napari_unet.training.dataset import (
     AnnotatedImage,
     TrainingData,
@@ -106,16 +115,15 @@ def prepare_training(
         flat_levels, notices = choose_flat_levels(sources, config, binning)
     config = config.changed(flat_levels=flat_levels)
     pixel_size, differing = common_pixel_size(sources, config.ndim)
+    places = tuple(held_back) if former is None else former.held_back
     painted = [
         frame
         for number, image in enumerate(sources)
-        for frame in _painted_frames(number, image, table, config, former, binning)
+        for frame in _painted_frames(number, image, table, config, former, binning, places)
     ]
     check_classes_painted([frame.target for frame in painted], table)
     _check_same_channels([frame.frame for frame in painted])
-    blocks = _choose_blocks(
-        painted, table, config, held_back if former is None else former, binning
-    )
+    blocks = _choose_blocks(painted, table, config, places, binning)
     frames = _training_frames(painted, blocks, table, config)
     return TrainingData(
         frames,
@@ -182,6 +190,7 @@ def _painted_frames(
     config: TrainConfig,
     former: TrainingData | None,
     binning: int,
+    places: Sequence[BlockPlace],
 ) -> Iterator[_PaintedFrame]:
     _, axes = axes_of(image, config.ndim)
     frames = source_frames(image, config)
@@ -191,8 +200,17 @@ def _painted_frames(
         corrected_frames = by_frame(image.corrected, axes, config.ndim)
     anisotropy = (anisotropy_of(image) or 2.0**config.flat_levels * binning) / binning
     for i, frame in enumerate(frames):
+        if table.unpainted == "unlabelled" and not is_painted(labels[i]):
+            continue
         before = None if former is None else former.frame_of(number, frame)
-        painted = binned_labels(labels[i], binning, table)
+        seen = binned_frame(frame, binning)
+        box = None
+        if table.unpainted == "unlabelled":
+            kept = [p.as_region() for p in places if (p.image, p.frame) == (number, frame.index)]
+            kept += [box_of(before.frame)] if before else []
+            box = training_box(seen, labels[i], config, binning, kept)
+        inside = unbinned(box, binning)
+        painted = binned_labels(labels[i][inside], binning, table)
         if before is not None and former is not None and former.classes == table:
             unchanged = np.array_equal(before.labels, painted)
         else:
@@ -201,15 +219,15 @@ def _painted_frames(
         if not target.painted.any():
             continue
         corrected = None
-        if corrected_frames is not None and corrected_frames[i].any():
-            corrected = binned_mask(corrected_frames[i], binning)
+        if corrected_frames is not None and corrected_frames[i][inside].any():
+            corrected = binned_mask(corrected_frames[i][inside], binning)
         # Predictions measure the image as it is, not as the network sees it
         intensity = (
             before.intensity if before else measure_intensity(frame, IntensityNormalization())
         )
         yield _PaintedFrame(
             number,
-            binned_frame(frame, binning),
+            cropped_frame(seen, box),
             intensity,
             painted,
             target,
@@ -223,17 +241,17 @@ def _choose_blocks(
     painted: Sequence[_PaintedFrame],
     table: ClassTable,
     config: TrainConfig,
-    held_back: TrainingData | Sequence[BlockPlace],
+    places: Sequence[BlockPlace],
     binning: int,
 ) -> tuple[Block, ...]:
     """Hold back blocks; those of a former training stay, and none is taken that taught it."""
-    places = held_back.held_back if isinstance(held_back, TrainingData) else tuple(held_back)
     position = {(frame.image, frame.frame.index): i for i, frame in enumerate(painted)}
-    kept = [
-        Block(position[place.image, place.frame], place.as_region())
-        for place in places
-        if (place.image, place.frame) in position
-    ]
+    kept = []
+    for place in places:
+        i = position.get((place.image, place.frame))
+        if i is not None:
+            origin = origin_of(painted[i].frame)
+            kept.append(Block(i, moved(place.as_region(), (0,) * len(origin), origin)))
     return validation_blocks(
         [frame.target.classes for frame in painted],
         table.n_classes,
@@ -241,8 +259,18 @@ def _choose_blocks(
         config.validation_block_shape(binning),
         np.random.default_rng([config.seed, 1]),
         kept,
-        [frame.former.trained_on if frame.former else None for frame in painted],
+        [_trained_on(frame) for frame in painted],
     )
+
+
+def _trained_on(frame: _PaintedFrame) -> NDArray[np.bool_] | None:
+    """Return where a former training learned from a frame, which may have been a smaller box."""
+    if frame.former is None:
+        return None
+    former_box, origin = box_of(frame.former.frame), origin_of(frame.frame)
+    trained_on = np.zeros(frame.target.classes.shape, bool)
+    trained_on[moved(former_box, (0,) * len(origin), origin)] = frame.former.trained_on
+    return trained_on
 
 
 def _training_frames(
@@ -252,7 +280,7 @@ def _training_frames(
     config: TrainConfig,
 ) -> tuple[TrainingFrame, ...]:
     classes = [frame.target.classes for frame in painted]
-    held_back = [_held_back(_twins(i, painted), c.shape, blocks) for i, c in enumerate(classes)]
+    held_back = [_held_back(i, painted, blocks) for i in range(len(painted))]
     balance = class_balance(classes, held_back, table.n_classes, config)
     return tuple(
         TrainingFrame(
@@ -300,10 +328,12 @@ def _twins(number: int, painted: Sequence[_PaintedFrame]) -> set[int]:
 
 
 def _held_back(
-    frames: set[int], shape: tuple[int, ...], blocks: Sequence[Block]
+    number: int, painted: Sequence[_PaintedFrame], blocks: Sequence[Block]
 ) -> NDArray[np.bool_]:
-    held_back = np.zeros(shape, bool)
+    twins, origin = _twins(number, painted), origin_of(painted[number].frame)
+    held_back = np.zeros(painted[number].target.classes.shape, bool)
     for block in blocks:
-        if block.frame in frames:
-            held_back[block.region] = True
+        if block.frame in twins:
+            region = moved(block.region, origin_of(painted[block.frame].frame), origin)
+            held_back[tuple(slice(max(0, p.start), max(0, p.stop)) for p in region)] = True
     return held_back

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.data.paint import painted_bands
 from napari_unet.model.trained import TrainingImageRecord
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from napari_unet.data.axes import ArrayLike
     from napari_unet.training.dataset import AnnotatedImage, TrainingData
 
 _HASHED_AT_ONCE = 2**26
 _HASHED_AS_A_WHOLE = 2**28
+_LABELS_HASHED_AS_A_WHOLE = 2**26
 _SAMPLE_BOXES, _SAMPLE_EDGE = 64, 32
 
 
@@ -26,8 +30,19 @@ def record_of(
     known = former.image_hashes.get(number) if former else None
     image_hash = _hash_of(image.image) if known is None else known
     return TrainingImageRecord(
-        image.name, tuple(image.image.shape), image_hash, _hash_of(image.labels)
+        image.name, tuple(image.image.shape), image_hash, _hash_of_labels(image.labels)
     )
+
+
+def _hash_of_labels(labels: NDArray[Any]) -> str:
+    """Hash labels; of more than 2**26 pixels what is painted, and where."""
+    if labels.size <= _LABELS_HASHED_AS_A_WHOLE:
+        return _hash_of(labels)
+    digest = hashlib.sha256(f"{labels.dtype}{labels.shape}".encode())
+    for band, painted in painted_bands(labels):
+        digest.update(str(band.start).encode())
+        digest.update(np.ascontiguousarray(painted).tobytes())
+    return digest.hexdigest()
 
 
 def _hash_of(array: ArrayLike) -> str:
@@ -50,8 +65,8 @@ def _hash_of(array: ArrayLike) -> str:
 
 
 def _sample_boxes(shape: tuple[int, ...]) -> list[tuple[slice, ...]]:
-    """Choose the same boxes for the same shape, small along the last three axes."""
-    edges = [1] * (len(shape) - 3) + [_SAMPLE_EDGE] * min(3, len(shape))
+    """Choose the same boxes for the same shape, small along the last two axes and flat else."""
+    edges = [1] * (len(shape) - 2) + [_SAMPLE_EDGE] * min(2, len(shape))
     rng = np.random.default_rng(0)
     boxes = []
     for _ in range(_SAMPLE_BOXES):

@@ -24,6 +24,7 @@ from napari_unet.widgets.controls import (
     scrolling_column,
 )
 from napari_unet.widgets.coverage import coverage_text, measure_coverage, shown_plane
+from napari_unet.widgets.join_channels import JoinButton
 from napari_unet.widgets.layers import LayerComboBox, follow
 from napari_unet.widgets.mask_menu import MaskMenu, add_annotation_from
 from napari_unet.widgets.paint_tools import PaintTools
@@ -65,6 +66,7 @@ class AnnotateWidget(QWidget):
         self._viewer = napari_viewer
         self._session = session_of(napari_viewer)
         self.image_box = LayerComboBox(napari_viewer, Image)
+        self.join_button = JoinButton(napari_viewer)
         self.annotation_box = LayerComboBox(napari_viewer, Labels)
         self.kind_box = choice(
             [("objects", "objects"), ("classes", "classes")],
@@ -92,6 +94,7 @@ class AnnotateWidget(QWidget):
         layout.addWidget(self.recovery)
         form = form_layout()
         add_row(form, "Image", self.image_box, "The image to paint on.")
+        form.addRow("", self.join_button)
         add_row(form, "Paint in", self.annotation_box, "The labels layer to paint in.")
         add_row(form, "Paint", self.kind_box)
         layout.addLayout(form)
@@ -128,6 +131,7 @@ class AnnotateWidget(QWidget):
     def _connect(self) -> None:
         self.annotation_box.layer_changed.connect(self._watch)
         self.image_box.layer_changed.connect(self._share_choice)
+        self.join_button.joined.connect(self._take_joined)
         self.kind_box.currentIndexChanged.connect(self._choose_kind)
         self.table.picked.connect(self.pick)
         self.table.renamed.connect(self.painter.rename)
@@ -153,6 +157,9 @@ class AnnotateWidget(QWidget):
             return
         self._adopt(new_annotation(self._viewer, image, self.painter.kind))
         self.painter.take_brush(FIRST_VALUE)
+
+    def _take_joined(self, image: Image) -> None:
+        self.image_box.layer = image
 
     def take_mask(self, mask: Labels, zero: Unpainted) -> None:
         """Add an annotation that says what an existing mask says.

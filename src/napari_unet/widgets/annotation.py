@@ -10,11 +10,13 @@ from napari.layers import Image, Labels
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap, label_colormap
 
 from napari_unet.widgets.keys import METADATA_KEY
+from napari_unet.widgets.layer_axes import named_axes_of
 from napari_unet.widgets.layers import (
     OfImage,
     channel_axis_of,
     labels_of,
     labels_shape_of,
+    pixels_of,
     placement_of,
     plain_layers,
 )
@@ -154,16 +156,22 @@ def image_for(viewer: Viewer, layer: Labels) -> Image | None:
     if known in images:
         return known
     shape = tuple(labels_of(layer).shape)
-    for image in images:
-        if METADATA_KEY not in image.metadata and fits(image, shape):
-            return image
-    return None
+    fitting = [each for each in images if METADATA_KEY not in each.metadata and fits(each, shape)]
+    surest = [image for image in fitting if _tells_labels_shape(image)]
+    return next(iter(surest + fitting), None)
 
 
 def fits(image: Image, shape: tuple[int, ...]) -> bool:
-    """Tell whether labels of a shape may belong to an image: without its channel axis, if any."""
-    pixels = image.data[0] if image.multiscale else image.data
-    sizes = tuple(pixels.shape)
-    if image.rgb:
-        return sizes[:-1] == shape
+    """Tell whether labels of a shape may belong to an image: without its channel axis, if any.
+
+    Which axis that is, is guessed by the sizes where the image has no names for its axes.
+    """
+    if _tells_labels_shape(image):
+        return labels_shape_of(image) == shape
+    sizes = tuple(pixels_of(image).shape)
     return sizes == shape or any(sizes[:i] + sizes[i + 1 :] == shape for i in range(len(sizes)))
+
+
+def _tells_labels_shape(image: Image) -> bool:
+    """Tell whether it is known which axis of an image holds channels, or that none does."""
+    return image.rgb or channel_axis_of(image) is not None or named_axes_of(image) is not None

@@ -11,6 +11,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_error
 
+from napari_unet.data.paint import copy_of_paint
 from napari_unet.errors import FileProblemError, NapariUNetError
 from napari_unet.project.folder import MODEL_FILE, Project, ProjectImage, load_project
 from napari_unet.widgets.annotation import (
@@ -62,8 +63,8 @@ def _image_entry(viewer: Viewer, pair: Pair, largest_copy: int | None) -> Projec
         image_path=path,
         image=pixels if copied else None,
         labels_name=layer.name,
-        labels=np.array(labels_of(layer)),
-        corrected=None if annotation.corrected is None else annotation.corrected.copy(),
+        labels=copy_of_paint(labels_of(layer)),
+        corrected=None if annotation.corrected is None else copy_of_paint(annotation.corrected),
         regions=tuple(
             tuple((part.start, part.stop) for part in region)
             for region in regions_of(viewer, layer)

@@ -6,11 +6,11 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QMainWindow, QVBoxLayout, QWidget
 
+from napari_unet.data.paint import is_painted, same_paint
 from napari_unet.errors import NapariUNetError
 from napari_unet.project.folder import MODEL_FILE, load_project, save_project
 from napari_unet.project.recovery import abandoned, discard, new_recovery_folder, sweep
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari.viewer import Viewer
+    from numpy.typing import NDArray
 
     from napari_unet.project.folder import Project
 
@@ -79,7 +80,9 @@ class Keeper(QObject):
     def save_now(self) -> None:
         """Save what is painted, in the background."""
         project = project_of(self._viewer, _LARGEST_COPY)
-        painted = any(entry.labels is not None and entry.labels.any() for entry in project.images)
+        painted = any(
+            entry.labels is not None and is_painted(entry.labels) for entry in project.images
+        )
         if not painted or _same_annotations(project, self._saved):
             return
         try:
@@ -165,9 +168,13 @@ def _same_annotations(project: Project, saved: Project | None) -> bool:
         one.name == other.name
         and one.regions == other.regions
         and one.class_names == other.class_names
-        and np.array_equal(np.asarray(one.labels), np.asarray(other.labels))
+        and _same_labels(one.labels, other.labels)
         for one, other in zip(project.images, saved.images, strict=True)
     )
+
+
+def _same_labels(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
+    return one is other if one is None or other is None else same_paint(one, other)
 
 
 def keeper_of(viewer: Viewer) -> Keeper:

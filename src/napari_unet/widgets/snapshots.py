@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from napari_unet.data.paint import copy_of_paint
 from napari_unet.widgets.annotation import annotation_of
+from napari_unet.widgets.layer_axes import named_axes_of, pixel_size_of
 from napari_unet.widgets.layers import labels_of, pixels_of
 from napari_unet.widgets.regions import regions_of
 
@@ -49,9 +49,11 @@ def annotated_image(viewer: Viewer, pair: Pair) -> AnnotatedImage:
     return AnnotatedImage(
         pair.image.name,
         pixels_of(pair.image),
-        np.array(labels_of(pair.annotation)),
+        copy_of_paint(labels_of(pair.annotation)),
         regions_of(viewer, pair.annotation),
-        None if corrected is None else corrected.copy(),
+        None if corrected is None else copy_of_paint(corrected),
+        named_axes_of(pair.image),
+        pixel_size_of(pair.image),
     )
 
 
