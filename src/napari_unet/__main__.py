@@ -6,8 +6,8 @@ import sys
 from napari_unet.cli import main
 
 code = main()
-if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-    # One of several that torchrun started. All is written and said; torch 2.13 now and then aborts
+if "RANK" in os.environ:
+    # Started by torchrun. All is written and said; torch 2.13 now and then aborts
     # when the interpreter takes apart what is left of a process group.
     sys.stdout.flush()
     sys.stderr.flush()

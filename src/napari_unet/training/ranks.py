@@ -48,11 +48,15 @@ class Ranks:
         Number of processes.
     local_rank : int
         Number of this process on its machine: that of its GPU.
+    alone : bool
+        Whether torchrun has nothing to do with it. What torchrun starts computes alike for any
+        number of processes, also for one: to the last digits of float32.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    alone: bool = True
 
     @classmethod
     @contextmanager
@@ -70,7 +74,7 @@ class Ranks:
             They are no numbers, or do not fit together.
         """
         ranks = cls._read(environment)
-        if ranks.size == 1:
+        if ranks.alone:
             yield ranks
             return
         on_gpu = torch.cuda.is_available() and torch.distributed.is_nccl_available()
@@ -103,17 +107,12 @@ class Ranks:
             raise ConfigError(f"{told} are no numbers. {remedy}") from None
         if not (0 <= rank < size and 0 <= local_rank < size):
             raise ConfigError(f"{told} do not fit together. {remedy}")
-        return cls(rank, size, local_rank)
+        return cls(rank, size, local_rank, alone=False)
 
     @property
     def first(self) -> bool:
         """Whether this process is the one that validates, talks and writes."""
         return self.rank == 0
-
-    @property
-    def alone(self) -> bool:
-        """Whether there is no other process."""
-        return self.size == 1
 
     def device(self, name: str) -> str:
         """Return the device of this process for the one that the user named.
