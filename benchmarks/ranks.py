@@ -1,8 +1,8 @@
 """Training by several processes against one process with the batch of all of them.
 
-Runs the command line on a sample image, on the CPU: once as usual, and under torchrun with one
-process and with two of half the batch. Prints the largest differences of the losses and the time
-per step::
+Runs the command line on a sample image, on the CPU: once as usual ("plain"), and under torchrun
+with one process and with two of half the batch. Prints the largest differences of the losses and
+the time per step::
 
     python benchmarks/ranks.py --steps 20
 """
@@ -42,7 +42,7 @@ def train(folder: Path, processes: int, options: list[str]) -> Curve:
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command = [
         *(launcher if processes else []),
-        *("-m", *(["--"] if processes else []), "napari_unet", "train"),
+        *("-m", "napari_unet", "train"),
         *("--images", str(sample_dir() / "nuclei2d_image.tif")),
         *("--labels", str(sample_dir() / "nuclei2d_strokes.tif")),
         *("--output", str(folder / f"{processes}"), "--history", str(history), "--json"),
@@ -67,9 +67,11 @@ def main() -> None:
     print("| network | torchrun 1 to 2 | plain to torchrun 2 | s per step: plain | 1 | 2 |")
     print("|---|---|---|---|---|---|")
     common = ["--steps", str(steps), "--validate-every", str(steps)]
+    light = ["--base-channels", "8", "--depth", "2", "--patch-size", "64"]
     networks: dict[str, list[str]] = {
         "preset fast": [],
-        "without BatchNorm": ["--start", "random", "--normalization", "none"],
+        "light, random weights": light,
+        "the same without BatchNorm": [*light, "--normalization", "none"],
     }
     for name, options in networks.items():
         with tempfile.TemporaryDirectory() as folder:

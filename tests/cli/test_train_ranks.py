@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -22,19 +24,21 @@ from napari_unet.training.checkpoint import load_state
 from .builders import picture, run, training_folders
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from napari_unet.model.trained import TrainedNetwork
 
 Capture = pytest.CaptureFixture[str]
+pytestmark = pytest.mark.slow
 
 SETTINGS = [
     *("--base-channels", "2", "--depth", "2", "--patch-size", "32", "--validate-every", "10"),
-    *("--device", "cpu", "--precision", "float32", "--start", "random"),
+    *("--device", "cpu", "--precision", "float32"),
 ]
 TORCHRUN = [
     *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"),
-    *("-m", "--", "napari_unet"),
+    *("-m", "napari_unet"),
 ]
 
 
@@ -139,8 +143,33 @@ def test_what_is_wrong_is_told_once(tmp_path: Path) -> None:
 def test_an_interrupt_stops_all_and_keeps_what_is_done(tmp_path: Path) -> None:
     arguments = [*inputs(tmp_path), "--json", "--steps", "1000000", "--validation-share", "0"]
     files = ["--output", str(tmp_path / "m"), "--history", str(tmp_path / "m.csv")]
+    with begun(tmp_path / "m.csv", *arguments, *files) as process:
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    report = json.loads(out)
+    assert report["stopped"]
+    assert load_state(tmp_path / "m.state.safetensors").step == report["steps"] > 0
+    assert err.count("Stopping after this step") == 1
+
+
+@pytest.mark.parametrize("lost", [0, 1], ids=["the first", "another"])
+def test_where_one_process_dies_all_end(tmp_path: Path, lost: int) -> None:
+    arguments = [*inputs(tmp_path), "--json", "--steps", "1000000", "--validation-share", "0"]
+    files = ["--output", str(tmp_path / "m"), "--history", str(tmp_path / "m.csv")]
+    with begun(tmp_path / "m.csv", *arguments, *files) as process:
+        workers = psutil.Process(process.pid).children()
+        workers[lost].kill()
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert out == ""
+    assert not psutil.wait_procs(workers, timeout=10)[1]
+
+
+@contextmanager
+def begun(history: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Two processes that are training."""
     process = subprocess.Popen(
-        [*TORCHRUN, *arguments, *files],
+        [*TORCHRUN, *arguments],
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -148,16 +177,11 @@ def test_an_interrupt_stops_all_and_keeps_what_is_done(tmp_path: Path) -> None:
     )
     try:
         deadline = time.monotonic() + 60
-        while not steps_begun(tmp_path / "m.csv") and time.monotonic() < deadline:
+        while not steps_begun(history) and time.monotonic() < deadline:
             time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        yield process
     finally:
         process.kill()
-    report = json.loads(out)
-    assert report["stopped"]
-    assert load_state(tmp_path / "m.state.safetensors").step == report["steps"] > 0
-    assert err.count("Stopping after this step") == 1
 
 
 def steps_begun(history: Path) -> bool:
