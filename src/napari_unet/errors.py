@@ -39,5 +39,9 @@ class DeviceError(NapariUNetError):
     """The chosen computing device does not exist or does not work."""
 
 
+class AlreadyToldError(NapariUNetError):
+    """Another process of this training tells the user what is wrong."""
+
+
 class EvaluationError(NapariUNetError):
     """Predictions and truth cannot be compared."""
