@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from napari_unet.data.mirroring import mirrored_positions
-from napari_unet.errors import ConfigError, ImageError, LabelsError
+from napari_unet.errors import (
+    ConfigError,
+    ImageError,
+    LabelsError,
+    NapariUNetError,
+    UnreadableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,11 +139,22 @@ class Frame:
                 kept += axis
             else:
                 key.append(next(frame_index))
-        pixels = np.asarray(self.array[tuple(key)])
+        pixels = _pixels_at(self.array, tuple(key))
         if "C" not in kept:
             pixels, kept = pixels[np.newaxis], "C" + kept
         pixels = pixels.transpose([kept.index(a) for a in "C" + spatial])
         return np.ascontiguousarray(pixels, dtype=np.float32)
+
+
+def _pixels_at(array: ArrayLike, key: tuple[slice | int, ...]) -> NDArray[Any]:
+    try:
+        return np.asarray(array[key])
+    except (NapariUNetError, MemoryError):
+        raise
+    except Exception as error:  # decoders of damaged chunks raise whatever they come upon
+        box = ", ".join(str(k) if isinstance(k, int) else f"{k.start}:{k.stop}" for k in key)
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UnreadableError(f"The image cannot be read at [{box}]: {reason}") from error
 
 
 def channels_of(shape: Sequence[int], axes: str) -> int:
