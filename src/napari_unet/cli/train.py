@@ -36,7 +36,13 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         for image, labels in pairs
     ]
     data = (
-        prepare_training(images, config, held_back=resume.held_back, binning=resume.binning)
+        prepare_training(
+            images,
+            config,
+            held_back=resume.held_back,
+            binning=resume.binning,
+            flat_levels=resume.flat_levels,
+        )
         if resume
         else prepare_training(images, config)
     )
