@@ -73,7 +73,8 @@ def by_frame(labels: NDArray[Any], axes: str, ndim: int) -> NDArray[Any]:
     """
     spatial = SPATIAL_AXES[ndim]
     ordered = labels.transpose([axes.index(axis) for axis in frame_axes(axes, ndim) + spatial])
-    return ordered.reshape(-1, *ordered.shape[ordered.ndim - ndim :])
+    first = ordered.ndim - ndim
+    return ordered.reshape(math.prod(ordered.shape[:first]), *ordered.shape[first:])
 
 
 def anisotropy_of(image: AnnotatedImage) -> float | None:
