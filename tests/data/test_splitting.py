@@ -18,7 +18,9 @@ def painted_everywhere(size: int = 128) -> NDArray[np.int16]:
 def split(
     classes: list[NDArray[np.int16]], share: float = 0.25, seed: int = 0, n_classes: int = 2
 ) -> tuple[Block, ...]:
-    return validation_blocks(classes, n_classes, share, 32, np.random.default_rng(seed))
+    return validation_blocks(
+        classes, n_classes, share, (32,) * classes[0].ndim, np.random.default_rng(seed)
+    )
 
 
 def held_back(blocks: tuple[Block, ...], shape: tuple[int, ...]) -> NDArray[np.int64]:
@@ -97,7 +99,7 @@ def test_any_paint_is_split_without_overlap_and_leaves_half_of_each_class(
     for frame in classes:
         frame[rng.random(frame.shape) > painted] = -1
 
-    blocks = validation_blocks(classes, 3, share, block_size, rng)
+    blocks = validation_blocks(classes, 3, share, (block_size,) * len(shapes[0]), rng)
 
     held = [np.zeros(shape, np.int64) for shape in shapes]
     for block in blocks:
@@ -114,7 +116,7 @@ def test_any_paint_is_split_without_overlap_and_leaves_half_of_each_class(
 @pytest.mark.parametrize("shape", [(128, 128), (100, 70), (33, 47), (5, 300)], ids=str)
 def test_blocks_have_about_the_wanted_size(shape: tuple[int, int]) -> None:
     classes = np.indices(shape).sum(axis=0).astype(np.int16) % 2
-    for block in validation_blocks([classes], 2, 0.4, 32, np.random.default_rng(1)):
+    for block in validation_blocks([classes], 2, 0.4, (32, 32), np.random.default_rng(1)):
         for part, size in zip(block.region, shape, strict=True):
             assert min(size, 21) <= part.stop - part.start <= 48
 

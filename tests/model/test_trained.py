@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,8 @@ def test_a_path_of_any_letters_is_taken(tmp_path: Path, name: str) -> None:
         pytest.param({"ndim": 3}, id="3D"),
         pytest.param({"in_channels": 10, "padding": "same"}, id="ten bands, padded"),
         pytest.param({"dropout": 0.5, "output": "sigmoid"}, id="dropout, sigmoid"),
+        pytest.param({"ndim": 3, "flat_levels": 1}, id="3D, flat levels"),
+        pytest.param({"window": 3}, id="three moments"),
     ],
 )
 def test_every_weight_comes_back_bit_by_bit(tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -149,6 +152,24 @@ def test_a_loaded_network_goes_on_learning(path: Path) -> None:
 
 def test_a_record_survives_json() -> None:
     assert record_from_json(record_to_json(RECORD), "x") == RECORD
+
+
+def test_a_file_from_before_there_were_volumes_is_read_as_before() -> None:
+    content = record_to_json(RECORD)
+    del content["pixel_size"], content["used_channels"]
+    del content["network"]["flat_levels"], content["network"]["window"]
+    assert record_from_json(content, "x") == RECORD
+
+
+@pytest.mark.parametrize("size", [float("nan"), float("inf")])
+def test_a_pixel_size_that_is_no_length_is_refused(size: float) -> None:
+    with pytest.raises(ModelFileError, match="pixel_size"):
+        record_from_json({**record_to_json(RECORD), "pixel_size": {"Y": size}}, "x")
+
+
+def test_pixel_size_and_channels_come_back() -> None:
+    record = replace(RECORD, pixel_size={"Z": 1.5, "Y": 0.2, "X": 0.2}, used_channels=(3,))
+    assert record_from_json(json.loads(json.dumps(record_to_json(record))), "x") == record
 
 
 @pytest.mark.parametrize("field", ["network", "classes", "format_version"])
@@ -179,6 +200,14 @@ def test_a_record_without_a_needed_field_is_refused(field: str) -> None:
         pytest.param({"format_version": None}, id="format null"),
         pytest.param({"format_version": 2}, id="next format"),
         pytest.param({"a\nb": 1}, id="field with a line break"),
+        pytest.param({"pixel_size": {"Z": 0.0}}, id="pixel size zero"),
+        pytest.param({"pixel_size": {"Z": -1.0}}, id="pixel size negative"),
+        pytest.param({"pixel_size": {"T": 1.0}}, id="pixel size along time"),
+        pytest.param({"pixel_size": {"Y": "1"}}, id="pixel size text"),
+        pytest.param({"used_channels": [0, 1]}, id="more channels than the network sees"),
+        pytest.param({"used_channels": [-1]}, id="channel negative"),
+        pytest.param({"used_channels": [0.0]}, id="channel fraction"),
+        pytest.param({"used_channels": 0}, id="channels number"),
         pytest.param(
             {"intensity": {"low_percentile": 90.0, "high_percentile": 10.0}}, id="percentiles"
         ),
@@ -205,7 +234,19 @@ def test_an_unknown_field_in_a_part_is_refused(path: Path, part: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"depth": "2"}, {"depth": True}, {"depth": 2.5}, {"padding": "mirror"}], ids=str
+    "changes",
+    [
+        {"depth": "2"},
+        {"depth": True},
+        {"depth": 2.5},
+        {"padding": "mirror"},
+        {"flat_levels": 1},
+        {"flat_levels": -1},
+        {"window": 2},
+        {"window": 10**9 + 1},
+        {"window": True},
+    ],
+    ids=str,
 )
 def test_a_network_of_a_wrong_type_is_refused(path: Path, changes: dict[str, Any]) -> None:
     network = read_tensors(path)[1]["network"]

@@ -15,10 +15,11 @@ from napari_unet.training.augmentation import (
     cubic_weights,
     jitter_intensity,
     random_positions,
-    region_size,
+    region_shape,
     sample_nearest,
     sample_smooth,
 )
+from napari_unet.training.config import TrainConfig
 
 from .builders import UNDEFORMED, tiny_config
 
@@ -236,9 +237,9 @@ def test_samples_at_whole_pixels_give_the_region_back() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_labels_stay_on_what_they_label(seed: int, ndim: int) -> None:
     config = tiny_config(elastic_sigma=2.0, ndim=ndim)
-    size = region_size(16, config)
+    shape = region_shape((16,) * ndim, config)
     # How far each pixel lies inside a ball that is off the centre.
-    inside = 6 - np.linalg.norm(grid_around_centre(*(size,) * ndim) - 3, axis=-1)
+    inside = 6 - np.linalg.norm(grid_around_centre(*shape) - 3, axis=-1)
     places = torch.from_numpy(random_positions((16,) * ndim, config, generator(seed)))[None]
     image = sample_smooth(torch.from_numpy(inside.astype(np.float32))[None, None], places)
     labels = sample_nearest(torch.from_numpy((inside > 0).astype(np.float32))[None, None], places)
@@ -262,13 +263,14 @@ def test_a_region_holds_every_patch_that_is_not_torn(
 ) -> None:
     config = tiny_config(zoom=zoom, rotate=rotate, elastic_sigma=0.0)
     positions = random_positions((patch, patch), config, generator(seed))
-    assert np.abs(positions).max() <= (region_size(patch, config) - 1) / 2 + 1e-3
+    assert np.abs(positions).max() <= (region_shape((patch, patch), config)[0] - 1) / 2 + 1e-3
 
 
 @given(patch=st.integers(16, 2048), sigma=st.floats(0, 100))
 @settings(deadline=None, max_examples=40)
 def test_region_sizes_are_odd(patch: int, sigma: float) -> None:
-    assert region_size(patch, tiny_config(elastic_sigma=sigma)) % 2 == 1
+    sizes = region_shape((patch, patch), tiny_config(elastic_sigma=sigma))
+    assert [size % 2 for size in sizes] == [1, 1]
 
 
 def test_no_jitter_changes_nothing() -> None:
@@ -294,3 +296,31 @@ def test_jitter_of_normalised_pixels_is_finite(seed: int, strength: float) -> No
     patch = generator(seed).uniform(-1, 3, (1, 8, 8)).astype(np.float32)
     patch[0, 0, 0] = 0
     assert np.isfinite(jitter_intensity(patch, strength, generator(seed))).all()
+
+
+def test_all_moments_get_the_same_contrast_and_brightness() -> None:
+    patch = np.ones((6, 64, 64), np.float32)  # two channels at three moments
+    means = jitter_intensity(patch, 0.3, generator(), window=3).mean(axis=(1, 2)).reshape(3, 2)
+    np.testing.assert_allclose(means, means[[0, 0, 0]], atol=0.02)
+    assert abs(means[0, 0] - means[0, 1]) > 0.03
+
+
+@pytest.mark.parametrize(("flat_levels", "share"), [(0, 1.0), (1, 0.5), (2, 0.25)])
+def test_thick_slices_are_displaced_by_fewer_voxels(flat_levels: int, share: float) -> None:
+    config = TrainConfig.preset(
+        "3d", flat_levels=flat_levels, zoom=0.0, rotate=False, flip=False, elastic_sigma=4.0
+    )
+    shape = (9, 33, 33)
+    draws = [
+        random_positions(shape, config, generator(seed)) - grid_around_centre(*shape)
+        for seed in range(30)
+    ]
+    spread = np.std(draws, axis=(0, 1, 2, 3))
+    np.testing.assert_allclose(spread[0] / spread[1:].mean(), share, rtol=0.2)
+
+
+def test_a_volume_is_turned_in_the_plane_alone() -> None:
+    config = TrainConfig.preset("3d", zoom=0.0, flip=False, elastic_sigma=0.0)
+    positions = random_positions((5, 8, 8), config, generator())
+    np.testing.assert_allclose(positions[..., 0], grid_around_centre(5, 8, 8)[..., 0])
+    assert region_shape((5, 8, 8), config) == (7, 13, 13)

@@ -56,13 +56,13 @@ def test_channels_are_kept() -> None:
     assert PatchSampler(data, config).draw([1]).images.shape == (2, 3, 32, 32)
 
 
-def test_volumes_are_cut_into_cubes() -> None:
+def test_volumes_are_cut_into_cubes_no_thicker_than_they_are() -> None:
     image, labels = painted_cells(48)
     config = tiny_config(ndim=3, patch_size=16, elastic_sigma=1.0)
     data = data_of(np.stack([image] * 6), np.stack([labels] * 6), config)
     batch = PatchSampler(data, config).draw([1])
-    assert batch.images.shape == (2, 1, 16, 16, 16)
-    assert batch.classes.shape == (2, 16, 16, 16)
+    assert batch.images.shape == (2, 1, 8, 16, 16)  # six slices, and poolings of 4
+    assert batch.classes.shape == (2, 8, 16, 16)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])

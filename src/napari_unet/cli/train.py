@@ -71,7 +71,13 @@ def _order(options: argparse.Namespace) -> _Order:
         for image, labels in pairs
     ]
     data = (
-        prepare_training(images, config, held_back=resume.held_back, binning=resume.binning)
+        prepare_training(
+            images,
+            config,
+            held_back=resume.held_back,
+            binning=resume.binning,
+            flat_levels=resume.flat_levels,
+        )
         if resume
         else prepare_training(images, config)
     )

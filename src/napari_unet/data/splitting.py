@@ -75,7 +75,7 @@ def validation_blocks(
     classes: Sequence[NDArray[np.int16]],
     n_classes: int,
     share: float,
-    block_size: int,
+    block_shape: Sequence[int],
     rng: np.random.Generator,
     kept: Sequence[Block] = (),
     trained_on: Sequence[NDArray[np.bool_] | None] = (),
@@ -90,8 +90,8 @@ def validation_blocks(
         Number of network classes.
     share : float
         Share of the painted pixels to hold back, 0 to below 1.
-    block_size : int
-        Edge length of a block in pixels.
+    block_shape : sequence of int
+        Edge lengths of a block in pixels, along ``[Z]YX``.
     rng : numpy.random.Generator
         Decides which blocks.
     kept : sequence of Block
@@ -107,7 +107,7 @@ def validation_blocks(
     blocks = [
         Block(frame, region)
         for frame, frame_classes in enumerate(classes)
-        for region in _block_regions(frame_classes.shape, block_size)
+        for region in _block_regions(frame_classes.shape, block_shape)
     ]
     counts = np.array([_class_counts(classes[b.frame][b.region], n_classes) for b in blocks])
     total = counts.sum(axis=0)
@@ -135,9 +135,9 @@ def _was_trained_on(block: Block, trained_on: Sequence[NDArray[np.bool_] | None]
     return pixels is not None and bool(pixels[block.region].any())
 
 
-def _block_regions(shape: tuple[int, ...], block_size: int) -> list[Region]:
+def _block_regions(shape: tuple[int, ...], block_shape: Sequence[int]) -> list[Region]:
     edges = []
-    for size in shape:
+    for size, block_size in zip(shape, block_shape, strict=True):
         n = max(1, round(size / block_size))
         bounds = np.linspace(0, size, n + 1).round().astype(int)
         edges.append([slice(a, b) for a, b in pairwise(bounds.tolist())])

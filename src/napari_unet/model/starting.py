@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from napari_unet.errors import ModelFileError
 from napari_unet.model.cards import STARTING_MODELS, starting_card
 from napari_unet.model.trained import TrainedNetwork, load_network
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 _FIRST = "contracting.0.0.weight"
 _HEAD = ("output.weight", "output.bias")
+_FUSION = "expanding.0.0.weight"
 
 
 def load_starting_model(name: str) -> TrainedNetwork:
@@ -72,7 +75,8 @@ def starting_weights(
     -------
     dict of Tensor or None
         None where the network has another shape. Images of several channels begin with the
-        mean of their channels.
+        mean of their channels. A network that sees several moments begins with what it sees of
+        the middle one, and predicts at first what the starting model does.
 
     Raises
     ------
@@ -87,6 +91,8 @@ def starting_weights(
         known = found[name]
         if name == _FIRST and known.ndim == random.ndim and known.shape[1] == 1:
             known = known.expand(-1, config.in_channels, *known.shape[2:]) / config.in_channels
+        if name == _FUSION and config.window > 1:
+            known = _fusing(known, config.window)
         if name in _HEAD and known.shape != random.shape:
             known = random
         if known.shape != random.shape:
@@ -98,3 +104,13 @@ def starting_weights(
 @cache
 def _weights_of(name: str) -> dict[str, Tensor]:
     return dict(load_starting_model(name).network.state_dict())
+
+
+def _fusing(kernel: Tensor, window: int) -> Tensor:
+    """Let a convolution of one moment ignore the features of the others.
+
+    It meets the skip connection of the middle moment, then the features of each moment.
+    """
+    skip, features = kernel.chunk(2, dim=1)
+    others = torch.zeros_like(features).repeat(1, window // 2, *(1,) * (kernel.ndim - 2))
+    return torch.cat([skip, others, features, others], dim=1)

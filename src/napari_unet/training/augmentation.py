@@ -23,11 +23,15 @@ if TYPE_CHECKING:
 _COARSE = 3
 
 
-def region_size(patch: int, config: TrainConfig) -> int:
-    """Pixels along each axis that a deformed patch of `patch` pixels may reach into; odd."""
-    reach = patch * (1 + config.zoom) * (2**0.5 if config.rotate else 1.0)
-    reach += 2 * 3 * config.elastic_sigma  # three standard deviations on each side
-    return 2 * int(np.ceil(reach / 2)) + 1
+def region_shape(shape: Sequence[int], config: TrainConfig) -> tuple[int, ...]:
+    """Pixels along each of ``[Z]YX`` that a deformed patch may reach into; odd."""
+    sizes = []
+    for axis, (patch, sigma) in enumerate(zip(shape, config.sigmas, strict=True)):
+        turned = config.rotate and axis >= len(shape) - 2
+        reach = patch * (1 + config.zoom) * (2**0.5 if turned else 1.0)
+        reach += 2 * 3 * sigma  # three standard deviations on each side
+        sizes.append(2 * int(np.ceil(reach / 2)) + 1)
+    return tuple(sizes)
 
 
 def random_positions(
@@ -55,7 +59,7 @@ def random_positions(
     regular = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     positions: NDArray[Any] = regular @ _random_matrix(ndim, config, rng).T
     if config.elastic_sigma > 0:
-        coarse = rng.normal(0, config.elastic_sigma, (_COARSE,) * ndim + (ndim,))
+        coarse = rng.normal(0, config.sigmas, (_COARSE,) * ndim + (ndim,))
         positions = positions + _interpolate_cubic(coarse, shape)
     return np.ascontiguousarray(positions, dtype=np.float32)
 
@@ -134,25 +138,36 @@ def _sample(regions: Tensor, positions: Tensor, mode: str) -> Tensor:
 
 
 def jitter_intensity(
-    images: NDArray[np.float32], strength: float, rng: np.random.Generator
+    images: NDArray[np.float32], strength: float, rng: np.random.Generator, window: int = 1
 ) -> NDArray[np.float32]:
     """Change gamma, contrast, brightness and noise of one patch.
+
+    All moments of a time-lapse are changed alike but for the noise: a camera's settings stay
+    over neighbouring moments, and each moment was normalised by itself before.
 
     Parameters
     ----------
     images : ndarray
-        ``C[Z]YX``, normalised.
+        ``C[Z]YX``, normalised; the channels of each moment after those of the one before.
     strength : float
         About the relative size of the changes; 0 changes nothing.
     rng : numpy.random.Generator
         Source of chance.
+    window : int
+        Moments.
     """
     if strength == 0:
         return images
-    per_channel = (images.shape[0],) + (1,) * (images.ndim - 1)
-    gamma = np.exp(rng.normal(0, strength, per_channel)).astype(np.float32)
-    contrast = np.exp(rng.normal(0, strength, per_channel)).astype(np.float32)
-    brightness = rng.normal(0, strength / 2, per_channel).astype(np.float32)
+    per_channel = (images.shape[0] // window,) + (1,) * (images.ndim - 1)
+    each_moment = (window,) + (1,) * (images.ndim - 1)
+    gamma, contrast, brightness = (
+        np.tile(values, each_moment).astype(np.float32)
+        for values in (
+            np.exp(rng.normal(0, strength, per_channel)),
+            np.exp(rng.normal(0, strength, per_channel)),
+            rng.normal(0, strength / 2, per_channel),
+        )
+    )
     noise = np.float32(abs(rng.normal(0, strength / 4)))
     bent = np.sign(images) * np.abs(images) ** gamma
     grain = rng.standard_normal(images.shape, dtype=np.float32)

@@ -58,6 +58,7 @@ def save_state(state: TrainingState, path: Path) -> None:
         "held_back": [asdict(place) for place in state.held_back],
         "binning": state.binning,
         "threshold": state.threshold,
+        "flat_levels": state.flat_levels,
     }
     write_tensors(path, tensors, content)
 
@@ -140,6 +141,7 @@ def load_state(path: Path) -> TrainingState:
             held_back=tuple(_place_from(place) for place in content.get("held_back", ())),
             binning=int(content.get("binning", 1)),
             threshold=float(content.get("threshold", 0.5)),
+            flat_levels=int(content.get("flat_levels", 0)),
         )
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise ModelFileError(f"{path.name} is not a training state: {error!r}.") from error

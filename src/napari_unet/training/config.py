@@ -23,6 +23,8 @@ Start = Literal["cells", "nuclei", "random"]
 Views = Literal[1, 8]
 # Edge length in network pixels of what can be held back.
 _SMALLEST_BLOCK = 32
+# Slices of a patch and of what is held back, at least.
+_THINNEST_PATCH, _THINNEST_BLOCK = 8, 4
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -212,12 +214,48 @@ class TrainConfig:
             window=self.window,
         )
 
+    def patch_shape(self) -> tuple[int, ...]:
+        """Return the size of a patch along ``[Z]YX``: about as thick as wide.
+
+        Flat levels say that slices are thick: fewer of them make up a patch.
+        """
+        network = self.network(1, 2)
+        return tuple(
+            fitting_patch(max(_THINNEST_PATCH, self.patch_size >> self._flat(axis)), factor, self)
+            if axis < self.ndim - 2
+            else self.patch_size
+            for axis, factor in enumerate(network.pooling_factors)
+        )
+
+    def validation_block_shape(self, binning: int = 1) -> tuple[int, ...]:
+        """Return the sizes of held-back blocks along ``[Z]YX``, about as thick as wide."""
+        edge = self.validation_block(binning)
+        return (max(_THINNEST_BLOCK, edge >> self._flat(0)),) * (self.ndim - 2) + (edge, edge)
+
+    @property
+    def sigmas(self) -> tuple[float, ...]:
+        """Strength of the elastic deformation in voxels along ``[Z]YX``."""
+        return tuple(self.elastic_sigma / 2 ** self._flat(axis) for axis in range(self.ndim))
+
+    def _flat(self, axis: int) -> int:
+        """Return how often voxels halve along Y and X before they are as wide as long."""
+        return self.network(1, 2).flat_levels if axis < self.ndim - 2 else 0
+
     def validation_block(self, binning: int = 1) -> int:
         """Return the edge length in network pixels of the blocks that are held back.
 
         Binned images are small: their blocks are smaller too, so that there are as many.
         """
         return max(_SMALLEST_BLOCK, self.patch_size // 2 // binning)
+
+
+def fitting_patch(wanted: int, factor: int, config: TrainConfig) -> int:
+    """Return the smallest patch size of at least `wanted` that a pooling factor divides.
+
+    Unpadded outputs along a pooled axis are 4 pixels longer than a multiple of it.
+    """
+    offset = 4 if config.padding == "valid" and factor > 1 else 0
+    return offset + max(1, -(-(wanted - offset) // factor)) * factor
 
 
 PRESET_HELP: dict[PresetName, str] = {

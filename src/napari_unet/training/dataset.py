@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import ArrayLike, Frame, Region
     from napari_unet.data.intensity import IntensityNormalization, IntensityRange
     from napari_unet.data.labels import ClassTable, Target
+    from napari_unet.training.config import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,11 @@ class TrainingData:
     binning : int
         Pixels of the images per pixel of the frames, along Y and X: frames, blocks and
         `smallest_object` are binned, `sources` are not.
+    flat_levels : int
+        Levels of a 3D network that neither pool nor convolve along Z: as the settings say, or
+        as the voxel size asks for.
+    pixel_size : dict
+        Micrometres per pixel of the images, along each of ``[Z]YX``; empty: not known.
     """
 
     frames: tuple[TrainingFrame, ...]
@@ -131,6 +137,12 @@ class TrainingData:
     sources: tuple[AnnotatedImage, ...]
     notices: tuple[str, ...]
     binning: int = 1
+    flat_levels: int = 0
+    pixel_size: dict[str, float] = field(default_factory=dict)
+
+    def settled(self, config: TrainConfig) -> TrainConfig:
+        """Return settings in which what the images decide about the network is filled in."""
+        return config.changed(flat_levels=self.flat_levels)
 
     @property
     def painted(self) -> int:

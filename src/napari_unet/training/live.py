@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.axes import axes_beside_labels, frames_of
 from napari_unet.data.intensity import IntensityNormalization, measure_intensity
 from napari_unet.data.rescaling import plane_factors
 from napari_unet.data.separation import separate_objects
 from napari_unet.model.devices import choose_precision
 from napari_unet.model.execution import Runner
 from napari_unet.training.events import Notice, ViewPredicted
+from napari_unet.training.sources import source_frames
 
 if TYPE_CHECKING:
     import threading
@@ -106,9 +106,7 @@ class LiveView:
 
     def _frame_of(self, view: View) -> tuple[Frame, IntensityRange] | None:
         source = self._trainer.data.sources[view.image]
-        ndim = self._trainer.config.ndim
-        axes, _ = axes_beside_labels(source.image.shape, source.labels.shape, ndim)
-        frames = frames_of(source.image, axes, ndim)
+        frames = source_frames(source, self._trainer.config)
         frame = next((frame for frame in frames if frame.index == view.frame), None)
         if frame is None:
             return None

@@ -13,10 +13,11 @@ from napari_unet.data.mirroring import read_mirrored
 from napari_unet.training.augmentation import (
     jitter_intensity,
     random_positions,
-    region_size,
+    region_shape,
     sample_nearest,
     sample_smooth,
 )
+from napari_unet.training.config import fitting_patch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,10 +73,10 @@ class PatchSampler:
     def __init__(self, data: TrainingData, config: TrainConfig, first: int = 0) -> None:
         self._numbers = range(first, first + config.batch_size)
         self._frames = data.frames
-        self._config = config
+        self._config = config = data.settled(config)
         network = config.network(data.channels, data.classes.n_classes)
-        self._margin = network.halo if config.padding == "valid" else 0
-        self._patch = min(config.patch_size, _covering(data.frames, config))
+        self._margins = network.halos if config.padding == "valid" else (0,) * config.ndim
+        self._patch = tuple(map(min, config.patch_shape(), _covering(data.frames, config)))
         self._centres = _paint_by_class(
             data.frames, data.classes.n_classes, np.random.default_rng([config.seed, 2])
         )
@@ -84,23 +85,28 @@ class PatchSampler:
         """Draw the batch that belongs to `seed`."""
         config = self._config
         rngs = [np.random.default_rng([*seed, number]) for number in self._numbers]
-        image_size = self._patch + 2 * self._margin
-        size = region_size(image_size, config)
+        shape = tuple(
+            patch + 2 * margin for patch, margin in zip(self._patch, self._margins, strict=True)
+        )
+        reach = region_shape(shape, config)
         images, targets, positions = [], [], []
         for rng in rngs:
             frame, centre = self._draw_centre(rng)
-            image, target = _read_region(frame, centre, size)
+            image, target = _read_region(frame, centre, reach)
             images.append(image)
             targets.append(target)
-            positions.append(random_positions((image_size,) * config.ndim, config, rng))
+            positions.append(random_positions(shape, config, rng))
         where = torch.from_numpy(np.stack(positions))
-        inner = (slice(None),) + (slice(self._margin, image_size - self._margin),) * config.ndim
+        inner = tuple(
+            slice(margin, size - margin) for margin, size in zip(self._margins, shape, strict=True)
+        )
         patches = sample_smooth(torch.from_numpy(np.stack(images)), where).numpy()
         jittered = [
-            jitter_intensity(patch, config.intensity_jitter, rng)
+            jitter_intensity(patch, config.intensity_jitter, rng, config.window)
             for patch, rng in zip(patches, rngs, strict=True)
         ]
-        labelled = sample_nearest(torch.from_numpy(np.stack(targets)), where[inner])
+        inside = where[(slice(None), *inner)]
+        labelled = sample_nearest(torch.from_numpy(np.stack(targets)), inside)
         return Batch(torch.from_numpy(np.stack(jittered)), labelled[:, 0].long(), labelled[:, 1])
 
     def _draw_centre(self, rng: np.random.Generator) -> tuple[TrainingFrame, NDArray[np.int64]]:
@@ -108,17 +114,23 @@ class PatchSampler:
         centres = self._centres[rng.integers(len(self._centres))]
         frame_number, *pixel = centres[rng.integers(len(centres))]
         # A patch that zooms in sees less of its surroundings.
-        reach = int(self._patch / 4 * (1 - self._config.zoom))
-        shift = rng.integers(-reach, reach + 1, size=len(pixel))
+        reach = (np.array(self._patch) / 4 * (1 - self._config.zoom)).astype(np.int64)
+        shift = rng.integers(-reach, reach + 1)
         return self._frames[frame_number], np.array(pixel) + shift
 
 
-def _covering(frames: Sequence[TrainingFrame], config: TrainConfig) -> int:
-    """Return the smallest patch that holds the largest frame: more would be mirror images."""
-    longest = max(max(frame.frame.spatial_shape) for frame in frames)
-    smallest = 4 if config.padding == "valid" else 0  # patches are that plus whole poolings
-    factor = config.network(1, 2).pooling_factor
-    return smallest + max(1, -(-(longest - smallest) // factor)) * factor
+def _covering(frames: Sequence[TrainingFrame], config: TrainConfig) -> tuple[int, ...]:
+    """Return the smallest patch that holds every frame: more would be mirror images.
+
+    In the plane it is a square, since patches are turned.
+    """
+    longest = np.max([frame.frame.spatial_shape for frame in frames], axis=0)
+    longest[-2:] = longest[-2:].max()
+    factors = config.network(1, 2).pooling_factors
+    return tuple(
+        fitting_patch(int(size), factor, config)
+        for size, factor in zip(longest, factors, strict=True)
+    )
 
 
 def _paint_by_class(
@@ -150,19 +162,19 @@ def _corrected_pixels(number: int, frame: TrainingFrame) -> NDArray[np.int32]:
 
 
 def _read_region(
-    frame: TrainingFrame, centre: NDArray[np.int64], size: int
+    frame: TrainingFrame, centre: NDArray[np.int64], shape: Sequence[int]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Read image (C, *) and classes with weights (2, *) around a pixel.
 
     Beyond the border the image is mirrored, and nothing is labelled.
     """
-    start = [int(c) - size // 2 for c in centre]
-    stop = [a + size for a in start]
+    start = [int(c) - size // 2 for c, size in zip(centre, shape, strict=True)]
+    stop = [a + size for a, size in zip(start, shape, strict=True)]
     pixels = frame.intensity.normalise(read_mirrored(frame.frame, start, stop))
     target = np.zeros((2, *pixels.shape[1:]), np.float32)
     target[0] = UNLABELLED
-    shape = frame.frame.spatial_shape
-    inside = tuple(slice(max(0, a), min(b, n)) for a, b, n in zip(start, stop, shape, strict=True))
+    whole = frame.frame.spatial_shape
+    inside = tuple(slice(max(0, a), min(b, n)) for a, b, n in zip(start, stop, whole, strict=True))
     into = tuple(slice(s.start - a, s.stop - a) for s, a in zip(inside, start, strict=True))
     used = ~frame.held_back[inside]
     target[0][into] = np.where(used, frame.target.classes[inside], UNLABELLED)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.axes import axes_beside_labels, frames_of
 from napari_unet.data.binning import binned_frame, binned_labels, binned_mask, choose_binning
 from napari_unet.data.intensity import (
     IntensityNormalization,
@@ -30,8 +29,17 @@ from napari_unet.training.dataset import (
     TrainingFrame,
     same_array,
 )
+from napari_unet.training.debris import smallest_painted_object
 from napari_unet.training.notices import notices_of
 from napari_unet.training.records import record_of
+from napari_unet.training.sources import (
+    anisotropy_of,
+    axes_of,
+    by_frame,
+    choose_flat_levels,
+    common_pixel_size,
+    source_frames,
+)
 from napari_unet.training.weights import class_balance, pixel_weights
 
 if TYPE_CHECKING:
@@ -45,8 +53,6 @@ if TYPE_CHECKING:
 
 # Where the painted sizes mislead (rods, many cells of one number) no more than this is lost.
 _LARGEST_AUTOMATIC = 4
-# Debris is what is smaller than this share of nearly the smallest object that was painted.
-_DEBRIS_SHARE, _DEBRIS_PERCENTILE = 0.5, 5
 
 
 def prepare_training(
@@ -55,6 +61,7 @@ def prepare_training(
     former: TrainingData | None = None,
     held_back: Sequence[BlockPlace] = (),
     binning: int | None = None,
+    flat_levels: int | None = None,
 ) -> TrainingData:
     """Turn annotated images into training data.
 
@@ -71,6 +78,8 @@ def prepare_training(
         Blocks that a former training held back, where its data are gone.
     binning : int, optional
         Of the model to go on with, where its data are gone; else the settings decide.
+    flat_levels : int, optional
+        Likewise; else the settings or the voxel size decide.
 
     Raises
     ------
@@ -89,9 +98,14 @@ def prepare_training(
     table = class_table(labels, config.kind, config.unpainted, known)
     if former is not None:
         former = former.renumbered([image.image for image in sources])
-        binning = former.binning
+        binning, flat_levels = former.binning, former.flat_levels
     if binning is None:
-        binning = config.binning or _automatic_binning(labels, table, config)
+        binning = config.binning or _automatic_binning(sources, table, config)
+    notices: tuple[str, ...] = ()
+    if flat_levels is None:
+        flat_levels, notices = choose_flat_levels(sources, config, binning)
+    config = config.changed(flat_levels=flat_levels)
+    pixel_size, differing = common_pixel_size(sources, config.ndim)
     painted = [
         frame
         for number, image in enumerate(sources)
@@ -109,18 +123,24 @@ def prepare_training(
         IntensityNormalization(),
         frames[0].frame.channels,
         blocks,
-        _smallest_object([frame.target for frame in frames]),
+        smallest_painted_object(
+            [(frame.target, frame.anisotropy) for frame in painted], config.unpainted
+        ),
         tuple(record_of(number, image, former) for number, image in enumerate(sources)),
         sources,
-        notices_of(frames, blocks, binning),
+        (*notices_of(frames, blocks, binning), *notices, *differing),
         binning,
+        flat_levels,
+        pixel_size,
     )
 
 
 def _automatic_binning(
-    labels: Sequence[NDArray[Any]], table: ClassTable, config: TrainConfig
+    images: Sequence[AnnotatedImage], table: ClassTable, config: TrainConfig
 ) -> int:
     """Bin large objects, but no image to less than two blocks that can be held back."""
+    ndim = config.ndim
+    labels = [by_frame(image.labels, axes_of(image, ndim)[1], ndim) for image in images]
     shortest = min(min(image.shape[-2:]) for image in labels)
     possible = [
         binning
@@ -128,7 +148,7 @@ def _automatic_binning(
         if shortest // binning >= 2 * config.validation_block(binning)
     ]
     largest = max(possible, default=1)
-    return choose_binning(labels, table, config.ndim, largest)
+    return choose_binning(labels, table, ndim, largest)
 
 
 @dataclass(frozen=True)
@@ -142,6 +162,7 @@ class _PaintedFrame:
     target: Target
     corrected: NDArray[np.bool_] | None
     former: TrainingFrame | None
+    anisotropy: float
 
 
 def _checked(image: AnnotatedImage, config: TrainConfig) -> AnnotatedImage:
@@ -164,11 +185,13 @@ def _painted_frames(
     former: TrainingData | None,
     binning: int,
 ) -> Iterator[_PaintedFrame]:
-    axes, labels_axes = axes_beside_labels(image.image.shape, image.labels.shape, config.ndim)
-    frames = frames_of(image.image, axes, config.ndim)
-    shape = (-1, *image.labels.shape[len(labels_axes) - config.ndim :])
-    labels = image.labels.reshape(shape)
-    corrections = None if image.corrected is None else image.corrected.reshape(shape)
+    _, axes = axes_of(image, config.ndim)
+    frames = source_frames(image, config)
+    labels = by_frame(image.labels, axes, config.ndim)
+    corrected_frames = None
+    if image.corrected is not None:
+        corrected_frames = by_frame(image.corrected, axes, config.ndim)
+    anisotropy = (anisotropy_of(image) or 2.0**config.flat_levels * binning) / binning
     for i, frame in enumerate(frames):
         before = None if former is None else former.frame_of(number, frame)
         painted = binned_labels(labels[i], binning, table)
@@ -180,14 +203,21 @@ def _painted_frames(
         if not target.painted.any():
             continue
         corrected = None
-        if corrections is not None and corrections[i].any():
-            corrected = binned_mask(corrections[i], binning)
+        if corrected_frames is not None and corrected_frames[i].any():
+            corrected = binned_mask(corrected_frames[i], binning)
         # Predictions measure the image as it is, not as the network sees it
         intensity = (
             before.intensity if before else measure_intensity(frame, IntensityNormalization())
         )
         yield _PaintedFrame(
-            number, binned_frame(frame, binning), intensity, painted, target, corrected, before
+            number,
+            binned_frame(frame, binning),
+            intensity,
+            painted,
+            target,
+            corrected,
+            before,
+            anisotropy,
         )
 
 
@@ -210,7 +240,7 @@ def _choose_blocks(
         [frame.target.classes for frame in painted],
         table.n_classes,
         config.validation_share,
-        config.validation_block(binning),
+        config.validation_block_shape(binning),
         np.random.default_rng([config.seed, 1]),
         kept,
         [frame.former.trained_on if frame.former else None for frame in painted],
@@ -249,7 +279,7 @@ def _weights_of(
     uncorrected = frame.corrected is None and former is not None and former.corrected is None
     if former is not None and same_paint and uncorrected and not config.class_balance:
         return former.weights
-    return pixel_weights(frame.target, balance, config, frame.corrected)
+    return pixel_weights(frame.target, balance, config, frame.corrected, frame.anisotropy)
 
 
 def _check_same_channels(frames: Sequence[Frame]) -> None:
@@ -279,12 +309,3 @@ def _held_back(
         if block.frame in frames:
             held_back[block.region] = True
     return held_back
-
-
-def _smallest_object(targets: Sequence[Target]) -> int:
-    areas = [np.bincount(target.objects.ravel())[1:] for target in targets]
-    painted = np.concatenate(areas) if areas else np.zeros(0)
-    painted = painted[painted > 0]
-    if painted.size == 0:
-        return 0
-    return int(_DEBRIS_SHARE * np.percentile(painted, _DEBRIS_PERCENTILE))

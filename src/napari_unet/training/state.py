@@ -46,6 +46,8 @@ class TrainingState:
         Pixels of the images per pixel of the network.
     threshold : float
         Probability of objects that suited the best weights.
+    flat_levels : int
+        Of the network; see `UNetConfig`.
     """
 
     step: int
@@ -62,3 +64,4 @@ class TrainingState:
     held_back: tuple[BlockPlace, ...] = ()
     binning: int = 1
     threshold: float = 0.5
+    flat_levels: int = 0

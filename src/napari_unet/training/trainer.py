@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from napari_unet.data.separation import DEFAULT_THRESHOLD
+from napari_unet.errors import ModelMismatchError
 from napari_unet.model.devices import choose_precision
 from napari_unet.model.execution import Runner
 from napari_unet.model.trained import ModelRecord, TrainedNetwork, build_network
@@ -82,6 +83,7 @@ class Trainer:
         former: TrainingState | TrainedNetwork | None,
         ranks: Ranks = ALONE,
     ) -> None:
+        config = data.settled(config)
         self.data, self.config, self.device, self.ranks = data, config, device, ranks
         self.sampler = self._new_sampler()
         self.network_config = config.network(data.channels, data.classes.n_classes)
@@ -255,6 +257,8 @@ class Trainer:
             versions={name: version(name) for name in ("napari-unet-paint", "torch", "numpy")},
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             steps=self.step,
+            pixel_size=dict(self.data.pixel_size),
+            used_channels=self.config.used_channels,
         )
         return TrainedNetwork(build_network(record.network, weights, "the training"), record)
 
@@ -275,6 +279,7 @@ class Trainer:
             held_back=self.data.held_back,
             binning=self.data.binning,
             threshold=self.threshold,
+            flat_levels=self.network_config.flat_levels,
         )
 
     def _restore(self, state: TrainingState) -> None:
@@ -293,6 +298,12 @@ class Trainer:
     def _train_further(self, model: TrainedNetwork) -> None:
         """Begin a new cycle with the weights of a finished model."""
         weights = dict(model.network.state_dict())
+        taken = model.record.network.in_channels
+        if taken != self.data.channels:
+            raise ModelMismatchError(
+                f"The model takes {taken} channel(s), the images have {self.data.channels}. "
+                "Choose as many channels, or train a new network."
+            )
         self._load(self.network, weights, model.record.classes)
         self.averaged = AveragedModel(self.network, avg_fn=running_average, use_buffers=True)
         self.step = self.cycle_start = model.record.steps

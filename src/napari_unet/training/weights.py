@@ -28,6 +28,7 @@ def pixel_weights(
     balance: NDArray[np.float32],
     config: TrainConfig,
     corrected: NDArray[np.bool_] | None = None,
+    anisotropy: float = 1.0,
 ) -> NDArray[np.float32]:
     """Compute the paper's weight map (equation 2), times what is painted.
 
@@ -41,6 +42,9 @@ def pixel_weights(
         Height and width of the border weight, and the weight of corrections.
     corrected : ndarray, optional
         ``[Z]YX`` bool: pixels that the user corrected, which count more.
+    anisotropy : float
+        In 3D: how many times as long along Z as wide a voxel is. Distances between objects are
+        in pixels of the plane.
 
     Returns
     -------
@@ -53,7 +57,10 @@ def pixel_weights(
         separated = np.where(target.classes == 0, 0, target.objects)
         paint = _bounding_box(target.painted)  # a few strokes on a huge image cost little
         weights[paint] += border_weight_map(
-            separated[paint], config.border_weight, config.border_sigma
+            separated[paint],
+            config.border_weight,
+            config.border_sigma,
+            (anisotropy,) * (separated.ndim - 2) + (1.0, 1.0),
         )
     if corrected is not None:
         weights = np.where(corrected, weights * np.float32(config.correction_weight), weights)

@@ -64,6 +64,18 @@ class TrainingOrder:
         record = self.former.record
         return None if is_starting_model(record) else record.binning
 
+    @property
+    def flat_levels(self) -> int | None:
+        """Flat levels of the model that the training goes on with."""
+        from napari_unet.training.state import TrainingState
+
+        if self.former is None:
+            return None
+        if isinstance(self.former, TrainingState):
+            return self.former.flat_levels
+        network = self.former.record.network
+        return network.flat_levels if network.ndim == self.config.ndim else None
+
 
 def training_events(
     order: TrainingOrder, stop: threading.Event
@@ -90,7 +102,12 @@ def training_events(
     if advice is not None:
         yield Notice(f"{advice.what} To use it: {advice.remedy}")
     data = prepare_training(
-        order.images, order.config, order.former_data, order.held_back, order.binning
+        order.images,
+        order.config,
+        order.former_data,
+        order.held_back,
+        order.binning,
+        order.flat_levels,
     )
     events = train_network(data, order.config, stop, order.former, inbox=order.inbox)
     if order.checkpoint is None:

@@ -1,0 +1,156 @@
+"""How annotated images fall apart into frames, and what is known of their voxels."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.data.axes import SPATIAL_AXES, axes_beside_labels, frame_axes, frames_of
+from napari_unet.errors import LabelsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import Frame
+    from napari_unet.training.config import TrainConfig
+    from napari_unet.training.dataset import AnnotatedImage
+
+# Pixel sizes that differ by less are written differently by the same microscope.
+_SAME_SIZE = 0.01
+
+
+def axes_of(image: AnnotatedImage, ndim: int) -> tuple[str, str]:
+    """Return the axes of an image and of its labels: as given, else guessed from the shapes.
+
+    Raises
+    ------
+    LabelsError
+        The labels have not the image's shape without its channel axis.
+    """
+    shape, labels_shape = tuple(image.image.shape), tuple(image.labels.shape)
+    if image.axes is None:
+        return axes_beside_labels(shape, labels_shape, ndim)
+    labels_axes = image.axes.replace("C", "")
+    wanted = tuple(size for size, axis in zip(shape, image.axes, strict=False) if axis != "C")
+    if len(image.axes) == len(shape) and labels_shape != wanted:
+        raise LabelsError(
+            f"Labels {labels_shape} do not match image {shape} with axes {image.axes}; they must "
+            f"have the shape {wanted}, that of the image without its channel axis."
+        )
+    return image.axes, labels_axes
+
+
+def source_frames(image: AnnotatedImage, config: TrainConfig) -> list[Frame]:
+    """Split an annotated image into the frames that a network of these settings sees.
+
+    Raises
+    ------
+    LabelsError
+        The labels do not match the image.
+    ImageError
+        The image is empty or of an unusable dtype, its axes do not fit the settings, or it has
+        not the channels that are to be used.
+    """
+    axes, _ = axes_of(image, config.ndim)
+    return frames_of(image.image, axes, config.ndim, config.used_channels, config.window)
+
+
+def by_frame(labels: NDArray[Any], axes: str, ndim: int) -> NDArray[Any]:
+    """Bring labels to one ``[Z]YX`` array per frame, in the order of the frames.
+
+    Parameters
+    ----------
+    labels : ndarray
+        Any axes but C.
+    axes : str
+        Their letters.
+    ndim : int
+        Spatial dimensions of a frame.
+    """
+    spatial = SPATIAL_AXES[ndim]
+    ordered = labels.transpose([axes.index(axis) for axis in frame_axes(axes, ndim) + spatial])
+    first = ordered.ndim - ndim
+    return ordered.reshape(math.prod(ordered.shape[:first]), *ordered.shape[first:])
+
+
+def anisotropy_of(image: AnnotatedImage) -> float | None:
+    """Return how many times as long as wide a voxel is; None where its size is not known."""
+    size = image.pixel_size
+    if not all(axis in size for axis in "ZYX"):
+        return None
+    return size["Z"] / math.sqrt(size["Y"] * size["X"])
+
+
+def choose_flat_levels(
+    images: Sequence[AnnotatedImage], config: TrainConfig, binning: int
+) -> tuple[int, tuple[str, ...]]:
+    """Choose how many first levels neither pool nor convolve along Z.
+
+    As many as make the voxels about isotropic, for the median of the images of known voxel size.
+
+    Parameters
+    ----------
+    images : sequence of AnnotatedImage
+        With their pixel sizes.
+    config : TrainConfig
+        Its ``flat_levels`` is taken unless -1.
+    binning : int
+        Pixels of the image per pixel of the network, along Y and X.
+
+    Returns
+    -------
+    int
+        0 to ``config.depth``.
+    tuple of str
+        What the user should know about it.
+    """
+    if config.ndim == 2 or config.flat_levels >= 0:
+        return config.network(1, 2).flat_levels, ()
+    found = [anisotropy_of(image) for image in images]
+    known = [anisotropy for anisotropy in found if anisotropy is not None]
+    if not known:
+        return 0, (
+            "The voxel size is not known: slices are taken to be as thick as pixels are wide. "
+            "Give the images a scale (in napari or in the file), or set flat_levels.",
+        )
+    wanted = round(math.log2(float(np.median(known)) / binning))
+    return min(max(wanted, 0), config.depth), ()
+
+
+def common_pixel_size(
+    images: Sequence[AnnotatedImage], ndim: int
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Return the pixel size that a model of these images has.
+
+    Parameters
+    ----------
+    images : sequence of AnnotatedImage
+        With their pixel sizes.
+    ndim : int
+        Spatial dimensions of the network.
+
+    Returns
+    -------
+    dict
+        Micrometres along each of ``[Z]YX``, the median over the images; empty unless the size of
+        every image is known.
+    tuple of str
+        What the user should know: the extremes where sizes differ.
+    """
+    axes = SPATIAL_AXES[ndim]
+    if not all(axis in image.pixel_size for image in images for axis in axes):
+        return {}, ()
+    common, notices = {}, []
+    for axis in axes:
+        sizes = [float(image.pixel_size[axis]) for image in images]
+        common[axis] = float(np.median(sizes))
+        if max(sizes) > (1 + _SAME_SIZE) * min(sizes):
+            notices.append(
+                f"The images have pixel sizes from {min(sizes):g} to {max(sizes):g} micrometres "
+                f"along {axis}; the model keeps the median, {common[axis]:g}."
+            )
+    return common, tuple(notices)
