@@ -153,7 +153,7 @@ def test_an_error_of_a_worker_is_that_of_a_single_process(
     chunk = next((files[1] / "c" / "1").rglob("1"))
     for path in [chunk] if chunk.is_file() else list(chunk.rglob("*")):
         path.write_bytes(b"broken")
-    with pytest.raises(UnreadableError, match=r"at \[1, .*predict again"):
+    with pytest.raises(UnreadableError, match=r"cannot be read at \[1, .*:"):
         by_the_cluster(client, files, tmp_path / "c.zarr")
     assert not (tmp_path / "c.zarr").exists()
 

@@ -116,6 +116,8 @@ def _add_train(commands: Any) -> None:
         "Several GPUs train together by: torchrun --nproc-per-node GPUS -m napari_unet train ...; "
         "--batch-size is then that of each process."
     )
+    train.add_argument("--axes", help="axes of the images, for example CZYX; else as the file says")
+    _add_pixel_size(train)
     length = train.add_mutually_exclusive_group()
     advanced = train.add_argument_group("advanced settings (defaults are the preset's)")
     for setting in fields(TrainConfig):
@@ -162,13 +164,7 @@ def _add_predict(commands: Any) -> None:
     predict.add_argument(
         "--channels", help="channels to use, as in 0,2, counted from 0 (default: the model's)"
     )
-    predict.add_argument(
-        "--pixel-size",
-        type=float,
-        nargs="+",
-        metavar="UM",
-        help="micrometres per pixel: of both axes, along Y X, or along Z Y X (default: the file's)",
-    )
+    _add_pixel_size(predict)
     predict.add_argument(
         "--rescale",
         action=argparse.BooleanOptionalAction,
@@ -207,6 +203,16 @@ def _add_predict(commands: Any) -> None:
         type=float,
         metavar="P",
         help="probability above which a pixel is of an object (default: the model's own)",
+    )
+
+
+def _add_pixel_size(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--pixel-size",
+        type=float,
+        nargs="+",
+        metavar="UM",
+        help="micrometres per pixel: of both axes, along Y X, or along Z Y X (default: the file's)",
     )
 
 

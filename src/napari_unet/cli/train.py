@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from napari_unet.cli.history import begin_history, logging_steps
+from napari_unet.cli.pixel_size import pixel_size_of
 from napari_unet.cli.progress import STOPPING, run_silently, run_training, stop_on_interrupt
-from napari_unet.data.files import check_writable, find_images, pair_files, read_image, read_labels
+from napari_unet.data.axes import usable_axes
+from napari_unet.data.files import (
+    check_writable,
+    find_images,
+    name_of,
+    pair_files,
+    read_image,
+    read_labels,
+)
 from napari_unet.errors import ConfigError, FileProblemError, ModelFileError, NapariUNetError
 from napari_unet.model.devices import choose_device
 from napari_unet.model.trained import load_network, save_network
@@ -66,10 +75,7 @@ def _order(options: argparse.Namespace) -> _Order:
     output = _writable_output(options.output)
     resume, config = _settings(options, output)
     pairs = pair_files(find_images(options.images), find_images(options.labels))
-    images = [
-        AnnotatedImage(image.name, read_image(image).array, read_labels(labels))
-        for image, labels in pairs
-    ]
+    images = [_annotated(*pair, options, config.ndim) for pair in pairs]
     data = (
         prepare_training(
             images,
@@ -110,6 +116,21 @@ def _save(result: TrainingResult, output: Path, ranks: Ranks) -> None:
     if ranks.first:
         save_network(result.trained, output)
         save_state(result.state, state_path(output))
+
+
+def _annotated(
+    path: Path, labels_path: Path, options: argparse.Namespace, ndim: int
+) -> AnnotatedImage:
+    """Open an image and its labels; the file's axes count where they fit network and labels."""
+    image, labels = read_image(path), read_labels(labels_path)
+    shape = tuple(image.array.shape)
+    axes = options.axes
+    if axes is None:
+        axes = usable_axes(image.axes, len(shape), ndim)
+        wanted = tuple(n for n, axis in zip(shape, axes or "", strict=False) if axis != "C")
+        axes = axes if wanted == labels.shape else None
+    size = pixel_size_of(options.pixel_size) or image.pixel_size
+    return AnnotatedImage(name_of(path), image.array, labels, axes=axes, pixel_size=size)
 
 
 def _writable_output(text: str) -> Path:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 # Pixel sizes that differ by less are written differently by the same microscope.
 _SAME_SIZE = 0.01
+# Slices up to nearly three times as thick as pixels are wide are pooled like pixels: on such
+# nuclei (2.2 times) whole 3x3x3 kernels were better than flat ones in both runs.
+_HESITATION = 0.5
 
 
 def axes_of(image: AnnotatedImage, ndim: int) -> tuple[str, str]:
@@ -117,7 +120,7 @@ def choose_flat_levels(
             "The voxel size is not known: slices are taken to be as thick as pixels are wide. "
             "Give the images a scale (in napari or in the file), or set flat_levels.",
         )
-    wanted = round(math.log2(float(np.median(known)) / binning))
+    wanted = math.floor(math.log2(float(np.median(known)) / binning) - _HESITATION)
     return min(max(wanted, 0), config.depth), ()
 
 
