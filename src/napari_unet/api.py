@@ -14,6 +14,7 @@ from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import TrainedNetwork, load_network, save_network
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.predictor import predict_image
+from napari_unet.prediction.stored import StoredResult, predict_to_zarr
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.loop import train_network
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike
+    from napari_unet.data.physical import PixelSize
     from napari_unet.model.trained import ModelRecord
     from napari_unet.prediction.config import ResultKind
     from napari_unet.prediction.events import PredictionEvent
@@ -63,6 +65,9 @@ class TrainedModel:
         threshold: float | None = None,
         views: int | None = None,
         smallest: int | None = None,
+        used_channels: Sequence[int] | None = None,
+        pixel_size: PixelSize | None = None,
+        rescale: bool = True,
         on_event: Callable[[PredictionEvent], object] | None = None,
     ) -> NDArray[Any]:
         """Predict an image.
@@ -87,6 +92,12 @@ class TrainedModel:
             Turned and mirrored views to average; as the model was trained by default.
         smallest : int, optional
             Objects of fewer pixels are dropped; the model's own value by default.
+        used_channels : sequence of int, optional
+            Channels of the image to use; those that the model learned from by default.
+        pixel_size : mapping of str to float, optional
+            Micrometres per pixel along "Z", "Y" and "X", as far as they are known.
+        rescale : bool
+            Whether an image of another pixel size than the model's is seen at the model's.
         on_event : callable, optional
             Called with each event.
 
@@ -103,9 +114,57 @@ class TrainedModel:
         ImageError
             The image is empty or of an unusable dtype.
         """
-        config = PredictConfig(result, axes, tile_size, device, threshold, views, smallest)
+        config = PredictConfig(
+            result,
+            axes,
+            tile_size,
+            device,
+            threshold,
+            views,
+            smallest,
+            used_channels=None if used_channels is None else tuple(used_channels),
+            pixel_size=pixel_size or {},
+            rescale=rescale,
+        )
         events = predict_image(self.trained, image, config, threading.Event())
         return drain(events, on_event).array
+
+    def predict_to_zarr(
+        self,
+        image: ArrayLike,
+        path: str | os.PathLike[str],
+        config: PredictConfig | None = None,
+        *,
+        source: str = "",
+        on_event: Callable[[PredictionEvent], object] | None = None,
+    ) -> StoredResult:
+        """Predict an image of any size into an OME-Zarr, with bounded memory.
+
+        Called again after an interruption, it goes on where it was.
+
+        Parameters
+        ----------
+        image : ArrayLike
+            NumPy, dask, Zarr: read tile by tile, never as a whole.
+        path : path
+            The OME-Zarr to write.
+        config : PredictConfig, optional
+            What to predict.
+        source : str
+            Says which image it is: an interrupted prediction goes on only for the same one.
+        on_event : callable, optional
+            Called with each event.
+
+        Raises
+        ------
+        ModelMismatchError, ImageError
+            As `predict`; or a part of the image cannot be read.
+        FileProblemError
+            The result cannot be written.
+        """
+        config = PredictConfig() if config is None else config
+        events = predict_to_zarr(self.trained, image, config, Path(path), threading.Event(), source)
+        return drain(events, on_event)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one safetensors file, atomically.
@@ -150,6 +209,9 @@ def train(
     labels: NDArray[Any] | Sequence[NDArray[Any]],
     config: TrainConfig | None = None,
     on_event: Callable[[TrainingEvent], object] | None = None,
+    *,
+    axes: str | None = None,
+    pixel_size: PixelSize | None = None,
 ) -> TrainedModel:
     """Train a U-Net on images and painted labels.
 
@@ -164,6 +226,11 @@ def train(
         Settings; the preset "fast" by default.
     on_event : callable, optional
         Called with each event.
+    axes : str, optional
+        Letters TCZYX of the images' axes; guessed beside the labels by default.
+    pixel_size : mapping of str to float, optional
+        Micrometres per pixel of the images along "Z", "Y" and "X": kept in the model, and in 3D
+        the shape of the voxels decides how the network pools.
 
     Raises
     ------
@@ -181,7 +248,9 @@ def train(
             "label image per image."
         )
     annotated = [
-        AnnotatedImage(f"image {i}", image, np.asarray(image_labels))
+        AnnotatedImage(
+            f"image {i}", image, np.asarray(image_labels), axes=axes, pixel_size=pixel_size or {}
+        )
         for i, (image, image_labels) in enumerate(zip(image_list, labels_list, strict=True))
     ]
     data = prepare_training(annotated, config)

@@ -15,6 +15,10 @@ class ImageError(NapariUNetError):
     """An image cannot be used: empty, of a wrong dtype, or of axes that do not fit."""
 
 
+class UnreadableError(ImageError):
+    """A part of an image cannot be read: a damaged chunk, or a network that fails."""
+
+
 class LabelsError(NapariUNetError):
     """Labels cannot be used: not integers, negative, or of another shape than their image."""
 
@@ -37,6 +41,10 @@ class FileProblemError(NapariUNetError):
 
 class DeviceError(NapariUNetError):
     """The chosen computing device does not exist or does not work."""
+
+
+class AlreadyToldError(NapariUNetError):
+    """Another process of this training tells the user what is wrong."""
 
 
 class EvaluationError(NapariUNetError):

@@ -57,3 +57,21 @@ def test_another_model_keeps_its_binning() -> None:
 def test_a_stopped_training_keeps_its_binning() -> None:
     state = TrainingState(1, 1.0, {}, {}, {}, {}, 0.0, binning=2)
     assert order_of(state).binning == 2
+
+
+def test_a_model_keeps_its_flat_levels() -> None:
+    model = load_starting_model("cells")
+    network = replace(model.record.network, ndim=3, flat_levels=2)
+    trained = TrainedNetwork(model.network, replace(model.record, network=network))
+    order = TrainingOrder((), TrainConfig.preset("3d"), Inbox(), trained)
+    assert order.flat_levels == 2
+
+
+def test_a_model_of_planes_says_nothing_of_the_flat_levels_of_volumes() -> None:
+    order = TrainingOrder((), TrainConfig.preset("3d"), Inbox(), load_starting_model("cells"))
+    assert order.flat_levels is None
+
+
+def test_a_stopped_training_keeps_its_flat_levels() -> None:
+    state = TrainingState(1, 1.0, {}, {}, {}, {}, 0.0, flat_levels=1)
+    assert order_of(state).flat_levels == 1

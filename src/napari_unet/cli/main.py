@@ -16,7 +16,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from napari_unet import __version__
-from napari_unet.errors import ConfigError, NapariUNetError
+from napari_unet.errors import AlreadyToldError, ConfigError, NapariUNetError
 from napari_unet.model.config import VIEWS
 from napari_unet.training.config import PRESET_HELP, TrainConfig
 
@@ -51,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"napari-unet: {error}", file=sys.stderr)
         return WRONG_USE
+    except AlreadyToldError:
+        return FAILURE
     except NapariUNetError as error:
         print(f"napari-unet: {error}", file=sys.stderr)
         return FAILURE
@@ -67,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("napari-unet: interrupted", file=sys.stderr)
         return FAILURE
-    if options.json:
+    if options.json and report:  # of several processes one has a report
         print(json.dumps(report))
     return int(code)
 
@@ -107,6 +109,15 @@ def _add_train(commands: Any) -> None:
     train.add_argument(
         "--resume", action="store_true", help="go on exactly where MODEL's training ended"
     )
+    train.add_argument(
+        "--history", metavar="FILE", help="write a CSV table of the steps: loss, seconds, scores"
+    )
+    train.epilog = (
+        "Several GPUs train together by: torchrun --nproc-per-node GPUS -m napari_unet train ...; "
+        "--batch-size is then that of each process."
+    )
+    train.add_argument("--axes", help="axes of the images, for example CZYX; else as the file says")
+    _add_pixel_size(train)
     length = train.add_mutually_exclusive_group()
     advanced = train.add_argument_group("advanced settings (defaults are the preset's)")
     for setting in fields(TrainConfig):
@@ -153,13 +164,7 @@ def _add_predict(commands: Any) -> None:
     predict.add_argument(
         "--channels", help="channels to use, as in 0,2, counted from 0 (default: the model's)"
     )
-    predict.add_argument(
-        "--pixel-size",
-        type=float,
-        nargs="+",
-        metavar="UM",
-        help="micrometres per pixel: of both axes, along Y X, or along Z Y X (default: the file's)",
-    )
+    _add_pixel_size(predict)
     predict.add_argument(
         "--rescale",
         action=argparse.BooleanOptionalAction,
@@ -198,6 +203,16 @@ def _add_predict(commands: Any) -> None:
         type=float,
         metavar="P",
         help="probability above which a pixel is of an object (default: the model's own)",
+    )
+
+
+def _add_pixel_size(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--pixel-size",
+        type=float,
+        nargs="+",
+        metavar="UM",
+        help="micrometres per pixel: of both axes, along Y X, or along Z Y X (default: the file's)",
     )
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from napari_unet.cli.pixel_size import pixel_size_of
 from napari_unet.cli.progress import stop_on_interrupt
 from napari_unet.data.axes import parse_channels
 from napari_unet.data.files import find_images
-from napari_unet.errors import ConfigError
 from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import (
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         options.threshold,
         options.views,
         used_channels=parse_channels(options.channels) or None,
-        pixel_size=_pixel_size(options.pixel_size),
+        pixel_size=pixel_size_of(options.pixel_size),
         rescale=options.rescale,
     )
     trained = load_model_or_starting_model(options.model)
@@ -76,19 +76,6 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         print(f"{len(written)} of {len(paths)} predicted, written to {options.output}.")
     all_done = len(written) == len(paths)
     return {"predictions": written, "failed": failed}, 0 if all_done else 1
-
-
-def _pixel_size(sizes: list[float] | None) -> dict[str, float]:
-    """Read ``--pixel-size``: along Y and X, or along Z, Y and X; one number is for both."""
-    if not sizes:
-        return {}
-    if len(sizes) > 3 or not all(size > 0 for size in sizes):
-        raise ConfigError(
-            f"--pixel-size is {' '.join(f'{size:g}' for size in sizes)}; give one to three "
-            "positive numbers of micrometres: of a pixel, along Y X, or along Z Y X."
-        )
-    in_order = sizes * 2 if len(sizes) == 1 else sizes
-    return dict(zip("ZYX"[3 - len(in_order) :], in_order, strict=True))
 
 
 @contextlib.contextmanager

@@ -15,10 +15,18 @@ from napari_unet.training.events import Notice, StepDone, TrainingStarted, Valid
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+STOPPING = "Stopping after this step; what is done is kept."
+
 
 @contextlib.contextmanager
-def stop_on_interrupt() -> Iterator[threading.Event]:
-    """Give an event that the first Ctrl+C sets; the second one interrupts as usual."""
+def stop_on_interrupt(answer: str = STOPPING) -> Iterator[threading.Event]:
+    """Give an event that the first Ctrl+C sets; the second one interrupts as usual.
+
+    Parameters
+    ----------
+    answer : str
+        What to tell then; "" for nothing, where another process tells it.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -27,7 +35,8 @@ def stop_on_interrupt() -> Iterator[threading.Event]:
     def handle(signum: int, frame: object) -> None:
         stop.set()
         signal.signal(signal.SIGINT, previous)
-        print("Stopping after this step; what is done is kept.", file=sys.stderr)
+        if answer:
+            print(answer, file=sys.stderr)
 
     previous = signal.signal(signal.SIGINT, handle)
     try:
@@ -91,3 +100,12 @@ def run_training(events: Generator[object, None, Any], quiet: bool) -> Any:
                 return end.value
     finally:
         bar.close()
+
+
+def run_silently(events: Generator[object, None, Any]) -> Any:
+    """Run a training to its end and return its result, where another process shows it."""
+    while True:
+        try:
+            next(events)
+        except StopIteration as end:
+            return end.value

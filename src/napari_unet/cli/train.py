@@ -3,57 +3,134 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from napari_unet.cli.progress import run_training, stop_on_interrupt
-from napari_unet.data.files import check_writable, find_images, pair_files, read_image, read_labels
-from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
+from napari_unet.cli.history import begin_history, logging_steps
+from napari_unet.cli.pixel_size import pixel_size_of
+from napari_unet.cli.progress import STOPPING, run_silently, run_training, stop_on_interrupt
+from napari_unet.data.axes import usable_axes
+from napari_unet.data.files import (
+    check_writable,
+    find_images,
+    name_of,
+    pair_files,
+    read_image,
+    read_labels,
+)
+from napari_unet.errors import ConfigError, FileProblemError, ModelFileError, NapariUNetError
+from napari_unet.model.devices import choose_device
 from napari_unet.model.trained import load_network, save_network
 from napari_unet.training.checkpoint import load_state, save_state, saving_checkpoints, state_path
 from napari_unet.training.config import TrainConfig, present_names
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.loop import TrainingResult, train_network
 from napari_unet.training.preparation import prepare_training
+from napari_unet.training.ranks import Ranks
 
 if TYPE_CHECKING:
     import argparse
 
     from napari_unet.model.trained import ModelRecord
+    from napari_unet.training.dataset import TrainingData
     from napari_unet.training.state import TrainingState
 
 
+@dataclass(frozen=True)
+class _Order:
+    """What to train, and where the model goes."""
+
+    output: Path
+    config: TrainConfig
+    data: TrainingData
+    resume: TrainingState | None
+
+
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
-    """Train and write the model file; return the report and the exit code."""
+    """Train and write the model file; return the report and the exit code.
+
+    Of the processes that ``torchrun`` started the first alone shows, writes and reports.
+    """
+    with Ranks.of_environment() as ranks:
+        with ranks.together():
+            order = _order(options)
+            choose_device(ranks.device(order.config.device))
+            if options.history and ranks.first:
+                begin_history(Path(options.history), order.resume)
+        result = _trained(options, order, ranks)
+        with ranks.together():
+            _save(result, order.output, ranks)
+    if not ranks.first:
+        return {}, 0
+    report = _report(result, order.output, ranks)
+    if not options.json:
+        print(_in_words(report))
+    return report, 0
+
+
+def _order(options: argparse.Namespace) -> _Order:
     output = _writable_output(options.output)
     resume, config = _settings(options, output)
     pairs = pair_files(find_images(options.images), find_images(options.labels))
-    images = [
-        AnnotatedImage(image.name, read_image(image).array, read_labels(labels))
-        for image, labels in pairs
-    ]
+    images = [_annotated(*pair, options, config.ndim) for pair in pairs]
     data = (
-        prepare_training(images, config, held_back=resume.held_back, binning=resume.binning)
+        prepare_training(
+            images,
+            config,
+            held_back=resume.held_back,
+            binning=resume.binning,
+            flat_levels=resume.flat_levels,
+        )
         if resume
         else prepare_training(images, config)
     )
-    with stop_on_interrupt() as stop:
-        events = train_network(data, config, stop, resume, options.started)
-        events = saving_checkpoints(events, output)
-        result: TrainingResult = run_training(events, quiet=options.json)
+    return _Order(output, config, data, resume)
+
+
+def _trained(options: argparse.Namespace, order: _Order, ranks: Ranks) -> TrainingResult:
+    with stop_on_interrupt(STOPPING if ranks.first else "") as stop:
+        events = train_network(
+            order.data, order.config, stop, order.resume, options.started, ranks=ranks
+        )
+        if not ranks.first:
+            try:
+                silent: TrainingResult = run_silently(events)
+            except NapariUNetError as error:  # the same one as the first rank's
+                raise ranks.told() from error
+            return silent
+        events = saving_checkpoints(events, order.output)
+        if options.history:
+            events = logging_steps(events, Path(options.history))
+        shown: TrainingResult = run_training(events, quiet=options.json)
+        return shown
+
+
+def _save(result: TrainingResult, output: Path, ranks: Ranks) -> None:
     if result.state.step == 0:
         raise FileProblemError(
             "The training ended before its first step, and nothing was saved. Give it more time."
         )
-    save_network(result.trained, output)
-    save_state(result.state, state_path(output))
-    report = _report(result, output)
-    if not options.json:
-        print(_in_words(report))
-    return report, 0
+    if ranks.first:
+        save_network(result.trained, output)
+        save_state(result.state, state_path(output))
+
+
+def _annotated(
+    path: Path, labels_path: Path, options: argparse.Namespace, ndim: int
+) -> AnnotatedImage:
+    """Open an image and its labels; the file's axes count where they fit network and labels."""
+    image, labels = read_image(path), read_labels(labels_path)
+    shape = tuple(image.array.shape)
+    axes = options.axes
+    if axes is None:
+        axes = usable_axes(image.axes, len(shape), ndim)
+        wanted = tuple(n for n, axis in zip(shape, axes or "", strict=False) if axis != "C")
+        axes = axes if wanted == labels.shape else None
+    size = pixel_size_of(options.pixel_size) or image.pixel_size
+    return AnnotatedImage(name_of(path), image.array, labels, axes=axes, pixel_size=size)
 
 
 def _writable_output(text: str) -> Path:
@@ -120,12 +197,13 @@ def _settings_of(record: ModelRecord) -> TrainConfig:
         ) from error
 
 
-def _report(result: TrainingResult, output: Path) -> dict[str, Any]:
+def _report(result: TrainingResult, output: Path, ranks: Ranks) -> dict[str, Any]:
     record = result.trained.record
     kept = [entry for entry in record.history if entry["best"]]
     return {
         "model": str(output),
         "steps": result.state.step,
+        "processes": ranks.size,
         "seconds": round(result.state.seconds, 1),
         "stopped": result.stopped,
         "validation": kept[-1] if kept else None,

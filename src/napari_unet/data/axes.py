@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from napari_unet.data.mirroring import mirrored_positions
-from napari_unet.errors import ConfigError, ImageError, LabelsError
+from napari_unet.errors import (
+    ConfigError,
+    ImageError,
+    LabelsError,
+    NapariUNetError,
+    UnreadableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,11 +139,28 @@ class Frame:
                 kept += axis
             else:
                 key.append(next(frame_index))
-        pixels = np.asarray(self.array[tuple(key)])
+        pixels = _pixels_at(self.array, tuple(key))
         if "C" not in kept:
             pixels, kept = pixels[np.newaxis], "C" + kept
         pixels = pixels.transpose([kept.index(a) for a in "C" + spatial])
         return np.ascontiguousarray(pixels, dtype=np.float32)
+
+
+def _pixels_at(array: ArrayLike, key: tuple[slice | int, ...]) -> NDArray[Any]:
+    try:
+        return np.asarray(array[key])
+    except (NapariUNetError, MemoryError):
+        raise
+    except Exception as error:  # decoders of damaged chunks raise whatever they come upon
+        box = ", ".join(_in_words(k) for k in key)
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UnreadableError(f"The image cannot be read at [{box}]: {reason}") from error
+
+
+def _in_words(part: slice | int) -> str:
+    if isinstance(part, int):
+        return str(part)
+    return ":".join("" if end is None else str(end) for end in (part.start, part.stop))
 
 
 def channels_of(shape: Sequence[int], axes: str) -> int:
@@ -233,6 +256,20 @@ def parse_channels(text: str | None) -> tuple[int, ...]:
             f"channels is {text!r}; give each channel's number once, counted from 0, as in 0,2."
         )
     return tuple(map(int, parts))
+
+
+def usable_axes(axes: str | None, n_axes: int, ndim: int) -> str | None:
+    """Trust the axes that a file names where a network can read them, else None.
+
+    Instruments often mistake Z for T, and call a stack what is a movie.
+    """
+    if axes is None:
+        return None
+    try:
+        check_axes(axes, n_axes, ndim)
+    except ImageError:
+        return None
+    return axes
 
 
 def check_axes(axes: str, n_axes: int, ndim: int) -> None:

@@ -111,25 +111,35 @@ def measure_intensity(frame: Frame, normalization: IntensityNormalization) -> In
 
 def _sample(frame: Frame) -> NDArray[np.float32]:
     """Read some million pixels of a frame; shape (C, pixels)."""
-    shape = frame.spatial_shape
+    boxes = sample_regions(frame.spatial_shape)
+    samples = [frame.read(box) for box in boxes]
+    return np.concatenate([sample.reshape(len(sample), -1) for sample in samples], axis=1)
+
+
+def sample_regions(shape: tuple[int, ...], wanted: int = _SAMPLE_PIXELS) -> list[Region]:
+    """Choose about `wanted` pixels of a frame, evenly spread; all if there are fewer.
+
+    Returns
+    -------
+    list of tuple of slice
+        One region of every so many pixels; of a huge frame many small boxes, because such
+        slices would touch each chunk of a file.
+    """
     if np.prod(shape, dtype=float) <= _STRIDED_PIXELS:
-        sample = frame.read(strided(shape))
-        return sample.reshape(len(sample), -1)
-    boxes = [frame.read(box) for box in _boxes(shape)]
-    return np.concatenate([box.reshape(len(box), -1) for box in boxes], axis=1)
+        return [_strided(shape, wanted)]
+    return _boxes(shape, wanted)
 
 
-def strided(shape: tuple[int, ...], wanted: int = _SAMPLE_PIXELS) -> tuple[slice, ...]:
-    """Return slices that leave about `wanted` pixels of a frame, evenly spread; all if fewer."""
+def _strided(shape: tuple[int, ...], wanted: int) -> Region:
     pixels = float(np.prod(shape))
     step = max(1, int(np.ceil((pixels / wanted) ** (1 / len(shape)))))
     return tuple(slice(None, None, step if size > step else 1) for size in shape)
 
 
-def _boxes(shape: tuple[int, ...]) -> list[Region]:
+def _boxes(shape: tuple[int, ...], wanted: int) -> list[Region]:
     """Place boxes evenly, about as many along each axis, the first and last off the edges."""
     edge = round(_BOX_PIXELS ** (1 / len(shape)))
-    n_along = round((_SAMPLE_PIXELS / _BOX_PIXELS) ** (1 / len(shape)))
+    n_along = round((wanted / _BOX_PIXELS) ** (1 / len(shape)))
     per_axis = []
     for size in shape:
         n = max(1, min(n_along, size // edge))

@@ -63,12 +63,19 @@ def separate_objects(
             return seeds
         cores, _ = ndi.label(foreground > threshold + level * (1 - threshold))
         seeds = _split(seeds, _without_debris(cores, smallest), share)
+    return _grown(seeds, foreground, _closed(inside, plane_factors(inside.ndim, binning)))
+
+
+def _grown(
+    seeds: NDArray[np.int32], foreground: NDArray[np.float32], mask: NDArray[np.bool_]
+) -> NDArray[np.int32]:
+    """Let seeds grow into what no seed holds; only their rims take part, which is much faster."""
+    free = mask & (seeds == 0)
+    rim = ndi.binary_dilation(free, ndi.generate_binary_structure(free.ndim, 1)) & (seeds > 0)
     # uint8 priorities make the watershed several times faster than float ones.
     priority = np.round((1.0 - foreground.clip(0, 1)) * 255).astype(np.uint8)
-    grown: NDArray[np.int32] = watershed(
-        priority, seeds, mask=_closed(inside, plane_factors(inside.ndim, binning))
-    )
-    return grown
+    grown = watershed(priority, np.where(rim, seeds, 0), mask=free | rim)
+    return np.where(free, grown, seeds).astype(np.int32, copy=False)
 
 
 def _without_debris(components: NDArray[np.int32], smallest: int) -> NDArray[np.int32]:
@@ -92,6 +99,8 @@ def _split(seeds: NDArray[np.int32], cores: NDArray[np.int32], share: float) -> 
     considerable &= parent > 0
     cores_per_seed = np.bincount(parent[considerable], minlength=int(seeds.max()) + 1)
     falls_apart = cores_per_seed >= 2
+    if not falls_apart.any():
+        return seeds
     whole = np.where(falls_apart[seeds], 0, seeds)
     kept = falls_apart[parent] & considerable
     parts = np.where(kept[cores], cores + int(seeds.max()), 0)

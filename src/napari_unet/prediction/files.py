@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from napari_unet.data.axes import check_axes
+from napari_unet.data.axes import usable_axes
 from napari_unet.data.files import (
     ImageFile,
     make_folder,
@@ -22,7 +22,6 @@ from napari_unet.errors import (
     ConfigError,
     DeviceError,
     FileProblemError,
-    ImageError,
     NapariUNetError,
 )
 from napari_unet.prediction.predictor import predict_image
@@ -190,7 +189,7 @@ class _Work:
         ndim = self.trained.record.network.ndim
         config = replace(
             self.config,
-            axes=self.config.axes or _usable_axes(image, ndim),
+            axes=self.config.axes or usable_axes(image.axes, len(image.array.shape), ndim),
             pixel_size=self.config.pixel_size or image.pixel_size,
         )
         if self._is_for_zarr(image):
@@ -247,14 +246,3 @@ def _check_names(paths: Sequence[Path], folder: Path) -> None:
                 "folders one by one."
             )
         seen.add(stem_of(path))
-
-
-def _usable_axes(image: ImageFile, ndim: int) -> str | None:
-    """Trust a file's axes where the network can read them; instruments often mistake Z for T."""
-    if image.axes is None:
-        return None
-    try:
-        check_axes(image.axes, len(image.array.shape), ndim)
-    except ImageError:
-        return None
-    return image.axes

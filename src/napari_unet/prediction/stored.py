@@ -7,11 +7,12 @@ interrupted prediction goes on where it was.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.data.intensity import measure_intensity
-from napari_unet.errors import ImageError
+from napari_unet.errors import UnreadableError
 from napari_unet.model.devices import choose_device, describe
 from napari_unet.prediction.events import (
     BlockSeparated,
@@ -207,17 +208,13 @@ def read_and_predict(
 
     Raises
     ------
-    ImageError
+    UnreadableError
         It cannot be read a third time either.
     """
-    for attempt in range(_ATTEMPTS):
-        try:
+    for _ in range(_ATTEMPTS - 1):
+        with contextlib.suppress(UnreadableError):
             return predict_tile(runner, frame, intensity, region, plan)
-        except OSError as error:
-            if attempt + 1 == _ATTEMPTS:
-                box = ", ".join(f"{part.start}:{part.stop}" for part in region)
-                raise ImageError(
-                    f"The image cannot be read around [{box}] of frame {list(frame.index)}: "
-                    f"{error}. What is done is kept; predict again to go on."
-                ) from error
-    raise AssertionError("unreachable")
+    try:
+        return predict_tile(runner, frame, intensity, region, plan)
+    except UnreadableError as error:
+        raise UnreadableError(f"{error} What is done is kept; predict again to go on.") from error

@@ -21,6 +21,7 @@ from napari_unet.training.events import (
 from napari_unet.training.inbox import Inbox
 from napari_unet.training.live import LiveView
 from napari_unet.training.preparation import prepare_training
+from napari_unet.training.ranks import ALONE, Ranks
 from napari_unet.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def train_network(
     former: TrainingState | TrainedNetwork | None = None,
     started: float | None = None,
     inbox: Inbox | None = None,
+    ranks: Ranks = ALONE,
 ) -> Generator[TrainingEvent, None, TrainingResult]:
     """Train a U-Net, step by step.
 
@@ -87,11 +89,14 @@ def train_network(
         `time.monotonic()` from which ``config.minutes`` counts; now by default.
     inbox : Inbox, optional
         Brings newly painted labels, and what is on screen, to the running training.
+    ranks : Ranks, optional
+        The processes that train together, all of them on the same data; not for use with `inbox`.
 
     Yields
     ------
     TrainingEvent
         One `StepDone` per step, `Validated` now and then, `Notice` where something is unusual.
+        Of several ranks the first alone validates and makes checkpoints.
 
     Returns
     -------
@@ -105,13 +110,13 @@ def train_network(
     ModelMismatchError
         What is to go on does not fit the images or the settings.
     """
-    device = choose_device(config.device)
-    trainer = Trainer(data, config, device, former)
-    clock = _Clock(trainer, started)
+    device = choose_device(ranks.device(config.device))
+    trainer = Trainer(data, config, device, former, ranks)
+    clock = _Clock(trainer, started, stop)
     inbox = Inbox() if inbox is None else inbox
     live = LiveView(trainer, inbox.view)
     yield TrainingStarted(
-        describe(device),
+        describe(device) if ranks.alone else f"{ranks.size} x {describe(device)}",
         len(data.frames),
         data.painted,
         len(data.blocks),
@@ -122,25 +127,26 @@ def train_network(
     finished = clock.finished()
     if finished and trainer.step == 0:
         yield Notice("The time was over before the first step: the network is untrained.")
-    if data.blocks and trainer.cycle_start and not trainer.step_in_cycle:
+    if data.blocks and trainer.cycle_start and not trainer.step_in_cycle and ranks.first:
         yield trainer.validate()  # what the former model scores: to get worse is no way on
-    while not finished and not stop.is_set():
+    while not finished and not clock.stopped():
         yield from _join_annotations(trainer, inbox)
         try:
             yield _take_step(trainer, clock)
             finished = clock.finished()
             due = finished or trainer.step % config.validate_every == 0
-            if trainer.data.blocks and due and clock.can_validate() and not stop.is_set():
-                with clock.timing_validation():
-                    validated = trainer.validate()
-                yield validated
+            if trainer.data.blocks and due and clock.can_validate() and not clock.stopped():
+                with clock.timing_validation():  # the others wait for the first rank
+                    validated = trainer.validate() if ranks.first else None
+                if validated is not None:
+                    yield validated
                 finished = clock.finished()
         except (RuntimeError, MemoryError) as error:  # out of memory, CUDA and the like
-            if not trainer.best:
+            if not (trainer.best and ranks.alone):  # others would wait for this rank for ever
                 raise
             yield Notice(f"Training ended early, the best network is kept: {_first_line(error)}")
             break
-        if clock.checkpoint_due() or inbox.checkpoint_wanted.is_set():
+        if ranks.first and (clock.checkpoint_due() or inbox.checkpoint_wanted.is_set()):
             inbox.checkpoint_wanted.clear()
             yield Checkpoint(trainer.trained(), trainer.state())
         yield from live.update(stop)
@@ -184,34 +190,46 @@ def _first_line(error: BaseException) -> str:
 
 
 class _Clock:
-    """Tell how far a training is: by steps, or by time, which keeps some for a last validation."""
+    """Tell how far a training is: by steps, or by time, which keeps some for a last validation.
 
-    def __init__(self, trainer: Trainer, started: float | None) -> None:
-        now = time.monotonic()
+    Several ranks go by the time of the first one, and stop where any of them is to stop: they
+    must ask alike.
+    """
+
+    def __init__(self, trainer: Trainer, started: float | None, stop: threading.Event) -> None:
         minutes = trainer.config.minutes
         self._trainer = trainer
         self._limit = minutes * 60 - min(_CLOSING_SECONDS, minutes * 3)
-        self._origin = now if started is None else started
+        self._origin = time.monotonic() if started is None else started
+        self._stop, self._stop_agreed = stop, False
         self._seconds_before = trainer.seconds
-        self._loop_start, self._first_step = now, trainer.step
-        self._last_checkpoint = now
+        self._loop_start, self._first_step = self.elapsed(), trainer.step
+        self._last_checkpoint = self._loop_start
         self._validation_seconds = 0.0
         self.step_seconds = 0.0
 
     @contextmanager
     def timing_step(self) -> Iterator[None]:
-        begin = time.monotonic()
+        begin = self.elapsed()
         yield
-        self.step_seconds = time.monotonic() - begin
+        self.step_seconds = self.elapsed() - begin
 
     @contextmanager
     def timing_validation(self) -> Iterator[None]:
-        begin = time.monotonic()
+        begin = self._elapsed
         yield
-        self._validation_seconds = time.monotonic() - begin
+        self._validation_seconds = self.elapsed() - begin
 
     def elapsed(self) -> float:
-        return time.monotonic() - self._origin
+        """Read the seconds since the start of the first rank, and whether any is to stop."""
+        own = time.monotonic() - self._origin
+        ranks = self._trainer.ranks
+        self._elapsed, self._stop_agreed = ranks.agree(own, self._stop.is_set())
+        return self._elapsed
+
+    def stopped(self) -> bool:
+        self.elapsed()
+        return self._stop_agreed
 
     def total(self) -> float:
         return self._seconds_before + self.elapsed()
@@ -220,24 +238,24 @@ class _Clock:
         if not self._limit:
             return min(self._trainer.step_in_cycle / self._trainer.planned_steps, 1.0)
         reserve = self.step_seconds + self._validation_seconds
-        return min((self.elapsed() + reserve) / self._limit, 1.0)
+        return min((self._elapsed + reserve) / self._limit, 1.0)
 
     def finished(self) -> bool:
         return self.progress() >= 1.0
 
     def can_validate(self) -> bool:
-        return not self._limit or self.elapsed() + self._validation_seconds <= self._limit
+        return not self._limit or self._elapsed + self._validation_seconds <= self._limit
 
     def checkpoint_due(self) -> bool:
         """Every now and then; writing is not free, and seldom needed."""
-        due = time.monotonic() - self._last_checkpoint >= _CHECKPOINT_SECONDS
+        due = self._elapsed - self._last_checkpoint >= _CHECKPOINT_SECONDS
         if due:
-            self._last_checkpoint = time.monotonic()
+            self._last_checkpoint = self._elapsed
         return due
 
     def seconds_left(self) -> float:
         if self._limit:
-            return max(0.0, self._limit - self.elapsed())
+            return max(0.0, self._limit - self._elapsed)
         done = max(1, self._trainer.step - self._first_step)
-        per_step = (time.monotonic() - self._loop_start) / done
+        per_step = (self._elapsed - self._loop_start) / done
         return per_step * max(0, self._trainer.planned_steps - self._trainer.step_in_cycle)

@@ -35,7 +35,7 @@ def weighted_cross_entropy(
         A scalar: the sum of weight times cross entropy over the number of painted pixels;
         0 where nothing is painted.
     """
-    painted = (classes >= 0) & (weights > 0)
+    painted = painted_pixels(classes, weights)
     known = classes.clamp(min=0)
     logits = logits.float()
     if output == "softmax":
@@ -47,3 +47,8 @@ def weighted_cross_entropy(
         )  # (B, *)
     total = torch.where(painted, entropy * weights, torch.zeros_like(entropy)).sum()
     return total / painted.sum().clamp(min=1)
+
+
+def painted_pixels(classes: Tensor, weights: Tensor) -> Tensor:
+    """Return which pixels (B, *) count in :func:`weighted_cross_entropy`, as bool."""
+    return (classes >= 0) & (weights > 0)

@@ -60,14 +60,18 @@ class PatchSampler:
         The painted frames.
     config : TrainConfig
         Patch and batch size, deformations.
+    first : int
+        Number of the first patch in a larger batch of which this sampler draws a part.
 
     Notes
     -----
-    Each batch is a function of its seed alone, so that a resumed training draws what the
-    uninterrupted one would have drawn.
+    Each patch is a function of the seed of its batch and its number alone, so that a resumed
+    training draws what the uninterrupted one would have drawn, and several processes draw the
+    parts of what one of them would have drawn.
     """
 
-    def __init__(self, data: TrainingData, config: TrainConfig) -> None:
+    def __init__(self, data: TrainingData, config: TrainConfig, first: int = 0) -> None:
+        self._numbers = range(first, first + config.batch_size)
         self._frames = data.frames
         self._config = config = data.settled(config)
         network = config.network(data.channels, data.classes.n_classes)
@@ -79,14 +83,14 @@ class PatchSampler:
 
     def draw(self, seed: Sequence[int]) -> Batch:
         """Draw the batch that belongs to `seed`."""
-        rng = np.random.default_rng(seed)
         config = self._config
+        rngs = [np.random.default_rng([*seed, number]) for number in self._numbers]
         shape = tuple(
             patch + 2 * margin for patch, margin in zip(self._patch, self._margins, strict=True)
         )
         reach = region_shape(shape, config)
         images, targets, positions = [], [], []
-        for _ in range(config.batch_size):
+        for rng in rngs:
             frame, centre = self._draw_centre(rng)
             image, target = _read_region(frame, centre, reach)
             images.append(image)
@@ -97,11 +101,13 @@ class PatchSampler:
             slice(margin, size - margin) for margin, size in zip(self._margins, shape, strict=True)
         )
         patches = sample_smooth(torch.from_numpy(np.stack(images)), where).numpy()
-        strength, window = config.intensity_jitter, config.window
-        patches = np.stack([jitter_intensity(p, strength, rng, window) for p in patches])
+        jittered = [
+            jitter_intensity(patch, config.intensity_jitter, rng, config.window)
+            for patch, rng in zip(patches, rngs, strict=True)
+        ]
         inside = where[(slice(None), *inner)]
         labelled = sample_nearest(torch.from_numpy(np.stack(targets)), inside)
-        return Batch(torch.from_numpy(patches), labelled[:, 0].long(), labelled[:, 1])
+        return Batch(torch.from_numpy(np.stack(jittered)), labelled[:, 0].long(), labelled[:, 1])
 
     def _draw_centre(self, rng: np.random.Generator) -> tuple[TrainingFrame, NDArray[np.int64]]:
         """Choose a class, then one of its pixels, then a patch that holds it somewhere."""

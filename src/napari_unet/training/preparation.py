@@ -109,7 +109,7 @@ def prepare_training(
         former = former.renumbered([image.image for image in sources])
         binning, flat_levels = former.binning, former.flat_levels
     if binning is None:
-        binning = config.binning or _automatic_binning(labels, table, config)
+        binning = config.binning or _automatic_binning(sources, table, config)
     notices: tuple[str, ...] = ()
     if flat_levels is None:
         flat_levels, notices = choose_flat_levels(sources, config, binning)
@@ -144,9 +144,11 @@ def prepare_training(
 
 
 def _automatic_binning(
-    labels: Sequence[NDArray[Any]], table: ClassTable, config: TrainConfig
+    images: Sequence[AnnotatedImage], table: ClassTable, config: TrainConfig
 ) -> int:
     """Bin large objects, but no image to less than two blocks that can be held back."""
+    ndim = config.ndim
+    labels = [by_frame(image.labels, axes_of(image, ndim)[1], ndim) for image in images]
     shortest = min(min(image.shape[-2:]) for image in labels)
     possible = [
         binning
@@ -154,7 +156,7 @@ def _automatic_binning(
         if shortest // binning >= 2 * config.validation_block(binning)
     ]
     largest = max(possible, default=1)
-    return choose_binning(labels, table, config.ndim, largest)
+    return choose_binning(labels, table, ndim, largest)
 
 
 @dataclass(frozen=True)

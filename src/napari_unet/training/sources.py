@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 # Pixel sizes that differ by less are written differently by the same microscope.
 _SAME_SIZE = 0.01
+# Slices up to nearly three times as thick as pixels are wide are pooled like pixels: on such
+# nuclei (2.2 times) whole 3x3x3 kernels were better than flat ones in both runs.
+_HESITATION = 0.5
 
 
 def axes_of(image: AnnotatedImage, ndim: int) -> tuple[str, str]:
@@ -73,7 +76,8 @@ def by_frame(labels: NDArray[Any], axes: str, ndim: int) -> NDArray[Any]:
     """
     spatial = SPATIAL_AXES[ndim]
     ordered = labels.transpose([axes.index(axis) for axis in frame_axes(axes, ndim) + spatial])
-    return ordered.reshape(-1, *ordered.shape[ordered.ndim - ndim :])
+    first = ordered.ndim - ndim
+    return ordered.reshape(math.prod(ordered.shape[:first]), *ordered.shape[first:])
 
 
 def anisotropy_of(image: AnnotatedImage) -> float | None:
@@ -116,7 +120,7 @@ def choose_flat_levels(
             "The voxel size is not known: slices are taken to be as thick as pixels are wide. "
             "Give the images a scale (in napari or in the file), or set flat_levels.",
         )
-    wanted = round(math.log2(float(np.median(known)) / binning))
+    wanted = math.floor(math.log2(float(np.median(known)) / binning) - _HESITATION)
     return min(max(wanted, 0), config.depth), ()
 
 

@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from napari_unet.data.labels import UNLABELLED
+from napari_unet.training.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -90,8 +91,10 @@ def gaps_in(foreground: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def trust_in(network: UNet, batches: Iterable[Batch], device: torch.device) -> float:
-    """Measure how far a starting model is right about what is painted.
+def trust_in(
+    network: UNet, batches: Iterable[Batch], device: torch.device, ranks: Ranks = ALONE
+) -> float:
+    """Measure how far a starting model is right about what is painted, on all ranks' batches.
 
     Returns
     -------
@@ -105,6 +108,7 @@ def trust_in(network: UNet, batches: Iterable[Batch], device: torch.device) -> f
         for painted in (0, 1):
             of_class = predicted[batch.classes == painted]
             counts[painted] += torch.bincount(of_class, minlength=2)[:2]
+    counts = ranks.sum(counts)
     if (counts.sum(dim=1) == 0).any():
         return 0.0
     rates = counts.diagonal() / counts.sum(dim=1)

@@ -19,7 +19,7 @@ from napari_unet.model.execution import Runner
 from napari_unet.model.trained import ModelRecord, TrainedNetwork, build_network
 from napari_unet.model.unet import UNet
 from napari_unet.training.events import Notice, Validated
-from napari_unet.training.losses import weighted_cross_entropy
+from napari_unet.training.losses import painted_pixels, weighted_cross_entropy
 from napari_unet.training.networks import begin_with, chance_of, copy_weights, random_network
 from napari_unet.training.optimisation import (
     new_optimiser,
@@ -29,6 +29,7 @@ from napari_unet.training.optimisation import (
     running_average,
 )
 from napari_unet.training.patches import PatchSampler
+from napari_unet.training.ranks import ALONE, Ranks
 from napari_unet.training.state import TrainingState
 from napari_unet.training.teacher import Teacher, trust_in
 from napari_unet.training.transfer import carried_over
@@ -65,6 +66,8 @@ class Trainer:
         Where.
     former : TrainingState, TrainedNetwork or None
         An interrupted training to go on with exactly, or a model to train further.
+    ranks : Ranks
+        The processes that train together.
 
     Raises
     ------
@@ -78,10 +81,11 @@ class Trainer:
         config: TrainConfig,
         device: torch.device,
         former: TrainingState | TrainedNetwork | None,
+        ranks: Ranks = ALONE,
     ) -> None:
         config = data.settled(config)
-        self.data, self.config, self.device = data, config, device
-        self.sampler = PatchSampler(data, config)
+        self.data, self.config, self.device, self.ranks = data, config, device, ranks
+        self.sampler = self._new_sampler()
         self.network_config = config.network(data.channels, data.classes.n_classes)
         self.network = self._placed(random_network(self.network_config, config.seed))
         self._pretrained = config.start != "random" and begin_with(self.network, config.start)
@@ -100,6 +104,7 @@ class Trainer:
             self._restore(former)
         elif former is not None:
             self._train_further(former)
+        self._parallel = ranks.parallel(self.network)
 
     @property
     def planned_steps(self) -> int:
@@ -154,25 +159,28 @@ class Trainer:
         buffers = [buffer.clone() for buffer in self.network.buffers()]
         reduced = self._precision != torch.float32
         with (
-            chance_of(config.seed * 1_000_003 + self.step, self.device),  # for dropout alone
+            chance_of(self._seed_of_dropout, self.device),
             torch.autocast(self.device.type, self._precision, enabled=reduced),
         ):
-            logits = self.network(images)  # (B, classes, *)
-        classes = batch.classes.to(self.device)  # (B, *)
-        loss = weighted_cross_entropy(logits, classes, batch.weights.to(self.device))
+            logits = self._parallel(images)  # (B, classes, *)
+        classes, weights = batch.classes.to(self.device), batch.weights.to(self.device)  # (B, *)
+        counts = torch.stack([painted_pixels(classes, weights).sum(), (classes < 0).sum()])
+        of_painted, of_unpainted = self.ranks.relative(counts)
+        loss = weighted_cross_entropy(logits, classes, weights) * of_painted
         if self._teacher is not None:
-            loss = loss + self._teacher.loss(logits, images, classes)
+            loss = loss + self._teacher.loss(logits, images, classes) * of_unpainted
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
-        if not torch.isfinite(loss + norm):
+        loss = self.ranks.mean(loss.detach())
+        if not torch.isfinite(loss + norm):  # on all ranks alike
             for buffer, before in zip(self.network.buffers(), buffers, strict=True):
                 buffer.copy_(before)  # BatchNorm has already met the bad patch
             return math.nan
         self.optimiser.step()
         self.averaged.update_parameters(self.network)
         self._failures = 0
-        return float(loss.detach())
+        return float(loss)
 
     def adopt(self, data: TrainingData) -> None:
         """Go on with what is painted now: new strokes, perhaps new classes.
@@ -184,7 +192,7 @@ class Trainer:
         if not data.asks_the_same_as(self.data):
             self.best_value = -math.inf  # scores on other pixels do not compare
         self.data = data
-        self.sampler = PatchSampler(data, self.config)
+        self.sampler = self._new_sampler()
         self._teacher = self._find_teacher()
         wanted = self.step_in_cycle + self.config.steps // 2
         self.extra_steps += max(0, wanted - self.planned_steps)
@@ -197,7 +205,7 @@ class Trainer:
         network = self._placed(random_network(self.network_config, config.seed)).eval()
         begin_with(network, config.start)
         batches = [self.sampler.draw([config.seed, 4, i]) for i in range(_TRIALS_OF_TEACHER)]
-        trust = trust_in(network, batches, self.device)
+        trust = trust_in(network, batches, self.device, self.ranks)
         teacher = Teacher(network, trust, self._precision)
         return teacher if teacher.trust >= _LEAST_TRUST else None
 
@@ -316,7 +324,17 @@ class Trainer:
             fresh = network.state_dict()
             network.load_state_dict(carried_over(weights, self.data.classes, classes, fresh))
         self.optimiser = new_optimiser(self.network, self.config)
+        self._parallel = self.ranks.parallel(self.network)
         self.best, self.best_value = {}, -math.inf
+
+    @property
+    def _seed_of_dropout(self) -> int:
+        """Chance of the present step, another one on each rank."""
+        return self.config.seed * 1_000_003 + self.step + (self.ranks.rank << 40)
+
+    def _new_sampler(self) -> PatchSampler:
+        """Draw this rank's part of the batches of all ranks."""
+        return PatchSampler(self.data, self.config, self.ranks.rank * self.config.batch_size)
 
     def _placed(self, network: UNet) -> UNet:
         if self.config.ndim == 2:

@@ -1,0 +1,129 @@
+"""BatchNorm over the batches of all ranks, on CPU and GPU alike.
+
+The patches of all ranks are one large batch, so they are normalised by its mean and variance.
+Every rank has as many patches of the same size as any other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_unet.training.ranks import Ranks
+
+
+def share_batch_statistics(network: nn.Module, ranks: Ranks) -> None:
+    """Let the BatchNorm layers of a network compute their statistics over all ranks.
+
+    Parameters and buffers stay the same objects under the same names.
+    """
+    for parent in network.modules():
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, _BatchNorm):
+                setattr(parent, name, SharedBatchNorm(layer, ranks))
+
+
+class SharedBatchNorm(_BatchNorm):
+    """A BatchNorm of any number of axes whose batch is that of all ranks.
+
+    Parameters
+    ----------
+    layer : BatchNorm
+        Whose parameters and running statistics it takes over.
+    ranks : Ranks
+        Whose batches are one.
+    """
+
+    def __init__(self, layer: _BatchNorm, ranks: Ranks) -> None:
+        super().__init__(layer.num_features, layer.eps, layer.momentum)
+        self.weight, self.bias = layer.weight, layer.bias
+        self.running_mean, self.running_var = layer.running_mean, layer.running_var
+        self.num_batches_tracked = layer.num_batches_tracked
+        self._ranks = ranks
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Normalise features (B, C, *) by the statistics of all ranks; alone in evaluation."""
+        if not self.training:
+            return super().forward(features)
+        mean, variance = self._statistics(features.detach())
+        inverse = (variance + self.eps).rsqrt()  # (C,)
+        normalised: Tensor = _Normalise.apply(  # type: ignore[no-untyped-call]
+            features, self.weight, self.bias, mean, inverse, self._ranks
+        )
+        return normalised
+
+    @torch.no_grad()
+    def _statistics(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and variance (C,) over all ranks, and follow them with the running ones."""
+        own = torch.stack(_mean_and_variance(features.float()))  # (2, C)
+        means, variances = self._ranks.gathered(own).unbind(dim=1)  # (ranks, C) each
+        mean = means.mean(dim=0)
+        variance = (variances + (means - mean) ** 2).mean(dim=0)
+        n = features.numel() // features.shape[1] * self._ranks.size
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance * (n / max(1, n - 1)), self.momentum)
+        self.num_batches_tracked.add_(1)
+        return mean, variance
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Take any number of spatial axes."""
+
+
+def _mean_and_variance(features: Tensor) -> tuple[Tensor, Tensor]:
+    axes = [0, *range(2, features.ndim)]
+    variance, mean = torch.var_mean(features, dim=axes, correction=0)
+    return mean, variance
+
+
+class _Normalise(torch.autograd.Function):
+    """(features - mean) * inverse * weight + bias, where the mean and inverse are of all ranks."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        inverse: Tensor,
+        ranks: Ranks,
+    ) -> Tensor:
+        """Normalise; features (B, C, *), all others (C,)."""
+        ctx.save_for_backward(features, weight, mean, inverse)
+        ctx.ranks = ranks
+        scale = weight * inverse
+        shift = bias - mean * scale
+        normalised = torch.addcmul(
+            _beside(shift, features), features.float(), _beside(scale, features)
+        )
+        return normalised.to(features.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Pass gradients on; the statistics depend on the features of every rank."""
+        features, weight, mean, inverse = ctx.saved_tensors
+        gradient = gradients[0].float()
+        axes = [0, *range(2, features.ndim)]
+        centred = features.float() - _beside(mean, features)
+        own = torch.stack([gradient.sum(dim=axes), (gradient * centred).sum(dim=axes)])  # (2, C)
+        total = ctx.ranks.sum(own)
+        n = features.numel() // features.shape[1] * ctx.ranks.size
+        offset, slope = total[0] / n, total[1] / n * inverse**2
+        to_features = gradient - _beside(offset, features) - centred * _beside(slope, features)
+        to_features = to_features * _beside(weight * inverse, features)
+        return to_features.to(features.dtype), own[1] * inverse, own[0], None, None, None
+
+
+def _beside(values: Tensor, features: Tensor) -> Tensor:
+    """Give one value per channel the axes of features (B, C, *)."""
+    return values.reshape(1, -1, *[1] * (features.ndim - 2))

@@ -1,0 +1,227 @@
+"""Several processes that train one network together, as ``torchrun`` starts them.
+
+Rank r of n is one process with a device of its own. All ranks hold the same weights and prepare
+the same data; each draws its own share of every batch, and what a single process would compute
+over the large batch (gradients, loss, the statistics of BatchNorm) is summed over the ranks. The
+first rank validates, talks and writes; its clock is everybody's.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from napari_unet.errors import AlreadyToldError, ConfigError, DeviceError, NapariUNetError
+from napari_unet.training.batch_statistics import share_batch_statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from torch import Tensor
+
+    from napari_unet.model.unet import UNet
+
+# The others wait while the first rank validates or writes. A rank that dies is noticed by
+# torchrun, which ends the others: the time limit need not do that.
+_PATIENCE = timedelta(hours=12)
+# So long the first rank has to tell an error before torchrun sees another one end.
+_TELLING_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """One of several processes that train together; by default the only one.
+
+    Parameters
+    ----------
+    rank : int
+        Number of this process, from 0.
+    size : int
+        Number of processes.
+    local_rank : int
+        Number of this process on its machine: that of its GPU.
+    alone : bool
+        Whether torchrun has nothing to do with it. What torchrun starts computes alike for any
+        number of processes, also for one: to the last digits of float32.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    alone: bool = True
+
+    @classmethod
+    @contextmanager
+    def of_environment(cls, environment: Mapping[str, str] = os.environ) -> Iterator[Ranks]:
+        """Join the processes that ``torchrun`` started; outside of it, be alone.
+
+        Parameters
+        ----------
+        environment : mapping
+            Holds RANK, WORLD_SIZE and LOCAL_RANK if there are several.
+
+        Raises
+        ------
+        ConfigError
+            They are no numbers, or do not fit together.
+        """
+        ranks = cls._read(environment)
+        if ranks.alone:
+            yield ranks
+            return
+        on_gpu = torch.cuda.is_available() and torch.distributed.is_nccl_available()
+        torch.distributed.init_process_group(
+            "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+            rank=ranks.rank,
+            world_size=ranks.size,
+            timeout=_PATIENCE,
+        )
+        try:
+            yield ranks
+        except BaseException:
+            if not on_gpu:  # NCCL would wait here for ranks that may have failed
+                torch.distributed.destroy_process_group()
+            raise
+        gc.collect()  # networks in reference cycles hold the group, whose end they would outlive
+        torch.distributed.destroy_process_group()
+
+    @classmethod
+    def _read(cls, environment: Mapping[str, str]) -> Ranks:
+        if "RANK" not in environment or "WORLD_SIZE" not in environment:
+            return cls()
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+        texts = [environment.get(name, "0") for name in names]
+        told = ", ".join(f"{name}={text}" for name, text in zip(names, texts, strict=True))
+        remedy = "Start several processes by torchrun."
+        try:
+            rank, size, local_rank = map(int, texts)
+        except ValueError:
+            raise ConfigError(f"{told} are no numbers. {remedy}") from None
+        if not (0 <= rank < size and 0 <= local_rank < size):
+            raise ConfigError(f"{told} do not fit together. {remedy}")
+        return cls(rank, size, local_rank, alone=False)
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that validates, talks and writes."""
+        return self.rank == 0
+
+    def device(self, name: str) -> str:
+        """Return the device of this process for the one that the user named.
+
+        Raises
+        ------
+        DeviceError
+            All processes would share one GPU, or there are not enough of them.
+        """
+        if self.alone or name == "cpu":
+            return name
+        if name not in ("auto", "cuda"):
+            raise DeviceError(
+                f"Device {name!r} cannot be used by {self.size} processes together. "
+                "Choose 'auto' (one GPU per process), 'cuda' or 'cpu'."
+            )
+        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if gpus == 0:
+            return "cpu" if name == "auto" else name
+        if self.local_rank >= gpus:
+            raise DeviceError(
+                f"Process {self.local_rank + 1} of this machine finds {gpus} GPU(s). "
+                f"Choose --nproc-per-node {gpus}, or --device cpu."
+            )
+        return f"cuda:{self.local_rank}"
+
+    def gathered(self, values: Tensor) -> Tensor:
+        """Stack small tensors (*) of one shape over the ranks: (ranks, *), the same on each."""
+        if self.alone:
+            return values[None]
+        everyones = [torch.empty_like(values) for _ in range(self.size)]
+        torch.distributed.all_gather(everyones, values)  # a third of gloo's time to reduce them
+        return torch.stack(everyones)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Add up tensors of one shape over the ranks."""
+        return self.gathered(values).sum(dim=0)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Average tensors of one shape over the ranks; NaN where one of them is."""
+        return self.sum(values) / self.size
+
+    def relative(self, counts: Tensor) -> Tensor:
+        """Return counts of this rank relative to their average over the ranks.
+
+        A mean over this rank's pixels, multiplied by this, has the mean over the pixels of all
+        ranks as its average over the ranks; and so have its gradients.
+        """
+        if self.alone:
+            return torch.ones_like(counts, dtype=torch.float32)
+        total = self.sum(counts).clamp(min=1)
+        return (counts.double() * self.size / total).float()
+
+    def agree(self, seconds: float, stop: bool) -> tuple[float, bool]:
+        """Return the time that the first rank reads, and whether any rank wants to stop."""
+        if self.alone:
+            return seconds, stop
+        said = self.gathered(torch.tensor([seconds, stop], dtype=torch.float64))  # (ranks, 2)
+        return float(said[0, 0]), bool(said[:, 1].any())
+
+    def parallel(self, network: UNet) -> nn.Module:
+        """Return what computes the network with the gradients of all ranks.
+
+        The network's parameters and buffers, which begin as those of the first rank, and their
+        names stay what they are.
+        """
+        if self.alone:
+            return network
+        share_batch_statistics(network, self)
+        return nn.parallel.DistributedDataParallel(network)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Fail on all ranks where one fails, with its error told once, by the first rank.
+
+        Raises
+        ------
+        AlreadyToldError
+            On all ranks but the first.
+        NapariUNetError
+            On the first rank, where another one failed.
+        """
+        if self.alone:
+            yield
+            return
+        own: Exception | None = None
+        try:
+            yield
+        except Exception as error:
+            own = error
+        told: list[str | None] = [None] * self.size
+        torch.distributed.all_gather_object(told, None if own is None else _first_line(own))
+        failed = [rank for rank, text in enumerate(told) if text is not None]
+        if not failed:
+            return
+        if not self.first:
+            raise self.told() from own
+        if own is not None:
+            raise own
+        raise NapariUNetError(f"Process {failed[0] + 1} of {self.size}: {told[failed[0]]}")
+
+    def told(self) -> AlreadyToldError:
+        """Return the error for what the first rank tells, after it had the time to."""
+        time.sleep(_TELLING_SECONDS)
+        return AlreadyToldError("The first process tells why.")
+
+
+ALONE = Ranks()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,172 @@
+"""A cluster gives the bytes of a single process, whatever happens to its workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import zarr
+
+from napari_unet.data.files import read_image
+from napari_unet.errors import ConfigError, DeviceError, UnreadableError
+from napari_unet.model.trained import save_network
+from napari_unet.prediction.cluster import connected, predict_on_cluster
+from napari_unet.prediction.config import PredictConfig
+from napari_unet.prediction.events import TileWritten
+from napari_unet.prediction.stored import StoredResult, predict_to_zarr
+
+from .builders import a_model, noise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = [
+    pytest.mark.slow,
+    # a worker that is killed leaves its sockets to the collector
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+TILE = 32
+CONFIG = PredictConfig(device="cpu", tile_size=TILE)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    with connected(None, 2) as found:
+        yield found
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[str, Path]:
+    """A model file and an image that workers can open."""
+    save_network(a_model(), tmp_path / "model.safetensors")
+    image = noise(3, 200, 230)
+    stored = zarr.create_array(
+        tmp_path / "image.zarr", shape=image.shape, chunks=(1, 64, 64), dtype=image.dtype
+    )
+    stored[:] = image
+    return str(tmp_path / "model.safetensors"), tmp_path / "image.zarr"
+
+
+def drained(events: Any, watch: Callable[[object], object] | None = None) -> StoredResult:
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            result: StoredResult = end.value
+            return result
+        if watch is not None:
+            watch(event)
+
+
+def by_one_process(files: tuple[str, Path], target: Path, config: PredictConfig) -> Any:
+    image = read_image(files[1]).array
+    drained(predict_to_zarr(a_model(), image, config, target, threading.Event()))
+    return read_image(target).array[:]
+
+
+def by_the_cluster(
+    client: Any,
+    files: tuple[str, Path],
+    target: Path,
+    config: PredictConfig = CONFIG,
+    watch: Callable[[object], object] | None = None,
+    stop: threading.Event | None = None,
+) -> StoredResult:
+    events = predict_on_cluster(client, *files, config, target, stop or threading.Event())
+    return drained(events, watch)
+
+
+@pytest.mark.parametrize("kind", ["objects", "classes", "probabilities"])
+def test_two_workers_give_what_one_process_gives(
+    kind: Any, client: Any, files: tuple[str, Path], tmp_path: Path
+) -> None:
+    config = PredictConfig(device="cpu", tile_size=TILE, result=kind)
+    result = by_the_cluster(client, files, tmp_path / "cluster.zarr", config)
+    found = read_image(tmp_path / "cluster.zarr").array[:]
+    expected = by_one_process(files, tmp_path / "alone.zarr", config)
+    np.testing.assert_array_equal(found, expected)
+    assert result.objects == (int(expected.max()) if kind == "objects" else None)
+
+
+def test_a_worker_that_is_killed_changes_nothing(
+    client: Any, files: tuple[str, Path], tmp_path: Path
+) -> None:
+    victim = sorted(client.run(os.getpid).values())[0]
+
+    def kill(event: object) -> None:
+        if isinstance(event, TileWritten) and event.number == 20:
+            os.kill(victim, signal.SIGKILL)
+
+    result = by_the_cluster(client, files, tmp_path / "cluster.zarr", watch=kill)
+    assert result.complete
+    assert victim not in client.run(os.getpid).values()
+    expected = by_one_process(files, tmp_path / "alone.zarr", CONFIG)
+    np.testing.assert_array_equal(read_image(tmp_path / "cluster.zarr").array[:], expected)
+
+
+def test_a_stopped_cluster_goes_on_where_it_was(
+    client: Any, files: tuple[str, Path], tmp_path: Path
+) -> None:
+    stop = threading.Event()
+    numbers: list[int] = []
+
+    def stop_early(event: object) -> None:
+        if isinstance(event, TileWritten):
+            numbers.append(event.number)
+            if event.number == 30:
+                stop.set()
+
+    first = by_the_cluster(client, files, tmp_path / "c.zarr", watch=stop_early, stop=stop)
+    assert not first.complete
+    second = by_the_cluster(client, files, tmp_path / "c.zarr", watch=stop_early)
+    assert second.complete
+    assert min(numbers[30:]) > 30
+    expected = by_one_process(files, tmp_path / "alone.zarr", CONFIG)
+    np.testing.assert_array_equal(read_image(tmp_path / "c.zarr").array[:], expected)
+
+
+def test_a_single_process_goes_on_with_what_a_cluster_began(
+    client: Any, files: tuple[str, Path], tmp_path: Path
+) -> None:
+    stop = threading.Event()
+
+    def stop_early(event: object) -> None:
+        if isinstance(event, TileWritten) and event.number == 30:
+            stop.set()
+
+    by_the_cluster(client, files, tmp_path / "c.zarr", watch=stop_early, stop=stop)
+    found = by_one_process(files, tmp_path / "c.zarr", CONFIG)
+    expected = by_one_process(files, tmp_path / "alone.zarr", CONFIG)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_an_error_of_a_worker_is_that_of_a_single_process(
+    client: Any, files: tuple[str, Path], tmp_path: Path
+) -> None:
+    chunk = next((files[1] / "c" / "1").rglob("1"))
+    for path in [chunk] if chunk.is_file() else list(chunk.rglob("*")):
+        path.write_bytes(b"broken")
+    with pytest.raises(UnreadableError, match=r"cannot be read at \[1, .*:"):
+        by_the_cluster(client, files, tmp_path / "c.zarr")
+    assert not (tmp_path / "c.zarr").exists()
+
+
+def test_no_worker_is_a_wrong_setting() -> None:
+    with pytest.raises(ConfigError, match="--workers is 0"), connected(None, 0):
+        pass
+
+
+def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_unet.prediction.cluster._CONNECT_SECONDS", 0.5)
+    with (
+        pytest.raises(DeviceError, match=r"tcp://127.0.0.1:1 does not answer"),
+        connected("tcp://127.0.0.1:1", None),
+    ):
+        pass

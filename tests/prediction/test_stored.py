@@ -1,0 +1,323 @@
+"""From any image to OME-Zarr: never as a whole, as in memory, gone on with after a stop."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import zarr
+
+from data.counting import CountingArray
+from napari_unet.data.files import find_images, read_image
+from napari_unet.data.labels import ClassTable
+from napari_unet.errors import FileProblemError, UnreadableError
+from napari_unet.prediction import tiles
+from napari_unet.prediction.config import PredictConfig
+from napari_unet.prediction.events import PredictionStarted, TilePredicted
+from napari_unet.prediction.partial import PartialResult, partial_folder
+from napari_unet.prediction.stored import StoredResult, predict_to_zarr
+
+from .builders import a_model, noise, predict, see_the_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Array = Any
+MODEL = a_model()
+CLASS_MODEL = a_model(ClassTable("classes", "unlabelled", (1, 4, 300)))
+SMALL_TILES = 16
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let small images have many blocks."""
+    monkeypatch.setattr(tiles, "DEFAULT_TILE_SIZE", {2: SMALL_TILES, 3: 8})
+    monkeypatch.setattr(tiles, "BLOCK_SIZE", {2: 32, 3: 16})
+    monkeypatch.setattr(tiles, "BLOCK_MARGIN", {2: 16, 3: 8})
+
+
+def store(
+    image: Any,
+    target: Path,
+    *,
+    model: Any = MODEL,
+    stop: threading.Event | None = None,
+    watch: Callable[[object], object] | None = None,
+    **config: Any,
+) -> tuple[list[Any], StoredResult]:
+    events = predict_to_zarr(
+        model, image, PredictConfig(device="cpu", **config), target, stop or threading.Event()
+    )
+    seen: list[Any] = []
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            return seen, end.value
+        seen.append(event)
+        if watch is not None:
+            watch(event)
+
+
+def tiles_in(events: list[Any]) -> int:
+    return sum(isinstance(event, TilePredicted) for event in events)
+
+
+def stopping(after: int) -> dict[str, Any]:
+    """Stop after so many tiles."""
+    stop = threading.Event()
+    count = iter(range(1, 10**9))
+
+    def watch(event: object) -> None:
+        if isinstance(event, TilePredicted) and next(count) == after:
+            stop.set()
+
+    return {"stop": stop, "watch": watch}
+
+
+def cells(*shape: int) -> Array:
+    """Bright spots that cross borders of blocks, as probabilities."""
+    rng = np.random.default_rng(1)
+    image = np.zeros(shape, np.float32)
+    rows, columns = np.mgrid[: shape[-2], : shape[-1]]
+    for _ in range(shape[-2] * shape[-1] // 150):
+        y, x, radius = rng.integers(shape[-2]), rng.integers(shape[-1]), rng.uniform(2, 5)
+        spot = np.clip(radius + 0.5 - np.hypot(rows - y, columns - x), 0, 1)
+        image = np.maximum(image, spot.astype(np.float32))
+    return image
+
+
+@pytest.mark.parametrize(
+    ("model", "image", "config"),
+    [
+        pytest.param(MODEL, noise(70, 90), {}, id="objects"),
+        pytest.param(MODEL, noise(3, 40, 50), {}, id="objects of a time-lapse"),
+        pytest.param(CLASS_MODEL, noise(70, 90), {}, id="classes"),
+        pytest.param(
+            CLASS_MODEL, noise(2, 40, 50), {"result": "probabilities"}, id="probabilities"
+        ),
+        pytest.param(MODEL, noise(40, 50), {"result": "uncertainty"}, id="uncertainty"),
+        pytest.param(a_model(ndim=3, depth=1), noise(20, 30, 33), {}, id="a volume"),
+        pytest.param(MODEL, noise(9, 7), {}, id="smaller than a tile"),
+        pytest.param(a_model(in_channels=2), noise(2, 40, 50), {"axes": "CYX"}, id="channels"),
+    ],
+)
+def test_what_is_stored_equals_what_is_predicted_in_memory(
+    model: Any, image: Array, config: dict[str, Any], tmp_path: Path
+) -> None:
+    _, result = store(image, tmp_path / "out.zarr", model=model, **config)
+    _, expected = predict(model, image, **config)
+    found = read_image(tmp_path / "out.zarr")
+    assert (result.complete, found.axes) == (True, expected.axes)
+    np.testing.assert_array_equal(found.array[:], expected.array)
+
+
+@pytest.mark.parametrize("tile_size", [16, 32, 64])
+def test_objects_do_not_depend_on_the_size_of_the_tiles(
+    tile_size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    see_the_image(monkeypatch)
+    image = cells(100, 120)
+    _, result = store(image, tmp_path / "a.zarr", tile_size=tile_size)
+    store(image, tmp_path / "b.zarr")
+    found, expected = (read_image(tmp_path / name).array[:] for name in ("a.zarr", "b.zarr"))
+    np.testing.assert_array_equal(found, expected)
+    assert result.objects == expected.max() > 20
+
+
+def test_objects_across_blocks_have_one_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    see_the_image(monkeypatch)
+    image = np.zeros((80, 80), np.float32)
+    image[10:14, 3:77] = image[3:77, 40:44] = 1
+    _, result = store(image, tmp_path / "out.zarr")
+    assert result.objects == 1
+    assert np.unique(read_image(tmp_path / "out.zarr").array[:]).tolist() == [0, 1]
+
+
+# --- interruptions -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after", [1, 5, 20, 41], ids=lambda n: f"after {n} tiles")
+def test_an_interrupted_prediction_goes_on_where_it_was(after: int, tmp_path: Path) -> None:
+    image = noise(2, 70, 90)
+    whole, _ = store(image, tmp_path / "whole.zarr")
+    _, first = store(image, tmp_path / "out.zarr", **stopping(after))
+    rest, second = store(image, tmp_path / "out.zarr")
+    assert (first.complete, second.complete) == (False, True)
+    assert tiles_in(rest) == tiles_in(whole) - after
+    found, expected = (read_image(tmp_path / n).array[:] for n in ("out.zarr", "whole.zarr"))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_it_is_told_that_it_goes_on(tmp_path: Path) -> None:
+    store(noise(40, 40), tmp_path / "out.zarr", **stopping(2))
+    started = store(noise(40, 40), tmp_path / "out.zarr")[0][0]
+    assert isinstance(started, PredictionStarted)
+    assert "goes on" in started.notices[0]
+
+
+@pytest.mark.parametrize("when", ["write_tile", "write_block", "number_block", "finish"])
+def test_what_was_done_survives_a_crash_anywhere(
+    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = noise(70, 90)
+    original = getattr(PartialResult, when)
+    calls = iter(range(10**6))
+
+    def crash(*arguments: Any) -> Any:
+        if next(calls) == (0 if when == "finish" else 2):
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PartialResult, when, crash)
+        with pytest.raises(KeyboardInterrupt):
+            store(image, tmp_path / "out.zarr")
+    assert not (tmp_path / "out.zarr").exists()
+    store(image, tmp_path / "out.zarr")
+    expected = predict(MODEL, image)[1].array
+    np.testing.assert_array_equal(read_image(tmp_path / "out.zarr").array[:], expected)
+
+
+def test_a_journal_that_was_cut_off_in_a_line_is_no_trouble(tmp_path: Path) -> None:
+    store(noise(70, 90), tmp_path / "out.zarr", **stopping(4))
+    journal = partial_folder(tmp_path / "out.zarr") / ".scratch" / "journal.txt"
+    journal.write_text(journal.read_text()[:-2])
+    rest, result = store(noise(70, 90), tmp_path / "out.zarr")
+    assert result.complete
+    assert tiles_in(rest) == 30 - 3
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param({"model": a_model(seed=1)}, id="another model"),
+        pytest.param({"threshold": 0.4}, id="another threshold"),
+        pytest.param({"image": noise(70, 91)}, id="another image"),
+    ],
+)
+def test_what_another_prediction_left_is_not_gone_on_with(
+    other: dict[str, Any], tmp_path: Path
+) -> None:
+    store(noise(70, 90), tmp_path / "out.zarr", **stopping(4))
+    image = other.pop("image", noise(70, 90))
+    events, _ = store(image, tmp_path / "out.zarr", **other)
+    assert tiles_in(events) == 30
+
+
+def test_a_partial_result_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
+    store(noise(70, 90), tmp_path / "out.zarr", **stopping(4))
+    assert not (tmp_path / "out.zarr").exists()
+    with pytest.raises(FileProblemError, match="holds no image"):
+        find_images([tmp_path])
+
+
+def test_nothing_is_left_beside_the_result(tmp_path: Path) -> None:
+    store(noise(40, 40), tmp_path / "out.zarr")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.zarr"]
+    assert not list((tmp_path / "out.zarr").rglob(".scratch"))
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+
+def test_a_lazy_image_is_never_read_as_a_whole(tmp_path: Path) -> None:
+    image = CountingArray(noise(300, 300), chunks=(32, 32))
+    store(image, tmp_path / "out.zarr", tile_size=64)
+    # 300 pixels a side are also sampled for their intensities, in one read of strides
+    n_tiles = 25
+    halo = 2 * MODEL.record.network.halo + 4
+    assert image.pixels <= 300 * 300 + n_tiles * (64 + halo) ** 2
+
+
+def test_large_frames_are_sampled_in_boxes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("napari_unet.data.intensity._STRIDED_PIXELS", 1000)
+    monkeypatch.setattr("napari_unet.data.intensity._SAMPLE_PIXELS", 2**10)
+    monkeypatch.setattr("napari_unet.data.intensity._BOX_PIXELS", 2**4)
+    image = CountingArray(noise(300, 300), chunks=(32, 32))
+    store(image, tmp_path / "out.zarr", tile_size=64)
+    assert image.largest <= (64 + 2 * MODEL.record.network.halo + 4) ** 2
+
+
+class Flaky:
+    """An image on a bad network: some reads fail."""
+
+    def __init__(self, pixels: Array, failures: int) -> None:
+        self.pixels, self.failures = pixels, failures
+        self.shape, self.dtype = pixels.shape, pixels.dtype
+
+    def __getitem__(self, key: Any, /) -> Any:
+        part = self.pixels[key]
+        if part.size < self.pixels.size and self.failures:
+            self.failures -= 1
+            raise OSError("connection reset")
+        return part
+
+
+def test_a_part_that_cannot_be_read_is_tried_again(tmp_path: Path) -> None:
+    _, result = store(Flaky(noise(70, 90), 2), tmp_path / "out.zarr")
+    assert result.complete
+
+
+def test_a_part_that_stays_unreadable_is_named_and_what_is_done_is_kept(tmp_path: Path) -> None:
+    image = Flaky(noise(70, 90), 0)
+
+    def break_it(event: object) -> None:
+        if isinstance(event, TilePredicted) and event.number == 7:
+            image.failures = 10**6
+
+    with pytest.raises(UnreadableError, match=r"at \[.*connection reset.*predict again"):
+        store(image, tmp_path / "out.zarr", watch=break_it)
+    image.failures = 0
+    rest, result = store(image, tmp_path / "out.zarr")
+    assert result.complete
+    assert tiles_in(rest) == 30 - 7
+
+
+# --- writing -----------------------------------------------------------------------------------
+
+
+def test_a_full_disk_is_told_and_what_is_done_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PartialResult, "write_block", full)
+        with pytest.raises(FileProblemError, match=r"No space left.*What is done is kept"):
+            store(noise(70, 90), tmp_path / "out.zarr")
+    rest, result = store(noise(70, 90), tmp_path / "out.zarr")
+    assert result.complete
+    assert tiles_in(rest) == 0
+
+
+def test_an_earlier_result_is_replaced_only_when_the_new_one_is_whole(tmp_path: Path) -> None:
+    store(noise(40, 40), tmp_path / "out.zarr")
+    before = read_image(tmp_path / "out.zarr").array[:]
+    store(1 - noise(40, 40), tmp_path / "out.zarr", **stopping(2))
+    np.testing.assert_array_equal(read_image(tmp_path / "out.zarr").array[:], before)
+    store(1 - noise(40, 40), tmp_path / "out.zarr")
+    after = read_image(tmp_path / "out.zarr").array[:]
+    np.testing.assert_array_equal(after, predict(MODEL, 1 - noise(40, 40))[1].array)
+
+
+def test_the_result_has_pixel_size_pyramid_and_whole_chunks(tmp_path: Path) -> None:
+    size = {"Y": 0.5, "X": 0.25}
+    store(noise(1100, 60), tmp_path / "out.zarr", pixel_size=size, tile_size=256)
+    image = read_image(tmp_path / "out.zarr")
+    assert image.pixel_size == size
+    levels = [zarr.open_array(tmp_path / "out.zarr" / level).shape for level in ("0", "1")]
+    assert levels == [(1100, 60), (550, 30)]
+
+
+def test_a_stop_before_the_first_tile_predicts_nothing(tmp_path: Path) -> None:
+    stop = threading.Event()
+    stop.set()
+    events, result = store(noise(40, 40), tmp_path / "out.zarr", stop=stop)
+    assert (tiles_in(events), result.complete) == (0, False)
