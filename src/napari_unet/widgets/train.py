@@ -25,6 +25,7 @@ from napari_unet.widgets.controls import (
     scrolling_column,
 )
 from napari_unet.widgets.pairs import PairsTable
+from napari_unet.widgets.preset_note import VOXEL_SIZE_HELP, preset_text
 from napari_unet.widgets.recovery import keeper_of
 from napari_unet.widgets.session import session_of
 from napari_unet.widgets.snapshots import annotated_images, settings_to_continue
@@ -78,6 +79,7 @@ class TrainWidget(QWidget):
             "Where to compute. Automatic takes a GPU that works, else the CPU, and shows which.",
         )
         self.preset_note = note()
+        self.preset_note.setToolTip(VOXEL_SIZE_HELP)
         self.steps_box = QSpinBox()
         self.steps_box.setRange(1, 10_000_000)
         self.live_box = QCheckBox("&Live prediction of what is on screen")
@@ -267,10 +269,14 @@ class TrainWidget(QWidget):
     def _show_preset(self) -> None:
         name = self.preset_box.currentData()
         config = TrainConfig.preset(name)
-        self.preset_note.setText(PRESET_HELP[name])
         self.steps_box.setValue(config.steps)
         self.start_box.setCurrentIndex(self.start_box.findData(config.start))
         self.form.set_value(config)
+        self._show_preset_note()
+
+    def _show_preset_note(self) -> None:
+        text = preset_text(self.preset_box.currentData(), self.pairs.pairs())
+        self.preset_note.setText(text)
 
     def _show_settings(self, preset: str, config: TrainConfig) -> None:
         self.preset_box.setCurrentIndex(max(0, self.preset_box.findData(preset)))
@@ -292,6 +298,7 @@ class TrainWidget(QWidget):
 
     def _follow_pairs(self) -> None:
         """Take the kind of what is learned from; the layer that is being painted decides."""
+        self._show_preset_note()
         chosen = self._session.annotation
         layers = [pair.annotation for pair in self.pairs.pairs()]
         decisive = chosen if chosen in layers else layers[-1] if layers else None
