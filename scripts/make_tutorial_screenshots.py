@@ -1,0 +1,166 @@
+"""Make the pictures of ``docs/tutorials/3d-stack.md`` from the real application.
+
+Opens the bundled 3D sample, gives it a voxel size, paints three slices with the mouse, trains the
+preset 3d, predicts, turns to 3D, measures. Writes ``docs/images/3d-*.png``. Needs a screen; without
+one::
+
+    xvfb-run -s "-screen 0 1280x800x24" .venv/bin/python scripts/make_tutorial_screenshots.py
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Any
+
+# No annotations of an earlier session are to be offered in the pictures
+os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp()
+
+import napari
+import numpy as np
+from make_screenshots import OUT, PLUGIN, WINDOW, click, drag, live, raise_dock, scroll_to
+from PIL import Image
+from skimage.measure import regionprops
+
+VOXEL_SIZE = (1.0, 0.5, 0.5)  # micrometres
+SLICES = (9, 15, 21)
+CELLS_PER_SLICE = 10
+TRAINING_SECONDS = 80
+SMALL = {"base_channels": 8, "patch_size": 32}  # learns in a minute on a slow computer
+COLOURS = 96
+
+
+def shoot(viewer: napari.Viewer, name: str) -> None:
+    """Write a picture of the whole window, in few colours."""
+    live(0.7)
+    path = OUT / f"3d-{name}.png"
+    taken = Image.fromarray(viewer.screenshot(canvas_only=False, flash=False)[..., :3])
+    taken.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    print(f"wrote {path}: {path.stat().st_size / 1e3:.0f} kB")
+
+
+def stroke(viewer: napari.Viewer, points: list[tuple[float, float]]) -> None:
+    """Drag the mouse through pixels of the slice on screen."""
+    _, height, width = VOXEL_SIZE
+    drag(viewer, [(y * height, x * width) for y, x in points])
+
+
+def fill(viewer: napari.Viewer, cell: Any) -> None:
+    """Brush over the section of a cell, row by row."""
+    points: list[tuple[float, float]] = []
+    rows = sorted(set(cell.coords[:, 0].tolist()))
+    for number, row in enumerate(rows[1:-1:2]):
+        columns = cell.coords[cell.coords[:, 0] == row, 1]
+        ends = [(row, float(columns.min() + 1)), (row, float(columns.max() - 1))]
+        points += ends if number % 2 else ends[::-1]
+    stroke(viewer, points)
+
+
+def background_beside(truth: Any, number: int) -> list[tuple[float, float]]:
+    """Find a horizontal line of background that is as long as possible, in one third of a slice."""
+    best: tuple[int, int, int] = (0, 0, 0)
+    third = len(truth) // 3
+    for row in range(number * third + 1, (number + 1) * third - 1):
+        free = (truth[row - 1 : row + 2] == 0).all(axis=0)
+        begin = 0
+        for column in range(len(free) + 1):
+            if column == len(free) or not free[column]:
+                best = max(best, (column - begin, row, begin))
+                begin = column + 1
+    length, row, begin = best
+    return [(row, begin + 1.0), (row, begin + length - 2.0)]
+
+
+def paint(viewer: napari.Viewer, annotate: Any, truth: Any) -> None:
+    """Paint cells and background in three slices."""
+    click(annotate.new_button)
+    layer = annotate.annotation
+    for number, slice_number in enumerate(SLICES):
+        viewer.dims.set_current_step(0, slice_number)
+        live(0.5)
+        section = truth[slice_number]
+        layer.brush_size = 2
+        cells = [cell for cell in regionprops(section) if cell.area >= 30]
+        for i, cell in enumerate(sorted(cells, key=lambda cell: -cell.area)[:CELLS_PER_SLICE]):
+            if i or number:
+                click(annotate.next_button)
+            fill(viewer, cell)
+        click(annotate.background_button)
+        for third in range(3):
+            stroke(viewer, background_beside(section, third))
+        if number == 1:
+            shoot(viewer, "annotate")
+    live(0.5)
+
+
+def train(viewer: napari.Viewer, widget: Any) -> None:
+    """Choose the preset 3d, train, stop."""
+    raise_dock(widget)
+    widget.preset_box.setCurrentText("3d")
+    widget.form.set_value(widget.config().changed(**SMALL))
+    live(0.3)
+    viewer.dims.set_current_step(0, 12)
+    click(widget.train_button)
+    live(TRAINING_SECONDS * 0.7)
+    shoot(viewer, "train")
+    live(TRAINING_SECONDS * 0.3)
+    click(widget.stop_button)
+    while widget.task.running:
+        live(0.1)
+    print(widget.shown.status.text(), widget.shown.score.text())
+
+
+def predict(viewer: napari.Viewer, widget: Any, truth: Any) -> None:
+    """Predict the stack, look at it in 2D and 3D, measure."""
+    import napari_unet
+
+    raise_dock(widget)
+    click(widget.predict_button)
+    while widget.task.running:
+        live(0.1)
+    result = viewer.layers["nuclei 3D prediction"]
+    scores = napari_unet.evaluate([np.asarray(result.data)], [truth], kind="objects")
+    print({name: scores[name] for name in ("iou", "f1_50")})
+    for layer in viewer.layers:
+        layer.visible = layer.name in ("nuclei 3D", result.name)
+    result.contour = 1
+    viewer.dims.set_current_step(0, 15)
+    live(1)
+    shoot(viewer, "result")
+    result.contour = 0
+    viewer.layers["nuclei 3D"].visible = False
+    viewer.dims.ndisplay = 3
+    live(0.5)
+    viewer.reset_view()
+    viewer.scene.camera.angles = (12, 25, 60)
+    viewer.scene.camera.zoom *= 0.6
+    scroll_to(widget.measure)
+    click(widget.measure.measure_button)
+    live(2)
+    shoot(viewer, "volume")
+
+
+def main() -> None:
+    """Drive the application once through the tutorial."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    viewer = napari.Viewer(title="napari")
+    viewer.window.resize(*WINDOW)
+    viewer.open_sample(PLUGIN, "nuclei_3d")
+    truth = np.asarray(viewer.layers["nuclei 3D labels"].data)
+    viewer.layers.remove("nuclei 3D labels")
+    image = viewer.layers["nuclei 3D"]
+    image.scale, image.units, image.axis_labels = VOXEL_SIZE, ("um",) * 3, ("z", "y", "x")
+    widgets: dict[str, Any] = {}
+    for name in ("Annotate", "Train", "Predict"):
+        _, widgets[name] = viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
+    live(1)
+    viewer.reset_view()
+    raise_dock(widgets["Annotate"])
+    paint(viewer, widgets["Annotate"], truth)
+    train(viewer, widgets["Train"])
+    predict(viewer, widgets["Predict"], truth)
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main()
