@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari.viewer import Viewer
-    from numpy.typing import NDArray
     from qtpy.QtWidgets import QWidget
 
     from napari_unet.data.axes import ArrayLike
@@ -173,7 +172,7 @@ def placement_of(image: Image, drop_axis: int | None) -> dict[str, Any]:
     -------
     dict
         Keyword arguments of `viewer.add_labels`: scale, translate, rotate, shear, affine, units,
-        axis labels. Where the dropped axis is turned into others, rotations are left out.
+        axis labels. Where an axis is dropped, rotations are left out.
     """
     keep = [axis for axis in range(image.ndim) if axis != drop_axis]
     placement: dict[str, Any] = {
@@ -182,23 +181,9 @@ def placement_of(image: Image, drop_axis: int | None) -> dict[str, Any]:
         "units": tuple(image.units[axis] for axis in keep),
         "axis_labels": tuple(image.axis_labels[axis] for axis in keep),
     }
-    shear = np.eye(image.ndim)
-    shear[np.triu_indices(image.ndim, 1)] = np.ravel(image.shear)
-    turned = {"rotate": image.rotate, "shear": shear, "affine": image.affine.affine_matrix}
-    if drop_axis is None or all(_leaves_alone(each, drop_axis) for each in turned.values()):
-        placement |= {name: _without(each, drop_axis) for name, each in turned.items()}
+    if drop_axis is None:
+        placement |= {"rotate": image.rotate, "shear": image.shear, "affine": image.affine}
     return placement
-
-
-def _leaves_alone(matrix: NDArray[Any], axis: int) -> bool:
-    """Tell whether a transform neither moves an axis nor takes anything from it."""
-    unit = np.eye(len(matrix))[axis]
-    return bool(np.allclose(matrix[axis], unit) and np.allclose(matrix[:, axis], unit))
-
-
-def _without(matrix: NDArray[Any], axis: int | None) -> NDArray[Any]:
-    keep = [i for i in range(len(matrix)) if i != axis]
-    return matrix[np.ix_(keep, keep)]
 
 
 def paint_events(layer: Labels) -> tuple[Any, ...]:
