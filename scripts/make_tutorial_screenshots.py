@@ -1,8 +1,8 @@
 """Make the pictures of ``docs/tutorials/3d-stack.md`` from the real application.
 
-Opens the bundled 3D sample, gives it a voxel size, paints three slices with the mouse, trains the
-preset 3d, predicts, turns to 3D, measures. Writes ``docs/images/3d-*.png``. Needs a screen; without
-one::
+Opens the bundled 3D sample, gives it a voxel size, paints three slices and two sections from the
+side with the mouse, trains the preset 3d, predicts, turns to 3D, measures. Writes
+``docs/images/3d-*.png``. Needs a screen; without one::
 
     xvfb-run -s "-screen 0 1280x800x24" .venv/bin/python scripts/make_tutorial_screenshots.py
 """
@@ -23,10 +23,12 @@ from PIL import Image
 from skimage.measure import regionprops
 
 VOXEL_SIZE = (1.0, 0.5, 0.5)  # micrometres
-SLICES = (9, 15, 21)
-CELLS_PER_SLICE = 10
-TRAINING_SECONDS = 80
-SMALL = {"base_channels": 8, "patch_size": 32}  # learns in a minute on a slow computer
+SECTIONS = ((0, 8), (0, 15), (0, 22), (1, 20), (1, 40))  # axis to look along, and where
+CELLS_PER_SECTION = 9
+STROKES_PER_SECTION = 4
+PICTURES = {(0, 15): "annotate", (1, 20): "side"}
+TRAINING_SECONDS = 110
+SMALL = {"base_channels": 8, "patch_size": 24}  # learns in a minute on a slow computer
 COLOURS = 96
 
 
@@ -40,9 +42,14 @@ def shoot(viewer: napari.Viewer, name: str) -> None:
 
 
 def stroke(viewer: napari.Viewer, points: list[tuple[float, float]]) -> None:
-    """Drag the mouse through pixels of the slice on screen."""
-    _, height, width = VOXEL_SIZE
-    drag(viewer, [(y * height, x * width) for y, x in points])
+    """Drag the mouse through pixels of the section on screen, as slowly as a hand does."""
+    if not points:
+        return
+    height, width = (VOXEL_SIZE[axis] for axis in viewer.dims.displayed)
+    corners = np.array(points) * (height, width)
+    at = np.linspace(0, len(points) - 1, 3 * len(points))
+    path = np.stack([np.interp(at, np.arange(len(points)), side) for side in corners.T], axis=1)
+    drag(viewer, [(float(y), float(x)) for y, x in path])
 
 
 def fill(viewer: napari.Viewer, cell: Any) -> None:
@@ -57,10 +64,10 @@ def fill(viewer: napari.Viewer, cell: Any) -> None:
 
 
 def background_beside(truth: Any, number: int) -> list[tuple[float, float]]:
-    """Find a horizontal line of background that is as long as possible, in one third of a slice."""
+    """Find a horizontal line of background that is as long as possible, in one part of a slice."""
     best: tuple[int, int, int] = (0, 0, 0)
-    third = len(truth) // 3
-    for row in range(number * third + 1, (number + 1) * third - 1):
+    part = len(truth) // STROKES_PER_SECTION
+    for row in range(number * part + 1, (number + 1) * part - 1):
         free = (truth[row - 1 : row + 2] == 0).all(axis=0)
         begin = 0
         for column in range(len(free) + 1):
@@ -68,28 +75,32 @@ def background_beside(truth: Any, number: int) -> list[tuple[float, float]]:
                 best = max(best, (column - begin, row, begin))
                 begin = column + 1
     length, row, begin = best
-    return [(row, begin + 1.0), (row, begin + length - 2.0)]
+    return [(row, begin + 1.0), (row, begin + length - 2.0)] if length > 5 else []
 
 
 def paint(viewer: napari.Viewer, annotate: Any, truth: Any) -> None:
-    """Paint cells and background in three slices."""
+    """Paint cells and background in three slices, and in two sections from the side."""
     click(annotate.new_button)
     layer = annotate.annotation
-    for number, slice_number in enumerate(SLICES):
-        viewer.dims.set_current_step(0, slice_number)
+    for number, (axis, position) in enumerate(SECTIONS):
+        viewer.dims.order = (axis, *(other for other in range(3) if other != axis))
+        viewer.dims.set_current_step(axis, position)
+        viewer.reset_view()
         live(0.5)
-        section = truth[slice_number]
+        section = truth.take(position, axis)
         layer.brush_size = 2
-        cells = [cell for cell in regionprops(section) if cell.area >= 30]
-        for i, cell in enumerate(sorted(cells, key=lambda cell: -cell.area)[:CELLS_PER_SLICE]):
+        cells = [cell for cell in regionprops(section) if cell.area >= 20]
+        for i, cell in enumerate(sorted(cells, key=lambda cell: -cell.area)[:CELLS_PER_SECTION]):
             if i or number:
                 click(annotate.next_button)
             fill(viewer, cell)
         click(annotate.background_button)
-        for third in range(3):
-            stroke(viewer, background_beside(section, third))
-        if number == 1:
-            shoot(viewer, "annotate")
+        for part in range(STROKES_PER_SECTION):
+            stroke(viewer, background_beside(section, part))
+        if (axis, position) in PICTURES:
+            shoot(viewer, PICTURES[axis, position])
+    viewer.dims.order = (0, 1, 2)
+    viewer.reset_view()
     live(0.5)
 
 
@@ -133,7 +144,7 @@ def predict(viewer: napari.Viewer, widget: Any, truth: Any) -> None:
     live(0.5)
     viewer.reset_view()
     viewer.scene.camera.angles = (12, 25, 60)
-    viewer.scene.camera.zoom *= 0.6
+    viewer.scene.camera.zoom *= 0.7
     scroll_to(widget.measure)
     click(widget.measure.measure_button)
     live(2)
