@@ -82,7 +82,8 @@ def paint(viewer: napari.Viewer, annotate: Any, truth: Any) -> None:
     """Paint cells and background in three slices, and in two sections from the side."""
     click(annotate.new_button)
     layer = annotate.annotation
-    for number, (axis, position) in enumerate(SECTIONS):
+    numbers: dict[int, int] = {}
+    for axis, position in SECTIONS:
         viewer.dims.order = (axis, *(other for other in range(3) if other != axis))
         viewer.dims.set_current_step(axis, position)
         viewer.reset_view()
@@ -90,9 +91,12 @@ def paint(viewer: napari.Viewer, annotate: Any, truth: Any) -> None:
         section = truth.take(position, axis)
         layer.brush_size = 2
         cells = [cell for cell in regionprops(section) if cell.area >= 20]
-        for i, cell in enumerate(sorted(cells, key=lambda cell: -cell.area)[:CELLS_PER_SECTION]):
-            if i or number:
+        for cell in sorted(cells, key=lambda cell: -cell.area)[:CELLS_PER_SECTION]:
+            if cell.label in numbers:  # a hand takes the pipette
+                annotate.painter.take_brush(numbers[cell.label])
+            else:
                 click(annotate.next_button)
+                numbers[cell.label] = layer.selected_label
             fill(viewer, cell)
         click(annotate.background_button)
         for part in range(STROKES_PER_SECTION):
