@@ -150,8 +150,8 @@ def final_numbers(
     """
     if first + sum(counts) > np.iinfo(np.uint32).max:
         raise LabelsError(
-            f"There are more than {np.iinfo(np.uint32).max:,} objects, which labels of 32 bits cannot "
-            "number; predict the image in parts."
+            f"There are more than {np.iinfo(np.uint32).max:,} objects; labels of 32 bits cannot "
+            "number them. Predict the image in parts."
         )
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     total = int(offsets[-1])
