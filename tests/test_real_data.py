@@ -18,6 +18,7 @@ from napari_unet.model.trained import TrainedNetwork
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.files import FileFailed, FilePredicted, predict_files
 from napari_unet.samples import sample_dir
+from napari_unet.training.config import PresetName
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 pytestmark = [pytest.mark.shared, pytest.mark.slow]
@@ -38,7 +39,7 @@ def f1_of(found: Any, labels: Any) -> float:
     return float(nu.evaluate(found, labels, kind="objects")["f1_50"])
 
 
-def train(images: Any, labels: Any, preset: str = "fast", **settings: Any) -> nu.TrainedModel:
+def train(images: Any, labels: Any, preset: PresetName = "fast", **settings: Any) -> nu.TrainedModel:
     about = {name: settings.pop(name) for name in ("axes", "pixel_size") if name in settings}
     config = nu.TrainConfig.preset(preset, device="cpu", **settings)
     return nu.train(images, labels, config, **about)
