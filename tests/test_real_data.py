@@ -39,7 +39,9 @@ def f1_of(found: Any, labels: Any) -> float:
     return float(nu.evaluate(found, labels, kind="objects")["f1_50"])
 
 
-def train(images: Any, labels: Any, preset: PresetName = "fast", **settings: Any) -> nu.TrainedModel:
+def train(
+    images: Any, labels: Any, preset: PresetName = "fast", **settings: Any
+) -> nu.TrainedModel:
     about = {name: settings.pop(name) for name in ("axes", "pixel_size") if name in settings}
     config = nu.TrainConfig.preset(preset, device="cpu", **settings)
     return nu.train(images, labels, config, **about)
