@@ -347,7 +347,8 @@ class _Film:
 
     def __getitem__(self, key: Any, /) -> NDArray[np.uint16]:
         frame, *region = key
-        return np.roll(self._plane, int(frame), axis=1)[tuple(region)]
+        moved: NDArray[np.uint16] = np.roll(self._plane, int(frame), axis=1)
+        return moved[tuple(region)]
 
 
 def _tiled_sample(path: Path, size: int) -> None:
