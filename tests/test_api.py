@@ -122,7 +122,7 @@ def test_events_are_handed_on_while_predicting(model: nu.TrainedModel) -> None:
     model.predict(IMAGE, tile_size=16, device="cpu", on_event=events.append)
     assert isinstance(events[0], PredictionStarted)
     tiles = [event for event in events if isinstance(event, TilePredicted)]
-    assert len(tiles) == events[0].tiles == 16
+    assert len(tiles) == events[0].tiles == 9
 
 
 def test_a_read_only_image_is_predicted(model: nu.TrainedModel) -> None:

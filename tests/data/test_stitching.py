@@ -12,6 +12,7 @@ from scipy import ndimage as ndi
 
 from napari_unet.data.separation import separate_objects
 from napari_unet.data.stitching import final_numbers, own_labels
+from napari_unet.errors import LabelsError
 from napari_unet.prediction.tiles import Blocks
 from napari_unet.prediction.work import number_objects
 
@@ -121,6 +122,11 @@ def test_without_objects_there_are_no_numbers() -> None:
     tables, last = final_numbers([0, 0], [], 7)
     assert last == 7
     assert [table.tolist() for table in tables] == [[0], [0]]
+
+
+def test_more_objects_than_numbers_are_refused() -> None:
+    with pytest.raises(LabelsError, match="32 bits"):
+        final_numbers([5], [], first=2**32 - 3)
 
 
 def test_a_hundred_thousand_objects_are_numbered_at_once() -> None:

@@ -202,11 +202,12 @@ def test_reduced_precision_stays_reduced() -> None:
 
 def test_a_single_process_sets_up_no_group() -> None:
     program = (
+        "from napari_unet.training.batch_statistics import parallel_network\n"
         "from napari_unet.training.ranks import Ranks\n"
         "import torch\n"
         "with Ranks.of_environment() as ranks:\n"
         "    network = torch.nn.Linear(1, 1)\n"
-        "    assert ranks.parallel(network) is network\n"
+        "    assert parallel_network(network, ranks) is network\n"
         "    assert not torch.distributed.is_initialized()\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

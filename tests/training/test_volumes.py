@@ -21,7 +21,7 @@ from napari_unet.training.weights import pixel_weights
 
 from .builders import run, tiny_config
 
-VOXEL = {"Z": 0.8, "Y": 0.2, "X": 0.2}
+VOXEL = {"Z": 1.2, "Y": 0.2, "X": 0.2}
 
 
 def balls(depth: int = 16, size: int = 48, anisotropy: float = 4.0) -> tuple[Any, Any]:
@@ -53,7 +53,7 @@ def prepared(
 
 @pytest.mark.parametrize(
     ("z", "flat_levels"),
-    [(0.1, 0), (0.2, 0), (0.28, 0), (0.29, 1), (0.4, 1), (0.8, 2), (3.0, 2)],
+    [(0.1, 0), (0.2, 0), (0.56, 0), (0.57, 1), (1.1, 1), (1.2, 2), (3.0, 2)],
 )
 def test_flat_levels_follow_the_voxel_size(z: float, flat_levels: int) -> None:
     image, labels = balls()
@@ -78,19 +78,19 @@ def test_of_several_images_the_median_decides_and_the_extremes_are_named() -> No
     image, labels = balls()
     images = [
         AnnotatedImage(str(z), image.copy(), labels, pixel_size={**VOXEL, "Z": z})
-        for z in (0.2, 0.8, 0.9)
+        for z in (0.2, 1.2, 1.3)
     ]
     data = prepare_training(images, volume_config())
     assert data.flat_levels == 2
     assert data.pixel_size == VOXEL
-    assert any("from 0.2 to 0.9 micrometres along Z" in notice for notice in data.notices)
+    assert any("from 0.2 to 1.3 micrometres along Z" in notice for notice in data.notices)
 
 
 def test_pixel_sizes_that_hardly_differ_need_no_notice() -> None:
     image, labels = balls()
     images = [
         AnnotatedImage(str(z), image.copy(), labels, pixel_size={**VOXEL, "Z": z})
-        for z in (0.8, 0.804)
+        for z in (1.2, 1.204)
     ]
     assert not any("micrometres" in n for n in prepare_training(images, volume_config()).notices)
 

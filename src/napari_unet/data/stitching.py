@@ -16,6 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from napari_unet.data.overlaps import joint_counts
+from napari_unet.errors import LabelsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -141,7 +142,17 @@ def final_numbers(
         the order of the blocks.
     int
         The highest number given.
+
+    Raises
+    ------
+    LabelsError
+        There are more objects than 32 bits can number.
     """
+    if first + sum(counts) > np.iinfo(np.uint32).max:
+        raise LabelsError(
+            f"There are more than {np.iinfo(np.uint32).max:,} objects; labels of 32 bits cannot "
+            "number them. Predict the image in parts."
+        )
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     total = int(offsets[-1])
     links = [

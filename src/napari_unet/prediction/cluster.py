@@ -11,16 +11,17 @@ from __future__ import annotations
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.data.files import read_image
-from napari_unet.data.intensity import measure_intensity
 from napari_unet.errors import ConfigError, DeviceError
-from napari_unet.model.devices import choose_device
-from napari_unet.model.execution import Runner
-from napari_unet.model.starting import load_model_or_starting_model
+from napari_unet.prediction.cluster_tasks import (
+    Order,
+    measure_frame,
+    opened,
+    predict_one,
+    separate_one,
+    write_one,
+)
 from napari_unet.prediction.events import (
     BlockSeparated,
     PredictionEvent,
@@ -29,23 +30,17 @@ from napari_unet.prediction.events import (
 )
 from napari_unet.prediction.partial import open_partial, order_of, writing_to
 from napari_unet.prediction.plan import plan_prediction
-from napari_unet.prediction.stored import StoredResult, read_and_predict
-from napari_unet.prediction.work import number_objects, separate_block
+from napari_unet.prediction.stored import StoredResult
+from napari_unet.prediction.work import number_objects
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Generator, Iterator
+    from pathlib import Path
 
-    import numpy as np
     from distributed import Client
-    from numpy.typing import NDArray
 
-    from napari_unet.data.axes import ArrayLike, Frame
-    from napari_unet.data.intensity import IntensityRange
-    from napari_unet.data.rescaling import Factors
-    from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig
-    from napari_unet.prediction.partial import PartialResult
 
 # Tasks per thread of the cluster that are under way, so that no worker waits for the client.
 _TASKS_PER_THREAD = 3
@@ -95,28 +90,6 @@ def connected(scheduler: str | None, workers: int | None) -> Iterator[Client]:
         yield client
 
 
-@dataclass(frozen=True)
-class Order:
-    """What a worker is told: where things lie.
-
-    Parameters
-    ----------
-    model : str
-        Model file, or the name of a starting model.
-    image : str
-        Path of the image.
-    partial : PartialResult
-        Where the result grows.
-    device : str
-        Where workers compute.
-    """
-
-    model: str
-    image: str
-    partial: PartialResult
-    device: str
-
-
 @dataclass
 class _FrameState:
     """What is still to be done of a frame."""
@@ -163,7 +136,7 @@ def predict_on_cluster(
     ModelMismatchError, ImageError, FileProblemError
         As in a single process.
     """
-    trained, pixels = _opened(model, str(image))
+    trained, pixels = opened(model, str(image))
     plan = plan_prediction(trained.record, pixels, config)
     partial = open_partial(
         target, plan, order_of(trained, plan, source, pixels.dtype), config.pixel_size
@@ -249,7 +222,7 @@ class _Run:
         blocks -= {block for block in blocks if self._partial.has_block(frame, block)}
         self._frames[frame] = _FrameState(tiles, blocks)
         if tiles:
-            self._ready.append((_measure, (frame,), "measure", frame, 0))
+            self._ready.append((measure_frame, (frame,), "measure", frame, 0))
         else:
             self._after_tiles(frame)
 
@@ -258,7 +231,7 @@ class _Run:
         state = self._frames[frame]
         if purpose == "measure":
             for tile in sorted(state.tiles):
-                self._ready.append((_predict, (frame, result, tile), "tile", frame, tile))
+                self._ready.append((predict_one, (frame, result, tile), "tile", frame, tile))
         elif purpose == "tile":
             state.tiles.discard(part)
             self._partial.note_tile(frame, part)
@@ -283,7 +256,7 @@ class _Run:
             self._finish(frame)
             return
         for block in sorted(state.blocks, reverse=True):  # before the tiles of later frames
-            self._ready.appendleft((_separate, (frame, block), "block", frame, block))
+            self._ready.appendleft((separate_one, (frame, block), "block", frame, block))
         if not state.blocks:
             self._number_what_can_be()
 
@@ -303,7 +276,7 @@ class _Run:
             tables, self.last = number_objects(blocks, found, self.last)
             state.last, state.unwritten = self.last, set(range(len(blocks)))
             for block, table in enumerate(tables):
-                self._ready.appendleft((_write, (frame, block, table), "write", frame, block))
+                self._ready.appendleft((write_one, (frame, block, table), "write", frame, block))
             self._to_number += 1
 
     def _finish(self, frame: int) -> None:
@@ -313,46 +286,3 @@ class _Run:
 def _untyped(thing: Any) -> Any:
     """Drop the type of what dask.distributed has typed in part only."""
     return thing
-
-
-def _measure(order: Order, frame: int) -> IntensityRange:
-    trained, pixels = _opened(order.model, order.image)
-    return measure_intensity(_frame(order, pixels, frame), trained.record.intensity)
-
-
-def _predict(order: Order, frame: int, intensity: IntensityRange, tile: int) -> None:
-    _, pixels = _opened(order.model, order.image)
-    plan = order.partial.plan
-    runner = _runner(order.model, order.image, plan.factors, plan.views, order.device)
-    region = plan.tiles[tile]
-    values = read_and_predict(runner, _frame(order, pixels, frame), intensity, region, plan)
-    with writing_to(order.partial.folder):
-        order.partial.write_tile(frame, tile, values)
-
-
-def _separate(order: Order, frame: int, block: int) -> None:
-    plan = order.partial.plan
-    labels, objects = separate_block(order.partial.foreground(frame), plan, block)
-    with writing_to(order.partial.folder):
-        order.partial.write_block(frame, block, labels, objects)
-
-
-def _write(order: Order, frame: int, block: int, table: NDArray[np.uint32]) -> None:
-    with writing_to(order.partial.folder):
-        order.partial.number_block(frame, block, table)
-
-
-def _frame(order: Order, pixels: ArrayLike, frame: int) -> Frame:
-    return order.partial.plan.frames_of(pixels)[frame]
-
-
-@lru_cache(maxsize=2)
-def _opened(model: str, image: str) -> tuple[TrainedNetwork, ArrayLike]:
-    """Load the model and open the image once per process."""
-    return load_model_or_starting_model(model), read_image(Path(image)).array
-
-
-@lru_cache(maxsize=2)
-def _runner(model: str, image: str, factors: Factors, views: int, device: str) -> Runner:
-    trained, _ = _opened(model, image)
-    return Runner.of(trained.network, choose_device(device), factors=factors, views=views)

@@ -15,7 +15,20 @@ from torch.nn.modules.batchnorm import _BatchNorm
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from napari_unet.model.unet import UNet
     from napari_unet.training.ranks import Ranks
+
+
+def parallel_network(network: UNet, ranks: Ranks) -> nn.Module:
+    """Return what computes a network with the statistics and the gradients of all ranks.
+
+    The network's parameters and buffers, which begin as those of the first rank, and their names
+    stay what they are.
+    """
+    if ranks.alone:
+        return network
+    share_batch_statistics(network, ranks)
+    return nn.parallel.DistributedDataParallel(network)
 
 
 def share_batch_statistics(network: nn.Module, ranks: Ranks) -> None:

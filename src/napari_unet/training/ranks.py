@@ -17,17 +17,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from napari_unet.errors import AlreadyToldError, ConfigError, DeviceError, NapariUNetError
-from napari_unet.training.batch_statistics import share_batch_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
-    from napari_unet.model.unet import UNet
 
 # The others wait while the first rank validates or writes. A rank that dies is noticed by
 # torchrun, which ends the others: the time limit need not do that.
@@ -172,17 +169,6 @@ class Ranks:
             return seconds, stop
         said = self.gathered(torch.tensor([seconds, stop], dtype=torch.float64))  # (ranks, 2)
         return float(said[0, 0]), bool(said[:, 1].any())
-
-    def parallel(self, network: UNet) -> nn.Module:
-        """Return what computes the network with the gradients of all ranks.
-
-        The network's parameters and buffers, which begin as those of the first rank, and their
-        names stay what they are.
-        """
-        if self.alone:
-            return network
-        share_batch_statistics(network, self)
-        return nn.parallel.DistributedDataParallel(network)
 
     @contextmanager
     def together(self) -> Iterator[None]:

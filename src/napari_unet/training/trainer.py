@@ -18,6 +18,7 @@ from napari_unet.model.devices import choose_precision
 from napari_unet.model.execution import Runner
 from napari_unet.model.trained import ModelRecord, TrainedNetwork, build_network
 from napari_unet.model.unet import UNet
+from napari_unet.training.batch_statistics import parallel_network
 from napari_unet.training.events import Notice, Validated
 from napari_unet.training.losses import painted_pixels, weighted_cross_entropy
 from napari_unet.training.networks import begin_with, chance_of, copy_weights, random_network
@@ -104,7 +105,7 @@ class Trainer:
             self._restore(former)
         elif former is not None:
             self._train_further(former)
-        self._parallel = ranks.parallel(self.network)
+        self._parallel = parallel_network(self.network, ranks)
 
     @property
     def planned_steps(self) -> int:
@@ -324,7 +325,7 @@ class Trainer:
             fresh = network.state_dict()
             network.load_state_dict(carried_over(weights, self.data.classes, classes, fresh))
         self.optimiser = new_optimiser(self.network, self.config)
-        self._parallel = self.ranks.parallel(self.network)
+        self._parallel = parallel_network(self.network, self.ranks)
         self.best, self.best_value = {}, -math.inf
 
     @property
