@@ -8,48 +8,46 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 from superqt import QCollapsible
 
-from napari_unet.data.axes import guess_axes
-from napari_unet.errors import ModelMismatchError, NapariUNetError
+from napari_unet.errors import NapariUNetError
 from napari_unet.prediction.config import PredictConfig, ViewPoint
+from napari_unet.widgets.batch import BatchTable
 from napari_unet.widgets.compare import ComparePanel
-from napari_unet.widgets.controls import (
-    MODEL_FILES,
-    add_row,
-    button,
-    choice,
-    form_layout,
-    note,
-    progress_bar,
-    scrolling_column,
-)
+from napari_unet.widgets.controls import MODEL_FILES, button, note, scrolling_column
 from napari_unet.widgets.correct import CorrectPanel
-from napari_unet.widgets.layers import LayerComboBox, channel_axis_of, labels_shape_of, pixels_of
+from napari_unet.widgets.file_target import FileTarget
+from napari_unet.widgets.layers import pixels_of
 from napari_unet.widgets.link import LinkPanel
 from napari_unet.widgets.measure import MeasurePanel
 from napari_unet.widgets.model_work import loading_events
-from napari_unet.widgets.prediction_work import folder_events, prediction_events
+from napari_unet.widgets.predict_options import PredictOptions
+from napari_unet.widgets.predict_status import PredictStatus
+from napari_unet.widgets.prediction_size import check_size, is_large
+from napari_unet.widgets.prediction_work import prediction_events, region_events
+from napari_unet.widgets.region_layer import RegionLayer
 from napari_unet.widgets.result_layers import ResultLayers
 from napari_unet.widgets.session import session_of
 from napari_unet.widgets.spots import SpotsPanel
 from napari_unet.widgets.starting import starting_model_box
 from napari_unet.widgets.task import Failed, Outcome
-from napari_unet.widgets.visible import frame_and_region, visible_box
+from napari_unet.widgets.visible import box_on_screen, frame_and_region
 
 if TYPE_CHECKING:
+    from napari.layers import Image
     from napari.viewer import Viewer
 
     from napari_unet.data.axes import Region
+    from napari_unet.model.trained import TrainedNetwork
 
 _MEASURED_AT_ONCE = 2**26  # pixels; larger results are measured when asked for
 
 
 class PredictWidget(QWidget):
-    """Predicts what is on screen, a slice, a whole stack or a folder.
+    """Predicts what is on screen, a slice, a whole stack, into a file, or a folder.
 
     Parameters
     ----------
@@ -62,39 +60,25 @@ class PredictWidget(QWidget):
         self._viewer = napari_viewer
         self._session = session_of(napari_viewer)
         self.task = self._session.prediction
-        self._tiles = 0
-        self._file = ""
-        self.image_box = LayerComboBox(napari_viewer, Image)
-        self.result_box = choice(
-            [("what it was trained for", None), ("probabilities", "probabilities")],
-            "Labels as painted (objects or classes), or the probability of each class.",
-        )
-        self.views_box = choice(
-            [("as trained", None), ("one view: fastest", 1), ("8 turned views: best", 8)],
-            "Average the predictions of the image turned and mirrored: a little better, and 8 "
-            "times the work.",
-        )
+        self.options = PredictOptions(napari_viewer, self._session)
         self.model_note = note()
-        self.status = note()
-        self.progress = progress_bar("How many tiles are done.")
+        self.progress = PredictStatus()
+        self.status = self.progress.line
+        self.batch = BatchTable(napari_viewer, self.task)
+        self._part: RegionLayer | None = None
+        self._file: FileTarget | None = None
         self.spots = SpotsPanel(napari_viewer, self)
         self.correct = CorrectPanel(napari_viewer)
         self.measure = MeasurePanel(napari_viewer)
         self.compare = ComparePanel(napari_viewer)
         self.link = LinkPanel(napari_viewer)
+        self._make_buttons()
         self._lay_out()
         self._connect()
         self._follow_image()
         self._show_state()
 
-    def _lay_out(self) -> None:
-        layout = scrolling_column(self)
-        form = form_layout()
-        add_row(form, "Image", self.image_box, "The image to predict.")
-        add_row(form, "Result", self.result_box)
-        add_row(form, "Average", self.views_box)
-        layout.addLayout(form)
-        layout.addWidget(self.model_note)
+    def _make_buttons(self) -> None:
         self.view_button = button(
             "&View", "Predict what is on screen.", partial(self.start_prediction, "view")
         )
@@ -106,6 +90,12 @@ class PredictWidget(QWidget):
             "Predict the whole image or stack, what is on screen first.",
             self.start_prediction,
         )
+        self.file_button = button(
+            "To f&ile…",
+            "Predict the whole image, however large it is, into an OME-Zarr, and show it from "
+            "there. Cancelled, it goes on where it was when the same name is chosen again.",
+            self.ask_for_file,
+        )
         self.folder_button = button(
             "&Folder…", "Predict every image of a folder into files.", self.ask_for_folder
         )
@@ -114,16 +104,29 @@ class PredictWidget(QWidget):
         )
         self.load_button = button("Load &model…", "Use a saved model file.", self.ask_to_load)
         self.starting_box = starting_model_box(self._session)
-        first, second = QHBoxLayout(), QHBoxLayout()
-        for each in (self.view_button, self.slice_button, self.predict_button, self.folder_button):
-            first.addWidget(each)
-        for each in (self.cancel_button, self.load_button):
-            second.addWidget(each)
-        second.addWidget(self.starting_box)
-        layout.addLayout(first)
-        layout.addLayout(second)
+        self._starters = (
+            self.view_button,
+            self.slice_button,
+            self.predict_button,
+            self.file_button,
+            self.folder_button,
+        )
+
+    def _lay_out(self) -> None:
+        layout = scrolling_column(self)
+        layout.addWidget(self.options)
+        layout.addWidget(self.model_note)
+        for row in (
+            self._starters[:3],
+            (*self._starters[3:], self.cancel_button),
+            (self.load_button, self.starting_box),
+        ):
+            line = QHBoxLayout()
+            for each in row:
+                line.addWidget(each)
+            layout.addLayout(line)
         layout.addWidget(self.progress)
-        layout.addWidget(self.status)
+        layout.addWidget(self.batch)
         for title, tooltip, panel in (
             ("Where is it unsure?", "Spots to look at, and to paint on, next.", self.spots),
             ("Correct", "Mend the prediction and teach the network.", self.correct),
@@ -140,9 +143,10 @@ class PredictWidget(QWidget):
 
     def _connect(self) -> None:
         self._session.model_changed.connect(self._show_state)
+        self._session.model_changed.connect(self.options.show_model)
         self._session.annotation_chosen.connect(self._follow_image)
         self.task.started.connect(self._show_start)
-        self.task.happened.connect(self._on_event)
+        self.task.happened.connect(self.progress.show_event)
         self.task.ended.connect(self._on_ended)
 
     def ask_to_load(self) -> None:
@@ -164,26 +168,66 @@ class PredictWidget(QWidget):
         scope : {"view", "slice", "whole"}
             How much of it.
         """
-        image = self.ready_image()
-        model = self._session.model
+        image, model = self.ready_image(), self._session.model
         if image is None or model is None:
             return
         try:
             config = self.config(image, scope)
         except NapariUNetError as error:
-            show_error(str(error))
+            self._refuse(image, str(error))
             return
         self.compare.forget()
+        self._part = None
+        if scope != "whole" and is_large(image, self.kept_axes(image)):
+            self._start_part(image, model, config)
+        else:
+            self._start_image(image, model, config, scope == "whole")
+
+    def _start_image(
+        self, image: Image, model: TrainedNetwork, config: PredictConfig, whole: bool
+    ) -> None:
         result = ResultLayers(
             self._viewer,
             image,
+            self.kept_axes(image),
             model.record.network.ndim,
-            whole=scope == "whole",
+            whole=whole,
             annotation=self._session.annotation,
         )
         self._session.result = result
         result.follow(self.task)
         self.task.start(partial(prediction_events, model, pixels_of(image), config))
+
+    def _start_part(self, image: Image, model: TrainedNetwork, config: PredictConfig) -> None:
+        assert config.frames is not None
+        assert config.region is not None
+        self._part = RegionLayer(self._viewer, image, self.kept_axes(image))
+        self._part.follow(self.task, config.frames[0], config.region)
+        self.task.start(partial(region_events, model, pixels_of(image), config))
+
+    def ask_for_file(self) -> None:
+        """Ask for a name, and predict the whole image into that file."""
+        image = self.ready_image()
+        if image is None:
+            return
+        name, _ = QFileDialog.getSaveFileName(
+            self, "Predict into", f"{image.name} prediction.zarr", "OME-Zarr (*.zarr)"
+        )
+        if name:
+            self.predict_to_file(Path(name))
+
+    def predict_to_file(self, path: Path) -> None:
+        """Predict the whole image into an OME-Zarr, or go on with what was cancelled there."""
+        image, model = self.ready_image(), self._session.model
+        if image is None or model is None:
+            return
+        try:
+            config = self._fitting(image, self.options.config(image))
+        except NapariUNetError as error:
+            self._refuse(image, str(error))
+            return
+        self._file = FileTarget(self._viewer, image, self.kept_axes(image), path)
+        self._file.start(self.task, model, config)
 
     def config(self, image: Image, scope: str) -> PredictConfig:
         """Return what to predict, from what is on screen now.
@@ -194,38 +238,44 @@ class PredictWidget(QWidget):
             What is predicted.
         scope : {"view", "slice", "whole"}
             How much of it.
+
+        Raises
+        ------
+        NapariUNetError
+            Model and image do not fit, or the result would not fit into memory.
         """
         model = self._session.model
         ndim = 2 if model is None else model.record.network.ndim
-        shape = self.labels_shape(image)
-        frame, view = frame_and_region(visible_box(self._viewer, image, shape), ndim)
-        centre = tuple((part.start + part.stop) / 2 for part in view)
-        near = ViewPoint(frame, centre)
-        config = replace(self._chosen(), near=near)
-        if scope == "whole":
-            return config
-        region = view if scope == "view" else _whole_plane(view, shape[len(frame) :])
-        return replace(config, frames=(frame,), region=region)
+        config = self._fitting(image, self.options.config(image))
+        keep = self.kept_axes(image)
+        frame, view = frame_and_region(box_on_screen(self._viewer, image, keep), ndim)
+        shape = tuple(pixels_of(image).shape[axis] for axis in keep)
+        plane = _whole_plane(view, shape[len(frame) :])
+        region = {"view": view, "slice": plane}.get(scope)
+        check_size(shape if region is None else tuple(p.stop - p.start for p in region))
+        near = ViewPoint(frame, tuple((part.start + part.stop) / 2 for part in view))
+        if region is None:
+            return replace(config, near=near)
+        return replace(config, near=near, frames=(frame,), region=region)
 
-    def _chosen(self) -> PredictConfig:
-        return PredictConfig(
-            result=self.result_box.currentData(), views=self.views_box.currentData()
-        )
+    def kept_axes(self, image: Image) -> tuple[int, ...]:
+        """Return which axes of an image the result has, in its order."""
+        return self.options.keep(image)
 
-    def labels_shape(self, image: Image) -> tuple[int, ...]:
-        """Return the shape of what the model makes of an image: all axes but the channels."""
-        model = self._session.model
-        shape = tuple(pixels_of(image).shape)
-        if model is None or channel_axis_of(image) is not None:
-            return labels_shape_of(image)
-        network = model.record.network
-        axes = guess_axes(shape, network.ndim, network.in_channels)
-        if len(axes) - ("C" in axes) > image.ndim:
-            raise ModelMismatchError(
-                f"The model is {network.ndim}D and cannot read the image of shape {shape}; choose "
-                "another image or model."
-            )
-        return tuple(size for axis, size in zip(axes, shape, strict=True) if axis != "C")
+    def _fitting(self, image: Image, config: PredictConfig) -> PredictConfig:
+        """Return settings under which model and image fit; not a pixel is read for it."""
+        from napari_unet.prediction.plan import plan_prediction
+
+        self.kept_axes(image)
+        if self._session.model is not None:
+            plan_prediction(self._session.model.record, pixels_of(image), config)
+        return config
+
+    def _refuse(self, image: Image, text: str) -> None:
+        """Say in one place what does not fit: model, image, and why."""
+        text = f"{self._session.model_name} cannot predict {image.name}: {text}"
+        self.progress.fail(text)
+        show_error(text)
 
     def ask_for_folder(self) -> None:
         """Ask for a folder of images and one for the results, and predict all."""
@@ -240,8 +290,12 @@ class PredictWidget(QWidget):
         if self.task.running or model is None:
             show_warning("There is no model yet, or a prediction is still running.")
             return
-        config = self._chosen()
-        self.task.start(partial(folder_events, model, source, target, config))
+        try:
+            config = self.options.config_of_files()
+        except NapariUNetError as error:
+            show_error(str(error))
+            return
+        self.batch.start(model, source, target, config)
 
     def cancel(self) -> None:
         """Stop after the current tile; finished tiles are kept."""
@@ -258,17 +312,17 @@ class PredictWidget(QWidget):
                 "There is no model yet: train one, load a model file, or choose a starting model."
             )
             return None
-        if self.image_box.layer is None:
+        if self.options.image_box.layer is None:
             show_warning("Open an image to predict.")
-        return self.image_box.layer
+        return self.options.image_box.layer
 
     def _follow_image(self) -> None:
         if self._session.image is not None:
-            self.image_box.layer = self._session.image
+            self.options.image_box.layer = self._session.image
 
     def _show_state(self) -> None:
         running, model = self.task.running, self._session.model
-        for each in (self.view_button, self.slice_button, self.predict_button, self.folder_button):
+        for each in self._starters:
             each.setEnabled(model is not None and not running)
         self.cancel_button.setEnabled(running and not self.task.stopping)
         if model is None:
@@ -284,47 +338,42 @@ class PredictWidget(QWidget):
 
     def _show_start(self) -> None:
         self._show_state()
-        self.progress.setValue(0)
-        self._file = ""
-        self.status.setText("Starting…")
-
-    def _on_event(self, event: Any) -> None:
-        from napari_unet.prediction.events import PredictionStarted, TilePredicted
-        from napari_unet.prediction.files import FileFailed, FileStarted
-
-        if isinstance(event, PredictionStarted):
-            self._tiles = event.tiles
-        elif isinstance(event, TilePredicted):
-            self.progress.setValue(round(1000 * event.number / max(self._tiles, 1)))
-            self.status.setText(f"{self._file}Tile {event.number} of {self._tiles}.")
-        elif isinstance(event, FileStarted):
-            self._file = f"{event.path.name} ({event.number} of {event.total}): "
-        elif isinstance(event, FileFailed):
-            show_warning(f"{event.path.name}: {event.text}")
+        self.progress.begin()
 
     def _on_ended(self, outcome: Outcome) -> None:
         self._show_state()
         if isinstance(outcome, Failed):
-            self.progress.setValue(0)
-            self.status.setText(outcome.text)
+            self.progress.fail(outcome.text)
             show_error(f"{outcome.text}\n{outcome.details}".strip())
         elif isinstance(outcome.result, tuple):
-            self.status.setText(f"{len(outcome.result)} files written.")
+            self.progress.end(self.batch.summary)
         else:
             self._show_result(outcome.result)
 
     def _show_result(self, result: Any) -> None:
+        from napari_unet.prediction.stored import StoredResult
+
+        if isinstance(result, StoredResult):
+            self.progress.end(_said_of_file(result))
+            return
         text = "Done." if result.complete else "Cancelled; finished tiles are kept."
         if result.kind == "objects" and result.array.size:
             n_objects = np.unique(result.array[result.array > 0]).size
             text += f" {n_objects} objects."
-        self.status.setText(text)
-        shown = self._session.result.layer if self._session.result else None
+        self.progress.end(text)
+        shown = self._session.result.layer if self._session.result and not self._part else None
         small = result.array.size <= _MEASURED_AT_ONCE
         if result.kind == "objects" and small and isinstance(shown, Labels):
             self.measure.measure_layer(shown)
         if not result.complete:
             show_info("The prediction is incomplete: it was cancelled.")
+
+
+def _said_of_file(result: Any) -> str:
+    if not result.complete:
+        return f"Cancelled. To go on where it was, choose {result.path.name} again."
+    count = "" if result.objects is None else f" {result.objects} objects."
+    return f"Done: {result.path.name} is written.{count}"
 
 
 def _whole_plane(view: Region, shape: tuple[int, ...]) -> Region:
