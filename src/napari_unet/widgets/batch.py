@@ -117,7 +117,7 @@ class BatchTable(QWidget):
             self._say(self._row, f"objects {event.number} of {event.total}")
         elif isinstance(event, files.FilePredicted):
             self._done[self._row] = event
-            count = "done" if event.objects is None else f"{event.objects} objects"
+            count = "done" if event.objects is None else _counted(event.objects)
             self._say(self._row, f"{_DONE} {count}")
         elif isinstance(event, files.FileFailed):
             self._failed += 1
@@ -157,3 +157,7 @@ class BatchTable(QWidget):
             open_pair(self._viewer, done.path, done.target, done.kind, done.axes)
         except NapariUNetError as error:
             show_error(str(error))
+
+
+def _counted(objects: int) -> str:
+    return f"{objects:,} {'object' if objects == 1 else 'objects'}"
