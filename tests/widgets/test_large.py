@@ -192,6 +192,18 @@ def test_a_result_in_a_file_is_shown_where_the_image_lies(
     assert not layer.editable
 
 
+def test_a_result_in_a_file_has_levels_where_it_is_large(
+    make_desk: Callable[..., Desk], target: Path
+) -> None:
+    desk = make_desk(np.tile(disks(), (12, 22)))
+
+    predict_into_file(desk)
+
+    layer: Any = desk.viewer.layers["result"]
+    assert layer.multiscale
+    assert [level.shape for level in layer.data] == [(1152, 2112), (576, 1056), (288, 528)]
+
+
 def test_a_stored_result_is_not_offered_for_annotation(
     make_desk: Callable[..., Desk], target: Path
 ) -> None:

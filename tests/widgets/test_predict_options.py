@@ -68,7 +68,7 @@ def test_what_does_not_fit_is_one_text_that_names_both(
     predict_with(desk, untrained(channels=channels))
 
     text = desk.predict.status.text()
-    assert text.startswith("untrained cannot predict disks: ")
+    assert text.startswith("The model 'untrained' cannot predict 'disks': ")
     assert expected in text
     assert desk.last_notice == text
 
@@ -78,9 +78,7 @@ def test_the_two_pixel_sizes_are_shown(make_desk: Callable[..., Desk]) -> None:
 
     use(desk, of_size(0.5))
 
-    assert desk.predict.options.size_note.text() == (
-        "Pixels: model 0.5 x 0.5 µm, image 0.25 x 0.25 µm."
-    )
+    assert desk.predict.options.size_note.text() == "Pixels: model 0.5 µm, image 0.25 µm."
     assert desk.predict.options.scale_check.isEnabled()
 
 
@@ -90,7 +88,7 @@ def test_a_corrected_scale_is_shown_at_once(make_desk: Callable[..., Desk]) -> N
 
     desk.image.scale = (1, 1)
 
-    assert "image 1 x 1 µm" in desk.predict.options.size_note.text()
+    assert "image 1 µm" in desk.predict.options.size_note.text()
 
 
 @pytest.mark.parametrize("known", ["image", "model"])

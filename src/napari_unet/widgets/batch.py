@@ -18,10 +18,9 @@ from qtpy.QtWidgets import (
 
 from napari_unet.data.files import find_images, name_of
 from napari_unet.errors import NapariUNetError
-from napari_unet.widgets.controls import header_of, note
+from napari_unet.widgets.controls import header_of
 from napari_unet.widgets.prediction_work import files_events
 from napari_unet.widgets.stored_layers import open_pair
-from napari_unet.widgets.task import Failed, Outcome
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig
     from napari_unet.prediction.files import FilePredicted
-    from napari_unet.widgets.task import BackgroundTask
+    from napari_unet.widgets.task import BackgroundTask, Outcome
 
 _FAILED = "✗"
 _DONE = "✓"
@@ -61,14 +60,13 @@ class BatchTable(QWidget):
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setToolTip("Double click a finished file, or press Enter, to open it here.")
-        self.table.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self.table.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # positions end file names
+        self.table.setWordWrap(False)
         header_of(self.table).setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.table.itemActivated.connect(self._open)
-        self.text = note()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.table)
-        layout.addWidget(self.text)
         self.hide()
 
     def start(
@@ -94,7 +92,6 @@ class BatchTable(QWidget):
             item.setToolTip(str(path))
             self.table.setItem(row, 0, item)
             self.table.setItem(row, 1, QTableWidgetItem("waiting"))
-        self.text.setText("")
         rows = min(len(paths), _SHOWN_ROWS)
         header = self.table.horizontalHeader()
         assert header is not None
@@ -121,7 +118,8 @@ class BatchTable(QWidget):
             self._say(self._row, f"{_DONE} {count}")
         elif isinstance(event, files.FileFailed):
             self._failed += 1
-            self._say(self._rows[event.path], f"{_FAILED} {event.text}", event.text)
+            short = event.text.replace(str(event.path), event.path.name)
+            self._say(self._rows[event.path], f"{_FAILED} {short}", event.text)
 
     def _say(self, row: int, text: str, tooltip: str = "") -> None:
         item = self.table.item(row, 1)
@@ -137,11 +135,12 @@ class BatchTable(QWidget):
             ended = row in self._done or (item is not None and item.text().startswith(_FAILED))
             if not ended:
                 self._say(row, "not predicted")
-        self.text.setText("" if isinstance(outcome, Failed) else self.summary)
 
     @property
     def summary(self) -> str:
-        """How many files were written, how many failed, and how many were not begun."""
+        """How many files were written, how many failed and were not begun; empty: none is known."""
+        if not self._rows:
+            return ""
         written = len(self._done)
         text = f"{written} {'file' if written == 1 else 'files'} written"
         if self._failed:

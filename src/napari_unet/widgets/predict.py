@@ -65,8 +65,6 @@ class PredictWidget(QWidget):
         self.progress = PredictStatus()
         self.status = self.progress.line
         self.batch = BatchTable(napari_viewer, self.task)
-        self._part: RegionLayer | None = None
-        self._file: FileTarget | None = None
         self.spots = SpotsPanel(napari_viewer, self)
         self.correct = CorrectPanel(napari_viewer)
         self.measure = MeasurePanel(napari_viewer)
@@ -177,7 +175,6 @@ class PredictWidget(QWidget):
             self._refuse(image, str(error))
             return
         self.compare.forget()
-        self._part = None
         if scope != "whole" and is_large(image, self.kept_axes(image)):
             self._start_part(image, model, config)
         else:
@@ -201,8 +198,9 @@ class PredictWidget(QWidget):
     def _start_part(self, image: Image, model: TrainedNetwork, config: PredictConfig) -> None:
         assert config.frames is not None
         assert config.region is not None
-        self._part = RegionLayer(self._viewer, image, self.kept_axes(image))
-        self._part.follow(self.task, config.frames[0], config.region)
+        part = RegionLayer(self._viewer, image, self.kept_axes(image))
+        self._session.follower = part
+        part.follow(self.task, config.frames[0], config.region)
         self.task.start(partial(region_events, model, pixels_of(image), config))
 
     def ask_for_file(self) -> None:
@@ -226,8 +224,9 @@ class PredictWidget(QWidget):
         except NapariUNetError as error:
             self._refuse(image, str(error))
             return
-        self._file = FileTarget(self._viewer, image, self.kept_axes(image), path)
-        self._file.start(self.task, model, config)
+        target = FileTarget(self._viewer, image, self.kept_axes(image), path)
+        self._session.follower = target
+        target.start(self.task, model, config)
 
     def config(self, image: Image, scope: str) -> PredictConfig:
         """Return what to predict, from what is on screen now.
@@ -273,7 +272,7 @@ class PredictWidget(QWidget):
 
     def _refuse(self, image: Image, text: str) -> None:
         """Say in one place what does not fit: model, image, and why."""
-        text = f"{self._session.model_name} cannot predict {image.name}: {text}"
+        text = f"The model {self._session.model_name!r} cannot predict {image.name!r}: {text}"
         self.progress.fail(text)
         show_error(text)
 
@@ -346,11 +345,12 @@ class PredictWidget(QWidget):
             self.progress.fail(outcome.text)
             show_error(f"{outcome.text}\n{outcome.details}".strip())
         elif isinstance(outcome.result, tuple):
-            self.progress.end(self.batch.summary)
+            self.progress.end(self.batch.summary or f"{len(outcome.result)} files written.")
         else:
             self._show_result(outcome.result)
 
     def _show_result(self, result: Any) -> None:
+        from napari_unet.prediction.region import RegionResult
         from napari_unet.prediction.stored import StoredResult
 
         if isinstance(result, StoredResult):
@@ -361,8 +361,8 @@ class PredictWidget(QWidget):
             n_objects = np.unique(result.array[result.array > 0]).size
             text += f" {n_objects} objects."
         self.progress.end(text)
-        shown = self._session.result.layer if self._session.result and not self._part else None
-        small = result.array.size <= _MEASURED_AT_ONCE
+        shown = self._session.result.layer if self._session.result else None
+        small = result.array.size <= _MEASURED_AT_ONCE and not isinstance(result, RegionResult)
         if result.kind == "objects" and small and isinstance(shown, Labels):
             self.measure.measure_layer(shown)
         if not result.complete:

@@ -198,4 +198,5 @@ def _sizes(record: ModelRecord, of_image: PixelSize, letters: str) -> str:
 
 
 def _text(size: PixelSize, letters: str) -> str:
-    return " x ".join(f"{size[letter]:.4g}" for letter in letters) + " µm"
+    lengths = [f"{size[letter]:.4g}" for letter in letters]
+    return f"{' x '.join(lengths) if len(set(lengths)) > 1 else lengths[0]} µm"
