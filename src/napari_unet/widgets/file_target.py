@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig
+    from napari_unet.prediction.stored import StoredResult
     from napari_unet.widgets.task import BackgroundTask
 
 
@@ -70,3 +71,11 @@ def source_of(image: Image) -> str:
     if path and Path(path).exists():
         origin = identity_of(Path(path))
     return f"{origin} {image.name} {tuple(pixels_of(image).shape)}"
+
+
+def said_of_file(result: StoredResult) -> str:
+    """Say what became of a prediction into a file, and how a cancelled one goes on."""
+    if not result.complete:
+        return f"Cancelled. To go on where it was, choose {result.path.name} again."
+    count = "" if result.objects is None else f" {result.objects:,} objects."
+    return f"Done: {result.path.name} is written.{count}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,38 +9,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QWidget
 from superqt import QCollapsible
 
 from napari_unet.errors import NapariUNetError
-from napari_unet.prediction.config import PredictConfig, ViewPoint
 from napari_unet.widgets.batch import BatchTable
 from napari_unet.widgets.compare import ComparePanel
-from napari_unet.widgets.controls import MODEL_FILES, button, note, scrolling_column
+from napari_unet.widgets.controls import MODEL_FILES, note, scrolling_column
 from napari_unet.widgets.correct import CorrectPanel
-from napari_unet.widgets.file_target import FileTarget
+from napari_unet.widgets.file_target import said_of_file
 from napari_unet.widgets.layers import pixels_of
 from napari_unet.widgets.link import LinkPanel
 from napari_unet.widgets.measure import MeasurePanel
 from napari_unet.widgets.model_work import loading_events
+from napari_unet.widgets.predict_buttons import PredictButtons
 from napari_unet.widgets.predict_options import PredictOptions
+from napari_unet.widgets.predict_runs import predict_into_file, predict_into_layer, scoped
 from napari_unet.widgets.predict_status import PredictStatus
-from napari_unet.widgets.prediction_size import check_size, is_large
-from napari_unet.widgets.prediction_work import prediction_events, region_events
-from napari_unet.widgets.region_layer import RegionLayer
-from napari_unet.widgets.result_layers import ResultLayers
 from napari_unet.widgets.session import session_of
 from napari_unet.widgets.spots import SpotsPanel
-from napari_unet.widgets.starting import starting_model_box
 from napari_unet.widgets.task import Failed, Outcome
-from napari_unet.widgets.visible import box_on_screen, frame_and_region
 
 if TYPE_CHECKING:
     from napari.layers import Image
     from napari.viewer import Viewer
 
-    from napari_unet.data.axes import Region
-    from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.prediction.config import PredictConfig
+
 
 _MEASURED_AT_ONCE = 2**26  # pixels; larger results are measured when asked for
 
@@ -70,59 +64,20 @@ class PredictWidget(QWidget):
         self.measure = MeasurePanel(napari_viewer)
         self.compare = ComparePanel(napari_viewer)
         self.link = LinkPanel(napari_viewer)
-        self._make_buttons()
+        self.buttons = PredictButtons(self._session, self)
+        self.view_button, self.slice_button = self.buttons.view, self.buttons.slice
+        self.predict_button, self.file_button = self.buttons.whole, self.buttons.file
+        self.folder_button, self.starting_box = self.buttons.folder, self.buttons.starting
         self._lay_out()
         self._connect()
         self._follow_image()
         self._show_state()
 
-    def _make_buttons(self) -> None:
-        self.view_button = button(
-            "&View", "Predict what is on screen.", partial(self.start_prediction, "view")
-        )
-        self.slice_button = button(
-            "S&lice", "Predict the plane on screen.", partial(self.start_prediction, "slice")
-        )
-        self.predict_button = button(
-            "&Whole",
-            "Predict the whole image or stack, what is on screen first.",
-            self.start_prediction,
-        )
-        self.file_button = button(
-            "To f&ile…",
-            "Predict the whole image, however large it is, into an OME-Zarr, and show it from "
-            "there. Cancelled, it goes on where it was when the same name is chosen again.",
-            self.ask_for_file,
-        )
-        self.folder_button = button(
-            "&Folder…", "Predict every image of a folder into files.", self.ask_for_folder
-        )
-        self.cancel_button = button(
-            "&Cancel", "Stop after this tile; finished tiles are kept.", self.cancel
-        )
-        self.load_button = button("Load &model…", "Use a saved model file.", self.ask_to_load)
-        self.starting_box = starting_model_box(self._session)
-        self._starters = (
-            self.view_button,
-            self.slice_button,
-            self.predict_button,
-            self.file_button,
-            self.folder_button,
-        )
-
     def _lay_out(self) -> None:
         layout = scrolling_column(self)
         layout.addWidget(self.options)
         layout.addWidget(self.model_note)
-        for row in (
-            self._starters[:3],
-            (*self._starters[3:], self.cancel_button),
-            (self.load_button, self.starting_box),
-        ):
-            line = QHBoxLayout()
-            for each in row:
-                line.addWidget(each)
-            layout.addLayout(line)
+        layout.addWidget(self.buttons)
         layout.addWidget(self.progress)
         layout.addWidget(self.batch)
         for title, tooltip, panel in (
@@ -175,33 +130,7 @@ class PredictWidget(QWidget):
             self._refuse(image, str(error))
             return
         self.compare.forget()
-        if scope != "whole" and is_large(image, self.kept_axes(image)):
-            self._start_part(image, model, config)
-        else:
-            self._start_image(image, model, config, scope == "whole")
-
-    def _start_image(
-        self, image: Image, model: TrainedNetwork, config: PredictConfig, whole: bool
-    ) -> None:
-        result = ResultLayers(
-            self._viewer,
-            image,
-            self.kept_axes(image),
-            model.record.network.ndim,
-            whole=whole,
-            annotation=self._session.annotation,
-        )
-        self._session.result = result
-        result.follow(self.task)
-        self.task.start(partial(prediction_events, model, pixels_of(image), config))
-
-    def _start_part(self, image: Image, model: TrainedNetwork, config: PredictConfig) -> None:
-        assert config.frames is not None
-        assert config.region is not None
-        part = RegionLayer(self._viewer, image, self.kept_axes(image))
-        self._session.follower = part
-        part.follow(self.task, config.frames[0], config.region)
-        self.task.start(partial(region_events, model, pixels_of(image), config))
+        predict_into_layer(self._viewer, self._session, model, image, self.kept_axes(image), config)
 
     def ask_for_file(self) -> None:
         """Ask for a name, and predict the whole image into that file."""
@@ -224,9 +153,9 @@ class PredictWidget(QWidget):
         except NapariUNetError as error:
             self._refuse(image, str(error))
             return
-        target = FileTarget(self._viewer, image, self.kept_axes(image), path)
-        self._session.follower = target
-        target.start(self.task, model, config)
+        predict_into_file(
+            self._viewer, self._session, model, image, self.kept_axes(image), config, path
+        )
 
     def config(self, image: Image, scope: str) -> PredictConfig:
         """Return what to predict, from what is on screen now.
@@ -246,16 +175,7 @@ class PredictWidget(QWidget):
         model = self._session.model
         ndim = 2 if model is None else model.record.network.ndim
         config = self._fitting(image, self.options.config(image))
-        keep = self.kept_axes(image)
-        frame, view = frame_and_region(box_on_screen(self._viewer, image, keep), ndim)
-        shape = tuple(pixels_of(image).shape[axis] for axis in keep)
-        plane = _whole_plane(view, shape[len(frame) :])
-        region = {"view": view, "slice": plane}.get(scope)
-        check_size(shape if region is None else tuple(p.stop - p.start for p in region))
-        near = ViewPoint(frame, tuple((part.start + part.stop) / 2 for part in view))
-        if region is None:
-            return replace(config, near=near)
-        return replace(config, near=near, frames=(frame,), region=region)
+        return scoped(self._viewer, image, self.kept_axes(image), ndim, config, scope)
 
     def kept_axes(self, image: Image) -> tuple[int, ...]:
         """Return which axes of an image the result has, in its order."""
@@ -299,7 +219,7 @@ class PredictWidget(QWidget):
     def cancel(self) -> None:
         """Stop after the current tile; finished tiles are kept."""
         self.task.stop()
-        self.cancel_button.setEnabled(False)
+        self.buttons.show_state()
 
     def ready_image(self) -> Image | None:
         """Return the chosen image if it can be predicted now; else say what is missing."""
@@ -320,10 +240,8 @@ class PredictWidget(QWidget):
             self.options.image_box.layer = self._session.image
 
     def _show_state(self) -> None:
-        running, model = self.task.running, self._session.model
-        for each in self._starters:
-            each.setEnabled(model is not None and not running)
-        self.cancel_button.setEnabled(running and not self.task.stopping)
+        self.buttons.show_state()
+        model = self._session.model
         if model is None:
             self.model_note.setText(
                 "Model: none yet. Train one, load a model file, or choose a starting model."
@@ -354,7 +272,7 @@ class PredictWidget(QWidget):
         from napari_unet.prediction.stored import StoredResult
 
         if isinstance(result, StoredResult):
-            self.progress.end(_said_of_file(result))
+            self.progress.end(said_of_file(result))
             return
         text = "Done." if result.complete else "Cancelled; finished tiles are kept."
         if result.kind == "objects" and result.array.size:
@@ -367,15 +285,3 @@ class PredictWidget(QWidget):
             self.measure.measure_layer(shown)
         if not result.complete:
             show_info("The prediction is incomplete: it was cancelled.")
-
-
-def _said_of_file(result: Any) -> str:
-    if not result.complete:
-        return f"Cancelled. To go on where it was, choose {result.path.name} again."
-    count = "" if result.objects is None else f" {result.objects} objects."
-    return f"Done: {result.path.name} is written.{count}"
-
-
-def _whole_plane(view: Region, shape: tuple[int, ...]) -> Region:
-    """Widen a view to its plane: all of the last two axes."""
-    return (*view[:-2], *(slice(0, size) for size in shape[-2:]))
