@@ -140,6 +140,12 @@ def test_what_is_too_large_for_memory_asks_for_a_file(huge: Desk, button: str) -
     assert not huge.predict.task.running
 
 
+def test_spots_of_a_huge_image_are_refused_in_words(huge: Desk) -> None:
+    huge.click(huge.predict.spots.show_button)
+
+    assert "too large a result for memory" in huge.last_notice
+
+
 def test_a_slice_of_a_long_stack_covers_that_slice_alone(make_desk: Callable[..., Desk]) -> None:
     desk = make_desk()
     stack = zarr.create_array(
