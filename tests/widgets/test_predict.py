@@ -138,7 +138,9 @@ def test_after_a_correction_only_one_further_layer_is_made(desk: Desk) -> None:
 
 
 def test_probabilities_come_as_image_layers(desk: Desk) -> None:
-    desk.predict.result_box.setCurrentIndex(desk.predict.result_box.findData("probabilities"))
+    desk.predict.options.result_box.setCurrentIndex(
+        desk.predict.options.result_box.findData("probabilities")
+    )
 
     predict_with(desk, untrained())
 
@@ -155,8 +157,8 @@ def test_the_views_to_average_can_be_chosen(desk: Desk, monkeypatch: pytest.Monk
         asked.append(options["views"])
         return of(*args, **options)
 
-    monkeypatch.setattr("napari_unet.prediction.predictor.Runner.of", watched)
-    desk.predict.views_box.setCurrentIndex(desk.predict.views_box.findData(8))
+    monkeypatch.setattr(Runner, "of", watched)
+    desk.predict.options.views_box.setCurrentIndex(desk.predict.options.views_box.findData(8))
 
     predict_with(desk, untrained())
 

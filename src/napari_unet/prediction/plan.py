@@ -155,7 +155,7 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
     network = record.network
     kind = _result_kind(config, record.classes)
     check_image(image)
-    axes = config.axes or _guessed_axes(record, image)
+    axes = config.axes or guessed_axes(record, image)
     _check_dimensions(axes, image, record)
     used_channels = _used_channels(record, image, axes, config)
     sizes = dict(zip(axes, image.shape, strict=True))
@@ -192,8 +192,16 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
     )
 
 
-def _guessed_axes(record: ModelRecord, image: ArrayLike) -> str:
-    """Guess the axes; a model of chosen channels has learned from images with more of them."""
+def guessed_axes(record: ModelRecord, image: ArrayLike) -> str:
+    """Guess the axes of an image from its shape and a model.
+
+    A model of chosen channels has learned from images with more of them.
+
+    Raises
+    ------
+    ImageError
+        The image has too few or too many axes.
+    """
     network = record.network
     axes = guess_axes(image.shape, network.ndim, network.in_channels)
     if not record.used_channels or "C" in axes or len(axes) == network.ndim:

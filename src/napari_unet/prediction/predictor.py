@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -117,23 +117,42 @@ def predict_image(
             yield TilePredicted(number, frame.index, tile, shown_values(values, plan))
         if with_objects:
             target = result[frame.index]
-            n_objects = yield from _separate(of_frame, plan, frame.index, target, n_objects)
+            n_objects = yield from separate_frame(of_frame, plan, frame.index, target, n_objects)
         if stop.is_set():
             break
         if plan.kind != "probabilities":
             labels = result[frame.index][plan.region]
             yield FrameFinished(frame.index, plan.region, labels)
-    return PredictionResult(plan.kind, _compact(result), plan.result_axes, number == n_tiles)
+    return PredictionResult(plan.kind, compact(result), plan.result_axes, number == n_tiles)
 
 
-def _separate(
-    foreground: NDArray[np.uint8],
+def separate_frame(
+    foreground: ArrayLike,
     plan: PredictionPlan,
     frame: tuple[int, ...],
-    target: NDArray[np.int32],
+    target: Any,
     first: int,
 ) -> Generator[PredictionEvent, None, int]:
-    """Tell the objects of a frame apart, block by block, and number them from `first` on."""
+    """Tell the objects of a frame apart, block by block, and number them from `first` on.
+
+    Parameters
+    ----------
+    foreground : ArrayLike
+        Of the frame, as `predict_tile` gives it.
+    plan : PredictionPlan
+        With objects.
+    frame : tuple of int
+        Its index on the frame axes.
+    target : ArrayLike
+        Of the frame, int32: the numbers are written there.
+    first : int
+        Numbers begin above this.
+
+    Returns
+    -------
+    int
+        The last number given.
+    """
     blocks, objects = plan.blocks, []
     for number in range(len(blocks)):
         labels, found = separate_block(foreground, plan, number)
@@ -148,7 +167,7 @@ def _separate(
     return last
 
 
-def _compact(
+def compact(
     result: NDArray[np.integer] | NDArray[np.float32],
 ) -> NDArray[np.integer] | NDArray[np.float32]:
     """Store labels in the smallest unsigned type that holds them; it never wraps."""

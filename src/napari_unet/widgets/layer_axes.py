@@ -45,12 +45,20 @@ def name_axes(image: Image, axes: str) -> None:
     image.axis_labels = tuple(letter.lower() for letter in visible)
 
 
-def pixel_size_of(image: Image) -> PixelSize:
+def pixel_size_of(image: Image, axes: str | None = None) -> PixelSize:
     """Return micrometres per pixel along those of ``ZYX`` whose length the layer tells.
 
-    The last axes count as (Z,) Y, X where they have no names. Layers in pixels tell nothing.
+    Layers in pixels tell nothing.
+
+    Parameters
+    ----------
+    image : Image
+        The layer.
+    axes : str or None
+        Axes of its pixels where they are known from elsewhere; else those that it names, else
+        the last ones count as (Z,) Y, X.
     """
-    axes = named_axes_of(image) or ("TCZYX"[-image.ndim :] if image.ndim <= 5 else "")
+    axes = axes or named_axes_of(image) or ("TCZYX"[-image.ndim :] if image.ndim <= 5 else "")
     sizes = {}
     for letter, scale, unit in zip(axes, image.scale, image.units, strict=False):
         size = micrometres(abs(float(scale)), str(unit))

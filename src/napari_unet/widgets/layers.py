@@ -5,12 +5,12 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import numpy as np
 from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QSizePolicy
 
 from napari_unet.widgets.keys import METADATA_KEY
+from napari_unet.widgets.placement import placement_along
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,18 +172,9 @@ def placement_of(image: Image, drop_axis: int | None) -> dict[str, Any]:
     -------
     dict
         Keyword arguments of `viewer.add_labels`: scale, translate, rotate, shear, affine, units,
-        axis labels. Where an axis is dropped, rotations are left out.
+        axis labels; see `placement_along`.
     """
-    keep = [axis for axis in range(image.ndim) if axis != drop_axis]
-    placement: dict[str, Any] = {
-        "scale": np.asarray(image.scale)[keep],
-        "translate": np.asarray(image.translate)[keep],
-        "units": tuple(image.units[axis] for axis in keep),
-        "axis_labels": tuple(image.axis_labels[axis] for axis in keep),
-    }
-    if drop_axis is None:
-        placement |= {"rotate": image.rotate, "shear": image.shear, "affine": image.affine}
-    return placement
+    return placement_along(image, [axis for axis in range(image.ndim) if axis != drop_axis])
 
 
 def paint_events(layer: Labels) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from napari_unet.data.uncertainty import Spot
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig
+
+_SAMPLED = 16  # pixels along an axis that tell one image from another
 
 
 @dataclass(frozen=True)
@@ -84,11 +87,71 @@ def uncertainty_events(
     return result
 
 
-def folder_events(
-    model: TrainedNetwork, source: Path, target: Path, config: PredictConfig, stop: threading.Event
+def region_events(
+    model: TrainedNetwork, image: ArrayLike, config: PredictConfig, stop: threading.Event
 ) -> Generator[object, None, Any]:
-    """Predict every image of a folder into another folder."""
-    from napari_unet.data.files import find_images
+    """Predict a region of an image that is too large to hold a result for all of it.
+
+    Returns
+    -------
+    RegionResult
+        Of the region alone.
+    """
+    from napari_unet.prediction.region import predict_region
+
+    return (yield from predict_region(model, image, config, stop))
+
+
+def stored_events(
+    model: TrainedNetwork,
+    image: ArrayLike,
+    config: PredictConfig,
+    target: Path,
+    source: str,
+    stop: threading.Event,
+) -> Generator[object, None, Any]:
+    """Predict an image into an OME-Zarr.
+
+    Parameters
+    ----------
+    source : str
+        Says which image it is; a few of its pixels are added.
+
+    Returns
+    -------
+    StoredResult
+        Where it is.
+    """
+    from napari_unet.prediction.stored import predict_to_zarr
+
+    source = f"{source} {sample_hash(image)}"
+    return (yield from predict_to_zarr(model, image, config, target, stop, source))
+
+
+def sample_hash(image: ArrayLike) -> str:
+    """Return a hash of a few pixels: of a lazy image of one small box, else from all over it."""
+    shape = tuple(image.shape)
+    if isinstance(image, np.ndarray):
+        key = tuple(slice(None, None, max(1, size // _SAMPLED)) for size in shape)
+    else:
+        starts = [max(0, size // 2 - _SAMPLED // 2) for size in shape]
+        lengths = [1] * (len(shape) - 3) + [_SAMPLED] * 3
+        key = tuple(
+            slice(start, start + length)
+            for start, length in zip(starts, lengths[-len(shape) :], strict=True)
+        )
+    pixels = np.ascontiguousarray(image[key])
+    return hashlib.sha256(pixels.tobytes()).hexdigest()
+
+
+def files_events(
+    model: TrainedNetwork,
+    paths: Sequence[Path],
+    target: Path,
+    config: PredictConfig,
+    stop: threading.Event,
+) -> Generator[object, None, Any]:
+    """Predict image files into a folder."""
     from napari_unet.prediction.files import predict_files
 
-    return (yield from predict_files(model, find_images([source]), target, config, stop))
+    return (yield from predict_files(model, paths, target, config, stop))

@@ -10,17 +10,14 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer
 
 from napari_unet.widgets.keys import METADATA_KEY
-from napari_unet.widgets.layers import (
-    OfImage,
-    channel_axis_of,
-    pixels_of,
-    placement_of,
-    plain_layers,
-)
+from napari_unet.widgets.layers import OfImage, plain_layers
 from napari_unet.widgets.live_layer import colour_like
+from napari_unet.widgets.placement import placement_along
 from napari_unet.widgets.task import BackgroundTask, Finished, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
@@ -87,6 +84,8 @@ class ResultLayers:
         Where the layer is added.
     image : Image
         The image that is predicted: the layer covers it.
+    keep : sequence of int
+        Axes of the image that the result has, in its order.
     ndim : int
         Spatial dimensions of the network.
     whole : bool
@@ -99,6 +98,7 @@ class ResultLayers:
         self,
         viewer: Viewer,
         image: Image,
+        keep: Sequence[int],
         ndim: int,
         whole: bool = True,
         annotation: Labels | None = None,
@@ -108,10 +108,7 @@ class ResultLayers:
         self._image = image
         self._name = f"{image.name} prediction"
         self._unsure_name = f"{image.name} uncertainty"
-        self._rgb = image.rgb
-        self._placements = {axis: placement_of(image, axis) for axis in (None, *range(image.ndim))}
-        self._image_shape = pixels_of(image).shape[: image.ndim]
-        self._named_channel_axis = channel_axis_of(image)
+        self._placement = placement_along(image, keep)
         self._finished_frames: set[tuple[int, ...]] = set()
         self.layer: Labels | Image | None = None
         self._timer = QTimer()
@@ -167,15 +164,14 @@ class ResultLayers:
         if self.layer is None:
             self.layer = self._new_layer(shape, kind)
         else:
-            self._reuse(self.layer, shape)
+            self._reuse(self.layer)
         predicted = predicted_of(self.layer)
         if predicted is not None:
             predicted.in_progress, predicted.taken = True, None
 
-    def _reuse(self, layer: Labels, shape: tuple[int, ...]) -> None:
-        placement = self._placement(shape)
-        for name in ("scale", "translate", "units"):
-            setattr(layer, name, placement[name])
+    def _reuse(self, layer: Labels) -> None:
+        for name, value in self._placement.items():
+            setattr(layer, name, value)
         predicted = predicted_of(layer)
         if self._whole and predicted is not None:
             np.asarray(layer.data)[...] = 0
@@ -190,7 +186,7 @@ class ResultLayers:
             np.zeros(shape, np.int32),
             name=self._name,
             metadata={METADATA_KEY: predicted},
-            **self._placement(shape),
+            **self._placement,
         )
         if self._annotation is not None:
             colour_like(layer, self._annotation)
@@ -211,7 +207,7 @@ class ResultLayers:
             opacity=0.6,
             contrast_limits=(0, 1),
             metadata={METADATA_KEY: "uncertainty"},
-            **self._placement(shape),
+            **self._placement,
         )
         self._viewer.add_layer(layer)
         return layer
@@ -262,20 +258,6 @@ class ResultLayers:
         if self.layer is not None:
             self.layer.refresh()
 
-    def _placement(self, shape: tuple[int, ...]) -> dict[str, Any]:
-        """Find the axis of the image that the result does not have: its channels."""
-        if self._rgb or len(shape) == len(self._image_shape):
-            return self._placements[None]
-        axis = self._named_channel_axis
-        if axis is None:
-            candidates = [
-                a
-                for a in range(len(self._image_shape))
-                if self._image_shape[:a] + self._image_shape[a + 1 :] == shape
-            ]
-            axis = candidates[-1] if candidates else 0
-        return self._placements[axis]
-
     def _untouched_layer(self, shape: tuple[int, ...], kind: str) -> Labels | None:
         """Find a result of this image that still is what was predicted."""
         for layer in plain_layers(self._viewer):
@@ -295,13 +277,12 @@ class ResultLayers:
         if self.layer is not None and self.layer in plain_layers(self._viewer):
             self._viewer.layers.remove(self.layer)
         probabilities = np.moveaxis(result.array, result.axes.index("C"), 0)
-        placement = self._placement(probabilities.shape[1:])
         for number, values in enumerate(probabilities):
             layer = Image(
                 values,
                 name=f"{self._name}, probability of class {number}",
                 contrast_limits=(0, 1),
                 metadata={METADATA_KEY: "probabilities"},
-                **placement,
+                **self._placement,
             )
             self._viewer.add_layer(layer)

@@ -42,6 +42,8 @@ class Session(QObject):
         What ties the training under way to the layers.
     result : ResultLayers or None
         Where the newest prediction appears.
+    follower : object
+        What shows a prediction of a part, or into a file: it lives on when the dock is closed.
     preset, settings : str, TrainConfig
         What the Train widget shows, or would show.
     """
@@ -69,6 +71,7 @@ class Session(QObject):
         self.interrupted: TrainingState | None = None
         self.run: TrainingRun | None = None
         self.result: ResultLayers | None = None
+        self.follower: object = None
         self.preset, self.settings = "fast", TrainConfig()
         self._image: weakref.ref[Image] | None = None
         self._annotation: weakref.ref[Labels] | None = None

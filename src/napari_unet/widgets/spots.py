@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 from napari_unet.errors import NapariUNetError
 from napari_unet.widgets.controls import button, note
 from napari_unet.widgets.layers import labels_of, pixels_of
+from napari_unet.widgets.prediction_size import check_size
 from napari_unet.widgets.prediction_work import UncertainSpots, uncertainty_events
 from napari_unet.widgets.result_layers import ResultLayers
 from napari_unet.widgets.session import session_of
@@ -36,8 +37,8 @@ class Predicts(Protocol):
     def config(self, image: Image, scope: str) -> PredictConfig:
         """Return what to predict of it."""
 
-    def labels_shape(self, image: Image) -> tuple[int, ...]:
-        """Return the shape of the result."""
+    def kept_axes(self, image: Image) -> tuple[int, ...]:
+        """Return which axes of the image the result has."""
 
 
 class SpotsPanel(QWidget):
@@ -84,13 +85,17 @@ class SpotsPanel(QWidget):
             return
         try:
             config = self._predict.config(image, "slice")
+            keep = self._predict.kept_axes(image)
+            check_size([pixels_of(image).shape[axis] for axis in keep])
         except NapariUNetError as error:
             show_error(str(error))
             return
         self._image = image
         self.list.clear()
         self.text.setText("Looking…")
-        self._result = ResultLayers(self._viewer, image, model.record.network.ndim, whole=False)
+        self._result = ResultLayers(
+            self._viewer, image, keep, model.record.network.ndim, whole=False
+        )
         self._result.follow(self._session.prediction)
         make_events = partial(
             uncertainty_events, model, pixels_of(image), self._painted(image), config
@@ -127,8 +132,8 @@ class SpotsPanel(QWidget):
         if item is None or self._image is None:
             return
         spot: Spot = item.data(Qt.ItemDataRole.UserRole)
-        shape = self._predict.labels_shape(self._image)
-        look_at(self._viewer, self._image, shape, (*spot.frame, *spot.position))
+        keep = self._predict.kept_axes(self._image)
+        look_at(self._viewer, self._image, keep, (*spot.frame, *spot.position))
 
     def _show_state(self) -> None:
         self.show_button.setEnabled(self._session.model is not None)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.widgets.layers import pixels_of
+from napari_unet.widgets.layers import channel_axis_of, pixels_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,15 +37,31 @@ def visible_box(viewer: Viewer, image: Image, labels_shape: Sequence[int]) -> Re
         One per axis of the labels, never empty: a single index on axes that have a slider. The
         whole plane where the image is out of sight.
     """
+    return box_on_screen(viewer, image, _label_axes(image, labels_shape))
+
+
+def box_on_screen(viewer: Viewer, image: Image, keep: Sequence[int]) -> Region:
+    """Return the box of the labels of an image that the viewer shows; see `visible_box`.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Its camera and its sliders decide.
+    image : Image
+        The image.
+    keep : sequence of int
+        Its axes that the labels have, in their order.
+    """
     offset = viewer.dims.ndim - image.ndim
     displayed = [axis - offset for axis in viewer.dims.displayed if axis >= offset]
     corners = np.asarray(image.corner_pixels, float)
     if image.multiscale:
         corners = corners * image.downsample_factors[image.data_level]
     point = image.world_to_data(np.asarray(viewer.dims.point)[offset:])
-    axes = _label_axes(image, labels_shape)
+    shape = pixels_of(image).shape
     box = []
-    for axis, size in zip(axes, labels_shape, strict=True):
+    for axis in keep:
+        size = shape[axis]
         if axis not in displayed:
             at = int(np.clip(round(float(point[axis])), 0, size - 1))
             box.append(slice(at, at + 1))
@@ -56,11 +72,12 @@ def visible_box(viewer: Viewer, image: Image, labels_shape: Sequence[int]) -> Re
 
 
 def _label_axes(image: Image, labels_shape: Sequence[int]) -> list[int]:
-    """Return the axes of an image layer that its labels have too."""
+    """Return the axes of an image layer that its labels have too: named, else told by sizes."""
     shape = tuple(pixels_of(image).shape[: image.ndim])
     if len(shape) == len(labels_shape):
         return list(range(image.ndim))
-    for channel in reversed(range(image.ndim)):
+    named = channel_axis_of(image)
+    for channel in reversed(range(image.ndim)) if named is None else (named,):
         if shape[:channel] + shape[channel + 1 :] == tuple(labels_shape):
             return [axis for axis in range(image.ndim) if axis != channel]
     return list(range(image.ndim))[-len(labels_shape) :]
@@ -88,7 +105,7 @@ def camera_of(viewer: Viewer) -> Any:
 def look_at(
     viewer: Viewer,
     image: Image,
-    labels_shape: Sequence[int],
+    keep: Sequence[int],
     position: Sequence[int],
     pixels: int = 160,
 ) -> None:
@@ -100,19 +117,18 @@ def look_at(
         Whose camera.
     image : Image
         The image.
-    labels_shape : sequence of int
-        Shape of its labels.
+    keep : sequence of int
+        Its axes that its labels have, in their order.
     position : sequence of int
         Index in labels of the image.
     pixels : int
         How many pixels are to be seen, about.
     """
-    axes = _label_axes(image, labels_shape)
     at = np.zeros(image.ndim)
-    at[axes] = position
+    at[list(keep)] = position
     world = np.asarray(image.data_to_world(at), float)
     offset = viewer.dims.ndim - image.ndim
-    for axis in axes:
+    for axis in keep:
         if axis + offset not in viewer.dims.displayed:
             viewer.dims.set_point(axis + offset, world[axis])
     camera = camera_of(viewer)

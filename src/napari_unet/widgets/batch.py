@@ -1,0 +1,162 @@
+"""Predict every image of a folder: a table of the files, and how far each is."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import show_error
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_unet.data.files import find_images, name_of
+from napari_unet.errors import NapariUNetError
+from napari_unet.widgets.controls import header_of
+from napari_unet.widgets.prediction_work import files_events
+from napari_unet.widgets.stored_layers import open_pair
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari.viewer import Viewer
+
+    from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.prediction.config import PredictConfig
+    from napari_unet.prediction.files import FilePredicted
+    from napari_unet.widgets.task import BackgroundTask, Outcome
+
+_FAILED = "✗"
+_DONE = "✓"
+_SHOWN_ROWS = 8
+
+
+class BatchTable(QWidget):
+    """Lists the files of a folder while they are predicted; hidden before there are any.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where a double click opens an image with its result.
+    task : BackgroundTask
+        Runs the predictions.
+    """
+
+    def __init__(self, viewer: Viewer, task: BackgroundTask) -> None:
+        super().__init__()
+        self._viewer, self.task = viewer, task
+        self._rows: dict[Path, int] = {}
+        self._done: dict[int, FilePredicted] = {}
+        self._failed = 0
+        self._row, self._tiles = -1, 0
+        self.table = QTableWidget(0, 2)
+        self.table.setHorizontalHeaderLabels(["File", "State"])
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setToolTip("Double click a finished file, or press Enter, to open it here.")
+        self.table.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # positions end file names
+        self.table.setWordWrap(False)
+        header_of(self.table).setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.table.itemActivated.connect(self._open)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.table)
+        self.hide()
+
+    def start(
+        self, model: TrainedNetwork, source: Path, target: Path, config: PredictConfig
+    ) -> None:
+        """Predict every image of a folder into files of the same names in another folder."""
+        try:
+            paths = find_images([source])
+        except NapariUNetError as error:
+            show_error(str(error))
+            return
+        self._list(paths)
+        self.task.happened.connect(self._on_event)
+        self.task.ended.connect(self._on_ended)
+        self.task.start(partial(files_events, model, paths, target, config))
+
+    def _list(self, paths: list[Path]) -> None:
+        self._rows = {path: row for row, path in enumerate(paths)}
+        self._done, self._failed, self._row = {}, 0, -1
+        self.table.setRowCount(len(paths))
+        for path, row in self._rows.items():
+            item = QTableWidgetItem(name_of(path))
+            item.setToolTip(str(path))
+            self.table.setItem(row, 0, item)
+            self.table.setItem(row, 1, QTableWidgetItem("waiting"))
+        rows = min(len(paths), _SHOWN_ROWS)
+        header = self.table.horizontalHeader()
+        assert header is not None
+        self.table.setFixedHeight(header.sizeHint().height() + rows * self.table.rowHeight(0) + 4)
+        self.show()
+
+    def _on_event(self, event: Any) -> None:
+        from napari_unet.prediction import events, files
+
+        if isinstance(event, files.FileStarted):
+            self._row = self._rows[event.path]
+            self._say(self._row, "reading")
+            self.table.scrollToItem(self.table.item(self._row, 0))
+        elif isinstance(event, events.PredictionStarted):
+            self._tiles = event.tiles
+            self._say(self._row, f"tile 0 of {event.tiles}", " ".join(event.notices))
+        elif isinstance(event, (events.TilePredicted, events.TileWritten)):
+            self._say(self._row, f"tile {event.number} of {self._tiles}")
+        elif isinstance(event, events.BlockSeparated):
+            self._say(self._row, f"objects {event.number} of {event.total}")
+        elif isinstance(event, files.FilePredicted):
+            self._done[self._row] = event
+            count = "done" if event.objects is None else _counted(event.objects)
+            self._say(self._row, f"{_DONE} {count}")
+        elif isinstance(event, files.FileFailed):
+            self._failed += 1
+            short = event.text.replace(str(event.path), event.path.name)
+            self._say(self._rows[event.path], f"{_FAILED} {short}", event.text)
+
+    def _say(self, row: int, text: str, tooltip: str = "") -> None:
+        item = self.table.item(row, 1)
+        if item is not None:
+            item.setText(text)
+            item.setToolTip(tooltip or item.toolTip())
+
+    def _on_ended(self, outcome: Outcome) -> None:
+        self.task.happened.disconnect(self._on_event)
+        self.task.ended.disconnect(self._on_ended)
+        for row in range(self.table.rowCount()):
+            item = self.table.item(row, 1)
+            ended = row in self._done or (item is not None and item.text().startswith(_FAILED))
+            if not ended:
+                self._say(row, "not predicted")
+
+    @property
+    def summary(self) -> str:
+        """How many files were written, how many failed and were not begun; empty: none is known."""
+        if not self._rows:
+            return ""
+        written = len(self._done)
+        text = f"{written} {'file' if written == 1 else 'files'} written"
+        if self._failed:
+            text += f", {self._failed} failed: see the table"
+        left = self.table.rowCount() - written - self._failed
+        return f"{text}; cancelled, {left} not predicted." if left else f"{text}."
+
+    def _open(self, item: QTableWidgetItem) -> None:
+        done = self._done.get(item.row())
+        if done is None:
+            return
+        try:
+            open_pair(self._viewer, done.path, done.target, done.kind, done.axes)
+        except NapariUNetError as error:
+            show_error(str(error))
+
+
+def _counted(objects: int) -> str:
+    return f"{objects:,} {'object' if objects == 1 else 'objects'}"

@@ -1,0 +1,88 @@
+"""The buttons of the Predict widget."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from napari_unet.widgets.controls import button
+from napari_unet.widgets.starting import starting_model_box
+
+if TYPE_CHECKING:
+    from napari_unet.widgets.session import Session
+
+
+class Starts(Protocol):
+    """What the buttons ask of the Predict widget."""
+
+    def start_prediction(self, scope: str = "whole") -> None:
+        """Predict a view, a slice, or all of the image."""
+
+    def ask_for_file(self) -> None:
+        """Predict into a file."""
+
+    def ask_for_folder(self) -> None:
+        """Predict a folder."""
+
+    def ask_to_load(self) -> None:
+        """Load a model."""
+
+    def cancel(self) -> None:
+        """Stop."""
+
+
+class PredictButtons(QWidget):
+    """Start, stop, and choose a model.
+
+    Parameters
+    ----------
+    session : Session
+        Whose model, and whose prediction may be under way.
+    predict : Starts
+        What they start.
+    """
+
+    def __init__(self, session: Session, predict: Starts) -> None:
+        super().__init__()
+        self._session = session
+        start = predict.start_prediction
+        self.view = button("&View", "Predict what is on screen.", partial(start, "view"))
+        self.slice = button("S&lice", "Predict the plane on screen.", partial(start, "slice"))
+        self.whole = button(
+            "&Whole", "Predict the whole image or stack, what is on screen first.", start
+        )
+        self.file = button(
+            "To &file…",
+            "Predict the whole image, however large it is, into an OME-Zarr, and show it from "
+            "there. Cancelled, it goes on where it was when the same name is chosen again.",
+            predict.ask_for_file,
+        )
+        self.folder = button(
+            "Fol&der…", "Predict every image of a folder into files.", predict.ask_for_folder
+        )
+        self.cancel = button(
+            "&Cancel", "Stop after this tile; finished tiles are kept.", predict.cancel
+        )
+        self.load = button("Load &model…", "Use a saved model file.", predict.ask_to_load)
+        self.starting = starting_model_box(session)
+        self._starters = (self.view, self.slice, self.whole, self.file, self.folder)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        for row in (
+            self._starters[:3],
+            (*self._starters[3:], self.cancel),
+            (self.load, self.starting),
+        ):
+            line = QHBoxLayout()
+            for each in row:
+                line.addWidget(each)
+            column.addLayout(line)
+
+    def show_state(self) -> None:
+        """Enable what can be clicked now."""
+        task = self._session.prediction
+        for each in self._starters:
+            each.setEnabled(self._session.model is not None and not task.running)
+        self.cancel.setEnabled(task.running and not task.stopping)

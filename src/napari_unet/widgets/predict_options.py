@@ -1,0 +1,202 @@
+"""What is predicted and how: the upper part of the Predict widget."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from napari.layers import Image
+from qtpy.QtWidgets import QCheckBox, QLineEdit, QVBoxLayout, QWidget
+
+from napari_unet.data.axes import SPATIAL_AXES, guess_axes, parse_channels
+from napari_unet.errors import ModelMismatchError, NapariUNetError
+from napari_unet.prediction.config import PredictConfig
+from napari_unet.widgets.axes_row import AxesRow
+from napari_unet.widgets.controls import add_row, choice, form_layout, note
+from napari_unet.widgets.followed import FollowedLayer
+from napari_unet.widgets.layer_axes import pixel_size_of
+from napari_unet.widgets.layers import LayerComboBox, pixels_of
+from napari_unet.widgets.placement import kept_axes
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_unet.data.physical import PixelSize
+    from napari_unet.model.trained import ModelRecord
+    from napari_unet.widgets.session import Session
+
+_SCALE_TIP = (
+    "See the image at the pixel size of the training images, so that cells look as large as they "
+    "did there. The result lies on the image's own pixels."
+)
+
+
+class PredictOptions(QWidget):
+    """Chooses the image, says what its axes are, and how it is predicted.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose images.
+    session : Session
+        Whose model.
+    """
+
+    def __init__(self, viewer: Viewer, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self.image_box = LayerComboBox(viewer, Image)
+        self.axes_row = AxesRow(self._guess)
+        self.channels_edit = QLineEdit()
+        self.channels_edit.setPlaceholderText("the model's")
+        self.scale_check = QCheckBox("Same &scale as in training")
+        self.scale_check.setChecked(True)
+        self.size_note = note()
+        self.result_box = choice(
+            [("what it was trained for", None), ("probabilities", "probabilities")],
+            "Labels as painted (objects or classes), or the probability of each class.",
+        )
+        self.views_box = choice(
+            [("as trained", None), ("one view: fastest", 1), ("8 turned views: best", 8)],
+            "Average the predictions of the image turned and mirrored: a little better, and 8 "
+            "times the work.",
+        )
+        self._lay_out()
+        self._followed = FollowedLayer(self, ("scale", "units"), self._show_sizes)
+        self.image_box.layer_changed.connect(self._show_image)
+        self.axes_row.axes_changed.connect(self._show_sizes)
+        self._show_image()
+
+    def _lay_out(self) -> None:
+        form = form_layout()
+        add_row(form, "Image", self.image_box, "The image to predict.")
+        add_row(form, "Axes", self.axes_row)
+        add_row(
+            form,
+            "Channels",
+            self.channels_edit,
+            "Which channels of the image to use, in the order of the training: numbers from 0, "
+            "as in 0,2. Empty: those of the training.",
+        )
+        add_row(form, "Result", self.result_box)
+        add_row(form, "Average", self.views_box)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(form)
+        layout.addWidget(self.scale_check)
+        layout.addWidget(self.size_note)
+
+    def show_model(self) -> None:
+        """Guess axes, and compare pixel sizes, for another model."""
+        self.axes_row.show_axes()
+
+    def keep(self, image: Image) -> tuple[int, ...]:
+        """Return which axes of an image the result has, in its order.
+
+        Raises
+        ------
+        ModelMismatchError
+            The model cannot read such an image.
+        """
+        axes, model = self.axes_of(image), self._session.model
+        ndim = 2 if model is None else model.record.network.ndim
+        lacking = [letter for letter in SPATIAL_AXES[ndim] if letter not in axes]
+        if lacking or (image.rgb and not axes.endswith("C")):
+            raise ModelMismatchError(
+                f"The model is {ndim}D and cannot read the axes {axes}; choose another image or "
+                "model, or correct the axes."
+            )
+        return kept_axes(axes, ndim)
+
+    def axes_of(self, image: Image) -> str:
+        """Return the axes of an image's pixels: named, else guessed.
+
+        Raises
+        ------
+        ModelMismatchError
+            They are unknown, and the model cannot guess them.
+        """
+        if image is self.image_box.layer and self.axes_row.axes is not None:
+            return self.axes_row.axes
+        return self._guess(image)
+
+    def config(self, image: Image) -> PredictConfig:
+        """Return how a whole image is predicted.
+
+        Raises
+        ------
+        ConfigError, ModelMismatchError
+            The channels are no numbers; or the axes do not fit the model.
+        """
+        axes = self.axes_of(image)
+        return replace(self.config_of_files(), axes=axes, pixel_size=pixel_size_of(image, axes))
+
+    def config_of_files(self) -> PredictConfig:
+        """Return how files are predicted: their axes and pixel sizes are their own."""
+        text = self.channels_edit.text() if self.channels_edit.isEnabled() else ""
+        return PredictConfig(
+            result=self.result_box.currentData(),
+            views=self.views_box.currentData(),
+            used_channels=parse_channels(text) or None,
+            rescale=self.scale_check.isChecked(),
+        )
+
+    def _guess(self, image: Image) -> str:
+        """Guess axes as the prediction would; a layer of colours has them last."""
+        from napari_unet.prediction.plan import guessed_axes
+
+        pixels, model = pixels_of(image), self._session.model
+        ndim = 2 if model is None else model.record.network.ndim
+        try:
+            if image.rgb:
+                return guess_axes(tuple(pixels.shape[:-1]), ndim, 1) + "C"
+            if model is None:
+                return guess_axes(tuple(pixels.shape), ndim, 1)
+            return guessed_axes(model.record, pixels)
+        except NapariUNetError as error:
+            raise ModelMismatchError(
+                f"The model is {ndim}D and cannot read the image of shape {tuple(pixels.shape)}; "
+                "choose another image or model."
+            ) from error
+
+    def _show_image(self) -> None:
+        image = self.image_box.layer
+        self._followed.follow(image)
+        self.axes_row.show_image(image)
+
+    def _show_sizes(self) -> None:
+        """Show what can be chosen for this image and this model."""
+        image, model = self.image_box.layer, self._session.model
+        axes = self.axes_row.axes or ""
+        self.channels_edit.setEnabled(image is None or "C" in axes)
+        if image is None or model is None:  # files have sizes of their own
+            self.scale_check.setEnabled(image is None)
+            self.scale_check.setToolTip(_SCALE_TIP)
+            self.size_note.setText("")
+            return
+        of_image = pixel_size_of(image, axes or None)
+        letters = SPATIAL_AXES[model.record.network.ndim]
+        unknown = _unknown(model.record, of_image, letters)
+        self.scale_check.setEnabled(not unknown)
+        self.scale_check.setToolTip(f"{_SCALE_TIP} {unknown}".strip())
+        self.size_note.setText("" if unknown else _sizes(model.record, of_image, letters))
+
+
+def _unknown(record: ModelRecord, of_image: PixelSize, letters: str) -> str:
+    """Say whose pixel size is not known, or nothing."""
+    lacks_image = any(letter not in of_image for letter in letters)
+    lacks_model = any(letter not in record.pixel_size for letter in letters)
+    if lacks_image and lacks_model:
+        return "The pixel sizes of image and model are not known."
+    if lacks_image:
+        return "The pixel size of the image is not known: set the layer's scale and units."
+    return "The model does not know the pixel size of its training images." if lacks_model else ""
+
+
+def _sizes(record: ModelRecord, of_image: PixelSize, letters: str) -> str:
+    return f"Pixels: model {_text(record.pixel_size, letters)}, image {_text(of_image, letters)}."
+
+
+def _text(size: PixelSize, letters: str) -> str:
+    lengths = [f"{size[letter]:.4g}" for letter in letters]
+    return f"{' x '.join(lengths) if len(set(lengths)) > 1 else lengths[0]} µm"

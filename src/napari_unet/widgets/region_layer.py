@@ -1,0 +1,111 @@
+"""Where the prediction of a part of a very large image appears: a layer that covers that part."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+
+from napari_unet.widgets.keys import METADATA_KEY
+from napari_unet.widgets.layers import plain_layers
+from napari_unet.widgets.placement import moved_to, placement_along
+from napari_unet.widgets.task import Failed, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.layers import Layer
+    from napari.viewer import Viewer
+
+    from napari_unet.data.axes import Region
+    from napari_unet.widgets.task import BackgroundTask
+
+
+class RegionLayer:
+    """Shows what is predicted of one region of one frame, in a layer of its own.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where the layer is added.
+    image : Image
+        The image that is predicted.
+    keep : sequence of int
+        Its axes that the result has, in its order.
+    """
+
+    def __init__(self, viewer: Viewer, image: Image, keep: Sequence[int]) -> None:
+        self._viewer = viewer
+        self._name = f"{image.name} prediction of a part"
+        self._placement = placement_along(image, keep)
+        self._frame_axes = 0
+        self._region: Region = ()
+        self.layer: Labels | None = None
+
+    def follow(self, task: BackgroundTask, frame: tuple[int, ...], region: Region) -> None:
+        """Show what a task predicts in a box of a frame, until it has ended."""
+        self._task = task
+        self._region, self._frame_axes = region, len(frame)
+        self._placement = moved_to(self._placement, [*frame, *(part.start for part in region)])
+        task.happened.connect(self._on_event)
+        task.ended.connect(self._on_ended)
+
+    def _on_event(self, event: Any) -> None:
+        from napari_unet.prediction.events import PredictionStarted, TilePredicted
+
+        if isinstance(event, PredictionStarted) and event.kind != "probabilities":
+            self._remove_former()
+            sizes = (part.stop - part.start for part in self._region)
+            shape = (*(1,) * self._frame_axes, *sizes)
+            self.layer = self._add(np.zeros(shape, np.int32))
+        elif isinstance(event, TilePredicted) and self.layer is not None:
+            inside: tuple[Any, ...] = tuple(
+                slice(part.start - own.start, part.stop - own.start)
+                for part, own in zip(event.region, self._region, strict=True)
+            )
+            np.asarray(self.layer.data)[(..., *inside)] = event.labels
+            self.layer.refresh()
+
+    def _on_ended(self, outcome: Outcome) -> None:
+        self._task.happened.disconnect(self._on_event)
+        self._task.ended.disconnect(self._on_ended)
+        if isinstance(outcome, Failed):
+            self._remove(self.layer)
+        elif outcome.result.kind == "probabilities":
+            self._show_probabilities(outcome.result.array)
+        elif self.layer is not None:
+            pixels = np.asarray(self.layer.data)
+            pixels[...] = outcome.result.array
+            self.layer.metadata[METADATA_KEY] = pixels.copy()  # as it was predicted
+            self.layer.refresh()
+
+    def _add(self, pixels: Any) -> Labels:
+        layer = Labels(
+            pixels, name=self._name, metadata={METADATA_KEY: pixels.copy()}, **self._placement
+        )
+        self._viewer.add_layer(layer)
+        return layer
+
+    def _show_probabilities(self, bands: Any) -> None:
+        for number, values in enumerate(bands):
+            layer = Image(
+                values[(np.newaxis,) * self._frame_axes],
+                name=f"{self._name}, probability of class {number}",
+                contrast_limits=(0, 1),
+                metadata={METADATA_KEY: "probabilities"},
+                **self._placement,
+            )
+            self._viewer.add_layer(layer)
+
+    def _remove_former(self) -> None:
+        """Take away the part that was predicted before, unless someone has painted there."""
+        for layer in plain_layers(self._viewer):
+            predicted = layer.metadata.get(METADATA_KEY)
+            ours = isinstance(layer, Labels) and isinstance(predicted, np.ndarray)
+            if ours and layer.name == self._name and np.array_equal(predicted, layer.data):
+                self._remove(layer)
+
+    def _remove(self, layer: Layer | None) -> None:
+        if layer is not None and layer in plain_layers(self._viewer):
+            self._viewer.layers.remove(layer)
