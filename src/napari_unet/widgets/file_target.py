@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,15 +63,25 @@ class FileTarget:
 def source_of(image: Image) -> str:
     """Say which image a layer shows, so that an interrupted prediction goes on only for the same.
 
-    The name counts too: layers of one file are often its channels.
+    The name counts too: layers of one file are often its channels. Of pixels in memory some are
+    looked at, since nothing else tells when they have changed.
     """
+    import numpy as np
+
+    from napari_unet.data.intensity import sample_regions
     from napari_unet.prediction.files import identity_of
 
     path = image.source.path
     origin = str(path or "")
     if path and Path(path).exists():
         origin = identity_of(Path(path))
-    return f"{origin} {image.name} {tuple(pixels_of(image).shape)}"
+    pixels, looked_at = pixels_of(image), ""
+    if isinstance(pixels, np.ndarray):
+        digest = hashlib.sha256()
+        for region in sample_regions(pixels.shape):
+            digest.update(np.ascontiguousarray(pixels[region]))
+        looked_at = digest.hexdigest()
+    return f"{origin} {image.name} {tuple(pixels.shape)} {looked_at}"
 
 
 def said_of_file(result: StoredResult) -> str:
