@@ -29,7 +29,7 @@ STROKES_PER_SECTION = 4
 PICTURES = {(0, 15): "annotate", (1, 20): "side"}
 TRAINING_SECONDS = 110
 SMALL = {"base_channels": 8, "patch_size": 24}  # learns in a minute on a slow computer
-COLOURS = 96
+COLOURS = 224
 
 
 def shoot(viewer: napari.Viewer, name: str) -> None:
@@ -56,7 +56,8 @@ def fill(viewer: napari.Viewer, cell: Any) -> None:
     """Brush over the section of a cell, row by row."""
     points: list[tuple[float, float]] = []
     rows = sorted(set(cell.coords[:, 0].tolist()))
-    for number, row in enumerate(rows[1:-1:2]):
+    apart = 2 if viewer.dims.displayed[0] == 1 else 1  # slices are as thick as the brush
+    for number, row in enumerate(rows[1:-1:apart]):
         columns = cell.coords[cell.coords[:, 0] == row, 1]
         ends = [(row, float(columns.min() + 1)), (row, float(columns.max() - 1))]
         points += ends if number % 2 else ends[::-1]
