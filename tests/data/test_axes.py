@@ -9,15 +9,14 @@ from hypothesis import strategies as st
 
 from napari_unet.data.axes import (
     SPATIAL_AXES,
-    Frame,
     axes_beside_labels,
     check_axes,
     check_image,
     frame_axes,
-    frames_of,
     guess_axes,
     is_axes,
 )
+from napari_unet.data.frames import Frame, frames_of
 from napari_unet.errors import ImageError, LabelsError
 
 

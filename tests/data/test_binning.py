@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_unet.data.axes import Frame
 from napari_unet.data.binning import (
     binned_frame,
     binned_labels,
     binned_mask,
     choose_binning,
 )
+from napari_unet.data.frames import Frame
 from napari_unet.data.labels import ClassTable
 
 Array = Any

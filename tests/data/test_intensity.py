@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from napari_unet.data.axes import Frame
+from napari_unet.data.frames import Frame
 from napari_unet.data.intensity import (
     IntensityNormalization,
     IntensityRange,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_unet.data.axes import Frame
+from napari_unet.data.frames import Frame
 from napari_unet.data.rescaling import (
     ScaledFrame,
     enlarged,

@@ -12,8 +12,8 @@ import pytest
 import tifffile
 
 from napari_unet.data import tiff_files
-from napari_unet.data.axes import frames_of
 from napari_unet.data.files import in_memory, read_image, read_labels, write_image
+from napari_unet.data.frames import frames_of
 from napari_unet.data.tiff_files import LazyTiff
 from napari_unet.errors import FileProblemError
 

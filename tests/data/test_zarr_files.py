@@ -10,7 +10,6 @@ import pytest
 import zarr
 from zarr.storage import LocalStore
 
-from napari_unet.data.axes import frames_of
 from napari_unet.data.files import (
     find_images,
     name_of,
@@ -21,6 +20,7 @@ from napari_unet.data.files import (
     stem_of,
     tiff_beside,
 )
+from napari_unet.data.frames import frames_of
 from napari_unet.errors import FileProblemError
 
 from .counting import CountingArray

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from napari_unet.data.axes import Frame
+from napari_unet.data.frames import Frame
 from napari_unet.data.intensity import IntensityRange
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.execution import Runner, aligned_output

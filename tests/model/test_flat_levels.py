@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_unet.data.axes import Frame
+from napari_unet.data.frames import Frame
 from napari_unet.data.intensity import IntensityRange
 from napari_unet.errors import ModelMismatchError
 from napari_unet.model.config import UNetConfig

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_unet.data.axes import Frame
+from napari_unet.data.frames import Frame
 from napari_unet.data.intensity import IntensityNormalization, measure_intensity
 from napari_unet.errors import ModelMismatchError
 from napari_unet.model.cards import STARTING_MODELS

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from napari_unet.data.axes import ArrayLike, Frame, Region
+    from napari_unet.data.axes import ArrayLike, Region
+    from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityRange
 
 OBJECTS = ClassTable("objects", "unlabelled")

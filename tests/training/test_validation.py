@@ -16,7 +16,8 @@ from napari_unet.training.validation import ValidationScore, validate
 from .builders import cells, data_of, painted_cells, painted_classes, tiny_config
 
 if TYPE_CHECKING:
-    from napari_unet.data.axes import Frame, Region
+    from napari_unet.data.axes import Region
+    from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityRange
     from napari_unet.training.dataset import TrainingData
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import Frame, Region
+    from napari_unet.data.axes import Region
+    from napari_unet.data.frames import Frame
     from napari_unet.data.labels import ClassTable, Unpainted
 
 # The longer side of a typical object after binning, in pixels.

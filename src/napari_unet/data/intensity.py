@@ -13,7 +13,8 @@ from napari_unet.errors import ConfigError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import Frame, Region
+    from napari_unet.data.axes import Region
+    from napari_unet.data.frames import Frame
 
 # Percentiles of a strided sample: those of 64 Mpx would stall a window for 20 ms.
 _SAMPLE_PIXELS = 2**20

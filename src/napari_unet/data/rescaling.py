@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.axes import Frame
+from napari_unet.data.frames import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_unet.data.mirroring import read_mirrored
+from napari_unet.data.frames import read_mirrored
 from napari_unet.data.rescaling import Factors, enlarged, scaled_frame, scaled_region
 from napari_unet.model.config import shortest_output
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from napari_unet.data.axes import Frame, Region
+    from napari_unet.data.axes import Region
+    from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityRange
     from napari_unet.model.unet import UNet
 

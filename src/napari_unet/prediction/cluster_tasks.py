@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import ArrayLike, Frame
+    from napari_unet.data.axes import ArrayLike
+    from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityRange
     from napari_unet.data.rescaling import Factors
     from napari_unet.model.trained import TrainedNetwork

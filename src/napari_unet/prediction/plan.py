@@ -13,15 +13,16 @@ from napari_unet.data.axes import (
     check_axes,
     check_image,
     frame_axes,
-    frames_of,
     guess_axes,
 )
+from napari_unet.data.frames import frames_of
 from napari_unet.data.rescaling import plane_factors
 from napari_unet.errors import ImageError, ModelMismatchError
 from napari_unet.prediction.tiles import plan_blocks, plan_tiles
 
 if TYPE_CHECKING:
-    from napari_unet.data.axes import ArrayLike, Frame, Region
+    from napari_unet.data.axes import ArrayLike, Region
+    from napari_unet.data.frames import Frame
     from napari_unet.data.labels import ClassTable
     from napari_unet.data.rescaling import Factors
     from napari_unet.model.trained import ModelRecord

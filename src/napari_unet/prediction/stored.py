@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import ArrayLike, Frame, Region
+    from napari_unet.data.axes import ArrayLike, Region
+    from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityRange
     from napari_unet.model.execution import Runner
     from napari_unet.model.trained import TrainedNetwork

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import ArrayLike, Frame, Region
+    from napari_unet.data.axes import ArrayLike, Region
+    from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityRange
     from napari_unet.model.unet import UNet
     from napari_unet.prediction.plan import PredictionPlan

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import ArrayLike, Frame, Region
+    from napari_unet.data.axes import ArrayLike, Region
+    from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityNormalization, IntensityRange
     from napari_unet.data.labels import ClassTable, Target
     from napari_unet.training.config import TrainConfig

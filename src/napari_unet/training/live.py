@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import Frame, Region
+    from napari_unet.data.axes import Region
+    from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityRange
     from napari_unet.training.inbox import Mailbox, View
     from napari_unet.training.trainer import Trainer

@@ -11,7 +11,7 @@ from napari_unet.data.intensity import sample_regions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_unet.data.axes import Frame
+    from napari_unet.data.frames import Frame
     from napari_unet.data.splitting import Block
     from napari_unet.training.dataset import TrainingFrame
 

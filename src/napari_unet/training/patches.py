@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from napari_unet.data.frames import read_mirrored
 from napari_unet.data.labels import UNLABELLED
-from napari_unet.data.mirroring import read_mirrored
 from napari_unet.training.augmentation import (
     jitter_intensity,
     random_positions,

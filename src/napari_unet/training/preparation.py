@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import Frame
+    from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityRange
     from napari_unet.training.config import TrainConfig
 

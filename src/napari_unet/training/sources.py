@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.axes import SPATIAL_AXES, axes_beside_labels, frame_axes, frames_of
+from napari_unet.data.axes import SPATIAL_AXES, axes_beside_labels, frame_axes
+from napari_unet.data.frames import frames_of
 from napari_unet.errors import LabelsError
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import Frame
+    from napari_unet.data.frames import Frame
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import AnnotatedImage
 

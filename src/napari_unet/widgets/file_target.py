@@ -79,7 +79,7 @@ def source_of(image: Image) -> str:
     if isinstance(pixels, np.ndarray):
         digest = hashlib.sha256()
         for region in sample_regions(pixels.shape):
-            digest.update(np.ascontiguousarray(pixels[region]))
+            digest.update(np.ascontiguousarray(pixels[region]).tobytes())
         looked_at = digest.hexdigest()
     return f"{origin} {image.name} {tuple(pixels.shape)} {looked_at}"
 

@@ -1,0 +1,211 @@
+"""Frames of an image: read region by region, whatever the image is made of.
+
+Axes that are neither the channel nor spatial for the network (T always, Z for a 2D network) are
+*frames*: they are looped over, lazily.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.data.axes import SPATIAL_AXES, channels_of, check_axes, check_image, frame_axes
+from napari_unet.data.mirroring import mirrored_positions
+from napari_unet.errors import ImageError, NapariUNetError, UnreadableError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import ArrayLike, Region
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of an image, seen as ``C[Z]YX`` and read region by region.
+
+    Parameters
+    ----------
+    array : ArrayLike
+        The whole image, of any axes.
+    axes : str
+        One letter per axis of `array`.
+    ndim : int
+        Spatial dimensions of the frame, 2 or 3.
+    index : tuple of int
+        Position on the frame axes, in the order in which they stand in `axes`.
+    used_channels : tuple of int
+        Which channels are read, in this order; all where empty.
+    window : int
+        Odd number of neighbouring frames along T that are read as further channels, the
+        earliest first. Before the first and after the last frame time is mirrored.
+    """
+
+    array: ArrayLike
+    axes: str
+    ndim: int
+    index: tuple[int, ...] = ()
+    used_channels: tuple[int, ...] = ()
+    window: int = 1
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        """Sizes along ``[Z]YX``."""
+        return tuple(self.array.shape[self.axes.index(a)] for a in SPATIAL_AXES[self.ndim])
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of one moment; 1 where the image has no channel axis."""
+        if self.used_channels:
+            return len(self.used_channels)
+        return channels_of(self.array.shape, self.axes)
+
+    def read(self, region: Region) -> NDArray[np.float32]:
+        """Read a region that lies inside the frame.
+
+        Parameters
+        ----------
+        region : tuple of slice
+            One slice per spatial axis, in ``[Z]YX`` order.
+
+        Returns
+        -------
+        ndarray
+            Shape ``C[Z]YX``, float32; the channels of the whole window.
+        """
+        moments = [self._read_moment(index, region) for index in self._moments()]
+        return moments[0] if len(moments) == 1 else np.concatenate(moments)
+
+    def _moments(self) -> list[tuple[int, ...]]:
+        """Return the frame index of each moment of the window."""
+        if self.window == 1:
+            return [self.index]
+        position = frame_axes(self.axes, self.ndim).index("T")
+        now, half = self.index[position], self.window // 2
+        size = self.array.shape[self.axes.index("T")]
+        times = mirrored_positions(now - half, now + half + 1, size)
+        before, after = self.index[:position], self.index[position + 1 :]
+        return [(*before, int(time), *after) for time in times]
+
+    def _read_moment(self, index: tuple[int, ...], region: Region) -> NDArray[np.float32]:
+        if "C" not in self.axes or not self.used_channels:
+            return self._read_pixels(index, region, slice(None))
+        # One by one: lazy arrays know no lists of indices, and would read those between.
+        return np.concatenate(
+            [self._read_pixels(index, region, slice(c, c + 1)) for c in self.used_channels]
+        )
+
+    def _read_pixels(
+        self, index: tuple[int, ...], region: Region, channels: slice
+    ) -> NDArray[np.float32]:
+        spatial = SPATIAL_AXES[self.ndim]
+        frame_index = iter(index)
+        key: list[slice | int] = []
+        kept = ""
+        for axis in self.axes:
+            if axis in spatial:
+                key.append(region[spatial.index(axis)])
+                kept += axis
+            elif axis == "C":
+                key.append(channels)
+                kept += axis
+            else:
+                key.append(next(frame_index))
+        pixels = _pixels_at(self.array, tuple(key))
+        if "C" not in kept:
+            pixels, kept = pixels[np.newaxis], "C" + kept
+        pixels = pixels.transpose([kept.index(a) for a in "C" + spatial])
+        return np.ascontiguousarray(pixels, dtype=np.float32)
+
+
+def _pixels_at(array: ArrayLike, key: tuple[slice | int, ...]) -> NDArray[Any]:
+    try:
+        return np.asarray(array[key])
+    except (NapariUNetError, MemoryError):
+        raise
+    except Exception as error:  # decoders of damaged chunks raise whatever they come upon
+        box = ", ".join(_in_words(k) for k in key)
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UnreadableError(f"The image cannot be read at [{box}]: {reason}") from error
+
+
+def _in_words(part: slice | int) -> str:
+    if isinstance(part, int):
+        return str(part)
+    return ":".join("" if end is None else str(end) for end in (part.start, part.stop))
+
+
+def frames_of(
+    array: ArrayLike, axes: str, ndim: int, used_channels: tuple[int, ...] = (), window: int = 1
+) -> list[Frame]:
+    """Split an image into its frames, without reading a pixel.
+
+    Parameters
+    ----------
+    array : ArrayLike
+        The image.
+    axes : str
+        One of the letters TCZYX per axis.
+    ndim : int
+        Spatial dimensions of the network, 2 or 3.
+    used_channels : tuple of int
+        Which channels are read; all where empty.
+    window : int
+        Neighbouring frames along T that a frame reads.
+
+    Returns
+    -------
+    list of Frame
+        In row-major order of the frame axes (see :func:`frame_axes`).
+
+    Raises
+    ------
+    ImageError
+        The image is empty or of an unusable dtype, its axes are wrong, it has no such channel,
+        or a window is to be read where there is no time.
+    """
+    check_image(array)
+    check_axes(axes, len(array.shape), ndim)
+    n_channels = channels_of(array.shape, axes)
+    if used_channels and not all(0 <= channel < n_channels for channel in used_channels):
+        raise ImageError(
+            f"Channels {list(used_channels)} are to be used, but the image has {n_channels} "
+            f"(axes {axes}, shape {tuple(array.shape)}); the first is 0."
+        )
+    if window > 1 and "T" not in frame_axes(axes, ndim):
+        raise ImageError(
+            f"{window} neighbouring frames are to be seen at once, but the image (axes {axes}, "
+            f"shape {tuple(array.shape)}) has no T axis; say which axis is time."
+        )
+    sizes = [array.shape[axes.index(axis)] for axis in frame_axes(axes, ndim)]
+    return [Frame(array, axes, ndim, index, used_channels, window) for index in np.ndindex(*sizes)]
+
+
+def read_mirrored(frame: Frame, start: Sequence[int], stop: Sequence[int]) -> NDArray[np.float32]:
+    """Read a box that may reach beyond the frame.
+
+    Parameters
+    ----------
+    frame : Frame
+        Where to read; only the pixels that are needed are asked for.
+    start, stop : sequence of int
+        The box in the frame's ``[Z]YX`` coordinates; may be negative or beyond the end.
+
+    Returns
+    -------
+    ndarray
+        Shape C followed by ``stop - start``; float32.
+    """
+    positions = [
+        mirrored_positions(a, b, size)
+        for a, b, size in zip(start, stop, frame.spatial_shape, strict=True)
+    ]
+    inside = tuple(slice(int(p.min()), int(p.max()) + 1) for p in positions)
+    pixels = frame.read(inside)
+    for axis, (p, box) in enumerate(zip(positions, inside, strict=True), start=1):
+        if len(p) != pixels.shape[axis] or np.any(np.diff(p) != 1):
+            pixels = pixels.take(p - box.start, axis=axis)
+    return pixels
