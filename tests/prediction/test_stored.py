@@ -238,7 +238,6 @@ def test_a_lazy_image_is_never_read_as_a_whole(tmp_path: Path) -> None:
 def test_large_frames_are_sampled_in_boxes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("napari_unet.data.intensity._STRIDED_PIXELS", 1000)
     monkeypatch.setattr("napari_unet.data.intensity._SAMPLE_PIXELS", 2**10)
-    monkeypatch.setattr("napari_unet.data.intensity._BOX_PIXELS", 2**4)
     image = CountingArray(noise(300, 300), chunks=(32, 32))
     store(image, tmp_path / "out.zarr", tile_size=64)
     assert image.largest <= (64 + 2 * MODEL.record.network.halo + 4) ** 2

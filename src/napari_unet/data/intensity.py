@@ -21,7 +21,7 @@ _SAMPLE_PIXELS = 2**20
 # Beyond this many pixels a strided sample would touch each chunk of a file: it is then taken from
 # small boxes that lie evenly over the frame.
 _STRIDED_PIXELS = 2**26
-_BOX_PIXELS = 2**12
+_BOXES_ALONG = {2: (6, 6), 3: (6, 3, 3)}
 # Hot pixels count no more than this many times the range between the percentiles.
 _LOWEST, _HIGHEST = -1.0, 3.0
 
@@ -112,7 +112,7 @@ def measure_intensity(frame: Frame, normalization: IntensityNormalization) -> In
 
 def _sample(frame: Frame) -> NDArray[np.float32]:
     """Read some million pixels of a frame; shape (C, pixels)."""
-    boxes = sample_regions(frame.spatial_shape)
+    boxes = sample_regions(frame.spatial_shape, _SAMPLE_PIXELS)
     samples = [frame.read(box) for box in boxes]
     return np.concatenate([sample.reshape(len(sample), -1) for sample in samples], axis=1)
 
@@ -138,13 +138,13 @@ def _strided(shape: tuple[int, ...], wanted: int) -> Region:
 
 
 def _boxes(shape: tuple[int, ...], wanted: int) -> list[Region]:
-    """Place boxes evenly, about as many along each axis, the first and last off the edges."""
-    edge = round(_BOX_PIXELS ** (1 / len(shape)))
-    n_along = round((wanted / _BOX_PIXELS) ** (1 / len(shape)))
+    """Place boxes evenly: few, since some files decode a whole plane for each, and flat."""
+    counts = _BOXES_ALONG[len(shape)]
+    edge = int((wanted / np.prod(counts)) ** 0.5)
+    edges = (1,) * (len(shape) - 2) + (edge, edge)
     per_axis = []
-    for size in shape:
-        n = max(1, min(n_along, size // edge))
+    for size, n, length in zip(shape, counts, edges, strict=True):
         centres = (np.arange(n) + 0.5) * size / n
-        starts = (centres - edge / 2).clip(0, max(0, size - edge)).astype(int)
-        per_axis.append([slice(int(start), min(size, int(start) + edge)) for start in starts])
+        starts = np.unique((centres - length / 2).clip(0, max(0, size - length)).astype(int))
+        per_axis.append([slice(int(a), min(size, int(a) + length)) for a in starts])
     return list(product(*per_axis))
