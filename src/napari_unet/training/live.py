@@ -12,6 +12,7 @@ import numpy as np
 from napari_unet.data.intensity import IntensityNormalization, measure_intensity
 from napari_unet.data.rescaling import plane_factors
 from napari_unet.data.separation import separate_objects
+from napari_unet.errors import UnreadableError
 from napari_unet.model.devices import choose_precision
 from napari_unet.model.execution import Runner
 from napari_unet.training.events import Notice, ViewPredicted
@@ -64,7 +65,8 @@ class LiveView:
             return
         try:
             predicted = self._predict(view, stop)
-        except (RuntimeError, MemoryError) as error:  # a preview is not worth a training
+        # a preview is not worth a training
+        except (RuntimeError, MemoryError, UnreadableError) as error:
             self._next = math.inf
             yield Notice(f"The live prediction is off: {error}")
             return

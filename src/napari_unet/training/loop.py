@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_unet.errors import NapariUNetError
+from napari_unet.errors import NapariUNetError, UnreadableError
 from napari_unet.model.devices import choose_device, describe, memory_used
 from napari_unet.training.events import (
     AnnotationsJoined,
@@ -141,7 +141,7 @@ def train_network(
                 if validated is not None:
                     yield validated
                 finished = clock.finished()
-        except (RuntimeError, MemoryError) as error:  # out of memory, CUDA and the like
+        except (RuntimeError, MemoryError, UnreadableError) as error:  # also CUDA's errors
             if not (trainer.best and ranks.alone):  # others would wait for this rank for ever
                 raise
             yield Notice(f"Training ended early, the best network is kept: {_first_line(error)}")
