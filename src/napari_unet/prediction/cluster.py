@@ -142,7 +142,7 @@ def predict_on_cluster(
         target, plan, order_of(trained, plan, source, pixels.dtype), config.pixel_size
     )
     order = Order(model, str(image), partial, config.device)
-    n_frames = len(plan.frames_of(pixels))
+    n_frames = plan.n_frames
     threads = sum(_untyped(client).nthreads().values())
     if not threads:
         raise ConfigError("The cluster has no workers yet; start some and predict again.")

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike
-    from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityRange
     from napari_unet.data.rescaling import Factors
     from napari_unet.model.trained import TrainedNetwork
@@ -53,7 +52,7 @@ class Order:
 def measure_frame(order: Order, frame: int) -> IntensityRange:
     """Measure the intensities of a frame."""
     trained, pixels = opened(order.model, order.image)
-    return measure_intensity(_frame(order, pixels, frame), trained.record.intensity)
+    return measure_intensity(order.partial.plan.frame(pixels, frame), trained.record.intensity)
 
 
 def predict_one(order: Order, frame: int, intensity: IntensityRange, tile: int) -> None:
@@ -62,7 +61,7 @@ def predict_one(order: Order, frame: int, intensity: IntensityRange, tile: int) 
     plan = order.partial.plan
     runner = _runner(order.model, order.image, plan.factors, plan.views, order.device)
     region = plan.tiles[tile]
-    values = read_and_predict(runner, _frame(order, pixels, frame), intensity, region, plan)
+    values = read_and_predict(runner, plan.frame(pixels, frame), intensity, region, plan)
     with writing_to(order.partial.folder):
         order.partial.write_tile(frame, tile, values)
 
@@ -79,10 +78,6 @@ def write_one(order: Order, frame: int, block: int, table: NDArray[np.uint32]) -
     """Write the objects of a block in their final numbers."""
     with writing_to(order.partial.folder):
         order.partial.number_block(frame, block, table)
-
-
-def _frame(order: Order, pixels: ArrayLike, frame: int) -> Frame:
-    return order.partial.plan.frames_of(pixels)[frame]
 
 
 @lru_cache(maxsize=2)

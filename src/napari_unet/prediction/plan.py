@@ -15,14 +15,13 @@ from napari_unet.data.axes import (
     frame_axes,
     guess_axes,
 )
-from napari_unet.data.frames import frames_of
+from napari_unet.data.frames import Frame, frames_of
 from napari_unet.data.rescaling import plane_factors
 from napari_unet.errors import ImageError, ModelMismatchError
 from napari_unet.prediction.tiles import plan_blocks, plan_tiles
 
 if TYPE_CHECKING:
     from napari_unet.data.axes import ArrayLike, Region
-    from napari_unet.data.frames import Frame
     from napari_unet.data.labels import ClassTable
     from napari_unet.data.rescaling import Factors
     from napari_unet.model.trained import ModelRecord
@@ -122,6 +121,23 @@ class PredictionPlan:
         if self.kind == "objects":
             return np.dtype(np.uint8)
         return np.min_scalar_type(max(self.classes.results))
+
+    @property
+    def n_frames(self) -> int:
+        """How many frames the image has."""
+        return int(np.prod(self.frames_shape, dtype=np.int64))
+
+    def frame(self, image: ArrayLike, number: int) -> Frame:
+        """Return one frame of the image; they are counted in row-major order."""
+        index = np.unravel_index(number, self.frames_shape) if self.frames_shape else ()
+        return Frame(
+            image,
+            self.axes,
+            self.ndim,
+            tuple(int(i) for i in index),
+            self.used_channels,
+            self.window,
+        )
 
     def frames_of(self, image: ArrayLike) -> list[Frame]:
         """Return the frames to predict, those nearest to what is on screen first."""
