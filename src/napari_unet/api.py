@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from napari_unet.errors import LabelsError
+from napari_unet.data.physical import check_pixel_size
+from napari_unet.errors import ConfigError, LabelsError
 from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import TrainedNetwork, load_network, save_network
 from napari_unet.prediction.config import PredictConfig
@@ -133,10 +134,11 @@ class TrainedModel:
         self,
         image: ArrayLike,
         path: str | os.PathLike[str],
-        config: PredictConfig | None = None,
+        result: ResultKind | None = None,
         *,
         source: str = "",
         on_event: Callable[[PredictionEvent], object] | None = None,
+        **settings: Any,
     ) -> StoredResult:
         """Predict an image of any size into an OME-Zarr, with bounded memory.
 
@@ -148,21 +150,30 @@ class TrainedModel:
             NumPy, dask, Zarr: read tile by tile, never as a whole.
         path : path
             The OME-Zarr to write.
-        config : PredictConfig, optional
-            What to predict.
+        result : {"objects", "classes", "probabilities"}, optional
+            What to write; what the model was trained for by default.
         source : str
-            Says which image it is: an interrupted prediction goes on only for the same one.
+            Says which image it is, for example its path: an interrupted prediction goes on only
+            for the same one. Some thousand pixels are compared as well.
         on_event : callable, optional
             Called with each event.
+        **settings
+            axes, tile_size, device, threshold, views, smallest, used_channels, pixel_size and
+            rescale, as in `predict`.
 
         Raises
         ------
+        ConfigError
+            There is no such setting, or a value is out of its range.
         ModelMismatchError, ImageError
             As `predict`; or a part of the image cannot be read.
         FileProblemError
-            The result cannot be written.
+            The result cannot be written, or another process writes it.
         """
-        config = PredictConfig() if config is None else config
+        unknown = sorted(set(settings) - {each.name for each in fields(PredictConfig)})
+        if unknown:
+            raise ConfigError(f"There is no setting {unknown[0]!r}.")
+        config = PredictConfig(result, **settings)
         events = predict_to_zarr(self.trained, image, config, Path(path), threading.Event(), source)
         return drain(events, on_event)
 
@@ -240,6 +251,7 @@ def train(
         An image is empty or of an unusable dtype.
     """
     config = TrainConfig() if config is None else config
+    check_pixel_size(pixel_size or {})
     image_list: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images]
     labels_list: list[Any] = list(labels) if isinstance(labels, (list, tuple)) else [labels]
     if len(image_list) != len(labels_list):

@@ -258,14 +258,15 @@ def test_an_input_is_not_overwritten_through_a_link(
     assert "would overwrite" in outcome.error_line
 
 
-def test_two_inputs_of_one_name_are_refused(
+def test_the_second_of_two_inputs_of_one_name_is_refused(
     capsys: Capture, model: Path, images: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(images, tmp_path / "again")
     inputs = [images, tmp_path / "again"]
     outcome = run(capsys, "predict", model, *inputs, "--output", tmp_path / "o", *CPU)
     assert outcome.code == 1
-    assert "Two images would both be written to" in outcome.error_line
+    assert "would have the name of that of one.tif" in outcome.err
+    assert "2 of 4 predicted" in outcome.out
 
 
 def test_an_output_that_is_a_file_is_refused(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,6 @@ from .builders import a_model, noise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 pytestmark = [
     pytest.mark.slow,
@@ -145,6 +145,36 @@ def test_a_single_process_goes_on_with_what_a_cluster_began(
     found = by_one_process(files, tmp_path / "c.zarr", CONFIG)
     expected = by_one_process(files, tmp_path / "alone.zarr", CONFIG)
     np.testing.assert_array_equal(found, expected)
+
+
+def test_a_model_file_that_was_replaced_is_read_again(
+    client: Any, files: tuple[str, Path], tmp_path: Path
+) -> None:
+    by_the_cluster(client, files, tmp_path / "first.zarr")
+    other = a_model(seed=5)
+    save_network(other, Path(files[0]))
+    by_the_cluster(client, files, tmp_path / "second.zarr")
+    image = read_image(files[1]).array
+    drained(predict_to_zarr(other, image, CONFIG, tmp_path / "alone.zarr", threading.Event()))
+    found, expected = (read_image(tmp_path / n).array[:] for n in ("second.zarr", "alone.zarr"))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_run_that_goes_on_counts_each_tile_once_and_says_so(
+    client: Any, files: tuple[str, Path], tmp_path: Path
+) -> None:
+    stop = threading.Event()
+    seen: list[Any] = []
+
+    def stop_late(event: object) -> None:
+        if isinstance(event, TileWritten) and event.number == 120:
+            stop.set()
+
+    by_the_cluster(client, files, tmp_path / "c.zarr", watch=stop_late, stop=stop)
+    by_the_cluster(client, files, tmp_path / "c.zarr", watch=seen.append)
+    numbers = [event.number for event in seen if isinstance(event, TileWritten)]
+    assert "goes on" in seen[0].notices[0]
+    assert max(numbers) == seen[0].tiles
 
 
 def test_an_error_of_a_worker_is_that_of_a_single_process(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +16,12 @@ import zarr
 from data.counting import CountingArray
 from napari_unet.data.files import find_images, read_image
 from napari_unet.data.labels import ClassTable
-from napari_unet.errors import FileProblemError, UnreadableError
+from napari_unet.errors import ConfigError, FileProblemError, UnreadableError
 from napari_unet.prediction import tiles
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import PredictionStarted, TilePredicted
+from napari_unet.prediction.files import identity_of
+from napari_unet.prediction.lock import locked
 from napari_unet.prediction.partial import PartialResult, partial_folder
 from napari_unet.prediction.stored import StoredResult, predict_to_zarr
 
@@ -221,6 +226,105 @@ def test_nothing_is_left_beside_the_result(tmp_path: Path) -> None:
     store(noise(40, 40), tmp_path / "out.zarr")
     assert [path.name for path in tmp_path.iterdir()] == ["out.zarr"]
     assert not list((tmp_path / "out.zarr").rglob(".scratch"))
+
+
+def test_a_journal_that_was_cut_off_is_mended_before_it_goes_on(tmp_path: Path) -> None:
+    store(noise(3, 40, 40), tmp_path / "out.zarr", **stopping(4))
+    journal = partial_folder(tmp_path / "out.zarr") / ".scratch" / "journal.txt"
+    journal.write_text(journal.read_text() + "til")
+    store(noise(3, 40, 40), tmp_path / "out.zarr", **stopping(2))
+    store(noise(3, 40, 40), tmp_path / "out.zarr")
+    expected = predict(MODEL, noise(3, 40, 40))[1].array
+    np.testing.assert_array_equal(read_image(tmp_path / "out.zarr").array[:], expected)
+
+
+def test_a_crash_while_the_pyramid_is_built_costs_no_tile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = noise(1100, 40)
+
+    def crash(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_unet.data.ome_zarr._subsample", crash)
+        with pytest.raises(KeyboardInterrupt):
+            store(image, tmp_path / "out.zarr", tile_size=256)
+    rest, result = store(image, tmp_path / "out.zarr", tile_size=256)
+    assert (tiles_in(rest), result.complete) == (0, True)
+    assert read_image(tmp_path / "out.zarr" / "1").array.shape == (550, 20)
+
+
+def test_another_image_of_the_same_shape_is_not_gone_on_with(tmp_path: Path) -> None:
+    store(noise(70, 90), tmp_path / "out.zarr", **stopping(9))
+    events, _ = store(np.zeros((70, 90), np.float32), tmp_path / "out.zarr")
+    assert tiles_in(events) == 30
+
+
+def test_a_file_whose_chunks_were_changed_is_another_image(tmp_path: Path) -> None:
+    stored = zarr.create_array(tmp_path / "a.zarr", shape=(64, 64), chunks=(32, 32), dtype="u1")
+    stored[:] = 1
+    before = identity_of(tmp_path / "a.zarr")
+    assert identity_of(tmp_path / "a.zarr") == before
+    time.sleep(0.01)
+    stored[40:, 40:] = 2
+    assert identity_of(tmp_path / "a.zarr") != before
+
+
+@pytest.mark.parametrize(
+    "part", [{"frames": ((0,),)}, {"region": (slice(0, 8), slice(0, 8))}], ids=["frames", "region"]
+)
+def test_parts_of_an_image_are_refused(part: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="whole images"):
+        store(noise(3, 40, 40), tmp_path / "out.zarr", **part)
+
+
+def test_axes_are_stored_in_the_order_that_the_format_wants(tmp_path: Path) -> None:
+    image = noise(2, 3, 40, 40)
+    _, result = store(image, tmp_path / "out.zarr", axes="ZTYX")
+    _, expected = predict(MODEL, image, axes="ZTYX")
+    found = read_image(tmp_path / "out.zarr")
+    assert result.axes == found.axes == "TZYX"
+    np.testing.assert_array_equal(found.array[:], expected.array.swapaxes(0, 1))
+
+
+def test_probabilities_of_planes_have_channels_before_z(tmp_path: Path) -> None:
+    image = noise(3, 40, 40)
+    store(image, tmp_path / "out.zarr", axes="ZYX", result="probabilities")
+    _, expected = predict(MODEL, image, axes="ZYX", result="probabilities")
+    found = read_image(tmp_path / "out.zarr")
+    assert (found.axes, expected.axes) == ("CZYX", "ZCYX")
+    np.testing.assert_array_equal(found.array[:], expected.array.swapaxes(0, 1))
+
+
+# --- one at a time -----------------------------------------------------------------------------
+
+
+def test_a_second_prediction_into_the_same_file_is_refused(tmp_path: Path) -> None:
+    with (
+        locked(tmp_path / "out.zarr"),
+        pytest.raises(FileProblemError, match=r"is being written by process \d+ on"),
+    ):
+        store(noise(40, 40), tmp_path / "out.zarr")
+
+
+@pytest.mark.parametrize(
+    "holder",
+    [
+        pytest.param(json.dumps({"host": socket.gethostname(), "process": 2**22 + 1}), id="gone"),
+        pytest.param("{", id="cut off"),
+    ],
+)
+def test_the_lock_of_a_process_that_is_gone_is_taken_over(holder: str, tmp_path: Path) -> None:
+    (tmp_path / ".out.zarr.lock").write_text(holder)
+    assert store(noise(40, 40), tmp_path / "out.zarr")[1].complete
+    assert [path.name for path in tmp_path.iterdir()] == ["out.zarr"]
+
+
+def test_a_process_of_another_machine_keeps_its_lock(tmp_path: Path) -> None:
+    (tmp_path / ".out.zarr.lock").write_text(json.dumps({"host": "elsewhere", "process": 1}))
+    with pytest.raises(FileProblemError, match=r"on elsewhere.*delete \.out\.zarr\.lock"):
+        store(noise(40, 40), tmp_path / "out.zarr")
 
 
 # --- reading -----------------------------------------------------------------------------------

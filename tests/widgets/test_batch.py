@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
+from napari_unet.model.execution import Runner
 from napari_unet.prediction.events import TilePredicted
 from napari_unet.widgets.layers import LayerComboBox
 from napari_unet.widgets.session import session_of
@@ -78,7 +80,16 @@ def test_one_summary_instead_of_a_notice_per_file(desk: Desk, folder: Path) -> N
     assert len(notification_manager.records) == before
 
 
-def test_cancel_leaves_the_other_files(desk: Desk, folder: Path) -> None:
+def test_cancel_leaves_the_other_files(
+    desk: Desk, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Runner.probabilities
+
+    def slowly(self: Runner, *arguments: Any) -> Any:
+        time.sleep(0.5)  # the window needs time to cancel before the last file
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Runner, "probabilities", slowly)
     desk.predict.task.happened.connect(
         lambda event: desk.predict.cancel() if isinstance(event, TilePredicted) else None
     )

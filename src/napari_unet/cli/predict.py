@@ -71,9 +71,12 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
                 written.append(_row(event))
             elif isinstance(event, FileFailed):
                 failed.append({"input": str(event.path), "error": event.text})
-                print(f"napari-unet: {event.path.name}: {event.text}", file=sys.stderr)
+                bar.write(f"napari-unet: {event.path.name}: {event.text}")
+        stopped = stop.is_set()
     if not options.json:
         print(f"{len(written)} of {len(paths)} predicted, written to {options.output}.")
+        if stopped:
+            print("Stopped. Results that go into OME-Zarr go on where they were when asked again.")
     all_done = len(written) == len(paths)
     return {"predictions": written, "failed": failed}, 0 if all_done else 1
 
@@ -118,6 +121,10 @@ class _Bar(contextlib.AbstractContextManager["_Bar"]):
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
             self._bar.close()
+
+    def write(self, text: str) -> None:
+        """Print a line of its own, whatever the bar has left on the present one."""
+        tqdm.write(text, file=sys.stderr)
 
     def show(self, event: object) -> None:
         if isinstance(event, FileStarted):

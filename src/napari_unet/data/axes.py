@@ -95,14 +95,21 @@ def parse_channels(text: str | None) -> tuple[int, ...]:
 def usable_axes(axes: str | None, n_axes: int, ndim: int) -> str | None:
     """Trust the axes that a file names where a network can read them, else None.
 
-    Instruments often mistake Z for T, and call a stack what is a movie.
+    Instruments often mistake Z for T, and call a movie what is a stack.
+
+    Raises
+    ------
+    ImageError
+        The network cannot read them, and no mistake of T for Z explains that.
     """
     if axes is None:
         return None
     try:
         check_axes(axes, n_axes, ndim)
     except ImageError:
-        return None
+        if len(axes) == n_axes and "T" in axes and "Z" not in axes:
+            return None
+        raise
     return axes
 
 

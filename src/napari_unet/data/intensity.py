@@ -128,7 +128,7 @@ def sample_regions(shape: tuple[int, ...], wanted: int = _SAMPLE_PIXELS) -> list
     """
     if np.prod(shape, dtype=float) <= _STRIDED_PIXELS:
         return [_strided(shape, wanted)]
-    return _boxes(shape, wanted)
+    return sample_boxes(shape, wanted)
 
 
 def _strided(shape: tuple[int, ...], wanted: int) -> Region:
@@ -137,10 +137,13 @@ def _strided(shape: tuple[int, ...], wanted: int) -> Region:
     return tuple(slice(None, None, step if size > step else 1) for size in shape)
 
 
-def _boxes(shape: tuple[int, ...], wanted: int) -> list[Region]:
-    """Place boxes evenly: few, since some files decode a whole plane for each, and flat."""
+def sample_boxes(shape: tuple[int, ...], wanted: int) -> list[Region]:
+    """Place boxes of about `wanted` pixels in all evenly over a frame.
+
+    They are few, since some files decode a whole plane for each, and flat.
+    """
     counts = _BOXES_ALONG[len(shape)]
-    edge = int((wanted / np.prod(counts)) ** 0.5)
+    edge = max(1, int((wanted / np.prod(counts)) ** 0.5))
     edges = (1,) * (len(shape) - 2) + (edge, edge)
     per_axis = []
     for size, n, length in zip(shape, counts, edges, strict=True):

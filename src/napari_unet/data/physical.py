@@ -7,6 +7,10 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import numpy as np
+
+from napari_unet.errors import ConfigError
+
 PixelSize = Mapping[str, float]
 """Micrometres per axis letter of ``ZYX``; an axis of unknown size is left out."""
 
@@ -81,6 +85,27 @@ def _micrometres_of(unit: str) -> float | None:
         return _SYMBOLS[text]
     word = text.lower().replace("metre", "meter")
     return _WORDS.get(word, _WORDS.get(word.removesuffix("s")))
+
+
+def check_pixel_size(pixel_size: object) -> None:
+    """Refuse what is no pixel size.
+
+    Raises
+    ------
+    ConfigError
+        It is no mapping of the letters Z, Y and X to positive numbers.
+    """
+    good = isinstance(pixel_size, Mapping) and all(
+        letter in ("Z", "Y", "X")
+        and isinstance(size, int | float | np.floating)
+        and 0 < size < math.inf
+        for letter, size in pixel_size.items()
+    )
+    if not good:
+        raise ConfigError(
+            f"pixel_size is {pixel_size!r}; give micrometres by axis letter, for example "
+            '{"Y": 0.5, "X": 0.5}.'
+        )
 
 
 def size_along(axes: str, pixel_size: PixelSize) -> dict[str, float]:

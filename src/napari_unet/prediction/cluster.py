@@ -8,33 +8,31 @@ of a few strips alone. The result is that of a single process.
 
 from __future__ import annotations
 
+import signal
+import threading
+import time
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.data.files import read_image
 from napari_unet.errors import ConfigError, DeviceError
+from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.prediction.cluster_tasks import (
     Order,
     measure_frame,
-    opened,
     predict_one,
     separate_one,
     write_one,
 )
-from napari_unet.prediction.events import (
-    BlockSeparated,
-    PredictionEvent,
-    PredictionStarted,
-    TileWritten,
-)
-from napari_unet.prediction.partial import open_partial, order_of, writing_to
-from napari_unet.prediction.plan import plan_prediction
-from napari_unet.prediction.stored import StoredResult
+from napari_unet.prediction.events import BlockSeparated, PredictionEvent, TileWritten
+from napari_unet.prediction.lock import locked
+from napari_unet.prediction.partial import hash_of_model, open_partial, order_of, writing_to
+from napari_unet.prediction.stored import StoredResult, plan_whole, result_of, started
 from napari_unet.prediction.work import number_objects
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
@@ -45,6 +43,8 @@ if TYPE_CHECKING:
 # Tasks per thread of the cluster that are under way, so that no worker waits for the client.
 _TASKS_PER_THREAD = 3
 _CONNECT_SECONDS = 10
+_LOOK_SECONDS = 0.5
+_PATIENCE_SECONDS = 30.0
 
 
 @contextmanager
@@ -83,11 +83,25 @@ def connected(scheduler: str | None, workers: int | None) -> Iterator[Client]:
         return
     if workers is None or workers < 1:
         raise ConfigError(f"--workers is {workers}; start at least 1.")
-    local = _untyped(LocalCluster)(
-        n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=40
-    )
+    with _deaf_to_interrupts():  # Ctrl+C reaches all processes, and is for this one
+        local = _untyped(LocalCluster)(
+            n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=40
+        )
     with local, _untyped(Client)(local) as client:
         yield client
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Let processes that are started meanwhile ignore SIGINT."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @dataclass
@@ -136,31 +150,23 @@ def predict_on_cluster(
     ModelMismatchError, ImageError, FileProblemError
         As in a single process.
     """
-    trained, pixels = opened(model, str(image))
-    plan = plan_prediction(trained.record, pixels, config)
-    partial = open_partial(
-        target, plan, order_of(trained, plan, source, pixels.dtype), config.pixel_size
-    )
-    order = Order(model, str(image), partial, config.device)
-    n_frames = plan.n_frames
+    trained, pixels = load_model_or_starting_model(model), read_image(image).array
+    plan = plan_whole(trained, pixels, config)
+    identity = order_of(trained, plan, source, pixels)
     threads = sum(_untyped(client).nthreads().values())
     if not threads:
         raise ConfigError("The cluster has no workers yet; start some and predict again.")
-    yield PredictionStarted(
-        f"{threads} threads of a cluster",
-        len(plan.tiles) * n_frames,
-        (*plan.frames_shape, *plan.shape),
-        plan.kind,
-        plan.notices,
-    )
-    run = _Run(client, order, n_frames, _TASKS_PER_THREAD * threads)
-    yield from run.events(stop)
-    if stop.is_set():
-        return StoredResult(plan.kind, target, plan.result_axes, None, complete=False)
-    with writing_to(partial.folder):
-        partial.finish(target)
-    objects = run.last if plan.kind == "objects" else None
-    return StoredResult(plan.kind, target, plan.result_axes, objects, complete=True)
+    with locked(target):
+        partial = open_partial(target, plan, identity, config.pixel_size)
+        order = Order(model, str(image), partial, config.device, identity, hash_of_model(trained))
+        run = _Run(client, order, _TASKS_PER_THREAD * threads)
+        yield started(plan, f"{threads} threads of a cluster", run.goes_on)
+        yield from run.events(stop)
+        if stop.is_set():
+            return result_of(plan, target, None)
+        with writing_to(partial.folder):
+            finished = partial.finish(target, stop)
+        return result_of(plan, target, run.last if finished else None)
 
 
 class _Run:
@@ -170,34 +176,53 @@ class _Run:
     but they are numbered in their order.
     """
 
-    def __init__(self, client: Client, order: Order, n_frames: int, most: int) -> None:
-        from distributed import as_completed
-
+    def __init__(self, client: Client, order: Order, most: int) -> None:
         self._client, self._order, self._most = _untyped(client), order, most
         self._plan, self._partial = order.partial.plan, order.partial
         tiles_done, self._finished = order.partial.done()
-        self._tiles_done = tiles_done
-        self._waiting = deque(f for f in range(n_frames) if f not in self._finished)
-        self._n_frames = n_frames
+        self._tiles_done = {done for done in tiles_done if done[0] not in self._finished}
+        self._n_frames = self._plan.n_frames
+        self._waiting = deque(f for f in range(self._n_frames) if f not in self._finished)
         self._frames: dict[int, _FrameState] = {}
         self._ready: deque[_Task] = deque()
         self._futures: dict[Any, _Task] = {}
-        self._completed = _untyped(as_completed)(with_results=True)
         self._to_number, self.last = 0, 0
-        self._written = len(tiles_done) + len(self._finished) * len(self._plan.tiles)
+        self._written = len(self._tiles_done) + len(self._finished) * len(self._plan.tiles)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether an earlier prediction has left something."""
+        return self._written > 0
 
     def events(self, stop: threading.Event) -> Generator[PredictionEvent, None, None]:
-        """Run all tasks to the end."""
+        """Run all tasks to the end; after a stop those that are under way."""
+        stopped_at = None
         try:
             self._number_what_can_be()
             self._hand_out()
-            while self._futures and not stop.is_set():
-                future, result = next(self._completed)
-                task = self._futures.pop(future)
-                yield from self._note(task, result)
-                self._hand_out()
+            while self._futures:
+                for future in self._done():
+                    yield from self._note(self._futures.pop(future), future.result())
+                if not stop.is_set():
+                    self._hand_out()
+                    continue
+                stopped_at = stopped_at or time.monotonic()
+                if time.monotonic() - stopped_at > _PATIENCE_SECONDS:  # its workers may be gone
+                    return
         finally:
             self._client.cancel(list(self._futures))
+
+    def _done(self) -> list[Any]:
+        """Wait for tasks to end, but not so long that a stop is noticed late."""
+        from distributed import wait
+
+        try:
+            found = _untyped(wait)(
+                list(self._futures), timeout=_LOOK_SECONDS, return_when="FIRST_COMPLETED"
+            )
+        except TimeoutError:
+            return []
+        return list(found.done)
 
     def _hand_out(self) -> None:
         while len(self._futures) < self._most:
@@ -210,7 +235,6 @@ class _Run:
             work, arguments = task[:2]
             future = self._client.submit(work, self._order, *arguments, pure=False)
             self._futures[future] = task
-            self._completed.add(future)
 
     def _begin(self, frame: int) -> None:
         with writing_to(self._partial.folder):

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from napari_unet.data.files import read_image
 from napari_unet.data.intensity import measure_intensity
+from napari_unet.errors import ModelMismatchError
 from napari_unet.model.devices import choose_device
 from napari_unet.model.execution import Runner
 from napari_unet.model.starting import load_model_or_starting_model
-from napari_unet.prediction.partial import writing_to
-from napari_unet.prediction.stored import read_and_predict
-from napari_unet.prediction.work import separate_block
+from napari_unet.prediction.partial import hash_of_model, trying_again, writing_to
+from napari_unet.prediction.work import predict_tile, separate_block
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,27 +41,36 @@ class Order:
         Where the result grows.
     device : str
         Where workers compute.
+    identity : str
+        Changes with model and image: workers that have opened former ones open them again.
+    model_hash : str
+        Of the weights that the client has.
     """
 
     model: str
     image: str
     partial: PartialResult
     device: str
+    identity: str
+    model_hash: str
 
 
 def measure_frame(order: Order, frame: int) -> IntensityRange:
     """Measure the intensities of a frame."""
-    trained, pixels = opened(order.model, order.image)
-    return measure_intensity(order.partial.plan.frame(pixels, frame), trained.record.intensity)
+    trained, pixels = _opened_for(order)
+    of_frame = order.partial.plan.frame(pixels, frame)
+    return trying_again(lambda: measure_intensity(of_frame, trained.record.intensity))
 
 
 def predict_one(order: Order, frame: int, intensity: IntensityRange, tile: int) -> None:
     """Predict a tile and write it."""
-    _, pixels = opened(order.model, order.image)
+    _, pixels = _opened_for(order)
     plan = order.partial.plan
-    runner = _runner(order.model, order.image, plan.factors, plan.views, order.device)
-    region = plan.tiles[tile]
-    values = read_and_predict(runner, plan.frame(pixels, frame), intensity, region, plan)
+    runner = _runner(
+        order.model, order.image, order.identity, plan.factors, plan.views, order.device
+    )
+    of_frame, region = plan.frame(pixels, frame), plan.tiles[tile]
+    values = trying_again(lambda: predict_tile(runner, of_frame, intensity, region, plan))
     with writing_to(order.partial.folder):
         order.partial.write_tile(frame, tile, values)
 
@@ -80,13 +89,33 @@ def write_one(order: Order, frame: int, block: int, table: NDArray[np.uint32]) -
         order.partial.number_block(frame, block, table)
 
 
+def _opened_for(order: Order) -> tuple[TrainedNetwork, ArrayLike]:
+    """Return model and image, and make sure that it is the model that the client has.
+
+    Raises
+    ------
+    ModelMismatchError
+        The file was changed meanwhile, or is another one here.
+    """
+    trained, pixels, found = _opened(order.model, order.image, order.identity)
+    if found != order.model_hash:
+        raise ModelMismatchError(
+            f"The model {order.model} is another one for a worker than where the prediction was "
+            "started. Put it where all can read it, and predict again."
+        )
+    return trained, pixels
+
+
 @lru_cache(maxsize=2)
-def opened(model: str, image: str) -> tuple[TrainedNetwork, ArrayLike]:
+def _opened(model: str, image: str, identity: str) -> tuple[TrainedNetwork, ArrayLike, str]:
     """Load the model and open the image once per process."""
-    return load_model_or_starting_model(model), read_image(Path(image)).array
+    trained = load_model_or_starting_model(model)
+    return trained, read_image(Path(image)).array, hash_of_model(trained)
 
 
 @lru_cache(maxsize=2)
-def _runner(model: str, image: str, factors: Factors, views: int, device: str) -> Runner:
-    trained, _ = opened(model, image)
+def _runner(
+    model: str, image: str, identity: str, factors: Factors, views: int, device: str
+) -> Runner:
+    trained, _, _ = _opened(model, image, identity)
     return Runner.of(trained.network, choose_device(device), factors=factors, views=views)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
 from napari_unet.data.axes import is_axes
+from napari_unet.data.physical import check_pixel_size
 from napari_unet.errors import ConfigError
 from napari_unet.model.config import VIEWS
 
@@ -102,5 +103,6 @@ class PredictConfig:
             raise ConfigError(f"views is {self.views}; choose 1 or 8.")
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise ConfigError(f"threshold is {self.threshold}; choose a value between 0 and 1.")
+        check_pixel_size(self.pixel_size)
         if self.smallest is not None and self.smallest < 0:
             raise ConfigError(f"smallest is {self.smallest}; choose 0 or more pixels.")

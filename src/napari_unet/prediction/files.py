@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ from napari_unet.data.axes import usable_axes
 from napari_unet.data.files import (
     ImageFile,
     make_folder,
+    name_of,
     read_image,
     stem_of,
     tiff_beside,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 FileFormat = Literal["auto", "tiff", "zarr"]
 # Images of more values than this are predicted into an OME-Zarr unless a TIFF is asked for.
 _LARGEST_IN_MEMORY = 2**28
+_FILES_LOOKED_AT = 100_000
 
 
 class IntoZarr(Protocol):
@@ -147,7 +150,7 @@ def predict_files(
     Raises
     ------
     FileProblemError
-        The folder cannot be written, or a result would overwrite an image or another result.
+        The folder cannot be written, or a result would overwrite an image.
     ConfigError, DeviceError
         The settings fit no file.
     """
@@ -160,6 +163,7 @@ def predict_files(
             break
         yield FileStarted(number, len(paths), path)
         try:
+            _check_new(path, paths[: number - 1])
             done = yield from work.predict(path, stop)
             if done is not None:
                 written.append(done)
@@ -214,6 +218,15 @@ class _Work:
         return split_zarr(image.path) is not None or pixels > _LARGEST_IN_MEMORY
 
 
+def _check_new(path: Path, before: Sequence[Path]) -> None:
+    """Refuse a file whose result would have the name of another one's."""
+    for other in before:
+        if stem_of(other) == stem_of(path):
+            raise FileProblemError(
+                f"Its result would have the name of that of {name_of(other)}; rename one of them."
+            )
+
+
 def _in_this_process(trained: TrainedNetwork) -> IntoZarr:
     def into_zarr(
         image: ImageFile, config: PredictConfig, target: Path, stop: threading.Event
@@ -225,24 +238,25 @@ def _in_this_process(trained: TrainedNetwork) -> IntoZarr:
 
 
 def identity_of(path: Path) -> str:
-    """Return what tells a file from others and from its former contents."""
+    """Return what tells a file from others and from its former contents.
+
+    Of a Zarr folder the newest change of the files in it counts, of up to 100,000 of them.
+    """
     status = path.stat()
-    return f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
+    newest = status.st_mtime_ns
+    if path.is_dir():
+        inside = islice(path.rglob("*"), _FILES_LOOKED_AT)
+        newest = max((file.stat().st_mtime_ns for file in inside), default=newest)
+    return f"{path.resolve()} {status.st_size} {newest}"
 
 
 def _check_names(paths: Sequence[Path], folder: Path) -> None:
-    """Refuse to overwrite inputs or other results."""
+    """Refuse to overwrite inputs."""
     inputs = {path.resolve() for path in paths}
-    seen = set[str]()
     for path in paths:
         for target in (tiff_beside(path, folder), folder / f"{stem_of(path)}{ZARR_SUFFIX}"):
             if target.resolve() in inputs:
                 raise FileProblemError(
-                    f"{target} would overwrite the image itself; choose another --output folder."
+                    f"{target} would overwrite the image itself; choose another folder for the "
+                    "results."
                 )
-        if stem_of(path) in seen:
-            raise FileProblemError(
-                f"Two images would both be written to {tiff_beside(path, folder)}; predict their "
-                "folders one by one."
-            )
-        seen.add(stem_of(path))

@@ -8,18 +8,23 @@ frames that are not.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import zarr
 
 from napari_unet import __version__
+from napari_unet.data.axes import SPATIAL_AXES, frame_axes
+from napari_unet.data.intensity import sample_boxes
 from napari_unet.data.ome_zarr import (
     add_pyramid,
     create_intensity_store,
@@ -27,19 +32,27 @@ from napari_unet.data.ome_zarr import (
     finish,
 )
 from napari_unet.data.stitching import BlockObjects
-from napari_unet.errors import FileProblemError
+from napari_unet.errors import FileProblemError, UnreadableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import threading
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.data.physical import PixelSize
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.plan import PredictionPlan
 
+Result = TypeVar("Result")
+
+# Pixels of a frame by which a changed image is known.
+_LOOKED_AT = 2**14
+_ATTEMPTS = 3
 _SCRATCH, _JOURNAL, _ORDER = ".scratch", "journal.txt", "order.json"
+_JOURNAL_LINE = re.compile(r"^(tile|frame) (\d+) (\d+)\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -57,10 +70,14 @@ class PartialResult:
     folder: Path
     plan: PredictionPlan
 
-    def write_result(self, frame: int, box: tuple[slice, ...], values: NDArray[Any]) -> None:
+    def write_result(self, frame: int, box: Region, values: NDArray[Any]) -> None:
         """Write final values of a frame; `values` have a first axis C with probabilities."""
-        result = _array(self.folder / "0")
-        result[(*self._index(frame), *self._channel(), *box)] = values
+        plan = self.plan
+        index = np.unravel_index(frame, plan.frames_shape) if plan.frames_shape else ()
+        where: dict[str, Any] = dict(zip(SPATIAL_AXES[plan.ndim], box, strict=True))
+        where |= dict(zip(frame_axes(plan.axes, plan.ndim), map(int, index), strict=True))
+        key = tuple(where.get(axis, slice(None)) for axis in stored_axes(plan))
+        _array(self.folder / "0")[key] = values
 
     def write_tile(self, frame: int, tile: int, values: NDArray[Any]) -> None:
         """Write what a tile gives: foreground to the scratch folder, all else to the result."""
@@ -135,16 +152,20 @@ class PartialResult:
         frames: dict[int, int] = {}
         journal = self.folder / _SCRATCH / _JOURNAL
         text = journal.read_text(encoding="ascii") if journal.exists() else ""
-        for line in text.splitlines(keepends=True):
-            word, *numbers = line.split()
-            if not line.endswith("\n") or len(numbers) != 2:  # cut off when it was interrupted
-                continue
-            first, second = map(int, numbers)
-            if word == "tile":
+        for found in _JOURNAL_LINE.finditer(text):
+            first, second = int(found[2]), int(found[3])
+            if found[1] == "tile":
                 tiles.add((first, second))
             else:
                 frames[first] = second
         return tiles, frames
+
+    def mend_journal(self) -> None:
+        """Cut off a last line that was interrupted, so that the next one begins a line."""
+        journal = self.folder / _SCRATCH / _JOURNAL
+        if journal.exists():
+            with journal.open("r+b") as file:
+                file.truncate(file.read().rfind(b"\n") + 1)
 
     def note_tile(self, frame: int, tile: int) -> None:
         """Note that a tile is written."""
@@ -155,30 +176,24 @@ class PartialResult:
         self._note(f"frame {frame} {last}")
         shutil.rmtree(self._scratch(frame), ignore_errors=True)
 
-    def finish(self, target: Path) -> None:
-        """Add the lower resolutions and give the result its name.
+    def finish(self, target: Path, stop: threading.Event) -> bool:
+        """Add the lower resolutions and give the result its name; tell whether it came to that.
 
         Raises
         ------
         FileProblemError
             It cannot be renamed.
         """
-        shutil.rmtree(self.folder / _SCRATCH, ignore_errors=True)
-        if self.plan.kind not in ("probabilities", "uncertainty"):
-            add_pyramid(self.folder)
+        is_labels = self.plan.kind not in ("probabilities", "uncertainty")
+        if is_labels and not add_pyramid(self.folder, stop):
+            return False
+        shutil.rmtree(self.folder / _SCRATCH, ignore_errors=True)  # what it takes to go on
         finish(self.folder, target)
+        return True
 
     def _note(self, line: str) -> None:
         with (self.folder / _SCRATCH / _JOURNAL).open("a", encoding="ascii") as journal:
             journal.write(line + "\n")
-
-    def _index(self, frame: int) -> tuple[int, ...]:
-        return tuple(int(i) for i in np.unravel_index(frame, self.plan.frames_shape or (1,)))[
-            : len(self.plan.frames_shape)
-        ]
-
-    def _channel(self) -> tuple[slice, ...]:
-        return (slice(None),) if self.plan.kind == "probabilities" else ()
 
     def _scratch(self, frame: int) -> Path:
         return self.folder / _SCRATCH / str(frame)
@@ -215,21 +230,22 @@ def open_partial(
         The folder cannot be written.
     """
     folder = partial_folder(target)
-    partial = PartialResult(folder, plan)
+    result = PartialResult(folder, plan)
     note = folder / _SCRATCH / _ORDER
     try:
         if note.exists() and note.read_text(encoding="utf-8") == order:
-            return partial
+            result.mend_journal()
+            return result
         if folder.exists():
             shutil.rmtree(folder)
-        _create(partial, pixel_size)
+        _create(result, pixel_size)
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(order, encoding="utf-8")  # last: without it nothing counts
     except OSError as error:
         raise FileProblemError(
             f"Cannot write {folder}: {error.strerror or error}. Choose another folder."
         ) from error
-    return partial
+    return result
 
 
 @contextmanager
@@ -250,9 +266,7 @@ def writing_to(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def order_of(
-    trained: TrainedNetwork, plan: PredictionPlan, source: str, dtype: np.dtype[Any]
-) -> str:
+def order_of(trained: TrainedNetwork, plan: PredictionPlan, source: str, image: ArrayLike) -> str:
     """Describe image, model and settings, so that only the same prediction goes on with a result.
 
     Parameters
@@ -263,36 +277,83 @@ def order_of(
         The settings.
     source : str
         Says which image it is, for example its path and when it was changed.
-    dtype : dtype
-        Of the image.
+    image : ArrayLike
+        Some thousand pixels of its first and its last frame are hashed.
+
+    Raises
+    ------
+    UnreadableError
+        They cannot be read.
     """
-    digest = hashlib.sha256()
-    for name, tensor in sorted(trained.network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     settings = repr((plan, asdict(trained.record.intensity)))
     return json.dumps(
         {
             "version": __version__,
-            "model": digest.hexdigest(),
+            "model": hash_of_model(trained),
             "source": source,
-            "dtype": str(dtype),
+            "dtype": str(image.dtype),
+            "pixels": _hash_of_some_pixels(plan, image),
             "plan": hashlib.sha256(settings.encode()).hexdigest(),
         }
     )
 
 
-def _create(partial: PartialResult, pixel_size: PixelSize) -> None:
-    plan = partial.plan
-    frames = (1,) * len(plan.frames_shape)
-    chunks = _clipped(plan.chunks, plan.shape)
-    if plan.kind == "probabilities":
-        chunks = (plan.classes.n_classes, *chunks)
+def hash_of_model(trained: TrainedNetwork) -> str:
+    """Return the SHA-256 of a model's weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(trained.network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _hash_of_some_pixels(plan: PredictionPlan, image: ArrayLike) -> str:
+    digest = hashlib.sha256()
+    for number in sorted({0, plan.n_frames - 1}):
+        frame = plan.frame(image, number)
+        for box in sample_boxes(plan.shape, _LOOKED_AT):
+            digest.update(trying_again(partial(frame.read, box)).tobytes())
+    return digest.hexdigest()
+
+
+def trying_again(read: Callable[[], Result]) -> Result:
+    """Read a part of an image; what cannot be read is tried again.
+
+    Raises
+    ------
+    UnreadableError
+        It cannot be read a third time either.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        with contextlib.suppress(UnreadableError):
+            return read()
+    try:
+        return read()
+    except UnreadableError as error:
+        raise UnreadableError(f"{error} What is done is kept; predict again to go on.") from error
+
+
+def stored_axes(plan: PredictionPlan) -> str:
+    """Return the axes of a stored result: those of the result in the order that NGFF wants."""
+    return "".join(axis for axis in "TCZYX" if axis in plan.result_axes)
+
+
+def _create(result: PartialResult, pixel_size: PixelSize) -> None:
+    plan = result.plan
+    axes = stored_axes(plan)
+    sizes = dict(zip(plan.result_axes, plan.result_shape, strict=True))
+    chunks = dict(zip(SPATIAL_AXES[plan.ndim], _clipped(plan.chunks, plan.shape), strict=True))
+    chunks["C"] = plan.classes.n_classes
     of_labels = plan.kind in ("objects", "classes")
     create = create_label_store if of_labels else create_intensity_store
     dtype = np.dtype(np.uint32) if plan.kind == "objects" else plan.tile_dtype
     create(
-        partial.folder, plan.result_shape, dtype, (*frames, *chunks), plan.result_axes, pixel_size
+        result.folder,
+        [sizes[axis] for axis in axes],
+        dtype,
+        [chunks.get(axis, 1) for axis in axes],
+        axes,
+        pixel_size,
     )
 
 

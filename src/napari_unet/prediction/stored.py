@@ -7,12 +7,12 @@ interrupted prediction goes on where it was.
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial as partial_of
+from typing import TYPE_CHECKING
 
 from napari_unet.data.intensity import measure_intensity
-from napari_unet.errors import UnreadableError
+from napari_unet.errors import ConfigError
 from napari_unet.model.devices import choose_device, describe
 from napari_unet.prediction.events import (
     BlockSeparated,
@@ -20,7 +20,14 @@ from napari_unet.prediction.events import (
     PredictionStarted,
     TilePredicted,
 )
-from napari_unet.prediction.partial import open_partial, order_of, writing_to
+from napari_unet.prediction.lock import locked
+from napari_unet.prediction.partial import (
+    open_partial,
+    order_of,
+    stored_axes,
+    trying_again,
+    writing_to,
+)
 from napari_unet.prediction.plan import plan_prediction
 from napari_unet.prediction.work import (
     make_runner,
@@ -35,18 +42,13 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    from napari_unet.data.axes import ArrayLike, Region
+    from napari_unet.data.axes import ArrayLike
     from napari_unet.data.frames import Frame
-    from napari_unet.data.intensity import IntensityRange
     from napari_unet.model.execution import Runner
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig, ResultKind
     from napari_unet.prediction.partial import PartialResult
     from napari_unet.prediction.plan import PredictionPlan
-
-_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -111,43 +113,85 @@ def predict_to_zarr(
 
     Raises
     ------
+    ConfigError
+        A part of the image is asked for.
     ModelMismatchError, ImageError
         Model and image do not fit; or a part of the image cannot be read.
     FileProblemError
-        The result cannot be written.
+        The result cannot be written, or another process writes it.
     """
-    plan = plan_prediction(trained.record, image, config)
-    order = order_of(trained, plan, source, image.dtype)
-    partial = open_partial(target, plan, order, config.pixel_size)
+    plan = plan_whole(trained, image, config)
+    order = order_of(trained, plan, source, image)
+    with locked(target):
+        partial = open_partial(target, plan, order, config.pixel_size)
+        return (yield from _go_on(trained, image, config, partial, target, stop))
+
+
+def plan_whole(trained: TrainedNetwork, image: ArrayLike, config: PredictConfig) -> PredictionPlan:
+    """Plan a prediction of all of an image.
+
+    Raises
+    ------
+    ConfigError
+        A part of it is asked for: what is stored is whole.
+    ModelMismatchError, ImageError
+        As `plan_prediction`.
+    """
+    if config.region is not None or config.frames is not None:
+        raise ConfigError(
+            "Predictions into files are of whole images; leave out region and frames, or predict "
+            "into memory."
+        )
+    return plan_prediction(trained.record, image, config)
+
+
+def _go_on(
+    trained: TrainedNetwork,
+    image: ArrayLike,
+    config: PredictConfig,
+    partial: PartialResult,
+    target: Path,
+    stop: threading.Event,
+) -> Generator[PredictionEvent, None, StoredResult]:
+    """Predict what is not done yet."""
+    plan = partial.plan
     tiles_done, frames_done = partial.done()
-    frames = plan.frames_of(image)
     device = choose_device(config.device)
     runner = make_runner(trained.network, plan, device)
-    n_tiles = len(plan.tiles) * len(frames)
-    label_shape = (*plan.frames_shape, *plan.shape)
-    notices = plan.notices
-    if tiles_done or frames_done:
-        notices += ("It goes on where an earlier prediction was interrupted.",)
-    yield PredictionStarted(describe(device), n_tiles, label_shape, plan.kind, notices)
+    yield started(plan, describe(device), bool(tiles_done or frames_done))
     last = 0
-    for number, frame in enumerate(frames):
+    for number in range(plan.n_frames):
         if number in frames_done:
             last = frames_done[number]
             continue
         with writing_to(partial.folder):
             partial.begin_frame(number)
         done = {tile for of_frame, tile in tiles_done if of_frame == number}
-        before = number * len(plan.tiles)
-        yield from _predict_frame(runner, trained, partial, frame, (number, before), done, stop)
+        frame = plan.frame(image, number)
+        yield from _predict_frame(runner, trained, partial, frame, number, done, stop)
         if not stop.is_set() and plan.kind == "objects":
             last = yield from _separate_frame(partial, number, frame.index, last, stop)
         if stop.is_set():
-            return StoredResult(plan.kind, target, plan.result_axes, None, complete=False)
+            return result_of(plan, target, None)
         partial.note_frame(number, last)
     with writing_to(partial.folder):
-        partial.finish(target)
+        finished = partial.finish(target, stop)
+    return result_of(plan, target, last if finished else None)
+
+
+def started(plan: PredictionPlan, device: str, goes_on: bool) -> PredictionStarted:
+    """Return the event that a prediction into a file begins, or goes on."""
+    notices = plan.notices
+    if goes_on:
+        notices += ("It goes on where an earlier prediction was interrupted.",)
+    n_tiles = len(plan.tiles) * plan.n_frames
+    return PredictionStarted(device, n_tiles, (*plan.frames_shape, *plan.shape), plan.kind, notices)
+
+
+def result_of(plan: PredictionPlan, target: Path, last: int | None) -> StoredResult:
+    """Return what a prediction left; `last` is the highest number given, None if incomplete."""
     objects = last if plan.kind == "objects" else None
-    return StoredResult(plan.kind, target, plan.result_axes, objects, complete=True)
+    return StoredResult(plan.kind, target, stored_axes(plan), objects, complete=last is not None)
 
 
 def _predict_frame(
@@ -155,21 +199,21 @@ def _predict_frame(
     trained: TrainedNetwork,
     partial: PartialResult,
     frame: Frame,
-    numbers: tuple[int, int],
+    number: int,
     done: set[int],
     stop: threading.Event,
 ) -> Generator[PredictionEvent, None, None]:
     """Predict the tiles of a frame that are not done."""
-    plan, (number, before) = partial.plan, numbers
+    plan, before = partial.plan, number * len(partial.plan.tiles)
     if len(done) == len(plan.tiles):
         return
-    intensity = measure_intensity(frame, trained.record.intensity)
+    intensity = trying_again(lambda: measure_intensity(frame, trained.record.intensity))
     for tile, region in enumerate(plan.tiles):
         if tile in done:
             continue
         if stop.is_set():
             return
-        values = read_and_predict(runner, frame, intensity, region, plan)
+        values = trying_again(partial_of(predict_tile, runner, frame, intensity, region, plan))
         with writing_to(partial.folder):
             partial.write_tile(number, tile, values)
             partial.note_tile(number, tile)
@@ -200,22 +244,3 @@ def _separate_frame(
         for block, table in enumerate(tables):
             partial.number_block(number, block, table)
     return last
-
-
-def read_and_predict(
-    runner: Runner, frame: Frame, intensity: IntensityRange, region: Region, plan: PredictionPlan
-) -> NDArray[Any]:
-    """Predict a tile; a part of a file that cannot be read is tried again.
-
-    Raises
-    ------
-    UnreadableError
-        It cannot be read a third time either.
-    """
-    for _ in range(_ATTEMPTS - 1):
-        with contextlib.suppress(UnreadableError):
-            return predict_tile(runner, frame, intensity, region, plan)
-    try:
-        return predict_tile(runner, frame, intensity, region, plan)
-    except UnreadableError as error:
-        raise UnreadableError(f"{error} What is done is kept; predict again to go on.") from error
