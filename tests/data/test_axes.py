@@ -15,6 +15,7 @@ from napari_unet.data.axes import (
     frame_axes,
     guess_axes,
     is_axes,
+    usable_axes,
 )
 from napari_unet.data.frames import Frame, frames_of
 from napari_unet.errors import ImageError, LabelsError
@@ -252,3 +253,23 @@ def test_a_window_sees_the_neighbours_in_time_mirrored_at_the_ends(
 def test_a_window_without_time_is_refused() -> None:
     with pytest.raises(ImageError, match="no T axis"):
         frames_of(np.zeros((3, 4, 5)), "ZYX", 2, window=3)
+
+
+@pytest.mark.parametrize(
+    ("axes", "ndim", "usable"),
+    [
+        pytest.param("TYX", 3, None, id="T for Z"),
+        pytest.param("ZYX", 3, "ZYX", id="as they are"),
+        pytest.param("ZYX", 2, "ZYX", id="planes"),
+        pytest.param(None, 3, None, id="unknown"),
+    ],
+)
+def test_the_axes_of_a_file_are_trusted_but_for_t_and_z(
+    axes: str | None, ndim: int, usable: str | None
+) -> None:
+    assert usable_axes(axes, 3, ndim) == usable
+
+
+def test_channels_are_not_taken_for_slices() -> None:
+    with pytest.raises(ImageError, match="3D network needs the axes ZYX, not 'CYX'"):
+        usable_axes("CYX", 3, 3)

@@ -20,7 +20,6 @@ from napari_unet.data.ome_zarr import (
     create_intensity_store,
     create_label_store,
     finish,
-    open_store,
     regions_of_chunks,
 )
 from napari_unet.errors import FileProblemError
@@ -123,13 +122,6 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         make_labels(tmp_path / "file" / "a.zarr")
 
 
-def test_writing_goes_on_in_an_opened_store(tmp_path: Path) -> None:
-    labels = make_labels(tmp_path / "a.zarr")
-    open_store(tmp_path / "a.zarr")[0] = 7
-    labels[0] = 7
-    np.testing.assert_array_equal(read_labels(tmp_path / "a.zarr"), labels)
-
-
 FOREIGN: dict[str, Callable[[Path], object]] = {
     "a folder": lambda path: path.mkdir(),
     "a file": lambda path: path.touch(),
@@ -141,8 +133,6 @@ FOREIGN: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_what_we_did_not_write_is_not_written_to(tmp_path: Path, kind: str) -> None:
     FOREIGN[kind](tmp_path / "a.zarr")
-    with pytest.raises(FileProblemError, match=r"a\.zarr is no OME-Zarr that napari-unet wrote"):
-        open_store(tmp_path / "a.zarr")
     with pytest.raises(FileProblemError, match=r"a\.zarr is no OME-Zarr that napari-unet wrote"):
         add_pyramid(tmp_path / "a.zarr")
 

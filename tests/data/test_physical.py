@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from napari_unet.data.physical import micrometres, size_along, spacing
+from napari_unet.data.physical import check_pixel_size, micrometres, size_along, spacing
+from napari_unet.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -52,3 +54,17 @@ def test_there_is_no_spacing_where_one_axis_is_unknown() -> None:
 
 def test_sizes_of_axes_that_are_not_there_are_left_out() -> None:
     assert size_along("TYX", {"Z": 1.0, "Y": 0.5}) == {"Y": 0.5}
+
+
+@pytest.mark.parametrize(
+    "pixel_size",
+    [(1, 1), {"Y": 0}, {"Y": -1.0}, {"T": 1.0}, {"X": "a"}, {"X": float("nan")}],
+    ids=str,
+)
+def test_what_is_no_pixel_size_is_refused_with_an_example(pixel_size: object) -> None:
+    with pytest.raises(ConfigError, match="give micrometres by axis letter"):
+        check_pixel_size(pixel_size)
+
+
+def test_numpy_numbers_are_pixel_sizes() -> None:
+    check_pixel_size({"Y": np.float32(0.5), "X": 1})

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from napari_unet.data.files import (
+    ImageFile,
     find_images,
     make_folder,
     read_image,
@@ -97,15 +98,16 @@ def _config(options: argparse.Namespace, axis: LinkAxis) -> LinkConfig:
 def _link_file(movie: _Movie, options: argparse.Namespace) -> dict[str, Any]:
     """Link the planes or frames of one file."""
     path, target = movie.inputs[0], movie.targets[0]
-    labels, named = _read(path)
+    image = _read(path)
+    labels = image.array
     if len(labels.shape) < 3:
         raise LabelsError(
             f"{path} holds one plane; add --sequence to link several files as one movie."
         )
-    axes = options.axes or _axes_of(labels, named, options.axis)
+    axes = options.axes or _axes_of(labels, image.axes, options.axis)
     axis: LinkAxis = options.axis or ("T" if "T" in axes else "Z")
     linked, result = link_labels(labels, axes, _config(options, axis))
-    write_image(target, linked, axes)
+    write_image(target, linked, axes, image.pixel_size)
     before = "TZ" if axis == "Z" and "T" in axes else axis
     return _finished(movie, axis, before, result)
 
@@ -127,15 +129,15 @@ def _link_sequence(movie: _Movie, options: argparse.Namespace) -> dict[str, Any]
 
 def _frames(paths: Sequence[Path]) -> Iterator[NDArray[Any]]:
     for path in paths:
-        yield np.asarray(_read(path)[0])
+        yield np.asarray(_read(path).array)
 
 
-def _read(path: Path) -> tuple[ArrayLike, str | None]:
-    """Read labels, and their axes where the file names them."""
+def _read(path: Path) -> ImageFile:
+    """Read labels, with axes and pixel size where the file tells them."""
     image = read_image(path)
     if image.axes is not None and "C" in image.axes:
-        return read_labels(path), None  # a palette, or refused
-    return image.array, image.axes
+        return ImageFile(path, read_labels(path), None)  # a palette, or refused
+    return image
 
 
 def _axes_of(labels: ArrayLike, named: str | None, axis: str | None) -> str:

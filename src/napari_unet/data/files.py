@@ -187,7 +187,9 @@ def read_image(path: Path) -> ImageFile:
         raise
     except Exception as error:  # decoders of damaged files raise whatever they come upon
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FileProblemError(f"Cannot read {path}: {reason}") from error
+        raise FileProblemError(
+            f"Cannot read {path}: it is damaged, or of another format ({reason})."
+        ) from error
     raise FileProblemError(f"{path} has an unknown format; use one of {', '.join(IMAGE_SUFFIXES)}.")
 
 

@@ -143,17 +143,6 @@ def _create_level(
     )
 
 
-def open_store(folder: Path) -> zarr.Array[Any]:
-    """Open level 0 of one of our stores for writing, to go on with it.
-
-    Raises
-    ------
-    FileProblemError
-        There is none of ours.
-    """
-    return _level_of(_open_group(folder), "0")
-
-
 def _open_group(folder: Path) -> zarr.Group:
     import zarr
 
