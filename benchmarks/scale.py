@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
+from napari_unet.api import drain
 from napari_unet.data.files import read_image
 from napari_unet.data.labels import ClassTable
 from napari_unet.data.measurements import measure_objects
@@ -35,12 +36,10 @@ from napari_unet.model.trained import ModelRecord, TrainedNetwork
 from napari_unet.model.unet import UNet
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import TileWritten
-from napari_unet.prediction.stored import StoredResult, predict_to_zarr
+from napari_unet.prediction.stored import predict_to_zarr
 from napari_unet.samples import sample_dir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -148,7 +147,7 @@ def huge(work: Path, size: int) -> dict[str, Any]:
     with PeakMemory() as memory, ForwardTime() as forward:
         begin, cpu_begin = time.perf_counter(), time.process_time()
         events = predict_to_zarr(model, image, config, work / "huge-out.zarr", threading.Event())
-        result = _drained(events)
+        result = drain(events, None)
         seconds = time.perf_counter() - begin
         cpu_seconds = time.process_time() - cpu_begin
     return {
@@ -180,7 +179,7 @@ def frames(work: Path) -> dict[str, Any]:
 
     config = PredictConfig(device="cpu")
     begin = time.perf_counter()
-    result = _drained(
+    result = drain(
         predict_to_zarr(model, image, config, work / "frames-out.zarr", threading.Event()), watch
     )
     late = np.array(memory[_WARM_UP:])
@@ -215,8 +214,8 @@ def objects(work: Path) -> dict[str, Any]:
         begin = time.perf_counter()
         config = PredictConfig(device="cpu")
         target = work / "objects-out.zarr"
-        result = _drained(
-            predict_to_zarr(_tiny_network(), image, config, target, threading.Event())
+        result = drain(
+            predict_to_zarr(_tiny_network(), image, config, target, threading.Event()), None
         )
         labelled = time.perf_counter() - begin
     finally:
@@ -254,7 +253,7 @@ def cluster(work: Path) -> dict[str, Any]:
     model = load_starting_model("nuclei")
     begin = time.perf_counter()
     image = read_image(path).array
-    _drained(predict_to_zarr(model, image, config, work / "alone-out.zarr", threading.Event()))
+    drain(predict_to_zarr(model, image, config, work / "alone-out.zarr", threading.Event()), None)
     alone_seconds = time.perf_counter() - begin
     alone = read_image(work / "alone-out.zarr").array[:]
     figures: dict[str, Any] = {"seconds_of_one_process": round(alone_seconds, 1)}
@@ -269,7 +268,7 @@ def cluster(work: Path) -> dict[str, Any]:
             target = work / f"{name}-out.zarr"
             begin = time.perf_counter()
             events = predict_on_cluster(client, "nuclei", path, config, target, threading.Event())
-            result = _drained(events, kill)
+            result = drain(events, kill)
             figures[name] = {
                 "seconds": round(time.perf_counter() - begin, 1),
                 "objects": result.objects,
@@ -378,17 +377,6 @@ def _tiny_network() -> TrainedNetwork:
     config = UNetConfig(base_channels=2, depth=2, padding="same", normalization="batch")
     record = ModelRecord(config, ClassTable("objects", "unlabelled"))
     return TrainedNetwork(UNet(config).eval(), record)
-
-
-def _drained(events: Any, watch: Callable[[object], object] | None = None) -> StoredResult:
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            result: StoredResult = end.value
-            return result
-        if watch is not None:
-            watch(event)
 
 
 if __name__ == "__main__":

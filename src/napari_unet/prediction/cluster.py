@@ -180,14 +180,15 @@ class _Run:
         self._client, self._order, self._most = _untyped(client), order, most
         self._plan, self._partial = order.partial.plan, order.partial
         tiles_done, self._finished = order.partial.done()
-        self._tiles_done = {done for done in tiles_done if done[0] not in self._finished}
+        self._tiles_done = {f: t for f, t in tiles_done.items() if f not in self._finished}
         self._n_frames = self._plan.n_frames
         self._waiting = deque(f for f in range(self._n_frames) if f not in self._finished)
         self._frames: dict[int, _FrameState] = {}
         self._ready: deque[_Task] = deque()
         self._futures: dict[Any, _Task] = {}
         self._to_number, self.last = 0, 0
-        self._written = len(self._tiles_done) + len(self._finished) * len(self._plan.tiles)
+        self._written = sum(map(len, self._tiles_done.values()))
+        self._written += len(self._finished) * len(self._plan.tiles)
 
     @property
     def goes_on(self) -> bool:
@@ -240,7 +241,7 @@ class _Run:
         with writing_to(self._partial.folder):
             self._partial.begin_frame(frame)
         tiles = set(range(len(self._plan.tiles)))
-        tiles -= {tile for of_frame, tile in self._tiles_done if of_frame == frame}
+        tiles -= self._tiles_done.get(frame, set())
         with_objects = self._plan.kind == "objects"
         blocks = set(range(len(self._plan.blocks))) if with_objects else set()
         blocks -= {block for block in blocks if self._partial.has_block(frame, block)}

@@ -146,16 +146,16 @@ class PartialResult:
         labels = np.asarray(_array(self._scratch(frame) / "labels")[box])
         self.write_result(frame, box, table[labels])
 
-    def done(self) -> tuple[set[tuple[int, int]], dict[int, int]]:
-        """Return which (frame, tile) are done, and the last number of each finished frame."""
-        tiles: set[tuple[int, int]] = set()
+    def done(self) -> tuple[dict[int, set[int]], dict[int, int]]:
+        """Return the tiles that are done of each frame, and the last number of finished ones."""
+        tiles: dict[int, set[int]] = {}
         frames: dict[int, int] = {}
         journal = self.folder / _SCRATCH / _JOURNAL
         text = journal.read_text(encoding="ascii") if journal.exists() else ""
         for found in _JOURNAL_LINE.finditer(text):
             first, second = int(found[2]), int(found[3])
             if found[1] == "tile":
-                tiles.add((first, second))
+                tiles.setdefault(first, set()).add(second)
             else:
                 frames[first] = second
         return tiles, frames

@@ -166,7 +166,7 @@ def _go_on(
             continue
         with writing_to(partial.folder):
             partial.begin_frame(number)
-        done = {tile for of_frame, tile in tiles_done if of_frame == number}
+        done = tiles_done.get(number, set())
         frame = plan.frame(image, number)
         yield from _predict_frame(runner, trained, partial, frame, number, done, stop)
         if not stop.is_set() and plan.kind == "objects":

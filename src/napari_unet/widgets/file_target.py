@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,38 +49,17 @@ class FileTarget:
         """Predict in the background."""
         self._task = task
         task.ended.connect(self._on_ended)
-        pixels, source = pixels_of(self._image), source_of(self._image)
-        task.start(partial(stored_events, model, pixels, config, self.path, source))
+        pixels, where = pixels_of(self._image), self._image.source.path
+        origin = Path(where) if where else None
+        task.start(
+            partial(stored_events, model, pixels, config, self.path, origin, self._image.name)
+        )
 
     def _on_ended(self, outcome: Outcome) -> None:
         self._task.ended.disconnect(self._on_ended)
         result: Any = outcome.result if isinstance(outcome, Finished) else None
         if result is not None and result.complete:
             show_stored(self._viewer, result.path, result.kind, result.axes, self._placement)
-
-
-def source_of(image: Image) -> str:
-    """Say which image a layer shows, so that an interrupted prediction goes on only for the same.
-
-    The name counts too: layers of one file are often its channels. Of pixels in memory some are
-    looked at, since nothing else tells when they have changed.
-    """
-    import numpy as np
-
-    from napari_unet.data.intensity import sample_regions
-    from napari_unet.prediction.files import identity_of
-
-    path = image.source.path
-    origin = str(path or "")
-    if path and Path(path).exists():
-        origin = identity_of(Path(path))
-    pixels, looked_at = pixels_of(image), ""
-    if isinstance(pixels, np.ndarray):
-        digest = hashlib.sha256()
-        for region in sample_regions(pixels.shape):
-            digest.update(np.ascontiguousarray(pixels[region]).tobytes())
-        looked_at = digest.hexdigest()
-    return f"{origin} {image.name} {tuple(pixels.shape)} {looked_at}"
 
 
 def said_of_file(result: StoredResult) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from napari_unet.data.uncertainty import Spot
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig
-
-_SAMPLED = 16  # pixels along an axis that tell one image from another
 
 
 @dataclass(frozen=True)
@@ -107,41 +104,31 @@ def stored_events(
     image: ArrayLike,
     config: PredictConfig,
     target: Path,
-    source: str,
+    path: Path | None,
+    name: str,
     stop: threading.Event,
 ) -> Generator[object, None, Any]:
     """Predict an image into an OME-Zarr.
 
     Parameters
     ----------
-    source : str
-        Says which image it is; a few of its pixels are added.
+    path : Path or None
+        Where the image lies, as far as that is known: when it was changed is looked up here, and
+        not on the window's thread.
+    name : str
+        Of its layer: layers of one file are often its channels.
 
     Returns
     -------
     StoredResult
         Where it is.
     """
+    from napari_unet.prediction.files import identity_of
     from napari_unet.prediction.stored import predict_to_zarr
 
-    source = f"{source} {sample_hash(image)}"
+    origin = identity_of(path) if path is not None and path.exists() else str(path or "")
+    source = f"{origin} {name}"
     return (yield from predict_to_zarr(model, image, config, target, stop, source))
-
-
-def sample_hash(image: ArrayLike) -> str:
-    """Return a hash of a few pixels: of a lazy image of one small box, else from all over it."""
-    shape = tuple(image.shape)
-    if isinstance(image, np.ndarray):
-        key = tuple(slice(None, None, max(1, size // _SAMPLED)) for size in shape)
-    else:
-        starts = [max(0, size // 2 - _SAMPLED // 2) for size in shape]
-        lengths = [1] * (len(shape) - 3) + [_SAMPLED] * 3
-        key = tuple(
-            slice(start, start + length)
-            for start, length in zip(starts, lengths[-len(shape) :], strict=True)
-        )
-    pixels = np.ascontiguousarray(image[key])
-    return hashlib.sha256(pixels.tobytes()).hexdigest()
 
 
 def files_events(
