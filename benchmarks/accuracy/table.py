@@ -12,16 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from circumstances import git_commit, machine_in_words, versions
 from experiment import Record, make_record, warm_up
 from paths import DEFAULT_DATA, DEFAULT_RESULTS
-from report import (
-    Circumstances,
-    git_commit,
-    header_lines,
-    machine_in_words,
-    markdown_rows,
-    versions,
-)
+from report import Circumstances, header_lines, markdown_rows
 
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
 from napari_unet.model.devices import choose_device, describe
