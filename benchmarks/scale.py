@@ -31,6 +31,7 @@ from napari_unet.data.labels import ClassTable
 from napari_unet.data.measurements import measure_objects
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.execution import Runner
+from napari_unet.model.inference import InferenceNetwork
 from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import ModelRecord, TrainedNetwork
 from napari_unet.model.unet import UNet
@@ -117,23 +118,23 @@ class ForwardTime:
 
     def __init__(self) -> None:
         self.seconds = self.cpu_seconds = 0.0
-        self._original = Runner._probabilities
+        self._original = InferenceNetwork.probabilities
 
     def __enter__(self) -> ForwardTime:
         original, meter = self._original, self
 
-        def timed(self: Runner, image: Tensor) -> Tensor:
+        def timed(self: InferenceNetwork, images: Tensor) -> Tensor:
             begin, cpu_begin = time.perf_counter(), time.process_time()
-            result = original(self, image)
+            result = original(self, images)
             meter.seconds += time.perf_counter() - begin
             meter.cpu_seconds += time.process_time() - cpu_begin
             return result
 
-        Runner._probabilities = timed  # type: ignore[method-assign]
+        InferenceNetwork.probabilities = timed  # type: ignore[method-assign]
         return self
 
     def __exit__(self, *error: object) -> None:
-        Runner._probabilities = self._original  # type: ignore[method-assign]
+        InferenceNetwork.probabilities = self._original  # type: ignore[method-assign]
 
 
 def huge(work: Path, size: int) -> dict[str, Any]:

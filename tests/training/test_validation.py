@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from napari_unet.model.execution import Runner
+from napari_unet.model.inference import InferenceNetwork
 from napari_unet.model.unet import UNet
 from napari_unet.training.validation import ValidationScore, validate
 
@@ -35,7 +36,7 @@ class Oracle(Runner):
 
 def oracle(probabilities: Array, data: TrainingData) -> Oracle:
     network = UNet(tiny_config().network(data.channels, data.classes.n_classes))
-    runner = Oracle(network, torch.device("cpu"))
+    runner = Oracle(InferenceNetwork(network, torch.device("cpu")))
     object.__setattr__(runner, "answer", np.asarray(probabilities, np.float32))
     return runner
 

@@ -17,6 +17,7 @@ import torch
 from napari_unet.data.frames import read_mirrored
 from napari_unet.data.rescaling import Factors, enlarged, scaled_frame, scaled_region
 from napari_unet.model.config import shortest_output
+from napari_unet.model.inference import InferenceNetwork
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,25 +38,19 @@ _VIEWS = tuple((turns, mirror) for mirror in (False, True) for turns in range(4)
 
 @dataclass(frozen=True)
 class Runner:
-    """A network made ready to predict: unpadded, in evaluation mode, on its device.
+    """A network made ready to predict regions of frames.
 
     Parameters
     ----------
-    network : UNet
-        An unpadded network.
-    device : torch.device
-        Where it lies.
-    precision : torch.dtype
-        Number format of the convolutions; anything but float32 is for previews.
+    network : InferenceNetwork
+        Weights on their device, in their number format.
     factors : tuple of float
         Pixels of the image per pixel of the network, along ``[Z]YX``; empty: they are the same.
     views : int
         1, or 8: the average over all quarter turns in the plane and their mirror images.
     """
 
-    network: UNet
-    device: torch.device
-    precision: torch.dtype = torch.float32
+    network: InferenceNetwork
     factors: Factors = ()
     views: int = 1
 
@@ -68,11 +63,8 @@ class Runner:
         factors: Factors = (),
         views: int = 1,
     ) -> Runner:
-        """Prepare a network; its weights are shared, or copied to `device` where they are not."""
-        unpadded = network.unpadded().eval()
-        if next(unpadded.parameters()).device != device:
-            unpadded = unpadded.to(device)
-        return cls(unpadded, device, precision, factors, views)
+        """Take a snapshot of a network, which may go on learning."""
+        return cls(InferenceNetwork(network, device, precision), factors, views)
 
     def probabilities(
         self, frame: Frame, intensity: IntensityRange, region: Region
@@ -133,7 +125,7 @@ class Runner:
             As `probabilities`.
         """
         scaled, of_network = self._seen(frame, region)
-        image = torch.from_numpy(pixels)[None].to(self.device)  # (1, C_in, *)
+        image = torch.from_numpy(pixels)[None].to(self.network.device)  # (1, C_in, *)
         probabilities = self._average_of_views(image)[0]  # (C, *)
         crop = tuple(
             slice(part.start - box_start, part.stop - box_start)
@@ -164,20 +156,13 @@ class Runner:
         Inputs begin at 2 and end at -2 modulo the pooling factor, so a box turned round meets
         the same grid wherever it lies.
         """
-        total = self._probabilities(image)
+        total = self.network.probabilities(image)
         for turns, mirror in _VIEWS[1 : self.views]:
             view = torch.rot90(image, turns, (-2, -1))
-            seen = self._probabilities(view.flip(-1) if mirror else view)
+            seen = self.network.probabilities(view.flip(-1) if mirror else view)
             seen = seen.flip(-1) if mirror else seen
             total = total + torch.rot90(seen, -turns, (-2, -1))
         return total / self.views
-
-    def _probabilities(self, image: Tensor) -> Tensor:
-        if image.ndim == 4:
-            image = image.contiguous(memory_format=torch.channels_last)
-        reduced = self.precision != torch.float32
-        with torch.autocast(self.device.type, self.precision, enabled=reduced):
-            return self.network.probabilities(image).float()
 
 
 def aligned_output(start: int, stop: int, factor: int) -> tuple[int, int]:

@@ -49,7 +49,7 @@ class UNet(nn.Module):
             for level, (c_in, c_out) in enumerate(pairwise((config.in_channels, *channels)))
         )
         self.pooling = nn.ModuleList(
-            _POOLING[config.ndim](kernel_size=_doubling(config, level))
+            _POOLING[config.ndim](kernel_size=doubling(config, level))
             for level in range(config.depth)
         )
         self.dropout = nn.Dropout(config.dropout)
@@ -57,8 +57,8 @@ class UNet(nn.Module):
             _UP_CONVOLUTION[config.ndim](
                 deep,
                 shallow,
-                kernel_size=_doubling(config, level),
-                stride=_doubling(config, level),
+                kernel_size=doubling(config, level),
+                stride=doubling(config, level),
             )
             for level, (shallow, deep) in enumerate(pairwise(channels))
         )
@@ -148,8 +148,8 @@ class UNet(nn.Module):
                 )
 
 
-def _doubling(config: UNetConfig, level: int) -> tuple[int, ...]:
-    """How much the pooling after a level shrinks each of ``[Z]YX``."""
+def doubling(config: UNetConfig, level: int) -> tuple[int, ...]:
+    """Return how much the pooling after a level shrinks each of ``[Z]YX``."""
     return (1 if level < config.flat_levels else 2,) * (config.ndim - 2) + (2, 2)
 
 

@@ -1,0 +1,230 @@
+"""Convolutions as they predict: weights made ready once, addition and ReLU in the same call."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_CONVOLUTION: dict[int, Any] = {2: functional.conv2d, 3: functional.conv3d}
+_UP_CONVOLUTION: dict[int, Any] = {2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
+LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}
+
+
+class Convolution(Protocol):
+    """An unpadded convolution with its bias, perhaps followed by ReLU."""
+
+    kernel: tuple[int, ...]
+    channels: int
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Convolve; (B, C, *) to (B, channels, *')."""
+
+    def plus(self, features: Tensor, other: Tensor) -> Tensor:
+        """Convolve, add `other` of the result's shape, and rectify."""
+
+
+class PlainConvolution:
+    """A convolution by torch's public functions, on any device.
+
+    Parameters
+    ----------
+    weight : Tensor
+        (channels, C, *kernel).
+    bias : Tensor
+        (channels,).
+    relu : bool
+        Whether the result is rectified.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, relu: bool = True) -> None:
+        self.kernel, self.channels = tuple(weight.shape[2:]), len(weight)
+        self._weight, self._bias, self._relu = weight, bias, relu
+        self._convolve = _CONVOLUTION[len(self.kernel)]
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Convolve; (B, C, *) to (B, channels, *')."""
+        result: Tensor = self._convolve(features, self._weight, self._bias)
+        return result.relu_() if self._relu else result
+
+    def plus(self, features: Tensor, other: Tensor) -> Tensor:
+        """Convolve, add `other` of the result's shape, and rectify."""
+        result: Tensor = self._convolve(features, self._weight, self._bias)
+        return result.add_(other).relu_()
+
+
+class OneDnnConvolution:
+    """A convolution by one call of oneDNN, with its weights in the order that oneDNN wants.
+
+    Parameters as `PlainConvolution`; on the CPU. The operators are those that torch's own compiler
+    calls. They are not part of torch's public interface: :func:`onednn_fuses` tries them first.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, relu: bool = True) -> None:
+        self.kernel, self.channels = tuple(weight.shape[2:]), len(weight)
+        self._weight, self._bias, self._relu = weight, bias, "relu" if relu else "none"
+        ones = [1] * len(self.kernel)
+        padding, stride, dilation, groups = [0] * len(self.kernel), ones, ones, 1
+        self._geometry = padding, stride, dilation, groups
+        self._packed: Tensor | None = None
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Convolve; (B, C, *) to (B, channels, *')."""
+        result: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            features, self._packed_for(features), self._bias, *self._geometry, self._relu, [], ""
+        )
+        return result
+
+    def plus(self, features: Tensor, other: Tensor) -> Tensor:
+        """Convolve, add `other` of the result's shape, and rectify."""
+        result: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(
+            features,
+            other,
+            self._packed_for(features),
+            self._bias,
+            *self._geometry,
+            "add",
+            1.0,
+            "relu",
+            [],
+            "",
+        )
+        return result
+
+    def _packed_for(self, features: Tensor) -> Tensor:
+        """Return the weights; oneDNN chooses their order by the first input, and takes any."""
+        if self._packed is None:
+            self._packed = torch.ops.mkldnn._reorder_convolution_weight(
+                self._weight, *self._geometry, list(features.shape)
+            )
+        return self._packed
+
+
+class UpConvolution:
+    """An up-convolution and the convolution that follows it, as one transposed convolution.
+
+    Parameters
+    ----------
+    weight : Tensor
+        (C, channels, *kernel) of the transposed convolution.
+    stride : sequence of int
+        Along each axis.
+    """
+
+    def __init__(self, weight: Tensor, stride: Sequence[int]) -> None:
+        self._weight, self._stride = weight, tuple(stride)
+        self._kernel = tuple(weight.shape[2:])
+        self._convolve = _UP_CONVOLUTION[len(stride)]
+        # What the following convolution loses at the borders is not computed.
+        self._lost = [size - step for size, step in zip(self._kernel, stride, strict=True)]
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Enlarge all; (B, C, *) to (B, channels, *')."""
+        result: Tensor = self._convolve(
+            features, self._weight, None, stride=self._stride, padding=self._lost
+        )
+        return result
+
+    def rows(self, features: Tensor, start: int, stop: int) -> Tensor:
+        """Return rows `start` to `stop`, along the first axis, of what all would give."""
+        size, step, lost = self._kernel[0], self._stride[0], self._lost[0]
+        first = max(0, -(-(start + lost - size + 1) // step))
+        last = min(features.shape[2] - 1, (stop - 1 + lost) // step)
+        part: Tensor = self._convolve(
+            features[:, :, first : last + 1],
+            self._weight,
+            None,
+            stride=self._stride,
+            padding=[0, *self._lost[1:]],
+        )
+        begin = start + lost - first * step
+        return part[:, :, begin : begin + stop - start]
+
+
+def composed(up: Tensor, following: Tensor) -> Tensor:
+    """Compose an up-convolution with the convolution of its result.
+
+    Parameters
+    ----------
+    up : Tensor
+        (C, M, *stride): weights of a transposed convolution whose kernel is its stride.
+    following : Tensor
+        (N, M, *kernel): weights of a convolution.
+
+    Returns
+    -------
+    Tensor
+        (C, N, *(stride + kernel - 1)): weights of a transposed convolution of the same stride.
+    """
+    padding = [size - 1 for size in following.shape[2:]]
+    weights: Tensor = _CONVOLUTION[up.ndim - 2](up, following, padding=padding)
+    return weights
+
+
+def folded(level: nn.Sequential) -> Iterator[tuple[Tensor, Tensor]]:
+    """Return weight and bias of each convolution of a level, batch normalisation folded in."""
+    layers = list(level)
+    for number, layer in enumerate(layers):
+        if not isinstance(layer, (nn.Conv2d, nn.Conv3d)):
+            continue
+        norm = layers[number + 1]
+        if isinstance(norm, (nn.BatchNorm2d, nn.BatchNorm3d)):
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            yield fuse_conv_bn_weights(
+                layer.weight,
+                layer.bias,
+                norm.running_mean,
+                norm.running_var,
+                norm.eps,
+                norm.weight,
+                norm.bias,
+            )
+        else:
+            assert layer.bias is not None
+            yield layer.weight, layer.bias
+
+
+def make_convolution(
+    weight: Tensor,
+    bias: Tensor,
+    device: torch.device,
+    precision: torch.dtype,
+    relu: bool = True,
+) -> Convolution:
+    """Place a convolution on a device, in a number format, by the fastest way there."""
+    ndim = weight.ndim - 2
+    weight = weight.to(device, precision).contiguous(memory_format=LAYOUT[ndim])
+    bias = bias.to(device, precision)
+    if device.type == "cpu" and onednn_fuses(ndim, precision):
+        return OneDnnConvolution(weight, bias, relu)
+    return PlainConvolution(weight, bias, relu)
+
+
+@lru_cache
+def onednn_fuses(ndim: int, precision: torch.dtype) -> bool:
+    """Tell whether oneDNN's fused operators exist here, and give what torch's functions give."""
+    shape = (1, 8) + (5,) * ndim
+    features = torch.linspace(-1, 1, 8 * 5**ndim).reshape(shape).to(precision)
+    weight = torch.linspace(-1, 1, 64 * 3**ndim).reshape(8, 8, *(3,) * ndim).to(precision)
+    features = features.contiguous(memory_format=LAYOUT[ndim])
+    other = torch.ones(1, 8, *(3,) * ndim, dtype=precision).contiguous(memory_format=LAYOUT[ndim])
+    bias = torch.linspace(-1, 1, 8).to(precision)
+    plain, fused = PlainConvolution(weight, bias), OneDnnConvolution(weight, bias)
+    try:
+        pairs = (
+            (plain(features), fused(features)),
+            (plain.plus(features, other), fused.plus(features, other)),
+        )
+    # another torch may lack them, or this processor what they need
+    except (RuntimeError, AttributeError, TypeError):
+        return False
+    tolerance = 16 * torch.finfo(precision).eps
+    return all(bool((a - b).abs().max() <= tolerance * a.abs().max()) for a, b in pairs)

@@ -1,0 +1,168 @@
+"""The network as it predicts gives what the trained one gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from napari_unet.model import convolutions, inference
+from napari_unet.model.config import UNetConfig
+from napari_unet.model.convolutions import (
+    OneDnnConvolution,
+    PlainConvolution,
+    UpConvolution,
+    composed,
+    onednn_fuses,
+)
+from napari_unet.model.inference import InferenceNetwork
+from napari_unet.model.starting import load_starting_model
+from napari_unet.model.unet import UNet
+
+CPU = torch.device("cpu")
+NETWORKS = {
+    "2d": UNetConfig(base_channels=4, depth=2),
+    "paper's depth": UNetConfig(base_channels=2, depth=4),
+    "one level": UNetConfig(base_channels=4, depth=1, normalization="batch"),
+    "batch norm": UNetConfig(base_channels=4, depth=2, normalization="batch"),
+    "trained with padding": UNetConfig(base_channels=4, depth=2, padding="same"),
+    "dropout": UNetConfig(base_channels=4, depth=2, dropout=0.5),
+    "channels, classes": UNetConfig(in_channels=3, out_channels=5, base_channels=4, depth=2),
+    "independent classes": UNetConfig(out_channels=3, base_channels=4, depth=2, output="sigmoid"),
+    "time": UNetConfig(base_channels=4, depth=2, window=3, normalization="batch"),
+    "3d": UNetConfig(ndim=3, base_channels=4, depth=2, normalization="batch"),
+    "3d, a flat level": UNetConfig(ndim=3, base_channels=4, depth=2, flat_levels=1),
+    "3d, all levels flat": UNetConfig(ndim=3, base_channels=4, depth=2, flat_levels=2),
+    "3d, time": UNetConfig(ndim=3, base_channels=2, depth=1, window=3),
+}
+
+
+def network_of(config: UNetConfig) -> UNet:
+    """A network whose batch normalisations have met images, in the mode of training."""
+    torch.manual_seed(1)
+    network = UNet(config)
+    for layer in network.modules():
+        if isinstance(layer, (nn.BatchNorm2d, nn.BatchNorm3d)):
+            for buffer in (layer.running_mean, layer.running_var):
+                assert buffer is not None
+                buffer.uniform_(0.5, 1.5)
+        if isinstance(layer, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+            assert layer.bias is None or nn.init.uniform_(layer.bias, -0.3, 0.3) is layer.bias
+    return network
+
+
+def images_for(config: UNetConfig, batch: int = 1) -> Tensor:
+    """Images of a size that the unpadded network takes, unequal along the axes."""
+    factors = config.pooling_factors
+    sizes = [
+        2 * halo + (4 if factor > 1 else 1) + (1 + axis) * factor
+        for axis, (halo, factor) in enumerate(zip(config.halos, factors, strict=True))
+    ]
+    return torch.randn(
+        batch, config.input_bands, *sizes, generator=torch.Generator().manual_seed(2)
+    )
+
+
+def expected(network: UNet, images: Tensor) -> Tensor:
+    with torch.inference_mode():
+        return network.unpadded().eval().probabilities(images)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("config", NETWORKS.values(), ids=NETWORKS)
+def test_it_gives_what_the_trained_network_gives(config: UNetConfig, batch: int) -> None:
+    network, images = network_of(config), images_for(config, batch)
+    found = InferenceNetwork(network, CPU).probabilities(images)
+    torch.testing.assert_close(found, expected(network, images), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("config", NETWORKS.values(), ids=NETWORKS)
+def test_bands_change_nothing(config: UNetConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, images = network_of(config), images_for(config)
+    whole = InferenceNetwork(network, CPU).probabilities(images)
+    monkeypatch.setattr(inference, "_BAND_BYTES", 1)  # two rows at a time
+    monkeypatch.setattr(inference, "_SMALLEST_BANDED", 0)
+    banded = InferenceNetwork(network, CPU).probabilities(images)
+    torch.testing.assert_close(banded, whole, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("config", NETWORKS.values(), ids=NETWORKS)
+def test_without_onednn_it_gives_the_same(
+    config: UNetConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, images = network_of(config), images_for(config)
+    monkeypatch.setattr(convolutions, "onednn_fuses", lambda ndim, precision: False)
+    found = InferenceNetwork(network, CPU).probabilities(images)
+    torch.testing.assert_close(found, expected(network, images), atol=1e-5, rtol=0)
+
+
+def test_the_network_may_go_on_learning() -> None:
+    network, images = network_of(NETWORKS["batch norm"]), images_for(NETWORKS["batch norm"])
+    ready = InferenceNetwork(network, CPU)
+    before = ready.probabilities(images)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(2)
+    assert network.training
+    torch.testing.assert_close(ready.probabilities(images), before, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["cells", "nuclei"])
+def test_a_trained_network_sees_nearly_the_same_in_bfloat16(name: str) -> None:
+    network = load_starting_model(name).network
+    rng = np.random.default_rng(0)
+    smooth = torch.from_numpy(rng.normal(size=(1, 1, 40, 40)).astype(np.float32))
+    images = nn.functional.interpolate(smooth, size=(220, 220), mode="bicubic")
+    exact = InferenceNetwork(network, CPU).probabilities(images)
+    rounded = InferenceNetwork(network, CPU, torch.bfloat16).probabilities(images)
+    assert rounded.dtype == torch.float32
+    assert (exact.argmax(dim=1) == rounded.argmax(dim=1)).float().mean() > 0.99
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_where_onednn_fuses_it_gives_what_plain_calls_give(
+    ndim: int, precision: torch.dtype
+) -> None:
+    if not onednn_fuses(ndim, precision):
+        pytest.skip("this processor or torch has no such operators")
+    torch.manual_seed(3)
+    weight, bias = torch.randn(6, 4, *(3,) * ndim).to(precision), torch.randn(6).to(precision)
+    features = torch.randn(1, 4, *(7,) * ndim).to(precision)
+    plain, fused = PlainConvolution(weight, bias), OneDnnConvolution(weight, bias)
+    tolerance = 1e-5 if precision == torch.float32 else 0.1
+    torch.testing.assert_close(fused(features), plain(features), atol=tolerance, rtol=tolerance)
+
+
+def test_operators_that_torch_does_not_have_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(self: OneDnnConvolution, features: Tensor) -> Tensor:
+        raise AttributeError("no such operator")
+
+    monkeypatch.setattr(OneDnnConvolution, "__call__", missing)
+    onednn_fuses.cache_clear()
+    assert not onednn_fuses(2, torch.float32)
+    onednn_fuses.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("stride", "kernel"),
+    [((2, 2), (3, 3)), ((1, 2, 2), (1, 3, 3)), ((2, 2, 2), (3, 3, 3))],
+    ids=str,
+)
+def test_two_convolutions_composed_are_one(
+    stride: tuple[int, ...], kernel: tuple[int, ...]
+) -> None:
+    torch.manual_seed(4)
+    ndim = len(stride)
+    up, following = torch.randn(5, 3, *stride), torch.randn(4, 3, *kernel)
+    features = torch.randn(1, 5, *(6,) * ndim)
+    transposed = getattr(nn.functional, f"conv_transpose{ndim}d")
+    convolve = getattr(nn.functional, f"conv{ndim}d")
+    one_by_one = convolve(transposed(features, up, stride=stride), following)
+    at_once = UpConvolution(composed(up, following), stride)
+    torch.testing.assert_close(at_once(features), one_by_one, atol=1e-4, rtol=0)
+    for start, stop in ((0, 1), (1, 4), (3, one_by_one.shape[2])):
+        torch.testing.assert_close(
+            at_once.rows(features, start, stop), one_by_one[:, :, start:stop], atol=1e-4, rtol=0
+        )
