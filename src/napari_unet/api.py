@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import ArrayLike
     from napari_unet.data.physical import PixelSize
+    from napari_unet.model.config import Precision
     from napari_unet.model.trained import ModelRecord
     from napari_unet.prediction.config import ResultKind
     from napari_unet.prediction.events import PredictionEvent
@@ -69,6 +70,7 @@ class TrainedModel:
         used_channels: Sequence[int] | None = None,
         pixel_size: PixelSize | None = None,
         rescale: bool = True,
+        precision: Precision = "auto",
         on_event: Callable[[PredictionEvent], object] | None = None,
     ) -> NDArray[Any]:
         """Predict an image.
@@ -99,6 +101,9 @@ class TrainedModel:
             Micrometres per pixel along "Z", "Y" and "X", as far as they are known.
         rescale : bool
             Whether an image of another pixel size than the model's is seen at the model's.
+        precision : {"auto", "float32", "bfloat16"}
+            Number format of the convolutions; by default the fastest that changes fewer than one
+            label of a thousand.
         on_event : callable, optional
             Called with each event.
 
@@ -126,6 +131,7 @@ class TrainedModel:
             used_channels=None if used_channels is None else tuple(used_channels),
             pixel_size=pixel_size or {},
             rescale=rescale,
+            precision=precision,
         )
         events = predict_image(self.trained, image, config, threading.Event())
         return drain(events, on_event).array
@@ -158,8 +164,8 @@ class TrainedModel:
         on_event : callable, optional
             Called with each event.
         **settings
-            axes, tile_size, device, threshold, views, smallest, used_channels, pixel_size and
-            rescale, as in `predict`.
+            axes, tile_size, device, threshold, views, smallest, used_channels, pixel_size,
+            rescale and precision, as in `predict`.
 
         Raises
         ------

@@ -38,14 +38,6 @@ def test_auto_takes_a_gpu_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
     assert devices.choose_device("auto") == torch.device("cuda")
 
 
-@pytest.mark.parametrize(
-    ("precision", "expected"),
-    [("float32", torch.float32), ("bfloat16", torch.bfloat16)],
-)
-def test_a_named_precision_is_taken(precision: devices.Precision, expected: torch.dtype) -> None:
-    assert devices.choose_precision(precision, torch.device("cpu")) == expected
-
-
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 
 
@@ -106,14 +98,6 @@ def test_an_error_without_a_text_is_a_problem_too(monkeypatch: pytest.MonkeyPatc
 
 def test_the_cpu_is_described_for_people() -> None:
     assert devices.describe(torch.device("cpu")) == "CPU"
-
-
-@pytest.mark.parametrize(("fast", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_bfloat16_is_chosen_only_where_the_cpu_is_fast_with_it(
-    monkeypatch: pytest.MonkeyPatch, fast: bool, expected: torch.dtype
-) -> None:
-    monkeypatch.setattr(devices, "_cpu_has_bfloat16", lambda: fast)
-    assert devices.choose_precision("auto", torch.device("cpu")) == expected
 
 
 @pytest.mark.parametrize(("cores", "threads"), [(8, 7), (2, 1), (1, 1), (None, 1)])

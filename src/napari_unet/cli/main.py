@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from napari_unet import __version__
 from napari_unet.errors import AlreadyToldError, ConfigError, NapariUNetError
-from napari_unet.model.config import VIEWS
+from napari_unet.model.config import PRECISIONS, VIEWS
 from napari_unet.training.config import PRESET_HELP, TrainConfig
 
 if TYPE_CHECKING:
@@ -193,6 +193,14 @@ def _add_predict(commands: Any) -> None:
         "--tile-size", type=int, metavar="PIXELS", help="largest tile; results do not depend on it"
     )
     predict.add_argument(
+        "--precision",
+        type=_precision,
+        choices=PRECISIONS,
+        default="auto",
+        help="number format: auto (the fastest that changes fewer than 1 of 1000 labels), float32 "
+        "or fp32, bfloat16 or bf16",
+    )
+    predict.add_argument(
         "--views",
         type=int,
         choices=VIEWS,
@@ -204,6 +212,11 @@ def _add_predict(commands: Any) -> None:
         metavar="P",
         help="probability above which a pixel is of an object (default: the model's own)",
     )
+
+
+def _precision(text: str) -> str:
+    """Return a number format under its full name."""
+    return {"fp32": "float32", "bf16": "bfloat16"}.get(text, text)
 
 
 def _add_pixel_size(command: argparse.ArgumentParser) -> None:

@@ -53,6 +53,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         used_channels=parse_channels(options.channels) or None,
         pixel_size=pixel_size_of(options.pixel_size),
         rescale=options.rescale,
+        precision=options.precision,
     )
     trained = load_model_or_starting_model(options.model)
     paths = find_images(options.paths)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from napari_unet.errors import ConfigError
 
 Padding = Literal["valid", "same"]
 Normalization = Literal["none", "batch"]
 Exclusivity = Literal["softmax", "sigmoid"]
+Precision = Literal["auto", "float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 # Pixels of the image per pixel of the network, at most.
 LARGEST_BINNING = 8

@@ -1,18 +1,15 @@
-"""Choose a computing device that works, and the number format that is fast on it."""
+"""Choose a computing device that works."""
 
 from __future__ import annotations
 
 import os
 import sys
 import threading
-from typing import Literal
 
 import psutil
 import torch
 
 from napari_unet.errors import DeviceError
-
-Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -73,24 +70,6 @@ def memory_used(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.memory_reserved(device)
     return int(psutil.Process().memory_info().rss)
-
-
-def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
-    """Return the number format of convolutions in training: bfloat16 where it is fast."""
-    if precision != "auto":
-        return torch.bfloat16 if precision == "bfloat16" else torch.float32
-    if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        fast = device.type == "cpu" and _cpu_has_bfloat16()
-    return torch.bfloat16 if fast else torch.float32
-
-
-def _cpu_has_bfloat16() -> bool:
-    capabilities: dict[str, object] = getattr(
-        torch.cpu, "get_capabilities", dict
-    )()  # newer than torch 2.10
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def yield_to_foreground() -> None:

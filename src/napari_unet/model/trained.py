@@ -84,6 +84,9 @@ class ModelRecord:
         Micrometres per pixel of the training images (unbinned), by axis letter; empty: unknown.
     used_channels : tuple of int
         Channels of an image that the network sees, in this order; empty: all.
+    bfloat16_agreement : float or None
+        Share of pixels of the training images that get the same label in bfloat16 and in
+        float32; None: not measured.
     """
 
     network: UNetConfig
@@ -102,6 +105,7 @@ class ModelRecord:
     format_version: int = FORMAT_VERSION
     pixel_size: dict[str, float] = field(default_factory=dict)
     used_channels: tuple[int, ...] = ()
+    bfloat16_agreement: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse a class table that the network has no channels for, and impossible numbers."""

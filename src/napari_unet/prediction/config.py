@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Literal, get_args
 from napari_unet.data.axes import is_axes
 from napari_unet.data.physical import check_pixel_size
 from napari_unet.errors import ConfigError
-from napari_unet.model.config import VIEWS
+from napari_unet.model.config import PRECISIONS, VIEWS
 
 if TYPE_CHECKING:
     from napari_unet.data.axes import Region
     from napari_unet.data.physical import PixelSize
+    from napari_unet.model.config import Precision
 
 ResultKind = Literal["objects", "classes", "probabilities", "uncertainty"]
 RESULT_KINDS: tuple[ResultKind, ...] = get_args(ResultKind)
@@ -70,6 +71,9 @@ class PredictConfig:
     rescale : bool
         Whether an image of another pixel size than the model's is seen at the model's, where
         both are known. Results always lie on the image's own pixels.
+    precision : {"auto", "float32", "bfloat16"}
+        Number format of the convolutions. "auto" is bfloat16 where that is faster and labels as
+        good as all of the model's own pixels alike, else float32.
 
     Raises
     ------
@@ -90,6 +94,7 @@ class PredictConfig:
     used_channels: tuple[int, ...] | None = None
     pixel_size: PixelSize = field(default_factory=dict)
     rescale: bool = True
+    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
@@ -103,6 +108,10 @@ class PredictConfig:
             raise ConfigError(f"views is {self.views}; choose 1 or 8.")
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise ConfigError(f"threshold is {self.threshold}; choose a value between 0 and 1.")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(
+                f"precision is {self.precision!r}; choose one of {', '.join(PRECISIONS)}."
+            )
         check_pixel_size(self.pixel_size)
         if self.smallest is not None and self.smallest < 0:
             raise ConfigError(f"smallest is {self.smallest}; choose 0 or more pixels.")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.data.labels import ClassTable
     from napari_unet.data.rescaling import Factors
+    from napari_unet.model.config import Precision
     from napari_unet.model.trained import ModelRecord
     from napari_unet.prediction.config import PredictConfig, ResultKind, ViewPoint
     from napari_unet.prediction.tiles import Blocks, TilePlan
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _SAME_SIZE = 0.02
 # A larger ratio is a wrong unit rather than another objective.
 _LARGEST_RATIO = 20.0
+# Where fewer of a model's pixels keep their label in bfloat16 it predicts in float32.
+_LEAST_AGREEMENT = 0.999
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ class PredictionPlan:
         Objects of fewer pixels are dropped.
     notices : tuple of str
         What the user should know.
+    precision : {"auto", "float32", "bfloat16"}
+        Number format of the convolutions; "auto" is the fastest where it is computed.
     """
 
     kind: ResultKind
@@ -100,6 +105,7 @@ class PredictionPlan:
     views: int
     smallest: int
     notices: tuple[str, ...] = ()
+    precision: Precision = "auto"
 
     @property
     def result_axes(self) -> str:
@@ -206,6 +212,7 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
         config.views or record.views,
         smallest,
         notices,
+        _precision(config, record),
     )
 
 
@@ -289,6 +296,14 @@ def _ratios(
         )
     ratios = tuple(1.0 if abs(ratio - 1) < _SAME_SIZE else ratio for ratio in ratios)
     return ratios, (f"The image is seen at the model's pixel size: {sizes}.",)
+
+
+def _precision(config: PredictConfig, record: ModelRecord) -> Precision:
+    """Leave the choice open only where a model was seen to bear the rounding."""
+    agreement = record.bfloat16_agreement
+    if config.precision == "auto" and (agreement is None or agreement < _LEAST_AGREEMENT):
+        return "float32"
+    return config.precision
 
 
 def _in_words(pixel_size: Any, letters: str) -> str:

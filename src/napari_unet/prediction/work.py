@@ -14,6 +14,7 @@ from napari_unet.data.separation import separate_objects
 from napari_unet.data.stitching import BlockObjects, final_numbers, own_labels, same_objects
 from napari_unet.data.uncertainty import uncertainty_of
 from napari_unet.model.execution import Runner
+from napari_unet.model.precision import choose_precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +36,8 @@ _STEPS = 255
 
 def make_runner(network: UNet, plan: PredictionPlan, device: torch.device) -> Runner:
     """Make a network ready for the tiles of a plan."""
-    return Runner.of(network, device, factors=plan.factors, views=plan.views)
+    precision = choose_precision(plan.precision, device)
+    return Runner.of(network, device, precision, plan.factors, plan.views)
 
 
 def predict_tile(

@@ -11,9 +11,11 @@ from napari_unet.errors import ConfigError
 from napari_unet.model.config import (
     LARGEST_BINNING,
     LARGEST_WINDOW,
+    PRECISIONS,
     VIEWS,
     Normalization,
     Padding,
+    Precision,
     UNetConfig,
 )
 
@@ -25,7 +27,6 @@ Views = Literal[1, 8]
 _SMALLEST_BLOCK = 32
 # Slices of a patch and of what is held back, at least.
 _THINNEST_PATCH, _THINNEST_BLOCK = 8, 4
-Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def _setting(
@@ -135,7 +136,7 @@ class TrainConfig:
     precision: Precision = _setting(
         "auto",
         "Number format of the convolutions in training.",
-        choices=("auto", "float32", "bfloat16"),
+        choices=PRECISIONS,
     )
 
     def __post_init__(self) -> None:

@@ -14,8 +14,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from napari_unet.data.separation import DEFAULT_THRESHOLD
 from napari_unet.errors import ModelMismatchError
-from napari_unet.model.devices import choose_precision
 from napari_unet.model.execution import Runner
+from napari_unet.model.precision import choose_precision
 from napari_unet.model.trained import ModelRecord, TrainedNetwork, build_network
 from napari_unet.model.unet import UNet
 from napari_unet.training.batch_statistics import parallel_network

@@ -1,0 +1,79 @@
+"""The number format of convolutions: named, or the one that is faster on the device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from napari_unet.model import precision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_unet.model.config import Precision
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def forget() -> Iterator[None]:
+    """Probe anew."""
+    precision.fastest_precision.cache_clear()
+    yield
+    precision.fastest_precision.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)]
+)
+def test_a_named_precision_is_taken(name: Precision, expected: torch.dtype) -> None:
+    assert precision.choose_precision(name, CPU) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        pytest.param(0.4, torch.bfloat16, id="faster"),
+        pytest.param(0.9, torch.float32, id="hardly faster"),
+        pytest.param(15.0, torch.float32, id="slower, as where it is emulated"),
+    ],
+)
+def test_bfloat16_is_chosen_where_it_is_much_faster(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, expected: torch.dtype
+) -> None:
+    probed = {torch.float32: 1.0, torch.bfloat16: seconds}
+    monkeypatch.setattr(precision, "_probe", lambda device: probed)
+    assert precision.choose_precision("auto", CPU) == expected
+
+
+def test_a_device_without_bfloat16_uses_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(device: torch.device) -> dict[torch.dtype, float]:
+        raise RuntimeError("not implemented for 'BFloat16'")
+
+    monkeypatch.setattr(precision, "_probe", refuse)
+    assert precision.choose_precision("auto", CPU) == torch.float32
+
+
+def test_a_device_is_probed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    probed: list[torch.device] = []
+
+    def probe(device: torch.device) -> dict[torch.dtype, float]:
+        probed.append(device)
+        return {torch.float32: 1.0, torch.bfloat16: 0.5}
+
+    monkeypatch.setattr(precision, "_probe", probe)
+    for _ in range(3):
+        precision.choose_precision("auto", CPU)
+    assert len(probed) == 1
+
+
+def test_the_probe_times_both_formats() -> None:
+    seconds = precision._probe(CPU)
+    assert set(seconds) == {torch.float32, torch.bfloat16}
+    assert all(0 < each < 60 for each in seconds.values())
+
+
+def test_on_an_apple_gpu_it_is_float32() -> None:
+    assert precision.fastest_precision(torch.device("mps")) == torch.float32
