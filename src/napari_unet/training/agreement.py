@@ -1,0 +1,71 @@
+"""How a model's labels in bfloat16 compare with those in float32: may it predict in bfloat16?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_unet.model.execution import Runner
+from napari_unet.model.precision import fastest_precision
+
+if TYPE_CHECKING:
+    from napari_unet.data.axes import Region
+    from napari_unet.model.unet import UNet
+    from napari_unet.training.dataset import TrainingData, TrainingFrame
+
+# Compared are boxes of at most so many pixels along each axis, in so many frames.
+_BOX = {2: (192, 192), 3: (16, 64, 64)}
+_MOST_FRAMES = 3
+
+
+def bfloat16_agreement(
+    network: UNet, data: TrainingData, threshold: float, device: torch.device
+) -> float | None:
+    """Measure the share of pixels that get the same label in bfloat16 and in float32.
+
+    Parameters
+    ----------
+    network : UNet
+        The weights to try.
+    data : TrainingData
+        On some of its frames, around the paint.
+    threshold : float
+        With objects: probability above which a pixel is foreground.
+    device : torch.device
+        Where.
+
+    Returns
+    -------
+    float or None
+        0 to 1; None where bfloat16 is not fast on the device, and nobody knows.
+    """
+    if fastest_precision(device) != torch.bfloat16:
+        return None
+    exact = Runner.of(network, device)
+    rounded = Runner.of(network, device, torch.bfloat16)
+    same = total = 0
+    for number in np.linspace(0, len(data.frames) - 1, _MOST_FRAMES).round().astype(int):
+        frame = data.frames[number]
+        region = _around_paint(frame)
+        one, other = (
+            runner.probabilities(frame.frame, frame.intensity, region) for runner in (exact, rounded)
+        )
+        if data.classes.kind == "objects":
+            alike = (one[1] > threshold) == (other[1] > threshold)
+        else:
+            alike = one.argmax(axis=0) == other.argmax(axis=0)
+        same, total = same + int(alike.sum()), total + alike.size
+    return same / total
+
+
+def _around_paint(frame: TrainingFrame) -> Region:
+    """Return a box around the median painted pixel, as far as it lies in the frame."""
+    shape = frame.target.classes.shape
+    middle = np.median(np.argwhere(frame.target.painted), axis=0).astype(int)
+    parts = []
+    for size, centre, edge in zip(shape, middle, _BOX[len(shape)], strict=True):
+        start = int(min(max(0, centre - edge // 2), max(0, size - edge)))
+        parts.append(slice(start, min(size, start + edge)))
+    return tuple(parts)
