@@ -78,7 +78,13 @@ class InferenceNetwork:
 
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
-        """Compute class probabilities.
+        """Compute class probabilities; as `scores`, between 0 and 1."""
+        scores = self.scores(images)
+        return scores.sigmoid() if self.config.output == "sigmoid" else scores.softmax(dim=1)
+
+    @torch.inference_mode()
+    def scores(self, images: Tensor) -> Tensor:
+        """Compute the class scores (logits); of exclusive classes their mean is 0.
 
         Parameters
         ----------
@@ -107,8 +113,7 @@ class InferenceNetwork:
             features = features.reshape(len(images), -1, *features.shape[2:])
             features = features.contiguous(memory_format=LAYOUT[config.ndim])
             skips[0] = skips[0][config.window // 2 :: config.window]
-        logits = self._expanding[0](features, skips[0], self._rows, self._output).float()
-        return logits.sigmoid() if config.output == "sigmoid" else logits.softmax(dim=1)
+        return self._expanding[0](features, skips[0], self._rows, self._output).float()
 
     def _contract(
         self, level: int, features: Tensor, skip_shape: Sequence[int]

@@ -1,4 +1,4 @@
-"""How a model's labels in bfloat16 compare with those in float32: may it predict in bfloat16?"""
+"""Whether a model may predict in bfloat16: how its labels compare with those in float32."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def bfloat16_agreement(
         frame = data.frames[number]
         region = _around_paint(frame)
         one, other = (
-            runner.probabilities(frame.frame, frame.intensity, region) for runner in (exact, rounded)
+            runner.probabilities(frame.frame, frame.intensity, region)
+            for runner in (exact, rounded)
         )
         if data.classes.kind == "objects":
             alike = (one[1] > threshold) == (other[1] > threshold)
