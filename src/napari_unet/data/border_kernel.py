@@ -93,10 +93,11 @@ def look_along_first(
                 objects[1, row, here], squares[1, row, here] = pair[2], pair[3]
 
 
-@compiled("void(f4[::1], f4, b1, i4[:,::1], f4[:,::1], i4[:,:,:,::1], f4[:,:,:,::1])")
+@compiled("void(f4[::1], f4, f4, b1, i4[:,::1], f4[:,::1], i4[:,:,:,::1], f4[:,:,:,::1])")
 def look_along(
     away: Squares,
     limit: float,
+    nearest_limit: float,
     background_only: bool,
     line_objects: Ids,
     line_squares: Squares,
@@ -113,6 +114,8 @@ def look_along(
         Squared distance of 0, 1, 2 ... pixels, as far as the weights reach.
     limit : float
         Squared distances from this on do not count.
+    nearest_limit : float
+        Nor do those of the second object where that of the nearest is not below this.
     background_only : bool
         Leave out the pixels of objects: after the last axis nobody asks for these.
     line_objects, line_squares : ndarray
@@ -124,11 +127,15 @@ def look_along(
     margin = np.uint64(len(away))  # looking beyond the ends of the line finds nobody
     for before in range(n_before):
         for after in range(n_after):
+            anybody = False
             for rank in range(2):
                 for position in range(length):
                     here = np.uint64(position) + margin
                     line_objects[rank, here] = objects[rank, before, position, after]
                     line_squares[rank, here] = squares[rank, before, position, after]
+                    anybody |= line_objects[rank, here] != 0
+            if not anybody:
+                continue
             for position in range(length):
                 here = np.uint64(position) + margin
                 if background_only and line_squares[0, here] == 0:
@@ -140,9 +147,10 @@ def look_along(
                     line_squares[1, here],
                 )
                 bound = min(pair[3], limit)
+                end = bound if pair[1] < nearest_limit else min(bound, nearest_limit)
                 for shift in range(np.uint64(1), margin):
                     square = away[shift]
-                    if square >= bound:
+                    if square >= end:
                         break
                     low, high = here - shift, here + shift
                     if min(line_squares[0, low], line_squares[0, high]) + square >= bound:
@@ -153,15 +161,16 @@ def look_along(
                             pair, line_objects[rank, high], line_squares[rank, high] + square
                         )
                     bound = min(pair[3], limit)
+                    end = bound if pair[1] < nearest_limit else min(bound, nearest_limit)
                 objects[0, before, position, after] = pair[0]
                 squares[0, before, position, after] = pair[1]
                 objects[1, before, position, after] = pair[2]
                 squares[1, before, position, after] = pair[3]
 
 
-@compiled("void(i4[::1], f4[:,::1], f4, f8, f8, f4[::1])")
+@compiled("void(i4[::1], f4[:,::1], f8, f8, f8, f4[::1])")
 def enter_weights(
-    labels: Ids, squares: Squares, limit: float, w0: float, sigma: float, weights: Squares
+    labels: Ids, squares: Squares, reach: float, w0: float, sigma: float, weights: Squares
 ) -> None:
     """Write the weights of background pixels that have two objects near.
 
@@ -171,14 +180,15 @@ def enter_weights(
         All pixels, 0 background.
     squares : ndarray
         Shape (2, pixels): squared distances to the nearest and the second nearest object.
-    limit : float
-        Squared distances from this on do not count.
+    reach : float
+        The sum of both distances may be this.
     w0, sigma : float
         Height and width of the weight.
     weights : ndarray
         Result; other pixels are left as they are.
     """
     for here in range(len(labels)):
-        if labels[here] == 0 and squares[1, here] < limit:
+        if labels[here] == 0:
             both = np.sqrt(np.float64(squares[0, here])) + np.sqrt(np.float64(squares[1, here]))
-            weights[here] = w0 * np.exp(-both * both / (2 * sigma * sigma))
+            if both <= reach:
+                weights[here] = w0 * np.exp(-both * both / (2 * sigma * sigma))

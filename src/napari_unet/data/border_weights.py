@@ -30,6 +30,8 @@ DEFAULT_W0 = 10.0
 DEFAULT_SIGMA = 5.0
 # Weights below this are left at 0: it bounds how far a pixel has to look.
 _SMALLEST_WEIGHT = 1e-6
+# Squares of longer distances do not fit into float32.
+_LARGEST_REACH = 1e18
 
 
 def border_weight_map(
@@ -72,7 +74,7 @@ def border_weight_map(
     weights = np.zeros(labels.shape, np.float32)
     if w0 <= _SMALLEST_WEIGHT or labels.size == 0:
         return weights
-    reach = sigma * float(np.sqrt(2 * np.log(w0 / _SMALLEST_WEIGHT)))
+    reach = min(sigma * float(np.sqrt(2 * np.log(w0 / _SMALLEST_WEIGHT))), _LARGEST_REACH)
     _enter_weights(_as_int32(labels), steps, reach, float(w0), float(sigma), weights)
     return weights
 
@@ -103,7 +105,9 @@ def _enter_weights(
     objects = np.empty((2, *shape), np.int32)
     squares = np.empty((2, *shape), np.float32)
     with np.errstate(over="ignore"):  # squares beyond float32 are as good as infinite
-        limit = np.nextafter(np.float32(reach**2), np.float32(np.inf))
+        limit, half_limit = np.nextafter(
+            np.array([reach**2, (reach / 2) ** 2], np.float32), np.float32(np.inf)
+        )
         lines = labels.reshape(shape[0], -1)
         border_kernel.look_along_first(
             lines,
@@ -117,17 +121,20 @@ def _enter_weights(
             length = shape[axis]
             away = _squared_steps(int(min(reach / steps[axis], length - 1)) + 1, steps[axis])
             by_axis = (2, math.prod(shape[:axis]), length, math.prod(shape[axis + 1 :]))
+            last = axis == labels.ndim - 1
             border_kernel.look_along(
                 away,
                 limit,
-                axis == labels.ndim - 1,
+                # Both distances count together: the nearer one is at most half.
+                half_limit if last else limit,
+                last,
                 np.zeros((2, length + 2 * len(away)), np.int32),
                 np.full((2, length + 2 * len(away)), np.inf, np.float32),
                 objects.reshape(by_axis),
                 squares.reshape(by_axis),
             )
     border_kernel.enter_weights(
-        labels.ravel(), squares.reshape(2, -1), limit, w0, sigma, weights.reshape(-1)
+        labels.ravel(), squares.reshape(2, -1), reach, w0, sigma, weights.reshape(-1)
     )
 
 
