@@ -35,12 +35,12 @@ def _met(pair: Pair, candidate: np.int32, square: np.float32) -> Pair:
     return pair
 
 
-@compiled("void(i4[:,::1], f4[::1], i4[:,::1], i8[:,::1], i4[:,:,::1], f4[:,:,::1])")
+@compiled("void(i4[:,::1], f4, i4[:,::1], f4[:,::1], i4[:,:,::1], f4[:,:,::1])")
 def look_along_first(
     labels: Ids,
-    away: Squares,
+    step: float,
     met: Ids,
-    met_at: NDArray[np.int64],
+    met_at: Squares,
     objects: Ids,
     squares: Squares,
 ) -> None:
@@ -52,8 +52,8 @@ def look_along_first(
     ----------
     labels : ndarray
         Shape (length, other axes); 0 background.
-    away : ndarray
-        Squared distance of 0, 1, 2 ... length - 1 pixels.
+    step : float
+        Distance of one pixel to the next.
     met, met_at : ndarray
         Room to work in, shape (2, other axes); `met` is 0.
     objects, squares : ndarray
@@ -76,8 +76,10 @@ def look_along_first(
                     met[0, here] = label
                 met_at[0, here] = row
             one, other = met[0, here], met[1, here]
-            near = away[abs(row - met_at[0, here])] if one != 0 else _FAR
-            far = away[abs(row - met_at[1, here])] if other != 0 else _FAR
+            near = (np.float32(row) - met_at[0, here]) * step if one != 0 else _FAR
+            far = (np.float32(row) - met_at[1, here]) * step if other != 0 else _FAR
+            near *= near
+            far *= far
             if not back:
                 objects[0, row, here], objects[1, row, here] = one, other
                 squares[0, row, here], squares[1, row, here] = near, far

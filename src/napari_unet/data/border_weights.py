@@ -111,9 +111,9 @@ def _enter_weights(
         lines = labels.reshape(shape[0], -1)
         border_kernel.look_along_first(
             lines,
-            _squared_steps(shape[0], steps[0]),
+            min(steps[0], _LARGEST_REACH),
             np.zeros((2, lines.shape[1]), np.int32),
-            np.zeros((2, lines.shape[1]), np.int64),
+            np.zeros((2, lines.shape[1]), np.float32),
             objects.reshape(2, *lines.shape),
             squares.reshape(2, *lines.shape),
         )
