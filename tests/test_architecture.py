@@ -113,6 +113,15 @@ def test_imports_without_qt_and_napari(module: str) -> None:
     assert not imported_by(module) & SCREEN
 
 
+@pytest.mark.parametrize(
+    "module", ["napari_unet", "napari_unet.data.border_weights", "napari_unet.training"]
+)
+def test_nothing_is_compiled_until_it_is_called(module: str) -> None:
+    program = f"import sys, {module}\nprint('numba' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.stdout.strip() == "False", result.stderr
+
+
 def test_help_needs_neither_torch_nor_screen() -> None:
     program = (
         "import sys\n"
@@ -124,7 +133,7 @@ def test_help_needs_neither_torch_nor_screen() -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert not set(result.stderr.split()) & (SCREEN | {"torch"})
+    assert not set(result.stderr.split()) & (SCREEN | {"torch", "numba"})
 
 
 def test_every_module_has_a_room() -> None:

@@ -158,6 +158,52 @@ def test_any_spacing_equals_the_formula(
     np.testing.assert_allclose(border_weight_map(labels, spacing=spacing), expected, atol=1e-5)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    labels=hnp.arrays(
+        np.uint16, hnp.array_shapes(min_dims=3, max_dims=3, max_side=9), elements=st.integers(0, 5)
+    ),
+    spacing=st.tuples(*[st.floats(0.2, 4)] * 3),
+    sigma=st.floats(0.5, 8),
+)
+def test_any_volume_equals_the_formula_whatever_its_spacing_and_the_width(
+    labels: NDArray[np.uint16], spacing: tuple[float, float, float], sigma: float
+) -> None:
+    expected = direct(labels, sigma=sigma, spacing=spacing)
+    found = border_weight_map(labels, sigma=sigma, spacing=spacing)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), count=st.integers(2, 30), radius=st.floats(1, 12))
+def test_objects_far_from_each_other_and_near_equal_the_formula(
+    seed: int, count: int, radius: float
+) -> None:
+    labels = blobs((70, 90), count, radius, seed)
+    np.testing.assert_allclose(border_weight_map(labels), direct(labels), atol=1e-5)
+
+
+@pytest.mark.parametrize("order", ["<i8", ">i8", ">u2", "?"])
+def test_numbers_of_any_byte_order_serve(order: str) -> None:
+    labels = np.array([[1, 0, 0], [0, 0, 1]])
+    found = border_weight_map(labels.astype(order))
+    np.testing.assert_array_equal(found, border_weight_map(labels))
+
+
+def test_an_image_that_is_not_contiguous_serves() -> None:
+    labels = blobs((40, 60), 12, 5, 1)
+    found = border_weight_map(labels[::2, ::-3])
+    np.testing.assert_allclose(found, direct(labels[::2, ::-3]), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "spacing"), [(1e200, None), (1e-200, None), (5, (1e300, 1e-300)), (5, (1e-30, 1e30))]
+)
+def test_lengths_beyond_single_precision_give_finite_weights(sigma: float, spacing: Any) -> None:
+    weights = border_weight_map(np.array([[1, 0, 2], [0, 0, 3]]), sigma=sigma, spacing=spacing)
+    assert np.isfinite(weights).all()
+
+
 @settings(max_examples=30, deadline=None)
 @given(labels=small_labels)
 def test_a_mirrored_image_has_mirrored_weights(labels: NDArray[np.uint8]) -> None:

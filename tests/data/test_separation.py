@@ -191,6 +191,26 @@ def test_any_answer_gives_numbered_objects_that_are_no_debris(
     assert (found > 0)[(components > 0) & large[components]].all()
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    ndim=st.sampled_from([2, 3]),
+    smallest=st.integers(0, 20),
+    threshold=st.one_of(st.floats(0.2, 0.8), st.sampled_from([i / 255 for i in range(60, 200)])),
+)
+def test_probabilities_in_steps_give_the_same_objects_as_the_floats_they_stand_for(
+    seed: int, ndim: int, smallest: int, threshold: float
+) -> None:
+    noise = np.random.default_rng(seed).random((24, 26) if ndim == 2 else (9, 10, 11))
+    smooth = ndi.gaussian_filter(noise, 1.5)
+    steps = np.round((smooth - smooth.min()) / np.ptp(smooth) * 255).astype(np.uint8)
+
+    np.testing.assert_array_equal(
+        separate_objects(steps, smallest, threshold),
+        separate_objects(steps.astype(np.float32) / np.float32(255), smallest, threshold),
+    )
+
+
 def test_faint_diagonal_neighbours_are_not_joined() -> None:
     foreground = np.zeros((8, 8), np.float32)
     foreground[:4, :4] = foreground[4:, 4:] = 0.6  # below every level at which objects split

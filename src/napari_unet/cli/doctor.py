@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 OUR_DISTRIBUTION = "napari-unet-paint"
-_SHOWN = (OUR_DISTRIBUTION, "torch", "numpy", "scikit-image", "tifffile", "npe2", "napari")
+_SHOWN = (OUR_DISTRIBUTION, "torch", "numpy", "numba", "scikit-image", "tifffile", "npe2", "napari")
 _QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
 
 

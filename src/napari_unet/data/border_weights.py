@@ -8,12 +8,13 @@ Both distances come from one *two-label feature transform*. Every pixel carries 
 distinct objects found so far with their squared distances; one pass per axis lets it look along
 that axis only. Nothing is lost by going axis by axis: if an object is among the two nearest to a
 pixel, it is also among the two nearest within the line in which its nearest point lies. The cost
-is that of pixels times the reach of the weight, whatever the number of objects.
+is that of pixels times the distance to the second object, at most the reach of the weight,
+whatever the number of objects.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,8 @@ DEFAULT_W0 = 10.0
 DEFAULT_SIGMA = 5.0
 # Weights below this are left at 0: it bounds how far a pixel has to look.
 _SMALLEST_WEIGHT = 1e-6
+# Squares of longer distances do not fit into float32.
+_LARGEST_REACH = 1e18
 
 
 def border_weight_map(
@@ -71,128 +74,70 @@ def border_weight_map(
     weights = np.zeros(labels.shape, np.float32)
     if w0 <= _SMALLEST_WEIGHT or labels.size == 0:
         return weights
-    reach = sigma * np.sqrt(2 * np.log(w0 / _SMALLEST_WEIGHT))
-    nearest = two_nearest_objects(labels, reach, steps)
-    near = np.isfinite(nearest.second) & (labels == 0)
-    distance_sum = np.sqrt(nearest.first[near]) + np.sqrt(nearest.second[near])
-    weights[near] = w0 * np.exp(-(distance_sum**2) / (2 * sigma**2))
+    reach = min(sigma * float(np.sqrt(2 * np.log(w0 / _SMALLEST_WEIGHT))), _LARGEST_REACH)
+    _enter_weights(_as_int32(labels), steps, reach, float(w0), float(sigma), weights)
     return weights
 
 
-@dataclass(frozen=True)
-class TwoNearest:
-    """The two nearest distinct objects of each pixel.
-
-    Parameters
-    ----------
-    first_object, second_object : ndarray
-        Index of the object, -1 where there is none in reach.
-    first, second : ndarray
-        Squared Euclidean distance to the nearest pixel of it; infinite where there is none.
-    """
-
-    first_object: NDArray[np.int32]
-    second_object: NDArray[np.int32]
-    first: NDArray[np.float64]
-    second: NDArray[np.float64]
-
-    def with_first_axis(self, axis: int) -> TwoNearest:
-        """Return contiguous copies with `axis` moved to the front."""
-        return TwoNearest(
-            np.ascontiguousarray(np.moveaxis(self.first_object, axis, 0)),
-            np.ascontiguousarray(np.moveaxis(self.second_object, axis, 0)),
-            np.ascontiguousarray(np.moveaxis(self.first, axis, 0)),
-            np.ascontiguousarray(np.moveaxis(self.second, axis, 0)),
-        )
-
-    def with_axis_back(self, axis: int) -> TwoNearest:
-        """Return views with the front axis moved to `axis`."""
-        return TwoNearest(
-            np.moveaxis(self.first_object, 0, axis),
-            np.moveaxis(self.second_object, 0, axis),
-            np.moveaxis(self.first, 0, axis),
-            np.moveaxis(self.second, 0, axis),
-        )
+def _as_int32(labels: NDArray[Any]) -> NDArray[np.int32]:
+    """Return other numbers of the same objects, which fit into int32; 0 stays background."""
+    # uint32 wraps to negative numbers: those serve as well.
+    narrow = labels.dtype.itemsize <= np.dtype(np.int32).itemsize
+    bounds = np.iinfo(np.int32)
+    if narrow or (int(labels.min()) >= bounds.min and int(labels.max()) <= bounds.max):
+        return np.ascontiguousarray(labels, np.int32)
+    index = np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
+    return np.where(labels == 0, 0, index + 1).astype(np.int32)
 
 
-def two_nearest_objects(labels: NDArray[Any], reach: float, spacing: Sequence[float]) -> TwoNearest:
-    """Find the two nearest distinct objects of each pixel, exactly, as far as `reach`.
-
-    Parameters
-    ----------
-    labels : ndarray
-        Any number of axes and any integer dtype; 0 is background.
-    reach : float
-        Objects farther away than this count as absent; in units of `spacing`.
-    spacing : sequence of float
-        Pixel size along each axis.
-    """
-    index = np.unique(labels, return_inverse=True)[1]
-    objects = index.reshape(labels.shape).astype(np.int32)
-    objects[labels == 0] = -1  # no object
-    state = TwoNearest(
-        objects,
-        np.full(labels.shape, -1, np.int32),
-        np.where(objects >= 0, 0.0, np.inf),
-        np.full(labels.shape, np.inf),
-    )
-    for axis, step in enumerate(spacing):
-        state = _look_along(state, axis, step, reach)
-    return state
-
-
-def _look_along(before: TwoNearest, axis: int, step: float, reach: float) -> TwoNearest:
-    """Let each pixel meet the candidates of all pixels on its line along `axis`."""
-    # Contiguous lines along the first axis make every shift a plain slice of a flat array.
-    old = before.with_first_axis(axis)
-    after = TwoNearest(
-        old.first_object.copy(), old.second_object.copy(), old.first.copy(), old.second.copy()
-    )
-    candidates = [(old.first_object, old.first)]
-    if np.isfinite(old.second).any():
-        candidates.append((old.second_object, old.second))
-    farthest = min(int(reach / step), len(old.first) - 1)
-    for shift in range(1, farthest + 1):
-        for there, here in (
-            (slice(shift, None), slice(None, -shift)),
-            (slice(None, -shift), slice(shift, None)),
-        ):
-            for objects, distances in candidates:
-                _meet(after, here, objects[there], distances[there] + (shift * step) ** 2, reach)
-    return after.with_axis_back(axis)
-
-
-def _meet(
-    state: TwoNearest,
-    here: slice,
-    objects: NDArray[np.int32],
-    distances: NDArray[np.float64],
+def _enter_weights(
+    labels: NDArray[np.int32],
+    steps: Sequence[float],
     reach: float,
+    w0: float,
+    sigma: float,
+    weights: NDArray[np.float32],
 ) -> None:
-    """Enter one candidate per pixel into `state`, in place, where it is nearer than the second."""
-    bound = np.minimum(state.second[here], reach**2)
-    better = np.flatnonzero(distances <= bound)  # rare after the first few shifts
-    if better.size == 0:
-        return
-    # Slices along the first axis of contiguous arrays are contiguous: these are views.
-    first_object, second_object, first, second = (
-        values[here].reshape(-1)
-        for values in (state.first_object, state.second_object, state.first, state.second)
+    """Find the two nearest objects, axis by axis, and write the weights."""
+    from napari_unet.data import border_kernel  # compiles on its first use
+
+    shape = labels.shape
+    objects = np.empty((2, *shape), np.int32)
+    squares = np.empty((2, *shape), np.float32)
+    with np.errstate(over="ignore"):  # squares beyond float32 are as good as infinite
+        limit, half_limit = np.nextafter(
+            np.array([reach**2, (reach / 2) ** 2], np.float32), np.float32(np.inf)
+        )
+        lines = labels.reshape(shape[0], -1)
+        border_kernel.look_along_first(
+            lines,
+            min(steps[0], _LARGEST_REACH),
+            np.zeros((2, lines.shape[1]), np.int32),
+            np.zeros((2, lines.shape[1]), np.float32),
+            objects.reshape(2, *lines.shape),
+            squares.reshape(2, *lines.shape),
+        )
+        for axis in range(1, labels.ndim):
+            length = shape[axis]
+            away = _squared_steps(int(min(reach / steps[axis], length - 1)) + 1, steps[axis])
+            by_axis = (2, math.prod(shape[:axis]), length, math.prod(shape[axis + 1 :]))
+            last = axis == labels.ndim - 1
+            border_kernel.look_along(
+                away,
+                limit,
+                # Both distances count together: the nearer one is at most half.
+                half_limit if last else limit,
+                last,
+                np.zeros((2, length + 2 * len(away)), np.int32),
+                np.full((2, length + 2 * len(away)), np.inf, np.float32),
+                objects.reshape(by_axis),
+                squares.reshape(by_axis),
+            )
+    border_kernel.enter_weights(
+        labels.ravel(), squares.reshape(2, -1), reach, w0, sigma, weights.reshape(-1)
     )
-    candidate, distance = objects.reshape(-1)[better], distances.reshape(-1)[better]
 
-    same = candidate == first_object[better]
-    nearer = better[same]
-    first[nearer] = np.minimum(first[nearer], distance[same])
 
-    better, candidate, distance = better[~same], candidate[~same], distance[~same]
-    overtakes = distance < first[better]
-    won = better[overtakes]
-    second_object[won], second[won] = first_object[won], first[won]
-    first_object[won], first[won] = candidate[overtakes], distance[overtakes]
-
-    lost = better[~overtakes]
-    nearer_second = distance[~overtakes] < second[lost]
-    lost = lost[nearer_second]
-    second_object[lost] = candidate[~overtakes][nearer_second]
-    second[lost] = distance[~overtakes][nearer_second]
+def _squared_steps(count: int, step: float) -> NDArray[np.float32]:
+    """Return the squared distance of 0, 1, 2 ... pixels."""
+    return ((np.arange(count) * step) ** 2).astype(np.float32)

@@ -9,7 +9,7 @@ apart as well. The parts grow back over the ridge.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy import ndimage as ndi
@@ -18,9 +18,13 @@ from skimage.segmentation import watershed
 from napari_unet.data.rescaling import plane_factors
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from napari_unet.data.rescaling import Factors
+
+Foreground: TypeAlias = "NDArray[np.float32] | NDArray[np.uint8]"
 
 # Ridges are one pixel wide in the labels; a network draws them up to about three wide.
 _RIDGE_RADIUS = 2
@@ -29,10 +33,13 @@ _RIDGE_RADIUS = 2
 _SPLITTING_LEVELS = ((0.4, 0.1), (0.7, 0.2), (0.9, 0.3))
 # Pixels above this probability are foreground, where no better threshold was found.
 DEFAULT_THRESHOLD = 0.5
+# Probabilities in uint8 count steps of one over so many.
+_STEPS = 255
+_PART = 2**18
 
 
 def separate_objects(
-    foreground: NDArray[np.float32],
+    foreground: Foreground,
     smallest: int = 0,
     threshold: float = DEFAULT_THRESHOLD,
     binning: int = 1,
@@ -42,7 +49,8 @@ def separate_objects(
     Parameters
     ----------
     foreground : ndarray
-        ``[Z]YX``, probability of foreground, 0 to 1.
+        ``[Z]YX``, probability of foreground: floats from 0 to 1, or uint8 in steps of 1/255,
+        which takes a fourth of the memory.
     smallest : int
         Components of fewer pixels are debris and are dropped.
     threshold : float
@@ -55,59 +63,100 @@ def separate_objects(
     ndarray
         ``[Z]YX`` int32: 0 background, objects numbered 1..N without gaps.
     """
-    inside = foreground > threshold
-    seeds, _ = ndi.label(inside)  # face neighbours only
-    seeds = _without_debris(seeds, smallest)
+    inside = _above(foreground, threshold)
+    objects = _without_debris(_components(inside), smallest)
     for level, share in _SPLITTING_LEVELS:
-        if not seeds.any():
-            return seeds
-        cores, _ = ndi.label(foreground > threshold + level * (1 - threshold))
-        seeds = _split(seeds, _without_debris(cores, smallest), share)
-    return _grown(seeds, foreground, _closed(inside, plane_factors(inside.ndim, binning)))
+        if len(objects.sizes) == 1:
+            return objects.labels
+        cores = _components(_above(foreground, threshold + level * (1 - threshold)))
+        objects = _split(objects, cores, share, smallest)
+    return _grown(objects.labels, foreground, _closed(inside, plane_factors(inside.ndim, binning)))
+
+
+class _Objects(NamedTuple):
+    """Labels 0..N, and how many pixels each has."""
+
+    labels: NDArray[np.int32]
+    sizes: NDArray[np.int64]
+
+
+def _above(foreground: Foreground, probability: float) -> NDArray[np.bool_]:
+    """Mark the pixels above a probability."""
+    if foreground.dtype != np.uint8:
+        return np.asarray(foreground > probability)
+    steps = np.arange(_STEPS + 1, dtype=np.float32) / np.float32(_STEPS)
+    below = np.count_nonzero(steps <= probability)  # pixels of so many values are not above
+    return np.asarray(foreground >= below)
+
+
+def _in_steps(foreground: Foreground) -> NDArray[np.uint8]:
+    if foreground.dtype == np.uint8:
+        return foreground.astype(np.uint8, copy=False)
+    return _STEPS - np.round((1.0 - foreground.clip(0, 1)) * _STEPS).astype(np.uint8)
+
+
+def _components(mask: NDArray[np.bool_]) -> _Objects:
+    labels, count = ndi.label(mask)  # face neighbours only
+    sizes = np.zeros(count + 1, np.int64)
+    for part in _parts(labels):
+        sizes += np.bincount(labels.reshape(-1)[part], minlength=count + 1)
+    return _Objects(labels, sizes)
 
 
 def _grown(
-    seeds: NDArray[np.int32], foreground: NDArray[np.float32], mask: NDArray[np.bool_]
+    seeds: NDArray[np.int32], foreground: Foreground, mask: NDArray[np.bool_]
 ) -> NDArray[np.int32]:
     """Let seeds grow into what no seed holds; only their rims take part, which is much faster."""
     free = mask & (seeds == 0)
     rim = ndi.binary_dilation(free, ndi.generate_binary_structure(free.ndim, 1)) & (seeds > 0)
     # uint8 priorities make the watershed several times faster than float ones.
-    priority = np.round((1.0 - foreground.clip(0, 1)) * 255).astype(np.uint8)
+    priority = _STEPS - _in_steps(foreground)
     grown = watershed(priority, np.where(rim, seeds, 0), mask=free | rim)
     return np.where(free, grown, seeds).astype(np.int32, copy=False)
 
 
-def _without_debris(components: NDArray[np.int32], smallest: int) -> NDArray[np.int32]:
+def _parts(labels: NDArray[np.int32]) -> Iterator[slice]:
+    """Cut the flat array so that what NumPy makes of a part, in 64 bits, stays small."""
+    for start in range(0, labels.size, _PART):
+        yield slice(start, start + _PART)
+
+
+def _without_debris(objects: _Objects, smallest: int) -> _Objects:
     """Drop small components and renumber the others 1..N."""
-    kept = np.bincount(components.ravel()) >= max(smallest, 1)
+    kept = objects.sizes >= max(smallest, 1)
     kept[0] = False
-    return _renumbered(components, kept)
+    return _Objects(_ranks(kept)[objects.labels], _background_and(objects.sizes[kept]))
 
 
-def _renumbered(components: NDArray[np.int32], kept: NDArray[np.bool_]) -> NDArray[np.int32]:
-    numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
-    return numbers[components]
+def _ranks(kept: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return 1, 2, 3 ... for those that are kept, 0 for the others."""
+    return np.where(kept, np.cumsum(kept), 0).astype(np.int32)
 
 
-def _split(seeds: NDArray[np.int32], cores: NDArray[np.int32], share: float) -> NDArray[np.int32]:
-    """Replace each seed that holds two or more cores of such a share of it by these cores."""
-    parent = np.zeros(int(cores.max()) + 1, np.int32)
-    parent[cores] = seeds  # a core lies within one seed, or in debris that was dropped
+def _background_and(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([np.zeros(1, np.int64), sizes])
+
+
+def _split(objects: _Objects, cores: _Objects, share: float, smallest: int) -> _Objects:
+    """Replace each object that holds two or more cores of such a share of it by these cores."""
+    parent = np.zeros(len(cores.sizes), np.int32)
+    for part in _parts(cores.labels):  # a core lies within one object, or in dropped debris
+        parent[cores.labels.reshape(-1)[part]] = objects.labels.reshape(-1)[part]
     parent[0] = 0
-    considerable = np.bincount(cores.ravel()) >= share * np.bincount(seeds.ravel())[parent]
+    considerable = cores.sizes >= np.maximum(share * objects.sizes[parent], smallest)
     considerable &= parent > 0
-    cores_per_seed = np.bincount(parent[considerable], minlength=int(seeds.max()) + 1)
-    falls_apart = cores_per_seed >= 2
+    falls_apart = np.bincount(parent[considerable], minlength=len(objects.sizes)) >= 2
     if not falls_apart.any():
-        return seeds
-    whole = np.where(falls_apart[seeds], 0, seeds)
-    kept = falls_apart[parent] & considerable
-    parts = np.where(kept[cores], cores + int(seeds.max()), 0)
-    both = np.maximum(whole, parts)
-    present = np.bincount(both.ravel()) > 0
-    present[0] = False
-    return _renumbered(both, present)
+        return objects
+    whole = ~falls_apart
+    whole[0] = False
+    parts = falls_apart[parent] & considerable
+    labels = _ranks(whole)[objects.labels]
+    labels += np.where(parts, _ranks(parts) + np.count_nonzero(whole), 0).astype(np.int32)[
+        cores.labels
+    ]
+    sizes = np.concatenate([objects.sizes[whole], cores.sizes[parts]])
+    return _Objects(labels, _background_and(sizes))
 
 
 def _closed(inside: NDArray[np.bool_], factors: Factors) -> NDArray[np.bool_]:

@@ -71,19 +71,20 @@ def own_labels(labels: Labels, seen: Region, own: Region) -> tuple[Labels, Block
     inner = tuple(
         slice(o.start - s.start, o.stop - s.start) for o, s in zip(own, seen, strict=True)
     )
-    numbers = np.unique(labels[inner])
-    numbers = numbers[numbers > 0]
-    lookup = np.zeros(int(labels.max(initial=0)) + 1, np.int32)
-    lookup[numbers] = np.arange(1, len(numbers) + 1)
-    others = (lookup == 0) & (np.arange(len(lookup)) > 0)
-    lookup[others] = len(numbers) + 1 + np.arange(np.count_nonzero(others))
+    owned = np.zeros(int(labels.max(initial=0)) + 1, bool)
+    owned[labels[inner]] = True
+    owned[0] = False
+    count = np.count_nonzero(owned)
+    # After the owned ones come the others, in their order.
+    lookup = np.where(owned, np.cumsum(owned), count + np.cumsum(~owned) - 1).astype(np.int32)
+    lookup[0] = 0
     low, high = {}, {}
     for axis, (part, whole) in enumerate(zip(own, seen, strict=True)):
         if part.start > whole.start:
             low[axis] = lookup[_strip(labels, inner, axis, inner[axis].start)]
         if part.stop < whole.stop:
             high[axis] = lookup[_strip(labels, inner, axis, inner[axis].stop)]
-    return lookup[labels[inner]], BlockObjects(len(numbers), low, high)
+    return lookup[labels[inner]], BlockObjects(int(count), low, high)
 
 
 def _strip(labels: Labels, inner: Region, axis: int, face: int) -> Labels:
