@@ -74,7 +74,6 @@ class Runner:
             unpadded = unpadded.to(device)
         return cls(unpadded, device, precision, factors, views)
 
-    @torch.inference_mode()
     def probabilities(
         self, frame: Frame, intensity: IntensityRange, region: Region
     ) -> NDArray[np.float32]:
@@ -94,32 +93,70 @@ class Runner:
         ndarray
             Shape C (classes) followed by the region's sizes; float32.
         """
-        scaled = scaled_frame(frame, self.factors)
-        if scaled is frame:
-            return self._of_network_pixels(frame, intensity, region)
-        coarse_region = scaled_region(region, self.factors, scaled.spatial_shape)
-        coarse = self._of_network_pixels(scaled, intensity, coarse_region)
-        return enlarged(coarse, [part.start for part in coarse_region], region, self.factors)
+        return self.compute(self.read(frame, intensity, region), frame, region)
 
-    def _of_network_pixels(
-        self, frame: Frame, intensity: IntensityRange, region: Region
+    def read(self, frame: Frame, intensity: IntensityRange, region: Region) -> NDArray[np.float32]:
+        """Read what the network sees of one region; no torch, so any thread may do it.
+
+        Parameters
+        ----------
+        frame, intensity, region
+            As `probabilities`.
+
+        Returns
+        -------
+        ndarray
+            Shape C_in followed by the network's input, normalised; float32.
+        """
+        scaled, of_network = self._seen(frame, region)
+        boxes, halos = self._outputs(of_network), self.network.config.halos
+        start = [box[0] - halo for box, halo in zip(boxes, halos, strict=True)]
+        stop = [box[1] + halo for box, halo in zip(boxes, halos, strict=True)]
+        return intensity.normalise(read_mirrored(scaled, start, stop))
+
+    @torch.inference_mode()
+    def compute(
+        self, pixels: NDArray[np.float32], frame: Frame, region: Region
     ) -> NDArray[np.float32]:
-        config = self.network.config
-        boxes = [
-            aligned_output(part.start, part.stop, factor)
-            for part, factor in zip(region, config.pooling_factors, strict=True)
-        ]
-        start = [box[0] - halo for box, halo in zip(boxes, config.halos, strict=True)]
-        stop = [box[1] + halo for box, halo in zip(boxes, config.halos, strict=True)]
-        pixels = intensity.normalise(read_mirrored(frame, start, stop))
+        """Compute the class probabilities in one region from what `read` gave for it.
+
+        Parameters
+        ----------
+        pixels : ndarray
+            Shape C_in followed by the network's input; float32.
+        frame, region
+            As `probabilities`; not a pixel of the frame is read.
+
+        Returns
+        -------
+        ndarray
+            As `probabilities`.
+        """
+        scaled, of_network = self._seen(frame, region)
         image = torch.from_numpy(pixels)[None].to(self.device)  # (1, C_in, *)
         probabilities = self._average_of_views(image)[0]  # (C, *)
         crop = tuple(
             slice(part.start - box_start, part.stop - box_start)
-            for part, (box_start, _) in zip(region, boxes, strict=True)
+            for part, (box_start, _) in zip(of_network, self._outputs(of_network), strict=True)
         )
         result: NDArray[np.float32] = probabilities[(slice(None), *crop)].cpu().numpy()
-        return result
+        if scaled is frame:
+            return result
+        return enlarged(result, [part.start for part in of_network], region, self.factors)
+
+    def _seen(self, frame: Frame, region: Region) -> tuple[Frame, Region]:
+        """Return the frame on the network's own grid, and the region of it that is needed."""
+        scaled = scaled_frame(frame, self.factors)
+        if scaled is frame:
+            return frame, region
+        return scaled, scaled_region(region, self.factors, scaled.spatial_shape)
+
+    def _outputs(self, region: Region) -> list[tuple[int, int]]:
+        """Return start and stop of the output that covers a region, along each axis."""
+        return [
+            aligned_output(part.start, part.stop, factor)
+            for part, factor in zip(region, self.network.config.pooling_factors, strict=True)
+        ]
 
     def _average_of_views(self, image: Tensor) -> Tensor:
         """Average the probabilities over views of an image; (B, C_in, *) to (B, C, *').
