@@ -49,13 +49,18 @@ def predict_tile(
         Of `plan.tile_dtype`: with objects the foreground in steps of 1/255, probabilities as
         C followed by the tile, uncertainty, or the value of each pixel's class.
     """
-    probabilities = runner.probabilities(frame, intensity, tile)  # (C, *)
+    return tile_values(runner.probabilities(frame, intensity, tile), plan)
+
+
+def tile_values(probabilities: NDArray[np.float32], plan: PredictionPlan) -> NDArray[Any]:
+    """Turn the probabilities of a tile, C followed by its sizes, into what `predict_tile` gives."""
     if plan.kind == "probabilities":
         return probabilities
     if plan.kind == "uncertainty":
         return uncertainty_of(probabilities)
     if plan.kind == "objects":
-        return np.asarray(np.round(probabilities[1] * _STEPS).astype(plan.tile_dtype))
+        steps = np.multiply(probabilities[1], np.float32(_STEPS))
+        return np.asarray(np.rint(steps, out=steps).astype(plan.tile_dtype))
     return _classes_in(probabilities, plan)
 
 
