@@ -2,6 +2,8 @@
 
 Both are functions of a plan and of pixels alone, so that it does not matter in which order, where
 or how often they are done: in memory, from file to file, or by the workers of a cluster.
+
+What tells objects apart is imported on use: it takes half a second, in which the network can run.
 """
 
 from __future__ import annotations
@@ -10,9 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.separation import separate_objects
-from napari_unet.data.stitching import BlockObjects, final_numbers, own_labels, same_objects
-from napari_unet.data.uncertainty import uncertainty_of
 from napari_unet.model.execution import Runner
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityRange
+    from napari_unet.data.stitching import BlockObjects
     from napari_unet.model.unet import UNet
     from napari_unet.prediction.plan import PredictionPlan
     from napari_unet.prediction.tiles import Blocks
@@ -57,6 +57,8 @@ def tile_values(probabilities: NDArray[np.float32], plan: PredictionPlan) -> NDA
     if plan.kind == "probabilities":
         return probabilities
     if plan.kind == "uncertainty":
+        from napari_unet.data.uncertainty import uncertainty_of
+
         return uncertainty_of(probabilities)
     if plan.kind == "objects":
         steps = np.multiply(probabilities[1], np.float32(_STEPS))
@@ -77,6 +79,12 @@ def _classes_in(probabilities: NDArray[np.float32], plan: PredictionPlan) -> NDA
     if table.kind == "objects":
         return np.asarray(probabilities[1] > plan.threshold).astype(dtype)
     return np.asarray(np.array(table.results, dtype)[probabilities.argmax(axis=0)])
+
+
+def import_separation() -> None:
+    """Import what tells objects apart: called early in a thread, nobody waits for it later."""
+    import napari_unet.data.separation
+    import napari_unet.data.stitching  # noqa: F401
 
 
 def separate_block(
@@ -101,6 +109,9 @@ def separate_block(
     BlockObjects
         What joins it to its neighbours.
     """
+    from napari_unet.data.separation import separate_objects
+    from napari_unet.data.stitching import own_labels
+
     seen, own = plan.blocks.seen(number), plan.blocks.box(number)
     probabilities = np.asarray(foreground[seen]).astype(np.float32) / np.float32(_STEPS)
     binning = max(1, round(plan.factors[-1]))
@@ -129,6 +140,8 @@ def number_objects(
     int
         The highest number given.
     """
+    from napari_unet.data.stitching import final_numbers, same_objects
+
     pairs = []
     for number, block in enumerate(objects):
         for axis, strip in block.high.items():
