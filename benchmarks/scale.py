@@ -203,14 +203,18 @@ def objects(work: Path) -> dict[str, Any]:
     rows, columns = np.mgrid[:pitch, :pitch]
     disc = np.hypot(rows - pitch / 2, columns - pitch / 2) < 0.42 * pitch
     image[...] = np.tile(disc, (truth_of, truth_of)) * np.uint8(255)
-    original = Runner.probabilities
+    originals = Runner.read, Runner.compute
 
-    def seen(self: Runner, frame: Any, intensity: Any, region: Any) -> NDArray[np.float32]:
+    def read(self: Runner, frame: Any, intensity: Any, region: Any) -> NDArray[np.float32]:
         """Answer with the grey values: only what comes after the network is measured."""
-        foreground = frame.read(region)[0] / 255
-        return np.stack([1 - foreground, foreground])
+        return np.asarray(frame.read(region) / 255)
 
-    Runner.probabilities = seen  # type: ignore[method-assign]
+    def compute(
+        self: Runner, pixels: NDArray[np.float32], frame: Any, region: Any
+    ) -> NDArray[np.float32]:
+        return np.stack([1 - pixels[0], pixels[0]])
+
+    Runner.read, Runner.compute = read, compute  # type: ignore[method-assign]
     try:
         begin = time.perf_counter()
         config = PredictConfig(device="cpu")
@@ -220,7 +224,7 @@ def objects(work: Path) -> dict[str, Any]:
         )
         labelled = time.perf_counter() - begin
     finally:
-        Runner.probabilities = original  # type: ignore[method-assign]
+        Runner.read, Runner.compute = originals  # type: ignore[method-assign]
     labels = np.asarray(read_image(work / "objects-out.zarr").array[:])
     per_disc = labels.reshape(truth_of, pitch, truth_of, pitch).swapaxes(1, 2)  # (*, *, Y, X)
     inside = per_disc[:, :, disc]  # ridges between discs may be given to either

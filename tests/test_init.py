@@ -76,6 +76,15 @@ def test_names_that_need_no_torch_do_not_import_it(name: str) -> None:
     assert output_of(program) == "False"
 
 
+def test_a_model_is_loaded_without_what_training_and_files_need() -> None:
+    program = (
+        "import sys, napari_unet\n"
+        "napari_unet.load_model\n"
+        "print(sorted({'scipy', 'skimage', 'zarr', 'tifffile', 'numba'} & set(sys.modules)))"
+    )
+    assert output_of(program) == "[]"
+
+
 def test_a_star_import_brings_all_names() -> None:
     program = "from napari_unet import *\nprint(train.__name__, UNet.__name__)"
     assert output_of(program) == "train UNet"

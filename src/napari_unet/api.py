@@ -1,4 +1,7 @@
-"""The Python interface: train, predict, save and load without a window."""
+"""The Python interface: train, predict, save and load without a window.
+
+What training and files need is imported on use: a first prediction does not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,6 @@ from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import TrainedNetwork, load_network, save_network
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.predictor import predict_image
-from napari_unet.prediction.stored import StoredResult, predict_to_zarr
-from napari_unet.training.config import TrainConfig
-from napari_unet.training.dataset import AnnotatedImage
-from napari_unet.training.loop import train_network
-from napari_unet.training.preparation import prepare_training
 
 if TYPE_CHECKING:
     import os
@@ -33,6 +31,8 @@ if TYPE_CHECKING:
     from napari_unet.model.trained import ModelRecord
     from napari_unet.prediction.config import ResultKind
     from napari_unet.prediction.events import PredictionEvent
+    from napari_unet.prediction.stored import StoredResult
+    from napari_unet.training.config import TrainConfig
     from napari_unet.training.events import TrainingEvent
 
 Event = TypeVar("Event")
@@ -176,6 +176,8 @@ class TrainedModel:
         FileProblemError
             The result cannot be written, or another process writes it.
         """
+        from napari_unet.prediction.stored import predict_to_zarr
+
         unknown = sorted(set(settings) - {each.name for each in fields(PredictConfig)})
         if unknown:
             raise ConfigError(f"There is no setting {unknown[0]!r}.")
@@ -256,6 +258,11 @@ def train(
     ImageError
         An image is empty or of an unusable dtype.
     """
+    from napari_unet.training.config import TrainConfig
+    from napari_unet.training.dataset import AnnotatedImage
+    from napari_unet.training.loop import train_network
+    from napari_unet.training.preparation import prepare_training
+
     config = TrainConfig() if config is None else config
     check_pixel_size(pixel_size or {})
     image_list: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images]

@@ -148,7 +148,7 @@ try:
     main(sys.argv[1:])
 except SystemExit as end:
     print("code", end.code)
-heavy = {"torch", "scipy", "skimage", "qtpy", "napari", "magicgui"}
+heavy = {"torch", "scipy", "skimage", "zarr", "numba", "tifffile", "qtpy", "napari", "magicgui"}
 print("imported", sorted(heavy & set(sys.modules)))
 """
 

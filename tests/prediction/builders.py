@@ -78,11 +78,14 @@ def predict(
 def see_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every two-class model answer with the grey values themselves as probabilities."""
 
-    def probabilities(self: Runner, frame: Frame, intensity: IntensityRange, region: Region) -> Any:
-        foreground = frame.read(region)[0]
-        return np.stack([1 - foreground, foreground])
+    def read(self: Runner, frame: Frame, intensity: IntensityRange, region: Region) -> Any:
+        return frame.read(region)
 
-    monkeypatch.setattr(Runner, "probabilities", probabilities)
+    def compute(self: Runner, pixels: Any, frame: Frame, region: Region) -> Any:
+        return np.stack([1 - pixels[0], pixels[0]])
+
+    monkeypatch.setattr(Runner, "read", read)
+    monkeypatch.setattr(Runner, "compute", compute)
 
 
 def noise(*shape: int) -> Any:

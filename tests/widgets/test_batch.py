@@ -83,13 +83,13 @@ def test_one_summary_instead_of_a_notice_per_file(desk: Desk, folder: Path) -> N
 def test_cancel_leaves_the_other_files(
     desk: Desk, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = Runner.probabilities
+    original = Runner.compute
 
     def slowly(self: Runner, *arguments: Any) -> Any:
         time.sleep(0.5)  # the window needs time to cancel before the last file
         return original(self, *arguments)
 
-    monkeypatch.setattr(Runner, "probabilities", slowly)
+    monkeypatch.setattr(Runner, "compute", slowly)
     desk.predict.task.happened.connect(
         lambda event: desk.predict.cancel() if isinstance(event, TilePredicted) else None
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.fft
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,6 +52,8 @@ def drift_between(former: Mask, latter: Mask) -> tuple[int, ...]:
 
 def _overlap_at_each_shift(former: Mask, latter: Mask) -> NDArray[np.float32]:
     """Correlate circularly: pixels that two masks share once the first is shifted."""
+    import scipy.fft  # on use: windows open without it
+
     shape = tuple(scipy.fft.next_fast_len(size, real=True) for size in former.shape)
     first = scipy.fft.rfftn(former.astype(np.float32), shape)
     second = scipy.fft.rfftn(latter.astype(np.float32), shape)

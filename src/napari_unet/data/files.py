@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from napari_unet.data import tiff_files
 from napari_unet.data.axes import channels_of
@@ -204,6 +203,8 @@ def open_labels(path: Path) -> ImageFile:
         As `read_image`; or the file holds colours instead of label numbers.
     """
     if path.suffix.lower() == ".png":
+        from PIL import Image  # on use: windows open without it
+
         with contextlib.suppress(OSError), Image.open(path) as picture:
             if picture.mode == "P":
                 return ImageFile(path, np.asarray(picture), "YX")
@@ -255,6 +256,8 @@ def _read_npy(path: Path) -> ImageFile:
 
 
 def _read_png(path: Path) -> ImageFile:
+    from PIL import Image
+
     with Image.open(path) as picture:
         if picture.mode in ("P", "RGBA"):
             array = np.asarray(picture.convert("RGB"))  # without transparency

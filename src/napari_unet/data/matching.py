@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 from napari_unet.data.overlaps import joint_counts
 
@@ -136,6 +134,9 @@ def _assigned(pairs: Overlaps) -> tuple[Positions, Positions]:
 
     Every object of the former frame may also take a partner of its own that stands for none.
     """
+    from scipy.sparse import coo_array  # on use: windows open without it
+    from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+
     firsts, row = np.unique(pairs.former, return_inverse=True)
     seconds, column = np.unique(pairs.latter, return_inverse=True)
     n_rows, n_columns = len(firsts), len(seconds)

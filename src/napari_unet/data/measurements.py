@@ -10,7 +10,6 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from skimage.measure import regionprops_table
 
 from napari_unet.errors import FileProblemError, ImageError, LabelsError
 
@@ -229,6 +228,8 @@ def _diameter(size: NDArray[np.floating[Any]], ndim: int) -> NDArray[Any]:
 def _shapes_of(labels: NDArray[np.integer[Any]]) -> Columns:
     if not labels.any():
         return {}
+    from skimage.measure import regionprops_table  # on use: windows open without it
+
     with warnings.catch_warnings():  # objects of a few pixels have no hull: NaN says so
         warnings.simplefilter("ignore")
         names = ("label", "eccentricity", "solidity")

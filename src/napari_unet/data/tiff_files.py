@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import numpy as np
-import tifffile
 
 from napari_unet.data.axes import is_axes
 from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize, micrometres, size_along
@@ -16,6 +15,7 @@ from napari_unet.errors import FileProblemError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import tifffile
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike
@@ -43,6 +43,7 @@ class LazyTiff:
     """
 
     def __init__(self, path: Path) -> None:
+        import tifffile  # on use: windows open without it
         import zarr
 
         store = tifffile.imread(path, aszarr=True, series=0, level=0)
@@ -99,6 +100,8 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize]:
     pixel_size : PixelSize
         As far as the file tells it.
     """
+    import tifffile
+
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
         named = series.axes.replace("S", "C")  # tifffile calls colour samples S
@@ -186,6 +189,8 @@ def save_tiff(path: Path, array: NDArray[Any], axes: str, pixel_size: PixelSize)
     Bio-Formats read it with its axes, which an ImageJ hyperstack of uint32 labels could not
     offer. The tags for the resolution tell the size to everybody else.
     """
+    import tifffile
+
     size = size_along(axes, pixel_size)
     metadata: dict[str, Any] = {"axes": axes}
     options: dict[str, Any] = {}

@@ -12,6 +12,7 @@ from napari_unet.data.intensity import measure_intensity
 from napari_unet.errors import ModelMismatchError
 from napari_unet.model.devices import choose_device
 from napari_unet.model.execution import Runner
+from napari_unet.model.precision import choose_precision
 from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.prediction.partial import hash_of_model, trying_again, writing_to
 from napari_unet.prediction.work import predict_tile, separate_block
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import ArrayLike
     from napari_unet.data.intensity import IntensityRange
     from napari_unet.data.rescaling import Factors
+    from napari_unet.model.config import Precision
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.partial import PartialResult
 
@@ -67,7 +69,13 @@ def predict_one(order: Order, frame: int, intensity: IntensityRange, tile: int) 
     _, pixels = _opened_for(order)
     plan = order.partial.plan
     runner = _runner(
-        order.model, order.image, order.identity, plan.factors, plan.views, order.device
+        order.model,
+        order.image,
+        order.identity,
+        plan.factors,
+        plan.views,
+        plan.precision,
+        order.device,
     )
     of_frame, region = plan.frame(pixels, frame), plan.tiles[tile]
     values = trying_again(lambda: predict_tile(runner, of_frame, intensity, region, plan))
@@ -115,7 +123,14 @@ def _opened(model: str, image: str, identity: str) -> tuple[TrainedNetwork, Arra
 
 @lru_cache(maxsize=2)
 def _runner(
-    model: str, image: str, identity: str, factors: Factors, views: int, device: str
+    model: str,
+    image: str,
+    identity: str,
+    factors: Factors,
+    views: int,
+    precision: Precision,
+    device: str,
 ) -> Runner:
     trained, _, _ = _opened(model, image, identity)
-    return Runner.of(trained.network, choose_device(device), factors=factors, views=views)
+    place = choose_device(device)
+    return Runner.of(trained.network, place, choose_precision(precision, place), factors, views)

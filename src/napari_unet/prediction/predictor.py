@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import count
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.data.intensity import measure_intensity
 from napari_unet.model.devices import choose_device, describe
-from napari_unet.prediction.events import (
-    BlockSeparated,
-    FrameFinished,
-    PredictionEvent,
-    PredictionStarted,
-    TilePredicted,
-)
+from napari_unet.prediction.events import PredictionStarted
+from napari_unet.prediction.in_memory import FrameInMemory, predict_in_memory
 from napari_unet.prediction.plan import plan_prediction
-from napari_unet.prediction.work import (
-    make_runner,
-    number_objects,
-    predict_tile,
-    separate_block,
-    shown_values,
-)
+from napari_unet.prediction.work import make_runner
 
 if TYPE_CHECKING:
     import threading
@@ -32,9 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike
+    from napari_unet.data.frames import Frame
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig, ResultKind
-    from napari_unet.prediction.plan import PredictionPlan
+    from napari_unet.prediction.events import PredictionEvent
 
 
 @dataclass(frozen=True)
@@ -102,69 +92,16 @@ def predict_image(
     n_tiles = len(plan.tiles) * len(frames)
     label_shape = (*plan.frames_shape, *plan.shape)
     yield PredictionStarted(describe(device), n_tiles, label_shape, plan.kind, plan.notices)
-    tiles = plan.tiles.nearest_first(plan.near)
-    number, n_objects = 0, 0  # objects of different frames have different numbers
-    for frame in frames:
-        intensity = measure_intensity(frame, trained.record.intensity)
-        of_frame = np.zeros(plan.shape, np.uint8) if with_objects else result[frame.index]
-        channel = (slice(None),) if plan.kind == "probabilities" else ()
-        for tile in tiles:
-            if stop.is_set():
-                break
-            values = predict_tile(runner, frame, intensity, tile, plan)
-            of_frame[(*channel, *tile)] = values
-            number += 1
-            yield TilePredicted(number, frame.index, tile, shown_values(values, plan))
-        if with_objects:
-            target = result[frame.index]
-            n_objects = yield from separate_frame(of_frame, plan, frame.index, target, n_objects)
-        if stop.is_set():
-            break
-        if plan.kind != "probabilities":
-            labels = result[frame.index][plan.region]
-            yield FrameFinished(frame.index, plan.region, labels)
-    return PredictionResult(plan.kind, compact(result), plan.result_axes, number == n_tiles)
 
+    def work_on(number: int, frame: Frame) -> FrameInMemory:
+        target = result[frame.index]
+        values = np.zeros(plan.shape, np.uint8) if with_objects else target
+        return FrameInMemory(plan, frame, number * len(plan.tiles), values, target)
 
-def separate_frame(
-    foreground: ArrayLike,
-    plan: PredictionPlan,
-    frame: tuple[int, ...],
-    target: Any,
-    first: int,
-) -> Generator[PredictionEvent, None, int]:
-    """Tell the objects of a frame apart, block by block, and number them from `first` on.
-
-    Parameters
-    ----------
-    foreground : ArrayLike
-        Of the frame, as `predict_tile` gives it.
-    plan : PredictionPlan
-        With objects.
-    frame : tuple of int
-        Its index on the frame axes.
-    target : ArrayLike
-        Of the frame, int32: the numbers are written there.
-    first : int
-        Numbers begin above this.
-
-    Returns
-    -------
-    int
-        The last number given.
-    """
-    blocks, objects = plan.blocks, []
-    for number in range(len(blocks)):
-        labels, found = separate_block(foreground, plan, number)
-        target[blocks.box(number)] = labels
-        objects.append(found)
-        if len(blocks) > 1:
-            yield BlockSeparated(number + 1, len(blocks), frame)
-    tables, last = number_objects(blocks, objects, first)
-    for number, table in enumerate(tables):
-        box = blocks.box(number)
-        target[box] = table[target[box]]
-    return last
+    works = map(work_on, count(), frames)
+    normalization = trained.record.intensity
+    complete = yield from predict_in_memory(works, runner, plan, normalization, stop)
+    return PredictionResult(plan.kind, compact(result), plan.result_axes, complete)
 
 
 def compact(

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.intensity import measure_intensity
 from napari_unet.model.devices import choose_device, describe
-from napari_unet.prediction.events import FrameFinished, PredictionStarted, TilePredicted
+from napari_unet.prediction.events import PredictionStarted
+from napari_unet.prediction.in_memory import FrameInMemory, predict_in_memory
 from napari_unet.prediction.plan import plan_prediction
-from napari_unet.prediction.predictor import compact, separate_frame
-from napari_unet.prediction.work import make_runner, predict_tile, shown_values
+from napari_unet.prediction.predictor import compact
+from napari_unet.prediction.work import make_runner
 
 if TYPE_CHECKING:
     import threading
@@ -66,10 +66,10 @@ class _Part:
     def __setitem__(self, key: Any, values: Any) -> None:
         self.pixels[self._inside(key)] = values
 
-    def _inside(self, key: Region) -> tuple[Any, ...]:
+    def _inside(self, key: tuple[Any, ...]) -> tuple[Any, ...]:
         moved = (
             slice(part.start - own.start, part.stop - own.start)
-            for part, own in zip(key, self._region, strict=True)
+            for part, own in zip(key[-len(self._region) :], self._region, strict=True)
         )
         return (..., *moved)
 
@@ -114,21 +114,10 @@ def predict_region(
     n_tiles = len(plan.tiles)
     yield PredictionStarted(describe(device), n_tiles, label_shape, plan.kind, plan.notices)
     bands = plan.classes.n_classes if plan.kind == "probabilities" else 0
-    found = _Part(plan.region, plan.shape, plan.tile_dtype, bands)
-    intensity = measure_intensity(frame, trained.record.intensity)
-    number = 0
-    for tile in plan.tiles.nearest_first(plan.near):
-        if stop.is_set():
-            break
-        values = predict_tile(runner, frame, intensity, tile, plan)
-        found[tile] = values
-        number += 1
-        yield TilePredicted(number, frame.index, tile, shown_values(values, plan))
-    if plan.kind == "objects":
-        labels = _Part(plan.region, plan.shape, np.int32)
-        yield from separate_frame(found, plan, frame.index, labels, 0)
-        found = labels
-    result = compact(found.pixels)
-    if plan.kind != "probabilities" and number == n_tiles:
-        yield FrameFinished(frame.index, plan.region, result)
-    return RegionResult(plan.kind, result, frame.index, plan.region, number == n_tiles)
+    values = _Part(plan.region, plan.shape, plan.tile_dtype, bands)
+    with_objects = plan.kind == "objects"
+    found = _Part(plan.region, plan.shape, np.int32) if with_objects else values
+    work = FrameInMemory(plan, frame, 0, values, found)
+    normalization = trained.record.intensity
+    complete = yield from predict_in_memory([work], runner, plan, normalization, stop)
+    return RegionResult(plan.kind, compact(found.pixels), frame.index, plan.region, complete)

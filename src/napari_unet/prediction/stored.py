@@ -1,25 +1,21 @@
 """Prediction from any image to OME-Zarr, with bounded memory, as a generator of events.
 
-The image is read tile by tile, each tile is written before the next one is computed, and objects
-are told apart block by block. So neither the image nor the result is ever held as a whole, and an
-interrupted prediction goes on where it was.
+The image is read tile by tile, each tile is written while the next one is computed, and objects
+are told apart block by block behind them. So neither the image nor the result is ever held as a
+whole, and an interrupted prediction goes on where it was.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial as partial_of
-from typing import TYPE_CHECKING
+from itertools import chain, tee
+from typing import TYPE_CHECKING, Any
 
-from napari_unet.data.intensity import measure_intensity
 from napari_unet.errors import ConfigError
 from napari_unet.model.devices import choose_device, describe
-from napari_unet.prediction.events import (
-    BlockSeparated,
-    PredictionEvent,
-    PredictionStarted,
-    TilePredicted,
-)
+from napari_unet.prediction.events import PredictionEvent, PredictionStarted
+from napari_unet.prediction.frame_work import predict_frames
 from napari_unet.prediction.lock import locked
 from napari_unet.prediction.partial import (
     open_partial,
@@ -28,23 +24,19 @@ from napari_unet.prediction.partial import (
     trying_again,
     writing_to,
 )
+from napari_unet.prediction.pipeline import TileJob, TileReader, computed_tiles, stored_behind
 from napari_unet.prediction.plan import plan_prediction
-from napari_unet.prediction.work import (
-    make_runner,
-    number_objects,
-    predict_tile,
-    separate_block,
-    shown_values,
-)
+from napari_unet.prediction.work import make_runner, number_objects, separate_block
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable, Iterator
     from pathlib import Path
 
-    from napari_unet.data.axes import ArrayLike
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.data.frames import Frame
-    from napari_unet.model.execution import Runner
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig, ResultKind
     from napari_unet.prediction.partial import PartialResult
@@ -159,24 +151,23 @@ def _go_on(
     device = choose_device(config.device)
     runner = make_runner(trained.network, plan, device)
     yield started(plan, describe(device), bool(tiles_done or frames_done))
-    last = 0
-    for number in range(plan.n_frames):
-        if number in frames_done:
-            last = frames_done[number]
-            continue
-        with writing_to(partial.folder):
-            partial.begin_frame(number)
-        done = tiles_done.get(number, set())
-        frame = plan.frame(image, number)
-        yield from _predict_frame(runner, trained, partial, frame, number, done, stop)
-        if not stop.is_set() and plan.kind == "objects":
-            last = yield from _separate_frame(partial, number, frame.index, last, stop)
-        if stop.is_set():
-            return result_of(plan, target, None)
-        partial.note_frame(number, last)
+
+    def works() -> Iterator[_StoredFrame]:
+        for number in range(plan.n_frames):
+            if number not in frames_done:
+                frame, done = plan.frame(image, number), tiles_done.get(number, set())
+                yield _StoredFrame(partial, frame, number, done, frames_done, stop)
+
+    of_frames, ahead = tee(works())
+    jobs = chain.from_iterable(work.jobs() for work in ahead)
+    reader = TileReader(runner, trained.record.intensity, trying_again)
+    tiles = stored_behind(computed_tiles(runner, plan, jobs, reader, stop))
+    yield from predict_frames(of_frames, tiles, plan)
+    if stop.is_set():
+        return result_of(plan, target, None)
     with writing_to(partial.folder):
         finished = partial.finish(target, stop)
-    return result_of(plan, target, last if finished else None)
+    return result_of(plan, target, frames_done[plan.n_frames - 1] if finished else None)
 
 
 def started(plan: PredictionPlan, device: str, goes_on: bool) -> PredictionStarted:
@@ -194,53 +185,93 @@ def result_of(plan: PredictionPlan, target: Path, last: int | None) -> StoredRes
     return StoredResult(plan.kind, target, stored_axes(plan), objects, complete=last is not None)
 
 
-def _predict_frame(
-    runner: Runner,
-    trained: TrainedNetwork,
-    partial: PartialResult,
-    frame: Frame,
-    number: int,
-    done: set[int],
-    stop: threading.Event,
-) -> Generator[PredictionEvent, None, None]:
-    """Predict the tiles of a frame that are not done."""
-    plan, before = partial.plan, number * len(partial.plan.tiles)
-    if len(done) == len(plan.tiles):
-        return
-    intensity = trying_again(lambda: measure_intensity(frame, trained.record.intensity))
-    for tile, region in enumerate(plan.tiles):
-        if tile in done:
-            continue
-        if stop.is_set():
-            return
-        values = trying_again(partial_of(predict_tile, runner, frame, intensity, region, plan))
+class _StoredFrame:
+    """A frame whose values are written to a partial result.
+
+    Parameters
+    ----------
+    partial : PartialResult
+        Where to.
+    frame : Frame
+        Which frame.
+    position : int
+        Its number among all frames.
+    done : set of int
+        Tiles that are written.
+    frames_done : dict of int to int
+        The last number given in each frame that is finished; this one is added at its end.
+    stop : threading.Event
+        Where it is set, nothing more is told apart or noted.
+    """
+
+    def __init__(
+        self,
+        partial: PartialResult,
+        frame: Frame,
+        position: int,
+        done: set[int],
+        frames_done: dict[int, int],
+        stop: threading.Event,
+    ) -> None:
+        self.index = frame.index
+        self._partial, self._frame, self._position = partial, frame, position
+        self._done, self._frames_done, self._stop = done, frames_done, stop
         with writing_to(partial.folder):
-            partial.write_tile(number, tile, values)
-            partial.note_tile(number, tile)
-        yield TilePredicted(before + tile + 1, frame.index, region, shown_values(values, plan))
+            partial.begin_frame(position)
 
+    @property
+    def present(self) -> Iterable[Region]:
+        """Tiles that an earlier prediction has written."""
+        return (self._partial.plan.tiles[tile] for tile in self._done)
 
-def _separate_frame(
-    partial: PartialResult,
-    number: int,
-    index: tuple[int, ...],
-    first: int,
-    stop: threading.Event,
-) -> Generator[PredictionEvent, None, int]:
-    """Tell the objects of a frame apart and write them; return the last number given."""
-    plan = partial.plan
-    foreground, n_blocks = partial.foreground(number), len(plan.blocks)
-    for block in range(n_blocks):
-        if stop.is_set():
-            return first
-        if not partial.has_block(number, block):
-            labels, objects = separate_block(foreground, plan, block)
+    @property
+    def n_todo(self) -> int:
+        """How many tiles are not written."""
+        return len(self._partial.plan.tiles) - len(self._done)
+
+    def jobs(self) -> Iterator[TileJob]:
+        """Return the tiles that are not written."""
+        tiles = self._partial.plan.tiles
+        for tile, region in enumerate(tiles):
+            if tile not in self._done:
+                number = self._position * len(tiles) + tile + 1
+                yield TileJob(self._frame, region, number, partial_of(self._store, tile))
+
+    def separate(self, block: int) -> bool:
+        """Tell the objects of a block apart and write them, if nobody has done it yet."""
+        partial = self._partial
+        if self._stop.is_set():
+            return False
+        if not partial.has_block(self._position, block):
+            foreground = partial.foreground(self._position)
+            labels, objects = separate_block(foreground, partial.plan, block)
             with writing_to(partial.folder):
-                partial.write_block(number, block, labels, objects)
-        yield BlockSeparated(block + 1, n_blocks, index)
-    found = [partial.read_block(number, block) for block in range(n_blocks)]
-    tables, last = number_objects(plan.blocks, found, first)
-    with writing_to(partial.folder):
-        for block, table in enumerate(tables):
-            partial.number_block(number, block, table)
-    return last
+                partial.write_block(self._position, block, labels, objects)
+        return True
+
+    def number(self, first: int) -> int:
+        """Write all objects in their final numbers."""
+        if self._stop.is_set():
+            return first
+        partial, frame = self._partial, self._position
+        blocks = partial.plan.blocks
+        first = self._frames_done.get(frame - 1, first)
+        found = [partial.read_block(frame, block) for block in range(len(blocks))]
+        tables, last = number_objects(blocks, found, first)
+        with writing_to(partial.folder):
+            for block, table in enumerate(tables):
+                partial.number_block(frame, block, table)
+        return last
+
+    def end(self, last: int) -> Iterable[PredictionEvent]:
+        """Note that the frame is finished."""
+        if not self._stop.is_set():
+            with writing_to(self._partial.folder):
+                self._partial.note_frame(self._position, last)
+            self._frames_done[self._position] = last
+        return ()
+
+    def _store(self, tile: int, values: NDArray[Any]) -> None:
+        with writing_to(self._partial.folder):
+            self._partial.write_tile(self._position, tile, values)
+            self._partial.note_tile(self._position, tile)

@@ -2,6 +2,8 @@
 
 Both are functions of a plan and of pixels alone, so that it does not matter in which order, where
 or how often they are done: in memory, from file to file, or by the workers of a cluster.
+
+What tells objects apart is imported on use: it takes half a second, in which the network can run.
 """
 
 from __future__ import annotations
@@ -10,9 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.separation import separate_objects
-from napari_unet.data.stitching import BlockObjects, final_numbers, own_labels, same_objects
-from napari_unet.data.uncertainty import uncertainty_of
 from napari_unet.model.execution import Runner
 from napari_unet.model.precision import choose_precision
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityRange
+    from napari_unet.data.stitching import BlockObjects
     from napari_unet.model.unet import UNet
     from napari_unet.prediction.plan import PredictionPlan
     from napari_unet.prediction.tiles import Blocks
@@ -51,13 +51,20 @@ def predict_tile(
         Of `plan.tile_dtype`: with objects the foreground in steps of 1/255, probabilities as
         C followed by the tile, uncertainty, or the value of each pixel's class.
     """
-    probabilities = runner.probabilities(frame, intensity, tile)  # (C, *)
+    return tile_values(runner.probabilities(frame, intensity, tile), plan)
+
+
+def tile_values(probabilities: NDArray[np.float32], plan: PredictionPlan) -> NDArray[Any]:
+    """Turn the probabilities of a tile, C followed by its sizes, into what `predict_tile` gives."""
     if plan.kind == "probabilities":
         return probabilities
     if plan.kind == "uncertainty":
+        from napari_unet.data.uncertainty import uncertainty_of
+
         return uncertainty_of(probabilities)
     if plan.kind == "objects":
-        return np.asarray(np.round(probabilities[1] * _STEPS).astype(plan.tile_dtype))
+        steps = np.multiply(probabilities[1], np.float32(_STEPS))
+        return np.asarray(np.rint(steps, out=steps).astype(plan.tile_dtype))
     return _classes_in(probabilities, plan)
 
 
@@ -74,6 +81,12 @@ def _classes_in(probabilities: NDArray[np.float32], plan: PredictionPlan) -> NDA
     if table.kind == "objects":
         return np.asarray(probabilities[1] > plan.threshold).astype(dtype)
     return np.asarray(np.array(table.results, dtype)[probabilities.argmax(axis=0)])
+
+
+def import_separation() -> None:
+    """Import what tells objects apart: called early in a thread, nobody waits for it later."""
+    import napari_unet.data.separation
+    import napari_unet.data.stitching  # noqa: F401
 
 
 def separate_block(
@@ -98,10 +111,12 @@ def separate_block(
     BlockObjects
         What joins it to its neighbours.
     """
+    from napari_unet.data.separation import separate_objects
+    from napari_unet.data.stitching import own_labels
+
     seen, own = plan.blocks.seen(number), plan.blocks.box(number)
-    probabilities = np.asarray(foreground[seen]).astype(np.float32) / np.float32(_STEPS)
     binning = max(1, round(plan.factors[-1]))
-    labels = separate_objects(probabilities, plan.smallest, plan.threshold, binning)
+    labels = separate_objects(np.asarray(foreground[seen]), plan.smallest, plan.threshold, binning)
     return own_labels(labels, seen, own)
 
 
@@ -126,6 +141,8 @@ def number_objects(
     int
         The highest number given.
     """
+    from napari_unet.data.stitching import final_numbers, same_objects
+
     pairs = []
     for number, block in enumerate(objects):
         for axis, strip in block.high.items():

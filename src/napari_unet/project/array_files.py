@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import tifffile
 
 from napari_unet.data.files import in_memory, read_image
 from napari_unet.errors import FileProblemError
@@ -83,6 +82,8 @@ class ArrayWriter:
     def _write(
         self, stem: str, array: NDArray[Any], compression: Literal["zlib"] | None, rgb: bool
     ) -> str:
+        import tifffile  # on use: windows open without it
+
         name = stem + (".tif" if _fits_tiff(array, rgb) else ".npy")
         path = self.folder / name
         with path.open("xb") as file:

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 from platformdirs import user_data_path
 
 from napari_unet.errors import FileProblemError, ImageError, ModelFileError
@@ -162,6 +161,8 @@ class ModelLibrary:
                 f"A thumbnail of dtype {image.dtype} and shape {image.shape} cannot be saved; "
                 "give uint8, (Y, X) or (Y, X, 3)."
             )
+        from PIL import Image  # on use: windows open without it
+
         picture = Image.fromarray(np.ascontiguousarray(image))
         picture.thumbnail((_LARGEST_THUMBNAIL, _LARGEST_THUMBNAIL))
         target = path.with_suffix(_THUMBNAIL)

@@ -1,0 +1,206 @@
+"""Read the next tile, and store the last one, while the present one is computed.
+
+The network runs in the thread that asks for the tiles; one thread reads ahead of it by one tile,
+and one may write behind it by one tile. So at most three tiles are in memory, and what is slow
+about a disk or a network drive is not waited for. Tiles come in order, each after it is stored,
+and errors after the tiles before them.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from napari_unet.data.intensity import measure_intensity
+from napari_unet.prediction.work import tile_values
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Generator, Iterable, Iterator
+    from concurrent.futures import Future
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import Region
+    from napari_unet.data.frames import Frame
+    from napari_unet.data.intensity import IntensityNormalization, IntensityRange
+    from napari_unet.model.execution import Runner
+    from napari_unet.prediction.plan import PredictionPlan
+
+Item = TypeVar("Item")
+Read = TypeVar("Read")
+
+
+@dataclass(frozen=True)
+class TileJob:
+    """A tile that is to be predicted.
+
+    Parameters
+    ----------
+    frame : Frame
+        Where it lies.
+    region : Region
+        Its box in the frame, ``[Z]YX``.
+    number : int
+        Tiles done when this one is, of all frames.
+    store : callable
+        Stores its values.
+    """
+
+    frame: Frame
+    region: Region
+    number: int
+    store: Callable[[NDArray[Any]], None]
+
+
+class TileReader:
+    """Reads what the network sees of one tile after the other, for one thread.
+
+    Parameters
+    ----------
+    runner : Runner
+        Knows what it sees.
+    normalization : IntensityNormalization
+        Each frame is measured before its first tile.
+    attempt : callable
+        Calls its argument, and perhaps again where that fails.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        normalization: IntensityNormalization,
+        attempt: Callable[[Callable[[], Any]], Any],
+    ) -> None:
+        self._runner, self._normalization, self._attempt = runner, normalization, attempt
+        self._frame: Frame | None = None
+        self._intensity: IntensityRange | None = None
+
+    def __call__(self, job: TileJob) -> NDArray[np.float32]:
+        """Return the network's input for a tile: C_in and its sizes, normalised."""
+        frame = job.frame
+        if self._frame is not frame:
+            self._intensity = self._attempt(lambda: measure_intensity(frame, self._normalization))
+            self._frame = frame
+        intensity = self._intensity
+        assert intensity is not None
+        pixels: NDArray[np.float32] = self._attempt(
+            lambda: self._runner.read(frame, intensity, job.region)
+        )
+        return pixels
+
+
+def at_once(read: Callable[[], Read]) -> Read:
+    """Try it once: what cannot be read in memory cannot be read a second time either."""
+    return read()
+
+
+@contextmanager
+def one_thread(name: str) -> Iterator[ThreadPoolExecutor]:
+    """Lend a thread that does one thing after the other; at the end it is gone.
+
+    On Linux it inherits the priority of the thread that first gives it work.
+    """
+    thread = ThreadPoolExecutor(1, thread_name_prefix=f"napari-unet {name}")
+    try:
+        yield thread
+    finally:
+        thread.shutdown(cancel_futures=True)
+
+
+def computed_tiles(
+    runner: Runner,
+    plan: PredictionPlan,
+    jobs: Iterable[TileJob],
+    reader: TileReader,
+    stop: threading.Event,
+) -> Generator[tuple[TileJob, NDArray[Any]], None, None]:
+    """Predict tiles in the calling thread, while the next one is read in another.
+
+    Yields
+    ------
+    TileJob
+        In their order.
+    ndarray
+        As `predict_tile` gives it.
+    """
+    with closing(read_ahead(jobs, reader, stop)) as tiles:
+        for job, pixels in tiles:
+            yield job, tile_values(runner.compute(pixels, job.frame, job.region), plan)
+
+
+def read_ahead(
+    items: Iterable[Item], read: Callable[[Item], Read], stop: threading.Event
+) -> Generator[tuple[Item, Read], None, None]:
+    """Read things in a thread of their own, the next one while the last is worked on.
+
+    Parameters
+    ----------
+    items : iterable
+        What to read.
+    read : callable
+        Reads one; called by one thread alone. Its errors are raised when their turn has come.
+    stop : threading.Event
+        Set it to end before the next.
+    """
+    with one_thread("reader") as thread:
+        coming: tuple[Item, Future[Read]] | None = None
+        for item in items:
+            if stop.is_set():
+                return
+            before, coming = coming, (item, thread.submit(read, item))
+            if before is not None:
+                yield before[0], before[1].result()
+        if coming is not None and not stop.is_set():
+            yield coming[0], coming[1].result()
+
+
+def stored_at_once(
+    tiles: Generator[tuple[TileJob, NDArray[Any]], None, None],
+) -> Generator[tuple[TileJob, NDArray[Any]], None, None]:
+    """Store tiles in the same thread as they come: in memory that takes no time."""
+    with closing(tiles):
+        for job, values in tiles:
+            job.store(values)
+            yield job, values
+
+
+def stored_behind(
+    tiles: Generator[tuple[TileJob, NDArray[Any]], None, None],
+) -> Generator[tuple[TileJob, NDArray[Any]], None, None]:
+    """Store tiles in a thread of their own, each while the next one is made.
+
+    Parameters
+    ----------
+    tiles : generator
+        Tiles as they come; closed at the end. Where it fails, those before are stored and told
+        first.
+
+    Yields
+    ------
+    TileJob, ndarray
+        What came, after it is stored. Errors of storing are raised here.
+    """
+    with one_thread("writer") as thread, closing(tiles):
+        waiting: tuple[TileJob, NDArray[Any], Future[None]] | None = None
+        failure: Exception | None = None
+        while True:
+            try:
+                job, values = next(tiles)
+            except StopIteration:
+                break
+            except Exception as error:  # told in its turn
+                failure = error
+                break
+            before, waiting = waiting, (job, values, thread.submit(job.store, values))
+            if before is not None:
+                before[2].result()
+                yield before[0], before[1]
+        if waiting is not None:
+            waiting[2].result()
+            yield waiting[0], waiting[1]
+        if failure is not None:
+            raise failure
