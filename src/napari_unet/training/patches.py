@@ -50,6 +50,10 @@ class Batch:
     classes: Tensor
     weights: Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """Return the patches on a device; themselves where they are there."""
+        return Batch(self.images.to(device), self.classes.to(device), self.weights.to(device))
+
 
 class PatchSampler:
     """Draw batches of deformed patches whose surroundings are painted.
@@ -89,6 +93,10 @@ class PatchSampler:
         self._centres = _paint_by_class(
             data.frames, data.classes.n_classes, np.random.default_rng([config.seed, 2])
         )
+
+    def of_step(self, step: int) -> Batch:
+        """Draw the batch of a step of the training; see `draw`."""
+        return self.draw([self._config.seed, 3, step])
 
     def draw(self, seed: Sequence[int]) -> Batch:
         """Draw the batch that belongs to `seed`.
