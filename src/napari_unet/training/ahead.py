@@ -6,6 +6,7 @@ when it is needed.
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
@@ -48,12 +49,14 @@ class DrawnAhead:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="napari-unet-patches")
+        self._number = 0
         self._drawn: dict[int, Future[Batch]] = {}
         self._draw: Callable[[int], Batch] | None = None
 
     def __enter__(self) -> DrawnAhead:
         """Start the thread."""
         cores = torch.get_num_threads()
+        self._number = self._thread.submit(threading.get_ident).result()
         self._thread.submit(torch.set_num_threads, 1).result()
         # torch lets threads that begin later follow whoever set this last
         torch.set_num_threads(cores)
@@ -67,7 +70,9 @@ class DrawnAhead:
     ) -> None:
         """End the thread, and forget what it has drawn."""
         self._forget()
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        # an abandoned generator is closed in whatever thread collects the garbage
+        elsewhere = threading.get_ident() != self._number
+        self._thread.shutdown(wait=elsewhere, cancel_futures=True)
 
     def take(self, step: int, draw: Callable[[int], Batch]) -> Batch:
         """Return what `draw` returns for a step, and begin with those of the next ones.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -90,9 +90,10 @@ class Deformation:
         ndim = len(self.matrix)
         coefficients = np.zeros((ndim,) + (_COARSE + 2,) * ndim, np.float32)
         if self.nodes is not None:
-            coefficients[(slice(None),) + (slice(_COARSE),) * ndim] = np.moveaxis(self.nodes, -1, 0)
+            coarse = (slice(_COARSE),) * ndim
+            coefficients[:, *coarse] = np.moveaxis(self.nodes, -1, 0)
         for axis in range(ndim):  # the coordinate along this axis, times 1 along the others
-            factors = [_COARSE + 1] * ndim
+            factors: list[Any] = [_COARSE + 1] * ndim
             factors[axis] = _COARSE
             coefficients[(slice(None), *factors)] = self.matrix[:, axis]
         return coefficients

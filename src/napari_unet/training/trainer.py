@@ -32,7 +32,7 @@ from napari_unet.training.optimisation import (
 from napari_unet.training.patches import PatchSampler
 from napari_unet.training.ranks import ALONE, Ranks
 from napari_unet.training.state import TrainingState
-from napari_unet.training.teacher import Teacher, trust_in
+from napari_unet.training.teacher import StartingModel, Teacher, is_dense
 from napari_unet.training.transfer import carried_over
 from napari_unet.training.update import (
     Buffers,
@@ -53,10 +53,7 @@ if TYPE_CHECKING:
     from napari_unet.training.dataset import TrainingData
     from napari_unet.training.patches import Batch
 
-# A starting model is tried on so many batches; one of less trust teaches nothing more.
-_TRIALS_OF_TEACHER, _LEAST_TRUST = 4, 0.1
-# With more than this share painted there is nothing to add.
-_DENSE = 0.5
+_TRIALS_OF_TEACHER = 4  # batches that a starting model is tried on
 _CONTINUED_RATE = 0.5  # peak of the learning rate of what is trained further
 _LARGEST_GRADIENT = 10.0
 _PATIENCE_WITH_NAN = 3
@@ -112,6 +109,7 @@ class Trainer:
         self._precision = choose_precision(config.precision, device)
         self.averaged = new_average(self.network, device)
         self.optimiser = new_optimiser(self.network, config)
+        self._starting = StartingModel(config.start, self.network_config, device)
         self._teacher = self._find_teacher()
         if isinstance(former, TrainingState):
             self._restore(former)
@@ -179,7 +177,7 @@ class Trainer:
         buffers = Buffers(self.network)
         loss = self._loss_on(batch)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
         loss = self.ranks.mean(loss.detach())
         finite = torch.isfinite(loss + norm)  # on all ranks alike
@@ -206,7 +204,7 @@ class Trainer:
         classes, weights = batch.classes, batch.weights  # (B, *)
         counts = torch.stack([painted_pixels(classes, weights).sum(), (classes < 0).sum()])
         of_painted, of_unpainted = self.ranks.relative(counts)
-        loss = weighted_cross_entropy(logits, classes, weights) * of_painted
+        loss: Tensor = weighted_cross_entropy(logits, classes, weights) * of_painted
         if self._teacher is not None:
             loss = loss + self._teacher.loss(logits, images, classes) * of_unpainted
         return loss
@@ -228,15 +226,11 @@ class Trainer:
 
     def _find_teacher(self) -> Teacher | None:
         """Let the starting model teach what is not painted, if it is any good on these images."""
-        if not self._pretrained or self.data.classes.kind != "objects" or _is_dense(self.data):
+        if not self._pretrained or self.data.classes.kind != "objects" or is_dense(self.data):
             return None
-        config = self.config
-        network = self._placed(random_network(self.network_config, config.seed)).eval()
-        begin_with(network, config.start)
-        batches = [self.sampler.draw([config.seed, 4, i]) for i in range(_TRIALS_OF_TEACHER)]
-        trust = trust_in(network, batches, self.device, self.ranks)
-        teacher = Teacher(network, trust, self._precision)
-        return teacher if teacher.trust >= _LEAST_TRUST else None
+        seed = self.config.seed
+        batches = (self.sampler.draw([seed, 4, trial]) for trial in range(_TRIALS_OF_TEACHER))
+        return self._starting.teacher(batches, self._precision, self.ranks)
 
     def recover(self) -> Notice:
         """Tell of a step that changed nothing; after a few, go on more carefully."""
@@ -372,8 +366,3 @@ class Trainer:
         if self.config.ndim == 2:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network.to(self.device)
-
-
-def _is_dense(data: TrainingData) -> bool:
-    painted = sum(int(frame.target.painted.sum()) for frame in data.frames)
-    return painted > _DENSE * sum(frame.target.classes.size for frame in data.frames)

@@ -56,11 +56,11 @@ def average_where(finite: Tensor, averaged: AveragedModel, network: nn.Module) -
     weight = torch.where(met == 0, 1.0, 1 - decay) * finite  # 0 changes nothing
     for average, parameter in zip(averaged.module.parameters(), network.parameters(), strict=True):
         average.lerp_(parameter, weight)
-    for average, buffer in zip(averaged.module.buffers(), network.buffers(), strict=True):
-        if average.is_floating_point():
-            average.lerp_(buffer, weight)
+    for follower, buffer in zip(averaged.module.buffers(), network.buffers(), strict=True):
+        if follower.is_floating_point():
+            follower.lerp_(buffer, weight)
         else:  # BatchNorm's count of batches
-            average.copy_(buffer)
+            follower.copy_(buffer)
     met += finite
 
 
@@ -83,7 +83,7 @@ class Buffers:
         """Put them back, if a tensor () on their device is false."""
         for group, before in zip(self._groups, self._before, strict=True):
             chosen = torch.where(finite, _flat(group), before)
-            parts = chosen.split([buffer.numel() for buffer in group])
+            parts = torch.split(chosen, [buffer.numel() for buffer in group])
             for buffer, part in zip(group, parts, strict=True):
                 buffer.copy_(part.view_as(buffer))
 
@@ -122,7 +122,7 @@ class ReadAStepLater:
         """Send for the loss () on a GPU; return that of the step before, and its step."""
         on_host = torch.empty((), pin_memory=True)
         on_host.copy_(loss, non_blocking=True)
-        arrival = torch.cuda.Event()
+        arrival = torch.cuda.Event()  # type: ignore[no-untyped-call]
         arrival.record(torch.cuda.current_stream(loss.device))
         coming = _Coming(step, on_host, arrival)
         former, self._coming = self._coming or coming, coming
