@@ -107,7 +107,7 @@ def test_the_thread_is_as_polite_as_the_one_that_trains() -> None:
     def niceness(step: int) -> Any:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
-    seen = []
+    seen: list[Any] = []
 
     def train() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)

@@ -15,6 +15,7 @@ from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.preparation import prepare_training
 from napari_unet.training.renewal import Lesson, changed_boxes
+from napari_unet.training.weights import border_term
 
 from .builders import tiny_config
 
@@ -82,13 +83,12 @@ def test_a_stroke_computes_its_surroundings_alone(monkeypatch: pytest.MonkeyPatc
     before, now, table = painted()
     lesson = Lesson.of(before, table, CONFIG, 1.0)
     computed = []
-    right = renewal.border_term
 
-    def border_term(target: Any, config: TrainConfig, anisotropy: float) -> Any:
+    def counting(target: Any, config: TrainConfig, anisotropy: float) -> Any:
         computed.append(target.classes.size)
-        return right(target, config, anisotropy)
+        return border_term(target, config, anisotropy)
 
-    monkeypatch.setattr(renewal, "border_term", border_term)
+    monkeypatch.setattr(renewal, "border_term", counting)
     lesson.renewed(now, table, CONFIG, 1.0)
     assert sum(computed) < 0.25 * now.size
 

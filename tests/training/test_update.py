@@ -41,11 +41,11 @@ _WAITING = {
 }
 
 
-class Waits(TorchDispatchMode):
+class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Collects the operations for whose result the program waits."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.found: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -196,7 +196,9 @@ def test_the_average_begins_with_the_first_weights_and_follows_slowly() -> None:
         decay = min(0.99, (1 + met) / (10 + met)) if met else 0.0
         former = 0.0 if expected is None else expected
         expected = former + (1 - decay) * (met % 7 - former)
-    assert averaged.module.weight.item() == pytest.approx(expected, rel=1e-4)
+    weight = averaged.module.weight
+    assert isinstance(weight, torch.Tensor)
+    assert weight.item() == pytest.approx(expected, rel=1e-4)
     assert int(averaged.n_averaged) == 300
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +14,6 @@ from napari_unet.data.separation import DEFAULT_THRESHOLD
 from napari_unet.errors import ModelMismatchError
 from napari_unet.model.devices import choose_precision
 from napari_unet.model.execution import Runner
-from napari_unet.model.trained import ModelRecord, TrainedNetwork, build_network
 from napari_unet.model.unet import UNet
 from napari_unet.training.ahead import BatchSource, DrawnAhead, DrawnWhenNeeded
 from napari_unet.training.batch_statistics import parallel_network
@@ -25,12 +22,12 @@ from napari_unet.training.losses import painted_pixels, weighted_cross_entropy
 from napari_unet.training.networks import begin_with, chance_of, copy_weights, random_network
 from napari_unet.training.optimisation import (
     new_optimiser,
-    optimiser_tensors,
     rate_schedule,
     restore_optimiser,
 )
 from napari_unet.training.patches import PatchSampler
 from napari_unet.training.ranks import ALONE, Ranks
+from napari_unet.training.snapshot import state_of, with_record
 from napari_unet.training.state import TrainingState
 from napari_unet.training.teacher import StartingModel, Teacher, is_dense
 from napari_unet.training.transfer import carried_over
@@ -49,6 +46,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.data.labels import ClassTable
+    from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData
     from napari_unet.training.patches import Batch
@@ -259,51 +257,15 @@ class Trainer:
 
     def trained(self) -> TrainedNetwork:
         """Return the best network so far with its record, on the CPU."""
-        return self._with_record(self.best or copy_weights(self.averaged_network))
+        return with_record(self, self.best or copy_weights(self.averaged_network))
 
     def latest(self) -> TrainedNetwork:
         """Return the network as it is now with its record, on the CPU."""
-        return self._with_record(copy_weights(self.averaged_network))
-
-    def _with_record(self, weights: dict[str, Tensor]) -> TrainedNetwork:
-        record = ModelRecord(
-            network=self.network_config,
-            classes=self.data.classes,
-            intensity=self.data.intensity,
-            smallest_object=self.data.smallest_object * self.data.binning**2,
-            binning=self.data.binning,
-            views=self.config.views,
-            threshold=self.threshold,
-            training=asdict(self.config.changed(binning=self.data.binning)),
-            history=list(self.history),
-            images=self.data.images,
-            versions={name: version(name) for name in ("napari-unet-paint", "torch", "numpy")},
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            steps=self.step,
-            pixel_size=dict(self.data.pixel_size),
-            used_channels=self.config.used_channels,
-        )
-        return TrainedNetwork(build_network(record.network, weights, "the training"), record)
+        return with_record(self, copy_weights(self.averaged_network))
 
     def state(self) -> TrainingState:
         """Return everything from which the training can go on exactly."""
-        return TrainingState(
-            step=self.step,
-            seconds=self.seconds,
-            last=copy_weights(self.network),
-            averaged=copy_weights(self.averaged),
-            best=self.best,
-            optimiser=optimiser_tensors(self.optimiser),
-            best_value=self.best_value,
-            history=tuple(self.history),
-            cycle_start=self.cycle_start,
-            extra_steps=self.extra_steps,
-            classes=self.data.classes,
-            held_back=self.data.held_back,
-            binning=self.data.binning,
-            threshold=self.threshold,
-            flat_levels=self.network_config.flat_levels,
-        )
+        return state_of(self)
 
     def _restore(self, state: TrainingState) -> None:
         classes, now = state.classes or self.data.classes, self.data.classes
