@@ -18,6 +18,7 @@ from napari_unet.training.optimisation import (
 from napari_unet.training.trainer import Trainer
 from napari_unet.training.update import (
     Buffers,
+    ReadAStepLater,
     ReadAtOnce,
     average_where,
     new_average,
@@ -211,3 +212,44 @@ def test_a_bad_step_leaves_the_average_alone() -> None:
         next(network.parameters()).add_(1)
     average_where(FALSE, averaged, network)
     assert same_weights(copy_weights(averaged), before)
+
+
+# --- a GPU -------------------------------------------------------------------------------------
+
+
+def test_a_loss_on_a_gpu_is_read_a_step_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the CPU, with stand-ins for what torch has of a GPU."""
+    waited_for: list[Any] = []
+
+    class Event:
+        def record(self, stream: object) -> None:
+            pass
+
+        def synchronize(self) -> None:
+            waited_for.append(self)
+
+    right = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda shape, pin_memory: right(shape))
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+    reader = ReadAStepLater()
+    told = [reader.read(step, torch.tensor(step / 2)) for step in (1, 2, 3)]
+    assert told == [(1, 0.5), (1, 0.5), (2, 1.0)]
+    assert waited_for[0] is waited_for[1]
+    assert len(set(waited_for)) == 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_on_a_gpu_no_step_synchronises(optimiser: Optimiser) -> None:
+    config = tiny_config(device="cuda", precision="bfloat16", optimiser=optimiser)
+    trainer = Trainer(cells(config), config, torch.device("cuda"), None)
+    with trainer.drawing_ahead():
+        for _ in range(3):
+            trainer.train_step(0.5)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            losses = [trainer.train_step(0.5) for _ in range(3)]
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    assert all(0 < loss < 100 for loss in losses)
