@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from napari_unet.training.augmentation import (
+    Deformation,
+    Jitter,
     cubic_weights,
-    jitter_intensity,
-    random_positions,
-    region_shape,
     sample_nearest,
     sample_smooth,
 )
@@ -24,13 +23,41 @@ from napari_unet.training.config import TrainConfig
 from .builders import UNDEFORMED, tiny_config
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 Array = Any
+CPU = torch.device("cpu")
 
 
 def generator(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
+
+
+def random_positions(
+    shape: Sequence[int], config: TrainConfig, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Positions of a random deformation, the vector last."""
+    positions: NDArray[np.float32] = Deformation.drawn(config, rng).positions(shape, CPU).numpy()
+    return np.moveaxis(positions, 0, -1)
+
+
+def planes(places: NDArray[np.float32]) -> torch.Tensor:
+    """Positions with the vector first, as sampling wants them."""
+    return torch.from_numpy(places).movedim(-1, 0)
+
+
+def jittered(
+    patch: NDArray[np.float32], strength: float, rng: np.random.Generator, window: int = 1
+) -> NDArray[np.float32]:
+    """A patch of other grey values."""
+    image = torch.from_numpy(patch.copy())
+    jitter = Jitter.drawn(len(patch), strength, rng, window)
+    assert jitter is not None
+    jitter.apply(image)
+    changed: NDArray[np.float32] = image.numpy()
+    return changed
 
 
 def grid_around_centre(*shape: int) -> NDArray[np.int_]:
@@ -86,10 +113,11 @@ def test_another_seed_draws_other_positions() -> None:
     assert np.abs(first - random_positions((16, 16), config, generator(4))).max() > 0.5
 
 
-def test_positions_are_contiguous_float32() -> None:
-    positions = random_positions((16, 16), tiny_config(), generator())
-    assert positions.dtype == np.float32
-    assert positions.flags.c_contiguous
+def test_positions_are_float32_planes() -> None:
+    positions = Deformation.drawn(tiny_config(), generator()).positions((16, 20), CPU)
+    assert positions.dtype == torch.float32
+    assert positions.shape == (2, 16, 20)
+    assert positions.stride(-1) == 1
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -210,25 +238,25 @@ def sampled_places(*shape: int) -> NDArray[np.float32]:
 def test_smooth_samples_equal_linear_interpolation_by_scipy(shape: tuple[int, ...]) -> None:
     region = generator(2).normal(size=shape).astype(np.float32)
     places = sampled_places(*shape)
-    sampled = sample_smooth(torch.from_numpy(region)[None, None], torch.from_numpy(places)[None])
+    sampled = sample_smooth(torch.from_numpy(region)[None], planes(places))
     where = np.moveaxis(places + np.array([(size - 1) / 2 for size in shape]), -1, 0)
     expected = ndimage.map_coordinates(region, where, order=1, mode="nearest")
-    np.testing.assert_allclose(sampled[0, 0], expected, atol=1e-4)
+    np.testing.assert_allclose(sampled[0], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(21, 31), (9, 13, 11)], ids=["2D", "3D"])
 def test_nearest_samples_equal_those_of_scipy(shape: tuple[int, ...]) -> None:
     region = generator(2).integers(-1, 9, size=shape).astype(np.float32)
     places = sampled_places(*shape)
-    sampled = sample_nearest(torch.from_numpy(region)[None, None], torch.from_numpy(places)[None])
+    sampled = sample_nearest(torch.from_numpy(region)[None], planes(places))
     where = np.moveaxis(places + np.array([(size - 1) / 2 for size in shape]), -1, 0)
     expected = ndimage.map_coordinates(region, where, order=0, mode="nearest")
-    np.testing.assert_array_equal(sampled[0, 0], expected)
+    np.testing.assert_array_equal(sampled[0], expected)
 
 
 def test_samples_at_whole_pixels_give_the_region_back() -> None:
-    region = torch.from_numpy(generator(2).normal(size=(1, 2, 15, 17)).astype(np.float32))
-    places = torch.from_numpy(grid_around_centre(15, 17).astype(np.float32))[None]
+    region = torch.from_numpy(generator(2).normal(size=(2, 15, 17)).astype(np.float32))
+    places = planes(grid_around_centre(15, 17).astype(np.float32))
     torch.testing.assert_close(sample_smooth(region, places), region, atol=1e-5, rtol=0)
     torch.testing.assert_close(sample_nearest(region, places), region, atol=0, rtol=0)
 
@@ -237,12 +265,13 @@ def test_samples_at_whole_pixels_give_the_region_back() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_labels_stay_on_what_they_label(seed: int, ndim: int) -> None:
     config = tiny_config(elastic_sigma=2.0, ndim=ndim)
-    shape = region_shape((16,) * ndim, config)
+    deformation = Deformation.drawn(config, generator(seed))
+    shape = [2 * pixels + 1 for pixels in deformation.reach((16,) * ndim)]
     # How far each pixel lies inside a ball that is off the centre.
     inside = 6 - np.linalg.norm(grid_around_centre(*shape) - 3, axis=-1)
-    places = torch.from_numpy(random_positions((16,) * ndim, config, generator(seed)))[None]
-    image = sample_smooth(torch.from_numpy(inside.astype(np.float32))[None, None], places)
-    labels = sample_nearest(torch.from_numpy((inside > 0).astype(np.float32))[None, None], places)
+    places = deformation.positions((16,) * ndim, CPU)
+    image = sample_smooth(torch.from_numpy(inside.astype(np.float32))[None], places)
+    labels = sample_nearest(torch.from_numpy((inside > 0).astype(np.float32))[None], places)
     clear = image.abs() > 1.5  # a nearest pixel is less than that away
     assert 0.02 < labels.mean() < 0.98
     assert torch.equal((image > 0)[clear], (labels > 0)[clear])
@@ -252,41 +281,61 @@ def test_labels_stay_on_what_they_label(seed: int, ndim: int) -> None:
 
 
 @given(
-    patch=st.integers(1, 12).map(lambda n: 16 * n),
+    shape=st.lists(st.integers(1, 48), min_size=2, max_size=3),
     zoom=st.floats(0, 0.9),
     rotate=st.booleans(),
+    sigma=st.floats(0, 100),
     seed=st.integers(0, 1000),
 )
-@settings(deadline=None, max_examples=40)
-def test_a_region_holds_every_patch_that_is_not_torn(
-    patch: int, zoom: float, rotate: bool, seed: int
+@settings(deadline=None, max_examples=60)
+def test_the_reach_holds_every_position(
+    shape: list[int], zoom: float, rotate: bool, sigma: float, seed: int
 ) -> None:
-    config = tiny_config(zoom=zoom, rotate=rotate, elastic_sigma=0.0)
-    positions = random_positions((patch, patch), config, generator(seed))
-    assert np.abs(positions).max() <= (region_shape((patch, patch), config)[0] - 1) / 2 + 1e-3
+    config = tiny_config(zoom=zoom, rotate=rotate, elastic_sigma=sigma, ndim=len(shape))
+    deformation = Deformation.drawn(config, generator(seed))
+    farthest = deformation.positions(shape, CPU).abs().flatten(1).amax(dim=1)
+    assert (farthest <= torch.tensor(deformation.reach(shape))).all()
 
 
-@given(patch=st.integers(16, 2048), sigma=st.floats(0, 100))
-@settings(deadline=None, max_examples=40)
-def test_region_sizes_are_odd(patch: int, sigma: float) -> None:
-    sizes = region_shape((patch, patch), tiny_config(elastic_sigma=sigma))
-    assert [size % 2 for size in sizes] == [1, 1]
+def test_the_reach_is_no_larger_than_a_turned_patch_needs() -> None:
+    config = tiny_config(zoom=0.0, elastic_sigma=0.0)
+    reaches = [Deformation.drawn(config, generator(seed)).reach((64, 64)) for seed in range(50)]
+    assert 32 <= min(map(min, reaches)) <= 36
+    assert 44 <= max(map(max, reaches)) <= 46
 
 
-def test_no_jitter_changes_nothing() -> None:
-    patch = generator().normal(size=(2, 8, 8)).astype(np.float32)
-    assert jitter_intensity(patch, 0.0, generator()) is patch
+def test_no_jitter_is_none() -> None:
+    assert Jitter.drawn(2, 0.0, generator()) is None
 
 
-def test_jitter_keeps_shape_and_type() -> None:
-    patch = generator().normal(size=(2, 4, 8, 8)).astype(np.float32)
-    jittered = jitter_intensity(patch, 0.3, generator())
-    assert (jittered.shape, jittered.dtype) == (patch.shape, patch.dtype)
+def test_jitter_is_gamma_contrast_brightness_and_noise() -> None:
+    patch = generator().uniform(-1, 3, (2, 9, 8)).astype(np.float32)
+    jitter = Jitter.drawn(2, 0.3, generator(5))
+    assert jitter is not None
+    gamma, contrast, brightness = (values[:, None, None] for values in jitter.curve)
+    expected = np.sign(patch) * np.abs(patch) ** gamma * contrast + brightness
+    grain = jittered(patch, 0.3, generator(5)) - expected
+    assert grain.std() == pytest.approx(jitter.noise, rel=0.3)
+    np.testing.assert_allclose(grain.mean(), 0, atol=jitter.noise)
+    np.testing.assert_array_equal(
+        jittered(patch, 0.3, generator(5)), jittered(patch, 0.3, generator(5))
+    )
+
+
+def test_the_grain_is_drawn_for_each_pixel() -> None:
+    changed = jittered(np.ones((1, 64, 64), np.float32), 0.3, generator())
+    assert len(np.unique(changed)) > 3000
+
+
+def test_jitter_leaves_the_global_chance_alone() -> None:
+    before = torch.get_rng_state()
+    jittered(np.ones((1, 8, 8), np.float32), 0.3, generator())
+    assert torch.equal(before, torch.get_rng_state())
 
 
 def test_jitter_draws_for_each_channel() -> None:
     patch = np.ones((2, 64, 64), np.float32)
-    one, other = jitter_intensity(patch, 0.3, generator()).mean(axis=(1, 2))
+    one, other = jittered(patch, 0.3, generator()).mean(axis=(1, 2))
     assert abs(one - other) > 0.01
 
 
@@ -295,12 +344,12 @@ def test_jitter_draws_for_each_channel() -> None:
 def test_jitter_of_normalised_pixels_is_finite(seed: int, strength: float) -> None:
     patch = generator(seed).uniform(-1, 3, (1, 8, 8)).astype(np.float32)
     patch[0, 0, 0] = 0
-    assert np.isfinite(jitter_intensity(patch, strength, generator(seed))).all()
+    assert np.isfinite(jittered(patch, strength, generator(seed))).all()
 
 
 def test_all_moments_get_the_same_contrast_and_brightness() -> None:
     patch = np.ones((6, 64, 64), np.float32)  # two channels at three moments
-    means = jitter_intensity(patch, 0.3, generator(), window=3).mean(axis=(1, 2)).reshape(3, 2)
+    means = jittered(patch, 0.3, generator(), window=3).mean(axis=(1, 2)).reshape(3, 2)
     np.testing.assert_allclose(means, means[[0, 0, 0]], atol=0.02)
     assert abs(means[0, 0] - means[0, 1]) > 0.03
 
@@ -323,4 +372,3 @@ def test_a_volume_is_turned_in_the_plane_alone() -> None:
     config = TrainConfig.preset("3d", zoom=0.0, flip=False, elastic_sigma=0.0)
     positions = random_positions((5, 8, 8), config, generator())
     np.testing.assert_allclose(positions[..., 0], grid_around_centre(5, 8, 8)[..., 0])
-    assert region_shape((5, 8, 8), config) == (7, 13, 13)

@@ -187,7 +187,8 @@ def _crop_centre(skip: Tensor, like: Tensor) -> Tensor:
     """Crop the spatial axes of `skip`, evenly on both sides, to those of `like`."""
     for axis in range(2, skip.ndim):
         size = like.shape[axis]
-        skip = skip.narrow(axis, (skip.shape[axis] - size) // 2, size)
+        if size < skip.shape[axis]:  # else the gradient would be copied for nothing
+            skip = skip.narrow(axis, (skip.shape[axis] - size) // 2, size)
     return skip
 
 

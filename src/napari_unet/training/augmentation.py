@@ -2,10 +2,16 @@
 
 The elastic deformation is the paper's (section 3.1): random displacement vectors on a coarse 3x3
 grid, drawn from a Gaussian, interpolated bicubically to each pixel.
+
+Chance is drawn as a few numbers per patch, on the CPU; what is done with them to each pixel is
+done by torch, on the device where the pixels are. Only the grain of the noise, a number per
+pixel, is drawn there, from a seed: it is the same for the same seed on the same kind of device.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,50 +27,88 @@ if TYPE_CHECKING:
     from napari_unet.training.config import TrainConfig
 
 _COARSE = 3
+# The absolute weights of cubic convolution along one axis sum to this at most.
+_OVERSHOOT = 1.25
 
 
-def region_shape(shape: Sequence[int], config: TrainConfig) -> tuple[int, ...]:
-    """Pixels along each of ``[Z]YX`` that a deformed patch may reach into; odd."""
-    sizes = []
-    for axis, (patch, sigma) in enumerate(zip(shape, config.sigmas, strict=True)):
-        turned = config.rotate and axis >= len(shape) - 2
-        reach = patch * (1 + config.zoom) * (2**0.5 if turned else 1.0)
-        reach += 2 * 3 * sigma  # three standard deviations on each side
-        sizes.append(2 * int(np.ceil(reach / 2)) + 1)
-    return tuple(sizes)
-
-
-def random_positions(
-    shape: Sequence[int], config: TrainConfig, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """Draw where each pixel of a patch is taken from.
+@dataclass(frozen=True)
+class Deformation:
+    """Where the pixels of one patch are taken from: turned and scaled, then displaced.
 
     Parameters
     ----------
-    shape : sequence of int
-        ``[Z]YX`` shape of the patch.
-    config : TrainConfig
-        Which deformations, and how strong.
-    rng : numpy.random.Generator
-        Source of chance.
-
-    Returns
-    -------
-    ndarray
-        Shape `shape` + (ndim,): positions in pixels relative to the patch's centre.
+    matrix : ndarray
+        (ndim, ndim) float64: turns, mirrors and zooms, in ``[Z]YX``.
+    nodes : ndarray or None
+        Displacements in pixels on a coarse grid that spans the patch: (3, 3, 2) or
+        (3, 3, 3, 3), the vector last.
     """
-    ndim = len(shape)
+
+    matrix: NDArray[np.float64]
+    nodes: NDArray[np.float64] | None
+
+    @classmethod
+    def drawn(cls, config: TrainConfig, rng: np.random.Generator) -> Deformation:
+        """Draw one of the kind and strength that the settings ask for."""
+        ndim = config.ndim
+        matrix = _random_matrix(ndim, config, rng)
+        if config.elastic_sigma == 0:
+            return cls(matrix, None)
+        return cls(matrix, rng.normal(0, config.sigmas, (_COARSE,) * ndim + (ndim,)))
+
+    def reach(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return so many pixels on each side of its centre a patch `shape` may be taken from."""
+        halves = np.array([size // 2 for size in shape])
+        farthest = np.abs(self.matrix) @ halves
+        if self.nodes is not None:
+            largest = np.abs(self.nodes).reshape(-1, len(shape)).max(axis=0)
+            farthest = farthest + _OVERSHOOT ** len(shape) * largest
+        return tuple(int(pixels) for pixels in np.ceil(farthest + 1e-3))
+
+    def positions(self, shape: Sequence[int], device: torch.device) -> Tensor:
+        """Compute the positions of all pixels of a patch.
+
+        Parameters
+        ----------
+        shape : sequence of int
+            ``[Z]YX`` shape of the patch.
+        device : torch.device
+            Where to.
+
+        Returns
+        -------
+        Tensor
+            (ndim, *shape) float32: pixels along ``[Z]YX`` from where the patch's centre is.
+        """
+        positions = torch.from_numpy(self._coefficients()).to(device, non_blocking=True)
+        for size in shape:  # each time the axis in front is filled, and goes to the end
+            positions = torch.tensordot(positions, _basis(size, device), dims=([1], [1]))
+        return positions
+
+    def _coefficients(self) -> NDArray[np.float32]:
+        """Return (ndim, 5, ..., 5): what to sum of the products of `_basis` along the axes."""
+        ndim = len(self.matrix)
+        coefficients = np.zeros((ndim,) + (_COARSE + 2,) * ndim, np.float32)
+        if self.nodes is not None:
+            coarse = (slice(_COARSE),) * ndim
+            coefficients[:, *coarse] = np.moveaxis(self.nodes, -1, 0)
+        for axis in range(ndim):  # the coordinate along this axis, times 1 along the others
+            factors: list[Any] = [_COARSE + 1] * ndim
+            factors[axis] = _COARSE
+            coefficients[(slice(None), *factors)] = self.matrix[:, axis]
+        return coefficients
+
+
+@lru_cache(maxsize=16)
+def _basis(size: int, device: torch.device) -> Tensor:
+    """Return (size, 5): cubic weights of the coarse nodes, the coordinate, and 1."""
     # Whole numbers also for even sizes: undeformed patches are cuts of the image, not blurred.
-    axes = [np.arange(size, dtype=np.float32) - size // 2 for size in shape]
-    regular = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-    positions: NDArray[Any] = regular @ _random_matrix(ndim, config, rng).T
-    if config.elastic_sigma > 0:
-        coarse = rng.normal(0, config.sigmas, (_COARSE,) * ndim + (ndim,))
-        positions = positions + _interpolate_cubic(coarse, shape)
-    return np.ascontiguousarray(positions, dtype=np.float32)
+    coordinate = np.arange(size) - size // 2
+    columns = [*cubic_weights(size, _COARSE).T, coordinate, np.ones(size)]
+    return torch.from_numpy(np.stack(columns, axis=1).astype(np.float32)).to(device)
 
 
-def _random_matrix(ndim: int, config: TrainConfig, rng: np.random.Generator) -> NDArray[np.float32]:
+def _random_matrix(ndim: int, config: TrainConfig, rng: np.random.Generator) -> NDArray[np.float64]:
     matrix = np.eye(ndim)
     if config.rotate:
         angle = rng.uniform(0, 2 * np.pi)
@@ -73,16 +117,7 @@ def _random_matrix(ndim: int, config: TrainConfig, rng: np.random.Generator) -> 
         matrix *= rng.uniform(1 - config.zoom, 1 + config.zoom)
     if config.flip:
         matrix *= rng.choice([-1.0, 1.0], size=ndim)[:, np.newaxis]
-    return matrix.astype(np.float32)
-
-
-def _interpolate_cubic(coarse: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64]:
-    """Interpolate values on a coarse grid that spans the patch, axis by axis."""
-    fine = coarse
-    for axis, size in enumerate(shape):
-        weights = cubic_weights(size, coarse.shape[axis])
-        fine = np.moveaxis(np.tensordot(weights, fine, axes=(1, axis)), 0, axis)
-    return fine
+    return matrix
 
 
 def cubic_weights(n_fine: int, n_coarse: int) -> NDArray[np.float64]:
@@ -106,69 +141,94 @@ def cubic_weights(n_fine: int, n_coarse: int) -> NDArray[np.float64]:
     return weights
 
 
-def sample_smooth(regions: Tensor, positions: Tensor) -> Tensor:
-    """Take (bi- or tri-)linear samples of image regions.
+def sample_smooth(region: Tensor, positions: Tensor) -> Tensor:
+    """Take (bi- or tri-)linear samples of a region of an image.
 
     Parameters
     ----------
-    regions : Tensor
-        (B, C, *R), odd sizes.
+    region : Tensor
+        (C, *R) float32, odd sizes.
     positions : Tensor
-        (B, *P, ndim), pixels relative to the regions' centres.
+        (ndim, *P), pixels relative to the region's centre.
 
     Returns
     -------
     Tensor
-        (B, C, *P).
+        (C, *P).
     """
-    return _sample(regions, positions, "bilinear")
+    return _sample(region, positions, "bilinear")
 
 
-def sample_nearest(regions: Tensor, positions: Tensor) -> Tensor:
+def sample_nearest(region: Tensor, positions: Tensor) -> Tensor:
     """Take nearest-pixel samples, for labels and weights; arguments as `sample_smooth`."""
-    return _sample(regions, positions, "nearest")
+    return _sample(region, positions, "nearest")
 
 
-def _sample(regions: Tensor, positions: Tensor, mode: str) -> Tensor:
-    half = torch.tensor([(size - 1) / 2 for size in regions.shape[2:]], device=regions.device)
-    grid = (positions / half).flip(-1)  # grid_sample wants XY[Z] in -1..1
+def _sample(region: Tensor, positions: Tensor, mode: str) -> Tensor:
+    # grid_sample wants XY[Z] in -1..1, last; its kernels read planes as fast as pairs
+    planes = [
+        positions[axis] * (2 / (size - 1) if size > 1 else 0.0)
+        for axis, size in enumerate(region.shape[1:])
+    ]
+    grid = torch.stack(planes[::-1]).movedim(0, -1)[None]
     return functional.grid_sample(
-        regions, grid, mode=mode, padding_mode="border", align_corners=True
-    )
+        region[None], grid, mode=mode, padding_mode="border", align_corners=True
+    )[0]
 
 
-def jitter_intensity(
-    images: NDArray[np.float32], strength: float, rng: np.random.Generator, window: int = 1
-) -> NDArray[np.float32]:
-    """Change gamma, contrast, brightness and noise of one patch.
+@dataclass(frozen=True)
+class Jitter:
+    """How the grey values of one patch are changed.
 
     All moments of a time-lapse are changed alike but for the noise: a camera's settings stay
     over neighbouring moments, and each moment was normalised by itself before.
 
     Parameters
     ----------
-    images : ndarray
-        ``C[Z]YX``, normalised; the channels of each moment after those of the one before.
-    strength : float
-        About the relative size of the changes; 0 changes nothing.
-    rng : numpy.random.Generator
-        Source of chance.
-    window : int
-        Moments.
+    curve : ndarray
+        (3, C) float32: gamma, contrast and brightness per channel, of all moments.
+    noise : float
+        Standard deviation of the grain.
+    seed : int
+        Of the grain.
     """
-    if strength == 0:
-        return images
-    per_channel = (images.shape[0] // window,) + (1,) * (images.ndim - 1)
-    each_moment = (window,) + (1,) * (images.ndim - 1)
-    gamma, contrast, brightness = (
-        np.tile(values, each_moment).astype(np.float32)
-        for values in (
-            np.exp(rng.normal(0, strength, per_channel)),
-            np.exp(rng.normal(0, strength, per_channel)),
-            rng.normal(0, strength / 2, per_channel),
-        )
-    )
-    noise = np.float32(abs(rng.normal(0, strength / 4)))
-    bent = np.sign(images) * np.abs(images) ** gamma
-    grain = rng.standard_normal(images.shape, dtype=np.float32)
-    return bent * contrast + brightness + noise * grain
+
+    curve: NDArray[np.float32]
+    noise: float
+    seed: int
+
+    @classmethod
+    def drawn(
+        cls, channels: int, strength: float, rng: np.random.Generator, window: int = 1
+    ) -> Jitter | None:
+        """Draw one; None where the strength is 0.
+
+        Parameters
+        ----------
+        channels : int
+            Of the patch; the channels of each moment after those of the one before.
+        strength : float
+            About the relative size of the changes.
+        rng : numpy.random.Generator
+            Source of chance.
+        window : int
+            Moments.
+        """
+        if strength == 0:
+            return None
+        of_moment = channels // window
+        gamma, contrast = np.exp(rng.normal(0, strength, (2, of_moment)))
+        brightness = rng.normal(0, strength / 2, of_moment)
+        curve = np.tile(np.stack([gamma, contrast, brightness]), window).astype(np.float32)
+        noise = abs(rng.normal(0, strength / 4))
+        return cls(curve, noise, int(rng.integers(2**62)))
+
+    def apply(self, image: Tensor) -> None:
+        """Change a patch (C, *) of normalised pixels in place."""
+        per_channel = (-1,) + (1,) * (image.ndim - 1)
+        curve = torch.from_numpy(self.curve).to(image.device, non_blocking=True)
+        gamma, contrast, brightness = (values.reshape(per_channel) for values in curve)
+        chance = torch.Generator(image.device).manual_seed(self.seed)
+        grain = torch.randn(image.shape, generator=chance, device=image.device)
+        bent = image.abs().pow_(gamma).copysign_(image).mul_(contrast)
+        torch.add(bent.add_(brightness), grain, alpha=self.noise, out=image)

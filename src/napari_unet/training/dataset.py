@@ -78,6 +78,9 @@ class TrainingFrame:
         Where the pixel is kept for validation, ``[Z]YX`` bool.
     corrected : ndarray or None
         Where the user corrected a prediction, ``[Z]YX`` bool.
+    border : ndarray or None
+        The part of the weights that follows from `target` alone, ``[Z]YX`` float32; None with
+        classes.
     """
 
     image: int
@@ -88,6 +91,7 @@ class TrainingFrame:
     weights: NDArray[np.float32]
     held_back: NDArray[np.bool_]
     corrected: NDArray[np.bool_] | None = None
+    border: NDArray[np.float32] | None = None
 
     @property
     def trained_on(self) -> NDArray[np.bool_]:

@@ -129,27 +129,30 @@ def train_network(
         yield Notice("The time was over before the first step: the network is untrained.")
     if data.blocks and trainer.cycle_start and not trainer.step_in_cycle and ranks.first:
         yield trainer.validate()  # what the former model scores: to get worse is no way on
-    while not finished and not clock.stopped():
-        yield from _join_annotations(trainer, inbox)
-        try:
-            yield _take_step(trainer, clock)
-            finished = clock.finished()
-            due = finished or trainer.step % config.validate_every == 0
-            if trainer.data.blocks and due and clock.can_validate() and not clock.stopped():
-                with clock.timing_validation():  # the others wait for the first rank
-                    validated = trainer.validate() if ranks.first else None
-                if validated is not None:
-                    yield validated
+    with trainer.drawing_ahead():
+        while not finished and not clock.stopped():
+            yield from _join_annotations(trainer, inbox)
+            try:
+                yield _take_step(trainer, clock)
                 finished = clock.finished()
-        except (RuntimeError, MemoryError, UnreadableError) as error:  # also CUDA's errors
-            if not (trainer.best and ranks.alone):  # others would wait for this rank for ever
-                raise
-            yield Notice(f"Training ended early, the best network is kept: {_first_line(error)}")
-            break
-        if ranks.first and (clock.checkpoint_due() or inbox.checkpoint_wanted.is_set()):
-            inbox.checkpoint_wanted.clear()
-            yield Checkpoint(trainer.trained(), trainer.state())
-        yield from live.update(stop)
+                due = finished or trainer.step % config.validate_every == 0
+                if trainer.data.blocks and due and clock.can_validate() and not clock.stopped():
+                    with clock.timing_validation():  # the others wait for the first rank
+                        validated = trainer.validate() if ranks.first else None
+                    if validated is not None:
+                        yield validated
+                    finished = clock.finished()
+            except (RuntimeError, MemoryError, UnreadableError) as error:  # also CUDA's errors
+                if not (trainer.best and ranks.alone):  # others would wait for this rank for ever
+                    raise
+                yield Notice(
+                    f"Training ended early, the best network is kept: {_first_line(error)}"
+                )
+                break
+            if ranks.first and (clock.checkpoint_due() or inbox.checkpoint_wanted.is_set()):
+                inbox.checkpoint_wanted.clear()
+                yield Checkpoint(trainer.trained(), trainer.state())
+            yield from live.update(stop)
     trainer.seconds = clock.total()
     return TrainingResult(
         trainer.trained(), trainer.latest(), trainer.state(), trainer.data, stopped=not finished

@@ -1,4 +1,4 @@
-"""The update rule, its learning rate over time, and the running average of the weights."""
+"""The update rule, and its learning rate over time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _WARM_UP = 0.05  # share of the training in which the learning rate rises
 _FINAL_RATE = 0.01  # share of the peak learning rate at the end
-_AVERAGING_DECAY = 0.99
+# Where torch updates all weights in one pass; elsewhere it does not, or is not trusted to.
+_FUSED_DEVICES = ("cpu", "cuda")
 
 
 def rate_schedule(progress: float) -> float:
@@ -26,33 +27,29 @@ def rate_schedule(progress: float) -> float:
     return _FINAL_RATE + (1 - _FINAL_RATE) * (1 + math.cos(math.pi * min(fall, 1.0))) / 2
 
 
-def running_average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
-    """Average the weights of about the last 100 steps, of fewer in the beginning.
-
-    Single steps on few labels scatter; their average is better than any of them, and a training
-    that is stopped early loses little.
-    """
-    if not averaged.is_floating_point():  # BatchNorm's count of batches
-        return current
-    decay = min(_AVERAGING_DECAY, (1 + int(updates)) / (10 + int(updates)))
-    return averaged + (1 - decay) * (current - averaged)
-
-
 def new_optimiser(network: UNet, config: TrainConfig) -> torch.optim.Optimizer:
     """Return the update rule of a training, with its settings."""
-    if config.optimiser == "sgd":
-        return torch.optim.SGD(
+    fused = next(network.parameters()).device.type in _FUSED_DEVICES
+    if config.optimiser == "adamw":
+        return torch.optim.AdamW(
             network.parameters(),
             lr=config.learning_rate,
-            momentum=config.momentum,
+            betas=(config.momentum, 0.999),
             weight_decay=config.weight_decay,
+            fused=fused,
         )
-    return torch.optim.AdamW(
+    optimiser = torch.optim.SGD(
         network.parameters(),
         lr=config.learning_rate,
-        betas=(config.momentum, 0.999),
+        momentum=config.momentum,
         weight_decay=config.weight_decay,
+        fused=fused,
     )
+    if config.momentum:
+        for weights in network.parameters():
+            # A first step that is skipped would leave whatever was in the memory.
+            optimiser.state[weights]["momentum_buffer"] = torch.zeros_like(weights)
+    return optimiser
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -60,7 +57,7 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     tensors = {}
     for number, entries in optimiser.state_dict()["state"].items():
         for name, value in entries.items():
-            if value is not None:  # SGD has no buffer before its first step
+            if value is not None:  # SGD without momentum has no buffer
                 tensors[f"{number}.{name}"] = torch.as_tensor(value).detach().to("cpu", copy=True)
     return tensors
 
@@ -74,3 +71,13 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tenso
         entries.setdefault(int(number), {})[name] = tensor.clone()
     content["state"] = entries
     optimiser.load_state_dict(content)
+    for group in optimiser.param_groups:
+        for weights in group["params"]:
+            _lay_out_like(weights, optimiser.state[weights])
+
+
+def _lay_out_like(weights: Tensor, state: dict[str, Tensor]) -> None:
+    """Give a state the memory layout of its weights: fused updates go through both alike."""
+    for name, value in state.items():
+        if value.shape == weights.shape:
+            state[name] = torch.empty_like(weights, dtype=value.dtype).copy_(value)

@@ -11,9 +11,8 @@ import torch
 from napari_unet.data.frames import read_mirrored
 from napari_unet.data.labels import UNLABELLED
 from napari_unet.training.augmentation import (
-    jitter_intensity,
-    random_positions,
-    region_shape,
+    Deformation,
+    Jitter,
     sample_nearest,
     sample_smooth,
 )
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
 # Of densely labelled data this many pixels per class are enough to choose centres from.
 _CENTRES_PER_CLASS = 2_000_000
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,10 @@ class Batch:
     classes: Tensor
     weights: Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """Return the patches on a device; themselves where they are there."""
+        return Batch(self.images.to(device), self.classes.to(device), self.weights.to(device))
+
 
 class PatchSampler:
     """Draw batches of deformed patches whose surroundings are painted.
@@ -62,6 +66,8 @@ class PatchSampler:
         Patch and batch size, deformations.
     first : int
         Number of the first patch in a larger batch of which this sampler draws a part.
+    device : torch.device
+        Where pixels are deformed, and where the batches lie.
 
     Notes
     -----
@@ -70,9 +76,16 @@ class PatchSampler:
     parts of what one of them would have drawn.
     """
 
-    def __init__(self, data: TrainingData, config: TrainConfig, first: int = 0) -> None:
+    def __init__(
+        self,
+        data: TrainingData,
+        config: TrainConfig,
+        first: int = 0,
+        device: torch.device = _CPU,
+    ) -> None:
         self._numbers = range(first, first + config.batch_size)
         self._frames = data.frames
+        self._device = device
         self._config = config = data.settled(config)
         network = config.network(data.channels, data.classes.n_classes)
         self._margins = network.halos if config.padding == "valid" else (0,) * config.ndim
@@ -81,33 +94,48 @@ class PatchSampler:
             data.frames, data.classes.n_classes, np.random.default_rng([config.seed, 2])
         )
 
+    def of_step(self, step: int) -> Batch:
+        """Draw the batch of a step of the training; see `draw`."""
+        return self.draw([self._config.seed, 3, step])
+
     def draw(self, seed: Sequence[int]) -> Batch:
-        """Draw the batch that belongs to `seed`."""
+        """Draw the batch that belongs to `seed`.
+
+        Raises
+        ------
+        UnreadableError
+            An image cannot be read where a patch is to be.
+        """
+        patches = [self._draw_patch(np.random.default_rng([*seed, n])) for n in self._numbers]
+        images, targets = (torch.stack(parts) for parts in zip(*patches, strict=True))
+        return Batch(images, targets[:, 0].long(), targets[:, 1].contiguous())
+
+    def _draw_patch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Draw an image (C, *) and its classes with weights (2, *'), both float32."""
         config = self._config
-        rngs = [np.random.default_rng([*seed, number]) for number in self._numbers]
         shape = tuple(
             patch + 2 * margin for patch, margin in zip(self._patch, self._margins, strict=True)
         )
-        reach = region_shape(shape, config)
-        images, targets, positions = [], [], []
-        for rng in rngs:
-            frame, centre = self._draw_centre(rng)
-            image, target = _read_region(frame, centre, reach)
-            images.append(image)
-            targets.append(target)
-            positions.append(random_positions(shape, config, rng))
-        where = torch.from_numpy(np.stack(positions))
-        inner = tuple(
-            slice(margin, size - margin) for margin, size in zip(self._margins, shape, strict=True)
-        )
-        patches = sample_smooth(torch.from_numpy(np.stack(images)), where).numpy()
-        jittered = [
-            jitter_intensity(patch, config.intensity_jitter, rng, config.window)
-            for patch, rng in zip(patches, rngs, strict=True)
-        ]
-        inside = where[(slice(None), *inner)]
-        labelled = sample_nearest(torch.from_numpy(np.stack(targets)), inside)
-        return Batch(torch.from_numpy(np.stack(jittered)), labelled[:, 0].long(), labelled[:, 1])
+        frame, centre = self._draw_centre(rng)
+        deformation = Deformation.drawn(config, rng)
+        pixels = _read_pixels(frame, centre, deformation.reach(shape))
+        jitter = Jitter.drawn(len(pixels), config.intensity_jitter, rng, config.window)
+        where = deformation.positions(shape, self._device)
+        inner = where
+        for axis, (margin, size) in enumerate(zip(self._margins, self._patch, strict=True), 1):
+            inner = inner.narrow(axis, margin, size)
+        image = sample_smooth(self._placed(pixels), where)
+        if jitter is not None:
+            jitter.apply(image)
+        target = _read_target(frame, centre, deformation.reach(self._patch))
+        return image, sample_nearest(self._placed(target), inner)
+
+    def _placed(self, region: NDArray[np.float32]) -> Tensor:
+        """Bring a region to the device; a GPU fetches it while others compute."""
+        tensor = torch.from_numpy(region)
+        if self._device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self._device, non_blocking=True)
 
     def _draw_centre(self, rng: np.random.Generator) -> tuple[TrainingFrame, NDArray[np.int64]]:
         """Choose a class, then one of its pixels, then a patch that holds it somewhere."""
@@ -161,22 +189,29 @@ def _corrected_pixels(number: int, frame: TrainingFrame) -> NDArray[np.int32]:
     return np.insert(at, 0, number, axis=1).astype(np.int32)
 
 
-def _read_region(
-    frame: TrainingFrame, centre: NDArray[np.int64], shape: Sequence[int]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Read image (C, *) and classes with weights (2, *) around a pixel.
+def _read_pixels(
+    frame: TrainingFrame, centre: NDArray[np.int64], reach: Sequence[int]
+) -> NDArray[np.float32]:
+    """Read an image (C, *) around a pixel, normalised, and mirrored beyond the border."""
+    start = [int(c) - pixels for c, pixels in zip(centre, reach, strict=True)]
+    stop = [int(c) + pixels + 1 for c, pixels in zip(centre, reach, strict=True)]
+    return frame.intensity.normalise(read_mirrored(frame.frame, start, stop))
 
-    Beyond the border the image is mirrored, and nothing is labelled.
-    """
-    start = [int(c) - size // 2 for c, size in zip(centre, shape, strict=True)]
-    stop = [a + size for a, size in zip(start, shape, strict=True)]
-    pixels = frame.intensity.normalise(read_mirrored(frame.frame, start, stop))
-    target = np.zeros((2, *pixels.shape[1:]), np.float32)
+
+def _read_target(
+    frame: TrainingFrame, centre: NDArray[np.int64], reach: Sequence[int]
+) -> NDArray[np.float32]:
+    """Read classes and weights (2, *) around a pixel; nothing is labelled beyond the border."""
+    start = [int(c) - pixels for c, pixels in zip(centre, reach, strict=True)]
+    target = np.zeros((2, *(2 * pixels + 1 for pixels in reach)), np.float32)
     target[0] = UNLABELLED
     whole = frame.frame.spatial_shape
-    inside = tuple(slice(max(0, a), min(b, n)) for a, b, n in zip(start, stop, whole, strict=True))
+    inside = tuple(
+        slice(max(0, a), min(a + size, n))
+        for a, size, n in zip(start, target.shape[1:], whole, strict=True)
+    )
     into = tuple(slice(s.start - a, s.stop - a) for s, a in zip(inside, start, strict=True))
     used = ~frame.held_back[inside]
-    target[0][into] = np.where(used, frame.target.classes[inside], UNLABELLED)
-    target[1][into] = np.where(used, frame.weights[inside], 0)
-    return pixels, target
+    np.copyto(target[0][into], frame.target.classes[inside], where=used)
+    np.copyto(target[1][into], frame.weights[inside], where=used)
+    return target

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,7 +19,6 @@ from napari_unet.data.labels import (
     check_labels,
     class_table,
     fill_regions,
-    target_of,
 )
 from napari_unet.data.paint import is_painted
 from napari_unet.data.splitting import Block, BlockPlace, validation_blocks
@@ -41,6 +40,7 @@ from napari_unet.training.dataset import (
 from napari_unet.training.debris import smallest_painted_object
 from napari_unet.training.notices import notices_of
 from napari_unet.training.records import record_of
+from napari_unet.training.renewal import Lesson
 from napari_unet.training.sources import (
     anisotropy_of,
     axes_of,
@@ -166,11 +166,15 @@ class _PaintedFrame:
     image: int
     frame: Frame
     intensity: IntensityRange
-    labels: NDArray[Any]
-    target: Target
+    lesson: Lesson
     corrected: NDArray[np.bool_] | None
     former: TrainingFrame | None
     anisotropy: float
+
+    @property
+    def target(self) -> Target:
+        """Classes and objects of each pixel."""
+        return self.lesson.target
 
 
 def _checked(image: AnnotatedImage, config: TrainConfig) -> AnnotatedImage:
@@ -214,11 +218,11 @@ def _painted_frames(
         inside = unbinned(box, binning)
         painted = binned_labels(labels[i][inside], binning, table)
         if before is not None and former is not None and former.classes == table:
-            unchanged = np.array_equal(before.labels, painted)
+            known = Lesson(before.labels, before.target, before.border)
+            lesson = known.renewed(painted, table, config, anisotropy)
         else:
-            unchanged = False
-        target = before.target if before and unchanged else target_of(painted, table)
-        if not target.painted.any():
+            lesson = Lesson.of(painted, table, config, anisotropy)
+        if not lesson.target.painted.any():
             continue
         corrected = None
         if corrected_frames is not None and corrected_frames[i][inside].any():
@@ -231,8 +235,7 @@ def _painted_frames(
             number,
             cropped_frame(seen, box),
             intensity,
-            painted,
-            target,
+            lesson,
             corrected,
             before,
             anisotropy,
@@ -289,11 +292,12 @@ def _training_frames(
             frame.image,
             frame.frame,
             frame.intensity,
-            frame.labels,
+            frame.lesson.labels,
             frame.target,
             _weights_of(frame, balance, config),
             held,
             frame.corrected,
+            frame.lesson.border,
         )
         for frame, held in zip(painted, held_back, strict=True)
     )
@@ -307,7 +311,9 @@ def _weights_of(
     uncorrected = frame.corrected is None and former is not None and former.corrected is None
     if former is not None and same_paint and uncorrected and not config.class_balance:
         return former.weights
-    return pixel_weights(frame.target, balance, config, frame.corrected, frame.anisotropy)
+    return pixel_weights(
+        frame.target, balance, config, frame.corrected, frame.anisotropy, frame.lesson.border
+    )
 
 
 def _check_same_channels(frames: Sequence[Frame]) -> None:

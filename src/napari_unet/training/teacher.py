@@ -8,13 +8,19 @@ starting model predicts what is painted: on images unlike its own it is not list
 
 from __future__ import annotations
 
+import math
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_unet.data.labels import UNLABELLED
+from napari_unet.training.networks import begin_with, random_network
 from napari_unet.training.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
@@ -22,15 +28,83 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from napari_unet.model.config import UNetConfig
     from napari_unet.model.unet import UNet
+    from napari_unet.training.dataset import TrainingData
     from napari_unet.training.patches import Batch
 
 # What a fully trusted teacher says of all unlabelled pixels counts this much of the painted ones.
 _WEIGHT = 1.0
 # Its gaps count up to this many times more, as in the border weights.
 _GAP_WEIGHT = 40.0
-_GAP_WIDTH = 5  # pixels; odd
-_POOLING = {2: functional.max_pool2d, 3: functional.max_pool3d}
+_GAP_WIDTH = 5  # pixels; `_largest_along` counts on it
+# Less trust than this teaches nothing.
+_LEAST_TRUST = 0.1
+# With more than this share painted there is nothing to add.
+_DENSE = 0.5
+
+
+class StartingModel:
+    """A starting model that can teach; its network is made once, when it is first asked for.
+
+    Parameters
+    ----------
+    name : str
+        Which one.
+    config : UNetConfig
+        The network that learns, with the classes of a starting model.
+    device : torch.device
+        Where.
+    """
+
+    def __init__(self, name: str, config: UNetConfig, device: torch.device) -> None:
+        self._name, self._config, self._device = name, config, device
+        self._network: UNet | None = None
+
+    def teacher(
+        self, batches: Iterable[Batch], precision: torch.dtype, ranks: Ranks = ALONE
+    ) -> Teacher | None:
+        """Let it teach, if it is any good at what is painted in some batches.
+
+        Parameters
+        ----------
+        batches : iterable of Batch
+            To try it on.
+        precision : torch.dtype
+            Number format of its convolutions.
+        ranks : Ranks
+            The processes that train together, each with other batches.
+        """
+        if self._network is None:
+            network = random_network(self._config, seed=0)
+            begin_with(network, self._name)
+            if self._config.ndim == 2:
+                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._network = folded(network.to(self._device))
+        trust = trust_in(self._network, batches, self._device, ranks)
+        return Teacher(self._network, trust, precision) if trust >= _LEAST_TRUST else None
+
+
+def is_dense(data: TrainingData) -> bool:
+    """Tell whether so much is painted that there is nothing to add."""
+    painted = sum(int(frame.target.painted.sum()) for frame in data.frames)
+    return painted > _DENSE * sum(frame.target.classes.size for frame in data.frames)
+
+
+def folded(network: UNet) -> UNet:
+    """Return a copy for evaluation whose convolutions do what BatchNorm did after them."""
+    copy = deepcopy(network).eval()
+    for block in (*copy.contracting, *copy.expanding):
+        assert isinstance(block, nn.Sequential)
+        layers: list[nn.Module] = []
+        for layer in block:
+            if isinstance(layer, _BatchNorm):
+                layers[-1] = fuse_conv_bn_eval(layers[-1], layer)  # type: ignore[type-var]
+            else:
+                layers.append(layer)
+        del block[:]
+        block.extend(layers)
+    return copy.requires_grad_(False)
 
 
 @dataclass(frozen=True)
@@ -39,7 +113,7 @@ class Teacher:
 
     Parameters
     ----------
-    network : UNet
+    network : Module
         The starting model, in evaluation mode.
     trust : float
         0 to 1.
@@ -47,7 +121,7 @@ class Teacher:
         Number format of its convolutions.
     """
 
-    network: UNet
+    network: nn.Module
     trust: float
     precision: torch.dtype = torch.float32
 
@@ -83,16 +157,35 @@ def gaps_in(foreground: Tensor) -> Tensor:
     foreground : Tensor
         (B, *), probability of foreground.
     """
-    pool = _POOLING[foreground.ndim - 1]
-    margin = _GAP_WIDTH // 2
-    grown = pool(foreground[:, None], _GAP_WIDTH, stride=1, padding=margin)
-    closed = -pool(-grown, _GAP_WIDTH, stride=1, padding=margin)
-    return (closed[:, 0] - foreground).clamp(min=0)
+    grown = foreground
+    for axis in range(1, foreground.ndim):
+        grown = _largest_along(axis, grown)
+    closed = -grown
+    for axis in range(1, foreground.ndim):
+        closed = _largest_along(axis, closed)
+    return (-closed - foreground).clamp(min=0)
+
+
+def _largest_along(axis: int, values: Tensor) -> Tensor:
+    """Return the largest of the 5 values around each along an axis.
+
+    Whole shifted arrays are compared: some 50 times as fast as a pooling of one channel.
+    """
+    size, margin = values.shape[axis], _GAP_WIDTH // 2
+    around = [0, 0] * (values.ndim - 1 - axis) + [margin, margin]
+    padded = functional.pad(values, around, value=-math.inf)
+
+    def shifted(pixels: Tensor, shift: int, length: int) -> Tensor:
+        return pixels.narrow(axis, shift, length)
+
+    two = torch.maximum(shifted(padded, 0, size + 3), shifted(padded, 1, size + 3))
+    four = torch.maximum(shifted(two, 0, size + 1), shifted(two, 2, size + 1))
+    return torch.maximum(shifted(four, 0, size), shifted(padded, 4, size))
 
 
 @torch.inference_mode()
 def trust_in(
-    network: UNet, batches: Iterable[Batch], device: torch.device, ranks: Ranks = ALONE
+    network: nn.Module, batches: Iterable[Batch], device: torch.device, ranks: Ranks = ALONE
 ) -> float:
     """Measure how far a starting model is right about what is painted, on all ranks' batches.
 

@@ -3,50 +3,55 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from napari_unet.data.separation import DEFAULT_THRESHOLD
 from napari_unet.errors import ModelMismatchError
 from napari_unet.model.execution import Runner
 from napari_unet.model.precision import choose_precision
-from napari_unet.model.trained import ModelRecord, TrainedNetwork, build_network
 from napari_unet.model.unet import UNet
+from napari_unet.training.ahead import BatchSource, DrawnAhead, DrawnWhenNeeded
 from napari_unet.training.batch_statistics import parallel_network
 from napari_unet.training.events import Notice, Validated
 from napari_unet.training.losses import painted_pixels, weighted_cross_entropy
 from napari_unet.training.networks import begin_with, chance_of, copy_weights, random_network
 from napari_unet.training.optimisation import (
     new_optimiser,
-    optimiser_tensors,
     rate_schedule,
     restore_optimiser,
-    running_average,
 )
 from napari_unet.training.patches import PatchSampler
 from napari_unet.training.ranks import ALONE, Ranks
+from napari_unet.training.snapshot import state_of, with_record
 from napari_unet.training.state import TrainingState
-from napari_unet.training.teacher import Teacher, trust_in
+from napari_unet.training.teacher import StartingModel, Teacher, is_dense
 from napari_unet.training.transfer import carried_over
+from napari_unet.training.update import (
+    Buffers,
+    average_where,
+    loss_reader,
+    new_average,
+    step_where,
+)
 from napari_unet.training.validation import ValidationScore, validate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from napari_unet.data.labels import ClassTable
+    from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData
+    from napari_unet.training.patches import Batch
 
-# A starting model is tried on so many batches; one of less trust teaches nothing more.
-_TRIALS_OF_TEACHER, _LEAST_TRUST = 4, 0.1
-# With more than this share painted there is nothing to add.
-_DENSE = 0.5
+_TRIALS_OF_TEACHER = 4  # batches that a starting model is tried on
 _CONTINUED_RATE = 0.5  # peak of the learning rate of what is trained further
 _LARGEST_GRADIENT = 10.0
 _PATIENCE_WITH_NAN = 3
@@ -97,9 +102,12 @@ class Trainer:
         self.threshold = DEFAULT_THRESHOLD
         self.history: list[dict[str, float | bool | None]] = []
         self._failures = 0
+        self._batches: BatchSource = DrawnWhenNeeded()
+        self._losses, self._told_step = loss_reader(device), 0
         self._precision = choose_precision(config.precision, device)
-        self.averaged = AveragedModel(self.network, avg_fn=running_average, use_buffers=True)
+        self.averaged = new_average(self.network, device)
         self.optimiser = new_optimiser(self.network, config)
+        self._starting = StartingModel(config.start, self.network_config, device)
         self._teacher = self._find_teacher()
         if isinstance(former, TrainingState):
             self._restore(former)
@@ -140,48 +148,64 @@ class Trainer:
         assert isinstance(network, UNet)
         return network
 
+    @contextmanager
+    def drawing_ahead(self) -> Iterator[None]:
+        """Draw the next batches while a step computes; the training stays the same, bit for bit."""
+        with DrawnAhead() as batches:
+            self._batches = batches
+            try:
+                yield
+            finally:
+                self._batches = DrawnWhenNeeded()
+
     def train_step(self, progress: float) -> float:
         """Make one update at the given share of the training.
 
         Returns
         -------
         float
-            Its loss; NaN where loss or gradient were not finite, and nothing was changed.
+            Its loss; NaN where loss or gradient were not finite, and nothing was changed. On a
+            GPU it is the loss of the step before, so that nothing waits for the present one.
         """
-        config = self.config
         self.step += 1
         for group in self.optimiser.param_groups:
             group["lr"] = self._peak_rate * rate_schedule(progress)
-        batch = self.sampler.draw([config.seed, 3, self.step])
-        images = batch.images.to(self.device)  # (B, C, *)
-        if config.ndim == 2:
-            images = images.contiguous(memory_format=torch.channels_last)
+        batch = self._batches.take(self.step, self.sampler.of_step).to(self.device)
         self.network.train()
-        buffers = [buffer.clone() for buffer in self.network.buffers()]
+        buffers = Buffers(self.network)
+        loss = self._loss_on(batch)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
+        loss = self.ranks.mean(loss.detach())
+        finite = torch.isfinite(loss + norm)  # on all ranks alike
+        buffers.restore_unless(finite)  # BatchNorm has already met the bad patch
+        step_where(finite, self.optimiser)
+        average_where(finite, self.averaged, self.network)
+        loss = torch.where(finite, loss, math.nan)
+        self._told_step, told = self._losses.read(self.step, loss)
+        if math.isfinite(told):
+            self._failures = 0
+        return told
+
+    def _loss_on(self, batch: Batch) -> Tensor:
+        """Return the loss () of this rank's patches, on the device."""
+        images = batch.images  # (B, C, *)
+        if self.config.ndim == 2:
+            images = images.contiguous(memory_format=torch.channels_last)
         reduced = self._precision != torch.float32
         with (
             chance_of(self._seed_of_dropout, self.device),
             torch.autocast(self.device.type, self._precision, enabled=reduced),
         ):
             logits = self._parallel(images)  # (B, classes, *)
-        classes, weights = batch.classes.to(self.device), batch.weights.to(self.device)  # (B, *)
+        classes, weights = batch.classes, batch.weights  # (B, *)
         counts = torch.stack([painted_pixels(classes, weights).sum(), (classes < 0).sum()])
         of_painted, of_unpainted = self.ranks.relative(counts)
-        loss = weighted_cross_entropy(logits, classes, weights) * of_painted
+        loss: Tensor = weighted_cross_entropy(logits, classes, weights) * of_painted
         if self._teacher is not None:
             loss = loss + self._teacher.loss(logits, images, classes) * of_unpainted
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
-        loss = self.ranks.mean(loss.detach())
-        if not torch.isfinite(loss + norm):  # on all ranks alike
-            for buffer, before in zip(self.network.buffers(), buffers, strict=True):
-                buffer.copy_(before)  # BatchNorm has already met the bad patch
-            return math.nan
-        self.optimiser.step()
-        self.averaged.update_parameters(self.network)
-        self._failures = 0
-        return float(loss)
+        return loss
 
     def adopt(self, data: TrainingData) -> None:
         """Go on with what is painted now: new strokes, perhaps new classes.
@@ -200,21 +224,17 @@ class Trainer:
 
     def _find_teacher(self) -> Teacher | None:
         """Let the starting model teach what is not painted, if it is any good on these images."""
-        if not self._pretrained or self.data.classes.kind != "objects" or _is_dense(self.data):
+        if not self._pretrained or self.data.classes.kind != "objects" or is_dense(self.data):
             return None
-        config = self.config
-        network = self._placed(random_network(self.network_config, config.seed)).eval()
-        begin_with(network, config.start)
-        batches = [self.sampler.draw([config.seed, 4, i]) for i in range(_TRIALS_OF_TEACHER)]
-        trust = trust_in(network, batches, self.device, self.ranks)
-        teacher = Teacher(network, trust, self._precision)
-        return teacher if teacher.trust >= _LEAST_TRUST else None
+        seed = self.config.seed
+        batches = (self.sampler.draw([seed, 4, trial]) for trial in range(_TRIALS_OF_TEACHER))
+        return self._starting.teacher(batches, self._precision, self.ranks)
 
     def recover(self) -> Notice:
         """Tell of a step that changed nothing; after a few, go on more carefully."""
         self._failures += 1
         if self._failures < _PATIENCE_WITH_NAN:
-            return Notice(f"Step {self.step} was skipped: its loss is not a finite number.")
+            return Notice(f"Step {self._told_step} was skipped: its loss is not a finite number.")
         self.optimiser = new_optimiser(self.network, self.config)
         self._precision = torch.float32
         self._failures = 0
@@ -237,51 +257,15 @@ class Trainer:
 
     def trained(self) -> TrainedNetwork:
         """Return the best network so far with its record, on the CPU."""
-        return self._with_record(self.best or copy_weights(self.averaged_network))
+        return with_record(self, self.best or copy_weights(self.averaged_network))
 
     def latest(self) -> TrainedNetwork:
         """Return the network as it is now with its record, on the CPU."""
-        return self._with_record(copy_weights(self.averaged_network))
-
-    def _with_record(self, weights: dict[str, Tensor]) -> TrainedNetwork:
-        record = ModelRecord(
-            network=self.network_config,
-            classes=self.data.classes,
-            intensity=self.data.intensity,
-            smallest_object=self.data.smallest_object * self.data.binning**2,
-            binning=self.data.binning,
-            views=self.config.views,
-            threshold=self.threshold,
-            training=asdict(self.config.changed(binning=self.data.binning)),
-            history=list(self.history),
-            images=self.data.images,
-            versions={name: version(name) for name in ("napari-unet-paint", "torch", "numpy")},
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            steps=self.step,
-            pixel_size=dict(self.data.pixel_size),
-            used_channels=self.config.used_channels,
-        )
-        return TrainedNetwork(build_network(record.network, weights, "the training"), record)
+        return with_record(self, copy_weights(self.averaged_network))
 
     def state(self) -> TrainingState:
         """Return everything from which the training can go on exactly."""
-        return TrainingState(
-            step=self.step,
-            seconds=self.seconds,
-            last=copy_weights(self.network),
-            averaged=copy_weights(self.averaged),
-            best=self.best,
-            optimiser=optimiser_tensors(self.optimiser),
-            best_value=self.best_value,
-            history=tuple(self.history),
-            cycle_start=self.cycle_start,
-            extra_steps=self.extra_steps,
-            classes=self.data.classes,
-            held_back=self.data.held_back,
-            binning=self.data.binning,
-            threshold=self.threshold,
-            flat_levels=self.network_config.flat_levels,
-        )
+        return state_of(self)
 
     def _restore(self, state: TrainingState) -> None:
         classes, now = state.classes or self.data.classes, self.data.classes
@@ -306,7 +290,7 @@ class Trainer:
                 "Choose as many channels, or train a new network."
             )
         self._load(self.network, weights, model.record.classes)
-        self.averaged = AveragedModel(self.network, avg_fn=running_average, use_buffers=True)
+        self.averaged = new_average(self.network, self.device)
         self.step = self.cycle_start = model.record.steps
         self.threshold = model.record.threshold
         self.history = list(model.record.history)
@@ -320,7 +304,7 @@ class Trainer:
         last, averaged = copy_weights(self.network), copy_weights(self.averaged)
         self.network_config = self.config.network(channels, classes.n_classes)
         self.network = self._placed(random_network(self.network_config, self.config.seed))
-        self.averaged = AveragedModel(self.network, avg_fn=running_average, use_buffers=True)
+        self.averaged = new_average(self.network, self.device)
         for network, weights in ((self.network, last), (self.averaged, averaged)):
             fresh = network.state_dict()
             network.load_state_dict(carried_over(weights, self.data.classes, classes, fresh))
@@ -335,14 +319,12 @@ class Trainer:
 
     def _new_sampler(self) -> PatchSampler:
         """Draw this rank's part of the batches of all ranks."""
-        return PatchSampler(self.data, self.config, self.ranks.rank * self.config.batch_size)
+        first = self.ranks.rank * self.config.batch_size
+        deforms = self.device.type == "cuda"  # Apple's GPUs do not sample volumes
+        device = self.device if deforms else torch.device("cpu")
+        return PatchSampler(self.data, self.config, first, device)
 
     def _placed(self, network: UNet) -> UNet:
         if self.config.ndim == 2:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network.to(self.device)
-
-
-def _is_dense(data: TrainingData) -> bool:
-    painted = sum(int(frame.target.painted.sum()) for frame in data.frames)
-    return painted > _DENSE * sum(frame.target.classes.size for frame in data.frames)

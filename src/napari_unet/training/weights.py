@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 # No class counts more than this many times its share.
 _LARGEST_BALANCE = 20.0
+# Border weights below this are left out.
+_SMALLEST_BORDER = 1e-6
 
 
 def pixel_weights(
@@ -29,6 +32,7 @@ def pixel_weights(
     config: TrainConfig,
     corrected: NDArray[np.bool_] | None = None,
     anisotropy: float = 1.0,
+    border: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Compute the paper's weight map (equation 2), times what is painted.
 
@@ -45,26 +49,66 @@ def pixel_weights(
     anisotropy : float
         In 3D: how many times as long along Z as wide a voxel is. Distances between objects are
         in pixels of the plane.
+    border : ndarray, optional
+        What :func:`border_term` returns of the same target, where it is known.
 
     Returns
     -------
     ndarray
         ``[Z]YX`` float32; 0 where unlabelled.
     """
+    if border is None:
+        border = border_term(target, config, anisotropy)
     weights = balance[target.classes.clip(min=0)]
-    if config.kind == "objects":
-        # The ridge between touching objects is background, where the weight is highest.
-        separated = np.where(target.classes == 0, 0, target.objects)
-        paint = _bounding_box(target.painted)  # a few strokes on a huge image cost little
-        weights[paint] += border_weight_map(
-            separated[paint],
-            config.border_weight,
-            config.border_sigma,
-            (anisotropy,) * (separated.ndim - 2) + (1.0, 1.0),
-        )
+    if border is not None:
+        weights += border
     if corrected is not None:
         weights = np.where(corrected, weights * np.float32(config.correction_weight), weights)
     return np.where(target.painted, weights, np.float32(0)).astype(np.float32)
+
+
+def border_term(
+    target: Target, config: TrainConfig, anisotropy: float = 1.0
+) -> NDArray[np.float32] | None:
+    """Compute the border weights alone.
+
+    Parameters
+    ----------
+    target : Target
+        Classes and objects.
+    config : TrainConfig
+        Height and width of the weight.
+    anisotropy : float
+        As in :func:`pixel_weights`.
+
+    Returns
+    -------
+    ndarray or None
+        ``[Z]YX`` float32, 0 where unlabelled; None where classes are learned.
+    """
+    if config.kind != "objects":
+        return None
+    # The ridge between touching objects is background, where the weight is highest.
+    separated = np.where(target.classes == 0, 0, target.objects)
+    painted = target.painted
+    box = _bounding_box(painted)  # a few strokes on a huge image cost little
+    border = np.zeros(separated.shape, np.float32)
+    border[box] = border_weight_map(
+        separated[box],
+        config.border_weight,
+        config.border_sigma,
+        (anisotropy,) * (separated.ndim - 2) + (1.0, 1.0),
+    )
+    border[~painted] = 0
+    return border
+
+
+def border_reach(config: TrainConfig, ndim: int, anisotropy: float = 1.0) -> tuple[int, ...]:
+    """Return how many pixels away along ``[Z]YX`` an object may be that a border weight heeds."""
+    if config.border_weight <= _SMALLEST_BORDER:
+        return (0,) * ndim
+    reach = config.border_sigma * math.sqrt(2 * math.log(config.border_weight / _SMALLEST_BORDER))
+    return (math.ceil(reach / anisotropy),) * (ndim - 2) + (math.ceil(reach),) * 2
 
 
 def class_balance(

@@ -1,0 +1,149 @@
+"""What the paint of a frame asks for, computed anew only where the paint has changed.
+
+A stroke on a large image changes targets and border weights in its surroundings alone: as far as
+the border weight of an object reaches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.ndimage import find_objects, label
+
+from napari_unet.data.labels import Target, target_of
+from napari_unet.training.weights import border_reach, border_term
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import Region
+    from napari_unet.data.labels import ClassTable
+    from napari_unet.training.config import TrainConfig
+
+# Changes are looked up in boxes of so many pixels: boxes that touch are renewed together.
+_GRID = 32
+# Where the boxes are larger than this share of the frame all of it is as quick.
+_MOST = 0.5
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is painted on a frame, and what follows from it alone.
+
+    Parameters
+    ----------
+    labels : ndarray
+        The paint, ``[Z]YX``.
+    target : Target
+        Classes and objects of each pixel.
+    border : ndarray or None
+        Border weight of each pixel, ``[Z]YX`` float32; None with classes.
+    """
+
+    labels: NDArray[Any]
+    target: Target
+    border: NDArray[np.float32] | None
+
+    @classmethod
+    def of(
+        cls, labels: NDArray[Any], table: ClassTable, config: TrainConfig, anisotropy: float
+    ) -> Lesson:
+        """Compute it of a whole frame.
+
+        Parameters
+        ----------
+        labels : ndarray
+            The paint, ``[Z]YX``, any integer dtype.
+        table : ClassTable
+            The meaning of its values.
+        config : TrainConfig
+            Height and width of the border weight.
+        anisotropy : float
+            How many times as long along Z as wide a voxel is.
+        """
+        labels = _with_short_ids(labels, table)
+        target = target_of(labels, table)
+        return cls(labels, target, border_term(target, config, anisotropy))
+
+    def renewed(
+        self, labels: NDArray[Any], table: ClassTable, config: TrainConfig, anisotropy: float
+    ) -> Lesson:
+        """Return that of other paint on the same frame, with the same settings.
+
+        Itself where nothing has changed; arguments and result otherwise as of :meth:`of`.
+        """
+        labels = _with_short_ids(labels, table)
+        alike = labels.shape == self.labels.shape and labels.dtype == self.labels.dtype
+        changed = changed_boxes(self.labels, labels) if alike else None
+        if changed == []:
+            return self
+        # Long ids are numbered anew: an object has another number then wherever it lies.
+        if changed is None or self.border is None or labels.dtype.itemsize > 2:
+            return Lesson.of(labels, table, config, anisotropy)
+        reach = border_reach(config, labels.ndim, anisotropy)
+        # To a pixel as far away as the weight reaches matters what is as far away from that.
+        needed = [_grown(box, [2 * pixels + 2 for pixels in reach], labels) for box in changed]
+        if sum(labels[box].size for box in needed) > _MOST * labels.size:
+            return Lesson.of(labels, table, config, anisotropy)
+        target = self._target_with(changed, labels, table)
+        border = self.border.copy()
+        for box, around in zip(changed, needed, strict=True):
+            seen = Target(target.classes[around], target.objects[around])
+            into = _grown(box, [pixels + 1 for pixels in reach], labels)
+            renewed = border_term(seen, config, anisotropy)
+            assert renewed is not None
+            border[into] = renewed[_inside(into, around)]
+        return Lesson(labels, target, border)
+
+    def _target_with(
+        self, changed: Sequence[Region], labels: NDArray[Any], table: ClassTable
+    ) -> Target:
+        classes, objects = self.target.classes.copy(), self.target.objects.copy()
+        for box in changed:
+            # The ridge between two objects lies on one of two neighbours.
+            around, into = (_grown(box, [n] * labels.ndim, labels) for n in (2, 1))
+            part = target_of(labels[around], table)
+            classes[into] = part.classes[_inside(into, around)]
+            objects[into] = part.objects[_inside(into, around)]
+        return Target(classes, objects)
+
+
+def changed_boxes(before: NDArray[Any], now: NDArray[Any]) -> list[Region]:
+    """Find boxes that hold all pixels in which two arrays of one shape differ."""
+    coarse: NDArray[np.bool_] = before != now
+    for axis, size in enumerate(now.shape):
+        coarse = np.logical_or.reduceat(coarse, np.arange(0, size, _GRID), axis=axis)
+    groups, _ = label(coarse, np.ones((3,) * coarse.ndim))
+    return [
+        tuple(
+            slice(_GRID * part.start, min(_GRID * part.stop, size))
+            for part, size in zip(box, now.shape, strict=True)
+        )
+        for box in find_objects(groups)
+    ]
+
+
+def _with_short_ids(labels: NDArray[Any], table: ClassTable) -> NDArray[Any]:
+    """Store the numbers of objects in two bytes where they fit: those are kept as they are."""
+    if table.kind != "objects" or labels.dtype.itemsize <= 2 or not labels.size:
+        return labels
+    return labels.astype(np.uint16) if labels.max() < 2**16 else labels
+
+
+def _grown(box: Region, pixels: Sequence[int], labels: NDArray[Any]) -> Region:
+    return tuple(
+        slice(max(0, part.start - more), min(part.stop + more, size))
+        for part, more, size in zip(box, pixels, labels.shape, strict=True)
+    )
+
+
+def _inside(box: Region, around: Region) -> Region:
+    """Return a box in the coordinates of one around it."""
+    return tuple(
+        slice(part.start - whole.start, part.stop - whole.start)
+        for part, whole in zip(box, around, strict=True)
+    )

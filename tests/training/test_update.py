@@ -1,0 +1,255 @@
+"""The update of a step: made or not made on the device, and nobody waits for the answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from napari_unet.training.config import Optimiser
+from napari_unet.training.networks import copy_weights, random_network
+from napari_unet.training.optimisation import (
+    new_optimiser,
+    optimiser_tensors,
+    restore_optimiser,
+)
+from napari_unet.training.trainer import Trainer
+from napari_unet.training.update import (
+    Buffers,
+    ReadAStepLater,
+    ReadAtOnce,
+    average_where,
+    new_average,
+    step_where,
+)
+
+from .builders import cells, same_weights, tiny_config
+
+CPU = torch.device("cpu")
+TRUE, FALSE = torch.tensor(True), torch.tensor(False)
+OPTIMISERS: list[Optimiser] = ["adamw", "sgd"]
+# What tensors ask the device when Python wants a number, a truth or a size from them.
+_WAITING = {
+    "_local_scalar_dense",
+    "nonzero",
+    "masked_select",
+    "is_nonzero",
+    "equal",
+    "item",
+    "_unique2",
+}
+
+
+class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Collects the operations for whose result the program waits."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if name in _WAITING:
+            self.found.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+class NeverRead:
+    """Reads no loss, as where it is read a step later."""
+
+    def read(self, step: int, loss: torch.Tensor) -> tuple[int, float]:
+        return step, 1.0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"optimiser": "sgd"}, {"precision": "bfloat16"}, {"kind": "classes"}],
+    ids=["fast", "sgd", "bfloat16", "classes"],
+)
+def test_no_step_waits_for_the_device(changes: dict[str, Any]) -> None:
+    config = tiny_config(**changes)
+    trainer = Trainer(cells(config), config, CPU, None)
+    trainer._losses = NeverRead()
+    trainer.train_step(0.5)
+    with Waits() as waits:
+        trainer.train_step(0.5)
+    assert waits.found == []
+
+
+def test_a_step_with_a_teacher_waits_for_nothing_either() -> None:
+    config = tiny_config(start="cells", base_channels=16, depth=3)
+    trainer = Trainer(cells(config), config, CPU, None)
+    trainer._teacher = trainer._starting.teacher([], torch.float32) or _any_teacher(trainer)
+    trainer._losses = NeverRead()
+    with Waits() as waits:
+        trainer.train_step(0.5)
+    assert waits.found == []
+
+
+def _any_teacher(trainer: Trainer) -> Any:
+    from napari_unet.training.teacher import Teacher, folded
+
+    return Teacher(folded(trainer.network), 1.0)
+
+
+def test_a_wait_would_be_found() -> None:
+    with Waits() as waits:
+        bool(torch.ones(()) > 0)
+        float(torch.ones(()))
+    assert len(waits.found) == 2
+
+
+def test_on_the_cpu_the_loss_is_that_of_the_step() -> None:
+    assert ReadAtOnce().read(3, torch.tensor(0.5)) == (3, 0.5)
+
+
+# --- only where finite -------------------------------------------------------------------------
+
+
+def with_gradients(optimiser: Optimiser) -> Any:
+    config = tiny_config(optimiser=optimiser)
+    network = random_network(config.network(1, 2), 0).to(  # type: ignore[call-overload]
+        memory_format=torch.channels_last
+    )
+    network(torch.ones(1, 1, 16, 16)).square().mean().backward()
+    return network, new_optimiser(network, config), config
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+@pytest.mark.parametrize("before", [0, 2], ids=["at first", "later"])
+def test_an_optimiser_that_is_not_to_step_changes_nothing(
+    optimiser: Optimiser, before: int
+) -> None:
+    network, rule, _ = with_gradients(optimiser)
+    for _ in range(before):
+        step_where(TRUE, rule)
+    weights, state = copy_weights(network), optimiser_tensors(rule)
+    for parameter in network.parameters():
+        parameter.grad.fill_(torch.nan)
+    step_where(FALSE, rule)
+    assert same_weights(copy_weights(network), weights)
+    for name, value in optimiser_tensors(rule).items():
+        assert torch.equal(value, state.get(name, torch.zeros_like(value)))
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_one_pass_over_all_weights_is_the_rule_as_published(optimiser: Optimiser) -> None:
+    network, rule, config = with_gradients(optimiser)
+    twin, _, _ = with_gradients(optimiser)
+    kinds: dict[str, Any] = {
+        "adamw": lambda p: torch.optim.AdamW(
+            p, config.learning_rate, (config.momentum, 0.999), weight_decay=config.weight_decay
+        ),
+        "sgd": lambda p: torch.optim.SGD(
+            p, config.learning_rate, config.momentum, weight_decay=config.weight_decay
+        ),
+    }
+    plain = kinds[optimiser](twin.parameters())
+    for _ in range(4):
+        step_where(TRUE, rule)
+        plain.step()
+    for one, other in zip(network.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_a_restored_optimiser_goes_on_alike(optimiser: Optimiser) -> None:
+    network, rule, config = with_gradients(optimiser)
+    step_where(TRUE, rule)
+    twin, _, _ = with_gradients(optimiser)
+    twin.load_state_dict(network.state_dict())
+    other = new_optimiser(twin, config)
+    restore_optimiser(other, optimiser_tensors(rule))
+    for each in (rule, other):
+        step_where(TRUE, each)
+    assert same_weights(copy_weights(network), copy_weights(twin))
+
+
+def test_buffers_come_back_after_a_bad_step_and_stay_after_a_good_one() -> None:
+    network = random_network(tiny_config().network(1, 2), 0).train()
+    before = copy_weights(network)
+    buffers = Buffers(network)
+    network(torch.full((1, 1, 16, 16), torch.nan))
+    buffers.restore_unless(FALSE)
+    assert same_weights(copy_weights(network), before)
+    buffers = Buffers(network)
+    network(torch.rand(1, 1, 16, 16))
+    after = copy_weights(network)
+    buffers.restore_unless(TRUE)
+    assert same_weights(copy_weights(network), after)
+    assert not same_weights(before, after)
+
+
+def test_a_network_without_buffers_has_none_to_restore() -> None:
+    Buffers(torch.nn.Conv2d(1, 1, 1)).restore_unless(FALSE)
+
+
+def test_the_average_begins_with_the_first_weights_and_follows_slowly() -> None:
+    layer = torch.nn.Conv2d(1, 1, 1)
+    averaged = new_average(layer, CPU)
+    expected = None
+    for met in range(300):
+        with torch.no_grad():
+            layer.weight.fill_(float(met % 7))
+        average_where(TRUE, averaged, layer)
+        decay = min(0.99, (1 + met) / (10 + met)) if met else 0.0
+        former = 0.0 if expected is None else expected
+        expected = former + (1 - decay) * (met % 7 - former)
+    weight = averaged.module.weight
+    assert isinstance(weight, torch.Tensor)
+    assert weight.item() == pytest.approx(expected, rel=1e-4)
+    assert int(averaged.n_averaged) == 300
+
+
+def test_a_bad_step_leaves_the_average_alone() -> None:
+    network = random_network(tiny_config().network(1, 2), 0)
+    averaged = new_average(network, CPU)
+    average_where(TRUE, averaged, network)
+    before = copy_weights(averaged)
+    with torch.no_grad():
+        next(network.parameters()).add_(1)
+    average_where(FALSE, averaged, network)
+    assert same_weights(copy_weights(averaged), before)
+
+
+# --- a GPU -------------------------------------------------------------------------------------
+
+
+def test_a_loss_on_a_gpu_is_read_a_step_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the CPU, with stand-ins for what torch has of a GPU."""
+    waited_for: list[Any] = []
+
+    class Event:
+        def record(self, stream: object) -> None:
+            pass
+
+        def synchronize(self) -> None:
+            waited_for.append(self)
+
+    right = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda shape, pin_memory: right(shape))
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+    reader = ReadAStepLater()
+    told = [reader.read(step, torch.tensor(step / 2)) for step in (1, 2, 3)]
+    assert told == [(1, 0.5), (1, 0.5), (2, 1.0)]
+    assert waited_for[0] is waited_for[1]
+    assert len(set(waited_for)) == 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_on_a_gpu_no_step_synchronises(optimiser: Optimiser) -> None:
+    config = tiny_config(device="cuda", precision="bfloat16", optimiser=optimiser)
+    trainer = Trainer(cells(config), config, torch.device("cuda"), None)
+    with trainer.drawing_ahead():
+        for _ in range(3):
+            trainer.train_step(0.5)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            losses = [trainer.train_step(0.5) for _ in range(3)]
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    assert all(0 < loss < 100 for loss in losses)
