@@ -86,20 +86,28 @@ def test_an_error_nobody_asked_for_is_no_error() -> None:
         batches.take(1, failing)
 
 
-def test_the_thread_computes_on_one_core_and_the_others_keep_theirs() -> None:
+@pytest.fixture
+def _two_cores() -> Iterator[None]:
     before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
+
+@pytest.mark.usefixtures("_two_cores")
+def test_the_thread_computes_on_one_core_and_the_others_keep_theirs() -> None:
     def cores(step: int) -> Any:
         return torch.get_num_threads()
 
-    seen = []
+    seen: list[int] = []
     with DrawnAhead() as batches:
         thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
         thread.start()
         thread.join()
-        assert batches.take(1, cores) == 1  # type: ignore[comparison-overlap]
-    assert seen == [before]
-    assert torch.get_num_threads() == before
+        drawn_on: Any = batches.take(1, cores)
+    assert drawn_on == 1
+    assert seen == [2]
+    assert torch.get_num_threads() == 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no niceness")

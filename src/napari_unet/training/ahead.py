@@ -56,8 +56,7 @@ class DrawnAhead:
     def __enter__(self) -> DrawnAhead:
         """Start the thread."""
         cores = torch.get_num_threads()
-        self._number = self._thread.submit(threading.get_ident).result()
-        self._thread.submit(torch.set_num_threads, 1).result()
+        self._number = self._thread.submit(_compute_on_one_core).result()
         # torch lets threads that begin later follow whoever set this last
         torch.set_num_threads(cores)
         return self
@@ -96,3 +95,10 @@ class DrawnAhead:
             batch.cancel()
         self._drawn = {}
         self._draw = None
+
+
+def _compute_on_one_core() -> int:
+    """Let torch take one core in this thread; return the thread's number."""
+    torch.set_num_threads(1)
+    torch.get_num_threads()  # the first use in a thread takes over what was set last, anywhere
+    return threading.get_ident()
