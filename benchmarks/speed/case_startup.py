@@ -53,7 +53,10 @@ of_preset = TrainConfig()
 base32 = of_preset.changed(base_channels=32, depth=4)
 for name, config in (("preset", of_preset), ("base32", base32)):
     network = config.network(1, 2)
-    record = ModelRecord(network, ClassTable("objects", "unlabelled"))
+    # as trained models that may predict in bfloat16
+    record = ModelRecord(
+        network, ClassTable("objects", "unlabelled"), bfloat16_agreement=1.0
+    )
     unet = UNet(network).eval()
     with torch.no_grad():
         unet.output.bias[1] -= 100  # an untrained network finds noise: let it find nothing
