@@ -154,8 +154,9 @@ def test_the_views_to_average_can_be_chosen(desk: Desk, monkeypatch: pytest.Monk
     of = Runner.of
 
     def watched(*args: Any, **options: Any) -> Runner:
-        asked.append(options["views"])
-        return of(*args, **options)
+        runner = of(*args, **options)
+        asked.append(runner.views)
+        return runner
 
     monkeypatch.setattr(Runner, "of", watched)
     desk.predict.options.views_box.setCurrentIndex(desk.predict.options.views_box.findData(8))

@@ -69,16 +69,19 @@ class OneDnnConvolution:
 
     def __init__(self, weight: Tensor, bias: Tensor, relu: bool = True) -> None:
         self.kernel, self.channels = tuple(weight.shape[2:]), len(weight)
-        self._weight, self._bias, self._relu = weight, bias, "relu" if relu else "none"
+        self._bias, self._relu = bias, "relu" if relu else "none"
         ones = [1] * len(self.kernel)
         padding, stride, dilation, groups = [0] * len(self.kernel), ones, ones, 1
         self._geometry = padding, stride, dilation, groups
-        self._packed: Tensor | None = None
+        # For inputs of any size: what is computed first must not decide how the rest is rounded.
+        self._packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(
+            weight, *self._geometry, []
+        )
 
     def __call__(self, features: Tensor) -> Tensor:
         """Convolve; (B, C, *) to (B, channels, *')."""
         result: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            features, self._packed_for(features), self._bias, *self._geometry, self._relu, [], ""
+            features, self._packed, self._bias, *self._geometry, self._relu, [], ""
         )
         return result
 
@@ -87,7 +90,7 @@ class OneDnnConvolution:
         result: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(
             features,
             other,
-            self._packed_for(features),
+            self._packed,
             self._bias,
             *self._geometry,
             "add",
@@ -97,14 +100,6 @@ class OneDnnConvolution:
             "",
         )
         return result
-
-    def _packed_for(self, features: Tensor) -> Tensor:
-        """Return the weights; oneDNN chooses their order by the first input, and takes any."""
-        if self._packed is None:
-            self._packed = torch.ops.mkldnn._reorder_convolution_weight(
-                self._weight, *self._geometry, list(features.shape)
-            )
-        return self._packed
 
 
 class UpConvolution:
@@ -217,8 +212,8 @@ def onednn_fuses(ndim: int, precision: torch.dtype) -> bool:
     features = features.contiguous(memory_format=LAYOUT[ndim])
     other = torch.ones(1, 8, *(3,) * ndim, dtype=precision).contiguous(memory_format=LAYOUT[ndim])
     bias = torch.linspace(-1, 1, 8).to(precision)
-    plain, fused = PlainConvolution(weight, bias), OneDnnConvolution(weight, bias)
     try:
+        plain, fused = PlainConvolution(weight, bias), OneDnnConvolution(weight, bias)
         pairs = (
             (plain(features), fused(features)),
             (plain.plus(features, other), fused.plus(features, other)),
