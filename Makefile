@@ -1,6 +1,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint build
 ARGS ?=
+JOBS ?= auto
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\): ## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -9,9 +10,9 @@ demo: ## set up, train on the sample image and show the result
 	@scripts/setup.sh demo
 	@.venv/bin/napari-unet demo $(ARGS)
 
-test: ## set up and run all tests (ARGS="-k samples" chooses)
+test: ## set up and run all tests (ARGS="-k samples" chooses, JOBS=0 runs them in one process)
 	@scripts/setup.sh test
-	@.venv/bin/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: ## check style, formatting and types
 	@scripts/setup.sh lint
