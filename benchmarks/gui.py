@@ -87,13 +87,14 @@ def main() -> int:
     options = parser.parse_args()
     if options.child:
         return _close_while_training()
-    figures = [*_measure(options.seconds), *_measure_closing()]
+    figures = [*measure(options.seconds), *measure_closing()]
     for figure in figures:
         print(figure)
     return 0 if all(figure.holds for figure in figures) else 1
 
 
-def _measure(seconds: float) -> list[Figure]:
+def measure(seconds: float) -> list[Figure]:
+    """Paint on an image while a network trains on it, and watch the clock."""
     import napari
 
     viewer = napari.Viewer()
@@ -142,7 +143,8 @@ def _measure(seconds: float) -> list[Figure]:
     return figures
 
 
-def _measure_closing() -> list[Figure]:
+def measure_closing() -> list[Figure]:
+    """Close the window in the middle of a training."""
     """Close the window of another process while it trains; its exit is timed from the close."""
     process = subprocess.Popen(
         [sys.executable, __file__, "--child"], stdout=subprocess.PIPE, text=True

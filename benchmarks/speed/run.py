@@ -33,6 +33,7 @@ CASES = (
     "case_objects",
     "case_startup",
     "case_memory",
+    "case_gui",
 )
 
 
