@@ -144,7 +144,6 @@ def measure(seconds: float) -> list[Figure]:
 
 
 def measure_closing() -> list[Figure]:
-    """Close the window in the middle of a training."""
     """Close the window of another process while it trains; its exit is timed from the close."""
     process = subprocess.Popen(
         [sys.executable, __file__, "--child"], stdout=subprocess.PIPE, text=True

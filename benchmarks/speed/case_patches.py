@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from case_training import trainer_of, waited_for
 from figures import Figure, Options, fastest
 
@@ -69,10 +70,13 @@ def _drawing(options: Options) -> Iterator[Figure]:
             },
             options.rounds,
         )
+    cores = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the thread that draws ahead
     began = time.process_time()
     for _ in range(10):
         draw()
     drawing = (time.process_time() - began) / 10
+    torch.set_num_threads(cores)
     step = seconds["ready"] / _STEPS
     where = "on the GPU" if device.type == "cuda" else "on the CPU"
     yield Figure(f"preset fast: drawing a batch, processor time ({where})", drawing * 1e3, "ms")
