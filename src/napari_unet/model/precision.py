@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _LEAST_GAIN = 1.3
 _PROBES = 5
 # Edge of the image of the probe: a few milliseconds on a CPU, enough to fill a GPU.
-_PROBE_SIZE = {"cpu": 96, "cuda": 1024}
+_PROBE_SIZE = {"cpu": 96, "cuda": 512}
 
 
 def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
