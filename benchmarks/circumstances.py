@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import subprocess
@@ -33,6 +34,9 @@ def _processor() -> str:
 def versions() -> dict[str, str]:
     """Return the versions of this package and of what decides about numbers."""
     others = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "scipy")}
+    for peer in ("monai", "nnunetv2"):
+        if importlib.util.find_spec(peer):
+            others[peer] = importlib.metadata.version(peer)
     return {"napari_unet": __version__, "python": platform.python_version(), **others}
 
 

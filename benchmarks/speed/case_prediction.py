@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -60,22 +61,25 @@ def measure(options: Options) -> Iterator[Figure]:
     rounds = max(1, options.rounds // 2)
     # Ours stands among the others again, so that each ratio is of one stretch of time.
     all_seconds = fastest({"ours": ours["auto"], **others}, rounds)
-    nnunet = _nnunet(model, normalised)
-    if nnunet:
-        all_seconds |= {
-            name: once["it"]
-            for name, action in nnunet.items()
-            for once in [fastest({"it": action}, 1)]
-        }
-    goals = {"MONAI as shipped (256 px, overlap 0.25, float32)": 5.0, _NNUNET_AS_SHIPPED: 40.0}
     for name, spent in all_seconds.items():
-        if name == "ours":
-            continue
-        yield Figure(name, million / spent, "Mpx/s")
-        ratio = spent / all_seconds["ours"]
-        yield Figure.at_least(f"ours is faster than {name} by", ratio, "x", goals.get(name, 1.0))
+        if name != "ours":
+            yield from _compared(name, spent, all_seconds["ours"], million)
+    for name, action in _nnunet(model, normalised).items():
+        before = fastest({"ours": ours["auto"]}, 2)["ours"]
+        began = time.perf_counter()
+        action()  # takes minutes: once, between two stretches of ours
+        spent = time.perf_counter() - began
+        around = min(before, fastest({"ours": ours["auto"]}, 2)["ours"])
+        yield from _compared(f"{name}, one run", spent, around, million)
 
 
+def _compared(name: str, spent: float, ours: float, million: float) -> Iterator[Figure]:
+    yield Figure(name, million / spent, "Mpx/s")
+    goal = next((least for start, least in _GOALS.items() if name.startswith(start)), 1.0)
+    yield Figure.at_least(f"ours is faster than {name} by", spent / ours, "x", goal)
+
+
+_GOALS = {"MONAI as shipped": 5.0, "nnU-Net as shipped": 40.0}
 _NNUNET_AS_SHIPPED = "nnU-Net as shipped (512 px, half overlap, mirroring, float32)"
 
 

@@ -86,6 +86,7 @@ def _in_own_process(case: str, options: argparse.Namespace) -> dict[str, Any]:
     if process.returncode:
         print(f"   (ended with code {process.returncode})", flush=True)
     return {
+        "case": case,
         "figures": figures,
         "complete": process.returncode == 0,
         "threads": options.threads,
@@ -99,6 +100,12 @@ def _in_own_process(case: str, options: argparse.Namespace) -> dict[str, Any]:
 def _line(figure: dict[str, Any]) -> str:
     mark = {True: "held", False: "MISSED", None: ""}[figure["held"]]
     return f"{figure['what']}: {figure['value']:.4g} {figure['unit']} {figure['goal']} {mark}"
+
+
+def _versions(result: dict[str, Any]) -> str:
+    shown = ("torch", "monai", "nnunetv2") if "prediction" in result["case"] else ("torch",)
+    versions = result["versions"]
+    return ", ".join(f"{name} {versions[name]}" for name in shown if name in versions)
 
 
 def _as_markdown(results: dict[str, Any]) -> str:
@@ -116,8 +123,7 @@ def _as_markdown(results: dict[str, Any]) -> str:
             "",
             f"## {case.removeprefix('case_').replace('_', ' ')}",
             "",
-            f"{result['machine']}, {result['threads']} thread(s), torch "
-            f"{result['versions']['torch']}, commit {result['commit']}, {result['date']}."
+            f"{result['machine']}, {result['threads']} thread(s), {_versions(result)}, commit {result['commit']}, {result['date']}."
             + ("" if result["complete"] else " It did not run to its end."),
             "",
             "| what | measured | goal | |",

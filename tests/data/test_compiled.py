@@ -25,12 +25,19 @@ def test_arrays_of_another_type_are_refused() -> None:
         compiled("void(i4[::1])")(double)(np.arange(3.0))
 
 
-def test_where_no_folder_may_be_written_functions_are_compiled_all_the_same(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(RuntimeError("cannot cache function: no locator available"), id="no folder"),
+        pytest.param(OSError(28, "No space left on device"), id="full disk"),
+    ],
+)
+def test_what_cannot_be_kept_is_compiled_all_the_same(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def without_folder(*arguments: Any, cache: bool = False, **settings: Any) -> Any:
         if cache:
-            raise RuntimeError("cannot cache function: no locator available")
+            raise error
         return njit(*arguments, **settings)
 
     monkeypatch.setattr("napari_unet.data.compiled.njit", without_folder)

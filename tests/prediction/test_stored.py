@@ -6,17 +6,21 @@ import json
 import socket
 import threading
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 import zarr
 
 from data.counting import CountingArray
 from napari_unet.data.files import find_images, read_image
 from napari_unet.data.labels import ClassTable
 from napari_unet.errors import ConfigError, FileProblemError, UnreadableError
+from napari_unet.model import precision
 from napari_unet.prediction import tiles
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import PredictionStarted, TilePredicted
@@ -158,6 +162,23 @@ def test_an_interrupted_prediction_goes_on_where_it_was(after: int, tmp_path: Pa
     assert tiles_in(rest) == tiles_in(whole) - tiles_in(told)
     found, expected = (read_image(tmp_path / n).array[:] for n in ("out.zarr", "whole.zarr"))
     np.testing.assert_array_equal(found, expected)
+
+
+def _always(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    return dtype
+
+
+def test_tiles_of_another_number_format_are_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = replace(MODEL.record, bfloat16_agreement=1.0)
+    model = replace(MODEL, record=record)
+    image = noise(40, 40)
+    for dtype in (torch.float32, torch.bfloat16):
+        monkeypatch.setattr(precision, "fastest_precision", partial(_always, dtype))
+        started = store(image, tmp_path / "out.zarr", model=model, **stopping(2))[0][0]
+        assert started.precision == str(dtype).removeprefix("torch.")
+        assert started.notices == ()
 
 
 def test_it_is_told_that_it_goes_on(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from napari_unet.errors import UnreadableError
+from napari_unet.training import agreement
 from napari_unet.training.events import Notice, StepDone
 
 from .builders import data_of, painted_cells, run, tiny_config
@@ -28,13 +30,19 @@ class OnDisk:
         return self._pixels[key]
 
 
+@pytest.fixture(autouse=True)
+def fast_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor on which it is tried, at the end, whether the model may predict in bfloat16."""
+    monkeypatch.setattr(agreement, "fastest_precision", lambda device: torch.bfloat16)
+
+
 def trained_until(last: int) -> tuple[list[Any], Any]:
     """Train, and pull out the disk after a step."""
     pixels, labels = painted_cells()
     image = OnDisk(pixels)
 
     def pull_out(event: object) -> None:
-        image.there = not (isinstance(event, StepDone) and event.step >= last)
+        image.there &= not (isinstance(event, StepDone) and event.step >= last)
 
     return run(data_of(image, labels, CONFIG), CONFIG, watch=pull_out)
 
@@ -45,8 +53,14 @@ def test_the_best_network_is_kept_and_the_reason_told() -> None:
     assert any("the best network is kept" in n and "no such device" in n for n in notices)
     assert result.trained.record.steps < CONFIG.steps
     assert result.stopped
+    assert result.trained.record.bfloat16_agreement is None  # not measured: exact
 
 
 def test_without_a_network_to_keep_it_is_an_error_that_names_the_place() -> None:
     with pytest.raises(UnreadableError, match=r"cannot be read at \[.*no such device"):
         trained_until(1)
+
+
+def test_a_training_that_reads_to_its_end_knows_whether_bfloat16_will_do() -> None:
+    _, result = trained_until(CONFIG.steps + 1)
+    assert 0 < result.trained.record.bfloat16_agreement <= 1

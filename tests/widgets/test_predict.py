@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from napari.layers import Image, Labels
 
 from napari_unet.data.intensity import IntensityNormalization
@@ -14,7 +14,10 @@ from napari_unet.model.config import UNetConfig
 from napari_unet.model.execution import Runner
 from napari_unet.model.trained import ModelRecord, TrainedNetwork, save_network
 from napari_unet.model.unet import UNet
+from napari_unet.prediction import predictor
 from napari_unet.prediction.events import FrameFinished
+from napari_unet.prediction.plan import PredictionPlan
+from napari_unet.prediction.work import make_runner
 from napari_unet.widgets.result_layers import predicted_of
 
 from .conftest import Desk, disks
@@ -149,16 +152,21 @@ def test_probabilities_come_as_image_layers(desk: Desk) -> None:
     assert images[1].data.shape == (96, 96)
 
 
+def test_exact_numbers_can_be_chosen(desk: Desk) -> None:
+    box = desk.predict.options.precision_box
+    assert desk.predict.options.config_of_files().precision == "auto"
+    box.setCurrentIndex(box.findData("float32"))
+    assert desk.predict.options.config_of_files().precision == "float32"
+
+
 def test_the_views_to_average_can_be_chosen(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    of = Runner.of
 
-    def watched(*args: Any, **options: Any) -> Runner:
-        runner = of(*args, **options)
-        asked.append(runner.views)
-        return runner
+    def watched(network: UNet, plan: PredictionPlan, device: torch.device) -> Runner:
+        asked.append(plan.views)
+        return make_runner(network, plan, device)
 
-    monkeypatch.setattr(Runner, "of", watched)
+    monkeypatch.setattr(predictor, "make_runner", watched)
     desk.predict.options.views_box.setCurrentIndex(desk.predict.options.views_box.findData(8))
 
     predict_with(desk, untrained())

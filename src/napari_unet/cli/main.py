@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from napari_unet import __version__
 from napari_unet.errors import AlreadyToldError, ConfigError, NapariUNetError
-from napari_unet.model.config import PRECISIONS, VIEWS
+from napari_unet.model.config import PRECISIONS, SHORT_PRECISIONS, VIEWS
 from napari_unet.training.config import PRESET_HELP, TrainConfig
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def _add_predict(commands: Any) -> None:
 
 def _precision(text: str) -> str:
     """Return a number format under its full name."""
-    return {"fp32": "float32", "bf16": "bfloat16"}.get(text, text)
+    return SHORT_PRECISIONS.get(text, text)
 
 
 def _add_pixel_size(command: argparse.ArgumentParser) -> None:

@@ -34,7 +34,7 @@ def compiled(signature: str) -> Callable[[Callable[Taken, Given]], Callable[Take
     def compile_it(function: Callable[Taken, Given]) -> Callable[Taken, Given]:
         try:
             return njit(signature, nogil=True, cache=True)(function)
-        except RuntimeError:  # no folder may be written
+        except (RuntimeError, OSError):  # no folder may be written, or the disk is full
             return njit(signature, nogil=True)(function)
 
     return compile_it

@@ -12,6 +12,8 @@ Normalization = Literal["none", "batch"]
 Exclusivity = Literal["softmax", "sigmoid"]
 Precision = Literal["auto", "float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+# What they are also called.
+SHORT_PRECISIONS: dict[str, Precision] = {"fp32": "float32", "bf16": "bfloat16"}
 
 # Pixels of the image per pixel of the network, at most.
 LARGEST_BINNING = 8

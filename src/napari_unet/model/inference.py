@@ -96,24 +96,36 @@ class InferenceNetwork:
         Tensor
             (B, out_channels, *'), float32; each size is smaller by the halo on both sides.
         """
-        config = self.config
-        moments = images.reshape(len(images) * config.window, -1, *images.shape[2:])
-        features = moments.to(self.device, self.precision).contiguous(
-            memory_format=LAYOUT[config.ndim]
-        )  # (B * window, in_channels, *)
+        if self.device.type == "cpu" and len(images) > 1:  # bands are of one image
+            return torch.cat([self.scores(image[None]) for image in images])
+        window = self.config.window
+        features, skip = self._up_to_fusion(images[:, : self.config.in_channels])
+        if window > 1:  # late fusion: features of all moments, pixels of the middle one
+            moments = [features]
+            for moment in range(1, window):
+                first = moment * self.config.in_channels
+                features, of_moment = self._up_to_fusion(
+                    images[:, first : first + self.config.in_channels]
+                )
+                moments.append(features)
+                skip = of_moment if moment == window // 2 else skip
+            features = torch.cat(moments, dim=1)  # (B, window * base * 2, *)
+        return self._expanding[0](features, skip, self._rows, self._output).float()
+
+    def _up_to_fusion(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Run one moment up to the last level of the expanding path, and keep what skips there."""
+        features = images.to(self.device, self.precision).contiguous(
+            memory_format=LAYOUT[self.config.ndim]
+        )  # (B, in_channels, *)
         skips: list[Tensor] = []
         for level, skip_shape in enumerate(self._skip_shapes(features.shape[2:])):
             features, skip = self._contract(level, features, skip_shape)
-            skips.append(skip)  # (B * window, base * 2^level, *skip_shape)
+            skips.append(skip)  # (B, base * 2^level, *skip_shape)
         for convolve in self._contracting[-1]:
-            features = convolve(features)  # (B * window, base * 2^depth, *)
-        for level in reversed(range(1, config.depth)):
-            features = self._expanding[level](features, skips[level], self._rows)
-        if config.window > 1:  # late fusion: features of all moments, pixels of the middle one
-            features = features.reshape(len(images), -1, *features.shape[2:])
-            features = features.contiguous(memory_format=LAYOUT[config.ndim])
-            skips[0] = skips[0][config.window // 2 :: config.window]
-        return self._expanding[0](features, skips[0], self._rows, self._output).float()
+            features = convolve(features)  # (B, base * 2^depth, *)
+        for level in reversed(range(1, self.config.depth)):
+            features = self._expanding[level](features, skips.pop(), self._rows)
+        return features, skips[0]
 
     def _contract(
         self, level: int, features: Tensor, skip_shape: Sequence[int]

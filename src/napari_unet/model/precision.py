@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # bfloat16 has to be so much faster: what it gains otherwise is not worth its rounding.
 _LEAST_GAIN = 1.3
-_PROBES = 5
+_PROBES = 7
 # Edge of the image of the probe: a few milliseconds on a CPU, enough to fill a GPU.
 _PROBE_SIZE = {"cpu": 96, "cuda": 512}
 
@@ -28,7 +28,7 @@ def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
 
 @lru_cache
 def fastest_precision(device: torch.device) -> torch.dtype:
-    """Try a convolution in float32 and in bfloat16 on a device; about 30 ms, once per process."""
+    """Try a convolution in float32 and in bfloat16 on a device; about 50 ms, once per process."""
     if device.type not in _PROBE_SIZE:
         return torch.float32
     try:
@@ -41,7 +41,11 @@ def fastest_precision(device: torch.device) -> torch.dtype:
 
 @torch.inference_mode()
 def _probe(device: torch.device) -> dict[torch.dtype, float]:
-    """Time a 3x3 convolution of 64 channels in each format: the fastest of several, in turns."""
+    """Time a 3x3 convolution of 64 channels in each format: the fastest of several, in turns.
+
+    What is counted on a CPU is the processor time of one thread: however busy the machine is, the
+    same formats win, so that the same training or prediction gives the same numbers.
+    """
     edge = _PROBE_SIZE[device.type]
     images = {
         dtype: torch.zeros(1, 64, edge, edge, device=device, dtype=dtype).contiguous(
@@ -50,15 +54,26 @@ def _probe(device: torch.device) -> dict[torch.dtype, float]:
         for dtype in (torch.float32, torch.bfloat16)
     }
     seconds = dict.fromkeys(images, float("inf"))
-    for _ in range(_PROBES):
-        for dtype, image in images.items():
-            kernel = torch.zeros(64, 64, 3, 3, device=device, dtype=dtype)
-            _wait_for(device)
-            began = time.perf_counter()
-            functional.conv2d(image, kernel)
-            _wait_for(device)
-            seconds[dtype] = min(seconds[dtype], time.perf_counter() - began)
+    clock = time.perf_counter if device.type == "cuda" or _coarse_clock() else time.thread_time
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # a team of threads is as late as the busiest core
+    try:
+        for _ in range(_PROBES):
+            for dtype, image in images.items():
+                kernel = torch.zeros(64, 64, 3, 3, device=device, dtype=dtype)
+                _wait_for(device)
+                began = clock()
+                functional.conv2d(image, kernel)
+                _wait_for(device)
+                seconds[dtype] = min(seconds[dtype], clock() - began)
+    finally:
+        torch.set_num_threads(threads)
     return seconds
+
+
+def _coarse_clock() -> bool:
+    """Tell whether the processor time of a thread is counted in steps that are too long here."""
+    return time.get_clock_info("thread_time").resolution > 1e-5
 
 
 def _wait_for(device: torch.device) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from napari_unet.data.axes import is_axes
 from napari_unet.data.physical import check_pixel_size
 from napari_unet.errors import ConfigError
-from napari_unet.model.config import PRECISIONS, VIEWS
+from napari_unet.model.config import PRECISIONS, SHORT_PRECISIONS, VIEWS
 
 if TYPE_CHECKING:
     from napari_unet.data.axes import Region
@@ -73,7 +73,8 @@ class PredictConfig:
         both are known. Results always lie on the image's own pixels.
     precision : {"auto", "float32", "bfloat16"}
         Number format of the convolutions. "auto" is bfloat16 where that is faster and labels as
-        good as all of the model's own pixels alike, else float32.
+        good as all of the model's own pixels alike, else float32. "fp32" and "bf16" are
+        understood.
 
     Raises
     ------
@@ -108,10 +109,10 @@ class PredictConfig:
             raise ConfigError(f"views is {self.views}; choose 1 or 8.")
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise ConfigError(f"threshold is {self.threshold}; choose a value between 0 and 1.")
-        if self.precision not in PRECISIONS:
-            raise ConfigError(
-                f"precision is {self.precision!r}; choose one of {', '.join(PRECISIONS)}."
-            )
+        precision = SHORT_PRECISIONS.get(self.precision, self.precision)
+        if precision not in PRECISIONS:
+            raise ConfigError(f"precision is {precision!r}; choose one of {', '.join(PRECISIONS)}.")
+        object.__setattr__(self, "precision", precision)
         check_pixel_size(self.pixel_size)
         if self.smallest is not None and self.smallest < 0:
             raise ConfigError(f"smallest is {self.smallest}; choose 0 or more pixels.")

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
+    from napari_unet.model.config import Precision
     from napari_unet.prediction.config import ResultKind
 
 
@@ -28,6 +29,8 @@ class PredictionStarted:
         Objects, classes, probabilities or uncertainty.
     notices : tuple of str
         What the user should know, for example that the image is rescaled.
+    precision : {"float32", "bfloat16"}
+        Number format of the convolutions.
     """
 
     device: str
@@ -35,6 +38,7 @@ class PredictionStarted:
     shape: tuple[int, ...]
     kind: ResultKind
     notices: tuple[str, ...] = ()
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ and errors after the tiles before them.
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from napari_unet.data.intensity import measure_intensity
 from napari_unet.prediction.work import tile_values
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Generator, Iterable, Iterator
     from concurrent.futures import Future
 
@@ -105,10 +105,13 @@ def one_thread(name: str) -> Iterator[ThreadPoolExecutor]:
     On Linux it inherits the priority of the thread that first gives it work.
     """
     thread = ThreadPoolExecutor(1, thread_name_prefix=f"napari-unet {name}")
+    number = thread.submit(threading.get_ident).result()
     try:
         yield thread
     finally:
-        thread.shutdown(cancel_futures=True)
+        # an abandoned generator is closed in whatever thread collects the garbage
+        elsewhere = threading.get_ident() != number
+        thread.shutdown(wait=elsewhere, cancel_futures=True)
 
 
 def computed_tiles(

@@ -12,7 +12,7 @@ from napari_unet.model.devices import choose_device, describe
 from napari_unet.prediction.events import PredictionStarted
 from napari_unet.prediction.in_memory import FrameInMemory, predict_in_memory
 from napari_unet.prediction.plan import plan_prediction
-from napari_unet.prediction.work import make_runner
+from napari_unet.prediction.work import make_runner, settled
 
 if TYPE_CHECKING:
     import threading
@@ -86,12 +86,15 @@ def predict_image(
     plan = plan_prediction(trained.record, image, config)
     frames = plan.frames_of(image)
     device = choose_device(config.device)
+    plan = settled(plan, device)
     runner = make_runner(trained.network, plan, device)
     with_objects = plan.kind == "objects"
     result = np.zeros(plan.result_shape, np.int32 if with_objects else plan.tile_dtype)
     n_tiles = len(plan.tiles) * len(frames)
     label_shape = (*plan.frames_shape, *plan.shape)
-    yield PredictionStarted(describe(device), n_tiles, label_shape, plan.kind, plan.notices)
+    yield PredictionStarted(
+        describe(device), n_tiles, label_shape, plan.kind, plan.notices, plan.precision
+    )
 
     def work_on(number: int, frame: Frame) -> FrameInMemory:
         target = result[frame.index]

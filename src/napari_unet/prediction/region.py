@@ -12,7 +12,7 @@ from napari_unet.prediction.events import PredictionStarted
 from napari_unet.prediction.in_memory import FrameInMemory, predict_in_memory
 from napari_unet.prediction.plan import plan_prediction
 from napari_unet.prediction.predictor import compact
-from napari_unet.prediction.work import make_runner
+from napari_unet.prediction.work import make_runner, settled
 
 if TYPE_CHECKING:
     import threading
@@ -109,10 +109,13 @@ def predict_region(
     plan = plan_prediction(trained.record, image, config)
     frame = plan.frames_of(image)[0]
     device = choose_device(config.device)
+    plan = settled(plan, device)
     runner = make_runner(trained.network, plan, device)
     label_shape = (*plan.frames_shape, *plan.shape)
     n_tiles = len(plan.tiles)
-    yield PredictionStarted(describe(device), n_tiles, label_shape, plan.kind, plan.notices)
+    yield PredictionStarted(
+        describe(device), n_tiles, label_shape, plan.kind, plan.notices, plan.precision
+    )
     bands = plan.classes.n_classes if plan.kind == "probabilities" else 0
     values = _Part(plan.region, plan.shape, plan.tile_dtype, bands)
     with_objects = plan.kind == "objects"

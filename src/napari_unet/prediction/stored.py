@@ -26,7 +26,7 @@ from napari_unet.prediction.partial import (
 )
 from napari_unet.prediction.pipeline import TileJob, TileReader, computed_tiles, stored_behind
 from napari_unet.prediction.plan import plan_prediction
-from napari_unet.prediction.work import make_runner, number_objects, separate_block
+from napari_unet.prediction.work import make_runner, number_objects, separate_block, settled
 
 if TYPE_CHECKING:
     import threading
@@ -134,7 +134,8 @@ def plan_whole(trained: TrainedNetwork, image: ArrayLike, config: PredictConfig)
             "Predictions into files are of whole images; leave out region and frames, or predict "
             "into memory."
         )
-    return plan_prediction(trained.record, image, config)
+    plan = plan_prediction(trained.record, image, config)
+    return settled(plan, choose_device(config.device))
 
 
 def _go_on(
@@ -176,7 +177,8 @@ def started(plan: PredictionPlan, device: str, goes_on: bool) -> PredictionStart
     if goes_on:
         notices += ("It goes on where an earlier prediction was interrupted.",)
     n_tiles = len(plan.tiles) * plan.n_frames
-    return PredictionStarted(device, n_tiles, (*plan.frames_shape, *plan.shape), plan.kind, notices)
+    shape = (*plan.frames_shape, *plan.shape)
+    return PredictionStarted(device, n_tiles, shape, plan.kind, notices, plan.precision)
 
 
 def result_of(plan: PredictionPlan, target: Path, last: int | None) -> StoredResult:

@@ -8,17 +8,20 @@ What tells objects apart is imported on use: it takes half a second, in which th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
+import torch
 
 from napari_unet.model.execution import Runner
+from napari_unet.model.inference import InferenceNetwork
 from napari_unet.model.precision import choose_precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import torch
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike, Region
@@ -33,11 +36,26 @@ if TYPE_CHECKING:
 # enough for thresholds.
 _STEPS = 255
 
+# The last network made ready of each trained one, and of what it was made.
+_READY: WeakKeyDictionary[UNet, tuple[tuple[Any, ...], InferenceNetwork]] = WeakKeyDictionary()
+
+
+def settled(plan: PredictionPlan, device: torch.device) -> PredictionPlan:
+    """Choose the number format where a plan leaves it open, once for all its tiles."""
+    chosen = choose_precision(plan.precision, device)
+    return replace(plan, precision="bfloat16" if chosen == torch.bfloat16 else "float32")
+
 
 def make_runner(network: UNet, plan: PredictionPlan, device: torch.device) -> Runner:
-    """Make a network ready for the tiles of a plan."""
+    """Make a network ready for the tiles of a plan; for a folder of images, once."""
     precision = choose_precision(plan.precision, device)
-    return Runner.of(network, device, precision, plan.factors, plan.views)
+    # weights that somebody has changed meanwhile have other versions
+    versions = tuple(tensor._version for tensor in network.state_dict().values())
+    known = _READY.get(network)
+    if known is None or known[0] != (device, precision, versions):
+        known = (device, precision, versions), InferenceNetwork(network, device, precision)
+        _READY[network] = known
+    return Runner(known[1], plan.factors, plan.views)
 
 
 def predict_tile(

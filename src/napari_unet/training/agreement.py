@@ -60,11 +60,13 @@ def bfloat16_agreement(
 
 
 def _around_paint(frame: TrainingFrame) -> Region:
-    """Return a box around the median painted pixel, as far as it lies in the frame."""
-    shape = frame.target.classes.shape
-    middle = np.median(np.argwhere(frame.target.painted), axis=0).astype(int)
+    """Return a box around the median row, column, ... of the paint, as far as there is any."""
+    painted = frame.target.painted
     parts = []
-    for size, centre, edge in zip(shape, middle, _BOX[len(shape)], strict=True):
-        start = int(min(max(0, centre - edge // 2), max(0, size - edge)))
+    for axis, edge in enumerate(_BOX[painted.ndim]):
+        others = tuple(other for other in range(painted.ndim) if other != axis)
+        counts = np.cumsum(painted.sum(axis=others))
+        middle, size = int(np.searchsorted(counts, counts[-1] / 2)), len(counts)
+        start = min(max(0, middle - edge // 2), max(0, size - edge))
         parts.append(slice(start, min(size, start + edge)))
     return tuple(parts)

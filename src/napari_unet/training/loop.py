@@ -154,6 +154,8 @@ def train_network(
                 yield Checkpoint(trainer.trained(), trainer.state())
             yield from live.update(stop)
     trainer.seconds = clock.total()
+    if ranks.first:
+        trainer.measure_agreement()
     return TrainingResult(
         trainer.trained(), trainer.latest(), trainer.state(), trainer.data, stopped=not finished
     )

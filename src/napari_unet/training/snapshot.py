@@ -8,7 +8,6 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from napari_unet.model.trained import ModelRecord, TrainedNetwork, build_network
-from napari_unet.training.agreement import bfloat16_agreement
 from napari_unet.training.networks import copy_weights
 from napari_unet.training.optimisation import optimiser_tensors
 from napari_unet.training.state import TrainingState
@@ -39,7 +38,7 @@ def with_record(trainer: Trainer, weights: dict[str, Tensor]) -> TrainedNetwork:
         steps=trainer.step,
         pixel_size=dict(data.pixel_size),
         used_channels=config.used_channels,
-        bfloat16_agreement=bfloat16_agreement(network, data, trainer.threshold, trainer.device),
+        bfloat16_agreement=trainer.bfloat16_agreement,
     )
     return TrainedNetwork(network, record)
 

@@ -198,8 +198,9 @@ def trust_in(
     counts = torch.zeros(2, 2)  # painted class, predicted class
     for batch in batches:
         predicted = network(batch.images.to(device)).argmax(dim=1).cpu()  # (B, *)
+        classes = batch.classes.cpu()
         for painted in (0, 1):
-            of_class = predicted[batch.classes == painted]
+            of_class = predicted[classes == painted]
             counts[painted] += torch.bincount(of_class, minlength=2)[:2]
     counts = ranks.sum(counts)
     if (counts.sum(dim=1) == 0).any():

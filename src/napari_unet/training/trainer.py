@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from napari_unet.data.separation import DEFAULT_THRESHOLD
-from napari_unet.errors import ModelMismatchError
+from napari_unet.errors import ModelMismatchError, UnreadableError
 from napari_unet.model.execution import Runner
 from napari_unet.model.precision import choose_precision
+from napari_unet.model.trained import build_network
 from napari_unet.model.unet import UNet
+from napari_unet.training.agreement import bfloat16_agreement
 from napari_unet.training.ahead import BatchSource, DrawnAhead, DrawnWhenNeeded
 from napari_unet.training.batch_statistics import parallel_network
 from napari_unet.training.events import Notice, Validated
@@ -101,6 +103,7 @@ class Trainer:
         self.best_value = -math.inf
         self.threshold = DEFAULT_THRESHOLD
         self.history: list[dict[str, float | bool | None]] = []
+        self.bfloat16_agreement: float | None = None  # not measured
         self._failures = 0
         self._batches: BatchSource = DrawnWhenNeeded()
         self._losses, self._told_step = loss_reader(device), 0
@@ -254,6 +257,20 @@ class Trainer:
             self.threshold = score.threshold
         self.history.append({"step": self.step, "best": best, **asdict(score)})
         return Validated(self.step, score.loss, score.iou, score.object_f1, best)
+
+    def measure_agreement(self) -> None:
+        """Find out whether the best network may predict in bfloat16; at the end, since it costs.
+
+        A model is worth more than this: where it cannot be measured it predicts in float32.
+        """
+        weights = self.best or copy_weights(self.averaged_network)
+        network = build_network(self.network_config, weights, "the training")
+        try:
+            self.bfloat16_agreement = bfloat16_agreement(
+                network, self.data, self.threshold, self.device
+            )
+        except (RuntimeError, MemoryError, UnreadableError):  # also CUDA's errors
+            self.bfloat16_agreement = None
 
     def trained(self) -> TrainedNetwork:
         """Return the best network so far with its record, on the CPU."""
