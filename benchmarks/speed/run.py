@@ -123,7 +123,8 @@ def _as_markdown(results: dict[str, Any]) -> str:
             "",
             f"## {case.removeprefix('case_').replace('_', ' ')}",
             "",
-            f"{result['machine']}, {result['threads']} thread(s), {_versions(result)}, commit {result['commit']}, {result['date']}."
+            f"{result['machine']}, {result['threads']} thread(s), {_versions(result)}, "
+            f"commit {result['commit']}, {result['date']}."
             + ("" if result["complete"] else " It did not run to its end."),
             "",
             "| what | measured | goal | |",
