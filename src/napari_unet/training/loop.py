@@ -22,6 +22,7 @@ from napari_unet.training.inbox import Inbox
 from napari_unet.training.live import LiveView
 from napari_unet.training.preparation import prepare_training
 from napari_unet.training.ranks import ALONE, Ranks
+from napari_unet.training.snapshot import best_of, latest_of, state_of
 from napari_unet.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -151,13 +152,13 @@ def train_network(
                 break
             if ranks.first and (clock.checkpoint_due() or inbox.checkpoint_wanted.is_set()):
                 inbox.checkpoint_wanted.clear()
-                yield Checkpoint(trainer.trained(), trainer.state())
+                yield Checkpoint(best_of(trainer), state_of(trainer))
             yield from live.update(stop)
     trainer.seconds = clock.total()
     if ranks.first:
         trainer.measure_agreement()
     return TrainingResult(
-        trainer.trained(), trainer.latest(), trainer.state(), trainer.data, stopped=not finished
+        best_of(trainer), latest_of(trainer), state_of(trainer), trainer.data, stopped=not finished
     )
 
 

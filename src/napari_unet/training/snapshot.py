@@ -18,8 +18,17 @@ if TYPE_CHECKING:
     from napari_unet.training.trainer import Trainer
 
 
-def with_record(trainer: Trainer, weights: dict[str, Tensor]) -> TrainedNetwork:
-    """Return a network of given weights, on the CPU, with the record of the training so far."""
+def best_of(trainer: Trainer) -> TrainedNetwork:
+    """Return the best network so far with its record, on the CPU."""
+    return _with_record(trainer, trainer.best or copy_weights(trainer.averaged_network))
+
+
+def latest_of(trainer: Trainer) -> TrainedNetwork:
+    """Return the network as it is now with its record, on the CPU."""
+    return _with_record(trainer, copy_weights(trainer.averaged_network))
+
+
+def _with_record(trainer: Trainer, weights: dict[str, Tensor]) -> TrainedNetwork:
     data, config = trainer.data, trainer.config
     network = build_network(trainer.network_config, weights, "the training")
     record = ModelRecord(

@@ -29,7 +29,6 @@ from napari_unet.training.optimisation import (
 )
 from napari_unet.training.patches import PatchSampler
 from napari_unet.training.ranks import ALONE, Ranks
-from napari_unet.training.snapshot import state_of, with_record
 from napari_unet.training.state import TrainingState
 from napari_unet.training.teacher import StartingModel, Teacher, is_dense
 from napari_unet.training.transfer import carried_over
@@ -271,18 +270,6 @@ class Trainer:
             )
         except (RuntimeError, MemoryError, UnreadableError):  # also CUDA's errors
             self.bfloat16_agreement = None
-
-    def trained(self) -> TrainedNetwork:
-        """Return the best network so far with its record, on the CPU."""
-        return with_record(self, self.best or copy_weights(self.averaged_network))
-
-    def latest(self) -> TrainedNetwork:
-        """Return the network as it is now with its record, on the CPU."""
-        return with_record(self, copy_weights(self.averaged_network))
-
-    def state(self) -> TrainingState:
-        """Return everything from which the training can go on exactly."""
-        return state_of(self)
 
     def _restore(self, state: TrainingState) -> None:
         classes, now = state.classes or self.data.classes, self.data.classes
