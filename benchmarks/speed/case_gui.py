@@ -19,4 +19,4 @@ def measure(options: Options) -> Iterator[Figure]:
         return
     seconds = 5.0 if options.quick else 20.0
     for each in (*gui.measure(seconds), *gui.measure_closing()):
-        yield Figure.at_most(each.what, each.value, each.unit, each.limit)
+        yield Figure.at_most(each.what, float(each.value), each.unit, each.limit)
