@@ -11,11 +11,9 @@ from napari_unet.data.files import read_image
 from napari_unet.data.intensity import measure_intensity
 from napari_unet.errors import ModelMismatchError
 from napari_unet.model.devices import choose_device
-from napari_unet.model.execution import Runner
-from napari_unet.model.precision import choose_precision
 from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.prediction.partial import hash_of_model, trying_again, writing_to
-from napari_unet.prediction.work import predict_tile, separate_block
+from napari_unet.prediction.work import make_runner, predict_tile, separate_block
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import ArrayLike
     from napari_unet.data.intensity import IntensityRange
-    from napari_unet.data.rescaling import Factors
-    from napari_unet.model.config import Precision
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.partial import PartialResult
 
@@ -66,17 +62,9 @@ def measure_frame(order: Order, frame: int) -> IntensityRange:
 
 def predict_one(order: Order, frame: int, intensity: IntensityRange, tile: int) -> None:
     """Predict a tile and write it."""
-    _, pixels = _opened_for(order)
+    trained, pixels = _opened_for(order)
     plan = order.partial.plan
-    runner = _runner(
-        order.model,
-        order.image,
-        order.identity,
-        plan.factors,
-        plan.views,
-        plan.precision,
-        order.device,
-    )
+    runner = make_runner(trained.network, plan, choose_device(order.device))
     of_frame, region = plan.frame(pixels, frame), plan.tiles[tile]
     values = trying_again(lambda: predict_tile(runner, of_frame, intensity, region, plan))
     with writing_to(order.partial.folder):
@@ -119,18 +107,3 @@ def _opened(model: str, image: str, identity: str) -> tuple[TrainedNetwork, Arra
     """Load the model and open the image once per process."""
     trained = load_model_or_starting_model(model)
     return trained, read_image(Path(image)).array, hash_of_model(trained)
-
-
-@lru_cache(maxsize=2)
-def _runner(
-    model: str,
-    image: str,
-    identity: str,
-    factors: Factors,
-    views: int,
-    precision: Precision,
-    device: str,
-) -> Runner:
-    trained, _, _ = _opened(model, image, identity)
-    place = choose_device(device)
-    return Runner.of(trained.network, place, choose_precision(precision, place), factors, views)
