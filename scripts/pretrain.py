@@ -25,9 +25,10 @@ from synthetic_cells import synthetic_cells
 from napari_unet.api import drain
 from napari_unet.data.files import find_images, pair_files, read_image, read_labels
 from napari_unet.model.trained import TrainedNetwork, load_network, save_compact_network
+from napari_unet.notice import Notice
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
-from napari_unet.training.events import Notice, Validated
+from napari_unet.training.events import Validated
 from napari_unet.training.loop import train_network
 from napari_unet.training.preparation import prepare_training
 

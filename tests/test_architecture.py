@@ -25,6 +25,7 @@ SCREEN = QT | {"napari", "magicgui"}
 
 FLOOR = {
     "errors": 0,
+    "notice": 0,
     "data": 1,
     "model": 2,
     "training": 3,
@@ -43,6 +44,7 @@ WITHOUT_TORCH = (
     "napari_unet",
     "napari_unet.data",
     "napari_unet.errors",
+    "napari_unet.notice",
     "napari_unet.project",
     "napari_unet.samples",
 )
@@ -151,7 +153,7 @@ def test_only_the_top_floor_mentions_the_screen(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=ids)
 def test_data_never_mentions_torch(path: Path) -> None:
-    if room_of(path) in {"data", "errors", "samples"}:
+    if room_of(path) in {"data", "errors", "notice", "samples"}:
         assert "torch" not in {name.partition(".")[0] for name in imports_of(path)}
 
 

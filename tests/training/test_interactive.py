@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from napari_unet.errors import ModelMismatchError
+from napari_unet.notice import Notice
 from napari_unet.training.checkpoint import load_state, save_state, saving_checkpoints
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.events import (
     AnnotationsJoined,
     Checkpoint,
-    Notice,
     StepDone,
     TrainingStarted,
     Validated,

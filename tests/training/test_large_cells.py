@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from napari_unet.api import drain
+from napari_unet.notice import Notice
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.predictor import predict_image
 from napari_unet.training.checkpoint import load_state, save_state
 from napari_unet.training.dataset import AnnotatedImage
-from napari_unet.training.events import Notice, ViewPredicted
+from napari_unet.training.events import ViewPredicted
 from napari_unet.training.inbox import Inbox, View
 from napari_unet.training.live import LiveView
 from napari_unet.training.preparation import prepare_training

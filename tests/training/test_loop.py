@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from napari_unet.errors import DeviceError
+from napari_unet.notice import Notice
 from napari_unet.training import loop, trainer
-from napari_unet.training.events import Notice, StepDone, TrainingStarted, Validated
+from napari_unet.training.events import StepDone, TrainingStarted, Validated
 from napari_unet.training.trainer import Trainer
 from napari_unet.training.validation import ValidationScore
 

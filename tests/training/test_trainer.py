@@ -11,9 +11,10 @@ import torch
 
 from napari_unet.errors import ModelMismatchError
 from napari_unet.model.trained import save_network
+from napari_unet.notice import Notice
 from napari_unet.training import trainer
 from napari_unet.training.checkpoint import load_state, save_state
-from napari_unet.training.events import Notice, StepDone
+from napari_unet.training.events import StepDone
 from napari_unet.training.losses import weighted_cross_entropy
 from napari_unet.training.optimisation import rate_schedule
 from napari_unet.training.patches import Batch, PatchSampler

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from napari_unet.errors import UnreadableError
+from napari_unet.notice import Notice
 from napari_unet.training import agreement
-from napari_unet.training.events import Notice, StepDone
+from napari_unet.training.events import StepDone
 
 from .builders import data_of, painted_cells, run, tiny_config
 

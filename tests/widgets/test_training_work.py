@@ -11,9 +11,9 @@ import pytest
 from napari_unet.model import gpu_advice
 from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import TrainedNetwork
+from napari_unet.notice import Notice
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
-from napari_unet.training.events import Notice
 from napari_unet.training.inbox import Inbox
 from napari_unet.training.state import TrainingState
 from napari_unet.widgets.training_work import TrainingOrder, training_events

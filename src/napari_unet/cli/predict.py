@@ -15,6 +15,7 @@ from napari_unet.cli.progress import stop_on_interrupt
 from napari_unet.data.axes import parse_channels
 from napari_unet.data.files import find_images
 from napari_unet.model.starting import load_model_or_starting_model
+from napari_unet.notice import Notice
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import (
     BlockSeparated,
@@ -137,6 +138,8 @@ class _Bar(contextlib.AbstractContextManager["_Bar"]):
             self._bar.reset(event.tiles)
             for notice in event.notices:
                 self._bar.write(f"Note: {notice}", file=sys.stderr)
+        elif isinstance(event, Notice):
+            self._bar.write(f"Note: {event.text}", file=sys.stderr)
         elif isinstance(event, TilePredicted | TileWritten):
             self._bar.update(event.number - self._bar.n)
         elif isinstance(event, BlockSeparated):

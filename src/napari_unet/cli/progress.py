@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from napari_unet.training.events import Notice, StepDone, TrainingStarted, Validated
+from napari_unet.notice import Notice
+from napari_unet.training.events import StepDone, TrainingStarted, Validated
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

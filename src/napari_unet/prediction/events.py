@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.notice import Notice
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -113,4 +115,6 @@ class FrameFinished:
     labels: NDArray[Any]
 
 
-PredictionEvent = PredictionStarted | TilePredicted | TileWritten | BlockSeparated | FrameFinished
+PredictionEvent = (
+    PredictionStarted | TilePredicted | TileWritten | BlockSeparated | FrameFinished | Notice
+)

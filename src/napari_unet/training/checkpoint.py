@@ -10,7 +10,8 @@ from napari_unet.data.splitting import BlockPlace
 from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
 from napari_unet.model.tensor_file import read_tensors, write_tensors
 from napari_unet.model.trained import save_network
-from napari_unet.training.events import Checkpoint, Notice, TrainingEvent
+from napari_unet.notice import Notice
+from napari_unet.training.events import Checkpoint, TrainingEvent
 from napari_unet.training.state import TrainingState
 
 if TYPE_CHECKING:

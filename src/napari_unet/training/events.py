@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.notice import Notice
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -91,19 +93,6 @@ class Validated:
     iou: float
     object_f1: float | None
     best: bool
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something the user should know that does not stop the training.
-
-    Parameters
-    ----------
-    text : str
-        One sentence.
-    """
-
-    text: str
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from napari_unet.data.separation import separate_objects
 from napari_unet.errors import UnreadableError
 from napari_unet.model.execution import Runner
 from napari_unet.model.precision import choose_precision
-from napari_unet.training.events import Notice, ViewPredicted
+from napari_unet.notice import Notice
+from napari_unet.training.events import ViewPredicted
 from napari_unet.training.sources import source_frames
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from napari_unet.errors import NapariUNetError, UnreadableError
 from napari_unet.model.devices import choose_device, describe, memory_used
+from napari_unet.notice import Notice
 from napari_unet.training.events import (
     AnnotationsJoined,
     Checkpoint,
-    Notice,
     StepDone,
     TrainingEvent,
     TrainingStarted,

@@ -16,10 +16,11 @@ from napari_unet.model.execution import Runner
 from napari_unet.model.precision import choose_precision
 from napari_unet.model.trained import build_network
 from napari_unet.model.unet import UNet
+from napari_unet.notice import Notice
 from napari_unet.training.agreement import bfloat16_agreement
 from napari_unet.training.ahead import BatchSource, DrawnAhead, DrawnWhenNeeded
 from napari_unet.training.batch_statistics import parallel_network
-from napari_unet.training.events import Notice, Validated
+from napari_unet.training.events import Validated
 from napari_unet.training.losses import painted_pixels, weighted_cross_entropy
 from napari_unet.training.networks import begin_with, chance_of, copy_weights, random_network
 from napari_unet.training.optimisation import (

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 
 from napari_unet.data.files import find_images, name_of
 from napari_unet.errors import NapariUNetError
+from napari_unet.notice import Notice
 from napari_unet.widgets.controls import header_of
 from napari_unet.widgets.prediction_work import files_events
 from napari_unet.widgets.stored_layers import open_pair
@@ -55,6 +56,7 @@ class BatchTable(QWidget):
         self._done: dict[int, FilePredicted] = {}
         self._failed = 0
         self._row, self._tiles = -1, 0
+        self._notices: list[str] = []
         self.table = QTableWidget(0, 2)
         self.table.setHorizontalHeaderLabels(["File", "State"])
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -107,7 +109,11 @@ class BatchTable(QWidget):
             self.table.scrollToItem(self.table.item(self._row, 0))
         elif isinstance(event, events.PredictionStarted):
             self._tiles = event.tiles
-            self._say(self._row, f"tile 0 of {event.tiles}", " ".join(event.notices))
+            self._notices = list(event.notices)
+            self._say(self._row, f"tile 0 of {event.tiles}", " ".join(self._notices))
+        elif isinstance(event, Notice):
+            self._notices.append(event.text)
+            self._say(self._row, event.text, " ".join(self._notices))
         elif isinstance(event, (events.TilePredicted, events.TileWritten)):
             self._say(self._row, f"tile {event.number} of {self._tiles}")
         elif isinstance(event, events.BlockSeparated):

@@ -6,6 +6,7 @@ from typing import Any
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_unet.notice import Notice
 from napari_unet.widgets.controls import note, progress_bar
 
 
@@ -50,6 +51,9 @@ class PredictStatus(QWidget):
             self._say(f"Tile {event.number} of {self._tiles}.")
         elif isinstance(event, events.BlockSeparated):
             self._say(f"Telling objects apart: block {event.number} of {event.total}.")
+        elif isinstance(event, Notice):
+            self._notices = f"{self._notices} {event.text}".strip()
+            self._say("")
 
     def end(self, text: str) -> None:
         """Say how it ended; what the user should know stays."""

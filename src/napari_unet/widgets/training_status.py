@@ -8,9 +8,9 @@ from napari.utils.notifications import show_error, show_info
 from napari.utils.theme import get_theme
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_unet.notice import Notice
 from napari_unet.training.events import (
     AnnotationsJoined,
-    Notice,
     StepDone,
     TrainingStarted,
     Validated,

@@ -93,8 +93,9 @@ def training_events(
         The trained network and its state.
     """
     from napari_unet.model.gpu_advice import cpu_only_torch, nvidia_gpu
+    from napari_unet.notice import Notice
     from napari_unet.training.checkpoint import save_checkpoint, saving_checkpoints
-    from napari_unet.training.events import Checkpoint, Notice
+    from napari_unet.training.events import Checkpoint
     from napari_unet.training.loop import train_network
     from napari_unet.training.preparation import prepare_training
 
