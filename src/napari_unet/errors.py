@@ -43,9 +43,18 @@ class DeviceError(NapariUNetError):
     """The chosen computing device does not exist or does not work."""
 
 
+class NotEnoughMemoryError(DeviceError):
+    """The computing device has too little memory, however little is asked of it at once."""
+
+
 class AlreadyToldError(NapariUNetError):
     """Another process of this training tells the user what is wrong."""
 
 
 class EvaluationError(NapariUNetError):
     """Predictions and truth cannot be compared."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error of others says, as far as a user can read it."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

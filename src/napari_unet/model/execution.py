@@ -10,6 +10,7 @@ Along Z a network with flat levels is one of fewer poolings, and has a factor of
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,9 +18,12 @@ import torch
 from napari_unet.data.frames import read_mirrored
 from napari_unet.data.rescaling import Factors, enlarged, scaled_frame, scaled_region
 from napari_unet.model.config import shortest_output
+from napari_unet.model.fallback import Fallback
 from napari_unet.model.inference import InferenceNetwork
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
@@ -48,11 +52,19 @@ class Runner:
         Pixels of the image per pixel of the network, along ``[Z]YX``; empty: they are the same.
     views : int
         1, or 8: the average over all quarter turns in the plane and their mirror images.
+    spare : callable, optional
+        Makes the network ready on the CPU, for where its device fails; see `Fallback`.
     """
 
     network: InferenceNetwork
     factors: Factors = ()
     views: int = 1
+    spare: Callable[[], InferenceNetwork] | None = None
+
+    @cached_property
+    def fallback(self) -> Fallback:
+        """What computes boxes that do not fit, and what has been noticed of them."""
+        return Fallback(self.network, self.spare)
 
     @classmethod
     def of(
@@ -123,15 +135,19 @@ class Runner:
         -------
         ndarray
             As `probabilities`.
+
+        Raises
+        ------
+        NotEnoughMemoryError
+            Not even the smallest part of the region fits.
         """
         scaled, of_network = self._seen(frame, region)
-        image = torch.from_numpy(pixels)[None].to(self.network.device)  # (1, C_in, *)
-        probabilities = self._average_of_views(image)[0]  # (C, *)
+        probabilities = self.fallback.compute(pixels, self._average_of_views)  # (C, *)
         crop = tuple(
             slice(part.start - box_start, part.stop - box_start)
             for part, (box_start, _) in zip(of_network, self._outputs(of_network), strict=True)
         )
-        result: NDArray[np.float32] = probabilities[(slice(None), *crop)].cpu().numpy()
+        result: NDArray[np.float32] = probabilities[(slice(None), *crop)]
         if scaled is frame:
             return result
         return enlarged(result, [part.start for part in of_network], region, self.factors)
@@ -150,16 +166,16 @@ class Runner:
             for part, factor in zip(region, self.network.config.pooling_factors, strict=True)
         ]
 
-    def _average_of_views(self, image: Tensor) -> Tensor:
+    def _average_of_views(self, network: InferenceNetwork, image: Tensor) -> Tensor:
         """Average the probabilities over views of an image; (B, C_in, *) to (B, C, *').
 
         Inputs begin at 2 and end at -2 modulo the pooling factor, so a box turned round meets
         the same grid wherever it lies.
         """
-        total = self.network.probabilities(image)
+        total = network.probabilities(image)
         for turns, mirror in _VIEWS[1 : self.views]:
             view = torch.rot90(image, turns, (-2, -1))
-            seen = self.network.probabilities(view.flip(-1) if mirror else view)
+            seen = network.probabilities(view.flip(-1) if mirror else view)
             seen = seen.flip(-1) if mirror else seen
             total = total + torch.rot90(seen, -turns, (-2, -1))
         return total / self.views

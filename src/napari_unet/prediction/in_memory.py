@@ -15,7 +15,7 @@ from napari_unet.prediction.pipeline import (
     computed_tiles,
     stored_at_once,
 )
-from napari_unet.prediction.work import number_objects, separate_block
+from napari_unet.prediction.work import number_objects, separate_block, told
 
 if TYPE_CHECKING:
     import threading
@@ -123,4 +123,4 @@ def predict_in_memory(
     jobs = chain.from_iterable(work.jobs() for work in ahead)
     reader = TileReader(runner, normalization, at_once)
     tiles = stored_at_once(computed_tiles(runner, plan, jobs, reader, stop))
-    return (yield from predict_frames(works, tiles, plan))
+    return (yield from told(predict_frames(works, tiles, plan), runner))

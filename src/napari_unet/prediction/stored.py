@@ -26,7 +26,13 @@ from napari_unet.prediction.partial import (
 )
 from napari_unet.prediction.pipeline import TileJob, TileReader, computed_tiles, stored_behind
 from napari_unet.prediction.plan import plan_prediction
-from napari_unet.prediction.work import make_runner, number_objects, separate_block, settled
+from napari_unet.prediction.work import (
+    make_runner,
+    number_objects,
+    separate_block,
+    settled,
+    told,
+)
 
 if TYPE_CHECKING:
     import threading
@@ -163,7 +169,7 @@ def _go_on(
     jobs = chain.from_iterable(work.jobs() for work in ahead)
     reader = TileReader(runner, trained.record.intensity, trying_again)
     tiles = stored_behind(computed_tiles(runner, plan, jobs, reader, stop))
-    yield from predict_frames(of_frames, tiles, plan)
+    yield from told(predict_frames(of_frames, tiles, plan), runner)
     if stop.is_set():
         return result_of(plan, target, None)
     with writing_to(partial.folder):

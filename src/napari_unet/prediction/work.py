@@ -8,19 +8,24 @@ What tells objects apart is imported on use: it takes half a second, in which th
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
+from napari_unet.errors import first_line
 from napari_unet.model.execution import Runner
 from napari_unet.model.inference import InferenceNetwork
+from napari_unet.model.memory import Shortage, within_memory
 from napari_unet.model.precision import choose_precision
+from napari_unet.notice import Notice
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,8 +34,11 @@ if TYPE_CHECKING:
     from napari_unet.data.intensity import IntensityRange
     from napari_unet.data.stitching import BlockObjects
     from napari_unet.model.unet import UNet
+    from napari_unet.prediction.events import PredictionEvent
     from napari_unet.prediction.plan import PredictionPlan
     from napari_unet.prediction.tiles import Blocks
+
+Result = TypeVar("Result")
 
 # Foreground probabilities are kept in steps of 1/255: a fourth of the memory, and more than
 # enough for thresholds.
@@ -47,7 +55,44 @@ def settled(plan: PredictionPlan, device: torch.device) -> PredictionPlan:
 
 
 def make_runner(network: UNet, plan: PredictionPlan, device: torch.device) -> Runner:
-    """Make a network ready for the tiles of a plan; for a folder of images, once."""
+    """Make a network ready for the tiles of a plan; for a folder of images, once.
+
+    Where a GPU fails or has too little memory the CPU goes on, in float32.
+    """
+    cpu = torch.device("cpu")
+    if device == cpu:
+        return Runner(_made_ready(network, plan, cpu), plan.factors, plan.views)
+    on_cpu = replace(plan, precision="float32")
+    try:
+        ready = within_memory(lambda: _made_ready(network, plan, device), device)
+        if not isinstance(ready, Shortage):
+            spare = partial(_made_ready, network, on_cpu, cpu)
+            return Runner(ready, plan.factors, plan.views, spare)
+        problem = f"{ready}"
+    except RuntimeError as error:
+        problem = f"The GPU failed ({first_line(error)})"
+    runner = Runner(_made_ready(network, on_cpu, cpu), plan.factors, plan.views)
+    runner.fallback.note(f"{problem}: all is computed on the CPU.")
+    return runner
+
+
+def told(
+    events: Generator[PredictionEvent, None, Result], runner: Runner
+) -> Generator[PredictionEvent, None, Result]:
+    """Pass on the events of a prediction, and what its runner has noticed meanwhile."""
+    with closing(events):
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                yield from map(Notice, runner.fallback.take_notices())
+                result: Result = end.value
+                return result
+            yield from map(Notice, runner.fallback.take_notices())
+            yield event
+
+
+def _made_ready(network: UNet, plan: PredictionPlan, device: torch.device) -> InferenceNetwork:
     precision = choose_precision(plan.precision, device)
     # weights that somebody has changed meanwhile have other versions
     versions = tuple(tensor._version for tensor in network.state_dict().values())
@@ -55,7 +100,7 @@ def make_runner(network: UNet, plan: PredictionPlan, device: torch.device) -> Ru
     if known is None or known[0] != (device, precision, versions):
         known = (device, precision, versions), InferenceNetwork(network, device, precision)
         _READY[network] = known
-    return Runner(known[1], plan.factors, plan.views)
+    return known[1]
 
 
 def predict_tile(
