@@ -88,3 +88,24 @@ def test_a_model_is_loaded_without_what_training_and_files_need() -> None:
 def test_a_star_import_brings_all_names() -> None:
     program = "from napari_unet import *\nprint(train.__name__, UNet.__name__)"
     assert output_of(program) == "train UNet"
+
+
+@pytest.mark.fault(12)
+def test_what_an_apple_gpu_lacks_runs_on_the_cpu_and_that_is_said_before_torch_is_imported() -> (
+    None
+):
+    program = (
+        "import os, sys, napari_unet\n"
+        "print(os.environ['PYTORCH_ENABLE_MPS_FALLBACK'], 'torch' in sys.modules)"
+    )
+    assert output_of(f"import os; os.environ.pop('PYTORCH_ENABLE_MPS_FALLBACK', 0)\n{program}") == (
+        "1 False"
+    )
+
+
+@pytest.mark.fault(12)
+def test_who_has_decided_otherwise_is_obeyed() -> None:
+    program = "import os, napari_unet\nprint(os.environ['PYTORCH_ENABLE_MPS_FALLBACK'])"
+    assert (
+        output_of(f"import os; os.environ['PYTORCH_ENABLE_MPS_FALLBACK'] = '0'\n{program}") == "0"
+    )

@@ -6,6 +6,7 @@ neither the import of torch nor of Qt.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from napari_unet.training.config import TrainConfig as TrainConfig
 
 __version__ = "0.1.0"
+
+# Operations that Apple's GPUs lack run on the CPU instead, and torch says so once. It reads this
+# when it is imported, and no module of ours is imported before this one.
+os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 _HOME_OF = {
     "TrainConfig": "napari_unet.training.config",

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from napari_unet.errors import DeviceError
 from napari_unet.model import devices
@@ -82,18 +83,137 @@ def fail_to_convolve(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setattr(torch.nn.functional, "conv2d", conv2d)
 
 
+@pytest.mark.fault(11)
 def test_a_device_on_which_no_kernel_runs_is_refused_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fail_to_convolve(monkeypatch, "no kernel image is available\nCompile with TORCH_USE_CUDA_DSA")
-    with pytest.raises(DeviceError, match=r"failed there \(no kernel image is available\)"):
+    with pytest.raises(
+        DeviceError, match=r"failed there \(no kernel image is available\)"
+    ) as found:
         devices.choose_device("cpu")
+    assert f"torch {torch.__version__}" in str(found.value)
 
 
-@pytest.mark.xfail(strict=True, raises=IndexError, reason="takes the first line of no lines")
 def test_an_error_without_a_text_is_a_problem_too(monkeypatch: pytest.MonkeyPatch) -> None:
     fail_to_convolve(monkeypatch, "")
     assert devices.problem_with("cpu") is not None
+
+
+# --- a GPU that is passed over -----------------------------------------------------------------
+
+
+@pytest.fixture
+def with_old_gpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A machine whose NVIDIA GPU torch finds, but has no kernels for."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(devices, "_gpu_of_driver", lambda: "NVIDIA GTX 580")
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    right = torch.zeros
+
+    def zeros(*sizes: int, device: Any = None, **options: Any) -> Any:
+        if device is not None and torch.device(device).type == "cuda":
+            raise RuntimeError("CUDA error: no kernel image is available for execution")
+        return right(*sizes, **options)
+
+    monkeypatch.setattr(torch, "zeros", zeros)
+    return monkeypatch
+
+
+@pytest.mark.fault(11)
+def test_auto_passes_a_gpu_over_on_which_no_kernel_runs(
+    with_old_gpu: pytest.MonkeyPatch,
+) -> None:
+    assert devices.choose_device("auto") == torch.device("cpu")
+
+
+@pytest.mark.fault(11)
+def test_a_gpu_that_is_passed_over_is_named_with_the_build_of_torch(
+    with_old_gpu: pytest.MonkeyPatch,
+) -> None:
+    (text,) = devices.unused_gpu("auto", torch.device("cpu"))
+    assert text.startswith("NVIDIA GTX 580 is present but unusable, so the CPU computes: ")
+    assert f"torch {torch.__version__} failed there (CUDA error: no kernel image" in text
+    assert "Update the NVIDIA driver" in text
+
+
+@pytest.mark.fault(11)
+def test_a_driver_too_old_for_torch_is_told_with_the_cuda_of_torch(
+    with_old_gpu: pytest.MonkeyPatch,
+) -> None:
+    with_old_gpu.setattr(torch.cuda, "is_available", lambda: False)
+    (text,) = devices.unused_gpu("auto", torch.device("cpu"))
+    assert f"torch {torch.__version__} is for CUDA 13.0 and finds no usable NVIDIA GPU." in text
+
+
+@pytest.mark.fault(11)
+def test_a_torch_for_the_cpu_alone_is_told_with_the_remedy(
+    with_old_gpu: pytest.MonkeyPatch,
+) -> None:
+    with_old_gpu.setattr(torch.version, "cuda", None)
+    (text,) = devices.unused_gpu("auto", torch.device("cpu"))
+    assert "CPU-only build. To use it: " in text
+    assert "pip install" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [("cpu", "cpu"), ("auto", "cuda"), ("cuda", "cuda")],
+    ids=["the CPU was asked for", "the GPU is used", "the GPU was asked for"],
+)
+def test_nothing_is_told_where_nothing_was_passed_over(
+    with_old_gpu: pytest.MonkeyPatch, name: str, device: str
+) -> None:
+    assert devices.unused_gpu(name, torch.device(device)) == ()
+
+
+def test_nothing_is_told_of_a_gpu_that_somebody_has_hidden(
+    with_old_gpu: pytest.MonkeyPatch,
+) -> None:
+    with_old_gpu.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert devices.unused_gpu("auto", torch.device("cpu")) == ()
+
+
+@pytest.mark.fault(12)
+def test_auto_passes_an_apple_gpu_over_that_lacks_an_operation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lacking(device: torch.device) -> None:
+        if device.type == "mps":
+            raise NotImplementedError("The operator 'aten::max_pool3d' is not implemented.")
+
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(devices, "_probe", lacking)
+    assert devices.choose_device("auto") == torch.device("cpu")
+
+
+@pytest.mark.fault(12)
+def test_the_test_of_an_apple_gpu_has_all_that_a_network_needs() -> None:
+    devices._probe(torch.device("cpu"))  # the short one
+    called: list[str] = []
+
+    class Apple(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(
+            self, op: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            called.append(op.overloadpacket.__name__)
+            return op(*args, **{k: v for k, v in (kwargs or {}).items() if k != "device"})
+
+    class Named:
+        type = "mps"
+
+    right = torch.zeros
+
+    def on_cpu(*sizes: int, device: Any = None, **options: Any) -> Any:
+        return right(*sizes, **options)
+
+    with pytest.MonkeyPatch.context() as patch, Apple():  # type: ignore[no-untyped-call]
+        patch.setattr(torch, "zeros", on_cpu)
+        devices._probe(Named())  # type: ignore[arg-type]
+    assert {"convolution", "convolution_backward"} <= set(called)
+    assert any(name.startswith("max_pool3d") for name in called)
 
 
 def test_the_cpu_is_described_for_people() -> None:

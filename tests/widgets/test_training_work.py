@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from napari_unet.model import gpu_advice
+from napari_unet.model import devices
 from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import TrainedNetwork
 from napari_unet.notice import Notice
@@ -24,16 +24,18 @@ from .conftest import TINY, disks, strokes_on
 def test_a_gpu_that_stands_idle_is_noticed_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gpu_advice, "nvidia_gpu", lambda: "NVIDIA RTX 4090")
+    monkeypatch.setattr(devices, "_gpu_of_driver", lambda: "NVIDIA RTX 4090")
+    monkeypatch.setattr(devices, "problem_with", lambda name: "this torch is for the CPU.")
     monkeypatch.setattr("torch.version.cuda", None)
     image = AnnotatedImage("disks", disks(), strokes_on(disks()))
-    order = TrainingOrder((image,), TrainConfig(**TINY, steps=1), Inbox())  # type: ignore[arg-type]
+    settings: dict[str, Any] = {**TINY, "steps": 1, "device": "auto"}
+    order = TrainingOrder((image,), TrainConfig(**settings), Inbox())
 
-    first = next(training_events(order, threading.Event()))
+    events = list(training_events(order, threading.Event()))
 
-    assert isinstance(first, Notice)
-    assert "NVIDIA RTX 4090 is present" in first.text
-    assert "pip install" in first.text
+    (told,) = [e.text for e in events if isinstance(e, Notice) and "RTX 4090" in e.text]
+    assert told.startswith("NVIDIA RTX 4090 is present")
+    assert "pip install" in told
 
 
 def order_of(former: Any) -> TrainingOrder:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from functools import cache
 
 import psutil
 import torch
+from torch.nn import functional
 
-from napari_unet.errors import DeviceError
+from napari_unet.errors import DeviceError, first_line
+from napari_unet.model.gpu_advice import cpu_only_torch, nvidia_gpu
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -37,6 +40,34 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+def unused_gpu(name: str, device: torch.device) -> tuple[str, ...]:
+    """Say that "auto" has passed an NVIDIA GPU over, and why; nothing where there is none.
+
+    Parameters
+    ----------
+    name : str
+        What `choose_device` was asked for.
+    device : torch.device
+        What it chose.
+    """
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")  # by somebody who means it
+    gpu = None if name != "auto" or device.type != "cpu" or hidden else _gpu_of_driver()
+    if gpu is None:
+        return ()
+    advice = cpu_only_torch(gpu)
+    if advice is not None:
+        return (f"{advice.what} To use it: {advice.remedy}",)
+    return (
+        f"{gpu} is present but unusable, so the CPU computes: {problem_with('cuda')} "
+        "Update the NVIDIA driver, or install another torch (`napari-unet doctor`).",
+    )
+
+
+@cache
+def _gpu_of_driver() -> str | None:
+    return nvidia_gpu()
+
+
 def problem_with(name: str) -> str | None:
     """Say in one sentence why a device cannot be used, or return None where it can."""
     try:
@@ -51,11 +82,24 @@ def problem_with(name: str) -> str | None:
     if device.type not in ("cpu", "cuda", "mps"):
         return f"devices of type {device.type!r} are not supported."
     try:  # a driver or GPU too old for this torch shows only when a kernel runs
-        image = torch.zeros(1, 1, 8, 8, device=device)
-        torch.nn.functional.conv2d(image, torch.zeros(1, 1, 3, 3, device=device)).sum().item()
-    except RuntimeError as error:
-        return f"a test convolution failed there ({str(error).splitlines()[0]})."
+        _probe(device)
+    except RuntimeError as error:  # also an operation that Apple's GPUs lack
+        reason = first_line(error)
+        return f"a test convolution of torch {torch.__version__} failed there ({reason})."
     return None
+
+
+def _probe(device: torch.device) -> None:
+    """Run a small convolution; on an Apple GPU all that a network needs, which some torch lacks."""
+    image = torch.zeros(1, 1, 8, 8, device=device)
+    functional.conv2d(image, torch.zeros(1, 1, 3, 3, device=device)).sum().item()
+    if device.type != "mps":
+        return
+    volume = torch.zeros(1, 1, 8, 8, 8, device=device, requires_grad=True)
+    features = functional.conv3d(volume, torch.zeros(1, 1, 3, 3, 3, device=device))
+    pooled = functional.max_pool3d(features, 2)
+    up = functional.conv_transpose3d(pooled, torch.zeros(1, 1, 2, 2, 2, device=device), stride=2)
+    up.sum().backward()  # type: ignore[no-untyped-call]
 
 
 def describe(device: torch.device) -> str:

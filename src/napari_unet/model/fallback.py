@@ -121,7 +121,7 @@ class Fallback:
         assert self._spare is not None
         self.network, self._spare = self._spare(), None
         self._too_large = None
-        self.note(notice)
+        self._notices = [notice]  # what was not told yet is over
 
     def _in_halves(
         self, pixels: NDArray[np.float32], compute: Compute, cut: _Cut

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet.data.files import read_image
 from napari_unet.errors import ConfigError, DeviceError
+from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.prediction.cluster_tasks import (
     Order,
@@ -151,7 +152,7 @@ def predict_on_cluster(
         As in a single process.
     """
     trained, pixels = load_model_or_starting_model(model), read_image(image).array
-    plan = plan_whole(trained, pixels, config)
+    plan = plan_whole(trained, pixels, config, choose_device(config.device))
     identity = order_of(trained, plan, source, pixels)
     threads = sum(_untyped(client).nthreads().values())
     if not threads:

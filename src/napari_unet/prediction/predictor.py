@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.model.devices import choose_device, describe
+from napari_unet.model.devices import choose_device, describe, unused_gpu
 from napari_unet.prediction.events import PredictionStarted
 from napari_unet.prediction.in_memory import FrameInMemory, predict_in_memory
 from napari_unet.prediction.plan import plan_prediction
@@ -92,8 +92,9 @@ def predict_image(
     result = np.zeros(plan.result_shape, np.int32 if with_objects else plan.tile_dtype)
     n_tiles = len(plan.tiles) * len(frames)
     label_shape = (*plan.frames_shape, *plan.shape)
+    notices = plan.notices + unused_gpu(config.device, device)
     yield PredictionStarted(
-        describe(device), n_tiles, label_shape, plan.kind, plan.notices, plan.precision
+        describe(device), n_tiles, label_shape, plan.kind, notices, plan.precision
     )
 
     def work_on(number: int, frame: Frame) -> FrameInMemory:

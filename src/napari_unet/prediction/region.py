@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.model.devices import choose_device, describe
+from napari_unet.model.devices import choose_device, describe, unused_gpu
 from napari_unet.prediction.events import PredictionStarted
 from napari_unet.prediction.in_memory import FrameInMemory, predict_in_memory
 from napari_unet.prediction.plan import plan_prediction
@@ -113,8 +113,9 @@ def predict_region(
     runner = make_runner(trained.network, plan, device)
     label_shape = (*plan.frames_shape, *plan.shape)
     n_tiles = len(plan.tiles)
+    notices = plan.notices + unused_gpu(config.device, device)
     yield PredictionStarted(
-        describe(device), n_tiles, label_shape, plan.kind, plan.notices, plan.precision
+        describe(device), n_tiles, label_shape, plan.kind, notices, plan.precision
     )
     bands = plan.classes.n_classes if plan.kind == "probabilities" else 0
     values = _Part(plan.region, plan.shape, plan.tile_dtype, bands)

@@ -13,7 +13,7 @@ from itertools import chain, tee
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.errors import ConfigError
-from napari_unet.model.devices import choose_device, describe
+from napari_unet.model.devices import choose_device, describe, unused_gpu
 from napari_unet.prediction.events import PredictionEvent, PredictionStarted
 from napari_unet.prediction.frame_work import predict_frames
 from napari_unet.prediction.lock import locked
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
     from pathlib import Path
 
+    import torch
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike, Region
@@ -118,15 +119,19 @@ def predict_to_zarr(
     FileProblemError
         The result cannot be written, or another process writes it.
     """
-    plan = plan_whole(trained, image, config)
+    device = choose_device(config.device)
+    plan = plan_whole(trained, image, config, device)
     order = order_of(trained, plan, source, image)
     with locked(target):
         partial = open_partial(target, plan, order, config.pixel_size)
-        return (yield from _go_on(trained, image, config, partial, target, stop))
+        passed_over = unused_gpu(config.device, device)
+        return (yield from _go_on(trained, image, device, passed_over, partial, target, stop))
 
 
-def plan_whole(trained: TrainedNetwork, image: ArrayLike, config: PredictConfig) -> PredictionPlan:
-    """Plan a prediction of all of an image.
+def plan_whole(
+    trained: TrainedNetwork, image: ArrayLike, config: PredictConfig, device: torch.device
+) -> PredictionPlan:
+    """Plan a prediction of all of an image for a device.
 
     Raises
     ------
@@ -141,13 +146,14 @@ def plan_whole(trained: TrainedNetwork, image: ArrayLike, config: PredictConfig)
             "into memory."
         )
     plan = plan_prediction(trained.record, image, config)
-    return settled(plan, choose_device(config.device))
+    return settled(plan, device)
 
 
 def _go_on(
     trained: TrainedNetwork,
     image: ArrayLike,
-    config: PredictConfig,
+    device: torch.device,
+    notices: tuple[str, ...],
     partial: PartialResult,
     target: Path,
     stop: threading.Event,
@@ -155,9 +161,8 @@ def _go_on(
     """Predict what is not done yet."""
     plan = partial.plan
     tiles_done, frames_done = partial.done()
-    device = choose_device(config.device)
     runner = make_runner(trained.network, plan, device)
-    yield started(plan, describe(device), bool(tiles_done or frames_done))
+    yield started(plan, describe(device), bool(tiles_done or frames_done), notices)
 
     def works() -> Iterator[_StoredFrame]:
         for number in range(plan.n_frames):
@@ -177,9 +182,11 @@ def _go_on(
     return result_of(plan, target, frames_done[plan.n_frames - 1] if finished else None)
 
 
-def started(plan: PredictionPlan, device: str, goes_on: bool) -> PredictionStarted:
+def started(
+    plan: PredictionPlan, device: str, goes_on: bool, of_device: tuple[str, ...] = ()
+) -> PredictionStarted:
     """Return the event that a prediction into a file begins, or goes on."""
-    notices = plan.notices
+    notices = plan.notices + of_device
     if goes_on:
         notices += ("It goes on where an earlier prediction was interrupted.",)
     n_tiles = len(plan.tiles) * plan.n_frames

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_unet.errors import NapariUNetError, UnreadableError
-from napari_unet.model.devices import choose_device, describe, memory_used
+from napari_unet.model.devices import choose_device, describe, memory_used, unused_gpu
 from napari_unet.notice import Notice
 from napari_unet.training.events import (
     AnnotationsJoined,
@@ -123,7 +123,8 @@ def train_network(
         len(data.blocks),
         0 if config.minutes else trainer.planned_steps,
     )
-    for text in (*data.notices, *trainer.notices):
+    passed_over = unused_gpu(config.device, device)
+    for text in (*passed_over, *data.notices, *trainer.notices):
         yield Notice(text)
     finished = clock.finished()
     if finished and trainer.step == 0:

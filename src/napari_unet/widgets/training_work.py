@@ -92,16 +92,12 @@ def training_events(
     TrainingResult
         The trained network and its state.
     """
-    from napari_unet.model.gpu_advice import cpu_only_torch, nvidia_gpu
     from napari_unet.notice import Notice
     from napari_unet.training.checkpoint import save_checkpoint, saving_checkpoints
     from napari_unet.training.events import Checkpoint
     from napari_unet.training.loop import train_network
     from napari_unet.training.preparation import prepare_training
 
-    advice = cpu_only_torch(nvidia_gpu())
-    if advice is not None:
-        yield Notice(f"{advice.what} To use it: {advice.remedy}")
     data = prepare_training(
         order.images,
         order.config,

@@ -1,0 +1,205 @@
+"""Predictions on GPUs that have too little memory, or fail: told once, and the same result.
+
+There is no GPU here: the pretended one computes on the CPU, and raises what a real one raises.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from napari_unet.data.files import read_image
+from napari_unet.model.inference import InferenceNetwork
+from napari_unet.notice import Notice
+from napari_unet.prediction import predictor, region, stored, work
+from napari_unet.prediction.config import PredictConfig
+from napari_unet.prediction.events import PredictionStarted, TilePredicted
+from napari_unet.prediction.predictor import predict_image
+from napari_unet.prediction.region import predict_region
+from napari_unet.prediction.stored import predict_to_zarr
+
+from .builders import a_model, noise
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+IMAGE = noise(150, 150)
+CONFIG: dict[str, Any] = {"tile_size": 64, "precision": "float32"}
+SHORT = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+class PretendedGpu(InferenceNetwork):
+    """Computes on the CPU; on the GPU the first tiles succeed, and then larger boxes fail."""
+
+    tiles = 0  # that succeed first
+    pixels = 0  # of a box that fits later
+    error: Exception = SHORT
+
+    def __init__(
+        self, network: Any, device: torch.device, precision: torch.dtype = torch.float32
+    ) -> None:
+        super().__init__(network, CPU, precision)
+        self.pretended, self.done = device, 0
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        if self.pretended == GPU and self.done >= self.tiles and images.numel() > self.pixels:
+            raise self.error
+        self.done += 1
+        return super().probabilities(images)
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> type[PretendedGpu]:
+    kind = type("Gpu", (PretendedGpu,), {})
+    monkeypatch.setattr(work, "InferenceNetwork", kind)
+    for module in (predictor, region, stored):
+        monkeypatch.setattr(module, "choose_device", lambda name: GPU)
+        monkeypatch.setattr(module, "describe", lambda device: "NVIDIA H200")
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 4_000_000_000)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2_000_000_000, 8_000_000_000))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    return kind
+
+
+def end_of(events: Any) -> tuple[list[Any], Any]:
+    seen: list[Any] = []
+    while True:
+        try:
+            seen.append(next(events))
+        except StopIteration as end:
+            return seen, end.value
+
+
+def predict(**settings: Any) -> tuple[list[Any], Any]:
+    config = PredictConfig(**{**CONFIG, **settings})
+    return end_of(predict_image(a_model(), IMAGE, config, threading.Event()))
+
+
+def texts(events: list[Any]) -> list[str]:
+    return [event.text for event in events if isinstance(event, Notice)]
+
+
+@pytest.mark.fault(10)
+def test_tiles_that_do_not_fit_are_halved_to_the_same_bit_and_told_once(
+    gpu: type[PretendedGpu],
+) -> None:
+    expected = predict(result="probabilities")[1].array
+    gpu.pixels = 5000
+    events, result = predict(result="probabilities")
+    np.testing.assert_array_equal(result.array, expected)
+    assert texts(events) == ["Memory is short: tiles are computed in parts."]
+
+
+@pytest.mark.fault(10)
+def test_where_no_box_fits_the_cpu_does_the_rest_to_the_same_bit_and_it_is_told_once(
+    gpu: type[PretendedGpu],
+) -> None:
+    gpu.tiles = 10**9
+    expected = predict(result="probabilities")[1].array
+    gpu.tiles = 2
+    events, result = predict(result="probabilities")
+    assert result.complete
+    np.testing.assert_array_equal(result.array, expected)
+    assert len([event for event in events if isinstance(event, TilePredicted)]) == 9
+    (told,) = texts(events)
+    assert re.fullmatch(
+        r"Not enough memory \(needs about 2.1 GB, .* free\): the rest is computed on the CPU.", told
+    )
+
+
+@pytest.mark.fault(11)
+@pytest.mark.parametrize("tiles", [0, 3], ids=["at the first tile", "later"])
+def test_a_gpu_that_dies_is_told_once_and_finished_tiles_are_kept(
+    gpu: type[PretendedGpu], tiles: int
+) -> None:
+    gpu.tiles = 10**9
+    expected = predict()[1].array
+    gpu.tiles, gpu.error = tiles, RuntimeError("CUDA error: unspecified launch failure\nSee")
+    events, result = predict()
+    np.testing.assert_array_equal(result.array, expected)
+    assert texts(events) == [
+        "The GPU failed (CUDA error: unspecified launch failure): the rest is computed on the CPU."
+    ]
+
+
+@pytest.mark.fault(10)
+def test_a_network_that_does_not_fit_is_computed_on_the_cpu(
+    gpu: type[PretendedGpu], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu.tiles = 10**9
+    expected = predict()[1].array
+    right = gpu.__init__
+
+    def fail(self: Any, network: Any, device: torch.device, precision: Any = None) -> None:
+        if device == GPU:
+            raise SHORT
+        right(self, network, device)
+
+    monkeypatch.setattr(gpu, "__init__", fail)
+    events, result = predict()
+    np.testing.assert_array_equal(result.array, expected)
+    assert texts(events) == [
+        "Not enough GPU memory (needs about 6.1 GB, 2.0 free): all is computed on the CPU."
+    ]
+
+
+@pytest.mark.fault(10)
+def test_a_region_is_predicted_too(gpu: type[PretendedGpu]) -> None:
+    box = (slice(20, 120), slice(30, 140))
+    config = PredictConfig(region=box, frames=((),), result="probabilities", **CONFIG)
+    events, result = end_of(predict_region(a_model(), IMAGE, config, threading.Event()))
+    assert result.complete
+    assert texts(events)[-1].endswith("the rest is computed on the CPU.")
+
+
+@pytest.mark.fault(10)
+def test_a_file_is_the_same_and_the_device_is_chosen_once(
+    gpu: type[PretendedGpu], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    chosen: list[str] = []
+
+    def choose(name: str) -> torch.device:
+        chosen.append(name)
+        return GPU
+
+    monkeypatch.setattr(stored, "choose_device", choose)
+    config = PredictConfig(**CONFIG)
+    arrays = []
+    for name, gpu.tiles in (("right", 10**9), ("short", 2)):
+        target = tmp_path / f"{name}.zarr"
+        prediction = predict_to_zarr(a_model(), IMAGE, config, target, threading.Event())
+        events, result = end_of(prediction)
+        assert result.complete
+        arrays.append(np.asarray(read_image(target).array[...]))
+    np.testing.assert_array_equal(arrays[0], arrays[1])
+    assert len(texts(events)) == 1
+    assert chosen == ["auto", "auto"]
+
+
+@pytest.mark.fault(11)
+@pytest.mark.parametrize("way", ["memory", "region", "file"])
+def test_a_gpu_that_is_passed_over_is_told_at_the_beginning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str
+) -> None:
+    for module in (predictor, region, stored):
+        monkeypatch.setattr(module, "choose_device", lambda name: CPU)
+        monkeypatch.setattr(module, "unused_gpu", lambda name, device: (f"{name}: an old GPU.",))
+    config, stop = PredictConfig(**CONFIG), threading.Event()
+    predictions: dict[str, Any] = {
+        "memory": lambda: predict_image(a_model(), IMAGE, config, stop),
+        "region": lambda: predict_region(a_model(), IMAGE, config, stop),
+        "file": lambda: predict_to_zarr(a_model(), IMAGE, config, tmp_path / "x.zarr", stop),
+    }
+    with closing(predictions[way]()) as events:
+        first = next(events)
+    assert isinstance(first, PredictionStarted)
+    assert "auto: an old GPU." in first.notices
