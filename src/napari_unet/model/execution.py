@@ -9,10 +9,12 @@ Along Z a network with flat levels is one of fewer poolings, and has a factor of
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from napari_unet.data.frames import read_mirrored
@@ -24,7 +26,6 @@ from napari_unet.model.inference import InferenceNetwork
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -147,10 +148,23 @@ class Runner:
             slice(part.start - box_start, part.stop - box_start)
             for part, (box_start, _) in zip(of_network, self._outputs(of_network), strict=True)
         )
-        result: NDArray[np.float32] = probabilities[(slice(None), *crop)]
+        result = self._finite(probabilities[(slice(None), *crop)])
         if scaled is frame:
             return result
         return enlarged(result, [part.start for part in of_network], region, self.factors)
+
+    def _finite(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give pixels whose probabilities (C, *) are no numbers to the first class, and say so."""
+        if math.isfinite(float(probabilities.sum())):
+            return probabilities
+        lost = ~np.isfinite(probabilities).all(axis=0)
+        probabilities = np.where(lost, np.float32(0), probabilities)
+        probabilities[0][lost] = 1
+        self.fallback.note_once(
+            "The network gives no numbers for some pixels: they are shown as the first class or as "
+            "background. The model may be damaged, or the image has extreme values."
+        )
+        return probabilities
 
     def _seen(self, frame: Frame, region: Region) -> tuple[Frame, Region]:
         """Return the frame on the network's own grid, and the region of it that is needed."""

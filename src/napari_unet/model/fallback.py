@@ -53,11 +53,13 @@ class Fallback:
         self._spare = spare
         self._too_large: int | None = None  # pixels of the smallest box that did not fit
         self._notices: list[str] = []
-        self._halving_told = False
+        self._told: set[str] = set()
 
-    def note(self, notice: str) -> None:
-        """Remember what the user should know."""
-        self._notices.append(notice)
+    def note_once(self, notice: str) -> None:
+        """Remember what the user should know, unless it was noted before."""
+        if notice not in self._told:
+            self._told.add(notice)
+            self._notices.append(notice)
 
     def take_notices(self) -> list[str]:
         """Return what the user should know, once."""
@@ -126,9 +128,7 @@ class Fallback:
     def _in_halves(
         self, pixels: NDArray[np.float32], compute: Compute, cut: _Cut
     ) -> NDArray[np.float32]:
-        if not self._halving_told:
-            self._halving_told = True
-            self.note("Memory is short: tiles are computed in parts.")
+        self.note_once("Memory is short: tiles are computed in parts.")
         axis, halo = cut.axis, self.network.config.halos[cut.axis]
         first = [slice(None)] * pixels.ndim
         second, kept = first.copy(), first.copy()

@@ -12,12 +12,13 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from napari_unet.data.intensity import IntensityNormalization
 from napari_unet.data.labels import ClassTable
-from napari_unet.errors import ConfigError, ModelFileError
+from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
 from napari_unet.model.config import LARGEST_BINNING, VIEWS, UNetConfig
 from napari_unet.model.tensor_file import read_tensors, write_tensors
 from napari_unet.model.unet import UNet
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -159,9 +160,11 @@ def save_network(trained: TrainedNetwork, path: Path) -> None:
     Raises
     ------
     FileProblemError
-        The file cannot be written.
+        The file cannot be written, or weights are not finite.
     """
-    write_tensors(path, trained.network.state_dict(), record_to_json(trained.record))
+    tensors = trained.network.state_dict()
+    check_finite(tensors, path)
+    write_tensors(path, tensors, record_to_json(trained.record))
 
 
 def save_compact_network(trained: TrainedNetwork, path: Path) -> None:
@@ -170,13 +173,35 @@ def save_compact_network(trained: TrainedNetwork, path: Path) -> None:
     Raises
     ------
     FileProblemError
-        The file cannot be written.
+        The file cannot be written, or weights are not finite as float16.
     """
     tensors = {
         name: tensor.half() if tensor.is_floating_point() else tensor
         for name, tensor in trained.network.state_dict().items()
     }
+    check_finite(tensors, path)
     write_tensors(path, tensors, record_to_json(trained.record))
+
+
+def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse to write weights that are no numbers over a file that may hold good ones.
+
+    Raises
+    ------
+    FileProblemError
+        Some are NaN or infinite.
+    """
+    name = _not_finite(tensors)
+    if name is not None:
+        raise FileProblemError(
+            f"{path.name} was not written, what was there is kept: weights of the network ({name}) "
+            "are not finite. Train again with a lower learning rate, or in float32."
+        )
+
+
+def _not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """Return the name of the first weights that hold NaN or infinity."""
+    return next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None)
 
 
 def load_network(path: Path) -> TrainedNetwork:
@@ -189,6 +214,12 @@ def load_network(path: Path) -> TrainedNetwork:
     """
     tensors, content = read_tensors(path)
     record = record_from_json(content, str(path))
+    broken = _not_finite(tensors)
+    if broken is not None:
+        raise ModelFileError(
+            f"The weights in {path} ({broken}) are not finite: it predicts nothing. Restore it "
+            "from a copy, or train again."
+        )
     return TrainedNetwork(build_network(record.network, _widened(tensors, path), str(path)), record)
 
 

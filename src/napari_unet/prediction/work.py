@@ -72,7 +72,7 @@ def make_runner(network: UNet, plan: PredictionPlan, device: torch.device) -> Ru
     except RuntimeError as error:
         problem = f"The GPU failed ({first_line(error)})"
     runner = Runner(_made_ready(network, on_cpu, cpu), plan.factors, plan.views)
-    runner.fallback.note(f"{problem}: all is computed on the CPU.")
+    runner.fallback.note_once(f"{problem}: all is computed on the CPU.")
     return runner
 
 

@@ -9,7 +9,7 @@ from napari_unet.data.labels import ClassTable
 from napari_unet.data.splitting import BlockPlace
 from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
 from napari_unet.model.tensor_file import read_tensors, write_tensors
-from napari_unet.model.trained import save_network
+from napari_unet.model.trained import check_finite, save_network
 from napari_unet.notice import Notice
 from napari_unet.training.events import Checkpoint, TrainingEvent
 from napari_unet.training.state import TrainingState
@@ -37,7 +37,7 @@ def save_state(state: TrainingState, path: Path) -> None:
     Raises
     ------
     FileProblemError
-        The file cannot be written.
+        The file cannot be written, or weights are not finite.
     """
     tensors: dict[str, Tensor] = {}
     groups = (
@@ -48,6 +48,7 @@ def save_state(state: TrainingState, path: Path) -> None:
     )
     for prefix, group in groups:
         tensors.update({prefix + name: tensor for name, tensor in group.items()})
+    check_finite(tensors, path)
     content: dict[str, Any] = {
         "step": state.step,
         "seconds": state.seconds,
@@ -60,6 +61,7 @@ def save_state(state: TrainingState, path: Path) -> None:
         "binning": state.binning,
         "threshold": state.threshold,
         "flat_levels": state.flat_levels,
+        "in_float32": state.in_float32,
     }
     write_tensors(path, tensors, content)
 
@@ -143,6 +145,7 @@ def load_state(path: Path) -> TrainingState:
             binning=int(content.get("binning", 1)),
             threshold=float(content.get("threshold", 0.5)),
             flat_levels=int(content.get("flat_levels", 0)),
+            in_float32=bool(content.get("in_float32", False)),
         )
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise ModelFileError(f"{path.name} is not a training state: {error!r}.") from error

@@ -12,8 +12,9 @@ import numpy as np
 from napari_unet.data.intensity import IntensityNormalization, measure_intensity
 from napari_unet.data.rescaling import plane_factors
 from napari_unet.data.separation import separate_objects
-from napari_unet.errors import UnreadableError
+from napari_unet.errors import NotEnoughMemoryError, UnreadableError, first_line
 from napari_unet.model.execution import Runner
+from napari_unet.model.memory import free_unused
 from napari_unet.model.precision import choose_precision
 from napari_unet.notice import Notice
 from napari_unet.training.events import ViewPredicted
@@ -64,12 +65,16 @@ class LiveView:
         begin = time.monotonic()
         if view is None or begin < self._next:
             return
+        predicted: tuple[NDArray[np.integer[Any]], Region] | Notice | None
         try:
             predicted = self._predict(view, stop)
         # a preview is not worth a training
-        except (RuntimeError, MemoryError, UnreadableError) as error:
+        except (RuntimeError, MemoryError, UnreadableError, NotEnoughMemoryError) as error:
+            predicted = Notice(f"The live prediction is off: {first_line(error)}")
+        if isinstance(predicted, Notice):  # the error, and the tensors that it held, are gone
+            free_unused(self._trainer.device)
             self._next = math.inf
-            yield Notice(f"The live prediction is off: {error}")
+            yield predicted
             return
         if predicted is None:  # stopped, or not an image of this training
             return

@@ -8,8 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_unet.errors import NapariUNetError, UnreadableError
+import torch
+
+from napari_unet.errors import (
+    DeviceError,
+    NapariUNetError,
+    NotEnoughMemoryError,
+    UnreadableError,
+    first_line,
+)
 from napari_unet.model.devices import choose_device, describe, memory_used, unused_gpu
+from napari_unet.model.memory import is_out_of_memory
 from napari_unet.notice import Notice
 from napari_unet.training.events import (
     AnnotationsJoined,
@@ -22,7 +31,7 @@ from napari_unet.training.inbox import Inbox
 from napari_unet.training.live import LiveView
 from napari_unet.training.preparation import prepare_training
 from napari_unet.training.ranks import ALONE, Ranks
-from napari_unet.training.snapshot import best_of, latest_of, state_of
+from napari_unet.training.snapshot import best_of, remains_of, state_of
 from napari_unet.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -112,19 +121,42 @@ def train_network(
         What is to go on does not fit the images or the settings.
     """
     device = choose_device(ranks.device(config.device))
-    trainer = Trainer(data, config, device, former, ranks)
-    clock = _Clock(trainer, started, stop)
+    notices = unused_gpu(config.device, device)
+    started = time.monotonic() if started is None else started
     inbox = Inbox() if inbox is None else inbox
+    trainer: Trainer | None = None
+    try:
+        trainer = Trainer(data, config, device, former, ranks)
+        return (yield from _train(trainer, notices, stop, started, inbox))
+    except RuntimeError as error:
+        if device.type == "cpu" or not ranks.alone:
+            raise
+        problem = f"The GPU failed: {first_line(error)}"
+        learned = trainer is not None and trainer.learned
+        if config.device != "auto" or learned or is_out_of_memory(error):
+            raise DeviceError(f"{problem} Train on the CPU (device 'cpu').") from error
+    cpu = torch.device("cpu")
+    notices = (f"{problem} The training begins anew on the CPU.",)
+    trainer = Trainer(data, config, cpu, former, ranks)
+    return (yield from _train(trainer, notices, stop, started, inbox))
+
+
+def _train(
+    trainer: Trainer, notices: tuple[str, ...], stop: threading.Event, started: float, inbox: Inbox
+) -> Generator[TrainingEvent, None, TrainingResult]:
+    """Train where the trainer lies, from the first event to the result."""
+    data, config, ranks = trainer.data, trainer.config, trainer.ranks
+    clock = _Clock(trainer, started, stop)
     live = LiveView(trainer, inbox.view)
+    device = describe(trainer.device)
     yield TrainingStarted(
-        describe(device) if ranks.alone else f"{ranks.size} x {describe(device)}",
+        device if ranks.alone else f"{ranks.size} x {device}",
         len(data.frames),
         data.painted,
         len(data.blocks),
         0 if config.minutes else trainer.planned_steps,
     )
-    passed_over = unused_gpu(config.device, device)
-    for text in (*passed_over, *data.notices, *trainer.notices):
+    for text in (*notices, *data.notices, *trainer.notices):
         yield Notice(text)
     finished = clock.finished()
     if finished and trainer.step == 0:
@@ -135,7 +167,9 @@ def train_network(
         while not finished and not clock.stopped():
             yield from _join_annotations(trainer, inbox)
             try:
-                yield _take_step(trainer, clock)
+                done = _take_step(trainer, clock)
+                yield from trainer.take_notices()
+                yield done
                 finished = clock.finished()
                 due = finished or trainer.step % config.validate_every == 0
                 if trainer.data.blocks and due and clock.can_validate() and not clock.stopped():
@@ -143,13 +177,13 @@ def train_network(
                         validated = trainer.validate() if ranks.first else None
                     if validated is not None:
                         yield validated
+                        yield from trainer.take_notices()
                     finished = clock.finished()
-            except (RuntimeError, MemoryError, UnreadableError) as error:  # also CUDA's errors
-                if not (trainer.best and ranks.alone):  # others would wait for this rank for ever
+            # also CUDA's errors
+            except (RuntimeError, MemoryError, UnreadableError, NotEnoughMemoryError) as error:
+                if not (trainer.worth_keeping and ranks.alone):  # others would wait for ever
                     raise
-                yield Notice(
-                    f"Training ended early, the best network is kept: {_first_line(error)}"
-                )
+                yield Notice(f"Training ended early, the best network is kept: {first_line(error)}")
                 break
             if ranks.first and (clock.checkpoint_due() or inbox.checkpoint_wanted.is_set()):
                 inbox.checkpoint_wanted.clear()
@@ -158,9 +192,8 @@ def train_network(
     trainer.seconds = clock.total()
     if ranks.first:
         trainer.measure_agreement()
-    return TrainingResult(
-        best_of(trainer), latest_of(trainer), state_of(trainer), trainer.data, stopped=not finished
-    )
+    latest, state = remains_of(trainer)
+    return TrainingResult(best_of(trainer), latest, state, trainer.data, stopped=not finished)
 
 
 def _take_step(trainer: Trainer, clock: _Clock) -> StepDone | Notice:
@@ -190,10 +223,6 @@ def _join_annotations(trainer: Trainer, inbox: Inbox) -> Iterator[AnnotationsJoi
         return
     trainer.adopt(data)
     yield AnnotationsJoined(trainer.step, data.painted, len(data.blocks))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 class _Clock:

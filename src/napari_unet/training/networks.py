@@ -11,7 +11,7 @@ from napari_unet.model.starting import starting_weights
 from napari_unet.model.unet import UNet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor, nn
 
@@ -42,6 +42,11 @@ def begin_with(network: UNet, name: str) -> bool:
         return False
     network.load_state_dict(weights)
     return True
+
+
+def all_finite(weights: Mapping[str, Tensor]) -> bool:
+    """Tell whether weights on the CPU hold nothing but numbers."""
+    return all(bool(tensor.isfinite().all()) for tensor in weights.values())
 
 
 def copy_weights(network: nn.Module) -> dict[str, Tensor]:

@@ -94,6 +94,11 @@ class PatchSampler:
             data.frames, data.classes.n_classes, np.random.default_rng([config.seed, 2])
         )
 
+    @property
+    def edge(self) -> int:
+        """Pixels of a patch along each axis of the plane."""
+        return self._patch[-1]
+
     def of_step(self, step: int) -> Batch:
         """Draw the batch of a step of the training; see `draw`."""
         return self.draw([self._config.seed, 3, step])

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 from napari_unet.model.trained import ModelRecord, TrainedNetwork, build_network
 from napari_unet.training.networks import copy_weights
@@ -52,22 +54,56 @@ def _with_record(trainer: Trainer, weights: dict[str, Tensor]) -> TrainedNetwork
     return TrainedNetwork(network, record)
 
 
+def remains_of(trainer: Trainer) -> tuple[TrainedNetwork, TrainingState]:
+    """Return the network as it is now, and the state to go on from.
+
+    Of a training whose GPU has failed, with all that lay there, they are the best network and the
+    state at its validation.
+    """
+    try:
+        return latest_of(trainer), state_of(trainer)
+    except RuntimeError:
+        if not trainer.best:
+            raise
+    return best_of(trainer), _state_of_best(trainer)
+
+
+def _state_of_best(trainer: Trainer) -> TrainingState:
+    best = trainer.best
+    averaged = {f"module.{name}": tensor for name, tensor in best.items()}
+    steps = [int(entry["step"] or 0) for entry in trainer.history if entry["best"]]
+    return TrainingState(
+        step=steps[-1] if steps else trainer.cycle_start,
+        last=best,
+        averaged={"n_averaged": torch.tensor(1), **averaged},
+        optimiser={},
+        **_besides_weights(trainer),
+    )
+
+
 def state_of(trainer: Trainer) -> TrainingState:
     """Return everything from which a training can go on exactly."""
     return TrainingState(
         step=trainer.step,
-        seconds=trainer.seconds,
         last=copy_weights(trainer.network),
         averaged=copy_weights(trainer.averaged),
-        best=trainer.best,
         optimiser=optimiser_tensors(trainer.optimiser),
-        best_value=trainer.best_value,
-        history=tuple(trainer.history),
-        cycle_start=trainer.cycle_start,
-        extra_steps=trainer.extra_steps,
-        classes=trainer.data.classes,
-        held_back=trainer.data.held_back,
-        binning=trainer.data.binning,
-        threshold=trainer.threshold,
-        flat_levels=trainer.network_config.flat_levels,
+        **_besides_weights(trainer),
     )
+
+
+def _besides_weights(trainer: Trainer) -> dict[str, Any]:
+    return {
+        "seconds": trainer.seconds,
+        "best": trainer.best,
+        "best_value": trainer.best_value,
+        "history": tuple(trainer.history),
+        "cycle_start": trainer.cycle_start,
+        "extra_steps": trainer.extra_steps,
+        "classes": trainer.data.classes,
+        "held_back": trainer.data.held_back,
+        "binning": trainer.data.binning,
+        "threshold": trainer.threshold,
+        "flat_levels": trainer.network_config.flat_levels,
+        "in_float32": trainer.in_float32,
+    }

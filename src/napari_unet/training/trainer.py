@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from napari_unet.data.separation import DEFAULT_THRESHOLD
-from napari_unet.errors import ModelMismatchError, UnreadableError
+from napari_unet.errors import DeviceError, ModelMismatchError, UnreadableError
 from napari_unet.model.execution import Runner
+from napari_unet.model.inference import InferenceNetwork
+from napari_unet.model.memory import Shortage, within_memory
 from napari_unet.model.precision import choose_precision
 from napari_unet.model.trained import build_network
 from napari_unet.model.unet import UNet
@@ -22,13 +25,20 @@ from napari_unet.training.ahead import BatchSource, DrawnAhead, DrawnWhenNeeded
 from napari_unet.training.batch_statistics import parallel_network
 from napari_unet.training.events import Validated
 from napari_unet.training.losses import painted_pixels, weighted_cross_entropy
-from napari_unet.training.networks import begin_with, chance_of, copy_weights, random_network
+from napari_unet.training.networks import (
+    all_finite,
+    begin_with,
+    chance_of,
+    copy_weights,
+    random_network,
+)
 from napari_unet.training.optimisation import (
     new_optimiser,
     rate_schedule,
     restore_optimiser,
 )
 from napari_unet.training.patches import PatchSampler
+from napari_unet.training.portions import Portions
 from napari_unet.training.ranks import ALONE, Ranks
 from napari_unet.training.state import TrainingState
 from napari_unet.training.teacher import StartingModel, Teacher, is_dense
@@ -93,6 +103,7 @@ class Trainer:
     ) -> None:
         config = data.settled(config)
         self.data, self.config, self.device, self.ranks = data, config, device, ranks
+        self._portions, self._notices = Portions(config), list[str]()
         self.sampler = self._new_sampler()
         self.network_config = config.network(data.channels, data.classes.n_classes)
         self.network = self._placed(random_network(self.network_config, config.seed))
@@ -104,6 +115,8 @@ class Trainer:
         self.threshold = DEFAULT_THRESHOLD
         self.history: list[dict[str, float | bool | None]] = []
         self.bfloat16_agreement: float | None = None  # not measured
+        self.in_float32 = False  # because losses were not finite
+        self.learned = False  # whether any step was taken here
         self._failures = 0
         self._batches: BatchSource = DrawnWhenNeeded()
         self._losses, self._told_step = loss_reader(device), 0
@@ -117,6 +130,11 @@ class Trainer:
         elif former is not None:
             self._train_further(former)
         self._parallel = parallel_network(self.network, ranks)
+
+    @property
+    def worth_keeping(self) -> bool:
+        """Whether an error must not cost what was learned: a best network, or no scores."""
+        return bool(self.best) or (self.learned and not self.data.blocks)
 
     @property
     def planned_steps(self) -> int:
@@ -137,6 +155,11 @@ class Trainer:
             f"The training begins with random weights: the starting model {self.config.start!r} "
             "is a 2D network as of the preset fast, these settings make another one.",
         )
+
+    def take_notices(self) -> list[Notice]:
+        """Return what has happened since the last call that the user should know."""
+        told, self._notices = self._notices, []
+        return [Notice(text) for text in told]
 
     @property
     def _peak_rate(self) -> float:
@@ -173,15 +196,12 @@ class Trainer:
         self.step += 1
         for group in self.optimiser.param_groups:
             group["lr"] = self._peak_rate * rate_schedule(progress)
-        batch = self._batches.take(self.step, self.sampler.of_step).to(self.device)
         self.network.train()
         buffers = Buffers(self.network)
-        loss = self._loss_on(batch)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = self._fill_gradients(buffers)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
-        loss = self.ranks.mean(loss.detach())
-        finite = torch.isfinite(loss + norm)  # on all ranks alike
+        loss = self.ranks.mean(loss)
+        finite = torch.isfinite(loss + norm) & buffers.finite()  # on all ranks alike
         buffers.restore_unless(finite)  # BatchNorm has already met the bad patch
         step_where(finite, self.optimiser)
         average_where(finite, self.averaged, self.network)
@@ -189,25 +209,66 @@ class Trainer:
         self._told_step, told = self._losses.read(self.step, loss)
         if math.isfinite(told):
             self._failures = 0
+        self.learned = True
         return told
 
-    def _loss_on(self, batch: Batch) -> Tensor:
-        """Return the loss () of this rank's patches, on the device."""
+    def _fill_gradients(self, buffers: Buffers) -> Tensor:
+        """Compute the gradients of a step, of less at once where memory is short.
+
+        Returns
+        -------
+        Tensor
+            The loss () of this rank's patches, on the device.
+        """
+        while True:
+            if not self.ranks.alone:  # the others would wait for this one
+                return self._try_gradients()
+            loss = within_memory(self._try_gradients, self.device)
+            if not isinstance(loss, Shortage):
+                return loss
+            self.optimiser.zero_grad(set_to_none=True)
+            buffers.restore()
+            self._take_less(loss)
+
+    def _take_less(self, shortage: Shortage) -> None:
+        before = self._portions.config
+        self._notices.append(self._portions.take_less(shortage, self.sampler.edge))
+        if self._portions.config != before:
+            self.sampler = self._new_sampler()
+
+    def _try_gradients(self) -> Tensor:
+        batch = self._batches.take(self.step, self.sampler.of_step).to(self.device)
+        self.optimiser.zero_grad(set_to_none=True)
+        total, whole = torch.zeros((), device=self.device), _pixels_of(batch)
+        of_ranks = self.ranks.relative(whole)
+        with chance_of(self._seed_of_dropout, self.device):
+            for part in self._portions.parts(batch):
+                shares = _pixels_of(part) / whole.clamp(min=1)  # exactly 1 of a batch in one part
+                loss = self._loss_on(part, of_ranks * shares)
+                loss.backward()  # type: ignore[no-untyped-call]
+                total += loss.detach()
+        return total
+
+    def _loss_on(self, batch: Batch, shares: Tensor) -> Tensor:
+        """Return the loss () of some patches, on the device.
+
+        Parameters
+        ----------
+        batch : Batch
+            The patches.
+        shares : Tensor
+            (2,), what their painted and their unpainted pixels count for.
+        """
         images = batch.images  # (B, C, *)
         if self.config.ndim == 2:
             images = images.contiguous(memory_format=torch.channels_last)
         reduced = self._precision != torch.float32
-        with (
-            chance_of(self._seed_of_dropout, self.device),
-            torch.autocast(self.device.type, self._precision, enabled=reduced),
-        ):
+        with torch.autocast(self.device.type, self._precision, enabled=reduced):
             logits = self._parallel(images)  # (B, classes, *)
         classes, weights = batch.classes, batch.weights  # (B, *)
-        counts = torch.stack([painted_pixels(classes, weights).sum(), (classes < 0).sum()])
-        of_painted, of_unpainted = self.ranks.relative(counts)
-        loss: Tensor = weighted_cross_entropy(logits, classes, weights) * of_painted
+        loss: Tensor = weighted_cross_entropy(logits, classes, weights) * shares[0]
         if self._teacher is not None:
-            loss = loss + self._teacher.loss(logits, images, classes) * of_unpainted
+            loss = loss + self._teacher.loss(logits, images, classes) * shares[1]
         return loss
 
     def adopt(self, data: TrainingData) -> None:
@@ -231,32 +292,69 @@ class Trainer:
             return None
         seed = self.config.seed
         batches = (self.sampler.draw([seed, 4, trial]) for trial in range(_TRIALS_OF_TEACHER))
-        return self._starting.teacher(batches, self._precision, self.ranks)
+        if not self.ranks.alone:
+            return self._starting.teacher(batches, self._precision, self.ranks)
+        found = within_memory(lambda: self._starting.teacher(batches, self._precision), self.device)
+        if isinstance(found, Shortage):
+            self._notices.append(f"{found}: the starting model does not teach what is unpainted.")
+            return None
+        return found
 
     def recover(self) -> Notice:
         """Tell of a step that changed nothing; after a few, go on more carefully."""
         self._failures += 1
         if self._failures < _PATIENCE_WITH_NAN:
             return Notice(f"Step {self._told_step} was skipped: its loss is not a finite number.")
+        self._go_back()
         self.optimiser = new_optimiser(self.network, self.config)
-        self._precision = torch.float32
+        self._go_on_in_float32()
         self._failures = 0
         return Notice(
-            f"The loss was not finite {_PATIENCE_WITH_NAN} times: training goes on in float32 "
-            "with a fresh optimiser. If this repeats, lower the learning rate."
+            f"The loss was not finite {_PATIENCE_WITH_NAN} times, last at step {self._told_step}: "
+            "training goes on from the last good weights, in float32 with a fresh optimiser. If "
+            "this repeats, lower the learning rate."
         )
+
+    def _go_back(self) -> None:
+        """Put the last good weights in place: the best so far, else the average of many steps."""
+        best = self.best if self.ranks.alone else {}  # which the first rank alone has
+        good = best or copy_weights(self.averaged_network)
+        if not all_finite(good):  # nothing is better than what there is
+            return
+        self.network.load_state_dict(good)
+        self.averaged_network.load_state_dict(good)
+        self.averaged.n_averaged.zero_()
+
+    def _go_on_in_float32(self) -> None:
+        self.in_float32, self._precision = True, torch.float32
+        if self._teacher is not None:
+            self._teacher = replace(self._teacher, precision=torch.float32)
 
     def validate(self) -> Validated:
         """Score the held-back blocks, and keep the weights if they are the best so far."""
         network = self.averaged_network
-        score: ValidationScore = validate(Runner.of(network, self.device), self.data)
+        score: ValidationScore = validate(self._runner_of(network), self.data)
         best = score.value >= self.best_value - _NOISE_OF_SCORES
+        weights = copy_weights(network) if best else {}
+        if not all_finite(weights):
+            best = False
+            self._notices.append(
+                f"The weights of step {self.step} are not kept: not all of them are finite."
+            )
         if best:
-            self.best = copy_weights(network)
+            self.best = weights
             self.best_value = max(score.value, self.best_value)
             self.threshold = score.threshold
         self.history.append({"step": self.step, "best": best, **asdict(score)})
         return Validated(self.step, score.loss, score.iou, score.object_f1, best)
+
+    def _runner_of(self, network: UNet) -> Runner:
+        """Make a network ready to be validated; where its device has no memory, on the CPU."""
+        on_cpu = partial(InferenceNetwork, network, torch.device("cpu"))
+        ready = within_memory(lambda: InferenceNetwork(network, self.device), self.device)
+        if isinstance(ready, Shortage):
+            return Runner(on_cpu())
+        return Runner(ready, spare=on_cpu if self.device.type != "cpu" else None)
 
     def measure_agreement(self) -> None:
         """Find out whether the best network may predict in bfloat16; at the end, since it costs.
@@ -269,7 +367,7 @@ class Trainer:
             self.bfloat16_agreement = bfloat16_agreement(
                 network, self.data, self.threshold, self.device
             )
-        except (RuntimeError, MemoryError, UnreadableError):  # also CUDA's errors
+        except (RuntimeError, MemoryError, UnreadableError, DeviceError):  # also CUDA's errors
             self.bfloat16_agreement = None
 
     def _restore(self, state: TrainingState) -> None:
@@ -278,7 +376,10 @@ class Trainer:
         self._load(self.averaged, state.averaged, classes)
         if classes == now:
             self.best, self.threshold = dict(state.best), state.threshold
-            restore_optimiser(self.optimiser, state.optimiser)
+            if state.optimiser:
+                restore_optimiser(self.optimiser, state.optimiser)
+        if state.in_float32:
+            self._go_on_in_float32()
         if classes == now and state.held_back == self.data.held_back:
             self.best_value = state.best_value
         self.step, self.seconds = state.step, state.seconds
@@ -327,9 +428,15 @@ class Trainer:
         first = self.ranks.rank * self.config.batch_size
         deforms = self.device.type == "cuda"  # Apple's GPUs do not sample volumes
         device = self.device if deforms else torch.device("cpu")
-        return PatchSampler(self.data, self.config, first, device)
+        return PatchSampler(self.data, self._portions.config, first, device)
 
     def _placed(self, network: UNet) -> UNet:
         if self.config.ndim == 2:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network.to(self.device)
+
+
+def _pixels_of(batch: Batch) -> Tensor:
+    """Count the painted and the unpainted pixels (2,) of a batch, on its device."""
+    painted = painted_pixels(batch.classes, batch.weights)
+    return torch.stack([painted.sum(), (batch.classes < 0).sum()])

@@ -8,6 +8,7 @@ BatchNorm has already learned from the bad patch.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -82,10 +83,25 @@ class Buffers:
     def restore_unless(self, finite: Tensor) -> None:
         """Put them back, if a tensor () on their device is false."""
         for group, before in zip(self._groups, self._before, strict=True):
-            chosen = torch.where(finite, _flat(group), before)
-            parts = torch.split(chosen, [buffer.numel() for buffer in group])
-            for buffer, part in zip(group, parts, strict=True):
-                buffer.copy_(part.view_as(buffer))
+            _fill(group, torch.where(finite, _flat(group), before))
+
+    def finite(self) -> Tensor:
+        """Return whether (), bool: all of them are finite now; nobody waits for it."""
+        kinds = [group for group in self._groups if group[0].is_floating_point()]
+        if not kinds:
+            return torch.tensor(True)
+        return torch.stack([_flat(group).isfinite().all() for group in kinds]).all()
+
+    def restore(self) -> None:
+        """Put them back."""
+        for group, before in zip(self._groups, self._before, strict=True):
+            _fill(group, before)
+
+
+def _fill(buffers: list[Tensor], values: Tensor) -> None:
+    parts = torch.split(values, [buffer.numel() for buffer in buffers])
+    for buffer, part in zip(buffers, parts, strict=True):
+        buffer.copy_(part.view_as(buffer))
 
 
 def _flat(tensors: list[Tensor]) -> Tensor:
@@ -112,7 +128,7 @@ class ReadAStepLater:
     """Reads the loss of the step before, while the GPU computes the present one.
 
     So the GPU always has work, and the program is never more than one step ahead of it. The
-    first loss is waited for, and told twice.
+    first loss is waited for, and told twice unless it is no number.
     """
 
     def __init__(self) -> None:
@@ -127,7 +143,10 @@ class ReadAStepLater:
         coming = _Coming(step, on_host, arrival)
         former, self._coming = self._coming or coming, coming
         former.arrival.synchronize()
-        return former.step, float(former.loss)
+        told = float(former.loss)
+        if former is coming and not math.isfinite(told):  # a failure is told once
+            self._coming = None
+        return former.step, told
 
 
 @dataclass(frozen=True)
