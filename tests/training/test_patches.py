@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from napari_unet.data.labels import UNLABELLED
 from napari_unet.model.config import Padding
@@ -135,6 +137,32 @@ def test_drawing_leaves_the_global_chance_alone() -> None:
 def test_every_patch_holds_paint(config: TrainConfig) -> None:
     for batch in draw(data_of(*two_dots(), config), config, 40):
         assert (batch.classes != UNLABELLED).flatten(1).any(dim=1).all()
+
+
+@pytest.mark.fault(14)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_every_patch_shows_paint_however_little_there_is(data: st.DataObject) -> None:
+    size = data.draw(st.integers(20, 70), "size")
+    labels = np.zeros((size, size), np.uint8)
+    for number in (1, 2):  # two dots of a pixel each
+        row, column = (data.draw(st.integers(0, size - 1)) for _ in range(2))
+        labels[row, column] = number
+    if len(np.unique(labels)) < 3:
+        return
+    config = tiny_config(
+        patch_size=16,
+        batch_size=2,
+        validation_share=0.0,
+        zoom=data.draw(st.sampled_from([0.0, 0.15, 0.9])),
+        elastic_sigma=data.draw(st.sampled_from([0.0, 4.0, 30.0])),
+        seed=data.draw(st.integers(0, 1000)),
+    )
+    sampler = PatchSampler(data_of(labels.astype(np.float32), labels, config), config)
+    for number in range(6):
+        batch = sampler.draw([number])
+        for classes, weights in zip(batch.classes, batch.weights, strict=True):
+            assert bool(((classes != UNLABELLED) & (weights > 0)).any())
 
 
 def test_every_patch_holds_paint_however_far_it_zooms() -> None:

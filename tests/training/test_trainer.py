@@ -16,8 +16,10 @@ from napari_unet.training import trainer
 from napari_unet.training.checkpoint import load_state, save_state
 from napari_unet.training.events import StepDone
 from napari_unet.training.losses import weighted_cross_entropy
+from napari_unet.training.networks import copy_weights
 from napari_unet.training.optimisation import rate_schedule
 from napari_unet.training.patches import Batch, PatchSampler
+from napari_unet.training.trainer import Trainer
 from napari_unet.training.validation import ValidationScore
 
 from .builders import (
@@ -292,6 +294,7 @@ def test_a_state_of_another_network_is_refused() -> None:
 # --- numbers that are none ---------------------------------------------------------------------
 
 
+@pytest.mark.fault(13)
 def test_a_loss_that_is_no_number_is_skipped_with_a_notice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -317,12 +320,13 @@ def test_a_skipped_step_changes_no_weight(monkeypatch: pytest.MonkeyPatch) -> No
     assert same_weights(before, after)
 
 
-def test_three_such_losses_in_a_row_leave_the_weights_before_them(
+@pytest.mark.fault(13)
+def test_three_such_losses_in_a_row_bring_the_best_weights_back_in_float32(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    config = tiny_config(steps=20, validate_every=4)
+    config = tiny_config(steps=20, validate_every=4, precision="bfloat16")
     stop = threading.Event()
-    good = stopped_after(5, config).state.last
+    good = stopped_after(5, config).state.best
     data = cells(config)
     lose_numbers(monkeypatch, [6, 7, 8])
 
@@ -330,9 +334,14 @@ def test_three_such_losses_in_a_row_leave_the_weights_before_them(
         if isinstance(event, Notice) and "fresh optimiser" in event.text:
             stop.set()
 
-    result = run(data, config, stop=stop, watch=watch)[1]
+    events, result = run(data, config, stop=stop, watch=watch)
     assert result.state.step == 8
     assert same_weights(result.state.last, good)
+    assert result.state.in_float32
+    assert of_type(events, Notice)[-1].text == (
+        "The loss was not finite 3 times, last at step 8: training goes on from the last good "
+        "weights, in float32 with a fresh optimiser. If this repeats, lower the learning rate."
+    )
 
 
 def test_without_validation_too_the_weights_stay_trained(
@@ -447,3 +456,84 @@ def test_a_patch_with_bad_pixels_spoils_no_running_statistics(
 
     monkeypatch.setattr(PatchSampler, "draw", draw)
     assert all_finite(run(data, config)[1].state.last)
+
+
+@pytest.mark.fault(13)
+def test_a_training_that_went_to_float32_goes_on_in_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tiny_config(precision="bfloat16", validation_share=0.0)
+    data = cells(config)
+    lose_numbers(monkeypatch, [2, 3, 4])
+    save_state(run(data, config)[1].state, tmp_path / "x.safetensors")
+    state = load_state(tmp_path / "x.safetensors")
+    resumed = Trainer(data, config, torch.device("cpu"), state)
+    assert state.in_float32
+    assert resumed._precision == torch.float32
+
+
+def test_a_training_in_bfloat16_goes_on_in_bfloat16(tmp_path: Path) -> None:
+    config = tiny_config(precision="bfloat16", steps=2)
+    save_state(run(cells(config), config)[1].state, tmp_path / "x.safetensors")
+    state = load_state(tmp_path / "x.safetensors")
+    assert Trainer(cells(config), config, torch.device("cpu"), state)._precision == torch.bfloat16
+
+
+@pytest.mark.fault(13)
+def test_weights_that_are_not_finite_are_never_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_config()
+    trainer = Trainer(cells(config), config, torch.device("cpu"), None)
+    trainer.train_step(0.5)
+    with torch.no_grad():
+        next(trainer.averaged_network.parameters()).fill_(float("nan"))
+
+    validated = trainer.validate()
+
+    assert not validated.best
+    assert trainer.best == {}
+    assert trainer.take_notices() == [
+        Notice("The weights of step 1 are not kept: not all of them are finite.")
+    ]
+
+
+@pytest.mark.fault(13)
+def test_weights_that_blew_up_are_replaced_by_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_config(steps=12, validate_every=3, learning_rate=1e-3)
+
+    def watch(event: object) -> None:
+        if isinstance(event, StepDone) and event.step == 4:
+            with torch.no_grad():  # finite, but all that follows from them is not
+                for parameter in trainers[0].network.parameters():
+                    parameter.fill_(3e38)
+
+    trainers: list[Trainer] = []
+    right = Trainer.__init__
+
+    def noted(self: Trainer, *arguments: Any) -> None:
+        trainers.append(self)
+        right(self, *arguments)
+
+    monkeypatch.setattr(Trainer, "__init__", noted)
+    events, result = run(cells(config), config, watch=watch)
+    steps = [event.step for event in of_type(events, StepDone)]
+    assert steps == [1, 2, 3, 4, 8, 9, 10, 11, 12]
+    assert all_finite(result.state.last)
+    assert all_finite(dict(result.latest.network.state_dict()))
+
+
+@pytest.mark.fault(13)
+def test_statistics_that_overflow_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variance of a patch may be infinite where its loss is a number."""
+    config = tiny_config(validation_share=0.0)
+    trainer = Trainer(cells(config), config, torch.device("cpu"), None)
+    right = trainer._parallel.forward
+
+    def forward(images: Tensor) -> Tensor:
+        logits: Tensor = right(images)
+        next(iter(trainer.network.buffers())).data.fill_(float("inf"))
+        return logits
+
+    monkeypatch.setattr(trainer._parallel, "forward", forward)
+    assert np.isnan(trainer.train_step(0.5))
+    assert all_finite(copy_weights(trainer.network))
+    assert all_finite(copy_weights(trainer.averaged))

@@ -217,26 +217,40 @@ def test_a_bad_step_leaves_the_average_alone() -> None:
 # --- a GPU -------------------------------------------------------------------------------------
 
 
-def test_a_loss_on_a_gpu_is_read_a_step_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the CPU, with stand-ins for what torch has of a GPU."""
-    waited_for: list[Any] = []
+@pytest.fixture
+def waited_for(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """On the CPU, with stand-ins for what torch has of a GPU: the events that were waited for."""
+    found: list[Any] = []
 
     class Event:
         def record(self, stream: object) -> None:
             pass
 
         def synchronize(self) -> None:
-            waited_for.append(self)
+            found.append(self)
 
     right = torch.empty
     monkeypatch.setattr(torch, "empty", lambda shape, pin_memory: right(shape))
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+    return found
+
+
+def test_a_loss_on_a_gpu_is_read_a_step_later(waited_for: list[Any]) -> None:
     reader = ReadAStepLater()
     told = [reader.read(step, torch.tensor(step / 2)) for step in (1, 2, 3)]
     assert told == [(1, 0.5), (1, 0.5), (2, 1.0)]
     assert waited_for[0] is waited_for[1]
     assert len(set(waited_for)) == 2
+
+
+@pytest.mark.fault(13)
+def test_a_first_loss_on_a_gpu_that_is_no_number_is_told_once(waited_for: list[Any]) -> None:
+    reader = ReadAStepLater()
+    losses = (torch.nan, torch.nan, 1.0, 2.0, 3.0)
+    told = [reader.read(step, torch.tensor(loss)) for step, loss in enumerate(losses, 1)]
+    assert [step for step, loss in told if loss != loss] == [1, 2]
+    assert [loss for _, loss in told[2:]] == [1.0, 1.0, 2.0]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -30,6 +30,7 @@ from napari_unet.model.convolutions import (
     folded,
     make_convolution,
 )
+from napari_unet.model.precision import true_float32
 from napari_unet.model.unet import doubling
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ class InferenceNetwork:
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
         """Compute class probabilities; as `scores`, between 0 and 1."""
-        scores = self.scores(images)
+        with true_float32(self.device, self.precision):
+            scores = self.scores(images)
         return scores.sigmoid() if self.config.output == "sigmoid" else scores.softmax(dim=1)
 
     @torch.inference_mode()

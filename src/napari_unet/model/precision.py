@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from napari_unet.model.config import Precision
 
 # bfloat16 has to be so much faster: what it gains otherwise is not worth its rounding.
@@ -69,6 +72,24 @@ def _probe(device: torch.device) -> dict[torch.dtype, float]:
     finally:
         torch.set_num_threads(threads)
     return seconds
+
+
+@contextmanager
+def true_float32(device: torch.device, precision: torch.dtype) -> Iterator[None]:
+    """Let convolutions in float32 be of float32 where torch would round to TF32, with 10 bits.
+
+    Tiles could be told from the whole by that rounding, and whoever asks for float32 means it.
+    Trainings leave torch's choice as it is.
+    """
+    if device.type != "cuda" or precision != torch.float32:
+        yield
+        return
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _coarse_clock() -> bool:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData, TrainingFrame
 
+# So often a patch is drawn anew in which no painted pixel was hit.
+_TRIES = 8
 # Of densely labelled data this many pixels per class are enough to choose centres from.
 _CENTRES_PER_CLASS = 2_000_000
 _CPU = torch.device("cpu")
@@ -111,13 +113,27 @@ class PatchSampler:
         UnreadableError
             An image cannot be read where a patch is to be.
         """
-        patches = [self._draw_patch(np.random.default_rng([*seed, n])) for n in self._numbers]
+        patches = [self._draw_painted(np.random.default_rng([*seed, n])) for n in self._numbers]
         images, targets = (torch.stack(parts) for parts in zip(*patches, strict=True))
         return Batch(images, targets[:, 0].long(), targets[:, 1].contiguous())
 
-    def _draw_patch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Draw an image (C, *) and its classes with weights (2, *'), both float32."""
+    def _draw_painted(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Draw patches until one shows paint, and in the end one without deformation.
+
+        Where little is painted a deformation may leave all of it out: it bends it over the edge,
+        or its pixels fall between those of the patch. A GPU is not asked, since it would stand
+        still until it had answered: a patch without paint has no loss there.
+        """
         config = self._config
+        for _ in range(_TRIES):
+            image, target = self._draw_patch(rng, config)
+            if self._device.type == "cuda" or bool((target[1] > 0).any()):
+                return image, target
+        straight = config.changed(flip=False, rotate=False, zoom=0.0, elastic_sigma=0.0)
+        return self._draw_patch(rng, straight)
+
+    def _draw_patch(self, rng: np.random.Generator, config: TrainConfig) -> tuple[Tensor, Tensor]:
+        """Draw an image (C, *) and its classes with weights (2, *'), both float32."""
         shape = tuple(
             patch + 2 * margin for patch, margin in zip(self._patch, self._margins, strict=True)
         )
