@@ -77,3 +77,28 @@ def test_the_probe_times_both_formats() -> None:
 
 def test_on_an_apple_gpu_it_is_float32() -> None:
     assert precision.fastest_precision(torch.device("mps")) == torch.float32
+
+
+# --- float32 on NVIDIA GPUs --------------------------------------------------------------------
+
+
+@pytest.mark.fault(48)
+@pytest.mark.parametrize("before", [True, False], ids=["TF32 on", "TF32 off"])
+def test_float32_asked_of_a_gpu_is_float32_and_the_setting_comes_back(
+    monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", before)
+    with precision.true_float32(torch.device("cuda"), torch.float32):
+        assert torch.backends.cudnn.allow_tf32 is False
+    assert torch.backends.cudnn.allow_tf32 is before
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype"), [("cuda", torch.bfloat16), ("cpu", torch.float32)], ids=["bfloat16", "CPU"]
+)
+def test_elsewhere_the_setting_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, device: str, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    with precision.true_float32(torch.device(device), dtype):
+        assert torch.backends.cudnn.allow_tf32 is True

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_unet.data.labels import ClassTable
-from napari_unet.errors import ConfigError, ModelFileError
+from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.tensor_file import read_tensors, write_tensors
 from napari_unet.model.trained import (
@@ -332,4 +332,41 @@ def test_a_file_of_mixed_number_formats_is_refused(path: Path, dtype: torch.dtyp
     name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
     write_tensors(path, {**tensors, name: tensors[name].to(dtype)}, content)
     with pytest.raises(ModelFileError, match="holds float32 or float16"):
+        load_network(path)
+
+
+def broken_model(value: float) -> TrainedNetwork:
+    network = UNet(CONFIG).eval()
+    with torch.no_grad():
+        next(network.parameters())[0, 0, 0, 0] = value
+    return TrainedNetwork(network, RECORD)
+
+
+@pytest.mark.fault(13)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")], ids=["NaN", "infinite"])
+@pytest.mark.parametrize("save", [save_network, save_compact_network], ids=["whole", "compact"])
+def test_weights_that_are_not_finite_never_replace_a_good_file(
+    path: Path, save: Any, value: float
+) -> None:
+    before = path.read_bytes()
+    with pytest.raises(FileProblemError) as caught:
+        save(broken_model(value), path)
+    assert str(caught.value).startswith(
+        "m.safetensors was not written, what was there is kept: weights of the network "
+        "(contracting.0.0.weight) are not finite."
+    )
+    assert path.read_bytes() == before
+
+
+@pytest.mark.fault(13)
+def test_weights_that_overflow_float16_are_not_written_compactly(path: Path) -> None:
+    with pytest.raises(FileProblemError, match="are not finite"):
+        save_compact_network(broken_model(1e6), path)
+
+
+@pytest.mark.fault(13)
+def test_a_file_with_weights_that_are_not_finite_is_refused(path: Path) -> None:
+    _, content = read_tensors(path)
+    write_tensors(path, broken_model(float("nan")).network.state_dict(), content)
+    with pytest.raises(ModelFileError, match=r"contracting\.0\.0\.weight.* are not finite"):
         load_network(path)

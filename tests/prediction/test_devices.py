@@ -203,3 +203,38 @@ def test_a_gpu_that_is_passed_over_is_told_at_the_beginning(
         first = next(events)
     assert isinstance(first, PredictionStarted)
     assert "auto: an old GPU." in first.notices
+
+
+@pytest.mark.fault(13)
+@pytest.mark.parametrize("result", ["objects", "probabilities", "uncertainty"])
+def test_a_network_that_gives_no_numbers_is_told_once(result: Any) -> None:
+    model = a_model()
+    with torch.no_grad():
+        next(model.network.parameters()).fill_(float("inf"))
+    config = PredictConfig(result=result, device="cpu", **CONFIG)
+    events, found = end_of(predict_image(model, IMAGE, config, threading.Event()))
+    (told,) = texts(events)
+    assert told.startswith("The network gives no numbers for some pixels: ")
+    assert np.isfinite(found.array).all()
+
+
+@pytest.mark.fault(13)
+def test_where_the_network_gives_numbers_they_are_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = a_model()
+    config = PredictConfig(result="probabilities", device="cpu", precision="float32")
+    expected = end_of(predict_image(model, IMAGE, config, threading.Event()))[1].array
+    right = InferenceNetwork.probabilities
+
+    def partly(self: InferenceNetwork, images: Tensor) -> Tensor:
+        found = right(self, images)
+        found[0, 1, 40, 40] = float("nan")
+        return found
+
+    monkeypatch.setattr(InferenceNetwork, "probabilities", partly)
+    events, result = end_of(predict_image(model, IMAGE, config, threading.Event()))
+    differing = np.argwhere((result.array != expected).any(axis=0))
+    assert len(texts(events)) == 1
+    assert len(differing) == 1
+    np.testing.assert_array_equal(result.array[:, *differing[0]], [1, 0])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +41,6 @@ from .builders import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from torch import Tensor
 
@@ -67,6 +69,7 @@ def lose_numbers(monkeypatch: pytest.MonkeyPatch, at_calls: Sequence[int]) -> No
 # --- repeatable --------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(48)
 @pytest.mark.parametrize("dropout", [0.0, 0.5], ids=["plain", "dropout"])
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(dropout: float) -> None:
     config = tiny_config(dropout=dropout)
@@ -117,6 +120,31 @@ def test_the_schedule_rises_then_falls() -> None:
     assert np.all(np.diff(rates[: peak + 1]) >= 0)
     assert np.all(np.diff(rates[peak:]) < 0)
     assert rates[-1] == pytest.approx(0.01)
+
+
+_PROGRAM = """
+import hashlib, sys, torch
+sys.path.insert(0, sys.argv[1])
+torch.set_num_threads(1)
+from training.builders import cells, run, tiny_config
+config = tiny_config(steps=20, validate_every=10, seed=7)
+digest = hashlib.sha256()
+for name, tensor in sorted(run(cells(config), config)[1].state.last.items()):
+    digest.update(name.encode() + tensor.numpy().tobytes())
+print(digest.hexdigest())
+"""
+
+
+@pytest.mark.fault(48)
+@pytest.mark.slow
+def test_two_processes_with_the_same_seed_give_the_same_bytes_after_twenty_steps() -> None:
+    arguments = [sys.executable, "-c", _PROGRAM, str(Path(__file__).parents[1])]
+    both = [
+        subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    assert len(both[0].strip()) == 64
+    assert both[0] == both[1]
 
 
 # --- learning ----------------------------------------------------------------------------------
