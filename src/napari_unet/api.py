@@ -257,6 +257,13 @@ def train(
         Labels do not match their images, or hold too little to train on.
     ImageError
         An image is empty or of an unusable dtype.
+    DeviceError
+        The device does not work, or has too little memory for the smallest patch.
+
+    Notes
+    -----
+    On a CPU the same seed, settings and number of threads give the same weights, bit for bit. On
+    GPUs that is not guaranteed: they add up in an order that changes from run to run.
     """
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import AnnotatedImage

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
 from napari_unet.errors import FileProblemError, ModelFileError
-from napari_unet.model.tensor_file import write_tensors
+from napari_unet.model.tensor_file import read_tensors, write_tensors
 from napari_unet.training.checkpoint import load_state, save_state, state_path
 from napari_unet.training.state import TrainingState
 
@@ -90,3 +91,26 @@ def test_a_file_of_ours_that_is_no_state_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileProblemError, match="nowhere"):
         save_state(a_state(), tmp_path / "nowhere" / "x.safetensors")
+
+
+@pytest.mark.fault(13)
+@pytest.mark.parametrize("group", ["last", "averaged", "best"])
+def test_a_state_that_is_not_finite_leaves_the_former_one(tmp_path: Path, group: str) -> None:
+    path = tmp_path / "x.safetensors"
+    save_state(a_state(), path)
+    before = path.read_bytes()
+    changes: dict[str, Any] = {group: {"a.weight": torch.tensor([1.0, math.nan])}}
+    bad = replace(a_state(), **changes)
+    with pytest.raises(FileProblemError, match=rf"\({group}\.a\.weight\) are not finite"):
+        save_state(bad, path)
+    assert path.read_bytes() == before
+
+
+def test_a_state_from_before_float32_was_noted_is_read_as_before(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_state(replace(a_state(), in_float32=True), path)
+    assert load_state(path).in_float32
+    tensors, content = read_tensors(path)
+    del content["in_float32"]
+    write_tensors(path, tensors, content)
+    assert not load_state(path).in_float32

@@ -174,7 +174,8 @@ def test_a_patch_that_does_not_fit_alone_is_halved(
     events, _ = run(data, config)
     assert met[-1] == fits
     assert len(of_type(events, StepDone)) == 2
-    assert f"patches have {smaller} instead of {config.patch_size} pixels" in texts(events)[-1]
+    (told,) = [text for text in texts(events) if "Not enough memory" in text]
+    assert f"patches have {smaller} instead of {config.patch_size} pixels" in told
 
 
 def test_volumes_are_halved_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -220,21 +220,19 @@ class Trainer:
         Tensor
             The loss () of this rank's patches, on the device.
         """
-        while True:
-            if not self.ranks.alone:  # the others would wait for this one
-                return self._try_gradients()
-            loss = within_memory(self._try_gradients, self.device)
-            if not isinstance(loss, Shortage):
-                return loss
+        if not self.ranks.alone:  # the others would wait for this one
+            return self._try_gradients()
+        told = ""
+        while isinstance(loss := within_memory(self._try_gradients, self.device), Shortage):
             self.optimiser.zero_grad(set_to_none=True)
             buffers.restore()
-            self._take_less(loss)
-
-    def _take_less(self, shortage: Shortage) -> None:
-        before = self._portions.config
-        self._notices.append(self._portions.take_less(shortage, self.sampler.edge))
-        if self._portions.config != before:
-            self.sampler = self._new_sampler()
+            before = self._portions.config
+            told = self._portions.take_less(loss, self.sampler.edge)
+            if self._portions.config != before:
+                self.sampler = self._new_sampler()
+        if told:  # once, however often it was tried
+            self._notices.append(told)
+        return loss
 
     def _try_gradients(self) -> Tensor:
         batch = self._batches.take(self.step, self.sampler.of_step).to(self.device)
