@@ -162,7 +162,7 @@ def test_a_training_that_fails_leaves_no_thread(monkeypatch: pytest.MonkeyPatch)
     right = PatchSampler.draw
 
     def draw(self: PatchSampler, seed: Any) -> Any:
-        if seed[-1] == 3:
+        if seed[-1] == 1:
             raise UnreadableError("The image cannot be read.")
         return right(self, seed)
 
@@ -170,7 +170,7 @@ def test_a_training_that_fails_leaves_no_thread(monkeypatch: pytest.MonkeyPatch)
     events: list[Any] = []
     with pytest.raises(UnreadableError):
         run(data, config, watch=events.append)
-    assert [event.step for event in of_type(events, StepDone)] == [1, 2]
+    assert of_type(events, StepDone) == []
 
 
 def test_adopted_data_are_drawn_from_at_once() -> None:
