@@ -179,15 +179,18 @@ def _train(
                         yield validated
                         yield from trainer.take_notices()
                     finished = clock.finished()
+                if ranks.first and (clock.checkpoint_due() or inbox.checkpoint_wanted.is_set()):
+                    inbox.checkpoint_wanted.clear()
+                    yield Checkpoint(best_of(trainer), state_of(trainer))
             # also CUDA's errors
             except (RuntimeError, MemoryError, UnreadableError, NotEnoughMemoryError) as error:
                 if not (trainer.worth_keeping and ranks.alone):  # others would wait for ever
                     raise
-                yield Notice(f"Training ended early, the best network is kept: {first_line(error)}")
+                kept = "best" if trainer.best else "last"
+                yield Notice(
+                    f"Training ended early, the {kept} network is kept: {first_line(error)}"
+                )
                 break
-            if ranks.first and (clock.checkpoint_due() or inbox.checkpoint_wanted.is_set()):
-                inbox.checkpoint_wanted.clear()
-                yield Checkpoint(best_of(trainer), state_of(trainer))
             yield from live.update(stop)
     trainer.seconds = clock.total()
     if ranks.first:
