@@ -171,8 +171,8 @@ class Prediction(Scene):
     def _differences(self, result: Path, expected: Path) -> Iterator[str]:
         levels = sorted(path.name for path in expected.iterdir() if path.is_dir())
         for level in levels:
-            arrays = [np.asarray(zarr.open_array(p / level)[...]) for p in (result, expected)]
-            if not np.array_equal(*arrays):
+            found, right = (np.asarray(zarr.open_array(p / level)) for p in (result, expected))
+            if not np.array_equal(found, right):
                 yield f"level {level} differs from the undisturbed result"
         if unfinished := [path.name for path in result.rglob("*.partial")]:
             yield f"half chunks in the result: {unfinished}"
@@ -199,7 +199,7 @@ class Annotations(Scene):
     """A loop saves annotations for recovery, as a session does but without a pause."""
 
     name, safe, seconds, late = "annotations", "save", 2.5, 4.0
-    moments = (
+    moments: tuple[str, ...] = (
         *("by the clock", "at new_recovery_folder", "at write_annotation", "at write_stored"),
         *("at replace", "at sweep", "done save"),
     )

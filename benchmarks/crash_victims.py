@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import itertools
 import os
 import sys
@@ -138,9 +139,9 @@ def paint_in_a_window(folder: Path) -> None:
     from qtpy.QtCore import QTimer
 
     from napari_unet.project import recovery as folders
-    from napari_unet.widgets import recovery
     from napari_unet.widgets.annotate import AnnotateWidget
 
+    recovery: Any = importlib.import_module("napari_unet.widgets.recovery")
     recovery._SAVE_DELAY_MS = SAVE_DELAY_MS
     setattr(folders, "user_data_path", lambda *_: folder)  # noqa: B010
     viewer = napari.Viewer()
