@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SOURCE = Path(__file__).parents[1] / "src" / "napari_unet"
 MODULES = sorted(SOURCE.rglob("*.py"))
-FORKING = {"fork", "forkpty", "Pool", "Process", "ProcessPoolExecutor", "DataLoader", "set_start_method"}  # fmt: skip
+FORKING = {"fork", "forkpty", "Pool", "Process", "ProcessPoolExecutor", "DataLoader"}
 FORKING_MODULES = {"multiprocessing", "torch.multiprocessing", "concurrent.futures.process"}
 
 
