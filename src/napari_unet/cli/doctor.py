@@ -95,8 +95,8 @@ def examine_devices() -> tuple[str, list[Problem]]:
         import torch
     except Exception as error:  # also OSError of a missing DLL
         remedy = f"{sys.executable} -m pip install --force-reinstall torch"
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        return "none", [Problem(f"torch cannot be imported: {reason}.", remedy)]
+        told = (str(error).splitlines() or [type(error).__name__])[0]
+        return "none", [Problem(f"torch cannot be imported: {told}.", remedy)]
     from napari_unet.model.devices import choose_device, describe, problem_with
 
     device = choose_device("auto")
