@@ -16,7 +16,7 @@ import torch
 
 from napari_unet.cli import doctor
 from napari_unet.model import devices
-from napari_unet.model.gpu_advice import nvidia_gpu
+from napari_unet.model.gpu_advice import Problem, nvidia_gpu
 
 from .builders import Outcome, run
 
@@ -32,6 +32,7 @@ def healthy(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     versions = {"napari": "0.9.2", "PyQt6": "6.9", "torch": "2.13"}
     monkeypatch.setattr(doctor, "version_of", versions.get)
     monkeypatch.setattr(doctor, "nvidia_gpu", lambda: None)
+    monkeypatch.setattr(doctor, "ENVIRONMENT", ())  # see test_environment.py
     monkeypatch.setattr(devices, "choose_device", lambda name: torch.device("cpu"))
     return monkeypatch
 
@@ -142,7 +143,37 @@ def test_a_torch_that_cannot_be_imported_is_found(
     outcome = run(capsys, "doctor", "--json")
     (problem,) = problems(outcome)
     assert problem["what"] == "torch cannot be imported: a DLL is missing."
-    assert problem["remedy"].endswith("pip install torch")
+    assert problem["remedy"].endswith("pip install --force-reinstall torch")
+
+
+def test_a_device_that_breaks_the_examination_is_a_problem(
+    healthy: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def broken(name: str) -> torch.device:
+        raise SystemError("driver gone")
+
+    healthy.setattr(devices, "choose_device", broken)
+    outcome = run(capsys, "doctor", "--json")
+    (problem,) = problems(outcome)
+    assert outcome.code == 1
+    assert problem["what"] == "The device could not be examined (SystemError: driver gone)."
+
+
+def test_an_examination_that_fails_does_not_stop_the_others(
+    healthy: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def broken_problems() -> list[Problem]:
+        raise OSError("disk on fire")
+
+    def other_problems() -> list[Problem]:
+        return [Problem("Other.", "Mend it.")]
+
+    healthy.setattr(doctor, "ENVIRONMENT", (broken_problems, other_problems))
+    found = problems(run(capsys, "doctor", "--json"))
+    assert [problem["what"] for problem in found] == [
+        "Broken could not be examined (OSError: disk on fire).",
+        "Other.",
+    ]
 
 
 def test_remedies_run_with_this_python() -> None:

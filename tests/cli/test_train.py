@@ -198,6 +198,39 @@ def test_resume_needs_the_state(capsys: Capture, good: list[object], tmp_path: P
     assert "m.state.safetensors" in outcome.error_line
 
 
+def _train(capsys: Capture, good: list[object], output: Path, *more: object) -> None:
+    assert run(capsys, *good, "--output", output, *more).code == 0
+
+
+@pytest.mark.fault(34)
+def test_resume_bears_a_state_that_is_older_than_the_model(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    _train(capsys, good, tmp_path / "m", "--steps", 3)
+    older = (tmp_path / "m.state.safetensors").read_bytes()
+    _train(capsys, good, tmp_path / "m", "--steps", 5, "--resume")
+    (tmp_path / "m.state.safetensors").write_bytes(older)  # killed between model and state
+    outcome = run(capsys, *good, "--output", tmp_path / "m", "--steps", 6, "--resume", "--json")
+    assert json.loads(outcome.out)["steps"] == 6
+
+
+@pytest.mark.fault(34)
+@pytest.mark.parametrize("steps", [5, 2], ids=["longer", "shorter"])
+def test_resume_refuses_the_state_of_a_former_training(
+    capsys: Capture, tmp_path: Path, steps: int
+) -> None:
+    image, labels = picture()
+    inputs = training_folders(tmp_path, np.tile(image, (3, 3)), np.tile(labels, (3, 3)))
+    command = ["train", *inputs, *TINY[2:], "--validate-every", "1"]  # the scores tell them apart
+    _train(capsys, command, tmp_path / "m", "--steps", steps)
+    former = (tmp_path / "m.state.safetensors").read_bytes()
+    _train(capsys, command, tmp_path / "m", "--steps", 3, "--seed", 7)
+    (tmp_path / "m.state.safetensors").write_bytes(former)  # killed between model and state
+    outcome = run(capsys, *command, "--output", tmp_path / "m", "--steps", 9, "--resume")
+    assert outcome.code == 1
+    assert f"m.state.safetensors is the state of a former training (step {steps}," in outcome.err
+
+
 @pytest.mark.parametrize("name", ["m.safetensors", "m.state.safetensors"])
 def test_resume_refuses_a_truncated_file(
     capsys: Capture, good: list[object], tmp_path: Path, name: str

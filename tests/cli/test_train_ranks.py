@@ -152,6 +152,7 @@ def test_an_interrupt_stops_all_and_keeps_what_is_done(tmp_path: Path) -> None:
     assert err.count("Stopping after this step") == 1
 
 
+@pytest.mark.fault(44)
 @pytest.mark.parametrize("lost", [0, 1], ids=["the first", "another"])
 def test_where_one_process_dies_all_end(tmp_path: Path, lost: int) -> None:
     arguments = [*inputs(tmp_path), "--json", "--steps", "1000000", "--validation-share", "0"]
@@ -159,10 +160,32 @@ def test_where_one_process_dies_all_end(tmp_path: Path, lost: int) -> None:
     with begun(tmp_path / "m.csv", *arguments, *files) as process:
         workers = psutil.Process(process.pid).children()
         workers[lost].kill()
-        out, _ = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=60)
     assert process.returncode != 0
     assert out == ""
     assert not psutil.wait_procs(workers, timeout=10)[1]
+    assert "Signal 9 (SIGKILL) received" in err  # torchrun's table
+    if lost != 0:
+        told = next(line for line in err.splitlines() if line.startswith("napari-unet: "))
+        assert "Training stopped: one of its 2 processes was killed" in told
+        assert "probably out of memory" in told
+
+
+@pytest.mark.fault(45)
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_where_torchrun_is_killed_no_process_is_left(tmp_path: Path) -> None:
+    arguments = [*inputs(tmp_path), "--json", "--steps", "1000000", "--validation-share", "0"]
+    files = ["--output", str(tmp_path / "m"), "--history", str(tmp_path / "m.csv")]
+    with begun(tmp_path / "m.csv", *arguments, *files) as process:
+        workers = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        left = psutil.wait_procs(workers, timeout=20)[1]  # within 1 s on a quiet machine
+        _, err = process.communicate(timeout=20)
+    for worker in left:
+        worker.kill()
+    assert len(workers) >= 2
+    assert not left
+    assert "torchrun was ended, and so is this process" in err
 
 
 @contextmanager

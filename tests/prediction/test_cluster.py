@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dask.config
 import numpy as np
+import psutil
 import pytest
 import zarr
 
 from napari_unet.data.files import read_image
 from napari_unet.errors import ConfigError, DeviceError, UnreadableError
 from napari_unet.model.trained import save_network
+from napari_unet.prediction import cluster
 from napari_unet.prediction.cluster import connected, predict_on_cluster
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import TileWritten
@@ -95,6 +101,7 @@ def test_two_workers_give_what_one_process_gives(
     assert result.objects == (int(expected.max()) if kind == "objects" else None)
 
 
+@pytest.mark.fault(44)
 def test_a_worker_that_is_killed_changes_nothing(
     client: Any, files: tuple[str, Path], tmp_path: Path
 ) -> None:
@@ -109,6 +116,62 @@ def test_a_worker_that_is_killed_changes_nothing(
     assert victim not in client.run(os.getpid).values()
     expected = by_one_process(files, tmp_path / "alone.zarr", CONFIG)
     np.testing.assert_array_equal(read_image(tmp_path / "cluster.zarr").array[:], expected)
+
+
+@pytest.mark.fault(43)
+def test_workers_are_spawned_whatever_dask_is_told(client: Any) -> None:
+    def how_begun() -> list[str]:
+        import psutil
+
+        return [str(part) for part in psutil.Process().cmdline()]
+
+    told = {"distributed.worker.multiprocessing-method": "fork"}
+    with dask.config.set(told), connected(None, 1) as own:
+        found = [*own.run(how_begun).values(), *client.run(how_begun).values()]
+    assert len(found) == 3
+    assert all(any("spawn_main" in part for part in command) for command in found)
+
+
+@pytest.mark.fault(44)
+def test_a_tile_that_kills_its_workers_is_named(
+    files: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deadly(*_: Any) -> None:
+        import os
+        import signal
+
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(cluster, "predict_one", deadly)
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),  # else it takes longer
+        connected(None, 1) as client,
+        pytest.raises(DeviceError, match=r"at tile \d+ of frame 0.*probably out of memory"),
+    ):
+        by_the_cluster(client, files, tmp_path / "c.zarr")
+    assert (tmp_path / "c.zarr.partial").exists()
+
+
+@pytest.mark.fault(45)
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_workers_end_with_the_program_that_started_them(
+    files: tuple[str, Path], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "napari_unet", "predict", files[0], str(files[1])]
+    command += ["--output", str(tmp_path / "out"), "--workers", "2", "--device", "cpu"]
+    process = subprocess.Popen([*command, "--tile-size", "16"], stderr=subprocess.DEVNULL)
+    journal = tmp_path / "out" / "image.zarr.partial" / ".scratch" / "journal.txt"
+    deadline = time.monotonic() + 90
+    while not journal.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    left = psutil.wait_procs(children, timeout=20)[1]  # at once on a quiet machine
+    for child in left:
+        child.kill()
+    assert len(children) >= 2
+    assert not left
 
 
 def test_a_stopped_cluster_goes_on_where_it_was(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 import time
@@ -151,6 +152,7 @@ def test_objects_across_blocks_have_one_number(
 # --- interruptions -----------------------------------------------------------------------------
 
 
+@pytest.mark.fault(34)
 @pytest.mark.parametrize("after", [1, 5, 20, 41], ids=lambda n: f"after {n} tiles")
 def test_an_interrupted_prediction_goes_on_where_it_was(after: int, tmp_path: Path) -> None:
     image = noise(2, 70, 90)
@@ -275,6 +277,75 @@ def test_a_crash_while_the_pyramid_is_built_costs_no_tile(
     rest, result = store(image, tmp_path / "out.zarr", tile_size=256)
     assert (tiles_in(rest), result.complete) == (0, True)
     assert read_image(tmp_path / "out.zarr" / "1").array.shape == (550, 20)
+
+
+@pytest.mark.fault(34)
+@pytest.mark.parametrize("call", [1, 2], ids=["foreground", "labels"])
+def test_a_crash_while_a_frame_is_begun_is_no_trouble(
+    call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, calls = zarr.create_array, iter(range(1, 10))
+
+    def crash(path: Path, **settings: Any) -> Any:
+        if next(calls) == call:
+            path.mkdir(parents=True)  # no metadata in it yet
+            raise KeyboardInterrupt
+        return create(path, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zarr, "create_array", crash)
+        with pytest.raises(KeyboardInterrupt):
+            store(noise(40, 40), tmp_path / "out.zarr")
+    assert store(noise(40, 40), tmp_path / "out.zarr")[1].complete
+
+
+@pytest.mark.fault(34)
+def test_a_crash_between_the_last_renames_brings_the_earlier_result_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "out.zarr"
+    store(noise(40, 40), target)
+    before = read_image(target).array[:]
+    replace_name = os.replace
+
+    def crash(source: Path, final: Path) -> None:
+        if final == target:
+            raise KeyboardInterrupt
+        replace_name(source, final)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", crash)
+        with pytest.raises(KeyboardInterrupt):
+            store(1 - noise(40, 40), target)
+    assert not target.exists()
+    assert store(1 - noise(40, 40), target, threshold=0.4, **stopping(1))[1].complete is False
+    np.testing.assert_array_equal(read_image(target).array[:], before)
+
+
+@pytest.mark.fault(34)
+def test_a_crash_after_the_last_tile_costs_no_tile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_unet.prediction.partial.finish", crash)
+        with pytest.raises(KeyboardInterrupt):
+            store(noise(40, 40), tmp_path / "out.zarr")
+    events, result = store(noise(40, 40), tmp_path / "out.zarr")
+    assert result.complete
+    assert tiles_in(events) == 0
+
+
+@pytest.mark.fault(34)
+def test_unfinished_chunks_of_killed_writers_are_not_part_of_the_result(tmp_path: Path) -> None:
+    store(noise(70, 90), tmp_path / "out.zarr", **stopping(4))
+    chunks = partial_folder(tmp_path / "out.zarr") / "0" / "c" / "0"
+    chunks.mkdir(parents=True, exist_ok=True)
+    (chunks / f"0.{'a' * 32}.partial").write_bytes(b"half")
+    store(noise(70, 90), tmp_path / "out.zarr")
+    assert not list((tmp_path / "out.zarr").rglob("*.partial"))
 
 
 def test_another_image_of_the_same_shape_is_not_gone_on_with(tmp_path: Path) -> None:

@@ -118,6 +118,18 @@ def test_sweep_discards_abandoned_folders_without_project(tmp_path: Path) -> Non
     assert not folder.exists()
 
 
+@pytest.mark.fault(34)
+def test_sweep_discards_the_folder_of_a_session_that_was_killed_while_it_made_it(
+    tmp_path: Path,
+) -> None:
+    for process in (GONE, os.getpid()):
+        (tmp_path / f".20260101-101010-123456-{process}").mkdir()
+    (tmp_path / f".theirs-{GONE}").mkdir()
+    sweep(tmp_path)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {f".20260101-101010-123456-{os.getpid()}", f".theirs-{GONE}"}
+
+
 def test_sweep_leaves_running_sessions_and_files_of_others(tmp_path: Path) -> None:
     running = new_recovery_folder(tmp_path)
     (tmp_path / "theirs").mkdir()

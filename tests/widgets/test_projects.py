@@ -224,6 +224,7 @@ def crash(folder: Path) -> None:
     owner.write_text(json.dumps({**content, "started": 1.0}))
 
 
+@pytest.mark.fault(47)
 def test_paint_is_saved_for_recovery(painted: Painted) -> None:
     desk, labels = painted
     keeper = keeper_of(desk.viewer)
@@ -236,6 +237,7 @@ def test_paint_is_saved_for_recovery(painted: Painted) -> None:
     np.testing.assert_array_equal(saved, labels.data)
 
 
+@pytest.mark.fault(47)
 def test_a_stroke_is_saved_after_a_while(painted: Painted, monkeypatch: pytest.MonkeyPatch) -> None:
     desk, labels = painted
     keeper = keeper_of(desk.viewer)
@@ -248,6 +250,7 @@ def test_a_stroke_is_saved_after_a_while(painted: Painted, monkeypatch: pytest.M
     desk.qtbot.waitUntil(lambda: (keeper.folder / "project.json").exists(), timeout=10_000)
 
 
+@pytest.mark.fault(47)
 def test_after_a_crash_the_annotations_are_offered_and_restored(
     painted: Painted, make_napari_viewer: Callable[..., Viewer]
 ) -> None:
@@ -343,6 +346,11 @@ def test_the_state_of_a_stopped_training_is_saved_at_once(painted: Painted) -> N
     desk.wait_until_idle()
 
     assert load_state(state_path(keeper_of(desk.viewer).folder / MODEL_FILE)).step == 30
+
+
+@pytest.mark.fault(47)
+def test_no_stroke_waits_for_longer_than_half_a_minute(desk: Desk) -> None:
+    assert keeper_of(desk.viewer)._timer.interval() <= 30_000
 
 
 def test_the_main_window_is_guarded(desk: Desk) -> None:

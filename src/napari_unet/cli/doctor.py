@@ -5,26 +5,38 @@ from __future__ import annotations
 import platform
 import sys
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.cli import environment, window_environment
+from napari_unet.cli.environment import OUR_DISTRIBUTION, examined, failed
+from napari_unet.cli.window_environment import QT_BINDINGS
 from napari_unet.model.gpu_advice import Problem, cpu_only_torch, nvidia_gpu
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
 
-OUR_DISTRIBUTION = "napari-unet-paint"
+ENVIRONMENT = (*environment.EXAMINATIONS, *window_environment.EXAMINATIONS)
 _SHOWN = (OUR_DISTRIBUTION, "torch", "numpy", "numba", "scikit-image", "tifffile", "npe2", "napari")
-_QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
 
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     """Examine the environment; exit code 1 where a problem was found."""
-    versions = {name: version_of(name) for name in (*_SHOWN, *_QT_BINDINGS)}
+    versions = {name: version_of(name) for name in (*_SHOWN, *QT_BINDINGS)}
     versions = {n: v for n, v in versions.items() if v is not None or n in _SHOWN}
-    problems = [*same_package_problems(packages_distributions()), *window_problems(versions)]
-    device, device_problems = examine_devices()
+    problems = examined(
+        [
+            _overwritten,
+            partial(window_problems, versions),
+            *ENVIRONMENT,
+        ]
+    )
+    try:
+        device, device_problems = examine_devices()
+    except Exception as error:  # a driver or a torch that is broken in a new way
+        device, device_problems = "unknown", [failed("the device", error)]
     problems += device_problems
     report = {
         "python": platform.python_version(),
@@ -36,6 +48,10 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     if not options.json:
         _print(report, problems)
     return report, 1 if problems else 0
+
+
+def _overwritten() -> list[Problem]:
+    return same_package_problems(packages_distributions())
 
 
 def version_of(distribution: str) -> str | None:
@@ -63,7 +79,7 @@ def window_problems(versions: Mapping[str, str | None]) -> list[Problem]:
     """Find what keeps the widgets from opening; without napari all else works."""
     if versions.get("napari") is None:
         return []
-    if any(versions.get(binding) for binding in _QT_BINDINGS):
+    if any(versions.get(binding) for binding in QT_BINDINGS):
         return []
     return [
         Problem(
@@ -77,9 +93,10 @@ def examine_devices() -> tuple[str, list[Problem]]:
     """Say which device "auto" would take, and find GPUs that torch cannot use."""
     try:
         import torch
-    except ImportError as error:
-        remedy = f"{sys.executable} -m pip install torch"
-        return "none", [Problem(f"torch cannot be imported: {error}.", remedy)]
+    except Exception as error:  # also OSError of a missing DLL
+        remedy = f"{sys.executable} -m pip install --force-reinstall torch"
+        told = (str(error).splitlines() or [type(error).__name__])[0]
+        return "none", [Problem(f"torch cannot be imported: {told}.", remedy)]
     from napari_unet.model.devices import choose_device, describe, problem_with
 
     device = choose_device("auto")

@@ -24,7 +24,13 @@ from napari_unet.data.files import (
 from napari_unet.errors import ConfigError, FileProblemError, ModelFileError, NapariUNetError
 from napari_unet.model.devices import choose_device
 from napari_unet.model.trained import load_network, save_network
-from napari_unet.training.checkpoint import load_state, save_state, saving_checkpoints, state_path
+from napari_unet.training.checkpoint import (
+    belongs_to,
+    load_state,
+    save_state,
+    saving_checkpoints,
+    state_path,
+)
 from napari_unet.training.config import TrainConfig, present_names
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.loop import TrainingResult, train_network
@@ -161,11 +167,17 @@ def _settings(
         raise ConfigError("--resume keeps the settings of the training; leave out --preset.")
     if "steps" in given:
         given.setdefault("minutes", 0.0)
-    former = _settings_of(load_network(output).record)
+    record = load_network(output).record
+    former = _settings_of(record)
     config = former.changed(**given)
     if config.optimiser != former.optimiser:
         raise ConfigError(f"--resume cannot change the optimiser from {former.optimiser}.")
     state = load_state(state_path(output))
+    if not belongs_to(state, record):
+        raise ModelFileError(
+            f"{state_path(output).name} is the state of a former training (step {state.step}, the "
+            f"model has made {record.steps}): the program was ended while it wrote. Train anew."
+        )
     if given.get("binning", 0) not in (0, state.binning):
         raise ConfigError(
             f"The training has a binning of {state.binning}; --resume cannot change it to "

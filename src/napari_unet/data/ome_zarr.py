@@ -11,11 +11,13 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import shutil
 import uuid
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize
+from napari_unet.data.whole_files import sync_folder
 from napari_unet.errors import FileProblemError
 
 if TYPE_CHECKING:
@@ -269,6 +271,7 @@ def finish(partial: Path, final: Path) -> None:
     check_replaceable(final)
     if hasattr(os, "sync"):  # chunks that a power cut takes would read as background
         os.sync()
+    put_back_former(final)
     former = final.with_name(f".{final.name}.{uuid.uuid4().hex}.partial")
     try:
         if final.exists():
@@ -281,8 +284,24 @@ def finish(partial: Path, final: Path) -> None:
             raise
     except OSError as error:
         raise _unwritable(final, error) from error
+    sync_folder(final.parent)
     with contextlib.suppress(OSError):
         shutil.rmtree(former)
+
+
+def put_back_former(final: Path) -> None:
+    """Mend what a process that was killed in `finish` left: nothing else may write to `final`.
+
+    An older store that was just out of the way gets its name back; where it is replaced already,
+    what is left of it is deleted.
+    """
+    pattern = re.compile(rf"\.{re.escape(final.name)}\.[0-9a-f]{{32}}\.partial")
+    with contextlib.suppress(OSError):
+        for former in [path for path in final.parent.iterdir() if pattern.fullmatch(path.name)]:
+            if not final.exists() and is_ours(former):
+                os.replace(former, final)
+            elif not former.is_symlink():
+                shutil.rmtree(former, ignore_errors=True)
 
 
 def check_replaceable(final: Path) -> None:

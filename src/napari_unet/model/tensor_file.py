@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import shutil
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from napari_unet.data.whole_files import replace_file
 from napari_unet.errors import FileProblemError, ModelFileError
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], content: dict[str, 
     metadata = {_JSON_KEY: text, _HASH_KEY: _hash_of(plain, text)}
     data = save(plain, metadata=metadata)
     try:
-        _replace_file(path, data)
+        replace_file(path, data)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             free = shutil.disk_usage(path.parent).free
@@ -50,20 +49,6 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], content: dict[str, 
                 f"{free / 1e6:.1f} MB are free. The previous file was kept."
             ) from error
         raise FileProblemError(f"Cannot write {path}: {error.strerror}.") from error
-
-
-def _replace_file(path: Path, data: bytes) -> None:
-    # Not mkstemp: its files are for their owner alone, but labs share models in a folder.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -67,6 +67,7 @@ def connected(scheduler: str | None, workers: int | None) -> Iterator[Client]:
         The scheduler does not answer.
     """
     try:
+        import dask.config
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise ConfigError(
@@ -84,9 +85,14 @@ def connected(scheduler: str | None, workers: int | None) -> Iterator[Client]:
         return
     if workers is None or workers < 1:
         raise ConfigError(f"--workers is {workers}; start at least 1.")
-    with _deaf_to_interrupts():  # Ctrl+C reaches all processes, and is for this one
+    # Never fork: what Qt, OpenMP or CUDA have begun does not live on in a forked process.
+    spawning = dask.config.set({"distributed.worker.multiprocessing-method": "spawn"})
+    with spawning, _deaf_to_interrupts():  # Ctrl+C reaches all processes, and is for this one
         local = _untyped(LocalCluster)(
-            n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=40
+            n_workers=workers,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",  # not the one port that a second cluster would miss
+            silence_logs=40,
         )
     with local, _untyped(Client)(local) as client:
         yield client
@@ -204,7 +210,8 @@ class _Run:
             self._hand_out()
             while self._futures:
                 for future in self._done():
-                    yield from self._note(self._futures.pop(future), future.result())
+                    task = self._futures.pop(future)
+                    yield from self._note(task, _result_of(future, task))
                 if not stop.is_set():
                     self._hand_out()
                     continue
@@ -307,6 +314,28 @@ class _Run:
 
     def _finish(self, frame: int) -> None:
         self._partial.note_frame(frame, self._frames.pop(frame).last)
+
+
+def _result_of(future: Any, task: _Task) -> Any:
+    """Return what a task gave.
+
+    Raises
+    ------
+    DeviceError
+        It ended worker after worker.
+    """
+    from distributed import KilledWorker
+
+    try:
+        return future.result()
+    except KilledWorker as error:
+        _, _, purpose, frame, part = task
+        raise DeviceError(
+            f"A worker was killed at {purpose} {part} of frame {frame}, and so were those that "
+            f"tried it again ({error.allowed_failures + 1} in all), probably out of memory. Choose "
+            "a smaller --tile-size or fewer --workers; what is done is kept, predict again to "
+            "go on."
+        ) from error
 
 
 def _untyped(thing: Any) -> Any:

@@ -30,6 +30,7 @@ from napari_unet.data.ome_zarr import (
     create_intensity_store,
     create_label_store,
     finish,
+    put_back_former,
 )
 from napari_unet.data.stitching import BlockObjects
 from napari_unet.errors import FileProblemError, UnreadableError
@@ -52,6 +53,7 @@ Result = TypeVar("Result")
 _LOOKED_AT = 2**14
 _ATTEMPTS = 3
 _SCRATCH, _JOURNAL, _ORDER = ".scratch", "journal.txt", "order.json"
+_UNFINISHED_CHUNK = re.compile(r".*\.[0-9a-f]{32}\.partial")  # as zarr-python 3.1 names it
 _JOURNAL_LINE = re.compile(r"^(tile|frame) (\d+) (\d+)\n", re.MULTILINE)
 
 
@@ -90,20 +92,23 @@ class PartialResult:
     def begin_frame(self, frame: int) -> None:
         """Make the scratch folder of a frame; what is there stays."""
         folder = self._scratch(frame)
-        if self.plan.kind != "objects" or (folder / "labels").exists():
+        if self.plan.kind != "objects" or folder.exists():
             return
-        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = folder.with_name(f"{folder.name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed here
+        unfinished.mkdir(parents=True)
         for name, dtype, chunks in (
             ("foreground", "uint8", self.plan.tiles.stride),
             ("labels", "int32", self.plan.chunks),
         ):
             zarr.create_array(
-                folder / name,
+                unfinished / name,
                 shape=self.plan.shape,
                 chunks=_clipped(chunks, self.plan.shape),
                 dtype=dtype,
                 fill_value=0,
             )
+        unfinished.rename(folder)
 
     def foreground(self, frame: int) -> Any:
         """Open the foreground of a frame, ``[Z]YX`` uint8."""
@@ -187,8 +192,10 @@ class PartialResult:
         is_labels = self.plan.kind not in ("probabilities", "uncertainty")
         if is_labels and not add_pyramid(self.folder, stop):
             return False
-        shutil.rmtree(self.folder / _SCRATCH, ignore_errors=True)  # what it takes to go on
+        _sweep_chunks(self.folder)
         finish(self.folder, target)
+        # Only now: until here it takes this to go on.
+        shutil.rmtree(target / _SCRATCH, ignore_errors=True)
         return True
 
     def _note(self, line: str) -> None:
@@ -232,6 +239,7 @@ def open_partial(
     folder = partial_folder(target)
     result = PartialResult(folder, plan)
     note = folder / _SCRATCH / _ORDER
+    put_back_former(target)
     try:
         if note.exists() and note.read_text(encoding="utf-8") == order:
             result.mend_journal()
@@ -355,6 +363,13 @@ def _create(result: PartialResult, pixel_size: PixelSize) -> None:
         axes,
         pixel_size,
     )
+
+
+def _sweep_chunks(folder: Path) -> None:
+    """Delete the unfinished chunks that Zarr's writers leave where they are killed."""
+    for unfinished in folder.rglob("*.partial"):
+        if _UNFINISHED_CHUNK.fullmatch(unfinished.name):
+            unfinished.unlink(missing_ok=True)
 
 
 def _array(path: Path) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_unet.data.files import in_memory, read_image
+from napari_unet.data.whole_files import sync_folder
 from napari_unet.errors import FileProblemError
 
 if TYPE_CHECKING:
@@ -65,6 +66,11 @@ class ArrayWriter:
     def write_pixels(self, number: int, image: NDArray[Any], rgb: bool) -> str:
         """Write an image, uncompressed: noise hardly shrinks, and autosaving should not wait."""
         return self._write(f"{IMAGES}/{number}-save{self.counter}", image, None, rgb)
+
+    def sync(self) -> None:
+        """Make sure that what this save wrote outlives a power cut."""
+        for folder in {path.parent for path in self.written}:
+            sync_folder(folder)
 
     def take_back(self) -> None:
         """Delete what this save wrote."""

@@ -146,6 +146,7 @@ def save_project(project: Project, folder: Path) -> None:
         writer = ArrayWriter(folder)
         try:
             images = [_store_image(image, i, writer) for i, image in enumerate(project.images)]
+            writer.sync()  # names first, and only then what points to them
             write_stored(_content(project, images), folder)
         except (OSError, FileProblemError, LabelsError):
             writer.take_back()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _OWNER = "owner.json"
+_UNFINISHED = re.compile(r"\.[0-9]{8}-[0-9]{6}-[0-9]{6}-(?P<process>[0-9]{1,9})")
 
 
 def recovery_root() -> Path:
@@ -85,11 +87,21 @@ def sweep(root: Path | None = None, keep: int = 5) -> None:
     keep : int
         How many projects stay.
     """
+    _sweep_unfinished(recovery_root() if root is None else root)
     kept = set(abandoned(root)[:keep])
     for folder in _orphans(root):
         worth_keeping = (folder / MODEL_FILE).exists() and not is_project(folder)
         if folder not in kept and not worth_keeping:
             discard(folder, root)
+
+
+def _sweep_unfinished(root: Path) -> None:
+    """Delete the folders of sessions that were killed before they had an owner."""
+    for folder in root.glob(".*"):
+        found = _UNFINISHED.fullmatch(folder.name)
+        if found is None or folder.is_symlink() or psutil.pid_exists(int(found["process"])):
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _orphans(root: Path | None) -> list[Path]:

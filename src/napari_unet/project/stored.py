@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_unet.data.labels import Kind
+from napari_unet.data.whole_files import sync_folder
 from napari_unet.errors import FileProblemError
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def write_stored(content: Mapping[str, Any], folder: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+    sync_folder(folder)
 
 
 def read_stored(folder: Path) -> StoredProject:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from napari_unet.model.trained import ModelRecord
+
 Result = TypeVar("Result")
 
 _LAST, _AVERAGED, _BEST, _OPTIMISER = "last.", "averaged.", "best.", "optimiser."
@@ -149,6 +151,16 @@ def load_state(path: Path) -> TrainingState:
         )
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise ModelFileError(f"{path.name} is not a training state: {error!r}.") from error
+
+
+def belongs_to(state: TrainingState, record: ModelRecord) -> bool:
+    """Tell whether a state may be of the training that made a model.
+
+    They are two files, the model is written first. So where a program was killed in between, the
+    state is older than the model, which is no harm; but it may be that of a former training.
+    """
+    known = [dict(entry) for entry in record.history]
+    return state.step <= record.steps and [*state.history] == known[: len(state.history)]
 
 
 def _classes_from(content: dict[str, Any] | None) -> ClassTable | None:

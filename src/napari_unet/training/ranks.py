@@ -8,14 +8,19 @@ first rank validates, talks and writes; its clock is everybody's.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
+import re
+import sys
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import psutil
 import torch
 
 from napari_unet.errors import AlreadyToldError, ConfigError, DeviceError, NapariUNetError
@@ -29,6 +34,10 @@ if TYPE_CHECKING:
 # The others wait while the first rank validates or writes. A rank that dies is noticed by
 # torchrun, which ends the others: the time limit need not do that.
 _PATIENCE = timedelta(hours=12)
+_LOOK_SECONDS = 1.0
+_ORPHANED = "torchrun was ended, and so is this process; what was saved last is kept (--resume)."
+# How gloo and NCCL tell that another process is gone.
+_LOST_RANK = re.compile(r"gloo|closed by peer|reset by peer|NCCL|ncclRemoteError", re.IGNORECASE)
 # So long the first rank has to tell an error before torchrun sees another one end.
 _TELLING_SECONDS = 1.0
 
@@ -74,6 +83,11 @@ class Ranks:
         if ranks.alone:
             yield ranks
             return
+        with _ending_with_parent():
+            yield from cls._joined(ranks)
+
+    @classmethod
+    def _joined(cls, ranks: Ranks) -> Iterator[Ranks]:
         on_gpu = torch.cuda.is_available() and torch.distributed.is_nccl_available()
         torch.distributed.init_process_group(
             "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
@@ -83,9 +97,15 @@ class Ranks:
         )
         try:
             yield ranks
-        except BaseException:
+        except BaseException as error:
             if not on_gpu:  # NCCL would wait here for ranks that may have failed
                 torch.distributed.destroy_process_group()
+            if isinstance(error, RuntimeError) and _LOST_RANK.search(str(error)):
+                raise NapariUNetError(
+                    f"Training stopped: one of its {ranks.size} processes was killed or lost, "
+                    "probably out of memory (torchrun tells its number below). What was saved "
+                    "last is kept; use smaller batches and go on with --resume."
+                ) from error
             raise
         gc.collect()  # networks in reference cycles hold the group, whose end they would outlive
         torch.distributed.destroy_process_group()
@@ -207,6 +227,29 @@ class Ranks:
 
 
 ALONE = Ranks()
+
+
+@contextmanager
+def _ending_with_parent() -> Iterator[None]:
+    """Let this process end soon after torchrun was killed: nobody else would end it.
+
+    Waiting for the other ranks, or for a GPU, it would never notice by itself.
+    """
+    parent, left = psutil.Process(os.getppid()), threading.Event()
+
+    def watch() -> None:
+        while not left.wait(_LOOK_SECONDS):
+            # On POSIX an orphan gets another parent; Windows keeps the number.
+            if os.getppid() != parent.pid or not parent.is_running():
+                with contextlib.suppress(OSError):
+                    print(f"napari-unet: {_ORPHANED}", file=sys.stderr, flush=True)
+                os._exit(1)
+
+    threading.Thread(target=watch, name="U-Net parent watch", daemon=True).start()
+    try:
+        yield
+    finally:
+        left.set()
 
 
 def _first_line(error: Exception) -> str:

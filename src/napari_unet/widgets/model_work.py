@@ -29,11 +29,14 @@ def loading_events(path: Path, name: str, stop: threading.Event) -> Generator[ob
         The model, its name, and the state or None.
     """
     from napari_unet.model.trained import load_network
-    from napari_unet.training.checkpoint import load_state, state_path
+    from napari_unet.training.checkpoint import belongs_to, load_state, state_path
 
     yield "started"
-    state = state_path(path)
-    return load_network(path), name, load_state(state) if state.exists() else None
+    model = load_network(path)
+    if not state_path(path).exists():
+        return model, name, None
+    state = load_state(state_path(path))
+    return model, name, state if belongs_to(state, model.record) else None
 
 
 def storing_events(

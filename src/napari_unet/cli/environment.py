@@ -1,0 +1,265 @@
+"""What ``doctor`` finds wrong with packages, disk, memory and settings; needs neither torch nor Qt.
+
+Each examination stands alone, and takes what it looks at as an argument, so that it can be tried.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+from platformdirs import user_data_path
+
+from napari_unet.model.gpu_advice import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+OUR_DISTRIBUTION = "napari-unet-paint"
+_COMPILED = ("numpy", "scipy", "skimage", "numba", "zarr", "imagecodecs", "tifffile", "safetensors")
+_PYTHON = (3, 11)
+_LITTLE_DISK, _LITTLE_MEMORY, _LITTLE_SHARED = 2**30, 2**30, 2**24
+_MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
+_LONGEST_SPIN_MS = 1000
+
+
+def examined(examinations: Iterable[Callable[[], list[Problem]]]) -> list[Problem]:
+    """Return what all examinations find; one that fails is a problem and does not stop others."""
+    found: list[Problem] = []
+    for examine in examinations:
+        try:
+            found += examine()
+        except Exception as error:  # what is broken enough to break this, too
+            name = getattr(examine, "__name__", "packages").replace("_", " ")
+            found.append(failed(name.removesuffix(" problems"), error))
+    return found
+
+
+def failed(what: str, error: Exception) -> Problem:
+    """Return the problem that something could not be examined."""
+    reason = (str(error).splitlines() or [""])[0]
+    return Problem(
+        f"{what.capitalize()} could not be examined ({type(error).__name__}: {reason}).",
+        _reinstall(OUR_DISTRIBUTION),
+    )
+
+
+def python_problems(version: tuple[int, ...] = sys.version_info[:3]) -> list[Problem]:
+    """Find a Python that is too old."""
+    if version >= _PYTHON:
+        return []
+    told = ".".join(map(str, version))
+    return [
+        Problem(
+            f"Python {told} is too old; 3.11 is the first that works.",
+            f"Install Python 3.12, and there: python -m pip install {OUR_DISTRIBUTION}",
+        )
+    ]
+
+
+def package_problems(
+    version_of: Callable[[str], str] = importlib.metadata.version,
+    required: Sequence[str] | None = None,
+) -> list[Problem]:
+    """Find packages that are missing or older than ours needs, by their metadata."""
+    from packaging.requirements import Requirement
+
+    if required is None:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            required = importlib.metadata.requires(OUR_DISTRIBUTION)
+    problems = []
+    for text in required or ():
+        needed = Requirement(text)
+        optional = needed.marker is not None and not needed.marker.evaluate({"extra": ""})
+        command = f'{sys.executable} -m pip install --upgrade "{needed.name}{needed.specifier}"'
+        try:
+            found = version_of(needed.name)
+        except importlib.metadata.PackageNotFoundError:
+            if not optional:
+                problems.append(Problem(f"{needed.name} is not installed.", command))
+            continue
+        if not needed.specifier.contains(found, prereleases=True):
+            what = f"{needed.name} {found} is installed, but {needed.specifier} is needed."
+            if Problem(what, command) not in problems:
+                problems.append(Problem(what, command))
+    return problems
+
+
+def import_problems(names: Sequence[str] = _COMPILED) -> list[Problem]:
+    """Find packages that are installed but broken, for example for lack of a library."""
+    problems = []
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # also OSError of a missing DLL
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            distribution = {"skimage": "scikit-image"}.get(name, name)
+            problems.append(
+                Problem(f"{name} cannot be imported: {reason}.", _reinstall(distribution))
+            )
+    return problems
+
+
+def folder_problems(folder: Path | None = None) -> list[Problem]:
+    """Find a folder for models and recovery that cannot be written, or a full disk."""
+    folder = user_data_path(OUR_DISTRIBUTION) if folder is None else folder
+    problems = []
+    for name in ("models", "recovery"):
+        error = _cannot_write(folder / name)
+        if error is not None:
+            problems.append(
+                Problem(
+                    f"The folder for {name}, {folder / name}, cannot be written: {error}.",
+                    f"Make it writable, or connect its drive: ls -ld {folder / name}",
+                )
+            )
+    temporary = Path(tempfile.gettempdir())
+    for place in {_existing(folder), temporary}:
+        free = shutil.disk_usage(place).free
+        if free < _LITTLE_DISK:
+            problems.append(
+                Problem(
+                    f"Only {free / 1e6:.0f} MB are free in {place}.",
+                    "Delete files there: models and saved annotations need room.",
+                )
+            )
+    return problems
+
+
+def memory_problems() -> list[Problem]:
+    """Find too little free memory, of the machine or of its container."""
+    free = psutil.virtual_memory().available
+    with contextlib.suppress(OSError, ValueError):  # no such limit
+        free = min(free, int(_MEMORY_LIMIT.read_text()) - psutil.Process().memory_info().rss)
+    if free >= _LITTLE_MEMORY:
+        return []
+    return [
+        Problem(
+            f"Only {max(free, 0) / 1e6:.0f} MB of memory are free; a training needs about 1000.",
+            "Close other programs, or give the container more memory.",
+        )
+    ]
+
+
+def thread_problems(
+    environment: Mapping[str, str] = os.environ, cores: int | None = None
+) -> list[Problem]:
+    """Find settings of OpenMP that make torch several times slower."""
+    cores = cores or os.cpu_count() or 1
+    wrong: list[tuple[str, str]] = []
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        text = environment.get(name, "").strip()
+        first = text.partition(",")[0]
+        if not text:
+            continue
+        if not first.isdigit() or first == "0":
+            wrong.append((name, "is no number of threads"))
+        elif int(first) > cores:
+            wrong.append((name, f"is more than the {cores} cores there are"))
+        elif int(first) * 4 <= cores and cores >= 8:
+            wrong.append((name, f"leaves most of the {cores} cores idle"))
+    if environment.get("OMP_WAIT_POLICY", "").strip().lower() == "active":
+        wrong.append(("OMP_WAIT_POLICY", "lets idle threads take the cores"))
+    block = environment.get("KMP_BLOCKTIME", "").strip().lower().removesuffix("ms")
+    if block == "infinite" or (block.isdigit() and int(block) > _LONGEST_SPIN_MS):
+        wrong.append(("KMP_BLOCKTIME", "lets idle threads take the cores"))
+    return [
+        Problem(f"{name}={environment[name]} {why}.", f"Remove {name} from the environment.")
+        for name, why in wrong
+    ]
+
+
+def shared_memory_problems(folder: Path = Path("/dev/shm")) -> list[Problem]:
+    """Find a /dev/shm that several processes cannot use, on Linux."""
+    if sys.platform != "linux":
+        return []
+    error = _cannot_write(folder)
+    if error is None:
+        free = shutil.disk_usage(folder).free
+        if free >= _LITTLE_SHARED:
+            return []
+        error = f"only {free / 1e6:.0f} MB are free"
+    return [
+        Problem(
+            f"{folder} cannot be used by several processes: {error}.",
+            "Start the container with --shm-size=1g, or mount a tmpfs there.",
+        )
+    ]
+
+
+def compiler_cache_problems(environment: Mapping[str, str] = os.environ) -> list[Problem]:
+    """Find that numba can keep nothing it compiles, so that each start takes longer."""
+    named = environment.get("NUMBA_CACHE_DIR")
+    beside = Path(__file__).parents[1] / "data" / "__pycache__"
+    places = [Path(named)] if named else [beside, _numba_cache()]
+    errors = [_cannot_write(place) for place in places]
+    if not all(errors):
+        return []
+    return [
+        Problem(
+            f"Compiled code cannot be kept in {places[-1]}: {errors[-1]}; each start takes "
+            "some seconds longer.",
+            "Set NUMBA_CACHE_DIR to a folder that can be written.",
+        )
+    ]
+
+
+def encoding_problems(encoding: str | None = None) -> list[Problem]:
+    """Find that names of files outside of ASCII cannot be used."""
+    encoding = sys.getfilesystemencoding() if encoding is None else encoding
+    if encoding.lower().replace("-", "") == "utf8":
+        return []
+    return [
+        Problem(
+            f"Names of files are encoded as {encoding}: those with other letters cannot be opened.",
+            "Set PYTHONUTF8=1, or LC_ALL=C.UTF-8, in the environment.",
+        )
+    ]
+
+
+def _cannot_write(folder: Path) -> str | None:
+    """Say why nothing can be written to a folder that exists or can be made."""
+    place = _existing(folder)
+    if not place.is_dir():
+        return f"{place} is no folder"
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            return None
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _existing(folder: Path) -> Path:
+    """Return the folder, or the nearest one above it that exists."""
+    return next(place for place in (folder, *folder.parents) if place.exists())
+
+
+def _numba_cache() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("numba")
+
+
+def _reinstall(distribution: str) -> str:
+    return f"{sys.executable} -m pip install --force-reinstall {distribution}"
+
+
+EXAMINATIONS = (
+    python_problems,
+    package_problems,
+    import_problems,
+    folder_problems,
+    memory_problems,
+    thread_problems,
+    shared_memory_problems,
+    compiler_cache_problems,
+    encoding_problems,
+)

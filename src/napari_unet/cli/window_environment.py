@@ -1,0 +1,144 @@
+"""What ``doctor`` finds that keeps napari's window from opening, before Qt ends the program."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import os
+import sys
+from ctypes.util import find_library
+from typing import TYPE_CHECKING
+
+from napari_unet.cli.environment import OUR_DISTRIBUTION
+from napari_unet.model.gpu_advice import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
+# Libraries that Qt and OpenGL load on Linux, and Debian's packages of them.
+_LIBRARIES = {
+    "GL.so.1": "libgl1",
+    "EGL.so.1": "libegl1",
+    "fontconfig.so.1": "libfontconfig1",
+    "glib-2.0.so.0": "libglib2.0-0",
+    "dbus-1.so.3": "libdbus-1-3",
+    "xkbcommon-x11.so.0": "libxkbcommon-x11-0",
+    "xcb-cursor.so.0": "libxcb-cursor0",
+    "xcb-icccm.so.4": "libxcb-icccm4",
+    "xcb-image.so.0": "libxcb-image0",
+    "xcb-keysyms.so.1": "libxcb-keysyms1",
+    "xcb-render-util.so.0": "libxcb-render-util0",
+    "xcb-shape.so.0": "libxcb-shape0",
+    "xcb-xkb.so.1": "libxcb-xkb1",
+}
+_WINDOWLESS = ("offscreen", "minimal", "vnc", "linuxfb")
+
+
+def binding_problems(
+    environment: Mapping[str, str] = os.environ, bindings: Collection[str] | None = None
+) -> list[Problem]:
+    """Find several Qt bindings beside napari, or a choice of one that is not there."""
+    found = installed(QT_BINDINGS) if bindings is None else list(bindings)
+    chosen = environment.get("QT_API", "").lower()
+    if chosen and chosen not in [binding.lower() for binding in found]:
+        return [
+            Problem(
+                f"QT_API={environment['QT_API']} names a Qt binding that is not installed.",
+                "Remove QT_API from the environment.",
+            )
+        ]
+    if len(found) < 2 or chosen:
+        return []
+    return [
+        Problem(
+            f"{' and '.join(found)} are installed together; parts of two Qt versions crash.",
+            f"{sys.executable} -m pip uninstall {' '.join(found[1:])}",
+        )
+    ]
+
+
+def library_problems(can_load: Callable[[str], bool] | None = None) -> list[Problem]:
+    """Find libraries of the system that Qt needs on Linux."""
+    can_load = _can_load if can_load is None else can_load
+    if sys.platform != "linux" or not _has_window():
+        return []
+    missing = [package for library, package in _LIBRARIES.items() if not can_load(library)]
+    if not missing:
+        return []
+    return [
+        Problem(
+            f"Libraries that napari's window needs are missing: {', '.join(missing)} "
+            "(names of Debian and Ubuntu).",
+            f"apt-get install {' '.join(missing)}",
+        )
+    ]
+
+
+def display_problems(environment: Mapping[str, str] = os.environ) -> list[Problem]:
+    """Find that there is no screen to open a window on."""
+    if not _has_window():
+        return []
+    platform = environment.get("QT_QPA_PLATFORM", "").partition(":")[0]
+    if platform in _WINDOWLESS:
+        return [
+            Problem(
+                f"QT_QPA_PLATFORM={environment['QT_QPA_PLATFORM']}: napari's window cannot show "
+                "layers like this.",
+                "Remove QT_QPA_PLATFORM from the environment; without a screen use xvfb-run.",
+            )
+        ]
+    if sys.platform != "linux" or environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY"):
+        return []
+    return [
+        Problem(
+            "There is no screen (DISPLAY is not set): napari's window cannot open, the command "
+            "line works.",
+            "Log in with ssh -X, or start napari by xvfb-run.",
+        )
+    ]
+
+
+def plugin_problems() -> list[Problem]:
+    """Find that our plugin is switched off in napari's preferences."""
+    if not installed(["napari"]):
+        return []
+    from napari.settings import get_settings
+
+    if OUR_DISTRIBUTION not in get_settings().plugins.disabled_plugins:
+        return []
+    return [
+        Problem(
+            f"{OUR_DISTRIBUTION} is switched off in napari: its widgets are in no menu.",
+            f"In napari, open Plugins > Install/Uninstall Plugins and tick {OUR_DISTRIBUTION}.",
+        )
+    ]
+
+
+def installed(names: Collection[str]) -> list[str]:
+    """Return those of some distributions that are installed."""
+    found = []
+    for name in names:
+        try:
+            importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        found.append(name)
+    return found
+
+
+def _has_window() -> bool:
+    return bool(installed(["napari"]) and installed(QT_BINDINGS))
+
+
+def _can_load(library: str) -> bool:
+    if find_library(library.partition(".so")[0]) is not None:
+        return True
+    try:
+        ctypes.CDLL(f"lib{library}")
+    except OSError:
+        return False
+    return True
+
+
+EXAMINATIONS = (binding_problems, library_problems, display_problems, plugin_problems)

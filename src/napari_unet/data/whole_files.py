@@ -1,0 +1,87 @@
+"""Files that are whole or not there: written beside their place, safe on disk, then renamed.
+
+A program that is killed while it writes leaves an unfinished file under a name that tells its
+writer. Whoever writes next to it sweeps what belongs to nobody any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import time
+import uuid
+import zlib
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# The writer's machine and process, and a number that makes it unique.
+_UNFINISHED = re.compile(r"\..+\.(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]+)-[0-9a-f]{8}\.tmp")
+_OF_EARLIER_VERSIONS = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
+_ABANDONED_SECONDS = 24 * 3600  # of writers on other machines nobody can tell
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file; the old one stays whole until the new one is, also through a power cut.
+
+    Unfinished files in the same folder whose writer has died are deleted.
+
+    Raises
+    ------
+    OSError
+        It cannot be written; the old file is as it was.
+    """
+    sweep_unfinished(path.parent)
+    # Not mkstemp: its files are for their owner alone, but labs share models in a folder.
+    unique = f"{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    temporary = path.with_name(f".{path.name}.{unique}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that the names in a folder outlive a power cut, where the system can do that."""
+    with contextlib.suppress(OSError):  # Windows opens no folders; some shares sync none
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def sweep_unfinished(folder: Path) -> None:
+    """Delete the unfinished files that writers who have died left in a folder."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(".tmp") and _is_abandoned(entry):
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
+
+
+def _is_abandoned(entry: os.DirEntry[str]) -> bool:
+    found = _UNFINISHED.fullmatch(entry.name)
+    if not entry.is_file(follow_symlinks=False):
+        return False
+    if found is not None and found["machine"] == _machine():
+        return not psutil.pid_exists(int(found["process"]))
+    if found is None and not _OF_EARLIER_VERSIONS.fullmatch(entry.name):
+        return False
+    return time.time() - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED_SECONDS
+
+
+def _machine() -> str:
+    """Return what tells this machine, or container, from those that share a folder with it."""
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"

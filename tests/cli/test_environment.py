@@ -1,0 +1,291 @@
+"""Each fault of the environment is found, in one sentence with a remedy."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from napari_unet.cli import environment, window_environment
+from napari_unet.cli.environment import (
+    compiler_cache_problems,
+    encoding_problems,
+    folder_problems,
+    import_problems,
+    memory_problems,
+    package_problems,
+    python_problems,
+    shared_memory_problems,
+    thread_problems,
+)
+from napari_unet.cli.window_environment import (
+    binding_problems,
+    display_problems,
+    library_problems,
+    plugin_problems,
+)
+
+if TYPE_CHECKING:
+    from napari_unet.model.gpu_advice import Problem
+
+
+def only(problems: list[Problem]) -> tuple[str, str]:
+    (problem,) = problems
+    return problem.what, problem.remedy
+
+
+# --- packages ----------------------------------------------------------------------------------
+
+
+def test_a_python_that_is_too_old_is_found() -> None:
+    what, remedy = only(python_problems((3, 10, 4)))
+    assert what == "Python 3.10.4 is too old; 3.11 is the first that works."
+    assert "pip install napari-unet-paint" in remedy
+    assert python_problems() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "needed", "found"),
+    [
+        ("torch", ">=2.10", "2.9.1+cpu"),
+        ("numpy", ">=1.26", "1.25.2"),
+        ("zarr", ">=3", "2.18.7"),
+        ("npe2", ">=0.7.9", "0.7.2"),
+    ],
+)
+def test_a_package_that_is_too_old_is_found(name: str, needed: str, found: str) -> None:
+    what, remedy = only(package_problems(lambda _: found, [f"{name}{needed}"]))
+    assert what == f"{name} {found} is installed, but {needed} is needed."
+    assert remedy == f'{sys.executable} -m pip install --upgrade "{name}{needed}"'
+
+
+def missing(name: str) -> str:
+    raise importlib.metadata.PackageNotFoundError(name)
+
+
+def test_a_package_that_is_missing_is_found() -> None:
+    what, remedy = only(package_problems(missing, ["imagecodecs>=2023.9.18"]))
+    assert what == "imagecodecs is not installed."
+    assert "pip install" in remedy
+
+
+def test_an_old_napari_is_found_though_none_is_needed() -> None:
+    required = ["napari[all]>=0.6; extra == 'all'", "napari>=0.6; extra == 'test'"]
+    assert package_problems(missing, required) == []
+    what, _ = only(package_problems(lambda _: "0.5.6", required))
+    assert what == "napari 0.5.6 is installed, but >=0.6 is needed."
+
+
+def test_what_is_installed_here_is_new_enough() -> None:
+    assert package_problems() == []
+
+
+def test_a_package_that_cannot_be_loaded_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_codecs.py").write_text("raise OSError('libfoo.so.1: cannot open')")
+    monkeypatch.syspath_prepend(tmp_path)
+    what, remedy = only(import_problems(["broken_codecs", "numpy"]))
+    assert what == "broken_codecs cannot be imported: libfoo.so.1: cannot open."
+    assert remedy.endswith("pip install --force-reinstall broken_codecs")
+
+
+# --- disk and memory ---------------------------------------------------------------------------
+
+
+@pytest.mark.fault(40)
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "models").write_text("a file in its place")
+    what, remedy = only(folder_problems(tmp_path))
+    assert what.startswith(f"The folder for models, {tmp_path / 'models'}, cannot be written: ")
+    assert str(tmp_path / "models") in remedy
+
+
+@pytest.mark.fault(40)
+@pytest.mark.parametrize("reason", ["Read-only file system", "Stale file handle"])
+def test_a_folder_on_a_share_that_is_gone_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise OSError(5, reason)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    assert [reason in problem.what for problem in folder_problems(tmp_path)] == [True, True]
+
+
+def test_folders_that_are_still_to_be_made_are_no_problem(tmp_path: Path) -> None:
+    assert folder_problems(tmp_path / "not" / "yet") == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_nearly_full_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=3_000_000))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    what, _ = only(folder_problems(tmp_path))
+    assert what == f"Only 3 MB are free in {tmp_path}."
+
+
+def test_little_memory_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = SimpleNamespace(available=200_000_000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    what, _ = only(memory_problems())
+    assert what.startswith("Only 200 MB of memory are free")
+
+
+def test_the_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "memory.max").write_text(str(psutil.Process().memory_info().rss + 10_000_000))
+    monkeypatch.setattr(environment, "_MEMORY_LIMIT", tmp_path / "memory.max")
+    what, remedy = only(memory_problems())
+    assert what.startswith("Only ")
+    assert "container" in remedy
+
+
+# --- settings ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("setting", "why"),
+    [
+        ("OMP_NUM_THREADS=many", "is no number of threads"),
+        ("OMP_NUM_THREADS=64", "is more than the 8 cores there are"),
+        ("OMP_NUM_THREADS=1", "leaves most of the 8 cores idle"),
+        ("MKL_NUM_THREADS=0", "is no number of threads"),
+        ("OMP_WAIT_POLICY=ACTIVE", "lets idle threads take the cores"),
+        ("KMP_BLOCKTIME=infinite", "lets idle threads take the cores"),
+        ("KMP_BLOCKTIME=5000ms", "lets idle threads take the cores"),
+    ],
+)
+def test_threads_that_cripple_are_found(setting: str, why: str) -> None:
+    name, _, value = setting.partition("=")
+    what, remedy = only(thread_problems({name: value}, cores=8))
+    assert what == f"{setting} {why}."
+    assert remedy == f"Remove {name} from the environment."
+
+
+@pytest.mark.parametrize("text", ["4", "8", "4,2", ""])
+def test_threads_that_fit_are_no_problem(text: str) -> None:
+    settings = {"OMP_NUM_THREADS": text, "OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+    assert thread_problems(settings, cores=8) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /dev/shm")
+def test_a_missing_shared_memory_is_found(tmp_path: Path) -> None:
+    (tmp_path / "shm").touch()
+    what, remedy = only(shared_memory_problems(tmp_path / "shm"))
+    assert what.startswith(f"{tmp_path / 'shm'} cannot be used by several processes: ")
+    assert "--shm-size" in remedy
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /dev/shm")
+def test_a_shared_memory_that_is_full_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
+    assert "only 1 MB are free" in only(shared_memory_problems(tmp_path))[0]
+
+
+def test_a_compiler_that_can_keep_nothing_is_found(tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+    what, remedy = only(compiler_cache_problems({"NUMBA_CACHE_DIR": str(tmp_path / "cache")}))
+    assert what.startswith(f"Compiled code cannot be kept in {tmp_path / 'cache'}: ")
+    assert "NUMBA_CACHE_DIR" in remedy
+    assert compiler_cache_problems({"NUMBA_CACHE_DIR": str(tmp_path / "new")}) == []
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "iso8859-1", "cp1252"])
+def test_file_names_of_another_encoding_are_found(encoding: str) -> None:
+    what, remedy = only(encoding_problems(encoding))
+    assert what.startswith(f"Names of files are encoded as {encoding}: ")
+    assert "PYTHONUTF8=1" in remedy
+    assert encoding_problems("utf-8") == []
+
+
+# --- the window --------------------------------------------------------------------------------
+
+
+def test_two_qt_bindings_are_found() -> None:
+    what, remedy = only(binding_problems({}, ["PyQt6", "PySide6"]))
+    assert what.startswith("PyQt6 and PySide6 are installed together")
+    assert remedy.endswith("pip uninstall PySide6")
+    assert binding_problems({"QT_API": "pyqt6"}, ["PyQt6", "PySide6"]) == []
+
+
+def test_a_qt_binding_that_is_chosen_but_missing_is_found() -> None:
+    what, remedy = only(binding_problems({"QT_API": "pyside6"}, ["PyQt6"]))
+    assert what == "QT_API=pyside6 names a Qt binding that is not installed."
+    assert "QT_API" in remedy
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Debian's packages")
+def test_missing_libraries_are_named_as_packages() -> None:
+    what, remedy = only(library_problems(lambda library: "xcb-" not in library[:9]))
+    assert "libxcb-cursor0" in what
+    assert remedy.startswith("apt-get install libxcb-cursor0 libxcb-icccm4")
+    assert library_problems(lambda library: True) == []
+
+
+def test_without_napari_no_library_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window_environment, "installed", lambda names: [])
+    assert library_problems(lambda library: False) == []
+    assert display_problems({}) == []
+    assert plugin_problems() == []
+
+
+@pytest.mark.parametrize("platform", ["offscreen", "minimal", "vnc:size=800x600"])
+def test_a_qt_platform_without_layers_is_found(platform: str) -> None:
+    what, remedy = only(display_problems({"QT_QPA_PLATFORM": platform, "DISPLAY": ":0"}))
+    assert what.startswith(f"QT_QPA_PLATFORM={platform}: napari's window cannot show layers")
+    assert "QT_QPA_PLATFORM" in remedy
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only X and Wayland have displays")
+def test_a_missing_screen_is_found() -> None:
+    what, remedy = only(display_problems({}))
+    assert what.startswith("There is no screen (DISPLAY is not set)")
+    assert "xvfb-run" in remedy
+    assert display_problems({"WAYLAND_DISPLAY": "wayland-0"}) == []
+
+
+def test_a_plugin_that_is_switched_off_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugins = SimpleNamespace(disabled_plugins={"napari-unet-paint"})
+    monkeypatch.setattr("napari.settings.get_settings", lambda: SimpleNamespace(plugins=plugins))
+    what, remedy = only(plugin_problems())
+    assert what.startswith("napari-unet-paint is switched off in napari")
+    assert "Plugins" in remedy
+
+
+# --- all of it ---------------------------------------------------------------------------------
+
+
+def test_a_machine_that_is_broken_in_several_ways_is_told_all_of_it(tmp_path: Path) -> None:
+    (tmp_path / "imagecodecs.py").write_text("raise ImportError('a DLL is missing')")
+    (tmp_path / "data").write_text("in the place of the folder")
+    settings = {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]),
+        "OMP_NUM_THREADS": "1000",
+        "QT_QPA_PLATFORM": "offscreen",
+        "NUMBA_CACHE_DIR": str(tmp_path / "data" / "numba"),
+    }
+    outcome = subprocess.run(
+        [sys.executable, "-m", "napari_unet", "doctor", "--json"],
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+    )
+    assert outcome.returncode == 1, outcome.stderr
+    told = "\n".join(problem["what"] for problem in json.loads(outcome.stdout)["problems"])
+    assert "Traceback" not in outcome.stderr
+    for part in ("a DLL is missing", "OMP_NUM_THREADS=1000", "=offscreen", "Compiled code"):
+        assert part in told

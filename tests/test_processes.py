@@ -1,0 +1,61 @@
+"""No process is forked, and none opens a second window: child processes begin from scratch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SOURCE = Path(__file__).parents[1] / "src" / "napari_unet"
+MODULES = sorted(SOURCE.rglob("*.py"))
+FORKING = {"fork", "forkpty", "Pool", "Process", "ProcessPoolExecutor", "DataLoader"}
+FORKING_MODULES = {"multiprocessing", "torch.multiprocessing", "concurrent.futures.process"}
+
+
+def names_in(path: Path) -> Iterator[str]:
+    """Yield every name that a module imports or reads from another."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.Attribute) and not is_psutil(node):
+            yield node.attr
+        elif isinstance(node, ast.Name):
+            yield node.id
+
+
+def is_psutil(node: ast.Attribute) -> bool:
+    return isinstance(node.value, ast.Name) and node.value.id == "psutil"
+
+
+@pytest.mark.fault(42)
+@pytest.mark.fault(43)
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_nothing_forks_or_loads_data_in_processes(path: Path) -> None:
+    found = set(names_in(path))
+    assert not found & FORKING
+    assert not found & FORKING_MODULES
+
+
+@pytest.mark.fault(42)
+def test_a_child_that_imports_the_command_line_runs_nothing() -> None:
+    """A spawned process imports the main module of its parent under another name."""
+    program = (
+        "import runpy, sys\n"
+        "sys.argv = ['napari-unet', '--version']\n"
+        "runpy.run_module('napari_unet.__main__', run_name='__mp_main__')\n"
+        "print('nothing was run')\n"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert child.stdout == "nothing was run\n", child.stderr
