@@ -212,7 +212,7 @@ def test_a_large_class_value_comes_back_as_painted(value: int) -> None:
     assert target_of(labels, table).classes.tolist() == [[-1, 0, 1, 2]]
 
 
-@pytest.mark.xfail(strict=True, reason="uint64 values are looked up as float64")
+@pytest.mark.fault(18, 26)
 @pytest.mark.parametrize("first", [2**53, 2**63 + 1], ids=str)
 def test_neighbouring_class_values_of_uint64_stay_apart(first: int) -> None:
     labels = np.array([[0, first, first + 1, first + 2]], np.uint64)
@@ -280,3 +280,11 @@ def test_touching_masks_have_background_between_them() -> None:
 def test_who_has_painted_nothing_is_told_so() -> None:
     with pytest.raises(NothingToLearnError, match=r"Nothing is painted yet\. Paint at least two"):
         class_table([np.zeros((3, 3), int)], "classes", "unlabelled")
+
+
+@pytest.mark.fault(26)
+def test_classes_of_another_image_that_a_narrow_type_cannot_hold_are_not_mistaken() -> None:
+    table = ClassTable("classes", "background", (0, 1, 300))
+    narrow = np.array([[0, 1, 44]], np.uint8)  # 300 wraps to 44 in uint8
+    assert target_of(narrow, table).classes.tolist() == [[0, 1, -1]]
+    assert target_of(narrow, ClassTable("classes", "background", (300, 400))).classes.max() == -1

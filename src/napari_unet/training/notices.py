@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.data.intensity import sample_regions
+from napari_unet.data.intensity import sample_regions, unusual_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,10 +30,7 @@ def notices_of(
             f"The network sees the image binned {binning} x {binning}, as the size of the cells, "
             "the settings or the model to go on with ask for. Results have the full size."
         )
-    if bad:
-        notices.append(f"{bad} pixels that are not finite were replaced by the median.")
-    if constant:
-        notices.append(f"{constant} image(s) have the same value everywhere: nothing can be seen.")
+    notices += unusual_pixels(bad, constant)
     if not blocks:
         notices.append(
             "The paint is too little, or too much in one place, to hold some back: "
