@@ -13,6 +13,10 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from napari_unet.api import load_model, starting_model
+from napari_unet.data.labels import ClassTable
+from napari_unet.model.config import UNetConfig
+from napari_unet.model.trained import ModelRecord, TrainedNetwork, save_network
+from napari_unet.model.unet import UNet
 
 from .builders import picture, run, write_images
 
@@ -193,6 +197,69 @@ def test_after_a_damaged_compressed_file_the_others_are_predicted(
     outcome = run(capsys, "predict", model, images, "--output", tmp_path / "o", *CPU, "--json")
     assert outcome.code == 1
     assert len(json.loads(outcome.out)["predictions"]) == 2
+
+
+@pytest.mark.fault(18)
+@pytest.mark.parametrize(
+    "dtype", ["u1", "u2", ">u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", ">f4", "f8"]
+)
+def test_a_tiff_of_any_real_dtype_is_predicted(
+    capsys: Capture, model: Path, tmp_path: Path, dtype: str
+) -> None:
+    levels = (IMAGE // 2).astype(dtype)
+    path = tmp_path / "i.tif"
+    order: Any = ">" if dtype.startswith(">") else "<"
+    tifffile.imwrite(path, levels, byteorder=order, photometric="minisblack")
+    outcome = run(capsys, "predict", model, path, "--output", tmp_path / "o", *CPU, "--json")
+    assert outcome.code == 0, outcome.err
+    expected = load_model(model).predict(IMAGE // 2, device="cpu")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "o" / "i.tif"), expected)
+
+
+@pytest.mark.fault(18)
+def test_a_complex_tiff_is_one_line(capsys: Capture, model: Path, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "i.tif", IMAGE.astype("c8"))
+    outcome = run(
+        capsys, "predict", model, tmp_path / "i.tif", "--output", tmp_path / "o", *CPU, "--json"
+    )
+    assert outcome.code == 1
+    assert "Images of dtype complex64 cannot be used" in outcome.error_line
+
+
+@pytest.mark.fault(15)
+def test_bad_pixels_of_a_file_are_counted(capsys: Capture, model: Path, tmp_path: Path) -> None:
+    image = IMAGE.astype(np.float32)
+    image[:2, :4] = np.nan
+    tifffile.imwrite(tmp_path / "i.tif", image)
+    outcome = run(capsys, "predict", model, tmp_path / "i.tif", "--output", tmp_path / "o", *CPU)
+    assert outcome.code == 0
+    assert "Note: 8 pixels that are not finite were replaced by the median." in outcome.err
+
+
+@pytest.mark.fault(22)
+def test_transparency_that_is_left_out_is_told(
+    capsys: Capture, model: Path, tmp_path: Path
+) -> None:
+    Image.fromarray(np.stack([IMAGE, IMAGE], axis=-1), "LA").save(tmp_path / "i.png")
+    outcome = run(capsys, "predict", model, tmp_path / "i.png", "--output", tmp_path / "o", *CPU)
+    assert outcome.code == 0
+    assert "Note: Transparency is left out" in outcome.err
+
+
+@pytest.mark.fault(23)
+def test_a_movie_that_is_taken_for_a_stack_is_told(capsys: Capture, tmp_path: Path) -> None:
+    network = UNetConfig(ndim=3, base_channels=2, depth=1, padding="same")
+    record = ModelRecord(network, ClassTable("objects", "unlabelled"))
+    save_network(TrainedNetwork(UNet(network), record), tmp_path / "m.safetensors")
+    tifffile.imwrite(
+        tmp_path / "i.tif", np.stack([IMAGE] * 3), imagej=True, metadata={"axes": "TYX"}
+    )
+    arguments = [tmp_path / "m.safetensors", tmp_path / "i.tif", "--output", tmp_path / "o", *CPU]
+    outcome = run(capsys, "predict", *arguments)
+    assert outcome.code == 0
+    assert "Note: The file calls its axes TYX; for a 3D network T is taken for Z." in outcome.err
+    named = run(capsys, "predict", *arguments, "--axes", "ZYX")
+    assert "T is taken for Z" not in named.err
 
 
 @pytest.mark.parametrize(

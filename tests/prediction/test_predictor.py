@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import FrozenInstanceError
 from typing import TYPE_CHECKING, Any
@@ -77,12 +78,14 @@ def squares(n: int, pitch: int = 4) -> Array:
 # --- sizes -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", range(1, 41))
+@pytest.mark.fault(19, 20)
+@pytest.mark.parametrize("size", range(1, 81))
 def test_every_size_comes_back_as_it_went_in(size: int) -> None:
-    shape = (size, 41 - size)
+    shape = (size, 81 - size)
     assert predict(MODEL, noise(*shape))[1].array.shape == shape
 
 
+@pytest.mark.fault(20, 21)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), tile=st.integers(4, 50))
 @settings(deadline=None, max_examples=30)
 def test_any_size_comes_back_with_any_tiles(height: int, width: int, tile: int) -> None:
@@ -104,6 +107,7 @@ def test_networks_of_any_depth_take_small_images(depth: int, size: int) -> None:
     assert predict(a_model(depth=depth), noise(size, size))[1].array.shape == (size, size)
 
 
+@pytest.mark.fault(19)
 @pytest.mark.parametrize("shape", [(0, 8), (8, 0), (0, 8, 8)], ids=str)
 def test_an_empty_image_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ImageError, match="The image is empty"):
@@ -115,6 +119,7 @@ def test_an_empty_image_is_refused(shape: tuple[int, ...]) -> None:
 TILES = [4, 12, 20, 33, 64]
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("tile", TILES)
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("normalization", ["batch", "none"])
@@ -129,6 +134,7 @@ def test_tiled_probabilities_equal_untiled_ones(
     np.testing.assert_allclose(tiled, whole, atol=1e-5)
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("tile", TILES)
 @pytest.mark.parametrize("model", [MODEL, CLASS_MODEL], ids=["objects", "classes"])
 def test_tiled_labels_equal_untiled_ones(model: Any, tile: int) -> None:
@@ -171,6 +177,7 @@ def test_objects_are_numbered_without_gaps(monkeypatch: pytest.MonkeyPatch) -> N
     assert set(np.unique(labels)) == set(range(26))
 
 
+@pytest.mark.fault(29)
 @pytest.mark.parametrize(("n", "dtype"), [(5, "uint8"), (17, "uint16"), (258, "uint32")])
 def test_many_objects_never_wrap(monkeypatch: pytest.MonkeyPatch, n: int, dtype: str) -> None:
     see_the_image(monkeypatch)
@@ -247,7 +254,11 @@ def test_probabilities_sum_to_one(model: Any) -> None:
     assert array.dtype == np.float32
 
 
-@pytest.mark.parametrize("dtype", ["uint8", ">u2", "int32", ">f8", "float16", "bool"])
+@pytest.mark.fault(18)
+@pytest.mark.parametrize(
+    "dtype",
+    "uint8 uint16 >u2 uint32 uint64 int8 int16 >i4 int64 float16 >f4 float64 longdouble bool".split(),
+)
 def test_the_dtype_of_the_image_does_not_matter(dtype: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 2, (30, 30))
     expected = predict(MODEL, pixels.astype(np.float32), result="probabilities")[1].array
@@ -255,12 +266,33 @@ def test_the_dtype_of_the_image_does_not_matter(dtype: str) -> None:
     np.testing.assert_array_equal(found, expected)
 
 
-def test_a_flipped_view_is_read_as_it_looks() -> None:
+@pytest.mark.fault(18)
+@pytest.mark.parametrize("dtype", ["c8", "O", "M8[s]", "S3", [("a", "u1"), ("b", "f4")]], ids=str)
+def test_what_is_no_grey_value_is_refused_by_its_dtype(dtype: Any) -> None:
+    image = np.zeros((20, 20), dtype)
+    with pytest.raises(ImageError, match=f"Images of dtype {re.escape(str(image.dtype))} cannot"):
+        predict(MODEL, image)
+
+
+@pytest.mark.fault(18)
+def test_a_nested_list_is_refused_with_the_remedy() -> None:
+    with pytest.raises(ImageError, match=r"A list is no image; give an array"):
+        predict(MODEL, noise(9, 9).tolist())
+
+
+@pytest.mark.fault(18)
+@pytest.mark.parametrize("view", ["flipped", "every other", "turned", "read-only"])
+def test_a_view_is_read_as_it_looks(view: str) -> None:
     image = noise(30, 30)
-    expected = predict(MODEL, image[::-1].copy(), result="probabilities")[1].array
-    np.testing.assert_array_equal(
-        predict(MODEL, image[::-1], result="probabilities")[1].array, expected
-    )
+    image.setflags(write=False)
+    seen = {
+        "flipped": image[::-1, ::-1],
+        "every other": np.repeat(image, 2, axis=0)[::2],
+        "turned": image.T,
+        "read-only": image,
+    }[view]
+    expected = predict(MODEL, seen.copy(), result="probabilities")[1].array
+    np.testing.assert_array_equal(predict(MODEL, seen, result="probabilities")[1].array, expected)
 
 
 def test_the_scale_of_the_grey_values_does_not_matter() -> None:
@@ -270,6 +302,7 @@ def test_the_scale_of_the_grey_values_does_not_matter() -> None:
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
+@pytest.mark.fault(15)
 def test_bad_pixels_do_not_spread() -> None:
     image = noise(60, 60)
     image[5, 5], image[6, 6] = np.nan, np.inf
@@ -279,6 +312,7 @@ def test_bad_pixels_do_not_spread() -> None:
 # --- axes --------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(23)
 def test_a_colour_image_for_a_grey_model_is_refused_with_both_numbers() -> None:
     with pytest.raises(ModelMismatchError, match=r"Model expects 1 channel\(s\), image has 3"):
         predict(MODEL, noise(20, 24, 3))

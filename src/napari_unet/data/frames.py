@@ -132,7 +132,27 @@ def _pixels_at(array: ArrayLike, key: tuple[slice | int, ...]) -> NDArray[Any]:
     except Exception as error:  # decoders of damaged chunks raise whatever they come upon
         box = ", ".join(_in_words(k) for k in key)
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UnreadableError(f"The image cannot be read at [{box}]: {reason}") from error
+        place = f"[{box}]{_chunks_in_words(array, key)}"
+        raise UnreadableError(f"The image cannot be read at {place}: {reason}") from error
+
+
+def _chunks_in_words(array: ArrayLike, key: tuple[slice | int, ...]) -> str:
+    """Name the chunks that a box touches, where an array tells the sizes of its chunks."""
+    chunks = getattr(array, "chunks", None)
+    if not isinstance(chunks, tuple) or len(chunks) != len(array.shape):
+        return ""
+    first, last = [], []
+    for part, of_axis, size in zip(key, chunks, array.shape, strict=True):
+        sizes = of_axis if isinstance(of_axis, tuple) else (of_axis,) * -(-size // of_axis)
+        ends = np.cumsum(sizes)
+        start, stop, _ = (
+            slice(part, part + 1).indices(size) if isinstance(part, int) else (part.indices(size))
+        )
+        first.append(int(np.searchsorted(ends, start, side="right")))
+        last.append(int(np.searchsorted(ends, stop - 1, side="right")))
+    if first == last:
+        return f", chunk {tuple(first)}"
+    return f", chunks {tuple(first)} to {tuple(last)}"
 
 
 def _in_words(part: slice | int) -> str:

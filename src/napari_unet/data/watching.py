@@ -39,6 +39,7 @@ class Watched:
     def __init__(self, frame: Frame, region: Region) -> None:
         self._array, self.not_finite = frame.array, 0
         self.shape, self.dtype = frame.array.shape, frame.array.dtype
+        self.chunks = getattr(frame.array, "chunks", None)  # named where one cannot be read
         box = dict(zip(SPATIAL_AXES[frame.ndim], region, strict=True))
         moment = dict(zip(frame_axes(frame.axes, frame.ndim), frame.index, strict=True))
         self._wanted = [box.get(axis, moment.get(axis)) for axis in frame.axes]  # None: channels
