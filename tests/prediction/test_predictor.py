@@ -257,7 +257,10 @@ def test_probabilities_sum_to_one(model: Any) -> None:
 @pytest.mark.fault(18)
 @pytest.mark.parametrize(
     "dtype",
-    "uint8 uint16 >u2 uint32 uint64 int8 int16 >i4 int64 float16 >f4 float64 longdouble bool".split(),
+    [
+        *("uint8", "uint16", ">u2", "uint32", "uint64", "int8", "int16", ">i4", "int64"),
+        *("float16", ">f4", "float64", "longdouble", "bool"),
+    ],
 )
 def test_the_dtype_of_the_image_does_not_matter(dtype: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 2, (30, 30))
