@@ -349,6 +349,23 @@ def test_a_process_of_another_machine_keeps_its_lock(tmp_path: Path) -> None:
         store(noise(40, 40), tmp_path / "out.zarr")
 
 
+@pytest.mark.fault(29)
+@pytest.mark.parametrize("n", [5, 17, 258])
+def test_objects_in_a_file_never_wrap(
+    n: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    see_the_image(monkeypatch)
+    image = np.zeros((n * 3, n * 3), np.float32)
+    for row, column in np.ndindex(2, 2):
+        image[row::3, column::3] = 1
+    monkeypatch.setattr(tiles, "DEFAULT_TILE_SIZE", {2: 256, 3: 8})
+    monkeypatch.setattr(tiles, "BLOCK_SIZE", {2: 512, 3: 16})
+    _, result = store(image, tmp_path / "out.zarr")
+    labels = read_image(result.path).array[:]
+    assert result.objects == labels.max() == n * n
+    assert len(np.unique(labels)) == n * n + 1
+
+
 # --- reading -----------------------------------------------------------------------------------
 
 
