@@ -87,6 +87,7 @@ def test_labels_that_are_no_whole_numbers_are_refused() -> None:
         check_labels(np.zeros((2, 2)))
 
 
+@pytest.mark.fault(26)
 def test_negative_labels_are_refused_with_the_smallest() -> None:
     with pytest.raises(LabelsError, match="-3"):
         check_labels(np.array([[0, -3]]))
@@ -197,6 +198,7 @@ def test_the_integer_type_of_the_labels_does_not_matter(dtype: Any, unpainted: U
     np.testing.assert_array_equal(found.objects > 0, expected.objects > 0)
 
 
+@pytest.mark.fault(26)
 @pytest.mark.parametrize("unpainted", ["unlabelled", "background"])
 def test_the_two_largest_ids_of_uint64_stay_apart(unpainted: Unpainted) -> None:
     labels = np.array([[0, 2**64 - 1, 0, 2**64 - 2]], np.uint64)
@@ -204,6 +206,7 @@ def test_the_two_largest_ids_of_uint64_stay_apart(unpainted: Unpainted) -> None:
     assert len({0, *objects[0, [1, 3]].tolist()}) == 3
 
 
+@pytest.mark.fault(26, 29)
 @pytest.mark.parametrize("value", [300, 70_000, 2**31 + 5, 2**32 - 1])
 def test_a_large_class_value_comes_back_as_painted(value: int) -> None:
     labels = np.array([[0, 1, 2, value]], np.uint32)

@@ -94,6 +94,7 @@ def test_any_size_comes_back_with_any_tiles(height: int, width: int, tile: int) 
     assert result.complete
 
 
+@pytest.mark.fault(19, 20)
 @pytest.mark.parametrize(
     "shape", [(1, 1, 1), (1, 9, 9), (3, 5, 7), (17, 4, 2), (10, 20, 12)], ids=str
 )
@@ -101,6 +102,7 @@ def test_volumes_of_any_size_come_back_as_they_went_in(shape: tuple[int, ...]) -
     assert predict(VOLUME_MODEL, noise(*shape))[1].array.shape == shape
 
 
+@pytest.mark.fault(19)
 @pytest.mark.parametrize("depth", [1, 3, 4])
 @pytest.mark.parametrize("size", [1, 5, 33])
 def test_networks_of_any_depth_take_small_images(depth: int, size: int) -> None:
@@ -144,6 +146,7 @@ def test_tiled_labels_equal_untiled_ones(model: Any, tile: int) -> None:
     np.testing.assert_array_equal(predict(model, image, tile_size=tile)[1].array, whole)
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("tile", [2, 7, 16])
 def test_tiled_volumes_equal_untiled_ones(tile: int) -> None:
     image = noise(14, 20, 17)
@@ -152,6 +155,7 @@ def test_tiled_volumes_equal_untiled_ones(tile: int) -> None:
     np.testing.assert_allclose(tiled, whole, atol=1e-5)
 
 
+@pytest.mark.fault(21)
 def test_a_deep_network_shows_no_tiles_either() -> None:
     model = a_model(depth=4)
     image = noise(70, 83)
@@ -160,6 +164,7 @@ def test_a_deep_network_shows_no_tiles_either() -> None:
     np.testing.assert_allclose(tiled, whole, atol=1e-5)
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("tile", [4, 16])
 def test_an_object_on_a_seam_stays_one(monkeypatch: pytest.MonkeyPatch, tile: int) -> None:
     see_the_image(monkeypatch)
@@ -217,6 +222,7 @@ def test_the_threshold_decides_what_is_foreground(monkeypatch: pytest.MonkeyPatc
     assert predict(MODEL, image, threshold=0.7)[1].array.max() == 0
 
 
+@pytest.mark.fault(26)
 def test_classes_come_back_with_their_painted_values() -> None:
     labels = predict(CLASS_MODEL, noise(40, 40))[1].array
     assert set(np.unique(labels)) <= {0, 4, 300}
@@ -321,11 +327,13 @@ def test_a_colour_image_for_a_grey_model_is_refused_with_both_numbers() -> None:
         predict(MODEL, noise(20, 24, 3))
 
 
+@pytest.mark.fault(23)
 def test_a_grey_image_for_a_colour_model_is_refused() -> None:
     with pytest.raises(ModelMismatchError, match=r"Model expects 3 channel\(s\), image has 1"):
         predict(a_model(in_channels=3), noise(20, 24))
 
 
+@pytest.mark.fault(23)
 def test_channels_are_found_first_or_last() -> None:
     model = a_model(in_channels=2)
     image = noise(2, 20, 24)
@@ -334,6 +342,7 @@ def test_channels_are_found_first_or_last() -> None:
     np.testing.assert_array_equal(first, last)
 
 
+@pytest.mark.fault(23)
 def test_a_single_channel_at_the_end_is_a_channel() -> None:
     assert predict(MODEL, noise(20, 24, 1))[1].array.shape == (20, 24)
 
@@ -368,6 +377,7 @@ def test_named_axes_may_stand_in_any_order() -> None:
     np.testing.assert_array_equal(turned, expected)
 
 
+@pytest.mark.fault(23)
 @pytest.mark.parametrize("axes", ["YXC", "TC"])
 def test_axes_that_do_not_fit_are_named(axes: str) -> None:
     with pytest.raises(ImageError, match=axes):
@@ -472,6 +482,7 @@ def test_a_stop_after_the_last_tile_changes_nothing() -> None:
 # --- lazy images -------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(31)
 def test_a_large_image_is_never_read_at_once() -> None:
     image = CountingImage(np.random.default_rng(0).integers(0, 99, (1100, 1100), np.uint8))
     model = a_model(base_channels=1, depth=1)
@@ -479,6 +490,7 @@ def test_a_large_image_is_never_read_at_once() -> None:
     assert image.largest_read < 0.3 * 1100 * 1100
 
 
+@pytest.mark.fault(31)
 def test_a_time_lapse_is_read_frame_by_frame() -> None:
     film = CountingImage(noise(5, 20, 24))
     predict(MODEL, film)
@@ -486,6 +498,7 @@ def test_a_time_lapse_is_read_frame_by_frame() -> None:
     assert film.frames_read == sorted(film.frames_read)
 
 
+@pytest.mark.fault(31)
 def test_a_lazy_image_gives_the_result_of_its_pixels() -> None:
     pixels = noise(40, 44)
     lazy = predict(MODEL, CountingImage(pixels), tile_size=16, result="probabilities")[1].array

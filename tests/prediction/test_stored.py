@@ -137,6 +137,7 @@ def test_objects_do_not_depend_on_the_size_of_the_tiles(
     assert result.objects == expected.max() > 20
 
 
+@pytest.mark.fault(21)
 def test_objects_across_blocks_have_one_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -381,6 +382,7 @@ def test_a_lazy_image_is_never_read_as_a_whole(tmp_path: Path) -> None:
     assert image.chunk_reads <= 10 * image.n_chunks
 
 
+@pytest.mark.fault(31)
 def test_large_frames_are_sampled_in_boxes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("napari_unet.data.intensity._STRIDED_PIXELS", 1000)
     monkeypatch.setattr("napari_unet.data.intensity._SAMPLE_PIXELS", 2**10)

@@ -103,17 +103,20 @@ def test_no_image_at_all_is_refused() -> None:
         prepare_training([], tiny_config())
 
 
+@pytest.mark.fault(19)
 @pytest.mark.parametrize("shape", [(0, 48), (40, 0)])
 def test_an_empty_image_is_refused(shape: tuple[int, int]) -> None:
     with pytest.raises(ImageError, match="The image is empty"):
         data_of(np.zeros(shape), np.zeros(shape, np.uint8), tiny_config())
 
 
+@pytest.mark.fault(18)
 def test_complex_images_are_refused_by_their_dtype() -> None:
     with pytest.raises(ImageError, match="complex128"):
         data_of(np.zeros((40, 48), complex), two_strokes(), tiny_config())
 
 
+@pytest.mark.fault(18)
 def test_labels_that_are_no_integers_are_refused_by_their_dtype() -> None:
     with pytest.raises(LabelsError, match="float64"):
         data_of(noise(40, 48), two_strokes().astype(float), tiny_config())
@@ -134,6 +137,7 @@ def test_images_of_different_channel_counts_are_refused() -> None:
         prepare_training(images, tiny_config())
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize(
     "dtype", ["bool", "uint8", "uint16", ">u2", "uint32", "int64", "float16", ">f8"]
 )
@@ -177,6 +181,7 @@ def test_no_paint_is_called_so_with_classes_too() -> None:
         data_of(noise(40, 48), np.zeros((40, 48), np.uint8), tiny_config(kind="classes"))
 
 
+@pytest.mark.fault(27)
 @pytest.mark.parametrize("kind", ["objects", "classes"])
 def test_masks_of_mere_background_are_refused(kind: str) -> None:
     config = tiny_config(kind=kind, unpainted="background")
