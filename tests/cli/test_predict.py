@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pytest
@@ -13,6 +13,13 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from napari_unet.api import load_model, starting_model
+from napari_unet.data.axes import Region
+from napari_unet.data.frames import Frame
+from napari_unet.data.labels import ClassTable
+from napari_unet.model.config import UNetConfig
+from napari_unet.model.execution import Runner
+from napari_unet.model.trained import ModelRecord, TrainedNetwork, save_network
+from napari_unet.model.unet import UNet
 
 from .builders import picture, run, write_images
 
@@ -22,6 +29,14 @@ if TYPE_CHECKING:
 Capture = pytest.CaptureFixture[str]
 IMAGE, LABELS = picture()
 CPU = ["--device", "cpu"]
+
+
+def untrained(path: Path, ndim: Literal[2, 3] = 2) -> Path:
+    """Write a model that keeps objects of any size."""
+    network = UNetConfig(ndim=ndim, base_channels=2, depth=1, padding="same")
+    record = ModelRecord(network, ClassTable("objects", "unlabelled"))
+    save_network(TrainedNetwork(UNet(network), record), path)
+    return path
 
 
 @pytest.fixture
@@ -193,6 +208,93 @@ def test_after_a_damaged_compressed_file_the_others_are_predicted(
     outcome = run(capsys, "predict", model, images, "--output", tmp_path / "o", *CPU, "--json")
     assert outcome.code == 1
     assert len(json.loads(outcome.out)["predictions"]) == 2
+
+
+@pytest.mark.fault(18)
+@pytest.mark.parametrize(
+    "dtype", ["u1", "u2", ">u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", ">f4", "f8"]
+)
+def test_a_tiff_of_any_real_dtype_is_predicted(
+    capsys: Capture, model: Path, tmp_path: Path, dtype: str
+) -> None:
+    levels = (IMAGE // 2).astype(dtype)
+    path = tmp_path / "i.tif"
+    order: Any = ">" if dtype.startswith(">") else "<"
+    tifffile.imwrite(path, levels, byteorder=order, photometric="minisblack")
+    outcome = run(capsys, "predict", model, path, "--output", tmp_path / "o", *CPU, "--json")
+    assert outcome.code == 0, outcome.err
+    expected = load_model(model).predict(IMAGE // 2, device="cpu")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "o" / "i.tif"), expected)
+
+
+@pytest.mark.fault(18)
+def test_a_complex_tiff_is_one_line(capsys: Capture, model: Path, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "i.tif", IMAGE.astype("c8"))
+    outcome = run(
+        capsys, "predict", model, tmp_path / "i.tif", "--output", tmp_path / "o", *CPU, "--json"
+    )
+    assert outcome.code == 1
+    assert "Images of dtype complex64 cannot be used" in outcome.error_line
+
+
+@pytest.mark.fault(15)
+def test_bad_pixels_of_a_file_are_counted(capsys: Capture, model: Path, tmp_path: Path) -> None:
+    image = IMAGE.astype(np.float32)
+    image[:2, :4] = np.nan
+    tifffile.imwrite(tmp_path / "i.tif", image)
+    outcome = run(capsys, "predict", model, tmp_path / "i.tif", "--output", tmp_path / "o", *CPU)
+    assert outcome.code == 0
+    assert "Note: 8 pixels that are not finite were replaced by the median." in outcome.err
+
+
+@pytest.mark.fault(29)
+@pytest.mark.parametrize(("n", "dtype"), [(5, "uint8"), (17, "uint16"), (258, "uint32")])
+def test_the_dtype_of_a_tiff_holds_its_objects(
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    n: int,
+    dtype: str,
+) -> None:
+    image = np.zeros((n * 3, n * 3), np.float32)
+    for row, column in np.ndindex(2, 2):
+        image[row::3, column::3] = 1
+
+    def see(self: Runner, pixels: Any, frame: Frame, region: Region) -> Any:
+        grey = frame.read(region)[0]
+        return np.stack([1 - grey, grey])
+
+    monkeypatch.setattr(Runner, "compute", see)
+    tifffile.imwrite(tmp_path / "i.tif", image)
+    model = untrained(tmp_path / "m.safetensors")
+    run(capsys, "predict", model, tmp_path / "i.tif", "--output", tmp_path / "o", *CPU)
+    labels = tifffile.imread(tmp_path / "o" / "i.tif")
+    assert (labels.dtype.name, labels.max()) == (dtype, n * n)
+    assert len(np.unique(labels)) == n * n + 1
+
+
+@pytest.mark.fault(22)
+def test_transparency_that_is_left_out_is_told(
+    capsys: Capture, model: Path, tmp_path: Path
+) -> None:
+    Image.fromarray(np.stack([IMAGE, IMAGE], axis=-1), "LA").save(tmp_path / "i.png")
+    outcome = run(capsys, "predict", model, tmp_path / "i.png", "--output", tmp_path / "o", *CPU)
+    assert outcome.code == 0
+    assert "Note: Transparency is left out" in outcome.err
+
+
+@pytest.mark.fault(23)
+def test_a_movie_that_is_taken_for_a_stack_is_told(capsys: Capture, tmp_path: Path) -> None:
+    model = untrained(tmp_path / "m.safetensors", ndim=3)
+    tifffile.imwrite(
+        tmp_path / "i.tif", np.stack([IMAGE] * 3), imagej=True, metadata={"axes": "TYX"}
+    )
+    arguments = [model, tmp_path / "i.tif", "--output", tmp_path / "o", *CPU]
+    outcome = run(capsys, "predict", *arguments)
+    assert outcome.code == 0
+    assert "Note: The file calls its axes TYX; for a 3D network T is taken for Z." in outcome.err
+    named = run(capsys, "predict", *arguments, "--axes", "ZYX")
+    assert "T is taken for Z" not in named.err
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,7 @@ def test_labels_that_are_colours_are_refused(colours: int) -> None:
         axes_beside_labels((40, 50, colours), (40, 50, colours), 2)
 
 
+@pytest.mark.fault(25)
 def test_labels_of_another_shape_are_refused_with_both_shapes() -> None:
     with pytest.raises(LabelsError, match=r"Labels \(512, 512\) do not match image \(512, 513\)"):
         axes_beside_labels((512, 513), (512, 512), 2)
@@ -103,6 +104,7 @@ def test_an_empty_image_is_refused(shape: tuple[int, ...]) -> None:
         check_image(np.zeros(shape))
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize("dtype", [np.complex64, object, "U3"])
 def test_a_type_that_is_no_grey_value_is_refused(dtype: type) -> None:
     with pytest.raises(ImageError, match="dtype"):
@@ -255,6 +257,7 @@ def test_a_window_without_time_is_refused() -> None:
         frames_of(np.zeros((3, 4, 5)), "ZYX", 2, window=3)
 
 
+@pytest.mark.fault(23)
 @pytest.mark.parametrize(
     ("axes", "ndim", "usable"),
     [

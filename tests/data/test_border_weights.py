@@ -96,6 +96,7 @@ small_labels = hnp.arrays(
 )
 
 
+@pytest.mark.fault(26)
 @settings(max_examples=60, deadline=None)
 @given(labels=small_labels)
 def test_weights_are_finite_within_bounds_and_zero_inside_objects(

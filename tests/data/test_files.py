@@ -465,13 +465,40 @@ def test_whatever_interrupts_a_write_leaves_nothing_behind(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.fault(22)
 def test_the_transparency_of_a_colour_tiff_is_left_out(tmp_path: Path) -> None:
     colours = np.random.default_rng(1).integers(0, 255, (8, 9, 4)).astype(np.uint8)
     path = tmp_path / "x.tif"
     tifffile.imwrite(path, colours, photometric="rgb", extrasamples=["unassalpha"])
     image = read_image(path)
     assert image.axes == "YXC"
+    assert image.notices == ("Transparency is left out: red, green and blue are used.",)
     np.testing.assert_array_equal(image.array, colours[..., :3])
+
+
+@pytest.mark.fault(22)
+@pytest.mark.parametrize(("mode", "told"), [("RGB", 0), ("RGBA", 1), ("L", 0), ("LA", 1)])
+def test_of_a_png_it_is_told_where_transparency_is_left_out(
+    tmp_path: Path, mode: str, told: int
+) -> None:
+    Image.new(mode, (6, 5)).save(tmp_path / "x.png")
+    assert len(read_image(tmp_path / "x.png").notices) == told
+
+
+@pytest.mark.fault(35)
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".npy"])
+def test_an_empty_file_is_refused_by_name(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"x{suffix}").write_bytes(b"")
+    with pytest.raises(FileProblemError, match=rf"Cannot read .*x{suffix}: .*damaged"):
+        read_image(tmp_path / f"x{suffix}")
+
+
+def test_a_folder_of_the_name_of_an_image_is_looked_into(tmp_path: Path) -> None:
+    (tmp_path / "x.tif").mkdir()
+    with pytest.raises(FileProblemError, match=r"The folder .*x\.tif holds no image"):
+        find_images([tmp_path / "x.tif"])
+    with pytest.raises(FileProblemError, match=r"The folder .* holds no image"):
+        find_images([tmp_path])
 
 
 def test_the_indices_of_a_palette_are_labels(tmp_path: Path) -> None:

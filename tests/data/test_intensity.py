@@ -15,6 +15,7 @@ from napari_unet.data.intensity import (
     IntensityRange,
     measure_intensity,
 )
+from napari_unet.data.rescaling import scaled_frame
 from napari_unet.errors import ConfigError
 
 RNG = np.random.default_rng(0)
@@ -53,11 +54,13 @@ def test_narrow_types_are_read_too(dtype: type) -> None:
     assert np.isfinite(normalised((IMAGE > 2000).astype(dtype))).all()
 
 
+@pytest.mark.fault(16)
 @pytest.mark.parametrize("value", [0, 7, 65535])
 def test_a_constant_image_becomes_zero(value: int) -> None:
     assert not normalised(np.full((30, 30), value, np.uint16)).any()
 
 
+@pytest.mark.fault(17)
 def test_two_saturated_pixels_change_the_others_by_less_than_a_thousandth() -> None:
     hot = IMAGE.copy()
     hot[3, 3] = hot[100, 150] = 65535
@@ -71,6 +74,7 @@ def test_a_hot_pixel_is_clipped() -> None:
     assert normalised(hot).max() <= 3
 
 
+@pytest.mark.fault(15)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf], ids=str)
 def test_pixels_that_are_not_finite_become_the_median(bad: float) -> None:
     broken = IMAGE.astype(np.float32)
@@ -80,6 +84,7 @@ def test_pixels_that_are_not_finite_become_the_median(bad: float) -> None:
     assert result[4, 4] == pytest.approx(np.median(result), abs=0.01)
 
 
+@pytest.mark.fault(15)
 def test_an_image_of_nothing_but_nan_becomes_finite() -> None:
     assert np.isfinite(normalised(np.full((9, 9), np.nan, np.float32))).all()
 
@@ -193,15 +198,46 @@ def test_of_a_large_image_only_a_sample_is_measured() -> None:
     assert 2**18 < image.asked <= 2**20
 
 
-@pytest.mark.xfail(
-    strict=True, reason="pixels become float32 before the offset is taken off: 200 levels become 2"
-)
-def test_a_large_offset_does_not_swallow_the_grey_values() -> None:
+@pytest.mark.fault(18)
+@pytest.mark.parametrize("dtype", [np.uint32, np.int64, np.uint64, np.float64])
+@pytest.mark.parametrize("offset", [2**31, -(2**30)], ids=["high", "low"])
+def test_an_offset_does_not_swallow_the_grey_values(offset: int, dtype: type) -> None:
     levels = np.random.default_rng(0).integers(0, 200, (50, 50))
-    assert len(np.unique(normalised((levels + 2**31).astype(np.uint32)))) > 100
+    offset = abs(offset) if np.dtype(dtype).kind == "u" else offset
+    np.testing.assert_allclose(
+        normalised((levels + offset).astype(dtype)), normalised(levels), atol=1e-6
+    )
 
 
-@pytest.mark.xfail(strict=True, reason="high - low overflows float32")
+@pytest.mark.fault(18)
+@pytest.mark.parametrize("factor", [2, 1.5, 0.7])
+def test_an_offset_does_not_swallow_the_grey_values_on_another_grid(factor: float) -> None:
+    levels = np.random.default_rng(0).integers(0, 200, (60, 60)).astype(np.uint32)
+
+    def seen(image: NDArray[Any]) -> NDArray[np.float32]:
+        frame = Frame(image, "YX", 2)
+        scaled = scaled_frame(frame, (factor, factor))
+        whole = tuple(slice(0, size) for size in scaled.spatial_shape)
+        return measure_intensity(frame, IntensityNormalization()).normalise(scaled.read(whole))
+
+    np.testing.assert_allclose(seen(levels + np.uint32(2**31)), seen(levels), atol=1e-5)
+
+
+@pytest.mark.fault(18)
+@pytest.mark.parametrize("ends", [(-3.4e38, 3.4e38), (-1e300, 1e300)], ids=["float32", "float64"])
+def test_two_values_as_far_apart_as_can_be_become_zero_and_one(ends: tuple[float, float]) -> None:
+    image = np.array([ends] * 4, np.float32 if max(ends) < 1e39 else np.float64)
+    np.testing.assert_array_equal(normalised(image), [[0, 1]] * 4)
+
+
+@pytest.mark.fault(17, 18)
+def test_a_hot_pixel_beyond_all_bounds_is_clipped_without_a_warning() -> None:
+    hot = IMAGE.astype(np.float32) * np.float32(1e-4)
+    hot[3, 3] = 3e38
+    assert normalised(hot)[3, 3] == 3
+
+
+@pytest.mark.fault(18)
 def test_an_image_that_spans_all_of_float32_becomes_finite() -> None:
     span = np.linspace(-3.4e38, 3.4e38, 100, dtype=np.float64).reshape(10, 10)
     assert np.isfinite(normalised(span.astype(np.float32))).all()

@@ -112,3 +112,19 @@ def test_an_enlarged_region_alone_is_what_it_is_in_the_whole(
     box = scaled_region(region, (factor, factor), (n, n))
     part = enlarged(coarse[(slice(None), *box)], [b.start for b in box], region, (factor, factor))
     np.testing.assert_allclose(part, whole[(slice(None), *region)], atol=1e-5)
+
+
+@pytest.mark.fault(15)
+@pytest.mark.parametrize("bad", [np.nan, np.inf], ids=str)
+@pytest.mark.parametrize("factor", [0.7, 1.5, 2, 2.3])
+def test_a_bad_pixel_does_not_spread_beyond_what_it_covers(factor: float, bad: float) -> None:
+    image = np.random.default_rng(0).random((40, 40)).astype(np.float32)
+    good = scaled_frame(Frame(image, "YX", 2), (factor, factor))
+    whole = tuple(slice(0, size) for size in good.spatial_shape)
+    expected = good.read(whole)
+    image = image.copy()
+    image[20, 20] = bad
+    found = scaled_frame(Frame(image, "YX", 2), (factor, factor)).read(whole)
+    spoiled = ~np.isfinite(found)
+    assert 1 <= spoiled.sum() <= (2 / factor + 2) ** 2
+    np.testing.assert_allclose(found[~spoiled], expected[~spoiled], atol=1e-5)

@@ -148,6 +148,7 @@ def test_a_result_comes_back_with_axes_and_pixel_size(
     np.testing.assert_array_equal(in_memory(image), array)
 
 
+@pytest.mark.fault(29)
 def test_many_labels_survive_compressed(tmp_path: Path) -> None:
     labels = np.zeros((4, 200, 200), np.uint32)
     labels[1, 50:100, 50:100] = 2**32 - 1

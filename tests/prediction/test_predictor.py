@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import FrozenInstanceError
 from typing import TYPE_CHECKING, Any
@@ -77,12 +78,14 @@ def squares(n: int, pitch: int = 4) -> Array:
 # --- sizes -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", range(1, 41))
+@pytest.mark.fault(19, 20)
+@pytest.mark.parametrize("size", range(1, 81))
 def test_every_size_comes_back_as_it_went_in(size: int) -> None:
-    shape = (size, 41 - size)
+    shape = (size, 81 - size)
     assert predict(MODEL, noise(*shape))[1].array.shape == shape
 
 
+@pytest.mark.fault(20, 21)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), tile=st.integers(4, 50))
 @settings(deadline=None, max_examples=30)
 def test_any_size_comes_back_with_any_tiles(height: int, width: int, tile: int) -> None:
@@ -91,6 +94,7 @@ def test_any_size_comes_back_with_any_tiles(height: int, width: int, tile: int) 
     assert result.complete
 
 
+@pytest.mark.fault(19, 20)
 @pytest.mark.parametrize(
     "shape", [(1, 1, 1), (1, 9, 9), (3, 5, 7), (17, 4, 2), (10, 20, 12)], ids=str
 )
@@ -98,12 +102,14 @@ def test_volumes_of_any_size_come_back_as_they_went_in(shape: tuple[int, ...]) -
     assert predict(VOLUME_MODEL, noise(*shape))[1].array.shape == shape
 
 
+@pytest.mark.fault(19)
 @pytest.mark.parametrize("depth", [1, 3, 4])
 @pytest.mark.parametrize("size", [1, 5, 33])
 def test_networks_of_any_depth_take_small_images(depth: int, size: int) -> None:
     assert predict(a_model(depth=depth), noise(size, size))[1].array.shape == (size, size)
 
 
+@pytest.mark.fault(19)
 @pytest.mark.parametrize("shape", [(0, 8), (8, 0), (0, 8, 8)], ids=str)
 def test_an_empty_image_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ImageError, match="The image is empty"):
@@ -115,6 +121,7 @@ def test_an_empty_image_is_refused(shape: tuple[int, ...]) -> None:
 TILES = [4, 12, 20, 33, 64]
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("tile", TILES)
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("normalization", ["batch", "none"])
@@ -129,6 +136,7 @@ def test_tiled_probabilities_equal_untiled_ones(
     np.testing.assert_allclose(tiled, whole, atol=1e-5)
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("tile", TILES)
 @pytest.mark.parametrize("model", [MODEL, CLASS_MODEL], ids=["objects", "classes"])
 def test_tiled_labels_equal_untiled_ones(model: Any, tile: int) -> None:
@@ -138,6 +146,7 @@ def test_tiled_labels_equal_untiled_ones(model: Any, tile: int) -> None:
     np.testing.assert_array_equal(predict(model, image, tile_size=tile)[1].array, whole)
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("tile", [2, 7, 16])
 def test_tiled_volumes_equal_untiled_ones(tile: int) -> None:
     image = noise(14, 20, 17)
@@ -146,6 +155,7 @@ def test_tiled_volumes_equal_untiled_ones(tile: int) -> None:
     np.testing.assert_allclose(tiled, whole, atol=1e-5)
 
 
+@pytest.mark.fault(21)
 def test_a_deep_network_shows_no_tiles_either() -> None:
     model = a_model(depth=4)
     image = noise(70, 83)
@@ -154,6 +164,7 @@ def test_a_deep_network_shows_no_tiles_either() -> None:
     np.testing.assert_allclose(tiled, whole, atol=1e-5)
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("tile", [4, 16])
 def test_an_object_on_a_seam_stays_one(monkeypatch: pytest.MonkeyPatch, tile: int) -> None:
     see_the_image(monkeypatch)
@@ -171,6 +182,7 @@ def test_objects_are_numbered_without_gaps(monkeypatch: pytest.MonkeyPatch) -> N
     assert set(np.unique(labels)) == set(range(26))
 
 
+@pytest.mark.fault(29)
 @pytest.mark.parametrize(("n", "dtype"), [(5, "uint8"), (17, "uint16"), (258, "uint32")])
 def test_many_objects_never_wrap(monkeypatch: pytest.MonkeyPatch, n: int, dtype: str) -> None:
     see_the_image(monkeypatch)
@@ -210,6 +222,7 @@ def test_the_threshold_decides_what_is_foreground(monkeypatch: pytest.MonkeyPatc
     assert predict(MODEL, image, threshold=0.7)[1].array.max() == 0
 
 
+@pytest.mark.fault(26)
 def test_classes_come_back_with_their_painted_values() -> None:
     labels = predict(CLASS_MODEL, noise(40, 40))[1].array
     assert set(np.unique(labels)) <= {0, 4, 300}
@@ -247,7 +260,14 @@ def test_probabilities_sum_to_one(model: Any) -> None:
     assert array.dtype == np.float32
 
 
-@pytest.mark.parametrize("dtype", ["uint8", ">u2", "int32", ">f8", "float16", "bool"])
+@pytest.mark.fault(18)
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        *("uint8", "uint16", ">u2", "uint32", "uint64", "int8", "int16", ">i4", "int64"),
+        *("float16", ">f4", "float64", "longdouble", "bool"),
+    ],
+)
 def test_the_dtype_of_the_image_does_not_matter(dtype: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 2, (30, 30))
     expected = predict(MODEL, pixels.astype(np.float32), result="probabilities")[1].array
@@ -255,12 +275,33 @@ def test_the_dtype_of_the_image_does_not_matter(dtype: str) -> None:
     np.testing.assert_array_equal(found, expected)
 
 
-def test_a_flipped_view_is_read_as_it_looks() -> None:
+@pytest.mark.fault(18)
+@pytest.mark.parametrize("dtype", ["c8", "O", "M8[s]", "S3", [("a", "u1"), ("b", "f4")]], ids=str)
+def test_what_is_no_grey_value_is_refused_by_its_dtype(dtype: Any) -> None:
+    image = np.zeros((20, 20), dtype)
+    with pytest.raises(ImageError, match=f"Images of dtype {re.escape(str(image.dtype))} cannot"):
+        predict(MODEL, image)
+
+
+@pytest.mark.fault(18)
+def test_a_nested_list_is_refused_with_the_remedy() -> None:
+    with pytest.raises(ImageError, match=r"A list is no image; give an array"):
+        predict(MODEL, noise(9, 9).tolist())
+
+
+@pytest.mark.fault(18)
+@pytest.mark.parametrize("view", ["flipped", "every other", "turned", "read-only"])
+def test_a_view_is_read_as_it_looks(view: str) -> None:
     image = noise(30, 30)
-    expected = predict(MODEL, image[::-1].copy(), result="probabilities")[1].array
-    np.testing.assert_array_equal(
-        predict(MODEL, image[::-1], result="probabilities")[1].array, expected
-    )
+    image.setflags(write=False)
+    seen = {
+        "flipped": image[::-1, ::-1],
+        "every other": np.repeat(image, 2, axis=0)[::2],
+        "turned": image.T,
+        "read-only": image,
+    }[view]
+    expected = predict(MODEL, seen.copy(), result="probabilities")[1].array
+    np.testing.assert_array_equal(predict(MODEL, seen, result="probabilities")[1].array, expected)
 
 
 def test_the_scale_of_the_grey_values_does_not_matter() -> None:
@@ -270,6 +311,7 @@ def test_the_scale_of_the_grey_values_does_not_matter() -> None:
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
+@pytest.mark.fault(15)
 def test_bad_pixels_do_not_spread() -> None:
     image = noise(60, 60)
     image[5, 5], image[6, 6] = np.nan, np.inf
@@ -279,16 +321,19 @@ def test_bad_pixels_do_not_spread() -> None:
 # --- axes --------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(23)
 def test_a_colour_image_for_a_grey_model_is_refused_with_both_numbers() -> None:
     with pytest.raises(ModelMismatchError, match=r"Model expects 1 channel\(s\), image has 3"):
         predict(MODEL, noise(20, 24, 3))
 
 
+@pytest.mark.fault(23)
 def test_a_grey_image_for_a_colour_model_is_refused() -> None:
     with pytest.raises(ModelMismatchError, match=r"Model expects 3 channel\(s\), image has 1"):
         predict(a_model(in_channels=3), noise(20, 24))
 
 
+@pytest.mark.fault(23)
 def test_channels_are_found_first_or_last() -> None:
     model = a_model(in_channels=2)
     image = noise(2, 20, 24)
@@ -297,6 +342,7 @@ def test_channels_are_found_first_or_last() -> None:
     np.testing.assert_array_equal(first, last)
 
 
+@pytest.mark.fault(23)
 def test_a_single_channel_at_the_end_is_a_channel() -> None:
     assert predict(MODEL, noise(20, 24, 1))[1].array.shape == (20, 24)
 
@@ -331,6 +377,7 @@ def test_named_axes_may_stand_in_any_order() -> None:
     np.testing.assert_array_equal(turned, expected)
 
 
+@pytest.mark.fault(23)
 @pytest.mark.parametrize("axes", ["YXC", "TC"])
 def test_axes_that_do_not_fit_are_named(axes: str) -> None:
     with pytest.raises(ImageError, match=axes):
@@ -435,6 +482,7 @@ def test_a_stop_after_the_last_tile_changes_nothing() -> None:
 # --- lazy images -------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(31)
 def test_a_large_image_is_never_read_at_once() -> None:
     image = CountingImage(np.random.default_rng(0).integers(0, 99, (1100, 1100), np.uint8))
     model = a_model(base_channels=1, depth=1)
@@ -442,6 +490,7 @@ def test_a_large_image_is_never_read_at_once() -> None:
     assert image.largest_read < 0.3 * 1100 * 1100
 
 
+@pytest.mark.fault(31)
 def test_a_time_lapse_is_read_frame_by_frame() -> None:
     film = CountingImage(noise(5, 20, 24))
     predict(MODEL, film)
@@ -449,6 +498,7 @@ def test_a_time_lapse_is_read_frame_by_frame() -> None:
     assert film.frames_read == sorted(film.frames_read)
 
 
+@pytest.mark.fault(31)
 def test_a_lazy_image_gives_the_result_of_its_pixels() -> None:
     pixels = noise(40, 44)
     lazy = predict(MODEL, CountingImage(pixels), tile_size=16, result="probabilities")[1].array

@@ -138,6 +138,7 @@ def test_objects_do_not_depend_on_the_size_of_the_tiles(
     assert result.objects == expected.max() > 20
 
 
+@pytest.mark.fault(21)
 def test_objects_across_blocks_have_one_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -420,9 +421,27 @@ def test_a_process_of_another_machine_keeps_its_lock(tmp_path: Path) -> None:
         store(noise(40, 40), tmp_path / "out.zarr")
 
 
+@pytest.mark.fault(29)
+@pytest.mark.parametrize("n", [5, 17, 258])
+def test_objects_in_a_file_never_wrap(
+    n: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    see_the_image(monkeypatch)
+    image = np.zeros((n * 3, n * 3), np.float32)
+    for row, column in np.ndindex(2, 2):
+        image[row::3, column::3] = 1
+    monkeypatch.setattr(tiles, "DEFAULT_TILE_SIZE", {2: 256, 3: 8})
+    monkeypatch.setattr(tiles, "BLOCK_SIZE", {2: 512, 3: 16})
+    _, result = store(image, tmp_path / "out.zarr")
+    labels = read_image(result.path).array[:]
+    assert result.objects == labels.max() == n * n
+    assert len(np.unique(labels)) == n * n + 1
+
+
 # --- reading -----------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(31)
 def test_a_lazy_image_is_never_read_as_a_whole(tmp_path: Path) -> None:
     image = CountingArray(noise(300, 300), chunks=(32, 32))
     store(image, tmp_path / "out.zarr", tile_size=64)
@@ -430,8 +449,11 @@ def test_a_lazy_image_is_never_read_as_a_whole(tmp_path: Path) -> None:
     n_tiles = 25
     halo = 2 * MODEL.record.network.halo + 4
     assert image.pixels <= 300 * 300 + n_tiles * (64 + halo) ** 2
+    # a chunk is read for its own tile, the eight around it, and the sample
+    assert image.chunk_reads <= 10 * image.n_chunks
 
 
+@pytest.mark.fault(31)
 def test_large_frames_are_sampled_in_boxes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("napari_unet.data.intensity._STRIDED_PIXELS", 1000)
     monkeypatch.setattr("napari_unet.data.intensity._SAMPLE_PIXELS", 2**10)
@@ -442,6 +464,8 @@ def test_large_frames_are_sampled_in_boxes(monkeypatch: pytest.MonkeyPatch, tmp_
 
 class Flaky:
     """An image on a bad network: some reads fail."""
+
+    chunks = (32, 32)
 
     def __init__(self, pixels: Array, failures: int) -> None:
         self.pixels, self.failures = pixels, failures
@@ -455,11 +479,13 @@ class Flaky:
         return part
 
 
+@pytest.mark.fault(32)
 def test_a_part_that_cannot_be_read_is_tried_again(tmp_path: Path) -> None:
     _, result = store(Flaky(noise(70, 90), 2), tmp_path / "out.zarr")
     assert result.complete
 
 
+@pytest.mark.fault(32)
 def test_a_part_that_stays_unreadable_is_named_and_what_is_done_is_kept(tmp_path: Path) -> None:
     image = Flaky(noise(70, 90), 0)
     told: list[object] = []
@@ -469,13 +495,54 @@ def test_a_part_that_stays_unreadable_is_named_and_what_is_done_is_kept(tmp_path
         if tiles_in(told) == 7:
             image.failures = 10**6
 
-    with pytest.raises(UnreadableError, match=r"at \[.*connection reset.*predict again"):
+    with pytest.raises(
+        UnreadableError, match=r"at \[.*\], chunks? \(.*connection reset.*predict again"
+    ):
         store(image, tmp_path / "out.zarr", watch=break_it)
     image.failures = 0
     rest, result = store(image, tmp_path / "out.zarr")
     assert result.complete
     assert 7 <= tiles_in(told) <= 9  # one was being computed, and one had been read
     assert tiles_in(rest) == 30 - tiles_in(told)
+
+
+class Slow(CountingArray):
+    """An image on a slow network: a read of a tile takes a while."""
+
+    def __getitem__(self, key: Any, /) -> Any:
+        time.sleep(0.05)
+        return super().__getitem__(key)
+
+
+@pytest.mark.fault(32)
+def test_an_image_on_a_slow_network_is_given_up_within_one_read(tmp_path: Path) -> None:
+    image = Slow(noise(70, 90), chunks=(16, 16))
+    stop = threading.Event()
+    read: list[int] = []
+
+    def watch(event: object) -> None:
+        if isinstance(event, TilePredicted) and not read:
+            read.append(image.reads)
+            stop.set()
+
+    _, result = store(image, tmp_path / "out.zarr", stop=stop, watch=watch)
+    assert not result.complete
+    assert image.reads <= read[0] + 1  # the one that was under way
+
+
+@pytest.mark.fault(32)
+def test_in_memory_too_a_broken_chunk_is_named() -> None:
+    class Broken(CountingArray):
+        def __getitem__(self, key: Any, /) -> Any:
+            if self.reads > 3:
+                raise OSError("checksum mismatch")
+            return super().__getitem__(key)
+
+    told: list[object] = []
+    image = Broken(noise(70, 90), chunks=(16, 16))
+    with pytest.raises(UnreadableError, match=r"chunks? \(.*checksum mismatch"):
+        predict(MODEL, image, watch=told.append)
+    assert tiles_in(told) >= 2  # those before it were shown
 
 
 # --- writing -----------------------------------------------------------------------------------

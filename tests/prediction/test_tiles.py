@@ -28,6 +28,7 @@ def columns(plan: TilePlan) -> list[slice]:
     return [slice(*bounds) for bounds in sorted(found)]
 
 
+@pytest.mark.fault(21)
 @given(
     shape=st.one_of(
         st.tuples(st.integers(1, 90), st.integers(1, 90)),
@@ -113,6 +114,7 @@ def test_tiles_below_the_pooling_factor_are_refused_with_a_remedy(size: int) -> 
         plan_tiles((40, 40), network(4), size)
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("binning", [2, 3])
 @given(size=st.integers(1, 700))
 def test_binned_tiles_start_on_whole_network_pixels_and_hold_each_pixel_once(

@@ -48,6 +48,7 @@ def weights_of(classes: Array, objects: Array | None = None, **changes: Any) -> 
 # --- axes and shapes ---------------------------------------------------------------------------
 
 
+@pytest.mark.fault(25)
 def test_labels_of_another_shape_are_refused_with_both_shapes() -> None:
     with pytest.raises(LabelsError, match=r"Labels \(40, 48\) do not match image \(40, 49\)"):
         data_of(noise(40, 49), two_strokes(), tiny_config())
@@ -102,22 +103,26 @@ def test_no_image_at_all_is_refused() -> None:
         prepare_training([], tiny_config())
 
 
+@pytest.mark.fault(19)
 @pytest.mark.parametrize("shape", [(0, 48), (40, 0)])
 def test_an_empty_image_is_refused(shape: tuple[int, int]) -> None:
     with pytest.raises(ImageError, match="The image is empty"):
         data_of(np.zeros(shape), np.zeros(shape, np.uint8), tiny_config())
 
 
+@pytest.mark.fault(18)
 def test_complex_images_are_refused_by_their_dtype() -> None:
     with pytest.raises(ImageError, match="complex128"):
         data_of(np.zeros((40, 48), complex), two_strokes(), tiny_config())
 
 
+@pytest.mark.fault(18)
 def test_labels_that_are_no_integers_are_refused_by_their_dtype() -> None:
     with pytest.raises(LabelsError, match="float64"):
         data_of(noise(40, 48), two_strokes().astype(float), tiny_config())
 
 
+@pytest.mark.fault(26)
 def test_negative_labels_are_refused() -> None:
     with pytest.raises(LabelsError, match="negative; the smallest is -2"):
         data_of(noise(40, 48), -two_strokes().astype(np.int16), tiny_config())
@@ -132,6 +137,7 @@ def test_images_of_different_channel_counts_are_refused() -> None:
         prepare_training(images, tiny_config())
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize(
     "dtype", ["bool", "uint8", "uint16", ">u2", "uint32", "int64", "float16", ">f8"]
 )
@@ -146,6 +152,7 @@ ONLY_BACKGROUND = np.where(two_strokes() == 1, 1, 0)
 ONLY_CELL = np.where(two_strokes() == 2, 2, 0)
 
 
+@pytest.mark.fault(27)
 @pytest.mark.parametrize("kind", ["objects", "classes"])
 @pytest.mark.parametrize(
     "labels", [ONLY_BACKGROUND, ONLY_CELL], ids=["only background", "only a cell"]
@@ -163,6 +170,7 @@ def test_touching_cells_without_background_are_a_single_class() -> None:
         data_of(noise(40, 48), labels, tiny_config())
 
 
+@pytest.mark.fault(27)
 def test_no_paint_is_called_so() -> None:
     with pytest.raises(NothingToLearnError, match="Nothing is painted yet"):
         data_of(noise(40, 48), np.zeros((40, 48), np.uint8), tiny_config())
@@ -173,6 +181,7 @@ def test_no_paint_is_called_so_with_classes_too() -> None:
         data_of(noise(40, 48), np.zeros((40, 48), np.uint8), tiny_config(kind="classes"))
 
 
+@pytest.mark.fault(27)
 @pytest.mark.parametrize("kind", ["objects", "classes"])
 def test_masks_of_mere_background_are_refused(kind: str) -> None:
     config = tiny_config(kind=kind, unpainted="background")
@@ -198,6 +207,7 @@ def test_in_finished_masks_every_pixel_counts() -> None:
     assert data.painted == 40 * 48
 
 
+@pytest.mark.fault(26)
 def test_sparse_class_values_are_numbered() -> None:
     labels = two_strokes().astype(np.uint32) * 70_000
     labels[5:8, 5:30] = 1
@@ -355,6 +365,7 @@ def test_no_share_holds_back_nothing() -> None:
 # --- notices -----------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(15)
 def test_bad_pixels_are_counted_in_a_notice() -> None:
     image = noise(40, 48)
     image[0, :5], image[1, :2] = np.nan, np.inf
@@ -362,15 +373,53 @@ def test_bad_pixels_are_counted_in_a_notice() -> None:
     assert "7 pixels that are not finite were replaced by the median." in notices
 
 
+@pytest.mark.fault(16)
 def test_a_constant_image_is_noticed() -> None:
     notices = data_of(np.full((40, 48), 9), two_strokes(), tiny_config()).notices
     assert any("same value everywhere" in text for text in notices)
 
 
+@pytest.mark.fault(28)
 def test_paint_too_little_to_hold_any_back_is_noticed() -> None:
     notices = data_of(noise(40, 48), two_strokes(), tiny_config()).notices
     assert len(notices) == 1
     assert NO_BLOCKS in notices[0]
+
+
+@pytest.mark.fault(27)
+def test_an_image_without_any_paint_is_named() -> None:
+    image, labels = painted_cells()
+    others = [AnnotatedImage(f"image {n}", image + n, 0 * labels) for n in range(7)]
+    data = prepare_training([AnnotatedImage("painted", image, labels), *others], tiny_config())
+    (notice,) = data.notices
+    assert notice == (
+        "Nothing is painted on image 0, image 1, image 2, image 3, image 4 ...: nothing is "
+        "learned from there."
+    )
+
+
+def test_of_finished_masks_an_empty_one_is_background() -> None:
+    image, labels = painted_cells()
+    images = [AnnotatedImage("cells", image, labels), AnnotatedImage("none", image + 1, 0 * labels)]
+    notices = prepare_training(images, tiny_config(unpainted="background")).notices
+    assert not any("Nothing is painted" in text for text in notices)
+
+
+@pytest.mark.fault(22)
+def test_what_was_left_out_of_an_image_is_told_with_its_name() -> None:
+    image, labels = painted_cells()
+    annotated = AnnotatedImage("cells.png", image, labels, notices=("Something was left out.",))
+    assert (
+        "cells.png: Something was left out." in prepare_training([annotated], tiny_config()).notices
+    )
+
+
+@pytest.mark.fault(18)
+def test_what_is_no_array_is_refused_by_its_type() -> None:
+    image, labels = painted_cells()
+    nested: Any = image.tolist()
+    with pytest.raises(ImageError, match=r"A list is no image; give an array"):
+        data_of(nested, labels, tiny_config())
 
 
 def test_good_data_need_no_notice() -> None:

@@ -71,6 +71,7 @@ def test_targets_are_as_large_as_the_paint_and_its_surroundings() -> None:
     assert max(data.frames[0].target.classes.shape) <= 4 * PAINTED
 
 
+@pytest.mark.fault(31)
 def test_patches_are_read_from_the_chunks_around_the_paint_alone() -> None:
     image, on_disk = huge()
     sampler = PatchSampler(prepare_training([image], tiny_config()), tiny_config())
@@ -84,6 +85,7 @@ def test_patches_are_read_from_the_chunks_around_the_paint_alone() -> None:
     assert rows | columns <= set(range((AT - 64) // 256, (AT + PAINTED + 64) // 256 + 1))
 
 
+@pytest.mark.fault(31)
 def test_a_whole_lazy_image_is_never_read_at_once() -> None:
     image, on_disk = huge()
     config = tiny_config(steps=2)

@@ -48,6 +48,7 @@ def trained_until(last: int) -> tuple[list[Any], Any]:
     return run(data_of(image, labels, CONFIG), CONFIG, watch=pull_out)
 
 
+@pytest.mark.fault(32)
 def test_the_best_network_is_kept_and_the_reason_told() -> None:
     events, result = trained_until(7)
     notices = [event.text for event in events if isinstance(event, Notice)]
@@ -57,6 +58,7 @@ def test_the_best_network_is_kept_and_the_reason_told() -> None:
     assert result.trained.record.bfloat16_agreement is None  # not measured: exact
 
 
+@pytest.mark.fault(32)
 def test_without_a_network_to_keep_it_is_an_error_that_names_the_place() -> None:
     with pytest.raises(UnreadableError, match=r"cannot be read at \[.*no such device"):
         trained_until(1)

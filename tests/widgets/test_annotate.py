@@ -10,6 +10,7 @@ from napari_unet.widgets.coverage import coverage_text, measure_coverage
 from .conftest import Desk, disks
 
 
+@pytest.mark.fault(24)
 def test_a_new_annotation_covers_an_image_that_is_scaled_and_moved(
     make_desk: Callable[..., Desk],
 ) -> None:
@@ -25,6 +26,7 @@ def test_a_new_annotation_covers_an_image_that_is_scaled_and_moved(
     assert layer.units == desk.image.units
 
 
+@pytest.mark.fault(22)
 def test_a_new_annotation_of_a_colour_image_has_no_channel_axis(
     make_desk: Callable[..., Desk],
 ) -> None:

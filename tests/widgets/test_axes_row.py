@@ -31,6 +31,7 @@ def test_only_axes_that_make_sense_are_offered(
     assert alternatives(Image(np.zeros(shape, np.uint8), rgb=rgb)) == expected
 
 
+@pytest.mark.fault(23)
 def test_what_the_model_would_guess_is_shown_as_guessed(make_desk: Callable[..., Desk]) -> None:
     desk = make_desk(np.stack([disks()] * 2))
     desk.predict._session.set_model(untrained(channels=2), "two channels")
@@ -38,6 +39,7 @@ def test_what_the_model_would_guess_is_shown_as_guessed(make_desk: Callable[...,
     assert desk.predict.options.axes_row.currentText() == "CYX (guessed)"
 
 
+@pytest.mark.fault(23)
 def test_chosen_axes_become_the_axis_labels_of_the_layer(make_desk: Callable[..., Desk]) -> None:
     desk = make_desk(np.stack([disks()] * 3))
     row = desk.predict.options.axes_row
@@ -57,6 +59,7 @@ def test_axis_labels_changed_elsewhere_are_shown(make_desk: Callable[..., Desk])
     assert desk.predict.options.axes_row.currentText() == "CYX"
 
 
+@pytest.mark.fault(22, 23)
 def test_axes_of_a_colour_image_are_fixed(make_desk: Callable[..., Desk]) -> None:
     desk = make_desk(np.stack([disks()] * 3, axis=-1), rgb=True)
     row = desk.predict.options.axes_row
@@ -76,6 +79,7 @@ def test_an_image_that_no_model_can_read_has_no_axes() -> None:
     assert AxesRow(refuse).axes is None
 
 
+@pytest.mark.fault(23)
 @pytest.mark.parametrize(
     ("axes", "labels_shape"), [("TCYX", (3, 96, 96)), ("CTYX", (3, 96, 96))], ids=["TC", "CT"]
 )

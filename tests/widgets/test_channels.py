@@ -56,6 +56,7 @@ def test_a_joined_image_lies_where_its_layers_lie() -> None:
     assert [str(unit) for unit in joined.units[1:]] == ["micrometer"] * 2
 
 
+@pytest.mark.fault(31)
 def test_to_join_lazy_layers_reads_nothing_whole() -> None:
     (red, of_red), (green, _) = counting_layer("red"), counting_layer("green")
     before = of_red.pixels
@@ -66,6 +67,7 @@ def test_to_join_lazy_layers_reads_nothing_whole() -> None:
     assert of_red.pixels - before <= 128**2  # napari's thumbnail
 
 
+@pytest.mark.fault(30)
 def test_multiscale_layers_are_joined_level_by_level() -> None:
     levels = [disks(128), disks(128)[::2, ::2]]
     layers = [Image(levels, multiscale=True) for _ in range(2)]

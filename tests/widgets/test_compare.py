@@ -111,6 +111,7 @@ def test_the_errors_are_a_layer_of_named_colours(compared: tuple[Desk, ComparePa
     assert "merged" in panel.legend.text()
 
 
+@pytest.mark.fault(24)
 def test_the_errors_lie_where_the_prediction_lies(desk: Desk) -> None:
     placement: dict[str, Any] = {"scale": (0.5, 0.25), "translate": (3, 4), "units": ("um", "um")}
     prediction = add_prediction(desk, flawed(), **placement)

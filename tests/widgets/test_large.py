@@ -84,6 +84,7 @@ def pixels_of_levels(desk: Desk) -> Any:
     return layer.data
 
 
+@pytest.mark.fault(30, 31)
 def test_a_view_of_a_huge_image_takes_memory_for_the_view_alone(huge: Desk) -> None:
     tracemalloc.start()
 
@@ -99,6 +100,7 @@ def test_a_view_of_a_huge_image_takes_memory_for_the_view_alone(huge: Desk) -> N
     assert pixels_of_levels(huge)[0].largest < 4e6
 
 
+@pytest.mark.fault(24)
 def test_the_part_lies_where_it_was_seen(huge: Desk) -> None:
     huge.click(huge.predict.view_button)
     huge.wait_until_idle()
@@ -266,6 +268,7 @@ def test_probabilities_in_a_file_come_as_lazy_image_layers(
     assert desk.viewer.layers["result, probability of class 1"].data.shape == (96, 96)
 
 
+@pytest.mark.fault(31)
 def test_nothing_reads_a_whole_level_of_a_stored_result(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ def image(**placement: Any) -> Image:
     return Image(np.zeros((2, 40, 50)), **(about | placement))
 
 
+@pytest.mark.fault(24)
 @pytest.mark.parametrize(
     "placement",
     [{}, {"rotate": TURNED}, {"shear": [0, 0, 0.2]}, {"affine": AFFINE}],
@@ -41,6 +42,7 @@ def test_without_its_channels_a_pixel_stays_where_it_is(placement: dict[str, Any
     assert result.axis_labels == ("y", "x")
 
 
+@pytest.mark.fault(24)
 @pytest.mark.parametrize(
     "placement", [{"rotate": TURNED}, {"affine": AFFINE}, {"shear": [0, 0, 1]}]
 )

@@ -8,6 +8,8 @@ import pytest
 import torch
 from napari.layers import Image, Labels
 
+from napari_unet.data.axes import Region
+from napari_unet.data.frames import Frame
 from napari_unet.data.intensity import IntensityNormalization
 from napari_unet.data.labels import ClassTable
 from napari_unet.model.config import UNetConfig
@@ -51,6 +53,7 @@ def test_paint_train_predict_finds_the_disks(painted: Painted) -> None:
     assert 12 <= found.max() <= 20  # there are 16
 
 
+@pytest.mark.fault(24)
 def test_the_result_lies_where_the_image_lies(make_desk: Callable[..., Desk]) -> None:
     desk = make_desk(scale=(0.5, 0.25), translate=(3, 4), rotate=30, units=("um", "um"))
 
@@ -71,6 +74,7 @@ def test_a_time_lapse_comes_back_as_a_time_lapse(make_desk: Callable[..., Desk])
     assert desk.viewer.layers["disks prediction"].data.shape == (3, 96, 96)
 
 
+@pytest.mark.fault(22)
 def test_a_colour_image_with_transparency_is_read_as_three_channels(
     make_desk: Callable[..., Desk],
 ) -> None:
@@ -79,6 +83,66 @@ def test_a_colour_image_with_transparency_is_read_as_three_channels(
     predict_with(desk, untrained(channels=3))
 
     assert desk.viewer.layers["disks prediction"].data.shape == (96, 96)
+    assert "Transparency is left out" in desk.predict.status.text()
+
+
+@pytest.mark.fault(22)
+def test_16_bit_pixels_that_napari_takes_for_colours_are_three_channels(
+    make_desk: Callable[..., Desk],
+) -> None:
+    desk = make_desk(np.stack([disks().astype(np.uint16) * 200] * 3, axis=-1))
+    assert desk.image.rgb  # nobody has said so
+
+    predict_with(desk, untrained(channels=3))
+
+    assert desk.viewer.layers["disks prediction"].data.shape == (96, 96)
+    assert "Transparency" not in desk.predict.status.text()
+
+
+@pytest.mark.fault(15)
+def test_bad_pixels_are_told_beside_the_result(make_desk: Callable[..., Desk]) -> None:
+    image = disks().astype(np.float32)
+    image[:2, :4] = np.nan
+    desk = make_desk(image)
+
+    predict_with(desk, untrained())
+
+    assert "8 pixels that are not finite were replaced" in desk.predict.status.text()
+
+
+@pytest.mark.fault(30)
+@pytest.mark.parametrize("rgb", [False, True], ids=["grey", "colour"])
+def test_of_a_multiscale_layer_the_full_resolution_is_predicted(
+    make_desk: Callable[..., Desk], rgb: bool
+) -> None:
+    pixels = np.stack([disks()] * 4, axis=-1) if rgb else disks()
+    desk = make_desk([pixels, pixels[::2, ::2], pixels[::4, ::4]], multiscale=True, rgb=rgb)
+
+    predict_with(desk, untrained(channels=3 if rgb else 1))
+
+    assert desk.viewer.layers["disks prediction"].data.shape == (96, 96)
+
+
+@pytest.mark.fault(29)
+def test_of_300_objects_each_can_be_painted_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def see_the_image(self: Runner, pixels: object, frame: Frame, region: Region) -> object:
+        squares = np.zeros((96, 96), np.float32)
+        for row, column in np.ndindex(3, 3):
+            squares[row::4, column::4] = 1
+        inside = squares[region]
+        return np.stack([1 - inside, inside])
+
+    monkeypatch.setattr(Runner, "compute", see_the_image)
+    predict_with(desk, untrained())
+    result = desk.viewer.layers["disks prediction"]
+    assert result.data.max() == 24 * 24
+
+    result.selected_label = 24 * 24 + 1  # napari refuses what the layer's type cannot hold
+    result.paint((3, 3), result.selected_label)
+    result.selected_label = 70_000
+    result.paint((93, 93), 70_000)
+
+    assert {result.data[3, 3], result.data[93, 93]} == {24 * 24 + 1, 70_000}
 
 
 def test_a_channel_axis_of_the_viewer_is_dropped_from_the_result(
@@ -187,6 +251,7 @@ def test_a_new_prediction_takes_old_scores_away(desk: Desk) -> None:
     assert desk.predict.compare.text.text() == ""
 
 
+@pytest.mark.fault(23)
 def test_a_mismatch_of_channels_is_shown_with_both_numbers(desk: Desk) -> None:
     predict_with(desk, untrained(channels=2))
 

@@ -128,6 +128,7 @@ def test_a_stop_before_the_first_step_keeps_the_former_model(painted: Painted) -
     assert model.record.steps == 30
 
 
+@pytest.mark.fault(27)
 def test_a_layer_without_paint_gives_an_error_that_says_what_to_paint(desk: Desk) -> None:
     desk.click(desk.annotate.new_button)
     desk.train_tiny()
@@ -136,12 +137,14 @@ def test_a_layer_without_paint_gives_an_error_that_says_what_to_paint(desk: Desk
     _wait_for_error(desk, "Paint at least two classes")
 
 
-def test_labels_that_fit_no_image_are_not_trained_on(desk: Desk) -> None:
-    desk.viewer.add_labels(np.ones((10, 12), int), name="other")
+@pytest.mark.fault(25)
+def test_labels_that_fit_no_image_are_named_with_both_shapes(desk: Desk) -> None:
+    desk.viewer.add_labels(np.ones((96, 97), int), name="other")
 
     desk.train.start_training()
 
-    assert "needs an image and a labels layer" in desk.last_notice
+    assert "Labels (96, 97) of 'other' do not match image (96, 96) of 'disks'" in desk.last_notice
+    assert not desk.train.task.running
 
 
 def test_without_labels_a_warning_says_what_is_needed(desk: Desk) -> None:

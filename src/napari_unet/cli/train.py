@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from napari_unet.cli.history import begin_history, logging_steps
 from napari_unet.cli.pixel_size import pixel_size_of
 from napari_unet.cli.progress import STOPPING, run_silently, run_training, stop_on_interrupt
-from napari_unet.data.axes import usable_axes
+from napari_unet.data.axes import unusable_axes, usable_axes
 from napari_unet.data.files import (
     check_writable,
     find_images,
@@ -130,13 +130,16 @@ def _annotated(
     """Open an image and its labels; the file's axes count where they fit network and labels."""
     image, labels = read_image(path), read_labels(labels_path)
     shape = tuple(image.array.shape)
-    axes = options.axes
+    notices, axes = image.notices, options.axes
     if axes is None:
         axes = usable_axes(image.axes, len(shape), ndim)
+        notices += unusable_axes(image.axes, axes, ndim)
         wanted = tuple(n for n, axis in zip(shape, axes or "", strict=False) if axis != "C")
         axes = axes if wanted == labels.shape else None
     size = pixel_size_of(options.pixel_size) or image.pixel_size
-    return AnnotatedImage(name_of(path), image.array, labels, axes=axes, pixel_size=size)
+    return AnnotatedImage(
+        name_of(path), image.array, labels, axes=axes, pixel_size=size, notices=notices
+    )
 
 
 def _writable_output(text: str) -> Path:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SPATIAL_AXES = {2: "YX", 3: "ZYX"}
 _ALL_AXES = "TCZYX"
 _COLOUR_CHANNELS = (3, 4)
+WITHOUT_TRANSPARENCY = "Transparency is left out: red, green and blue are used."
 
 Region = tuple[slice, ...]
 
@@ -54,8 +55,13 @@ def check_image(array: ArrayLike) -> None:
     Raises
     ------
     ImageError
-        The image is empty, or its dtype is neither integer, floating point nor boolean.
+        It is no array, it is empty, or its dtype is neither integer, floating point nor boolean.
     """
+    if not hasattr(array, "shape") or not hasattr(array, "dtype"):
+        raise ImageError(
+            f"A {type(array).__name__} is no image; give an array (NumPy, dask, Zarr), for example "
+            "np.asarray of it."
+        )
     if 0 in array.shape or not array.shape:
         raise ImageError(f"The image is empty: its shape is {tuple(array.shape)}.")
     kind = np.dtype(array.dtype).kind
@@ -111,6 +117,24 @@ def usable_axes(axes: str | None, n_axes: int, ndim: int) -> str | None:
             return None
         raise
     return axes
+
+
+def unusable_axes(axes: str | None, usable: str | None, ndim: int) -> tuple[str, ...]:
+    """Say in words that the axes of a file were not trusted, see `usable_axes`; or nothing.
+
+    Parameters
+    ----------
+    axes, usable : str or None
+        Axes that the file names, and what `usable_axes` made of them.
+    ndim : int
+        Spatial dimensions of the network.
+    """
+    if axes is None or usable is not None:
+        return ()
+    return (
+        f"The file calls its axes {axes}; for a {ndim}D network T is taken for Z. If it is a "
+        "movie, train in 2D.",
+    )
 
 
 def check_axes(axes: str, n_axes: int, ndim: int) -> None:

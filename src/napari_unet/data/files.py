@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.data import tiff_files
-from napari_unet.data.axes import channels_of
+from napari_unet.data.axes import WITHOUT_TRANSPARENCY, channels_of
 from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize
 from napari_unet.data.tiff_files import TIFF_SUFFIXES, read_tiff, save_tiff
 from napari_unet.data.zarr_files import ZARR_SUFFIX, is_zarr_node, open_zarr, split_zarr
@@ -43,12 +43,15 @@ class ImageFile:
         Axes where the file names them (letters TCZYX), else None.
     pixel_size : PixelSize
         Micrometres along those of ``ZYX`` whose size the file tells.
+    notices : tuple of str
+        What the user should know of how it is read.
     """
 
     path: Path
     array: ArrayLike
     axes: str | None
     pixel_size: PixelSize = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Path]:
@@ -265,7 +268,8 @@ def _read_png(path: Path) -> ImageFile:
             array = np.asarray(picture.convert("L"))
         else:
             array = np.asarray(picture)
-    return ImageFile(path, array, "YXC" if array.ndim == 3 else "YX")
+        notices = (WITHOUT_TRANSPARENCY,) if picture.mode in ("RGBA", "LA") else ()
+    return ImageFile(path, array, "YXC" if array.ndim == 3 else "YX", notices=notices)
 
 
 def write_image(

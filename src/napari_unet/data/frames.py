@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import ArrayLike, Region
 
+    Pixels = NDArray[np.floating[Any]]
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -63,7 +65,7 @@ class Frame:
             return len(self.used_channels)
         return channels_of(self.array.shape, self.axes)
 
-    def read(self, region: Region) -> NDArray[np.float32]:
+    def read(self, region: Region) -> Pixels:
         """Read a region that lies inside the frame.
 
         Parameters
@@ -74,7 +76,9 @@ class Frame:
         Returns
         -------
         ndarray
-            Shape ``C[Z]YX``, float32; the channels of the whole window.
+            Shape ``C[Z]YX``; the channels of the whole window. float32 where that holds all numbers
+            of the image's dtype, else float64: 32-bit counts with an offset differ in digits that
+            float32 has not.
         """
         moments = [self._read_moment(index, region) for index in self._moments()]
         return moments[0] if len(moments) == 1 else np.concatenate(moments)
@@ -90,7 +94,7 @@ class Frame:
         before, after = self.index[:position], self.index[position + 1 :]
         return [(*before, int(time), *after) for time in times]
 
-    def _read_moment(self, index: tuple[int, ...], region: Region) -> NDArray[np.float32]:
+    def _read_moment(self, index: tuple[int, ...], region: Region) -> Pixels:
         if "C" not in self.axes or not self.used_channels:
             return self._read_pixels(index, region, slice(None))
         # One by one: lazy arrays know no lists of indices, and would read those between.
@@ -98,9 +102,7 @@ class Frame:
             [self._read_pixels(index, region, slice(c, c + 1)) for c in self.used_channels]
         )
 
-    def _read_pixels(
-        self, index: tuple[int, ...], region: Region, channels: slice
-    ) -> NDArray[np.float32]:
+    def _read_pixels(self, index: tuple[int, ...], region: Region, channels: slice) -> Pixels:
         spatial = SPATIAL_AXES[self.ndim]
         frame_index = iter(index)
         key: list[slice | int] = []
@@ -118,7 +120,8 @@ class Frame:
         if "C" not in kept:
             pixels, kept = pixels[np.newaxis], "C" + kept
         pixels = pixels.transpose([kept.index(a) for a in "C" + spatial])
-        return np.ascontiguousarray(pixels, dtype=np.float32)
+        exact = np.float32 if np.can_cast(pixels.dtype, np.float32) else np.float64
+        return np.ascontiguousarray(pixels, dtype=exact)
 
 
 def _pixels_at(array: ArrayLike, key: tuple[slice | int, ...]) -> NDArray[Any]:
@@ -129,7 +132,27 @@ def _pixels_at(array: ArrayLike, key: tuple[slice | int, ...]) -> NDArray[Any]:
     except Exception as error:  # decoders of damaged chunks raise whatever they come upon
         box = ", ".join(_in_words(k) for k in key)
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UnreadableError(f"The image cannot be read at [{box}]: {reason}") from error
+        place = f"[{box}]{_chunks_in_words(array, key)}"
+        raise UnreadableError(f"The image cannot be read at {place}: {reason}") from error
+
+
+def _chunks_in_words(array: ArrayLike, key: tuple[slice | int, ...]) -> str:
+    """Name the chunks that a box touches, where an array tells the sizes of its chunks."""
+    chunks = getattr(array, "chunks", None)
+    if not isinstance(chunks, tuple) or len(chunks) != len(array.shape):
+        return ""
+    first, last = [], []
+    for part, of_axis, size in zip(key, chunks, array.shape, strict=True):
+        sizes = of_axis if isinstance(of_axis, tuple) else (of_axis,) * -(-size // of_axis)
+        ends = np.cumsum(sizes)
+        start, stop, _ = (
+            slice(part, part + 1).indices(size) if isinstance(part, int) else (part.indices(size))
+        )
+        first.append(int(np.searchsorted(ends, start, side="right")))
+        last.append(int(np.searchsorted(ends, stop - 1, side="right")))
+    if first == last:
+        return f", chunk {tuple(first)}"
+    return f", chunks {tuple(first)} to {tuple(last)}"
 
 
 def _in_words(part: slice | int) -> str:
@@ -184,7 +207,7 @@ def frames_of(
     return [Frame(array, axes, ndim, index, used_channels, window) for index in np.ndindex(*sizes)]
 
 
-def read_mirrored(frame: Frame, start: Sequence[int], stop: Sequence[int]) -> NDArray[np.float32]:
+def read_mirrored(frame: Frame, start: Sequence[int], stop: Sequence[int]) -> Pixels:
     """Read a box that may reach beyond the frame.
 
     Parameters
@@ -197,7 +220,7 @@ def read_mirrored(frame: Frame, start: Sequence[int], stop: Sequence[int]) -> ND
     Returns
     -------
     ndarray
-        Shape C followed by ``stop - start``; float32.
+        Shape C followed by ``stop - start``; dtype as in `Frame.read`.
     """
     positions = [
         mirrored_positions(a, b, size)

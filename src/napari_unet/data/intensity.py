@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
-    from napari_unet.data.frames import Frame
+    from napari_unet.data.frames import Frame, Pixels
 
 # Percentiles of a strided sample: those of 64 Mpx would stall a window for 20 ms.
 _SAMPLE_PIXELS = 2**20
@@ -24,6 +24,8 @@ _STRIDED_PIXELS = 2**26
 _BOXES_ALONG = {2: (6, 6), 3: (6, 3, 3)}
 # Hot pixels count no more than this many times the range between the percentiles.
 _LOWEST, _HIGHEST = -1.0, 3.0
+# Of numbers up to this differences, and their multiples up to the limits, are finite in float32.
+_SAFE_IN_FLOAT32 = 1e37
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,24 @@ class IntensityNormalization:
             )
 
 
+def unusual_pixels(not_finite: int, constant: int) -> tuple[str, ...]:
+    """Say in words what was found of pixels that show nothing.
+
+    Parameters
+    ----------
+    not_finite : int
+        Pixels that are NaN or infinite.
+    constant : int
+        Images, or frames of one, with the same value everywhere.
+    """
+    texts = []
+    if not_finite:
+        texts.append(f"{not_finite} pixels that are not finite were replaced by the median.")
+    if constant:
+        texts.append(f"{constant} image(s) have the same value everywhere: nothing can be seen.")
+    return tuple(texts)
+
+
 @dataclass(frozen=True)
 class IntensityRange:
     """The grey values of one frame that become 0 and 1, per channel.
@@ -67,16 +87,26 @@ class IntensityRange:
         """Whether every channel has one value alone."""
         return all(low >= high for low, high in zip(self.low, self.high, strict=True))
 
-    def normalise(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    def normalise(self, pixels: Pixels) -> NDArray[np.float32]:
         """Scale pixels of shape ``C[Z]YX`` to about 0..1; hot pixels are clipped."""
+        if self._exceeds_float32:
+            pixels = pixels.astype(np.float64)
+        dtype: np.dtype[np.floating[Any]] = pixels.dtype
         shape = (-1,) + (1,) * (pixels.ndim - 1)
-        low = np.array(self.low, np.float32).reshape(shape)
-        high = np.array(self.high, np.float32).reshape(shape)
-        span = np.where(high > low, high - low, np.float32(1))
+        low, high, median = (
+            np.array(values, dtype).reshape(shape) for values in (self.low, self.high, self.median)
+        )
+        span = np.where(high > low, high - low, dtype.type(1))
         if not np.isfinite(pixels).all():
-            median = np.array(self.median, np.float32).reshape(shape)
             pixels = np.where(np.isfinite(pixels), pixels, median)
-        return np.clip((pixels - low) / span, np.float32(_LOWEST), np.float32(_HIGHEST))
+        with np.errstate(over="ignore"):  # hot pixels
+            scaled = np.clip((pixels - low) / span, _LOWEST, _HIGHEST)
+        return np.asarray(scaled, np.float32)
+
+    @property
+    def _exceeds_float32(self) -> bool:
+        """Whether differences may be larger than any number of float32."""
+        return max(map(abs, self.low + self.high)) > _SAFE_IN_FLOAT32
 
 
 def measure_intensity(frame: Frame, normalization: IntensityNormalization) -> IntensityRange:
@@ -100,6 +130,8 @@ def measure_intensity(frame: Frame, normalization: IntensityNormalization) -> In
         finite = channel[np.isfinite(channel)]
         if finite.size == 0:
             finite = np.zeros(1, np.float32)
+        if np.abs(finite).max() > _SAFE_IN_FLOAT32:
+            finite = finite.astype(np.float64)
         percentiles = (normalization.low_percentile, normalization.high_percentile, 50)
         low, high, median = np.percentile(finite, percentiles)
         if high <= low:  # nearly all pixels alike: take the few that differ
@@ -110,7 +142,7 @@ def measure_intensity(frame: Frame, normalization: IntensityNormalization) -> In
     return IntensityRange(tuple(lows), tuple(highs), tuple(medians))
 
 
-def _sample(frame: Frame) -> NDArray[np.float32]:
+def _sample(frame: Frame) -> Pixels:
     """Read some million pixels of a frame; shape (C, pixels)."""
     boxes = sample_regions(frame.spatial_shape, _SAMPLE_PIXELS)
     samples = [frame.read(box) for box in boxes]

@@ -188,9 +188,14 @@ def target_of(labels: NDArray[Any], table: ClassTable) -> Target:
 
 
 def _class_target(labels: NDArray[np.integer[Any]], table: ClassTable) -> Target:
-    painted = np.array(table.painted)
-    position = np.searchsorted(painted, labels).clip(max=len(painted) - 1)
-    classes = np.where(painted[position] == labels, position, UNLABELLED).astype(np.int16)
+    largest = np.iinfo(labels.dtype).max
+    # In the labels' own dtype: float64, where int64 and uint64 meet, takes neighbours for the same
+    painted = np.array([value for value in table.painted if value <= largest], labels.dtype)
+    classes = np.full(labels.shape, UNLABELLED, np.int16)
+    if painted.size:
+        position = np.searchsorted(painted, labels).clip(max=len(painted) - 1)
+        known = painted[position] == labels
+        classes[known] = position[known]
     return Target(classes, np.zeros(labels.shape, np.int32))
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
+    from napari_unet.data.frames import Pixels
 
 Factors = tuple[float, ...]
 
@@ -49,7 +50,7 @@ class ScaledFrame(Frame):
         full = super().spatial_shape
         return tuple(scaled_size(size, k) for size, k in zip(full, self.factors, strict=True))
 
-    def read(self, region: Region) -> NDArray[np.float32]:
+    def read(self, region: Region) -> Pixels:
         """Read a region that lies inside the frame; see :meth:`Frame.read`."""
         full = Frame(self.array, self.axes, self.ndim, self.index, self.used_channels, self.window)
         wanted = [part.indices(n) for part, n in zip(region, self.spatial_shape, strict=True)]
@@ -60,6 +61,9 @@ class ScaledFrame(Frame):
             )
         ]
         pixels = full.read(tuple(boxes))
+        finite = np.isfinite(pixels)
+        if not finite.all():  # of infinities there are neither means nor shares
+            pixels = np.where(finite, pixels, pixels.dtype.type(np.nan))
         for axis, ((start, stop, _), box, k, size) in enumerate(
             zip(wanted, boxes, self.factors, full.spatial_shape, strict=True), start=1
         ):
@@ -129,7 +133,7 @@ def enlarged(
     factors : sequence of float
         Pixels of the image per pixel of the grid, along each axis.
     """
-    values = coarse
+    values: Pixels = coarse
     sides = zip(start, region, factors, strict=True)
     for axis, (first, part, k) in enumerate(sides, start=1):
         at = (np.arange(part.start, part.stop) + 0.5) / k - 0.5 - first
@@ -137,13 +141,13 @@ def enlarged(
     return np.ascontiguousarray(values, dtype=np.float32)
 
 
-def mean_of_blocks(pixels: NDArray[np.float32], factors: Sequence[int]) -> NDArray[np.float32]:
+def mean_of_blocks(pixels: Pixels, factors: Sequence[int]) -> Pixels:
     """Average blocks of pixels; those that the edge cuts are means of what there is.
 
     Parameters
     ----------
     pixels : ndarray
-        Any axes, float32.
+        Any axes, real numbers; means have the same dtype.
     factors : sequence of int
         Edge length of the blocks along each axis.
     """
@@ -153,7 +157,7 @@ def mean_of_blocks(pixels: NDArray[np.float32], factors: Sequence[int]) -> NDArr
             sizes = np.minimum(starts + k, pixels.shape[axis]) - starts
             shape = [-1 if a == axis else 1 for a in range(pixels.ndim)]
             sums = np.add.reduceat(pixels, starts, axis=axis)
-            pixels = np.asarray(sums / sizes.reshape(shape), np.float32)
+            pixels = np.asarray(sums / sizes.reshape(shape), pixels.dtype)
     return pixels
 
 
@@ -166,8 +170,8 @@ def _source(start: int, stop: int, factor: float, size: int) -> slice:
 
 
 def _resampled(
-    pixels: NDArray[np.float32], axis: int, wanted: range, first: int, factor: float, size: int
-) -> NDArray[np.float32]:
+    pixels: Pixels, axis: int, wanted: range, first: int, factor: float, size: int
+) -> Pixels:
     """Bring one axis to the grid; `pixels` begin at `first` of the image's `size`."""
     if factor == 1:
         return pixels
@@ -182,10 +186,16 @@ def _resampled(
     return _mean_between(pixels, axis, edges)
 
 
-def _mean_between(
-    pixels: NDArray[np.float32], axis: int, edges: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """Average over the area between neighbouring edges: differences of the running integral."""
+def _mean_between(pixels: Pixels, axis: int, edges: NDArray[np.float64]) -> Pixels:
+    """Average over the area between neighbouring edges: differences of the running integral.
+
+    Means of pixels of which one is NaN are NaN, and those alone.
+    """
+    bad = np.isnan(pixels)
+    if bad.any():  # one would spread to all that comes after it
+        means = _mean_between(np.where(bad, pixels.dtype.type(0), pixels), axis, edges)
+        share = _mean_between(bad.astype(np.float32), axis, edges)
+        return np.where(share > 0, pixels.dtype.type(np.nan), means)
     shape = [-1 if a == axis else 1 for a in range(pixels.ndim)]
     whole = np.minimum(np.floor(edges).astype(np.intp), pixels.shape[axis])
     part = (edges - whole).reshape(shape)
@@ -194,19 +204,17 @@ def _mean_between(
     beyond = pixels.take(np.minimum(whole, pixels.shape[axis] - 1), axis)
     at_edges = integral.take(whole, axis) + part * beyond
     return np.asarray(
-        np.diff(at_edges, axis=axis) / np.diff(edges).reshape(shape), dtype=np.float32
+        np.diff(at_edges, axis=axis) / np.diff(edges).reshape(shape), dtype=pixels.dtype
     )
 
 
-def _interpolated(
-    values: NDArray[np.float32], axis: int, at: NDArray[np.floating[Any]]
-) -> NDArray[np.float32]:
+def _interpolated(values: Pixels, axis: int, at: NDArray[np.floating[Any]]) -> Pixels:
     """Interpolate linearly along one axis; beyond its ends the outermost value holds."""
     at = at.clip(0, values.shape[axis] - 1)
     low = np.floor(at).astype(np.intp)
     high = np.minimum(low + 1, values.shape[axis] - 1)
     shape = [-1 if a == axis else 1 for a in range(values.ndim)]
-    share = (at - low).astype(np.float32).reshape(shape)
-    mixed: NDArray[np.float32] = values.take(low, axis) * (1 - share)
+    share = (at - low).astype(values.dtype).reshape(shape)
+    mixed: Pixels = values.take(low, axis) * (1 - share)
     mixed += values.take(high, axis) * share
     return mixed

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from napari_unet.data.axes import is_axes
+from napari_unet.data.axes import WITHOUT_TRANSPARENCY, is_axes
 from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize, micrometres, size_along
 from napari_unet.errors import FileProblemError
 
@@ -87,7 +87,7 @@ def _reopened(path: Path, colours: int) -> LazyTiff:
     return array if array.shape[-1] == colours else array.without_transparency()
 
 
-def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize]:
+def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, ...]]:
     """Read the first series of a TIFF file, lazily where it is large.
 
     Returns
@@ -99,9 +99,12 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize]:
         Its axes where the file names them.
     pixel_size : PixelSize
         As far as the file tells it.
+    notices : tuple of str
+        What the user should know: that transparency was left out.
     """
     import tifffile
 
+    notices: tuple[str, ...] = ()
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
         named = series.axes.replace("S", "C")  # tifffile calls colour samples S
@@ -119,8 +122,9 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize]:
     if named.endswith("C") and array.shape[-1] == 4:  # transparency says nothing about cells
         is_lazy = isinstance(array, LazyTiff)
         array = array.without_transparency() if is_lazy else array[..., :3]
+        notices = (WITHOUT_TRANSPARENCY,)
     axes = named if is_axes(named) and len(named) == array.ndim else None
-    return array, axes, size_along(axes or "ZYX", pixel_size)
+    return array, axes, size_along(axes or "ZYX", pixel_size), notices
 
 
 def _pixel_size(file: tifffile.TiffFile) -> PixelSize:

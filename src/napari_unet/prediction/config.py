@@ -75,6 +75,8 @@ class PredictConfig:
         Number format of the convolutions. "auto" is bfloat16 where that is faster and labels as
         good as all of the model's own pixels alike, else float32. "fp32" and "bf16" are
         understood.
+    notices : tuple of str
+        What the user should know of how the image was read.
 
     Raises
     ------
@@ -96,6 +98,7 @@ class PredictConfig:
     pixel_size: PixelSize = field(default_factory=dict)
     rescale: bool = True
     precision: Precision = "auto"
+    notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""

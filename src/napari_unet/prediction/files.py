@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from napari_unet.data.axes import usable_axes
+from napari_unet.data.axes import unusable_axes, usable_axes
 from napari_unet.data.files import (
     ImageFile,
     make_folder,
@@ -191,10 +191,15 @@ class _Work:
         """Predict one file and write its result; None if it was stopped."""
         image = read_image(path)
         ndim = self.trained.record.network.ndim
+        notices, axes = image.notices, self.config.axes
+        if axes is None:
+            axes = usable_axes(image.axes, len(image.array.shape), ndim)
+            notices += unusable_axes(image.axes, axes, ndim)
         config = replace(
             self.config,
-            axes=self.config.axes or usable_axes(image.axes, len(image.array.shape), ndim),
+            axes=axes,
             pixel_size=self.config.pixel_size or image.pixel_size,
+            notices=notices,
         )
         if self._is_for_zarr(image):
             target = self.folder / f"{stem_of(path)}{ZARR_SUFFIX}"

@@ -123,4 +123,6 @@ def predict_in_memory(
     jobs = chain.from_iterable(work.jobs() for work in ahead)
     reader = TileReader(runner, normalization, at_once)
     tiles = stored_at_once(computed_tiles(runner, plan, jobs, reader, stop))
-    return (yield from told(predict_frames(works, tiles, plan), runner))
+    complete = yield from told(predict_frames(works, tiles, plan), runner)
+    yield from reader.notices()
+    return complete

@@ -14,7 +14,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from napari_unet.data.intensity import measure_intensity
+from napari_unet.data.intensity import measure_intensity, unusual_pixels
+from napari_unet.data.watching import Watched
+from napari_unet.notice import Notice
 from napari_unet.prediction.work import tile_values
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ class TileReader:
         self._runner, self._normalization, self._attempt = runner, normalization, attempt
         self._frame: Frame | None = None
         self._intensity: IntensityRange | None = None
+        self._not_finite = self._constant = 0
 
     def __call__(self, job: TileJob) -> NDArray[np.float32]:
         """Return the network's input for a tile: C_in and its sizes, normalised."""
@@ -85,12 +88,22 @@ class TileReader:
         if self._frame is not frame:
             self._intensity = self._attempt(lambda: measure_intensity(frame, self._normalization))
             self._frame = frame
+            self._constant += self._intensity.is_constant
         intensity = self._intensity
         assert intensity is not None
-        pixels: NDArray[np.float32] = self._attempt(
-            lambda: self._runner.read(frame, intensity, job.region)
-        )
+
+        def read() -> tuple[NDArray[np.float32], int]:
+            watched = Watched(frame, job.region)
+            return self._runner.read(watched.frame, intensity, job.region), watched.not_finite
+
+        pixels: NDArray[np.float32]
+        pixels, not_finite = self._attempt(read)
+        self._not_finite += not_finite
         return pixels
+
+    def notices(self) -> Iterator[Notice]:
+        """Say what was unusual about the pixels; ask when the last tile has come."""
+        return map(Notice, unusual_pixels(self._not_finite, self._constant))
 
 
 def at_once(read: Callable[[], Read]) -> Read:

@@ -211,7 +211,7 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
         config.threshold or record.threshold,
         config.views or record.views,
         smallest,
-        notices,
+        (*config.notices, *notices),
         _precision(config, record),
     )
 

@@ -175,6 +175,7 @@ def _go_on(
     reader = TileReader(runner, trained.record.intensity, trying_again)
     tiles = stored_behind(computed_tiles(runner, plan, jobs, reader, stop))
     yield from told(predict_frames(of_frames, tiles, plan), runner)
+    yield from reader.notices()
     if stop.is_set():
         return result_of(plan, target, None)
     with writing_to(partial.folder):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
+    from napari_unet.data.frames import Pixels
     from napari_unet.training.config import TrainConfig
 
 # Frames of so many pixels stay as they are.
@@ -52,7 +53,7 @@ class CroppedFrame(Frame):
         """Sizes along ``[Z]YX``."""
         return tuple(part.stop - part.start for part in self.box)
 
-    def read(self, region: Region) -> NDArray[np.float32]:
+    def read(self, region: Region) -> Pixels:
         """Read a region that lies inside the box; see :meth:`Frame.read`."""
         assert self.whole is not None
         wanted = []

@@ -45,6 +45,8 @@ class AnnotatedImage:
         One of the letters TCZYX per axis of the image; guessed beside the labels if None.
     pixel_size : mapping of str to float
         Micrometres per pixel by axis letter, of the axes of which it is known.
+    notices : tuple of str
+        What the user should know of how the image was read.
     """
 
     name: str
@@ -54,6 +56,7 @@ class AnnotatedImage:
     corrected: NDArray[np.bool_] | None = None
     axes: str | None = None
     pixel_size: Mapping[str, float] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

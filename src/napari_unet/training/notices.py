@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.data.intensity import sample_regions
+from napari_unet.data.intensity import sample_regions, unusual_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from napari_unet.data.frames import Frame
     from napari_unet.data.splitting import Block
-    from napari_unet.training.dataset import TrainingFrame
+    from napari_unet.training.dataset import AnnotatedImage, TrainingFrame
 
 _LOOKED_AT = 2**26
+_NAMED = 5
 
 
 def notices_of(
@@ -30,15 +31,30 @@ def notices_of(
             f"The network sees the image binned {binning} x {binning}, as the size of the cells, "
             "the settings or the model to go on with ask for. Results have the full size."
         )
-    if bad:
-        notices.append(f"{bad} pixels that are not finite were replaced by the median.")
-    if constant:
-        notices.append(f"{constant} image(s) have the same value everywhere: nothing can be seen.")
+    notices += unusual_pixels(bad, constant)
     if not blocks:
         notices.append(
             "The paint is too little, or too much in one place, to hold some back: "
             "no validation score is shown."
         )
+    return tuple(notices)
+
+
+def notices_by_image(images: Sequence[AnnotatedImage], learned: Collection[int]) -> tuple[str, ...]:
+    """Say of each image how it was read, and where it teaches nothing.
+
+    Parameters
+    ----------
+    images : sequence of AnnotatedImage
+        All that were given.
+    learned : collection of int
+        Numbers of those that something is learned from.
+    """
+    notices = [f"{image.name}: {text}" for image in images for text in image.notices]
+    idle = [image.name for number, image in enumerate(images) if number not in learned]
+    if idle:
+        shown = ", ".join(idle[:_NAMED]) + (" ..." if len(idle) > _NAMED else "")
+        notices.append(f"Nothing is painted on {shown}: nothing is learned from there.")
     return tuple(notices)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_unet.data.axes import check_image
 from napari_unet.data.binning import binned_frame, binned_labels, binned_mask, choose_binning
 from napari_unet.data.intensity import (
     IntensityNormalization,
@@ -38,7 +39,7 @@ from napari_unet.training.dataset import (
     same_array,
 )
 from napari_unet.training.debris import smallest_painted_object
-from napari_unet.training.notices import notices_of
+from napari_unet.training.notices import notices_by_image, notices_of
 from napari_unet.training.records import record_of
 from napari_unet.training.renewal import Lesson
 from napari_unet.training.sources import (
@@ -136,7 +137,12 @@ def prepare_training(
         ),
         tuple(record_of(number, image, former) for number, image in enumerate(sources)),
         sources,
-        (*notices_of(frames, blocks, binning), *notices, *differing),
+        (
+            *notices_of(frames, blocks, binning),
+            *notices,
+            *differing,
+            *notices_by_image(sources, {frame.image for frame in frames}),
+        ),
         binning,
         flat_levels,
         pixel_size,
@@ -179,6 +185,7 @@ class _PaintedFrame:
 
 def _checked(image: AnnotatedImage, config: TrainConfig) -> AnnotatedImage:
     """Check the labels, and fill what is fully annotated."""
+    check_image(image.image)
     labels = check_labels(image.labels)
     if config.unpainted == "unlabelled":
         labels = fill_regions(labels, image.regions)

@@ -9,6 +9,7 @@ from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QSizePolicy
 
+from napari_unet.data.axes import WITHOUT_TRANSPARENCY
 from napari_unet.widgets.keys import METADATA_KEY
 from napari_unet.widgets.placement import placement_along
 
@@ -128,6 +129,12 @@ def pixels_of(image: Image) -> ArrayLike:
         opaque: ArrayLike = pixels[..., :3]
         return opaque
     return pixels
+
+
+def notices_of(image: Image) -> tuple[str, ...]:
+    """Say in words what `pixels_of` leaves out."""
+    pixels = image.data[0] if image.multiscale else image.data
+    return (WITHOUT_TRANSPARENCY,) if image.rgb and pixels.shape[-1] == 4 else ()
 
 
 def labels_of(layer: Labels) -> Any:

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QComboBox, QHeaderView, QTableWidget, QTableWidgetIte
 from napari_unet.widgets.annotation import annotation_of, annotations_in, fits, image_for
 from napari_unet.widgets.controls import header_of
 from napari_unet.widgets.keys import METADATA_KEY
-from napari_unet.widgets.layers import follow, labels_of, plain_layers
+from napari_unet.widgets.layers import follow, labels_of, labels_shape_of, plain_layers
 from napari_unet.widgets.snapshots import Pair
 
 if TYPE_CHECKING:
@@ -26,6 +26,26 @@ def every_pair(viewer: Viewer) -> tuple[Pair, ...]:
     """List all annotations of a viewer whose image is open, ticked or not."""
     found = [(image_for(viewer, layer), layer) for layer in annotations_in(viewer)]
     return tuple(Pair(image, layer) for image, layer in found if image is not None)
+
+
+def what_is_missing(viewer: Viewer) -> str:
+    """Say in words why there is nothing to learn from: no layers, or of other shapes."""
+    images = [
+        layer
+        for layer in plain_layers(viewer)
+        if isinstance(layer, Image) and METADATA_KEY not in layer.metadata
+    ]
+    for layer in annotations_in(viewer):
+        if images and annotation_of(layer).used and image_for(viewer, layer) is None:
+            shape, image = tuple(labels_of(layer).shape), images[-1]
+            return (
+                f"Labels {shape} of {layer.name!r} do not match image {labels_shape_of(image)} of "
+                f"{image.name!r}: make labels for it in the Annotate widget."
+            )
+    return (
+        "Training needs an image and a labels layer with paint: open an image, then use the "
+        "Annotate widget."
+    )
 
 
 class PairsTable(QTableWidget):

@@ -12,7 +12,7 @@ from napari_unet.data.axes import SPATIAL_AXES, frame_axes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari.layers import Image
+    from napari.layers import Image, Labels
     from numpy.typing import NDArray
 
 
@@ -27,12 +27,12 @@ def kept_axes(axes: str, ndim: int) -> tuple[int, ...]:
     return tuple(axes.index(letter) for letter in frame_axes(axes, ndim) + SPATIAL_AXES[ndim])
 
 
-def placement_along(image: Image, keep: Sequence[int]) -> dict[str, Any]:
+def placement_along(image: Image | Labels, keep: Sequence[int]) -> dict[str, Any]:
     """Return where a layer must lie to cover an image layer.
 
     Parameters
     ----------
-    image : Image
+    image : Image or Labels
         The image.
     keep : sequence of int
         Its axes that the layer has, in the order of the layer.
@@ -76,7 +76,7 @@ def moved_to(placement: dict[str, Any], start: Sequence[int]) -> dict[str, Any]:
     return placement | {"translate": placement["translate"] + linear @ np.asarray(start, float)}
 
 
-def _transform_of(image: Image) -> CompositeAffine:
+def _transform_of(image: Image | Labels) -> CompositeAffine:
     return CompositeAffine(
         scale=image.scale,
         translate=image.translate,

@@ -15,7 +15,7 @@ from napari_unet.widgets.axes_row import AxesRow
 from napari_unet.widgets.controls import add_row, choice, form_layout, note
 from napari_unet.widgets.followed import FollowedLayer
 from napari_unet.widgets.layer_axes import pixel_size_of
-from napari_unet.widgets.layers import LayerComboBox, pixels_of
+from napari_unet.widgets.layers import LayerComboBox, notices_of, pixels_of
 from napari_unet.widgets.placement import kept_axes
 
 if TYPE_CHECKING:
@@ -135,7 +135,12 @@ class PredictOptions(QWidget):
             The channels are no numbers; or the axes do not fit the model.
         """
         axes = self.axes_of(image)
-        return replace(self.config_of_files(), axes=axes, pixel_size=pixel_size_of(image, axes))
+        return replace(
+            self.config_of_files(),
+            axes=axes,
+            pixel_size=pixel_size_of(image, axes),
+            notices=notices_of(image),
+        )
 
     def config_of_files(self) -> PredictConfig:
         """Return how files are predicted: their axes and pixel sizes are their own."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.layers import Labels, Shapes
 
-from napari_unet.widgets.layers import labels_of, plain_layers
+from napari_unet.widgets.layers import labels_of, placement_from_labels, plain_layers
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -31,10 +31,7 @@ def new_regions_layer(viewer: Viewer, annotation: Labels) -> Shapes:
         ndim=annotation.ndim,
         name=f"{annotation.name}: fully annotated",
         metadata={REGIONS_KEY: annotation.unique_id},
-        scale=annotation.scale,
-        translate=annotation.translate,
-        units=annotation.units,
-        axis_labels=annotation.axis_labels,
+        **placement_from_labels(annotation),  # rectangles lie along the pixels of a turned image
         edge_color="#F0E442",
         face_color="transparent",
         edge_width=2,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from napari_unet.data.paint import copy_of_paint
 from napari_unet.widgets.annotation import annotation_of
 from napari_unet.widgets.layer_axes import named_axes_of, pixel_size_of
-from napari_unet.widgets.layers import labels_of, pixels_of
+from napari_unet.widgets.layers import labels_of, notices_of, pixels_of
 from napari_unet.widgets.regions import regions_of
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def annotated_image(viewer: Viewer, pair: Pair) -> AnnotatedImage:
         None if corrected is None else copy_of_paint(corrected),
         named_axes_of(pair.image),
         pixel_size_of(pair.image),
+        notices_of(pair.image),
     )
 
 

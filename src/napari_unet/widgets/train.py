@@ -24,7 +24,7 @@ from napari_unet.widgets.controls import (
     note,
     scrolling_column,
 )
-from napari_unet.widgets.pairs import PairsTable
+from napari_unet.widgets.pairs import PairsTable, what_is_missing
 from napari_unet.widgets.preset_note import VOXEL_SIZE_HELP, preset_text
 from napari_unet.widgets.recovery import keeper_of
 from napari_unet.widgets.session import session_of
@@ -197,10 +197,7 @@ class TrainWidget(QWidget):
         Teacher(self._viewer).teach_corrections()
         pairs = self.pairs.pairs()
         if not pairs:
-            show_warning(
-                "Training needs an image and a labels layer with paint: open an image, then "
-                "use the Annotate widget."
-            )
+            show_warning(what_is_missing(self._viewer))
             return
         self._run(pairs, config, former)
 

@@ -8,6 +8,7 @@ from napari.layers import Image
 
 from napari_unet.widgets.keys import METADATA_KEY
 from napari_unet.widgets.layers import plain_layers
+from napari_unet.widgets.placement import placement_along
 
 if TYPE_CHECKING:
     import threading
@@ -61,10 +62,7 @@ def show_weights(viewer: Viewer, annotation: Labels, weights: NDArray[Any]) -> I
         blending="additive",
         opacity=0.7,
         metadata={METADATA_KEY: None},
-        scale=annotation.scale[axes],
-        translate=annotation.translate[axes],
-        units=tuple(annotation.units[axis] for axis in axes),
-        axis_labels=tuple(annotation.axis_labels[axis] for axis in axes),
+        **placement_along(annotation, axes),
     )
     viewer.add_layer(layer)
     return layer
