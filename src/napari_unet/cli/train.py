@@ -13,6 +13,7 @@ from napari_unet.cli.history import begin_history, logging_steps
 from napari_unet.cli.pixel_size import pixel_size_of
 from napari_unet.cli.progress import STOPPING, run_silently, run_training, stop_on_interrupt
 from napari_unet.data.axes import usable_axes
+from napari_unet.data.disk import why_not_written
 from napari_unet.data.files import (
     check_writable,
     find_images,
@@ -142,7 +143,7 @@ def _writable_output(text: str) -> Path:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileProblemError(
-            f"Cannot write {output}: {error.strerror or error}. Choose another folder."
+            f"{why_not_written(output, error)} Choose another folder."
         ) from error
     if output.is_dir():
         raise FileProblemError(f"Cannot write {output}: it is a folder. Choose a file name.")

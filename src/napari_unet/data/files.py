@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_unet.data import tiff_files
 from napari_unet.data.axes import channels_of
+from napari_unet.data.disk import why_not_written
 from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize
 from napari_unet.data.tiff_files import TIFF_SUFFIXES, read_tiff, save_tiff
 from napari_unet.data.zarr_files import ZARR_SUFFIX, is_zarr_node, open_zarr, split_zarr
@@ -283,10 +284,10 @@ def write_image(
         save_tiff(temporary, array, axes, pixel_size)
         temporary.replace(path)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise FileProblemError(f"Cannot write {path}: {reason}.") from error
+        raise FileProblemError(why_not_written(path, error)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder is gone, or the name too long
+            temporary.unlink(missing_ok=True)
 
 
 def make_folder(folder: Path) -> None:
@@ -301,7 +302,7 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileProblemError(
-            f"Cannot write to {folder}: {error.strerror or error}. Choose another folder."
+            f"{why_not_written(folder, error)} Choose another folder."
         ) from error
     check_writable(folder)
 
@@ -326,5 +327,5 @@ def check_writable(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise FileProblemError(
-            f"Cannot write to {folder}: {error.strerror or error}. Choose another folder."
+            f"{why_not_written(folder, error)} Choose another folder."
         ) from error

@@ -15,6 +15,7 @@ import shutil
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.data.disk import why_not_written
 from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize
 from napari_unet.errors import FileProblemError
 
@@ -300,4 +301,4 @@ def check_replaceable(final: Path) -> None:
 
 
 def _unwritable(folder: Path, error: OSError) -> FileProblemError:
-    return FileProblemError(f"Cannot write {folder}: {error.strerror or error}.")
+    return FileProblemError(why_not_written(folder, error))

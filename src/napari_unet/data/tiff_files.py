@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import weakref
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -104,6 +105,8 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize]:
 
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
+        if series.kind == "generic" and _is_cut(file):
+            raise ValueError("its end is missing")  # read as far as it goes it looks whole
         named = series.axes.replace("S", "C")  # tifffile calls colour samples S
         array: Any
         if series.nbytes <= LARGE:
@@ -121,6 +124,17 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize]:
         array = array.without_transparency() if is_lazy else array[..., :3]
     axes = named if is_axes(named) and len(named) == array.ndim else None
     return array, axes, size_along(axes or "ZYX", pixel_size)
+
+
+def _is_cut(file: tifffile.TiffFile) -> bool:
+    """Tell whether the last page that is there says that another one follows."""
+    form, handle = file.tiff, file.filehandle
+    start = file.pages[-1].offset
+    handle.seek(start)
+    (entries,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
+    handle.seek(start + form.tagnosize + entries * form.tagsize)
+    (following,) = struct.unpack(form.offsetformat, handle.read(form.offsetsize))
+    return bool(following >= handle.size)
 
 
 def _pixel_size(file: tifffile.TiffFile) -> PixelSize:

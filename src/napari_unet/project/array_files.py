@@ -166,7 +166,8 @@ def is_plain_name(name: str) -> bool:
 
 
 def _fits_tiff(array: NDArray[Any], rgb: bool) -> bool:
-    if array.ndim < 2 or not array.size or array.dtype.kind not in "uif":
+    # A single pixel of five axes is written as a TIFF that cannot be read.
+    if array.ndim < 2 or array.size < 2 or array.dtype.kind not in "uif":
         return False
     if array.dtype.itemsize > 8:
         return False

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.data.disk import why_not_written
 from napari_unet.errors import FileProblemError, LabelsError
 from napari_unet.project.array_files import ArrayWriter, is_plain_name, path_inside, read_array
 from napari_unet.project.stored import (
@@ -154,8 +155,8 @@ def save_project(project: Project, folder: Path) -> None:
         writer.sweep(folder / name for name in opened)
     except OSError as error:
         raise FileProblemError(
-            f"Cannot save the project in {folder}: {error.strerror or error}. What was saved "
-            "there before was kept; free some space, or choose another folder."
+            f"{why_not_written(folder, error)} The project saved there before was kept; make room, "
+            "or choose another folder."
         ) from error
 
 
