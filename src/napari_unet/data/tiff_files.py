@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -105,7 +106,7 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize]:
 
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
-        if series.kind == "generic" and _is_cut(file):
+        if _is_cut(file, series):
             raise ValueError("its end is missing")  # read as far as it goes it looks whole
         named = series.axes.replace("S", "C")  # tifffile calls colour samples S
         array: Any
@@ -126,15 +127,29 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize]:
     return array, axes, size_along(axes or "ZYX", pixel_size)
 
 
-def _is_cut(file: tifffile.TiffFile) -> bool:
-    """Tell whether the last page that is there says that another one follows."""
+def _is_cut(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> bool:
+    """Tell whether pages are missing: fewer than declared, or the last leads past the end."""
+    if series.kind == "shaped":
+        declared = (file.shaped_metadata or ({},))[0].get("shape", ())
+        return bool(series.size < math.prod(declared))
+    if series.kind != "generic":
+        return False
+    following = _end_of_page(file, file.pages[-1].offset)
+    if following + file.tiff.offsetsize > file.filehandle.size:
+        return True
+    file.filehandle.seek(following)
+    (start,) = struct.unpack(file.tiff.offsetformat, file.filehandle.read(file.tiff.offsetsize))
+    return bool(start) and _end_of_page(file, start) > file.filehandle.size
+
+
+def _end_of_page(file: tifffile.TiffFile, start: int) -> int:
+    """Return where the entries of a page end, and the place of the next page stands."""
     form, handle = file.tiff, file.filehandle
-    start = file.pages[-1].offset
+    if start + form.tagnosize > handle.size:
+        return start + form.tagnosize
     handle.seek(start)
     (entries,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
-    handle.seek(start + form.tagnosize + entries * form.tagsize)
-    (following,) = struct.unpack(form.offsetformat, handle.read(form.offsetsize))
-    return bool(following >= handle.size)
+    return int(start + form.tagnosize + entries * form.tagsize)
 
 
 def _pixel_size(file: tifffile.TiffFile) -> PixelSize:

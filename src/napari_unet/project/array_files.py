@@ -126,9 +126,7 @@ def read_array(folder: Path, name: str, shape: Sequence[int]) -> NDArray[Any]:
     FileProblemError
         The name leads out of the folder, or the file is missing, damaged or of another shape.
     """
-    path = path_inside(folder, name)
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise FileProblemError(f"{path} is a link that leads out of the project; replace it.")
+    path = check_inside(folder, name)
     if not path.is_file():
         raise FileProblemError(
             f"The project {folder} lacks its file {name}; restore it from a copy."
@@ -140,6 +138,26 @@ def read_array(folder: Path, name: str, shape: Sequence[int]) -> NDArray[Any]:
             "Restore it from a copy."
         )
     return array
+
+
+def check_inside(folder: Path, name: str) -> Path:
+    """Return the path of a file of a project, which no link leads out of the folder.
+
+    Raises
+    ------
+    FileProblemError
+        It is no plain relative name, a link leads out, or the name is too long.
+    """
+    path = path_inside(folder, name)
+    try:
+        inside = path.resolve().is_relative_to(folder.resolve())
+        path.is_file()
+    except (OSError, RuntimeError) as error:  # too long, or a circle of links
+        reason = getattr(error, "strerror", None) or error
+        raise FileProblemError(f"Cannot read {path}: {reason}.") from error
+    if not inside:
+        raise FileProblemError(f"{path} is a link that leads out of the project; replace it.")
+    return path
 
 
 def path_inside(folder: Path, name: str) -> Path:
