@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 # What programs trip over.
 NUMBERS = (0, 1, -1, 2, 255, 2**31 - 1, 2**31, 2**32, 2**63 - 1, 2**63, 10**30, 1e308, 0.5)
 TEXTS = (
-    "", " ", "x" * 300, "x" * 10_000, "../../outside", "/etc/passwd", "C:\\windows", "a\0b", "a\nb",
-    "\ud800", "細胞 🔬", "<img src=x onerror=1>", "%s%n", "nan", "os.system", "__class__", "[" * 5000,
+    "", " ", "x" * 300, "x" * 10_000, "../../outside", "/etc/passwd", "C:\\windows", "a\0b",
+    "a\nb", "\ud800", "細胞 🔬", "<img src=x onerror=1>", "%s%n", "nan", "os.system", "__class__",
+    "[" * 5000,
 )  # fmt: skip
 VALUES: tuple[Any, ...] = (
     *NUMBERS, *TEXTS, None, True, False, float("nan"), float("inf"), -float("inf"),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import math
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 
 from napari_unet.data import tiff_files
 from napari_unet.data.axes import channels_of
-from napari_unet.data.disk import why_not_written
+from napari_unet.data.disk import megabytes, why_not_written
 from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize
 from napari_unet.data.tiff_files import TIFF_SUFFIXES, read_tiff, save_tiff
 from napari_unet.data.zarr_files import ZARR_SUFFIX, is_zarr_node, open_zarr, split_zarr
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import ArrayLike
 
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".npy", ZARR_SUFFIX)
+_MOST_CHUNKS = 10**6  # of an array that is read whole
 _UNFINISHED = ".partial"  # what our own half-written files and folders are called
 
 
@@ -236,8 +239,9 @@ def in_memory(image: ImageFile) -> NDArray[Any]:
     Raises
     ------
     FileProblemError
-        A lazily opened file turns out to be damaged.
+        A lazily opened file turns out to be damaged, or does not fit into memory.
     """
+    _check_fits(image)
     try:
         pixels = image.array[...]
         return np.array(pixels) if isinstance(pixels, np.memmap) else np.asarray(pixels)
@@ -246,6 +250,23 @@ def in_memory(image: ImageFile) -> NDArray[Any]:
     except Exception as error:  # see read_image
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FileProblemError(f"Cannot read {image.path}: {reason}") from error
+
+
+def _check_fits(image: ImageFile) -> None:
+    """Refuse before it is tried what would take all memory, or forever: metadata may lie."""
+    size = math.prod(image.array.shape) * np.dtype(image.array.dtype).itemsize
+    free = psutil.virtual_memory().available
+    if size > free:
+        raise FileProblemError(
+            f"Cannot read {image.path} into memory: it says to hold {megabytes(size)} of pixels, "
+            f"{megabytes(free)} are free. Crop it, or use a machine with more memory."
+        )
+    chunks = getattr(image.array, "nchunks", 0)
+    if chunks > _MOST_CHUNKS:
+        raise FileProblemError(
+            f"Cannot read {image.path} into memory: it says to be cut into {chunks} chunks. "
+            "Save it with larger ones."
+        )
 
 
 def _read_npy(path: Path) -> ImageFile:

@@ -167,7 +167,7 @@ def is_ours(folder: Path) -> bool:
     try:
         metadata = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))
         return _OURS in metadata["attributes"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 

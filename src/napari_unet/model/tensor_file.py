@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _JSON_KEY = "napari_unet"
 _HASH_KEY = "sha256"
 _LARGEST_HEADER = 16 * 2**20
+_LONGEST_REASON = 300  # of what a hostile file says, in the message that refuses it
 _DAMAGED = "Restore it from a copy, or train again."
 # How files begin that people take for a model file.
 _OTHERS = {
@@ -100,7 +101,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except ModelFileError:
         raise
     except Exception as error:  # readers of damaged files raise whatever they come upon
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
         raise ModelFileError(
             f"{path.name} is not a complete model file ({_size(found)}): {reason}. {_DAMAGED}"
         ) from error
@@ -115,7 +116,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path.name} has unreadable metadata: {error}.") from error
+        raise ModelFileError(
+            f"{path.name} has unreadable metadata: {str(error)[:_LONGEST_REASON]}."
+        ) from error
     if not isinstance(content, dict):
         raise ModelFileError(f"{path.name} has metadata that are no table.")
     return tensors, content

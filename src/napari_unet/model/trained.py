@@ -225,7 +225,7 @@ def build_network(config: UNetConfig, tensors: dict[str, Tensor], source: str) -
         differing = sorted(set(expected.items()) ^ set(found.items()), key=str)
         raise ModelFileError(
             f"The weights in {source} are not those of the network it describes "
-            f"(first difference: {differing[0][0]}). Restore it from a copy."
+            f"(first difference: {differing[0][0][:_LONGEST_REASON]}). Restore it from a copy."
         )
     network.load_state_dict(tensors, assign=True)
     return network.eval()

@@ -109,5 +109,13 @@ def _is_owned(folder: Path) -> bool:
         return bool(abs(started - float(owner["started"])) < 1.0)
     except psutil.AccessDenied:
         return True
-    except (psutil.NoSuchProcess, OSError, ValueError, KeyError, TypeError):
+    except (
+        psutil.NoSuchProcess,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+    ):
         return False
