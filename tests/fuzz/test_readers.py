@@ -88,7 +88,8 @@ def try_all(cases: int, case: Case) -> None:
             except Exception as error:
                 raise AssertionError(f"seed {seed} ends in {type(error).__name__}") from error
     assert len(messages) > share_of(cases) // 10, "the damage does no harm: it is not read"
-    assert not {seed for seed, text in messages.items() if "\n" in text or len(text) > 2000}
+    assert not {seed: text[-500:] for seed, text in messages.items() if len(text.splitlines()) > 1}
+    assert not {seed: text[-500:] for seed, text in messages.items() if len(text) > 2000}
 
 
 def a_network() -> UNet:
@@ -114,7 +115,7 @@ def test_model_files_of_changed_bytes(tmp_path: Path) -> None:
         assert found.record == RECORD
         assert all(torch.equal(good[n], t) for n, t in found.network.state_dict().items())
 
-    try_all(3000, case)
+    try_all(3200, case)
 
 
 def test_model_files_of_a_changed_header(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_model_files_of_a_forged_record(tmp_path: Path) -> None:
         forge(path, tensors, changed_text(record, chance))
         load_network(path)
 
-    try_all(1000, case)
+    try_all(500, case)
 
 
 def test_model_files_in_the_library(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def _annotated(
     """Open an image and its labels; the file's axes count where they fit network and labels."""
     image, labels = read_image(path), read_labels(labels_path)
     shape = tuple(image.array.shape)
-    axes = options.axes
+    axes = options.axes or None
     if axes is None:
         axes = usable_axes(image.axes, len(shape), ndim)
         wanted = tuple(n for n, axis in zip(shape, axes or "", strict=False) if axis != "C")

@@ -1,4 +1,4 @@
-"""Why something could not be written, in the same words everywhere."""
+"""Why something could not be read or written, in the same words everywhere."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # the disk, or the user's share
+
+_LONGEST_REASON = 300
 
 
 def why_not_written(path: Path, error: BaseException, needed: int | None = None) -> str:
@@ -35,6 +37,12 @@ def why_not_written(path: Path, error: BaseException, needed: int | None = None)
         return f"Disk full: {path.name} {wanted} in {path.parent}, {_free(path)} are free."
     reason = str(getattr(error, "strerror", None) or error) or type(error).__name__
     return f"Cannot write to {path}: {reason.rstrip('.')}."
+
+
+def short_reason(error: BaseException) -> str:
+    """Return what an error says in one line, however much a damaged file made of it."""
+    lines = str(error).splitlines()
+    return lines[0][:_LONGEST_REASON] if lines else type(error).__name__
 
 
 def megabytes(size: int) -> str:

@@ -15,7 +15,7 @@ import psutil
 
 from napari_unet.data import tiff_files
 from napari_unet.data.axes import channels_of
-from napari_unet.data.disk import megabytes, why_not_written
+from napari_unet.data.disk import megabytes, short_reason, why_not_written
 from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize
 from napari_unet.data.tiff_files import TIFF_SUFFIXES, read_tiff, save_tiff
 from napari_unet.data.zarr_files import ZARR_SUFFIX, is_zarr_node, open_zarr, split_zarr
@@ -68,7 +68,7 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     """
     found: set[Path] = set()
     for entry in map(str, paths):
-        path = Path(entry).expanduser()
+        path = _expanded(entry)
         if path.is_file() or (_in_zarr(path) and (path.exists() or not glob.has_magic(entry))):
             found.add(path)
         elif path.is_dir():
@@ -85,6 +85,16 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
             found |= matches
     once = {path.resolve(): path for path in sorted(found)}  # however it was spelled
     return sorted(once.values(), key=lambda path: (name_of(path), str(path)))
+
+
+def _expanded(entry: str) -> Path:
+    """Return a path with the home folder in place of ``~``; refuse what can be none."""
+    try:
+        path = Path(entry).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, or nobody's home
+        raise FileProblemError(f"Cannot read {entry}: {short_reason(error)}.") from error
+    return path
 
 
 def _in_zarr(path: Path) -> bool:
@@ -189,7 +199,7 @@ def read_image(path: Path) -> ImageFile:
     except FileProblemError:
         raise
     except Exception as error:  # decoders of damaged files raise whatever they come upon
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = short_reason(error)
         raise FileProblemError(
             f"Cannot read {path}: it is damaged, or of another format ({reason})."
         ) from error
@@ -248,7 +258,7 @@ def in_memory(image: ImageFile) -> NDArray[Any]:
     except FileProblemError:
         raise
     except Exception as error:  # see read_image
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = short_reason(error)
         raise FileProblemError(f"Cannot read {image.path}: {reason}") from error
 
 

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from napari_unet.data.axes import is_axes
-from napari_unet.data.disk import megabytes
+from napari_unet.data.disk import megabytes, short_reason
 from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize, micrometres, size_along
 from napari_unet.errors import FileProblemError
 
@@ -75,7 +75,7 @@ class LazyTiff:
         try:
             return self._array[region]
         except Exception as error:  # decoders of damaged files raise whatever they come upon
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = short_reason(error)
             raise FileProblemError(f"Cannot read {self._path}: {reason}") from error
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -55,7 +55,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], content: dict[str, 
         _replace_file(path, data)
     except OSError as error:
         why = why_not_written(path, error, len(data))
-        kept = " The previous file was kept." if path.is_file() else ""
+        kept = " The previous file was kept." if os.path.isfile(path) else ""
         raise FileProblemError(why + kept) from error
 
 
