@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,9 @@ from napari_unet.notice import Notice
 from napari_unet.project.folder import Project, ProjectImage, load_project, save_project
 from napari_unet.project.library import ModelLibrary
 from napari_unet.project.recovery import new_recovery_folder
+from napari_unet.training import loop
 from napari_unet.training.checkpoint import save_checkpoint, saving_checkpoints
 from napari_unet.training.events import Checkpoint, StepDone
-from napari_unet.training.loop import train_network
 
 from .builders import cells, stopped_after, tiny_config
 
@@ -31,10 +32,10 @@ NOISE = np.random.default_rng(0).integers(0, 2**16, (1500, 1500)).astype(np.uint
 
 
 def fill(disk: Path) -> None:
-    with pytest.raises(OSError, match="No space left"), (disk / "filler").open("wb") as file:
-        while True:
-            file.write(bytes(4096))
-            file.flush()
+    """Write until nothing more fits."""
+    with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
 
 
 def drained(events: Generator[Any, None, Any]) -> tuple[list[Any], Any]:
@@ -46,15 +47,17 @@ def drained(events: Generator[Any, None, Any]) -> tuple[list[Any], Any]:
             return seen, end.value
 
 
-def test_a_training_goes_on_and_its_last_checkpoint_stays(small_disk: Path) -> None:
+def test_a_training_goes_on_and_its_last_checkpoint_stays(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", 0.0)
     model = small_disk / "m.safetensors"
     config = tiny_config(steps=8)
     former = stopped_after(2, config)
     save_checkpoint(Checkpoint(former.trained, former.state), model)
     fill(small_disk)
 
-    stop = threading.Event()
-    training = train_network(cells(config), config, stop, checkpoint_every=0.0)
+    training = loop.train_network(cells(config), config, threading.Event())
     events, result = drained(saving_checkpoints(training, model))
 
     notices = [event.text for event in events if isinstance(event, Notice)]
@@ -69,7 +72,7 @@ def test_a_training_goes_on_and_its_last_checkpoint_stays(small_disk: Path) -> N
 def test_a_history_that_cannot_be_written_does_not_end_the_training(small_disk: Path) -> None:
     def steps() -> Generator[Any, None, str]:
         for number in range(1, 2000):
-            yield StepDone(number, 0.5, 0.1)
+            yield StepDone(number, 0.5, 0.1, 1.0)
         return "trained"
 
     begin_history(small_disk / "h.csv", None)
