@@ -147,6 +147,7 @@ def test_a_file_cut_at_any_length_is_refused_in_one_line(good: Path) -> None:
         assert "\n" not in refusal(good)
 
 
+@pytest.mark.fault(36)
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_any_change_of_its_bytes_is_refused_in_one_line(

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from napari_unet.cli.history import begin_history, logging_steps
 from napari_unet.cli.pixel_size import pixel_size_of
 from napari_unet.cli.progress import STOPPING, run_silently, run_training, stop_on_interrupt
-from napari_unet.data.axes import usable_axes
+from napari_unet.data.axes import check_axes, usable_axes
 from napari_unet.data.disk import why_not_written
 from napari_unet.data.files import (
     check_writable,
@@ -126,7 +126,9 @@ def _annotated(
     image, labels = read_image(path), read_labels(labels_path)
     shape = tuple(image.array.shape)
     axes = options.axes or None
-    if axes is None:
+    if axes is not None:
+        check_axes(axes, len(shape), ndim)
+    else:
         axes = usable_axes(image.axes, len(shape), ndim)
         wanted = tuple(n for n, axis in zip(shape, axes or "", strict=False) if axis != "C")
         axes = axes if wanted == labels.shape else None
