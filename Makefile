@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build
+.PHONY: help demo test lint audit build
 ARGS ?=
 JOBS ?= auto
 
@@ -19,6 +19,11 @@ lint: ## check style, formatting and types
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+audit: ## look for known vulnerabilities and for licences that do not fit
+	@scripts/setup.sh lint
+	@.venv/bin/python scripts/check_licences.py
+	@.venv/bin/python scripts/audit.py
 
 build: ## make the sdist and, from it, the wheel
 	@scripts/setup.sh lint

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,3 +24,28 @@ def one_torch_thread() -> None:
 def still_one_torch_thread() -> None:
     """Undo what a test before may have left: the last digit depends on the number of threads."""
     sys.modules["torch"].set_num_threads(1)
+
+
+def _mounted(folder: Path, options: str) -> Iterator[Path]:
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("a small disk is mounted as root on Linux only")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MB that is really full when it is full."""
+    yield from _mounted(tmp_path / "small disk", "size=2m")
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A disk that nobody may write to, not even root."""
+    yield from _mounted(tmp_path / "read only", "size=1m,ro")

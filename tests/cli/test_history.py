@@ -63,5 +63,5 @@ def test_a_table_that_cannot_be_written_is_told_before_the_training(
 ) -> None:
     outcome = run(capsys, *good, "--history", tmp_path)
     assert outcome.code == 1
-    assert f"Cannot write {tmp_path}" in outcome.error_line
+    assert f"Cannot write to {tmp_path}" in outcome.error_line
     assert not (tmp_path / "m.safetensors").exists()

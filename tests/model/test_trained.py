@@ -286,9 +286,6 @@ def test_one_weight_too_few_or_too_many_is_named(path: Path, change: str) -> Non
         load_network(path)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="only names and shapes of the weights are compared, not their types"
-)
 @pytest.mark.parametrize(
     "dtype", [torch.int64, torch.bool, torch.float16, torch.float64, torch.complex64], ids=str
 )

@@ -557,7 +557,7 @@ def test_a_full_disk_is_told_and_what_is_done_is_kept(
     told: list[object] = []
     with monkeypatch.context() as patch:
         patch.setattr(PartialResult, "write_block", full)
-        with pytest.raises(FileProblemError, match=r"No space left.*What is done is kept"):
+        with pytest.raises(FileProblemError, match=r"Disk full: .*What is done is kept"):
             store(noise(70, 90), tmp_path / "out.zarr", watch=told.append)
     rest, result = store(noise(70, 90), tmp_path / "out.zarr")
     assert result.complete

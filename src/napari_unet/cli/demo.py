@@ -17,6 +17,7 @@ from skimage.segmentation import find_boundaries
 from napari_unet import samples
 from napari_unet.api import drain
 from napari_unet.cli.progress import run_training, stop_on_interrupt
+from napari_unet.data.disk import why_not_written
 from napari_unet.data.files import write_image
 from napari_unet.errors import FileProblemError
 from napari_unet.evaluation import evaluate
@@ -92,7 +93,7 @@ def _make_folder(text: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileProblemError(
-            f"Cannot write to {folder}: {error.strerror}. Choose another --output folder."
+            f"{why_not_written(folder, error)} Choose another --output folder."
         ) from error
     return folder
 

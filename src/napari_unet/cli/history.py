@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from napari_unet.data.disk import why_not_written
 from napari_unet.errors import FileProblemError
+from napari_unet.notice import Notice
 from napari_unet.training.events import StepDone, Validated
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def begin_history(path: Path, resume: TrainingState | None) -> None:
             csv.writer(file).writerow(COLUMNS)
     except OSError as error:
         raise FileProblemError(
-            f"Cannot write {path}: {error.strerror or error}. Choose another file for --history."
+            f"{why_not_written(path, error)} Choose another file for --history."
         ) from error
 
 
@@ -45,25 +47,51 @@ def logging_steps(
 ) -> Generator[TrainingEvent, None, Result]:
     """Write each step of a training as a row, with its scores; pass on all events.
 
-    Rows are written as they come, so that the table can be watched.
+    Rows are written as they come, so that the table can be watched. Where that fails, a `Notice`
+    says so once, and the training goes on without: it is worth more.
     """
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        row: list[Any] = []
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                if row:
-                    writer.writerow(row)
-                result: Result = end.value
-                return result
-            if isinstance(event, StepDone):
-                if row:
-                    writer.writerow(row)
-                    file.flush()
-                row = [event.step, event.loss, round(event.seconds, 4), "", "", ""]
-            elif isinstance(event, Validated) and row:
-                f1 = "" if event.object_f1 is None else event.object_f1
-                row[3:] = [event.loss, event.iou, f1]
-            yield event
+    table = _Table(path)
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            if problem := table.close():
+                yield problem
+            result: Result = end.value
+            return result
+        if problem := table.take(event):
+            yield problem
+        yield event
+
+
+class _Table:
+    """Rows of a CSV file, as long as it can be written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._row: list[Any] = []
+        self._broken = False
+
+    def take(self, event: object) -> Notice | None:
+        """Note what an event tells; a row is written when the next one begins."""
+        if isinstance(event, Validated) and self._row:
+            f1 = "" if event.object_f1 is None else event.object_f1
+            self._row[3:] = [event.loss, event.iou, f1]
+        if not isinstance(event, StepDone):
+            return None
+        problem = self.close()
+        self._row = [event.step, event.loss, round(event.seconds, 4), "", "", ""]
+        return problem
+
+    def close(self) -> Notice | None:
+        """Write the row that was begun; say why where that is not possible."""
+        if self._broken or not self._row:
+            return None
+        try:
+            with self._path.open("a", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerow(self._row)
+        except OSError as error:
+            self._broken = True
+            why = why_not_written(self._path, error)
+            return Notice(f"The training goes on, but its history ends here: {why}")
+        return None

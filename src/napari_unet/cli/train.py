@@ -12,7 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from napari_unet.cli.history import begin_history, logging_steps
 from napari_unet.cli.pixel_size import pixel_size_of
 from napari_unet.cli.progress import STOPPING, run_silently, run_training, stop_on_interrupt
-from napari_unet.data.axes import unusable_axes, usable_axes
+from napari_unet.data.axes import check_axes, unusable_axes, usable_axes
+from napari_unet.data.disk import why_not_written
 from napari_unet.data.files import (
     check_writable,
     find_images,
@@ -130,8 +131,10 @@ def _annotated(
     """Open an image and its labels; the file's axes count where they fit network and labels."""
     image, labels = read_image(path), read_labels(labels_path)
     shape = tuple(image.array.shape)
-    notices, axes = image.notices, options.axes
-    if axes is None:
+    notices, axes = image.notices, options.axes or None
+    if axes is not None:
+        check_axes(axes, len(shape), ndim)
+    else:
         axes = usable_axes(image.axes, len(shape), ndim)
         notices += unusable_axes(image.axes, axes, ndim)
         wanted = tuple(n for n, axis in zip(shape, axes or "", strict=False) if axis != "C")
@@ -151,7 +154,7 @@ def _writable_output(text: str) -> Path:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileProblemError(
-            f"Cannot write {output}: {error.strerror or error}. Choose another folder."
+            f"{why_not_written(output, error)} Choose another folder."
         ) from error
     if output.is_dir():
         raise FileProblemError(f"Cannot write {output}: it is a folder. Choose a file name.")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import math
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 
 from napari_unet.data import tiff_files
 from napari_unet.data.axes import WITHOUT_TRANSPARENCY, channels_of
+from napari_unet.data.disk import megabytes, short_reason, why_not_written
 from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize
 from napari_unet.data.tiff_files import TIFF_SUFFIXES, read_tiff, save_tiff
 from napari_unet.data.zarr_files import ZARR_SUFFIX, is_zarr_node, open_zarr, split_zarr
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import ArrayLike
 
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".npy", ZARR_SUFFIX)
+_MOST_CHUNKS = 10**6  # of an array that is read whole
 _UNFINISHED = ".partial"  # what our own half-written files and folders are called
 
 
@@ -67,7 +71,7 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     """
     found: set[Path] = set()
     for entry in map(str, paths):
-        path = Path(entry).expanduser()
+        path = _expanded(entry)
         if path.is_file() or (_in_zarr(path) and (path.exists() or not glob.has_magic(entry))):
             found.add(path)
         elif path.is_dir():
@@ -84,6 +88,16 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
             found |= matches
     once = {path.resolve(): path for path in sorted(found)}  # however it was spelled
     return sorted(once.values(), key=lambda path: (name_of(path), str(path)))
+
+
+def _expanded(entry: str) -> Path:
+    """Return a path with the home folder in place of ``~``; refuse what can be none."""
+    try:
+        path = Path(entry).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, or nobody's home
+        raise FileProblemError(f"Cannot read {entry}: {short_reason(error)}.") from error
+    return path
 
 
 def _in_zarr(path: Path) -> bool:
@@ -188,7 +202,7 @@ def read_image(path: Path) -> ImageFile:
     except FileProblemError:
         raise
     except Exception as error:  # decoders of damaged files raise whatever they come upon
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = short_reason(error)
         raise FileProblemError(
             f"Cannot read {path}: it is damaged, or of another format ({reason})."
         ) from error
@@ -238,16 +252,34 @@ def in_memory(image: ImageFile) -> NDArray[Any]:
     Raises
     ------
     FileProblemError
-        A lazily opened file turns out to be damaged.
+        A lazily opened file turns out to be damaged, or does not fit into memory.
     """
+    _check_fits(image)
     try:
         pixels = image.array[...]
         return np.array(pixels) if isinstance(pixels, np.memmap) else np.asarray(pixels)
     except FileProblemError:
         raise
     except Exception as error:  # see read_image
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = short_reason(error)
         raise FileProblemError(f"Cannot read {image.path}: {reason}") from error
+
+
+def _check_fits(image: ImageFile) -> None:
+    """Refuse before it is tried what would take all memory, or forever: metadata may lie."""
+    size = math.prod(image.array.shape) * np.dtype(image.array.dtype).itemsize
+    free = psutil.virtual_memory().available
+    if size > free:
+        raise FileProblemError(
+            f"Cannot read {image.path} into memory: it says to hold {megabytes(size)} of pixels, "
+            f"{megabytes(free)} are free. Crop it, or use a machine with more memory."
+        )
+    chunks = getattr(image.array, "nchunks", 0)
+    if chunks > _MOST_CHUNKS:
+        raise FileProblemError(
+            f"Cannot read {image.path} into memory: it says to be cut into {chunks} chunks. "
+            "Save it with larger ones."
+        )
 
 
 def _read_npy(path: Path) -> ImageFile:
@@ -287,10 +319,10 @@ def write_image(
         save_tiff(temporary, array, axes, pixel_size)
         temporary.replace(path)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise FileProblemError(f"Cannot write {path}: {reason}.") from error
+        raise FileProblemError(why_not_written(path, error)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder is gone, or the name too long
+            temporary.unlink(missing_ok=True)
 
 
 def make_folder(folder: Path) -> None:
@@ -305,7 +337,7 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileProblemError(
-            f"Cannot write to {folder}: {error.strerror or error}. Choose another folder."
+            f"{why_not_written(folder, error)} Choose another folder."
         ) from error
     check_writable(folder)
 
@@ -330,5 +362,5 @@ def check_writable(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise FileProblemError(
-            f"Cannot write to {folder}: {error.strerror or error}. Choose another folder."
+            f"{why_not_written(folder, error)} Choose another folder."
         ) from error

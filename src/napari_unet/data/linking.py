@@ -38,6 +38,9 @@ _FEW = 2**24  # numbers up to here are looked up in a table, larger ones are sor
 _ENDED = -1  # where a track was last seen: a mother, or not yet in any frame
 
 
+_LONGEST_GAP = 1000  # frames: as many are held in memory
+
+
 @dataclass(frozen=True)
 class LinkConfig:
     """How objects are linked.
@@ -77,8 +80,8 @@ class LinkConfig:
                 f"minimum_overlap = {self.minimum_overlap} is not above 0 and up to 1; use for "
                 "example 0.1."
             )
-        if self.gap < 0 or (self.axis == "Z" and self.gap > 1):
-            allowed = "0 or 1 through z" if self.axis == "Z" else "0 or more"
+        if not 0 <= self.gap <= (1 if self.axis == "Z" else _LONGEST_GAP):
+            allowed = "0 or 1 through z" if self.axis == "Z" else f"0 to {_LONGEST_GAP}"
             raise ConfigError(f"gap = {self.gap} frames cannot be bridged; use {allowed}.")
 
 

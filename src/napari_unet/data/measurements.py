@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.data.disk import why_not_written
 from napari_unet.errors import FileProblemError, ImageError, LabelsError
 
 if TYPE_CHECKING:
@@ -120,9 +121,7 @@ def write_csv(columns: Mapping[str, NDArray[Any]], path: Path) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise FileProblemError(
-            f"Cannot write {path}: {error.strerror or error}. Choose another place."
-        ) from error
+        raise FileProblemError(f"{why_not_written(path, error)} Choose another place.") from error
 
 
 def _check_image(

@@ -16,6 +16,7 @@ import shutil
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.data.disk import why_not_written
 from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize
 from napari_unet.data.whole_files import sync_folder
 from napari_unet.errors import FileProblemError
@@ -168,7 +169,7 @@ def is_ours(folder: Path) -> bool:
     try:
         metadata = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))
         return _OURS in metadata["attributes"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 
@@ -319,4 +320,4 @@ def check_replaceable(final: Path) -> None:
 
 
 def _unwritable(folder: Path, error: OSError) -> FileProblemError:
-    return FileProblemError(f"Cannot write {folder}: {error.strerror or error}.")
+    return FileProblemError(why_not_written(folder, error))

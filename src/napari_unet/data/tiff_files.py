@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 import weakref
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -9,6 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from napari_unet.data.axes import WITHOUT_TRANSPARENCY, is_axes
+from napari_unet.data.disk import megabytes, short_reason
 from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize, micrometres, size_along
 from napari_unet.errors import FileProblemError
 
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 LARGE = 2**28  # bytes of pixels above which a file is not read whole
-
+# Bytes of pixels per byte of a file, at most: far above what compression reaches.
+_DENSEST = 100_000
 _LARGEST_CLASSIC_TIFF = 2**31  # compressed or not, to be safe
 _RESOLUTION_UNITS = {2: "inch", 3: "cm"}
 # Programs that know nothing of a pixel's size write the resolution of a printer or a screen.
@@ -71,7 +75,7 @@ class LazyTiff:
         try:
             return self._array[region]
         except Exception as error:  # decoders of damaged files raise whatever they come upon
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = short_reason(error)
             raise FileProblemError(f"Cannot read {self._path}: {reason}") from error
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -106,7 +110,12 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, 
 
     notices: tuple[str, ...] = ()
     with tifffile.TiffFile(path) as file:
+        leads_out = _leads_out(file)
         series = file.series[0]
+        if _is_cut(file, series, leads_out):
+            raise ValueError("its end is missing")  # read as far as it goes it looks whole
+        if series.nbytes > max(LARGE, _DENSEST * file.filehandle.size):
+            raise ValueError(f"its {path.stat().st_size} bytes claim {megabytes(series.nbytes)}")
         named = series.axes.replace("S", "C")  # tifffile calls colour samples S
         array: Any
         if series.nbytes <= LARGE:
@@ -125,6 +134,46 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, 
         notices = (WITHOUT_TRANSPARENCY,)
     axes = named if is_axes(named) and len(named) == array.ndim else None
     return array, axes, size_along(axes or "ZYX", pixel_size), notices
+
+
+def _is_cut(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, leads_out: bool) -> bool:
+    """Tell whether pages are missing: fewer than declared, or the last leads past the end."""
+    if series.kind == "shaped":
+        declared = (file.shaped_metadata or ({},))[0].get("shape", ())
+        return bool(series.size < math.prod(declared))
+    return leads_out and series.kind == "generic"
+
+
+def _leads_out(file: tifffile.TiffFile) -> bool:
+    """Follow the pages; tell whether the last one leads past the end of the file.
+
+    Raises
+    ------
+    ValueError
+        They lead round in a circle, in which a reader would go on for ever.
+    """
+    handle, seen = file.filehandle, set()
+    place = file.pages.first.offset
+    while place:
+        if place in seen:
+            raise ValueError("its pages lead round in a circle")
+        seen.add(place)
+        end = _end_of_page(file, place)
+        if end + file.tiff.offsetsize > handle.size:
+            return True
+        handle.seek(end)
+        (place,) = struct.unpack(file.tiff.offsetformat, handle.read(file.tiff.offsetsize))
+    return False
+
+
+def _end_of_page(file: tifffile.TiffFile, start: int) -> int:
+    """Return where the entries of a page end, and the place of the next page stands."""
+    form, handle = file.tiff, file.filehandle
+    if start + form.tagnosize > handle.size:
+        return start + form.tagnosize
+    handle.seek(start)
+    (entries,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
+    return int(start + form.tagnosize + entries * form.tagsize)
 
 
 def _pixel_size(file: tifffile.TiffFile) -> PixelSize:

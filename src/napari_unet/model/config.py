@@ -15,6 +15,8 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # What they are also called.
 SHORT_PRECISIONS: dict[str, Precision] = {"fp32": "float32", "bf16": "bfloat16"}
 
+# Poolings, at most.
+DEEPEST = 7
 # Pixels of the image per pixel of the network, at most.
 LARGEST_BINNING = 8
 # Moments of a time-lapse seen at once, at most.
@@ -85,7 +87,7 @@ class UNetConfig:
             "out_channels": (1, 4096),
             "ndim": (2, 3),
             "base_channels": (1, 1024),
-            "depth": (1, 7),
+            "depth": (1, DEEPEST),
             "flat_levels": (0, self.depth if self.ndim == 3 else 0),
             "window": (1, LARGEST_WINDOW),
         }

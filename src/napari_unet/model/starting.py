@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,7 +46,8 @@ def load_model_or_starting_model(name: str) -> TrainedNetwork:
     path = Path(name)
     if name in STARTING_MODELS and not path.is_file():
         return load_starting_model(name)
-    if not path.exists() and len(path.parts) == 1 and not path.suffix:
+    # os.path: takes names that are too long for a file as well
+    if not os.path.exists(path) and len(path.parts) == 1 and not path.suffix:
         names = ", ".join(STARTING_MODELS)
         raise ModelFileError(f"There is no model file {name}, and the starting models are {names}.")
     return load_network(path)

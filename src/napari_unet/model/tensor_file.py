@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import shutil
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 
+from napari_unet.data.disk import megabytes, why_not_written
 from napari_unet.data.whole_files import replace_file
 from napari_unet.errors import FileProblemError, ModelFileError
 
@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 _JSON_KEY = "napari_unet"
 _HASH_KEY = "sha256"
 _LARGEST_HEADER = 16 * 2**20
+_LONGEST_REASON = 300  # of what a hostile file says, in the message that refuses it
+_DAMAGED = "Restore it from a copy, or train again."
+# How files begin that people take for a model file.
+_OTHERS = {
+    b"PK\x03\x04": "a zip archive, as torch.save writes it, may hold a program, and is not opened",
+    b"\x80": "a pickle, may hold a program, and is not opened",
+    b"\x89PNG": "a PNG image",
+    b"\x89HDF": "an HDF5 file",
+    b"II*\0": "a TIFF image",
+    b"MM\0*": "a TIFF image",
+}
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], content: dict[str, Any]) -> None:
@@ -42,13 +53,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], content: dict[str, 
     try:
         replace_file(path, data)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            free = shutil.disk_usage(path.parent).free
-            raise FileProblemError(
-                f"Disk full: {path.name} needs {len(data) / 1e6:.1f} MB in {path.parent}, "
-                f"{free / 1e6:.1f} MB are free. The previous file was kept."
-            ) from error
-        raise FileProblemError(f"Cannot write {path}: {error.strerror}.") from error
+        why = why_not_written(path, error, len(data))
+        kept = " The previous file was kept." if os.path.isfile(path) else ""
+        raise FileProblemError(why + kept) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -60,12 +67,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         The file is missing, truncated, changed since it was written, or of another program.
     """
     path = Path(path)
-    if path.is_dir():
-        raise ModelFileError(f"{path} is a folder, not a model file.")
-    if not path.is_file():
-        raise ModelFileError(f"There is no model file {path}.")
+    found = _size_of(path)
     try:
-        _check_header_size(path)
+        expected = _expected_size(path)
+        if expected is not None and expected != found:
+            raise ModelFileError(
+                f"{path.name} is not a complete model file (expected {_size(expected)}, "
+                f"found {_size(found)}). {_DAMAGED}"
+            )
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
             tensors = {
@@ -73,10 +82,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 name: file.get_tensor(name).clone()
                 for name in file.keys()  # noqa: SIM118
             }
-    except (SafetensorError, OSError, ValueError) as error:
+    except ModelFileError:
+        raise
+    except Exception as error:  # readers of damaged files raise whatever they come upon
+        reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
         raise ModelFileError(
-            f"{path.name} is not a complete model file ({path.stat().st_size / 1e6:.1f} MB): "
-            f"{error}. Restore it from a copy, or train again."
+            f"{path.name} is not a complete model file ({_size(found)}): {reason}. {_DAMAGED}"
         ) from error
     if _JSON_KEY not in metadata:
         raise ModelFileError(f"{path.name} was not written by napari-unet-paint.")
@@ -84,22 +95,52 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if metadata.get(_HASH_KEY) != _hash_of(tensors, text):
         raise ModelFileError(
             f"{path.name} was damaged or changed after it was saved (its checksum differs). "
-            "Restore it from a copy, or train again."
+            f"{_DAMAGED}"
         )
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path.name} has unreadable metadata: {error}.") from error
+        raise ModelFileError(
+            f"{path.name} has unreadable metadata: {str(error)[:_LONGEST_REASON]}."
+        ) from error
     if not isinstance(content, dict):
         raise ModelFileError(f"{path.name} has metadata that are no table.")
     return tensors, content
 
 
-def _check_header_size(path: Path) -> None:
+def _size_of(path: Path) -> int:
+    """Return how many bytes a file has; refuse what is no file."""
+    try:
+        if path.is_dir():
+            raise ModelFileError(f"{path} is a folder, not a model file.")
+        if path.is_file():
+            return path.stat().st_size
+    except OSError as error:  # a name that is too long, a share that is gone
+        raise ModelFileError(f"Cannot read {path}: {error.strerror or error}.") from error
+    raise ModelFileError(f"There is no model file {path}.")
+
+
+def _expected_size(path: Path) -> int | None:
+    """Return how many bytes a file must have by its own header; None where that makes no sense."""
     with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-    if size > _LARGEST_HEADER:
-        raise ValueError(f"its header claims {size} bytes")
+        start = file.read(8)
+        length = int.from_bytes(start, "little")
+        if length > _LARGEST_HEADER:
+            kinds = [kind for magic, kind in _OTHERS.items() if start.startswith(magic)]
+            raise ValueError(f"it is {kinds[0]}" if kinds else f"its header claims {length} bytes")
+        header = file.read(length)
+    if len(start) < 8 or len(header) < length:
+        return None
+    try:
+        entries = json.loads(header)
+        ends = [e["data_offsets"][1] for name, e in entries.items() if name != "__metadata__"]
+        return 8 + length + max(ends, default=0)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        return None  # the reader of the format says what is wrong
+
+
+def _size(size: int) -> str:
+    return megabytes(size) if size >= 100_000 else f"{size} bytes"
 
 
 def _hash_of(tensors: Mapping[str, Tensor], text: str) -> str:

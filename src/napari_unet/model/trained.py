@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT_VERSION = 1
+_LONGEST_REASON = 300  # of what a hostile file says, in the message that refuses it
 
 
 @dataclass(frozen=True)
@@ -246,20 +247,23 @@ def build_network(config: UNetConfig, tensors: dict[str, Tensor], source: str) -
     Raises
     ------
     ModelFileError
-        Names or shapes of the weights are not those of the network.
+        Names, shapes or number formats of the weights are not those of the network.
     """
     with torch.device("meta"):  # costs nothing, however large a hostile config is
         network = UNet(config)
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    expected, found = _described(network.state_dict()), _described(tensors)
     if expected != found:
         differing = sorted(set(expected.items()) ^ set(found.items()), key=str)
         raise ModelFileError(
             f"The weights in {source} are not those of the network it describes "
-            f"(first difference: {differing[0][0]}). Restore it from a copy."
+            f"(first difference: {differing[0][0][:_LONGEST_REASON]}). Restore it from a copy."
         )
     network.load_state_dict(tensors, assign=True)
     return network.eval()
+
+
+def _described(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+    return {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
 
 
 def record_to_json(record: ModelRecord) -> dict[str, Any]:
@@ -275,15 +279,20 @@ def record_from_json(content: dict[str, Any], source: str) -> ModelRecord:
     ModelFileError
         A field is missing, unknown, or of another type or range.
     """
-    if content.get("format_version") != FORMAT_VERSION:
+    version = content.get("format_version")
+    if type(version) is not int or version != FORMAT_VERSION:
         raise ModelFileError(
-            f"{source} has model format {content.get('format_version')!r}; this version reads "
+            f"{source} has model format {_shortened(version)}; this version reads "
             f"{FORMAT_VERSION}. Update napari-unet-paint."
         )
     try:
         return TypeAdapter(ModelRecord).validate_json(json.dumps(content), strict=True)
-    except (ValidationError, ConfigError) as error:
-        first = str(error).splitlines()
+    except (ValidationError, ConfigError, OverflowError) as error:
+        first = " ".join(" ".join(str(error).splitlines()[:3]).split())
         raise ModelFileError(
-            f"{source} has metadata that does not fit: {' '.join(first[:3])}"
+            f"{source} has metadata that does not fit: {first[:_LONGEST_REASON]}"
         ) from error
+
+
+def _shortened(value: object) -> str:
+    return repr(value)[:_LONGEST_REASON]

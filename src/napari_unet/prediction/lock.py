@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from napari_unet.data.disk import why_not_written
 from napari_unet.errors import FileProblemError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def locked(target: Path) -> Iterator[None]:
             json.dump(holder, file)
     except OSError as error:
         raise FileProblemError(
-            f"Cannot write to {target.parent}: {error.strerror or error}. Choose another folder."
+            f"{why_not_written(target, error)} Choose another folder."
         ) from error
     try:
         yield

@@ -24,6 +24,7 @@ import zarr
 
 from napari_unet import __version__
 from napari_unet.data.axes import SPATIAL_AXES, frame_axes
+from napari_unet.data.disk import why_not_written
 from napari_unet.data.intensity import sample_boxes
 from napari_unet.data.ome_zarr import (
     add_pyramid,
@@ -251,7 +252,7 @@ def open_partial(
         note.write_text(order, encoding="utf-8")  # last: without it nothing counts
     except OSError as error:
         raise FileProblemError(
-            f"Cannot write {folder}: {error.strerror or error}. Choose another folder."
+            f"{why_not_written(folder, error)} Choose another folder."
         ) from error
     return result
 
@@ -269,8 +270,8 @@ def writing_to(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise FileProblemError(
-            f"Cannot write to {folder}: {error.strerror or error}. What is done is kept; make "
-            "room and predict again to go on."
+            f"{why_not_written(folder, error)} What is done is kept; make room and predict again "
+            "to go on."
         ) from error
 
 

@@ -132,9 +132,7 @@ def read_array(folder: Path, name: str, shape: Sequence[int]) -> NDArray[Any]:
     FileProblemError
         The name leads out of the folder, or the file is missing, damaged or of another shape.
     """
-    path = path_inside(folder, name)
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise FileProblemError(f"{path} is a link that leads out of the project; replace it.")
+    path = check_inside(folder, name)
     if not path.is_file():
         raise FileProblemError(
             f"The project {folder} lacks its file {name}; restore it from a copy."
@@ -146,6 +144,26 @@ def read_array(folder: Path, name: str, shape: Sequence[int]) -> NDArray[Any]:
             "Restore it from a copy."
         )
     return array
+
+
+def check_inside(folder: Path, name: str) -> Path:
+    """Return the path of a file of a project, which no link leads out of the folder.
+
+    Raises
+    ------
+    FileProblemError
+        It is no plain relative name, a link leads out, or the name is too long.
+    """
+    path = path_inside(folder, name)
+    try:
+        inside = path.resolve().is_relative_to(folder.resolve())
+        path.is_file()
+    except (OSError, RuntimeError) as error:  # too long, or a circle of links
+        reason = getattr(error, "strerror", None) or error
+        raise FileProblemError(f"Cannot read {path}: {reason}.") from error
+    if not inside:
+        raise FileProblemError(f"{path} is a link that leads out of the project; replace it.")
+    return path
 
 
 def path_inside(folder: Path, name: str) -> Path:
@@ -172,7 +190,8 @@ def is_plain_name(name: str) -> bool:
 
 
 def _fits_tiff(array: NDArray[Any], rgb: bool) -> bool:
-    if array.ndim < 2 or not array.size or array.dtype.kind not in "uif":
+    # A single pixel of five axes is written as a TIFF that cannot be read.
+    if array.ndim < 2 or array.size < 2 or array.dtype.kind not in "uif":
         return False
     if array.dtype.itemsize > 8:
         return False

@@ -8,6 +8,7 @@ any moment leaves a project that loads.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +16,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.data.disk import why_not_written
 from napari_unet.errors import FileProblemError, LabelsError
-from napari_unet.project.array_files import ArrayWriter, is_plain_name, path_inside, read_array
+from napari_unet.project.array_files import (
+    ArrayWriter,
+    check_inside,
+    is_plain_name,
+    path_inside,
+    read_array,
+)
 from napari_unet.project.stored import (
     FORMAT_VERSION,
     PROJECT_FILE,
+    StoredArray,
     StoredImage,
+    StoredProject,
     read_stored,
     write_stored,
 )
@@ -32,6 +42,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.labels import Kind
 
+_COLOUR = re.compile("#[0-9a-fA-F]{6}([0-9a-fA-F]{2})?")
 MODEL_FILE = "model.safetensors"
 STATE_FILE = "model.state.safetensors"  # as training.checkpoint.state_path names it
 
@@ -107,6 +118,8 @@ class Project:
         On load: whether `MODEL_FILE` and `STATE_FILE` lie in the folder. Ignored on save.
     saved : str
         On load: when it was saved, ISO 8601. Ignored on save.
+    problems : tuple of str
+        On load: what of it is missing or damaged, and left out. Ignored on save.
     """
 
     images: tuple[ProjectImage, ...]
@@ -116,6 +129,7 @@ class Project:
     has_model: bool = False
     has_state: bool = False
     saved: str = ""
+    problems: tuple[str, ...] = ()
 
 
 def is_project(folder: Path) -> bool:
@@ -155,8 +169,8 @@ def save_project(project: Project, folder: Path) -> None:
         writer.sweep(folder / name for name in opened)
     except OSError as error:
         raise FileProblemError(
-            f"Cannot save the project in {folder}: {error.strerror or error}. What was saved "
-            "there before was kept; free some space, or choose another folder."
+            f"{why_not_written(folder, error)} The project saved there before was kept; make room, "
+            "or choose another folder."
         ) from error
 
 
@@ -164,23 +178,27 @@ def load_project(folder: Path) -> Project:
     """Read a project. Nothing in it is executed, and no file outside the folder is read.
 
     Images that were opened from a file are not read: their `image_path` is absolute and may name
-    a file that is gone.
+    a file that is gone. An array that is missing or damaged is left out, and told in `problems`:
+    the others are not lost with it.
 
     Raises
     ------
     FileProblemError
-        There is no project, it is damaged, it was saved by a later version, or a file of its own
-        is missing or damaged.
+        There is no project, its ``project.json`` is damaged or was saved by a later version, or
+        it names a file outside the folder.
     """
     stored = read_stored(folder)
+    _check_names(stored, folder)
+    problems: list[str] = []
     return Project(
-        images=tuple(_load_image(image, folder) for image in stored.images),
+        images=tuple([_load_image(image, folder, problems) for image in stored.images]),
         settings=stored.settings,
         preset=stored.preset,
         model_name=stored.model_name,
         has_model=(folder / MODEL_FILE).is_file(),
         has_state=(folder / STATE_FILE).is_file(),
         saved=stored.saved,
+        problems=tuple(problems),
     )
 
 
@@ -238,25 +256,58 @@ def _store_image(image: ProjectImage, number: int, writer: ArrayWriter) -> dict[
     return stored
 
 
-def _load_image(stored: StoredImage, folder: Path) -> ProjectImage:
+def _check_names(stored: StoredProject, folder: Path) -> None:
+    """Refuse a project as a whole that leads out of its folder: it was made to do harm."""
+    for image in stored.images:
+        for array in (image.image, image.labels, image.corrected):
+            if array is not None:
+                check_inside(folder, array.file)
+
+
+def _load_image(stored: StoredImage, folder: Path, problems: list[str]) -> ProjectImage:
     plain = stored.model_dump(exclude={"image_inside", "image", "labels", "corrected"})
+    plain["class_colours"] = {v: c for v, c in stored.class_colours.items() if _COLOUR.fullmatch(c)}
+    plain["scale"] = stored.scale if all(size > 0 for size in stored.scale) else ()
     if stored.image_inside:
         plain["image_path"] = str(path_inside(Path(os.path.abspath(folder)), stored.image_inside))
     image, labels, corrected = (
-        None if array is None else read_array(folder, array.file, array.shape)
+        _array_or_none(array, folder, problems)
         for array in (stored.image, stored.labels, stored.corrected)
     )
     if labels is not None and labels.dtype.kind not in "uib":
-        raise FileProblemError(
+        problems.append(
             f"The annotation {stored.labels_name!r} in {folder} has dtype {labels.dtype} instead "
             "of whole numbers; restore it from a copy."
         )
+        labels = None
+    if labels is not None:
+        boxes = stored.regions
+        plain["regions"] = tuple(box for box in boxes if _lies_in(box, labels.shape))
+    fits = labels is not None and corrected is not None and corrected.shape == labels.shape
     return ProjectImage(
         **plain,
         image=image,
         labels=labels,
-        corrected=None if corrected is None else corrected.astype(bool),
+        corrected=corrected.astype(bool) if corrected is not None and fits else None,
     )
+
+
+def _lies_in(region: tuple[tuple[int, int], ...], shape: tuple[int, ...]) -> bool:
+    """Tell whether a box lies in an array; nothing else can be shown."""
+    return len(region) == len(shape) >= 2 and all(
+        0 <= start < stop <= size for (start, stop), size in zip(region, shape, strict=True)
+    )
+
+
+def _array_or_none(
+    stored: StoredArray | None, folder: Path, problems: list[str]
+) -> NDArray[Any] | None:
+    """Read an array; note why where that is not possible."""
+    try:
+        return None if stored is None else read_array(folder, stored.file, stored.shape)
+    except FileProblemError as error:
+        problems.append(str(error))
+        return None
 
 
 def _split_path(image_path: str, folder: Path) -> tuple[str, str]:

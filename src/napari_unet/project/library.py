@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from platformdirs import user_data_path
 
+from napari_unet.data.disk import why_not_written
 from napari_unet.errors import FileProblemError, ImageError, ModelFileError
 from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.project.model_entry import THUMBNAIL_SUFFIX, ModelEntry, read_entry
@@ -85,8 +86,7 @@ class ModelLibrary:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FileProblemError(
-                f"Cannot make the model folder {self.folder}: {error.strerror or error}. "
-                "Save the model as a file elsewhere."
+                f"{why_not_written(self.folder, error)} Save the model as a file elsewhere."
             ) from error
         taken = self._taken()
         number, free = 1, stem
@@ -173,7 +173,7 @@ class ModelLibrary:
         except OSError as error:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-            raise FileProblemError(f"Cannot write {target}: {error.strerror or error}.") from error
+            raise FileProblemError(why_not_written(target, error)) from error
 
     def _files(self) -> list[Path]:
         found = self.folder.glob(f"*{_MODEL}") if self.folder.is_dir() else ()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 from platformdirs import user_data_path
 
+from napari_unet.data.disk import why_not_written
 from napari_unet.errors import FileProblemError
 from napari_unet.project.folder import MODEL_FILE, is_project
 
@@ -45,7 +46,7 @@ def new_recovery_folder(root: Path | None = None) -> Path:
         unfinished.rename(root / name)
     except OSError as error:
         raise FileProblemError(
-            f"Annotations cannot be saved for recovery in {root}: {error.strerror or error}. "
+            f"Annotations cannot be saved for recovery: {why_not_written(root, error)} "
             "Save a project now and then."
         ) from error
     return root / name
@@ -120,5 +121,13 @@ def _is_owned(folder: Path) -> bool:
         return bool(abs(started - float(owner["started"])) < 1.0)
     except psutil.AccessDenied:
         return True
-    except (psutil.NoSuchProcess, OSError, ValueError, KeyError, TypeError):
+    except (
+        psutil.NoSuchProcess,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+    ):
         return False

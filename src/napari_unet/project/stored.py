@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 PROJECT_FILE = "project.json"
 LARGEST_JSON = 64 * 2**20
+_LONGEST_PLACE = 200  # of what a hostile file says, in the message that refuses it
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class StoredArray(_Strict):
@@ -131,15 +132,15 @@ def _parse(content: bytes, path: Path) -> StoredProject:
     try:
         plain = json.loads(content)
         version = plain.get("format_version") if isinstance(plain, dict) else None
-        if version != FORMAT_VERSION:
+        if type(version) is not int or version != FORMAT_VERSION:
             raise FileProblemError(
-                f"{path} has project format {version!r}; this version reads {FORMAT_VERSION}. "
-                "Update napari-unet-paint."
+                f"{path} has project format {repr(version)[:_LONGEST_PLACE]}; this version reads "
+                f"{FORMAT_VERSION}. Update napari-unet-paint."
             )
         return StoredProject.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
+        place = ".".join(map(str, first["loc"]))[:_LONGEST_PLACE]
         raise FileProblemError(
             f"{path} does not fit at {place!r}: {first['msg']}. Restore it from a copy."
         ) from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from napari_unet.data.labels import ClassTable
 from napari_unet.data.splitting import BlockPlace
 from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
+from napari_unet.model.config import DEEPEST, LARGEST_BINNING
 from napari_unet.model.tensor_file import read_tensors, write_tensors
 from napari_unet.model.trained import check_finite, save_network
 from napari_unet.notice import Notice
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+_LONGEST_REASON = 300  # of what a hostile file says, in the message that refuses it
+_MOST_STEPS = 2**53
 _LAST, _AVERAGED, _BEST, _OPTIMISER = "last.", "averaged.", "best.", "optimiser."
 
 
@@ -130,27 +133,46 @@ def load_state(path: Path) -> TrainingState:
         prefix, _, rest = name.partition(".")
         groups.get(f"{prefix}.", {})[rest] = tensor
     try:
-        best_value = content["best_value"]
-        return TrainingState(
-            step=int(content["step"]),
-            seconds=float(content["seconds"]),
-            last=groups[_LAST],
-            averaged=groups[_AVERAGED],
-            best=groups[_BEST],
-            optimiser=groups[_OPTIMISER],
-            best_value=float("-inf") if best_value is None else float(best_value),
-            history=tuple(dict(entry) for entry in content["history"]),
-            cycle_start=int(content.get("cycle_start", 0)),
-            extra_steps=int(content.get("extra_steps", 0)),
-            classes=_classes_from(content.get("classes")),
-            held_back=tuple(_place_from(place) for place in content.get("held_back", ())),
-            binning=int(content.get("binning", 1)),
-            threshold=float(content.get("threshold", 0.5)),
-            flat_levels=int(content.get("flat_levels", 0)),
-            in_float32=bool(content.get("in_float32", False)),
-        )
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
-        raise ModelFileError(f"{path.name} is not a training state: {error!r}.") from error
+        return _state_from(content, groups)
+    except (KeyError, TypeError, ValueError, OverflowError, ConfigError) as error:
+        reason = " ".join(repr(error).split())[:_LONGEST_REASON]
+        raise ModelFileError(f"{path.name} is not a training state: {reason}.") from error
+
+
+def _state_from(content: dict[str, Any], groups: dict[str, dict[str, Tensor]]) -> TrainingState:
+    best_value = content["best_value"]
+    return TrainingState(
+        step=_within(content["step"], 0, _MOST_STEPS),
+        seconds=float(content["seconds"]),
+        last=groups[_LAST],
+        averaged=groups[_AVERAGED],
+        best=groups[_BEST],
+        optimiser=groups[_OPTIMISER],
+        best_value=float("-inf") if best_value is None else float(best_value),
+        history=tuple(dict(entry) for entry in content["history"]),
+        cycle_start=_within(content.get("cycle_start", 0), 0, _MOST_STEPS),
+        extra_steps=_within(content.get("extra_steps", 0), 0, _MOST_STEPS),
+        classes=_classes_from(content.get("classes")),
+        held_back=tuple(_place_from(place) for place in content.get("held_back", ())),
+        binning=_within(content.get("binning", 1), 1, LARGEST_BINNING),
+        threshold=_probability(content.get("threshold", 0.5)),
+        flat_levels=_within(content.get("flat_levels", 0), 0, DEEPEST),
+        in_float32=bool(content.get("in_float32", False)),
+    )
+
+
+def _within(value: Any, lowest: int, highest: int) -> int:
+    number = int(value)
+    if not lowest <= number <= highest:
+        raise ValueError(f"{number} is not between {lowest} and {highest}")
+    return number
+
+
+def _probability(value: Any) -> float:
+    probability = float(value)
+    if not 0 < probability < 1:
+        raise ValueError(f"a threshold of {probability}")
+    return probability
 
 
 def belongs_to(state: TrainingState, record: ModelRecord) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from napari_unet.errors import NapariUNetError
@@ -76,6 +77,7 @@ class AnnotateWidget(QWidget):
         self.table = ClassTable()
         self.coverage = note()
         self.keys = note()
+        self.keys.setTextFormat(Qt.TextFormat.RichText)
         self.keys.setText(_KEYS_TEXT)
         self.recovery = RecoveryBar(napari_viewer)
         self._watcher = PaintWatcher(self)

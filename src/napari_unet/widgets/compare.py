@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,7 @@ class ComparePanel(QWidget):
             self.compare,
         )
         self.text, self.legend = note(), note()
+        self.legend.setTextFormat(Qt.TextFormat.RichText)
         self.table = ScoreTable()
         self._lay_out()
         self.truth_box.layer_changed.connect(self._follow_truth)
@@ -250,7 +252,8 @@ def _values_for(kind: Kind) -> list[ErrorValue]:
 
 
 def _legend_entry(each: ErrorValue) -> str:
-    return f'<span style="color:{each.colour}">■</span>&nbsp;{each.name.replace(" ", "&nbsp;")}'
+    name = html.escape(each.name).replace(" ", "&nbsp;")
+    return f'<span style="color:{each.colour}">■</span>&nbsp;{name}'
 
 
 def _show_errors(

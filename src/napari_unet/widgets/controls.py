@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, Qt
@@ -80,11 +81,20 @@ def add_row(form: QFormLayout, text: str, field: QWidget, tooltip: str = "") -> 
     form.addRow(label, field)
 
 
+def as_plain(text: str) -> str:
+    """Return a text for tooltips and message boxes, which would read names with tags as HTML."""
+    if "<" not in text:
+        return text
+    lines = html.escape(text).replace("\n", "<br>")
+    return f"<qt>{lines}</qt>"
+
+
 class Note(QLabel):
     """A few sentences that wrap; takes no room while it has nothing to say."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.setTextFormat(Qt.TextFormat.PlainText)  # names in it are of files, whoever made them
         self.setWordWrap(True)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.hide()

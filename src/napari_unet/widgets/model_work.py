@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_unet.errors import ModelFileError
+from napari_unet.notice import Notice
+
 if TYPE_CHECKING:
     import threading
     from collections.abc import Generator
@@ -23,6 +26,11 @@ if TYPE_CHECKING:
 def loading_events(path: Path, name: str, stop: threading.Event) -> Generator[object, None, Loaded]:
     """Load a model file, and the state of its training where it lies beside it.
 
+    Yields
+    ------
+    object
+        A `Notice` where the state is damaged: the model is not lost with it.
+
     Returns
     -------
     tuple
@@ -35,7 +43,11 @@ def loading_events(path: Path, name: str, stop: threading.Event) -> Generator[ob
     model = load_network(path)
     if not state_path(path).exists():
         return model, name, None
-    state = load_state(state_path(path))
+    try:
+        state = load_state(state_path(path))
+    except ModelFileError as error:
+        yield Notice(f"{name} is loaded, but its training cannot be gone on with: {error}")
+        return model, name, None
     return model, name, state if belongs_to(state, model.record) else None
 
 

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.project.library import ModelLibrary, starting_entries
-from napari_unet.widgets.controls import button, note, scrolling_column
+from napari_unet.widgets.controls import as_plain, button, note, scrolling_column
 from napari_unet.widgets.model_work import loading_events, project_events, storing_events
 from napari_unet.widgets.projects import open_folder, project_of
 from napari_unet.widgets.session import session_of
@@ -62,6 +62,7 @@ class ModelsWidget(QWidget):
         )
         self.text = note()
         self.card_note = note()
+        self.damaged_note = note()
         self._lay_out()
         self.list.itemActivated.connect(self.load)
         self.list.currentItemChanged.connect(self._show_state)
@@ -91,6 +92,7 @@ class ModelsWidget(QWidget):
         layout.addWidget(self.add_button)
         layout.addWidget(self.list)
         layout.addWidget(self.card_note)
+        layout.addWidget(self.damaged_note)
         grid = QGridLayout()
         for number, each in enumerate(
             (self.load_button, self.rename_button, self.delete_button, self.folder_button)
@@ -115,10 +117,11 @@ class ModelsWidget(QWidget):
         for entry in (*self.library.entries(), *starting_entries()):
             item = QListWidgetItem(_in_words(entry))
             item.setData(Qt.ItemDataRole.UserRole, entry)
-            item.setToolTip(str(entry.card or entry.path))
+            item.setToolTip(as_plain(str(entry.card or entry.path)))
             if entry.thumbnail is not None:
                 item.setIcon(QIcon(str(entry.thumbnail)))
             self.list.addItem(item)
+        self.damaged_note.setText(_in_words_of_damaged(self.library.unreadable()))
         self._show_state()
 
     def add(self) -> None:
@@ -167,7 +170,7 @@ class ModelsWidget(QWidget):
         entry = self.chosen
         if entry is None:
             return
-        answer = QMessageBox.question(self, "Delete", f"Delete {entry.name} for good?")
+        answer = QMessageBox.question(self, "Delete", as_plain(f"Delete {entry.name} for good?"))
         if answer == QMessageBox.StandardButton.Yes:
             self.delete(entry)
 
@@ -233,6 +236,13 @@ def thumbnail_of(image: Any) -> NDArray[np.uint8] | None:
     if image is None:
         return None
     return np.asarray(image.thumbnail)[..., :3].astype(np.uint8)
+
+
+def _in_words_of_damaged(paths: tuple[Path, ...]) -> str:
+    if not paths:
+        return ""
+    names = ", ".join(path.name for path in paths[:3]) + (" …" if len(paths) > 3 else "")
+    return f"Not readable as models: {names}. Restore them from a copy, or delete them."
 
 
 def _in_words(entry: ModelEntry) -> str:

@@ -11,8 +11,9 @@ import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_error
 
+from napari_unet.data.files import IMAGE_SUFFIXES
 from napari_unet.data.paint import copy_of_paint
-from napari_unet.errors import FileProblemError, NapariUNetError
+from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
 from napari_unet.project.folder import MODEL_FILE, Project, ProjectImage, load_project
 from napari_unet.widgets.annotation import (
     ANNOTATION_KEY,
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_unet.widgets.snapshots import Pair
+
+# What a project opens without being asked: formats of pixels and nothing else.
+_MICROSCOPES = ("czi", "dv", "ims", "lif", "lsm", "mrc", "nd2", "oib", "oif", "oir", "vsi")
+_SLIDES = ("ndpi", "qptiff", "scn", "stk", "svs")
+_OTHERS = ("bmp", "dcm", "gif", "gz", "h5", "hdf5", "jpeg", "jpg", "mha", "mhd", "nii", "nrrd")
+_IMAGE_SUFFIXES = {*IMAGE_SUFFIXES, *(f".{each}" for each in _MICROSCOPES + _SLIDES + _OTHERS)}
 
 
 def project_of(viewer: Viewer, largest_copy: int | None = None) -> Project:
@@ -87,28 +94,46 @@ def open_project(viewer: Viewer, project: Project) -> None:
     Raises
     ------
     FileProblemError
-        An image is not where it was; what could be opened stays open.
+        An image is not where it was, or a part of the project is damaged; what could be opened
+        stays open.
     """
-    from pydantic import TypeAdapter
-
-    from napari_unet.training.config import TrainConfig, present_names
-
-    missing = []
+    problems, missing = list(project.problems), []
     for entry in project.images:
         image = _open_image(viewer, entry)
         if image is None:
             missing.append(entry.image_path or entry.name)
         if entry.labels is not None:
             _add_annotation(viewer, entry, image)
+    try:
+        _take_settings(viewer, project)
+    except FileProblemError as error:
+        problems.append(str(error))
+    if missing:
+        problems.append(
+            f"Not found, or of no known image format: {', '.join(missing)}. Open these images by "
+            "hand; their annotations are there already."
+        )
+    if problems:
+        raise FileProblemError(" ".join(problems))
+
+
+def _take_settings(viewer: Viewer, project: Project) -> None:
+    from pydantic import TypeAdapter, ValidationError
+
+    from napari_unet.training.config import PRESET_HELP, TrainConfig, present_names
+
+    try:
+        if project.preset not in PRESET_HELP:
+            raise ConfigError(f"there is no preset {project.preset[:50]!r}")
+        settings = TypeAdapter(TrainConfig).validate_python(present_names(project.settings))
+    except (ValidationError, ConfigError) as error:
+        reason = " ".join(" ".join(str(error).splitlines()[:3]).split())[:300]
+        raise FileProblemError(
+            f"The settings of the project were left out, they do not fit: {reason}"
+        ) from error
     session = session_of(viewer)
-    settings = TypeAdapter(TrainConfig).validate_python(present_names(project.settings))
     session.preset, session.settings = project.preset, settings
     session.settings_loaded.emit(project.preset, settings)
-    if missing:
-        raise FileProblemError(
-            f"Not found: {', '.join(missing)}. Open these images by hand; their annotations are "
-            "there already."
-        )
 
 
 def _open_image(viewer: Viewer, entry: ProjectImage) -> Image | None:
@@ -138,7 +163,7 @@ def _same_pixels(layer: Image, entry: ProjectImage) -> bool:
 
 
 def _image_from_file(viewer: Viewer, entry: ProjectImage) -> Image | None:
-    if not entry.image_path or not Path(entry.image_path).exists():
+    if not is_opened_unasked(entry.image_path):
         return None
     opened = viewer.open(entry.image_path, plugin=None)
     images = [getattr(each, "__wrapped__", each) for each in opened]
@@ -147,6 +172,22 @@ def _image_from_file(viewer: Viewer, entry: ProjectImage) -> Image | None:
         return None
     images[0].name = entry.name
     return images[0]
+
+
+def is_opened_unasked(image_path: str) -> bool:
+    """Tell whether a path out of a project is there and holds pixels, by its ending.
+
+    Whoever made the project chose the path, and napari runs what it opens as ``.py``.
+    """
+    path = Path(image_path)
+    try:
+        return bool(image_path) and (path.is_dir() or _is_image_file(path))
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def _is_image_file(path: Path) -> bool:
+    return path.suffix.lower() in _IMAGE_SUFFIXES and path.is_file()
 
 
 def _add_annotation(viewer: Viewer, entry: ProjectImage, image: Image | None) -> None:

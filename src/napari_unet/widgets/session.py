@@ -5,9 +5,10 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QObject, Signal
 
+from napari_unet.notice import Notice
 from napari_unet.training.config import TrainConfig
 from napari_unet.widgets.task import BackgroundTask, Finished, Outcome
 
@@ -65,6 +66,7 @@ class Session(QObject):
         # The session, not a widget, takes the result: a closed dock must not lose it.
         self.training.ended.connect(self._take_trained)
         self.loading.ended.connect(self._take_loaded)
+        self.loading.happened.connect(_tell)
         self.model: TrainedNetwork | None = None
         self.model_name = ""
         self.trained: TrainingResult | None = None
@@ -125,6 +127,11 @@ class Session(QObject):
     def annotation(self) -> Labels | None:
         """The layer that is being painted, while it exists."""
         return self._annotation() if self._annotation else None
+
+
+def _tell(event: object) -> None:
+    if isinstance(event, Notice):
+        show_warning(event.text)
 
 
 def session_of(viewer: Any) -> Session:

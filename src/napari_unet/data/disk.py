@@ -1,0 +1,61 @@
+"""Why something could not be read or written, in the same words everywhere."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # the disk, or the user's share
+
+_LONGEST_REASON = 300
+
+
+def why_not_written(path: Path, error: BaseException, needed: int | None = None) -> str:
+    """Say in one sentence why a file or folder could not be written; the remedy is the caller's.
+
+    Parameters
+    ----------
+    path : Path
+        What was to be written.
+    error : BaseException
+        What came of it.
+    needed : int, optional
+        Bytes that it takes, where that is known.
+
+    Returns
+    -------
+    str
+        Of a full disk for example "Disk full: cells.safetensors needs 124 MB in /data, 3.0 MB
+        are free."; else the reason that the operating system gives.
+    """
+    if isinstance(error, OSError) and error.errno in _FULL:
+        wanted = "does not fit" if needed is None else f"needs {megabytes(needed)}"
+        return f"Disk full: {path.name} {wanted} in {path.parent}, {_free(path)} are free."
+    reason = str(getattr(error, "strerror", None) or error) or type(error).__name__
+    return f"Cannot write to {path}: {reason.rstrip('.')}."
+
+
+def short_reason(error: BaseException) -> str:
+    """Return what an error says in one line, however much a damaged file made of it."""
+    lines = str(error).splitlines()
+    return lines[0][:_LONGEST_REASON] if lines else type(error).__name__
+
+
+def megabytes(size: int) -> str:
+    """Return a number of bytes for people.
+
+    Examples
+    --------
+    >>> [megabytes(size) for size in (40, 3_040_000, 124_400_000)]
+    ['0.0 MB', '3.0 MB', '124 MB']
+    """
+    return f"{size / 1e6:.{1 if size < 1e7 else 0}f} MB"
+
+
+def _free(path: Path) -> str:
+    there = next((folder for folder in path.parents if folder.is_dir()), path.parent)
+    return megabytes(shutil.disk_usage(there).free)
