@@ -5,11 +5,12 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QObject, Signal
 
+from napari_unet.notice import Notice
 from napari_unet.training.config import TrainConfig
-from napari_unet.widgets.task import BackgroundTask, Finished, Outcome
+from napari_unet.widgets.task import BackgroundTask, Failed, Finished, Outcome
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
@@ -65,6 +66,10 @@ class Session(QObject):
         # The session, not a widget, takes the result: a closed dock must not lose it.
         self.training.ended.connect(self._take_trained)
         self.loading.ended.connect(self._take_loaded)
+        # It speaks too: a closed dock tells nothing, and one closed and opened again not twice.
+        self.training.happened.connect(_tell_notice)
+        for task in (self.training, self.prediction):
+            task.ended.connect(_tell_failure)
         self.model: TrainedNetwork | None = None
         self.model_name = ""
         self.trained: TrainingResult | None = None
@@ -125,6 +130,16 @@ class Session(QObject):
     def annotation(self) -> Labels | None:
         """The layer that is being painted, while it exists."""
         return self._annotation() if self._annotation else None
+
+
+def _tell_notice(event: object) -> None:
+    if isinstance(event, Notice):
+        show_info(event.text)
+
+
+def _tell_failure(outcome: Outcome) -> None:
+    if isinstance(outcome, Failed):
+        show_error(f"{outcome.text}\n{outcome.details}".strip())
 
 
 def session_of(viewer: Any) -> Session:
