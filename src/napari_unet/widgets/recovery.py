@@ -99,6 +99,7 @@ class Keeper(QObject):
         """Save what is unsaved when a main window is about to close."""
         if isinstance(window, QMainWindow) and window.findChild(WindowGuard) is None:
             window.installEventFilter(WindowGuard(window, self))
+            window.destroyed.connect(self._session.stop)  # other windows may keep the program
 
     def save_before_closing(self) -> None:
         """Save unsaved strokes and the training under way, at once."""

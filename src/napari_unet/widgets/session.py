@@ -81,6 +81,11 @@ class Session(QObject):
         self._image: weakref.ref[Image] | None = None
         self._annotation: weakref.ref[Labels] | None = None
 
+    def stop(self) -> None:
+        """Ask all work to end after its current step: the window is gone."""
+        for task in self.findChildren(BackgroundTask):
+            task.stop()
+
     def _take_trained(self, outcome: Outcome) -> None:
         if isinstance(outcome, Finished) and outcome.result.state.step > 0:
             self.trained = outcome.result
