@@ -325,7 +325,7 @@ def test_a_result_cannot_be_painted_on_until_it_is_whole(desk: Desk, gate: threa
 
 @pytest.mark.fault(6)
 def test_a_training_never_sees_paint_that_changes_under_it(
-    painted: Painted,
+    painted: Painted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The layer is written to in place all the time; what joins is whole, and nothing else."""
     desk, labels = painted
@@ -334,7 +334,9 @@ def test_a_training_never_sees_paint_that_changes_under_it(
     run = session_of(desk.viewer).run
     assert run is not None
     put = run.inbox.annotations.put
-    run.inbox.annotations.put = lambda images: (seen.append(images), put(images))  # type: ignore
+    monkeypatch.setattr(
+        run.inbox.annotations, "put", lambda images: (seen.append(images), put(images))
+    )
     wait_for(desk, events, StepDone)
     for value in range(60, 66):
         labels.data[48:] = value  # as a plugin would; then it tells napari

@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_unet.notice import Notice
 from napari_unet.training.config import TrainConfig
-from napari_unet.widgets.task import BackgroundTask, Failed, Finished, Outcome
+from napari_unet.widgets.task import BackgroundTask, Cancelled, Failed, Finished, Outcome
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
@@ -143,7 +143,7 @@ def _tell_notice(event: object) -> None:
 
 
 def _tell_failure(outcome: Outcome) -> None:
-    if isinstance(outcome, Failed):
+    if isinstance(outcome, Failed) and not isinstance(outcome, Cancelled):
         show_error(f"{outcome.text}\n{outcome.details}".strip())
 
 

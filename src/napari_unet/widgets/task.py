@@ -7,6 +7,7 @@ in the worker catches everything itself and returns what happened.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import traceback
 from dataclasses import dataclass
@@ -55,6 +56,11 @@ class Failed:
 
     text: str
     details: str = ""
+
+
+@dataclass(frozen=True)
+class Cancelled(Failed):
+    """The work was cut off because napari is closing: nobody needs to be told."""
 
 
 Outcome = Finished | Failed
@@ -128,7 +134,7 @@ class BackgroundTask(QObject):
         self._stop.set()
 
     def _on_aborted(self) -> None:
-        self._end(Failed("The work was cancelled because napari is closing."))
+        self._end(Cancelled("The work was cancelled because napari is closing."))
 
     def _end(self, outcome: Outcome) -> None:
         self._running = False
@@ -164,14 +170,17 @@ class _QuietWorker(GeneratorWorker):  # type: ignore[misc]
 
     def run(self) -> None:
         """Work in this thread, and tell how it ended."""
-        self.started.emit()
-        self._running = True
-        result = self.work()
-        self._running = False
-        if isinstance(result, Outcome) and not self.abort_requested:
-            self.returned.emit(result)
-        self.finished.emit()
-        self._finished.emit(self)
+        # Work that yields seldom may outlast the application: then Qt has deleted the signals, and
+        # an error in this thread would abort the process.
+        with contextlib.suppress(RuntimeError):
+            self.started.emit()
+            self._running = True
+            result = self.work()
+            self._running = False
+            if isinstance(result, Outcome) and not self.abort_requested:
+                self.returned.emit(result)
+            self.finished.emit()
+            self._finished.emit(self)
 
 
 def _make_room() -> None:
