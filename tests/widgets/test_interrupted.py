@@ -17,7 +17,7 @@ from napari_unet.model.trained import load_network
 from napari_unet.project.folder import MODEL_FILE
 from napari_unet.training.checkpoint import load_state, state_path
 from napari_unet.training.events import StepDone, ViewPredicted
-from napari_unet.widgets import train
+from napari_unet.widgets import train, training_work
 from napari_unet.widgets.predict import PredictWidget
 from napari_unet.widgets.recovery import keeper_of
 from napari_unet.widgets.session import session_of
@@ -48,7 +48,7 @@ def test_a_training_that_fails_says_so_and_keeps_its_last_checkpoint(
 ) -> None:
     desk, _ = painted
     monkeypatch.setattr("napari_unet.training.loop._CHECKPOINT_SECONDS", 0.0)
-    real = train.training_events
+    real = training_work.training_events
 
     def failing(order: Any, stop: threading.Event) -> Generator[object, None, Any]:
         for event in real(order, stop):
@@ -108,7 +108,7 @@ def test_a_failure_is_told_once_though_the_dock_was_opened_again(
 ) -> None:
     desk, _ = painted
     fail = threading.Event()
-    real = train.training_events
+    real = training_work.training_events
 
     def failing(order: Any, stop: threading.Event) -> Generator[object, None, Any]:
         for event in real(order, stop):

@@ -334,9 +334,12 @@ def test_a_training_never_sees_paint_that_changes_under_it(
     run = session_of(desk.viewer).run
     assert run is not None
     put = run.inbox.annotations.put
-    monkeypatch.setattr(
-        run.inbox.annotations, "put", lambda images: (seen.append(images), put(images))
-    )
+
+    def put_and_remember(images: Any) -> None:
+        seen.append(images)
+        put(images)
+
+    monkeypatch.setattr(run.inbox.annotations, "put", put_and_remember)
     wait_for(desk, events, StepDone)
     for value in range(60, 66):
         labels.data[48:] = value  # as a plugin would; then it tells napari

@@ -25,7 +25,7 @@ from napari_unet.widgets.recovery import keeper_of
 from napari_unet.widgets.session import session_of
 from napari_unet.widgets.train import TrainWidget
 
-from .conftest import TINY, disks, strokes_on
+from .scenes import TINY, disks, strokes_on
 
 HAND: Any = QTest
 _MOST_SECONDS = 60
