@@ -15,7 +15,7 @@ from napari.layers import Labels
 
 from napari_unet.prediction.events import TilePredicted
 from napari_unet.training.events import AnnotationsJoined, StepDone, ViewPredicted
-from napari_unet.widgets import training_run
+from napari_unet.widgets import predict_runs, prediction_work, training_run
 from napari_unet.widgets.layers import plain_layers
 from napari_unet.widgets.result_layers import predicted_of
 from napari_unet.widgets.session import session_of
@@ -127,9 +127,7 @@ def test_pixels_of_another_shape_are_not_joined_to_a_training(painted: Painted) 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Predictions wait after each tile until this is set, or until they are stopped."""
-    from napari_unet.widgets import predict_runs
-
-    go, real = threading.Event(), predict_runs.prediction_events
+    go, real = threading.Event(), prediction_work.prediction_events
 
     def waiting(
         model: Any, image: Any, config: Any, stop: threading.Event

@@ -204,7 +204,7 @@ def test_workers_that_overlap_leave_the_hook_for_warnings_as_it_was(
         qtbot.wait(100)
     for task in (first, second):
         task.stop()
-        qtbot.waitUntil(lambda task=task: not task.running, timeout=10_000)
+    qtbot.waitUntil(lambda: not (first.running or second.running), timeout=10_000)
 
     assert all(each == hook for each in during)
     assert warnings.showwarning == hook
