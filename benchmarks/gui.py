@@ -101,7 +101,7 @@ def measure(seconds: float) -> list[Figure]:
     image, labels = _scene()
     viewer.add_image(image, name="cells")
     annotation = viewer.add_labels(labels, name="paint")
-    _live(1.0)
+    live(1.0)
     opening = [_seconds_to_open(viewer, name) for name in ("Annotate", "Train", "Predict")]
     widgets = {name: widget for name, widget, _ in opening}
     torch_at_opening = "torch" in sys.modules
@@ -120,7 +120,7 @@ def measure(seconds: float) -> list[Figure]:
     train.steps_box.setValue(1_000_000)
     begin = time.perf_counter()
     train.train_button.click()
-    _wait(lambda: any("live" in layer.name for layer in viewer.layers), 120)
+    wait(lambda: any("live" in layer.name for layer in viewer.layers), 120)
     figures.append(Figure("from Train to the first live prediction", _since(begin), 10, "s "))
     before = annotation.data.copy()
     lateness.start()
@@ -137,7 +137,7 @@ def measure(seconds: float) -> list[Figure]:
     step = float(train.shown.facts.text().split(" s per step")[0])
     begin = time.perf_counter()
     train.stop_button.click()
-    _wait(lambda: not train.task.running, 60)
+    wait(lambda: not train.task.running, 60)
     figures.append(Figure("Stop answers", _since(begin), step + 1, "s "))
     viewer.close()
     return figures
@@ -171,7 +171,7 @@ def _close_while_training() -> int:
     _, train, _ = _seconds_to_open(viewer, "Train")
     train.steps_box.setValue(1_000_000)
     train.train_button.click()
-    _wait(lambda: train.shown.status.text().startswith("Step"), 120)
+    wait(lambda: train.shown.status.text().startswith("Step"), 120)
 
     def close() -> None:
         print("closing", flush=True)
@@ -201,7 +201,7 @@ def _scene() -> tuple[np.ndarray, np.ndarray]:
 def _seconds_to_open(viewer: Any, name: str) -> tuple[str, Any, float]:
     begin = time.perf_counter()
     _, widget = viewer.window.add_plugin_dock_widget("napari-unet-paint", name)
-    _live(0)
+    live(0)
     return name, widget, _since(begin)
 
 
@@ -225,12 +225,13 @@ def _paint(viewer: Any, annotation: Any, seconds: float) -> None:
         for _ in range(10):
             start = start + rng.uniform(-6, 6, 2)
             hand.mouseMove(canvas, QPoint(*start.astype(int).tolist()))
-            _live(0.016)
+            live(0.016)
         hand.mouseRelease(canvas, left, pos=QPoint(*start.astype(int).tolist()))
-        _live(0.1)
+        live(0.1)
 
 
-def _live(seconds: float) -> None:
+def live(seconds: float) -> None:
+    """Let the window live for a while."""
     from qtpy.QtCore import QEventLoop
     from qtpy.QtWidgets import QApplication
 
@@ -243,12 +244,13 @@ def _live(seconds: float) -> None:
         time.sleep(min(0.001, left))
 
 
-def _wait(until: Any, seconds: float) -> None:
+def wait(until: Any, seconds: float) -> None:
+    """Let the window live until something is true; TimeoutError if it does not become so."""
     end = time.perf_counter() + seconds
     while not until():
         if time.perf_counter() > end:
             raise TimeoutError("It did not happen.")
-        _live(0.01)
+        live(0.01)
 
 
 def _since(begin: float) -> float:

@@ -19,6 +19,10 @@ from napari_unet.widgets.session import session_of
 from napari_unet.widgets.task import BackgroundTask
 from napari_unet.widgets.train import TrainWidget
 
+from .scenes import TINY, disks, strokes_on
+
+__all__ = ["TINY", "disks", "strokes_on"]
+
 if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image, Labels
@@ -26,28 +30,6 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
 HAND: Any = QTest  # PyQt6 types its functions as methods
-TINY = {"base_channels": 4, "depth": 2, "patch_size": 32, "batch_size": 2, "validate_every": 5}
-
-
-def disks(size: int = 96) -> NDArray[np.uint8]:
-    """Bright disks on dark ground, on a grid: a network learns them in a few steps."""
-    grid = np.indices((size, size)) % 24 - 12
-    image = np.where((grid**2).sum(axis=0) < 50, 200, 30)
-    noise = np.random.default_rng(0).integers(0, 10, (size, size))
-    return (image + noise).astype(np.uint8)
-
-
-def strokes_on(image: NDArray[Any]) -> NDArray[np.uint16]:
-    """Paint eight disks, each with its own number, and three stripes of background."""
-    labels = np.zeros(image.shape, np.uint16)
-    rows, columns = np.indices(image.shape)
-    for number in range(8):
-        centre = 12 + 24 * (number // 4), 12 + 24 * (number % 4)
-        near = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < 36
-        labels[near] = number + 2
-    for row in (0, 24, 47):
-        labels[row : row + 2] = 1
-    return labels
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+import gc
 import threading
+import warnings
+import weakref
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from napari.utils.notifications import notification_manager
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QObject
 
 from napari_unet.errors import ImageError
+from napari_unet.widgets import task as task_module
 from napari_unet.widgets.task import BackgroundTask, Failed, Finished
 
 Events = Generator[int, None, str]
@@ -66,8 +73,11 @@ def test_each_event_arrives_in_order(qtbot: QtBot, owner: QObject) -> None:
         pytest.param(RuntimeError("CUDA error"), id="runtime error"),
         pytest.param(torch.OutOfMemoryError("no memory"), id="out of memory"),
         pytest.param(ValueError("odd"), id="value error"),
+        pytest.param(MemoryError("none left"), id="memory error"),
+        pytest.param(SystemError("odd return"), id="system error"),
     ],
 )
+@pytest.mark.fault(1)
 def test_an_unexpected_error_arrives_with_its_traceback(
     error: Exception, qtbot: QtBot, owner: QObject
 ) -> None:
@@ -104,3 +114,98 @@ def test_a_second_start_is_refused_while_the_first_runs(qtbot: QtBot, owner: QOb
         task.stop()
 
     assert not started_again
+
+
+@pytest.mark.fault(1)
+def test_a_request_to_end_the_program_is_not_taken_for_a_failure() -> None:
+    def interrupted(stop: threading.Event) -> Events:
+        yield 1
+        raise KeyboardInterrupt
+
+    events = task_module.outcome_of(interrupted, threading.Event())
+    next(events)
+    with pytest.raises(KeyboardInterrupt):
+        next(events)
+
+
+@pytest.mark.fault(8)
+def test_many_kinds_of_work_run_at_once_whatever_the_number_of_cores(
+    qtbot: QtBot, owner: QObject
+) -> None:
+    tasks = [BackgroundTask(f"work {number}", owner) for number in range(8)]
+    running: set[int] = set()
+    for number, task in enumerate(tasks):
+        task.happened.connect(lambda _, number=number: running.add(number))
+        task.start(endless)
+
+    qtbot.waitUntil(lambda: len(running) == len(tasks), timeout=20_000)
+    for task in tasks:
+        task.stop()
+    qtbot.waitUntil(lambda: not any(task.running for task in tasks), timeout=20_000)
+
+
+def test_nothing_is_kept_of_work_that_has_ended(qtbot: QtBot, owner: QObject) -> None:
+    class Order:
+        pass
+
+    def work(order: Order, stop: threading.Event) -> Events:
+        yield from range(3)
+        return "result"
+
+    order = Order()
+    kept = weakref.ref(order)
+    task = BackgroundTask("counting", owner)
+    events = partial(work, order)
+    del order
+
+    outcome_of(task, qtbot, events)
+    del events
+    gc.collect()
+
+    assert kept() is None
+
+
+# --- warnings in a worker ----------------------------------------------------------------------
+
+
+def warning_events(stop: threading.Event) -> Events:
+    for number in range(3):
+        np.log(np.zeros(2))  # divides by zero
+        warnings.warn("torch says so", UserWarning, stacklevel=1)
+        yield number
+    return "result"
+
+
+@pytest.mark.fault(46)
+@pytest.mark.filterwarnings("default")
+def test_a_warning_in_a_worker_is_told_once_and_the_work_goes_on(
+    qtbot: QtBot, owner: QObject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warnings, "showwarning", notification_manager.receive_warning)
+    before = len(notification_manager.records)
+    outcome = outcome_of(BackgroundTask("warning", owner), qtbot, warning_events)
+
+    told = [str(each.message) for each in notification_manager.records[before:]]
+    assert outcome == Finished("result")
+    assert sum("torch says so" in text for text in told) == 1
+    assert sum("divide by zero" in text for text in told) == 1
+
+
+@pytest.mark.fault(46)
+def test_workers_that_overlap_leave_the_hook_for_warnings_as_it_was(
+    qtbot: QtBot, owner: QObject
+) -> None:
+    hook, filters = warnings.showwarning, list(warnings.filters)
+    first, second = (BackgroundTask(name, owner) for name in ("first", "second"))
+    during: list[Any] = []
+    second.happened.connect(lambda _: during.append(warnings.showwarning))
+    for task in (first, second):
+        task.start(endless)
+        qtbot.wait(100)
+    for task in (first, second):
+        task.stop()
+    qtbot.waitUntil(lambda: not (first.running or second.running), timeout=10_000)
+
+    assert all(each == hook for each in during)
+    assert warnings.showwarning == hook
+    assert warnings.filters == filters

@@ -95,6 +95,33 @@ class ModelLibrary:
             free = f"{stem} {number}"
         return self.folder / f"{free}{_MODEL}"
 
+    def take_in(self, written: Path, name: str) -> Path:
+        """Give a written model file a name that is free, whatever other programs do meanwhile.
+
+        Parameters
+        ----------
+        written : Path
+            A whole model file under a hidden name in the library's folder; it is moved.
+        name : str
+            See `path_for`.
+
+        Raises
+        ------
+        FileProblemError
+            The name is empty, or the file cannot be moved.
+        """
+        while True:
+            path = self.path_for(name)
+            try:
+                os.link(written, path)  # unlike a rename it never replaces a file
+            except FileExistsError:
+                continue
+            except OSError:  # no links on this file system
+                written.rename(path)
+                return path
+            written.unlink()
+            return path
+
     def rename(self, entry: ModelEntry, new_name: str) -> ModelEntry:
         """Rename a model together with its training state and thumbnail.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -93,7 +94,8 @@ def sweep(root: Path | None = None, keep: int = 5) -> None:
     for folder in _orphans(root):
         worth_keeping = (folder / MODEL_FILE).exists() and not is_project(folder)
         if folder not in kept and not worth_keeping:
-            discard(folder, root)
+            with contextlib.suppress(FileProblemError):  # another session sweeps too
+                discard(folder, root)
 
 
 def _sweep_unfinished(root: Path) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.data.splitting import Block, BlockPlace
-from napari_unet.model.trained import TrainingImageRecord
 from napari_unet.training.cropping import moved, origin_of
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityNormalization, IntensityRange
     from napari_unet.data.labels import ClassTable, Target
+    from napari_unet.model.trained import TrainingImageRecord
     from napari_unet.training.config import TrainConfig
 
 
@@ -207,6 +207,8 @@ class TrainingData:
             for block in self.blocks
             if id(self.frames[block.frame]) in position
         ]
+        from napari_unet.model.trained import TrainingImageRecord  # windows take snapshots first
+
         blank = TrainingImageRecord("", (), "", "")
         return replace(
             self,

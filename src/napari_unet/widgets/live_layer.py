@@ -44,7 +44,9 @@ class LiveLayer:
 
     def show(self, event: ViewPredicted) -> None:
         """Write a prediction where it belongs; objects keep their numbers, and so their colours."""
-        if self.layer is None or self.layer not in plain_layers(self._viewer):
+        if not _holds(labels_of(self._pair.annotation).shape, event):
+            return  # the annotation was given other pixels: nothing here is of them any more
+        if self.layer is None or not self._is_ours(self.layer):
             self.layer = self._new_layer()
         shown = np.asarray(self.layer.data)[event.frame]
         labels = event.labels
@@ -53,13 +55,18 @@ class LiveLayer:
         shown[event.region] = labels
         self.layer.refresh(extent=False, thumbnail=False)
 
+    def _is_ours(self, layer: Any) -> bool:
+        """Tell whether a layer still is the one to write to: painted on, it is the user's."""
+        ours = isinstance(layer, Labels) and layer.metadata.get(METADATA_KEY) == "live"
+        fits = ours and layer.data.shape == labels_of(self._pair.annotation).shape
+        return fits and layer in plain_layers(self._viewer)
+
     def _new_layer(self) -> Labels:
         annotation = self._pair.annotation
         chosen = list(self._viewer.layers.selection)
         layers = plain_layers(self._viewer)
         for layer in layers:
-            ours = isinstance(layer, Labels) and layer.name == self.name
-            if ours and layer.data.shape == labels_of(annotation).shape:
+            if layer.name == self.name and self._is_ours(layer):
                 found: Labels = layer
                 return found
         layer = Labels(
@@ -70,11 +77,25 @@ class LiveLayer:
             **placement_from_labels(annotation),
         )
         layer.contour = _CONTOUR
+        layer.events.paint.connect(_give_away)
         colour_like(layer, annotation)
         at = layers.index(annotation) if annotation in layers else len(layers)
         self._viewer.layers.insert(at, layer)
         self._viewer.layers.selection = set(chosen)
         return layer
+
+
+def _holds(shape: tuple[int, ...], event: ViewPredicted) -> bool:
+    """Tell whether a prediction lies within labels of a shape."""
+    ends = (*(at + 1 for at in event.frame), *(part.stop for part in event.region))
+    return len(ends) == len(shape) and all(
+        end <= size for end, size in zip(ends, shape, strict=True)
+    )
+
+
+def _give_away(event: Any) -> None:
+    """Leave a layer that was painted on to the user: the next prediction gets a fresh one."""
+    event.source.metadata[METADATA_KEY] = "edited"
 
 
 def colour_like(layer: Labels, annotation: Labels) -> None:

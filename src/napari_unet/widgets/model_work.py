@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING
 
 from napari_unet.errors import ModelFileError
@@ -54,16 +55,20 @@ def loading_events(path: Path, name: str, stop: threading.Event) -> Generator[ob
 def storing_events(
     library: ModelLibrary,
     model: TrainedNetwork,
-    path: Path,
+    name: str,
     picture: NDArray[np.uint8] | None,
     stop: threading.Event,
 ) -> Generator[object, None, Path]:
-    """Save a model to the library, with its thumbnail."""
+    """Save a model to the library under a name that is free, with its thumbnail."""
     from napari_unet.model.trained import save_network
 
     yield "started"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_network(model, path)
+    hidden = library.path_for(name).with_name(f".{uuid.uuid4().hex}.safetensors")
+    try:
+        save_network(model, hidden)
+        path = library.take_in(hidden, name)
+    finally:
+        hidden.unlink(missing_ok=True)
     if picture is not None:
         library.save_thumbnail(path, picture)
     return path

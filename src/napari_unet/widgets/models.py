@@ -130,13 +130,9 @@ class ModelsWidget(QWidget):
         if model is None:
             show_warning("There is no model yet: train one first.")
             return
-        try:
-            path = self.library.path_for(self._session.model_name or "model")
-        except NapariUNetError as error:
-            show_error(str(error))
-            return
         picture = thumbnail_of(self._session.image)
-        work = partial(storing_events, self.library, model, path, picture)
+        name = self._session.model_name or "model"
+        work = partial(storing_events, self.library, model, name, picture)
         if not self._session.storing.start(work):
             show_info("A model is still being saved.")
 

@@ -261,7 +261,6 @@ class PredictWidget(QWidget):
         self._show_state()
         if isinstance(outcome, Failed):
             self.progress.fail(outcome.text)
-            show_error(f"{outcome.text}\n{outcome.details}".strip())
         elif isinstance(outcome.result, tuple):
             self.progress.end(self.batch.summary or f"{len(outcome.result)} files written.")
         else:

@@ -79,11 +79,8 @@ class Keeper(QObject):
 
     def save_now(self) -> None:
         """Save what is painted, in the background."""
-        project = project_of(self._viewer, _LARGEST_COPY)
-        painted = any(
-            entry.labels is not None and is_painted(entry.labels) for entry in project.images
-        )
-        if not painted or _same_annotations(project, self._saved):
+        project = self._unsaved()
+        if project is None:
             return
         try:
             folder = self.folder
@@ -95,17 +92,31 @@ class Keeper(QObject):
         else:
             self._timer.start()
 
+    def _unsaved(self) -> Project | None:
+        """Return what is painted now, unless that is nothing or saved already.
+
+        `Viewer.close` takes the layers away first: nothing must not replace what was saved.
+        """
+        project = project_of(self._viewer, _LARGEST_COPY)
+        painted = any(
+            entry.labels is not None and is_painted(entry.labels) for entry in project.images
+        )
+        return project if painted and not _same_annotations(project, self._saved) else None
+
     def guard(self, window: QWidget | None) -> None:
         """Save what is unsaved when a main window is about to close."""
         if isinstance(window, QMainWindow) and window.findChild(WindowGuard) is None:
             window.installEventFilter(WindowGuard(window, self))
+            window.destroyed.connect(self._session.stop)  # other windows may keep the program
 
     def save_before_closing(self) -> None:
         """Save unsaved strokes and the training under way, at once."""
         if self._timer.isActive():
             self._timer.stop()
+            project = self._unsaved()
             try:
-                save_project(project_of(self._viewer, _LARGEST_COPY), self.folder)
+                if project is not None:
+                    save_project(project, self.folder)
             except NapariUNetError as error:
                 show_warning(str(error))
         run = self._session.run

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Layer
     from napari.viewer import Viewer
+    from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
     from napari_unet.widgets.task import BackgroundTask
@@ -42,6 +43,7 @@ class RegionLayer:
         self._frame_axes = 0
         self._region: Region = ()
         self.layer: Labels | None = None
+        self._pixels: NDArray[Any] = np.zeros(0, np.int32)  # of the layer
 
     def follow(self, task: BackgroundTask, frame: tuple[int, ...], region: Region) -> None:
         """Show what a task predicts in a box of a frame, until it has ended."""
@@ -59,12 +61,14 @@ class RegionLayer:
             sizes = (part.stop - part.start for part in self._region)
             shape = (*(1,) * self._frame_axes, *sizes)
             self.layer = self._add(np.zeros(shape, np.int32))
+            self._pixels = self.layer.data
+            self.layer.editable = False  # what is painted now would be overwritten
         elif isinstance(event, TilePredicted) and self.layer is not None:
             inside: tuple[Any, ...] = tuple(
                 slice(part.start - own.start, part.stop - own.start)
                 for part, own in zip(event.region, self._region, strict=True)
             )
-            np.asarray(self.layer.data)[(..., *inside)] = event.labels
+            self._pixels[(..., *inside)] = event.labels
             self.layer.refresh()
 
     def _on_ended(self, outcome: Outcome) -> None:
@@ -75,9 +79,11 @@ class RegionLayer:
         elif outcome.result.kind == "probabilities":
             self._show_probabilities(outcome.result.array)
         elif self.layer is not None:
-            pixels = np.asarray(self.layer.data)
-            pixels[...] = outcome.result.array
-            self.layer.metadata[METADATA_KEY] = pixels.copy()  # as it was predicted
+            self._pixels[...] = outcome.result.array
+            self.layer.editable = True
+            if self.layer.data is not self._pixels or self.layer not in plain_layers(self._viewer):
+                self.layer = self._add(self._pixels)
+            self.layer.metadata[METADATA_KEY] = self._pixels.copy()  # as it was predicted
             self.layer.refresh()
 
     def _add(self, pixels: Any) -> Labels:

@@ -111,6 +111,7 @@ class ResultLayers:
         self._placement = placement_along(image, keep)
         self._finished_frames: set[tuple[int, ...]] = set()
         self.layer: Labels | Image | None = None
+        self._pixels: NDArray[Any] = np.zeros(0, np.int32)  # of the layer
         self._timer = QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(_REFRESH_MS)
@@ -136,16 +137,28 @@ class ResultLayers:
     def _on_ended(self, outcome: Outcome) -> None:
         self._task.happened.disconnect(self._on_event)
         self._task.ended.disconnect(self._on_ended)
+        self._keep_a_layer()
         predicted = predicted_of(self.layer) if isinstance(self.layer, Labels) else None
         if isinstance(outcome, Finished):
             self._finish(outcome.result)
-        elif predicted is not None and self.layer is not None and predicted.labels.any():
-            np.asarray(self.layer.data)[...] = predicted.labels  # what was there before stays
+        elif predicted is not None and predicted.labels.any():
+            self._pixels[...] = predicted.labels  # what was there before stays
             self._refresh()
         elif self.layer is not None and self.layer in plain_layers(self._viewer):
             self._viewer.layers.remove(self.layer)
         if predicted is not None:
             predicted.in_progress = False
+        if isinstance(self.layer, Labels):
+            self.layer.editable = True
+
+    def _keep_a_layer(self) -> None:
+        """Give the result a fresh layer where its own was given other pixels by the user."""
+        if isinstance(self.layer, Labels) and self.layer.data is not self._pixels:
+            former, shown = self.layer, self._pixels
+            self.layer = self._labels_layer(shown, former.metadata[METADATA_KEY])
+            former.metadata[METADATA_KEY] = "edited"
+            former.editable = True
+            self._viewer.add_layer(self.layer)
 
     def _hide_live_prediction(self) -> None:
         """Two predictions on top of each other cannot be read."""
@@ -158,6 +171,7 @@ class ResultLayers:
         self._frame_axes = len(shape) - self._ndim
         if kind == "uncertainty":
             self.layer = self._uncertainty_layer(shape)
+            self._pixels = self.layer.data
             return
         self._hide_live_prediction()
         self.layer = self._untouched_layer(shape, kind)
@@ -165,6 +179,8 @@ class ResultLayers:
             self.layer = self._new_layer(shape, kind)
         else:
             self._reuse(self.layer)
+        self._pixels = self.layer.data
+        self.layer.editable = False  # what is painted now would be overwritten
         predicted = predicted_of(self.layer)
         if predicted is not None:
             predicted.in_progress, predicted.taken = True, None
@@ -182,15 +198,16 @@ class ResultLayers:
     def _new_layer(self, shape: tuple[int, ...], kind: str) -> Labels:
         predicted = Predicted(np.zeros(shape, np.int32), self._ndim, kind)
         predicted.image = self._image
+        layer = self._labels_layer(np.zeros(shape, np.int32), predicted)
+        self._viewer.add_layer(layer)
+        return layer
+
+    def _labels_layer(self, labels: NDArray[Any], predicted: Any) -> Labels:
         layer = Labels(
-            np.zeros(shape, np.int32),
-            name=self._name,
-            metadata={METADATA_KEY: predicted},
-            **self._placement,
+            labels, name=self._name, metadata={METADATA_KEY: predicted}, **self._placement
         )
         if self._annotation is not None:
             colour_like(layer, self._annotation)
-        self._viewer.add_layer(layer)
         return layer
 
     def _uncertainty_layer(self, shape: tuple[int, ...]) -> Image:
@@ -221,7 +238,7 @@ class ResultLayers:
             return
         # Frames that were announced are there already, and may have been corrected since.
         predicted = predicted_of(self.layer) if isinstance(self.layer, Labels) else None
-        shown = np.asarray(self.layer.data)
+        shown = self._pixels
         for frame in np.ndindex(*result.array.shape[: self._frame_axes]):
             if frame in self._finished_frames or predicted is None:
                 continue
@@ -230,12 +247,14 @@ class ResultLayers:
             first = 0 if self._whole or result.kind != "objects" else int(predicted.labels.max())
             former[...] = np.where(found > 0, found.astype(np.int32) + first, former)
             shown[frame] = former
+        if result.complete and self.layer not in plain_layers(self._viewer):
+            self._viewer.add_layer(self.layer)  # it was removed on the way
         self._refresh()
 
     def _write(self, frame: tuple[int, ...], region: Any, labels: Any) -> None:
         if self.layer is None:
             return
-        np.asarray(self.layer.data)[frame][region] = labels
+        self._pixels[frame][region] = labels
         if not self._timer.isActive():
             self._timer.start()
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_error, show_warning
+from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QObject, Signal
 
 from napari_unet.notice import Notice
 from napari_unet.training.config import TrainConfig
-from napari_unet.widgets.task import BackgroundTask, Finished, Outcome
+from napari_unet.widgets.task import BackgroundTask, Cancelled, Failed, Finished, Outcome
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
@@ -66,7 +66,11 @@ class Session(QObject):
         # The session, not a widget, takes the result: a closed dock must not lose it.
         self.training.ended.connect(self._take_trained)
         self.loading.ended.connect(self._take_loaded)
-        self.loading.happened.connect(_tell)
+        # It speaks too: a closed dock tells nothing, and one closed and opened again not twice.
+        for task in (self.training, self.loading):
+            task.happened.connect(_tell_notice)
+        for task in (self.training, self.prediction):
+            task.ended.connect(_tell_failure)
         self.model: TrainedNetwork | None = None
         self.model_name = ""
         self.trained: TrainingResult | None = None
@@ -77,6 +81,11 @@ class Session(QObject):
         self.preset, self.settings = "fast", TrainConfig()
         self._image: weakref.ref[Image] | None = None
         self._annotation: weakref.ref[Labels] | None = None
+
+    def stop(self) -> None:
+        """Ask all work to end after its current step: the window is gone."""
+        for task in self.findChildren(BackgroundTask):
+            task.stop()
 
     def _take_trained(self, outcome: Outcome) -> None:
         if isinstance(outcome, Finished) and outcome.result.state.step > 0:
@@ -129,9 +138,14 @@ class Session(QObject):
         return self._annotation() if self._annotation else None
 
 
-def _tell(event: object) -> None:
+def _tell_notice(event: object) -> None:
     if isinstance(event, Notice):
-        show_warning(event.text)
+        show_info(event.text)
+
+
+def _tell_failure(outcome: Outcome) -> None:
+    if isinstance(outcome, Failed) and not isinstance(outcome, Cancelled):
+        show_error(f"{outcome.text}\n{outcome.details}".strip())
 
 
 def session_of(viewer: Any) -> Session:

@@ -7,14 +7,15 @@ in the worker catches everything itself and returns what happened.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import traceback
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari.qt.threading import create_worker
-from qtpy.QtCore import QObject, Signal
+from napari.qt.threading import GeneratorWorker, create_worker
+from qtpy.QtCore import QObject, QThreadPool, Signal
 
 from napari_unet.errors import NapariUNetError
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     Events = Generator[Any, None, Any]
+
+# Workers share Qt's pool of as many threads as there are cores: two trainings on two cores would
+# keep what is painted from being saved, and a training on one core all else.
+_FEWEST_THREADS = 16
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,11 @@ class Failed:
 
     text: str
     details: str = ""
+
+
+@dataclass(frozen=True)
+class Cancelled(Failed):
+    """The work was cut off because napari is closing: nobody needs to be told."""
 
 
 Outcome = Finished | Failed
@@ -106,9 +116,12 @@ class BackgroundTask(QObject):
             return False
         self._running = True
         self._stop = threading.Event()
-        task = _NamedTask(outcome_of, make_events, self._stop)
+        task = _NamedTask(outcome_of, _Once(make_events), self._stop)
         task.name = self.objectName()
-        worker = create_worker(task, _progress={"desc": self.objectName()})
+        _make_room()
+        worker = create_worker(
+            task, _progress={"desc": self.objectName()}, _worker_class=_QuietWorker
+        )
         worker.yielded.connect(self.happened.emit)
         worker.returned.connect(self._end)
         worker.aborted.connect(self._on_aborted)
@@ -121,7 +134,7 @@ class BackgroundTask(QObject):
         self._stop.set()
 
     def _on_aborted(self) -> None:
-        self._end(Failed("The work was cancelled because napari is closing."))
+        self._end(Cancelled("The work was cancelled because napari is closing."))
 
     def _end(self, outcome: Outcome) -> None:
         self._running = False
@@ -135,6 +148,45 @@ class _NamedTask(partial[Any]):
 
     def __repr__(self) -> str:
         return self.name
+
+
+class _Once:
+    """Makes events once, and keeps nothing of the work: napari keeps its workers for ever."""
+
+    def __init__(self, make_events: Callable[[threading.Event], Events]) -> None:
+        self._make_events: list[Callable[[threading.Event], Events]] = [make_events]
+
+    def __call__(self, stop: threading.Event) -> Events:
+        return self._make_events.pop()(stop)
+
+
+class _QuietWorker(GeneratorWorker):  # type: ignore[misc]
+    """A worker that leaves the hook for warnings alone.
+
+    The one of superqt puts a hook of its own in place while it works. The hook belongs to the
+    process, so workers that overlap put it back in the wrong order, and one that has long ended
+    is told of every warning from then on. napari's own hook shows them from any thread.
+    """
+
+    def run(self) -> None:
+        """Work in this thread, and tell how it ended."""
+        # Work that yields seldom may outlast the application: then Qt has deleted the signals, and
+        # an error in this thread would abort the process.
+        with contextlib.suppress(RuntimeError):
+            self.started.emit()
+            self._running = True
+            result = self.work()
+            self._running = False
+            if isinstance(result, Outcome) and not self.abort_requested:
+                self.returned.emit(result)
+            self.finished.emit()
+            self._finished.emit(self)
+
+
+def _make_room() -> None:
+    pool = QThreadPool.globalInstance()
+    if pool is not None and pool.maxThreadCount() < _FEWEST_THREADS:
+        pool.setMaxThreadCount(_FEWEST_THREADS)
 
 
 def outcome_of(

@@ -9,7 +9,7 @@ from qtpy.QtCore import QObject, QTimer
 from napari_unet.data.paint import same_paint
 from napari_unet.training.events import ViewPredicted
 from napari_unet.training.inbox import Inbox, View
-from napari_unet.widgets.layers import labels_of, paint_events, plain_layers
+from napari_unet.widgets.layers import labels_of, paint_events, pixels_of, plain_layers
 from napari_unet.widgets.live_layer import LiveLayer
 from napari_unet.widgets.regions import regions_of
 from napari_unet.widgets.snapshots import Pair, annotated_image
@@ -82,7 +82,8 @@ class TrainingRun(QObject):
             return
         layers = plain_layers(self._viewer)
         for number, pair in reversed(list(enumerate(self.pairs))):
-            if pair.image in layers and pair.image.visible and pair.annotation in layers:
+            shown = pair.image in layers and pair.image.visible and pair.annotation in layers
+            if shown and self._same_pixels(number):
                 box = visible_box(self._viewer, pair.image, labels_of(pair.annotation).shape)
                 self.inbox.view.put(View(number, *frame_and_region(box, self._ndim)))
                 return
@@ -91,13 +92,21 @@ class TrainingRun(QObject):
     def join_now(self) -> None:
         """Send what is painted now to the training; only layers that changed are copied."""
         news = False
-        for number in self._changed:
+        for number in filter(self._same_pixels, self._changed):
             image = annotated_image(self._viewer, self.pairs[number])
             if not _same(image, self._images[number]):
                 self._images[number], news = image, True
         if news:
             self.inbox.annotations.put(tuple(self._images))
         self._changed.clear()
+
+    def _same_pixels(self, number: int) -> bool:
+        """Tell whether layers have the shapes that they began with: else they are others now."""
+        pair, known = self.pairs[number], self._images[number]
+        return (
+            tuple(pixels_of(pair.image).shape) == tuple(known.image.shape)
+            and tuple(labels_of(pair.annotation).shape) == known.labels.shape
+        )
 
     def _note_paint(self, event: Any) -> None:
         for number, pair in enumerate(self.pairs):

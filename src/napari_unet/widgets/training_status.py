@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari.utils.notifications import show_error, show_info
 from napari.utils.theme import get_theme
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_unet.notice import Notice
 from napari_unet.training.events import (
     AnnotationsJoined,
     StepDone,
@@ -94,8 +92,6 @@ class TrainingStatus(QWidget):
             self._show_score(event)
         elif isinstance(event, AnnotationsJoined):
             self.status.setText(f"New strokes joined after step {event.step}.")
-        elif isinstance(event, Notice):
-            show_info(event.text)
 
     def _show_step(self, event: StepDone) -> None:
         self.progress.setValue(round(1000 * event.progress))
@@ -131,7 +127,6 @@ class TrainingStatus(QWidget):
         if isinstance(outcome, Failed):
             self.progress.setValue(0)
             self.status.setText(outcome.text)
-            show_error(f"{outcome.text}\n{outcome.details}".strip())
             return
         result = outcome.result
         if result.state.step == 0:

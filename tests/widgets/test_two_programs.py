@@ -1,0 +1,107 @@
+"""Two napari processes that share the folders of models and of recovery, and a project."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from napari_unet.project.library import ModelLibrary
+from napari_unet.project.recovery import new_recovery_folder
+
+pytestmark = pytest.mark.fault(8)
+
+# Both save a model of the same name at the same moment: they wait for each other in between.
+SAVE = """
+import sys, threading, time
+from pathlib import Path
+from napari_unet.project.library import ModelLibrary
+from napari_unet.widgets.model_work import storing_events
+from tests.widgets.test_predict import untrained
+folder, me, other = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+library, model = ModelLibrary(folder / "models"), untrained()
+for round in range(20):
+    (folder / f"{me} {round}").touch()
+    while not (folder / f"{other} {round}").exists():
+        time.sleep(0.0005)
+    for _ in storing_events(library, model, "cells", None, threading.Event()):
+        pass
+"""
+
+# Autosaves again and again into a recovery folder of its own, and sweeps those of the dead.
+AUTOSAVE = """
+import sys, threading
+from pathlib import Path
+import numpy as np
+from napari_unet.project.folder import Project, ProjectImage, load_project
+from napari_unet.project.recovery import new_recovery_folder, sweep
+from napari_unet.widgets.model_work import saving_events
+root, value = Path(sys.argv[1]), int(sys.argv[2])
+folder = new_recovery_folder(root)
+painted = np.full((32, 32), value, np.uint16)
+project = Project((ProjectImage("cells", image=painted, labels=painted),), {})
+for _ in range(20):
+    for _ in saving_events(project, folder, threading.Event()):
+        pass
+    sweep(root, keep=1)
+    saved = load_project(folder).images[0].labels
+    assert (saved == value).all()
+print(folder)
+"""
+
+
+def two_programs(program: str, one: list[str], other: list[str]) -> list[str]:
+    """Run a program twice at once; return what each printed."""
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+        for arguments in (one, other)
+    ]
+    ended = [each.communicate(timeout=120) for each in running]
+    assert [each.returncode for each in running] == [0, 0], ended
+    return [output for output, _ in ended]
+
+
+def test_two_programs_that_save_a_model_of_one_name_lose_none(tmp_path: Path) -> None:
+    two_programs(SAVE, [str(tmp_path), "a", "b"], [str(tmp_path), "b", "a"])
+
+    entries = ModelLibrary(tmp_path / "models").entries()
+    assert len(entries) == 40
+    assert len(list((tmp_path / "models").iterdir())) == 40
+
+
+def test_two_programs_autosave_each_into_its_own_folder(tmp_path: Path) -> None:
+    for _ in range(8):  # what the dead have left, for both to sweep
+        dead = new_recovery_folder(tmp_path)
+        (dead / "owner.json").write_text('{"pid": 1, "started": 1.0}')
+
+    one, other = two_programs(AUTOSAVE, [str(tmp_path), "3"], [str(tmp_path), "4"])
+
+    assert one != other
+
+
+def test_a_model_that_another_program_deleted_is_missing_in_words(tmp_path: Path) -> None:
+    from napari_unet.errors import FileProblemError, ModelFileError
+    from napari_unet.model.trained import load_network
+    from napari_unet.widgets.model_work import storing_events
+
+    from .test_predict import untrained
+
+    library = ModelLibrary(tmp_path)
+    list(storing_events(library, untrained(), "cells", None, threading.Event()))
+    shown = library.entries()[0]
+    ModelLibrary(tmp_path).delete(shown)  # as the other program does
+
+    with pytest.raises(FileProblemError, match="refresh the list"):
+        library.rename(shown, "better cells")
+    with pytest.raises(ModelFileError, match="cells"):
+        load_network(shown.path)
+    library.delete(shown)  # that it is gone is what was asked for
