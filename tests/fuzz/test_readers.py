@@ -104,6 +104,7 @@ def forge(path: Path, tensors: dict[str, Any], text: str) -> None:
     path.write_bytes(save(tensors, metadata=metadata))
 
 
+@pytest.mark.fault(36)
 def test_model_files_of_changed_bytes(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     save_network(TrainedNetwork(a_network(), RECORD), path)

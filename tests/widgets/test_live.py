@@ -106,6 +106,7 @@ def test_without_live_prediction_no_layer_appears(painted: Painted) -> None:
     stop(desk)
 
 
+@pytest.mark.fault(6)
 def test_a_new_stroke_joins_the_running_training(painted: Painted) -> None:
     desk, labels = painted
     events = train_on(desk)
