@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import re
-import socket
 import time
 import uuid
 import zlib
@@ -85,4 +85,4 @@ def _is_abandoned(entry: os.DirEntry[str]) -> bool:
 
 def _machine() -> str:
     """Return what tells this machine, or container, from those that share a folder with it."""
-    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+    return f"{zlib.crc32(platform.node().encode()):08x}"

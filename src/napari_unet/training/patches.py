@@ -127,7 +127,7 @@ class PatchSampler:
         config = self._config
         for _ in range(_TRIES):
             image, target = self._draw_patch(rng, config)
-            if self._device.type == "cuda" or bool((target[1] > 0).any()):
+            if self._device.type == "cuda" or (target[1].numpy() > 0).any():
                 return image, target
         straight = config.changed(flip=False, rotate=False, zoom=0.0, elastic_sigma=0.0)
         return self._draw_patch(rng, straight)
