@@ -20,6 +20,7 @@ _MEGABYTE = 2**20
 EXPECTED = (
     "Training needs an image and a labels layer",
     "Paint at least two classes",
+    "Nothing is painted on",
     "There is no object under the mouse",
     "There is no background beside this object",
     "Drag from one object to another one",
