@@ -15,7 +15,7 @@ import torch
 from napari_unet.errors import ModelMismatchError
 from napari_unet.model.trained import save_network
 from napari_unet.notice import Notice
-from napari_unet.training import trainer
+from napari_unet.training import gradients, trainer
 from napari_unet.training.checkpoint import load_state, save_state
 from napari_unet.training.events import StepDone
 from napari_unet.training.losses import weighted_cross_entropy
@@ -63,7 +63,7 @@ def lose_numbers(monkeypatch: pytest.MonkeyPatch, at_calls: Sequence[int]) -> No
         value = right(logits, classes, weights)
         return value * float("nan") if next(calls) in at_calls else value
 
-    monkeypatch.setattr(trainer, "weighted_cross_entropy", loss)
+    monkeypatch.setattr(gradients, "weighted_cross_entropy", loss)
 
 
 # --- repeatable --------------------------------------------------------------------------------
@@ -440,7 +440,7 @@ def lose_gradients(monkeypatch: pytest.MonkeyPatch, at_call: int) -> None:
             logits = _LostGradient.apply(logits)  # type: ignore[no-untyped-call]
         return right(logits, classes, weights)
 
-    monkeypatch.setattr(trainer, "weighted_cross_entropy", loss)
+    monkeypatch.setattr(gradients, "weighted_cross_entropy", loss)
 
 
 @pytest.mark.parametrize("steps", [3, 4, 12])

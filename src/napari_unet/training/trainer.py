@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,8 +12,6 @@ from torch import nn
 
 from napari_unet.data.separation import DEFAULT_THRESHOLD
 from napari_unet.errors import DeviceError, ModelMismatchError, UnreadableError
-from napari_unet.model.execution import Runner
-from napari_unet.model.inference import InferenceNetwork
 from napari_unet.model.memory import Shortage, within_memory
 from napari_unet.model.precision import choose_precision
 from napari_unet.model.trained import build_network
@@ -24,7 +21,7 @@ from napari_unet.training.agreement import bfloat16_agreement
 from napari_unet.training.ahead import BatchSource, DrawnAhead, DrawnWhenNeeded
 from napari_unet.training.batch_statistics import parallel_network
 from napari_unet.training.events import Validated
-from napari_unet.training.losses import painted_pixels, weighted_cross_entropy
+from napari_unet.training.gradients import BatchLoss, add_gradients, counted_pixels
 from napari_unet.training.networks import (
     all_finite,
     begin_with,
@@ -50,7 +47,7 @@ from napari_unet.training.update import (
     new_average,
     step_where,
 )
-from napari_unet.training.validation import ValidationScore, validate
+from napari_unet.training.validation import ValidationScore, validate, validation_runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +58,6 @@ if TYPE_CHECKING:
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData
-    from napari_unet.training.patches import Batch
 
 _TRIALS_OF_TEACHER = 4  # batches that a starting model is tried on
 _CONTINUED_RATE = 0.5  # peak of the learning rate of what is trained further
@@ -237,37 +233,11 @@ class Trainer:
     def _try_gradients(self) -> Tensor:
         batch = self._batches.take(self.step, self.sampler.of_step).to(self.device)
         self.optimiser.zero_grad(set_to_none=True)
-        total, whole = torch.zeros((), device=self.device), _pixels_of(batch)
-        of_ranks = self.ranks.relative(whole)
+        loss_of = BatchLoss(self._parallel, self._precision, self._teacher)
+        whole = counted_pixels(batch)
         with chance_of(self._seed_of_dropout, self.device):
-            for part in self._portions.parts(batch):
-                shares = _pixels_of(part) / whole.clamp(min=1)  # exactly 1 of a batch in one part
-                loss = self._loss_on(part, of_ranks * shares)
-                loss.backward()  # type: ignore[no-untyped-call]
-                total += loss.detach()
-        return total
-
-    def _loss_on(self, batch: Batch, shares: Tensor) -> Tensor:
-        """Return the loss () of some patches, on the device.
-
-        Parameters
-        ----------
-        batch : Batch
-            The patches.
-        shares : Tensor
-            (2,), what their painted and their unpainted pixels count for.
-        """
-        images = batch.images  # (B, C, *)
-        if self.config.ndim == 2:
-            images = images.contiguous(memory_format=torch.channels_last)
-        reduced = self._precision != torch.float32
-        with torch.autocast(self.device.type, self._precision, enabled=reduced):
-            logits = self._parallel(images)  # (B, classes, *)
-        classes, weights = batch.classes, batch.weights  # (B, *)
-        loss: Tensor = weighted_cross_entropy(logits, classes, weights) * shares[0]
-        if self._teacher is not None:
-            loss = loss + self._teacher.loss(logits, images, classes) * shares[1]
-        return loss
+            parts = self._portions.parts(batch)
+            return add_gradients(loss_of, parts, whole, self.ranks.relative(whole))
 
     def adopt(self, data: TrainingData) -> None:
         """Go on with what is painted now: new strokes, perhaps new classes.
@@ -331,7 +301,7 @@ class Trainer:
     def validate(self) -> Validated:
         """Score the held-back blocks, and keep the weights if they are the best so far."""
         network = self.averaged_network
-        score: ValidationScore = validate(self._runner_of(network), self.data)
+        score: ValidationScore = validate(validation_runner(network, self.device), self.data)
         best = score.value >= self.best_value - _NOISE_OF_SCORES
         weights = copy_weights(network) if best else {}
         if not all_finite(weights):
@@ -345,14 +315,6 @@ class Trainer:
             self.threshold = score.threshold
         self.history.append({"step": self.step, "best": best, **asdict(score)})
         return Validated(self.step, score.loss, score.iou, score.object_f1, best)
-
-    def _runner_of(self, network: UNet) -> Runner:
-        """Make a network ready to be validated; where its device has no memory, on the CPU."""
-        on_cpu = partial(InferenceNetwork, network, torch.device("cpu"))
-        ready = within_memory(lambda: InferenceNetwork(network, self.device), self.device)
-        if isinstance(ready, Shortage):
-            return Runner(on_cpu())
-        return Runner(ready, spare=on_cpu if self.device.type != "cpu" else None)
 
     def measure_agreement(self) -> None:
         """Find out whether the best network may predict in bfloat16; at the end, since it costs.
@@ -432,9 +394,3 @@ class Trainer:
         if self.config.ndim == 2:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network.to(self.device)
-
-
-def _pixels_of(batch: Batch) -> Tensor:
-    """Count the painted and the unpainted pixels (2,) of a batch, on its device."""
-    painted = painted_pixels(batch.classes, batch.weights)
-    return torch.stack([painted.sum(), (batch.classes < 0).sum()])

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from napari_unet.data.separation import DEFAULT_THRESHOLD, separate_objects
 from napari_unet.evaluation.classes import ClassCounts, count_classes
 from napari_unet.evaluation.objects import ObjectCounts, count_objects
+from napari_unet.model.execution import Runner
+from napari_unet.model.inference import InferenceNetwork
+from napari_unet.model.memory import Shortage, within_memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from napari_unet.model.execution import Runner
+    from napari_unet.model.unet import UNet
     from napari_unet.training.dataset import TrainingData
 
 # The border weights draw the foreground in: objects are often best at less than one half.
@@ -53,6 +58,15 @@ class ValidationScore:
     def value(self) -> float:
         """The one number that decides which weights are best; higher is better."""
         return self.iou if self.object_f1 is None else (self.iou + self.object_f1) / 2
+
+
+def validation_runner(network: UNet, device: torch.device) -> Runner:
+    """Make a network ready to be validated; where its device has no memory, on the CPU."""
+    on_cpu = partial(InferenceNetwork, network, torch.device("cpu"))
+    ready = within_memory(lambda: InferenceNetwork(network, device), device)
+    if isinstance(ready, Shortage):
+        return Runner(on_cpu())
+    return Runner(ready, spare=on_cpu if device.type != "cpu" else None)
 
 
 def validate(runner: Runner, data: TrainingData) -> ValidationScore:

@@ -1,0 +1,95 @@
+"""The loss of a batch, and its gradient: whole, or summed over parts of the batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_unet.training.losses import painted_pixels, weighted_cross_entropy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch import Tensor, nn
+
+    from napari_unet.training.patches import Batch
+    from napari_unet.training.teacher import Teacher
+
+
+@dataclass(frozen=True)
+class BatchLoss:
+    """The loss of a network on patches: what is painted, and what the starting model teaches.
+
+    Parameters
+    ----------
+    network : nn.Module
+        (B, C_in, *) to (B, classes, *).
+    precision : torch.dtype
+        Of its convolutions.
+    teacher : Teacher or None
+        Knows something about what is not painted.
+    """
+
+    network: nn.Module
+    precision: torch.dtype
+    teacher: Teacher | None = None
+
+    def __call__(self, batch: Batch, shares: Tensor) -> Tensor:
+        """Return the loss () of some patches, on their device.
+
+        Parameters
+        ----------
+        batch : Batch
+            The patches.
+        shares : Tensor
+            (2,), what their painted and their unpainted pixels count for.
+        """
+        images = batch.images  # (B, C, *)
+        if images.ndim == 4:
+            images = images.contiguous(memory_format=torch.channels_last)
+        reduced = self.precision != torch.float32
+        with torch.autocast(images.device.type, self.precision, enabled=reduced):
+            logits = self.network(images)  # (B, classes, *)
+        classes, weights = batch.classes, batch.weights  # (B, *)
+        loss: Tensor = weighted_cross_entropy(logits, classes, weights) * shares[0]
+        if self.teacher is not None:
+            loss = loss + self.teacher.loss(logits, images, classes) * shares[1]
+        return loss
+
+
+def add_gradients(
+    loss_of: BatchLoss, parts: Iterable[Batch], whole: Tensor, of_ranks: Tensor
+) -> Tensor:
+    """Add the gradient of a batch to that of the network's parameters, part by part.
+
+    Parameters
+    ----------
+    loss_of : BatchLoss
+        What is minimised.
+    parts : iterable of Batch
+        The batch, in as many parts as memory asks for.
+    whole : Tensor
+        (2,), `counted_pixels` of the whole batch.
+    of_ranks : Tensor
+        (2,), what this rank's pixels count for beside those of the others.
+
+    Returns
+    -------
+    Tensor
+        The loss () of the batch, on its device.
+    """
+    total = torch.zeros((), device=whole.device)
+    for part in parts:
+        shares = counted_pixels(part) / whole.clamp(min=1)  # exactly 1 of a batch in one part
+        loss = loss_of(part, of_ranks * shares)
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
+    return total
+
+
+def counted_pixels(batch: Batch) -> Tensor:
+    """Count the painted and the unpainted pixels (2,) of a batch, on its device."""
+    painted = painted_pixels(batch.classes, batch.weights)
+    return torch.stack([painted.sum(), (batch.classes < 0).sum()])
