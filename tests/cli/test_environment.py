@@ -256,6 +256,19 @@ def test_a_missing_screen_is_found() -> None:
     assert what.startswith("There is no screen (DISPLAY is not set)")
     assert "xvfb-run" in remedy
     assert display_problems({"WAYLAND_DISPLAY": "wayland-0"}) == []
+    assert display_problems({"DISPLAY": "elsewhere:10.0"}) == []
+
+
+@pytest.mark.skipif(not Path("/tmp/.X11-unix").is_dir(), reason="no X server was ever here")
+def test_a_display_that_nobody_serves_is_found() -> None:
+    what, _ = only(display_problems({"DISPLAY": ":2047"}))
+    assert what.startswith("There is no screen (DISPLAY is :2047, where nobody answers)")
+
+
+def test_a_plugin_that_is_not_switched_off_is_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugins = SimpleNamespace(disabled_plugins=set())
+    monkeypatch.setattr("napari.settings.get_settings", lambda: SimpleNamespace(plugins=plugins))
+    assert plugin_problems() == []
 
 
 def test_a_plugin_that_is_switched_off_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import os
+import re
 import sys
 from ctypes.util import find_library
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_unet.cli.environment import OUR_DISTRIBUTION
@@ -88,15 +90,25 @@ def display_problems(environment: Mapping[str, str] = os.environ) -> list[Proble
                 "Remove QT_QPA_PLATFORM from the environment; without a screen use xvfb-run.",
             )
         ]
-    if sys.platform != "linux" or environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY"):
+    display = environment.get("DISPLAY", "")
+    if sys.platform != "linux" or environment.get("WAYLAND_DISPLAY") or _answers(display):
         return []
+    why = f"DISPLAY is {display}, where nobody answers" if display else "DISPLAY is not set"
     return [
         Problem(
-            "There is no screen (DISPLAY is not set): napari's window cannot open, the command "
-            "line works.",
+            f"There is no screen ({why}): napari's window cannot open, the command line works.",
             "Log in with ssh -X, or start napari by xvfb-run.",
         )
     ]
+
+
+def _answers(display: str) -> bool:
+    """Tell whether an X server may be there; of one that is elsewhere nobody can tell cheaply."""
+    local = re.fullmatch(r":(\d+)(\.\d+)?", display)
+    sockets = Path("/tmp/.X11-unix")
+    if local is None or not sockets.is_dir():
+        return bool(display)
+    return (sockets / f"X{local[1]}").exists()
 
 
 def plugin_problems() -> list[Problem]:
