@@ -108,7 +108,21 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "models").write_text("a file in its place")
     what, remedy = only(folder_problems(tmp_path))
     assert what.startswith(f"The folder for models, {tmp_path / 'models'}, cannot be written: ")
-    assert str(tmp_path / "models") in remedy
+    assert f"Make {tmp_path / 'models'} writable" in remedy
+
+
+@pytest.mark.fault(40)
+def test_a_file_in_place_of_the_folder_is_named_itself(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file")
+    problem = folder_problems(tmp_path / "data")[0]
+    assert f"{tmp_path / 'data'} is a file, not a folder" in problem.what
+    assert f"Make {tmp_path / 'data'} writable" in problem.remedy
+
+
+@pytest.mark.fault(40)
+def test_a_drive_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "exists", lambda path, **_: False)
+    assert "there is no /" in folder_problems(Path("/gone/data"))[0].what
 
 
 @pytest.mark.fault(40)

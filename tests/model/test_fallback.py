@@ -158,3 +158,15 @@ def test_without_another_device_other_errors_pass() -> None:
     runner = Runner(Small(network_of(PLANE), 0, RuntimeError("a wrong shape")))
     with pytest.raises(RuntimeError, match="a wrong shape"):
         predict(runner)
+
+
+def test_what_was_noticed_before_the_cpu_goes_on_is_told_too() -> None:
+    network = network_of(PLANE)
+    small = Small(network, float("inf"), RuntimeError("CUDA error: unknown"))
+    runner = Runner(small, spare=lambda: InferenceNetwork(network, CPU))
+    runner.fallback.note_once("Something else.")
+    small.pixels = 0
+    predict(runner)
+    other, told = runner.fallback.take_notices()
+    assert other == "Something else."
+    assert told.startswith("The GPU failed (CUDA error: unknown)")

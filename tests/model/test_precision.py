@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -102,3 +104,30 @@ def test_elsewhere_the_setting_is_left_alone(
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     with precision.true_float32(torch.device(device), dtype):
         assert torch.backends.cudnn.allow_tf32 is True
+
+
+def test_overlapping_users_leave_the_setting_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    cuda = torch.device("cuda")
+    one, other = (precision.true_float32(cuda, torch.float32) for _ in range(2))
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert torch.backends.cudnn.allow_tf32 is False
+    other.__exit__(None, None, None)
+    assert torch.backends.cudnn.allow_tf32 is True
+
+
+@pytest.mark.parametrize("before", ["tf32", "ieee"])
+def test_where_somebody_uses_the_newer_switches_they_come_back(before: str) -> None:
+    program = (
+        "import torch\n"
+        "from napari_unet.model.precision import true_float32\n"
+        "conv = torch.backends.cudnn.conv\n"
+        f"conv.fp32_precision = {before!r}\n"
+        "with true_float32(torch.device('cuda'), torch.float32):\n"
+        "    print(conv.fp32_precision != 'tf32')\n"
+        "print(conv.fp32_precision)\n"
+    )  # in a process of its own: torch does not forget which kind was used
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert told.stdout.split() == ["True", before], told.stderr

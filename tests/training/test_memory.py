@@ -19,6 +19,7 @@ from napari_unet.training.events import StepDone, Validated, ViewPredicted
 from napari_unet.training.inbox import Inbox, View
 from napari_unet.training.live import LiveView
 from napari_unet.training.networks import copy_weights
+from napari_unet.training.patches import PatchSampler
 from napari_unet.training.trainer import Trainer
 
 from .builders import UNDEFORMED, all_finite, cells, of_type, run, same_weights, tiny_config
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
+
+    from napari_unet.training.patches import Batch
 
 pytestmark = pytest.mark.fault(9)
 
@@ -321,3 +324,25 @@ def test_an_agreement_that_cannot_be_measured_is_none(monkeypatch: pytest.Monkey
     predictions_fail_above(monkeypatch, 0)
     trainer.measure_agreement()
     assert trainer.bfloat16_agreement is None
+
+
+def test_a_shortage_of_a_moment_while_patches_are_drawn_ahead_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = tiny_config(batch_size=4)
+    data = cells(config)
+    right, failing = PatchSampler.of_step, {2, 3, 4}
+
+    def of_step(self: PatchSampler, step: int) -> Batch:
+        if step in failing:  # each once, as where three are drawn at the same moment
+            failing.discard(step)
+            raise OF_CUDA
+        return right(self, step)
+
+    monkeypatch.setattr(PatchSampler, "of_step", of_step)
+    monkeypatch.setattr("napari_unet.training.trainer._PAUSE_SECONDS", 0.0)
+    met = too_large_for(monkeypatch, 10**9)
+    events, _ = run(data, config)
+    assert failing == set()
+    assert set(met) == {(4, 1, 32, 32)}
+    assert texts(events) == []

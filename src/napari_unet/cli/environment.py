@@ -118,11 +118,12 @@ def folder_problems(folder: Path | None = None) -> list[Problem]:
             problems.append(
                 Problem(
                     f"The folder for {name}, {folder / name}, cannot be written: {error}.",
-                    f"Make it writable, or connect its drive: ls -ld {folder / name}",
+                    f"Make {_existing(folder / name) or folder} writable, connect its drive, or "
+                    "move away what lies in its place.",
                 )
             )
     temporary = Path(tempfile.gettempdir())
-    for place in {_existing(folder), temporary}:
+    for place in filter(None, {_existing(folder), temporary}):
         free = shutil.disk_usage(place).free
         if free < _LITTLE_DISK:
             problems.append(
@@ -228,8 +229,10 @@ def encoding_problems(encoding: str | None = None) -> list[Problem]:
 def _cannot_write(folder: Path) -> str | None:
     """Say why nothing can be written to a folder that exists or can be made."""
     place = _existing(folder)
+    if place is None:
+        return f"there is no {folder.anchor or folder}"
     if not place.is_dir():
-        return f"{place} is no folder"
+        return f"{place} is a file, not a folder"
     try:
         with tempfile.TemporaryFile(dir=place):
             return None
@@ -237,9 +240,9 @@ def _cannot_write(folder: Path) -> str | None:
         return error.strerror or str(error)
 
 
-def _existing(folder: Path) -> Path:
-    """Return the folder, or the nearest one above it that exists."""
-    return next(place for place in (folder, *folder.parents) if place.exists())
+def _existing(folder: Path) -> Path | None:
+    """Return the folder, or the nearest one above it that exists; None of a drive that is gone."""
+    return next((place for place in (folder, *folder.parents) if place.exists()), None)
 
 
 def _numba_cache() -> Path:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     Compute = Callable[[InferenceNetwork, Tensor], Tensor]
 
 
+_IN_PARTS = "Memory is short: tiles are computed in parts."
+
+
 class _Cut(NamedTuple):
     """Where a box is halved: the second half begins at `start` and repeats `overlap` pixels."""
 
@@ -123,12 +126,13 @@ class Fallback:
         assert self._spare is not None
         self.network, self._spare = self._spare(), None
         self._too_large = None
-        self._notices = [notice]  # what was not told yet is over
+        # that tiles are computed in parts is over before it was told
+        self._notices = [*(told for told in self._notices if told != _IN_PARTS), notice]
 
     def _in_halves(
         self, pixels: NDArray[np.float32], compute: Compute, cut: _Cut
     ) -> NDArray[np.float32]:
-        self.note_once("Memory is short: tiles are computed in parts.")
+        self.note_once(_IN_PARTS)
         axis, halo = cut.axis, self.network.config.halos[cut.axis]
         first = [slice(None)] * pixels.ndim
         second, kept = first.copy(), first.copy()

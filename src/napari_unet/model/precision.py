@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import contextmanager
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from napari_unet.model.config import Precision
 
@@ -84,12 +85,47 @@ def true_float32(device: torch.device, precision: torch.dtype) -> Iterator[None]
     if device.type != "cuda" or precision != torch.float32:
         yield
         return
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
+    _TF32.off()
     try:
         yield
     finally:
-        torch.backends.cudnn.allow_tf32 = before
+        _TF32.on_again()
+
+
+class _Tf32:
+    """The switch of the process, off while anybody needs it off."""
+
+    def __init__(self) -> None:
+        self._lock, self._users = threading.Lock(), 0
+        self._restore: Callable[[], None] | None = None
+
+    def off(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                self._restore = _switch_tf32_off()
+            self._users += 1
+
+    def on_again(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0 and self._restore is not None:
+                self._restore()
+
+
+_TF32 = _Tf32()
+
+
+def _switch_tf32_off() -> Callable[[], None]:
+    """Switch TF32 off for convolutions; return what brings the former setting back."""
+    cudnn: Any = torch.backends.cudnn
+    try:
+        before = cudnn.allow_tf32
+    except RuntimeError:  # somebody uses torch's newer switches, and the two kinds do not mix
+        before = cudnn.conv.fp32_precision
+        cudnn.conv.fp32_precision = "ieee"
+        return partial(setattr, cudnn.conv, "fp32_precision", before)
+    cudnn.allow_tf32 = False
+    return partial(setattr, cudnn, "allow_tf32", before)
 
 
 def _coarse_clock() -> bool:

@@ -30,6 +30,10 @@ class BatchSource(Protocol):
         """Return what `draw` returns for a step."""
         ...
 
+    def forget(self) -> None:
+        """Let go of what was drawn ahead, and of the errors met there."""
+        ...
+
 
 class DrawnWhenNeeded:
     """Draws each batch at its step."""
@@ -37,6 +41,9 @@ class DrawnWhenNeeded:
     def take(self, step: int, draw: Callable[[int], Batch]) -> Batch:
         """Return what `draw` returns for a step."""
         return draw(step)
+
+    def forget(self) -> None:
+        """Do nothing: nothing is kept."""
 
 
 class DrawnAhead:
@@ -68,7 +75,7 @@ class DrawnAhead:
         trace: TracebackType | None,
     ) -> None:
         """End the thread, and forget what it has drawn."""
-        self._forget()
+        self.forget()
         # an abandoned generator is closed in whatever thread collects the garbage
         elsewhere = threading.get_ident() != self._number
         self._thread.shutdown(wait=elsewhere, cancel_futures=True)
@@ -80,7 +87,7 @@ class DrawnAhead:
         while nothing changes. What `draw` raises is raised here, at the step that needs it.
         """
         if draw != self._draw:
-            self._forget()
+            self.forget()
             self._draw = draw
         wanted = range(step, step + 1 + _AHEAD)
         kept = {number: self._drawn[number] for number in wanted if number in self._drawn}
@@ -90,7 +97,8 @@ class DrawnAhead:
         self._drawn = kept
         return kept.pop(step).result()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Let go of what was drawn ahead, and of the errors met there: they hold memory."""
         for batch in self._drawn.values():
             batch.cancel()
         self._drawn = {}

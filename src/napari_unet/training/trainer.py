@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -58,11 +60,13 @@ if TYPE_CHECKING:
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData
+    from napari_unet.training.patches import Batch
 
 _TRIALS_OF_TEACHER = 4  # batches that a starting model is tried on
 _CONTINUED_RATE = 0.5  # peak of the learning rate of what is trained further
 _LARGEST_GRADIENT = 10.0
 _PATIENCE_WITH_NAN = 3
+_PAUSE_SECONDS = 0.5  # until memory that another program took may be free again
 # Scores on little held-back paint scatter by this much: among equals, the longer trained wins.
 _NOISE_OF_SCORES = 0.02
 
@@ -217,9 +221,10 @@ class Trainer:
             The loss () of this rank's patches, on the device.
         """
         if not self.ranks.alone:  # the others would wait for this one
-            return self._try_gradients()
+            return self._gradients_on(self._draw())
         told = ""
-        while isinstance(loss := within_memory(self._try_gradients, self.device), Shortage):
+        while isinstance(loss := self._try_gradients(), Shortage):
+            self._batches.forget()
             self.optimiser.zero_grad(set_to_none=True)
             buffers.restore()
             before = self._portions.config
@@ -230,8 +235,21 @@ class Trainer:
             self._notices.append(told)
         return loss
 
-    def _try_gradients(self) -> Tensor:
-        batch = self._batches.take(self.step, self.sampler.of_step).to(self.device)
+    def _try_gradients(self) -> Tensor | Shortage:
+        """Draw the batch and compute its gradients, as far as memory allows."""
+        batch = within_memory(self._draw, self.device)
+        if isinstance(batch, Shortage):  # of a moment perhaps, and not of what a step takes
+            self._batches.forget()
+            time.sleep(_PAUSE_SECONDS)
+            batch = within_memory(self._draw, self.device)
+        if isinstance(batch, Shortage):
+            return batch
+        return within_memory(partial(self._gradients_on, batch), self.device)
+
+    def _draw(self) -> Batch:
+        return self._batches.take(self.step, self.sampler.of_step).to(self.device)
+
+    def _gradients_on(self, batch: Batch) -> Tensor:
         self.optimiser.zero_grad(set_to_none=True)
         loss_of = BatchLoss(self._parallel, self._precision, self._teacher)
         whole = counted_pixels(batch)
