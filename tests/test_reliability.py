@@ -63,6 +63,11 @@ def marked_faults(mark: ast.expr) -> set[int]:
     }
 
 
+def test_no_figure_is_still_to_be_filled_in() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert not re.findall(r"\b[NX] minutes|\b(?:HOUR|SOAK|TODO|XXX)\b", page)
+
+
 def test_the_table_has_each_fault_once_and_in_order() -> None:
     assert [row.fault for row in ROWS] == list(range(1, N_FAULTS + 1))
 

@@ -322,7 +322,7 @@ def _result_of(future: Any, task: _Task) -> Any:
     Raises
     ------
     DeviceError
-        It ended worker after worker.
+        It ended worker after worker, or was waiting in each of them.
     """
     from distributed import KilledWorker
 
@@ -331,10 +331,9 @@ def _result_of(future: Any, task: _Task) -> Any:
     except KilledWorker as error:
         _, _, purpose, frame, part = task
         raise DeviceError(
-            f"A worker was killed at {purpose} {part} of frame {frame}, and so were those that "
-            f"tried it again ({error.allowed_failures + 1} in all), probably out of memory. Choose "
-            "a smaller --tile-size or fewer --workers; what is done is kept, predict again to "
-            "go on."
+            f"{error.allowed_failures + 1} workers were killed, one after the other, that had "
+            f"{purpose} {part} of frame {frame} to do, probably out of memory. Choose a smaller "
+            "--tile-size or fewer --workers; what is done is kept, predict again to go on."
         ) from error
 
 
