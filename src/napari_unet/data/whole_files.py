@@ -38,7 +38,7 @@ def replace_file(path: Path, content: bytes) -> None:
     """
     sweep_unfinished(path.parent)
     # Not mkstemp: its files are for their owner alone, but labs share models in a folder.
-    unique = f"{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    unique = f"{machine_id()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     temporary = path.with_name(f".{path.name}.{unique}.tmp")
     try:
         with temporary.open("xb") as file:
@@ -76,13 +76,13 @@ def _is_abandoned(entry: os.DirEntry[str]) -> bool:
     found = _UNFINISHED.fullmatch(entry.name)
     if not entry.is_file(follow_symlinks=False):
         return False
-    if found is not None and found["machine"] == _machine():
+    if found is not None and found["machine"] == machine_id():
         return not psutil.pid_exists(int(found["process"]))
     if found is None and not _OF_EARLIER_VERSIONS.fullmatch(entry.name):
         return False
     return time.time() - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED_SECONDS
 
 
-def _machine() -> str:
+def machine_id() -> str:
     """Return what tells this machine, or container, from those that share a folder with it."""
     return f"{zlib.crc32(platform.node().encode()):08x}"
