@@ -249,7 +249,7 @@ def test_a_save_that_was_killed_before_its_name_leaves_nothing_for_long(
     save = [sys.executable, "-c", SAVE, str(library.folder)]
     assert subprocess.run([*save, "killed"]).returncode == 9
     assert len(names(library)) == 1
-    assert library.entries() == library.unreadable() == ()
+    assert (library.entries(), library.unreadable()) == ((), ())
     subprocess.run([*save, "whole"], check=True)
     assert names(library) == {"a.safetensors"}
 
