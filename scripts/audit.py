@@ -1,5 +1,7 @@
 """Look for known vulnerabilities in what is installed for use: pip-audit, read strictly.
 
+That is what the package requires, and of its extras for users (napari, Qt, dask) what is there.
+
 A vulnerability fails. Where the advisory database cannot be reached nothing is known, and that is
 said plainly: NOT AUDITED.
 """
@@ -10,19 +12,31 @@ import json
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
 from check_licences import PROJECT, required
 
+EXTRAS = frozenset({"all", "distributed"})
 # Advisories that do not concern this package, each with the reason.
 EXCEPTIONS: dict[str, str] = {}
 NOT_AUDITED = "NOT AUDITED: the advisory database cannot be reached"
 
 
 def installed() -> list[str]:
-    """Return the required packages as exact requirements, local builds by their public version."""
-    return sorted(f"{d.metadata['Name']}=={d.version.partition('+')[0]}" for d in required(PROJECT))
+    """Return what is installed for use as exact requirements, local builds by public version."""
+    needed = {d.metadata["Name"]: d.version for d in required(PROJECT)}  # each must be there
+    found = required(PROJECT, EXTRAS, _if_installed)
+    both = needed | {d.metadata["Name"]: d.version for d in found}
+    return sorted(f"{name}=={version.partition('+')[0]}" for name, version in both.items())
+
+
+def _if_installed(name: str) -> Distribution | None:
+    try:
+        return distribution(name)
+    except PackageNotFoundError:
+        return None
 
 
 def ask(requirements: list[str]) -> tuple[dict[str, Any] | None, str]:

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from email.message import Message
 
 PROJECT = "napari-unet-paint"
@@ -49,29 +49,46 @@ class Finding:
     notice: str = ""
 
 
-def required(name: str) -> Iterator[Distribution]:
+def required(
+    name: str,
+    extras: frozenset[str] = frozenset(),
+    find: Callable[[str], Distribution | None] = distribution,
+) -> Iterator[Distribution]:
     """Yield the distributions that one requires on this platform, and those they require.
+
+    Parameters
+    ----------
+    name : str
+        The distribution, which is not among them.
+    extras : frozenset of str
+        Those of its extras that count too.
+    find : callable
+        Looks one up; what it returns None for is passed over.
 
     Raises
     ------
     PackageNotFoundError
         One is not installed: what is not there cannot be checked.
     """
-    seen, waiting = {canonicalize_name(name)}, [(name, frozenset[str]())]
+    waiting = [(name, extras)]
+    seen, yielded = set(waiting), {canonicalize_name(name)}
     while waiting:
-        wanted, extras = waiting.pop()
-        found = distribution(wanted)
-        if canonicalize_name(wanted) != canonicalize_name(name):
+        wanted, its_extras = waiting.pop()
+        found = find(wanted)
+        if found is None:
+            continue
+        if canonicalize_name(wanted) not in yielded:
+            yielded.add(canonicalize_name(wanted))
             yield found
         for text in found.requires or ():
             requirement = Requirement(text)
-            key = canonicalize_name(requirement.name)
+            asked = (str(canonicalize_name(requirement.name)), frozenset(requirement.extras))
             applies = requirement.marker is None or any(
-                requirement.marker.evaluate({"extra": extra}) for extra in extras | {""}
+                requirement.marker.evaluate({"extra": extra}) for extra in its_extras | {""}
             )
-            if applies and key not in seen:
-                seen.add(key)
-                waiting.append((requirement.name, frozenset(requirement.extras)))
+            if applies and asked not in seen:
+                seen.add(asked)
+                waiting.append(asked)
 
 
 def licence_of(found: Distribution) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -20,6 +21,7 @@ from napari_unet.data.ome_zarr import (
     create_intensity_store,
     create_label_store,
     finish,
+    put_back_former,
     regions_of_chunks,
 )
 from napari_unet.errors import FileProblemError
@@ -265,3 +267,33 @@ def test_the_former_result_stays_where_the_new_one_cannot_be_named(
         finish(partial, tmp_path / "a.zarr")
     np.testing.assert_array_equal(read_labels(tmp_path / "a.zarr"), labels)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".a.zarr.partial", "a.zarr"]
+
+
+FORMER = f".a.zarr.{'0' * 32}.partial"  # as a process that was killed in `finish` leaves it
+
+
+@pytest.mark.fault(34)
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ENOENT, errno.ESTALE])
+def test_the_only_copy_of_a_result_outlives_a_disk_that_fails_for_a_moment(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = make_labels(tmp_path / FORMER)
+
+    def failing(path: Path, **_: Any) -> str:
+        raise OSError(number, os.strerror(number), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", failing)
+        put_back_former(tmp_path / "a.zarr")
+    assert [path.name for path in tmp_path.iterdir()] == [FORMER]
+    put_back_former(tmp_path / "a.zarr")
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.zarr"), labels)
+
+
+@pytest.mark.fault(34)
+def test_what_is_left_of_a_replaced_result_is_deleted(tmp_path: Path) -> None:
+    make_labels(tmp_path / FORMER)
+    labels = make_labels(tmp_path / "a.zarr", side=30)
+    put_back_former(tmp_path / "a.zarr")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.zarr"), labels)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -321,3 +322,106 @@ def test_a_chunk_that_is_damaged_is_told_as_an_error_of_the_file(tmp_path: Path)
 
 def test_the_array_is_that_of_zarr(tmp_path: Path) -> None:
     assert isinstance(read_image(write_plain(tmp_path / "a.zarr", 2)).array, zarr.Array)
+
+
+# --- of somebody else --------------------------------------------------------------------------
+
+PLAIN: dict[str, Any] = {"id": "vlen-utf8"}
+PICKLE: dict[str, Any] = {"id": "pickle"}
+PICKLE_3: dict[str, Any] = {"name": "numcodecs.pickle", "configuration": {}}
+PACKED: dict[str, dict[str, Any]] = {
+    "compressor of numbers": {"compressor": PICKLE},
+    "filter of numbers": {"filters": [PICKLE]},
+    "filter of objects": {"dtype": "|O", "filters": [PICKLE]},
+    "compressor of texts": {"dtype": "|O", "filters": [PLAIN], "compressor": PICKLE},
+    "second filter of texts": {"dtype": "|O", "filters": [PLAIN, PICKLE]},
+    "codec": {"codecs": [{"name": "bytes"}, PICKLE_3]},
+    "codec by its name alone": {"codecs": ["bytes", "numcodecs.pickle"]},
+    "codec of a shard": {
+        "codecs": [{"name": "sharding_indexed", "configuration": {"codecs": [PICKLE_3]}}]
+    },
+}
+
+
+class Evil:
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.canary,))
+
+
+def write_metadata(folder: Path, changes: dict[str, Any]) -> Path:
+    """Write an array of Zarr 3 where `changes` name its codecs or type, else of Zarr 2."""
+    folder.mkdir()
+    if changes.keys() & {"codecs", "data_type"}:
+        grid = {"name": "regular", "configuration": {"chunk_shape": [8, 8]}}
+        keys = {"name": "default", "configuration": {"separator": "/"}}
+        about = {"zarr_format": 3, "node_type": "array", "shape": [8, 8], "data_type": "uint8",
+                 "chunk_grid": grid, "chunk_key_encoding": keys, "fill_value": 0,
+                 "codecs": [{"name": "bytes"}], "attributes": {}}  # fmt: skip
+        (folder / "zarr.json").write_text(json.dumps({**about, **changes}))
+    else:
+        about = {"zarr_format": 2, "shape": [8, 8], "chunks": [8, 8], "dtype": "|u1",
+                 "compressor": None, "filters": None, "fill_value": 0, "order": "C"}  # fmt: skip
+        (folder / ".zarray").write_text(json.dumps({**about, **changes}))
+    return folder
+
+
+@pytest.mark.fault(37)
+@pytest.mark.parametrize("changes", PACKED.values(), ids=PACKED)
+def test_a_zarr_that_is_packed_with_pickle_is_refused_and_not_run(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    folder = write_metadata(tmp_path / "a.zarr", changes)
+    (folder / "c" / "0").mkdir(parents=True)
+    for chunk in ("0.0", "c/0/0"):
+        (folder / chunk).write_bytes(pickle.dumps(Evil(tmp_path / "canary")))
+    with pytest.raises(FileProblemError, match=r"pickle, which may run a program, and is not op"):
+        np.asarray(read_image(folder).array[...])
+    assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.fault(37)
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_level_that_is_packed_with_pickle_is_refused(tmp_path: Path, version: str) -> None:
+    folder = write_ome(tmp_path / "a.zarr", version)
+    name = {"0.4": ".zarray", "0.5": "zarr.json"}[version]
+    about = json.loads((folder / "0" / name).read_text())
+    key = {"0.4": "filters", "0.5": "codecs"}[version]
+    (folder / "0" / name).write_text(json.dumps({**about, key: [{**PICKLE, **PICKLE_3}]}))
+    with pytest.raises(FileProblemError, match=r"a\.zarr.0 is packed with pickle"):
+        read_image(folder)
+
+
+@pytest.mark.fault(37)
+@pytest.mark.parametrize(
+    "changes",
+    [{"dtype": "|O", "filters": [PLAIN]}, {"dtype": [["a", "|O"]]}, {"data_type": "string"}],
+    ids=["objects", "fields of objects", "texts"],
+)
+def test_a_zarr_of_no_numbers_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(FileProblemError, match=r"a\.zarr holds .*, not numbers, and is not opened"):
+        read_image(write_metadata(tmp_path / "a.zarr", changes))
+
+
+@pytest.mark.parametrize("content", [b"{", b"[" * 10**5, b"\xff\xff"], ids=["cut", "deep", "bytes"])
+def test_a_zarr_whose_metadata_is_damaged_is_named(tmp_path: Path, content: bytes) -> None:
+    folder = named(tmp_path / "a.zarr")
+    (folder / ".zarray").write_bytes(content)
+    with pytest.raises(FileProblemError, match=r"a\.zarr has damaged metadata \(\.zarray\)"):
+        read_image(folder)
+
+
+@both_versions
+@pytest.mark.parametrize("how", ["up", "absolute", "link"])
+def test_a_level_outside_of_its_zarr_is_not_followed(
+    tmp_path: Path, version: str, how: str
+) -> None:
+    private = write_plain(tmp_path / "private.zarr", 3)
+    level = {"up": "../private.zarr", "absolute": str(private), "link": "linked"}[how]
+    described = {**multiscale(), "datasets": [{"path": level}]}
+    folder = write_group(tmp_path / "a.zarr", version, {"multiscales": [described]})
+    (folder / "linked").symlink_to(private)
+    with pytest.raises(FileProblemError, match=r"names '.*' as its pixels, which lies outside"):
+        read_image(folder)

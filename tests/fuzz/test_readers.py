@@ -170,10 +170,10 @@ def a_state() -> TrainingState:
     weights, average = (
         {"a.weight": torch.ones(2, 3), "a.count": torch.tensor(4)} for _ in range(2)
     )
-    history: tuple[dict[str, Any], ...] = ({"step": 10, "iou": 0.7, "object_f1": None},)
-    return TrainingState(
-        17, 2.5, weights, average, {}, {"0.step": torch.tensor(1.0)}, -1.0, history
+    history: tuple[dict[str, Any], ...] = (
+        {"step": 10, "best": True, "loss": 0.5, "iou": 0.7, "object_f1": None},
     )
+    return TrainingState(17, 2.5, weights, average, {}, {"0.step": torch.tensor(1.0)}, 0.7, history)
 
 
 def test_training_states(tmp_path: Path) -> None:

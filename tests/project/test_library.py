@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from napari_unet.data.whole_files import unfinished_path
 from napari_unet.errors import FileProblemError, ImageError
+from napari_unet.project import library as library_module
 from napari_unet.project.library import ModelLibrary
 from napari_unet.project.model_entry import ModelEntry
 
@@ -177,10 +181,95 @@ def test_taken_names_get_numbers(library: ModelLibrary) -> None:
     assert library.path_for("Cells").stem == "Cells 3"
 
 
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_a_name_is_taken_however_its_accents_are_written(
+    library: ModelLibrary, form: Any, asked: Any
+) -> None:
+    library.folder.mkdir()
+    write_model(library.folder / f"{unicodedata.normalize(form, 'Müller')}.safetensors")
+    found = library.path_for(unicodedata.normalize(asked, "müller")).stem
+    assert found == unicodedata.normalize("NFC", "müller 2")
+
+
+def written_model(library: ModelLibrary) -> Path:
+    return write_model(unfinished_path(library.path_for("cells")))
+
+
+@pytest.mark.fault(41)
+def test_a_name_that_the_disk_says_is_taken_is_not_tried_for_ever(
+    library: ModelLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def strict(source: Path, target: Path) -> None:
+        if target.stem == "cells":  # as another name in the listing
+            raise FileExistsError(17, "File exists")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", strict)
+    assert library.take_in(written_model(library), "cells").stem == "cells 2"
+    assert names(library) == {"cells 2.safetensors"}
+
+
+@pytest.mark.fault(41)
+def test_a_disk_on_which_every_name_is_taken_is_told(
+    library: ModelLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise FileExistsError(17, "File exists")
+
+    monkeypatch.setattr(os, "link", full)
+    monkeypatch.setattr(library_module, "_MOST_NAMES", 5)
+    with pytest.raises(FileProblemError, match="too many models called 'cells'; choose another"):
+        library.take_in(written_model(library), "cells")
+
+
+SAVE = """
+import os, pathlib, sys, threading
+from napari_unet.data.labels import ClassTable
+from napari_unet.model.config import UNetConfig
+from napari_unet.model.trained import ModelRecord, TrainedNetwork
+from napari_unet.model.unet import UNet
+from napari_unet.project.library import ModelLibrary
+from napari_unet.widgets.model_work import storing_events
+config = UNetConfig(base_channels=2, depth=1, padding="same")
+record = ModelRecord(config, ClassTable("objects", "unlabelled"))
+model = TrainedNetwork(UNet(config).eval(), record)
+if sys.argv[2] == "killed":
+    ModelLibrary.take_in = lambda *_: os._exit(9)
+list(storing_events(ModelLibrary(pathlib.Path(sys.argv[1])), model, "a", None, threading.Event()))
+"""
+
+
+@pytest.mark.fault(34)
+def test_a_save_that_was_killed_before_its_name_leaves_nothing_for_long(
+    library: ModelLibrary,
+) -> None:
+    save = [sys.executable, "-c", SAVE, str(library.folder)]
+    assert subprocess.run([*save, "killed"]).returncode == 9
+    assert len(names(library)) == 1
+    assert (library.entries(), library.unreadable()) == ((), ())
+    subprocess.run([*save, "whole"], check=True)
+    assert names(library) == {"a.safetensors"}
+
+
 def test_a_renamed_model_takes_its_companions_along(library: ModelLibrary) -> None:
     renamed = library.rename(add(library, "old"), "new")
     assert names(library) == {"new.safetensors", "new.state.safetensors", "new.png"}
     assert (renamed.name, renamed.thumbnail) == ("new", library.folder / "new.png")
+
+
+def test_a_rename_never_replaces_a_model_that_differs_in_case_alone(library: ModelLibrary) -> None:
+    library.folder.mkdir()
+    for name in ("Cells", "cells"):
+        write_model(library.folder / f"{name}.safetensors", images=[{"name": name}])
+    if len(names(library)) < 2:
+        pytest.skip("this file system does not tell them apart")
+    entry = next(entry for entry in library.entries() if entry.path.stem == "Cells")
+    with pytest.raises(FileProblemError, match="There is a model 'cells' already"):
+        library.rename(entry, "cells")
+    assert len(names(library)) == 2
 
 
 @pytest.mark.parametrize("name", ["", "  ", "taken", "TAKEN", "..."], ids=repr)

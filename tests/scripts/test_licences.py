@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,27 @@ def test_a_package_that_does_not_tell_its_licence_is_refused() -> None:
 def test_a_package_that_tells_it_elsewhere_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(check_licences.TOLD_ELSEWHERE, "an-x", "MIT")
     assert check_licences.judge("An_X", "") == check_licences.Finding("An_X", "MIT")
+
+
+def test_the_audit_covers_what_users_install_beside_and_no_tools() -> None:
+    names = {line.partition("==")[0].lower() for line in audit.installed()}
+    assert {"torch", "zarr", "numcodecs", "napari", "pyqt6", "dask", "distributed"} <= names
+    assert not names & {"pytest", "ruff", "mypy", "napari-unet-paint"}
+    assert not [line for line in audit.installed() if "+" in line]
+
+
+def test_the_audit_passes_over_extras_that_are_not_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def without_napari(name: str) -> Distribution:
+        if name == "napari":
+            raise PackageNotFoundError(name)
+        return distribution(name)
+
+    monkeypatch.setattr(audit, "distribution", without_napari)
+    names = {line.partition("==")[0].lower() for line in audit.installed()}
+    assert "napari" not in names
+    assert {"torch", "distributed"} <= names
 
 
 def package(**changes: object) -> dict[str, object]:

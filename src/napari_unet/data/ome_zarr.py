@@ -294,15 +294,16 @@ def put_back_former(final: Path) -> None:
     """Mend what a process that was killed in `finish` left: nothing else may write to `final`.
 
     An older store that was just out of the way gets its name back; where it is replaced already,
-    what is left of it is deleted.
+    what is left of it is deleted. One that cannot be read just now, and has no successor, stays.
     """
     pattern = re.compile(rf"\.{re.escape(final.name)}\.[0-9a-f]{{32}}\.partial")
     with contextlib.suppress(OSError):
         for former in [path for path in final.parent.iterdir() if pattern.fullmatch(path.name)]:
-            if not final.exists() and is_ours(former):
+            if final.exists():
+                if not former.is_symlink():
+                    shutil.rmtree(former, ignore_errors=True)
+            elif is_ours(former):
                 os.replace(former, final)
-            elif not former.is_symlink():
-                shutil.rmtree(former, ignore_errors=True)
 
 
 def check_replaceable(final: Path) -> None:

@@ -6,15 +6,20 @@ What is opened is the Zarr array itself: no pixel is read. The metadata of OME-Z
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_unet.data.axes import is_axes
+from napari_unet.data.disk import short_reason
 from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize, micrometres
 from napari_unet.errors import FileProblemError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import zarr
 
@@ -22,6 +27,9 @@ ZARR_SUFFIX = ".zarr"
 
 _FILES = (".tif", ".tiff", ".png", ".npy")
 _METADATA_FILES = ("zarr.json", ".zarray", ".zgroup")
+_CODECS = ("filters", "compressor", "codecs", "storage_transformers")
+_LONGEST_TYPE = 100
+_PICKLE = re.compile(r"\bpickle\b", re.IGNORECASE)
 _LETTERS = {"time": "T", "channel": "C", "t": "T", "c": "C", "z": "Z", "y": "Y", "x": "X"}
 
 
@@ -73,7 +81,8 @@ def open_zarr(path: Path) -> tuple[zarr.Array[Any], str | None, PixelSize]:
     Raises
     ------
     FileProblemError
-        There is no Zarr, or it is a group that is no single image; the text lists what is in it.
+        There is no Zarr, or it is a group that is no single image (the text lists what is in it);
+        or it would run a program, holds no numbers, or leads out of its folder.
     """
     import zarr
 
@@ -83,6 +92,11 @@ def open_zarr(path: Path) -> tuple[zarr.Array[Any], str | None, PixelSize]:
     about = _ome(node)
     if about.get("multiscales"):
         level = str(about["multiscales"][0]["datasets"][0]["path"])
+        if not (path / level).resolve().is_relative_to(path.resolve()):
+            raise FileProblemError(
+                f"{path} names {level!r} as its pixels, which lies outside of it. Open that itself "
+                "if you trust it."
+            )
         array = _open_node(path / level)
         if isinstance(array, zarr.Array):
             return _with_metadata(array, path / level)
@@ -104,7 +118,49 @@ def _open_node(path: Path) -> zarr.Array[Any] | zarr.Group:
             f"{path} is no Zarr image: it lacks {', '.join(_METADATA_FILES)}. Copy it again "
             "whole, hidden files included."
         )
+    _check_harmless(path)
     return zarr.open(store=str(path), mode="r")
+
+
+def _check_harmless(node: Path) -> None:
+    """Refuse, before anything else reads it, an array whose decoding may run what it holds."""
+    for name, key_of_type in (("zarr.json", "data_type"), (".zarray", "dtype")):
+        if not (node / name).is_file():
+            continue
+        try:  # bytes, as zarr reads them: what we understand must be what it understands
+            about = json.loads((node / name).read_bytes())
+        except (ValueError, RecursionError) as error:
+            raise FileProblemError(
+                f"{node} has damaged metadata ({name}): {short_reason(error)}. Copy it again whole."
+            ) from error
+        about = about if isinstance(about, dict) else {}
+        if any(_PICKLE.search(text) for key in _CODECS for text in _texts(about.get(key))):
+            raise FileProblemError(
+                f"{node} is packed with pickle, which may run a program, and is not opened. Save "
+                "it with another codec, such as zstd."
+            )
+        kind = about.get(key_of_type, "uint8")  # a group has none
+        if not _is_numeric(kind):
+            raise FileProblemError(
+                f"{node} holds {str(kind)[:_LONGEST_TYPE]}, not numbers, and is not opened. Save "
+                "it as whole or floating-point numbers."
+            )
+
+
+def _texts(content: object) -> Iterator[str]:
+    """Yield every text in a value of JSON, however deep."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, dict | list):
+        for each in content.values() if isinstance(content, dict) else content:
+            yield from _texts(each)
+
+
+def _is_numeric(kind: object) -> bool:
+    try:
+        return isinstance(kind, str) and np.dtype(kind).kind in "biufc"
+    except (TypeError, ValueError, SyntaxError):  # a type that NumPy has not
+        return False
 
 
 def _ome(group: zarr.Group) -> dict[str, Any]:

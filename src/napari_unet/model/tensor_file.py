@@ -43,11 +43,17 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], content: dict[str, 
     Raises
     ------
     FileProblemError
-        The folder is missing or not writable, or the disk is full.
+        The folder is missing or not writable, the disk is full, or a number is not finite.
     """
     path = Path(path)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps(content, allow_nan=False, sort_keys=True)
+    try:
+        text = json.dumps(content, allow_nan=False, sort_keys=True)
+    except ValueError as error:
+        raise FileProblemError(
+            f"{path.name} was not written, what was there is kept: a number of its record is not "
+            "finite. Train again with a lower learning rate, or in float32."
+        ) from error
     metadata = {_JSON_KEY: text, _HASH_KEY: _hash_of(plain, text)}
     data = save(plain, metadata=metadata)
     try:
@@ -99,6 +105,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         )
     try:
         content = json.loads(text)
+        json.dumps(content, allow_nan=False)  # JSON knows no NaN and no infinity, Python's does
     except (ValueError, RecursionError) as error:
         raise ModelFileError(
             f"{path.name} has unreadable metadata: {str(error)[:_LONGEST_REASON]}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import unicodedata
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ _SUFFIXES = (_STATE, _THUMBNAIL, _MODEL)
 _LARGEST_THUMBNAIL = 96
 # File systems take 255 bytes; suffixes and names of temporary files need some of them.
 _LONGEST_NAME = 150
+_MOST_NAMES = 1000  # that are tried, where others take them or a file system tells fewer apart
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]+')
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
@@ -81,6 +83,9 @@ class ModelLibrary:
         FileProblemError
             The name is empty, or the folder cannot be made.
         """
+        return self._free_path(name, set())
+
+    def _free_path(self, name: str, refused: set[str]) -> Path:
         stem = _file_stem(name)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -88,9 +93,9 @@ class ModelLibrary:
             raise FileProblemError(
                 f"{why_not_written(self.folder, error)} Save the model as a file elsewhere."
             ) from error
-        taken = self._taken()
+        taken = self._taken() | refused
         number, free = 1, stem
-        while free.casefold() in taken:
+        while _folded(free) in taken:
             number += 1
             free = f"{stem} {number}"
         return self.folder / f"{free}{_MODEL}"
@@ -108,19 +113,22 @@ class ModelLibrary:
         Raises
         ------
         FileProblemError
-            The name is empty, or the file cannot be moved.
+            The name is empty or has no number left, or the file cannot be moved.
         """
-        while True:
-            path = self.path_for(name)
+        refused: set[str] = set()
+        while len(refused) < _MOST_NAMES:
+            path = self._free_path(name, refused)
             try:
                 os.link(written, path)  # unlike a rename it never replaces a file
             except FileExistsError:
+                refused.add(_folded(path.stem))
                 continue
             except OSError:  # no links on this file system
                 written.rename(path)
                 return path
             written.unlink()
             return path
+        raise FileProblemError(f"There are too many models called {name!r}; choose another name.")
 
     def rename(self, entry: ModelEntry, new_name: str) -> ModelEntry:
         """Rename a model together with its training state and thumbnail.
@@ -136,10 +144,13 @@ class ModelLibrary:
         stem = _file_stem(new_name)
         if stem == entry.path.stem:
             return entry
-        if stem.casefold() in self._taken() - {entry.path.stem.casefold()}:
+        if _folded(stem) in self._taken() - {_folded(entry.path.stem)}:
             raise FileProblemError(f"There is a model {stem!r} already; choose another name.")
         if not entry.path.is_file():
             raise FileProblemError(f"There is no model {entry.path} any more; refresh the list.")
+        alike = self.folder / f"{stem}{_MODEL}"
+        if alike.exists() and not alike.samefile(entry.path):
+            raise FileProblemError(f"There is a model {stem!r} already; choose another name.")
         moves = [
             (old, self.folder / f"{stem}{suffix}")
             for old, suffix in zip(_files_of(entry.path), _SUFFIXES, strict=True)
@@ -207,8 +218,8 @@ class ModelLibrary:
         return sorted(p for p in found if p.name[0] != "." and not p.name.endswith(_STATE))
 
     def _taken(self) -> set[str]:
-        """Return the names of models and lone companions; upper case may not tell files apart."""
-        names = (path.name.casefold() for path in self.folder.iterdir())
+        """Return the names of models and lone companions, folded."""
+        names = (_folded(path.name) for path in self.folder.iterdir())
         return {
             name.removesuffix(suffix)
             for name in names
@@ -239,7 +250,8 @@ def _age(entry: ModelEntry) -> tuple[float, str]:
 
 def _file_stem(name: str) -> str:
     """Return a name that every file system takes, as near to `name` as can be."""
-    stem = _FORBIDDEN.sub("-", "".join(c for c in name if c.isprintable())).strip(" .")
+    printable = "".join(c for c in unicodedata.normalize("NFC", name) if c.isprintable())
+    stem = _FORBIDDEN.sub("-", printable).strip(" .")
     while len(stem.encode()) > _LONGEST_NAME:
         stem = stem[:-1].rstrip(" .")
     if _DEVICES.fullmatch(stem):
@@ -249,6 +261,14 @@ def _file_stem(name: str) -> str:
     if not stem.strip("-"):
         raise FileProblemError(f"A model cannot be called {name!r}; give it a name with letters.")
     return stem
+
+
+def _folded(name: str) -> str:
+    """Return what names have in common that some file systems do not tell apart.
+
+    Those differ in upper case alone, or in whether an accent is part of its letter.
+    """
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
 def _files_of(path: Path) -> list[Path]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_unet.data.labels import ClassTable
 from napari_unet.data.splitting import BlockPlace
@@ -27,8 +31,15 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _LONGEST_REASON = 300  # of what a hostile file says, in the message that refuses it
-_MOST_STEPS = 2**53
+_MOST_SECONDS = 100 * 365 * 24 * 3600
 _LAST, _AVERAGED, _BEST, _OPTIMISER = "last.", "averaged.", "best.", "optimiser."
+
+# Bounds keep what is read printable and its sums exact.
+_Steps = Annotated[int, Field(ge=0, le=10**12)]
+_Index = Annotated[int, Field(ge=0, le=2**53)]
+_Bound = Annotated[int, Field(ge=-(2**53), le=2**53)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Finite = Annotated[float, Field(ge=-3.5e38, le=3.5e38)]  # a loss is a float32
 
 
 def state_path(model_path: Path) -> Path:
@@ -133,46 +144,84 @@ def load_state(path: Path) -> TrainingState:
         prefix, _, rest = name.partition(".")
         groups.get(f"{prefix}.", {})[rest] = tensor
     try:
-        return _state_from(content, groups)
-    except (KeyError, TypeError, ValueError, OverflowError, ConfigError) as error:
-        reason = " ".join(repr(error).split())[:_LONGEST_REASON]
+        return _state_from(json.dumps(content), groups)
+    except (ValidationError, ConfigError) as error:
+        reason = " ".join(_what_does_not_fit(error).split()).rstrip(".")[:_LONGEST_REASON]
         raise ModelFileError(f"{path.name} is not a training state: {reason}.") from error
 
 
-def _state_from(content: dict[str, Any], groups: dict[str, dict[str, Tensor]]) -> TrainingState:
-    best_value = content["best_value"]
+class _Validation(BaseModel):
+    """One entry of the history; later versions may measure more."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, _Finite | bool | None]
+    step: _Steps
+    best: bool
+    loss: _Finite
+    iou: _Share
+    object_f1: _Share | None = None
+
+
+class _Place(BaseModel):
+    """A `BlockPlace`; with padding a block may begin before its image."""
+
+    model_config = ConfigDict(extra="forbid")
+    image: _Index
+    frame: tuple[_Index, ...]
+    bounds: tuple[tuple[_Bound, _Bound], ...]
+
+
+class _Content(BaseModel):
+    """What a state file holds beside its tensors; what earlier versions lack has a default."""
+
+    model_config = ConfigDict(extra="forbid")
+    step: _Steps
+    seconds: Annotated[float, Field(ge=0, le=_MOST_SECONDS)]
+    best_value: _Share | None
+    history: tuple[_Validation, ...]
+    cycle_start: _Steps = 0
+    extra_steps: _Steps = 0
+    classes: ClassTable | None = None
+    held_back: tuple[_Place, ...] = ()
+    binning: Annotated[int, Field(ge=1, le=LARGEST_BINNING)] = 1
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    flat_levels: Annotated[int, Field(ge=0, le=DEEPEST)] = 0
+    in_float32: bool = False
+
+    @model_validator(mode="after")
+    def _begins_before_it_ends(self) -> Self:
+        if self.cycle_start > self.step:
+            raise ValueError(f"cycle_start {self.cycle_start} lies after step {self.step}")
+        return self
+
+
+def _state_from(text: str, groups: dict[str, dict[str, Tensor]]) -> TrainingState:
+    content = _Content.model_validate_json(text, strict=True)
     return TrainingState(
-        step=_within(content["step"], 0, _MOST_STEPS),
-        seconds=float(content["seconds"]),
+        step=content.step,
+        seconds=content.seconds,
         last=groups[_LAST],
         averaged=groups[_AVERAGED],
         best=groups[_BEST],
         optimiser=groups[_OPTIMISER],
-        best_value=float("-inf") if best_value is None else float(best_value),
-        history=tuple(dict(entry) for entry in content["history"]),
-        cycle_start=_within(content.get("cycle_start", 0), 0, _MOST_STEPS),
-        extra_steps=_within(content.get("extra_steps", 0), 0, _MOST_STEPS),
-        classes=_classes_from(content.get("classes")),
-        held_back=tuple(_place_from(place) for place in content.get("held_back", ())),
-        binning=_within(content.get("binning", 1), 1, LARGEST_BINNING),
-        threshold=_probability(content.get("threshold", 0.5)),
-        flat_levels=_within(content.get("flat_levels", 0), 0, DEEPEST),
-        in_float32=bool(content.get("in_float32", False)),
+        best_value=-math.inf if content.best_value is None else content.best_value,
+        history=tuple(entry.model_dump(exclude_unset=True) for entry in content.history),
+        cycle_start=content.cycle_start,
+        extra_steps=content.extra_steps,
+        classes=content.classes,
+        held_back=tuple(BlockPlace(p.image, p.frame, p.bounds) for p in content.held_back),
+        binning=content.binning,
+        threshold=content.threshold,
+        flat_levels=content.flat_levels,
+        in_float32=content.in_float32,
     )
 
 
-def _within(value: Any, lowest: int, highest: int) -> int:
-    number = int(value)
-    if not lowest <= number <= highest:
-        raise ValueError(f"{number} is not between {lowest} and {highest}")
-    return number
-
-
-def _probability(value: Any) -> float:
-    probability = float(value)
-    if not 0 < probability < 1:
-        raise ValueError(f"a threshold of {probability}")
-    return probability
+def _what_does_not_fit(error: ValidationError | ConfigError) -> str:
+    if isinstance(error, ConfigError):
+        return str(error)
+    first = error.errors(include_url=False)[0]
+    return ": ".join([".".join(map(str, first["loc"])) or "it", str(first["msg"])])
 
 
 def belongs_to(state: TrainingState, record: ModelRecord) -> bool:
@@ -183,14 +232,3 @@ def belongs_to(state: TrainingState, record: ModelRecord) -> bool:
     """
     known = [dict(entry) for entry in record.history]
     return state.step <= record.steps and [*state.history] == known[: len(state.history)]
-
-
-def _classes_from(content: dict[str, Any] | None) -> ClassTable | None:
-    if content is None:
-        return None
-    return ClassTable(content["kind"], content["unpainted"], tuple(map(int, content["painted"])))
-
-
-def _place_from(content: dict[str, Any]) -> BlockPlace:
-    bounds = tuple((int(start), int(stop)) for start, stop in content["bounds"])
-    return BlockPlace(int(content["image"]), tuple(map(int, content["frame"])), bounds)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING
 
+from napari_unet.data.whole_files import unfinished_path
 from napari_unet.errors import ModelFileError
 from napari_unet.notice import Notice
 
@@ -63,7 +63,7 @@ def storing_events(
     from napari_unet.model.trained import save_network
 
     yield "started"
-    hidden = library.path_for(name).with_name(f".{uuid.uuid4().hex}.safetensors")
+    hidden = unfinished_path(library.path_for(name))  # swept later if this is killed
     try:
         save_network(model, hidden)
         path = library.take_in(hidden, name)
