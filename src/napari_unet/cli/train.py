@@ -217,7 +217,7 @@ def _settings_of(record: ModelRecord) -> TrainConfig:
 
 def _report(result: TrainingResult, output: Path, ranks: Ranks) -> dict[str, Any]:
     record = result.trained.record
-    kept = [entry for entry in record.history if entry["best"]]
+    kept = [entry for entry in record.history if entry.get("best")]
     return {
         "model": str(output),
         "steps": result.state.step,

@@ -71,7 +71,7 @@ def remains_of(trainer: Trainer) -> tuple[TrainedNetwork, TrainingState]:
 def _state_of_best(trainer: Trainer) -> TrainingState:
     best = trainer.best  # copied, since no two tensors of a file may be one
     averaged = {f"module.{name}": tensor.clone() for name, tensor in best.items()}
-    steps = [int(entry["step"] or 0) for entry in trainer.history if entry["best"]]
+    steps = [int(entry["step"] or 0) for entry in trainer.history if entry.get("best")]
     return TrainingState(
         step=steps[-1] if steps else trainer.cycle_start,
         last={name: tensor.clone() for name, tensor in best.items()},
