@@ -75,6 +75,16 @@ def test_classes_and_what_was_held_back_come_back_too(tmp_path: Path) -> None:
     assert (read.classes, read.held_back) == (written.classes, written.held_back)
 
 
+def test_best_weights_whose_score_new_paint_made_void_come_back_without_one(
+    tmp_path: Path,
+) -> None:
+    written = replace(a_state(), best_value=-math.inf)
+    save_state(written, tmp_path / "s.safetensors")
+    read = load_state(tmp_path / "s.safetensors")
+    assert read.best_value == -math.inf
+    assert equal(read.best, written.best)
+
+
 def test_a_state_lies_beside_its_model(tmp_path: Path) -> None:
     assert state_path(tmp_path / "cells.v2.safetensors") == tmp_path / "cells.v2.state.safetensors"
 

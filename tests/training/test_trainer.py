@@ -16,8 +16,8 @@ from napari_unet.errors import ModelMismatchError
 from napari_unet.model.trained import save_network
 from napari_unet.notice import Notice
 from napari_unet.training import gradients, trainer
-from napari_unet.training.checkpoint import load_state, save_state
-from napari_unet.training.events import StepDone
+from napari_unet.training.checkpoint import load_state, save_checkpoint, save_state, state_path
+from napari_unet.training.events import Checkpoint, StepDone
 from napari_unet.training.losses import weighted_cross_entropy
 from napari_unet.training.networks import copy_weights
 from napari_unet.training.optimisation import rate_schedule
@@ -565,3 +565,16 @@ def test_statistics_that_overflow_are_not_kept(monkeypatch: pytest.MonkeyPatch) 
     assert np.isnan(trainer.train_step(0.5))
     assert all_finite(copy_weights(trainer.network))
     assert all_finite(copy_weights(trainer.averaged))
+
+
+@pytest.mark.fault(13)
+def test_a_validation_that_gives_no_number_keeps_no_model_from_being_saved(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    score = ValidationScore(float("nan"), 0.1, None)
+    monkeypatch.setattr(trainer, "validate", lambda runner, data: score)
+    config = tiny_config(validate_every=2)
+    result = run(cells(config), config)[1]
+    save_checkpoint(Checkpoint(result.trained, result.state), tmp_path / "m.safetensors")
+    history = load_state(state_path(tmp_path / "m.safetensors")).history
+    assert {entry["loss"] for entry in history} == {None}

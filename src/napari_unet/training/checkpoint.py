@@ -68,7 +68,8 @@ def save_state(state: TrainingState, path: Path) -> None:
     content: dict[str, Any] = {
         "step": state.step,
         "seconds": state.seconds,
-        "best_value": state.best_value if state.best else None,
+        # weights may be the best without a score: new paint makes the former one void
+        "best_value": state.best_value if math.isfinite(state.best_value) else None,
         "history": list(state.history),
         "cycle_start": state.cycle_start,
         "extra_steps": state.extra_steps,
@@ -157,7 +158,7 @@ class _Validation(BaseModel):
     __pydantic_extra__: dict[str, _Finite | bool | None]
     step: _Steps
     best: bool
-    loss: _Finite
+    loss: _Finite | None
     iou: _Share
     object_f1: _Share | None = None
 

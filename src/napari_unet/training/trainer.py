@@ -331,7 +331,10 @@ class Trainer:
             self.best = weights
             self.best_value = max(score.value, self.best_value)
             self.threshold = score.threshold
-        self.history.append({"step": self.step, "best": best, **asdict(score)})
+        entry = {"step": self.step, "best": best, **asdict(score)}
+        if not math.isfinite(score.loss):  # files hold numbers only
+            entry["loss"] = None
+        self.history.append(entry)
         return Validated(self.step, score.loss, score.iou, score.object_f1, best)
 
     def measure_agreement(self) -> None:
