@@ -234,11 +234,9 @@ class RecoveryBar(QWidget):
 
     def restore(self) -> None:
         """Open what was saved; the folder stays until it is discarded or swept."""
-        if self.folder is None:
-            return
-        folder, self.folder = self.folder, None
-        self.setVisible(False)
-        open_folder(self._viewer, folder)
+        if self.folder is not None and open_folder(self._viewer, self.folder):
+            self.folder = None
+            self.setVisible(False)
 
     def discard(self) -> None:
         """Delete what was saved."""
