@@ -20,7 +20,7 @@ A_DAY = 24 * 3600
 
 
 def unfinished(folder: Path, process: int, machine: str | None = None) -> Path:
-    machine = whole_files._machine() if machine is None else machine
+    machine = whole_files.machine_id() if machine is None else machine
     path = folder / f".m.safetensors.{machine}-{process}-0123abcd.tmp"
     path.write_bytes(b"half")
     return path

@@ -37,9 +37,7 @@ def replace_file(path: Path, content: bytes) -> None:
         It cannot be written; the old file is as it was.
     """
     sweep_unfinished(path.parent)
-    # Not mkstemp: its files are for their owner alone, but labs share models in a folder.
-    unique = f"{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    temporary = path.with_name(f".{path.name}.{unique}.tmp")
+    temporary = unfinished_path(path)
     try:
         with temporary.open("xb") as file:
             file.write(content)
@@ -51,6 +49,19 @@ def replace_file(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def unfinished_path(path: Path) -> Path:
+    """Return a name beside `path` that is free and tells who writes there; see `sweep_unfinished`.
+
+    Examples
+    --------
+    >>> unfinished_path(Path("a.bin")).name  # doctest: +SKIP
+    '.a.bin.0123abcd-4711-89abcdef.tmp'
+    """
+    # Not mkstemp: its files are for their owner alone, but labs share models in a folder.
+    unique = f"{machine_id()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    return path.with_name(f".{path.name}.{unique}.tmp")
 
 
 def sync_folder(folder: Path) -> None:
@@ -76,13 +87,13 @@ def _is_abandoned(entry: os.DirEntry[str]) -> bool:
     found = _UNFINISHED.fullmatch(entry.name)
     if not entry.is_file(follow_symlinks=False):
         return False
-    if found is not None and found["machine"] == _machine():
+    if found is not None and found["machine"] == machine_id():
         return not psutil.pid_exists(int(found["process"]))
     if found is None and not _OF_EARLIER_VERSIONS.fullmatch(entry.name):
         return False
     return time.time() - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED_SECONDS
 
 
-def _machine() -> str:
+def machine_id() -> str:
     """Return what tells this machine, or container, from those that share a folder with it."""
     return f"{zlib.crc32(platform.node().encode()):08x}"
