@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from napari_unet.data.whole_files import machine_id
 from napari_unet.errors import FileProblemError, LabelsError
 from napari_unet.project import folder as folder_module
 from napari_unet.project.folder import (
@@ -185,6 +187,53 @@ def test_a_second_save_sweeps_the_files_of_the_first(tmp_path: Path) -> None:
     assert len(files_in(tmp_path)) == 2
 
 
+def whole(folder: Path, value: int) -> bool:
+    """Tell whether a project lacks nothing of a session in which everything is one value."""
+    (image,) = load_project(folder).images
+    return all(
+        array is not None and bool((np.asarray(array) == value).all())
+        for array in (image.image, image.labels)
+    )
+
+
+def of_one_value(value: int) -> Project:
+    painted = np.full((40, 50), value, np.uint16)
+    return Project((ProjectImage("cells", image=painted, labels=painted),), {"value": value})
+
+
+@pytest.mark.fault(8)
+def test_two_saves_at_once_leave_one_of_them_whole(tmp_path: Path) -> None:
+    for _ in range(10):
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda value: save_project(of_one_value(value), tmp_path), (1, 2)))
+        assert whole(tmp_path, load_project(tmp_path).settings["value"])
+        assert len(files_in(tmp_path)) == 3
+
+
+def test_what_another_program_is_writing_is_not_swept(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        theirs = tmp_path / f"images/0-save-{machine_id()}-{other.pid}-00000000.tif"
+        theirs.parent.mkdir()
+        theirs.touch()
+        save_project(project_of(), tmp_path)
+        assert theirs.exists()
+        other.communicate(b"\n")
+    save_project(project_of(), tmp_path)
+    assert not theirs.exists()
+
+
+@pytest.mark.parametrize("name", ["0-save-00000000-1-00000000.tif", "0-save3.tif"])
+def test_what_was_left_long_ago_is_swept_whoever_wrote_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / "images").mkdir()
+    left = tmp_path / "images" / name
+    left.touch()
+    save_project(project_of(), tmp_path)
+    assert left.exists()
+    os.utime(left, (1.0, 1.0))
+    save_project(project_of(), tmp_path)
+    assert not left.exists()
+
+
 def test_files_of_the_user_are_never_swept(tmp_path: Path) -> None:
     theirs = {"annotations/0.tif", "images/0-1.tif", "images/my-save1.tif", "0-save1.tif"}
     for name in theirs:
@@ -216,6 +265,20 @@ def test_a_save_that_fails_keeps_the_former_one_and_leaves_nothing(
         save_project(project_of(image=LABELS), tmp_path)
     assert files_in(tmp_path) == before
     np.testing.assert_array_equal(load_project(tmp_path).images[0].labels, LABELS)
+
+
+def test_a_first_save_that_fails_speaks_of_no_former_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(folder_module, "write_stored", full)
+    with pytest.raises(FileProblemError) as caught:
+        save_project(project_of(), tmp_path / "p")
+    text = str(caught.value)
+    assert f"Disk full: project.json does not fit in {tmp_path / 'p'}" in text
+    assert "was kept" not in text
 
 
 def test_what_would_not_open_again_does_not_replace_what_does(tmp_path: Path) -> None:

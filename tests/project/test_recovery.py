@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from napari_unet.data.whole_files import machine_id
 from napari_unet.errors import FileProblemError
 from napari_unet.project.folder import Project, save_project
-from napari_unet.project.recovery import abandoned, discard, new_recovery_folder, sweep
+from napari_unet.project.recovery import abandoned, claim, discard, new_recovery_folder, sweep
 
 GONE = 2**22 + 1  # above the largest process id
 
@@ -28,7 +31,11 @@ def left_behind(root: Path) -> Path:
 
 def test_the_owner_of_a_new_folder_is_this_process(tmp_path: Path) -> None:
     owner = json.loads((new_recovery_folder(tmp_path / "r") / "owner.json").read_text())
-    assert owner == {"pid": os.getpid(), "started": psutil.Process().create_time()}
+    assert owner == {
+        "pid": os.getpid(),
+        "started": psutil.Process().create_time(),
+        "machine": machine_id(),
+    }
 
 
 def test_two_folders_of_one_process_differ(tmp_path: Path) -> None:
@@ -123,11 +130,49 @@ def test_sweep_discards_the_folder_of_a_session_that_was_killed_while_it_made_it
     tmp_path: Path,
 ) -> None:
     for process in (GONE, os.getpid()):
-        (tmp_path / f".20260101-101010-123456-{process}").mkdir()
+        (tmp_path / f".20260101-101010-123456-{process}.{machine_id()}").mkdir()
     (tmp_path / f".theirs-{GONE}").mkdir()
     sweep(tmp_path)
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {f".20260101-101010-123456-{os.getpid()}", f".theirs-{GONE}"}
+    assert left == {f".20260101-101010-123456-{os.getpid()}.{machine_id()}", f".theirs-{GONE}"}
+
+
+def on_another_machine(root: Path) -> list[Path]:
+    """A session without a project, and one that makes its folder just now."""
+    owned = new_recovery_folder(root)
+    owner = {"pid": GONE, "started": 1.0, "machine": "00000000"}
+    (owned / "owner.json").write_text(json.dumps(owner))
+    unfinished = root / f".20260101-101010-123456-{GONE}.00000000"
+    unfinished.mkdir()
+    return [owned, unfinished]
+
+
+@pytest.mark.fault(8)
+def test_sweep_leaves_sessions_on_other_machines_alone(tmp_path: Path) -> None:
+    theirs = on_another_machine(tmp_path)
+    sweep(tmp_path)
+    assert [folder.exists() for folder in theirs] == [True, True]
+
+
+def test_sweep_discards_what_other_machines_left_a_day_ago(tmp_path: Path) -> None:
+    theirs = on_another_machine(tmp_path)
+    for path in (*theirs, theirs[0] / "owner.json"):
+        os.utime(path, (time.time() - 25 * 3600,) * 2)
+    sweep(tmp_path)
+    assert [folder.exists() for folder in theirs] == [False, False]
+
+
+def test_a_claimed_folder_that_vanished_is_offered_after_a_crash(tmp_path: Path) -> None:
+    folder = new_recovery_folder(tmp_path)
+    owner = (folder / "owner.json").read_text()
+    shutil.rmtree(folder)
+
+    claim(folder)
+
+    assert (folder / "owner.json").read_text() == owner
+    save_project(Project((), {}), folder)
+    abandon(folder)
+    assert abandoned(tmp_path) == (folder,)
 
 
 def test_sweep_leaves_running_sessions_and_files_of_others(tmp_path: Path) -> None:

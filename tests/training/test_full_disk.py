@@ -91,8 +91,8 @@ def test_a_project_that_does_not_fit_leaves_the_one_before(small_disk: Path) -> 
     save_project(Project((ProjectImage("a", labels=NOISE[:9, :9]),), {}), folder)
     with pytest.raises(FileProblemError) as caught:
         save_project(Project((ProjectImage("a", labels=NOISE),), {}), folder)
-    assert str(caught.value).startswith(f"Disk full: p does not fit in {small_disk}, ")
-    assert "The project saved there before was kept; make room" in str(caught.value)
+    assert str(caught.value).startswith(f"Disk full: project.json does not fit in {folder}, ")
+    assert "The project saved there before was kept. Make room" in str(caught.value)
     labels = load_project(folder).images[0].labels
     assert labels is not None
     np.testing.assert_array_equal(labels, NOISE[:9, :9])

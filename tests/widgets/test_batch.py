@@ -71,6 +71,14 @@ def test_the_tooltip_has_the_whole_error(desk: Desk, folder: Path) -> None:
     assert str(folder / "b.tif") in item.toolTip()
 
 
+def test_markup_in_a_file_name_is_shown_as_it_is_written(desk: Desk, tmp_path: Path) -> None:
+    batch: Any = desk.predict.batch
+    batch._list([tmp_path / "<b>x.tif"])
+    batch._say(0, "failed", "Cannot read <b>x.tif")
+    for column in (0, 1):
+        assert "&lt;b&gt;x.tif" in batch.table.item(0, column).toolTip()
+
+
 def test_one_summary_instead_of_a_notice_per_file(desk: Desk, folder: Path) -> None:
     before = len(notification_manager.records)
 

@@ -94,7 +94,8 @@ def test_closing_while_a_checkpoint_is_written_leaves_it_whole(tmp_path: Path) -
     assert_clean(ended)
     load_network(ended.recovery / MODEL_FILE)
     load_state(state_path(ended.recovery / MODEL_FILE))
-    assert not list(ended.recovery.glob("*.partial*"))
+    assert "unfinished 1" in ended.said
+    assert not list(ended.recovery.glob(".*.tmp"))
 
 
 @pytest.mark.fault(3)

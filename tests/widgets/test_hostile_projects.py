@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from qtpy.QtCore import Qt
 
 from napari_unet.project.folder import Project, ProjectImage, load_project, save_project
 from napari_unet.widgets.controls import as_plain, note
-from napari_unet.widgets.projects import is_opened_unasked, open_project
+from napari_unet.widgets.project_images import is_opened_unasked
+from napari_unet.widgets.projects import open_project
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,11 +27,16 @@ LABELS = np.ones((20, 30), np.uint16)
 def a_project(folder: Path, image: dict[str, Any], **changes: Any) -> Project:
     """Save a project with an annotation, and change fields of its first image and its own."""
     save_project(Project((ProjectImage("cells", labels_name="paint", labels=LABELS),), {}), folder)
+    edit(folder, image, **changes)
+    return load_project(folder)
+
+
+def edit(folder: Path, image: dict[str, Any], **changes: Any) -> None:
+    """Change fields of the first image of a project, and of its own."""
     path = folder / "project.json"
     content = {**json.loads(path.read_text()), **changes}
     content["images"][0].update(image)
     path.write_text(json.dumps(content))
-    return load_project(folder)
 
 
 def problem_of(desk: Desk, project: Project) -> str:
@@ -73,6 +80,71 @@ def test_markup_in_names_is_shown_as_it_is_written(desk: Desk) -> None:
     assert label.textFormat() == Qt.TextFormat.PlainText
     assert as_plain("<b>x</b>") == "<qt>&lt;b&gt;x&lt;/b&gt;</qt>"
     assert as_plain("/home/a & b") == "/home/a & b"
+
+
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        ({"units": ["nonsense", "um"]}, "nonsense"),
+        ({"units": ["9**9**9**9", "um"]}, "'9**9**9**9' is no unit"),
+        ({"translate": [1e308, 0.0]}, "a position of 1e+308, 0"),
+        ({"scale": [1e308, 1.0]}, "a pixel of 1e+308 by 1"),
+        ({"rgb": True}, "an image of shape (20, 30) has no colours"),
+    ],
+    ids=["unit", "formula", "position", "pixel size", "colours"],
+)
+def test_a_placement_that_napari_refuses_is_told_and_everything_is_open(
+    desk: Desk, tmp_path: Path, image: dict[str, Any], told: str
+) -> None:
+    entries = (
+        ProjectImage(name, image=LABELS, labels_name=f"{name} paint", labels=LABELS)
+        for name in ("first", "second")
+    )
+    save_project(Project(tuple(entries), {}), tmp_path)
+    edit(tmp_path, image)
+
+    text = problem_of(desk, load_project(tmp_path))
+
+    assert "first is shown without its" in text
+    assert told in text
+    shown = {layer.name for layer in desk.viewer.layers}
+    assert {"first", "first paint", "second", "second paint"} <= shown
+
+
+def test_an_annotation_that_napari_refuses_is_told_and_the_next_is_open(
+    desk: Desk, tmp_path: Path
+) -> None:
+    entries = (
+        ProjectImage(f"{labels.ndim}D", labels_name=f"{labels.ndim}D paint", labels=labels)
+        for labels in (LABELS[0], LABELS)
+    )
+    save_project(Project(tuple(entries), {}), tmp_path)
+
+    text = problem_of(desk, load_project(tmp_path))
+
+    assert "1D paint cannot be shown" in text
+    assert "2D paint" in desk.viewer.layers
+
+
+@pytest.mark.parametrize(
+    "path",
+    [r"\\evil\share\a.tif", "//evil/share/a.tif", r"\\?\UNC\evil\share\a.tif", r"\\evil",
+     "/\\evil\\share\\a.tif", "https://evil/a.tif", "file:///etc/a.tif"],
+)  # fmt: skip
+def test_a_path_to_another_machine_is_not_even_looked_at(
+    monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    def looked(self: Path) -> bool:
+        raise AssertionError(self)
+
+    for look in ("is_dir", "is_file"):
+        monkeypatch.setattr(f"napari_unet.widgets.project_images.Path.{look}", looked)
+    assert not is_opened_unasked(path)
+
+
+def test_an_image_on_the_machine_of_its_project_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_unet.widgets.project_images.Path.is_file", lambda _: True)
+    assert is_opened_unasked("//lab/data/a.tif", PureWindowsPath("//lab/data/project"))  # type: ignore[arg-type]
 
 
 @pytest.mark.fault(38)

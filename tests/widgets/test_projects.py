@@ -12,6 +12,7 @@ import pytest
 import tifffile
 from napari import Viewer
 from napari.layers import Labels
+from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QEvent
 
 from napari_unet.model.cards import STARTING_MODELS
@@ -268,6 +269,58 @@ def test_after_a_crash_the_annotations_are_offered_and_restored(
 
     np.testing.assert_array_equal(other.layers["paint"].data, labels.data)
     assert annotate.recovery.isHidden()
+
+
+def two_images_left_behind(folder: Path, make_viewer: Callable[..., Viewer]) -> Path:
+    """Two images from files, paint on both, autosaved, and then a crash."""
+    viewer = make_viewer()
+    for name in "ab":
+        tifffile.imwrite(folder / f"{name}.tif", disks())
+        image = viewer.open(folder / f"{name}.tif", plugin="napari")[0]
+        paint = viewer.add_labels(strokes_on(disks()), name=f"{name} paint")
+        annotation_of(paint).image = image
+    keeper = keeper_of(viewer)
+    keeper.save_now()
+    _wait(session_of(viewer).saving)
+    crash(keeper.folder)
+    return keeper.folder
+
+
+@pytest.mark.fault(35)
+# The readers behind napari leave a damaged file open.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("size", [0, 200], ids=["empty", "cut off"])
+def test_annotations_are_restored_although_an_image_file_is_damaged(
+    make_napari_viewer: Callable[..., Viewer], tmp_path: Path, size: int
+) -> None:
+    two_images_left_behind(tmp_path, make_napari_viewer)
+    (tmp_path / "a.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:size])
+
+    other = make_napari_viewer()
+    annotate = AnnotateWidget(other)
+    annotate.recovery.restore()
+
+    assert [layer.name for layer in other.layers] == ["a paint", "b", "b paint"]
+    told = str(notification_manager.records[-1].message)
+    assert "Not found, damaged, or of no known image format" in told
+    assert str(tmp_path / "a.tif") in told
+    assert str(tmp_path / "b.tif") not in told
+    assert annotate.recovery.isHidden()
+
+
+def test_what_cannot_be_restored_is_offered_on(
+    make_napari_viewer: Callable[..., Viewer], tmp_path: Path
+) -> None:
+    folder = two_images_left_behind(tmp_path, make_napari_viewer)
+    (folder / "project.json").write_text("{")
+
+    annotate = AnnotateWidget(make_napari_viewer())
+    annotate.recovery.restore()
+
+    assert "is damaged" in str(notification_manager.records[-1].message)
+    assert not annotate.recovery.isHidden()
+    assert annotate.recovery.folder == folder
 
 
 def test_a_running_session_is_not_offered(painted: Painted) -> None:

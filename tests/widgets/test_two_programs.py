@@ -7,8 +7,10 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from napari_unet.project.folder import load_project
 from napari_unet.project.library import ModelLibrary
 from napari_unet.project.recovery import new_recovery_folder
 
@@ -52,6 +54,22 @@ for _ in range(20):
 print(folder)
 """
 
+# Both save into one project folder at the same moment.
+SAVE_A_PROJECT = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from napari_unet.project.folder import Project, ProjectImage, save_project
+folder, me, other = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+painted = np.full((64, 64), int(me), np.uint16)
+project = Project((ProjectImage("cells", image=painted, labels=painted),), {"value": int(me)})
+for round in range(20):
+    (folder / f"{me} {round}").touch()
+    while not (folder / f"{other} {round}").exists():
+        time.sleep(0.0005)
+    save_project(project, folder / f"project {round}")
+"""
+
 
 def two_programs(program: str, one: list[str], other: list[str]) -> list[str]:
     """Run a program twice at once; return what each printed."""
@@ -86,6 +104,17 @@ def test_two_programs_autosave_each_into_its_own_folder(tmp_path: Path) -> None:
     one, other = two_programs(AUTOSAVE, [str(tmp_path), "3"], [str(tmp_path), "4"])
 
     assert one != other
+
+
+def test_of_two_programs_that_save_into_one_folder_one_wins_whole(tmp_path: Path) -> None:
+    two_programs(SAVE_A_PROJECT, [str(tmp_path), "3", "4"], [str(tmp_path), "4", "3"])
+
+    for number in range(20):
+        project = load_project(tmp_path / f"project {number}")
+        (saved,) = project.images
+        assert project.problems == ()
+        for array in (saved.image, saved.labels):
+            assert (np.asarray(array) == project.settings["value"]).all()
 
 
 def test_a_model_that_another_program_deleted_is_missing_in_words(tmp_path: Path) -> None:

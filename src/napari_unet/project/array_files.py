@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
+import uuid
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import psutil
 
 from napari_unet.data.files import in_memory, read_image
-from napari_unet.data.whole_files import sync_folder
+from napari_unet.data.whole_files import machine_id, sync_folder
 from napari_unet.errors import FileProblemError
 
 if TYPE_CHECKING:
@@ -22,7 +25,12 @@ if TYPE_CHECKING:
 ANNOTATIONS, IMAGES = "annotations", "images"
 _LARGEST_CLASSIC_TIFF = 2**31  # compressed or not, to be safe
 # Unlikely as a name of the user's own files: what matches and is out of use is deleted.
-_OUR_NAME = re.compile(r"[0-9]+-save([0-9]+)(-corrected)?\.(tif|npy)")
+# A save is known by its machine and process, and a number that makes it unique.
+_OUR_NAME = re.compile(
+    r"[0-9]+-save([0-9]+|-(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]+)-[0-9a-f]{8})"
+    r"(-corrected)?\.(tif|npy)"
+)
+_LONGEST_SAVE = 3600.0  # seconds, of a program that still runs, or on another machine
 
 
 class ArrayWriter:
@@ -51,21 +59,20 @@ class ArrayWriter:
                     f"{folder / name} is a link to another folder; remove it, or save the "
                     "project elsewhere."
                 )
-        numbers = (_OUR_NAME.fullmatch(path.name) for path in self._files())
-        self.counter = 1 + max((int(found[1]) for found in numbers if found), default=0)
+        self._save = f"save-{machine_id()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
     def write_annotation(self, number: int, labels: NDArray[Any]) -> str:
         """Write the annotation of image `number`; return its name relative to the folder."""
-        return self._write(f"{ANNOTATIONS}/{number}-save{self.counter}", labels, "zlib", rgb=False)
+        return self._write(f"{ANNOTATIONS}/{number}-{self._save}", labels, "zlib", rgb=False)
 
     def write_corrected(self, number: int, corrected: NDArray[np.bool_]) -> str:
         """Write the corrected pixels of image `number`, as 0 and 1."""
-        stem = f"{ANNOTATIONS}/{number}-save{self.counter}-corrected"
+        stem = f"{ANNOTATIONS}/{number}-{self._save}-corrected"
         return self._write(stem, corrected.astype(np.uint8), "zlib", rgb=False)
 
     def write_pixels(self, number: int, image: NDArray[Any], rgb: bool) -> str:
         """Write an image, uncompressed: noise hardly shrinks, and autosaving should not wait."""
-        return self._write(f"{IMAGES}/{number}-save{self.counter}", image, None, rgb)
+        return self._write(f"{IMAGES}/{number}-{self._save}", image, None, rgb)
 
     def sync(self) -> None:
         """Make sure that what this save wrote outlives a power cut."""
@@ -76,10 +83,17 @@ class ArrayWriter:
         """Delete what this save wrote."""
         _delete(self.written)
 
-    def sweep(self, used: Iterable[Path]) -> None:
-        """Delete the files of other saves, except for those in `used`."""
-        kept = {path.resolve() for path in (*self.written, *used)}
-        _delete(path for path in self._files() if path.resolve() not in kept)
+    def sweep(self, named: Iterable[str]) -> None:
+        """Delete the files of former saves.
+
+        Parameters
+        ----------
+        named : iterable of str
+            What the project consists of, relative to its folder: it stays. So does what another
+            program may be writing at this moment, to name it afterwards.
+        """
+        kept = {path.resolve() for path in (*self.written, *map(self.folder.joinpath, named))}
+        _delete(p for p in self._files() if p.resolve() not in kept and _is_abandoned(p))
 
     def _files(self) -> list[Path]:
         found = [p for name in (ANNOTATIONS, IMAGES) for p in (self.folder / name).iterdir()]
@@ -197,6 +211,19 @@ def _fits_tiff(array: NDArray[Any], rgb: bool) -> bool:
         return False
     # Readers of TIFF drop transparency; other channels would make a page of each row.
     return not rgb or (array.dtype.kind == "u" and array.ndim >= 3 and array.shape[-1] == 3)
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Tell whether nobody will name a file any more; this program saves one at a time."""
+    found = _OUR_NAME.fullmatch(path.name)
+    if found is not None and found["machine"] == machine_id():
+        process = int(found["process"])
+        if process == os.getpid() or not psutil.pid_exists(process):
+            return True
+    try:
+        return time.time() - path.stat().st_mtime > _LONGEST_SAVE
+    except OSError:  # another program deleted it
+        return False
 
 
 def _delete(paths: Iterable[Path]) -> None:

@@ -1,14 +1,16 @@
 """A project folder remembers a session and opens it again; crash recovery uses the same format.
 
-Every save writes the arrays into files of fresh names. Only then ``project.json``, replaced in one
-step, makes them valid, and the files of the former save are swept. So a program that is killed at
-any moment leaves a project that loads.
+Every save writes the arrays into files of names that no other save has. Only then ``project.json``,
+replaced in one step, makes them valid, and the files of former saves are swept. So a program that
+is killed at any moment leaves a project that loads, and of two that save at once one wins whole.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 _COLOUR = re.compile("#[0-9a-fA-F]{6}([0-9a-fA-F]{2})?")
 MODEL_FILE = "model.safetensors"
 STATE_FILE = "model.state.safetensors"  # as training.checkpoint.state_path names it
+_saves: dict[str, threading.Lock] = {}  # one for each folder that was saved to
 
 
 @dataclass(frozen=True)
@@ -156,22 +159,34 @@ def save_project(project: Project, folder: Path) -> None:
     LabelsError
         An annotation holds no whole numbers.
     """
-    try:
-        writer = ArrayWriter(folder)
+    with _saves.setdefault(os.path.realpath(folder), threading.Lock()):
+        kept = " The project saved there before was kept." if is_project(folder) else ""
         try:
-            images = [_store_image(image, i, writer) for i, image in enumerate(project.images)]
-            writer.sync()  # names first, and only then what points to them
-            write_stored(_content(project, images), folder)
-        except (OSError, FileProblemError, LabelsError):
-            writer.take_back()
-            raise
-        opened = [image["image_inside"] for image in images if image["image_inside"]]
-        writer.sweep(folder / name for name in opened)
-    except OSError as error:
-        raise FileProblemError(
-            f"{why_not_written(folder, error)} The project saved there before was kept; make room, "
-            "or choose another folder."
-        ) from error
+            _save(project, ArrayWriter(folder))
+        except OSError as error:
+            raise FileProblemError(
+                f"{why_not_written(folder / PROJECT_FILE, error)}{kept} Make room, or save the "
+                "project in another folder."
+            ) from error
+
+
+def _save(project: Project, writer: ArrayWriter) -> None:
+    try:
+        images = [_store_image(image, i, writer) for i, image in enumerate(project.images)]
+        writer.sync()  # names first, and only then what points to them
+        write_stored(_content(project, images), writer.folder)
+    except (OSError, FileProblemError, LabelsError):
+        writer.take_back()
+        raise
+    with contextlib.suppress(OSError, FileProblemError):  # another program replaces it just now
+        writer.sweep(_files_of(read_stored(writer.folder)))
+
+
+def _files_of(stored: StoredProject) -> list[str]:
+    """Return what a project consists of; of two programs that save at once, the other's."""
+    arrays = [a for i in stored.images for a in (i.image, i.labels, i.corrected) if a is not None]
+    opened = [image.image_inside for image in stored.images if image.image_inside]
+    return [array.file for array in arrays] + opened
 
 
 def load_project(folder: Path) -> Project:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import psutil
 from platformdirs import user_data_path
 
 from napari_unet.data.disk import why_not_written
+from napari_unet.data.whole_files import machine_id
 from napari_unet.errors import FileProblemError
 from napari_unet.project.folder import MODEL_FILE, is_project
 
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _OWNER = "owner.json"
-_UNFINISHED = re.compile(r"\.[0-9]{8}-[0-9]{6}-[0-9]{6}-(?P<process>[0-9]{1,9})")
+_UNFINISHED = re.compile(
+    r"\.[0-9]{8}-[0-9]{6}-[0-9]{6}-(?P<process>[0-9]{1,9})\.(?P<machine>[0-9a-f]{8})"
+)
+_ABANDONED_SECONDS = 24 * 3600  # of sessions on other machines nobody can tell
 
 
 def recovery_root() -> Path:
@@ -39,11 +44,12 @@ def new_recovery_folder(root: Path | None = None) -> Path:
     """
     root = recovery_root() if root is None else root
     name = f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}"
-    owner = {"pid": os.getpid(), "started": psutil.Process().create_time()}
-    unfinished = root / f".{name}"  # another session must not meet a folder without its owner
+    unfinished = (
+        root / f".{name}.{machine_id()}"
+    )  # another session must not meet a folder without its owner
     try:
         unfinished.mkdir(parents=True)
-        (unfinished / _OWNER).write_text(json.dumps(owner), encoding="utf-8")
+        _write_owner(unfinished)
         unfinished.rename(root / name)
     except OSError as error:
         raise FileProblemError(
@@ -51,6 +57,34 @@ def new_recovery_folder(root: Path | None = None) -> Path:
             "Save a project now and then."
         ) from error
     return root / name
+
+
+def claim(folder: Path) -> None:
+    """Make a folder of this session anew if it is gone, or has lost its owner.
+
+    Without an owner it would never be offered after a crash, nor swept.
+
+    Raises
+    ------
+    FileProblemError
+        It cannot be written.
+    """
+    if (folder / _OWNER).is_file():
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_owner(folder)
+    except OSError as error:
+        raise FileProblemError(
+            f"Annotations cannot be saved for recovery: {why_not_written(folder / _OWNER, error)} "
+            "Save a project now and then."
+        ) from error
+
+
+def _write_owner(folder: Path) -> None:
+    started = psutil.Process().create_time()
+    owner = {"pid": os.getpid(), "started": started, "machine": machine_id()}
+    (folder / _OWNER).write_text(json.dumps(owner), encoding="utf-8")
 
 
 def abandoned(root: Path | None = None) -> tuple[Path, ...]:
@@ -102,7 +136,10 @@ def _sweep_unfinished(root: Path) -> None:
     """Delete the folders of sessions that were killed before they had an owner."""
     for folder in root.glob(".*"):
         found = _UNFINISHED.fullmatch(folder.name)
-        if found is None or folder.is_symlink() or psutil.pid_exists(int(found["process"])):
+        if found is None or folder.is_symlink():
+            continue
+        here = found["machine"] == machine_id()
+        if psutil.pid_exists(int(found["process"])) if here else _is_recent(folder):
             continue
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -119,6 +156,8 @@ def _is_owned(folder: Path) -> bool:
     """Tell whether the session that made a folder is still running."""
     try:
         owner = json.loads((folder / _OWNER).read_text(encoding="utf-8"))
+        if owner.get("machine", machine_id()) != machine_id():
+            return _is_recent(folder)
         started = psutil.Process(int(owner["pid"])).create_time()
         return bool(abs(started - float(owner["started"])) < 1.0)
     except psutil.AccessDenied:
@@ -129,7 +168,17 @@ def _is_owned(folder: Path) -> bool:
         ValueError,
         KeyError,
         TypeError,
+        AttributeError,
         OverflowError,
         RecursionError,
     ):
         return False
+
+
+def _is_recent(folder: Path) -> bool:
+    """Tell whether something was written into a folder lately: its session may still run."""
+    changed = [0.0]
+    for path in (folder, *folder.glob("*")):
+        with contextlib.suppress(OSError):  # deleted meanwhile
+            changed.append(path.stat().st_mtime)
+    return time.time() - max(changed) < _ABANDONED_SECONDS

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_unet.data.labels import Kind
-from napari_unet.data.whole_files import sync_folder
+from napari_unet.data.whole_files import replace_file
 from napari_unet.errors import FileProblemError
 
 if TYPE_CHECKING:
@@ -95,13 +94,7 @@ def write_stored(content: Mapping[str, Any], folder: Path) -> None:
             f"{LARGEST_JSON} are allowed. Remove some images."
         )
     _parse(text, path)  # what would not open again must not replace what does
-    temporary = folder / f".{PROJECT_FILE}.partial"
-    with temporary.open("wb") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    sync_folder(folder)
+    replace_file(path, text)
 
 
 def read_stored(folder: Path) -> StoredProject:

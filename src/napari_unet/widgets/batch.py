@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 from napari_unet.data.files import find_images, name_of
 from napari_unet.errors import NapariUNetError
 from napari_unet.notice import Notice
-from napari_unet.widgets.controls import header_of
+from napari_unet.widgets.controls import as_plain, header_of
 from napari_unet.widgets.prediction_work import files_events
 from napari_unet.widgets.stored_layers import open_pair
 
@@ -91,7 +91,7 @@ class BatchTable(QWidget):
         self.table.setRowCount(len(paths))
         for path, row in self._rows.items():
             item = QTableWidgetItem(name_of(path))
-            item.setToolTip(str(path))
+            item.setToolTip(as_plain(str(path)))
             self.table.setItem(row, 0, item)
             self.table.setItem(row, 1, QTableWidgetItem("waiting"))
         rows = min(len(paths), _SHOWN_ROWS)
@@ -131,7 +131,7 @@ class BatchTable(QWidget):
         item = self.table.item(row, 1)
         if item is not None:
             item.setText(text)
-            item.setToolTip(tooltip or item.toolTip())
+            item.setToolTip(as_plain(tooltip) or item.toolTip())
 
     def _on_ended(self, outcome: Outcome) -> None:
         self.task.happened.disconnect(self._on_event)

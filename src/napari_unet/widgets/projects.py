@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Labels
 from napari.utils.notifications import show_error
 
-from napari_unet.data.files import IMAGE_SUFFIXES
+from napari_unet.data.disk import short_reason
 from napari_unet.data.paint import copy_of_paint
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
 from napari_unet.project.folder import MODEL_FILE, Project, ProjectImage, load_project
@@ -21,22 +20,24 @@ from napari_unet.widgets.annotation import (
     annotation_of,
     colour_layer,
 )
-from napari_unet.widgets.layers import labels_of, plain_layers
+from napari_unet.widgets.layers import labels_of
 from napari_unet.widgets.model_work import loading_events
 from napari_unet.widgets.pairs import every_pair
+from napari_unet.widgets.project_images import (
+    open_image,
+    placement_of,
+    without_odd_placement,
+)
 from napari_unet.widgets.regions import new_regions_layer, regions_of
 from napari_unet.widgets.session import session_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari.layers import Image
     from napari.viewer import Viewer
 
     from napari_unet.widgets.snapshots import Pair
-
-# What a project opens without being asked: formats of pixels and nothing else.
-_MICROSCOPES = ("czi", "dv", "ims", "lif", "lsm", "mrc", "nd2", "oib", "oif", "oir", "vsi")
-_SLIDES = ("ndpi", "qptiff", "scn", "stk", "svs")
-_OTHERS = ("bmp", "dcm", "gif", "gz", "h5", "hdf5", "jpeg", "jpg", "mha", "mhd", "nii", "nrrd")
-_IMAGE_SUFFIXES = {*IMAGE_SUFFIXES, *(f".{each}" for each in _MICROSCOPES + _SLIDES + _OTHERS)}
 
 
 def project_of(viewer: Viewer, largest_copy: int | None = None) -> Project:
@@ -88,8 +89,17 @@ def _image_entry(viewer: Viewer, pair: Pair, largest_copy: int | None) -> Projec
     )
 
 
-def open_project(viewer: Viewer, project: Project) -> None:
+def open_project(viewer: Viewer, project: Project, folder: Path | None = None) -> None:
     """Add the images and annotations of a project to a viewer, and take over its settings.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where they are added.
+    project : Project
+        Whoever made it: nothing in it keeps what else is in it from being opened.
+    folder : Path, optional
+        Where it lies.
 
     Raises
     ------
@@ -98,20 +108,30 @@ def open_project(viewer: Viewer, project: Project) -> None:
         stays open.
     """
     problems, missing = list(project.problems), []
-    for entry in project.images:
-        image = _open_image(viewer, entry)
-        if image is None:
-            missing.append(entry.image_path or entry.name)
-        if entry.labels is not None:
-            _add_annotation(viewer, entry, image)
+    for saved in project.images:
+        entry, problem = without_odd_placement(saved)
+        problems += [problem] if problem else []
+        image = None
+        try:
+            image = open_image(viewer, entry, folder)
+            if image is None:
+                missing.append(entry.image_path or entry.name)
+        except FileProblemError as error:
+            missing.append(str(error))
+        try:
+            if entry.labels is not None:
+                _add_annotation(viewer, entry, image)
+        except Exception as error:  # of napari: what it refuses is not listed anywhere
+            problems.append(f"{entry.labels_name} cannot be shown: {short_reason(error)}.")
     try:
         _take_settings(viewer, project)
     except FileProblemError as error:
         problems.append(str(error))
     if missing:
+        names = ", ".join(dict.fromkeys(missing))
         problems.append(
-            f"Not found, or of no known image format: {', '.join(missing)}. Open these images by "
-            "hand; their annotations are there already."
+            f"Not found, damaged, or of no known image format: {names}. Open these "
+            "images by hand; their annotations are there already."
         )
     if problems:
         raise FileProblemError(" ".join(problems))
@@ -136,65 +156,9 @@ def _take_settings(viewer: Viewer, project: Project) -> None:
     session.settings_loaded.emit(project.preset, settings)
 
 
-def _open_image(viewer: Viewer, entry: ProjectImage) -> Image | None:
-    for layer in plain_layers(viewer):
-        same_file = entry.image_path and str(layer.source.path or "") == entry.image_path
-        if isinstance(layer, Image) and (same_file or _same_pixels(layer, entry)):
-            found: Image = layer
-            return found
-    if entry.image is not None:
-        made = Image(np.asarray(entry.image), name=entry.name, rgb=entry.rgb)
-        viewer.add_layer(made)
-    else:
-        made = _image_from_file(viewer, entry)
-        if made is None:
-            return None
-    for name in ("scale", "translate", "units", "axis_labels"):
-        value = getattr(entry, name)
-        if len(value) == made.ndim:
-            setattr(made, name, value)
-    return made
-
-
-def _same_pixels(layer: Image, entry: ProjectImage) -> bool:
-    if entry.image is None or layer.multiscale or layer.name != entry.name:
-        return False
-    return bool(np.array_equal(layer.data, np.asarray(entry.image)))
-
-
-def _image_from_file(viewer: Viewer, entry: ProjectImage) -> Image | None:
-    if not is_opened_unasked(entry.image_path):
-        return None
-    opened = viewer.open(entry.image_path, plugin=None)
-    images = [getattr(each, "__wrapped__", each) for each in opened]
-    images = [each for each in images if isinstance(each, Image)]
-    if not images:
-        return None
-    images[0].name = entry.name
-    return images[0]
-
-
-def is_opened_unasked(image_path: str) -> bool:
-    """Tell whether a path out of a project is there and holds pixels, by its ending.
-
-    Whoever made the project chose the path, and napari runs what it opens as ``.py``.
-    """
-    path = Path(image_path)
-    try:
-        return bool(image_path) and (path.is_dir() or _is_image_file(path))
-    except (OSError, ValueError):  # a name that no file can have
-        return False
-
-
-def _is_image_file(path: Path) -> bool:
-    return path.suffix.lower() in _IMAGE_SUFFIXES and path.is_file()
-
-
 def _add_annotation(viewer: Viewer, entry: ProjectImage, image: Image | None) -> None:
-    placement: dict[str, Any] = {}
     labels = np.asarray(entry.labels)
-    if len(entry.scale) == labels.ndim:
-        placement = {name: getattr(entry, name) for name in ("scale", "translate", "units")}
+    placement = placement_of(entry, labels.ndim)
     state = Annotation(
         kind=entry.kind,
         names=dict(entry.class_names),
@@ -223,18 +187,27 @@ def _corners(region: tuple[tuple[int, int], ...]) -> np.ndarray:
     return np.array([[*lead, y, x] for y, x in plane], float)
 
 
-def open_folder(viewer: Viewer, folder: Path) -> None:
+def open_folder(viewer: Viewer, folder: Path) -> bool:
     """Open a project folder: layers and settings at once, its model in the background.
 
     Errors are shown; what could be opened stays open.
+
+    Returns
+    -------
+    bool
+        False where there is no project that can be read: nothing was opened.
     """
     session = session_of(viewer)
     try:
         project = load_project(folder)
-        open_project(viewer, project)
     except NapariUNetError as error:
         show_error(str(error))
-        return
+        return False
+    try:
+        open_project(viewer, project, folder)
+    except NapariUNetError as error:
+        show_error(str(error))
     if project.has_model:
         name = project.model_name or folder.name
         session.loading.start(partial(loading_events, folder / MODEL_FILE, name))
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,16 +14,17 @@ from qtpy.QtWidgets import QHBoxLayout, QMainWindow, QVBoxLayout, QWidget
 from napari_unet.data.paint import is_painted, same_paint
 from napari_unet.errors import NapariUNetError
 from napari_unet.project.folder import MODEL_FILE, load_project, save_project
-from napari_unet.project.recovery import abandoned, discard, new_recovery_folder, sweep
+from napari_unet.project.recovery import abandoned, claim, discard, new_recovery_folder, sweep
 from napari_unet.widgets.controls import button, note
 from napari_unet.widgets.layers import paint_events, plain_layers
 from napari_unet.widgets.model_work import saving_events
 from napari_unet.widgets.projects import open_folder, project_of
 from napari_unet.widgets.regions import REGIONS_KEY
 from napari_unet.widgets.session import session_of
-from napari_unet.widgets.task import Failed, Outcome
+from napari_unet.widgets.task import Cancelled, Failed, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     from napari.viewer import Viewer
@@ -53,6 +55,8 @@ class Keeper(QObject):
         self._folder: Path | None = None
         self._watched: set[int] = set()
         self._saved: Project | None = None
+        self._under_way: _Save | None = None
+        self._told = False  # that nothing can be saved, since something was
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_SAVE_DELAY_MS)
@@ -66,6 +70,7 @@ class Keeper(QObject):
         """The recovery folder; made on first use."""
         if self._folder is None:
             self._folder = new_recovery_folder()
+        claim(self._folder)  # somebody may have cleared the folder of the user's data
         return self._folder
 
     @property
@@ -85,10 +90,11 @@ class Keeper(QObject):
         try:
             folder = self.folder
         except NapariUNetError as error:
-            show_warning(str(error))
+            self._try_again_later(str(error))
             return
-        if self._session.saving.start(partial(saving_events, project, folder)):
-            self._saved = project
+        save = _Save(project)
+        if self._session.saving.start(partial(save.events, folder)):
+            self._saved, self._under_way = project, save
         else:
             self._timer.start()
 
@@ -111,14 +117,17 @@ class Keeper(QObject):
 
     def save_before_closing(self) -> None:
         """Save unsaved strokes and the training under way, at once."""
-        if self._timer.isActive():
-            self._timer.stop()
-            project = self._unsaved()
-            try:
-                if project is not None:
-                    save_project(project, self.folder)
-            except NapariUNetError as error:
-                show_warning(str(error))
+        self._timer.stop()
+        if self._under_way is not None and not self._under_way.is_good(_LONGEST_WAIT):
+            self._saved = None
+        project = self._unsaved()
+        try:
+            if project is not None:
+                save_project(project, self.folder)
+                self._saved = project
+        except NapariUNetError as error:
+            show_warning(str(error))
+            self._timer.start()  # the window may stay, and napari with it
         run = self._session.run
         if run is not None and self._session.training.running:
             run.inbox.checkpoint_saved.clear()
@@ -144,9 +153,44 @@ class Keeper(QObject):
             self._timer.start()
 
     def _on_saved(self, outcome: Outcome) -> None:
-        if isinstance(outcome, Failed):
+        if isinstance(outcome, Cancelled):  # napari asked whether to close, and may stay
             self._saved = None
-            show_warning(f"The annotations were not saved for recovery: {outcome.text}")
+            self._timer.start()
+        elif isinstance(outcome, Failed):
+            self._saved = None
+            self._try_again_later(f"The annotations were not saved for recovery: {outcome.text}")
+        else:
+            self._told = False
+
+    def _try_again_later(self, reason: str) -> None:
+        self._timer.start()
+        if not self._told:  # and not again each time
+            show_warning(f"{reason} napari-unet-paint goes on trying.")
+        self._told = True
+
+
+class _Save:
+    """A save in another thread, that closing can wait for: events reach the window only later."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._ended = threading.Event()
+        self._failed = False
+
+    def events(self, folder: Path, stop: threading.Event) -> Generator[object, None, Path]:
+        """Save; see `saving_events`."""
+        try:
+            return (yield from saving_events(self._project, folder, stop))
+        except BaseException:
+            self._failed = True
+            raise
+        finally:
+            self._ended.set()
+
+    def is_good(self, seconds: float) -> bool:
+        """Wait for its end so long at most; what goes on after that is taken to succeed."""
+        self._ended.wait(seconds)
+        return not self._failed
 
 
 class WindowGuard(QObject):
@@ -234,11 +278,9 @@ class RecoveryBar(QWidget):
 
     def restore(self) -> None:
         """Open what was saved; the folder stays until it is discarded or swept."""
-        if self.folder is None:
-            return
-        folder, self.folder = self.folder, None
-        self.setVisible(False)
-        open_folder(self._viewer, folder)
+        if self.folder is not None and open_folder(self._viewer, self.folder):
+            self.folder = None
+            self.setVisible(False)
 
     def discard(self) -> None:
         """Delete what was saved."""
