@@ -14,6 +14,7 @@ import torch
 from napari.utils.notifications import notification_manager
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_unet.errors import ImageError
 from napari_unet.widgets import task as task_module
@@ -209,3 +210,32 @@ def test_workers_that_overlap_leave_the_hook_for_warnings_as_it_was(
     assert all(each == hook for each in during)
     assert warnings.showwarning == hook
     assert warnings.filters == filters
+
+
+class Part(QLabel):
+    """A part of a dock that listens to work, in whose slot the garbage is collected."""
+
+    def __init__(self, task: BackgroundTask, texts: list[str]) -> None:
+        super().__init__()
+        self.texts = texts
+        task.ended.connect(self.show_end)
+
+    def show_end(self, outcome: object) -> None:
+        gc.collect()
+        self.setText("ended")
+        self.texts.append(self.text())
+
+
+@pytest.mark.fault(4)
+def test_a_closed_dock_is_not_collected_in_the_middle_of_a_slot(
+    qtbot: QtBot, owner: QObject
+) -> None:
+    task, texts = BackgroundTask("counting", owner), list[str]()
+    dock: Any = QWidget()
+    QVBoxLayout(dock).addWidget(Part(task, texts))
+    dock.myself = dock  # a cycle, as every dock has some
+    del dock
+
+    outcome_of(task, qtbot, counting)
+
+    assert texts == ["ended"]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
 from qtpy.QtCore import QObject, QThreadPool, Signal
+from qtpy.QtWidgets import QApplication
 
 from napari_unet.errors import NapariUNetError
 
@@ -122,7 +123,7 @@ class BackgroundTask(QObject):
         worker = create_worker(
             task, _progress={"desc": self.objectName()}, _worker_class=_QuietWorker
         )
-        worker.yielded.connect(self.happened.emit)
+        worker.yielded.connect(self._tell)
         worker.returned.connect(self._end)
         worker.aborted.connect(self._on_aborted)
         self.started.emit()
@@ -133,12 +134,26 @@ class BackgroundTask(QObject):
         """Ask the work to end after its current step."""
         self._stop.set()
 
+    def _tell(self, event: object) -> None:
+        _emit(self.happened, event)
+
     def _on_aborted(self) -> None:
         self._end(Cancelled("The work was cancelled because napari is closing."))
 
     def _end(self, outcome: Outcome) -> None:
         self._running = False
-        self.ended.emit(outcome)
+        _emit(self.ended, outcome)
+
+
+def _emit(signal: Any, value: object) -> None:
+    """Emit a signal, and let no widget vanish in the middle of its slot.
+
+    A dock that was closed listens until Python collects it as garbage. If that happens while a
+    slot of one of its parts is at work, Qt deletes the part under it.
+    """
+    kept = QApplication.topLevelWidgets()
+    signal.emit(value)
+    kept.clear()
 
 
 class _NamedTask(partial[Any]):
