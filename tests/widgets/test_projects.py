@@ -336,12 +336,13 @@ def test_discarded_annotations_are_gone(painted: Painted) -> None:
     keeper = keeper_of(desk.viewer)
     keeper.save_now()
     desk.wait_until_idle()
-    crash(keeper.folder)
+    folder = keeper.folder  # asked for later, it would be made anew
+    crash(folder)
     annotate = AnnotateWidget(desk.viewer)
 
     annotate.recovery.discard()
 
-    assert not keeper.folder.exists()
+    assert not folder.exists()
     assert annotate.recovery.isHidden()
 
 
