@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from napari_unet.cli import environment, window_environment
 from napari_unet.cli.environment import OUR_DISTRIBUTION, examined, failed
 from napari_unet.cli.window_environment import QT_BINDINGS
+from napari_unet.errors import first_line
 from napari_unet.model.gpu_advice import Problem, cpu_only_torch, nvidia_gpu
 
 if TYPE_CHECKING:
@@ -95,8 +96,7 @@ def examine_devices() -> tuple[str, list[Problem]]:
         import torch
     except Exception as error:  # also OSError of a missing DLL
         remedy = f"{sys.executable} -m pip install --force-reinstall torch"
-        told = (str(error).splitlines() or [type(error).__name__])[0]
-        return "none", [Problem(f"torch cannot be imported: {told}.", remedy)]
+        return "none", [Problem(f"torch cannot be imported: {first_line(error)}.", remedy)]
     from napari_unet.model.devices import choose_device, describe, problem_with
 
     device = choose_device("auto")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import psutil
 from platformdirs import user_data_path
 
+from napari_unet.errors import first_line
 from napari_unet.model.gpu_advice import Problem
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def import_problems(names: Sequence[str] = _COMPILED) -> list[Problem]:
         try:
             importlib.import_module(name)
         except Exception as error:  # also OSError of a missing DLL
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             distribution = {"skimage": "scikit-image"}.get(name, name)
             problems.append(
                 Problem(f"{name} cannot be imported: {reason}.", _reinstall(distribution))

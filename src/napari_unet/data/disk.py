@@ -6,6 +6,8 @@ import errno
 import shutil
 from typing import TYPE_CHECKING
 
+from napari_unet.errors import first_line
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -41,8 +43,7 @@ def why_not_written(path: Path, error: BaseException, needed: int | None = None)
 
 def short_reason(error: BaseException) -> str:
     """Return what an error says in one line, however much a damaged file made of it."""
-    lines = str(error).splitlines()
-    return lines[0][:_LONGEST_REASON] if lines else type(error).__name__
+    return first_line(error)[:_LONGEST_REASON]
 
 
 def megabytes(size: int) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_unet.data.axes import SPATIAL_AXES, channels_of, check_axes, check_image, frame_axes
 from napari_unet.data.mirroring import mirrored_positions
-from napari_unet.errors import ImageError, NapariUNetError, UnreadableError
+from napari_unet.errors import ImageError, NapariUNetError, UnreadableError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,7 +131,7 @@ def _pixels_at(array: ArrayLike, key: tuple[slice | int, ...]) -> NDArray[Any]:
         raise
     except Exception as error:  # decoders of damaged chunks raise whatever they come upon
         box = ", ".join(_in_words(k) for k in key)
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         place = f"[{box}]{_chunks_in_words(array, key)}"
         raise UnreadableError(f"The image cannot be read at {place}: {reason}") from error
 

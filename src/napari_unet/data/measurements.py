@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import os
-import uuid
+import io
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_unet.data.disk import why_not_written
+from napari_unet.data.whole_files import replace_file
 from napari_unet.errors import FileProblemError, ImageError, LabelsError
 
 if TYPE_CHECKING:
@@ -111,16 +110,13 @@ def write_csv(columns: Mapping[str, NDArray[Any]], path: Path) -> None:
     FileProblemError
         The file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(columns)
+    writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
     try:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(columns)
-            writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
-        os.replace(temporary, path)
+        replace_file(path, table.getvalue().encode())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise FileProblemError(f"{why_not_written(path, error)} Choose another place.") from error
 
 

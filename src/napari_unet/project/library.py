@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import unicodedata
@@ -14,6 +15,7 @@ import numpy as np
 from platformdirs import user_data_path
 
 from napari_unet.data.disk import why_not_written
+from napari_unet.data.whole_files import replace_file
 from napari_unet.errors import FileProblemError, ImageError, ModelFileError
 from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.project.model_entry import THUMBNAIL_SUFFIX, ModelEntry, read_entry
@@ -204,13 +206,11 @@ class ModelLibrary:
         picture = Image.fromarray(np.ascontiguousarray(image))
         picture.thumbnail((_LARGEST_THUMBNAIL, _LARGEST_THUMBNAIL))
         target = path.with_suffix(_THUMBNAIL)
-        temporary = target.with_name(f".{target.name}.partial")
+        content = io.BytesIO()
+        picture.save(content, format="PNG")
         try:
-            picture.save(temporary, format="PNG")
-            os.replace(temporary, target)
+            replace_file(target, content.getvalue())
         except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
             raise FileProblemError(why_not_written(target, error)) from error
 
     def _files(self) -> list[Path]:

@@ -44,9 +44,8 @@ def new_recovery_folder(root: Path | None = None) -> Path:
     """
     root = recovery_root() if root is None else root
     name = f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}"
-    unfinished = (
-        root / f".{name}.{machine_id()}"
-    )  # another session must not meet a folder without its owner
+    # another session must not meet a folder without its owner
+    unfinished = root / f".{name}.{machine_id()}"
     try:
         unfinished.mkdir(parents=True)
         _write_owner(unfinished)

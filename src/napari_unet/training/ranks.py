@@ -23,7 +23,13 @@ from typing import TYPE_CHECKING
 import psutil
 import torch
 
-from napari_unet.errors import AlreadyToldError, ConfigError, DeviceError, NapariUNetError
+from napari_unet.errors import (
+    AlreadyToldError,
+    ConfigError,
+    DeviceError,
+    NapariUNetError,
+    first_line,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -210,7 +216,7 @@ class Ranks:
         except Exception as error:
             own = error
         told: list[str | None] = [None] * self.size
-        torch.distributed.all_gather_object(told, None if own is None else _first_line(own))
+        torch.distributed.all_gather_object(told, None if own is None else first_line(own))
         failed = [rank for rank, text in enumerate(told) if text is not None]
         if not failed:
             return
@@ -250,7 +256,3 @@ def _ending_with_parent() -> Iterator[None]:
         yield
     finally:
         left.set()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
