@@ -139,7 +139,7 @@ install_project() {
     say "Installing torch (large; only the first time)"
     if [ -t 1 ]; then pip_install torch; else pip_install -qq torch; fi
     say "Installing napari, napari-unet-paint and the tools for testing (a few minutes)"
-    pip_install -qq -e '.[all,test]' build mypy pip-audit ruff
+    pip_install -qq -e '.[all,test]' build mkdocs-material 'mkdocstrings[python]' mypy pip-audit ruff twine
     wanted >"$stamp"
     say "Ready."
 }

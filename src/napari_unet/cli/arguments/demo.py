@@ -1,0 +1,20 @@
+"""Arguments of ``napari-unet demo``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari_unet.cli.arguments.common import add_command
+
+
+def add(commands: Any) -> None:
+    """Add ``demo``."""
+    demo = add_command(
+        commands, "demo", "train on the painted sample image, predict it, and show the result"
+    )
+    demo.add_argument(
+        "--output", default="demo-output", metavar="DIR", help="where files go without a screen"
+    )
+    demo.add_argument("--no-window", action="store_true", help="write files even with a screen")
+    demo.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    demo.add_argument("--steps", type=int, default=None, help="training steps")

@@ -1,0 +1,60 @@
+"""Arguments of ``napari-unet train``."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from typing import Any
+
+from napari_unet.cli.arguments.common import add_command, add_paths, add_pixel_size
+from napari_unet.training.config import PRESET_HELP, TrainConfig
+
+# Settings that stand among the main options; all others are listed under "advanced settings".
+_MAIN_SETTINGS = ("kind", "unpainted", "seed", "device", "steps", "minutes")
+
+
+def add(commands: Any) -> None:
+    """Add ``train``: the configuration, flag by flag."""
+    train = add_command(commands, "train", "train a U-Net on images and labels")
+    add_paths(train, "--images", "images: files, folders or globs")
+    add_paths(train, "--labels", "their labels, paired by sorted file name")
+    train.add_argument("--output", required=True, metavar="MODEL", help="model file to write")
+    presets = "; ".join(f"{name}: {text}" for name, text in PRESET_HELP.items())
+    train.add_argument("--preset", choices=tuple(PRESET_HELP), help=f"{presets} (default: fast)")
+    train.add_argument(
+        "--resume", action="store_true", help="go on exactly where MODEL's training ended"
+    )
+    train.add_argument(
+        "--history", metavar="FILE", help="write a CSV table of the steps: loss, seconds, scores"
+    )
+    train.epilog = (
+        "Several GPUs train together by: torchrun --nproc-per-node GPUS -m napari_unet train ...; "
+        "--batch-size is then that of each process."
+    )
+    train.add_argument("--axes", help="axes of the images, for example CZYX; else as the file says")
+    add_pixel_size(train)
+    length = train.add_mutually_exclusive_group()
+    advanced = train.add_argument_group("advanced settings (defaults are the preset's)")
+    for setting in fields(TrainConfig):
+        main_group = length if setting.name in ("steps", "minutes") else train
+        _add_setting(main_group if setting.name in _MAIN_SETTINGS else advanced, setting)
+
+
+def _add_setting(group: Any, setting: Any) -> None:
+    """Turn one field of the configuration into a flag; unset flags stay out of the options."""
+    flag = f"--{setting.name.replace('_', '-')}"
+    text = setting.metadata["help"].replace("%", "%%")
+    if isinstance(setting.default, bool):
+        group.add_argument(
+            flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text
+        )
+        return
+    choices = setting.metadata["choices"]
+    group.add_argument(
+        flag,
+        type=type(setting.default),
+        choices=choices or None,
+        metavar=None if choices else type(setting.default).__name__.upper(),
+        default=argparse.SUPPRESS,
+        help=text,
+    )
