@@ -64,7 +64,7 @@ def _scores(
     model: nu.TrainedModel, image: NDArray[Any], intensity: IntensityRange, tile_size: int
 ) -> NDArray[np.float32]:
     """Predict the class scores (logits) of a whole image in float32; (C, Y, X)."""
-    runner = Runner.of(model.trained.network, torch.device("cpu"))
+    runner = Runner.of(model.trained.unet, torch.device("cpu"))
     showing_scores = replace(runner, network=_ShowingScores(runner.network))  # type: ignore[arg-type]
     frame = Frame(image, "YX", 2, ())
     result = np.empty((2, *image.shape), np.float32)
@@ -93,7 +93,7 @@ def _of_monai(
     def labels(tile: int) -> NDArray[Any]:
         with torch.inference_mode():
             scores = sliding_window_inference(
-                pixels, (tile, tile), 1, model.trained.network, overlap=0.25
+                pixels, (tile, tile), 1, model.trained.unet, overlap=0.25
             )
         assert isinstance(scores, torch.Tensor)
         return scores.argmax(dim=1)[0].numpy()

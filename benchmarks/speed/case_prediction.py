@@ -17,6 +17,7 @@ from napari_unet.data.frames import Frame
 from napari_unet.data.intensity import measure_intensity
 from napari_unet.model.devices import choose_device, describe
 from napari_unet.model.execution import Runner
+from napari_unet.model.inference import InferenceNetwork
 from napari_unet.model.precision import fastest_precision
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.plan import plan_prediction
@@ -94,7 +95,9 @@ def _bare_forward(
 ) -> Callable[[], object]:
     """Return a run of the network on inputs of our tiles' shapes, and nothing else."""
     plan = plan_prediction(model.record, image, PredictConfig(result="classes"))
-    runner = Runner.of(model.trained.network, device, fastest_precision(device))
+    runner = Runner.of(model.trained.unet, device, fastest_precision(device))
+    network = runner.network
+    assert isinstance(network, InferenceNetwork)
     frame = Frame(image, "YX", 2, ())
     intensity = measure_intensity(frame, model.record.intensity)
     inputs = [
@@ -104,7 +107,7 @@ def _bare_forward(
 
     def forward() -> None:
         for pixels in inputs:
-            runner.network.scores(pixels)
+            network.scores(pixels)
         _wait(device)
 
     return forward
@@ -112,7 +115,7 @@ def _bare_forward(
 
 def _roofline(model: nu.TrainedModel, megapixels: float, device: torch.device) -> Iterator[Figure]:
     """Compare with the time that multiplications alone would take at the speed of matmul."""
-    network = model.trained.network
+    network = model.trained.unet
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network(torch.zeros(1, 1, 256, 256, device=next(network.parameters()).device))
     flops = counter.get_total_flops() / 256**2  # per pixel, without any halo
@@ -141,7 +144,7 @@ def _agreement(model: nu.TrainedModel, image: NDArray[Any]) -> Iterator[Figure]:
 
 def _by_hand(model: nu.TrainedModel, image: Tensor, precision: torch.dtype) -> Callable[[], object]:
     """Return the overlap-tile strategy as one writes it first: 572 px in, 388 px out."""
-    network = model.trained.network.unpadded().to(image.device)
+    network = model.trained.unet.unpadded().to(image.device)
     layout = torch.channels_last if precision == torch.bfloat16 else torch.contiguous_format
     network = network.to(memory_format=layout)  # type: ignore[call-overload]
     edge, stride, halo = 572, 384, 92
@@ -170,7 +173,7 @@ def _monai(model: nu.TrainedModel, image: Tensor) -> dict[str, Callable[[], obje
         return {}
     from monai.inferers.utils import sliding_window_inference
 
-    network = model.trained.network.to(image.device)
+    network = model.trained.unet.to(image.device)
 
     def predict(tile: int, precision: torch.dtype, layout: torch.memory_format) -> Tensor:
         placed = network.to(memory_format=layout)  # type: ignore[call-overload]
@@ -205,7 +208,7 @@ def _nnunet(model: nu.TrainedModel, image: Tensor) -> dict[str, Callable[[], obj
 
     def predict(mirroring: bool) -> Tensor:
         predictor = nnUNetPredictor(use_mirroring=mirroring, device=image.device, allow_tqdm=False)
-        predictor.network = model.trained.network.to(  # type: ignore[call-overload]
+        predictor.network = model.trained.unet.to(  # type: ignore[call-overload]
             memory_format=torch.contiguous_format
         )
         predictor.configuration_manager = SimpleNamespace(patch_size=(512, 512))

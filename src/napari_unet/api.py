@@ -197,14 +197,26 @@ class TrainedModel:
 
 
 def load_model(path: str | os.PathLike[str]) -> TrainedModel:
-    """Read a model file; nothing in it is executed.
+    """Read a model file, or a model of another program; nothing in it is executed.
+
+    Parameters
+    ----------
+    path : path
+        A model file; or a bioimage.io package (a zip archive, or its folder) or an ``.onnx`` file
+        of a plain U-Net, of which ``record.origin`` then says how it is understood.
 
     Raises
     ------
     ModelFileError
-        The file is missing, damaged, or no model.
+        The file is missing, damaged, or no model; a model of another program is no plain U-Net, or
+        does not return what its package says.
     """
-    return TrainedModel(load_network(Path(path)))
+    path = Path(path)
+    if path.suffix == ".safetensors":  # the usual case waits for nothing else
+        return TrainedModel(load_network(path))
+    from napari_unet.exchange.foreign import is_foreign, load_any_model
+
+    return TrainedModel(load_any_model(str(path)) if is_foreign(path) else load_network(path))
 
 
 def starting_model(name: str) -> TrainedModel:

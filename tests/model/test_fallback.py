@@ -14,6 +14,7 @@ from napari_unet.data.intensity import IntensityRange
 from napari_unet.errors import NotEnoughMemoryError
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.execution import Runner
+from napari_unet.model.foreign_config import Geometry
 from napari_unet.model.inference import InferenceNetwork
 from napari_unet.model.unet import UNet
 
@@ -47,7 +48,7 @@ def network_of(config: UNetConfig) -> UNet:
         return UNet(config).eval()
 
 
-def frame_of(config: UNetConfig) -> Frame:
+def frame_of(config: Geometry) -> Frame:
     shape = SHAPES[config.ndim]
     image = np.random.default_rng(0).random(shape, dtype=np.float32)
     return Frame(image, "ZYX"[-config.ndim :], config.ndim)

@@ -110,7 +110,7 @@ def test_the_network_may_go_on_learning() -> None:
 
 @pytest.mark.parametrize("name", ["cells", "nuclei"])
 def test_a_trained_network_sees_nearly_the_same_in_bfloat16(name: str) -> None:
-    network = load_starting_model(name).network
+    network = load_starting_model(name).unet
     rng = np.random.default_rng(0)
     smooth = torch.from_numpy(rng.normal(size=(1, 1, 40, 40)).astype(np.float32))
     images = nn.functional.interpolate(smooth, size=(220, 220), mode="bicubic")

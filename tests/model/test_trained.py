@@ -52,7 +52,7 @@ def test_the_record_comes_back_as_it_was(path: Path) -> None:
 
 
 def test_the_network_comes_back_in_evaluation_mode(path: Path) -> None:
-    assert not load_network(path).network.training
+    assert not load_network(path).unet.training
 
 
 def test_a_loaded_network_answers_as_the_saved_one(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_loaded_network_answers_as_the_saved_one(tmp_path: Path) -> None:
     image = torch.rand(1, 1, 44, 44)
 
     with torch.inference_mode():
-        answer = load_network(tmp_path / "m.safetensors").network(image)
+        answer = load_network(tmp_path / "m.safetensors").unet(image)
         assert torch.equal(answer, network(image))
 
 
@@ -145,7 +145,7 @@ def test_every_weight_comes_back_bit_by_bit(tmp_path: Path, changes: dict[str, A
 
 
 def test_a_loaded_network_goes_on_learning(path: Path) -> None:
-    network = load_network(path).network.train()
+    network = load_network(path).unet.train()
     network(torch.rand(2, 1, 48, 48)).square().sum().backward()
     assert network.get_parameter("output.bias").grad is not None
 

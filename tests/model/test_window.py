@@ -99,5 +99,5 @@ def test_a_starting_model_goes_on_as_it_is_whatever_the_other_moments(
     images = torch.rand(2, window, 32, 32)
     with torch.inference_mode():
         found = network.eval()(images)
-        known = load_starting_model(name).network(images[:, window // 2, None])
+        known = load_starting_model(name).unet(images[:, window // 2, None])
     torch.testing.assert_close(found, known, atol=1e-4, rtol=1e-4)

@@ -210,7 +210,7 @@ def test_a_gpu_that_is_passed_over_is_told_at_the_beginning(
 def test_a_network_that_gives_no_numbers_is_told_once(result: Any) -> None:
     model = a_model()
     with torch.no_grad():
-        next(model.network.parameters()).fill_(float("inf"))
+        next(model.unet.parameters()).fill_(float("inf"))
     config = PredictConfig(result=result, device="cpu", **CONFIG)
     events, found = end_of(predict_image(model, IMAGE, config, threading.Event()))
     (told,) = texts(events)

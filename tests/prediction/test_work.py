@@ -28,7 +28,7 @@ def test_changed_weights_are_made_ready_anew() -> None:
     plan = plan_prediction(model.record, noise(30, 30), PredictConfig())
     before = make_runner(model.network, plan, CPU)
     with torch.no_grad():
-        model.network.get_parameter("output.bias")[0] += 1
+        model.unet.get_parameter("output.bias")[0] += 1
     after = make_runner(model.network, plan, CPU)
     assert after.network is not before.network
     pixels = torch.zeros(1, 1, *(2 * h + 4 for h in model.network.config.halos))

@@ -49,7 +49,7 @@ def fast_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("fast_bfloat16")
 def test_a_starting_model_labels_nearly_all_pixels_alike() -> None:
-    network = load_starting_model("cells").network
+    network = load_starting_model("cells").unet
     found = bfloat16_agreement(network, painted_data(), 0.5, CPU)
     assert found is not None
     assert 0.99 < found <= 1
@@ -70,7 +70,7 @@ def test_a_network_that_cannot_decide_agrees_less() -> None:
 
 def test_where_bfloat16_is_slow_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agreement, "fastest_precision", lambda device: torch.float32)
-    network = load_starting_model("cells").network
+    network = load_starting_model("cells").unet
     assert bfloat16_agreement(network, painted_data(), 0.5, CPU) is None
 
 

@@ -220,7 +220,7 @@ def test_without_validation_the_model_has_the_averaged_weights() -> None:
 
 def test_the_model_is_ready_to_predict() -> None:
     config = tiny_config(steps=1)
-    assert not run(cells(config), config)[1].trained.network.training
+    assert not run(cells(config), config)[1].trained.unet.training
 
 
 # --- resume ------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from .builders import cells, data_of, painted_cells, painted_classes, tiny_confi
 if TYPE_CHECKING:
     from napari_unet.data.axes import Region
     from napari_unet.data.frames import Frame
-    from napari_unet.data.intensity import IntensityRange
+    from napari_unet.data.intensity import Scaling
     from napari_unet.training.dataset import TrainingData
 
 Array = Any
@@ -30,7 +30,7 @@ class Oracle(Runner):
 
     answer: Array
 
-    def probabilities(self, frame: Frame, intensity: IntensityRange, region: Region) -> Array:
+    def probabilities(self, frame: Frame, intensity: Scaling, region: Region) -> Array:
         return self.answer[(slice(None), *region)]
 
 

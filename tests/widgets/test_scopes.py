@@ -28,7 +28,7 @@ from .test_predict import untrained
 def eager() -> TrainedNetwork:
     """A network that takes everything for a cell."""
     model = untrained()
-    bias: Any = model.network.output.bias
+    bias: Any = model.unet.output.bias
     with torch.no_grad():
         bias += torch.tensor([0.0, 50.0])
     return model

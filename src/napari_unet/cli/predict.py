@@ -14,7 +14,8 @@ from napari_unet.cli.pixel_size import pixel_size_of
 from napari_unet.cli.progress import stop_on_interrupt
 from napari_unet.data.axes import parse_channels
 from napari_unet.data.files import find_images
-from napari_unet.model.starting import load_model_or_starting_model
+from napari_unet.errors import ConfigError
+from napari_unet.exchange.foreign import is_foreign, load_any_model
 from napari_unet.notice import Notice
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import (
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from napari_unet.data.files import ImageFile
+    from napari_unet.model.trained import ModelRecord
     from napari_unet.prediction.events import PredictionEvent
     from napari_unet.prediction.files import FileFormat, IntoZarr
     from napari_unet.prediction.stored import StoredResult
@@ -56,7 +58,9 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         rescale=options.rescale,
         precision=options.precision,
     )
-    trained = load_model_or_starting_model(options.model)
+    _check_cluster(options)
+    trained = load_any_model(options.model)
+    _tell(trained.record, quiet=options.json)
     paths = find_images(options.paths)
     folder = Path(options.output).expanduser()
     written: list[dict[str, Any]] = []
@@ -81,6 +85,22 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
             print("Stopped. Results that go into OME-Zarr go on where they were when asked again.")
     all_done = len(written) == len(paths)
     return {"predictions": written, "failed": failed}, 0 if all_done else 1
+
+
+def _check_cluster(options: argparse.Namespace) -> None:
+    """Refuse what workers cannot open: they load model files alone."""
+    asked = options.scheduler is not None or options.workers is not None
+    if asked and is_foreign(Path(options.model).expanduser()):
+        raise ConfigError(
+            f"Workers cannot open {options.model}, a model of another program. Make a model file of "
+            f"it first: napari-unet import-model {options.model} --output MODEL"
+        )
+
+
+def _tell(record: ModelRecord, *, quiet: bool) -> None:
+    """Say how a model of another program is understood."""
+    if record.origin and not quiet:
+        print(f"Note: {record.origin}", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -28,6 +28,24 @@ _LOWEST, _HIGHEST = -1.0, 3.0
 _SAFE_IN_FLOAT32 = 1e37
 
 
+class Scaling(Protocol):
+    """What brings the grey values of one frame to the range of a network."""
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether every channel has one value alone."""
+
+    def normalise(self, pixels: Pixels) -> NDArray[np.float32]:
+        """Scale pixels of shape ``C[Z]YX``."""
+
+
+class Normalization(Protocol):
+    """A rule by which frames are normalised."""
+
+    def measure(self, frame: Frame) -> Scaling:
+        """Measure a whole frame."""
+
+
 @dataclass(frozen=True)
 class IntensityNormalization:
     """Say which grey values become 0 and 1.
@@ -48,6 +66,10 @@ class IntensityNormalization:
                 f"Percentiles {self.low_percentile} and {self.high_percentile} are not in order; "
                 "choose 0 <= low < high <= 100."
             )
+
+    def measure(self, frame: Frame) -> IntensityRange:
+        """Measure a whole frame; see :func:`measure_intensity`."""
+        return measure_intensity(frame, self)
 
 
 def unusual_pixels(not_finite: int, constant: int) -> tuple[str, ...]:
@@ -124,7 +146,7 @@ def measure_intensity(frame: Frame, normalization: IntensityNormalization) -> In
     IntensityRange
         A constant channel gets the range of that constant, so that it becomes 0 everywhere.
     """
-    sample = _sample(frame)  # (C, pixels)
+    sample = sample_of(frame)  # (C, pixels)
     lows, highs, medians = [], [], []
     for channel in sample:
         finite = channel[np.isfinite(channel)]
@@ -142,8 +164,8 @@ def measure_intensity(frame: Frame, normalization: IntensityNormalization) -> In
     return IntensityRange(tuple(lows), tuple(highs), tuple(medians))
 
 
-def _sample(frame: Frame) -> Pixels:
-    """Read some million pixels of a frame; shape (C, pixels)."""
+def sample_of(frame: Frame) -> Pixels:
+    """Read some million pixels of a frame, all where there are fewer; shape (C, pixels)."""
     boxes = sample_regions(frame.spatial_shape, _SAMPLE_PIXELS)
     samples = [frame.read(box) for box in boxes]
     return np.concatenate([sample.reshape(len(sample), -1) for sample in samples], axis=1)

@@ -23,6 +23,9 @@ LARGEST_BINNING = 8
 LARGEST_WINDOW = 15
 # Turned and mirrored views of which a prediction may be the average.
 VIEWS = (1, 8)
+# In image coordinates outputs start at -2 modulo the pooling factor: inputs start at +2, and the
+# halo is 4 less than a multiple of the factor.
+OUTPUT_PHASE = -2
 CONVOLUTIONS_PER_LEVEL = 2
 KERNEL = 3
 
@@ -153,6 +156,16 @@ class UNetConfig:
             2 * halo + shortest_output(factor)
             for halo, factor in zip(self.halos, self.pooling_factors, strict=True)
         )
+
+    @property
+    def output_phase(self) -> int:
+        """Where outputs begin in the image, modulo the pooling factor."""
+        return OUTPUT_PHASE
+
+    @property
+    def shortest_outputs(self) -> tuple[int, ...]:
+        """Shortest outputs of the unpadded network, along ``[Z]YX``."""
+        return tuple(shortest_output(factor) for factor in self.pooling_factors)
 
     @property
     def pooling_factor(self) -> int:

@@ -19,7 +19,7 @@ import torch
 
 from napari_unet.data.frames import read_mirrored
 from napari_unet.data.rescaling import Factors, enlarged, scaled_frame, scaled_region
-from napari_unet.model.config import shortest_output
+from napari_unet.model.config import OUTPUT_PHASE, shortest_output
 from napari_unet.model.fallback import Fallback
 from napari_unet.model.inference import InferenceNetwork
 
@@ -31,12 +31,10 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import Region
     from napari_unet.data.frames import Frame
-    from napari_unet.data.intensity import IntensityRange
+    from napari_unet.data.intensity import Scaling
+    from napari_unet.model.foreign import ReadyNetwork
     from napari_unet.model.unet import UNet
 
-# In image coordinates outputs start at -2 modulo the pooling factor: inputs start at +2, and the
-# halo is 4 less than a multiple of the factor.
-OUTPUT_PHASE = -2
 # Quarter turns, and whether mirrored: the eight symmetries of the square.
 _VIEWS = tuple((turns, mirror) for mirror in (False, True) for turns in range(4))
 
@@ -47,7 +45,7 @@ class Runner:
 
     Parameters
     ----------
-    network : InferenceNetwork
+    network : ReadyNetwork
         Weights on their device, in their number format.
     factors : tuple of float
         Pixels of the image per pixel of the network, along ``[Z]YX``; empty: they are the same.
@@ -57,10 +55,10 @@ class Runner:
         Makes the network ready on the CPU, for where its device fails; see `Fallback`.
     """
 
-    network: InferenceNetwork
+    network: ReadyNetwork
     factors: Factors = ()
     views: int = 1
-    spare: Callable[[], InferenceNetwork] | None = None
+    spare: Callable[[], ReadyNetwork] | None = None
 
     @cached_property
     def fallback(self) -> Fallback:
@@ -80,7 +78,7 @@ class Runner:
         return cls(InferenceNetwork(network, device, precision), factors, views)
 
     def probabilities(
-        self, frame: Frame, intensity: IntensityRange, region: Region
+        self, frame: Frame, intensity: Scaling, region: Region
     ) -> NDArray[np.float32]:
         """Compute the class probabilities in one region of a frame.
 
@@ -88,7 +86,7 @@ class Runner:
         ----------
         frame : Frame
             The image; mirrored beyond its borders.
-        intensity : IntensityRange
+        intensity : Scaling
             Of the whole frame.
         region : tuple of slice
             Any box inside the frame.
@@ -100,7 +98,7 @@ class Runner:
         """
         return self.compute(self.read(frame, intensity, region), frame, region)
 
-    def read(self, frame: Frame, intensity: IntensityRange, region: Region) -> NDArray[np.float32]:
+    def read(self, frame: Frame, intensity: Scaling, region: Region) -> NDArray[np.float32]:
         """Read what the network sees of one region; no torch, so any thread may do it.
 
         Parameters
@@ -175,16 +173,19 @@ class Runner:
 
     def _outputs(self, region: Region) -> list[tuple[int, int]]:
         """Return start and stop of the output that covers a region, along each axis."""
+        config = self.network.config
         return [
-            aligned_output(part.start, part.stop, factor)
-            for part, factor in zip(region, self.network.config.pooling_factors, strict=True)
+            aligned_output(part.start, part.stop, factor, config.output_phase, shortest)
+            for part, factor, shortest in zip(
+                region, config.pooling_factors, config.shortest_outputs, strict=True
+            )
         ]
 
-    def _average_of_views(self, network: InferenceNetwork, image: Tensor) -> Tensor:
+    def _average_of_views(self, network: ReadyNetwork, image: Tensor) -> Tensor:
         """Average the probabilities over views of an image; (B, C_in, *) to (B, C, *').
 
-        Inputs begin at 2 and end at -2 modulo the pooling factor, so a box turned round meets
-        the same grid wherever it lies.
+        Inputs begin at 2 and end at -2 modulo the pooling factor (those of others at 0), so a box
+        turned round meets the same grid wherever it lies.
         """
         total = network.probabilities(image)
         for turns, mirror in _VIEWS[1 : self.views]:
@@ -195,7 +196,9 @@ class Runner:
         return total / self.views
 
 
-def aligned_output(start: int, stop: int, factor: int) -> tuple[int, int]:
+def aligned_output(
+    start: int, stop: int, factor: int, phase: int = OUTPUT_PHASE, shortest: int | None = None
+) -> tuple[int, int]:
     """Find the smallest output of an unpadded network that lies on the grid and covers a range.
 
     Parameters
@@ -204,13 +207,18 @@ def aligned_output(start: int, stop: int, factor: int) -> tuple[int, int]:
         The range of pixels to cover along one axis.
     factor : int
         The network's pooling factor along this axis.
+    phase : int
+        Outputs begin at this modulo the factor.
+    shortest : int, optional
+        The shortest output; longer ones add the factor. That of a U-Net by default.
 
     Returns
     -------
     tuple of int
-        Start and stop of the output: start is -2 modulo the factor, the length 4 modulo it.
+        Start and stop of the output: of a U-Net start is -2 modulo the factor, the length 4
+        modulo it.
     """
-    begin = start - (start - OUTPUT_PHASE) % factor
-    shortest = shortest_output(factor)
+    begin = start - (start - phase) % factor
+    shortest = shortest_output(factor) if shortest is None else shortest
     further = max(0, -(-(stop - begin - shortest) // factor))
     return begin, begin + shortest + further * factor

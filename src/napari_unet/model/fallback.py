@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from napari_unet.errors import NotEnoughMemoryError, first_line
-from napari_unet.model.config import shortest_output
 from napari_unet.model.memory import Shortage, within_memory
 
 if TYPE_CHECKING:
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from napari_unet.model.inference import InferenceNetwork
+    from napari_unet.model.foreign import ReadyNetwork
 
-    Compute = Callable[[InferenceNetwork, Tensor], Tensor]
+    Compute = Callable[[ReadyNetwork, Tensor], Tensor]
 
 
 _IN_PARTS = "Memory is short: tiles are computed in parts."
@@ -42,7 +41,7 @@ class Fallback:
 
     Parameters
     ----------
-    network : InferenceNetwork
+    network : ReadyNetwork
         On its device.
     spare : callable, optional
         Makes the same network ready on the CPU, once, where the device fails or has no memory
@@ -50,7 +49,7 @@ class Fallback:
     """
 
     def __init__(
-        self, network: InferenceNetwork, spare: Callable[[], InferenceNetwork] | None = None
+        self, network: ReadyNetwork, spare: Callable[[], ReadyNetwork] | None = None
     ) -> None:
         self.network = network
         self._spare = spare
@@ -146,10 +145,10 @@ class Fallback:
     def _cut(self, shape: tuple[int, ...]) -> _Cut | None:
         """Find where an input of this shape is halved, across its longest axis that can be."""
         config, best, longest = self.network.config, None, 0
-        for axis, (size, halo, factor) in enumerate(
-            zip(shape, config.halos, config.pooling_factors, strict=True)
+        for axis, (size, halo, factor, shortest) in enumerate(
+            zip(shape, config.halos, config.pooling_factors, config.shortest_outputs, strict=True)
         ):
-            overlap = shortest_output(factor) if factor > 1 else 0
+            overlap = shortest if shortest > 1 else 0
             steps = (size - 2 * halo - overlap) // factor  # of the pooling grid
             if steps >= 2 and size > longest:
                 best, longest = _Cut(axis, steps // 2 * factor, overlap), size

@@ -11,9 +11,17 @@ import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from napari_unet.data.intensity import IntensityNormalization
+from napari_unet.data.intensity_steps import IntensitySteps
 from napari_unet.data.labels import ClassTable
-from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
+from napari_unet.errors import (
+    ConfigError,
+    FileProblemError,
+    ModelFileError,
+    ModelMismatchError,
+)
 from napari_unet.model.config import LARGEST_BINNING, VIEWS, UNetConfig
+from napari_unet.model.foreign import ForeignNetwork
+from napari_unet.model.foreign_config import ForeignConfig
 from napari_unet.model.tensor_file import read_tensors, write_tensors
 from napari_unet.model.unet import UNet
 
@@ -55,7 +63,7 @@ class ModelRecord:
     Parameters
     ----------
     network : UNetConfig
-        The shape of the network.
+        The shape of the network; of a `foreign` one only its dimensions and channels.
     classes : ClassTable
         What its output channels mean.
     intensity : IntensityNormalization
@@ -89,6 +97,12 @@ class ModelRecord:
     bfloat16_agreement : float or None
         Share of pixels of the training images that get the same label in bfloat16 and in
         float32; None: not measured.
+    foreign : ForeignConfig or None
+        The shape of a network of another program, which is no U-Net of ours.
+    steps_of_others : IntensitySteps or None
+        How another program brings images to the network's range; instead of `intensity`.
+    origin : str
+        Of a model of another program: where it comes from, and how it is understood.
     """
 
     network: UNetConfig
@@ -108,6 +122,24 @@ class ModelRecord:
     pixel_size: dict[str, float] = field(default_factory=dict)
     used_channels: tuple[int, ...] = ()
     bfloat16_agreement: float | None = None
+    foreign: ForeignConfig | None = None
+    steps_of_others: IntensitySteps | None = None
+    origin: str = ""
+
+    @property
+    def geometry(self) -> UNetConfig | ForeignConfig:
+        """The shape of the network that predicts."""
+        return self.foreign or self.network
+
+    @property
+    def normalization(self) -> IntensityNormalization | IntensitySteps:
+        """How images are brought to the network's range."""
+        return self.intensity if self.steps_of_others is None else self.steps_of_others
+
+    @property
+    def can_learn(self) -> bool:
+        """Whether a training may go on with it."""
+        return self.foreign is None and self.steps_of_others is None
 
     def __post_init__(self) -> None:
         """Refuse a class table that the network has no channels for, and impossible numbers."""
@@ -122,7 +154,21 @@ class ModelRecord:
                 f"The class table has {self.classes.n_classes} classes, the network "
                 f"{self.network.out_channels} output channels."
             )
+        self._check_foreign()
         self._check_images()
+
+    def _check_foreign(self) -> None:
+        """Refuse two descriptions of one network that differ."""
+        other, own = self.foreign, self.network
+        if other is None:
+            return
+        if (other.ndim, other.in_channels, other.out_channels, 1) != (
+            own.ndim,
+            own.in_channels,
+            own.out_channels,
+            own.window,
+        ):
+            raise ConfigError("The network of another program has other channels than is said.")
 
     def _check_images(self) -> None:
         """Refuse pixel sizes that no image can have, and channels that the network has not."""
@@ -145,14 +191,31 @@ class TrainedNetwork:
 
     Parameters
     ----------
-    network : UNet
-        In evaluation mode.
+    network : UNet or ForeignNetwork
+        In evaluation mode; of another program where the record says so.
     record : ModelRecord
         Its class table, normalisation and origin.
     """
 
-    network: UNet
+    network: UNet | ForeignNetwork
     record: ModelRecord
+
+    @property
+    def unet(self) -> UNet:
+        """The network, to go on learning.
+
+        Raises
+        ------
+        ModelMismatchError
+            It is of another program, or wants images as another program makes them.
+        """
+        if isinstance(self.network, ForeignNetwork) or not self.record.can_learn:
+            raise ModelMismatchError(
+                "This model comes from another program and cannot be trained further: it is no "
+                "U-Net of this program's own, or wants images normalised in another way. It can "
+                "predict; train a new model, for example on its corrected predictions."
+            )
+        return self.network
 
 
 def save_network(trained: TrainedNetwork, path: Path) -> None:
@@ -221,6 +284,8 @@ def load_network(path: Path) -> TrainedNetwork:
             f"The weights in {path} ({broken}) are not finite: it predicts nothing. Restore it "
             "from a copy, or train again."
         )
+    if record.foreign is not None:
+        return TrainedNetwork(ForeignNetwork(record.foreign, tensors), record)
     return TrainedNetwork(build_network(record.network, _widened(tensors, path), str(path)), record)
 
 

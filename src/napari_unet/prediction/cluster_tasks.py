@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_unet.data.files import read_image
-from napari_unet.data.intensity import measure_intensity
 from napari_unet.errors import ModelMismatchError
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_model_or_starting_model
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike
-    from napari_unet.data.intensity import IntensityRange
+    from napari_unet.data.intensity import Scaling
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.partial import PartialResult
 
@@ -53,14 +52,14 @@ class Order:
     model_hash: str
 
 
-def measure_frame(order: Order, frame: int) -> IntensityRange:
+def measure_frame(order: Order, frame: int) -> Scaling:
     """Measure the intensities of a frame."""
     trained, pixels = _opened_for(order)
     of_frame = order.partial.plan.frame(pixels, frame)
-    return trying_again(lambda: measure_intensity(of_frame, trained.record.intensity))
+    return trying_again(lambda: trained.record.normalization.measure(of_frame))
 
 
-def predict_one(order: Order, frame: int, intensity: IntensityRange, tile: int) -> None:
+def predict_one(order: Order, frame: int, intensity: Scaling, tile: int) -> None:
     """Predict a tile and write it."""
     trained, pixels = _opened_for(order)
     plan = order.partial.plan

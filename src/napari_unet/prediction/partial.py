@@ -294,7 +294,8 @@ def order_of(trained: TrainedNetwork, plan: PredictionPlan, source: str, image: 
     UnreadableError
         They cannot be read.
     """
-    settings = repr((plan, asdict(trained.record.intensity)))
+    record = trained.record
+    settings = repr((plan, asdict(record.steps_of_others or record.intensity), record.foreign))
     return json.dumps(
         {
             "version": __version__,

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from napari_unet.data.intensity import measure_intensity, unusual_pixels
+from napari_unet.data.intensity import unusual_pixels
 from napari_unet.data.watching import Watched
 from napari_unet.notice import Notice
 from napari_unet.prediction.work import tile_values
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import Region
     from napari_unet.data.frames import Frame
-    from napari_unet.data.intensity import IntensityNormalization, IntensityRange
+    from napari_unet.data.intensity import Normalization, Scaling
     from napari_unet.model.execution import Runner
     from napari_unet.prediction.plan import PredictionPlan
 
@@ -65,7 +65,7 @@ class TileReader:
     ----------
     runner : Runner
         Knows what it sees.
-    normalization : IntensityNormalization
+    normalization : Normalization
         Each frame is measured before its first tile.
     attempt : callable
         Calls its argument, and perhaps again where that fails.
@@ -74,19 +74,19 @@ class TileReader:
     def __init__(
         self,
         runner: Runner,
-        normalization: IntensityNormalization,
+        normalization: Normalization,
         attempt: Callable[[Callable[[], Any]], Any],
     ) -> None:
         self._runner, self._normalization, self._attempt = runner, normalization, attempt
         self._frame: Frame | None = None
-        self._intensity: IntensityRange | None = None
+        self._intensity: Scaling | None = None
         self._not_finite = self._constant = 0
 
     def __call__(self, job: TileJob) -> NDArray[np.float32]:
         """Return the network's input for a tile: C_in and its sizes, normalised."""
         frame = job.frame
         if self._frame is not frame:
-            self._intensity = self._attempt(lambda: measure_intensity(frame, self._normalization))
+            self._intensity = self._attempt(lambda: self._normalization.measure(frame))
             self._frame = frame
             self._constant += self._intensity.is_constant
         intensity = self._intensity

@@ -187,8 +187,8 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
     binning = plane_factors(network.ndim, record.binning)
     factors = tuple(k * ratio for k, ratio in zip(binning, ratios, strict=True))
     region = _clipped(config.region, shape)
-    tiles = plan_tiles(shape, network, config.tile_size, factors)
-    of_blocks = plan_tiles(shape, network, None, factors)
+    tiles = plan_tiles(shape, record.geometry, config.tile_size, factors)
+    of_blocks = plan_tiles(shape, record.geometry, None, factors)
     smallest = config.smallest
     if smallest is None:
         smallest = round(record.smallest_object * float(np.prod(ratios)))

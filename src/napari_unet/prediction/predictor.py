@@ -12,7 +12,7 @@ from napari_unet.model.devices import choose_device, describe, unused_gpu
 from napari_unet.prediction.events import PredictionStarted
 from napari_unet.prediction.in_memory import FrameInMemory, predict_in_memory
 from napari_unet.prediction.plan import plan_prediction
-from napari_unet.prediction.work import make_runner, settled
+from napari_unet.prediction.work import device_for, make_runner, settled
 
 if TYPE_CHECKING:
     import threading
@@ -94,7 +94,12 @@ def predict_image(
     label_shape = (*plan.frames_shape, *plan.shape)
     notices = plan.notices + unused_gpu(config.device, device)
     yield PredictionStarted(
-        describe(device), n_tiles, label_shape, plan.kind, notices, plan.precision
+        describe(device_for(trained.network, device)),
+        n_tiles,
+        label_shape,
+        plan.kind,
+        notices,
+        plan.precision,
     )
 
     def work_on(number: int, frame: Frame) -> FrameInMemory:
@@ -103,7 +108,7 @@ def predict_image(
         return FrameInMemory(plan, frame, number * len(plan.tiles), values, target)
 
     works = map(work_on, count(), frames)
-    normalization = trained.record.intensity
+    normalization = trained.record.normalization
     complete = yield from predict_in_memory(works, runner, plan, normalization, stop)
     return PredictionResult(plan.kind, compact(result), plan.result_axes, complete)
 

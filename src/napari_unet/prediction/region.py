@@ -12,7 +12,7 @@ from napari_unet.prediction.events import PredictionStarted
 from napari_unet.prediction.in_memory import FrameInMemory, predict_in_memory
 from napari_unet.prediction.plan import plan_prediction
 from napari_unet.prediction.predictor import compact
-from napari_unet.prediction.work import make_runner, settled
+from napari_unet.prediction.work import device_for, make_runner, settled
 
 if TYPE_CHECKING:
     import threading
@@ -115,13 +115,18 @@ def predict_region(
     n_tiles = len(plan.tiles)
     notices = plan.notices + unused_gpu(config.device, device)
     yield PredictionStarted(
-        describe(device), n_tiles, label_shape, plan.kind, notices, plan.precision
+        describe(device_for(trained.network, device)),
+        n_tiles,
+        label_shape,
+        plan.kind,
+        notices,
+        plan.precision,
     )
     bands = plan.classes.n_classes if plan.kind == "probabilities" else 0
     values = _Part(plan.region, plan.shape, plan.tile_dtype, bands)
     with_objects = plan.kind == "objects"
     found = _Part(plan.region, plan.shape, np.int32) if with_objects else values
     work = FrameInMemory(plan, frame, 0, values, found)
-    normalization = trained.record.intensity
+    normalization = trained.record.normalization
     complete = yield from predict_in_memory([work], runner, plan, normalization, stop)
     return RegionResult(plan.kind, compact(found.pixels), frame.index, plan.region, complete)

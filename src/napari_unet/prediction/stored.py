@@ -27,6 +27,7 @@ from napari_unet.prediction.partial import (
 from napari_unet.prediction.pipeline import TileJob, TileReader, computed_tiles, stored_behind
 from napari_unet.prediction.plan import plan_prediction
 from napari_unet.prediction.work import (
+    device_for,
     make_runner,
     number_objects,
     separate_block,
@@ -162,7 +163,12 @@ def _go_on(
     plan = partial.plan
     tiles_done, frames_done = partial.done()
     runner = make_runner(trained.network, plan, device)
-    yield started(plan, describe(device), bool(tiles_done or frames_done), notices)
+    yield started(
+        plan,
+        describe(device_for(trained.network, device)),
+        bool(tiles_done or frames_done),
+        notices,
+    )
 
     def works() -> Iterator[_StoredFrame]:
         for number in range(plan.n_frames):
@@ -172,7 +178,7 @@ def _go_on(
 
     of_frames, ahead = tee(works())
     jobs = chain.from_iterable(work.jobs() for work in ahead)
-    reader = TileReader(runner, trained.record.intensity, trying_again)
+    reader = TileReader(runner, trained.record.normalization, trying_again)
     tiles = stored_behind(computed_tiles(runner, plan, jobs, reader, stop))
     yield from told(predict_frames(of_frames, tiles, plan), runner)
     yield from reader.notices()

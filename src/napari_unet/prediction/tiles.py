@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import Region
     from napari_unet.data.rescaling import Factors
-    from napari_unet.model.config import UNetConfig
+    from napari_unet.model.foreign_config import Geometry
     from napari_unet.prediction.config import ViewPoint
 
 # Pixels of a tile's output along each axis: 768 with a halo of 92 is the sweet spot in 2D.
@@ -150,7 +150,7 @@ class Blocks:
 
 def plan_tiles(
     shape: Sequence[int],
-    config: UNetConfig,
+    config: Geometry,
     tile_size: int | None = None,
     factors: Factors = (),
 ) -> TilePlan:
@@ -160,7 +160,7 @@ def plan_tiles(
     ----------
     shape : sequence of int
         ``[Z]YX`` shape of the frame.
-    config : UNetConfig
+    config : Geometry
         The network: tiles begin at multiples of its pooling factors.
     tile_size : int, optional
         Largest edge length of a tile in pixels of the network, without its halo.
@@ -174,7 +174,7 @@ def plan_tiles(
     """
     if tile_size is not None and tile_size < config.pooling_factor:
         raise ConfigError(
-            f"Tiles of {tile_size} pixels are too small for a network of depth {config.depth}; "
+            f"Tiles of {tile_size} pixels are too small for this network; "
             f"choose at least {config.pooling_factor}."
         )
     strides = []
@@ -183,7 +183,8 @@ def plan_tiles(
     ):
         largest = tile_size
         if largest is None:
-            largest = min(DEFAULT_TILE_SIZE[config.ndim], max(factor, int(LARGEST_TILE_SIDE / k)))
+            largest = min(DEFAULT_TILE_SIZE[config.ndim], int(LARGEST_TILE_SIDE / k))
+        largest = max(factor, largest)
         strides.append(_stride(size, factor, largest, k))
     return TilePlan(tuple(slice(0, size) for size in shape), tuple(strides))
 

@@ -19,6 +19,7 @@ import torch
 
 from napari_unet.errors import first_line
 from napari_unet.model.execution import Runner
+from napari_unet.model.foreign import ForeignNetwork, ReadyForeign
 from napari_unet.model.inference import InferenceNetwork
 from napari_unet.model.memory import Shortage, within_memory
 from napari_unet.model.precision import choose_precision
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.data.frames import Frame
-    from napari_unet.data.intensity import IntensityRange
+    from napari_unet.data.intensity import Scaling
     from napari_unet.data.stitching import BlockObjects
+    from napari_unet.model.foreign import ReadyNetwork
     from napari_unet.model.unet import UNet
     from napari_unet.prediction.events import PredictionEvent
     from napari_unet.prediction.plan import PredictionPlan
@@ -45,7 +47,9 @@ Result = TypeVar("Result")
 _STEPS = 255
 
 # The last network made ready of each trained one, and of what it was made.
-_READY: WeakKeyDictionary[UNet, tuple[tuple[Any, ...], InferenceNetwork]] = WeakKeyDictionary()
+_READY: WeakKeyDictionary[UNet | ForeignNetwork, tuple[tuple[Any, ...], ReadyNetwork]] = (
+    WeakKeyDictionary()
+)
 
 
 def settled(plan: PredictionPlan, device: torch.device) -> PredictionPlan:
@@ -54,13 +58,21 @@ def settled(plan: PredictionPlan, device: torch.device) -> PredictionPlan:
     return replace(plan, precision="bfloat16" if chosen == torch.bfloat16 else "float32")
 
 
-def make_runner(network: UNet, plan: PredictionPlan, device: torch.device) -> Runner:
+def device_for(network: UNet | ForeignNetwork, device: torch.device) -> torch.device:
+    """Return the device, or the CPU for what runs nowhere else."""
+    on_cpu = isinstance(network, ForeignNetwork) and network.config.engine == "onnx"
+    return torch.device("cpu") if on_cpu else device
+
+
+def make_runner(
+    network: UNet | ForeignNetwork, plan: PredictionPlan, device: torch.device
+) -> Runner:
     """Make a network ready for the tiles of a plan; for a folder of images, once.
 
     Where a GPU fails or has too little memory the CPU goes on, in float32.
     """
     cpu = torch.device("cpu")
-    if device == cpu:
+    if device_for(network, device) == cpu:
         return Runner(_made_ready(network, plan, cpu), plan.factors, plan.views)
     on_cpu = replace(plan, precision="float32")
     try:
@@ -92,19 +104,29 @@ def told(
             yield event
 
 
-def _made_ready(network: UNet, plan: PredictionPlan, device: torch.device) -> InferenceNetwork:
+def _made_ready(
+    network: UNet | ForeignNetwork, plan: PredictionPlan, device: torch.device
+) -> ReadyNetwork:
     precision = choose_precision(plan.precision, device)
     # weights that somebody has changed meanwhile have other versions
     versions = tuple(tensor._version for tensor in network.state_dict().values())
     known = _READY.get(network)
     if known is None or known[0] != (device, precision, versions):
-        known = (device, precision, versions), InferenceNetwork(network, device, precision)
+        known = (device, precision, versions), _arranged(network, device, precision)
         _READY[network] = known
     return known[1]
 
 
+def _arranged(
+    network: UNet | ForeignNetwork, device: torch.device, precision: torch.dtype
+) -> ReadyNetwork:
+    if isinstance(network, ForeignNetwork):
+        return ReadyForeign(network, device)
+    return InferenceNetwork(network, device, precision)
+
+
 def predict_tile(
-    runner: Runner, frame: Frame, intensity: IntensityRange, tile: Region, plan: PredictionPlan
+    runner: Runner, frame: Frame, intensity: Scaling, tile: Region, plan: PredictionPlan
 ) -> NDArray[Any]:
     """Predict one tile.
 

@@ -369,7 +369,7 @@ class Trainer:
 
     def _train_further(self, model: TrainedNetwork) -> None:
         """Begin a new cycle with the weights of a finished model."""
-        weights = dict(model.network.state_dict())
+        weights = dict(model.unet.state_dict())
         taken = model.record.network.in_channels
         if taken != self.data.channels:
             raise ModelMismatchError(

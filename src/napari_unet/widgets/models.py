@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 from napari_unet.errors import NapariUNetError
 from napari_unet.project.library import ModelLibrary, starting_entries
 from napari_unet.widgets.controls import as_plain, button, note, scrolling_column
+from napari_unet.widgets.import_model import ModelImport
 from napari_unet.widgets.model_work import loading_events, project_events, storing_events
 from napari_unet.widgets.projects import open_folder, project_of
 from napari_unet.widgets.session import session_of
@@ -63,11 +64,13 @@ class ModelsWidget(QWidget):
         self.text = note()
         self.card_note = note()
         self.damaged_note = note()
+        self.model_import = ModelImport(self._session, self.library, self.text, self)
         self._lay_out()
         self.list.itemActivated.connect(self.load)
         self.list.currentItemChanged.connect(self._show_state)
         self._session.model_changed.connect(self._show_state)
         self._session.storing.ended.connect(self._on_stored)
+        self.model_import.imported.connect(self.refresh)
         self.refresh()
 
     def _lay_out(self) -> None:
@@ -90,6 +93,7 @@ class ModelsWidget(QWidget):
             "&Open project…", "Open a saved project: all of it comes back.", self.ask_for_project
         )
         layout.addWidget(self.add_button)
+        layout.addWidget(self.model_import.button)
         layout.addWidget(self.list)
         layout.addWidget(self.card_note)
         layout.addWidget(self.damaged_note)

@@ -251,6 +251,7 @@ class PredictWidget(QWidget):
         self.model_note.setText(
             f"Model: {self._session.model_name} ({network.ndim}D, {network.in_channels} "
             f"channel(s), {model.record.classes.kind}, {model.record.steps} steps)"
+            + (f"\n{model.record.origin}" if model.record.origin else "")
         )
 
     def _show_start(self) -> None:

@@ -13,7 +13,10 @@ def add(commands: Any) -> None:
     """Add ``predict``."""
     predict = add_command(commands, "predict", "predict images with a model file")
     predict.add_argument(
-        "model", metavar="MODEL", help="model file, or a starting model: cells, nuclei"
+        "model",
+        metavar="MODEL",
+        help="model file, a starting model (cells, nuclei), or a model of another program: a "
+        "bioimage.io package (zip or folder) or an .onnx file",
     )
     predict.add_argument("paths", nargs="+", metavar="PATH", help="files, folders or globs")
     predict.add_argument("--output", required=True, metavar="DIR", help="folder for the results")

@@ -1,0 +1,39 @@
+"""``napari-unet import-model``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.errors import ModelFileError
+from napari_unet.exchange.foreign import is_foreign, load_any_model
+from napari_unet.model.trained import save_network
+
+if TYPE_CHECKING:
+    import argparse
+
+_SUFFIX = ".safetensors"
+
+
+def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    """Read the model, compare it with its own example, and write it as one file."""
+    package = Path(options.package).expanduser()
+    if not is_foreign(package):
+        raise ModelFileError(
+            f"{package} is no model of another program: give a .zip, a folder with rdf.yaml, or an "
+            ".onnx file."
+        )
+    target = Path(options.output).expanduser()
+    if target.suffix != _SUFFIX:
+        target = target.with_name(f"{target.name}{_SUFFIX}")
+    trained = load_any_model(str(package))
+    save_network(trained, target)
+    record = trained.record
+    if not options.json:
+        print(f"{record.origin}\nWritten to {target}.")
+    return {
+        "model": str(target),
+        "origin": record.origin,
+        "kind": record.classes.kind,
+        "can_learn": record.can_learn,
+    }, 0

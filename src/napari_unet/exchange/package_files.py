@@ -1,0 +1,230 @@
+"""The files of a model package, out of a zip archive or a folder: as bytes, nothing is unpacked.
+
+Only files that are asked for by name are read, in memory, with a limit on their size that counts
+what comes out and not what the archive claims. An archive with a name that would lead out of its
+folder, with a link, or with more entries than any package has, is refused as a whole.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+import zipfile
+import zlib
+from typing import TYPE_CHECKING, Protocol
+
+from napari_unet.errors import ModelFileError, first_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LARGEST_WEIGHTS = 2**30
+LARGEST_TENSOR = 2**29
+LARGEST_TEXT = 2**20
+_MOST_ENTRIES = 1000
+_LARGEST_DIRECTORY = 2**20
+_PIECE = 2**20
+_END, _END_64 = b"PK\x05\x06", b"PK\x06\x07"
+_LONGEST_END = 22 + 2**16
+_LONGEST_NAME = 80  # of what a hostile archive says, in the message that refuses it
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+class PackageFiles(Protocol):
+    """The files of a package."""
+
+    name: str
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all files, relative, with ``/``."""
+
+    def read(self, name: str, largest: int) -> bytes:
+        """Read a file of at most so many bytes.
+
+        Raises
+        ------
+        ModelFileError
+            There is no such file, it is larger, damaged, or lies elsewhere.
+        """
+
+
+def open_files(path: Path) -> PackageFiles:
+    """Open a package for reading.
+
+    Parameters
+    ----------
+    path : Path
+        A zip archive, a folder, or the description in a folder.
+
+    Raises
+    ------
+    ModelFileError
+        There is none, or the archive is damaged or hostile.
+    """
+    try:
+        if path.is_dir():
+            return FolderFiles(path)
+        if path.is_file():
+            return FolderFiles(path.parent) if path.suffix in (".yaml", ".yml") else ZipFiles(path)
+    except OSError as error:
+        raise ModelFileError(f"Cannot read {path}: {error.strerror or error}.") from error
+    raise ModelFileError(f"There is no model package {path}.")
+
+
+def check_name(name: str) -> str:
+    """Return a name that stays inside its folder, or refuse it.
+
+    Raises
+    ------
+    ModelFileError
+        It is absolute, leads upwards, names a drive, or cannot be shown.
+    """
+    parts = name.split("/")
+    plain = name.isprintable() and not re.search(r'[\\:*?"<>|]', name)
+    if not plain or name.startswith(("/", "~")) or any(part in ("", ".", "..") for part in parts):
+        raise ModelFileError(
+            f"The package names the file {_shown(name)}, which is not a plain name inside of it; "
+            "nothing of it is read."
+        )
+    return name
+
+
+class FolderFiles:
+    """A package that lies unpacked in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Where.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.name = folder.resolve().name
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the files directly inside."""
+        return tuple(sorted(p.name for p in self._folder.iterdir() if p.is_file()))
+
+    def read(self, name: str, largest: int) -> bytes:
+        """Read a file; see `PackageFiles`."""
+        path = self._folder / check_name(name)
+        try:
+            if not path.resolve().is_relative_to(self._folder.resolve()):
+                raise ModelFileError(f"{_shown(name)} is a link out of the package; not read.")
+            if not path.is_file():
+                raise ModelFileError(f"The package lacks its file {_shown(name)}. {_WHOLE}")
+            with path.open("rb") as file:
+                content = file.read(largest + 1)
+        except OSError as error:
+            raise ModelFileError(f"Cannot read {path}: {error.strerror or error}.") from error
+        return _within(content, name, largest)
+
+
+class ZipFiles:
+    """A package that is a zip archive.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+
+    Raises
+    ------
+    ModelFileError
+        It is damaged, or hostile; see the module.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.stem
+        self._path = path
+        _check_directory(path)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                self._entries = _checked(archive.infolist(), path)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise ModelFileError(_damaged(path, error)) from error
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all files."""
+        return tuple(self._entries)
+
+    def read(self, name: str, largest: int) -> bytes:
+        """Read a file; see `PackageFiles`."""
+        entry = self._entries.get(check_name(name))
+        if entry is None:
+            raise ModelFileError(f"The package lacks its file {_shown(name)}. {_WHOLE}")
+        content = bytearray()
+        try:
+            with zipfile.ZipFile(self._path) as archive, archive.open(entry) as file:
+                while piece := file.read(_PIECE):  # what is claimed of sizes is not believed
+                    content += piece
+                    _within(content, name, largest)
+        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as error:
+            raise ModelFileError(_damaged(self._path, error)) from error
+        except (RuntimeError, NotImplementedError) as error:  # a password, an unknown method
+            raise ModelFileError(_damaged(self._path, error)) from error
+        return bytes(content)
+
+
+_WHOLE = "Download the whole package again."
+
+
+def _check_directory(path: Path) -> None:
+    """Look at the end of an archive, before its list of entries is read into memory."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _LONGEST_END - 20))
+        tail = file.read()
+    at = tail.rfind(_END)
+    if at < 0 or len(tail) < at + 22:
+        raise ModelFileError(
+            f"{path.name} is no whole zip archive, so no model package of bioimage.io. "
+            "Download it again, or give an .onnx file or a folder with rdf.yaml."
+        )
+    entries = int.from_bytes(tail[at + 10 : at + 12], "little")
+    directory = int.from_bytes(tail[at + 12 : at + 16], "little")
+    if _END_64 in tail[max(0, at - 20) : at]:
+        raise ModelFileError(f"{path.name} is a zip archive of the large kind (zip64); not read.")
+    if entries > _MOST_ENTRIES or directory > _LARGEST_DIRECTORY:
+        raise ModelFileError(
+            f"{path.name} has {entries} entries; a model package has a few, and at most "
+            f"{_MOST_ENTRIES} are read."
+        )
+
+
+def _checked(infos: list[zipfile.ZipInfo], path: Path) -> dict[str, zipfile.ZipInfo]:
+    """Return the files of an archive by name, or refuse all of it."""
+    found: dict[str, zipfile.ZipInfo] = {}
+    if len(infos) > _MOST_ENTRIES:
+        raise ModelFileError(f"{path.name} has {len(infos)} entries; {_MOST_ENTRIES} are read.")
+    for info in infos:
+        # what was written, before zipfile cuts it at a zero or turns \ into /
+        check_name(info.orig_filename.removesuffix("/"))
+        mode = info.external_attr >> 16
+        if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise ModelFileError(f"{path.name} holds a link, {_shown(info.filename)}; not read.")
+        if info.is_dir():
+            continue
+        if info.filename in found:
+            raise ModelFileError(f"{path.name} holds {_shown(info.filename)} twice; not read.")
+        if info.compress_type not in _METHODS:
+            raise ModelFileError(f"{path.name} is packed in an uncommon way; pack it anew.")
+        found[info.filename] = info
+    return found
+
+
+def _within(content: bytes | bytearray, name: str, largest: int) -> bytes:
+    if len(content) > largest:
+        raise ModelFileError(
+            f"{_shown(name)} of the package is larger than {largest / 2**20:.0f} MB; not read."
+        )
+    return bytes(content) if isinstance(content, bytes) else b""
+
+
+def _damaged(path: Path, error: BaseException) -> str:
+    return f"{path.name} cannot be read: {first_line(error)[:200]}. {_WHOLE}"
+
+
+def _shown(name: str) -> str:
+    return repr(name[:_LONGEST_NAME])

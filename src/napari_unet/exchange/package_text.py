@@ -1,0 +1,247 @@
+"""The description of a model package (``rdf.yaml``), format 0.4 or 0.5, as plain facts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from napari_unet.errors import ModelFileError, first_line
+from napari_unet.exchange.package_files import LARGEST_TEXT, check_name
+from napari_unet.exchange.package_formats import of_04, of_05
+
+if TYPE_CHECKING:
+    from napari_unet.exchange.package_files import PackageFiles
+
+_NAMES = ("bioimageio.yaml", "rdf.yaml", "model.yaml")
+_MOST_VALUES = 100_000
+_DEEPEST = 60
+
+
+class _Part(BaseModel):
+    """A part of a description; what else stands there is for others."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Source(_Part):
+    """A file of the package.
+
+    Parameters
+    ----------
+    source : str
+        Its name.
+    sha256 : str or None
+        Its hash.
+    """
+
+    source: str
+    sha256: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_name(cls, value: Any) -> Any:
+        return {"source": value} if isinstance(value, str) else value
+
+
+class Operation(_Part):
+    """A step of the preprocessing or postprocessing.
+
+    Parameters
+    ----------
+    name : str
+        As the format calls it.
+    kwargs : dict
+        Its settings.
+    """
+
+    name: str
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_id(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "id" in value and "name" not in value:
+            return {"name": value["id"], "kwargs": value.get("kwargs") or {}}
+        return value
+
+
+class Axis(_Part):
+    """One axis of a tensor.
+
+    Parameters
+    ----------
+    letter : str
+        One of bczyx.
+    smallest : int or None
+        Smallest size; None where it depends on others.
+    step : int
+        Sizes grow by this; 0: there is only the smallest.
+    halo : int
+        Of a result: pixels at its border that are worth little.
+    names : tuple of str
+        Of channels.
+    """
+
+    letter: Literal["b", "c", "z", "y", "x"]
+    smallest: int | None = None
+    step: int = 0
+    halo: int = 0
+    names: tuple[str, ...] = ()
+
+
+class TensorText(_Part):
+    """What a description says of the image or the result.
+
+    Parameters
+    ----------
+    axes : tuple of Axis
+        In their order.
+    operations : tuple of Operation
+        What is done before or after the network.
+    test : Source or None
+        An example.
+    """
+
+    axes: tuple[Axis, ...]
+    operations: tuple[Operation, ...] = ()
+    test: Source | None = None
+
+    @property
+    def letters(self) -> str:
+        """The axes as letters."""
+        return "".join(axis.letter for axis in self.axes)
+
+    def axis(self, letter: str) -> Axis | None:
+        """Return an axis, where it is there."""
+        return next((axis for axis in self.axes if axis.letter == letter), None)
+
+
+class WeightsText(Source):
+    """Weights in one format.
+
+    Parameters
+    ----------
+    kwargs : dict
+        What their authors' program was told: read as numbers, never given to a program.
+    """
+
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+
+
+class PackageText(_Part):
+    """What is used of a description.
+
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    format_version : str
+        Of the description.
+    image, result : TensorText
+        The tensor that goes in and the one that comes out.
+    weights : dict
+        By format.
+    labels : tuple of str
+        Tags and channel names, lower case.
+    """
+
+    name: str
+    format_version: str
+    image: TensorText
+    result: TensorText
+    weights: dict[str, WeightsText]
+    labels: tuple[str, ...] = ()
+
+
+def read_text(files: PackageFiles) -> tuple[PackageText, str]:
+    """Read the description of a package.
+
+    Returns
+    -------
+    PackageText
+        What it says.
+    str
+        The folder inside the package that its names begin in, "" or "NAME/".
+
+    Raises
+    ------
+    ModelFileError
+        There is none, or it describes nothing that can be used.
+    """
+    found = [name for name in files.names() if name.rpartition("/")[2] in _NAMES]
+    found = [name for name in found if name.count("/") <= 1]
+    if not found:
+        raise ModelFileError(
+            f"{files.name} holds no description ({' or '.join(_NAMES[:2])}), so it is no model "
+            "package of bioimage.io."
+        )
+    name = min(found, key=lambda each: (each.count("/"), _NAMES.index(each.rpartition("/")[2])))
+    content = read_yaml(files.read(name, LARGEST_TEXT), name)
+    if not isinstance(content, dict) or content.get("type", "model") != "model":
+        raise ModelFileError(f"{name} of {files.name} describes no model.")
+    version = str(content.get("format_version", ""))
+    reader = {"0.4": of_04, "0.5": of_05}.get(version.rpartition(".")[0])
+    if reader is None:
+        raise ModelFileError(
+            f"The package has format {version[:20] or 'unknown'}; 0.4 and 0.5 are read. Ask for a "
+            "newer package."
+        )
+    try:
+        return PackageText.model_validate(reader(content)), name.removesuffix(
+            name.rpartition("/")[2]
+        )
+    except (ValidationError, KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        reason = " ".join(" ".join(str(error).splitlines()[:3]).split())[:300]
+        raise ModelFileError(
+            f"{name} of {files.name} describes the model in a way that is not understood "
+            f"({reason or type(error).__name__}). Ask for a package that bioimageio.core accepts."
+        ) from error
+
+
+def read_yaml(data: bytes, name: str) -> Any:
+    """Read YAML as plain values.
+
+    Raises
+    ------
+    ModelFileError
+        It is none, or made to fill the memory.
+    """
+    try:
+        content = yaml.safe_load(data.decode())
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise ModelFileError(f"{name} cannot be read: {first_line(error)[:200]}.") from error
+    _count(content, {}, 0, name)
+    return content
+
+
+def _count(value: Any, known: dict[int, int], depth: int, name: str) -> int:
+    """Count the values that a table stands for, with all repetitions by reference."""
+    if not isinstance(value, (dict, list)):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = _MOST_VALUES + 1  # itself inside of itself is too many
+        inside = value if isinstance(value, list) else [*value.keys(), *value.values()]
+        if depth < _DEEPEST:
+            known[id(value)] = 1 + sum(_count(each, known, depth + 1, name) for each in inside)
+    if known[id(value)] > _MOST_VALUES:
+        raise ModelFileError(f"{name} repeats itself endlessly; not read.")
+    return known[id(value)]
+
+
+def inside(source: Source, folder: str) -> str:
+    """Return the name of a file in its package.
+
+    Raises
+    ------
+    ModelFileError
+        It lies on the network, or leads out of the package.
+    """
+    name = source.source
+    if "://" in name:
+        raise ModelFileError(
+            f"The package names its file by an address ({name[:80]}), and nothing is fetched from "
+            "the network. Download the whole package (on bioimage.io: Download) and import that."
+        )
+    return check_name(folder + name.removeprefix("./"))

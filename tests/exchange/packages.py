@@ -1,0 +1,119 @@
+"""Model packages of other programs, made by hand."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import nn
+
+SCALE: dict[str, Any] = {
+    "name": "scale_range",
+    "kwargs": {"mode": "per_sample", "axes": "yx", "min_percentile": 1.0, "max_percentile": 99.0},
+}
+SIGMOID = {"name": "sigmoid"}
+
+
+def picture(*shape: int, seed: int = 0) -> Any:
+    """Smooth blobs of uint16 grey values."""
+    from scipy.ndimage import gaussian_filter
+
+    noise = np.random.default_rng(seed).random(shape)
+    smooth = gaussian_filter(noise, 2)
+    return (1000 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint16)
+
+
+def array_bytes(array: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def state_bytes(network: nn.Module) -> bytes:
+    file = io.BytesIO()
+    torch.save(network.state_dict(), file)
+    return file.getvalue()
+
+
+def onnx_bytes(network: nn.Module, *shape: int, free: bool = True) -> bytes:
+    """Export by the newer exporter, with free sizes."""
+    image = torch.zeros(shape)
+    space = dict.fromkeys(range(2, len(shape)), torch.export.Dim.DYNAMIC)
+    program = torch.onnx.export(
+        network, (image,), dynamo=True, dynamic_shapes=(space,) if free else None, verbose=False
+    )
+    assert program is not None
+    return bytes(program.model_proto.SerializeToString())
+
+
+def scaled(image: Any, low: float = 1.0, high: float = 99.0) -> torch.Tensor:
+    """What SCALE makes of a single-channel image; (1, 1, *)."""
+    bottom, top = np.percentile(image, (low, high))
+    return torch.from_numpy(((image - bottom) / (top - bottom + 1e-6)).astype(np.float32))[
+        None, None
+    ]
+
+
+def description(ndim: int = 2, **changes: Any) -> dict[str, Any]:
+    """A description of format 0.4."""
+    axes = "bczyx"[:2] + "zyx"[-ndim:]
+    content: dict[str, Any] = {
+        "format_version": "0.4.10",
+        "type": "model",
+        "name": "Their model",
+        "inputs": [
+            {
+                "name": "raw",
+                "axes": axes,
+                "data_type": "float32",
+                "shape": {"min": [1, 1] + [16] * ndim, "step": [0, 0] + [16] * ndim},
+                "preprocessing": [{**SCALE, "kwargs": {**SCALE["kwargs"], "axes": axes[2:]}}],
+            }
+        ],
+        "outputs": [
+            {
+                "name": "maps",
+                "axes": axes,
+                "data_type": "float32",
+                "shape": {"reference_tensor": "raw", "scale": [1] * (ndim + 2),
+                          "offset": [0] * (ndim + 2)},
+                "postprocessing": [SIGMOID],
+            }
+        ],
+        "test_inputs": ["test_input.npy"],
+        "test_outputs": ["test_output.npy"],
+        "weights": {"pytorch_state_dict": {"source": "weights.pt"}},
+    }  # fmt: skip
+    return {**content, **changes}
+
+
+def write_zip(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+@torch.no_grad()
+def package_files(
+    network: nn.Module,
+    text: dict[str, Any] | None = None,
+    *,
+    ndim: int = 2,
+    weights: dict[str, bytes] | None = None,
+    after: Any = torch.sigmoid,
+) -> dict[str, bytes]:
+    """The files of a package whose test output is that of the network."""
+    image = picture(*(64, 48) if ndim == 2 else (16, 32, 32))
+    answer = after(network(scaled(image))).numpy()
+    return {
+        "rdf.yaml": yaml.safe_dump(text or description(ndim)).encode(),
+        "test_input.npy": array_bytes(image[None, None].astype(np.float32)),
+        "test_output.npy": array_bytes(answer),
+        **(weights if weights is not None else {"weights.pt": state_bytes(network)}),
+    }
