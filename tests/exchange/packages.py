@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import warnings
 import zipfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import numpy as np
 import torch
 import yaml
 from torch import nn
+
+from .networks import EncoderBaseDecoder, with_weights
 
 SCALE: dict[str, Any] = {
     "name": "scale_range",
@@ -40,13 +44,20 @@ def state_bytes(network: nn.Module) -> bytes:
     return file.getvalue()
 
 
-def onnx_bytes(network: nn.Module, *shape: int, free: bool = True) -> bytes:
-    """Export by the newer exporter, with free sizes."""
-    image = torch.zeros(shape)
-    space = dict.fromkeys(range(2, len(shape)), torch.export.Dim.DYNAMIC)
-    program = torch.onnx.export(
-        network, (image,), dynamo=True, dynamic_shapes=(space,) if free else None, verbose=False
-    )
+@cache
+def onnx_bytes(classes: int = 1, seed: int = 0, size: int = 0) -> bytes:
+    """An ONNX file of EncoderBaseDecoder, for images of any size or of one; made once each."""
+    network = with_weights(EncoderBaseDecoder(classes), seed)
+    space = dict.fromkeys((2, 3), torch.export.Dim.DYNAMIC)
+    with warnings.catch_warnings():  # of the exporter about itself
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network,
+            (torch.zeros(1, 1, size or 32, size or 32),),
+            dynamo=True,
+            dynamic_shapes=None if size else (space,),
+            verbose=False,
+        )
     assert program is not None
     return bytes(program.model_proto.SerializeToString())
 
@@ -107,9 +118,10 @@ def package_files(
     ndim: int = 2,
     weights: dict[str, bytes] | None = None,
     after: Any = torch.sigmoid,
+    shape: tuple[int, ...] | None = None,
 ) -> dict[str, bytes]:
     """The files of a package whose test output is that of the network."""
-    image = picture(*(64, 48) if ndim == 2 else (16, 32, 32))
+    image = picture(*(shape or ((64, 48) if ndim == 2 else (16, 32, 32))))
     answer = after(network(scaled(image))).numpy()
     return {
         "rdf.yaml": yaml.safe_dump(text or description(ndim)).encode(),

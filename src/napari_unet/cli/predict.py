@@ -92,8 +92,8 @@ def _check_cluster(options: argparse.Namespace) -> None:
     asked = options.scheduler is not None or options.workers is not None
     if asked and is_foreign(Path(options.model).expanduser()):
         raise ConfigError(
-            f"Workers cannot open {options.model}, a model of another program. Make a model file of "
-            f"it first: napari-unet import-model {options.model} --output MODEL"
+            f"Workers cannot open {options.model}, a model of another program. Make a model file "
+            f"of it first: napari-unet import-model {options.model} --output MODEL"
         )
 
 
