@@ -45,21 +45,59 @@ def state_bytes(network: nn.Module) -> bytes:
 
 
 @cache
-def onnx_bytes(classes: int = 1, seed: int = 0, size: int = 0) -> bytes:
-    """An ONNX file of EncoderBaseDecoder, for images of any size or of one; made once each."""
-    network = with_weights(EncoderBaseDecoder(classes), seed)
+def exported_bytes() -> bytes:
+    """An ONNX file as PyTorch's exporter writes it, for images of any size; it takes seconds."""
+    network = with_weights(EncoderBaseDecoder(1))
     space = dict.fromkeys((2, 3), torch.export.Dim.DYNAMIC)
     with warnings.catch_warnings():  # of the exporter about itself
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            network,
-            (torch.zeros(1, 1, size or 32, size or 32),),
-            dynamo=True,
-            dynamic_shapes=None if size else (space,),
+            network, (torch.zeros(1, 1, 32, 32),), dynamo=True, dynamic_shapes=(space,),
             verbose=False,
-        )
+        )  # fmt: skip
     assert program is not None
     return bytes(program.model_proto.SerializeToString())
+
+
+@cache
+def onnx_bytes(classes: int = 1, seed: int = 0, size: int = 0) -> bytes:
+    """An ONNX file of EncoderBaseDecoder, written by hand, for images of any size or of one."""
+    import onnx
+    from onnx import helper
+
+    weights = with_weights(EncoderBaseDecoder(classes), seed).state_dict()
+    nodes: list[Any] = []
+
+    def add(kind: str, *inputs: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(kind, list(inputs), [f"t{len(nodes)}"], **attributes))
+        return f"t{len(nodes) - 1}"
+
+    def block(path: str, of: str) -> str:
+        for index in (0, 2):
+            names = f"{path}.{index}.weight", f"{path}.{index}.bias"
+            of = add("Relu", add("Conv", of, *names, kernel_shape=[3, 3], pads=[1] * 4))
+        return of
+
+    halved = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    first = block("encoder.0", "image")
+    second = block("encoder.1", add("MaxPool", first, **halved))
+    deep = block("base", add("MaxPool", second, **halved))
+    for level, skip in enumerate((second, first)):
+        names = f"upsamplers.{level}.weight", f"upsamplers.{level}.bias"
+        enlarged = add("ConvTranspose", deep, *names, **halved)
+        deep = block(f"decoder.{level}", add("Concat", skip, enlarged, axis=1))
+    last = add("Conv", deep, "out_conv.weight", "out_conv.bias", kernel_shape=[1, 1])
+    shape = [1, 1, size or "y", size or "x"]
+    kind = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("image", kind, shape)],
+        [helper.make_tensor_value_info(last, kind, [1, classes, *shape[2:]])],
+        [onnx.numpy_helper.from_array(each.numpy(), name) for name, each in weights.items()],
+    )
+    opsets = [helper.make_opsetid("", 18)]
+    return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString())
 
 
 def scaled(image: Any, low: float = 1.0, high: float = 99.0) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from .networks import EncoderBaseDecoder, EncodersDecoders, IncDownUpOutc, with_
 from .packages import (
     SIGMOID,
     description,
+    exported_bytes,
     onnx_bytes,
     package_files,
     picture,
@@ -102,9 +104,16 @@ def test_a_state_dict_predicts_what_its_own_network_does(
     np.testing.assert_allclose(found[1], expected, atol=1e-4)
 
 
-def test_an_onnx_graph_predicts_what_its_own_network_does_tiled_and_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "written",
+    [onnx_bytes, pytest.param(exported_bytes, marks=pytest.mark.slow)],
+    ids=["by-hand", "by-pytorch"],
+)
+def test_an_onnx_graph_predicts_what_its_own_network_does_tiled_and_whole(
+    tmp_path: Path, written: Callable[[], bytes]
+) -> None:
     network = with_weights(EncoderBaseDecoder(1))
-    weights = {"weights.onnx": onnx_bytes()}
+    weights = {"weights.onnx": written()}
     files = package_files(network, text_with("onnx", "weights.onnx"), weights=weights)
     model = model_of(write_zip(tmp_path / "their.zip", files))
     image = picture(*PLANE, seed=1)

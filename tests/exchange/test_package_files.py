@@ -90,7 +90,7 @@ def test_a_bomb_that_lies_about_its_size_is_refused_too(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", {"rdf.yaml": b"\0" * (8 << 20)})
     claimed = path.read_bytes().replace(struct.pack("<I", 8 << 20), struct.pack("<I", 10))
     path.write_bytes(claimed)
-    with pytest.raises(ModelFileError, match="cannot be read|larger than"):
+    with pytest.raises(ModelFileError, match=r"cannot be read|larger than"):
         ZipFiles(path).read("rdf.yaml", 1 << 20)
 
 
@@ -130,16 +130,18 @@ def test_changed_bytes_are_refused_in_one_line(tmp_path: Path) -> None:
     whole = write_zip(tmp_path / "a.zip", {"rdf.yaml": b"type: model " * 50}).read_bytes()
     for at in range(0, len(whole), 3):
         (tmp_path / "a.zip").write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        text = ""
         try:
-            assert ZipFiles(tmp_path / "a.zip").read("rdf.yaml", 1 << 20)
+            ZipFiles(tmp_path / "a.zip").read("rdf.yaml", 1 << 20)
         except ModelFileError as error:
-            assert "\n" not in str(error)
+            text = str(error)
+        assert "\n" not in text
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="There is no model package"):
         open_files(tmp_path / "none.zip")
-    with pytest.raises(ModelFileError, match="lacks its file 'weights.pt'"):
+    with pytest.raises(ModelFileError, match=r"lacks its file 'weights.pt'"):
         ZipFiles(write_zip(tmp_path / "a.zip", {"rdf.yaml": b""})).read("weights.pt", 10)
 
 
@@ -179,7 +181,7 @@ def test_weights_that_are_packed_are_refused() -> None:
     ):
         for entry in old.infolist():
             new.writestr(entry.filename, old.read(entry))
-    with pytest.raises(ModelFileError, match="torch.save does not use"):
+    with pytest.raises(ModelFileError, match=r"torch\.save does not use"):
         read_state_dict(packed.getvalue())
 
 

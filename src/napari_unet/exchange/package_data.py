@@ -93,10 +93,10 @@ def read_state_dict(content: bytes) -> dict[str, Tensor]:
             entries = archive.infolist()
         packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
         scripted = any("/code/" in f"/{entry.filename}" for entry in entries)
-        if packed or sum(entry.file_size for entry in entries) > len(content):
-            raise ModelFileError("The weights are packed in a way that torch.save does not use.")
         if scripted:
             raise ModelFileError(_SCRIPT)
+        if packed or sum(entry.file_size for entry in entries) > len(content):
+            raise ModelFileError("The weights are packed in a way that torch.save does not use.")
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except ModelFileError:
         raise
