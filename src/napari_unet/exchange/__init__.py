@@ -1,0 +1,1 @@
+"""Models that go out to other programs, and models of others that come in."""
