@@ -115,9 +115,9 @@ def test_hot_pixels_are_clipped_inside() -> None:
 @pytest.mark.parametrize(
     ("config", "binning", "steps", "halos"),
     [
-        (UNetConfig.paper(), 1, (16, 16), (96, 96)),
-        (UNetConfig(depth=3), 2, (16, 16), (96, 96)),
-        (UNetConfig(ndim=3, depth=3, flat_levels=1), 1, (4, 8, 8), (24, 48, 48)),
+        (UNetConfig.paper(), 1, (16, 16), (112, 112)),
+        (UNetConfig(depth=3), 2, (16, 16), (112, 112)),
+        (UNetConfig(ndim=3, depth=3, flat_levels=1), 1, (4, 8, 8), (24, 56, 56)),
         (UNetConfig(ndim=3, depth=2, flat_levels=2), 1, (1, 4, 4), (2, 24, 24)),
     ],
     ids=["paper", "binned", "flat level", "all levels flat"],

@@ -146,9 +146,14 @@ def tile_steps(config: UNetConfig, binning: int) -> tuple[int, ...]:
 
 
 def tile_halos(config: UNetConfig, binning: int) -> tuple[int, ...]:
-    """Return how many image pixels at a tile's edge are not the whole image's, along ``[Z]YX``."""
+    """Return how many image pixels at a tile's edge are not the whole image's, along ``[Z]YX``.
+
+    A pixel sees `halo` pixels to one side and up to a pooling factor less one more to the other,
+    as it lies on the pooling grid. A last tile may hold any of them: it sees the image's border
+    mirrored so far.
+    """
     return tuple(
-        -(-(halo + -OUTPUT_PHASE % factor) // factor) * factor * k
+        -(-(halo + factor - 1) // factor) * factor * k
         for halo, factor, k in zip(
             config.halos, config.pooling_factors, _bins(config, binning), strict=True
         )
