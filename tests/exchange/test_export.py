@@ -17,9 +17,9 @@ import torch
 import napari_unet as nu
 from napari_unet.api import TrainedModel
 from napari_unet.errors import ConfigError, FileProblemError, ModelMismatchError
-from napari_unet.exchange import export as export_module
 from napari_unet.exchange import export_graphs
 from napari_unet.exchange.export_config import ExportChecked, ExportConfig, ExportStarted
+from napari_unet.exchange.export_facts import Facts
 from napari_unet.exchange.export_network import ExportNetwork
 
 from .builders import CLASSES, a_model, blobs, export
@@ -149,7 +149,7 @@ def test_a_broken_export_is_refused_with_the_figures_and_nothing_is_left(
 def test_a_wrong_halo_is_found_by_the_tiles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export_module.Facts, "halos", (4, 4))
+    monkeypatch.setattr(Facts, "halos", (4, 4))
     with pytest.raises(ModelMismatchError, match="tiles"):
         export(a_model(), tmp_path / "m", QUICK)
 

@@ -187,5 +187,5 @@ class ExportDialog(QDialog):
 
 def _task_of(session: Session) -> BackgroundTask:
     """Return the session's one task for exports: closing the dialog does not end it."""
-    found = session.findChild(BackgroundTask, TASK)
-    return found if isinstance(found, BackgroundTask) else BackgroundTask(TASK, session)
+    found = session.findChildren(BackgroundTask, TASK)
+    return found[0] if found else BackgroundTask(TASK, session)
