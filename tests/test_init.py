@@ -18,6 +18,7 @@ PUBLIC = [
     "border_weight_map",
     "error_map",
     "evaluate",
+    "export_model",
     "link",
     "load_model",
     "starting_model",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_unet.api import TrainedModel as TrainedModel
+    from napari_unet.api import export_model as export_model
     from napari_unet.api import load_model as load_model
     from napari_unet.api import starting_model as starting_model
     from napari_unet.api import train as train
@@ -37,6 +38,7 @@ _HOME_OF = {
     "border_weight_map": "napari_unet.data.border_weights",
     "error_map": "napari_unet.evaluation",
     "evaluate": "napari_unet.evaluation",
+    "export_model": "napari_unet.api",
     "link": "napari_unet.data.link_arrays",
     "load_model": "napari_unet.api",
     "starting_model": "napari_unet.api",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import ArrayLike
     from napari_unet.data.physical import PixelSize
+    from napari_unet.exchange.export_config import Exported, ExportEvent, ExportFormat
     from napari_unet.model.config import Precision
     from napari_unet.model.trained import ModelRecord
     from napari_unet.prediction.config import ResultKind
@@ -185,6 +186,21 @@ class TrainedModel:
         events = predict_to_zarr(self.trained, image, config, Path(path), threading.Event(), source)
         return drain(events, on_event)
 
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        format: ExportFormat = "onnx",
+        *,
+        image: ArrayLike | None = None,
+        axes: str | None = None,
+        on_event: Callable[[ExportEvent], object] | None = None,
+        **description: Any,
+    ) -> Exported:
+        """Write the model for other programs, and check it by running it; see `export_model`."""
+        return export_model(
+            self, path, format, image=image, axes=axes, on_event=on_event, **description
+        )
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one safetensors file, atomically.
 
@@ -217,6 +233,80 @@ def load_model(path: str | os.PathLike[str]) -> TrainedModel:
     from napari_unet.exchange.foreign import is_foreign, load_any_model
 
     return TrainedModel(load_any_model(str(path)) if is_foreign(path) else load_network(path))
+
+
+def export_model(
+    model: TrainedModel,
+    path: str | os.PathLike[str],
+    format: ExportFormat = "onnx",
+    *,
+    image: ArrayLike | None = None,
+    axes: str | None = None,
+    views: int | None = None,
+    name: str = "",
+    description: str = "",
+    authors: Sequence[str] = (),
+    licence: str = "",
+    on_event: Callable[[ExportEvent], object] | None = None,
+) -> Exported:
+    """Write a model for other programs, and check it by running it.
+
+    Parameters
+    ----------
+    model : TrainedModel
+        The model.
+    path : path
+        What to write; the format's extension is added where it lacks.
+    format : {"onnx", "bioimageio", "torchscript", "torch-export"}
+        What to write.
+    image : ArrayLike, optional
+        An image to check the export on; a synthetic texture by default.
+    axes : str, optional
+        Axes of that image, letters TCZYX; guessed by default.
+    views : {1, 8}, optional
+        Whether the average over turned and mirrored views is part of the file; the model's own
+        value by default.
+    name, description : str
+        How the file describes itself; made from its name and the model by default.
+    authors : sequence of str
+        As "Name, Affiliation"; a bioimage.io package needs one.
+    licence : str
+        SPDX identifier such as "CC-BY-4.0"; a bioimage.io package needs one.
+    on_event : callable, optional
+        Called with each event.
+
+    Returns
+    -------
+    Exported
+        The file's path, and how well it agreed with `TrainedModel.predict`: largest difference of
+        a probability, and share of equal labels, of the whole image and in tiles.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of its range, an author or a licence is missing, or an optional library.
+    ModelMismatchError
+        The file does not predict what the model does; nothing is left of it.
+    FileProblemError
+        The file cannot be written.
+    """
+    from napari_unet.exchange.export import export_model as events_of_export
+    from napari_unet.exchange.export_config import ExportConfig, ModelAuthor
+
+    config = ExportConfig(
+        format,
+        views,
+        image,
+        axes,
+        name,
+        description,
+        tuple(map(ModelAuthor.parse, authors)),
+        licence,
+    )
+    events = events_of_export(model.trained, Path(path), config, threading.Event())
+    exported = drain(events, on_event)
+    assert exported is not None  # it was not stopped
+    return exported
 
 
 def starting_model(name: str) -> TrainedModel:

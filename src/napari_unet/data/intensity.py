@@ -23,7 +23,7 @@ _SAMPLE_PIXELS = 2**20
 _STRIDED_PIXELS = 2**26
 _BOXES_ALONG = {2: (6, 6), 3: (6, 3, 3)}
 # Hot pixels count no more than this many times the range between the percentiles.
-_LOWEST, _HIGHEST = -1.0, 3.0
+LOWEST, HIGHEST = -1.0, 3.0
 # Of numbers up to this differences, and their multiples up to the limits, are finite in float32.
 _SAFE_IN_FLOAT32 = 1e37
 
@@ -122,7 +122,7 @@ class IntensityRange:
         if not np.isfinite(pixels).all():
             pixels = np.where(np.isfinite(pixels), pixels, median)
         with np.errstate(over="ignore"):  # hot pixels
-            scaled = np.clip((pixels - low) / span, _LOWEST, _HIGHEST)
+            scaled = np.clip((pixels - low) / span, LOWEST, HIGHEST)
         return np.asarray(scaled, np.float32)
 
     @property

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 from napari_unet.errors import NapariUNetError
 from napari_unet.project.library import ModelLibrary, starting_entries
 from napari_unet.widgets.controls import as_plain, button, note, scrolling_column
+from napari_unet.widgets.export import ExportDialog
 from napari_unet.widgets.import_model import ModelImport
 from napari_unet.widgets.model_work import loading_events, project_events, storing_events
 from napari_unet.widgets.projects import open_folder, project_of
@@ -92,6 +93,9 @@ class ModelsWidget(QWidget):
         self.open_project_button = button(
             "&Open project…", "Open a saved project: all of it comes back.", self.ask_for_project
         )
+        self.export_button = button(
+            "&Export…", "Write the model in use for other programs.", self.open_export
+        )
         layout.addWidget(self.add_button)
         layout.addWidget(self.model_import.button)
         layout.addWidget(self.list)
@@ -102,6 +106,7 @@ class ModelsWidget(QWidget):
             (self.load_button, self.rename_button, self.delete_button, self.folder_button)
         ):
             grid.addWidget(each, number // 2, number % 2)
+        grid.addWidget(self.export_button, 3, 0)
         grid.addWidget(self.save_project_button, 2, 0)
         grid.addWidget(self.open_project_button, 2, 1)
         layout.addLayout(grid)
@@ -139,6 +144,11 @@ class ModelsWidget(QWidget):
         work = partial(storing_events, self.library, model, name, picture)
         if not self._session.storing.start(work):
             show_info("A model is still being saved.")
+
+    def open_export(self) -> None:
+        """Open the dialog that exports the model in use."""
+        self.export_dialog = ExportDialog(self._viewer, self.library.folder.parent, self)
+        self.export_dialog.show()
 
     def load(self, _item: object = None) -> None:
         """Use the chosen model."""
@@ -228,7 +238,8 @@ class ModelsWidget(QWidget):
             each.setEnabled(entry is not None and entry.card is None)
         self.card_note.setText(str(entry.card) if entry is not None and entry.card else "")
         self.folder_button.setEnabled(self.library.folder.exists())
-        self.add_button.setEnabled(self._session.model is not None)
+        for each in (self.add_button, self.export_button):
+            each.setEnabled(self._session.model is not None)
 
 
 def thumbnail_of(image: Any) -> NDArray[np.uint8] | None:

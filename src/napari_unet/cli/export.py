@@ -1,0 +1,74 @@
+"""``napari-unet export``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.cli.progress import stop_on_interrupt
+from napari_unet.data.axes import usable_axes
+from napari_unet.data.files import find_images, read_image
+from napari_unet.exchange.export import export_model
+from napari_unet.exchange.export_config import ExportChecked, ExportConfig, ModelAuthor
+from napari_unet.model.starting import load_model_or_starting_model
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Generator
+
+    from napari_unet.exchange.export_config import Exported, ExportEvent
+
+_STOPPING = "Stopping after this check; nothing is written."
+
+
+def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    """Export a model; return the report and the exit code."""
+    config = ExportConfig(  # wrong use is told before anything is read
+        options.format,
+        options.views,
+        None,
+        options.axes,
+        options.name,
+        options.description,
+        tuple(map(ModelAuthor.parse, options.author)),
+        options.licence,
+    )
+    trained = load_model_or_starting_model(options.model)
+    if options.image is not None:
+        image = read_image(find_images([options.image])[0])
+        ndim = trained.record.network.ndim
+        axes = options.axes or usable_axes(image.axes, len(image.array.shape), ndim)
+        config = replace(config, image=image.array, axes=axes)
+    path = Path(options.output).expanduser()
+    with stop_on_interrupt(_STOPPING) as stop:
+        exported = _shown(export_model(trained, path, config, stop), quiet=options.json)
+    if exported is None:
+        return {"stopped": True}, 1
+    if not options.json:
+        beside = f", and {exported.readme.name}" if exported.readme else ""
+        print(f"Exported {exported.path}{beside}.")
+    return _report(exported), 0
+
+
+def _shown(
+    events: Generator[ExportEvent, None, Exported | None], *, quiet: bool
+) -> Exported | None:
+    """Run an export to its end, and print each check that was passed."""
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            exported: Exported | None = end.value
+            return exported
+        if isinstance(event, ExportChecked) and not quiet:
+            print(f"Checked: {event.check}.", file=sys.stderr)
+
+
+def _report(exported: Exported) -> dict[str, Any]:
+    return {
+        "output": str(exported.path),
+        "readme": None if exported.readme is None else str(exported.readme),
+        "checks": [asdict(check) for check in exported.checks],
+    }

@@ -1,0 +1,191 @@
+"""The dialog that exports the model in use for other programs."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari.layers import Image
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QFileDialog,
+    QHBoxLayout,
+    QLineEdit,
+    QPlainTextEdit,
+    QVBoxLayout,
+)
+
+from napari_unet.errors import NapariUNetError
+from napari_unet.exchange.export_config import (
+    COMMON_LICENCES,
+    EXTENSIONS,
+    ExportChecked,
+    ExportConfig,
+    ModelAuthor,
+)
+from napari_unet.widgets.controls import add_row, button, choice, form_layout, note
+from napari_unet.widgets.export_author import remember_authors, remembered_authors
+from napari_unet.widgets.export_work import export_events
+from napari_unet.widgets.layer_axes import named_axes_of
+from napari_unet.widgets.layers import pixels_of, plain_layers
+from napari_unet.widgets.session import session_of
+from napari_unet.widgets.task import BackgroundTask, Failed, Outcome
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+    from qtpy.QtWidgets import QWidget
+
+    from napari_unet.widgets.session import Session
+
+TASK = "Exporting a model"
+_FORMATS = (
+    ("bioimage.io package (deepImageJ, ilastik)", "bioimageio"),
+    ("ONNX (onnxruntime, own code)", "onnx"),
+    ("TorchScript", "torchscript"),
+    ("torch.export", "torch-export"),
+)
+
+
+class ExportDialog(QDialog):
+    """Asks what to export, does it in the background, and shows how well it agrees.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Its session has the model; its selected image is what the export is checked on.
+    folder : Path
+        Where the authors are remembered.
+    parent : QWidget, optional
+        Owner.
+    """
+
+    def __init__(self, viewer: Viewer, folder: Path, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Export the model in use")
+        self._viewer, self._folder = viewer, folder
+        self._session = session_of(viewer)
+        self._task = _task_of(self._session)
+        self._lay_out()
+        self.authors_box.setPlainText(remembered_authors(folder))
+        self._task.started.connect(self._show_state)
+        self._task.happened.connect(self._on_event)
+        self._task.ended.connect(self._on_ended)
+        self._session.model_changed.connect(self._show_state)
+        self._show_state()
+
+    def _lay_out(self) -> None:
+        layout, form = QVBoxLayout(self), form_layout()
+        self.format_box = choice(
+            _FORMATS, "A bioimage.io package is what most other programs for microscopy read."
+        )
+        self.name_box = QLineEdit(self._session.model_name)
+        self.authors_box = QPlainTextEdit()
+        self.authors_box.setTabChangesFocus(True)
+        self.authors_box.setMaximumHeight(56)
+        self.licence_box = QComboBox()
+        self.licence_box.setEditable(True)
+        self.licence_box.addItems(COMMON_LICENCES)
+        self.description_box = QPlainTextEdit()
+        self.description_box.setTabChangesFocus(True)
+        self.description_box.setMaximumHeight(72)
+        self.path_box = QLineEdit()
+        for text, field, tooltip in (
+            ("Format", self.format_box, ""),
+            ("Name", self.name_box, "5 to 128 letters A-Z, digits, spaces or _+-()."),
+            ("Authors", self.authors_box, "One a line: Name, Affiliation. Remembered."),
+            ("Licence", self.licence_box, "An SPDX identifier; others may be typed."),
+            ("Description", self.description_box, "What it finds in which images. May be empty."),
+            ("File", self.path_box, "Where to write; the extension may be left out."),
+        ):
+            add_row(form, text, field, tooltip)
+        layout.addLayout(form)
+        self.browse_button = button("&Browse…", "Choose where to write.", self.ask_for_path)
+        self.export_button = button(
+            "&Export", "Write the file, and run it again to check it.", self.export
+        )
+        self.close_button = button("&Close", "An export under way goes on.", self.close)
+        row = QHBoxLayout()
+        for each in (self.browse_button, self.export_button, self.close_button):
+            row.addWidget(each)
+        layout.addLayout(row)
+        self.text = note()
+        layout.addWidget(self.text)
+        self.resize(420, self.sizeHint().height())
+
+    def config(self) -> ExportConfig:
+        """Return what is asked for.
+
+        Raises
+        ------
+        ConfigError
+            A value cannot work, or a package lacks an author or a licence.
+        """
+        lines = self.authors_box.toPlainText().splitlines()
+        authors = tuple(ModelAuthor.parse(line) for line in lines if line.strip())
+        image = self.checked_on
+        return ExportConfig(
+            self.format_box.currentData(),
+            image=None if image is None else pixels_of(image),
+            axes=None if image is None else named_axes_of(image),
+            name=self.name_box.text().strip(),
+            description=self.description_box.toPlainText().strip(),
+            authors=authors,
+            licence=self.licence_box.currentText().strip(),
+        )
+
+    @property
+    def checked_on(self) -> Image | None:
+        """The selected image, or the one that is being painted."""
+        active = self._viewer.layers.selection.active
+        chosen = [layer for layer in plain_layers(self._viewer) if layer is active]
+        if chosen and isinstance(chosen[0], Image):
+            return chosen[0]
+        return self._session.image
+
+    def ask_for_path(self) -> None:
+        """Ask where to write."""
+        extension = EXTENSIONS[self.format_box.currentData()]
+        name, _ = QFileDialog.getSaveFileName(self, "Export", "", f"Exports (*{extension})")
+        if name:
+            self.path_box.setText(name)
+
+    def export(self) -> None:
+        """Export in the background."""
+        model, where = self._session.model, self.path_box.text().strip()
+        if model is None:
+            self.text.setText("There is no model yet: train or load one first.")
+            return
+        if not where:
+            self.text.setText("Say where to write: choose a file.")
+            return
+        try:
+            config = self.config()
+        except NapariUNetError as error:
+            self.text.setText(str(error))
+            return
+        remember_authors(self._folder, self.authors_box.toPlainText())
+        work = partial(export_events, model, Path(where).expanduser(), config)
+        if self._task.start(work):
+            self.text.setText("Writing the file…")
+
+    def _on_event(self, event: object) -> None:
+        if isinstance(event, ExportChecked):
+            self.text.setText(f"Checked: {event.check}.")
+
+    def _on_ended(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Failed):
+            self.text.setText(outcome.text)
+        else:
+            self.text.setText("Cancelled." if outcome.result is None else str(outcome.result))
+        self._show_state()
+
+    def _show_state(self) -> None:
+        self.export_button.setEnabled(self._session.model is not None and not self._task.running)
+
+
+def _task_of(session: Session) -> BackgroundTask:
+    """Return the session's one task for exports: closing the dialog does not end it."""
+    found = session.findChildren(BackgroundTask, TASK)
+    return found[0] if found else BackgroundTask(TASK, session)
