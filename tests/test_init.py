@@ -20,8 +20,10 @@ PUBLIC = [
     "evaluate",
     "link",
     "load_model",
+    "read_annotations",
     "starting_model",
     "train",
+    "write_objects",
 ]
 
 

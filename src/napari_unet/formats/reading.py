@@ -10,7 +10,7 @@ from napari_unet.data.files import IMAGE_SUFFIXES, open_labels, read_labels
 from napari_unet.data.labels import check_labels
 from napari_unet.errors import ConfigError, FileProblemError, LabelsError
 from napari_unet.formats.canvas import paint
-from napari_unet.formats.cellpose import SEG_SUFFIX, read_seg
+from napari_unet.formats.cellpose import is_seg, read_seg
 from napari_unet.formats.coco import read_coco
 from napari_unet.formats.ctc import is_ctc, read_ctc
 from napari_unet.formats.drawn import Annotations
@@ -31,8 +31,7 @@ _GEOJSON_MARK = b'"Feature'
 
 def is_foreign(path: Path) -> bool:
     """Tell whether a path is an annotation of another program, rather than a label image."""
-    name = path.name.lower()
-    return name.endswith((*OUTLINE_SUFFIXES, SEG_SUFFIX)) or is_ctc(path)
+    return path.suffix.lower() in OUTLINE_SUFFIXES or is_seg(path) or is_ctc(path)
 
 
 def read_annotations(
@@ -102,7 +101,7 @@ def read_annotations(
         return read_ctc(path, shape)
     if not is_foreign(path):
         return _of_image(path, shape, kind)
-    if path.name.lower().endswith(SEG_SUFFIX):
+    if is_seg(path):
         return _fitting(Annotations(read_seg(path), kind), shape, path)
     return _of_outlines(path, shape, axes, kind, image_name)
 
