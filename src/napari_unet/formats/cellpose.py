@@ -27,7 +27,7 @@ def is_seg(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return _is_one_object(file)
-    except (OSError, ValueError):
+    except Exception:  # NumPy reads headers as Python's literals: damaged ones raise anything
         return False
 
 
@@ -47,7 +47,7 @@ def read_seg(path: Path) -> NDArray[np.integer[Any]]:
             if not _is_one_object(file):
                 raise ValueError("it is an array, not what Cellpose writes")
             masks = _masks_in(look_into(file.read()))
-    except (OSError, ValueError, EOFError, UnicodeError) as error:
+    except Exception as error:  # see is_seg
         raise FileProblemError(
             f"Cannot read {path} as Cellpose's: {short_reason(error)}. {_REMEDY}."
         ) from error

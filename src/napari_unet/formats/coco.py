@@ -6,7 +6,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter
 
 from napari_unet.errors import FileProblemError
 from napari_unet.formats.drawn import Drawn
@@ -41,10 +41,16 @@ class _Runs(_Part):
     counts: list[Annotated[int, Field(ge=0, le=2**62)]] | str
 
 
+_Segmentation = Annotated[
+    Annotated[list[list[_Number]], Tag("polygons")] | Annotated[_Runs, Tag("runs")],
+    Discriminator(lambda value: "runs" if isinstance(value, dict) else "polygons"),
+]
+
+
 class _Annotation(_Part):
     image_id: int | str
     category_id: int | str | None = None
-    segmentation: list[list[_Number]] | _Runs | None = None
+    segmentation: _Segmentation | None = None
     object_id: Annotated[int, Field(ge=1, lt=2**63)] | None = None  # ours
 
 

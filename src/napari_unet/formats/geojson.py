@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, Tag, TypeAdapter
-from pydantic.types import Discriminator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter
 
 from napari_unet.errors import LabelsError
 from napari_unet.formats.drawn import Drawn
@@ -100,8 +99,20 @@ class _Collection(_Part):
     features: list[_Feature]
 
 
+def _form_of_file(content: Any) -> str:
+    if isinstance(content, list):
+        return "list"
+    kind = content.get("type") if isinstance(content, dict) else None
+    return "feature" if kind == "Feature" else "collection"
+
+
 _FILE: TypeAdapter[_Collection | _Feature | list[_Feature]] = TypeAdapter(
-    _Collection | _Feature | list[_Feature]
+    Annotated[
+        Annotated[_Collection, Tag("collection")]
+        | Annotated[_Feature, Tag("feature")]
+        | Annotated[list[_Feature], Tag("list")],
+        Discriminator(_form_of_file),
+    ]
 )
 
 
