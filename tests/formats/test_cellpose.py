@@ -30,7 +30,7 @@ def write_pickle(path: Path, content: Any, protocol: int) -> Path:
     """Write what `np.save` would, in any protocol."""
     with path.open("wb") as file:
         header = {"descr": "|O", "fortran_order": False, "shape": ()}
-        np.lib.format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
+        np.lib.format.write_array_header_1_0(file, header)
         pickle.dump(np.array(content, dtype=object), file, protocol=protocol)
     return path
 

@@ -79,7 +79,7 @@ def test_one_roi_file_is_read(tmp_path: Path) -> None:
     [{"position": 3}, {"z_position": 3, "c_position": 1, "t_position": 1}, {"t_position": 3}],
     ids=["stack", "hyperstack", "movie"],
 )
-def test_positions_count_from_1(place: dict[str, int], tmp_path: Path) -> None:
+def test_positions_count_from_1(place: dict[str, Any], tmp_path: Path) -> None:
     labels = read(tmp_path, roi_of(SQUARE, **place), shape=(4, 8, 10)).labels
     np.testing.assert_array_equal(labels[2], square_pixels())
     assert not labels[[0, 1, 3]].any()
