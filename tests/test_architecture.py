@@ -47,6 +47,7 @@ WITHOUT_TORCH = (
     "napari_unet",
     "napari_unet.data",
     "napari_unet.errors",
+    "napari_unet.formats",
     "napari_unet.notice",
     "napari_unet.project",
     "napari_unet.samples",
@@ -157,7 +158,7 @@ def test_only_the_top_floor_mentions_the_screen(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=ids)
 def test_data_never_mentions_torch(path: Path) -> None:
-    if room_of(path) in {"data", "errors", "notice", "samples"}:
+    if room_of(path) in {"data", "errors", "formats", "notice", "samples"}:
         assert "torch" not in {name.partition(".")[0] for name in imports_of(path)}
 
 

@@ -21,8 +21,10 @@ PUBLIC = [
     "export_model",
     "link",
     "load_model",
+    "read_annotations",
     "starting_model",
     "train",
+    "write_objects",
 ]
 
 

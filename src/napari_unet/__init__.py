@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from napari_unet.data.link_arrays import link as link
     from napari_unet.evaluation import error_map as error_map
     from napari_unet.evaluation import evaluate as evaluate
+    from napari_unet.formats.reading import read_annotations as read_annotations
+    from napari_unet.formats.writing import write_objects as write_objects
     from napari_unet.model.config import UNetConfig as UNetConfig
     from napari_unet.model.unet import UNet as UNet
     from napari_unet.training.config import TrainConfig as TrainConfig
@@ -41,8 +43,10 @@ _HOME_OF = {
     "export_model": "napari_unet.api",
     "link": "napari_unet.data.link_arrays",
     "load_model": "napari_unet.api",
+    "read_annotations": "napari_unet.formats.reading",
     "starting_model": "napari_unet.api",
     "train": "napari_unet.api",
+    "write_objects": "napari_unet.formats.writing",
 }
 
 __all__ = [*_HOME_OF, "__version__"]

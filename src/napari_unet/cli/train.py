@@ -18,11 +18,12 @@ from napari_unet.data.files import (
     check_writable,
     find_images,
     name_of,
-    pair_files,
     read_image,
     read_labels,
 )
 from napari_unet.errors import ConfigError, FileProblemError, ModelFileError, NapariUNetError
+from napari_unet.formats.pairing import find_annotations, pair_annotations
+from napari_unet.formats.reading import is_foreign, read_annotations
 from napari_unet.model.devices import choose_device
 from napari_unet.model.trained import load_network, save_network
 from napari_unet.training.checkpoint import (
@@ -41,6 +42,9 @@ from napari_unet.training.ranks import Ranks
 if TYPE_CHECKING:
     import argparse
 
+    from numpy.typing import NDArray
+
+    from napari_unet.data.files import ImageFile
     from napari_unet.model.trained import ModelRecord
     from napari_unet.training.dataset import TrainingData
     from napari_unet.training.state import TrainingState
@@ -81,8 +85,8 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
 def _order(options: argparse.Namespace) -> _Order:
     output = _writable_output(options.output)
     resume, config = _settings(options, output)
-    pairs = pair_files(find_images(options.images), find_images(options.labels))
-    images = [_annotated(*pair, options, config.ndim) for pair in pairs]
+    pairs = pair_annotations(find_images(options.images), find_annotations(options.labels))
+    images = [_annotated(*pair, options, config) for pair in pairs]
     data = (
         prepare_training(
             images,
@@ -126,12 +130,13 @@ def _save(result: TrainingResult, output: Path, ranks: Ranks) -> None:
 
 
 def _annotated(
-    path: Path, labels_path: Path, options: argparse.Namespace, ndim: int
+    path: Path, labels_path: Path, options: argparse.Namespace, config: TrainConfig
 ) -> AnnotatedImage:
     """Open an image and its labels; the file's axes count where they fit network and labels."""
-    image, labels = read_image(path), read_labels(labels_path)
+    image, ndim = read_image(path), config.ndim
+    labels, told = _labels(labels_path, image, options.axes or image.axes, config)
     shape = tuple(image.array.shape)
-    notices, axes = image.notices, options.axes or None
+    notices, axes = (*image.notices, *told), options.axes or None
     if axes is not None:
         check_axes(axes, len(shape), ndim)
     else:
@@ -143,6 +148,30 @@ def _annotated(
     return AnnotatedImage(
         name_of(path), image.array, labels, axes=axes, pixel_size=size, notices=notices
     )
+
+
+def _labels(
+    path: Path, image: ImageFile, axes: str | None, config: TrainConfig
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Read labels, or annotations of another program, which are never numbered as paint is."""
+    if not is_foreign(path):
+        return read_labels(path), ()
+    if config.unpainted != "background":
+        raise ConfigError(
+            f"{path.name} numbers its objects from 1, where paint has the background; add "
+            "--unpainted background."
+        )
+    shape = tuple(image.array.shape)
+    if axes and len(axes) == len(shape):
+        shape = tuple(n for n, axis in zip(shape, axes, strict=True) if axis != "C")
+        axes = axes.replace("C", "")
+    found = read_annotations(path, shape, axes, config.kind, image.path.name)
+    if found.unlabelled:
+        raise FileProblemError(
+            f"{path} does not label all frames, so that 0 is no background there. Import it in the "
+            "Annotate widget, and train on that."
+        )
+    return found.labels, found.notices
 
 
 def _writable_output(text: str) -> Path:

@@ -25,6 +25,7 @@ from napari_unet.widgets.controls import (
     scrolling_column,
 )
 from napari_unet.widgets.coverage import coverage_text, measure_coverage, shown_plane
+from napari_unet.widgets.import_annotations import ImportButton
 from napari_unet.widgets.join_channels import JoinButton
 from napari_unet.widgets.layers import LayerComboBox, follow
 from napari_unet.widgets.mask_menu import MaskMenu, add_annotation_from
@@ -112,9 +113,12 @@ class AnnotateWidget(QWidget):
             mask_menu.fill,
         )
         self.mask_button.setMenu(mask_menu)
+        self.import_button = ImportButton(
+            self._viewer, lambda: self.image_box.layer, lambda: self.painter.kind, self._adopt
+        )
         row = QHBoxLayout()
-        row.addWidget(self.new_button)
-        row.addWidget(self.mask_button)
+        for each in (self.new_button, self.mask_button, self.import_button):
+            row.addWidget(each)
         layout.addLayout(row)
         layout.addWidget(self.table)
         self._add_tools(layout)

@@ -45,7 +45,7 @@ def name_axes(image: Image, axes: str) -> None:
     image.axis_labels = tuple(letter.lower() for letter in visible)
 
 
-def pixel_size_of(image: Image, axes: str | None = None) -> PixelSize:
+def pixel_size_of(image: Image | Labels, axes: str | None = None) -> PixelSize:
     """Return micrometres per pixel along those of ``ZYX`` whose length the layer tells.
 
     Layers in pixels tell nothing.

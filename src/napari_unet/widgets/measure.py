@@ -16,6 +16,7 @@ from napari_unet.widgets.annotation import annotation_of, image_for
 from napari_unet.widgets.controls import button, note
 from napari_unet.widgets.layers import channel_axis_of, labels_of, pixels_of
 from napari_unet.widgets.result_layers import active_labels, newest_prediction, predicted_of
+from napari_unet.widgets.save_objects import SaveObjectsButton
 from napari_unet.widgets.session import session_of
 from napari_unet.widgets.task import Failed, Outcome
 
@@ -63,6 +64,8 @@ class MeasurePanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(row)
+        self.save_button = SaveObjectsButton(viewer, self._target)
+        layout.addWidget(self.save_button)
         layout.addWidget(self.text)
         self._session.measuring.ended.connect(self._show)
 

@@ -156,6 +156,14 @@ def _emit(signal: Any, value: object) -> None:
     kept.clear()
 
 
+def task_named(owner: QObject, name: str) -> BackgroundTask:
+    """Return the task of a name that belongs to a session; the same one for all its docks."""
+    for task in owner.findChildren(BackgroundTask):
+        if task.objectName() == name:
+            return task
+    return BackgroundTask(name, owner)
+
+
 class _NamedTask(partial[Any]):
     """A function call whose text is a name for people: napari shows it when it is to close."""
 

@@ -17,7 +17,12 @@ def add(commands: Any) -> None:
     """Add ``train``: the configuration, flag by flag."""
     train = add_command(commands, "train", "train a U-Net on images and labels")
     add_paths(train, "--images", "images: files, folders or globs")
-    add_paths(train, "--labels", "their labels, paired by sorted file name")
+    add_paths(
+        train,
+        "--labels",
+        "their labels, paired by sorted file name: images of numbers, or annotations of Cellpose, "
+        "Fiji, QuPath, COCO",
+    )
     train.add_argument("--output", required=True, metavar="MODEL", help="model file to write")
     presets = "; ".join(f"{name}: {text}" for name, text in PRESET_HELP.items())
     train.add_argument("--preset", choices=tuple(PRESET_HELP), help=f"{presets} (default: fast)")

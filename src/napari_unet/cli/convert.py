@@ -1,0 +1,172 @@
+"""``napari-unet convert``."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.cli.pixel_size import pixel_size_of
+from napari_unet.data.files import ImageFile, find_images, make_folder, read_image
+from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
+from napari_unet.formats.pairing import annotation_stem, find_annotations, pair_annotations
+from napari_unet.formats.reading import axes_in, read_annotations
+from napari_unet.formats.writing import SUFFIXES, write_objects
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from napari_unet.formats.drawn import Annotations
+    from napari_unet.formats.writing import ObjectFormat
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One file to convert."""
+
+    path: Path
+    image: Path | None
+    target: Path
+
+
+def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    """Convert each file; one that fails is reported and does not stop the others."""
+    jobs = _jobs(options)
+    parents = _mothers(Path(options.tracks).expanduser()) if options.tracks else {}
+    converted: list[dict[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    for job in jobs:
+        try:
+            row = _convert(job, options, parents)
+        except NapariUNetError as error:
+            if len(jobs) == 1:
+                raise
+            failed.append({"input": str(job.path), "error": str(error)})
+            print(f"napari-unet: {job.path.name}: {error}", file=sys.stderr)
+            continue
+        converted.append(row)
+        if not options.json:
+            _print_row(row)
+    return {"converted": converted, "failed": failed}, 1 if failed else 0
+
+
+def _jobs(options: argparse.Namespace) -> list[_Job]:
+    """Say what is read with which image, and where it goes; refuse to overwrite what is read."""
+    paths = find_annotations(options.paths)
+    images = _images_for(paths, options.image)
+    output = Path(options.output).expanduser()
+    targets = [_target(path, output, options.to, alone=len(paths) == 1) for path in paths]
+    if len(set(targets)) < len(targets):
+        raise FileProblemError("Two of the files would be written under the same name.")
+    read = {path.resolve() for path in (*paths, *filter(None, images))}
+    for target in targets:
+        if target.resolve() in read:
+            raise FileProblemError(f"{target} would overwrite what is read; choose another name.")
+    make_folder(targets[0].parent)
+    return [_Job(*each) for each in zip(paths, images, targets, strict=True)]
+
+
+def _images_for(paths: Sequence[Path], named: list[str] | None) -> list[Path | None]:
+    if not named:
+        return [None] * len(paths)
+    images = find_images(named)
+    if len(images) == 1:
+        return [images[0]] * len(paths)
+    image_of = {labels: image for image, labels in pair_annotations(images, paths)}
+    return [image_of[path] for path in paths]
+
+
+def _target(path: Path, output: Path, to: ObjectFormat, *, alone: bool) -> Path:
+    """Return the file of a result: the output itself where it is named as a file."""
+    of_format = SUFFIXES[to]
+    if to == "ctc":
+        return output if alone else output / annotation_stem(path)
+    if output.suffix.lower() in of_format and not output.is_dir():
+        if not alone:
+            raise ConfigError(f"--output {output} is one file for several; name a folder.")
+        return output
+    return output / f"{annotation_stem(path)}{of_format[0]}"
+
+
+def _convert(job: _Job, options: argparse.Namespace, parents: dict[int, int]) -> dict[str, Any]:
+    image = read_image(job.image) if job.image else None
+    shape, axes = _of_labels(image, options.axes)
+    found = read_annotations(
+        job.path,
+        shape,
+        axes,
+        "classes" if options.classes else "objects",
+        job.image.name if job.image else None,
+    )
+    axes = axes or _named_axes(job.path, found)
+    size = pixel_size_of(options.pixel_size) or (image.pixel_size if image else {})
+    pixels = image.array if image and tuple(image.array.shape) == found.labels.shape else None
+    write_objects(
+        job.target,
+        found.labels,
+        options.to,
+        axes=axes,
+        names=found.names,
+        colours=found.colours,
+        image=pixels,
+        pixel_size=size,
+        parents=parents,
+    )
+    numbers = np.unique(found.labels)
+    return {
+        "input": str(job.path),
+        "output": str(job.target),
+        "objects": int(np.count_nonzero(numbers)),
+        "classes": {str(number): name for number, name in found.names.items()}
+        if options.classes
+        else {},
+        "notices": list(found.notices),
+    }
+
+
+def _of_labels(
+    image: ImageFile | None, named: str | None
+) -> tuple[tuple[int, ...] | None, str | None]:
+    """Return shape and axes of the labels of an image: those of the image without channels."""
+    if image is None:
+        return None, named
+    shape, axes = tuple(image.array.shape), image.axes
+    if axes and "C" in axes:
+        kept = [at for at, letter in enumerate(axes) if letter != "C"]
+        shape, axes = tuple(shape[at] for at in kept), "".join(axes[at] for at in kept)
+    return shape, named or axes
+
+
+def _named_axes(path: Path, found: Annotations) -> str | None:
+    """Return the axes that the file itself names, where they are those of labels."""
+    axes = axes_in(path)
+    known = axes in ("YX", "ZYX", "TYX", "TZYX") and len(axes) == found.labels.ndim
+    if path.is_dir() and not known:
+        return "TYX" if found.labels.ndim == 3 else "TZYX"
+    return axes if known else None
+
+
+def _mothers(path: Path) -> dict[int, int]:
+    """Read who is whose daughter from the table of `link`."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [(int(row["id"]), int(row["parent"])) for row in csv.DictReader(file)]
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise FileProblemError(
+            f"Cannot read {path} as a table of tracks: it needs the columns id and parent, as "
+            "`napari-unet link` writes them."
+        ) from error
+    return {daughter: mother for daughter, mother in rows if mother > 0}
+
+
+def _print_row(row: dict[str, Any]) -> None:
+    names = ", ".join(f"{number} {name}" for number, name in row["classes"].items())
+    what = f"classes {names}" if names else f"{row['objects']} objects"
+    print(f"{Path(row['input']).name}: {what} in {row['output']}.")
+    for text in row["notices"]:
+        print(f"  {text}")

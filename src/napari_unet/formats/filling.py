@@ -1,0 +1,120 @@
+"""Pixels inside outlines: a pixel is inside where its centre is.
+
+A centre that lies exactly on an outline belongs to what is right of it or below: objects that
+share an edge share no pixel.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.errors import LabelsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.formats.drawn import Drawn
+
+    Filled = tuple[int, int, NDArray[np.bool_]]
+
+_AT_ONCE = 2**22  # crossings of edges and rows that are computed together
+
+
+def pixels_of(drawn: Drawn, height: int, width: int) -> Filled | None:
+    """Return the pixels of a drawn object in a plane.
+
+    Parameters
+    ----------
+    drawn : Drawn
+        The object.
+    height, width : int
+        Size of the plane; what lies outside is left out.
+
+    Returns
+    -------
+    tuple of (int, int, ndarray) or None
+        First row and column of a box, and bool ``YX`` which of its pixels are inside; None where
+        the plane has none of them.
+
+    Raises
+    ------
+    LabelsError
+        A coordinate is no number, or runs are made for a plane of another size.
+    """
+    if drawn.runs is not None:
+        return _of_runs(drawn.runs, drawn.run_height, height, width)
+    return fill(drawn.rings, height, width)
+
+
+def fill(rings: Sequence[NDArray[Any]], height: int, width: int) -> Filled | None:
+    """Return the pixels that an odd number of rings surrounds; see `pixels_of`."""
+    if not rings:
+        return None
+    corners = np.concatenate(rings).astype(np.float64)
+    if not np.isfinite(corners).all():
+        raise LabelsError(
+            "An outline has a coordinate that is no finite number; save it again, or delete it."
+        )
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    left, top = _first_centre(low, (width, height))
+    right, bottom = _first_centre(high, (width, height))
+    if right <= left or bottom <= top:
+        return None
+    toggles = np.zeros((bottom - top, right - left + 1), np.bool_)
+    for ring in rings:
+        for row, x in _crossings(ring.astype(np.float64), top, bottom):
+            column = np.clip(np.ceil(x - 0.5), left, right).astype(np.int64) - left
+            flat = (row - top) * toggles.shape[1] + column
+            times = np.bincount(flat, minlength=toggles.size).reshape(toggles.shape)
+            toggles ^= times % 2 == 1
+    inside: NDArray[np.bool_] = np.logical_xor.accumulate(toggles, axis=1)[:, :-1]
+    return (top, left, inside) if inside.any() else None
+
+
+def _first_centre(corner: NDArray[np.float64], size: tuple[int, int]) -> tuple[int, int]:
+    """Return the first pixels, along x and y, whose centres do not lie before a corner."""
+    x, y = np.clip(np.ceil(corner - 0.5), 0, size).astype(np.int64).tolist()
+    return x, y
+
+
+def _crossings(
+    ring: NDArray[np.float64], top: int, bottom: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Yield where a ring crosses the middle lines of rows: the rows, and x."""
+    x, y = ring[:, 0], ring[:, 1]
+    x_next, y_next = np.roll(x, -1), np.roll(y, -1)
+    first = np.clip(np.ceil(np.minimum(y, y_next) - 0.5), top, bottom).astype(np.int64)
+    last = np.clip(np.ceil(np.maximum(y, y_next) - 0.5), top, bottom).astype(np.int64)
+    count = last - first
+    edges = np.flatnonzero(count)
+    if not edges.size:
+        return
+    ends = np.cumsum(count[edges])
+    for part in np.split(edges, np.flatnonzero(np.diff(ends // _AT_ONCE)) + 1):
+        edge = np.repeat(part, count[part])
+        start = np.repeat(np.cumsum(count[part]) - count[part], count[part])
+        row = first[edge] + np.arange(edge.size) - start
+        share = (row + 0.5 - y[edge]) / (y_next[edge] - y[edge])
+        yield row, x[edge] + share * (x_next[edge] - x[edge])
+
+
+def _of_runs(
+    runs: NDArray[np.integer[Any]], run_height: int, height: int, width: int
+) -> Filled | None:
+    if not runs.size:
+        return None
+    start, length = runs[:, 0].astype(np.int64), runs[:, 1].astype(np.int64)
+    flat = np.repeat(start - np.cumsum(length) + length, length) + np.arange(length.sum())
+    column, row = np.divmod(flat, run_height)
+    kept = (row < height) & (column < width)
+    if not kept.any():
+        return None
+    row, column = row[kept], column[kept]
+    top, left = int(row.min()), int(column.min())
+    inside = np.zeros((int(row.max()) - top + 1, int(column.max()) - left + 1), bool)
+    inside[row - top, column - left] = True
+    return top, left, inside

@@ -1,0 +1,159 @@
+"""`napari-unet convert`: from the format of one program into that of another."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_unet.formats.reading import read_annotations
+from napari_unet.formats.writing import write_objects
+
+from .builders import TINY, picture, run, write_images
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Capture = pytest.CaptureFixture[str]
+
+
+def objects() -> Any:
+    return np.maximum(picture()[1], 1) - 1
+
+
+def convert(capsys: Capture, *arguments: object) -> Any:
+    outcome = run(capsys, "convert", *arguments, "--json")
+    assert (outcome.code, outcome.err, outcome.out.count("\n")) == (0, "", 1)
+    return json.loads(outcome.out)["converted"]
+
+
+@pytest.mark.parametrize(
+    ("to", "name"),
+    [("labels", "c.tif"), ("roi", "c.zip"), ("geojson", "c.geojson"), ("coco", "c.json")],
+)
+def test_a_label_image_becomes_every_format(
+    to: str, name: str, capsys: Capture, tmp_path: Path
+) -> None:
+    folder = write_images(tmp_path / "in", c=objects())
+    (row,) = convert(capsys, folder, "--output", tmp_path / "out", "--to", to)
+    assert (row["output"], row["objects"]) == (str(tmp_path / "out" / name), 4)
+    found = read_annotations(tmp_path / "out" / name, (48, 48))
+    np.testing.assert_array_equal(found.labels, objects())
+
+
+def test_outlines_become_labels_of_the_image_s_size(capsys: Capture, tmp_path: Path) -> None:
+    images = write_images(tmp_path / "in", cells=picture()[0])
+    write_objects(tmp_path / "cells.zip", objects())
+    output = tmp_path / "cells.tif"
+    arguments = (tmp_path / "cells.zip", "--to", "labels", "--output", output)
+    convert(capsys, *arguments, "--image", images / "cells.tif")
+    np.testing.assert_array_equal(tifffile.imread(output), objects())
+
+
+def test_several_files_pair_with_their_images(capsys: Capture, tmp_path: Path) -> None:
+    wide = np.zeros((48, 60), np.uint8)
+    images = write_images(tmp_path / "images", a=picture()[0], b=wide)
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        write_objects(tmp_path / "in" / f"{name}.geojson", objects())
+    convert(
+        capsys,
+        *(tmp_path / "in", "--to", "labels", "--output", tmp_path / "out", "--image", images),
+    )
+    shapes = [tifffile.imread(tmp_path / "out" / f"{name}.tif").shape for name in "ab"]
+    assert shapes == [(48, 48), (48, 60)]
+
+
+def test_classes_are_named(capsys: Capture, tmp_path: Path) -> None:
+    write_objects(tmp_path / "a.geojson", objects(), names={1: "x", 2: "y", 3: "x", 4: "x"})
+    (row,) = convert(
+        capsys,
+        *(tmp_path / "a.geojson", "--classes", "--to", "labels", "--output", tmp_path / "a.tif"),
+    )
+    assert row["classes"] == {"1": "x", "2": "y"}
+    assert row["objects"] == 2
+
+
+def test_intensities_of_the_image_are_measured(capsys: Capture, tmp_path: Path) -> None:
+    image, _ = picture()
+    folder = write_images(tmp_path / "images", a=image)
+    labels = write_images(tmp_path / "labels", a=objects())
+    convert(capsys, labels, "--to", "csv", "--output", tmp_path / "a.csv", "--image", folder)
+    header, first = (tmp_path / "a.csv").read_text().splitlines()[:2]
+    row = dict(zip(header.split(","), first.split(","), strict=True))
+    assert float(row["mean intensity"]) == pytest.approx(float(image[objects() == 1].mean()))
+
+
+def test_linked_frames_become_a_folder_with_their_mothers(capsys: Capture, tmp_path: Path) -> None:
+    movie = np.stack([np.where(objects() == 1, 1, 0), np.where(objects() > 1, objects(), 0)])
+    tifffile.imwrite(tmp_path / "m.tif", movie.astype(np.uint8), metadata={"axes": "TYX"})
+    (tmp_path / "tracks.csv").write_text("id,t,y,x,parent\n1,0,9,9,0\n2,1,9,9,1\n3,1,9,9,1\n")
+    (row,) = convert(
+        capsys,
+        *(tmp_path / "m.tif", "--to", "ctc", "--output", tmp_path / "01_RES"),
+        *("--tracks", tmp_path / "tracks.csv"),
+    )
+    table = (tmp_path / "01_RES" / "res_track.txt").read_text().split("\n")
+    assert table == ["1 0 0 0", "2 1 1 1", "3 1 1 1", "4 1 1 0", ""]
+    assert row["output"] == str(tmp_path / "01_RES")
+
+
+def test_words_for_people(capsys: Capture, tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "in", c=objects())
+    outcome = run(capsys, "convert", folder, "--to", "roi", "--output", tmp_path / "c.zip")
+    assert outcome.out == f"c.tif: 4 objects in {tmp_path / 'c.zip'}.\n"
+
+
+def test_one_damaged_file_does_not_stop_the_others(capsys: Capture, tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "in", c=objects())
+    (folder / "bad.tif").write_bytes(b"?")
+    outcome = run(capsys, "convert", folder, "--to", "roi", "--output", tmp_path / "out")
+    assert outcome.code == 1
+    assert outcome.error_line.startswith("napari-unet: bad.tif: Cannot read")
+    assert (tmp_path / "out" / "c.zip").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (["--to", "xml", "--output", "a"], 2, "invalid choice"),
+        (["--to", "roi"], 2, "--output"),
+        (["--to", "labels", "--output", "in"], 1, "would overwrite what is read"),
+        (["--to", "ctc", "--output", "out"], 1, "no movie"),
+        (["--to", "ctc", "--output", "out", "--tracks", "in/c.tif"], 1, "columns id and parent"),
+    ],
+    ids=["format", "no output", "overwrite", "no movie", "no table"],
+)
+def test_wrong_use_is_one_line(
+    arguments: list[str],
+    code: int,
+    reason: str,
+    capsys: Capture,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / "in", c=objects())
+    outcome = run(capsys, "convert", "in", *arguments)
+    assert outcome.code == code
+    assert reason in outcome.error_line
+
+
+@pytest.mark.parametrize("name", ["cells.zip", "cells.geojson", "cells_seg.npy"])
+def test_train_takes_annotations_of_other_programs(
+    name: str, capsys: Capture, tmp_path: Path
+) -> None:
+    images = write_images(tmp_path / "images", cells=picture()[0])
+    path = tmp_path / name
+    if name.endswith(".npy"):
+        np.save(path, {"masks": objects()}, allow_pickle=True)  # type: ignore[arg-type]
+    else:
+        write_objects(path, objects())
+    arguments = ("--images", images, "--labels", path, "--output", tmp_path / "model", *TINY)
+    outcome = run(capsys, "train", *arguments)
+    assert outcome.code == 2
+    assert "add --unpainted background" in outcome.error_line
+    assert run(capsys, "train", *arguments, "--unpainted", "background", "--json").code == 0
