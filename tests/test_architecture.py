@@ -57,6 +57,7 @@ WITHOUT_SCREEN = (
     "napari_unet.training",
     "napari_unet.prediction",
     "napari_unet.evaluation",
+    "napari_unet.runs",
     "napari_unet.api",
     "napari_unet.cli",
 )

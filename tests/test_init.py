@@ -20,8 +20,11 @@ PUBLIC = [
     "evaluate",
     "link",
     "load_model",
+    "read_image",
+    "read_labels",
     "starting_model",
     "train",
+    "write_image",
 ]
 
 

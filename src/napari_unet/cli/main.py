@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, NoReturn
 
 from napari_unet import __version__
-from napari_unet.cli.arguments import demo, doctor, evaluate, link, predict, train
+from napari_unet.cli.arguments import demo, doctor, evaluate, link, predict, rerun, train
 from napari_unet.errors import AlreadyToldError, ConfigError, NapariUNetError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SUCCESS, FAILURE, WRONG_USE = 0, 1, 2
 # In the order in which ``--help`` lists them.
-_COMMANDS = (train, predict, evaluate, link, demo, doctor)
+_COMMANDS = (train, predict, evaluate, link, rerun, demo, doctor)
 
 
 class OneLineParser(argparse.ArgumentParser):
