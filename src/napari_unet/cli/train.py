@@ -29,8 +29,9 @@ from napari_unet.model.trained import load_network, save_network
 from napari_unet.runs.card import card_beside_model, write_card
 from napari_unet.runs.environment import environment_of
 from napari_unet.runs.moment import Moment, now
+from napari_unet.runs.origin import TrainingOrigin
 from napari_unet.runs.script import TrainingScript
-from napari_unet.runs.training import TrainingOrigin, card_of_training
+from napari_unet.runs.training import card_of_training
 from napari_unet.training.checkpoint import (
     belongs_to,
     load_state,

@@ -26,6 +26,7 @@ _LONGEST_REASON = 300
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
 _Shape = Annotated[tuple[_Count, ...], Field(max_length=10)]
+Weights = Literal["best", "last"]
 Setting = bool | int | float | str | None
 
 
@@ -171,6 +172,8 @@ class TrainingCard(_Run):
         In the order in which they were learned from.
     model : Place or None
         The model file.
+    weights : {"best", "last"}
+        Which of the training's weights it holds.
     weights_sha256 : str
         Of the weights in it.
     steps : int
@@ -187,6 +190,7 @@ class TrainingCard(_Run):
     settings: dict[str, Setting]
     inputs: tuple[LearnedFrom, ...]
     model: Place | None
+    weights: Weights = "best"
     weights_sha256: _Sha256
     steps: _Count
     stopped: bool

@@ -10,6 +10,7 @@ import numpy as np
 from napari_unet.data.files import read_image
 from napari_unet.data.pixel_hashes import hash_pixels
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
+from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import load_network
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.model.trained import ModelRecord, TrainedNetwork
     from napari_unet.prediction.events import PredictionEvent
     from napari_unet.prediction.files import FileEvent, FileFormat
     from napari_unet.runs.card import Environment
@@ -160,6 +161,14 @@ def _command_of_file(done: FilePredicted, model: UsedModel) -> str:
         file_format="zarr" if done.target.is_dir() else "tiff",
     )
     return script.command().strip()
+
+
+def starting_name(record: ModelRecord) -> str:
+    """Return the name of the starting model that a record is of; "" of other models."""
+    for name, card in STARTING_MODELS.items():
+        if card.path.is_file() and load_starting_model(name).record == record:
+            return name
+    return ""
 
 
 def card_of_layer(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,53 +26,27 @@ from napari_unet.training.loop import TrainingResult, train_network
 from napari_unet.training.preparation import prepare_training
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from napari_unet.model.trained import TrainedNetwork
-    from napari_unet.runs.card import Environment
-    from napari_unet.runs.moment import Moment
+    from napari_unet.runs.card import Environment, Weights
+    from napari_unet.runs.origin import TrainingOrigin
     from napari_unet.training.dataset import TrainingData
     from napari_unet.training.events import TrainingEvent
 
-    Pair = tuple[Path | None, Path | None]
-
 IN_MEMORY = (
-    "Some of the images or labels were in memory only. In the window, 'Copy as script' writes "
-    "them to files."
+    "Model, images or labels were in memory only. In the window, 'Copy as script' writes them to "
+    "files."
 )
 
 
-@dataclass(frozen=True)
-class TrainingOrigin:
-    """What a training result does not tell itself.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        The settings that it was started with.
-    files : sequence of (Path or None, Path or None)
-        Image and labels of each pair; None where they were in memory only.
-    environment : Environment
-        What computed.
-    moment : Moment
-        When.
-    command : str
-        The equivalent command line, or "".
-    not_repeatable : str
-        Why it cannot be done again, or "".
-    """
-
-    config: TrainConfig
-    files: Sequence[Pair]
-    environment: Environment
-    moment: Moment
-    command: str = ""
-    not_repeatable: str = ""
-
-
 def card_of_training(
-    result: TrainingResult, origin: TrainingOrigin, model: Path, card: Path
+    result: TrainingResult,
+    origin: TrainingOrigin,
+    model: Path,
+    card: Path,
+    weights: Weights = "best",
 ) -> TrainingCard:
     """Say what was trained, how, on what, and what came of it.
 
@@ -84,7 +58,10 @@ def card_of_training(
         All else.
     model, card : Path
         Where the model file lies, and where the card will.
+    weights : {"best", "last"}
+        Which of the result's weights the file holds.
     """
+    trained = result.trained if weights == "best" else result.latest
     history = result.trained.record.history
     kept = [entry for entry in history if entry.get("best")]
     inputs = tuple(
@@ -112,7 +89,8 @@ def card_of_training(
         settings=asdict(origin.config),
         inputs=inputs,
         model=Place.of(model, card),
-        weights_sha256=hash_of_weights(result.trained.network),
+        weights=weights,
+        weights_sha256=hash_of_weights(trained.network),
         steps=result.state.step,
         stopped=result.stopped,
         scores=dict(kept[-1]) if kept else {},
@@ -170,10 +148,11 @@ def _train_and_compare(
         result = yield from ended.watch(train_network(data, config, ended.stop), stop)
     if stop.is_set() and result.state.step < card.steps:
         raise FileProblemError("It was stopped before its end: nothing is compared.")
-    save_network(result.trained, target)
-    if hash_of_weights(result.trained.network) == card.weights_sha256:
+    trained = result.trained if card.weights == "best" else result.latest
+    save_network(trained, target)
+    if hash_of_weights(trained.network) == card.weights_sha256:
         return Repetition(True, "", target)
-    found = Repetition(False, _difference(card, path, result.trained), target, _causes(card))
+    found = Repetition(False, _difference(card, path, trained), target, _causes(card))
     return replace(found, causes=in_words(card.environment, here, found))
 
 
