@@ -11,7 +11,7 @@ from napari_unet.cli.predict import PredictionBar
 from napari_unet.cli.progress import run_training, stop_on_interrupt
 from napari_unet.data.files import make_folder
 from napari_unet.runs.card import TrainingCard, read_card
-from napari_unet.runs.prediction import predict_again
+from napari_unet.runs.prediction_again import predict_again
 from napari_unet.runs.training import train_again
 
 if TYPE_CHECKING:
