@@ -24,8 +24,7 @@ from napari_unet.training.dataset import AnnotatedImage
 from .builders import picture
 
 IMAGE, LABELS = picture()
-TINY = {"steps": 3, "base_channels": 2, "depth": 2, "patch_size": 32, "batch_size": 2}
-CONFIG = TrainConfig(**TINY, device="cpu")
+CONFIG = TrainConfig(steps=3, base_channels=2, depth=2, patch_size=32, batch_size=2, device="cpu")
 
 
 def ordered(*images: AnnotatedImage, files: tuple[Path | None, ...] = ()) -> TrainingHandover:

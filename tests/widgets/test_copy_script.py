@@ -14,13 +14,13 @@ import tifffile
 import torch
 from napari import Viewer
 from napari.layers import Labels
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_unet.data.files import write_image
 from napari_unet.model import devices
 from napari_unet.model.trained import TrainedNetwork, load_network
-from napari_unet.runs.card import PredictionCard, TrainingCard, read_card
-from napari_unet.widgets import copy_script
+from napari_unet.runs.card import PredictionCard, TrainingCard
+from napari_unet.runs.card_file import read_card
 from napari_unet.widgets.layer_cards import CARD_KEY
 from napari_unet.widgets.session import session_of
 
@@ -41,16 +41,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that the user chooses, with a space in its name."""
     chosen = tmp_path / "my script"
     chosen.mkdir()
-    dialog = copy_script.QFileDialog
-    monkeypatch.setattr(dialog, "getExistingDirectory", lambda *a, **k: str(chosen))
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a, **k: str(chosen))
     return chosen
+
+
+def entries(button: Any) -> list[Any]:
+    """Return the entries of a button's menu."""
+    return list(button.menu().actions())
 
 
 def copied(desk: Desk, button: Any, form: str) -> str:
     """Choose an entry of the button's menu; return what lies on the clipboard."""
     clipboard: Any = QApplication.clipboard()
     clipboard.setText("")
-    (action,) = [each for each in button.menu().actions() if form in each.text()]
+    (action,) = [each for each in entries(button) if form in each.text()]
     action.trigger()
     desk.wait_until_idle()
     desk.qtbot.waitUntil(lambda: clipboard.text() != "", timeout=10_000)
@@ -130,8 +134,7 @@ def test_an_image_from_a_file_is_named_and_not_copied(
 
 
 def test_without_paint_nothing_is_copied(desk: Desk, folder: Path) -> None:
-    (action, _) = desk.train.copy_button.menu().actions()
-    action.trigger()
+    entries(desk.train.copy_button)[0].trigger()
     assert "Training needs an image" in desk.last_notice
     assert not any(folder.iterdir())
 
@@ -143,7 +146,7 @@ def test_without_a_model_a_prediction_cannot_be_copied(desk: Desk) -> None:
 def test_entries_of_the_menu_have_tooltips(desk: Desk) -> None:
     for button in (desk.train.copy_button, desk.predict.buttons.copy):
         assert button.toolTip()
-        assert all(action.toolTip() for action in button.menu().actions())
+        assert all(action.toolTip() for action in entries(button))
 
 
 # --- run cards in the window -------------------------------------------------------------------
@@ -181,7 +184,7 @@ def test_strokes_that_joined_are_told_in_the_card(painted: Painted, tmp_path: Pa
     desk.train.task.happened.connect(lambda event: happened.append(type(event).__name__))
     labels.data[60:64, 60:64] = 41
     labels.refresh()
-    session_of(desk.viewer).run._note_paint(_Of(labels))  # type: ignore[union-attr, arg-type]
+    session_of(desk.viewer).run._note_paint(_Of(labels))  # type: ignore[union-attr]
     desk.qtbot.waitUntil(lambda: "AnnotationsJoined" in happened, timeout=60_000)
     desk.click(desk.train.stop_button)
     desk.wait_until_idle()

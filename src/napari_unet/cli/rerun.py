@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from napari_unet.cli.predict import PredictionBar
 from napari_unet.cli.progress import run_training, stop_on_interrupt
 from napari_unet.data.files import make_folder
-from napari_unet.runs.card import TrainingCard, read_card
+from napari_unet.runs.card import TrainingCard
+from napari_unet.runs.card_file import read_card
 from napari_unet.runs.prediction_again import predict_again
 from napari_unet.runs.training import train_again
 
@@ -48,8 +49,8 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
 def _folder(output: str | None) -> Iterator[Path]:
     """Give the folder for the new result; one that nobody asked for is deleted."""
     if output is None:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(folder)
+        with tempfile.TemporaryDirectory() as temporary:
+            yield Path(temporary)
         return
     folder = Path(output).expanduser()
     make_folder(folder)

@@ -26,7 +26,7 @@ from napari_unet.data.files import (
 from napari_unet.errors import ConfigError, FileProblemError, ModelFileError, NapariUNetError
 from napari_unet.model.devices import choose_device
 from napari_unet.model.trained import load_network, save_network
-from napari_unet.runs.card import card_beside_model, write_card
+from napari_unet.runs.card_file import card_beside_model, write_card
 from napari_unet.runs.environment import environment_of
 from napari_unet.runs.moment import Moment, now
 from napari_unet.runs.origin import TrainingOrigin

@@ -15,15 +15,8 @@ from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_starting_model
 from napari_unet.notice import Notice
 from napari_unet.prediction.files import FilePredicted, FileStarted
-from napari_unet.runs.card import (
-    Pixels,
-    Place,
-    PredictionCard,
-    Predictor,
-    PredictSettings,
-    card_beside_result,
-    write_card,
-)
+from napari_unet.runs.card import Pixels, Place, PredictionCard, Predictor, PredictSettings
+from napari_unet.runs.card_file import card_beside_result, write_card
 from napari_unet.runs.environment import environment_of
 from napari_unet.runs.moment import Moment, now
 from napari_unet.runs.script import PredictionScript

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_unet.data.physical import PixelSize
 
 _PROGRAM = "napari-unet"
+_ON_WINDOWS = os.name == "nt"
 # Names of `PredictConfig` that `TrainedModel.predict` takes after the image.
 _PREDICT_NAMES = (
     "result",
@@ -209,7 +210,7 @@ class PredictionScript:
 
 def quoted(arguments: Sequence[str]) -> str:
     """Return a command line as text: for cmd on Windows, for sh elsewhere."""
-    return subprocess.list2cmdline(arguments) if os.name == "nt" else shlex.join(arguments)
+    return subprocess.list2cmdline(arguments) if _ON_WINDOWS else shlex.join(arguments)
 
 
 def _with_notes(
@@ -217,7 +218,7 @@ def _with_notes(
     notes: Sequence[str],
     quote: Callable[[Sequence[str]], str] | None,
 ) -> str:
-    mark = "rem " if os.name == "nt" else "# "
+    mark = "rem " if _ON_WINDOWS else "# "
     return "\n".join([*_comments(notes, mark), (quote or quoted)(arguments)]) + "\n"
 
 

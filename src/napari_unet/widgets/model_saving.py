@@ -47,15 +47,13 @@ def save_model(session: Session, path: Path) -> None:
 
 def _write_card(session: Session, path: Path) -> None:
     """Write the card of a model that the last training here left; of others nothing is known."""
-    from napari_unet.runs.card import Weights, card_beside_model, write_card
+    from napari_unet.runs.card_file import card_beside_model, write_card
     from napari_unet.runs.training import card_of_training
 
     card, result, origin = card_beside_model(path), session.trained, session.origin
-    which: Weights | None = None
-    if result is not None:
-        which = "best" if session.model is result.trained else None
-        which = "last" if session.model is result.latest else which
-    if result is None or origin is None or which is None:
+    is_best = result is not None and session.model is result.trained
+    is_last = result is not None and session.model is result.latest
+    if result is None or origin is None or not (is_best or is_last):
         card.unlink(missing_ok=True)  # of a model that was here before
         return
-    write_card(card_of_training(result, origin, path, card, which), card)
+    write_card(card_of_training(result, origin, path, card, "best" if is_best else "last"), card)

@@ -177,7 +177,7 @@ def stored_events(
     """
     from napari_unet.prediction.files import identity_of
     from napari_unet.prediction.stored import predict_to_zarr
-    from napari_unet.runs.card import card_beside_result
+    from napari_unet.runs.card_file import card_beside_result
     from napari_unet.runs.moment import now
     from napari_unet.runs.prediction import UsedModel, card_of_stored, starting_name, written
 
