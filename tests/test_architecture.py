@@ -59,6 +59,7 @@ WITHOUT_SCREEN = (
     "napari_unet.prediction",
     "napari_unet.evaluation",
     "napari_unet.exchange",
+    "napari_unet.runs",
     "napari_unet.api",
     "napari_unet.cli",
 )

@@ -22,8 +22,11 @@ PUBLIC = [
     "link",
     "load_model",
     "read_annotations",
+    "read_image",
+    "read_labels",
     "starting_model",
     "train",
+    "write_image",
     "write_objects",
 ]
 

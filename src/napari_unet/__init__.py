@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from napari_unet.api import starting_model as starting_model
     from napari_unet.api import train as train
     from napari_unet.data.border_weights import border_weight_map as border_weight_map
+    from napari_unet.data.files import read_image as read_image
+    from napari_unet.data.files import read_labels as read_labels
+    from napari_unet.data.files import write_image as write_image
     from napari_unet.data.link_arrays import link as link
     from napari_unet.evaluation import error_map as error_map
     from napari_unet.evaluation import evaluate as evaluate
@@ -44,8 +47,11 @@ _HOME_OF = {
     "link": "napari_unet.data.link_arrays",
     "load_model": "napari_unet.api",
     "read_annotations": "napari_unet.formats.reading",
+    "read_image": "napari_unet.data.files",
+    "read_labels": "napari_unet.data.files",
     "starting_model": "napari_unet.api",
     "train": "napari_unet.api",
+    "write_image": "napari_unet.data.files",
     "write_objects": "napari_unet.formats.writing",
 }
 

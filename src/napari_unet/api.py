@@ -6,6 +6,7 @@ What training and files need is imported on use: a first prediction does not wai
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import ArrayLike
+    from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.data.physical import PixelSize
     from napari_unet.exchange.export_config import Exported, ExportEvent, ExportFormat
     from napari_unet.model.config import Precision
@@ -68,6 +69,8 @@ class TrainedModel:
         threshold: float | None = None,
         views: int | None = None,
         smallest: int | None = None,
+        frames: Sequence[tuple[int, ...]] | None = None,
+        region: Region | None = None,
         used_channels: Sequence[int] | None = None,
         pixel_size: PixelSize | None = None,
         rescale: bool = True,
@@ -96,6 +99,10 @@ class TrainedModel:
             Turned and mirrored views to average; as the model was trained by default.
         smallest : int, optional
             Objects of fewer pixels are dropped; the model's own value by default.
+        frames : sequence of tuple of int, optional
+            Indices on the frame axes of what to predict; elsewhere the result is 0.
+        region : tuple of slice, optional
+            Box of ``[Z]YX`` to predict; elsewhere the result is 0.
         used_channels : sequence of int, optional
             Channels of the image to use; those that the model learned from by default.
         pixel_size : mapping of str to float, optional
@@ -129,6 +136,8 @@ class TrainedModel:
             threshold,
             views,
             smallest,
+            None if frames is None else tuple(frames),
+            region,
             used_channels=None if used_channels is None else tuple(used_channels),
             pixel_size=pixel_size or {},
             rescale=rescale,
@@ -331,8 +340,8 @@ def train(
     config: TrainConfig | None = None,
     on_event: Callable[[TrainingEvent], object] | None = None,
     *,
-    axes: str | None = None,
-    pixel_size: PixelSize | None = None,
+    axes: str | Sequence[str | None] | None = None,
+    pixel_size: PixelSize | Sequence[PixelSize] | None = None,
 ) -> TrainedModel:
     """Train a U-Net on images and painted labels.
 
@@ -347,14 +356,16 @@ def train(
         Settings; the preset "fast" by default.
     on_event : callable, optional
         Called with each event.
-    axes : str, optional
-        Letters TCZYX of the images' axes; guessed beside the labels by default.
-    pixel_size : mapping of str to float, optional
-        Micrometres per pixel of the images along "Z", "Y" and "X": kept in the model, and in 3D
-        the shape of the voxels decides how the network pools.
+    axes : str or sequence of str, optional
+        Letters TCZYX of the axes, of all images or of each; guessed beside the labels by default.
+    pixel_size : mapping of str to float or sequence of such, optional
+        Micrometres per pixel along "Z", "Y" and "X", of all images or of each: kept in the model,
+        and in 3D the shape of the voxels decides how the network pools.
 
     Raises
     ------
+    ConfigError
+        There are not as many axes or pixel sizes as images.
     LabelsError
         Labels do not match their images, or hold too little to train on.
     ImageError
@@ -373,7 +384,6 @@ def train(
     from napari_unet.training.preparation import prepare_training
 
     config = TrainConfig() if config is None else config
-    check_pixel_size(pixel_size or {})
     image_list: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images]
     labels_list: list[Any] = list(labels) if isinstance(labels, (list, tuple)) else [labels]
     if len(image_list) != len(labels_list):
@@ -381,15 +391,36 @@ def train(
             f"There are {len(image_list)} images but {len(labels_list)} label images; give one "
             "label image per image."
         )
+    axes_list = _each(axes, (str, type(None)), len(image_list), "axes")
+    sizes = _each(pixel_size or {}, Mapping, len(image_list), "pixel_size")
+    for size in sizes:
+        check_pixel_size(size)
     annotated = [
         AnnotatedImage(
-            f"image {i}", image, np.asarray(image_labels), axes=axes, pixel_size=pixel_size or {}
+            f"image {i}",
+            image,
+            np.asarray(labels_list[i]),
+            axes=axes_list[i],
+            pixel_size=sizes[i],
         )
-        for i, (image, image_labels) in enumerate(zip(image_list, labels_list, strict=True))
+        for i, image in enumerate(image_list)
     ]
     data = prepare_training(annotated, config)
     result = drain(train_network(data, config, threading.Event()), on_event)
     return TrainedModel(result.trained)
+
+
+def _each(given: Any, single: Any, number: int, name: str) -> list[Any]:
+    """Return one value per image, of one that is for all or of a list."""
+    if isinstance(given, single):
+        return [given] * number
+    values = list(given)
+    if len(values) != number:
+        raise ConfigError(
+            f"There are {number} images but {len(values)} values of {name}; give one per image, "
+            "or one for all."
+        )
+    return values
 
 
 def drain(

@@ -52,7 +52,7 @@ def test_results_lie_under_the_names_of_the_inputs(
     capsys: Capture, model: Path, images: Path, tmp_path: Path
 ) -> None:
     assert run(capsys, "predict", model, images, "--output", tmp_path / "o", *CPU).code == 0
-    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["one.tif", "two.tif"]
+    assert sorted(path.name for path in (tmp_path / "o").glob("*.tif")) == ["one.tif", "two.tif"]
 
 
 def test_results_are_those_of_the_python_interface(
@@ -109,7 +109,7 @@ def test_pictures_and_arrays_become_tiffs(capsys: Capture, model: Path, tmp_path
 
 def test_globs_are_expanded(capsys: Capture, model: Path, images: Path, tmp_path: Path) -> None:
     run(capsys, "predict", model, images / "t*.tif", "--output", tmp_path / "o", *CPU)
-    assert [path.name for path in (tmp_path / "o").iterdir()] == ["two.tif"]
+    assert [path.name for path in (tmp_path / "o").glob("*.tif")] == ["two.tif"]
 
 
 def test_names_may_hold_spaces_and_umlauts(capsys: Capture, model: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from napari_unet import __version__
 from napari_unet.cli.arguments import (
+    convert,
     demo,
     doctor,
     evaluate,
@@ -23,6 +24,7 @@ from napari_unet.cli.arguments import (
     import_model,
     link,
     predict,
+    rerun,
     train,
 )
 from napari_unet.errors import AlreadyToldError, ConfigError, NapariUNetError
@@ -32,7 +34,18 @@ if TYPE_CHECKING:
 
 SUCCESS, FAILURE, WRONG_USE = 0, 1, 2
 # In the order in which ``--help`` lists them.
-_COMMANDS = (train, predict, evaluate, link, export, import_model, demo, doctor)
+_COMMANDS = (
+    train,
+    predict,
+    evaluate,
+    link,
+    convert,
+    export,
+    import_model,
+    rerun,
+    demo,
+    doctor,
+)
 
 
 class OneLineParser(argparse.ArgumentParser):

@@ -16,6 +16,7 @@ from napari_unet.data.axes import parse_channels
 from napari_unet.data.files import find_images
 from napari_unet.errors import ConfigError
 from napari_unet.exchange.foreign import is_foreign, load_any_model
+from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.notice import Notice
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import (
@@ -31,6 +32,7 @@ from napari_unet.prediction.files import (
     identity_of,
     predict_files,
 )
+from napari_unet.runs.prediction import UsedModel, writing_cards
 
 if TYPE_CHECKING:
     import argparse
@@ -67,11 +69,12 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     failed: list[dict[str, str]] = []
     with (
         stop_on_interrupt() as stop,
-        _Bar(quiet=options.json) as bar,
+        PredictionBar(quiet=options.json) as bar,
         _cluster(options) as into_zarr,
     ):
         file_format: FileFormat = "zarr" if into_zarr else options.format
-        for event in predict_files(trained, paths, folder, config, stop, file_format, into_zarr):
+        events = predict_files(trained, paths, folder, config, stop, file_format, into_zarr)
+        for event in writing_cards(events, trained, _used(options.model), config.device):
             bar.show(event)
             if isinstance(event, FilePredicted):
                 written.append(_row(event))
@@ -101,6 +104,14 @@ def _tell(record: ModelRecord, *, quiet: bool) -> None:
     """Say how a model of another program is understood."""
     if record.origin and not quiet:
         print(f"Note: {record.origin}", file=sys.stderr)
+
+
+def _used(model: str) -> UsedModel:
+    """Say which model is meant: see `load_model_or_starting_model`."""
+    path = Path(model)
+    if model in STARTING_MODELS and not path.is_file():
+        return UsedModel(model, starting=model)
+    return UsedModel(path.stem, path)
 
 
 @contextlib.contextmanager
@@ -133,8 +144,14 @@ def _on_cluster(
     )
 
 
-class _Bar(contextlib.AbstractContextManager["_Bar"]):
-    """A progress bar per file, on stderr; the first appears with the first file."""
+class PredictionBar(contextlib.AbstractContextManager["PredictionBar"]):
+    """A progress bar per file, on stderr; the first appears with the first file.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show nothing but notices.
+    """
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
@@ -149,6 +166,7 @@ class _Bar(contextlib.AbstractContextManager["_Bar"]):
         tqdm.write(text, file=sys.stderr)
 
     def show(self, event: object) -> None:
+        """Show one event."""
         if isinstance(event, FileStarted):
             self.__exit__()
             self._bar = tqdm(desc=event.path.name, unit="tile", disable=self._quiet)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,12 @@ from napari_unet.formats.pairing import find_annotations, pair_annotations
 from napari_unet.formats.reading import is_foreign, read_annotations
 from napari_unet.model.devices import choose_device
 from napari_unet.model.trained import load_network, save_network
+from napari_unet.runs.card_file import card_beside_model, write_card
+from napari_unet.runs.environment import environment_of
+from napari_unet.runs.moment import Moment, now
+from napari_unet.runs.origin import TrainingOrigin
+from napari_unet.runs.script import TrainingScript
+from napari_unet.runs.training import card_of_training
 from napari_unet.training.checkpoint import (
     belongs_to,
     load_state,
@@ -46,8 +53,13 @@ if TYPE_CHECKING:
 
     from napari_unet.data.files import ImageFile
     from napari_unet.model.trained import ModelRecord
+    from napari_unet.training.config import PresetName
     from napari_unet.training.dataset import TrainingData
     from napari_unet.training.state import TrainingState
+
+
+_RESUMED = "The training went on from an earlier one, whose state is no longer there."
+_TOGETHER = "Several processes trained together; rerun is one process."
 
 
 @dataclass(frozen=True)
@@ -58,6 +70,9 @@ class _Order:
     config: TrainConfig
     data: TrainingData
     resume: TrainingState | None
+    pairs: list[tuple[Path, Path]]
+    preset: PresetName
+    started: str
 
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
@@ -73,7 +88,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
                 begin_history(Path(options.history), order.resume)
         result = _trained(options, order, ranks)
         with ranks.together():
-            _save(result, order.output, ranks)
+            _save(result, order, ranks)
     if not ranks.first:
         return {}, 0
     report = _report(result, order.output, ranks)
@@ -83,7 +98,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
 
 
 def _order(options: argparse.Namespace) -> _Order:
-    output = _writable_output(options.output)
+    started, output = now(), _writable_output(options.output)
     resume, config = _settings(options, output)
     pairs = pair_annotations(find_images(options.images), find_annotations(options.labels))
     images = [_annotated(*pair, options, config) for pair in pairs]
@@ -98,7 +113,7 @@ def _order(options: argparse.Namespace) -> _Order:
         if resume
         else prepare_training(images, config)
     )
-    return _Order(output, config, data, resume)
+    return _Order(output, config, data, resume, pairs, options.preset or "fast", started)
 
 
 def _trained(options: argparse.Namespace, order: _Order, ranks: Ranks) -> TrainingResult:
@@ -119,14 +134,44 @@ def _trained(options: argparse.Namespace, order: _Order, ranks: Ranks) -> Traini
         return shown
 
 
-def _save(result: TrainingResult, output: Path, ranks: Ranks) -> None:
+def _save(result: TrainingResult, order: _Order, ranks: Ranks) -> None:
     if result.state.step == 0:
         raise FileProblemError(
             "The training ended before its first step, and nothing was saved. Give it more time."
         )
     if ranks.first:
-        save_network(result.trained, output)
-        save_state(result.state, state_path(output))
+        save_network(result.trained, order.output)
+        save_state(result.state, state_path(order.output))
+        _write_card(result, order, ranks)
+
+
+def _write_card(result: TrainingResult, order: _Order, ranks: Ranks) -> None:
+    """Say beside the model how it came about; without that it is as good."""
+    sources, path = result.data.sources, card_beside_model(order.output)
+    images, labels = zip(*((str(image), str(labels)) for image, labels in order.pairs), strict=True)
+    script = TrainingScript(
+        images,
+        labels,
+        str(order.output),
+        order.config,
+        order.preset,
+        tuple(source.axes for source in sources),
+        tuple(source.pixel_size for source in sources),
+        named=False,
+    )
+    why_not = _RESUMED if order.resume else "" if ranks.alone else _TOGETHER
+    origin = TrainingOrigin(
+        order.config,
+        order.pairs,
+        environment_of(choose_device(ranks.device(order.config.device))),
+        Moment.since(order.started),
+        script.command().strip(),
+        why_not,
+    )
+    try:
+        write_card(card_of_training(result, origin, order.output, path), path)
+    except FileProblemError as error:
+        print(f"Note: The model is saved, but not its run card: {error}", file=sys.stderr)
 
 
 def _annotated(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".npy", ZARR_SUFFIX)
 _MOST_CHUNKS = 10**6  # of an array that is read whole
 _UNFINISHED = ".partial"  # what our own half-written files and folders are called
+_CARD = ".run.json"  # run cards lie beside results, and are never meant as images
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
             if not matches:
                 raise FileProblemError(f"There is no file or folder {path}.")
             found |= matches
+    found = {path for path in found if not _is_card(path)} or found  # a shell's * names them too
     once = {path.resolve(): path for path in sorted(found)}  # however it was spelled
     return sorted(once.values(), key=lambda path: (name_of(path), str(path)))
 
@@ -107,7 +109,11 @@ def _in_zarr(path: Path) -> bool:
 
 
 def _is_finished(path: Path) -> bool:
-    return path.name[0] != "." and path.suffix != _UNFINISHED
+    return path.name[0] != "." and path.suffix != _UNFINISHED and not _is_card(path)
+
+
+def _is_card(path: Path) -> bool:
+    return path.name.endswith(_CARD)
 
 
 def _is_image(path: Path) -> bool:
@@ -173,7 +179,7 @@ def pair_files(
     return [(path, by_stem[stem_of(path)]) for path in images]
 
 
-def read_image(path: Path) -> ImageFile:
+def read_image(path: str | Path) -> ImageFile:
     """Read a TIFF, PNG or NumPy file, or open a Zarr folder.
 
     Of a Zarr folder, and of a TIFF or NumPy file of more than 256 MB of pixels, nothing is read
@@ -181,7 +187,7 @@ def read_image(path: Path) -> ImageFile:
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         The file; ``image.zarr``, a level ``image.zarr/1`` or labels ``image.zarr/labels/NAME``.
 
     Raises
@@ -189,6 +195,7 @@ def read_image(path: Path) -> ImageFile:
     FileProblemError
         The file is missing, damaged or of an unknown format.
     """
+    path = Path(path)
     suffix = path.suffix.lower()
     try:
         if split_zarr(path) is not None:
@@ -209,7 +216,7 @@ def read_image(path: Path) -> ImageFile:
     raise FileProblemError(f"{path} has an unknown format; use one of {', '.join(IMAGE_SUFFIXES)}.")
 
 
-def open_labels(path: Path) -> ImageFile:
+def open_labels(path: str | Path) -> ImageFile:
     """Open a label image, lazily as `read_image`; the indices of a palette PNG are its labels.
 
     A channel axis of length 1, as many programs write it into OME-Zarr, stays.
@@ -219,6 +226,7 @@ def open_labels(path: Path) -> ImageFile:
     FileProblemError
         As `read_image`; or the file holds colours instead of label numbers.
     """
+    path = Path(path)
     if path.suffix.lower() == ".png":
         from PIL import Image  # on use: windows open without it
 
@@ -233,7 +241,7 @@ def open_labels(path: Path) -> ImageFile:
     return image
 
 
-def read_labels(path: Path) -> NDArray[Any]:
+def read_labels(path: str | Path) -> NDArray[Any]:
     """Read a whole label image into memory, without a channel axis.
 
     Raises
@@ -305,15 +313,27 @@ def _read_png(path: Path) -> ImageFile:
 
 
 def write_image(
-    path: Path, array: NDArray[Any], axes: str, pixel_size: PixelSize = UNKNOWN_SIZE
+    path: str | Path, array: NDArray[Any], axes: str, pixel_size: PixelSize = UNKNOWN_SIZE
 ) -> None:
     """Write a compressed TIFF that says its axes and pixel size; `read_image` knows them again.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; one that is there is replaced.
+    array : ndarray
+        The pixels.
+    axes : str
+        Letters TCZYX, one per axis.
+    pixel_size : mapping of str to float
+        Micrometres along those of ``ZYX`` whose size is known.
 
     Raises
     ------
     FileProblemError
         The file cannot be written.
     """
+    path = Path(path)
     temporary = path.with_name(f".{path.name}{_UNFINISHED}")
     try:
         save_tiff(temporary, array, axes, pixel_size)

@@ -19,6 +19,7 @@ from napari_unet.data.files import (
     write_image,
 )
 from napari_unet.data.ome_zarr import check_replaceable
+from napari_unet.data.pixel_hashes import PixelHash, hash_pixels
 from napari_unet.data.zarr_files import ZARR_SUFFIX, split_zarr
 from napari_unet.errors import (
     ConfigError,
@@ -85,6 +86,10 @@ class FilePredicted:
         Axes of the result.
     objects : int or None
         How many, with objects.
+    config : PredictConfig
+        How it was predicted: with the axes and the pixel size of the file.
+    image, result : PixelHash or None
+        What tells the pixels of both from others; None where they could not be read again.
     """
 
     path: Path
@@ -92,6 +97,9 @@ class FilePredicted:
     kind: ResultKind
     axes: str
     objects: int | None
+    config: PredictConfig
+    image: PixelHash | None
+    result: PixelHash | None
 
 
 @dataclass(frozen=True)
@@ -207,20 +215,32 @@ class _Work:
             stored = yield from self.into_zarr(image, config, target, stop)
             if not stored.complete:
                 return None
-            return FilePredicted(path, target, stored.kind, stored.axes, stored.objects)
+            hashes = _hash_of_stored(path), _hash_of_stored(target)
+            return FilePredicted(
+                path, target, stored.kind, stored.axes, stored.objects, config, *hashes
+            )
         result = yield from predict_image(self.trained, image.array, config, stop)
         if not result.complete:
             return None
         target = tiff_beside(path, self.folder)
         write_image(target, result.array, result.axes, config.pixel_size)
         objects = int(result.array.max()) if result.kind == "objects" else None
-        return FilePredicted(path, target, result.kind, result.axes, objects)
+        hashes = hash_pixels(image.array), hash_pixels(result.array)
+        return FilePredicted(path, target, result.kind, result.axes, objects, config, *hashes)
 
     def _is_for_zarr(self, image: ImageFile) -> bool:
         if self.file_format != "auto":
             return self.file_format == "zarr"
         pixels = float(np.prod(image.array.shape, dtype=float))
         return split_zarr(image.path) is not None or pixels > _LARGEST_IN_MEMORY
+
+
+def _hash_of_stored(path: Path) -> PixelHash | None:
+    """Read a few boxes of an image or a result again, which is whole whether that works or not."""
+    try:
+        return hash_pixels(read_image(path).array)
+    except Exception:  # storage that fails raises whatever it comes upon
+        return None
 
 
 def _check_new(path: Path, before: Sequence[Path]) -> None:

@@ -16,6 +16,7 @@ from napari_unet.errors import NapariUNetError
 from napari_unet.widgets.batch import BatchTable
 from napari_unet.widgets.compare import ComparePanel
 from napari_unet.widgets.controls import MODEL_FILES, note, scrolling_column
+from napari_unet.widgets.copy_script import prediction_to_copy
 from napari_unet.widgets.correct import CorrectPanel
 from napari_unet.widgets.file_target import said_of_file
 from napari_unet.widgets.layers import pixels_of
@@ -31,10 +32,13 @@ from napari_unet.widgets.spots import SpotsPanel
 from napari_unet.widgets.task import Failed, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari.layers import Image
     from napari.viewer import Viewer
 
     from napari_unet.prediction.config import PredictConfig
+    from napari_unet.widgets.copy_script import Handover
 
 
 _MEASURED_AT_ONCE = 2**26  # pixels; larger results are measured when asked for
@@ -146,16 +150,27 @@ class PredictWidget(QWidget):
     def predict_to_file(self, path: Path) -> None:
         """Predict the whole image into an OME-Zarr, or go on with what was cancelled there."""
         image, model = self.ready_image(), self._session.model
-        if image is None or model is None:
-            return
-        try:
-            config = self._fitting(image, self.options.config(image))
-        except NapariUNetError as error:
-            self._refuse(image, str(error))
+        config = None if image is None else self._config_of_whole(image)
+        if image is None or model is None or config is None:
             return
         predict_into_file(
             self._viewer, self._session, model, image, self.kept_axes(image), config, path
         )
+
+    def to_copy(self) -> Callable[[], Handover] | None:
+        """Freeze what Whole would do now, for a script; say what is missing where it is."""
+        image, model = self.ready_image(), self._session.model
+        config = None if image is None else self._config_of_whole(image)
+        if image is None or model is None or config is None:
+            return None
+        return prediction_to_copy(model, image, pixels_of(image), config)
+
+    def _config_of_whole(self, image: Image) -> PredictConfig | None:
+        try:
+            return self._fitting(image, self.options.config(image))
+        except NapariUNetError as error:
+            self._refuse(image, str(error))
+            return None
 
     def config(self, image: Image, scope: str) -> PredictConfig:
         """Return what to predict, from what is on screen now.

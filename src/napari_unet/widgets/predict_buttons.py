@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_unet.widgets.controls import button
+from napari_unet.widgets.copy_script import CopyScriptButton
 from napari_unet.widgets.starting import starting_model_box
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_unet.widgets.copy_script import Handover
     from napari_unet.widgets.session import Session
 
 
@@ -31,6 +35,9 @@ class Starts(Protocol):
 
     def cancel(self) -> None:
         """Stop."""
+
+    def to_copy(self) -> Callable[[], Handover] | None:
+        """Say what a script is to do."""
 
 
 class PredictButtons(QWidget):
@@ -67,6 +74,7 @@ class PredictButtons(QWidget):
         )
         self.load = button("Load &model…", "Use a saved model file.", predict.ask_to_load)
         self.starting = starting_model_box(session)
+        self.copy = CopyScriptButton(session, predict.to_copy, "the prediction of the whole image")
         self._starters = (self.view, self.slice, self.whole, self.file, self.folder)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -74,6 +82,7 @@ class PredictButtons(QWidget):
             self._starters[:3],
             (*self._starters[3:], self.cancel),
             (self.load, self.starting),
+            (self.copy,),
         ):
             line = QHBoxLayout()
             for each in row:
@@ -83,6 +92,6 @@ class PredictButtons(QWidget):
     def show_state(self) -> None:
         """Enable what can be clicked now."""
         task = self._session.prediction
-        for each in self._starters:
+        for each in (*self._starters, self.copy):
             each.setEnabled(self._session.model is not None and not task.running)
         self.cancel.setEnabled(task.running and not task.stopping)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from napari_unet.prediction.config import PredictConfig, ViewPoint
 from napari_unet.widgets.file_target import FileTarget
+from napari_unet.widgets.layer_cards import CardKeeper
 from napari_unet.widgets.layers import pixels_of
 from napari_unet.widgets.prediction_size import check_size, is_large
-from napari_unet.widgets.prediction_work import prediction_events, region_events
+from napari_unet.widgets.prediction_work import Source, prediction_events, region_events, with_card
 from napari_unet.widgets.region_layer import RegionLayer
 from napari_unet.widgets.result_layers import ResultLayers
 from napari_unet.widgets.visible import box_on_screen, frame_and_region
@@ -94,11 +95,13 @@ def predict_into_layer(
         What to predict of it: see `scoped`.
     """
     task, pixels = session.prediction, pixels_of(image)
+    source = Source(session.model_name, image.name, image.source.path)
     if config.frames is not None and config.region is not None and is_large(image, keep):
         part = RegionLayer(viewer, image, keep)
         session.follower = part
         part.follow(task, config.frames[0], config.region)
-        task.start(partial(region_events, model, pixels, config))
+        CardKeeper(task, part)
+        task.start(partial(with_card, region_events, source, model, pixels, config))
         return
     result = ResultLayers(
         viewer,
@@ -110,7 +113,8 @@ def predict_into_layer(
     )
     session.result = result
     result.follow(task)
-    task.start(partial(prediction_events, model, pixels, config))
+    CardKeeper(task, result)
+    task.start(partial(with_card, prediction_events, source, model, pixels, config))
 
 
 def predict_into_file(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Generator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Generator, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,6 +31,58 @@ class UncertainSpots:
     """
 
     spots: tuple[Spot, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a run card tells of model and image, beside their numbers.
+
+    Parameters
+    ----------
+    model, image : str
+        What they are called.
+    path : str or None
+        File of the image, as far as that is known.
+    """
+
+    model: str
+    image: str
+    path: str | None
+
+
+def with_card(
+    make_events: Callable[..., Generator[object, None, Any]],
+    source: Source,
+    model: TrainedNetwork,
+    image: ArrayLike,
+    config: PredictConfig,
+    stop: threading.Event,
+) -> Generator[object, None, Any]:
+    """Predict, and tell the run card of what came of it.
+
+    Parameters
+    ----------
+    make_events : callable
+        `prediction_events` or `region_events`.
+    source : Source
+        Names.
+
+    Yields
+    ------
+    PredictionEvent, PredictionCard
+        The card comes last, and not of a prediction that was stopped.
+    """
+    from napari_unet.runs.moment import now
+
+    started = now()
+    result = yield from make_events(model, image, config, stop)
+    if result.complete:
+        from napari_unet.runs.prediction import UsedModel, card_of_layer, starting_name
+
+        used = UsedModel(source.model, starting=starting_name(model.record))
+        path = Path(source.path) if source.path else None
+        yield card_of_layer(model, used, (source.image, image, path), result, config, started)
+    return result
 
 
 def prediction_events(
@@ -125,10 +177,18 @@ def stored_events(
     """
     from napari_unet.prediction.files import identity_of
     from napari_unet.prediction.stored import predict_to_zarr
+    from napari_unet.runs.card_file import card_beside_result
+    from napari_unet.runs.moment import now
+    from napari_unet.runs.prediction import UsedModel, card_of_stored, starting_name, written
 
     origin = identity_of(path) if path is not None and path.exists() else str(path or "")
-    source = f"{origin} {name}"
-    return (yield from predict_to_zarr(model, image, config, target, stop, source))
+    source, started = f"{origin} {name}", now()
+    result = yield from predict_to_zarr(model, image, config, target, stop, source)
+    if result.complete:
+        used = UsedModel("model", starting=starting_name(model.record))
+        card = card_of_stored(model, used, (name, image, path), result, config, started)
+        yield from written(card, card_beside_result(target))
+    return result
 
 
 def files_events(
@@ -138,7 +198,10 @@ def files_events(
     config: PredictConfig,
     stop: threading.Event,
 ) -> Generator[object, None, Any]:
-    """Predict image files into a folder."""
+    """Predict image files into a folder, with a run card beside each result."""
     from napari_unet.prediction.files import predict_files
+    from napari_unet.runs.prediction import UsedModel, starting_name, writing_cards
 
-    return (yield from predict_files(model, paths, target, config, stop))
+    events = predict_files(model, paths, target, config, stop)
+    used = UsedModel("model", starting=starting_name(model.record))
+    return (yield from writing_cards(events, model, used, config.device))

@@ -9,6 +9,7 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QObject, Signal
 
 from napari_unet.notice import Notice
+from napari_unet.runs.origin import TrainingOrigin
 from napari_unet.training.config import TrainConfig
 from napari_unet.widgets.task import BackgroundTask, Cancelled, Failed, Finished, Outcome
 
@@ -29,7 +30,7 @@ class Session(QObject):
 
     Attributes
     ----------
-    training, prediction, weight_map, measuring, saving, storing, loading : BackgroundTask
+    training, prediction, weight_map, measuring, saving, storing, loading, copying : BackgroundTask
         The work that may be under way.
     model : TrainedNetwork or None
         The model in use: trained here, or loaded.
@@ -37,6 +38,8 @@ class Session(QObject):
         What it is called.
     trained : TrainingResult or None
         What the last training here left, from which it can go on.
+    origin : TrainingOrigin or None
+        What the run card of that training is to tell.
     interrupted : TrainingState or None
         A training that was not finished, here or in the project that was opened.
     run : TrainingRun or None
@@ -63,7 +66,9 @@ class Session(QObject):
         self.saving = BackgroundTask("Saving annotations", self)
         self.storing = BackgroundTask("Saving a model", self)
         self.loading = BackgroundTask("Loading a model", self)
+        self.copying = BackgroundTask("Copying as a script", self)
         # The session, not a widget, takes the result: a closed dock must not lose it.
+        self.training.happened.connect(self._note_origin)
         self.training.ended.connect(self._take_trained)
         self.loading.ended.connect(self._take_loaded)
         # It speaks too: a closed dock tells nothing, and one closed and opened again not twice.
@@ -74,6 +79,7 @@ class Session(QObject):
         self.model: TrainedNetwork | None = None
         self.model_name = ""
         self.trained: TrainingResult | None = None
+        self.origin: TrainingOrigin | None = None
         self.interrupted: TrainingState | None = None
         self.run: TrainingRun | None = None
         self.result: ResultLayers | None = None
@@ -86,6 +92,10 @@ class Session(QObject):
         """Ask all work to end after its current step: the window is gone."""
         for task in self.findChildren(BackgroundTask):
             task.stop()
+
+    def _note_origin(self, event: object) -> None:
+        if isinstance(event, TrainingOrigin):
+            self.origin = event
 
     def _take_trained(self, outcome: Outcome) -> None:
         if isinstance(outcome, Finished) and outcome.result.state.step > 0:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QSpinBox, QWidget
+from napari.utils.notifications import show_error, show_warning
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QSpinBox, QWidget
 from superqt import QCollapsible
 
 from napari_unet.errors import NapariUNetError
@@ -16,7 +15,6 @@ from napari_unet.training.config import PRESET_HELP, TrainConfig
 from napari_unet.widgets.annotation import annotation_of
 from napari_unet.widgets.config_form import ConfigForm
 from napari_unet.widgets.controls import (
-    MODEL_FILES,
     add_row,
     button,
     choice,
@@ -24,6 +22,8 @@ from napari_unet.widgets.controls import (
     note,
     scrolling_column,
 )
+from napari_unet.widgets.copy_script import CopyScriptButton, training_to_copy
+from napari_unet.widgets.model_saving import ask_to_save, save_model
 from napari_unet.widgets.pairs import PairsTable, what_is_missing
 from napari_unet.widgets.preset_note import VOXEL_SIZE_HELP, preset_text
 from napari_unet.widgets.recovery import keeper_of
@@ -36,6 +36,8 @@ from napari_unet.widgets.training_status import TrainingStatus
 from napari_unet.widgets.training_work import TrainingOrder, training_events
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari.viewer import Viewer
     from qtpy.QtGui import QShowEvent
 
@@ -131,6 +133,9 @@ class TrainWidget(QWidget):
         for each in (self.train_button, self.continue_button, self.stop_button, self.save_button):
             row.addWidget(each)
         layout.addLayout(row)
+        to_copy = partial(training_to_copy, self._viewer, self)
+        self.copy_button = CopyScriptButton(self._session, to_copy, "this training")
+        layout.addWidget(self.copy_button)
         layout.addWidget(self.live_box)
         layout.addWidget(self.shown)
         advanced = QCollapsible("Advanced settings")
@@ -221,6 +226,7 @@ class TrainWidget(QWidget):
             known,
             session.interrupted.held_back if former is not None and session.interrupted else (),
             keeper_of(self._viewer).model_path,
+            tuple(pair.image.source.path for pair in pairs),
         )
         if session.run is not None:
             session.run.setParent(None)
@@ -236,27 +242,11 @@ class TrainWidget(QWidget):
 
     def ask_to_save(self) -> None:
         """Ask for a file name and save the model there."""
-        name, _ = QFileDialog.getSaveFileName(
-            self, "Save model", f"{self._session.model_name or 'model'}.safetensors", MODEL_FILES
-        )
-        if name:
-            self.save_model(Path(name))
+        ask_to_save(self, self._session)
 
     def save_model(self, path: Path) -> None:
         """Save the session's model."""
-        if self._session.model is None:
-            show_warning("There is no model yet: train one first.")
-            return
-        from napari_unet.model.trained import save_network
-
-        if path.suffix != ".safetensors":
-            path = path.with_name(path.name + ".safetensors")
-        try:
-            save_network(self._session.model, path)
-        except NapariUNetError as error:
-            show_error(str(error))
-        else:
-            show_info(f"Saved {path}.")
+        save_model(self._session, path)
 
     def _switch_live(self, live: bool) -> None:
         if self._session.run is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_unet.errors import FileProblemError
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import AnnotatedImage, TrainingData
+    from napari_unet.training.events import TrainingEvent
     from napari_unet.training.inbox import Inbox
     from napari_unet.training.loop import TrainingResult
     from napari_unet.training.state import TrainingState
@@ -41,6 +42,8 @@ class TrainingOrder:
         What a training in an earlier session held back.
     checkpoint : Path or None
         Model file for checkpoints.
+    files : tuple of (str or None)
+        Where the layers of the images come from.
     """
 
     images: tuple[AnnotatedImage, ...]
@@ -50,6 +53,7 @@ class TrainingOrder:
     former_data: TrainingData | None = None
     held_back: tuple[BlockPlace, ...] = ()
     checkpoint: Path | None = None
+    files: tuple[str | None, ...] = ()
 
     @property
     def binning(self) -> int | None:
@@ -84,8 +88,8 @@ def training_events(
 
     Yields
     ------
-    TrainingEvent
-        See :func:`napari_unet.training.loop.train_network`.
+    TrainingEvent, TrainingOrigin
+        See :func:`napari_unet.training.loop.train_network`; the last says how it came about.
 
     Returns
     -------
@@ -107,6 +111,7 @@ def training_events(
         order.flat_levels,
     )
     events = train_network(data, order.config, stop, order.former, inbox=order.inbox)
+    events = _telling_origin(events, order)
     if order.checkpoint is None:
         return (yield from events)
     saved = order.inbox.checkpoint_saved
@@ -115,4 +120,36 @@ def training_events(
         save_checkpoint(Checkpoint(result.trained, result.state), order.checkpoint)
     except FileProblemError as error:
         yield Notice(f"The state of the training was not saved: {error}")
+    return result
+
+
+def _telling_origin(
+    events: Generator[TrainingEvent, None, TrainingResult], order: TrainingOrder
+) -> Generator[Any, None, TrainingResult]:
+    """Pass on the events of a training, and say at its end what its run card needs."""
+    from napari_unet.model.devices import choose_device
+    from napari_unet.runs.environment import environment_of
+    from napari_unet.runs.handover import files_of
+    from napari_unet.runs.moment import Moment, now
+    from napari_unet.runs.origin import CONTINUED, JOINED, TrainingOrigin
+    from napari_unet.training.events import AnnotationsJoined
+
+    started = now()
+    why_not = "" if order.former is None else CONTINUED
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            result: TrainingResult = end.value
+            break
+        if isinstance(event, AnnotationsJoined):
+            why_not = JOINED
+        yield event
+    yield TrainingOrigin(
+        order.config,
+        [(path, None) for path in files_of(order.files or [None] * len(order.images))],
+        environment_of(choose_device(order.config.device)),
+        Moment.since(started),
+        not_repeatable=why_not,
+    )
     return result

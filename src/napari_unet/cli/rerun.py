@@ -1,0 +1,72 @@
+"""``napari-unet rerun``."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.cli.predict import PredictionBar
+from napari_unet.cli.progress import run_training, stop_on_interrupt
+from napari_unet.data.files import make_folder
+from napari_unet.runs.card import TrainingCard
+from napari_unet.runs.card_file import read_card
+from napari_unet.runs.prediction_again import predict_again
+from napari_unet.runs.training import train_again
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from napari_unet.runs.card import RunCard
+    from napari_unet.runs.repetition import Repetition
+
+
+def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    """Do it again and compare; return the report and the exit code."""
+    path = Path(options.card).expanduser()
+    card = read_card(path)
+    with _folder(options.output) as folder:
+        found = _again(card, path, folder, quiet=options.json)
+    if not options.json:
+        print(found)
+        if options.output:
+            print(f"The new result: {found.output}")
+    report = {
+        "card": str(path),
+        "run": card.what,
+        "identical": found.identical,
+        "difference": found.difference,
+        "causes": list(found.causes),
+        "compared": found.compared or "all",
+        "output": str(found.output) if options.output else None,
+    }
+    return report, 0 if found.identical else 1
+
+
+@contextlib.contextmanager
+def _folder(output: str | None) -> Iterator[Path]:
+    """Give the folder for the new result; one that nobody asked for is deleted."""
+    if output is None:
+        with tempfile.TemporaryDirectory() as temporary:
+            yield Path(temporary)
+        return
+    folder = Path(output).expanduser()
+    make_folder(folder)
+    yield folder
+
+
+def _again(card: RunCard, path: Path, folder: Path, *, quiet: bool) -> Repetition:
+    with stop_on_interrupt("Stopping after this step.") as stop:
+        if isinstance(card, TrainingCard):
+            trained: Repetition = run_training(train_again(card, path, folder, stop), quiet)
+            return trained
+        events = predict_again(card, path, folder, stop)
+        with PredictionBar(quiet=quiet) as bar:
+            while True:
+                try:
+                    bar.show(next(events))
+                except StopIteration as end:
+                    predicted: Repetition = end.value
+                    return predicted

@@ -1,0 +1,1 @@
+"""Run cards: what was run, with which settings on which pixels; and doing it again."""

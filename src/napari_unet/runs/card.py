@@ -1,0 +1,271 @@
+"""A run card: all that is needed to do a training or a prediction again, and to compare.
+
+It is JSON beside the result. It comes from outside as well, so it is read strictly: of known
+fields, types and size; nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from napari_unet.data.pixel_hashes import PixelHash
+
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Count = Annotated[int, Field(ge=0, lt=2**63)]
+_Shape = Annotated[tuple[_Count, ...], Field(max_length=10)]
+Weights = Literal["best", "last"]
+Setting = bool | int | float | str | None
+
+
+class _Part(BaseModel):
+    """Frozen, of known fields, of exactly these types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Place(_Part):
+    """Where a file lies.
+
+    Parameters
+    ----------
+    path : str
+        As it was given.
+    relative : str or None
+        From the card's folder; None where none leads there (another drive).
+    """
+
+    path: str
+    relative: str | None = None
+
+    @classmethod
+    def of(cls, path: Path, card: Path) -> Place:
+        """Name a file as seen from a card."""
+        try:
+            relative = os.path.relpath(path, card.parent)
+        except ValueError:  # another drive of Windows
+            return cls(path=str(path))
+        return cls(path=str(path), relative=Path(relative).as_posix())
+
+    def found_from(self, card: Path) -> Path:
+        """Return where the file is now: as seen from the card, else where it was."""
+        if self.relative is not None and (card.parent / self.relative).exists():
+            return card.parent / self.relative
+        return Path(self.path)
+
+
+class Pixels(_Part):
+    """What tells pixels from others; see `PixelHash`."""
+
+    shape: _Shape
+    dtype: str
+    sha256: _Sha256
+    sampled: bool
+
+    @classmethod
+    def of(cls, found: PixelHash | None) -> Pixels | None:
+        """Take over a hash, if there is one."""
+        if found is None:
+            return None
+        return cls(shape=found.shape, dtype=found.dtype, sha256=found.sha256, sampled=found.sampled)
+
+
+class Environment(_Part):
+    """What computed: bits of the result depend on it.
+
+    Parameters
+    ----------
+    versions : dict
+        Of this program, of torch, numpy and Python.
+    platform : str
+        Operating system and processor.
+    device : str
+        As torch calls it: "cpu", "cuda:0".
+    device_name : str
+        For people.
+    instructions : str
+        Vector instructions that torch uses on the CPU.
+    threads : int
+        Of torch, on the CPU.
+    """
+
+    versions: dict[str, str]
+    platform: str
+    device: str
+    device_name: str
+    instructions: str
+    threads: Annotated[int, Field(ge=1, le=65_536)]
+
+
+class _Run(_Part):
+    """What all runs tell.
+
+    Parameters
+    ----------
+    environment : Environment
+        What computed.
+    started, ended : str
+        ISO 8601, with the time zone.
+    command : str
+        The equivalent command line, quoted for sh; "" where there is none.
+    not_repeatable : str
+        Why it cannot be done again, as one sentence; "" where it can.
+    """
+
+    format_version: Literal[1] = 1
+    environment: Environment
+    started: str
+    ended: str
+    command: str
+    not_repeatable: str = ""
+
+
+class LearnedFrom(_Part):
+    """One image of a training, with its labels.
+
+    Parameters
+    ----------
+    name : str
+        Of the file or layer.
+    image, labels : Place or None
+        Their files; None where they were in memory only.
+    axes : str or None
+        Of the image, where they were named.
+    pixel_size : dict
+        Micrometres by axis letter.
+    shape : tuple of int
+        Of the image.
+    image_sha256, labels_sha256 : str
+        As in the model file.
+    """
+
+    name: str
+    image: Place | None
+    labels: Place | None
+    axes: str | None
+    pixel_size: dict[str, float]
+    shape: _Shape
+    image_sha256: _Sha256
+    labels_sha256: _Sha256
+
+
+class TrainingCard(_Run):
+    """Of a training.
+
+    Parameters
+    ----------
+    settings : dict
+        All fields of `TrainConfig`, the seed among them.
+    inputs : tuple of LearnedFrom
+        In the order in which they were learned from.
+    model : Place or None
+        The model file.
+    weights : {"best", "last"}
+        Which of the training's weights it holds.
+    weights_sha256 : str
+        Of the weights in it.
+    steps : int
+        Taken.
+    stopped : bool
+        Whether it was stopped before its planned end.
+    scores : dict
+        The validation whose weights were kept.
+    validated : int
+        Step of the last validation; 0 without one.
+    """
+
+    what: Literal["train"] = "train"
+    settings: dict[str, Setting]
+    inputs: tuple[LearnedFrom, ...]
+    model: Place | None
+    weights: Weights = "best"
+    weights_sha256: _Sha256
+    steps: _Count
+    stopped: bool
+    scores: dict[str, float | bool | None]
+    validated: _Count = 0
+
+
+class Predictor(_Part):
+    """The model of a prediction.
+
+    Parameters
+    ----------
+    name : str
+        What it was called.
+    place : Place or None
+        Its file; None of a starting model, or of one that was in memory only.
+    starting : str
+        Name of a starting model, else "".
+    weights_sha256 : str
+        Of its weights.
+    """
+
+    name: str
+    place: Place | None
+    starting: str
+    weights_sha256: _Sha256
+
+
+class PredictSettings(_Part):
+    """How an image was predicted, as `PredictConfig`; axes and pixel size are those it had."""
+
+    result: str | None
+    axes: str | None
+    tile_size: int | None
+    threshold: float | None
+    views: int | None
+    smallest: int | None
+    frames: tuple[tuple[int, ...], ...] | None
+    region: tuple[tuple[int, int], ...] | None
+    used_channels: tuple[int, ...] | None
+    pixel_size: dict[str, float]
+    rescale: bool
+    precision: str
+
+
+class PredictionCard(_Run):
+    """Of a prediction of one image.
+
+    Parameters
+    ----------
+    settings : PredictSettings
+        How.
+    model : Predictor
+        By which model.
+    name : str
+        Of the image.
+    image : Place or None
+        Its file; None where it was in memory only.
+    image_pixels : Pixels or None
+        None where they could not be read again.
+    result : Place or None
+        Its file; None of a layer.
+    result_pixels : Pixels or None
+        Likewise.
+    kind : str
+        Objects, classes, probabilities or uncertainty.
+    axes : str
+        Of the result.
+    objects : int or None
+        How many.
+    """
+
+    what: Literal["predict"] = "predict"
+    settings: PredictSettings
+    model: Predictor
+    name: str
+    image: Place | None
+    image_pixels: Pixels | None
+    result: Place | None
+    result_pixels: Pixels | None
+    kind: str
+    axes: str
+    objects: int | None = None
+
+
+RunCard = TrainingCard | PredictionCard
