@@ -120,6 +120,12 @@ def test_the_channels_that_a_model_uses_are_cut_from_the_image(tmp_path: Path) -
     assert "channel 2" in result.readme.read_text()
 
 
+def test_an_image_that_shows_nothing_is_replaced_by_a_texture(tmp_path: Path) -> None:
+    _, seen = export(a_model(), tmp_path / "m", QUICK, image=blobs(99, 99))
+    _, unseen = export(a_model(), tmp_path / "m", QUICK, image=np.zeros((99, 99), np.uint8))
+    assert (seen.checked_on, unseen.checked_on) == ("the image", "a texture")
+
+
 def test_fewer_views_can_be_asked_for(tmp_path: Path) -> None:
     _, result = export(a_model(record={"views": 8}), tmp_path / "m", QUICK, views=1)
     assert "turned" not in result.readme.read_text()

@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         return {"stopped": True}, 1
     if not options.json:
         beside = f", and {exported.readme.name}" if exported.readme else ""
-        print(f"Exported {exported.path}{beside}.")
+        print(f"Exported {exported.path}{beside}, checked on {exported.checked_on}.")
     return _report(exported), 0
 
 
@@ -70,5 +70,6 @@ def _report(exported: Exported) -> dict[str, Any]:
     return {
         "output": str(exported.path),
         "readme": None if exported.readme is None else str(exported.readme),
+        "checked_on": exported.checked_on,
         "checks": [asdict(check) for check in exported.checks],
     }

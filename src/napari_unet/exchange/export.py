@@ -110,7 +110,8 @@ def export_model(
             checks.append(check)
             yield ExportChecked(check)
         _move(hidden, path)
-    return Exported(path, tuple(checks), _write_readme(path, facts, config.format))
+    readme = _write_readme(path, facts, config.format)
+    return Exported(path, tuple(checks), readme, sample.origin)
 
 
 def with_extension(path: Path, file_format: ExportFormat) -> Path:

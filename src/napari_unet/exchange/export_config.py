@@ -217,16 +217,19 @@ class Exported:
         All were passed.
     readme : Path or None
         The text beside it; a bioimage.io package holds its own.
+    checked_on : {"the image", "a texture"}
+        A texture where no image was given, or where its middle shows nothing.
     """
 
     path: Path
     checks: tuple[ExportCheck, ...]
     readme: Path | None = None
+    checked_on: str = "the image"
 
     def __str__(self) -> str:
         """Return the text that is shown."""
-        lines = [f"Exported {self.path.name}. Checked by running it:", *map(str, self.checks)]
-        return "\n".join(lines)
+        first = f"Exported {self.path.name}. Checked by running it on {self.checked_on}:"
+        return "\n".join([first, *map(str, self.checks)])
 
 
 ExportEvent = ExportStarted | ExportChecked

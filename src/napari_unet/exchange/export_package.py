@@ -68,7 +68,7 @@ def check_licence(licence: str) -> None:
     ConfigError
         It is none.
     """
-    with offline():
+    with silenced():
         from bioimageio.spec.generic.v0_3 import LicenseId
 
         try:
@@ -103,7 +103,7 @@ def write_package(
     ModelMismatchError
         bioimageio.spec finds the description at fault.
     """
-    with tempfile.TemporaryDirectory(prefix="napari-unet-") as name, offline():
+    with tempfile.TemporaryDirectory(prefix="napari-unet-") as name, silenced():
         folder = Path(name)
         write_onnx(network, facts, folder / "weights.onnx")
         write_torchscript(network, facts, folder / "weights.pt")
@@ -168,7 +168,7 @@ def _save_cover(
 
 
 @contextlib.contextmanager
-def offline() -> Iterator[None]:
+def silenced() -> Iterator[None]:
     """Let bioimageio's libraries work without remarks on screen; they are not told to the user."""
     from loguru import logger
 

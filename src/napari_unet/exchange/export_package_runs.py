@@ -12,7 +12,7 @@ from napari_unet.data.axes import SPATIAL_AXES
 from napari_unet.errors import ModelMismatchError
 from napari_unet.exchange.export_checks import compare, run_in_tiles
 from napari_unet.exchange.export_description import package_sides
-from napari_unet.exchange.export_package import faults_in, offline
+from napari_unet.exchange.export_package import faults_in, silenced
 from napari_unet.exchange.export_sample import cropped
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def package_checks(path: Path, facts: Facts, sample: Sample) -> Iterator[ExportC
     description = _accepted(path)
     for weights, name in _FORMATS.items():
         program = _program(name)
-        with offline(), redirect_stderr(StringIO()), _pipeline(description, weights) as pipeline:
+        with silenced(), redirect_stderr(StringIO()), _pipeline(description, weights) as pipeline:
             theirs = _whole(pipeline, sample.pixels)
             yield compare(program, "whole image", sample, sample.answer(sample.pixels), theirs)
             on_grid = cropped(sample, facts.steps)
@@ -55,7 +55,7 @@ def package_checks(path: Path, facts: Facts, sample: Sample) -> Iterator[ExportC
 
 def blockwise(path: Path, pixels: NDArray[np.float32], facts: Facts) -> NDArray[np.float32]:
     """Predict in the smallest blocks that bioimageio.core itself cuts; C[Z]YX to probabilities."""
-    with offline(), redirect_stderr(StringIO()):
+    with silenced(), redirect_stderr(StringIO()):
         description = _loaded(path)
         with _pipeline(description, "onnx") as pipeline:
             letters = facts.axes[2:].lower()
@@ -71,7 +71,7 @@ def _accepted(path: Path) -> Any:
     """Let bioimageio.core run its own tests."""
     from bioimageio.core import load_description_and_test
 
-    with offline(), redirect_stderr(StringIO()):
+    with silenced(), redirect_stderr(StringIO()):
         description = load_description_and_test(path, expected_type="model", devices=None)
     summary = description.validation_summary
     if summary.status != "passed":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -40,11 +40,14 @@ class Sample:
         The model.
     views : int
         Views to average.
+    origin : {"the image", "a texture"}
+        Whence the pixels are.
     """
 
     pixels: NDArray[np.float32]
     trained: TrainedNetwork
     views: int
+    origin: Literal["the image", "a texture"] = "the image"
 
     def answer(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Predict the probabilities of a piece by the tiles of our own prediction; C[Z]YX."""
@@ -123,7 +126,7 @@ def make_sample(
         visible = all(low < high for low, high in zip(intensity.low, intensity.high, strict=True))
         if visible and np.isfinite(sample.pixels).all():
             return sample
-    return Sample(_texture(trained, sides), trained, views)
+    return Sample(_texture(trained, sides), trained, views, "a texture")
 
 
 def _texture(trained: TrainedNetwork, sides: Sequence[int]) -> NDArray[np.float32]:
