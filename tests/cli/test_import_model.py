@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from tests.exchange.networks import IncDownUpOutc, with_weights
-from tests.exchange.packages import package_files, picture, write_zip
 
+from exchange.networks import IncDownUpOutc, with_weights
+from exchange.packages import package_files, picture, write_zip
 from napari_unet.cli import main
 
 

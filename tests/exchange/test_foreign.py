@@ -78,7 +78,7 @@ def text_with(kind: str, source: str, ndim: int = 2, **kwargs: Any) -> dict[str,
 # --- the same numbers ----------------------------------------------------------------------------
 
 PLANE, VOLUME = (150, 133), (20, 40, 36)
-STYLES = {
+STYLES: dict[str, Callable[[], tuple[nn.Module, int]]] = {
     "inc-down-up": lambda: (IncDownUpOutc(), 2),
     "encoder-base-decoder": lambda: (EncoderBaseDecoder(1), 2),
     "encoder-base-decoder-3d": lambda: (EncoderBaseDecoder(1, ndim=3), 3),
@@ -344,7 +344,7 @@ def test_torchscript_called_a_state_dict_is_not_run_either(tmp_path: Path) -> No
     files = package_files(network)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.jit.trace(network, torch.zeros(1, 1, 32, 32)).save(tmp_path / "script.pt")
+        torch.jit.trace(network, torch.zeros(1, 1, 32, 32)).save(tmp_path / "script.pt")  # type: ignore[no-untyped-call]
     files["weights.pt"] = (tmp_path / "script.pt").read_bytes()
     refused(write_zip(tmp_path / "a.zip", files), "TorchScript, which is a program")
 

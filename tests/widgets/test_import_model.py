@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from qtpy.QtWidgets import QFileDialog
-from tests.exchange.networks import IncDownUpOutc, with_weights
-from tests.exchange.packages import package_files, write_zip
 
+from exchange.networks import IncDownUpOutc, with_weights
+from exchange.packages import package_files, write_zip
 from napari_unet.widgets.models import ModelsWidget
 from napari_unet.widgets.session import session_of
 
