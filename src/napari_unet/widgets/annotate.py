@@ -120,7 +120,7 @@ class AnnotateWidget(QWidget):
         self._add_tools(layout)
         layout.addWidget(self.coverage)
         layout.addWidget(self.keys)
-        layout.addStretch()
+        layout.addStretch(1)
 
     def _add_tools(self, layout: QVBoxLayout) -> None:
         self._tools = tools = PaintTools(self)

@@ -61,6 +61,7 @@ class BatchTable(QWidget):
         self.table.setHorizontalHeaderLabels(["File", "State"])
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setAccessibleName("Files")
         self.table.setToolTip("Double click a finished file, or press Enter, to open it here.")
         self.table.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # positions end file names
         self.table.setWordWrap(False)

@@ -20,6 +20,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_unet.widgets.focus_ring import FocusRing
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -43,9 +45,11 @@ def scrolling_column(widget: QWidget) -> QVBoxLayout:
     layout.setSpacing(8)
     scroll = QScrollArea()
     scroll.setWidgetResizable(True)
+    scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # no stop of the tabulator without a control
     scroll.setFrameShape(QScrollArea.Shape.NoFrame)
     scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     scroll.setWidget(content)
+    FocusRing(content)
     outer = QVBoxLayout(widget)
     outer.setContentsMargins(0, 0, 0, 0)
     outer.addWidget(scroll)
@@ -56,8 +60,15 @@ def button(text: str, tooltip: str, slot: Callable[[], object]) -> QPushButton:
     """Return a push button; an ampersand in `text` makes its keyboard shortcut."""
     made = QPushButton(text)
     made.setToolTip(tooltip)
+    made.setAccessibleName(without_ampersand(text))
+    made.setAutoDefault(True)  # Return works as the space bar does
     made.clicked.connect(lambda: slot())
     return made
+
+
+def without_ampersand(text: str) -> str:
+    """Return the text of a control as it is read, without the mark of its keyboard shortcut."""
+    return text.replace("&", "")
 
 
 def choice(options: Sequence[tuple[str, object]], tooltip: str) -> QComboBox:
@@ -72,9 +83,10 @@ def choice(options: Sequence[tuple[str, object]], tooltip: str) -> QComboBox:
 
 
 def add_row(form: QFormLayout, text: str, field: QWidget, tooltip: str = "") -> None:
-    """Add a labelled field; both show the same tooltip."""
+    """Add a labelled field; both show the same tooltip, and a screen reader says the label."""
     label = QLabel(text)
     label.setBuddy(field)
+    field.setAccessibleName(text)
     if tooltip:
         field.setToolTip(tooltip)
     label.setToolTip(field.toolTip())
@@ -135,6 +147,7 @@ def progress_bar(tooltip: str) -> QProgressBar:
     bar.setTextVisible(False)
     bar.setMaximumHeight(8)
     bar.setToolTip(tooltip)
+    bar.setAccessibleName(tooltip.rstrip("."))
     return bar
 
 

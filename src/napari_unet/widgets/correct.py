@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # Name of a tool: the text of its button, its tooltip, and how it is used.
 TOOLS = {
     "copy": (
-        "Take &over",
+        "Take over",
         "Copy the prediction under the brush into the annotation, as painted.",
         "Drag over what is right: it is copied into the annotation.",
     ),
@@ -39,7 +39,7 @@ TOOLS = {
         "Click objects that are right: they are copied into the annotation.",
     ),
     "delete": (
-        "De&lete",
+        "Delete",
         "Delete an object: there is none.",
         "Click objects that are none.",
     ),
@@ -49,12 +49,12 @@ TOOLS = {
         "Drag from one part of an object to the other.",
     ),
     "split": (
-        "Spl&it",
+        "Split",
         "Part an object along a line.",
         "Draw a line through an object that should be two.",
     ),
     "grow": (
-        "G&row",
+        "Grow",
         "Grow an object by one pixel.",
         "Click an object that is too small; click again for more.",
     ),
@@ -92,7 +92,7 @@ class CorrectPanel(QWidget):
             self.buttons[tool] = made
             grid.addWidget(made, number // 3, number % 3)
         self.teach_button = button(
-            "&Teach the corrections",
+            "Teach the corrections",
             "Copy all corrected objects into the annotation; Continue in the Train widget does "
             "so by itself. Corrected pixels count more.",
             self.teach,

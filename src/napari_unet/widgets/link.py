@@ -60,7 +60,7 @@ class LinkPanel(QWidget):
             "of its own; over time also as tracks.",
             self.link,
         )
-        self.stop_button = button("Sto&p", "Stop linking; no layer is added.", self.stop)
+        self.stop_button = button("Stop", "Stop linking; no layer is added.", self.stop)
         self.text = note()
         self._lay_out()
         self.task.started.connect(self._show_state)

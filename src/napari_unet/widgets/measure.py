@@ -45,16 +45,16 @@ class MeasurePanel(QWidget):
         self._session = session_of(viewer)
         self._layer: Labels | None = None
         self.measure_button = button(
-            "&Measure",
+            "Measure",
             "Area, centroid, intensity and more of each object; in physical units where the "
             "layer has a scale.",
             self.measure,
         )
         self.table_button = button(
-            "Open &table", "Show the measurements in napari's own features table.", self.open_table
+            "Open table", "Show the measurements in napari's own features table.", self.open_table
         )
         self.csv_button = button(
-            "&Export CSV…", "Write the measurements to a file.", self.ask_to_export
+            "E&xport CSV…", "Write the measurements to a file.", self.ask_to_export
         )
         self.text = note()
         row = QHBoxLayout()

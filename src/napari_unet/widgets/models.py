@@ -56,6 +56,8 @@ class ModelsWidget(QWidget):
         self.list = QListWidget()
         self.list.setIconSize(QSize(_THUMBNAIL, _THUMBNAIL))
         self.list.setWordWrap(True)
+        self.list.setSpacing(3)
+        self.list.setAccessibleName("Models")
         self.list.setToolTip(
             "Saved models, the newest first, then the bundled ones. "
             "Double-click or Return loads one."
@@ -73,21 +75,21 @@ class ModelsWidget(QWidget):
     def _lay_out(self) -> None:
         layout = scrolling_column(self)
         self.add_button = button(
-            "&Add the model in use", "Save the model in use to the library.", self.add
+            "Add the model in use", "Save the model in use to the library.", self.add
         )
-        self.load_button = button("&Load", "Use the chosen model.", self.load)
-        self.rename_button = button("&Rename…", "Rename the chosen model.", self.ask_to_rename)
-        self.delete_button = button("&Delete…", "Delete the chosen model.", self.ask_to_delete)
+        self.load_button = button("Load", "Use the chosen model.", self.load)
+        self.rename_button = button("Rename…", "Rename the chosen model.", self.ask_to_rename)
+        self.delete_button = button("Delete…", "Delete the chosen model.", self.ask_to_delete)
         self.folder_button = button(
-            "Open &folder", "Show the model files in the file manager.", self.open_library_folder
+            "Open folder", "Show the model files in the file manager.", self.open_library_folder
         )
         self.save_project_button = button(
-            "&Save project…",
+            "Save project…",
             "Save images, annotations, model and settings of this session to a folder.",
             self.ask_to_save_project,
         )
         self.open_project_button = button(
-            "&Open project…", "Open a saved project: all of it comes back.", self.ask_for_project
+            "Open project…", "Open a saved project: all of it comes back.", self.ask_for_project
         )
         layout.addWidget(self.add_button)
         layout.addWidget(self.list)

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QHeaderView, QTableWidget, QTableWidgetItem
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHeaderView,
+    QTableWidget,
+    QTableWidgetItem,
+    QWidget,
+)
 
 from napari_unet.widgets.annotation import annotation_of, annotations_in, fits, image_for
 from napari_unet.widgets.controls import header_of
@@ -69,6 +75,7 @@ class PairsTable(QTableWidget):
         self.setHorizontalHeaderLabels(["Learn from", "painted on"])
         self._header = header_of(self)
         self._header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.setAccessibleName("Annotations to learn from")
         self.setToolTip(
             "Every layer you can paint in, and its image. Ticked ones are learned from together."
         )
@@ -105,11 +112,21 @@ class PairsTable(QTableWidget):
             item.setToolTip(f"Tick {layer.name} to learn from it.")
             self.setItem(row, _ANNOTATION, item)
             self.setCellWidget(row, _IMAGE, self._image_box(layer))
+        self._follow_one_another()
         self.blockSignals(False)
         rows = min(max(len(self._rows), 1), _MOST_ROWS)
         row_height = self.rowHeight(0) if self._rows else 24
         self.setFixedHeight(self._header.height() + rows * row_height + 6)
         self.changed.emit()
+
+    def _follow_one_another(self) -> None:
+        """Let the tabulator go from the table to its boxes: new ones would come last of all."""
+        former: QWidget = self
+        for row in range(self.rowCount()):
+            box = self.cellWidget(row, _IMAGE)
+            if box is not None:
+                QWidget.setTabOrder(former, box)
+                former = box
 
     def _state(self) -> object:
         """Return all that the table depends on: napari tells of layers more often than needed."""
@@ -139,6 +156,7 @@ class PairsTable(QTableWidget):
         box.addItems([image.name for image in images] or ["no image of its shape"])
         box.setEnabled(bool(images))
         box.setToolTip(f"The image that {layer.name} was painted on.")
+        box.setAccessibleName(f"Image of {layer.name}")
         chosen = image_for(self._viewer, layer)
         if chosen in images:
             box.setCurrentIndex(images.index(chosen))

@@ -48,13 +48,13 @@ class PredictButtons(QWidget):
         super().__init__()
         self._session = session
         start = predict.start_prediction
-        self.view = button("&View", "Predict what is on screen.", partial(start, "view"))
-        self.slice = button("S&lice", "Predict the plane on screen.", partial(start, "slice"))
+        self.view = button("V&iew", "Predict what is on screen.", partial(start, "view"))
+        self.slice = button("Slic&e", "Predict the plane on screen.", partial(start, "slice"))
         self.whole = button(
-            "&Whole", "Predict the whole image or stack, what is on screen first.", start
+            "Wh&ole", "Predict the whole image or stack, what is on screen first.", start
         )
         self.file = button(
-            "To &file…",
+            "To file…",
             "Predict the whole image, however large it is, into an OME-Zarr, and show it from "
             "there. Cancelled, it goes on where it was when the same name is chosen again.",
             predict.ask_for_file,
@@ -65,7 +65,7 @@ class PredictButtons(QWidget):
         self.cancel = button(
             "&Cancel", "Stop after this tile; finished tiles are kept.", predict.cancel
         )
-        self.load = button("Load &model…", "Use a saved model file.", predict.ask_to_load)
+        self.load = button("Load model…", "Use a saved model file.", predict.ask_to_load)
         self.starting = starting_model_box(session)
         self._starters = (self.view, self.slice, self.whole, self.file, self.folder)
         column = QVBoxLayout(self)

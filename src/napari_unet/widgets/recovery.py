@@ -255,7 +255,7 @@ class RecoveryBar(QWidget):
         keeper_of(viewer)
         self.text = note()
         self.restore_button = button(
-            "&Restore", "Open these annotations, and the training that was under way.", self.restore
+            "Restore", "Open these annotations, and the training that was under way.", self.restore
         )
         self.discard_button = button("Discard", "Delete these annotations for good.", self.discard)
         row = QHBoxLayout()
