@@ -10,13 +10,12 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QColorDialog,
     QHeaderView,
-    QTableWidget,
     QTableWidgetItem,
     QWidget,
 )
 
 from napari_unet.widgets.cells import CellDelegate, swatch_side
-from napari_unet.widgets.controls import header_of
+from napari_unet.widgets.tables import PlainTable
 
 _NUMBER, _COLOUR, _NAME, _PIXELS, _OBJECTS = range(5)
 _HEADERS = {
@@ -29,6 +28,8 @@ _HEADERS = {
 
 _PICK = (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space)
 _CHANGE = (Qt.Key.Key_F2,)
+
+_MOST_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class ClassRow:
     objects: int
 
 
-class ClassTable(QTableWidget):
+class ClassTable(PlainTable):
     """Shows classes; asks to pick, rename or recolour one.
 
     Parameters
@@ -66,18 +67,17 @@ class ClassTable(QTableWidget):
     recoloured = Signal(int, str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(0, len(_HEADERS), parent)
+        super().__init__(len(_HEADERS), parent)
         self._rows: tuple[ClassRow, ...] = ()
         for column, (text, tooltip) in _HEADERS.items():
             header = QTableWidgetItem(text)
             header.setToolTip(tooltip)
             self.setHorizontalHeaderItem(column, header)
-        self._header = header_of(self)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self._header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        self._header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
-        self._header.setSectionResizeMode(_COLOUR, QHeaderView.ResizeMode.Fixed)
+        self.header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
+        self.header.setSectionResizeMode(_COLOUR, QHeaderView.ResizeMode.Fixed)
         self.setItemDelegate(CellDelegate(self))
         triggers = QAbstractItemView.EditTrigger
         self.setEditTriggers(triggers.DoubleClicked | triggers.EditKeyPressed)
@@ -102,8 +102,7 @@ class ClassTable(QTableWidget):
         self._rows = rows
         self.blockSignals(False)
         self.setColumnWidth(_COLOUR, swatch_side(self.fontMetrics()) + 10)
-        height = self._header.height() + sum(self.rowHeight(i) for i in range(min(len(rows), 8)))
-        self.setFixedHeight(height + 4)
+        self.show_lines(min(len(rows), _MOST_ROWS))
 
     @property
     def values(self) -> tuple[int, ...]:

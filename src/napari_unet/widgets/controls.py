@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
+from napari.settings import get_settings
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
     QComboBox,
@@ -21,6 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unet.widgets.focus_ring import FocusRing
+from napari_unet.widgets.layers import follow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +34,7 @@ MODEL_FILES = "Models (*.safetensors)"  # what file dialogs offer
 def form_layout() -> QFormLayout:
     """Return a form whose fields use the width there is, down to a narrow dock."""
     form = QFormLayout()
+    form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
     form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
     form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
     form.setContentsMargins(0, 0, 0, 0)
@@ -41,6 +44,7 @@ def form_layout() -> QFormLayout:
 def scrolling_column(widget: QWidget) -> QVBoxLayout:
     """Give a dock widget its one column, which scrolls where the dock is too low for it."""
     content = QWidget()
+    _follow_font_size(content)
     layout = QVBoxLayout(content)
     layout.setSpacing(8)
     scroll = QScrollArea()
@@ -54,6 +58,19 @@ def scrolling_column(widget: QWidget) -> QVBoxLayout:
     outer.setContentsMargins(0, 0, 0, 0)
     outer.addWidget(scroll)
     return layout
+
+
+def _follow_font_size(widget: QWidget) -> None:
+    """Take napari's size of letters where its style sheet names none: in tables and fields."""
+    appearance = get_settings().appearance
+
+    def take(event: object = None) -> None:
+        font = widget.font()
+        font.setPointSize(appearance.font_size)
+        widget.setFont(font)
+
+    follow(widget, appearance.events.font_size, take)
+    take()
 
 
 def button(text: str, tooltip: str, slot: Callable[[], object]) -> QPushButton:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils.notifications import show_info, show_warning
-from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_unet.errors import NapariUNetError
+from napari_unet.widgets.button_grid import ButtonGrid
 from napari_unet.widgets.controls import button, note
 from napari_unet.widgets.mouse_edits import edit_along, numbers_along, path_in_frame, write_edit
 from napari_unet.widgets.result_layers import active_labels, newest_prediction, predicted_of
@@ -84,13 +85,10 @@ class CorrectPanel(QWidget):
         self._tool = ""
         self._in_hand: Labels | None = None
         self.buttons: dict[str, QPushButton] = {}
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        for number, (tool, (text, tooltip, _)) in enumerate(TOOLS.items()):
+        for tool, (text, tooltip, _) in TOOLS.items():
             made = button(text, tooltip, partial(self.take_tool, tool))
             made.setCheckable(True)
             self.buttons[tool] = made
-            grid.addWidget(made, number // 3, number % 3)
         self.teach_button = button(
             "Teach the corrections",
             "Copy all corrected objects into the annotation; Continue in the Train widget does "
@@ -98,8 +96,11 @@ class CorrectPanel(QWidget):
             self.teach,
         )
         self.text = note()
-        grid.addWidget(self.teach_button, 2, 0, 1, 3)
-        grid.addWidget(self.text, 3, 0, 1, 3)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(ButtonGrid(3, self.buttons.values()))
+        layout.addWidget(self.teach_button)
+        layout.addWidget(self.text)
 
     @property
     def prediction(self) -> Labels | None:

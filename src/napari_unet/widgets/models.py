@@ -12,7 +12,6 @@ from qtpy.QtCore import QSize, Qt, QUrl
 from qtpy.QtGui import QDesktopServices, QIcon
 from qtpy.QtWidgets import (
     QFileDialog,
-    QGridLayout,
     QInputDialog,
     QListWidget,
     QListWidgetItem,
@@ -22,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.project.library import ModelLibrary, starting_entries
+from napari_unet.widgets.button_grid import ButtonGrid
 from napari_unet.widgets.controls import as_plain, button, note, scrolling_column
 from napari_unet.widgets.model_work import loading_events, project_events, storing_events
 from napari_unet.widgets.projects import open_folder, project_of
@@ -95,14 +95,19 @@ class ModelsWidget(QWidget):
         layout.addWidget(self.list)
         layout.addWidget(self.card_note)
         layout.addWidget(self.damaged_note)
-        grid = QGridLayout()
-        for number, each in enumerate(
-            (self.load_button, self.rename_button, self.delete_button, self.folder_button)
-        ):
-            grid.addWidget(each, number // 2, number % 2)
-        grid.addWidget(self.save_project_button, 2, 0)
-        grid.addWidget(self.open_project_button, 2, 1)
-        layout.addLayout(grid)
+        layout.addLayout(
+            ButtonGrid(
+                2,
+                (
+                    self.load_button,
+                    self.rename_button,
+                    self.delete_button,
+                    self.folder_button,
+                    self.save_project_button,
+                    self.open_project_button,
+                ),
+            )
+        )
         layout.addWidget(self.text)
         layout.addStretch()
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from qtpy.QtWidgets import QGridLayout
-
+from napari_unet.widgets.button_grid import ButtonGrid
 from napari_unet.widgets.controls import button
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ class Paints(Protocol):
     def show_weight_map(self) -> None: ...  # noqa: D102
 
 
-class PaintTools(QGridLayout):
+class PaintTools(ButtonGrid):
     """Buttons, two in a row.
 
     Parameters
@@ -35,7 +34,7 @@ class PaintTools(QGridLayout):
     """
 
     def __init__(self, annotate: Paints) -> None:
-        super().__init__()
+        super().__init__(2)
         self.background_button = button(
             "Background",
             "Paint background (1, key B): a stroke between and beside cells helps most.",
@@ -51,15 +50,17 @@ class PaintTools(QGridLayout):
             "Erase", "Erase paint (key E): what is erased is unlabelled again.", annotate.erase
         )
         self._make_rarer_buttons(annotate)
-        buttons = (
-            (self.background_button, self.next_button),
-            (self.erase_button, self.same_button),
-            (self.add_button, self.remove_button),
-            (self.region_button, self.weights_button),
-        )
-        for row, pair in enumerate(buttons):
-            for column, each in enumerate(pair):
-                self.addWidget(each, row, column)
+        for each in (
+            self.background_button,
+            self.next_button,
+            self.erase_button,
+            self.same_button,
+            self.add_button,
+            self.remove_button,
+            self.region_button,
+            self.weights_button,
+        ):
+            self.addWidget(each)
 
     def _make_rarer_buttons(self, annotate: Paints) -> None:
         self.add_button = button("Add class", "Add a class to the table.", annotate.add_class)

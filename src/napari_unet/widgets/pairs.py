@@ -9,16 +9,15 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QHeaderView,
-    QTableWidget,
     QTableWidgetItem,
     QWidget,
 )
 
 from napari_unet.widgets.annotation import annotation_of, annotations_in, fits, image_for
-from napari_unet.widgets.controls import header_of
 from napari_unet.widgets.keys import METADATA_KEY
 from napari_unet.widgets.layers import follow, labels_of, labels_shape_of, plain_layers
 from napari_unet.widgets.snapshots import Pair
+from napari_unet.widgets.tables import PlainTable
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -54,7 +53,7 @@ def what_is_missing(viewer: Viewer) -> str:
     )
 
 
-class PairsTable(QTableWidget):
+class PairsTable(PlainTable):
     """Shows every labels layer that can be painted in, with the image it belongs to.
 
     Parameters
@@ -66,15 +65,14 @@ class PairsTable(QTableWidget):
     changed = Signal()
 
     def __init__(self, viewer: Viewer) -> None:
-        super().__init__(0, 2)
+        super().__init__(2)
         self._viewer = viewer
         self._rows: list[Labels] = []
         self._shown: object = None
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setHorizontalHeaderLabels(["Learn from", "painted on"])
-        self._header = header_of(self)
-        self._header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.setAccessibleName("Annotations to learn from")
         self.setToolTip(
             "Every layer you can paint in, and its image. Ticked ones are learned from together."
@@ -114,9 +112,7 @@ class PairsTable(QTableWidget):
             self.setCellWidget(row, _IMAGE, self._image_box(layer))
         self._follow_one_another()
         self.blockSignals(False)
-        rows = min(max(len(self._rows), 1), _MOST_ROWS)
-        row_height = self.rowHeight(0) if self._rows else 24
-        self.setFixedHeight(self._header.height() + rows * row_height + 6)
+        self.show_lines(min(max(len(self._rows), 1), _MOST_ROWS))
         self.changed.emit()
 
     def _follow_one_another(self) -> None:

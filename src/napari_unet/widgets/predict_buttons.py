@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_unet.widgets.button_grid import ButtonGrid
 from napari_unet.widgets.controls import button
 from napari_unet.widgets.starting import starting_model_box
 
@@ -70,15 +71,8 @@ class PredictButtons(QWidget):
         self._starters = (self.view, self.slice, self.whole, self.file, self.folder)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        for row in (
-            self._starters[:3],
-            (*self._starters[3:], self.cancel),
-            (self.load, self.starting),
-        ):
-            line = QHBoxLayout()
-            for each in row:
-                line.addWidget(each)
-            column.addLayout(line)
+        column.addLayout(ButtonGrid(3, (*self._starters, self.cancel)))
+        column.addLayout(ButtonGrid(2, (self.load, self.starting)))
 
     def show_state(self) -> None:
         """Enable what can be clicked now."""

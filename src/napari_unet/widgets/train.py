@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QSpinBox, QWidget
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.training.config import PRESET_HELP, TrainConfig
 from napari_unet.widgets.annotation import annotation_of
+from napari_unet.widgets.button_grid import ButtonGrid
 from napari_unet.widgets.config_form import ConfigForm
 from napari_unet.widgets.controls import (
     MODEL_FILES,
@@ -82,9 +83,9 @@ class TrainWidget(QWidget):
         self.preset_note.setToolTip(VOXEL_SIZE_HELP)
         self.steps_box = QSpinBox()
         self.steps_box.setRange(1, 10_000_000)
-        self.live_box = QCheckBox("Live prediction of what is on screen")
+        self.live_box = QCheckBox("Live prediction")
         self.live_box.setChecked(True)
-        self.live_box.setAccessibleName("Live prediction of what is on screen")
+        self.live_box.setAccessibleName("Live prediction")
         self.live_box.setToolTip("Watch the network learn: the visible part, every few seconds.")
         self.form = ConfigForm(TrainConfig(), left_out=_MAIN_SETTINGS)
         self.shown = TrainingStatus(napari_viewer)
@@ -128,10 +129,8 @@ class TrainWidget(QWidget):
             "&Stop", "Stop after this step; the best and the last weights stay.", self.stop_training
         )
         self.save_button = button("S&ave…", "Save the network to a file.", self.ask_to_save)
-        row = QHBoxLayout()
-        for each in (self.train_button, self.continue_button, self.stop_button, self.save_button):
-            row.addWidget(each)
-        layout.addLayout(row)
+        buttons = (self.train_button, self.continue_button, self.stop_button, self.save_button)
+        layout.addLayout(ButtonGrid(4, buttons))
         layout.addWidget(self.live_box)
         layout.addWidget(self.shown)
         self.advanced = Section(
