@@ -27,6 +27,8 @@ from napari_unet.widgets.layers import follow
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from qtpy.QtGui import QShowEvent
+
 
 MODEL_FILES = "Models (*.safetensors)"  # what file dialogs offer
 
@@ -43,8 +45,7 @@ def form_layout() -> QFormLayout:
 
 def scrolling_column(widget: QWidget) -> QVBoxLayout:
     """Give a dock widget its one column, which scrolls where the dock is too low for it."""
-    content = QWidget()
-    _follow_font_size(content)
+    content = _Content()
     layout = QVBoxLayout(content)
     layout.setSpacing(8)
     scroll = QScrollArea()
@@ -60,17 +61,23 @@ def scrolling_column(widget: QWidget) -> QVBoxLayout:
     return layout
 
 
-def _follow_font_size(widget: QWidget) -> None:
-    """Take napari's size of letters where its style sheet names none: in tables and fields."""
-    appearance = get_settings().appearance
+class _Content(QWidget):
+    """Has napari's size of letters where its style sheet names none: in tables and fields."""
 
-    def take(event: object = None) -> None:
-        font = widget.font()
-        font.setPointSize(appearance.font_size)
-        widget.setFont(font)
+    def __init__(self) -> None:
+        super().__init__()
+        self._appearance = get_settings().appearance
+        follow(self, self._appearance.events.font_size, self._take_size)
 
-    follow(widget, appearance.events.font_size, take)
-    take()
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Take the size now that all parts are there: Qt hands it on to no later ones."""
+        super().showEvent(event)
+        self._take_size()
+
+    def _take_size(self, event: object = None) -> None:
+        font = self.font()
+        font.setPointSize(self._appearance.font_size)
+        self.setFont(font)
 
 
 def button(text: str, tooltip: str, slot: Callable[[], object]) -> QPushButton:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyqtgraph as pg
+from napari.settings import get_settings
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtGui import QFontMetrics
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
@@ -81,25 +83,21 @@ class LossPlot(pg.PlotWidget):  # type: ignore[misc]
     def show_theme(self, theme: str) -> None:
         """Take the colours, and the size of letters, of a theme of napari."""
         self.colours = text, loss, score = colours_on(theme)
+        letters, size = self.font(), get_settings().appearance.font_size
+        letters.setPointSize(size)
         for side in ("bottom", "left"):
             axis = self.getAxis(side)
             axis.setPen(text)
             axis.setTextPen(text)
-            axis.setTickFont(self.font())
-        self.setLabel("bottom", "step", color=text)
+            axis.setTickFont(letters)
+        self.setLabel("bottom", "step", color=text, **{"font-size": f"{size}pt"})
         for _, word in self._legend.items:
-            word.setText(word.text, color=text)
+            word.setText(word.text, color=text, size=f"{size}pt")
         self._loss_curve.setPen(pg.mkPen(loss, width=1.5))
         self._score_curve.setPen(pg.mkPen(score, width=2, style=Qt.PenStyle.DashLine))
         self._score_curve.setSymbolBrush(score)
         self._best_mark.setSymbolBrush(text)
-        self.setFixedHeight(_LINES_OF_TEXT * self.fontMetrics().height())
-
-    def changeEvent(self, event: QEvent | None) -> None:
-        """Grow with the letters."""
-        super().changeEvent(event)
-        if event is not None and event.type() == QEvent.Type.FontChange:
-            self.setFixedHeight(_LINES_OF_TEXT * self.fontMetrics().height())
+        self.setFixedHeight(_LINES_OF_TEXT * QFontMetrics(letters).height())
 
     def reset(self) -> None:
         """Begin anew."""

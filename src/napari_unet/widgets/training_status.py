@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari.settings import get_settings
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_unet.training.events import (
@@ -79,7 +80,8 @@ class TrainingStatus(QWidget):
             from napari_unet.widgets.loss_plot import LossPlot
 
             self._plot = LossPlot(self._viewer.theme, self)
-            follow(self._plot, self._viewer.events.theme, self._show_theme)
+            for emitter in (self._viewer.events.theme, get_settings().appearance.events.font_size):
+                follow(self._plot, emitter, self._show_theme)
             self._layout.addWidget(self._plot)
         self._plot.reset()
 
