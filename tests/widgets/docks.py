@@ -76,9 +76,15 @@ def open_docks(theme: str = "dark", points: int = 9) -> Iterator[Docks]:
     viewer.add_labels(strokes_on(disks()), name="paint")
     window = QMainWindow()
     window.setStyleSheet(get_stylesheet(theme, extra_variables={"font_size": f"{points}pt"}))
-    made = [kind(viewer) for kind in (AnnotateWidget, TrainWidget, PredictWidget, ModelsWidget)]
-    docks = Docks(window, viewer, *made)
-    for dock in made:
+    docks = Docks(
+        window,
+        viewer,
+        AnnotateWidget(viewer),
+        TrainWidget(viewer),
+        PredictWidget(viewer),
+        ModelsWidget(viewer),
+    )
+    for dock in docks.all.values():
         place = QDockWidget()
         place.setWidget(dock)
         window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, place)
@@ -117,7 +123,10 @@ def controls_in(dock: QWidget) -> list[QWidget]:
 def _is_part(widget: QWidget) -> bool:
     if isinstance(widget, QAbstractButton) and isinstance(widget.parent(), QAbstractItemView):
         return True
-    return isinstance(widget.parent(), (QComboBox, QAbstractSpinBox, QLineEdit))
+    parent = widget.parentWidget()
+    return isinstance(parent, (QComboBox, QAbstractSpinBox, QLineEdit)) or (
+        parent is not None and isinstance(parent.parent(), QComboBox)  # the list that it opens
+    )
 
 
 def called(widget: QWidget) -> str:

@@ -54,10 +54,10 @@ def test_a_button_with_another_text_has_another_name(docks: Docks) -> None:
 
 @pytest.mark.parametrize("name", DOCKS)
 def test_labels_lead_to_their_fields(docks: Docks, name: str) -> None:
-    labels = [each for each in docks.all[name].findChildren(QLabel) if each.buddy() is not None]
-    named = [label for label in labels if label.buddy().accessibleName() != label.text()]
+    labels = [(each.text(), each.buddy()) for each in docks.all[name].findChildren(QLabel)]
 
-    assert [label.text() for label in named] == []
+    lost = [text for text, field in labels if field is not None and field.accessibleName() != text]
+    assert lost == []
 
 
 # --- the tabulator -----------------------------------------------------------------------------
