@@ -41,8 +41,9 @@ FLOOR = {
     "samples": 5,
     "widgets": 5,
 }
-# Neighbours are strangers, but training may measure itself by the scores.
-ALLOWED_SIDEWAYS = {("training", "evaluation")}
+# Neighbours are strangers, but training may measure itself by the scores, and a run that is done
+# again may need the model of another program.
+ALLOWED_SIDEWAYS = {("training", "evaluation"), ("runs", "exchange")}
 WITHOUT_TORCH = (
     "napari_unet",
     "napari_unet.data",

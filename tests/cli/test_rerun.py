@@ -179,7 +179,7 @@ def test_a_changed_model_is_named(capsys: Capture, predicted: Path, tmp_path: Pa
     path = tmp_path / "own.safetensors"
     trained = load_network(path)
     with torch.no_grad():
-        next(trained.network.parameters()).add_(1)
+        next(trained.unet.parameters()).add_(1)
     save_network(trained, path)
     outcome = run(capsys, "rerun", predicted)
     assert outcome.code == 2

@@ -68,7 +68,7 @@ def seen(model: TrainedNetwork, image: Array, axes: str) -> Array:
 
 
 def run_of(model: TrainedNetwork) -> Any:
-    network = ExportNetwork(model.network, model.record.binning, model.record.views)
+    network = ExportNetwork(model.unet, model.record.binning, model.record.views)
     return lambda pixels: network(torch.from_numpy(pixels)[None])[0].numpy()
 
 

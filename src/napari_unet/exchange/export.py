@@ -16,7 +16,7 @@ from napari_unet.data.whole_files import (
     sync_folder,
     unfinished_path,
 )
-from napari_unet.errors import FileProblemError
+from napari_unet.errors import FileProblemError, ModelMismatchError
 from napari_unet.exchange.export_checks import compare, run_in_tiles, sample_sides
 from napari_unet.exchange.export_config import (
     EXTENSIONS,
@@ -35,6 +35,7 @@ from napari_unet.exchange.export_network import ExportNetwork
 from napari_unet.exchange.export_readme import readme_of
 from napari_unet.exchange.export_runs import onnx_run, torch_export_run, torchscript_run
 from napari_unet.exchange.export_sample import make_sample
+from napari_unet.model.foreign import ForeignNetwork
 
 if TYPE_CHECKING:
     import threading
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     )
     from napari_unet.exchange.export_sample import Sample
     from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.model.unet import UNet
 
 _WRITERS = {
     "onnx": write_onnx,
@@ -99,7 +101,7 @@ def export_model(
     views = config.views or trained.record.views
     facts = Facts(trained.record, views, config.name_for(path), config.description)
     sample = make_sample(trained, config.image, config.axes, _sides(facts, config.format), views)
-    network = ExportNetwork(trained.network, trained.record.binning, views)
+    network = ExportNetwork(_own(trained), trained.record.binning, views)
     yield ExportStarted(path, config.format)
     checks: list[ExportCheck] = []
     with _written(path) as hidden:
@@ -112,6 +114,16 @@ def export_model(
         _move(hidden, path)
     readme = _write_readme(path, facts, config.format)
     return Exported(path, tuple(checks), readme, sample.origin)
+
+
+def _own(trained: TrainedNetwork) -> UNet:
+    """Return the network of a model that sees images as this program makes them."""
+    if isinstance(trained.network, ForeignNetwork) or not trained.record.can_learn:
+        raise ModelMismatchError(
+            "This model comes from another program: it is no U-Net of this program's own, or wants "
+            "images normalised in another way. Pass on the package that it came in."
+        )
+    return trained.network
 
 
 def with_extension(path: Path, file_format: ExportFormat) -> Path:

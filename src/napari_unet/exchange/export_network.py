@@ -18,9 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from napari_unet.data.intensity import HIGHEST, LOWEST
-from napari_unet.model.config import shortest_output
+from napari_unet.model.config import OUTPUT_PHASE, shortest_output
 from napari_unet.model.convolutions import folded
-from napari_unet.model.execution import OUTPUT_PHASE
 from napari_unet.model.unet import doubling
 
 if TYPE_CHECKING:

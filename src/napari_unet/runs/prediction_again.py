@@ -10,9 +10,9 @@ import numpy as np
 from napari_unet.data.files import read_image
 from napari_unet.data.pixel_hashes import hash_pixels
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
+from napari_unet.exchange.foreign import load_any_model
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_starting_model
-from napari_unet.model.trained import load_network
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.files import FileFailed, predict_files
 from napari_unet.runs.card import Pixels
@@ -143,7 +143,7 @@ def _model_again(known: Predictor, card: Path) -> TrainedNetwork:
         trained, name = load_starting_model(known.starting), f"The starting model {known.starting}"
     else:
         place = found_again(known.place, card)
-        trained, name = load_network(place), str(place)
+        trained, name = load_any_model(str(place)), str(place)
     if hash_of_weights(trained.network) != known.weights_sha256:
         raise ConfigError(f"{name} has changed since: its weights are not those of {card.name}.")
     return trained

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from collections.abc import Mapping
+
+    from torch import Tensor
 
 
-def hash_of_weights(network: nn.Module) -> str:
+class Weighted(Protocol):
+    """A network of ours, or of another program."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Return the weights by name."""
+
+
+def hash_of_weights(network: Weighted) -> str:
     """Hash the names, shapes, types and values of all weights of a network.
 
     Parameters
     ----------
-    network : Module
+    network : Weighted
         On any device.
     """
     digest = hashlib.sha256()
@@ -27,7 +36,7 @@ def hash_of_weights(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def largest_difference(one: nn.Module, other: nn.Module) -> float:
+def largest_difference(one: Weighted, other: Weighted) -> float:
     """Return by how much weights of two networks differ at most; infinite for other networks."""
     mine, its = one.state_dict(), other.state_dict()
     if {n: t.shape for n, t in mine.items()} != {n: t.shape for n, t in its.items()}:

@@ -9,11 +9,12 @@ import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.training.config import TrainConfig
 from napari_unet.widgets.annotation import FIRST_VALUE, annotation_of, image_for, new_annotation
+from napari_unet.widgets.button_grid import ButtonGrid
 from napari_unet.widgets.class_rows import rows_of_classes, rows_of_objects
 from napari_unet.widgets.class_table import ClassTable
 from napari_unet.widgets.controls import (
@@ -116,15 +117,12 @@ class AnnotateWidget(QWidget):
         self.import_button = ImportButton(
             self._viewer, lambda: self.image_box.layer, lambda: self.painter.kind, self._adopt
         )
-        row = QHBoxLayout()
-        for each in (self.new_button, self.mask_button, self.import_button):
-            row.addWidget(each)
-        layout.addLayout(row)
+        layout.addLayout(ButtonGrid(3, (self.new_button, self.mask_button, self.import_button)))
         layout.addWidget(self.table)
         self._add_tools(layout)
         layout.addWidget(self.coverage)
         layout.addWidget(self.keys)
-        layout.addStretch()
+        layout.addStretch(1)
 
     def _add_tools(self, layout: QVBoxLayout) -> None:
         self._tools = tools = PaintTools(self)

@@ -10,7 +10,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
-    QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
     QWidget,
@@ -19,9 +18,10 @@ from qtpy.QtWidgets import (
 from napari_unet.data.files import find_images, name_of
 from napari_unet.errors import NapariUNetError
 from napari_unet.notice import Notice
-from napari_unet.widgets.controls import as_plain, header_of
+from napari_unet.widgets.controls import as_plain
 from napari_unet.widgets.prediction_work import files_events
 from napari_unet.widgets.stored_layers import open_pair
+from napari_unet.widgets.tables import PlainTable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,14 +57,15 @@ class BatchTable(QWidget):
         self._failed = 0
         self._row, self._tiles = -1, 0
         self._notices: list[str] = []
-        self.table = QTableWidget(0, 2)
+        self.table = PlainTable(2)
         self.table.setHorizontalHeaderLabels(["File", "State"])
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setAccessibleName("Files")
         self.table.setToolTip("Double click a finished file, or press Enter, to open it here.")
         self.table.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # positions end file names
         self.table.setWordWrap(False)
-        header_of(self.table).setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.table.header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.table.itemActivated.connect(self._open)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -94,10 +95,7 @@ class BatchTable(QWidget):
             item.setToolTip(as_plain(str(path)))
             self.table.setItem(row, 0, item)
             self.table.setItem(row, 1, QTableWidgetItem("waiting"))
-        rows = min(len(paths), _SHOWN_ROWS)
-        header = self.table.horizontalHeader()
-        assert header is not None
-        self.table.setFixedHeight(header.sizeHint().height() + rows * self.table.rowHeight(0) + 4)
+        self.table.show_lines(min(len(paths), _SHOWN_ROWS))
         self.show()
 
     def _on_event(self, event: Any) -> None:

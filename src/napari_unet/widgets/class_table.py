@@ -10,21 +10,26 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QColorDialog,
     QHeaderView,
-    QTableWidget,
     QTableWidgetItem,
     QWidget,
 )
 
-from napari_unet.widgets.controls import header_of
+from napari_unet.widgets.cells import CellDelegate, swatch_side
+from napari_unet.widgets.tables import PlainTable
 
 _NUMBER, _COLOUR, _NAME, _PIXELS, _OBJECTS = range(5)
 _HEADERS = {
     _NUMBER: ("#", "The painted number, and the key that picks it."),
-    _COLOUR: ("", "Double-click to choose another colour."),
-    _NAME: ("Name", "Double-click to rename."),
+    _COLOUR: ("", "Double-click, or press Return here, to choose another colour."),
+    _NAME: ("Name", "Double-click, or press F2, to rename."),
     _PIXELS: ("Pixels", "Painted pixels in the plane on screen."),
     _OBJECTS: ("Objects", "Objects, or separate strokes of a class, in the plane on screen."),
 }
+
+_PICK = (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space)
+_CHANGE = (Qt.Key.Key_F2,)
+
+_MOST_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class ClassRow:
     objects: int
 
 
-class ClassTable(QTableWidget):
+class ClassTable(PlainTable):
     """Shows classes; asks to pick, rename or recolour one.
 
     Parameters
@@ -62,20 +67,25 @@ class ClassTable(QTableWidget):
     recoloured = Signal(int, str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(0, len(_HEADERS), parent)
+        super().__init__(len(_HEADERS), parent)
         self._rows: tuple[ClassRow, ...] = ()
         for column, (text, tooltip) in _HEADERS.items():
             header = QTableWidgetItem(text)
             header.setToolTip(tooltip)
             self.setHorizontalHeaderItem(column, header)
-        self._header = header_of(self)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self._header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        self._header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
-        self._header.setSectionResizeMode(_COLOUR, QHeaderView.ResizeMode.Fixed)
-        self.setColumnWidth(_COLOUR, 26)
-        self.setToolTip("Click a row to paint with it; double-click its name or colour to change.")
+        self.header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
+        self.header.setSectionResizeMode(_COLOUR, QHeaderView.ResizeMode.Fixed)
+        self.setItemDelegate(CellDelegate(self))
+        triggers = QAbstractItemView.EditTrigger
+        self.setEditTriggers(triggers.DoubleClicked | triggers.EditKeyPressed)
+        self.setAccessibleName("Classes")
+        self.setToolTip(
+            "Click a row, or press the space bar in it, to paint with it; double-click its name or "
+            "colour to change it."
+        )
         self.cellClicked.connect(self._pick)
         self.cellDoubleClicked.connect(self._ask_for_colour)
         self.itemChanged.connect(self._rename)
@@ -91,8 +101,8 @@ class ClassTable(QTableWidget):
                 self._fill(index, row)
         self._rows = rows
         self.blockSignals(False)
-        height = self._header.height() + sum(self.rowHeight(i) for i in range(min(len(rows), 8)))
-        self.setFixedHeight(height + 4)
+        self.setColumnWidth(_COLOUR, swatch_side(self.fontMetrics()) + 10)
+        self.show_lines(min(len(rows), _MOST_ROWS))
 
     @property
     def values(self) -> tuple[int, ...]:
@@ -109,21 +119,24 @@ class ClassTable(QTableWidget):
         rows = [i for i, row in enumerate(self._rows) if row.value <= value]
         self.blockSignals(True)
         if value > 0 and rows:
-            self.selectRow(rows[-1])
+            self.setCurrentCell(rows[-1], max(_NUMBER, self.currentColumn()))
         else:
             self.clearSelection()
         self.blockSignals(False)
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
-        """Return and space pick the row: the table can be used without a mouse."""
-        if event is None:
-            return
-        keys = (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space)
+        """Do all that the mouse can: space and Return pick, F2 renames; each changes a colour."""
+        row, column = self.currentRow(), self.currentColumn()
         editing = self.state() == QAbstractItemView.State.EditingState
-        if event.key() in keys and not editing and self.currentRow() >= 0:
-            self._pick(self.currentRow(), _NUMBER)
-            return
-        super().keyPressEvent(event)
+        if event is None or editing or row < 0 or event.key() not in _PICK + _CHANGE:
+            super().keyPressEvent(event)
+        elif column == _COLOUR and event.key() != Qt.Key.Key_Space:
+            self._ask_for_colour(row, _COLOUR)
+        elif event.key() in _PICK:
+            self._pick(row, _NUMBER)
+        else:
+            self.setCurrentCell(row, _NAME)
+            self.editItem(self.item(row, _NAME))
 
     def _fill(self, index: int, row: ClassRow) -> None:
         plain = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
@@ -142,6 +155,7 @@ class ClassTable(QTableWidget):
                 item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             if column == _COLOUR and row.colour:
                 item.setData(Qt.ItemDataRole.DecorationRole, QColor(row.colour))
+                item.setData(Qt.ItemDataRole.AccessibleTextRole, f"colour {row.colour}")
             self.setItem(index, column, item)
 
     def _pick(self, index: int, column: int) -> None:

@@ -64,7 +64,7 @@ class ComparePanel(QWidget):
             "not counted, and 1 is background. Finished masks: background.",
         )
         self.compare_button = button(
-            "Comp&are",
+            "Compare",
             "Score the prediction, and colour what is missed, false, merged and split in a layer "
             "of its own.",
             self.compare,
@@ -193,6 +193,7 @@ class ScoreTable(QTableWidget):
             self._header.setSectionResizeMode(values, QHeaderView.ResizeMode.ResizeToContents)
         self.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setAccessibleName("Scores")
         self.setToolTip("Scores of the prediction; rest the mouse on one for its meaning.")
         self.hide()
 
@@ -253,7 +254,8 @@ def _values_for(kind: Kind) -> list[ErrorValue]:
 
 def _legend_entry(each: ErrorValue) -> str:
     name = html.escape(each.name).replace(" ", "&nbsp;")
-    return f'<span style="color:{each.colour}">■</span>&nbsp;{name}'
+    # On black, where all of these colours are seen, whatever the theme
+    return f'<span style="background:#000;color:{each.colour}">■</span>&nbsp;{name}'
 
 
 def _show_errors(

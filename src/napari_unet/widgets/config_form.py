@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from magicgui.widgets import Container, create_widget
 from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QLabel
 
 from napari_unet.training.config import TrainConfig
 
@@ -41,7 +42,18 @@ class ConfigForm(QObject):
         self._container: Container[Any] = Container(
             widgets=list(self._editors.values()), labels=True
         )
+        self._name_editors()
         self._container.changed.connect(lambda: self.changed.emit())
+
+    def _name_editors(self) -> None:
+        """Tell screen readers the label of each editor, and join the two."""
+        for editor in self._editors.values():
+            native: QWidget = editor.native
+            native.setAccessibleName(editor.label)
+            row = native.parentWidget()
+            label = row.findChild(QLabel) if row is not None else None
+            if label is not None and row is not self.native:
+                label.setBuddy(native)
 
     @property
     def native(self) -> QWidget:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
+from napari.settings import get_settings
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
     QComboBox,
@@ -20,8 +21,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_unet.widgets.focus_ring import FocusRing
+from napari_unet.widgets.layers import follow
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from qtpy.QtGui import QShowEvent
 
 
 MODEL_FILES = "Models (*.safetensors)"  # what file dialogs offer
@@ -30,6 +36,7 @@ MODEL_FILES = "Models (*.safetensors)"  # what file dialogs offer
 def form_layout() -> QFormLayout:
     """Return a form whose fields use the width there is, down to a narrow dock."""
     form = QFormLayout()
+    form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
     form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
     form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
     form.setContentsMargins(0, 0, 0, 0)
@@ -38,26 +45,54 @@ def form_layout() -> QFormLayout:
 
 def scrolling_column(widget: QWidget) -> QVBoxLayout:
     """Give a dock widget its one column, which scrolls where the dock is too low for it."""
-    content = QWidget()
+    content = _Content()
     layout = QVBoxLayout(content)
     layout.setSpacing(8)
     scroll = QScrollArea()
     scroll.setWidgetResizable(True)
+    scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # no stop of the tabulator without a control
     scroll.setFrameShape(QScrollArea.Shape.NoFrame)
     scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     scroll.setWidget(content)
+    FocusRing(content)
     outer = QVBoxLayout(widget)
     outer.setContentsMargins(0, 0, 0, 0)
     outer.addWidget(scroll)
     return layout
 
 
+class _Content(QWidget):
+    """Has napari's size of letters where its style sheet names none: in tables and fields."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._appearance = get_settings().appearance
+        follow(self, self._appearance.events.font_size, self._take_size)
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Take the size now that all parts are there: Qt hands it on to no later ones."""
+        super().showEvent(event)
+        self._take_size()
+
+    def _take_size(self, event: object = None) -> None:
+        font = self.font()
+        font.setPointSize(self._appearance.font_size)
+        self.setFont(font)
+
+
 def button(text: str, tooltip: str, slot: Callable[[], object]) -> QPushButton:
     """Return a push button; an ampersand in `text` makes its keyboard shortcut."""
     made = QPushButton(text)
     made.setToolTip(tooltip)
+    made.setAccessibleName(without_ampersand(text))
+    made.setAutoDefault(True)  # Return works as the space bar does
     made.clicked.connect(lambda: slot())
     return made
+
+
+def without_ampersand(text: str) -> str:
+    """Return the text of a control as it is read, without the mark of its keyboard shortcut."""
+    return text.replace("&", "")
 
 
 def choice(options: Sequence[tuple[str, object]], tooltip: str) -> QComboBox:
@@ -72,9 +107,10 @@ def choice(options: Sequence[tuple[str, object]], tooltip: str) -> QComboBox:
 
 
 def add_row(form: QFormLayout, text: str, field: QWidget, tooltip: str = "") -> None:
-    """Add a labelled field; both show the same tooltip."""
+    """Add a labelled field; both show the same tooltip, and a screen reader says the label."""
     label = QLabel(text)
     label.setBuddy(field)
+    field.setAccessibleName(text)
     if tooltip:
         field.setToolTip(tooltip)
     label.setToolTip(field.toolTip())
@@ -135,6 +171,7 @@ def progress_bar(tooltip: str) -> QProgressBar:
     bar.setTextVisible(False)
     bar.setMaximumHeight(8)
     bar.setToolTip(tooltip)
+    bar.setAccessibleName(tooltip.rstrip("."))
     return bar
 
 

@@ -1,4 +1,4 @@
-"""Correct a prediction with the mouse: delete, merge, split, grow; or take it over as annotation.
+"""Correct a prediction: delete, merge, split, grow objects; or take them over as annotation.
 
 Each correction is one step of napari's undo, in the layer that it changes.
 """
@@ -10,11 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils.notifications import show_info, show_warning
-from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_unet.errors import NapariUNetError
-from napari_unet.widgets.controls import button, note
-from napari_unet.widgets.mouse_edits import edit_along, numbers_along, path_in_frame, write_edit
+from napari_unet.widgets.button_grid import ButtonGrid
+from napari_unet.widgets.controls import add_row, button, form_layout, note
+from napari_unet.widgets.mouse_edits import (
+    FramePath,
+    edit_along,
+    numbers_along,
+    path_in_frame,
+    write_edit,
+)
+from napari_unet.widgets.numbered_edits import numbers_in, path_through
 from napari_unet.widgets.result_layers import active_labels, newest_prediction, predicted_of
 from napari_unet.widgets.teacher import Teacher
 
@@ -29,7 +37,7 @@ if TYPE_CHECKING:
 # Name of a tool: the text of its button, its tooltip, and how it is used.
 TOOLS = {
     "copy": (
-        "Take &over",
+        "Take over",
         "Copy the prediction under the brush into the annotation, as painted.",
         "Drag over what is right: it is copied into the annotation.",
     ),
@@ -39,7 +47,7 @@ TOOLS = {
         "Click objects that are right: they are copied into the annotation.",
     ),
     "delete": (
-        "De&lete",
+        "Delete",
         "Delete an object: there is none.",
         "Click objects that are none.",
     ),
@@ -49,17 +57,21 @@ TOOLS = {
         "Drag from one part of an object to the other.",
     ),
     "split": (
-        "Spl&it",
+        "Split",
         "Part an object along a line.",
         "Draw a line through an object that should be two.",
     ),
     "grow": (
-        "G&row",
+        "Grow",
         "Grow an object by one pixel.",
         "Click an object that is too small; click again for more.",
     ),
 }
 
+_NUMBERS_HELP = (
+    "Without a mouse: numbers of objects in the plane on screen, as in 3, 7. The tools below then "
+    "act on these at once; Split parts an object across its longer side. Measure lists the numbers."
+)
 _NOTHING = {
     "delete": "There is no object under the mouse.",
     "merge": "Drag from one object to another one to join them.",
@@ -84,22 +96,28 @@ class CorrectPanel(QWidget):
         self._tool = ""
         self._in_hand: Labels | None = None
         self.buttons: dict[str, QPushButton] = {}
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        for number, (tool, (text, tooltip, _)) in enumerate(TOOLS.items()):
+        for tool, (text, tooltip, _) in TOOLS.items():
             made = button(text, tooltip, partial(self.take_tool, tool))
             made.setCheckable(True)
             self.buttons[tool] = made
-            grid.addWidget(made, number // 3, number % 3)
         self.teach_button = button(
-            "&Teach the corrections",
+            "Teach the corrections",
             "Copy all corrected objects into the annotation; Continue in the Train widget does "
             "so by itself. Corrected pixels count more.",
             self.teach,
         )
         self.text = note()
-        grid.addWidget(self.teach_button, 2, 0, 1, 3)
-        grid.addWidget(self.text, 3, 0, 1, 3)
+        self.numbers_edit = QLineEdit()
+        self.numbers_edit.setPlaceholderText("with the mouse")
+        self.numbers_edit.textChanged.connect(self.put_down)
+        form = form_layout()
+        add_row(form, "Objects", self.numbers_edit, _NUMBERS_HELP)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(form)
+        layout.addLayout(ButtonGrid(3, self.buttons.values()))
+        layout.addWidget(self.teach_button)
+        layout.addWidget(self.text)
 
     @property
     def prediction(self) -> Labels | None:
@@ -130,6 +148,10 @@ class CorrectPanel(QWidget):
         if predicted is not None and predicted.in_progress:
             self.buttons[tool].setChecked(False)
             show_warning("This is still being predicted: correct it when it is done, or cancel.")
+            return
+        if self.numbers_edit.text().strip():
+            self.buttons[tool].setChecked(False)
+            self.apply_by_number(layer, tool)
             return
         self._tool, self._in_hand = tool, layer
         layer.mode = "pan_zoom"
@@ -197,9 +219,12 @@ class CorrectPanel(QWidget):
         """
         inside = path_in_frame(layer, path)
         numbers = numbers_along(inside)
-        if not numbers:
+        if numbers:
+            self._change(layer, tool, inside, numbers)
+        else:
             show_info("There is no object under the mouse.")
-            return
+
+    def _change(self, layer: Labels, tool: str, inside: FramePath, numbers: list[int]) -> None:
         if tool == "copy_object":
             self._teacher.copy_object(layer, inside, numbers[0])
             return
@@ -208,6 +233,30 @@ class CorrectPanel(QWidget):
             show_info(_NOTHING[tool])
             return
         write_edit(layer, inside.frame, edit)
+
+    def apply_by_number(self, layer: Labels, tool: str) -> None:
+        """Use a tool on the objects whose numbers are written in the field, in the plane on screen.
+
+        Parameters
+        ----------
+        layer : Labels
+            A prediction of objects.
+        tool : str
+            A key of `TOOLS`.
+        """
+        if tool == "copy":
+            show_warning("Take over copies where the mouse goes; Take object knows numbers.")
+            return
+        try:
+            numbers = numbers_in(self.numbers_edit.text())
+            groups = [numbers] if tool == "merge" else [[number] for number in numbers]
+            paths = [path_through(self._viewer, layer, group, tool) for group in groups]
+            for path, group in zip(paths, groups, strict=True):
+                self._change(layer, tool, path_in_frame(layer, path), group)
+        except NapariUNetError as error:
+            show_warning(str(error))
+            return
+        self.text.setText(f"{TOOLS[tool][0].replace('&', '')}: {', '.join(map(str, numbers))}.")
 
     def teach(self) -> None:
         """Copy every corrected object, and what was deleted, into the annotation."""

@@ -39,6 +39,8 @@ class JoinButton(QPushButton):
         super().__init__("&Join channels")
         self._viewer = viewer
         self.setToolTip(_TOOLTIP)
+        self.setAccessibleName("Join channels")
+        self.setAutoDefault(True)  # Return works as the space bar does
         self.clicked.connect(self.join)
         follow(self, viewer.layers.selection.events.changed, self._show_possible)
         self._show_possible()

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels, Layer, Tracks
-from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDoubleSpinBox, QVBoxLayout, QWidget
 
 from napari_unet.data.linking import LinkConfig
+from napari_unet.widgets.button_grid import ButtonGrid
 from napari_unet.widgets.controls import add_row, button, choice, form_layout, note
 from napari_unet.widgets.keys import METADATA_KEY
 from napari_unet.widgets.layers import labels_of, placement_from_labels, plain_layers
@@ -60,7 +61,7 @@ class LinkPanel(QWidget):
             "of its own; over time also as tracks.",
             self.link,
         )
-        self.stop_button = button("Sto&p", "Stop linking; no layer is added.", self.stop)
+        self.stop_button = button("Stop", "Stop linking; no layer is added.", self.stop)
         self.text = note()
         self._lay_out()
         self.task.started.connect(self._show_state)
@@ -77,13 +78,10 @@ class LinkPanel(QWidget):
             self.overlap_box,
             "Objects that share less than this part of their pixels (IoU) are not linked.",
         )
-        row = QHBoxLayout()
-        row.addWidget(self.link_button)
-        row.addWidget(self.stop_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
-        layout.addLayout(row)
+        layout.addLayout(ButtonGrid(2, (self.link_button, self.stop_button)))
         layout.addWidget(self.text)
 
     @property

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from napari_unet.data.measurements import measure_objects, write_csv
 from napari_unet.errors import NapariUNetError
 from napari_unet.widgets.annotation import annotation_of, image_for
+from napari_unet.widgets.button_grid import ButtonGrid
 from napari_unet.widgets.controls import button, note
 from napari_unet.widgets.layers import channel_axis_of, labels_of, pixels_of
 from napari_unet.widgets.result_layers import active_labels, newest_prediction, predicted_of
@@ -46,21 +47,19 @@ class MeasurePanel(QWidget):
         self._session = session_of(viewer)
         self._layer: Labels | None = None
         self.measure_button = button(
-            "&Measure",
+            "Measure",
             "Area, centroid, intensity and more of each object; in physical units where the "
             "layer has a scale.",
             self.measure,
         )
         self.table_button = button(
-            "Open &table", "Show the measurements in napari's own features table.", self.open_table
+            "Open table", "Show the measurements in napari's own features table.", self.open_table
         )
         self.csv_button = button(
-            "&Export CSV…", "Write the measurements to a file.", self.ask_to_export
+            "E&xport CSV…", "Write the measurements to a file.", self.ask_to_export
         )
         self.text = note()
-        row = QHBoxLayout()
-        for each in (self.measure_button, self.table_button, self.csv_button):
-            row.addWidget(each)
+        row = ButtonGrid(3, (self.measure_button, self.table_button, self.csv_button))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(row)

@@ -12,7 +12,6 @@ from qtpy.QtCore import QSize, Qt, QUrl
 from qtpy.QtGui import QDesktopServices, QIcon
 from qtpy.QtWidgets import (
     QFileDialog,
-    QGridLayout,
     QInputDialog,
     QListWidget,
     QListWidgetItem,
@@ -22,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.project.library import ModelLibrary, starting_entries
+from napari_unet.widgets.button_grid import ButtonGrid
 from napari_unet.widgets.controls import as_plain, button, note, scrolling_column
 from napari_unet.widgets.export import ExportDialog
 from napari_unet.widgets.import_model import ModelImport
@@ -58,6 +58,8 @@ class ModelsWidget(QWidget):
         self.list = QListWidget()
         self.list.setIconSize(QSize(_THUMBNAIL, _THUMBNAIL))
         self.list.setWordWrap(True)
+        self.list.setSpacing(3)
+        self.list.setAccessibleName("Models")
         self.list.setToolTip(
             "Saved models, the newest first, then the bundled ones. "
             "Double-click or Return loads one."
@@ -77,21 +79,21 @@ class ModelsWidget(QWidget):
     def _lay_out(self) -> None:
         layout = scrolling_column(self)
         self.add_button = button(
-            "&Add the model in use", "Save the model in use to the library.", self.add
+            "Add the model in use", "Save the model in use to the library.", self.add
         )
-        self.load_button = button("&Load", "Use the chosen model.", self.load)
-        self.rename_button = button("&Rename…", "Rename the chosen model.", self.ask_to_rename)
-        self.delete_button = button("&Delete…", "Delete the chosen model.", self.ask_to_delete)
+        self.load_button = button("Load", "Use the chosen model.", self.load)
+        self.rename_button = button("Rename…", "Rename the chosen model.", self.ask_to_rename)
+        self.delete_button = button("Delete…", "Delete the chosen model.", self.ask_to_delete)
         self.folder_button = button(
-            "Open &folder", "Show the model files in the file manager.", self.open_library_folder
+            "Open folder", "Show the model files in the file manager.", self.open_library_folder
         )
         self.save_project_button = button(
-            "&Save project…",
+            "Save project…",
             "Save images, annotations, model and settings of this session to a folder.",
             self.ask_to_save_project,
         )
         self.open_project_button = button(
-            "&Open project…", "Open a saved project: all of it comes back.", self.ask_for_project
+            "Open project…", "Open a saved project: all of it comes back.", self.ask_for_project
         )
         self.export_button = button(
             "&Export…", "Write the model in use for other programs.", self.open_export
@@ -101,15 +103,20 @@ class ModelsWidget(QWidget):
         layout.addWidget(self.list)
         layout.addWidget(self.card_note)
         layout.addWidget(self.damaged_note)
-        grid = QGridLayout()
-        for number, each in enumerate(
-            (self.load_button, self.rename_button, self.delete_button, self.folder_button)
-        ):
-            grid.addWidget(each, number // 2, number % 2)
-        grid.addWidget(self.export_button, 3, 0)
-        grid.addWidget(self.save_project_button, 2, 0)
-        grid.addWidget(self.open_project_button, 2, 1)
-        layout.addLayout(grid)
+        layout.addLayout(
+            ButtonGrid(
+                2,
+                (
+                    self.load_button,
+                    self.rename_button,
+                    self.delete_button,
+                    self.folder_button,
+                    self.save_project_button,
+                    self.open_project_button,
+                    self.export_button,
+                ),
+            )
+        )
         layout.addWidget(self.text)
         layout.addStretch()
 

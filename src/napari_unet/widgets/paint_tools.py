@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from qtpy.QtWidgets import QGridLayout
-
+from napari_unet.widgets.button_grid import ButtonGrid
 from napari_unet.widgets.controls import button
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ class Paints(Protocol):
     def show_weight_map(self) -> None: ...  # noqa: D102
 
 
-class PaintTools(QGridLayout):
+class PaintTools(ButtonGrid):
     """Buttons, two in a row.
 
     Parameters
@@ -35,47 +34,49 @@ class PaintTools(QGridLayout):
     """
 
     def __init__(self, annotate: Paints) -> None:
-        super().__init__()
+        super().__init__(2)
         self.background_button = button(
-            "&Background",
+            "Background",
             "Paint background (1, key B): a stroke between and beside cells helps most.",
             annotate.paint_background,
         )
         self.next_button = button("", "", annotate.paint_next)
         self.same_button = button(
-            "&Same again",
+            "Same again",
             "Go on painting with the number of the newest object.",
             annotate.paint_latest,
         )
         self.erase_button = button(
-            "&Erase", "Erase paint (key E): what is erased is unlabelled again.", annotate.erase
+            "Erase", "Erase paint (key E): what is erased is unlabelled again.", annotate.erase
         )
         self._make_rarer_buttons(annotate)
-        buttons = (
-            (self.background_button, self.next_button),
-            (self.erase_button, self.same_button),
-            (self.add_button, self.remove_button),
-            (self.region_button, self.weights_button),
-        )
-        for row, pair in enumerate(buttons):
-            for column, each in enumerate(pair):
-                self.addWidget(each, row, column)
+        for each in (
+            self.background_button,
+            self.next_button,
+            self.erase_button,
+            self.same_button,
+            self.add_button,
+            self.remove_button,
+            self.region_button,
+            self.weights_button,
+        ):
+            self.addWidget(each)
 
     def _make_rarer_buttons(self, annotate: Paints) -> None:
-        self.add_button = button("&Add class", "Add a class to the table.", annotate.add_class)
+        self.add_button = button("Add class", "Add a class to the table.", annotate.add_class)
         self.remove_button = button(
-            "&Remove class",
+            "Remove class",
             "Remove the chosen class from the table, and its paint; Ctrl+Z brings the paint back.",
             annotate.remove_class,
         )
         self.region_button = button(
-            "&Fully annotated",
+            "Full&y annotated",
             "Draw a rectangle in which everything is painted: what is unpainted inside it is "
             "background.",
             annotate.draw_region,
         )
         self.weights_button = button(
-            "Show &weight map",
+            "Show weight map",
             "Show what each painted pixel counts: gaps between touching cells count most.",
             annotate.show_weight_map,
         )
@@ -84,7 +85,8 @@ class PaintTools(QGridLayout):
         """Show the buttons that make sense where numbers are objects, or classes."""
         of_objects = kind == "objects"
         thing = "object" if of_objects else "class"
-        self.next_button.setText(f"Ne&xt {thing}")
+        self.next_button.setText(f"Next {thing}")
+        self.next_button.setAccessibleName(f"Next {thing}")
         self.next_button.setToolTip(f"Paint the next {thing} (key N).")
         for each in (self.add_button, self.remove_button):
             each.setVisible(not of_objects)

@@ -6,13 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QHeaderView, QTableWidget, QTableWidgetItem
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHeaderView,
+    QTableWidgetItem,
+    QWidget,
+)
 
 from napari_unet.widgets.annotation import annotation_of, annotations_in, fits, image_for
-from napari_unet.widgets.controls import header_of
 from napari_unet.widgets.keys import METADATA_KEY
 from napari_unet.widgets.layers import follow, labels_of, labels_shape_of, plain_layers
 from napari_unet.widgets.snapshots import Pair
+from napari_unet.widgets.tables import PlainTable
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -48,7 +53,7 @@ def what_is_missing(viewer: Viewer) -> str:
     )
 
 
-class PairsTable(QTableWidget):
+class PairsTable(PlainTable):
     """Shows every labels layer that can be painted in, with the image it belongs to.
 
     Parameters
@@ -60,15 +65,15 @@ class PairsTable(QTableWidget):
     changed = Signal()
 
     def __init__(self, viewer: Viewer) -> None:
-        super().__init__(0, 2)
+        super().__init__(2)
         self._viewer = viewer
         self._rows: list[Labels] = []
         self._shown: object = None
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setHorizontalHeaderLabels(["Learn from", "painted on"])
-        self._header = header_of(self)
-        self._header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.setAccessibleName("Annotations to learn from")
         self.setToolTip(
             "Every layer you can paint in, and its image. Ticked ones are learned from together."
         )
@@ -105,11 +110,19 @@ class PairsTable(QTableWidget):
             item.setToolTip(f"Tick {layer.name} to learn from it.")
             self.setItem(row, _ANNOTATION, item)
             self.setCellWidget(row, _IMAGE, self._image_box(layer))
+        self._follow_one_another()
         self.blockSignals(False)
-        rows = min(max(len(self._rows), 1), _MOST_ROWS)
-        row_height = self.rowHeight(0) if self._rows else 24
-        self.setFixedHeight(self._header.height() + rows * row_height + 6)
+        self.show_lines(min(max(len(self._rows), 1), _MOST_ROWS))
         self.changed.emit()
+
+    def _follow_one_another(self) -> None:
+        """Let the tabulator go from the table to its boxes: new ones would come last of all."""
+        former: QWidget = self
+        for row in range(self.rowCount()):
+            box = self.cellWidget(row, _IMAGE)
+            if box is not None:
+                QWidget.setTabOrder(former, box)
+                former = box
 
     def _state(self) -> object:
         """Return all that the table depends on: napari tells of layers more often than needed."""
@@ -139,6 +152,7 @@ class PairsTable(QTableWidget):
         box.addItems([image.name for image in images] or ["no image of its shape"])
         box.setEnabled(bool(images))
         box.setToolTip(f"The image that {layer.name} was painted on.")
+        box.setAccessibleName(f"Image of {layer.name}")
         chosen = image_for(self._viewer, layer)
         if chosen in images:
             box.setCurrentIndex(images.index(chosen))

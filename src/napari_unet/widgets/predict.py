@@ -10,7 +10,6 @@ import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import QFileDialog, QWidget
-from superqt import QCollapsible
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.widgets.batch import BatchTable
@@ -27,6 +26,7 @@ from napari_unet.widgets.predict_buttons import PredictButtons
 from napari_unet.widgets.predict_options import PredictOptions
 from napari_unet.widgets.predict_runs import predict_into_file, predict_into_layer, scoped
 from napari_unet.widgets.predict_status import PredictStatus
+from napari_unet.widgets.section import Section
 from napari_unet.widgets.session import session_of
 from napari_unet.widgets.spots import SpotsPanel
 from napari_unet.widgets.task import Failed, Outcome
@@ -91,12 +91,10 @@ class PredictWidget(QWidget):
             ("Compare with", "Scores against a layer that holds the truth.", self.compare),
             ("Link over time or z", "One number for the same object in all frames.", self.link),
         ):
-            section = QCollapsible(title)
-            section.setToolTip(tooltip)
-            section.addWidget(panel)
-            section.expand(animate=False)
+            section = Section(title, tooltip, panel)
+            section.open()
             layout.addWidget(section)
-        layout.addStretch()
+        layout.addStretch(1)
 
     def _connect(self) -> None:
         self._session.model_changed.connect(self._show_state)

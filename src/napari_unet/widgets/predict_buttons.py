@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_unet.widgets.button_grid import ButtonGrid
 from napari_unet.widgets.controls import button
 from napari_unet.widgets.copy_script import CopyScriptButton
 from napari_unet.widgets.starting import starting_model_box
@@ -55,13 +56,13 @@ class PredictButtons(QWidget):
         super().__init__()
         self._session = session
         start = predict.start_prediction
-        self.view = button("&View", "Predict what is on screen.", partial(start, "view"))
-        self.slice = button("S&lice", "Predict the plane on screen.", partial(start, "slice"))
+        self.view = button("V&iew", "Predict what is on screen.", partial(start, "view"))
+        self.slice = button("Slic&e", "Predict the plane on screen.", partial(start, "slice"))
         self.whole = button(
-            "&Whole", "Predict the whole image or stack, what is on screen first.", start
+            "Wh&ole", "Predict the whole image or stack, what is on screen first.", start
         )
         self.file = button(
-            "To &file…",
+            "To file…",
             "Predict the whole image, however large it is, into an OME-Zarr, and show it from "
             "there. Cancelled, it goes on where it was when the same name is chosen again.",
             predict.ask_for_file,
@@ -72,22 +73,15 @@ class PredictButtons(QWidget):
         self.cancel = button(
             "&Cancel", "Stop after this tile; finished tiles are kept.", predict.cancel
         )
-        self.load = button("Load &model…", "Use a saved model file.", predict.ask_to_load)
+        self.load = button("Load model…", "Use a saved model file.", predict.ask_to_load)
         self.starting = starting_model_box(session)
         self.copy = CopyScriptButton(session, predict.to_copy, "the prediction of the whole image")
         self._starters = (self.view, self.slice, self.whole, self.file, self.folder)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        for row in (
-            self._starters[:3],
-            (*self._starters[3:], self.cancel),
-            (self.load, self.starting),
-            (self.copy,),
-        ):
-            line = QHBoxLayout()
-            for each in row:
-                line.addWidget(each)
-            column.addLayout(line)
+        column.addLayout(ButtonGrid(3, (*self._starters, self.cancel)))
+        column.addLayout(ButtonGrid(2, (self.load, self.starting)))
+        column.addWidget(self.copy)
 
     def show_state(self) -> None:
         """Enable what can be clicked now."""

@@ -49,7 +49,8 @@ class PredictOptions(QWidget):
         self.axes_row = AxesRow(self._guess)
         self.channels_edit = QLineEdit()
         self.channels_edit.setPlaceholderText("the model's")
-        self.scale_check = QCheckBox("Same &scale as in training")
+        self.scale_check = QCheckBox("Same scale as in training")
+        self.scale_check.setAccessibleName("Same scale as in training")
         self.scale_check.setChecked(True)
         self.size_note = note()
         self.result_box = choice(

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtWidgets import QHBoxLayout, QMainWindow, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
 
 from napari_unet.data.paint import is_painted, same_paint
 from napari_unet.errors import NapariUNetError
 from napari_unet.project.folder import MODEL_FILE, load_project, save_project
 from napari_unet.project.recovery import abandoned, claim, discard, new_recovery_folder, sweep
+from napari_unet.widgets.button_grid import ButtonGrid
 from napari_unet.widgets.controls import button, note
 from napari_unet.widgets.layers import paint_events, plain_layers
 from napari_unet.widgets.model_work import saving_events
@@ -255,16 +256,13 @@ class RecoveryBar(QWidget):
         keeper_of(viewer)
         self.text = note()
         self.restore_button = button(
-            "&Restore", "Open these annotations, and the training that was under way.", self.restore
+            "Restore", "Open these annotations, and the training that was under way.", self.restore
         )
         self.discard_button = button("Discard", "Delete these annotations for good.", self.discard)
-        row = QHBoxLayout()
-        row.addWidget(self.restore_button)
-        row.addWidget(self.discard_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.text)
-        layout.addLayout(row)
+        layout.addLayout(ButtonGrid(2, (self.restore_button, self.discard_button)))
         self.refresh()
 
     def refresh(self) -> None:

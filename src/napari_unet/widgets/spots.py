@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from napari_unet.data.uncertainty import Spot
     from napari_unet.prediction.config import PredictConfig
 
+_SHOWN_LINES = 7
+
 
 class Predicts(Protocol):
     """What the panel asks of the Predict widget."""
@@ -59,14 +61,15 @@ class SpotsPanel(QWidget):
         self._image: Image | None = None
         self._result: ResultLayers | None = None  # Qt's connections alone do not keep it alive
         self.show_button = button(
-            "Show me where it is &unsure",
+            "Show me whe&re it is unsure",
             "Compute the uncertainty of the plane on screen, and list the spots where a few "
             "strokes would teach most.",
             self.find_spots,
         )
         self.list = QListWidget()
+        self.list.setAccessibleName("Unsure spots")
         self.list.setToolTip("Click a spot, or choose it with the arrow keys, to go there.")
-        self.list.setMaximumHeight(120)
+        self.list.setMaximumHeight(_SHOWN_LINES * self.list.fontMetrics().lineSpacing())
         self.list.currentItemChanged.connect(self._go)
         self.list.itemClicked.connect(self._go)
         self.text = note()

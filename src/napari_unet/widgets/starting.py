@@ -37,6 +37,8 @@ def starting_model_box(session: Session) -> QComboBox:
         f"Predict at once, with nothing painted. {_SUITS}",
     )
 
+    box.setAccessibleName("Starting model")
+
     def load() -> None:
         name = box.currentData()
         box.setCurrentIndex(0)  # what is in use is said beside it

@@ -7,12 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QSpinBox, QWidget
-from superqt import QCollapsible
+from qtpy.QtWidgets import QCheckBox, QSpinBox, QWidget
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.training.config import PRESET_HELP, TrainConfig
 from napari_unet.widgets.annotation import annotation_of
+from napari_unet.widgets.button_grid import ButtonGrid
 from napari_unet.widgets.config_form import ConfigForm
 from napari_unet.widgets.controls import (
     add_row,
@@ -27,6 +27,7 @@ from napari_unet.widgets.model_saving import ask_to_save, save_model
 from napari_unet.widgets.pairs import PairsTable, what_is_missing
 from napari_unet.widgets.preset_note import VOXEL_SIZE_HELP, preset_text
 from napari_unet.widgets.recovery import keeper_of
+from napari_unet.widgets.section import Section
 from napari_unet.widgets.session import session_of
 from napari_unet.widgets.snapshots import annotated_images, settings_to_continue
 from napari_unet.widgets.starting import start_box
@@ -84,8 +85,9 @@ class TrainWidget(QWidget):
         self.preset_note.setToolTip(VOXEL_SIZE_HELP)
         self.steps_box = QSpinBox()
         self.steps_box.setRange(1, 10_000_000)
-        self.live_box = QCheckBox("&Live prediction of what is on screen")
+        self.live_box = QCheckBox("Live prediction")
         self.live_box.setChecked(True)
+        self.live_box.setAccessibleName("Live prediction")
         self.live_box.setToolTip("Watch the network learn: the visible part, every few seconds.")
         self.form = ConfigForm(TrainConfig(), left_out=_MAIN_SETTINGS)
         self.shown = TrainingStatus(napari_viewer)
@@ -120,29 +122,29 @@ class TrainWidget(QWidget):
             "&Train", "Train a new network on what is painted.", self.start_training
         )
         self.continue_button = button(
-            "C&ontinue",
+            "Contin&ue",
             "Go on with the model in use: exactly where a stopped training was, or further on "
             "what is painted and corrected now.",
             self.continue_training,
         )
         self.stop_button = button(
-            "Sto&p", "Stop after this step; the best and the last weights stay.", self.stop_training
+            "&Stop", "Stop after this step; the best and the last weights stay.", self.stop_training
         )
-        self.save_button = button("&Save…", "Save the network to a file.", self.ask_to_save)
-        row = QHBoxLayout()
-        for each in (self.train_button, self.continue_button, self.stop_button, self.save_button):
-            row.addWidget(each)
-        layout.addLayout(row)
+        self.save_button = button("S&ave…", "Save the network to a file.", self.ask_to_save)
+        buttons = (self.train_button, self.continue_button, self.stop_button, self.save_button)
+        layout.addLayout(ButtonGrid(4, buttons))
         to_copy = partial(training_to_copy, self._viewer, self)
         self.copy_button = CopyScriptButton(self._session, to_copy, "this training")
         layout.addWidget(self.copy_button)
         layout.addWidget(self.live_box)
         layout.addWidget(self.shown)
-        advanced = QCollapsible("Advanced settings")
-        advanced.setToolTip("All settings of the training; the preset chooses good ones.")
-        advanced.addWidget(self.form.native)
-        layout.addWidget(advanced)
-        layout.addStretch()
+        self.advanced = Section(
+            "Advanced settings",
+            "All settings of the training; the preset chooses good ones.",
+            self.form.native,
+        )
+        layout.addWidget(self.advanced)
+        layout.addStretch(1)
 
     def _connect(self) -> None:
         self.preset_box.currentIndexChanged.connect(self._show_preset)

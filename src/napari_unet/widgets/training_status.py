@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari.utils.theme import get_theme
+from napari.settings import get_settings
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_unet.training.events import (
@@ -14,6 +14,7 @@ from napari_unet.training.events import (
     Validated,
 )
 from napari_unet.widgets.controls import choice, duration, note, progress_bar
+from napari_unet.widgets.layers import follow
 from napari_unet.widgets.session import session_of
 from napari_unet.widgets.task import Failed, Outcome
 
@@ -52,6 +53,7 @@ class TrainingStatus(QWidget):
             "The best scored highest on held-back paint; the last have seen the newest strokes "
             "longest. Both are kept.",
         )
+        self.weights_box.setAccessibleName("Weights to use")
         self.weights_box.setVisible(False)
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
@@ -77,10 +79,15 @@ class TrainingStatus(QWidget):
         if self._plot is None:
             from napari_unet.widgets.loss_plot import LossPlot
 
-            text_colour = get_theme(self._viewer.theme).text.as_hex()
-            self._plot = LossPlot(text_colour, self)
+            self._plot = LossPlot(self._viewer.theme, self)
+            for emitter in (self._viewer.events.theme, get_settings().appearance.events.font_size):
+                follow(self._plot, emitter, self._show_theme)
             self._layout.addWidget(self._plot)
         self._plot.reset()
+
+    def _show_theme(self, event: object = None) -> None:
+        if self._plot is not None:
+            self._plot.show_theme(self._viewer.theme)
 
     def _on_event(self, event: object) -> None:
         if isinstance(event, TrainingStarted):

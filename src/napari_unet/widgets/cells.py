@@ -1,0 +1,68 @@
+"""Cells of a table: squares in their true colour, and a frame where the keyboard is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QModelIndex, QPersistentModelIndex, QSize, Qt
+from qtpy.QtGui import QColor, QIcon, QPainter, QPalette, QPixmap
+from qtpy.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
+
+if TYPE_CHECKING:
+    from qtpy.QtGui import QFontMetrics
+
+
+def swatch_side(metrics: QFontMetrics) -> int:
+    """Return how long the sides of a square beside a text are."""
+    return metrics.height()
+
+
+class CellDelegate(QStyledItemDelegate):
+    """Draws colours untinted where their row is selected, rimmed, and the current cell framed.
+
+    Parameters
+    ----------
+    table : QWidget
+        Whose items.
+    """
+
+    def __init__(self, table: QWidget) -> None:
+        super().__init__(table)
+        self._table = table
+
+    def initStyleOption(
+        self, option: QStyleOptionViewItem | None, index: QModelIndex | QPersistentModelIndex
+    ) -> None:
+        """Replace the colour by its picture."""
+        assert option is not None
+        super().initStyleOption(option, index)  # type: ignore[arg-type]
+        colour = index.data(Qt.ItemDataRole.DecorationRole)
+        if isinstance(colour, QColor):
+            side = swatch_side(option.fontMetrics)
+            rim = option.palette.color(QPalette.ColorRole.Text)
+            option.icon = _icon_of(colour, rim, side, self._table.devicePixelRatioF())
+            option.decorationSize = QSize(side, side)
+
+    def paint(
+        self,
+        painter: QPainter | None,
+        option: QStyleOptionViewItem,
+        index: QModelIndex | QPersistentModelIndex,
+    ) -> None:
+        """Draw a frame around the cell that the keyboard acts on."""
+        super().paint(painter, option, index)  # type: ignore[arg-type]
+        if painter is not None and option.state & QStyle.StateFlag.State_HasFocus:
+            painter.setPen(option.palette.color(QPalette.ColorRole.Text))
+            painter.drawRect(option.rect.adjusted(0, 0, -1, -1))
+
+
+def _icon_of(colour: QColor, rim: QColor, side: int, ratio: float) -> QIcon:
+    picture = QPixmap(round(side * ratio), round(side * ratio))
+    picture.setDevicePixelRatio(ratio)
+    picture.fill(rim)
+    painter = QPainter(picture)
+    painter.fillRect(1, 1, side - 2, side - 2, colour)
+    painter.end()
+    icon = QIcon(picture)
+    icon.addPixmap(picture, QIcon.Mode.Selected)
+    return icon

@@ -1,0 +1,137 @@
+"""What we paint ourselves is read on any theme of napari, and follows a change of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from napari import Viewer
+from napari.settings import get_settings
+from napari.utils.theme import get_theme
+from qtpy.QtGui import QColor, QPalette
+from qtpy.QtWidgets import QApplication, QWidget
+
+from napari_unet.evaluation.errors import ERROR_VALUES
+from napari_unet.widgets.compare import _legend_entry
+from napari_unet.widgets.focus_ring import FocusRing
+from napari_unet.widgets.loss_plot import LossPlot, colours_on
+from napari_unet.widgets.training_status import TrainingStatus
+
+from .docks import LARGE, content_of, open_docks
+
+THEMES = ("dark", "light")
+OF_TEXT, OF_SHAPES = 4.5, 3.0  # WCAG 2.2, levels AA: contrast of texts, and of all else
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance of WCAG 2."""
+    rgb = np.array(QColor(colour).getRgbF()[:3])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+def contrast(one: str, other: str) -> float:
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def ground_of(theme: str) -> str:
+    return str(get_theme(theme).background.as_hex())
+
+
+def ink_of(widget: QWidget) -> str:
+    return widget.palette().color(QPalette.ColorRole.WindowText).name()
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_notes_are_read(qapp: object, theme: str) -> None:
+    with open_docks(theme) as docks:
+        note = docks.annotate.coverage
+
+        assert contrast(ink_of(note), ground_of(theme)) > OF_TEXT
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("ground", ["current", "primary"], ids=["open", "folded"])
+def test_titles_of_sections_are_read(qapp: object, theme: str, ground: str) -> None:
+    with open_docks(theme) as docks:
+        title = docks.train.advanced.toggle_button
+
+        assert contrast(ink_of(title), getattr(get_theme(theme), ground).as_hex()) > OF_TEXT
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_plot_is_read(theme: str) -> None:
+    colours, ground = colours_on(theme), ground_of(theme)
+
+    assert contrast(colours.text, ground) > OF_TEXT
+    assert contrast(colours.loss, ground) > OF_SHAPES
+    assert contrast(colours.score, ground) > OF_SHAPES
+
+
+@pytest.mark.parametrize("error", ERROR_VALUES, ids=lambda error: error.name)
+def test_colours_of_the_legend_are_seen_on_their_own_ground(error: object) -> None:
+    entry = _legend_entry(error)  # type: ignore[arg-type]
+
+    assert "background:#000" in entry
+    assert contrast(error.colour, "#000000") > OF_SHAPES  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_ring_around_the_focus_is_seen(qapp: object, theme: str) -> None:
+    with open_docks(theme) as docks:
+        ring = content_of(docks.models).findChild(FocusRing)
+
+        assert contrast(ink_of(ring), ground_of(theme)) > OF_SHAPES
+
+
+def shown_plot(status: TrainingStatus) -> LossPlot:
+    status._show_plot()
+    plot = status._plot
+    assert plot is not None
+    return plot
+
+
+def test_the_plot_follows_another_theme(qapp: object) -> None:
+    with open_docks("dark") as docks:
+        plot = shown_plot(docks.train.shown)
+
+        docks.viewer.theme = "light"
+
+        text = get_theme("light").text.as_hex()
+        assert plot.colours == colours_on("light")
+        assert plot.getAxis("left").textPen().color() == QColor(text)
+
+
+def test_the_plot_follows_the_size_of_letters(qapp: object) -> None:
+    with open_docks() as docks:
+        plot = shown_plot(docks.train.shown)
+        before = plot.height()
+
+        get_settings().appearance.font_size = LARGE
+
+        assert plot.height() > before
+
+
+def test_the_plot_says_in_words_what_it_shows(qapp: object) -> None:
+    with open_docks() as docks:
+        plot = shown_plot(docks.train.shown)
+        plot.add_loss(7, 0.25)
+        plot.add_score(7, 0.8, best=True)
+        plot._redraw()
+
+        said = "Step 7: loss 0.250, score 0.80, best 0.80 at step 7."
+        assert plot.accessibleDescription() == said
+
+
+def test_docks_follow_another_theme_of_napari(make_napari_viewer: Callable[..., Viewer]) -> None:
+    from napari_unet.widgets.annotate import AnnotateWidget
+
+    viewer = make_napari_viewer()
+    dock = AnnotateWidget(viewer)
+    viewer.window.add_dock_widget(dock)
+    viewer.theme = "light"
+    QApplication.processEvents()
+
+    assert ink_of(dock.coverage) == get_theme("light").text.as_hex()
