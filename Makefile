@@ -1,10 +1,10 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint audit build
+.PHONY: help demo test lint audit build release-check check-installed
 ARGS ?=
 JOBS ?= auto
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\): ## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):[a-z -]* ## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
 
 demo: ## set up, train on the sample image and show the result
 	@scripts/setup.sh demo
@@ -27,4 +27,14 @@ audit: ## look for known vulnerabilities and for licences that do not fit
 
 build: ## make the sdist and, from it, the wheel
 	@scripts/setup.sh lint
+	@rm -rf dist
 	.venv/bin/python -m build
+
+release-check: build ## build, and check all that would be published
+	.venv/bin/twine check --strict dist/*
+	.venv/bin/python scripts/check_archives.py dist
+	.venv/bin/npe2 validate napari-unet-paint
+
+check-installed: ## install the built wheel into an empty environment with napari, and use it there
+	@scripts/setup.sh test
+	@scripts/check_installed.sh

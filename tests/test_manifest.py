@@ -71,6 +71,18 @@ def test_display_names() -> None:
     ]
 
 
+def test_categories_by_which_it_is_found() -> None:
+    assert [str(each) for each in MANIFEST.categories] == [
+        "Annotation",
+        "Segmentation",
+        "Measurement",
+    ]
+
+
+def test_everybody_may_find_it() -> None:
+    assert MANIFEST.is_visible
+
+
 def test_widgets_stand_in_the_menus() -> None:
     menus = {
         name: [getattr(item, "command", None) for item in items]
