@@ -165,7 +165,8 @@ def _heat(share: NDArray[Any]) -> Picture:
     place = np.clip(share, 0, 1) * (len(_HEAT) - 1)
     below = np.minimum(place.astype(int), len(_HEAT) - 2)
     part = (place - below)[..., np.newaxis]
-    return np.rint(_HEAT[below] * (1 - part) + _HEAT[below + 1] * part).astype(np.uint8)
+    colours: Picture = np.rint(_HEAT[below] * (1 - part) + _HEAT[below + 1] * part).astype(np.uint8)
+    return colours
 
 
 def _deformed(image: Picture, labels: NDArray[Any]) -> tuple[Picture, Picture]:
