@@ -86,8 +86,8 @@ def evaluate(
     References
     ----------
     ``ap_*`` and ``map`` are those of the Data Science Bowl 2018 (Caicedo et al. 2019, Nature
-    Methods 16), ``seg`` that of the Cell Tracking Challenge (Ulman et al. 2017, Nature Methods
-    14), ``rand_error`` and ``warping_error`` those of ISBI 2012 (Arganda-Carreras et al. 2015,
+    Methods 16), ``seg`` that of the Cell Tracking Challenge (Maska et al. 2014, Bioinformatics
+    30), ``rand_error`` and ``warping_error`` those of ISBI 2012 (Arganda-Carreras et al. 2015,
     Frontiers in Neuroanatomy 9).
 
     Examples
