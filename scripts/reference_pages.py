@@ -75,16 +75,19 @@ def _default(action: argparse.Action) -> str:
 
 
 def settings() -> str:
-    """Return the table of all settings of a training, with the values of each preset."""
+    """Return the table of all settings of a training, with what the presets make of them."""
     presets = {name: TrainConfig.preset(name) for name in PRESET_HELP}
-    lines = [
-        "| setting | type, bounds | what it is | " + " | ".join(presets) + " |",
-        "|---|---|---|" + "---|" * len(presets),
-    ]
+    lines = ["| setting | what it is | type, bounds | default (fast) | other presets |"]
+    lines.append("|---|---|---|---|---|")
     for setting in fields(TrainConfig):
-        values = [_value(getattr(config, setting.name)) for config in presets.values()]
-        cells = [f"`{setting.name}`", _bounds(setting), _cell(setting.metadata["help"]), *values]
-        lines.append(f"| {' | '.join(cells)} |")
+        default, *others = [getattr(config, setting.name) for config in presets.values()]
+        differing = [
+            f"{name}: {_value(value)}"
+            for name, value in zip(list(presets)[1:], others, strict=True)
+            if value != default
+        ]
+        cells = [f"`{setting.name}`", _cell(setting.metadata["help"]), _bounds(setting)]
+        lines.append(f"| {' | '.join([*cells, _value(default), ', '.join(differing)])} |")
     return "\n".join(lines)
 
 

@@ -63,6 +63,6 @@ def blocks_of(page: Path) -> list[Block]:
 
 def commands_of(text: str) -> list[str]:
     """Return the commands of a block, one a line: those that go on behind a backslash as well."""
-    joined = re.sub(r"\\\n\s*", " ", text)
+    joined = re.sub(r"\s*\\\n\s*", " ", text)
     stripped = (line.strip() for line in joined.splitlines())
     return [line for line in stripped if line and not line.startswith("#")]

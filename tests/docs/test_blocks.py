@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,13 +35,12 @@ _OURS = re.compile(r"^(?:\$ )?(?:\w+=\S+ )*(?:napari-unet|torchrun .*-m (?:-- )?
 def run_commands(text: str) -> None:
     """Run the commands of a block; in this process, where a shell has nothing to do."""
     lines = [shortened_command(line) for line in commands_of(text)]
-    words = [shlex.split(line, comments=True) for line in lines]
-    plain = all(each[0] == "napari-unet" and not _SHELL.search(" ".join(each)) for each in words)
-    if not plain:
+    if not all(line.startswith("napari-unet ") and not _SHELL.search(line) for line in lines):
         run_in_shell("\n".join(map(shortened_command, text.splitlines())))
         return
-    for each in words:
-        assert exit_code([file for word in each[1:] for file in expanded(word)]) == 0, each
+    for line in lines:
+        words = shlex.split(line, comments=True)[1:]
+        assert exit_code([file for word in words for file in expanded(word)]) == 0, line
 
 
 def exit_code(arguments: list[str]) -> int:
@@ -99,9 +99,30 @@ def run_block(page: Path, block: Block, names: dict[str, Any]) -> None:
 @pytest.mark.parametrize("page", RUNNABLE, ids=name_of)
 def test_what_a_page_says_works_from_top_to_bottom(page: Path) -> None:
     names = namespace()
-    for block in blocks_of(page):
-        if block.language in RUN:
-            run_block(page, block, names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # as a reader has them: what others warn of ends nothing
+        for block in blocks_of(page):
+            if block.language in RUN:
+                run_block(page, block, names)
+
+
+@pytest.mark.usefixtures("scratch")
+@pytest.mark.parametrize(
+    "text",
+    ["napari-unet predict nuclei nowhere.tif --output results", "napari-unet fly", "true\nfalse"],
+    ids=["failure", "wrong use", "shell"],
+)
+def test_a_command_that_fails_is_noticed(text: str) -> None:
+    with pytest.raises(AssertionError):
+        run_commands(text)
+
+
+def test_blocks_of_lists_and_tabs_are_read_without_their_indent(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("1. Type\n\n    ```bash\n    napari-unet --help \\\n      --json\n    ```\n")
+    (block,) = blocks_of(page)
+    assert (block.language, block.line) == ("bash", 3)
+    assert commands_of(block.text) == ["napari-unet --help --json"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

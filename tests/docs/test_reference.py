@@ -82,7 +82,7 @@ def test_the_page_of_the_commands_lists_each_option(pages: Any) -> None:
 def test_the_table_of_settings_has_each_with_the_values_of_the_presets(pages: Any) -> None:
     table = pages.settings()
     row = next(line for line in table.splitlines() if line.startswith("| `base_channels`"))
-    assert row.endswith("| `16` | `24` | `64` | `16` |")
+    assert row.endswith("| `16` | accurate: `24`, paper: `64` |")
     assert all(f"| `{name}` |" in table for name in TrainConfig.__dataclass_fields__)
 
 
