@@ -1,6 +1,7 @@
 """How commands and lines of the pages are made short enough for a test; CONTRIBUTING.md says it.
 
-What a reader is told to run for ten minutes runs for three steps here, with fewer channels.
+What a reader is told to run for ten minutes runs for three steps of one patch here, in the larger
+presets with fewer channels.
 """
 
 from __future__ import annotations
@@ -10,12 +11,17 @@ import re
 STEPS = 3
 
 _COMMAND = (
+    (
+        r"(napari-unet\s+train .*)--(?:minutes|steps) [\d.]+(?!.*--batch-size)",
+        rf"\g<1>--steps {STEPS} --batch-size 1",
+    ),
     (r"--(?:minutes|steps) [\d.]+", f"--steps {STEPS}"),
     (r"--preset (accurate|paper|3d)(?!.*--base-channels)", r"--preset \1 --base-channels 4"),
     (r"^napari-unet demo(?!.*--steps)", f"napari-unet demo --steps {STEPS}"),
 )
 _PYTHON = (
-    (r"\b(?:minutes|steps)=[\d.]+", f"steps={STEPS}"),
+    (r"(?<![-\w])(?:minutes|steps)=[\d.]+(?!.*batch_size)", f"steps={STEPS}, batch_size=1"),
+    (r"(?<![-\w])(?:minutes|steps)=[\d.]+", f"steps={STEPS}"),
     (r'preset\("(accurate|paper|3d)"(?!.*base_channels)', r'preset("\1", base_channels=4'),
 )
 

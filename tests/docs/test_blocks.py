@@ -106,13 +106,15 @@ def test_what_a_page_says_works_from_top_to_bottom(page: Path) -> None:
                 run_block(page, block, names)
 
 
-@pytest.mark.usefixtures("scratch")
 @pytest.mark.parametrize(
     "text",
     ["napari-unet predict nuclei nowhere.tif --output results", "napari-unet fly", "true\nfalse"],
     ids=["failure", "wrong use", "shell"],
 )
-def test_a_command_that_fails_is_noticed(text: str) -> None:
+def test_a_command_that_fails_is_noticed(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(AssertionError):
         run_commands(text)
 
@@ -158,8 +160,10 @@ def test_a_command_that_is_not_run_is_one_that_we_have(line: str) -> None:
 def test_a_long_training_is_shortened() -> None:
     line = "napari-unet train --preset accurate --minutes 10 --output m.safetensors"
     assert shortened_command(line) == (
-        "napari-unet train --preset accurate --base-channels 4 --steps 3 --output m.safetensors"
+        "napari-unet train --preset accurate --base-channels 4 --steps 3 --batch-size 1 "
+        "--output m.safetensors"
     )
+    assert shortened_command("napari-unet demo --steps 50") == "napari-unet demo --steps 3"
     assert shortened_python('nu.TrainConfig.preset("fast", steps=300)') == (
-        'nu.TrainConfig.preset("fast", steps=3)'
+        'nu.TrainConfig.preset("fast", steps=3, batch_size=1)'
     )
