@@ -206,7 +206,8 @@ class TrainConfig:
     def network(self, in_channels: int, out_channels: int) -> UNetConfig:
         """Return the shape of the network for images of so many channels and classes.
 
-        Background is one of the classes; with objects there are two. Where the voxel size is to decide on the flat levels, there are none.
+        Background is one of the classes; with objects there are two. Where the voxel size is to
+        decide on the flat levels, there are none.
         """
         return UNetConfig(
             in_channels=in_channels,
