@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint audit build release-check check-installed
+.PHONY: help demo test lint audit docs build release-check check-installed
 ARGS ?=
 JOBS ?= auto
 
@@ -24,6 +24,10 @@ audit: ## look for known vulnerabilities and for licences that do not fit
 	@scripts/setup.sh lint
 	@.venv/bin/python scripts/check_licences.py
 	@.venv/bin/python scripts/audit.py
+
+docs: ## build the documentation into site/; a dead link or a page outside the navigation fails
+	@scripts/setup.sh lint
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
 build: ## make the sdist and, from it, the wheel
 	@scripts/setup.sh lint

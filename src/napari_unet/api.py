@@ -91,10 +91,10 @@ class TrainedModel:
         tile_size : int, optional
             Largest edge length of a tile; the result does not depend on it.
         device : str
-            "auto", "cpu", "cuda", "mps".
+            "auto", "cpu", "cuda", "cuda:1", "mps".
         threshold : float, optional
-            Foreground probability above which a pixel belongs to an object; the model's own
-            value, chosen on its held-back blocks, by default.
+            Foreground probability, between 0 and 1, above which a pixel belongs to an object; the
+            model's own value, chosen on its held-back blocks, by default.
         views : {1, 8}, optional
             Turned and mirrored views to average; as the model was trained by default.
         smallest : int, optional
@@ -118,11 +118,14 @@ class TrainedModel:
         Returns
         -------
         ndarray
-            Labels of the image's shape without its channel axis (background 0, objects 1..N,
-            classes as painted), or float32 probabilities with a class axis before ``[Z]YX``.
+            Labels of the image's shape without its channel axis (integers: background 0, objects
+            1..N, classes as painted), or float32 probabilities from 0 to 1 with a class axis
+            before ``[Z]YX``.
 
         Raises
         ------
+        ConfigError
+            A setting is out of its range.
         ModelMismatchError
             Model and image do not fit.
         ImageError
@@ -177,6 +180,11 @@ class TrainedModel:
             axes, tile_size, device, threshold, views, smallest, used_channels, pixel_size,
             rescale and precision, as in `predict`.
 
+        Returns
+        -------
+        StoredResult
+            Where it lies, its axes, and how many objects there are.
+
         Raises
         ------
         ConfigError
@@ -211,7 +219,12 @@ class TrainedModel:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one safetensors file, atomically.
+        """Write one safetensors file, atomically: weights and record.
+
+        Parameters
+        ----------
+        path : path
+            The file; one that is there is replaced once the new one is whole.
 
         Raises
         ------
@@ -229,6 +242,11 @@ def load_model(path: str | os.PathLike[str]) -> TrainedModel:
     path : path
         A model file; or a bioimage.io package (a zip archive, or its folder) or an ``.onnx`` file
         of a plain U-Net, of which ``record.origin`` then says how it is understood.
+
+    Returns
+    -------
+    TrainedModel
+        On the CPU; each prediction goes to the device that it names.
 
     Raises
     ------
@@ -323,8 +341,13 @@ def starting_model(name: str) -> TrainedModel:
 
     Parameters
     ----------
-    name : {"cells", "nuclei"}
+    name : str
         "cells": cells of any kind, trained on synthetic images. "nuclei": fluorescent nuclei.
+
+    Returns
+    -------
+    TrainedModel
+        2D, of one channel, for objects of about 10 to 70 pixels.
 
     Raises
     ------
@@ -362,10 +385,15 @@ def train(
         Micrometres per pixel along "Z", "Y" and "X", of all images or of each: kept in the model,
         and in 3D the shape of the voxels decides how the network pools.
 
+    Returns
+    -------
+    TrainedModel
+        With the weights of the best score on what was held back, where something was.
+
     Raises
     ------
     ConfigError
-        There are not as many axes or pixel sizes as images.
+        The axes or a pixel size are none, or there are not as many as images.
     LabelsError
         Labels do not match their images, or hold too little to train on.
     ImageError
@@ -375,6 +403,9 @@ def train(
 
     Notes
     -----
+    Network, sparse loss, border weights and elastic deformation are those of O. Ronneberger,
+    P. Fischer and T. Brox: U-Net, MICCAI 2015 (arXiv 1505.04597).
+
     On a CPU the same seed, settings and number of threads give the same weights, bit for bit. On
     GPUs that is not guaranteed: they add up in an order that changes from run to run.
     """

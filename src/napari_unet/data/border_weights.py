@@ -62,6 +62,11 @@ def border_weight_map(
     ------
     ConfigError
         `w0` is negative, or `sigma` or a spacing is not positive.
+
+    References
+    ----------
+    O. Ronneberger, P. Fischer and T. Brox: U-Net: Convolutional Networks for Biomedical Image
+    Segmentation, MICCAI 2015, equation 2 (arXiv 1505.04597).
     """
     labels = np.asarray(labels)
     steps = tuple(1.0 for _ in labels.shape) if spacing is None else tuple(map(float, spacing))

@@ -95,7 +95,7 @@ class Linked:
         How many objects there are; their numbers are 1..n_tracks.
     tracks : ndarray
         One row per object and frame, float64, sorted: its number, the position of the frame,
-        and its centroid (``[z,] y, x``) in pixels. What napari's Tracks layer takes.
+        and its centroid (``[z,] y, x``) in pixels of the labels. What napari's Tracks layer takes.
     parents : mapping of int to int
         The mother of each object that came from a division.
     """

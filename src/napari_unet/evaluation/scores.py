@@ -83,6 +83,13 @@ def evaluate(
         Numbers of images or shapes differ; labels are no whole numbers or negative; nothing is
         painted; `kind` or `unpainted` is unknown.
 
+    References
+    ----------
+    ``ap_*`` and ``map`` are those of the Data Science Bowl 2018 (Caicedo et al. 2019, Nature
+    Methods 16), ``seg`` that of the Cell Tracking Challenge (Maska et al. 2014, Bioinformatics
+    30), ``rand_error`` and ``warping_error`` those of ISBI 2012 (Arganda-Carreras et al. 2015,
+    Frontiers in Neuroanatomy 9).
+
     Examples
     --------
     >>> import numpy as np

@@ -176,8 +176,8 @@ class TrainConfig:
 
         Parameters
         ----------
-        name : {"fast", "accurate", "paper", "3d"}
-            See :data:`PRESET_HELP`.
+        name : str
+            "fast", "accurate", "paper" or "3d".
         **changes
             Settings to change.
 
@@ -194,13 +194,20 @@ class TrainConfig:
         return cls(**{**_PRESETS[name], **changes})
 
     def changed(self, **changes: Any) -> TrainConfig:
-        """Return a copy with some settings changed."""
+        """Return a copy with some settings changed.
+
+        Raises
+        ------
+        ConfigError
+            A value is out of its bounds.
+        """
         return replace(self, **changes)
 
     def network(self, in_channels: int, out_channels: int) -> UNetConfig:
         """Return the shape of the network for images of so many channels and classes.
 
-        Where the voxel size is to decide on the flat levels, there are none.
+        Background is one of the classes; with objects there are two. Where the voxel size is to
+        decide on the flat levels, there are none.
         """
         return UNetConfig(
             in_channels=in_channels,
@@ -216,7 +223,7 @@ class TrainConfig:
         )
 
     def patch_shape(self) -> tuple[int, ...]:
-        """Return the size of a patch along ``[Z]YX``: about as thick as wide.
+        """Return the size of a patch along ``[Z]YX`` in pixels: about as thick as wide.
 
         Flat levels say that slices are thick: fewer of them make up a patch.
         """

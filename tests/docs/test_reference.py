@@ -1,0 +1,93 @@
+"""The reference names all that others may rely on, and says what goes in and comes out."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import napari_unet as nu
+from napari_unet import errors
+from napari_unet.cli.main import build_parser
+from napari_unet.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+NAMES = [name for name in nu.__all__ if not name.startswith("__")]
+FUNCTIONS = [
+    *(nu.train, nu.load_model, nu.starting_model, nu.evaluate, nu.error_map, nu.link),
+    *(nu.border_weight_map, nu.TrainedModel.predict, nu.TrainedModel.predict_to_zarr),
+    *(nu.TrainedModel.save, TrainConfig.preset),
+]
+
+
+@pytest.fixture
+def pages(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What makes parts of the reference from the code."""
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    import reference_pages
+
+    yield reference_pages
+    del sys.modules["reference_pages"]
+
+
+def shown() -> Iterator[str]:
+    """Return the names of what the page takes from the code."""
+    return (line.rpartition(".")[2] for line in re.findall(r"^::: (\S+)$", PAGE, re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_public_name_is_on_the_page(name: str) -> None:
+    assert name in shown()
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: str(function.__qualname__))
+def test_a_public_function_says_what_goes_in_what_comes_out_and_what_it_raises(
+    function: Any,
+) -> None:
+    text = inspect.getdoc(function) or ""
+    signature = inspect.signature(function)
+    for name in signature.parameters:
+        if name not in ("self", "cls"):
+            assert re.search(
+                rf"^(?:[\w, *]*, )?\*{{0,2}}{name}(?:, [\w, ]+)?(?: :|$)", text, re.M
+            ), name
+    assert "Raises\n------" in text
+    if signature.return_annotation not in ("None", "TrainConfig"):
+        assert "Returns\n-------" in text
+
+
+def test_each_error_says_what_it_is() -> None:
+    ours = [each for each in vars(errors).values() if inspect.isclass(each)]
+    assert all(inspect.getdoc(each) for each in ours)
+
+
+def test_the_page_of_the_commands_lists_each_option(pages: Any) -> None:
+    text = pages.command_line()
+    commands = next(a for a in build_parser()._actions if a.dest == "command").choices
+    assert commands
+    for name, command in dict(commands).items():
+        assert f"## napari-unet {name}\n" in text
+        for option in command._option_string_actions:
+            assert option in ("-h", "--help") or f"`{option}" in text
+
+
+def test_the_table_of_settings_has_each_with_the_values_of_the_presets(pages: Any) -> None:
+    table = pages.settings()
+    row = next(line for line in table.splitlines() if line.startswith("| `base_channels`"))
+    assert row.endswith("| `16` | accurate: `24`, paper: `64` |")
+    assert all(f"| `{name}` |" in table for name in TrainConfig.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("page", ["command-line", "python"])
+def test_a_page_has_the_mark_in_whose_place_the_code_writes(page: str) -> None:
+    hooks = (ROOT / "scripts" / "docs_hooks.py").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / f"{page}.md").read_text(encoding="utf-8")
+    assert any(mark in text for mark in re.findall(r"<!-- every \w+ -->", hooks))
