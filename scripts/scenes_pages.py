@@ -64,6 +64,8 @@ def nuclei() -> None:
     predict(prediction)
     viewer.layers["nuclei 2D strokes"].visible = False
     scroll_to(prediction.measure)
+    while prediction.measure.text.text().startswith("Measuring"):
+        live(0.1)
     shoot(viewer, "nuclei-result")
     truth = viewer.add_labels(load_nuclei_2d()[2].astype(np.int32), name="nuclei2d_labels")
     truth.visible = False
