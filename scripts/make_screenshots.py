@@ -220,6 +220,8 @@ def themed(theme: str) -> None:
         floating.setFloating(True)
         floating.resize(*DOCK)
         live(0.5)
+        if dock is prediction:
+            scroll_to(prediction.spots.parentWidget())
         taken.append(picture_of(floating))
     write_picture(np.concatenate(taken, axis=1), f"theme-{theme}")
     viewer.close()

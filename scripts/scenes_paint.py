@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PAIR, ROW = (116, 84), (436, 160)  # nuclei that touch: two, and three in a row
 ZOOM = 4.5
-CLOSE = 320  # pixels of a picture's half
+CLOSE, GAP = 320, 4  # pixels
 
 
 def example(name: str, change: Any) -> None:
@@ -47,12 +47,15 @@ def example(name: str, change: Any) -> None:
     wait_for(prediction.task)
     labels.visible = False
     viewer.layers["nuclei prediction"].contour = 1
-    gap = np.full((CLOSE, 8, 3), 255, np.uint8)
-    learned = _close_ups(viewer)
-    write_picture(
-        np.concatenate([shown[0], shown[1], gap, learned[0], learned[1]], axis=1), f"paint-{name}"
-    )
+    write_picture(_side_by_side([*shown, *_close_ups(viewer)]), f"paint-{name}")
     viewer.close()
+
+
+def _side_by_side(parts: list[Any]) -> Any:
+    """Put pictures beside each other, with white between them."""
+    gap = np.full((CLOSE, GAP, 3), 255, np.uint8)
+    joined = [each for part in parts for each in (part, gap)]
+    return np.concatenate(joined[:-1], axis=1)
 
 
 def _close_ups(viewer: napari.Viewer) -> list[Any]:
