@@ -1,33 +1,52 @@
-"""Make the screenshots and the animation of the README from the real application.
+"""Make the screenshots of the README and of the site's first pages from the real application.
 
-Opens napari with the sample image, paints with the mouse, trains while painting goes on, stops,
-predicts, looks for uncertain spots, corrects, measures. Writes ``docs/images/annotate.png``,
-``train.png``, ``unsure.png``, ``corrected.png`` and ``loop.gif``. Needs a screen; without one::
+``loop`` paints with the mouse, trains while painting goes on, stops, predicts, looks for uncertain
+spots, corrects, measures (annotate.png, train.png, unsure.png, corrected.png); ``animation`` does
+the same and writes loop.gif; ``light`` and ``dark`` show the three docks in both themes
+(theme-light.png, theme-dark.png); ``hidpi`` shows the window on a screen of twice the resolution
+(hidpi.png). All of them, or those that are named::
 
-    xvfb-run -s "-screen 0 1280x800x24" .venv/bin/python scripts/make_screenshots.py
+    xvfb-run -a -s "-screen 0 2560x1600x24" python scripts/make_screenshots.py light dark
 """
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-import napari
 import numpy as np
 from PIL import Image
-from qtpy.QtCore import QPoint, Qt
-from qtpy.QtGui import QImage
-from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QWidget
 from skimage.measure import regionprops
+from window_pictures import (
+    OUT,
+    PLUGIN,
+    WATCHERS,
+    click,
+    drag,
+    fill_cell,
+    live,
+    look_at,
+    open_docks,
+    open_viewer,
+    picture_of,
+    raise_dock,
+    run_scenes,
+    scroll_to,
+    shoot,
+    wait_for,
+    write_picture,
+)
 
-HAND: Any = QTest  # PyQt6 types its functions as methods
-OUT = Path(__file__).resolve().parents[1] / "docs" / "images"
-PLUGIN = "napari-unet-paint"
-WINDOW = (1280, 800)
+if TYPE_CHECKING:
+    import napari
+    from qtpy.QtWidgets import QWidget
+    from window_pictures import Scene
+
 TRAINING_SECONDS = 35
 GIF_SIZE = (960, 600)
+QUICK = {"patch_size": 64, "batch_size": 1}  # where the result does not matter
+DOCK = (350, 760)  # the narrowest dock that everything is to fit
 
 
 class Recorder:
@@ -50,15 +69,12 @@ class Recorder:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + self.pause
-        grabbed = self._window.grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
-        raw: Any = grabbed.constBits()
-        raw.setsize(grabbed.sizeInBytes())
-        size = (grabbed.width(), grabbed.height())
-        picture = Image.frombytes("RGB", size, bytes(raw), "raw", "RGB", grabbed.bytesPerLine())
+        picture = Image.fromarray(picture_of(self._window))
         self.pictures.append(picture.resize(GIF_SIZE, Image.Resampling.LANCZOS))
 
-    def save(self, path: Path) -> None:
+    def save(self) -> None:
         """Write the animation, each picture with a palette of its own."""
+        path = OUT / "loop.gif"
         plain = Image.Dither.NONE
         frames = [picture.quantize(128, dither=plain) for picture in self.pictures]
         durations = [300] * len(frames)
@@ -69,90 +85,12 @@ class Recorder:
         print(f"wrote {path}: {len(frames)} pictures, {path.stat().st_size / 1e6:.1f} MB")
 
 
-RECORDERS: list[Recorder] = []
-
-
-def live(seconds: float) -> None:
-    """Let the window live for a while."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        QApplication.processEvents()
-        for recorder in RECORDERS:
-            recorder.look()
-        time.sleep(0.005)
-
-
-def drag(viewer: napari.Viewer, points: list[tuple[float, float]]) -> None:
-    """Drag the mouse with the left button through image positions (YX)."""
-    canvas = viewer.window._qt_viewer.canvas.native
-    on_canvas = [_canvas_point(viewer, canvas, *point) for point in points]
-    button, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-    HAND.mouseMove(canvas, on_canvas[0])
-    HAND.mousePress(canvas, button, none, on_canvas[0])
-    for point in on_canvas:
-        HAND.mouseMove(canvas, point)
-        live(0.02)
-    HAND.mouseRelease(canvas, button, none, on_canvas[-1])
-    live(0.05)
-
-
-def _canvas_point(viewer: napari.Viewer, canvas: QWidget, y: float, x: float) -> QPoint:
-    camera = viewer.scene.camera
-    centre_y, centre_x = camera.center[-2:]
-    return QPoint(
-        round((x - centre_x) * camera.zoom + canvas.width() / 2),
-        round((y - centre_y) * camera.zoom + canvas.height() / 2),
-    )
-
-
-def fill_cell(viewer: napari.Viewer, y: float, x: float, height: float, width: float) -> None:
-    """Brush over a cell in a zigzag."""
-    rows = np.linspace(y - height / 2, y + height / 2, 6)
-    points = []
-    for i, row in enumerate(rows):
-        half = width / 2 * float(np.sqrt(max(0.0, 1 - ((row - y) / (height / 2 + 2)) ** 2)))
-        ends = [(float(row), x - half), (float(row), x + half)]
-        points += ends if i % 2 else ends[::-1]
-    drag(viewer, points)
-
-
-def raise_dock(widget: QWidget) -> None:
-    """Bring a tab to the front."""
-    dock: Any = widget
-    while dock is not None and not hasattr(dock, "setFloating"):
-        dock = dock.parent()
-    if dock is not None:
-        dock.show()
-        dock.raise_()
-    live(0.3)
-
-
-def shoot(viewer: napari.Viewer, name: str) -> None:
-    """Write a picture of the whole window."""
-    live(0.5)
-    viewer.screenshot(str(OUT / f"{name}.png"), canvas_only=False, flash=False)
-    print(f"wrote {OUT / name}.png")
-
-
-def click(button: QWidget) -> None:
-    """Click a button with the mouse, and let the window answer."""
-    HAND.mouseClick(button, Qt.MouseButton.LeftButton)
-    live(0.4)
-
-
-def look(viewer: napari.Viewer, y: float, x: float, zoom: float) -> None:
-    """Move the camera."""
-    viewer.scene.camera.center = (y, x)
-    viewer.scene.camera.zoom = zoom
-    live(0.3)
-
-
 def paint(viewer: napari.Viewer, annotate: Any) -> None:
     """Paint two more cells, and background beside them."""
     camera = viewer.scene.camera
     zoom, (whole_y, whole_x) = camera.zoom, camera.center[-2:]
     annotate.annotation_box.layer = viewer.layers["nuclei 2D strokes"]
-    look(viewer, 120, 180, 4)
+    look_at(viewer, 120, 180, 4)
     click(annotate.next_button)
     fill_cell(viewer, 97, 178, 20, 20)
     click(annotate.next_button)
@@ -161,7 +99,7 @@ def paint(viewer: napari.Viewer, annotate: Any) -> None:
     drag(viewer, [(75, 150), (115, 148), (165, 152), (172, 180)])
     live(1)
     shoot(viewer, "annotate")
-    look(viewer, whole_y, whole_x, zoom)
+    look_at(viewer, whole_y, whole_x, zoom)
 
 
 def train(viewer: napari.Viewer, widget: Any, recorder: Recorder) -> None:
@@ -180,22 +118,25 @@ def train(viewer: napari.Viewer, widget: Any, recorder: Recorder) -> None:
     live(TRAINING_SECONDS)
     recorder.pause = 0.3
     click(widget.stop_button)
-    while widget.task.running:
-        live(0.1)
+    wait_for(widget.task)
     print(widget.shown.status.text(), widget.shown.score.text())
 
 
 def predict(viewer: napari.Viewer, widget: Any) -> None:
     """Predict all, and go to the most uncertain spot."""
+    from qtpy.QtCore import Qt
+    from qtpy.QtTest import QTest
+
     raise_dock(widget)
     click(widget.predict_button)
-    _wait(viewer, widget)
+    wait_for(widget.task)
     viewer.layers["nuclei 2D prediction"].contour = 2
     live(1)
     click(widget.spots.show_button)
-    _wait(viewer, widget)
+    wait_for(widget.task)
     widget.spots.list.setFocus()
-    HAND.keyClick(widget.spots.list, Qt.Key.Key_Down)
+    hand: Any = QTest
+    hand.keyClick(widget.spots.list, Qt.Key.Key_Down)
     live(1)
     shoot(viewer, "unsure")
     viewer.layers["nuclei 2D uncertainty"].visible = False
@@ -209,7 +150,7 @@ def correct(viewer: napari.Viewer, widget: Any) -> None:
     y, x = worst.centroid
     turn, half = worst.orientation + np.pi / 2, worst.axis_minor_length * 0.8
     dy, dx = half * np.cos(turn), half * np.sin(turn)
-    look(viewer, y, x, 6)
+    look_at(viewer, y, x, 6)
     scroll_to(widget.correct)
     click(widget.correct.buttons["split"])
     drag(viewer, [(y - dy, x - dx), (y, x), (y + dy, x + dx)])
@@ -223,40 +164,90 @@ def correct(viewer: napari.Viewer, widget: Any) -> None:
     live(1)
 
 
-def scroll_to(panel: QWidget) -> None:
-    """Bring the end of a panel into sight."""
-    area: Any = panel
-    while area is not None and not hasattr(area, "ensureWidgetVisible"):
-        area = area.parent()
-    area.verticalScrollBar().setValue(area.verticalScrollBar().maximum())
-    live(0.2)
-
-
-def _wait(viewer: napari.Viewer, widget: Any) -> None:
-    while widget.task.running:
-        live(0.1)
-
-
-def main() -> None:
+def go_round() -> Recorder:
     """Drive the application once through the loop."""
-    OUT.mkdir(parents=True, exist_ok=True)
-    viewer = napari.Viewer(title="napari")
-    viewer.window.resize(*WINDOW)
+    viewer = open_viewer()
     viewer.open_sample(PLUGIN, "nuclei_2d")
-    widgets: dict[str, Any] = {}
-    for name in ("Annotate", "Train", "Predict"):
-        _, widgets[name] = viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
-    live(1)
+    annotate, training, prediction = open_docks(viewer)
     recorder = Recorder(viewer.window._qt_window)
-    RECORDERS.append(recorder)
-    raise_dock(widgets["Annotate"])
-    paint(viewer, widgets["Annotate"])
-    train(viewer, widgets["Train"], recorder)
-    predict(viewer, widgets["Predict"])
-    correct(viewer, widgets["Predict"])
-    recorder.save(OUT / "loop.gif")
+    WATCHERS.append(recorder.look)
+    raise_dock(annotate)
+    paint(viewer, annotate)
+    train(viewer, training, recorder)
+    predict(viewer, prediction)
+    correct(viewer, prediction)
+    viewer.close()
+    return recorder
+
+
+def loop() -> None:
+    """Take the pictures of the loop."""
+    go_round()
+
+
+def animation() -> None:
+    """Take the pictures of the loop, and the animation."""
+    go_round().save()
+
+
+def trained_a_little(viewer: napari.Viewer, training: Any, prediction: Any) -> None:
+    """Train for some seconds, predict, compare with the paint."""
+    training.form.set_value(training.config().changed(**QUICK))
+    training.steps_box.setValue(12)
+    raise_dock(training)
+    click(training.train_button)
+    wait_for(training.task)
+    raise_dock(prediction)
+    click(prediction.predict_button)
+    wait_for(prediction.task)
+    click(prediction.compare.compare_button)
+    wait_for(prediction.compare.task)
+
+
+def themed(theme: str) -> None:
+    """Show the three docks beside each other in one theme."""
+    viewer = open_viewer(theme)
+    viewer.open_sample(PLUGIN, "nuclei_2d")
+    annotate, training, prediction = open_docks(viewer)
+    annotate.annotation_box.layer = viewer.layers["nuclei 2D strokes"]
+    trained_a_little(viewer, training, prediction)
+    taken = []
+    for dock in (annotate, training, prediction):
+        raise_dock(dock)
+        floating = dock
+        while not hasattr(floating, "setFloating"):
+            floating = floating.parent()
+        floating.setFloating(True)
+        floating.resize(*DOCK)
+        live(0.5)
+        if dock is prediction:
+            scroll_to(prediction.spots.parentWidget())
+        taken.append(picture_of(floating))
+    write_picture(np.concatenate(taken, axis=1), f"theme-{theme}")
     viewer.close()
 
 
+def hidpi() -> None:
+    """Show a part of the window at twice the resolution, after a short training."""
+    viewer = open_viewer()
+    viewer.open_sample(PLUGIN, "nuclei_2d")
+    annotate, training, prediction = open_docks(viewer)
+    annotate.annotation_box.layer = viewer.layers["nuclei 2D strokes"]
+    trained_a_little(viewer, training, prediction)
+    raise_dock(training)
+    live(0.5)
+    taken = picture_of(viewer.window._qt_window)
+    write_picture(taken[: taken.shape[0] * 3 // 4, taken.shape[1] * 5 // 8 :], "hidpi")
+    viewer.close()
+
+
+SCENES: dict[str, Scene] = {
+    "loop": loop,
+    "animation": animation,
+    "light": partial(themed, "light"),
+    "dark": partial(themed, "dark"),
+    "hidpi": hidpi,
+}
+
 if __name__ == "__main__":
-    main()
+    run_scenes(SCENES, {"hidpi": {"QT_SCALE_FACTOR": "2"}})

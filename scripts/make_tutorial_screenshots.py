@@ -1,182 +1,19 @@
-"""Make the pictures of ``docs/tutorials/3d-stack.md`` from the real application.
+"""Make the pictures of ``docs/paint.md`` and of the tutorials from the real application.
 
-Opens the bundled 3D sample, gives it a voxel size, paints three slices and two sections from the
-side with the mouse, trains the preset 3d, predicts, turns to 3D, measures. Writes
-``docs/images/3d-*.png``. Needs a screen; without one::
+All of them, or those of the scenes that are named: ``well``, ``badly``, ``weights`` (how to paint),
+``nuclei``, ``membranes``, ``movie``, ``batch``, ``stack`` (the tutorials)::
 
-    xvfb-run -s "-screen 0 1280x800x24" .venv/bin/python scripts/make_tutorial_screenshots.py
+    xvfb-run -a -s "-screen 0 2560x1600x24" python scripts/make_tutorial_screenshots.py movie
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
-from typing import Any
+import scene_stack
+import scenes_pages
+import scenes_paint
+from window_pictures import run_scenes
 
-# No annotations of an earlier session are to be offered in the pictures
-os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp()
-
-import napari
-import numpy as np
-from make_screenshots import OUT, PLUGIN, WINDOW, click, drag, live, raise_dock, scroll_to
-from PIL import Image
-from skimage.measure import regionprops
-
-VOXEL_SIZE = (1.0, 0.5, 0.5)  # micrometres
-SECTIONS = ((0, 8), (0, 15), (0, 22), (1, 20), (1, 40))  # axis to look along, and where
-CELLS_PER_SECTION = 9
-STROKES_PER_SECTION = 4
-PICTURES = {(0, 15): "annotate", (1, 20): "side"}
-TRAINING_SECONDS = 110
-SMALL = {"base_channels": 8, "patch_size": 24}  # learns in a minute on a slow computer
-COLOURS = 224
-
-
-def shoot(viewer: napari.Viewer, name: str) -> None:
-    """Write a picture of the whole window, in few colours."""
-    live(0.7)
-    path = OUT / f"3d-{name}.png"
-    taken = Image.fromarray(viewer.screenshot(canvas_only=False, flash=False)[..., :3])
-    taken.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
-    print(f"wrote {path}: {path.stat().st_size / 1e3:.0f} kB")
-
-
-def stroke(viewer: napari.Viewer, points: list[tuple[float, float]]) -> None:
-    """Drag the mouse through pixels of the section on screen, as slowly as a hand does."""
-    if not points:
-        return
-    height, width = (VOXEL_SIZE[axis] for axis in viewer.dims.displayed)
-    corners = np.array(points) * (height, width)
-    at = np.linspace(0, len(points) - 1, 3 * len(points))
-    path = np.stack([np.interp(at, np.arange(len(points)), side) for side in corners.T], axis=1)
-    drag(viewer, [(float(y), float(x)) for y, x in path])
-
-
-def fill(viewer: napari.Viewer, cell: Any) -> None:
-    """Brush over the section of a cell, row by row."""
-    points: list[tuple[float, float]] = []
-    rows = sorted(set(cell.coords[:, 0].tolist()))
-    apart = 2 if viewer.dims.displayed[0] == 1 else 1  # slices are as thick as the brush
-    for number, row in enumerate(rows[1:-1:apart]):
-        columns = cell.coords[cell.coords[:, 0] == row, 1]
-        ends = [(row, float(columns.min() + 1)), (row, float(columns.max() - 1))]
-        points += ends if number % 2 else ends[::-1]
-    stroke(viewer, points)
-
-
-def background_beside(truth: Any, number: int) -> list[tuple[float, float]]:
-    """Find a horizontal line of background that is as long as possible, in one part of a slice."""
-    best: tuple[int, int, int] = (0, 0, 0)
-    part = len(truth) // STROKES_PER_SECTION
-    for row in range(number * part + 1, (number + 1) * part - 1):
-        free = (truth[row - 1 : row + 2] == 0).all(axis=0)
-        begin = 0
-        for column in range(len(free) + 1):
-            if column == len(free) or not free[column]:
-                best = max(best, (column - begin, row, begin))
-                begin = column + 1
-    length, row, begin = best
-    return [(row, begin + 1.0), (row, begin + length - 2.0)] if length > 5 else []
-
-
-def paint(viewer: napari.Viewer, annotate: Any, truth: Any) -> None:
-    """Paint cells and background in three slices, and in two sections from the side."""
-    click(annotate.new_button)
-    layer = annotate.annotation
-    numbers: dict[int, int] = {}
-    for axis, position in SECTIONS:
-        viewer.dims.order = (axis, *(other for other in range(3) if other != axis))
-        viewer.dims.set_current_step(axis, position)
-        viewer.reset_view()
-        live(0.5)
-        section = truth.take(position, axis)
-        layer.brush_size = 2
-        cells = [cell for cell in regionprops(section) if cell.area >= 20]
-        for cell in sorted(cells, key=lambda cell: -cell.area)[:CELLS_PER_SECTION]:
-            if cell.label in numbers:  # a hand takes the pipette
-                annotate.painter.take_brush(numbers[cell.label])
-            else:
-                click(annotate.next_button)
-                numbers[cell.label] = layer.selected_label
-            fill(viewer, cell)
-        click(annotate.background_button)
-        for part in range(STROKES_PER_SECTION):
-            stroke(viewer, background_beside(section, part))
-        if (axis, position) in PICTURES:
-            shoot(viewer, PICTURES[axis, position])
-    viewer.dims.order = (0, 1, 2)
-    viewer.reset_view()
-    live(0.5)
-
-
-def train(viewer: napari.Viewer, widget: Any) -> None:
-    """Choose the preset 3d, train, stop."""
-    raise_dock(widget)
-    widget.preset_box.setCurrentText("3d")
-    widget.form.set_value(widget.config().changed(**SMALL))
-    live(0.3)
-    viewer.dims.set_current_step(0, 12)
-    click(widget.train_button)
-    live(TRAINING_SECONDS * 0.7)
-    shoot(viewer, "train")
-    live(TRAINING_SECONDS * 0.3)
-    click(widget.stop_button)
-    while widget.task.running:
-        live(0.1)
-    print(widget.shown.status.text(), widget.shown.score.text())
-
-
-def predict(viewer: napari.Viewer, widget: Any, truth: Any) -> None:
-    """Predict the stack, look at it in 2D and 3D, measure."""
-    import napari_unet
-
-    raise_dock(widget)
-    click(widget.predict_button)
-    while widget.task.running:
-        live(0.1)
-    result = viewer.layers["nuclei 3D prediction"]
-    scores = napari_unet.evaluate([np.asarray(result.data)], [truth], kind="objects")
-    print({name: scores[name] for name in ("iou", "f1_50")})
-    for layer in viewer.layers:
-        layer.visible = layer.name in ("nuclei 3D", result.name)
-    result.contour = 1
-    viewer.dims.set_current_step(0, 15)
-    live(1)
-    shoot(viewer, "result")
-    result.contour = 0
-    viewer.layers["nuclei 3D"].visible = False
-    viewer.dims.ndisplay = 3
-    live(0.5)
-    viewer.reset_view()
-    viewer.scene.camera.angles = (12, 25, 60)
-    viewer.scene.camera.zoom *= 0.7
-    scroll_to(widget.measure)
-    click(widget.measure.measure_button)
-    live(2)
-    shoot(viewer, "volume")
-
-
-def main() -> None:
-    """Drive the application once through the tutorial."""
-    OUT.mkdir(parents=True, exist_ok=True)
-    viewer = napari.Viewer(title="napari")
-    viewer.window.resize(*WINDOW)
-    viewer.open_sample(PLUGIN, "nuclei_3d")
-    truth = np.asarray(viewer.layers["nuclei 3D labels"].data)
-    viewer.layers.remove("nuclei 3D labels")
-    image = viewer.layers["nuclei 3D"]
-    image.scale, image.units, image.axis_labels = VOXEL_SIZE, ("um",) * 3, ("z", "y", "x")
-    widgets: dict[str, Any] = {}
-    for name in ("Annotate", "Train", "Predict"):
-        _, widgets[name] = viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
-    live(1)
-    viewer.reset_view()
-    raise_dock(widgets["Annotate"])
-    paint(viewer, widgets["Annotate"], truth)
-    train(viewer, widgets["Train"])
-    predict(viewer, widgets["Predict"], truth)
-    viewer.close()
-
+SCENES = {**scenes_paint.SCENES, **scenes_pages.SCENES, **scene_stack.SCENES}
 
 if __name__ == "__main__":
-    main()
+    run_scenes(SCENES, {})

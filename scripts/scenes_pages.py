@@ -1,0 +1,197 @@
+"""The pictures of the tutorials on nuclei, membranes, movies and folders.
+
+Membranes and movie are made by the lines of Python that their pages show.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tifffile
+from scipy import ndimage as ndi
+from window_pictures import (
+    PLUGIN,
+    click,
+    fill_cell,
+    live,
+    look_at,
+    open_docks,
+    open_viewer,
+    raise_dock,
+    run_page,
+    scroll_to,
+    shoot,
+    wait_for,
+)
+
+from napari_unet.samples import load_nuclei_2d
+
+if TYPE_CHECKING:
+    import napari
+
+LATE = 8
+PAINTED_NUCLEI = {0: (1, 4, 16, 19, 31, 34, 46, 49, 52), LATE: (5, 6, 20, 21, 35, 36, 50, 51)}
+STEPS = {"nuclei": 100, "membranes": 150, "movie": 40, "batch": 12}
+
+
+def train(training: Any, steps: int) -> None:
+    """Train so many steps, without the live prediction."""
+    raise_dock(training)
+    training.steps_box.setValue(steps)
+    training.live_box.setChecked(False)
+    click(training.train_button)
+    wait_for(training.task)
+    print(training.shown.status.text(), training.shown.score.text(), flush=True)
+
+
+def predict(prediction: Any) -> None:
+    """Predict all."""
+    raise_dock(prediction)
+    click(prediction.predict_button)
+    wait_for(prediction.task)
+    print(prediction.status.text(), flush=True)
+
+
+def nuclei() -> None:
+    """Predict the sample, measure, compare with all nuclei."""
+    viewer = open_viewer()
+    viewer.open_sample(PLUGIN, "nuclei_2d")
+    _, training, prediction = open_docks(viewer)
+    train(training, STEPS["nuclei"])
+    predict(prediction)
+    viewer.layers["nuclei 2D strokes"].visible = False
+    scroll_to(prediction.measure)
+    while prediction.measure.text.text().startswith("Measuring"):
+        live(0.1)
+    shoot(viewer, "nuclei-result")
+    truth = viewer.add_labels(load_nuclei_2d()[2].astype(np.int32), name="nuclei2d_labels")
+    truth.visible = False
+    compare = prediction.compare
+    compare.truth_box.layer = truth
+    scroll_to(compare)
+    click(compare.compare_button)
+    wait_for(compare.task)
+    viewer.layers["nuclei 2D prediction"].visible = False
+    scroll_to(compare)
+    shoot(viewer, "nuclei-errors")
+    viewer.close()
+
+
+def membranes() -> None:
+    """Paint a rectangle of membranes in classes; train and predict."""
+    with tempfile.TemporaryDirectory() as folder:
+        run_page("tutorials/em-membranes.md", 1, Path(folder))
+        image = tifffile.imread(Path(folder) / "em/slice_1.tif")
+        painted = tifffile.imread(Path(folder) / "em/painted_1.tif")
+    viewer = open_viewer()
+    viewer.add_image(image, name="slice_1")
+    annotate, training, prediction = open_docks(viewer)
+    raise_dock(annotate)
+    annotate.kind_box.setCurrentIndex(annotate.kind_box.findData("classes"))
+    click(annotate.new_button)
+    click(annotate.add_button)
+    for value, name in ((1, "inside"), (2, "membrane"), (3, "mitochondrion")):
+        annotate.painter.rename(value, name)
+    layer = annotate.annotation
+    layer.data = np.where(painted > 1, painted, 0).astype(layer.data.dtype)
+    click(annotate.region_button)
+    rows, columns = np.nonzero(painted)
+    corners = [(y, x) for y in (rows.min(), rows.max()) for x in (columns.min(), columns.max())]
+    regions = viewer.layers.selection.active
+    regions.add_rectangles(np.array([corners[i] for i in (0, 1, 3, 2)], float))
+    viewer.layers.selection.active = layer
+    annotate.pick(2)
+    layer.brush_size = 4
+    y, x = np.mean(corners, axis=0).tolist()
+    look_at(viewer, y, x, 3)
+    live(1)
+    shoot(viewer, "membranes-paint")
+    training.form.set_value(training.config().changed(class_balance=0.5))
+    viewer.reset_view()
+    train(training, STEPS["membranes"])
+    predict(prediction)
+    layer.visible = regions.visible = False
+    shoot(viewer, "membranes-result")
+    viewer.close()
+
+
+def movie() -> None:
+    """Paint daughters in a late frame; train, predict, link."""
+    with tempfile.TemporaryDirectory() as folder:
+        run_page("tutorials/time-lapse.md", 1, Path(folder))
+        frames = tifffile.imread(Path(folder) / "movie/cells.tif")
+        truth = tifffile.imread(Path(folder) / "movie/truth.tif")
+    viewer = open_viewer()
+    viewer.add_image(frames, name="cells", axis_labels=("t", "y", "x"))
+    annotate, training, prediction = open_docks(viewer)
+    raise_dock(annotate)
+    click(annotate.new_button)
+    _paint_some(viewer, annotate, truth)
+    shoot(viewer, "movie-paint")
+    train(training, STEPS["movie"])
+    predict(prediction)
+    annotate.annotation.visible = False
+    panel = prediction.link
+    scroll_to(panel)
+    click(panel.link_button)
+    wait_for(panel.task)
+    print(panel.text.text())
+    tracks = viewer.layers["cells prediction tracks"]
+    tracks.tail_width, tracks.tail_length = 4, 12
+    viewer.layers["cells prediction linked"].contour = 1
+    viewer.dims.set_current_step(0, len(frames) - 1)
+    viewer.reset_view()
+    scroll_to(panel)
+    shoot(viewer, "movie-tracks")
+    viewer.close()
+
+
+def _paint_some(viewer: napari.Viewer, annotate: Any, truth: Any) -> None:
+    """Paint some nuclei of two frames with background around, one of them by hand."""
+    layer = annotate.annotation
+    painted = np.zeros_like(truth)
+    for frame, numbers in PAINTED_NUCLEI.items():
+        chosen = np.isin(truth[frame], numbers)
+        apart = ndi.distance_transform_edt(~chosen)
+        around = (apart > 2) & (apart < 6) & (truth[frame] == 0)
+        painted[frame] = np.where(chosen, truth[frame] + 1, around)
+    by_hand = (truth[LATE] == PAINTED_NUCLEI[LATE][0]) & (truth[LATE] > 0)
+    painted[LATE][by_hand] = 0
+    layer.data = painted.astype(layer.data.dtype)
+    viewer.dims.set_current_step(0, LATE)
+    viewer.reset_view()
+    annotate.painter.take_brush(PAINTED_NUCLEI[LATE][0] + 1)
+    layer.brush_size = 5
+    y, x = np.mean(np.nonzero(by_hand), axis=1)
+    fill_cell(viewer, float(y), float(x), 10, 10)
+    live(1)
+
+
+def batch() -> None:
+    """Predict a folder, one file of which is damaged."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "images", Path(folder) / "results"
+        source.mkdir()
+        image = load_nuclei_2d()[0]
+        for number, (y, x) in enumerate(((0, 0), (0, 256), (256, 0), (256, 256), (128, 128))):
+            tifffile.imwrite(source / f"well_A{number + 1}.tif", image[y : y + 256, x : x + 256])
+        (source / "well_A6.tif").write_bytes(b"damaged")
+        viewer = open_viewer()
+        viewer.open_sample(PLUGIN, "nuclei_2d")
+        _, training, prediction = open_docks(viewer)
+        train(training, STEPS["batch"])
+        raise_dock(prediction)
+        prediction.predict_folder(source, target)
+        wait_for(prediction.task)
+        viewer.layers.clear()
+        prediction.batch.table.itemActivated.emit(prediction.batch.table.item(2, 0))
+        live(1)
+        viewer.reset_view()
+        shoot(viewer, "batch-table")
+        viewer.close()
+
+
+SCENES = {"nuclei": nuclei, "membranes": membranes, "movie": movie, "batch": batch}
