@@ -11,9 +11,9 @@ from __future__ import annotations
 import scene_stack
 import scenes_pages
 import scenes_paint
-from window_pictures import run_scenes
+from window_pictures import Scene, run_scenes
 
-SCENES = {**scenes_paint.SCENES, **scenes_pages.SCENES, **scene_stack.SCENES}
+SCENES: dict[str, Scene] = {**scenes_paint.SCENES, **scenes_pages.SCENES, **scene_stack.SCENES}
 
 if __name__ == "__main__":
     run_scenes(SCENES, {})

@@ -16,7 +16,13 @@ from napari_unet.exchange.export_sample import make_sample
 
 from .builders import AUTHORS, CLASSES, a_model, blobs, export, needs_packages
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("packages")]
+# bioimageio leaves the packages that it has read open until they are collected as garbage.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("packages"),
+    pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.fixture(scope="session")

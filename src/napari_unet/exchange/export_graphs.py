@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import logging
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -91,7 +92,9 @@ def write_torchscript(network: ExportNetwork, facts: Facts, path: Path) -> None:
     """Write one TorchScript archive."""
     with _quietly():
         scripted = torch.jit.script(network)
-        torch.jit.save(scripted, str(path), _extra_files={f"{FACTS_KEY}.json": facts.as_json()})
+        content = io.BytesIO()  # of files torch tells no OSError
+        torch.jit.save(scripted, content, _extra_files={f"{FACTS_KEY}.json": facts.as_json()})
+    path.write_bytes(content.getvalue())
 
 
 def write_torch_export(network: ExportNetwork, facts: Facts, path: Path) -> None:
