@@ -94,9 +94,9 @@ def test_weights_that_lack_a_layer_are_told_in_one_line(tmp_path: Path) -> None:
 
 def test_outlines_are_taken_off_and_probabilities_stay_probabilities() -> None:
     config = replace(CONFIG, raw_channels=2, meaning="boundary", boundary=1)
-    raw = torch.tensor([[0.9, 0.2], [0.3, 0.8]]).T[None, :, :, None]
+    raw = torch.tensor([[0.9, 0.3], [0.2, 0.8]])[None, :, :, None]
     maps = meant(raw, config)[0, :, :, 0]
-    torch.testing.assert_close(maps, torch.tensor([[0.3, 1.0], [0.7, 0.0]]).flip(1)[:, [1, 0]])
+    torch.testing.assert_close(maps, torch.tensor([[0.3, 1.0], [0.7, 0.0]]))
 
 
 def test_it_comes_back_as_it_was_saved(tmp_path: Path) -> None:
