@@ -66,6 +66,7 @@ def test_f2_renames_a_class(docks: Docks, column: int) -> None:
     editor = table.findChild(QLineEdit)
     HAND.keyClicks(editor, "membrane")
     press(editor, "Return")
+    QApplication.processEvents()  # Qt takes the text a little later
 
     assert annotation_of(painted(docks)).names[CLASS] == "membrane"
 
