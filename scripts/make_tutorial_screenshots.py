@@ -8,12 +8,17 @@ All of them, or those of the scenes that are named: ``well``, ``badly``, ``weigh
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import scene_stack
 import scenes_pages
 import scenes_paint
 from window_pictures import run_scenes
 
-SCENES = {**scenes_paint.SCENES, **scenes_pages.SCENES, **scene_stack.SCENES}
+if TYPE_CHECKING:
+    from window_pictures import Scene
+
+SCENES: dict[str, Scene] = {**scenes_paint.SCENES, **scenes_pages.SCENES, **scene_stack.SCENES}
 
 if __name__ == "__main__":
     run_scenes(SCENES, {})

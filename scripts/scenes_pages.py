@@ -131,6 +131,7 @@ def movie() -> None:
     click(annotate.new_button)
     _paint_some(viewer, annotate, truth)
     shoot(viewer, "movie-paint")
+    training.form.set_value(training.config().changed(patch_size=96, batch_size=2))
     train(training, STEPS["movie"])
     predict(prediction)
     annotate.annotation.visible = False
