@@ -8,10 +8,15 @@ All of them, or those of the scenes that are named: ``well``, ``badly``, ``weigh
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import scene_stack
 import scenes_pages
 import scenes_paint
-from window_pictures import Scene, run_scenes
+from window_pictures import run_scenes
+
+if TYPE_CHECKING:
+    from window_pictures import Scene
 
 SCENES: dict[str, Scene] = {**scenes_paint.SCENES, **scenes_pages.SCENES, **scene_stack.SCENES}
 

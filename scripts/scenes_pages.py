@@ -52,6 +52,8 @@ def predict(prediction: Any) -> None:
     raise_dock(prediction)
     click(prediction.predict_button)
     wait_for(prediction.task)
+    while prediction.measure.text.text().startswith("Measuring"):
+        live(0.1)
     print(prediction.status.text(), flush=True)
 
 
@@ -64,8 +66,6 @@ def nuclei() -> None:
     predict(prediction)
     viewer.layers["nuclei 2D strokes"].visible = False
     scroll_to(prediction.measure)
-    while prediction.measure.text.text().startswith("Measuring"):
-        live(0.1)
     shoot(viewer, "nuclei-result")
     truth = viewer.add_labels(load_nuclei_2d()[2].astype(np.int32), name="nuclei2d_labels")
     truth.visible = False
@@ -131,6 +131,7 @@ def movie() -> None:
     click(annotate.new_button)
     _paint_some(viewer, annotate, truth)
     shoot(viewer, "movie-paint")
+    training.form.set_value(training.config().changed(patch_size=96, batch_size=2))
     train(training, STEPS["movie"])
     predict(prediction)
     annotate.annotation.visible = False

@@ -23,6 +23,7 @@ from napari_unet.samples import load_nuclei_2d
 
 if TYPE_CHECKING:
     import napari
+    from window_pictures import Scene
 
 PAIR, ROW = (116, 84), (436, 160)  # nuclei that touch: two, and three in a row
 ZOOM = 4.5
@@ -87,7 +88,7 @@ def weights() -> None:
     viewer.close()
 
 
-SCENES = {
+SCENES: dict[str, Scene] = {
     "well": partial(example, "well", lambda paint: paint),
     "badly": partial(example, "badly", badly_painted),
     "weights": weights,
