@@ -18,6 +18,7 @@ from napari_unet.widgets.predict import PredictWidget
 from napari_unet.widgets.session import session_of
 from napari_unet.widgets.task import BackgroundTask
 from napari_unet.widgets.train import TrainWidget
+from napari_unet.widgets.visible import camera_of
 
 from .scenes import TINY, disks, strokes_on
 
@@ -81,7 +82,7 @@ class Desk:
         self.qtbot.wait(20)
 
     def _canvas_point(self, position: tuple[float, ...]) -> QPoint:
-        camera = self.viewer.scene.camera
+        camera = camera_of(self.viewer)
         native = self.viewer.window._qt_viewer.canvas.native
         centre_y, centre_x = camera.center[-2:]
         scale_y, scale_x = self.image.scale[-2:]

@@ -19,6 +19,7 @@ from napari_unet.widgets import stored_layers
 from napari_unet.widgets.keys import METADATA_KEY
 from napari_unet.widgets.layers import LayerComboBox
 from napari_unet.widgets.session import session_of
+from napari_unet.widgets.visible import camera_of
 
 from .conftest import Desk, disks
 from .test_scopes import eager
@@ -72,7 +73,7 @@ def huge(make_desk: Callable[..., Desk]) -> Desk:
     layer.translate, layer.scale = (10, 20), (2, 2)
     desk.viewer.add_layer(layer)
     session_of(desk.viewer).set_model(eager(), "eager")
-    camera = desk.viewer.scene.camera
+    camera = camera_of(desk.viewer)
     camera.zoom = 2
     camera.center = (0, HUGE + 106, HUGE + 116)  # world: scale 2
     desk.qtbot.wait(200)
@@ -283,7 +284,7 @@ def test_nothing_reads_a_whole_level_of_a_stored_result(
 
     layer = stored_layers.show_stored(desk.viewer, tmp_path / "a.zarr", "objects", "YX", {})
     desk.qtbot.wait(300)
-    desk.viewer.scene.camera.zoom = 4
+    camera_of(desk.viewer).zoom = 4
     desk.qtbot.wait(300)
 
     assert isinstance(layer, Labels)

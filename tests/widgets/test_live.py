@@ -12,6 +12,7 @@ from napari_unet.training.events import AnnotationsJoined, StepDone, ViewPredict
 from napari_unet.widgets import training_run
 from napari_unet.widgets.annotation import annotation_of
 from napari_unet.widgets.session import session_of
+from napari_unet.widgets.visible import camera_of
 
 from .conftest import Desk, disks, strokes_on
 
@@ -70,7 +71,7 @@ def test_the_live_layer_lies_below_the_paint_and_takes_no_focus(painted: Painted
 
 def test_only_what_is_on_screen_is_predicted(painted: Painted) -> None:
     desk, _ = painted
-    camera = desk.viewer.scene.camera
+    camera = camera_of(desk.viewer)
     camera.zoom *= 4
     camera.center = (20, 20)
     desk.qtbot.wait(200)

@@ -19,6 +19,7 @@ from napari_unet.model.trained import ModelRecord, TrainedNetwork
 from napari_unet.model.unet import UNet
 from napari_unet.prediction.events import TilePredicted
 from napari_unet.widgets.session import session_of
+from napari_unet.widgets.visible import camera_of
 
 from .conftest import Desk, disks
 from .test_correct import predicted
@@ -55,7 +56,7 @@ def test_slice_predicts_the_plane_on_screen(stack: Desk) -> None:
 
 
 def test_view_predicts_what_is_on_screen_alone(stack: Desk) -> None:
-    camera = stack.viewer.scene.camera
+    camera = camera_of(stack.viewer)
     camera.zoom *= 4
     camera.center = (0, 20, 20)
     stack.qtbot.wait(200)
@@ -160,7 +161,7 @@ def test_choosing_a_spot_takes_the_camera_there(stack: Desk) -> None:
     item: Any = stack.predict.spots.list.item(1)
     text = item.text()
     y, x = (int(part.split()[-1]) for part in text.split(" at ")[1].split(","))
-    assert stack.viewer.scene.camera.center[-2:] == pytest.approx((y, x))
+    assert camera_of(stack.viewer).center[-2:] == pytest.approx((y, x))
 
 
 def test_without_a_model_there_is_nothing_to_ask(desk: Desk) -> None:
