@@ -1,6 +1,6 @@
 """Look for known vulnerabilities in what is installed for use: pip-audit, read strictly.
 
-That is what the package requires, and of its extras for users (napari, Qt, dask) what is there.
+That is what the package requires, and of its extras for users (napari, Qt, dask, onnx, bioimageio) what is there.
 
 A vulnerability fails. Where the advisory database cannot be reached nothing is known, and that is
 said plainly: NOT AUDITED.
@@ -18,7 +18,7 @@ from typing import Any
 
 from check_licences import PROJECT, required
 
-EXTRAS = frozenset({"all", "distributed"})
+EXTRAS = frozenset({"all", "bioimageio", "distributed", "onnx"})
 # Advisories that do not concern this package, each with the reason.
 EXCEPTIONS: dict[str, str] = {}
 NOT_AUDITED = "NOT AUDITED: the advisory database cannot be reached"

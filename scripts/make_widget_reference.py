@@ -30,7 +30,8 @@ from qtpy.QtWidgets import (
     QTableWidget,
     QWidget,
 )
-from superqt import QCollapsible
+
+from napari_unet.widgets.section import Section
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,8 +104,8 @@ def controls_of(widget: QWidget, section: str = "") -> Iterator[Control]:
         inner = widget.widget()
         if inner is not None:
             yield from controls_of(inner, section)
-    elif isinstance(widget, QCollapsible):
-        yield from controls_of(widget.content(), _plain(widget.text()))
+    elif isinstance(widget, Section):
+        yield from controls_of(widget.panel, widget.toggle_button.accessibleName())
     elif layout is not None:
         yield from _controls_in(layout, section)
 
