@@ -1,6 +1,7 @@
 """Look for known vulnerabilities in what is installed for use: pip-audit, read strictly.
 
-That is what the package requires, and of its extras for users (napari, Qt, dask, onnx, bioimageio) what is there.
+That is what the package requires, and of its extras for users what is there: napari, Qt, dask, onnx
+and bioimageio.
 
 A vulnerability fails. Where the advisory database cannot be reached nothing is known, and that is
 said plainly: NOT AUDITED.
