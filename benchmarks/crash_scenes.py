@@ -132,7 +132,8 @@ class Prediction(Scene):
 
         from napari_unet.data.labels import ClassTable
         from napari_unet.model.config import UNetConfig
-        from napari_unet.model.trained import ModelRecord, TrainedNetwork, save_network
+        from napari_unet.model.record import ModelRecord
+        from napari_unet.model.trained import TrainedNetwork, save_network
         from napari_unet.model.unet import UNet
 
         torch.manual_seed(0)

@@ -32,8 +32,9 @@ from napari_unet.data.measurements import measure_objects
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.execution import Runner
 from napari_unet.model.inference import InferenceNetwork
+from napari_unet.model.record import ModelRecord
 from napari_unet.model.starting import load_starting_model
-from napari_unet.model.trained import ModelRecord, TrainedNetwork
+from napari_unet.model.trained import TrainedNetwork
 from napari_unet.model.unet import UNet
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import TileWritten

@@ -44,7 +44,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from napari_unet.data.labels import ClassTable
-from napari_unet.model.trained import ModelRecord, TrainedNetwork, save_network
+from napari_unet.model.record import ModelRecord
+from napari_unet.model.trained import TrainedNetwork, save_network
 from napari_unet.model.unet import UNet
 from napari_unet.training.config import TrainConfig
 folder = Path(sys.argv[1])

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from napari_unet.data.physical import PixelSize
     from napari_unet.exchange.export_config import Exported, ExportEvent, ExportFormat
     from napari_unet.model.config import Precision
-    from napari_unet.model.trained import ModelRecord
+    from napari_unet.model.record import ModelRecord
     from napari_unet.prediction.config import ResultKind
     from napari_unet.prediction.events import PredictionEvent
     from napari_unet.prediction.stored import StoredResult

@@ -18,7 +18,8 @@ from napari_unet.data.frames import Frame
 from napari_unet.data.labels import ClassTable
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.execution import Runner
-from napari_unet.model.trained import ModelRecord, TrainedNetwork, save_network
+from napari_unet.model.record import ModelRecord
+from napari_unet.model.trained import TrainedNetwork, save_network
 from napari_unet.model.unet import UNet
 
 from .builders import picture, run, write_images

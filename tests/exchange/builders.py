@@ -16,7 +16,8 @@ from napari_unet.errors import ConfigError
 from napari_unet.exchange.export import export_model
 from napari_unet.exchange.export_config import ExportConfig, ModelAuthor
 from napari_unet.model.config import UNetConfig
-from napari_unet.model.trained import ModelRecord, TrainedNetwork
+from napari_unet.model.record import ModelRecord
+from napari_unet.model.trained import TrainedNetwork
 from napari_unet.model.unet import UNet
 
 if TYPE_CHECKING:

@@ -26,14 +26,8 @@ from napari_unet.data.labels import ClassTable
 from napari_unet.errors import NapariUNetError
 from napari_unet.model import tensor_file
 from napari_unet.model.config import UNetConfig
-from napari_unet.model.trained import (
-    ModelRecord,
-    TrainedNetwork,
-    TrainingImageRecord,
-    load_network,
-    record_to_json,
-    save_network,
-)
+from napari_unet.model.record import ModelRecord, TrainingImageRecord, record_to_json
+from napari_unet.model.trained import TrainedNetwork, load_network, save_network
 from napari_unet.model.unet import UNet
 from napari_unet.project.folder import Project, ProjectImage, load_project, save_project
 from napari_unet.project.library import ModelLibrary

@@ -14,14 +14,9 @@ from napari_unet.errors import ConfigError, ModelFileError, ModelMismatchError
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.foreign import ForeignNetwork, ReadyForeign, meant
 from napari_unet.model.foreign_config import ForeignConfig, LayersConfig
+from napari_unet.model.record import ModelRecord, record_to_json
 from napari_unet.model.tensor_file import write_tensors
-from napari_unet.model.trained import (
-    ModelRecord,
-    TrainedNetwork,
-    load_network,
-    record_to_json,
-    save_network,
-)
+from napari_unet.model.trained import TrainedNetwork, load_network, save_network
 
 CONFIG = ForeignConfig("layers", 2, 1, 1, (4, 4), (8, 8), (8, 8), layers=LayersConfig())
 RECORD = ModelRecord(UNetConfig(1, 2), ClassTable("objects", "background"), foreign=CONFIG)

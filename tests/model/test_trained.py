@@ -13,15 +13,17 @@ from hypothesis import strategies as st
 from napari_unet.data.labels import ClassTable
 from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
 from napari_unet.model.config import UNetConfig
-from napari_unet.model.tensor_file import read_tensors, write_tensors
-from napari_unet.model.trained import (
+from napari_unet.model.record import (
     ModelRecord,
-    TrainedNetwork,
     TrainingImageRecord,
-    build_network,
-    load_network,
     record_from_json,
     record_to_json,
+)
+from napari_unet.model.tensor_file import read_tensors, write_tensors
+from napari_unet.model.trained import (
+    TrainedNetwork,
+    build_network,
+    load_network,
     save_compact_network,
     save_network,
 )

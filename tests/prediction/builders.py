@@ -11,7 +11,8 @@ import torch
 from napari_unet.data.labels import ClassTable
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.execution import Runner
-from napari_unet.model.trained import ModelRecord, TrainedNetwork
+from napari_unet.model.record import ModelRecord
+from napari_unet.model.trained import TrainedNetwork
 from napari_unet.model.unet import UNet
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.predictor import PredictionResult, predict_image

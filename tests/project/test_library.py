@@ -79,7 +79,8 @@ def test_an_entry_tells_what_the_record_holds(library: ModelLibrary) -> None:
 def test_a_model_as_the_program_saves_it_is_listed(library: ModelLibrary) -> None:
     from napari_unet.data.labels import ClassTable
     from napari_unet.model.config import UNetConfig
-    from napari_unet.model.trained import ModelRecord, TrainedNetwork, save_network
+    from napari_unet.model.record import ModelRecord
+    from napari_unet.model.trained import TrainedNetwork, save_network
     from napari_unet.model.unet import UNet
 
     config = UNetConfig(base_channels=2, depth=1, padding="same")
@@ -229,7 +230,8 @@ SAVE = """
 import os, pathlib, sys, threading
 from napari_unet.data.labels import ClassTable
 from napari_unet.model.config import UNetConfig
-from napari_unet.model.trained import ModelRecord, TrainedNetwork
+from napari_unet.model.record import ModelRecord
+from napari_unet.model.trained import TrainedNetwork
 from napari_unet.model.unet import UNet
 from napari_unet.project.library import ModelLibrary
 from napari_unet.widgets.model_work import storing_events

@@ -15,7 +15,8 @@ from napari.layers import Image, Labels
 
 from napari_unet.data.labels import ClassTable
 from napari_unet.model.config import UNetConfig
-from napari_unet.model.trained import ModelRecord, TrainedNetwork
+from napari_unet.model.record import ModelRecord
+from napari_unet.model.trained import TrainedNetwork
 from napari_unet.model.unet import UNet
 from napari_unet.prediction.events import TilePredicted
 from napari_unet.widgets.session import session_of

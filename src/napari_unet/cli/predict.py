@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from napari_unet.data.files import ImageFile
-    from napari_unet.model.trained import ModelRecord
+    from napari_unet.model.record import ModelRecord
     from napari_unet.prediction.events import PredictionEvent
     from napari_unet.prediction.files import FileFormat, IntoZarr
     from napari_unet.prediction.stored import StoredResult

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.files import ImageFile
-    from napari_unet.model.trained import ModelRecord
+    from napari_unet.model.record import ModelRecord
     from napari_unet.training.config import PresetName
     from napari_unet.training.dataset import TrainingData
     from napari_unet.training.state import TrainingState

@@ -12,7 +12,7 @@ from napari_unet.data.intensity import HIGHEST, LOWEST
 from napari_unet.exchange.export_network import tile_halos, tile_steps
 
 if TYPE_CHECKING:
-    from napari_unet.model.trained import ModelRecord
+    from napari_unet.model.record import ModelRecord
 
 # Under this key ONNX, TorchScript and torch.export files hold the facts as JSON.
 FACTS_KEY = "napari_unet"

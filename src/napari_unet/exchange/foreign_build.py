@@ -23,7 +23,8 @@ from napari_unet.model.foreign import ForeignNetwork, raw_output
 from napari_unet.model.foreign_config import ForeignConfig
 from napari_unet.model.onnx_graph import read_graph
 from napari_unet.model.plain_layers import depth_of
-from napari_unet.model.trained import ModelRecord, TrainedNetwork
+from napari_unet.model.record import ModelRecord
+from napari_unet.model.trained import TrainedNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

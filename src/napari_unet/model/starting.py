@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.model.config import UNetConfig
-    from napari_unet.model.trained import ModelRecord
+    from napari_unet.model.record import ModelRecord
 
 _FIRST = "contracting.0.0.weight"
 _HEAD = ("output.weight", "output.bias")

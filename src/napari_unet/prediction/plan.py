@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari_unet.data.labels import ClassTable
     from napari_unet.data.rescaling import Factors
     from napari_unet.model.config import Precision
-    from napari_unet.model.trained import ModelRecord
+    from napari_unet.model.record import ModelRecord
     from napari_unet.prediction.config import PredictConfig, ResultKind, ViewPoint
     from napari_unet.prediction.tiles import Blocks, TilePlan
 

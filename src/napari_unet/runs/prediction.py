@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
-    from napari_unet.model.trained import ModelRecord, TrainedNetwork
+    from napari_unet.model.record import ModelRecord
+    from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig
     from napari_unet.prediction.events import PredictionEvent
     from napari_unet.prediction.files import FileEvent

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_unet.model.trained import ModelRecord
+    from napari_unet.model.record import ModelRecord
 
 Result = TypeVar("Result")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityNormalization, IntensityRange
     from napari_unet.data.labels import ClassTable, Target
-    from napari_unet.model.trained import TrainingImageRecord
+    from napari_unet.model.record import TrainingImageRecord
     from napari_unet.training.config import TrainConfig
 
 
@@ -207,7 +207,7 @@ class TrainingData:
             for block in self.blocks
             if id(self.frames[block.frame]) in position
         ]
-        from napari_unet.model.trained import TrainingImageRecord  # windows take snapshots first
+        from napari_unet.model.record import TrainingImageRecord  # windows take snapshots first
 
         blank = TrainingImageRecord("", (), "", "")
         return replace(

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_unet.data.paint import painted_bands
 from napari_unet.data.pixel_hashes import hash_of
-from napari_unet.model.trained import TrainingImageRecord
+from napari_unet.model.record import TrainingImageRecord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

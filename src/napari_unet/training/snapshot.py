@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_unet.model.trained import ModelRecord, TrainedNetwork, build_network
+from napari_unet.model.record import ModelRecord
+from napari_unet.model.trained import TrainedNetwork, build_network
 from napari_unet.training.networks import copy_weights
 from napari_unet.training.optimisation import optimiser_tensors
 from napari_unet.training.state import TrainingState

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_unet.data.physical import PixelSize
-    from napari_unet.model.trained import ModelRecord
+    from napari_unet.model.record import ModelRecord
     from napari_unet.widgets.session import Session
 
 _SCALE_TIP = (

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
     from napari.viewer import Viewer
 
-    from napari_unet.model.trained import ModelRecord
+    from napari_unet.model.record import ModelRecord
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import AnnotatedImage
 

@@ -1,0 +1,202 @@
+"""The record of a model: what is needed besides the weights to use it and to trust it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+from napari_unet.data.intensity import IntensityNormalization
+from napari_unet.data.intensity_steps import IntensitySteps
+from napari_unet.data.labels import ClassTable
+from napari_unet.errors import ConfigError, ModelFileError
+from napari_unet.model.config import LARGEST_BINNING, VIEWS, UNetConfig
+from napari_unet.model.foreign_config import ForeignConfig
+
+FORMAT_VERSION = 1
+_LONGEST_REASON = 300  # of what a hostile file says, in the message that refuses it
+
+
+@dataclass(frozen=True)
+class TrainingImageRecord:
+    """Identify one image that a model was trained on.
+
+    Parameters
+    ----------
+    name : str
+        File or layer name.
+    shape : tuple of int
+        Shape of the image.
+    image_sha256, labels_sha256 : str
+        Hashes of the pixels and of the labels.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    image_sha256: str
+    labels_sha256: str
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True)
+class ModelRecord:
+    """Everything besides the weights that is needed to use a model and to trust it.
+
+    Parameters
+    ----------
+    network : UNetConfig
+        The shape of the network; of a `foreign` one only its dimensions and channels.
+    classes : ClassTable
+        What its output channels mean.
+    intensity : IntensityNormalization
+        How images are brought to the network's range.
+    smallest_object : int
+        Objects of fewer pixels are debris.
+    binning : int
+        Pixels of the image per pixel of the network, along Y and X.
+    views : int
+        Turned and mirrored views that a prediction averages: 1 or 8.
+    threshold : float
+        Probability above which a pixel belongs to an object, chosen on the held-back blocks.
+    training : dict
+        The training configuration.
+    history : list of dict
+        The validations of the training, one entry each.
+    images : tuple of TrainingImageRecord
+        What it was trained on.
+    versions : dict
+        Versions of the programs that trained it.
+    created : str
+        When, in ISO 8601.
+    steps : int
+        Training steps taken.
+    format_version : int
+        Version of this record.
+    pixel_size : dict
+        Micrometres per pixel of the training images (unbinned), by axis letter; empty: unknown.
+    used_channels : tuple of int
+        Channels of an image that the network sees, in this order; empty: all.
+    bfloat16_agreement : float or None
+        Share of pixels of the training images that get the same label in bfloat16 and in
+        float32; None: not measured.
+    foreign : ForeignConfig or None
+        The shape of a network of another program, which is no U-Net of ours.
+    steps_of_others : IntensitySteps or None
+        How another program brings images to the network's range; instead of `intensity`.
+    origin : str
+        Of a model of another program: where it comes from, and how it is understood.
+    """
+
+    network: UNetConfig
+    classes: ClassTable
+    intensity: IntensityNormalization = IntensityNormalization()
+    smallest_object: int = 0
+    binning: int = 1
+    views: int = 1
+    threshold: float = 0.5
+    training: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, float | bool | None]] = field(default_factory=list)
+    images: tuple[TrainingImageRecord, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+    created: str = ""
+    steps: int = 0
+    format_version: int = FORMAT_VERSION
+    pixel_size: dict[str, float] = field(default_factory=dict)
+    used_channels: tuple[int, ...] = ()
+    bfloat16_agreement: float | None = None
+    foreign: ForeignConfig | None = None
+    steps_of_others: IntensitySteps | None = None
+    origin: str = ""
+
+    @property
+    def geometry(self) -> UNetConfig | ForeignConfig:
+        """The shape of the network that predicts."""
+        return self.foreign or self.network
+
+    @property
+    def normalization(self) -> IntensityNormalization | IntensitySteps:
+        """How images are brought to the network's range."""
+        return self.intensity if self.steps_of_others is None else self.steps_of_others
+
+    @property
+    def can_learn(self) -> bool:
+        """Whether a training may go on with it."""
+        return self.foreign is None and self.steps_of_others is None
+
+    def __post_init__(self) -> None:
+        """Refuse a class table that the network has no channels for, and impossible numbers."""
+        if not 1 <= self.binning <= LARGEST_BINNING:
+            raise ConfigError(f"binning is {self.binning}; choose 1 to {LARGEST_BINNING}.")
+        if self.views not in VIEWS:
+            raise ConfigError(f"views is {self.views}; choose 1 or 8.")
+        if not 0 < self.threshold < 1:
+            raise ConfigError(f"threshold is {self.threshold}; choose a value between 0 and 1.")
+        if self.classes.n_classes != self.network.out_channels:
+            raise ConfigError(
+                f"The class table has {self.classes.n_classes} classes, the network "
+                f"{self.network.out_channels} output channels."
+            )
+        self._check_foreign()
+        self._check_images()
+
+    def _check_foreign(self) -> None:
+        """Refuse two descriptions of one network that differ."""
+        other, own = self.foreign, self.network
+        if other is None:
+            return
+        if (other.ndim, other.in_channels, other.out_channels, 1) != (
+            own.ndim,
+            own.in_channels,
+            own.out_channels,
+            own.window,
+        ):
+            raise ConfigError("The network of another program has other channels than is said.")
+
+    def _check_images(self) -> None:
+        """Refuse pixel sizes that no image can have, and channels that the network has not."""
+        for axis, size in self.pixel_size.items():
+            if axis not in ("Z", "Y", "X") or not 0 < size < math.inf:
+                raise ConfigError(
+                    f"pixel_size is {self.pixel_size}; give micrometres above 0 for Z, Y or X."
+                )
+        used = self.used_channels
+        if used and (len(used) != self.network.in_channels or min(used) < 0):
+            raise ConfigError(
+                f"used_channels is {list(used)}, but the network sees {self.network.in_channels} "
+                "channel(s); choose as many, counted from 0."
+            )
+
+
+def record_to_json(record: ModelRecord) -> dict[str, Any]:
+    """Return the record as plain JSON values."""
+    return asdict(record)
+
+
+def record_from_json(content: dict[str, Any], source: str) -> ModelRecord:
+    """Build a record from JSON that came from outside, strictly.
+
+    Raises
+    ------
+    ModelFileError
+        A field is missing, unknown, or of another type or range.
+    """
+    version = content.get("format_version")
+    if type(version) is not int or version != FORMAT_VERSION:
+        raise ModelFileError(
+            f"{source} has model format {_shortened(version)}; this version reads "
+            f"{FORMAT_VERSION}. Update napari-unet-paint."
+        )
+    try:
+        return TypeAdapter(ModelRecord).validate_json(json.dumps(content), strict=True)
+    except (ValidationError, ConfigError, OverflowError) as error:
+        first = " ".join(" ".join(str(error).splitlines()[:3]).split())
+        raise ModelFileError(
+            f"{source} has metadata that does not fit: {first[:_LONGEST_REASON]}"
+        ) from error
+
+
+def _shortened(value: object) -> str:
+    return repr(value)[:_LONGEST_REASON]
