@@ -18,11 +18,12 @@ from napari_unet.model.tensor_file import read_tensors, write_tensors
 from napari_unet.model.unet import UNet
 
 if TYPE_CHECKING:
-    from napari_unet.model.config import UNetConfig
     from collections.abc import Mapping
     from pathlib import Path
 
     from torch import Tensor
+
+    from napari_unet.model.config import UNetConfig
 
 _LONGEST_REASON = 300  # of what a hostile file says, in the message that refuses it
 
