@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
+
+from qtpy.compat import isalive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,8 +29,8 @@ class FollowedLayer:
 
     def __init__(self, widget: QWidget, names: Sequence[str], slot: Callable[[], object]) -> None:
         self._names, self._slot = names, slot
+        self._widget = weakref.ref(widget)
         self._layer: Layer | None = None
-        widget.destroyed.connect(self.leave)
 
     def follow(self, layer: Layer | None) -> None:
         """Follow this layer, and the former one no more."""
@@ -47,4 +50,8 @@ class FollowedLayer:
                 layer.events[name].disconnect(self._call)
 
     def _call(self, event: object = None) -> None:
-        self._slot()
+        widget = self._widget()
+        if widget is None or not isalive(widget):
+            self.leave()
+        else:
+            self._slot()

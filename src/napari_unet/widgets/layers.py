@@ -6,6 +6,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from napari.layers import Image, Labels, Layer
+from qtpy.compat import isalive
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QSizePolicy
 
@@ -24,13 +25,30 @@ if TYPE_CHECKING:
 LayerT = TypeVar("LayerT", bound=Layer)
 
 
-def follow(widget: QWidget, emitter: Any, slot: Callable[..., object]) -> None:
+def follow(widget: QWidget, emitter: Any, slot: Callable[[object], object]) -> None:
     """Connect a slot of a widget to an event of napari for as long as the widget exists.
 
-    napari's events know nothing of Qt: they would go on calling a widget that Qt has deleted.
+    napari's events know nothing of Qt: they would go on calling a widget that Qt has deleted. What
+    is left of it is not disconnected in its signal `destroyed`: Python that runs while Qt takes a
+    widget apart may free what is at work.
+
+    Parameters
+    ----------
+    widget : QWidget
+        Whose slot it is.
+    emitter : EventEmitter or SignalInstance
+        The event.
+    slot : bound method
+        Called with the event.
     """
-    emitter.connect(slot)
-    widget.destroyed.connect(lambda: emitter.disconnect(slot))
+    watched, method = weakref.ref(widget), weakref.WeakMethod(slot)
+
+    def tell(event: object = None) -> None:
+        owner, call = watched(), method()
+        if owner is not None and call is not None and isalive(owner):
+            call(event)
+
+    emitter.connect(tell)
 
 
 class OfImage:
