@@ -15,6 +15,7 @@ from crash_victims import strokes
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.project.folder import is_project, load_project
+from napari_unet.runs.card_file import CARD_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -152,7 +153,7 @@ class Prediction(Scene):
     def problems(self, folder: Path, said: Said, ended: int | None) -> Iterator[str]:
         """Look for all tiles said to be safe, and compare a result that is whole."""
         told = said(self.safe)
-        (result,) = [folder / "out" / path.name for path in (folder / "expected").iterdir()]
+        (result,) = [folder / "out" / path.name for path in _results(folder / "expected")]
         again = self._done & set(told)
         if again:
             yield f"{len(again)} tiles were predicted again"
@@ -166,7 +167,7 @@ class Prediction(Scene):
             yield "neither the result nor what is done of it is there"
         if result.exists():
             yield from self._differences(result, folder / "expected" / result.name)
-        if ended == 0 and (left := [p.name for p in (folder / "out").iterdir() if p != result]):
+        if ended == 0 and (left := [p.name for p in _results(folder / "out") if p != result]):
             yield f"left beside the result: {left}"
 
     def _differences(self, result: Path, expected: Path) -> Iterator[str]:
@@ -286,3 +287,8 @@ def lost_strokes(project: Path, announced: int) -> Iterator[str]:
 SCENES: dict[str, type[Scene]] = {
     scene.name: scene for scene in (Training, Prediction, Annotations, Window)
 }
+
+
+def _results(folder: Path) -> list[Path]:
+    """Return what lies in a folder besides run cards."""
+    return [path for path in folder.iterdir() if not path.name.endswith(CARD_SUFFIX)]

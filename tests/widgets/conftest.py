@@ -12,6 +12,7 @@ import pytest
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QCheckBox
 
 from napari_unet.widgets.annotate import AnnotateWidget
 from napari_unet.widgets.predict import PredictWidget
@@ -46,7 +47,10 @@ class Desk:
 
     def click(self, button: Any) -> None:
         """Click a button as a mouse does; a disabled one ignores it."""
-        HAND.mouseClick(button, Qt.MouseButton.LeftButton)
+        place = QPoint()  # the middle
+        if isinstance(button, QCheckBox):  # which may be wider than what can be clicked of it
+            place = QPoint(button.height() // 2, button.height() // 2)
+        HAND.mouseClick(button, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, place)
 
     def wait_until_idle(self, timeout: int = 60_000) -> None:
         """Let the window live until no work is under way."""

@@ -120,7 +120,7 @@ def test_a_folder_is_predicted_into_another(stack: Desk, tmp_path: Path) -> None
     stack.predict.predict_folder(tmp_path / "in", tmp_path / "out")
     stack.wait_until_idle()
 
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.tif", "b.tif"]
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.tif")) == ["a.tif", "b.tif"]
     assert "2 files written" in stack.predict.status.text()
 
 

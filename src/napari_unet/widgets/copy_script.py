@@ -53,7 +53,9 @@ class CopyScriptButton(QPushButton):
     def __init__(
         self, session: Session, prepare: Callable[[], Callable[[], Handover] | None], what: str
     ) -> None:
-        super().__init__("Copy as s&cript")
+        super().__init__("Copy as script")
+        self.setAccessibleName("Copy as script")
+        self.setAutoDefault(True)  # Return works as the space bar does
         self._session, self._prepare, self._form = session, prepare, _COMMAND
         self.setToolTip(
             f"Copy {what} as a command line or as Python lines, to do it again without the "

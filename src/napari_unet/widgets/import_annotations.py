@@ -87,7 +87,9 @@ class ImportButton(QPushButton):
         kind: Callable[[], Kind],
         adopt: Callable[[Labels], object],
     ) -> None:
-        super().__init__("&Import…")
+        super().__init__("Import…")
+        self.setAccessibleName("Import…")
+        self.setAutoDefault(True)  # Return works as the space bar does
         self.setToolTip(
             "Take annotations of Cellpose, StarDist, Fiji, QuPath and others from a file; you "
             "choose what 0 means."

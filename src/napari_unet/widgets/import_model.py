@@ -78,7 +78,7 @@ class ModelImport(QObject):
         self._parent = parent
         self._at_work = False
         self.button: QPushButton = button(
-            "&Import…",
+            "Import…",
             "Take in a model of another program: a bioimage.io package (zip, or the rdf.yaml of an "
             "unpacked one) or an ONNX file. No program in it is run.",
             self.ask,

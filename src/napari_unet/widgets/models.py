@@ -96,7 +96,7 @@ class ModelsWidget(QWidget):
             "Open project…", "Open a saved project: all of it comes back.", self.ask_for_project
         )
         self.export_button = button(
-            "&Export…", "Write the model in use for other programs.", self.open_export
+            "Export…", "Write the model in use for other programs.", self.open_export
         )
         layout.addWidget(self.add_button)
         layout.addWidget(self.model_import.button)

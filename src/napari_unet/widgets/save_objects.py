@@ -84,7 +84,9 @@ class SaveObjectsButton(QPushButton):
     """
 
     def __init__(self, viewer: Viewer, layer: Callable[[], Labels | None]) -> None:
-        super().__init__("&Save objects…")
+        super().__init__("Save objects…")
+        self.setAccessibleName("Save objects…")
+        self.setAutoDefault(True)  # Return works as the space bar does
         self.setToolTip(
             "Write the objects of the selected layer, or of the newest prediction, for Fiji, "
             "QuPath and others."
