@@ -65,8 +65,18 @@ def test_classes_come_back_with_their_names(suffix: str, tmp_path: Path) -> None
 
 
 @OUTLINES
-def test_objects_keep_the_names_of_their_classes(suffix: str, tmp_path: Path) -> None:
-    names = {1: "membrane", 2: "nucleus", 7: "membrane"}
+@pytest.mark.parametrize(
+    "names",
+    [
+        {1: "membrane", 2: "nucleus", 7: "membrane"},
+        {1: "2-cell", 2: "4-cell", 7: "8-cell"},
+        {1: "CD3+", 2: "CD3-", 7: "T-1"},
+    ],
+    ids=["words", "digits before", "signs behind"],
+)
+def test_objects_keep_the_names_of_their_classes(
+    names: dict[int, str], suffix: str, tmp_path: Path
+) -> None:
     write_objects(tmp_path / f"cells{suffix}", ring_and_neighbour(), names=names)
     assert read_annotations(tmp_path / f"cells{suffix}", (12, 16)).names == names
 
