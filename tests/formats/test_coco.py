@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from napari_unet.errors import FileProblemError
+from napari_unet.errors import FileProblemError, LabelsError
 from napari_unet.formats.reading import read_annotations
 from napari_unet.formats.writing import write_objects
 
@@ -110,6 +110,15 @@ def test_the_name_picks_the_image(tmp_path: Path) -> None:
 def test_damaged_segmentations_are_refused(segmentation: Any, reason: str, tmp_path: Path) -> None:
     with pytest.raises(FileProblemError, match=reason):
         read_annotations(write(tmp_path / "coco.json", segmentation), (4, 6))
+
+
+@pytest.mark.parametrize(
+    "segmentation", [[SQUARE], {"size": [4, 6], "counts": COUNTS}], ids=["polygon", "run lengths"]
+)
+def test_an_image_of_another_size_is_refused(segmentation: Any, tmp_path: Path) -> None:
+    path = write(tmp_path / "coco.json", segmentation)
+    with pytest.raises(LabelsError, match=r"width \(4, 6\), yours has \(8, 12\); choose the image"):
+        read_annotations(path, (8, 12))
 
 
 def test_boxes_alone_are_left_out_and_counted(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter
 
-from napari_unet.errors import FileProblemError
+from napari_unet.errors import FileProblemError, LabelsError
 from napari_unet.formats.drawn import Drawn
 from napari_unet.formats.json_files import json_bytes, read_json
 from napari_unet.formats.tracing import trace
@@ -99,6 +99,7 @@ def read_coco(
     """
     content = read_json(path, _FILE, "COCO JSON")
     images = _chosen(path, content.images, name, shape)
+    _check_sizes(path, images, shape)
     plane_of = {image.id: number for number, image in enumerate(images)}
     classes = {category.id: category.name for category in content.categories}
     drawn, without = [], 0
@@ -135,6 +136,17 @@ def _chosen(
         f"{path} holds {len(images)} images ({known}), and none is named {name}; say which one "
         "by the name of the image file."
     )
+
+
+def _check_sizes(path: Path, images: list[_Image], shape: Sequence[int] | None) -> None:
+    """Refuse a file that was made for images of another size."""
+    for image in images:
+        size = (image.height, image.width)
+        if shape is not None and size != tuple(shape[-2:]):
+            raise LabelsError(
+                f"{path.name} was made for an image of height and width {size}, yours has "
+                f"{tuple(shape[-2:])}; choose the image that was annotated."
+            )
 
 
 def _place(number: int, count: int, shape: Sequence[int] | None) -> tuple[int | None, int | None]:
