@@ -106,13 +106,14 @@ def read_coco(
     for each in content.annotations:
         if each.image_id not in plane_of:
             continue
-        rings, runs, height = _geometry(path, each.segmentation)
-        if not rings and runs is None:
+        image = images[plane_of[each.image_id]]
+        parts, runs, height = _geometry(path, each.segmentation, (image.height, image.width))
+        if not parts and runs is None:
             without += 1
             continue
         word = "" if each.category_id is None else classes.get(each.category_id, "")
         t, z = _place(plane_of[each.image_id], len(images), shape)
-        drawn.append(Drawn(rings, runs, height, each.object_id, word, z=z, t=t))
+        drawn.append(Drawn(parts, runs, height, each.object_id, word, z=z, t=t))
     text = f"Annotations without an outline (boxes, points): {without}; they are left out."
     size = (images[0].height, images[0].width)
     told = (len(images), *size) if len(images) > 1 else size
@@ -159,23 +160,29 @@ def _place(number: int, count: int, shape: Sequence[int] | None) -> tuple[int | 
 
 
 def _geometry(
-    path: Path, segmentation: list[list[float]] | _Runs | None
-) -> tuple[tuple[NDArray[np.float64], ...], NDArray[np.int64] | None, int]:
+    path: Path, segmentation: list[list[float]] | _Runs | None, size: tuple[int, int]
+) -> tuple[tuple[tuple[NDArray[np.float64]], ...], NDArray[np.int64] | None, int]:
+    """Return parts, or runs and their plane's height; COCO's polygons are united."""
     if segmentation is None:
         return (), None, 0
     if isinstance(segmentation, _Runs):
-        return (), _runs_of(path, segmentation), segmentation.size[0]
+        return (), _runs_of(path, segmentation, size), size[0]
     if any(len(points) % 2 for points in segmentation):
         raise FileProblemError(
             f"Cannot read {path} as COCO JSON: a polygon has an odd number of coordinates. Export "
             "it again."
         )
     rings = [np.array(points).reshape(-1, 2) for points in segmentation if len(points) >= 6]
-    return tuple(rings), None, 0
+    return tuple((ring,) for ring in rings), None, 0
 
 
-def _runs_of(path: Path, runs: _Runs) -> NDArray[np.int64]:
+def _runs_of(path: Path, runs: _Runs, size: tuple[int, int]) -> NDArray[np.int64]:
     """Return (first, length) of each run of the object's pixels, column after column."""
+    if tuple(runs.size) != size:
+        raise FileProblemError(
+            f"Cannot read {path} as COCO JSON: run lengths are for a size of {tuple(runs.size)}, "
+            f"the image has {size}. Export it again."
+        )
     counts = _unpacked(path, runs.counts) if isinstance(runs.counts, str) else runs.counts
     total = runs.size[0] * runs.size[1]
     if any(count < 0 for count in counts) or sum(counts) != total:

@@ -125,6 +125,10 @@ def _of_outlines(
         found = paint(drawn, shape, axes, kind)
     except LabelsError as error:
         raise LabelsError(f"{path.name}: {error}") from error
+    except MemoryError as error:
+        raise LabelsError(
+            f"{path.name}: its objects need more memory than is free; crop the image."
+        ) from error
     return replace(found, notices=(*notices, *found.notices))
 
 

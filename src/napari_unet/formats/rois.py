@@ -138,7 +138,7 @@ def _drawn(roi: ImagejRoi, rings: tuple[Ring, ...], entry: str) -> Drawn:
     elif _NO_WORD.fullmatch(word):
         word = ""
     return Drawn(
-        rings,
+        (rings,),
         number=int(ours["number"]) if ours else None,
         name=word or (f"group {roi.group}" if roi.group else ""),
         colour=str(roi.hexcolor(roi.stroke_color, "")),
