@@ -74,12 +74,11 @@ def fill(rings: Sequence[NDArray[Any]], height: int, width: int) -> Filled | Non
         return None
     top, left, bottom, right = box
     toggles = np.zeros((bottom - top, right - left + 1), np.bool_)
-    for ring in rings:
-        for row, x in _crossings(ring.astype(np.float64), top, bottom):
-            column = np.clip(np.ceil(x - 0.5), left, right).astype(np.int64) - left
-            flat = (row - top) * toggles.shape[1] + column
-            times = np.bincount(flat, minlength=toggles.size).reshape(toggles.shape)
-            toggles ^= times % 2 == 1
+    for row, x in _crossings(rings, top, bottom):
+        column = np.clip(np.ceil(x - 0.5), left, right).astype(np.int64) - left
+        flat = (row - top) * toggles.shape[1] + column
+        times = np.bincount(flat, minlength=toggles.size).reshape(toggles.shape)
+        toggles ^= times % 2 == 1
     inside: NDArray[np.bool_] = np.logical_xor.accumulate(toggles, axis=1)[:, :-1]
     return (top, left, inside) if inside.any() else None
 
@@ -108,11 +107,14 @@ def _first_centre(corner: NDArray[np.float64], size: tuple[int, int]) -> tuple[i
 
 
 def _crossings(
-    ring: NDArray[np.float64], top: int, bottom: int
+    rings: Sequence[NDArray[Any]], top: int, bottom: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Yield where a ring crosses the middle lines of rows: the rows, and x."""
-    x, y = ring[:, 0], ring[:, 1]
-    x_next, y_next = np.roll(x, -1), np.roll(y, -1)
+    """Yield where rings cross the middle lines of rows: the rows, and x. All rings at once."""
+    x, y = np.concatenate(rings).astype(np.float64).T
+    behind = np.cumsum([len(ring) for ring in rings])
+    following = np.arange(1, x.size + 1)
+    following[behind - 1] = np.append(0, behind[:-1])  # the last corner leads to the first
+    x_next, y_next = x[following], y[following]
     first = np.clip(np.ceil(np.minimum(y, y_next) - 0.5), top, bottom).astype(np.int64)
     last = np.clip(np.ceil(np.maximum(y, y_next) - 0.5), top, bottom).astype(np.int64)
     count = last - first
