@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from napari_unet.errors import FileProblemError
-from napari_unet.formats.pickled import Opaque, look_into
+from napari_unet.formats.pickled import Opaque, array_in, look_into
 from napari_unet.formats.reading import read_annotations
 
 from .builders import cellpose_content, ring_and_neighbour, write_cellpose
@@ -86,6 +86,33 @@ def test_calls_stand_for_themselves() -> None:
     found = look_into(pickle.dumps([Path("a"), {"b": 1}], protocol=4))
     assert isinstance(found[0], Opaque)
     assert found[1] == {"b": 1}
+
+
+def nested(behind: bytes) -> bytes:
+    """Return a pickle of lists that are 10**5 numbers in words, and what is done to them."""
+    lists = b"".join(b"q%c0(" % at + b"h%c" % at * 10 + b"l" for at in range(5))
+    return b"\x80\x04c_codecs\nencode\nK\x01" + lists + behind + b"."
+
+
+@pytest.mark.fault(37)
+def test_only_texts_are_turned_into_bytes() -> None:
+    found = look_into(nested(b"X\x06\x00\x00\x00latin1\x86R"))
+    assert isinstance(found, Opaque)
+    assert found.name == "_codecs encode"
+
+
+@pytest.mark.fault(37)
+def test_only_texts_name_functions() -> None:
+    with pytest.raises(ValueError, match="what is no text"):
+        look_into(nested(b"X\x01\x00\x00\x00a\x93"))
+
+
+@pytest.mark.fault(37)
+def test_a_shape_that_is_none_is_not_put_into_words() -> None:
+    shape = look_into(nested(b"\x85"))
+    state = (1, shape, Opaque("numpy dtype", ("u1",)), False, b"1")
+    with pytest.raises(ValueError, match="has no shape"):
+        array_in(Opaque("numpy.core.multiarray _reconstruct", (), state))
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from napari_unet.errors import FileProblemError
+from napari_unet.errors import FileProblemError, LabelsError
 from napari_unet.formats.reading import read_annotations
 from napari_unet.formats.writing import write_objects
 
@@ -81,6 +82,35 @@ def test_large_runs_are_unpacked(tmp_path: Path) -> None:
     assert labels.sum() == 1007
 
 
+def test_polygons_of_one_object_are_united(tmp_path: Path) -> None:
+    corner = [2, 2, 5, 2, 5, 4, 2, 4]
+    found = read_annotations(write(tmp_path / "coco.json", [SQUARE, corner]), (4, 6)).labels
+    both = expected()
+    both[2:4, 2:5] = 1
+    np.testing.assert_array_equal(found, both)
+
+
+def test_runs_take_no_more_memory_than_their_plane(tmp_path: Path) -> None:
+    image = IMAGE | {"height": 1000, "width": 1000}
+    path = write(tmp_path / "coco.json", {"size": [1000, 1000], "counts": [0, 10**6]},
+                 images=[image])  # fmt: skip
+    tracemalloc.start()
+    try:
+        assert read_annotations(path, (1000, 1000)).labels.all()
+        assert tracemalloc.get_traced_memory()[1] < 12 * 10**6
+    finally:
+        tracemalloc.stop()
+
+
+def test_too_little_memory_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("napari_unet.formats.canvas.pixels_of", full)
+    with pytest.raises(LabelsError, match=r"coco.json: its objects need more memory"):
+        read_annotations(write(tmp_path / "coco.json", [SQUARE]), (4, 6))
+
+
 def test_the_file_tells_the_size(tmp_path: Path) -> None:
     assert read_annotations(write(tmp_path / "coco.json", [SQUARE])).labels.shape == (4, 6)
 
@@ -102,14 +132,24 @@ def test_the_name_picks_the_image(tmp_path: Path) -> None:
         ({"size": [4, 6], "counts": "~~"}, "no run length"),
         ({"size": [4, 6], "counts": "P" * 100}, "no run length"),
         ({"size": [4], "counts": [24]}, "at least 2 items"),
+        ({"size": [10**5, 10**5], "counts": [0, 10**10]}, r"size of \(100000, 100000\), the im"),
         ([[1, 2, 3, 4, 5, 6, 7]], "odd number"),
         ([[1, 2, "3"]], "valid"),
     ],
-    ids=["short", "negative", "letters", "endless", "size", "odd", "texts"],
+    ids=["short", "negative", "letters", "endless", "size", "vast", "odd", "texts"],
 )
 def test_damaged_segmentations_are_refused(segmentation: Any, reason: str, tmp_path: Path) -> None:
     with pytest.raises(FileProblemError, match=reason):
         read_annotations(write(tmp_path / "coco.json", segmentation), (4, 6))
+
+
+@pytest.mark.parametrize(
+    "segmentation", [[SQUARE], {"size": [4, 6], "counts": COUNTS}], ids=["polygon", "run lengths"]
+)
+def test_an_image_of_another_size_is_refused(segmentation: Any, tmp_path: Path) -> None:
+    path = write(tmp_path / "coco.json", segmentation)
+    with pytest.raises(LabelsError, match=r"width \(4, 6\), yours has \(8, 12\); choose the image"):
+        read_annotations(path, (8, 12))
 
 
 def test_boxes_alone_are_left_out_and_counted(tmp_path: Path) -> None:

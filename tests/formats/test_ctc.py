@@ -110,6 +110,17 @@ def test_behind_a_gap_a_track_goes_on_under_a_new_number(tmp_path: Path) -> None
     assert read_annotations(tmp_path / "01_RES").labels.max(axis=(1, 2)).tolist() == [1, 0, 2]
 
 
+def test_frames_of_a_longer_movie_do_not_stay(tmp_path: Path) -> None:
+    write_objects(tmp_path, np.stack([plane(n) for n in (1, 2, 3, 4)]), "ctc", axes="TYX")
+    with pytest.raises(
+        FileProblemError, match=r"holds mask002.tif .*2 such frames.*an empty folder"
+    ):
+        write_objects(tmp_path, np.stack([plane(7), plane(8)]), "ctc", axes="TYX")
+    assert len(read_annotations(tmp_path).labels) == 4
+    write_objects(tmp_path, np.stack([plane(7)] * 4), "ctc", axes="TYX")
+    assert (read_annotations(tmp_path).labels.max(axis=(1, 2)) == 1).all()
+
+
 def test_a_plane_is_no_movie(tmp_path: Path) -> None:
     with pytest.raises(LabelsError, match="no movie"):
         write_objects(tmp_path / "01_RES", plane(), "ctc")

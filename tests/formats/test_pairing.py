@@ -48,6 +48,20 @@ def test_other_files_beside_label_images_do_not_matter(tmp_path: Path) -> None:
     assert [path.name for path in find_annotations([tmp_path])] == ["a.tif"]
 
 
+def test_a_glob_finds_label_images_beside_outlines(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", ring_and_neighbour())
+    write_objects(tmp_path / "b.zip", ring_and_neighbour())
+    assert [path.name for path in find_annotations([tmp_path / "*"])] == ["a.tif", "b.zip"]
+
+
+@pytest.mark.parametrize("expanded", [False, True], ids=["by us", "by the shell"])
+def test_run_cards_that_a_glob_names_are_no_annotations(expanded: bool, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", ring_and_neighbour())
+    (tmp_path / "a.tif.run.json").write_text("{}")
+    named = sorted(tmp_path.iterdir()) if expanded else [tmp_path / "*"]
+    assert [path.name for path in find_annotations(named)] == ["a.tif"]
+
+
 def test_odd_ones_are_listed(tmp_path: Path) -> None:
     with pytest.raises(FileProblemError, match=r"without a partner: b.tif, a.zip, c.zip"):
         pair_annotations([tmp_path / "b.tif"], [tmp_path / "a.zip", tmp_path / "c.zip"])

@@ -129,11 +129,13 @@ def test_what_is_left_out_is_counted(rois: Any, notice: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("names", "groups", "classes"),
     [
-        (["nucleus-1", "nucleus 2", "debris_1"], [0, 0, 0], {1: "debris", 2: "nucleus"}),
+        (["nucleus-1", "nucleus-2", "debris"], [0, 0, 0], {1: "debris", 2: "nucleus"}),
+        (["CD3+-1", "CD3-2", "2-cell"], [0, 0, 0], {1: "2-cell", 2: "CD3", 3: "CD3+"}),
+        (["T1-1", "T1-2", "Stage 2"], [0, 0, 0], {1: "Stage 2", 2: "T1"}),
         (["0001-0002", "0003-0004", "0005-0006"], [2, 2, 1], {1: "group 1", 2: "group 2"}),
         (["1", "2", "cell"], [0, 0, 0], {1: "cell", 2: "unnamed"}),
     ],
-    ids=["names", "groups", "some"],
+    ids=["names", "signs", "digits", "groups", "some"],
 )
 def test_names_or_groups_are_classes(
     names: list[str], groups: list[int], classes: dict[int, str], tmp_path: Path

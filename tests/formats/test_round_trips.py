@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from napari_unet.formats import filling
 from napari_unet.formats.filling import fill
 from napari_unet.formats.reading import read_annotations
 from napari_unet.formats.tracing import parts_of, signed_area, trace
@@ -16,6 +17,7 @@ from napari_unet.formats.writing import write_objects
 from .builders import label_images, ring_and_neighbour
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 often = settings(
@@ -65,8 +67,18 @@ def test_classes_come_back_with_their_names(suffix: str, tmp_path: Path) -> None
 
 
 @OUTLINES
-def test_objects_keep_the_names_of_their_classes(suffix: str, tmp_path: Path) -> None:
-    names = {1: "membrane", 2: "nucleus", 7: "membrane"}
+@pytest.mark.parametrize(
+    "names",
+    [
+        {1: "membrane", 2: "nucleus", 7: "membrane"},
+        {1: "2-cell", 2: "4-cell", 7: "8-cell"},
+        {1: "CD3+", 2: "CD3-", 7: "T-1"},
+    ],
+    ids=["words", "digits before", "signs behind"],
+)
+def test_objects_keep_the_names_of_their_classes(
+    names: dict[int, str], suffix: str, tmp_path: Path
+) -> None:
     write_objects(tmp_path / f"cells{suffix}", ring_and_neighbour(), names=names)
     assert read_annotations(tmp_path / f"cells{suffix}", (12, 16)).names == names
 
@@ -112,3 +124,39 @@ def test_an_inner_part_keeps_the_hole_around_it(tmp_path: Path) -> None:
     labels[3:6, 3:6] = 1
     labels[4, 4] = 0
     assert [len(part) for part in parts_of(trace(labels)[1])] == [2, 2]
+
+
+def nested_frames() -> Any:
+    """One object of ten frames in each other, each a part with a hole."""
+    distance = np.minimum(*np.indices((40, 40)).clip(max=20))
+    labels = np.minimum(distance, distance[::-1, ::-1]) % 2 == 0
+    return labels.astype(np.uint8)
+
+
+def counted(
+    name: str, function: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> list[object]:
+    calls: list[object] = []
+
+    def counting(*arguments: Any) -> Any:
+        calls.append(arguments)
+        return function(*arguments)
+
+    monkeypatch.setattr(name, counting)
+    return calls
+
+
+def test_all_rings_of_an_object_are_filled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = nested_frames()
+    calls = counted("napari_unet.formats.filling._crossings", filling._crossings, monkeypatch)
+    filled = fill(trace(labels)[1], 40, 40)
+    assert filled is not None
+    np.testing.assert_array_equal(filled[2], labels)
+    assert len(calls) == 1
+
+
+def test_a_hole_is_not_compared_with_every_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    rings = trace(nested_frames())[1]
+    calls = counted("napari_unet.formats.tracing.signed_area", signed_area, monkeypatch)
+    assert [len(part) for part in parts_of(rings)] == [2] * 10
+    assert len(calls) <= 2 * len(rings)

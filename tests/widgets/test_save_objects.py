@@ -80,6 +80,32 @@ def test_classes_go_out_with_names_and_colours(desk: Desk, tmp_path: Path) -> No
     assert len(first["properties"]["classification"]["color"]) == 3
 
 
+@pytest.mark.parametrize(
+    ("kind", "numbers"), [("objects", [0, 0, 1, 2]), ("classes", [0, 0, 2, 3])]
+)
+def test_the_background_of_paint_is_no_object(
+    kind: Any, numbers: list[int], desk: Desk, tmp_path: Path
+) -> None:
+    painted = new_annotation(desk.viewer, desk.image, kind)
+    painted.data = np.where(objects() > 0, objects() + 1, 0)
+    painted.data[60:, :] = 1
+    desk.viewer.layers.selection.active = painted
+    save(desk, tmp_path / "cells.tif", "labels")
+    np.testing.assert_array_equal(
+        tifffile.imread(tmp_path / "cells.tif"), np.array(numbers)[painted.data]
+    )
+
+
+def test_an_imported_annotation_goes_out_as_it_came(desk: Desk, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", objects())
+    desk.annotate.import_button.take(tmp_path / "in.tif", "background")
+    desk.wait_until_idle()
+    desk.viewer.layers.selection.active = desk.viewer.layers["in as annotation"]
+    save(desk, tmp_path / "out.zip", "roi")
+    found = read_annotations(tmp_path / "out.zip", (96, 96))
+    np.testing.assert_array_equal(found.labels, objects())
+
+
 def test_linked_objects_go_out_with_their_mothers(desk: Desk, tmp_path: Path) -> None:
     frames = np.stack([np.where(objects() == 1, 1, 0), np.where(objects() == 2, 2, 0)])
     desk.viewer.add_layer(Labels(frames, name="cells linked"))

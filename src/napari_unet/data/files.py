@@ -87,7 +87,7 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
             if not matches:
                 raise FileProblemError(f"There is no file or folder {path}.")
             found |= matches
-    found = {path for path in found if not _is_card(path)} or found  # a shell's * names them too
+    found = {path for path in found if not is_run_card(path)} or found  # a shell's * names them too
     once = {path.resolve(): path for path in sorted(found)}  # however it was spelled
     return sorted(once.values(), key=lambda path: (name_of(path), str(path)))
 
@@ -109,10 +109,11 @@ def _in_zarr(path: Path) -> bool:
 
 
 def _is_finished(path: Path) -> bool:
-    return path.name[0] != "." and path.suffix != _UNFINISHED and not _is_card(path)
+    return path.name[0] != "." and path.suffix != _UNFINISHED and not is_run_card(path)
 
 
-def _is_card(path: Path) -> bool:
+def is_run_card(path: Path) -> bool:
+    """Tell whether a file is a run card, by its name."""
     return path.name.endswith(_CARD)
 
 

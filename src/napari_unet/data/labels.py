@@ -254,6 +254,28 @@ def annotation_from_mask(mask: NDArray[Any], zero: Unpainted) -> NDArray[np.inte
     return annotation
 
 
+def mask_from_annotation(annotation: NDArray[np.integer[Any]], kind: Kind) -> NDArray[Any]:
+    """Turn painted labels into a mask, numbered as results are.
+
+    Parameters
+    ----------
+    annotation : ndarray
+        0 unlabelled, 1 background, objects or classes from 2 up.
+    kind : {"objects", "classes"}
+        What a number stands for.
+
+    Returns
+    -------
+    ndarray
+        Of the same dtype: unlabelled and background are 0, objects one lower, and classes as they
+        were painted.
+    """
+    above = annotation > 1
+    return np.where(above, annotation - above if kind == "objects" else annotation, 0).astype(
+        annotation.dtype
+    )
+
+
 def ridge_between(objects: NDArray[Any]) -> NDArray[np.bool_]:
     """Mark one pixel of each pair of face neighbours that belong to different objects.
 

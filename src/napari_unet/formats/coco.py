@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter
 
-from napari_unet.errors import FileProblemError
+from napari_unet.errors import FileProblemError, LabelsError
 from napari_unet.formats.drawn import Drawn
 from napari_unet.formats.json_files import json_bytes, read_json
 from napari_unet.formats.tracing import trace
@@ -99,19 +99,21 @@ def read_coco(
     """
     content = read_json(path, _FILE, "COCO JSON")
     images = _chosen(path, content.images, name, shape)
+    _check_sizes(path, images, shape)
     plane_of = {image.id: number for number, image in enumerate(images)}
     classes = {category.id: category.name for category in content.categories}
     drawn, without = [], 0
     for each in content.annotations:
         if each.image_id not in plane_of:
             continue
-        rings, runs, height = _geometry(path, each.segmentation)
-        if not rings and runs is None:
+        image = images[plane_of[each.image_id]]
+        parts, runs, height = _geometry(path, each.segmentation, (image.height, image.width))
+        if not parts and runs is None:
             without += 1
             continue
         word = "" if each.category_id is None else classes.get(each.category_id, "")
         t, z = _place(plane_of[each.image_id], len(images), shape)
-        drawn.append(Drawn(rings, runs, height, each.object_id, word, z=z, t=t))
+        drawn.append(Drawn(parts, runs, height, each.object_id, word, z=z, t=t))
     text = f"Annotations without an outline (boxes, points): {without}; they are left out."
     size = (images[0].height, images[0].width)
     told = (len(images), *size) if len(images) > 1 else size
@@ -137,6 +139,17 @@ def _chosen(
     )
 
 
+def _check_sizes(path: Path, images: list[_Image], shape: Sequence[int] | None) -> None:
+    """Refuse a file that was made for images of another size."""
+    for image in images:
+        size = (image.height, image.width)
+        if shape is not None and size != tuple(shape[-2:]):
+            raise LabelsError(
+                f"{path.name} was made for an image of height and width {size}, yours has "
+                f"{tuple(shape[-2:])}; choose the image that was annotated."
+            )
+
+
 def _place(number: int, count: int, shape: Sequence[int] | None) -> tuple[int | None, int | None]:
     """Return frame and plane of one of several images; one alone says nothing about them."""
     if count == 1:
@@ -147,23 +160,29 @@ def _place(number: int, count: int, shape: Sequence[int] | None) -> tuple[int | 
 
 
 def _geometry(
-    path: Path, segmentation: list[list[float]] | _Runs | None
-) -> tuple[tuple[NDArray[np.float64], ...], NDArray[np.int64] | None, int]:
+    path: Path, segmentation: list[list[float]] | _Runs | None, size: tuple[int, int]
+) -> tuple[tuple[tuple[NDArray[np.float64]], ...], NDArray[np.int64] | None, int]:
+    """Return parts, or runs and their plane's height; COCO's polygons are united."""
     if segmentation is None:
         return (), None, 0
     if isinstance(segmentation, _Runs):
-        return (), _runs_of(path, segmentation), segmentation.size[0]
+        return (), _runs_of(path, segmentation, size), size[0]
     if any(len(points) % 2 for points in segmentation):
         raise FileProblemError(
             f"Cannot read {path} as COCO JSON: a polygon has an odd number of coordinates. Export "
             "it again."
         )
     rings = [np.array(points).reshape(-1, 2) for points in segmentation if len(points) >= 6]
-    return tuple(rings), None, 0
+    return tuple((ring,) for ring in rings), None, 0
 
 
-def _runs_of(path: Path, runs: _Runs) -> NDArray[np.int64]:
+def _runs_of(path: Path, runs: _Runs, size: tuple[int, int]) -> NDArray[np.int64]:
     """Return (first, length) of each run of the object's pixels, column after column."""
+    if tuple(runs.size) != size:
+        raise FileProblemError(
+            f"Cannot read {path} as COCO JSON: run lengths are for a size of {tuple(runs.size)}, "
+            f"the image has {size}. Export it again."
+        )
     counts = _unpacked(path, runs.counts) if isinstance(runs.counts, str) else runs.counts
     total = runs.size[0] * runs.size[1]
     if any(count < 0 for count in counts) or sum(counts) != total:

@@ -171,7 +171,7 @@ def write_ctc(
     LabelsError
         There is no time, or there are more numbers than 16 bits tell.
     FileProblemError
-        A file cannot be written.
+        A file cannot be written, or the folder holds frames of a longer movie.
     """
     if labels.ndim not in (3, 4):
         raise LabelsError(
@@ -186,15 +186,17 @@ def write_ctc(
             "Crop the movie, or remove small objects."
         )
     needed = labels.size * 2
-    make_folder(folder)
     digits = max(3, len(str(len(labels) - 1)))
+    names = [f"mask{time:0{digits}d}.tif" for time in range(len(labels))]
+    _refuse_others(folder, names)
+    make_folder(folder)
     for time, (frame, table) in enumerate(zip(labels, tables, strict=True)):
         values, new = table
         renumbered = np.zeros(frame.shape, np.uint16)
         if values.size:
             at = np.searchsorted(values, frame).clip(max=values.size - 1)
             renumbered = np.where(values[at] == frame, new[at], 0).astype(np.uint16)
-        write_image(folder / f"mask{time:0{digits}d}.tif", renumbered, "ZYX"[-frame.ndim :])
+        write_image(folder / names[time], renumbered, "ZYX"[-frame.ndim :])
     path = folder / "res_track.txt"
     try:
         replace_file(path, "".join(f"{' '.join(map(str, row))}\n" for row in rows).encode())
@@ -202,6 +204,18 @@ def write_ctc(
         raise FileProblemError(
             f"{why_not_written(path, error, needed)} ({megabytes(needed)} of frames.)"
         ) from error
+
+
+def _refuse_others(folder: Path, names: Sequence[str]) -> None:
+    """Refuse a folder with frames that stay beside the new ones: they would count as theirs."""
+    if not folder.is_dir():
+        return
+    others = sorted({each.path.name for each in _frames_in(folder)} - set(names))
+    if others:
+        raise FileProblemError(
+            f"The folder {folder} holds {others[0]} of another movie ({len(others)} such frames); "
+            "delete them, or choose an empty folder."
+        )
 
 
 def _tracks(

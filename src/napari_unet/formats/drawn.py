@@ -56,11 +56,12 @@ class Drawn:
 
     Parameters
     ----------
-    rings : tuple of ndarray
-        Closed lines of shape (points, 2), x and y: (0, 0) is the outer corner of the first pixel,
-        whose centre is (0.5, 0.5). Inside is what an odd number of rings surrounds.
+    parts : tuple of tuple of ndarray
+        Parts that may overlap, each of rings: closed lines of shape (points, 2), x and y. (0, 0) is
+        the outer corner of the first pixel, whose centre is (0.5, 0.5). Inside of a part is what
+        an odd number of its rings surrounds.
     runs : ndarray or None
-        In place of rings: (first, length) of runs of pixels, column after column of a plane of
+        In place of parts: (first, length) of runs of pixels, column after column of a plane of
         `run_height` rows, as COCO has them.
     run_height : int
         Rows of the plane that `runs` speaks of.
@@ -72,7 +73,7 @@ class Drawn:
         Plane and frame, counted from 0.
     """
 
-    rings: tuple[Ring, ...] = ()
+    parts: tuple[tuple[Ring, ...], ...] = ()
     runs: NDArray[np.integer[Any]] | None = None
     run_height: int = 0
     number: int | None = None
@@ -80,6 +81,11 @@ class Drawn:
     colour: str = ""
     z: int | None = None
     t: int | None = None
+
+    @property
+    def rings(self) -> tuple[Ring, ...]:
+        """Those of all parts."""
+        return tuple(ring for part in self.parts for ring in part)
 
 
 def axes_for(shape: Sequence[int], axes: str | None) -> str:

@@ -47,11 +47,46 @@ def pixels_of(drawn: Drawn, height: int, width: int) -> Filled | None:
     """
     if drawn.runs is not None:
         return _of_runs(drawn.runs, drawn.run_height, height, width)
-    return fill(drawn.rings, height, width)
+    if len(drawn.parts) == 1:
+        return fill(drawn.parts[0], height, width)
+    return _united(drawn, height, width)
+
+
+def _united(drawn: Drawn, height: int, width: int) -> Filled | None:
+    """Return the pixels that are in any of the parts; one part after the other is in memory."""
+    box = _box_of(drawn.rings, height, width)
+    if box is None:
+        return None
+    top, left, bottom, right = box
+    inside = np.zeros((bottom - top, right - left), np.bool_)
+    for part in drawn.parts:
+        filled = fill(part, height, width)
+        if filled is not None:
+            y, x, pixels = filled[0] - top, filled[1] - left, filled[2]
+            inside[y : y + pixels.shape[0], x : x + pixels.shape[1]] |= pixels
+    return (top, left, inside) if inside.any() else None
 
 
 def fill(rings: Sequence[NDArray[Any]], height: int, width: int) -> Filled | None:
     """Return the pixels that an odd number of rings surrounds; see `pixels_of`."""
+    box = _box_of(rings, height, width)
+    if box is None:
+        return None
+    top, left, bottom, right = box
+    toggles = np.zeros((bottom - top, right - left + 1), np.bool_)
+    for row, x in _crossings(rings, top, bottom):
+        column = np.clip(np.ceil(x - 0.5), left, right).astype(np.int64) - left
+        flat = (row - top) * toggles.shape[1] + column
+        times = np.bincount(flat, minlength=toggles.size).reshape(toggles.shape)
+        toggles ^= times % 2 == 1
+    inside: NDArray[np.bool_] = np.logical_xor.accumulate(toggles, axis=1)[:, :-1]
+    return (top, left, inside) if inside.any() else None
+
+
+def _box_of(
+    rings: Sequence[NDArray[Any]], height: int, width: int
+) -> tuple[int, int, int, int] | None:
+    """Return first row and column, and those behind the last, of what rings may surround."""
     if not rings:
         return None
     corners = np.concatenate(rings).astype(np.float64)
@@ -62,17 +97,7 @@ def fill(rings: Sequence[NDArray[Any]], height: int, width: int) -> Filled | Non
     low, high = corners.min(axis=0), corners.max(axis=0)
     left, top = _first_centre(low, (width, height))
     right, bottom = _first_centre(high, (width, height))
-    if right <= left or bottom <= top:
-        return None
-    toggles = np.zeros((bottom - top, right - left + 1), np.bool_)
-    for ring in rings:
-        for row, x in _crossings(ring.astype(np.float64), top, bottom):
-            column = np.clip(np.ceil(x - 0.5), left, right).astype(np.int64) - left
-            flat = (row - top) * toggles.shape[1] + column
-            times = np.bincount(flat, minlength=toggles.size).reshape(toggles.shape)
-            toggles ^= times % 2 == 1
-    inside: NDArray[np.bool_] = np.logical_xor.accumulate(toggles, axis=1)[:, :-1]
-    return (top, left, inside) if inside.any() else None
+    return None if right <= left or bottom <= top else (top, left, bottom, right)
 
 
 def _first_centre(corner: NDArray[np.float64], size: tuple[int, int]) -> tuple[int, int]:
@@ -82,11 +107,14 @@ def _first_centre(corner: NDArray[np.float64], size: tuple[int, int]) -> tuple[i
 
 
 def _crossings(
-    ring: NDArray[np.float64], top: int, bottom: int
+    rings: Sequence[NDArray[Any]], top: int, bottom: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Yield where a ring crosses the middle lines of rows: the rows, and x."""
-    x, y = ring[:, 0], ring[:, 1]
-    x_next, y_next = np.roll(x, -1), np.roll(y, -1)
+    """Yield where rings cross the middle lines of rows: the rows, and x. All rings at once."""
+    x, y = np.concatenate(rings).astype(np.float64).T
+    behind = np.cumsum([len(ring) for ring in rings])
+    following = np.arange(1, x.size + 1)
+    following[behind - 1] = np.append(0, behind[:-1])  # the last corner leads to the first
+    x_next, y_next = x[following], y[following]
     first = np.clip(np.ceil(np.minimum(y, y_next) - 0.5), top, bottom).astype(np.int64)
     last = np.clip(np.ceil(np.maximum(y, y_next) - 0.5), top, bottom).astype(np.int64)
     count = last - first
@@ -107,14 +135,18 @@ def _of_runs(
 ) -> Filled | None:
     if not runs.size:
         return None
-    start, length = runs[:, 0].astype(np.int64), runs[:, 1].astype(np.int64)
-    flat = np.repeat(start - np.cumsum(length) + length, length) + np.arange(length.sum())
-    column, row = np.divmod(flat, run_height)
-    kept = (row < height) & (column < width)
-    if not kept.any():
+    first = runs[:, 0].astype(np.int64)
+    last = np.minimum(first + runs[:, 1], run_height * width)
+    first, last = first[first < last], last[first < last]
+    if not first.size:
         return None
-    row, column = row[kept], column[kept]
-    top, left = int(row.min()), int(column.min())
-    inside = np.zeros((int(row.max()) - top + 1, int(column.max()) - left + 1), bool)
-    inside[row - top, column - left] = True
-    return top, left, inside
+    left, right = int(first[0]) // run_height, -(-int(last[-1]) // run_height)
+    toggles = np.zeros((right - left) * run_height + 1, np.bool_)
+    toggles[first - left * run_height] = True
+    toggles[last - left * run_height] ^= True  # a run may begin where the one before it ends
+    columns = np.logical_xor.accumulate(toggles)[:-1].reshape(-1, run_height)[:, :height]
+    rows = np.flatnonzero(columns.any(axis=0))
+    if not rows.size:
+        return None
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    return top, left, columns[:, top:bottom].T

@@ -158,7 +158,7 @@ def _drawn(feature: _Feature) -> list[Drawn]:
     plane = geometry.plane
     return [
         Drawn(
-            tuple(rings),
+            (tuple(rings),),
             number=_number(about.name),
             name=kind if isinstance(kind, str) else kind.called if kind else "",
             colour=kind.colour if isinstance(kind, _Class) else "",

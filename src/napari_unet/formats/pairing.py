@@ -6,7 +6,14 @@ import glob
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_unet.data.files import IMAGE_SUFFIXES, find_images, name_of, pair_files, stem_of
+from napari_unet.data.files import (
+    IMAGE_SUFFIXES,
+    find_images,
+    is_run_card,
+    name_of,
+    pair_files,
+    stem_of,
+)
 from napari_unet.data.zarr_files import ZARR_SUFFIX
 from napari_unet.errors import FileProblemError
 from napari_unet.formats.cellpose import is_seg
@@ -34,8 +41,11 @@ def find_annotations(paths: Sequence[str | Path]) -> list[Path]:
     for entry in map(str, paths):
         path = Path(entry).expanduser()
         matches = [path] if path.exists() else [Path(each) for each in glob.glob(str(path))]
-        chosen = {each for match in matches for each in _foreign_in(match)}
-        found |= chosen or set(find_images([entry]))
+        foreign = {each for match in matches for each in _foreign_in(match)}
+        found |= foreign or set(find_images([entry]))
+        if not any(map(is_seg, foreign)):  # the images beside Cellpose's files are no labels
+            found |= {each for each in matches if each.suffix.lower() in IMAGE_SUFFIXES}
+    found = {path for path in found if not is_run_card(path)} or found  # a shell's * names them too
     return sorted(found, key=lambda path: (name_of(path), str(path)))
 
 

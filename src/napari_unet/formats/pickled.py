@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_RECORDS = 20_000_000
+_MOST_AXES = 32
 _PLAIN_DTYPE = re.compile(r"[biuf]\d{1,2}")
 _ARRAYS = {
     f"{module} _reconstruct"
@@ -117,11 +118,17 @@ def array_in(found: Any) -> NDArray[Any] | None:
     dtype = _dtype_in(kind)
     if dtype is None or not isinstance(content, bytes):
         return None
-    if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
-        raise ValueError(f"an array has the shape {shape!r}"[:200])
+    if not _is_shape(shape):
+        raise ValueError("an array has no shape")
     if math.prod(shape) * dtype.itemsize != len(content):
-        raise ValueError(f"an array of shape {shape} has {len(content)} bytes"[:200])
+        raise ValueError(f"an array of shape {shape} has {len(content)} bytes")
     return np.frombuffer(content, dtype).reshape(shape, order="F" if by_column else "C")
+
+
+def _is_shape(found: Any) -> bool:
+    """Tell whether this is a shape; what is none is never put into words (see `_reduce`)."""
+    is_short = isinstance(found, tuple) and len(found) <= _MOST_AXES
+    return is_short and all(type(size) is int and 0 <= size < 2**63 for size in found)
 
 
 def items_in(found: Any) -> list[Any] | None:
@@ -178,12 +185,18 @@ def _set_items(machine: _Machine, items: list[Any]) -> None:
 
 
 def _reduce(machine: _Machine, _: Any) -> None:
+    """Call nothing, but turn a text into the bytes that old protocols write as one.
+
+    Only a text: lists may hold each other many times over, and put into words they fill the
+    memory.
+    """
     function, arguments = machine.last(2)
     name = function.name if isinstance(function, Opaque) and function.arguments is None else "?"
-    if name == "_codecs encode" and len(arguments) == 2 and arguments[1] == "latin1":
-        machine.stack.append(str(arguments[0]).encode("latin1"))  # how old protocols write bytes
-    else:
-        machine.stack.append(Opaque(name, arguments))
+    match arguments:
+        case (str(text), "latin1") if name == "_codecs encode":
+            machine.stack.append(text.encode("latin1"))
+        case _:
+            machine.stack.append(Opaque(name, arguments))
 
 
 def _build(machine: _Machine, _: Any) -> None:
@@ -194,6 +207,8 @@ def _build(machine: _Machine, _: Any) -> None:
 
 def _stack_global(machine: _Machine, _: Any) -> None:
     module, name = machine.last(2)
+    if not isinstance(module, str) or not isinstance(name, str):
+        raise ValueError("it names a function by what is no text")
     machine.stack.append(Opaque(f"{module} {name}"))
 
 

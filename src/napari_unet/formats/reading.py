@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_unet.data.files import IMAGE_SUFFIXES, open_labels, read_labels
+from napari_unet.data.files import IMAGE_SUFFIXES, is_run_card, open_labels, read_labels
 from napari_unet.data.labels import check_labels
 from napari_unet.errors import ConfigError, FileProblemError, LabelsError
 from napari_unet.formats.canvas import paint
@@ -31,7 +31,8 @@ _GEOJSON_MARK = b'"Feature'
 
 def is_foreign(path: Path) -> bool:
     """Tell whether a path is an annotation of another program, rather than a label image."""
-    return path.suffix.lower() in OUTLINE_SUFFIXES or is_seg(path) or is_ctc(path)
+    has_outlines = path.suffix.lower() in OUTLINE_SUFFIXES and not is_run_card(path)
+    return has_outlines or is_seg(path) or is_ctc(path)
 
 
 def read_annotations(
@@ -124,6 +125,10 @@ def _of_outlines(
         found = paint(drawn, shape, axes, kind)
     except LabelsError as error:
         raise LabelsError(f"{path.name}: {error}") from error
+    except MemoryError as error:
+        raise LabelsError(
+            f"{path.name}: its objects need more memory than is free; crop the image."
+        ) from error
     return replace(found, notices=(*notices, *found.notices))
 
 

@@ -26,10 +26,14 @@ if TYPE_CHECKING:
 
 _LARGEST_ROI = 2**28  # bytes of a .roi file
 _LARGEST_PLANE = 60_535  # pixels: coordinates of ImageJ's files go no further
-# 0007, 0007-z0003, 0007-nucleus: the names that `roi_zip` gives.
-_OUR_NAME = re.compile(r"(?P<number>\d{1,18})(?:-[zt]\d+)*(?:-(?P<name>\D.*))?")
+# 0007, 0007-z0003, 0007-nucleus: the names that `roi_zip` gives; mere numbers (7) are read too.
+_OUR_NAME = re.compile(
+    r"(?P<number>\d{4,18}|\d{1,18}(?!-))(?:-[zt]\d{4,})*(?:-(?P<name>.+))?", re.DOTALL
+)
 # 0003-0123-0456: plane, y and x, as ImageJ names a ROI that has no other name.
 _NAME_OF_PLACE = re.compile(r"(?:(\d{4,5})-)?\d{4,5}-\d{4,5}")
+_COUNT_BEHIND = re.compile(r"-\d+\Z")  # nucleus-1: of ROIs of one name ImageJ counts the further
+_NO_WORD = re.compile(r"[\d\s_.:-]*")
 _OVAL_CORNERS = 360
 
 
@@ -122,17 +126,20 @@ def _circle() -> NDArray[np.float64]:
 def _drawn(roi: ImagejRoi, rings: tuple[Ring, ...], entry: str) -> Drawn:
     stem = entry.rpartition("/")[2]
     name = roi.name or (stem[:-4] if stem.lower().endswith(".roi") else stem)
-    ours, place = _OUR_NAME.fullmatch(name), _NAME_OF_PLACE.fullmatch(name)
+    place = _NAME_OF_PLACE.fullmatch(name)
+    ours = None if place else _OUR_NAME.fullmatch(name)
     z, t = roi.z_position - 1, roi.t_position - 1
     if max(z, t) < 0:
         in_name = place[1] if place and place[1] and not roi.position else None
         z = (int(in_name) if in_name else roi.position) - 1
-    word = "" if place else re.sub(r"^[\d\W_]+|[\d\W_]+$", "", name)
+    word = "" if place else _COUNT_BEHIND.sub("", name)
     if ours:
         word = ours["name"] or ""
+    elif _NO_WORD.fullmatch(word):
+        word = ""
     return Drawn(
-        rings,
-        number=int(ours["number"]) if ours and not place else None,
+        (rings,),
+        number=int(ours["number"]) if ours else None,
         name=word or (f"group {roi.group}" if roi.group else ""),
         colour=str(roi.hexcolor(roi.stroke_color, "")),
         z=z if z >= 0 else None,

@@ -10,8 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import ndimage
+
+from napari_unet.formats.filling import fill
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     Corners = NDArray[np.int64]
@@ -65,31 +70,39 @@ def signed_area(ring: NDArray[Any]) -> float:
 def parts_of(rings: list[Corners]) -> list[list[Corners]]:
     """Sort the rings of an object into its parts: each its outer ring, then its holes."""
     outer = [ring for ring in rings if signed_area(ring) > 0]
-    parts = [[ring] for ring in outer]
-    for hole in (ring for ring in rings if signed_area(ring) <= 0):
-        if len(parts) == 1:
-            parts[0].append(hole)
-            continue
-        beside = _pixel_beside(hole)
-        around = [part for part in parts if _surrounds(part[0], beside)]
-        min(around, key=lambda part: signed_area(part[0])).append(hole)
-    return parts
+    holes = [ring for ring in rings if signed_area(ring) <= 0]
+    if len(outer) == 1:
+        return [[*outer, *holes]]
+    if not holes:
+        return [[ring] for ring in outer]
+    part_at = _parts_by_pixel(rings)
+    parts = {part_at(ring): [ring] for ring in outer}
+    for hole in holes:
+        parts[part_at(hole)].append(hole)
+    return list(parts.values())
 
 
-def _pixel_beside(hole: Corners) -> tuple[float, float]:
-    """Return the centre of a pixel of the object that lies at the first edge of a hole."""
-    (x, y), (x_next, y_next) = hole[0].tolist(), hole[1].tolist()
-    step = (np.sign(x_next - x), np.sign(y_next - y))
-    right = (-step[1], step[0])  # of the way that the edge goes
-    return float(x + (step[0] + right[0]) / 2), float(y + (step[1] + right[1]) / 2)
+def _parts_by_pixel(rings: list[Corners]) -> Callable[[Corners], int]:
+    """Return what tells to which part a ring belongs: a part is what hangs together by edges."""
+    width, height = np.concatenate(rings).max(axis=0).tolist()
+    filled = fill(rings, height, width)
+    assert filled is not None  # rings follow the edges of pixels
+    top, left, inside = filled
+    numbers, _ = ndimage.label(inside)
+
+    def part_at(ring: Corners) -> int:
+        x, y = _pixel_beside(ring)
+        return int(numbers[y - top, x - left])
+
+    return part_at
 
 
-def _surrounds(ring: Corners, point: tuple[float, float]) -> bool:
-    """Tell whether a ring of edges along the axes surrounds the centre of a pixel."""
-    x, y = ring[:, 0], ring[:, 1]
-    y_next = np.roll(y, -1)
-    crossed = ((y > point[1]) != (y_next > point[1])) & (x > point[0])
-    return bool(np.count_nonzero(crossed) % 2)
+def _pixel_beside(ring: Corners) -> tuple[int, int]:
+    """Return x and y of the pixel of the object at the first edge of a ring: to its right."""
+    (x, y), (x_next, y_next) = ring[0].tolist(), ring[1].tolist()
+    if y == y_next:
+        return (x, y) if x_next > x else (x - 1, y - 1)
+    return (x - 1, y) if y_next > y else (x, y - 1)
 
 
 def _edges(

@@ -69,7 +69,7 @@ def write_objects(
     pixel_size: PixelSize | None = None,
     parents: Mapping[int, int] | None = None,
 ) -> None:
-    """Write the objects of a label image for another program, at once or not at all.
+    """Write the objects of a label image for another program: a file at once or not at all.
 
     =========  ==================================================================================
     labels     TIFF of numbers: Fiji, CellProfiler, StarDist, Cellpose

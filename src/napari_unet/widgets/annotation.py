@@ -80,13 +80,28 @@ class Annotation(OfImage):
         return self.colours.get(value, PALETTE[(value - 1) % len(PALETTE)])
 
 
+def annotation_in(layer: Labels) -> Annotation | None:
+    """Return the annotation of a layer, where it has one."""
+    found = layer.metadata.get(ANNOTATION_KEY)
+    return found if isinstance(found, Annotation) else None
+
+
 def annotation_of(layer: Labels) -> Annotation:
     """Return the annotation of a layer; a plain labels layer gets one."""
-    found = layer.metadata.get(ANNOTATION_KEY)
-    if not isinstance(found, Annotation):
-        found = Annotation()
-        layer.metadata[ANNOTATION_KEY] = found
+    found = annotation_in(layer)
+    if found is None:
+        found = layer.metadata[ANNOTATION_KEY] = Annotation()
     return found
+
+
+def was_painted_here(layer: Labels) -> bool:
+    """Guess whether a layer was painted: every labels layer may be listed to paint in.
+
+    What came from a file, or from another plugin's widget, was finished when it came.
+    """
+    annotation = annotation_in(layer)
+    listed = annotation is not None and annotation.had_image and is_annotation(layer)
+    return listed and layer.source.path is None and layer.source.widget is None
 
 
 def new_annotation(viewer: Viewer, image: Image, kind: Kind = "objects") -> Labels:

@@ -12,7 +12,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
-from napari_unet.widgets.annotation import ANNOTATION_KEY, Annotation
+from napari_unet.widgets.annotation import annotation_in, was_painted_here
 from napari_unet.widgets.compare_work import ToCompare, comparing_events, score_rows
 from napari_unet.widgets.controls import add_row, button, choice, form_layout, header_of, note
 from napari_unet.widgets.keys import METADATA_KEY
@@ -144,7 +144,7 @@ class ComparePanel(QWidget):
         """Guess what 0 means in the chosen layer; the choice stays open."""
         truth = self.truth_box.layer
         if truth is not None:
-            painted = _was_painted_here(truth) and self._session.settings.unpainted == "unlabelled"
+            painted = was_painted_here(truth) and self._session.settings.unpainted == "unlabelled"
             meaning = "unlabelled" if painted else "background"
             self.unpainted_box.setCurrentIndex(self.unpainted_box.findData(meaning))
 
@@ -224,23 +224,8 @@ def _task_of(session: Session) -> BackgroundTask:
     return found or BackgroundTask(_TASK, session)
 
 
-def _annotation_in(layer: Labels) -> Annotation | None:
-    found = layer.metadata.get(ANNOTATION_KEY)
-    return found if isinstance(found, Annotation) else None
-
-
-def _was_painted_here(layer: Labels) -> bool:
-    """Guess whether a layer was painted: every labels layer may be listed to paint in.
-
-    What came from a file, or from another plugin's widget, was finished when it came.
-    """
-    annotation = _annotation_in(layer)
-    listed = annotation is not None and annotation.image is not None
-    return listed and layer.source.path is None and layer.source.widget is None
-
-
 def _class_names(truth: Labels) -> dict[int, str]:
-    annotation = _annotation_in(truth)
+    annotation = annotation_in(truth)
     return {} if annotation is None else annotation.names
 
 

@@ -65,6 +65,11 @@ class OfImage:
     def image(self, image: Image) -> None:
         self._image = weakref.ref(image)
 
+    @property
+    def had_image(self) -> bool:
+        """Whether there ever was one; it may be closed by now."""
+        return self._image is not None
+
 
 class LayerComboBox(QComboBox, Generic[LayerT]):
     """Chooses one of the viewer's layers of a kind; follows them as they come, go and change name.

@@ -12,8 +12,9 @@ from napari.layers import Tracks
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
+from napari_unet.data.labels import mask_from_annotation
 from napari_unet.formats.writing import SUFFIXES, write_objects
-from napari_unet.widgets.annotation import annotation_of, image_for
+from napari_unet.widgets.annotation import annotation_of, image_for, was_painted_here
 from napari_unet.widgets.layer_axes import named_axes_of, pixel_size_of
 from napari_unet.widgets.layers import labels_of, pixels_of, plain_layers
 from napari_unet.widgets.result_layers import predicted_of
@@ -129,8 +130,8 @@ class SaveObjectsButton(QPushButton):
             path = path.with_name(path.name + SUFFIXES[to][0])
         if self._task.start(partial(saving_events, path, to, to_save(self._viewer, layer))):
             self._path = path
-            if layer is session_of(self._viewer).annotation:
-                show_info("This layer is painted in: its number 1 is the background.")
+            if _is_paint(self._viewer, layer):
+                show_info("This layer is painted in: its number 1 is background, and left out.")
         else:
             show_info("Something is still being saved.")
 
@@ -146,7 +147,9 @@ class SaveObjectsButton(QPushButton):
 
 def to_save(viewer: Viewer, layer: Labels) -> ToSave:
     """Collect what belongs to a layer, on the main thread."""
-    labels = np.array(labels_of(layer))
+    painted, labels = _is_paint(viewer, layer), np.array(labels_of(layer))
+    if painted:
+        labels = mask_from_annotation(labels, annotation_of(layer).kind)
     predicted = predicted_of(layer)
     image = predicted.image if predicted else image_for(viewer, layer)
     pixels = pixels_of(image) if image is not None else None
@@ -157,7 +160,8 @@ def to_save(viewer: Viewer, layer: Labels) -> ToSave:
         axes = "TYX"  # the planes were predicted one by one
     names, colours = _classes_of(viewer, layer, labels)
     sizes = pixel_size_of(layer, axes)
-    return ToSave(labels, axes, names, colours, pixels, sizes, _parents_of(viewer, layer))
+    parents = {} if painted else _parents_of(viewer, layer)
+    return ToSave(labels, axes, names, colours, pixels, sizes, parents)
 
 
 def saving_events(
@@ -177,6 +181,11 @@ def saving_events(
         parents=what.parents,
     )
     return path
+
+
+def _is_paint(viewer: Viewer, layer: Labels) -> bool:
+    """Tell whether 1 is the background in a layer, and 0 what nobody has looked at."""
+    return was_painted_here(layer) and session_of(viewer).settings.unpainted == "unlabelled"
 
 
 def _classes_of(
