@@ -159,7 +159,19 @@ def test_a_changed_image_is_named(capsys: Capture, trained: Path, tmp_path: Path
     tifffile.imwrite(tmp_path / "images" / "cells.tif", IMAGE + 1)
     outcome = run(capsys, "rerun", trained)
     assert outcome.code == 2
-    assert "cells.tif has changed since" in outcome.error_line
+    assert f"{tmp_path / 'images' / 'cells.tif'} has changed since" in outcome.error_line
+    assert outcome.error_line.endswith("Restore it, or train anew.")
+
+
+def test_a_changed_image_to_predict_is_named(
+    capsys: Capture, predicted: Path, tmp_path: Path
+) -> None:
+    image = tmp_path / "images" / "one.tif"
+    tifffile.imwrite(image, IMAGE + 1)
+    outcome = run(capsys, "rerun", predicted)
+    assert outcome.code == 2
+    assert f"{image} has changed since" in outcome.error_line
+    assert outcome.error_line.endswith("Restore it, or predict anew.")
 
 
 def test_changed_labels_are_named(capsys: Capture, trained: Path, tmp_path: Path) -> None:
@@ -183,7 +195,8 @@ def test_a_changed_model_is_named(capsys: Capture, predicted: Path, tmp_path: Pa
     save_network(trained, path)
     outcome = run(capsys, "rerun", predicted)
     assert outcome.code == 2
-    assert "own.safetensors has changed since" in outcome.error_line
+    assert f"{path} has changed since" in outcome.error_line
+    assert outcome.error_line.endswith("Restore it, or predict anew.")
 
 
 def test_a_resumed_training_is_refused(capsys: Capture, trained: Path, tmp_path: Path) -> None:

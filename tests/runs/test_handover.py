@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def test_fully_annotated_regions_are_written_as_background(tmp_path: Path) -> No
 
 def test_names_that_no_file_can_have_are_changed(tmp_path: Path) -> None:
     script = ordered(AnnotatedImage("../a/b:c\n*", IMAGE, LABELS)).written_to(tmp_path)
-    assert Path(script.images[0]).parent == tmp_path / "images"
+    assert Path(script.images[0]).parent == tmp_path / "script" / "images"
     assert Path(script.images[0]).is_file()
 
 
@@ -93,6 +94,25 @@ def test_an_image_too_large_for_a_copy_is_refused(
     monkeypatch.setattr(handover, "_LARGEST", 100)
     with pytest.raises(FileProblemError, match="save it as an OME-Zarr"):
         ordered(AnnotatedImage("a", IMAGE, LABELS)).written_to(tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_nothing_in_the_chosen_folder_is_replaced(tmp_path: Path) -> None:
+    own = [
+        tmp_path / name for name in ("labels/cells.tif", "images/cells.tif", "model.safetensors")
+    ]
+    for path in own:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"mine")
+    image = AnnotatedImage("cells", IMAGE, LABELS)
+    training = ordered(image).written_to(tmp_path)
+    model = load_starting_model("cells")
+    model = replace(model, record=replace(model.record, training={"steps": 1}))
+    config = PredictConfig(None, "YX", device="cpu")
+    prediction = PredictionHandover(model, "cells", IMAGE, None, config).written_to(tmp_path)
+    assert {path.read_bytes() for path in own} == {b"mine"}
+    assert training.output == str(tmp_path / "script" / "model.safetensors")
+    assert prediction.model == str(tmp_path / "script 2" / "model.safetensors")
 
 
 def test_only_what_differs_from_the_preset_is_named(tmp_path: Path) -> None:
@@ -129,7 +149,7 @@ def test_command_and_python_give_the_same_pixels(
     model = load_starting_model("cells")
     script = PredictionHandover(model, "a cell", IMAGE, None, config).written_to(tmp_path)
     assert main(shlex.split(script.command())[1:]) == 0
-    (target,) = (tmp_path / "results").glob("*.tif")
+    (target,) = (tmp_path / "script" / "results").glob("*.tif")
     first = read_image(target)
     exec(script.python(), {})
     again = read_image(target)
@@ -144,4 +164,4 @@ def test_a_part_is_said_to_need_python(tmp_path: Path) -> None:
     script = PredictionHandover(model, "a", IMAGE, None, config).written_to(tmp_path)
     assert script.command().startswith("# The command line predicts the whole image")
     exec(script.python(), {})
-    assert not read_image(tmp_path / "results" / "a.tif").array[16:].any()
+    assert not read_image(tmp_path / "script" / "results" / "a.tif").array[16:].any()

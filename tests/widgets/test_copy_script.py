@@ -104,17 +104,16 @@ def test_what_was_painted_trained_and_predicted_is_the_same_outside(
 
     training = copied(desk, desk.train.copy_button, "command line")
     run_in_shell(training, tmp_path)
-    assert same_weights(load_network(folder / "model.safetensors"), model)
-    (folder / "model.safetensors").unlink()
+    assert same_weights(load_network(folder / "script" / "model.safetensors"), model)
     run_in_python(copied(desk, desk.train.copy_button, "Python"), tmp_path)
-    assert same_weights(load_network(folder / "model.safetensors"), model)
+    assert same_weights(load_network(folder / "script 2" / "model.safetensors"), model)
 
     expected = desk.viewer.layers["disks prediction"].data
     run_in_shell(copied(desk, desk.predict.buttons.copy, "command line"), tmp_path)
-    result = folder / "results" / "disks.tif"
+    result = folder / "script 3" / "results" / "disks.tif"
     np.testing.assert_array_equal(tifffile.imread(result), expected)
-    result.unlink()
     run_in_python(copied(desk, desk.predict.buttons.copy, "Python"), tmp_path)
+    result = folder / "script 4" / "results" / "disks.tif"
     np.testing.assert_array_equal(tifffile.imread(result), expected)
 
 
@@ -130,7 +129,7 @@ def test_an_image_from_a_file_is_named_and_not_copied(
     desk.train_tiny()
     text = copied(desk, desk.train.copy_button, "command line")
     assert str(path) in text
-    assert not (folder / "images").exists()
+    assert [path.name for path in (folder / "script").iterdir()] == ["labels"]
 
 
 def test_without_paint_nothing_is_copied(desk: Desk, folder: Path) -> None:

@@ -53,8 +53,8 @@ class Place(_Part):
 
     def found_from(self, card: Path) -> Path:
         """Return where the file is now: as seen from the card, else where it was."""
-        if self.relative is not None and (card.parent / self.relative).exists():
-            return card.parent / self.relative
+        if self.relative is not None and (found := card.parent / self.relative).exists():
+            return found.parent.resolve() / found.name  # for people, without ".."
         return Path(self.path)
 
 

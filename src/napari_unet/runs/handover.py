@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.data.axes import SPATIAL_AXES, frame_axes
-from napari_unet.data.disk import megabytes
+from napari_unet.data.disk import megabytes, why_not_written
 from napari_unet.data.files import (
     ImageFile,
     make_folder,
@@ -28,7 +31,7 @@ from napari_unet.runs.script import PredictionScript, TrainingScript
 from napari_unet.training.sources import axes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from napari_unet.data.axes import ArrayLike
     from napari_unet.data.physical import PixelSize
@@ -68,7 +71,7 @@ class TrainingHandover:
         Parameters
         ----------
         folder : Path
-            It gets folders images and labels.
+            It gets a new folder "script" ("script 2", ...) with all of it: nothing is replaced.
 
         Raises
         ------
@@ -84,6 +87,12 @@ class TrainingHandover:
             else None
             for file, image, own in zip(self.files, self.images, axes, strict=True)
         ]
+        with _new_folder(folder) as own_folder:
+            return self._script_in(own_folder, axes, found)
+
+    def _script_in(
+        self, folder: Path, axes: list[tuple[str, str]], found: list[Path | None]
+    ) -> TrainingScript:
         places = self._places(found, folder)
         for target, image, own in zip(places, self.images, axes, strict=True):
             if target not in found:
@@ -163,16 +172,19 @@ class PredictionHandover:
         Parameters
         ----------
         folder : Path
-            It gets model.safetensors and a folder images.
+            It gets a new folder "script" ("script 2", ...) with both: nothing is replaced.
 
         Raises
         ------
         FileProblemError
             A file cannot be written, or the image is too large for a copy.
         """
+        with _new_folder(folder) as own_folder:
+            return self._script_in(own_folder)
+
+    def _script_in(self, folder: Path) -> PredictionScript:
         config, axes = self.config, self.config.axes or ""
         starting = starting_name(self.model.record)
-        make_folder(folder)
         model = starting or str(folder / "model.safetensors")
         if not starting:
             save_network(self.model, Path(model))
@@ -196,6 +208,32 @@ class PredictionHandover:
             own_axes,
             size,
         )
+
+
+@contextlib.contextmanager
+def _new_folder(parent: Path) -> Iterator[Path]:
+    """Make a folder that nothing else is in; where it cannot be filled, it goes again."""
+    make_folder(parent)
+    names = itertools.chain(["script"], (f"script {number}" for number in itertools.count(2)))
+    folder = next(path for path in map(parent.joinpath, names) if _made(path))
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _made(folder: Path) -> bool:
+    """Make a folder; tell whether the name was free."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise FileProblemError(
+            f"{why_not_written(folder, error)} Choose another folder."
+        ) from error
+    return True
 
 
 def _holds(file: Path, pixels: ArrayLike, axes: str | None, size: PixelSize) -> bool:

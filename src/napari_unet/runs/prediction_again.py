@@ -145,7 +145,10 @@ def _model_again(known: Predictor, card: Path) -> TrainedNetwork:
         place = found_again(known.place, card)
         trained, name = load_any_model(str(place)), str(place)
     if hash_of_weights(trained.network) != known.weights_sha256:
-        raise ConfigError(f"{name} has changed since: its weights are not those of {card.name}.")
+        raise ConfigError(
+            f"{name} has changed since: its weights are not those of {card.name}. Restore it, or "
+            "predict anew."
+        )
     return trained
 
 
@@ -169,4 +172,7 @@ def _check_image(image: Path, card: PredictionCard) -> None:
     except NapariUNetError as error:
         raise ConfigError(str(error)) from error
     if card.image_pixels is not None and pixels != card.image_pixels:
-        raise ConfigError(f"{image} has changed since: its pixels are not those of the card.")
+        raise ConfigError(
+            f"{image} has changed since: its pixels are not those of the card. Restore it, or "
+            "predict anew."
+        )

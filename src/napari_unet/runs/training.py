@@ -185,7 +185,9 @@ def found_again(place: Place | None, card: Path) -> Path:
         raise ConfigError(f"{card.name} cannot be done again. {IN_MEMORY}")
     found = place.found_from(card)
     if not found.exists():
-        raise ConfigError(f"{place.path} is missing: it cannot be done again without it.")
+        raise ConfigError(
+            f"{place.path} is missing: it cannot be done again without it. Put it back there."
+        )
     return found
 
 
@@ -246,7 +248,7 @@ def _check(same: bool, place: Place | None, what: str, card: Path) -> None:
     if not same:
         raise ConfigError(
             f"{found_again(place, card)} has changed since: its {what} are not those of "
-            f"{card.name}."
+            f"{card.name}. Restore it, or train anew."
         )
 
 

@@ -38,7 +38,7 @@ _COMMAND, _PYTHON = "command line", "Python"
 
 
 class CopyScriptButton(QPushButton):
-    """Asks for a folder, writes there what no file holds, and copies a text that uses it.
+    """Asks where, writes a folder with what no file holds, and copies a text that uses it.
 
     Parameters
     ----------
@@ -59,7 +59,8 @@ class CopyScriptButton(QPushButton):
         self._session, self._prepare, self._form = session, prepare, _COMMAND
         self.setToolTip(
             f"Copy {what} as a command line or as Python lines, to do it again without the "
-            "window. Layers that lie in no file are written to a folder that you choose."
+            "window. Layers that lie in no file are written to a new folder inside the one that "
+            "you choose: nothing there is replaced."
         )
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
@@ -83,12 +84,12 @@ class CopyScriptButton(QPushButton):
         make = self._prepare()
         if make is None:
             return
-        name = QFileDialog.getExistingDirectory(self, "Folder for the files of the script")
+        name = QFileDialog.getExistingDirectory(self, "Make the folder of the script in")
         if name:
             self.copy_to(make, Path(name), form)
 
     def copy_to(self, make: Callable[[], Handover], folder: Path, form: str) -> None:
-        """Write the files to a folder in the background, then copy the text."""
+        """Write the files to a new folder in this one in the background, then copy the text."""
         task = self._session.copying
         if task.running:
             show_info("A script is still being copied.")
