@@ -416,6 +416,13 @@ def test_a_description_that_repeats_itself_endlessly_is_refused(tmp_path: Path) 
     refused(path, "repeats itself endlessly")
 
 
+def test_a_description_with_merge_keys_is_refused_before_they_are_filled_in(tmp_path: Path) -> None:
+    lines = ["a0: &a0 {x: 1, y: 2}"]
+    lines += [f"a{n}: &a{n}\n  <<: [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 4)]
+    path = write_zip(tmp_path / "a.zip", {"rdf.yaml": "\n".join(lines).encode()})
+    refused(path, "merge keys .<<., which are not read")
+
+
 def test_a_description_with_tags_of_python_builds_no_objects(tmp_path: Path) -> None:
     text = b"type: model\nx: !!python/object/apply:os.getcwd []\n"
     refused(write_zip(tmp_path / "a.zip", {"rdf.yaml": text}), "rdf.yaml cannot be read")

@@ -200,6 +200,18 @@ def read_text(files: PackageFiles) -> tuple[PackageText, str]:
         ) from error
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads YAML without merge keys: they copy, where other references only point."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuse a table that takes over the entries of others."""
+        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+            raise yaml.constructor.ConstructorError(
+                problem="it has merge keys (<<), which are not read; write out what they stand for"
+            )
+        super().flatten_mapping(node)
+
+
 def read_yaml(data: bytes, name: str) -> Any:
     """Read YAML as plain values.
 
@@ -209,7 +221,7 @@ def read_yaml(data: bytes, name: str) -> Any:
         It is none, or made to fill the memory.
     """
     try:
-        content = yaml.safe_load(data.decode())
+        content = yaml.load(data.decode(), _Loader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{name} cannot be read: {first_line(error)[:200]}.") from error
     _count(content, {}, 0, name)
@@ -218,11 +230,11 @@ def read_yaml(data: bytes, name: str) -> Any:
 
 def _count(value: Any, known: dict[int, int], depth: int, name: str) -> int:
     """Count the values that a table stands for, with all repetitions by reference."""
-    if not isinstance(value, (dict, list)):
+    if not isinstance(value, (dict, list, tuple, set)):
         return 1
     if id(value) not in known:
         known[id(value)] = _MOST_VALUES + 1  # itself inside of itself is too many
-        inside = value if isinstance(value, list) else [*value.keys(), *value.values()]
+        inside = [*value.keys(), *value.values()] if isinstance(value, dict) else [*value]
         if depth < _DEEPEST:
             known[id(value)] = 1 + sum(_count(each, known, depth + 1, name) for each in inside)
     if known[id(value)] > _MOST_VALUES:
