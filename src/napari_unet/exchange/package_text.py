@@ -200,7 +200,7 @@ def read_text(files: PackageFiles) -> tuple[PackageText, str]:
         ) from error
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
     """Reads YAML without merge keys: they copy, where other references only point."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
@@ -221,7 +221,7 @@ def read_yaml(data: bytes, name: str) -> Any:
         It is none, or made to fill the memory.
     """
     try:
-        content = yaml.load(data.decode(), _Loader)  # noqa: S506 - a SafeLoader
+        content = _Loader(data.decode()).get_single_data()
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{name} cannot be read: {first_line(error)[:200]}.") from error
     _count(content, {}, 0, name)
