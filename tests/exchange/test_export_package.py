@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from napari_unet.errors import ConfigError, ModelMismatchError
 from napari_unet.exchange import export_package
 from napari_unet.exchange.export_facts import Facts
 from napari_unet.exchange.export_network import ExportNetwork
+from napari_unet.exchange.export_package_runs import release_packages
 from napari_unet.exchange.export_sample import make_sample
 
 from .builders import AUTHORS, CLASSES, a_model, blobs, export, needs_packages
@@ -28,6 +30,13 @@ pytestmark = [
 @pytest.fixture(scope="session")
 def packages() -> None:
     needs_packages()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_open() -> Iterator[None]:
+    """Else a later test is told of the packages that bioimageio leaves open."""
+    yield
+    release_packages()
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +97,19 @@ def test_a_model_of_classes_in_3d_becomes_a_package(tmp_path: Path) -> None:
     _, result = export(model, tmp_path / "stack", "bioimageio")
     names = described(result.path).outputs[0].axes[1].channel_names
     assert names == ["background", "class_3", "class_7"]
+
+
+@pytest.mark.parametrize(
+    ("network", "image"),
+    [({"ndim": 3, "depth": 2}, blobs(9, 30, 28)), ({"in_channels": 2}, blobs(2, 40, 38))],
+    ids=["stack", "channels"],
+)
+def test_an_image_that_is_smaller_than_a_block_is_mirrored_for_the_check(
+    network: Any, image: Any, tmp_path: Path
+) -> None:
+    _, result = export(a_model(**network), tmp_path / "small", "bioimageio", image=image)
+    assert result.checked_on == "the image"
+    assert max(check.largest_difference for check in result.checks) < 1e-5
 
 
 def test_a_package_that_predicts_something_else_is_refused(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from qtpy.QtWidgets import QMessageBox
 
 from napari_unet.widgets.export import ExportDialog
 from napari_unet.widgets.models import ModelsWidget
@@ -51,7 +52,7 @@ def test_the_model_in_use_is_exported_and_the_figures_are_shown(
     desk, widget = dialog
     text = export_with(desk, widget)
     assert (tmp_path / "cells.pt").exists()
-    assert "Exported cells.pt" in text
+    assert f"Exported {tmp_path / 'cells.pt'}" in text
     assert "100.00 % of" in text
     assert widget.export_button.isEnabled()
 
@@ -111,3 +112,39 @@ def test_every_control_has_a_tooltip(dialog: tuple[Desk, ExportDialog]) -> None:
         widget.close_button,
     )  # fmt: skip
     assert all(control.toolTip() for control in controls)
+
+
+def test_the_name_follows_the_model_until_one_is_typed(dialog: tuple[Desk, ExportDialog]) -> None:
+    desk, widget = dialog
+    session_of(desk.viewer).set_model(untrained(), "better cells")
+    assert widget.name_box.text() == "better cells"
+    widget.name_box.setText("my own name")
+    session_of(desk.viewer).set_model(untrained(), "best cells")
+    assert widget.name_box.text() == "my own name"
+    assert "best cells" in widget.windowTitle()
+
+
+@pytest.mark.parametrize("agreed", [True, False], ids=["yes", "no"])
+def test_a_file_is_replaced_only_when_that_is_agreed_to(
+    agreed: bool, dialog: tuple[Desk, ExportDialog], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, widget = dialog
+    (tmp_path / "cells.pt").write_text("mine")
+    answer = QMessageBox.StandardButton.Yes if agreed else QMessageBox.StandardButton.No
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: answer)
+    export_with(desk, widget)
+    assert ((tmp_path / "cells.pt").read_bytes() == b"mine") != agreed
+
+
+def test_a_place_that_is_no_whole_path_is_refused(dialog: tuple[Desk, ExportDialog]) -> None:
+    desk, widget = dialog
+    widget.path_box.setText("cells")
+    assert "whole path" in export_with(desk, widget)
+
+
+def test_only_packages_ask_for_authors_and_a_licence(dialog: tuple[Desk, ExportDialog]) -> None:
+    _, widget = dialog
+    assert not widget.authors_box.isEnabled()
+    widget.format_box.setCurrentIndex(widget.format_box.findData("bioimageio"))
+    assert widget.authors_box.isEnabled()
+    assert widget.licence_box.isEnabled()

@@ -19,10 +19,10 @@ from napari_unet.data.whole_files import (
 from napari_unet.errors import FileProblemError, ModelMismatchError
 from napari_unet.exchange.export_checks import compare, run_in_tiles, sample_sides
 from napari_unet.exchange.export_config import (
-    EXTENSIONS,
     ExportChecked,
     Exported,
     ExportStarted,
+    with_extension,
 )
 from napari_unet.exchange.export_facts import Facts
 from napari_unet.exchange.export_graphs import (
@@ -126,12 +126,6 @@ def _own(trained: TrainedNetwork) -> UNet:
     return trained.network
 
 
-def with_extension(path: Path, file_format: ExportFormat) -> Path:
-    """Return a path that ends as files of a format do."""
-    extension = EXTENSIONS[file_format]
-    return path if path.name.endswith(extension) else path.with_name(path.name + extension)
-
-
 def _check_libraries(config: ExportConfig) -> None:
     if config.format == "bioimageio":
         from napari_unet.exchange.export_package import check_libraries, check_licence
@@ -166,9 +160,12 @@ def _checks(
     path: Path, facts: Facts, sample: Sample, file_format: ExportFormat
 ) -> Iterator[ExportCheck]:
     if file_format == "bioimageio":
-        from napari_unet.exchange.export_package_runs import package_checks
+        from napari_unet.exchange.export_package_runs import package_checks, release_packages
 
-        yield from package_checks(path, facts, sample)
+        try:
+            yield from package_checks(path, facts, sample)
+        finally:
+            release_packages()
         return
     program, run = _RUNS[file_format](path)
     ours, scaled = sample.answer(sample.pixels), sample.scaled()
@@ -185,7 +182,7 @@ def _written(path: Path) -> Iterator[Path]:
         yield hidden
     except OSError as error:
         raise FileProblemError(
-            f"{path} cannot be written: {error.strerror or error}. Choose another --output."
+            f"{path} cannot be written: {error.strerror or error}. Choose another place."
         ) from error
     finally:
         with contextlib.suppress(OSError):

@@ -144,6 +144,12 @@ class ExportConfig:
         return name if len(name) >= _SHORTEST_NAME else f"{name} model".strip()
 
 
+def with_extension(path: Path, file_format: ExportFormat) -> Path:
+    """Return a path that ends as files of a format do."""
+    extension = EXTENSIONS[file_format]
+    return path if path.name.endswith(extension) else path.with_name(path.name + extension)
+
+
 @dataclass(frozen=True)
 class ExportStarted:
     """A file is being written under a temporary name.
@@ -228,7 +234,7 @@ class Exported:
 
     def __str__(self) -> str:
         """Return the text that is shown."""
-        first = f"Exported {self.path.name}. Checked by running it on {self.checked_on}:"
+        first = f"Exported {self.path}. Checked by running it on {self.checked_on}:"
         return "\n".join([first, *map(str, self.checks)])
 
 

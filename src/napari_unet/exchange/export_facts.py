@@ -133,16 +133,13 @@ def _of_input(facts: Facts) -> list[str]:
     lines = [
         "## What goes in",
         "",
-        f"- Axes {facts.axes} (B is 1), float32, any size from 2 pixels up. Channels: "
-        f"{', '.join(facts.input_names)}.",
+        f"- Axes {facts.axes} (B is 1), float32, any size from {facts.record.binning + 1} pixels "
+        f"up. Channels: {', '.join(facts.input_names)}.",
         f"- Grey values: percentile {intensity.low_percentile:g} of each channel of the whole "
         f"image becomes 0, percentile {intensity.high_percentile:g} becomes 1. Measure them on the "
         "whole image, never on a tile.",
         f"- Inside the model: values are clipped to {LOWEST:g}..{HIGHEST:g}, borders are mirrored"
-        + (
-            f", {facts.record.binning} x {facts.record.binning} pixels are averaged"
-            * (facts.record.binning > 1)
-        )
+        + _binned(facts.record.binning)
         + (f", {facts.views} turned and mirrored views are averaged" * (facts.views > 1))
         + ".",
         "- Large images go in tiles. Let tiles begin at multiples of "

@@ -105,7 +105,7 @@ def make_sample(
     axes : str or None
         Its axes.
     sides : sequence of int
-        Size along ``[Z]YX``; smaller where the image is.
+        Size along ``[Z]YX``; a smaller image is mirrored beyond its borders.
     views : int
         Views to average.
 
@@ -121,7 +121,10 @@ def make_sample(
             slice((size - side) // 2, (size - side) // 2 + side) if size > side else slice(0, size)
             for size, side in zip(plan.shape, sides, strict=True)
         )
-        sample = Sample(frame.read(box).astype(np.float32), trained, views)
+        # other programs take no block that is smaller than the package says
+        more = [(0, max(0, side - size)) for size, side in zip(plan.shape, sides, strict=True)]
+        pixels = np.pad(frame.read(box).astype(np.float32), [(0, 0), *more], mode="symmetric")
+        sample = Sample(pixels, trained, views)
         intensity = intensity_of(sample.pixels, trained)
         visible = all(low < high for low, high in zip(intensity.low, intensity.high, strict=True))
         if visible and np.isfinite(sample.pixels).all():

@@ -13,7 +13,8 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
     QLineEdit,
-    QPlainTextEdit,
+    QMessageBox,
+    QTextEdit,
     QVBoxLayout,
 )
 
@@ -24,8 +25,9 @@ from napari_unet.exchange.export_config import (
     ExportChecked,
     ExportConfig,
     ModelAuthor,
+    with_extension,
 )
-from napari_unet.widgets.controls import add_row, button, choice, form_layout, note
+from napari_unet.widgets.controls import add_row, as_plain, button, choice, form_layout, note
 from napari_unet.widgets.export_author import remember_authors, remembered_authors
 from napari_unet.widgets.export_work import export_events
 from napari_unet.widgets.layer_axes import named_axes_of
@@ -63,16 +65,18 @@ class ExportDialog(QDialog):
 
     def __init__(self, viewer: Viewer, folder: Path, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle("Export the model in use")
         self._viewer, self._folder = viewer, folder
         self._session = session_of(viewer)
+        self._proposed = self._session.model_name
+        self._agreed: Path | None = None
         self._task = _task_of(self._session)
         self._lay_out()
         self.authors_box.setPlainText(remembered_authors(folder))
         self._task.started.connect(self._show_state)
         self._task.happened.connect(self._on_event)
         self._task.ended.connect(self._on_ended)
-        self._session.model_changed.connect(self._show_state)
+        self._session.model_changed.connect(self._name_anew)
+        self.format_box.currentIndexChanged.connect(self._show_state)
         self._show_state()
 
     def _lay_out(self) -> None:
@@ -81,15 +85,11 @@ class ExportDialog(QDialog):
             _FORMATS, "A bioimage.io package is what most other programs for microscopy read."
         )
         self.name_box = QLineEdit(self._session.model_name)
-        self.authors_box = QPlainTextEdit()
-        self.authors_box.setTabChangesFocus(True)
-        self.authors_box.setMaximumHeight(56)
+        self.authors_box = _lines(56)
         self.licence_box = QComboBox()
         self.licence_box.setEditable(True)
         self.licence_box.addItems(COMMON_LICENCES)
-        self.description_box = QPlainTextEdit()
-        self.description_box.setTabChangesFocus(True)
-        self.description_box.setMaximumHeight(72)
+        self.description_box = _lines(72)
         self.path_box = QLineEdit()
         for text, field, tooltip in (
             ("Format", self.format_box, ""),
@@ -150,6 +150,7 @@ class ExportDialog(QDialog):
         name, _ = QFileDialog.getSaveFileName(self, "Export", "", f"Exports (*{extension})")
         if name:
             self.path_box.setText(name)
+            self._agreed = Path(name)
 
     def export(self) -> None:
         """Export in the background."""
@@ -157,18 +158,29 @@ class ExportDialog(QDialog):
         if model is None:
             self.text.setText("There is no model yet: train or load one first.")
             return
-        if not where:
-            self.text.setText("Say where to write: choose a file.")
+        if not Path(where).expanduser().is_absolute():
+            self.text.setText("Say where to write: choose a file by Browse…, or type a whole path.")
             return
         try:
             config = self.config()
         except NapariUNetError as error:
             self.text.setText(str(error))
             return
+        path = with_extension(Path(where).expanduser(), config.format)
+        if not self._may_write(path):
+            return
         remember_authors(self._folder, self.authors_box.toPlainText())
-        work = partial(export_events, model, Path(where).expanduser(), config)
+        work = partial(export_events, model, path, config)
         if self._task.start(work):
             self.text.setText("Writing the file…")
+
+    def _may_write(self, path: Path) -> bool:
+        """Ask before a file is replaced, unless it was just agreed to in the file dialog."""
+        if not path.exists() or path == self._agreed:
+            return True
+        question = as_plain(f"{path} exists. Replace it?")
+        answer = QMessageBox.question(self, "Export", question)
+        return bool(answer == QMessageBox.StandardButton.Yes)
 
     def _on_event(self, event: object) -> None:
         if isinstance(event, ExportChecked):
@@ -181,8 +193,28 @@ class ExportDialog(QDialog):
             self.text.setText("Cancelled." if outcome.result is None else str(outcome.result))
         self._show_state()
 
-    def _show_state(self) -> None:
+    def _name_anew(self) -> None:
+        """Propose the name of another model, unless somebody has typed one."""
+        if self.name_box.text() == self._proposed:
+            self.name_box.setText(self._session.model_name)
+        self._proposed = self._session.model_name
+        self._show_state()
+
+    def _show_state(self, _: object = None) -> None:
+        packed = self.format_box.currentData() == "bioimageio"  # which alone needs them
+        self.authors_box.setEnabled(packed)
+        self.licence_box.setEnabled(packed)
+        self.setWindowTitle(as_plain(f"Export {self._session.model_name or 'the model in use'}"))
         self.export_button.setEnabled(self._session.model is not None and not self._task.running)
+
+
+def _lines(height: int) -> QTextEdit:
+    """Return a field of several lines; a QTextEdit, since napari's themes give it a ground."""
+    made = QTextEdit()
+    made.setAcceptRichText(False)
+    made.setTabChangesFocus(True)
+    made.setMaximumHeight(height)
+    return made
 
 
 def _task_of(session: Session) -> BackgroundTask:
