@@ -58,9 +58,25 @@ def test_a_graph_tells_its_step_and_how_far_it_sees() -> None:
     assert facts.reach == (6, 6)
 
 
-def test_a_graph_that_averages_all_of_the_image_sees_all() -> None:
-    model = graph(node("GlobalAveragePool", "image", out="a"), node("Sub", "image", "a"))
-    assert read_graph(model.SerializeToString()).reach is None
+def test_kernels_are_known_by_their_weights_where_a_graph_does_not_name_their_size() -> None:
+    model = encoder()
+    for each in model.graph.node:
+        if each.op_type == "Conv":
+            del each.attribute[[a.name for a in each.attribute].index("kernel_shape")]
+    assert read_graph(model.SerializeToString()).reach == (6, 6)
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        (node("GlobalAveragePool", "image", out="a"), node("Sub", "image", "a")),
+        (node("MatMul", "image", "image"),),
+        (node("Softmax", "image", axis=-1),),
+    ],
+    ids=["mean", "attention", "softmax along X"],
+)
+def test_a_graph_that_may_look_at_all_of_the_image_is_taken_to_see_all(nodes: Any) -> None:
+    assert read_graph(graph(*nodes).SerializeToString()).reach is None
 
 
 def test_a_graph_runs() -> None:

@@ -78,6 +78,7 @@ _OPERATIONS = frozenset(
         "PRelu",
         "Pad",
         "Pow",
+        "Range",
         "Reciprocal",
         "ReduceMax",
         "ReduceMean",
