@@ -86,6 +86,12 @@ def test_an_old_napari_is_found_though_none_is_needed() -> None:
     assert what == "napari 0.5.6 is installed, but >=0.6 is needed."
 
 
+def test_what_an_extra_asks_that_is_not_in_use_is_no_problem() -> None:
+    required = ["onnx>=1.18; extra == 'more'", "pydantic!=2.14.*; extra == 'more'"]
+    assert package_problems(lambda n: missing(n) if n == "onnx" else "2.14.3", required) == []
+    assert len(package_problems(lambda _: "2.14.3", required)) == 1
+
+
 def test_what_is_installed_here_is_new_enough() -> None:
     assert package_problems() == []
 

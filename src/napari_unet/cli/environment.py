@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import importlib.metadata
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -23,6 +24,8 @@ from napari_unet.model.gpu_advice import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from packaging.requirements import Requirement
 
 OUR_DISTRIBUTION = "napari-unet-paint"
 _COMPILED = ("numpy", "scipy", "skimage", "numba", "zarr", "imagecodecs", "tifffile", "safetensors")
@@ -77,9 +80,14 @@ def package_problems(
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             required = importlib.metadata.requires(OUR_DISTRIBUTION)
     problems = []
-    for text in required or ():
-        needed = Requirement(text)
-        optional = needed.marker is not None and not needed.marker.evaluate({"extra": ""})
+    asked = [Requirement(text) for text in required or ()]
+    # an extra is in use where all of its packages are there: what one asks of a package that all
+    # have is of no concern to others
+    unused = {_extra_of(each) for each in asked if _is_missing(each.name, version_of)} - {""}
+    for needed in asked:
+        optional = _extra_of(needed) != ""
+        if _extra_of(needed) in unused:
+            continue
         command = f'{sys.executable} -m pip install --upgrade "{needed.name}{needed.specifier}"'
         try:
             found = version_of(needed.name)
@@ -92,6 +100,20 @@ def package_problems(
             if Problem(what, command) not in problems:
                 problems.append(Problem(what, command))
     return problems
+
+
+def _extra_of(needed: Requirement) -> str:
+    """Return the extra that a requirement belongs to; "" where all need it."""
+    found = re.search(r"""extra == ['"]([^'"]+)""", str(needed.marker or ""))
+    return found.group(1) if found else ""
+
+
+def _is_missing(name: str, version_of: Callable[[str], str]) -> bool:
+    try:
+        version_of(name)
+    except importlib.metadata.PackageNotFoundError:
+        return True
+    return False
 
 
 def import_problems(names: Sequence[str] = _COMPILED) -> list[Problem]:

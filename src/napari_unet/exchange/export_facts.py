@@ -185,9 +185,9 @@ def _of_training(record: ModelRecord) -> list[str]:
     ]
     best = max(record.history, key=lambda row: float(row.get("iou") or 0), default={})
     scores = [
-        f"{key} {best[key]:.3f}" if isinstance(best[key], float) else f"{key} {best[key]}"
+        f"{key} {int(value) if float(value).is_integer() else format(value, '.3f')}"
         for key in _HISTORY_KEYS
-        if best.get(key) is not None
+        if (value := best.get(key)) is not None
     ]
     return [
         "## Training",
