@@ -116,9 +116,6 @@ def make_desk(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Callab
         train, predict = TrainWidget(viewer), PredictWidget(viewer)
         for widget, name in ((annotate, "Annotate"), (train, "Train"), (predict, "Predict")):
             viewer.window.add_dock_widget(widget, name=name, tabify=True)
-        # room for all: in a window that is too small for them the canvas gives way while it is used
-        viewer.window._qt_window.resize(1600, 900)
-        qtbot.wait(20)
         return Desk(viewer, layer, annotate, train, predict, qtbot)
 
     return make

@@ -76,6 +76,9 @@ def test_background_is_painted_with_one(desk: Desk) -> None:
 
 
 def test_the_eraser_makes_paint_unlabelled_again(desk: Desk) -> None:
+    # room for all docks: in a window that is too small the canvas gives way while it is used
+    desk.viewer.window._qt_window.resize(1600, 900)
+    desk.qtbot.wait(20)
     desk.click(desk.annotate.new_button)
     desk.stroke((12, 12), (12, 16))
 
