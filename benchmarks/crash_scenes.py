@@ -13,9 +13,9 @@ import tifffile
 import zarr
 from crash_victims import strokes
 
+from napari_unet.data.files import is_run_card
 from napari_unet.errors import NapariUNetError
 from napari_unet.project.folder import is_project, load_project
-from napari_unet.runs.card_file import CARD_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -291,4 +291,4 @@ SCENES: dict[str, type[Scene]] = {
 
 def _results(folder: Path) -> list[Path]:
     """Return what lies in a folder besides run cards."""
-    return [path for path in folder.iterdir() if not path.name.endswith(CARD_SUFFIX)]
+    return [path for path in folder.iterdir() if not is_run_card(path)]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".npy", ZARR_SUFFIX)
 _MOST_CHUNKS = 10**6  # of an array that is read whole
 _UNFINISHED = ".partial"  # what our own half-written files and folders are called
-_CARD = ".run.json"  # run cards lie beside results, and are never meant as images
+CARD_SUFFIX = ".run.json"  # run cards lie beside results, and are never meant as images
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
             if not matches:
                 raise FileProblemError(f"There is no file or folder {path}.")
             found |= matches
-    found = {path for path in found if not is_run_card(path)} or found  # a shell's * names them too
+    found = without_run_cards(found)
     once = {path.resolve(): path for path in sorted(found)}  # however it was spelled
     return sorted(once.values(), key=lambda path: (name_of(path), str(path)))
 
@@ -114,7 +114,12 @@ def _is_finished(path: Path) -> bool:
 
 def is_run_card(path: Path) -> bool:
     """Tell whether a file is a run card, by its name."""
-    return path.name.endswith(_CARD)
+    return path.name.endswith(CARD_SUFFIX)
+
+
+def without_run_cards(found: set[Path]) -> set[Path]:
+    """Leave out the run cards that a shell's * names too, unless there is nothing else."""
+    return {path for path in found if not is_run_card(path)} or found
 
 
 def _is_image(path: Path) -> bool:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from napari_unet.data.files import (
     IMAGE_SUFFIXES,
     find_images,
-    is_run_card,
     name_of,
     pair_files,
     stem_of,
+    without_run_cards,
 )
 from napari_unet.data.zarr_files import ZARR_SUFFIX
 from napari_unet.errors import FileProblemError
@@ -45,7 +45,7 @@ def find_annotations(paths: Sequence[str | Path]) -> list[Path]:
         found |= foreign or set(find_images([entry]))
         if not any(map(is_seg, foreign)):  # the images beside Cellpose's files are no labels
             found |= {each for each in matches if each.suffix.lower() in IMAGE_SUFFIXES}
-    found = {path for path in found if not is_run_card(path)} or found  # a shell's * names them too
+    found = without_run_cards(found)
     return sorted(found, key=lambda path: (name_of(path), str(path)))
 
 

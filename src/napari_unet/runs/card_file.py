@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from napari_unet.data.disk import megabytes, short_reason, why_not_written
+from napari_unet.data.files import CARD_SUFFIX
 from napari_unet.data.whole_files import replace_file
 from napari_unet.errors import ConfigError, FileProblemError
 from napari_unet.runs.card import RunCard
@@ -14,7 +15,6 @@ from napari_unet.runs.card import RunCard
 if TYPE_CHECKING:
     from pathlib import Path
 
-CARD_SUFFIX = ".run.json"
 _LARGEST_CARD = 16 * 2**20  # bytes; that of a training on a thousand images has half a million
 _LONGEST_REASON = 300
 _CARDS: TypeAdapter[RunCard] = TypeAdapter(Annotated[RunCard, Field(discriminator="what")])

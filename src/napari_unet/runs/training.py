@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from napari_unet.data.files import read_image, read_labels
+from napari_unet.data.files import CARD_SUFFIX, read_image, read_labels
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
 from napari_unet.model.devices import choose_device, problem_with
 from napari_unet.model.trained import load_network, save_network
 from napari_unet.runs.card import LearnedFrom, Place, TrainingCard
-from napari_unet.runs.card_file import CARD_SUFFIX
 from napari_unet.runs.environment import environment_of
 from napari_unet.runs.repetition import Repetition, in_words
 from napari_unet.runs.weights import hash_of_weights, largest_difference
