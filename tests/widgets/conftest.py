@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from napari_unet.widgets.task import BackgroundTask
 from napari_unet.widgets.train import TrainWidget
 from napari_unet.widgets.visible import camera_of
 
+from .leftovers import sweep_up
 from .scenes import TINY, disks, strokes_on
 
 __all__ = ["TINY", "disks", "strokes_on"]
@@ -103,6 +104,13 @@ def own_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         name = f"napari_unet.project.{module}.user_data_path"
         monkeypatch.setattr(name, lambda *args, **options: folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def swept() -> Iterator[None]:
+    """Keep what napari leaves of closed viewers from adding up."""
+    yield
+    sweep_up()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from napari._qt.qt_resources import get_stylesheet
 from napari.components import ViewerModel
 from napari.settings import get_settings
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
@@ -99,7 +99,7 @@ def open_docks(theme: str = "dark", points: int = 9) -> Iterator[Docks]:
         window.close()
         window.deleteLater()
         appearance.font_size = former
-        QApplication.processEvents()
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)  # no loop runs to do it
 
 
 def content_of(dock: QWidget) -> QWidget:

@@ -10,7 +10,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton
 
 from napari_unet.widgets.keys import METADATA_KEY
-from napari_unet.widgets.layers import channel_axis_of, follow, plain_layers
+from napari_unet.widgets.layers import channel_axis_of, follow, plain_layers, unwrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +59,7 @@ class JoinButton(QPushButton):
 
 def joinable_images(viewer: Viewer) -> tuple[Image, ...]:
     """Return the selected image layers, the lowest first; none where they cannot be joined."""
-    selected = {id(getattr(layer, "__wrapped__", layer)) for layer in viewer.layers.selection}
+    selected = {id(unwrapped(layer)) for layer in viewer.layers.selection}
     images = [
         layer
         for layer in plain_layers(viewer)

@@ -110,7 +110,7 @@ class LayerComboBox(QComboBox, Generic[LayerT]):
     def reset_choices(self, event: object = None) -> None:
         """Read the layers anew, and keep the choice if its layer is still there."""
         chosen = self.layer
-        found = [_unwrapped(layer) for layer in self._viewer.layers]
+        found = [unwrapped(layer) for layer in self._viewer.layers]
         layers = [
             layer
             for layer in found
@@ -129,14 +129,14 @@ class LayerComboBox(QComboBox, Generic[LayerT]):
             self.layer_changed.emit()
 
 
-def _unwrapped(layer: Any) -> Any:
-    """Return the layer itself where napari handed out a proxy of it."""
-    return getattr(layer, "__wrapped__", layer)
+def unwrapped(thing: Any) -> Any:
+    """Return the layer or viewer itself where napari handed out a proxy of it."""
+    return getattr(thing, "__wrapped__", thing)
 
 
 def plain_layers(viewer: Viewer) -> list[Layer]:
     """List the layers of a viewer, without the proxies that it hands out to plugins."""
-    return [_unwrapped(layer) for layer in viewer.layers]
+    return [unwrapped(layer) for layer in viewer.layers]
 
 
 def pixels_of(image: Image) -> ArrayLike:

@@ -13,7 +13,7 @@ from napari.layers import Image
 from napari_unet.data.disk import short_reason
 from napari_unet.data.files import IMAGE_SUFFIXES
 from napari_unet.errors import FileProblemError
-from napari_unet.widgets.layers import plain_layers
+from napari_unet.widgets.layers import plain_layers, unwrapped
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -148,7 +148,7 @@ def _image_from_file(viewer: Viewer, entry: ProjectImage, folder: Path | None) -
     if not is_opened_unasked(entry.image_path, folder):
         return None
     opened = viewer.open(entry.image_path, plugin=None)
-    images = [getattr(each, "__wrapped__", each) for each in opened]
+    images = [unwrapped(each) for each in opened]
     images = [each for each in images if isinstance(each, Image)]
     if not images:
         return None

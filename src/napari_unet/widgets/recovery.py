@@ -17,7 +17,7 @@ from napari_unet.project.folder import MODEL_FILE, load_project, save_project
 from napari_unet.project.recovery import abandoned, claim, discard, new_recovery_folder, sweep
 from napari_unet.widgets.button_grid import ButtonGrid
 from napari_unet.widgets.controls import button, note
-from napari_unet.widgets.layers import paint_events, plain_layers
+from napari_unet.widgets.layers import paint_events, plain_layers, unwrapped
 from napari_unet.widgets.model_work import saving_events
 from napari_unet.widgets.projects import open_folder, project_of
 from napari_unet.widgets.regions import REGIONS_KEY
@@ -51,7 +51,8 @@ class Keeper(QObject):
 
     def __init__(self, viewer: Viewer, parent: QObject) -> None:
         super().__init__(parent)
-        self._viewer = viewer
+        # Weakly: the session lives as long as the viewer, and must not hold it.
+        self._viewer = weakref.ref(unwrapped(viewer))
         self._session = session_of(viewer)
         self._folder: Path | None = None
         self._watched: set[int] = set()
@@ -104,7 +105,10 @@ class Keeper(QObject):
 
         `Viewer.close` takes the layers away first: nothing must not replace what was saved.
         """
-        project = project_of(self._viewer, _LARGEST_COPY)
+        viewer = self._viewer()
+        if viewer is None:
+            return None
+        project = project_of(viewer, _LARGEST_COPY)
         painted = any(
             entry.labels is not None and is_painted(entry.labels) for entry in project.images
         )
@@ -114,7 +118,7 @@ class Keeper(QObject):
         """Save what is unsaved when a main window is about to close."""
         if isinstance(window, QMainWindow) and window.findChild(WindowGuard) is None:
             window.installEventFilter(WindowGuard(window, self))
-            window.destroyed.connect(self._session.stop)  # other windows may keep the program
+            window.destroyed.connect(self._session.end)  # other windows may keep the program
 
     def save_before_closing(self) -> None:
         """Save unsaved strokes and the training under way, at once."""
@@ -138,12 +142,15 @@ class Keeper(QObject):
     def _watch_layers(self, event: object = None) -> None:
         from napari_unet.widgets.annotation import annotations_in
 
-        for layer in annotations_in(self._viewer):
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        for layer in annotations_in(viewer):
             if id(layer) not in self._watched:
                 self._watched.add(id(layer))
                 for emitter in paint_events(layer):
                     emitter.connect(self._save_soon)
-        for shapes in plain_layers(self._viewer):
+        for shapes in plain_layers(viewer):
             if REGIONS_KEY in shapes.metadata and id(shapes) not in self._watched:
                 self._watched.add(id(shapes))
                 shapes.events.data.connect(self._save_soon)

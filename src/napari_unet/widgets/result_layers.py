@@ -10,7 +10,7 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer
 
 from napari_unet.widgets.keys import METADATA_KEY
-from napari_unet.widgets.layers import OfImage, plain_layers
+from napari_unet.widgets.layers import OfImage, plain_layers, unwrapped
 from napari_unet.widgets.live_layer import colour_like
 from napari_unet.widgets.placement import placement_along
 from napari_unet.widgets.task import BackgroundTask, Finished, Outcome
@@ -63,7 +63,7 @@ def predicted_of(layer: Labels) -> Predicted | None:
 def active_labels(viewer: Viewer) -> Labels | None:
     """Return the selected layer, if it is a labels layer."""
     active = viewer.layers.selection.active
-    active = getattr(active, "__wrapped__", active)
+    active = unwrapped(active)
     return active if isinstance(active, Labels) else None
 
 

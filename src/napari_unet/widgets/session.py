@@ -6,11 +6,12 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_unet.notice import Notice
 from napari_unet.runs.origin import TrainingOrigin
 from napari_unet.training.config import TrainConfig
+from napari_unet.widgets.layers import unwrapped
 from napari_unet.widgets.task import BackgroundTask, Cancelled, Failed, Finished, Outcome
 
 if TYPE_CHECKING:
@@ -89,9 +90,20 @@ class Session(QObject):
         self._annotation: weakref.ref[Labels] | None = None
 
     def stop(self) -> None:
-        """Ask all work to end after its current step: the window is gone."""
+        """Ask all work to end after its current step."""
         for task in self.findChildren(BackgroundTask):
             task.stop()
+
+    def end(self) -> None:
+        """Stop all work and let go of the viewer and its layers: the window is gone."""
+        self.stop()
+        QTimer.singleShot(0, self._let_go)  # Qt takes the window apart just now
+
+    def _let_go(self) -> None:
+        for key in [key for key, session in _sessions.items() if session is self]:
+            del _sessions[key]
+        self.run = self.result = self.follower = None
+        self.deleteLater()
 
     def _note_origin(self, event: object) -> None:
         if isinstance(event, TrainingOrigin):
@@ -160,7 +172,7 @@ def _tell_failure(outcome: Outcome) -> None:
 
 def session_of(viewer: Any) -> Session:
     """Return the session of a viewer; the same for all widgets, whatever proxy they were given."""
-    viewer = getattr(viewer, "__wrapped__", viewer)
+    viewer = unwrapped(viewer)
     key = id(viewer)
     if key not in _sessions:
         _sessions[key] = Session()

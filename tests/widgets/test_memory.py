@@ -1,0 +1,71 @@
+"""What is closed is let go: the images of a closed viewer may fill the memory."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from napari_unet.widgets.annotate import AnnotateWidget
+from napari_unet.widgets.models import ModelsWidget
+from napari_unet.widgets.predict import PredictWidget
+from napari_unet.widgets.train import TrainWidget
+
+from .scenes import disks, strokes_on
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari import Viewer
+    from pytestqt.qtbot import QtBot
+
+    from .conftest import Desk
+
+DOCKS = (AnnotateWidget, TrainWidget, PredictWidget, ModelsWidget)
+
+
+@pytest.mark.parametrize("dock", DOCKS, ids=lambda dock: dock.__name__)
+@pytest.mark.parametrize("show", [True, False], ids=["shown", "hidden"])
+def test_a_closed_viewer_is_freed(
+    dock: Callable[[Viewer], Any],
+    show: bool,
+    make_napari_viewer: Callable[..., Viewer],
+    qtbot: QtBot,
+) -> None:
+    viewer = make_napari_viewer(show=show)
+    viewer.add_image(disks(), name="disks")
+    viewer.window.add_dock_widget(dock(viewer), name="dock")
+    closed = weakref.ref(viewer)
+
+    viewer.close()
+    del viewer
+
+    assert is_freed(closed, qtbot)
+
+
+def test_a_viewer_that_trained_and_predicted_is_freed(
+    make_desk: Callable[..., Desk], qtbot: QtBot
+) -> None:
+    desk = make_desk()
+    desk.viewer.add_labels(strokes_on(disks()), name="paint")
+    desk.train_tiny()
+    desk.click(desk.train.train_button)
+    desk.wait_until_idle()
+    desk.click(desk.predict.predict_button)
+    desk.wait_until_idle()
+    closed = weakref.ref(desk.viewer)
+
+    desk.viewer.close()
+    del desk
+
+    assert is_freed(closed, qtbot)
+
+
+def is_freed(thing: weakref.ref[Any], qtbot: QtBot) -> bool:
+    """Let Qt take apart what was closed, and collect what is left."""
+    for _ in range(3):
+        qtbot.wait(50)
+        gc.collect()
+    return thing() is None
