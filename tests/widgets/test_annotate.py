@@ -128,3 +128,14 @@ def test_the_coverage_hint_names_what_helps_most(values: list[int], hint: str) -
     assert hint in coverage_text(
         measure_coverage(np.array([values], np.uint16), "objects"), "objects"
     )
+
+
+def test_unpainted_pixels_of_regions_are_counted_as_background_in_huge_planes_too() -> None:
+    labels = np.zeros((3000, 3000), np.uint16)
+    labels[100:200, 100:200] = 2
+
+    coverage = measure_coverage(labels, "objects", [(slice(0, 1000), slice(0, 500))])
+
+    assert coverage.step > 1
+    assert coverage.pixels_of(1) == pytest.approx(1000 * 500 - 100 * 100, rel=0.01)
+    assert coverage.pixels_of(2) == pytest.approx(100 * 100, rel=0.05)

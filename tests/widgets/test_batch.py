@@ -71,6 +71,19 @@ def test_the_tooltip_has_the_whole_error(desk: Desk, folder: Path) -> None:
     assert str(folder / "b.tif") in item.toolTip()
 
 
+def test_why_a_file_failed_is_said_in_full_below_the_table(desk: Desk, folder: Path) -> None:
+    predict_folder(desk)
+    batch = desk.predict.batch
+
+    item: Any = batch.table.item(1, 1)
+    assert batch.reason.isVisibleTo(batch)
+    assert batch.reason.text() == item.toolTip()
+    batch.table.setCurrentCell(0, 0)
+    assert not batch.reason.isVisibleTo(batch)
+    batch.table.setCurrentCell(1, 0)
+    assert batch.reason.isVisibleTo(batch)
+
+
 def test_markup_in_a_file_name_is_shown_as_it_is_written(desk: Desk, tmp_path: Path) -> None:
     batch: Any = desk.predict.batch
     batch._list([tmp_path / "<b>x.tif"])

@@ -11,6 +11,7 @@ from napari.layers import Image, Labels, Shapes
 from qtpy.QtCore import Qt
 
 from napari_unet.widgets.annotation import annotation_of, next_object
+from napari_unet.widgets.coverage import shown_regions
 from napari_unet.widgets.regions import regions_of
 
 from .conftest import HAND, Desk, disks, strokes_on
@@ -194,6 +195,31 @@ def test_a_region_of_a_scaled_stack_lies_in_its_plane(make_desk: Callable[..., D
     ((planes, rows, _),) = regions_of(desk.viewer, layer)
     assert (planes.start, planes.stop) == (1, 2)
     assert (rows.start, rows.stop) == pytest.approx((10, 41), abs=2)
+
+
+def test_what_is_unpainted_in_a_drawn_rectangle_counts_as_painted_background(desk: Desk) -> None:
+    desk.click(desk.annotate.new_button)
+    desk.click(desk.annotate.region_button)
+
+    desk.stroke((10, 20), (40, 60))
+
+    table: Any = desk.annotate.table
+    whole = pytest.approx(31 * 41, rel=0.15)
+    desk.qtbot.waitUntil(lambda: int(table.item(0, 3).text().replace(",", "")) == whole)
+
+
+def test_a_rectangle_counts_in_its_own_plane_only(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(np.stack([disks()] * 4))
+    desk.click(desk.annotate.new_button)
+    layer = desk.annotate.annotation
+    assert layer is not None
+    desk.viewer.dims.set_current_step(0, 1)
+    desk.click(desk.annotate.region_button)
+    desk.stroke((10, 20), (40, 60))
+
+    assert len(shown_regions(desk.viewer, layer)) == 1
+    desk.viewer.dims.set_current_step(0, 2)
+    assert not shown_regions(desk.viewer, layer)
 
 
 # --- masks -------------------------------------------------------------------------------------

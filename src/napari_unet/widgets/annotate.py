@@ -25,7 +25,12 @@ from napari_unet.widgets.controls import (
     note,
     scrolling_column,
 )
-from napari_unet.widgets.coverage import coverage_text, measure_coverage, shown_plane
+from napari_unet.widgets.coverage import (
+    coverage_text,
+    measure_coverage,
+    shown_plane,
+    shown_regions,
+)
 from napari_unet.widgets.import_annotations import ImportButton
 from napari_unet.widgets.join_channels import JoinButton
 from napari_unet.widgets.layers import LayerComboBox, follow
@@ -34,6 +39,7 @@ from napari_unet.widgets.paint_tools import PaintTools
 from napari_unet.widgets.paint_watcher import PaintWatcher
 from napari_unet.widgets.painter import Painter
 from napari_unet.widgets.recovery import RecoveryBar, keeper_of
+from napari_unet.widgets.regions import regions_layer
 from napari_unet.widgets.session import session_of
 from napari_unet.widgets.shortcuts import add_shortcuts
 from napari_unet.widgets.task import Failed, Outcome
@@ -144,6 +150,8 @@ class AnnotateWidget(QWidget):
         self.painter.changed.connect(self._show_coverage)
         self._session.weight_map.ended.connect(self._show_weights)
         follow(self, self._viewer.dims.events.current_step, self._watcher.tell_soon)
+        follow(self, self._viewer.layers.events.inserted, self._watch_regions)
+        follow(self, self._viewer.layers.events.removed, self._watch_regions)
         keys: dict[str, Any] = {str(n): partial(self.pick, n) for n in range(1, 10)}
         keys |= {"N": self.paint_next, "B": self.paint_background, "E": self.erase}
         add_shortcuts(self, keys)
@@ -254,10 +262,15 @@ class AnnotateWidget(QWidget):
         layer = self.annotation
         if layer is not self._watcher.layer:
             self._watcher.watch(layer)
+            self._watch_regions()
             if layer is not None:
                 self._take_over(layer)
         self._share_choice()
         self._show_kind()
+
+    def _watch_regions(self, event: object = None) -> None:
+        layer = self.annotation
+        self._watcher.watch_regions(regions_layer(self._viewer, layer) if layer else None)
 
     def _take_over(self, layer: Labels) -> None:
         annotation = annotation_of(layer)
@@ -280,7 +293,8 @@ class AnnotateWidget(QWidget):
             self.table.show_rows(())
             return
         kind = self.painter.kind
-        coverage = measure_coverage(shown_plane(self._viewer, layer), kind)
+        plane, regions = shown_plane(self._viewer, layer), shown_regions(self._viewer, layer)
+        coverage = measure_coverage(plane, kind, regions)
         self.table.show_rows(self._rows(layer, coverage))
         self.table.mark(0 if layer.mode == "erase" else layer.selected_label)
         text = coverage_text(coverage, kind)

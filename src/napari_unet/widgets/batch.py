@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 from napari_unet.data.files import find_images, name_of
 from napari_unet.errors import NapariUNetError
 from napari_unet.notice import Notice
-from napari_unet.widgets.controls import as_plain
+from napari_unet.widgets.controls import as_plain, note
 from napari_unet.widgets.prediction_work import files_events
 from napari_unet.widgets.stored_layers import open_pair
 from napari_unet.widgets.tables import PlainTable
@@ -54,7 +54,7 @@ class BatchTable(QWidget):
         self._viewer, self.task = viewer, task
         self._rows: dict[Path, int] = {}
         self._done: dict[int, FilePredicted] = {}
-        self._failed = 0
+        self._reasons: dict[int, str] = {}  # why files failed
         self._row, self._tiles = -1, 0
         self._notices: list[str] = []
         self.table = PlainTable(2)
@@ -67,9 +67,12 @@ class BatchTable(QWidget):
         self.table.setWordWrap(False)
         self.table.header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.table.itemActivated.connect(self._open)
+        self.table.currentCellChanged.connect(self._explain)
+        self.reason = note()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.table)
+        layout.addWidget(self.reason)
         self.hide()
 
     def start(
@@ -88,7 +91,7 @@ class BatchTable(QWidget):
 
     def _list(self, paths: list[Path]) -> None:
         self._rows = {path: row for row, path in enumerate(paths)}
-        self._done, self._failed, self._row = {}, 0, -1
+        self._done, self._reasons, self._row = {}, {}, -1
         self.table.setRowCount(len(paths))
         for path, row in self._rows.items():
             item = QTableWidgetItem(name_of(path))
@@ -96,6 +99,7 @@ class BatchTable(QWidget):
             self.table.setItem(row, 0, item)
             self.table.setItem(row, 1, QTableWidgetItem("waiting"))
         self.table.show_lines(min(len(paths), _SHOWN_ROWS))
+        self.reason.setText("")
         self.show()
 
     def _on_event(self, event: Any) -> None:
@@ -121,9 +125,10 @@ class BatchTable(QWidget):
             count = "done" if event.objects is None else _counted(event.objects)
             self._say(self._row, f"{_DONE} {count}")
         elif isinstance(event, files.FileFailed):
-            self._failed += 1
             short = event.text.replace(str(event.path), event.path.name)
             self._say(self._rows[event.path], f"{_FAILED} {short}", event.text)
+            self._reasons[self._rows[event.path]] = event.text
+            self._explain(self._rows[event.path])
 
     def _say(self, row: int, text: str, tooltip: str = "") -> None:
         item = self.table.item(row, 1)
@@ -131,13 +136,15 @@ class BatchTable(QWidget):
             item.setText(text)
             item.setToolTip(as_plain(tooltip) or item.toolTip())
 
+    def _explain(self, row: int, *_: int) -> None:
+        """Say below the table, in full, why a file failed: the column is narrow."""
+        self.reason.setText(self._reasons.get(row, ""))
+
     def _on_ended(self, outcome: Outcome) -> None:
         self.task.happened.disconnect(self._on_event)
         self.task.ended.disconnect(self._on_ended)
         for row in range(self.table.rowCount()):
-            item = self.table.item(row, 1)
-            ended = row in self._done or (item is not None and item.text().startswith(_FAILED))
-            if not ended:
+            if row not in self._done and row not in self._reasons:
                 self._say(row, "not predicted")
 
     @property
@@ -147,9 +154,10 @@ class BatchTable(QWidget):
             return ""
         written = len(self._done)
         text = f"{written} {'file' if written == 1 else 'files'} written"
-        if self._failed:
-            text += f", {self._failed} failed: see the table"
-        left = self.table.rowCount() - written - self._failed
+        failed = len(self._reasons)
+        if failed:
+            text += f", {failed} failed: see the table"
+        left = self.table.rowCount() - written - failed
         return f"{text}; cancelled, {left} not predicted." if left else f"{text}."
 
     def _open(self, item: QTableWidgetItem) -> None:

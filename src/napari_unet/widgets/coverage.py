@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage as ndi
 
+from napari_unet.data.labels import fill_regions
 from napari_unet.widgets.annotation import BACKGROUND_VALUE
 from napari_unet.widgets.layers import labels_of
+from napari_unet.widgets.regions import regions_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.layers import Labels
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
+    from napari_unet.data.axes import Region
     from napari_unet.data.labels import Kind
 
 _COUNTED_PIXELS = 2**21  # counting more would be felt while painting
@@ -52,7 +57,7 @@ class Coverage:
         return [value for value in self.pixels if value > BACKGROUND_VALUE]
 
 
-def measure_coverage(labels: NDArray[Any], kind: Kind) -> Coverage:
+def measure_coverage(labels: NDArray[Any], kind: Kind, regions: Sequence[Region] = ()) -> Coverage:
     """Count what is painted in a plane.
 
     Parameters
@@ -61,9 +66,12 @@ def measure_coverage(labels: NDArray[Any], kind: Kind) -> Coverage:
         ``YX``: 0 unlabelled, 1 background, 2 and up objects or classes.
     kind : {"objects", "classes"}
         Whether numbers are objects; strokes of a class are counted as components.
+    regions : sequence of tuple of slice
+        Boxes of the plane, ``YX``, in which unpainted is background, as it is for a training.
     """
     step = int(np.ceil(np.sqrt(max(labels.size / _COUNTED_PIXELS, 1))))
     counted = np.asarray(labels[::step, ::step])
+    counted = fill_regions(counted, [_every(step, region) for region in regions])
     values, counts = np.unique(counted, return_counts=True)
     pixels = {int(v): int(n) for v, n in zip(values, counts, strict=True) if v > 0}
     components = {}
@@ -74,11 +82,30 @@ def measure_coverage(labels: NDArray[Any], kind: Kind) -> Coverage:
 
 def shown_plane(viewer: Viewer, layer: Labels) -> NDArray[Any]:
     """Return the plane of a labels layer that the viewer shows."""
-    labels = labels_of(layer)
-    steps = viewer.dims.current_step[-layer.ndim :]
-    shown = [min(step, size - 1) for step, size in zip(steps, labels.shape, strict=False)]
-    plane: NDArray[Any] = labels[tuple(shown[: layer.ndim - 2])]
+    plane: NDArray[Any] = labels_of(layer)[_shown_index(viewer, layer)]
     return plane
+
+
+def shown_regions(viewer: Viewer, layer: Labels) -> list[Region]:
+    """Return the fully annotated regions in the plane that the viewer shows."""
+    index = _shown_index(viewer, layer)
+    return [
+        region[-2:]
+        for region in regions_of(viewer, layer)
+        if all(part.start <= shown < part.stop for part, shown in zip(region, index, strict=False))
+    ]
+
+
+def _shown_index(viewer: Viewer, layer: Labels) -> tuple[int, ...]:
+    shape = labels_of(layer).shape
+    steps = viewer.dims.current_step[-layer.ndim :]
+    shown = [min(step, size - 1) for step, size in zip(steps, shape, strict=False)]
+    return tuple(shown[: layer.ndim - 2])
+
+
+def _every(step: int, region: Region) -> Region:
+    """Return a region among every so manieth pixel."""
+    return tuple(slice(-(-part.start // step), -(-part.stop // step)) for part in region)
 
 
 def coverage_text(coverage: Coverage, kind: Kind) -> str:

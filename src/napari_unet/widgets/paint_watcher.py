@@ -9,7 +9,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_unet.widgets.layers import follow, paint_events
 
 if TYPE_CHECKING:
-    from napari.layers import Labels
+    from napari.layers import Labels, Shapes
     from qtpy.QtWidgets import QWidget
 
 _DELAY_MS = 250
@@ -35,6 +35,7 @@ class PaintWatcher(QObject):
         super().__init__(owner)
         self._owner = owner
         self.layer: Labels | None = None
+        self._regions: Shapes | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_DELAY_MS)
@@ -49,6 +50,14 @@ class PaintWatcher(QObject):
         if layer is not None:
             for emitter in paint_events(layer):
                 follow(self._owner, emitter, self.tell_soon)
+
+    def watch_regions(self, layer: Shapes | None) -> None:
+        """Follow the fully annotated regions too."""
+        if layer is not self._regions:
+            self._regions = layer
+            if layer is not None:
+                follow(self._owner, layer.events.data, self.tell_soon)
+            self.tell_soon()
 
     def tell_soon(self, event: object = None) -> None:
         """Emit `painted` a moment later; asked again meanwhile, a moment after that."""
