@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_unet.errors import ModelFileError
-from napari_unet.exchange.foreign_build import Reading, finished
+from napari_unet.exchange.foreign_build import finished
 from napari_unet.exchange.foreign_check import compare, in_order, normalised
+from napari_unet.exchange.foreign_reading import Reading
 from napari_unet.exchange.known_networks import recognise
 from napari_unet.exchange.operations import Postprocessing, postprocessing, preprocessing
 from napari_unet.exchange.package_data import (
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Generator
 
-    from napari_unet.exchange.foreign_build import Example
+    from napari_unet.exchange.foreign_reading import Example
     from napari_unet.exchange.known_networks import KnownWeights
     from napari_unet.exchange.package_files import PackageFiles
     from napari_unet.exchange.package_text import PackageText

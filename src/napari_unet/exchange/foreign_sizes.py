@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_unet.exchange.foreign_build import Reading
+    from napari_unet.exchange.foreign_reading import Reading
     from napari_unet.model.foreign_config import ForeignConfig
 
 _USUAL_HALO = {2: 64, 3: 16}
