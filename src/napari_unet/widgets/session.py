@@ -95,15 +95,18 @@ class Session(QObject):
             task.stop()
 
     def end(self) -> None:
-        """Stop all work and let go of the viewer and its layers: the window is gone."""
+        """Stop all work, and let go of the viewer and its layers: the window is gone."""
         self.stop()
+        for task in self.findChildren(BackgroundTask):
+            task.ended.connect(self._let_go)
         QTimer.singleShot(0, self._let_go)  # Qt takes the window apart just now
 
-    def _let_go(self) -> None:
+    def _let_go(self, outcome: object = None) -> None:
         for key in [key for key, session in _sessions.items() if session is self]:
             del _sessions[key]
         self.run = self.result = self.follower = None
-        self.deleteLater()
+        if not any(task.running for task in self.findChildren(BackgroundTask)):
+            self.deleteLater()
 
     def _note_origin(self, event: object) -> None:
         if isinstance(event, TrainingOrigin):
