@@ -13,6 +13,7 @@ from napari_unet.runs.origin import TrainingOrigin
 from napari_unet.training.config import TrainConfig
 from napari_unet.widgets.layers import unwrapped
 from napari_unet.widgets.task import BackgroundTask, Cancelled, Failed, Finished, Outcome
+from napari_unet.widgets.triton_apart import keep_triton_apart
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
@@ -60,6 +61,7 @@ class Session(QObject):
 
     def __init__(self) -> None:
         super().__init__()
+        keep_triton_apart()  # before torch is imported, and after the window was drawn
         self.training = BackgroundTask("U-Net training", self)
         self.prediction = BackgroundTask("U-Net prediction", self)
         self.weight_map = BackgroundTask("Border weight map", self)

@@ -1,0 +1,87 @@
+"""Triton's LLVM and that of OpenGL drivers do not meet."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from napari_unet.widgets.triton_apart import keep_triton_apart
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone needs it")
+
+IN_A_WINDOW = """
+import napari
+
+from napari_unet.widgets.session import session_of
+
+viewer = napari.Viewer()
+session_of(viewer)
+import triton
+
+print("imported")
+"""
+
+
+@pytest.fixture
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package of Triton's name, whose library is never really loaded."""
+    folder = tmp_path / "triton" / "_C"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").touch()
+    (folder / "__init__.py").touch()
+    library = folder / f"libtriton{EXTENSION_SUFFIXES[0]}"
+    library.touch()
+    for name in [each for each in sys.modules if each.partition(".")[0] == "triton"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    return library
+
+
+def test_its_library_is_loaded_with_its_own_symbols_first(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def note_flags(self: ExtensionFileLoader, spec: Any) -> None:
+        assert self.path == str(library)
+        seen.append(sys.getdlopenflags())
+
+    monkeypatch.setattr(ExtensionFileLoader, "create_module", note_flags)
+    before = sys.getdlopenflags()
+    keep_triton_apart()
+
+    spec = find_spec("triton._C.libtriton")
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader.create_module(spec)
+
+    assert seen == [before | os.RTLD_DEEPBIND]
+    assert sys.getdlopenflags() == before
+
+
+def test_asking_twice_changes_nothing_more(library: Path) -> None:
+    keep_triton_apart()
+    once = list(sys.meta_path)
+    keep_triton_apart()
+
+    assert sys.meta_path == once
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("triton") is None, reason="torch came without Triton")
+def test_triton_can_be_imported_beside_a_window() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", IN_A_WINDOW], capture_output=True, text=True, check=False
+    )
+
+    assert "imported" in result.stdout, result.stdout + result.stderr
