@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QRect, QSize, Qt
 from qtpy.QtWidgets import QLayout, QLayoutItem, QWidget
 
@@ -89,7 +90,8 @@ class ButtonGrid(QLayout):
             item.setGeometry(QRect(rect.x() + left, top, right - left, height))
 
     def _shown(self) -> list[QLayoutItem]:
-        return [item for item in self._items if not item.isEmpty()]
+        # PySide6 asks for heights while it takes a window apart, when items are gone already.
+        return [item for item in self._items if isalive(item) and not item.isEmpty()]
 
     def _columns_in(self, width: int) -> int:
         shown = self._shown()
