@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import csv
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.cli.one_by_one import check_targets, nothing, one_by_one
 from napari_unet.cli.pixel_size import pixel_size_of
 from napari_unet.data.files import ImageFile, find_images, make_folder, read_image
-from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
+from napari_unet.errors import ConfigError, FileProblemError
 from napari_unet.formats.pairing import annotation_stem, find_annotations, pair_annotations
 from napari_unet.formats.reading import axes_in, read_annotations
 from napari_unet.formats.writing import SUFFIXES, write_objects
@@ -38,20 +38,12 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     """Convert each file; one that fails is reported and does not stop the others."""
     jobs = _jobs(options)
     parents = _mothers(Path(options.tracks).expanduser()) if options.tracks else {}
-    converted: list[dict[str, Any]] = []
-    failed: list[dict[str, str]] = []
-    for job in jobs:
-        try:
-            row = _convert(job, options, parents)
-        except NapariUNetError as error:
-            if len(jobs) == 1:
-                raise
-            failed.append({"input": str(job.path), "error": str(error)})
-            print(f"napari-unet: {job.path.name}: {error}", file=sys.stderr)
-            continue
-        converted.append(row)
-        if not options.json:
-            _print_row(row)
+    converted, failed = one_by_one(
+        jobs,
+        lambda job: job.path,
+        lambda job: _convert(job, options, parents),
+        nothing if options.json else _print_row,
+    )
     return {"converted": converted, "failed": failed}, 1 if failed else 0
 
 
@@ -61,12 +53,7 @@ def _jobs(options: argparse.Namespace) -> list[_Job]:
     images = _images_for(paths, options.image)
     output = Path(options.output).expanduser()
     targets = [_target(path, output, options.to, alone=len(paths) == 1) for path in paths]
-    if len(set(targets)) < len(targets):
-        raise FileProblemError("Two of the files would be written under the same name.")
-    read = {path.resolve() for path in (*paths, *filter(None, images))}
-    for target in targets:
-        if target.resolve() in read:
-            raise FileProblemError(f"{target} would overwrite what is read; choose another name.")
+    check_targets(targets, (*paths, *filter(None, images)), "another name")
     make_folder(targets[0].parent)
     return [_Job(*each) for each in zip(paths, images, targets, strict=True)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from napari_unet.cli.one_by_one import check_targets, nothing, one_by_one
 from napari_unet.data.files import (
     ImageFile,
     find_images,
@@ -22,7 +22,7 @@ from napari_unet.data.files import (
 from napari_unet.data.link_arrays import LINKABLE_AXES, link_labels
 from napari_unet.data.linking import LinkConfig, link_frames
 from napari_unet.data.measurements import write_csv
-from napari_unet.errors import FileProblemError, LabelsError, NapariUNetError
+from napari_unet.errors import LabelsError
 
 if TYPE_CHECKING:
     import argparse
@@ -49,20 +49,13 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     """Link each file, or all as one movie; return the report and the exit code."""
     _config(options, "Z" if options.axis == "Z" else "T")  # wrong settings end it before any file
     movies = _movies(options)
-    linked: list[dict[str, Any]] = []
-    failed: list[dict[str, str]] = []
-    for movie in movies:
-        try:
-            row = (_link_sequence if options.sequence else _link_file)(movie, options)
-        except NapariUNetError as error:
-            if len(movies) == 1:
-                raise
-            failed.append({"input": str(movie.inputs[0]), "error": str(error)})
-            print(f"napari-unet: {movie.inputs[0].name}: {error}", file=sys.stderr)
-            continue
-        linked.append(row)
-        if not options.json:
-            _print_row(row)
+    link_movie = _link_sequence if options.sequence else _link_file
+    linked, failed = one_by_one(
+        movies,
+        lambda movie: movie.inputs[0],
+        lambda movie: link_movie(movie, options),
+        nothing if options.json else _print_row,
+    )
     return {"linked": linked, "failed": failed}, 1 if failed else 0
 
 
@@ -73,14 +66,7 @@ def _movies(options: argparse.Namespace) -> list[_Movie]:
     folder = Path(options.output).expanduser()
     make_folder(folder)
     targets = [tiff_beside(path, folder) for path in inputs]
-    if len(set(targets)) < len(targets):
-        raise FileProblemError("Two of the files would be written under the same name.")
-    read = {path.resolve() for path in inputs}
-    for target in targets:
-        if target.resolve() in read:
-            raise FileProblemError(
-                f"{target} would overwrite what is linked; choose another --output folder."
-            )
+    check_targets(targets, inputs, "another --output folder")
     if options.sequence:
         return [_Movie(tuple(inputs), tuple(targets), folder / _TABLE)]
     if len(inputs) == 1:

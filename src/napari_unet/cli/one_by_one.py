@@ -1,0 +1,90 @@
+"""Work on several files, of which one may fail without stopping the others."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from napari_unet.errors import FileProblemError, NapariUNetError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+Job = TypeVar("Job")
+Row = dict[str, Any]
+
+
+def one_by_one(
+    jobs: Sequence[Job],
+    path_of: Callable[[Job], Path],
+    work: Callable[[Job], Row],
+    tell: Callable[[Row], object],
+) -> tuple[list[Row], list[dict[str, str]]]:
+    """Do each job; what fails is told on standard error.
+
+    Parameters
+    ----------
+    jobs : sequence
+        In order.
+    path_of : callable
+        Gives the file that stands for a job in messages.
+    work : callable
+        Does one, and returns its row of the report.
+    tell : callable
+        Called with each row as soon as there is one.
+
+    Returns
+    -------
+    list of dict
+        The rows.
+    list of dict
+        ``input`` and ``error`` of each that failed.
+
+    Raises
+    ------
+    NapariUNetError
+        The only job there is failed.
+    """
+    done: list[Row] = []
+    failed: list[dict[str, str]] = []
+    for job in jobs:
+        try:
+            row = work(job)
+        except NapariUNetError as error:
+            if len(jobs) == 1:
+                raise
+            path = path_of(job)
+            failed.append({"input": str(path), "error": str(error)})
+            print(f"napari-unet: {path.name}: {error}", file=sys.stderr)
+            continue
+        done.append(row)
+        tell(row)
+    return done, failed
+
+
+def check_targets(targets: Sequence[Path], read: Iterable[Path], remedy: str) -> None:
+    """Refuse to write two files under one name, or over one that is read.
+
+    Parameters
+    ----------
+    targets, read : sequence and iterable of Path
+        What would be written, and what is read.
+    remedy : str
+        What to choose instead, such as "another name".
+
+    Raises
+    ------
+    FileProblemError
+        Names the file.
+    """
+    if len(set(targets)) < len(targets):
+        raise FileProblemError("Two of the files would be written under the same name.")
+    taken = {path.resolve() for path in read}
+    for target in targets:
+        if target.resolve() in taken:
+            raise FileProblemError(f"{target} would overwrite what is read; choose {remedy}.")
+
+
+def nothing(row: Row) -> None:
+    """Tell nothing: the report in JSON comes at the end."""
