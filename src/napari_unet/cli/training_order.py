@@ -1,0 +1,156 @@
+"""What ``napari-unet train`` was asked for: settings, data, and where the model goes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter, ValidationError
+
+from napari_unet.cli.annotated_images import annotated_image
+from napari_unet.data.disk import why_not_written
+from napari_unet.data.files import check_writable, find_images
+from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
+from napari_unet.formats.pairing import find_annotations, pair_annotations
+from napari_unet.model.trained import load_network
+from napari_unet.runs.moment import now
+from napari_unet.training.checkpoint import belongs_to, load_state, state_path
+from napari_unet.training.config import TrainConfig, present_names
+from napari_unet.training.preparation import prepare_training
+
+if TYPE_CHECKING:
+    import argparse
+
+    from napari_unet.model.record import ModelRecord
+    from napari_unet.training.config import PresetName
+    from napari_unet.training.dataset import TrainingData
+    from napari_unet.training.state import TrainingState
+
+
+@dataclass(frozen=True)
+class TrainingOrder:
+    """What to train, and where the model goes.
+
+    Parameters
+    ----------
+    output : Path
+        The model's file.
+    config : TrainConfig
+        Settings: preset and flags, or those of the training that goes on.
+    data : TrainingData
+        Ready to be drawn from.
+    resume : TrainingState or None
+        What goes on.
+    pairs : list of tuple of Path
+        Images and their labels.
+    preset : str
+        Its name.
+    started : str
+        When, as an ISO date and time.
+    """
+
+    output: Path
+    config: TrainConfig
+    data: TrainingData
+    resume: TrainingState | None
+    pairs: list[tuple[Path, Path]]
+    preset: PresetName
+    started: str
+
+
+def training_order(options: argparse.Namespace) -> TrainingOrder:
+    """Read and prepare all that a training needs; see that its model can be written.
+
+    Raises
+    ------
+    NapariUNetError
+        Names the file or the flag that cannot be used.
+    """
+    started, output = now(), _writable_output(options.output)
+    resume, config = _settings(options, output)
+    pairs = pair_annotations(find_images(options.images), find_annotations(options.labels))
+    images = [annotated_image(*pair, options, config) for pair in pairs]
+    data = (
+        prepare_training(
+            images,
+            config,
+            held_back=resume.held_back,
+            binning=resume.binning,
+            flat_levels=resume.flat_levels,
+        )
+        if resume
+        else prepare_training(images, config)
+    )
+    return TrainingOrder(output, config, data, resume, pairs, options.preset or "fast", started)
+
+
+def _writable_output(text: str) -> Path:
+    """Make sure before a long training that its model can be written."""
+    output = Path(text).expanduser()
+    if output.suffix != ".safetensors":
+        output = output.with_name(output.name + ".safetensors")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileProblemError(
+            f"{why_not_written(output, error)} Choose another folder."
+        ) from error
+    if output.is_dir():
+        raise FileProblemError(f"Cannot write {output}: it is a folder. Choose a file name.")
+    check_writable(output.parent)
+    return output
+
+
+def _settings(
+    options: argparse.Namespace, output: Path
+) -> tuple[TrainingState | None, TrainConfig]:
+    """Combine preset and flags; a resumed training keeps its own settings but for the flags."""
+    given = {f.name: getattr(options, f.name) for f in fields(TrainConfig) if f.name in options}
+    if not options.resume:
+        return None, TrainConfig.preset(options.preset or "fast", **given)
+    if options.preset:
+        raise ConfigError("--resume keeps the settings of the training; leave out --preset.")
+    if "steps" in given:
+        given.setdefault("minutes", 0.0)
+    record = load_network(output).record
+    former = _settings_of(record)
+    config = former.changed(**given)
+    if config.optimiser != former.optimiser:
+        raise ConfigError(f"--resume cannot change the optimiser from {former.optimiser}.")
+    state = load_state(state_path(output))
+    if not belongs_to(state, record):
+        raise ModelFileError(
+            f"{state_path(output).name} is the state of a former training (step {state.step}, the "
+            f"model has made {record.steps}): the program was ended while it wrote. Train anew."
+        )
+    if given.get("binning", 0) not in (0, state.binning):
+        raise ConfigError(
+            f"The training has a binning of {state.binning}; --resume cannot change it to "
+            f"{given['binning']}. Train a new model."
+        )
+    if not config.minutes and state.step >= config.steps:
+        raise ConfigError(
+            f"The training has already made {state.step} steps; give --steps above that, or "
+            "--minutes for as much time again."
+        )
+    return state, config
+
+
+def _settings_of(record: ModelRecord) -> TrainConfig:
+    unknown = sorted(set(record.training) - {f.name for f in fields(TrainConfig)})
+    if unknown:
+        raise ModelFileError(
+            f"The model was trained with a setting {unknown[0]!r} that this version does not "
+            "know. Update napari-unet-paint, or train anew."
+        )
+    try:
+        return TypeAdapter(TrainConfig).validate_json(
+            json.dumps(present_names(record.training)), strict=True
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ModelFileError(
+            f"The model's record has no usable {first['loc'][0]}: {first['msg']}. Train anew."
+        ) from error
