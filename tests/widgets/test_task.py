@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import warnings
 import weakref
 from collections.abc import Callable, Generator
 from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -143,6 +145,44 @@ def test_many_kinds_of_work_run_at_once_whatever_the_number_of_cores(
     for task in tasks:
         task.stop()
     qtbot.waitUntil(lambda: not any(task.running for task in tasks), timeout=20_000)
+
+
+def test_work_waits_for_a_window_that_does_not_take_its_events(
+    qtbot: QtBot, owner: QObject
+) -> None:
+    made = count()
+
+    def prolific(stop: threading.Event) -> Events:
+        while not stop.is_set():
+            yield next(made)
+        return "stopped"
+
+    task = BackgroundTask("prolific", owner)
+    task.start(prolific)
+    time.sleep(0.5)  # no event is taken meanwhile
+    n_made = next(made)
+    with qtbot.waitSignal(task.ended, timeout=10_000):
+        task.stop()
+
+    assert 100 < n_made < 500
+
+
+def test_work_goes_on_slowly_while_the_window_stands_still(
+    qtbot: QtBot, owner: QObject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_module, "_LARGEST_BACKLOG", 1)
+    monkeypatch.setattr(task_module, "_LONGEST_WAIT", 0.01)
+    finished = threading.Event()
+
+    def ten(stop: threading.Event) -> Events:
+        yield from range(10)
+        finished.set()
+        return "finished"
+
+    task = BackgroundTask("ten", owner)
+    with qtbot.waitSignal(task.ended, timeout=10_000):
+        task.start(ten)
+        assert finished.wait(5)
 
 
 def test_nothing_is_kept_of_work_that_has_ended(qtbot: QtBot, owner: QObject) -> None:

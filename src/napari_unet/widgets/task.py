@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 # keep what is painted from being saved, and a training on one core all else.
 _FEWEST_THREADS = 16
 
+_LARGEST_BACKLOG = 256  # events
+_LONGEST_WAIT = 0.1  # seconds
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -88,6 +91,7 @@ class BackgroundTask(QObject):
         super().__init__(parent)
         self.setObjectName(name)
         self._stop = threading.Event()
+        self._backlog = _Backlog()
         self._running = False
 
     @property
@@ -117,7 +121,8 @@ class BackgroundTask(QObject):
             return False
         self._running = True
         self._stop = threading.Event()
-        task = _NamedTask(outcome_of, _Once(make_events), self._stop)
+        self._backlog = _Backlog()
+        task = _NamedTask(outcome_of, _Once(make_events, self._backlog), self._stop)
         task.name = self.objectName()
         _make_room()
         worker = create_worker(
@@ -135,7 +140,10 @@ class BackgroundTask(QObject):
         self._stop.set()
 
     def _tell(self, event: object) -> None:
-        _emit(self.happened, event)
+        try:
+            _emit(self.happened, event)
+        finally:
+            self._backlog.take()
 
     def _on_aborted(self) -> None:
         self._end(Cancelled("The work was cancelled because napari is closing."))
@@ -176,11 +184,50 @@ class _NamedTask(partial[Any]):
 class _Once:
     """Makes events once, and keeps nothing of the work: napari keeps its workers for ever."""
 
-    def __init__(self, make_events: Callable[[threading.Event], Events]) -> None:
+    def __init__(self, make_events: Callable[[threading.Event], Events], backlog: _Backlog) -> None:
         self._make_events: list[Callable[[threading.Event], Events]] = [make_events]
+        self._backlog = backlog
 
     def __call__(self, stop: threading.Event) -> Events:
-        return self._make_events.pop()(stop)
+        return _paced(self._make_events.pop()(stop), self._backlog, stop)
+
+
+class _Backlog:
+    """Counts the events that the window has not taken yet."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._changed = threading.Condition()
+
+    def wait(self) -> None:
+        """Wait for room, but not for ever: work goes on slowly while the window stands still."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._size < _LARGEST_BACKLOG, _LONGEST_WAIT)
+
+    def add(self) -> None:
+        """Count one more."""
+        with self._changed:
+            self._size += 1
+
+    def take(self) -> None:
+        """Count one less."""
+        with self._changed:
+            self._size -= 1
+            self._changed.notify()
+
+
+def _paced(events: Events, backlog: _Backlog, stop: threading.Event) -> Events:
+    """Yield events hardly faster than the window takes them, or they would fill the memory."""
+    with contextlib.closing(events):
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                return end.value
+            if not stop.is_set():
+                backlog.wait()
+            backlog.add()
+            yield event
 
 
 class _QuietWorker(GeneratorWorker):  # type: ignore[misc]
