@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reliability.md"
-N_FAULTS = 50
+N_FAULTS = 52
 
 
 class Row(NamedTuple):

@@ -7,7 +7,7 @@ import pytest
 
 from napari_unet.widgets.coverage import coverage_text, measure_coverage
 
-from .conftest import Desk, disks
+from .conftest import Desk, disks, strokes_on
 
 
 @pytest.mark.fault(24)
@@ -139,3 +139,16 @@ def test_unpainted_pixels_of_regions_are_counted_as_background_in_huge_planes_to
     assert coverage.step > 1
     assert coverage.pixels_of(1) == pytest.approx(1000 * 500 - 100 * 100, rel=0.01)
     assert coverage.pixels_of(2) == pytest.approx(100 * 100, rel=0.05)
+
+
+def test_switching_between_annotations_leaves_nothing_behind(desk: Desk) -> None:
+    first, second = (desk.viewer.add_labels(strokes_on(disks()), name=name) for name in "ab")
+    box = desk.annotate.annotation_box
+    box.layer = first
+    before = len(first.events.paint.callbacks), len(second.events.paint.callbacks)
+
+    for _ in range(5):
+        box.layer = second
+        box.layer = first
+
+    assert (len(first.events.paint.callbacks), len(second.events.paint.callbacks)) == before

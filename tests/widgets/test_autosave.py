@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -52,6 +53,21 @@ def test_an_autosave_that_failed_is_told_and_tried_again(painted: Painted, refus
     desk.wait_until_idle()
 
     np.testing.assert_array_equal(saved_paint(refused), labels.data)
+
+
+@pytest.mark.fault(47)
+def test_a_stroke_is_saved_soon_whatever_layers_there_were_before(desk: Desk) -> None:
+    keeper = keeper_of(desk.viewer)
+    for _ in range(20):  # new layers lie where removed ones did, in memory
+        desk.annotate.create_annotation()
+        layer = desk.annotate.annotation
+        assert layer is not None
+        keeper._timer.stop()
+        layer.paint((10, 10), 2)
+        assert keeper._timer.isActive()
+        desk.viewer.layers.remove(layer)
+        del layer
+        gc.collect()
 
 
 @pytest.mark.fault(47)

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_unet.model.execution import Runner
 from napari_unet.prediction.events import TilePredicted
+from napari_unet.prediction.files import FileFailed
 from napari_unet.widgets.layers import LayerComboBox
 from napari_unet.widgets.session import session_of
 
@@ -75,13 +76,28 @@ def test_why_a_file_failed_is_said_in_full_below_the_table(desk: Desk, folder: P
     predict_folder(desk)
     batch = desk.predict.batch
 
-    item: Any = batch.table.item(1, 1)
     assert batch.reason.isVisibleTo(batch)
-    assert batch.reason.text() == item.toolTip()
+    assert str(folder / "b.tif") in batch.reason.text()
     batch.table.setCurrentCell(0, 0)
     assert not batch.reason.isVisibleTo(batch)
     batch.table.setCurrentCell(1, 0)
     assert batch.reason.isVisibleTo(batch)
+
+
+def test_the_reason_that_is_being_read_stays_when_another_file_fails(
+    desk: Desk, folder: Path
+) -> None:
+    (folder / "d.tif").write_bytes(b"nothing")
+    predict_folder(desk)
+    batch = desk.predict.batch
+
+    assert "d.tif" in batch.reason.text()  # the newest, as none was chosen
+    batch.table.setCurrentCell(1, 0)
+    batch._on_event(FileFailed(folder / "c.tif", "It has three channels."))
+
+    assert "b.tif" in batch.reason.text()
+    batch.table.setCurrentCell(2, 0)
+    assert batch.reason.text() == "c.tif: It has three channels."
 
 
 def test_markup_in_a_file_name_is_shown_as_it_is_written(desk: Desk, tmp_path: Path) -> None:
@@ -97,7 +113,7 @@ def test_one_summary_instead_of_a_notice_per_file(desk: Desk, folder: Path) -> N
 
     predict_folder(desk)
 
-    assert desk.predict.status.text() == "2 files written, 1 failed: see the table."
+    assert desk.predict.status.text() == "2 files written, 1 failed: choose it in the table."
     assert len(notification_manager.records) == before
 
 

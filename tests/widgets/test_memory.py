@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,13 @@ import pytest
 from napari_unet.widgets.annotate import AnnotateWidget
 from napari_unet.widgets.models import ModelsWidget
 from napari_unet.widgets.predict import PredictWidget
+from napari_unet.widgets.session import session_of
 from napari_unet.widgets.train import TrainWidget
 
 from .scenes import disks, strokes_on
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from napari import Viewer
     from pytestqt.qtbot import QtBot
@@ -61,6 +63,33 @@ def test_a_viewer_that_trained_and_predicted_is_freed(
     del desk
 
     assert is_freed(closed, qtbot)
+
+
+@pytest.mark.parametrize("dock", DOCKS, ids=lambda dock: dock.__name__)
+def test_work_ends_with_its_window_and_the_session_after_it(
+    dock: Callable[[Viewer], Any], make_napari_viewer: Callable[..., Viewer], qtbot: QtBot
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    viewer.window.add_dock_widget(dock(viewer), name="dock")
+    session = session_of(viewer)
+    going_on, ended = threading.Event(), threading.Event()
+
+    def until_stopped(stop: threading.Event) -> Generator[object, None, None]:
+        yield "begun"
+        stop.wait(10)
+        going_on.wait(10)
+        ended.set()
+
+    with qtbot.waitSignal(session.storing.happened):
+        session.storing.start(until_stopped)
+    left = weakref.ref(session)
+    viewer.close()
+    del session, viewer
+    assert not is_freed(left, qtbot)  # as long as there is work
+
+    going_on.set()
+    qtbot.waitUntil(ended.is_set)
+    assert is_freed(left, qtbot)
 
 
 def is_freed(thing: weakref.ref[Any], qtbot: QtBot) -> bool:

@@ -132,7 +132,7 @@ def test_a_broken_file_does_not_stop_the_folder(stack: Desk, tmp_path: Path) -> 
     stack.predict.predict_folder(tmp_path / "in", tmp_path / "out")
     stack.wait_until_idle()
 
-    assert "1 file written, 1 failed: see the table" in stack.predict.status.text()
+    assert "1 file written, 1 failed: choose it in the table" in stack.predict.status.text()
 
 
 # --- uncertainty -------------------------------------------------------------------------------

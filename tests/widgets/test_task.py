@@ -147,6 +147,7 @@ def test_many_kinds_of_work_run_at_once_whatever_the_number_of_cores(
     qtbot.waitUntil(lambda: not any(task.running for task in tasks), timeout=20_000)
 
 
+@pytest.mark.fault(52)
 def test_work_waits_for_a_window_that_does_not_take_its_events(
     qtbot: QtBot, owner: QObject
 ) -> None:
@@ -167,6 +168,7 @@ def test_work_waits_for_a_window_that_does_not_take_its_events(
     assert 100 < n_made < 500
 
 
+@pytest.mark.fault(52)
 def test_work_goes_on_slowly_while_the_window_stands_still(
     qtbot: QtBot, owner: QObject, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from napari_unet.widgets import triton_apart
 from napari_unet.widgets.triton_apart import keep_triton_apart
 
 if TYPE_CHECKING:
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone needs it")
 
 IN_A_WINDOW = """
+from pathlib import Path
+
 import napari
 
 from napari_unet.widgets.session import session_of
 
 viewer = napari.Viewer()
 session_of(viewer)
+if "libLLVM" in Path("/proc/self/maps").read_text():
+    print("LLVM", flush=True)
 import triton
 
 print("imported")
@@ -33,20 +38,17 @@ print("imported")
 
 @pytest.fixture
 def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package of Triton's name, whose library is never really loaded."""
+    """A file of the name of Triton's library, which is never really loaded."""
     folder = tmp_path / "triton" / "_C"
     folder.mkdir(parents=True)
-    (folder.parent / "__init__.py").touch()
-    (folder / "__init__.py").touch()
     library = folder / f"libtriton{EXTENSION_SUFFIXES[0]}"
     library.touch()
-    for name in [each for each in sys.modules if each.partition(".")[0] == "triton"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    others = [each for each in sys.meta_path if each is not triton_apart._TritonFinder]
+    monkeypatch.setattr(sys, "meta_path", others)
     return library
 
 
+@pytest.mark.fault(51)
 def test_its_library_is_loaded_with_its_own_symbols_first(
     library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,7 +62,8 @@ def test_its_library_is_loaded_with_its_own_symbols_first(
     before = sys.getdlopenflags()
     keep_triton_apart()
 
-    spec = find_spec("triton._C.libtriton")
+    finder: Any = sys.meta_path[0]
+    spec = finder.find_spec("triton._C.libtriton", [str(library.parent)])
     assert spec is not None
     assert spec.loader is not None
     spec.loader.create_module(spec)
@@ -78,10 +81,18 @@ def test_asking_twice_changes_nothing_more(library: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.fault(51)
 @pytest.mark.skipif(find_spec("triton") is None, reason="torch came without Triton")
 def test_triton_can_be_imported_beside_a_window() -> None:
     result = subprocess.run(
-        [sys.executable, "-c", IN_A_WINDOW], capture_output=True, text=True, check=False
+        [sys.executable, "-c", IN_A_WINDOW],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
 
+    if "LLVM" not in result.stdout:
+        pytest.skip("the window is drawn without LLVM")
     assert "imported" in result.stdout, result.stdout + result.stderr
+    assert result.returncode == 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.cli.one_by_one import check_targets, nothing, one_by_one
+from napari_unet.cli.one_by_one import check_targets, one_by_one
 from napari_unet.cli.pixel_size import pixel_size_of
 from napari_unet.data.files import ImageFile, find_images, make_folder, read_image
 from napari_unet.errors import ConfigError, FileProblemError
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         jobs,
         lambda job: job.path,
         lambda job: _convert(job, options, parents),
-        nothing if options.json else _print_row,
+        None if options.json else _print_row,
     )
     return {"converted": converted, "failed": failed}, 1 if failed else 0
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from napari_unet.cli.one_by_one import check_targets, nothing, one_by_one
+from napari_unet.cli.one_by_one import check_targets, one_by_one
 from napari_unet.data.files import (
     ImageFile,
     find_images,
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         movies,
         lambda movie: movie.inputs[0],
         lambda movie: link_movie(movie, options),
-        nothing if options.json else _print_row,
+        None if options.json else _print_row,
     )
     return {"linked": linked, "failed": failed}, 1 if failed else 0
 

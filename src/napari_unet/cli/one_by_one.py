@@ -19,7 +19,7 @@ def one_by_one(
     jobs: Sequence[Job],
     path_of: Callable[[Job], Path],
     work: Callable[[Job], Row],
-    tell: Callable[[Row], object],
+    tell: Callable[[Row], object] | None,
 ) -> tuple[list[Row], list[dict[str, str]]]:
     """Do each job; what fails is told on standard error.
 
@@ -31,7 +31,7 @@ def one_by_one(
         Gives the file that stands for a job in messages.
     work : callable
         Does one, and returns its row of the report.
-    tell : callable
+    tell : callable or None
         Called with each row as soon as there is one.
 
     Returns
@@ -59,7 +59,8 @@ def one_by_one(
             print(f"napari-unet: {path.name}: {error}", file=sys.stderr)
             continue
         done.append(row)
-        tell(row)
+        if tell is not None:
+            tell(row)
     return done, failed
 
 
@@ -84,7 +85,3 @@ def check_targets(targets: Sequence[Path], read: Iterable[Path], remedy: str) ->
     for target in targets:
         if target.resolve() in taken:
             raise FileProblemError(f"{target} would overwrite what is read; choose {remedy}.")
-
-
-def nothing(row: Row) -> None:
-    """Tell nothing: the report in JSON comes at the end."""

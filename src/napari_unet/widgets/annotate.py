@@ -9,7 +9,6 @@ import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QWidget
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.training.config import TrainConfig
@@ -31,6 +30,7 @@ from napari_unet.widgets.coverage import (
     shown_plane,
     shown_regions,
 )
+from napari_unet.widgets.dock import Dock
 from napari_unet.widgets.import_annotations import ImportButton
 from napari_unet.widgets.join_channels import JoinButton
 from napari_unet.widgets.layers import LayerComboBox, follow
@@ -38,16 +38,14 @@ from napari_unet.widgets.mask_menu import MaskMenu, add_annotation_from
 from napari_unet.widgets.paint_tools import PaintTools
 from napari_unet.widgets.paint_watcher import PaintWatcher
 from napari_unet.widgets.painter import Painter
-from napari_unet.widgets.recovery import RecoveryBar, keeper_of
+from napari_unet.widgets.recovery import RecoveryBar
 from napari_unet.widgets.regions import regions_layer
-from napari_unet.widgets.session import session_of
 from napari_unet.widgets.shortcuts import add_shortcuts
 from napari_unet.widgets.task import Failed, Outcome
 from napari_unet.widgets.weight_map import show_weights, weight_events
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
-    from qtpy.QtGui import QShowEvent
     from qtpy.QtWidgets import QVBoxLayout
 
     from napari_unet.data.labels import Unpainted
@@ -61,7 +59,7 @@ _KEYS_TEXT = (
 )
 
 
-class AnnotateWidget(QWidget):
+class AnnotateWidget(Dock):
     """Prepares painting: 0 is unlabelled, 1 is background, 2 and up are objects or classes.
 
     Parameters
@@ -71,9 +69,7 @@ class AnnotateWidget(QWidget):
     """
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__()
-        self._viewer = napari_viewer
-        self._session = session_of(napari_viewer)
+        super().__init__(napari_viewer)
         self.image_box = LayerComboBox(napari_viewer, Image)
         self.join_button = JoinButton(napari_viewer)
         self.annotation_box = LayerComboBox(napari_viewer, Labels)
@@ -93,11 +89,6 @@ class AnnotateWidget(QWidget):
         self._lay_out()
         self._connect()
         self._watch()
-
-    def showEvent(self, event: QShowEvent | None) -> None:
-        """Guard the window that it was docked in: nothing is to be lost when it closes."""
-        super().showEvent(event)
-        keeper_of(self._viewer).guard(self.window())
 
     def _lay_out(self) -> None:
         layout = scrolling_column(self)

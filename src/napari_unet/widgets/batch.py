@@ -62,7 +62,10 @@ class BatchTable(QWidget):
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setAccessibleName("Files")
-        self.table.setToolTip("Double click a finished file, or press Enter, to open it here.")
+        self.table.setToolTip(
+            "Double click a finished file, or press Enter, to open it here; choose a failed one to "
+            "read why below."
+        )
         self.table.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # positions end file names
         self.table.setWordWrap(False)
         self.table.header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
@@ -127,8 +130,11 @@ class BatchTable(QWidget):
         elif isinstance(event, files.FileFailed):
             short = event.text.replace(str(event.path), event.path.name)
             self._say(self._rows[event.path], f"{_FAILED} {short}", event.text)
-            self._reasons[self._rows[event.path]] = event.text
-            self._explain(self._rows[event.path])
+            named = event.path.name in event.text
+            reason = event.text if named else f"{event.path.name}: {event.text}"
+            self._reasons[self._rows[event.path]] = reason
+            if self.table.currentRow() not in self._reasons:  # which is being read
+                self.reason.setText(reason)
 
     def _say(self, row: int, text: str, tooltip: str = "") -> None:
         item = self.table.item(row, 1)
@@ -156,7 +162,7 @@ class BatchTable(QWidget):
         text = f"{written} {'file' if written == 1 else 'files'} written"
         failed = len(self._reasons)
         if failed:
-            text += f", {failed} failed: see the table"
+            text += f", {failed} failed: choose it in the table"
         left = self.table.rowCount() - written - failed
         return f"{text}; cancelled, {left} not predicted." if left else f"{text}."
 

@@ -22,7 +22,10 @@ _HEADERS = {
     _NUMBER: ("#", "The painted number, and the key that picks it."),
     _COLOUR: ("", "Double-click, or press Return here, to choose another colour."),
     _NAME: ("Name", "Double-click, or press F2, to rename."),
-    _PIXELS: ("Pixels", "Painted pixels in the plane on screen; all in rectangles count."),
+    _PIXELS: (
+        "Pixels",
+        "Painted pixels in the plane on screen; unpainted ones in rectangles are background.",
+    ),
     _OBJECTS: ("Objects", "Objects, or separate strokes of a class, in the plane on screen."),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from napari.layers import Image, Labels, Layer
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari.viewer import Viewer
-    from qtpy.QtWidgets import QWidget
+    from qtpy.QtCore import QObject
 
     from napari_unet.data.axes import ArrayLike
 
 LayerT = TypeVar("LayerT", bound=Layer)
 
 
-def follow(widget: QWidget, emitter: Any, slot: Callable[[object], object]) -> None:
+def follow(owner: QObject, emitter: Any, slot: Callable[[object], object]) -> Callable[[], object]:
     """Connect a slot of a widget to an event of napari for as long as the widget exists.
 
     napari's events know nothing of Qt: they would go on calling a widget that Qt has deleted. What
@@ -34,21 +35,27 @@ def follow(widget: QWidget, emitter: Any, slot: Callable[[object], object]) -> N
 
     Parameters
     ----------
-    widget : QWidget
-        Whose slot it is.
+    owner : QObject
+        The widget, or what else of Qt, whose slot it is.
     emitter : EventEmitter or SignalInstance
         The event.
     slot : bound method
         Called with the event.
+
+    Returns
+    -------
+    callable
+        Ends it.
     """
-    watched, method = weakref.ref(widget), weakref.WeakMethod(slot)
+    watched, method = weakref.ref(owner), weakref.WeakMethod(slot)
 
     def tell(event: object = None) -> None:
-        owner, call = watched(), method()
-        if owner is not None and call is not None and isalive(owner):
+        alive, call = watched(), method()
+        if alive is not None and call is not None and isalive(alive):
             call(event)
 
     emitter.connect(tell)
+    return partial(emitter.disconnect, tell)
 
 
 class OfImage:

@@ -16,18 +16,17 @@ from qtpy.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QMessageBox,
-    QWidget,
 )
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.project.library import ModelLibrary, starting_entries
 from napari_unet.widgets.button_grid import ButtonGrid
 from napari_unet.widgets.controls import as_plain, button, note, scrolling_column
+from napari_unet.widgets.dock import Dock
 from napari_unet.widgets.export import ExportDialog
 from napari_unet.widgets.import_model import ModelImport
 from napari_unet.widgets.model_work import loading_events, project_events, storing_events
 from napari_unet.widgets.projects import open_folder, project_of
-from napari_unet.widgets.session import session_of
 from napari_unet.widgets.task import Failed, Outcome
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 _THUMBNAIL = 48
 
 
-class ModelsWidget(QWidget):
+class ModelsWidget(Dock):
     """Keeps models to use again, and opens and saves projects.
 
     Parameters
@@ -51,9 +50,7 @@ class ModelsWidget(QWidget):
     """
 
     def __init__(self, napari_viewer: Viewer, library: ModelLibrary | None = None) -> None:
-        super().__init__()
-        self._viewer = napari_viewer
-        self._session = session_of(napari_viewer)
+        super().__init__(napari_viewer)
         self.library = library if isinstance(library, ModelLibrary) else ModelLibrary()
         self.list = QListWidget()
         self.list.setIconSize(QSize(_THUMBNAIL, _THUMBNAIL))

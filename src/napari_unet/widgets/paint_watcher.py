@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_unet.widgets.layers import follow, paint_events
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from napari.layers import Labels, Shapes
     from qtpy.QtWidgets import QWidget
 
@@ -36,6 +38,8 @@ class PaintWatcher(QObject):
         self._owner = owner
         self.layer: Labels | None = None
         self._regions: Shapes | None = None
+        self._leave_layer: list[Callable[[], object]] = []
+        self._leave_regions: list[Callable[[], object]] = []
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_DELAY_MS)
@@ -43,21 +47,20 @@ class PaintWatcher(QObject):
 
     def watch(self, layer: Labels | None) -> None:
         """Follow another layer, or none."""
-        if self.layer is not None:
-            for emitter in paint_events(self.layer):
-                emitter.disconnect(self.tell_soon)
         self.layer = layer
-        if layer is not None:
-            for emitter in paint_events(layer):
-                follow(self._owner, emitter, self.tell_soon)
+        self._follow(self._leave_layer, paint_events(layer) if layer is not None else ())
 
     def watch_regions(self, layer: Shapes | None) -> None:
         """Follow the fully annotated regions too."""
         if layer is not self._regions:
             self._regions = layer
-            if layer is not None:
-                follow(self._owner, layer.events.data, self.tell_soon)
+            self._follow(self._leave_regions, (layer.events.data,) if layer is not None else ())
             self.tell_soon()
+
+    def _follow(self, leave: list[Callable[[], object]], emitters: Iterable[Any]) -> None:
+        while leave:
+            leave.pop()()
+        leave += [follow(self._owner, emitter, self.tell_soon) for emitter in emitters]
 
     def tell_soon(self, event: object = None) -> None:
         """Emit `painted` a moment later; asked again meanwhile, a moment after that."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtWidgets import QFileDialog, QWidget
+from qtpy.QtWidgets import QFileDialog
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.widgets.batch import BatchTable
@@ -17,6 +17,7 @@ from napari_unet.widgets.compare import ComparePanel
 from napari_unet.widgets.controls import MODEL_FILES, note, scrolling_column
 from napari_unet.widgets.copy_script import prediction_to_copy
 from napari_unet.widgets.correct import CorrectPanel
+from napari_unet.widgets.dock import Dock
 from napari_unet.widgets.file_target import said_of_file
 from napari_unet.widgets.layers import pixels_of
 from napari_unet.widgets.link import LinkPanel
@@ -27,7 +28,6 @@ from napari_unet.widgets.predict_options import PredictOptions
 from napari_unet.widgets.predict_runs import predict_into_file, predict_into_layer, scoped
 from napari_unet.widgets.predict_status import PredictStatus
 from napari_unet.widgets.section import Section
-from napari_unet.widgets.session import session_of
 from napari_unet.widgets.spots import SpotsPanel
 from napari_unet.widgets.task import Failed, Outcome
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _MEASURED_AT_ONCE = 2**26  # pixels; larger results are measured when asked for
 
 
-class PredictWidget(QWidget):
+class PredictWidget(Dock):
     """Predicts what is on screen, a slice, a whole stack, into a file, or a folder.
 
     Parameters
@@ -54,9 +54,7 @@ class PredictWidget(QWidget):
     """
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__()
-        self._viewer = napari_viewer
-        self._session = session_of(napari_viewer)
+        super().__init__(napari_viewer)
         self.task = self._session.prediction
         self.options = PredictOptions(napari_viewer, self._session)
         self.model_note = note()

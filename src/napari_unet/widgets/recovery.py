@@ -17,7 +17,7 @@ from napari_unet.project.folder import MODEL_FILE, load_project, save_project
 from napari_unet.project.recovery import abandoned, claim, discard, new_recovery_folder, sweep
 from napari_unet.widgets.button_grid import ButtonGrid
 from napari_unet.widgets.controls import button, note
-from napari_unet.widgets.layers import paint_events, plain_layers, unwrapped
+from napari_unet.widgets.layers import follow, paint_events, plain_layers, unwrapped
 from napari_unet.widgets.model_work import saving_events
 from napari_unet.widgets.projects import open_folder, project_of
 from napari_unet.widgets.regions import REGIONS_KEY
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+    from napari.layers import Layer
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
@@ -55,7 +56,7 @@ class Keeper(QObject):
         self._viewer = weakref.ref(unwrapped(viewer))
         self._session = session_of(viewer)
         self._folder: Path | None = None
-        self._watched: set[int] = set()
+        self._watched: weakref.WeakSet[Layer] = weakref.WeakSet()
         self._saved: Project | None = None
         self._under_way: _Save | None = None
         self._told = False  # that nothing can be saved, since something was
@@ -63,7 +64,7 @@ class Keeper(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(_SAVE_DELAY_MS)
         self._timer.timeout.connect(self.save_now)
-        viewer.layers.events.inserted.connect(self._watch_layers)
+        follow(self, viewer.layers.events.inserted, self._watch_layers)
         self._session.saving.ended.connect(self._on_saved)
         self._watch_layers()
 
@@ -146,14 +147,14 @@ class Keeper(QObject):
         if viewer is None:
             return
         for layer in annotations_in(viewer):
-            if id(layer) not in self._watched:
-                self._watched.add(id(layer))
+            if layer not in self._watched:
+                self._watched.add(layer)
                 for emitter in paint_events(layer):
-                    emitter.connect(self._save_soon)
+                    follow(self, emitter, self._save_soon)
         for shapes in plain_layers(viewer):
-            if REGIONS_KEY in shapes.metadata and id(shapes) not in self._watched:
-                self._watched.add(id(shapes))
-                shapes.events.data.connect(self._save_soon)
+            if REGIONS_KEY in shapes.metadata and shapes not in self._watched:
+                self._watched.add(shapes)
+                follow(self, shapes.events.data, self._save_soon)
         self._save_soon()
 
     def _save_soon(self, event: Any = None) -> None:

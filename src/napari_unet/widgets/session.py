@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_unet.widgets.training_run import TrainingRun
 
 _sessions: dict[int, Session] = {}
+_ending: set[Session] = set()  # whose windows are gone, and whose work is not
 
 
 class Session(QObject):
@@ -99,6 +100,7 @@ class Session(QObject):
     def end(self) -> None:
         """Stop all work, and let go of the viewer and its layers: the window is gone."""
         self.stop()
+        _ending.add(self)
         for task in self.findChildren(BackgroundTask):
             task.ended.connect(self._let_go)
         QTimer.singleShot(0, self._let_go)  # Qt takes the window apart just now
@@ -108,6 +110,7 @@ class Session(QObject):
             del _sessions[key]
         self.run = self.result = self.follower = None
         if not any(task.running for task in self.findChildren(BackgroundTask)):
+            _ending.discard(self)
             self.deleteLater()
 
     def _note_origin(self, event: object) -> None:

@@ -247,7 +247,7 @@ class _QuietWorker(GeneratorWorker):  # type: ignore[misc]
             self._running = True
             result = self.work()
             self._running = False
-            if isinstance(result, Outcome) and not self.abort_requested:
+            if isinstance(result, Outcome):  # else it was aborted, which has been told
                 self.returned.emit(result)
             self.finished.emit()
             self._finished.emit(self)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtWidgets import QCheckBox, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QSpinBox
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.training.config import PRESET_HELP, TrainConfig
@@ -23,12 +23,12 @@ from napari_unet.widgets.controls import (
     scrolling_column,
 )
 from napari_unet.widgets.copy_script import CopyScriptButton, training_to_copy
+from napari_unet.widgets.dock import Dock
 from napari_unet.widgets.model_saving import ask_to_save, save_model
 from napari_unet.widgets.pairs import PairsTable, what_is_missing
 from napari_unet.widgets.preset_note import VOXEL_SIZE_HELP, preset_text
 from napari_unet.widgets.recovery import keeper_of
 from napari_unet.widgets.section import Section
-from napari_unet.widgets.session import session_of
 from napari_unet.widgets.snapshots import annotated_images, settings_to_continue
 from napari_unet.widgets.starting import start_box
 from napari_unet.widgets.teacher import Teacher
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari.viewer import Viewer
-    from qtpy.QtGui import QShowEvent
 
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.state import TrainingState
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
 _MAIN_SETTINGS = ("kind", "unpainted", "start", "steps", "minutes", "device")
 
 
-class TrainWidget(QWidget):
+class TrainWidget(Dock):
     """Trains a U-Net on what is painted.
 
     Parameters
@@ -60,9 +59,7 @@ class TrainWidget(QWidget):
     """
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__()
-        self._viewer = napari_viewer
-        self._session = session_of(napari_viewer)
+        super().__init__(napari_viewer)
         self.task = self._session.training
         self.pairs = PairsTable(napari_viewer)
         self.kind_box = choice(
@@ -95,11 +92,6 @@ class TrainWidget(QWidget):
         self._connect()
         self._show_preset()
         self._show_running()
-
-    def showEvent(self, event: QShowEvent | None) -> None:
-        """Guard the window that it was docked in: nothing is to be lost when it closes."""
-        super().showEvent(event)
-        keeper_of(self._viewer).guard(self.window())
 
     def _lay_out(self) -> None:
         layout = scrolling_column(self)
