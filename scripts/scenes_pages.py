@@ -5,6 +5,7 @@ Membranes and movie are made by the lines of Python that their pages show.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,8 +174,8 @@ def _paint_some(viewer: napari.Viewer, annotate: Any, truth: Any) -> None:
 
 def batch() -> None:
     """Predict a folder, one file of which is damaged."""
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "images", Path(folder) / "results"
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        source, target = Path("images"), Path("results")  # nobody wants to read of this machine
         source.mkdir()
         image = load_nuclei_2d()[0]
         for number, (y, x) in enumerate(((0, 0), (0, 256), (256, 0), (256, 256), (128, 128))):
