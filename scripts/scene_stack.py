@@ -6,6 +6,7 @@ side with the mouse, trains the preset 3d, predicts, turns to 3D, measures.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +32,7 @@ SECTIONS = ((0, 8), (0, 15), (0, 22), (1, 20), (1, 40))  # axis to look along, a
 CELLS_PER_SECTION = 9
 STROKES_PER_SECTION = 4
 PICTURES = {(0, 15): "annotate", (1, 20): "side"}
-TRAINING_SECONDS = 110
+PICTURED_STEP, LAST_STEP = 350, 550
 SMALL = {"base_channels": 8, "patch_size": 24}  # learns in a minute on a slow computer
 
 
@@ -103,6 +104,12 @@ def paint(viewer: napari.Viewer, annotate: Any, truth: Any) -> None:
     live(0.5)
 
 
+def steps_of(widget: Any) -> int:
+    """Read from the dock how far the training is."""
+    found = re.match(r"Step (\d+)", widget.shown.status.text())
+    return int(found.group(1)) if found else 0
+
+
 def train(viewer: napari.Viewer, widget: Any) -> None:
     """Choose the preset 3d, train, stop."""
     raise_dock(widget)
@@ -111,9 +118,11 @@ def train(viewer: napari.Viewer, widget: Any) -> None:
     live(0.3)
     viewer.dims.set_current_step(0, 12)
     click(widget.train_button)
-    live(TRAINING_SECONDS * 0.7)
+    while steps_of(widget) < PICTURED_STEP:
+        live(0.2)
     shoot(viewer, "3d-train")
-    live(TRAINING_SECONDS * 0.3)
+    while steps_of(widget) < LAST_STEP and widget.task.running:
+        live(0.2)
     click(widget.stop_button)
     wait_for(widget.task)
     print(widget.shown.status.text(), widget.shown.score.text())

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
 _REDRAW_MS = 100
-_LINES_OF_TEXT = 13  # the height of the plot
+_LINES_OF_TEXT = 14  # the height of the plot
+_KEY = (
+    '<span style="color: {loss}">━ loss</span> &nbsp; '
+    '<span style="color: {score}">● score</span> &nbsp; ★ best'
+)
 
 
 class PlotColours(NamedTuple):
@@ -65,12 +69,9 @@ class LossPlot(pg.PlotWidget):  # type: ignore[misc]
         )
         self.setAccessibleName("Loss and score")
         self.setLabel("bottom", "step")
-        self._legend = self.addLegend(offset=(-5, 50), verSpacing=-6)
-        self._loss_curve = self.plot(name="loss")
-        self._score_curve = self.plot(symbol="o", symbolSize=6, symbolPen=None, name="score")
-        self._best_mark = self.plot(
-            pen=None, symbol="star", symbolSize=15, symbolPen=None, name="best"
-        )
+        self._loss_curve = self.plot()
+        self._score_curve = self.plot(symbol="o", symbolSize=6, symbolPen=None)
+        self._best_mark = self.plot(pen=None, symbol="star", symbolSize=15, symbolPen=None)
         self.getPlotItem().layout.setContentsMargins(0, 0, 0, 6)  # else letters are cut below
         self.setYRange(0, 1)
         self.show_theme(theme)
@@ -91,8 +92,8 @@ class LossPlot(pg.PlotWidget):  # type: ignore[misc]
             axis.setTextPen(text)
             axis.setTickFont(letters)
         self.setLabel("bottom", "step", color=text, **{"font-size": f"{size}pt"})
-        for _, word in self._legend.items:
-            word.setText(word.text, color=text, size=f"{size}pt")
+        # Above the plot: a legend inside of it would cover curves.
+        self.setTitle(_KEY.format(loss=loss, score=score), color=text, size=f"{size}pt")
         self._loss_curve.setPen(pg.mkPen(loss, width=1.5))
         self._score_curve.setPen(pg.mkPen(score, width=2, style=Qt.PenStyle.DashLine))
         self._score_curve.setSymbolBrush(score)

@@ -10,10 +10,12 @@ from qtpy.QtWidgets import QTableWidget
 from napari_unet.widgets.controls import header_of
 
 if TYPE_CHECKING:
+    from qtpy.QtGui import QShowEvent
     from qtpy.QtWidgets import QWidget
 
 _ROW_PADDING = 12
 _FRAME = 4
+_CHANGES = (QEvent.Type.FontChange, QEvent.Type.StyleChange)
 
 
 class PlainTable(QTableWidget):
@@ -48,8 +50,13 @@ class PlainTable(QTableWidget):
     def changeEvent(self, event: QEvent | None) -> None:
         """Grow with the letters."""
         super().changeEvent(event)
-        if event is not None and event.type() == QEvent.Type.FontChange:
+        if event is not None and event.type() in _CHANGES:
             self._fit()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Fit once more: napari's style, and with it the header's height, comes with the window."""
+        super().showEvent(event)
+        self._fit()
 
     def _fit(self) -> None:
         rows, header = self.verticalHeader(), self.horizontalHeader()
