@@ -1,4 +1,4 @@
-"""The command line ``napari-unet``: the same core as the widgets and the Python interface."""
+"""Floor 5: the command line ``napari-unet``; the same core as widgets and Python interface."""
 
 from napari_unet.cli.main import main
 

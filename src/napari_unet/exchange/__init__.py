@@ -1,1 +1,1 @@
-"""Models that go out to other programs, and models of others that come in."""
+"""Floor 4: models that go out to other programs, and models of others that come in."""

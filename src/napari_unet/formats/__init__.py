@@ -1,1 +1,1 @@
-"""Annotations and objects in the files of other programs. Nothing that is read is run."""
+"""Floor 2: annotations and objects in the files of other programs. Nothing that is read is run."""

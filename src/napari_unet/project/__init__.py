@@ -1,1 +1,1 @@
-"""What is kept between sessions: project folders, saved models and crash recovery; no torch."""
+"""Floor 3: what is kept between sessions: projects, models, recovery after a crash; no torch."""

@@ -1,1 +1,1 @@
-"""Run cards: what was run, with which settings on which pixels; and doing it again."""
+"""Floor 4: run cards, which tell what was run on which pixels, and doing it again."""

@@ -1,4 +1,4 @@
-"""Floor 4: the dock widgets; the only folder that knows napari and Qt.
+"""Floor 5: the dock widgets; the only folder that knows napari and Qt.
 
 Each name is imported on first use, so that opening one widget does not pay for the others.
 """
