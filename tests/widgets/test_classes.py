@@ -203,9 +203,15 @@ def test_what_is_unpainted_in_a_drawn_rectangle_counts_as_painted_background(des
 
     desk.stroke((10, 20), (40, 60))
 
+    layer = desk.annotate.annotation
+    assert layer is not None
+    ((rows, columns),) = regions_of(desk.viewer, layer)
+    pixels = (rows.stop - rows.start) * (columns.stop - columns.start)
     table: Any = desk.annotate.table
-    whole = pytest.approx(31 * 41, rel=0.15)
-    desk.qtbot.waitUntil(lambda: int(table.item(0, 3).text().replace(",", "")) == whole)
+    desk.qtbot.waitUntil(lambda: table.item(0, 3).text() == f"{pixels:,}")
+
+    desk.viewer.layers.remove(desk.viewer.layers.selection.active)
+    desk.qtbot.waitUntil(lambda: table.item(0, 3).text() == "0")
 
 
 def test_a_rectangle_counts_in_its_own_plane_only(make_desk: Callable[..., Desk]) -> None:

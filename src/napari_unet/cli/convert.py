@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.cli.one_by_one import check_targets, one_by_one
+from napari_unet.cli.one_by_one import one_by_one
 from napari_unet.cli.pixel_size import pixel_size_of
+from napari_unet.cli.targets import check_targets
 from napari_unet.data.files import ImageFile, find_images, make_folder, read_image
 from napari_unet.errors import ConfigError, FileProblemError
 from napari_unet.formats.pairing import annotation_stem, find_annotations, pair_annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.cli.targets import check_targets
 from napari_unet.data.files import (
     find_images,
     make_folder,
@@ -13,7 +14,6 @@ from napari_unet.data.files import (
     tiff_beside,
     write_image,
 )
-from napari_unet.errors import FileProblemError
 from napari_unet.evaluation import ERROR_VALUES, errors_of, evaluate
 
 if TYPE_CHECKING:
@@ -56,15 +56,8 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
 def _error_files(pairs: Sequence[tuple[Path, Path]], folder: Path) -> list[Path]:
     """Name the error map of each prediction; refuse to overwrite what is compared."""
     make_folder(folder)
-    inputs = {path.resolve() for pair in pairs for path in pair}
-    targets = []
-    for prediction, _ in pairs:
-        target = tiff_beside(prediction, folder)
-        if target.resolve() in inputs:
-            raise FileProblemError(
-                f"{target} would overwrite what is compared; choose another --errors folder."
-            )
-        targets.append(target)
+    targets = [tiff_beside(prediction, folder) for prediction, _ in pairs]
+    check_targets(targets, (path for pair in pairs for path in pair), "another --errors folder")
     return targets
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from napari_unet.cli.one_by_one import check_targets, one_by_one
+from napari_unet.cli.one_by_one import one_by_one
+from napari_unet.cli.targets import check_targets
 from napari_unet.data.files import (
     ImageFile,
     find_images,

@@ -261,7 +261,7 @@ class AnnotateWidget(Dock):
 
     def _watch_regions(self, event: object = None) -> None:
         layer = self.annotation
-        self._watcher.watch_regions(regions_layer(self._viewer, layer) if layer else None)
+        self._watcher.watch_regions(None if layer is None else regions_layer(self._viewer, layer))
 
     def _take_over(self, layer: Labels) -> None:
         annotation = annotation_of(layer)

@@ -162,7 +162,7 @@ class BatchTable(QWidget):
         text = f"{written} {'file' if written == 1 else 'files'} written"
         failed = len(self._reasons)
         if failed:
-            text += f", {failed} failed: choose it in the table"
+            text += f", {failed} failed: choose {'it' if failed == 1 else 'one'} in the table"
         left = self.table.rowCount() - written - failed
         return f"{text}; cancelled, {left} not predicted." if left else f"{text}."
 
