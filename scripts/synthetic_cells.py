@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Plane = NDArray[np.float64]
 
 # Sheets of touching cells are what transmitted light and membrane stains mostly show.
-_SHARE_OF_SHEETS = {"relief": 0.5, "phase": 0.25, "membranes": 0.7, "nuclei": 0.1}
+_SHARE_OF_SHEETS = {"relief": 0.5, "phase": 0.25, "membranes": 0.7, "nuclei": 0.1, "spread": 0.6}
 
 
 def synthetic_cells(
@@ -40,16 +40,20 @@ def synthetic_cells(
         Image, ``YX`` float32, and labels, ``YX`` int32: 0 background, cells 1..N, many touching.
     """
     look = str(rng.choice(LOOKS))
-    if rng.random() < _SHARE_OF_SHEETS.get(look, 0.0):
+    if look == "rods":
+        labels = _draw_rods(rng, size)
+    elif rng.random() < _SHARE_OF_SHEETS.get(look, 0.0):
         labels = _draw_sheet(rng, size)
     else:
         labels = _draw_scattered(rng, size, smallest=3.0 if look == "nuclei" else 6.0)
+    if look == "spread":
+        labels = _ruffled(rng, labels)
     return render(rng, labels, look).astype(np.float32), labels
 
 
 def _draw_scattered(rng: np.random.Generator, size: int, smallest: float) -> NDArray[np.int32]:
     labels = np.zeros((size, size), np.int32)
-    radius = float(np.exp(rng.uniform(np.log(smallest), np.log(34))))
+    radius = float(np.exp(rng.uniform(np.log(smallest), np.log(26))))
     wanted = rng.uniform(0.05, 0.75) * size**2 / (np.pi * radius**2)
     spread = rng.uniform(0.05, 0.45)  # of the sizes
     sociable = rng.uniform(0, 0.9)  # how often a cell touches another one
@@ -103,9 +107,46 @@ def _draw_cell(
     return True
 
 
+def _draw_rods(rng: np.random.Generator, size: int) -> NDArray[np.int32]:
+    """Draw rods with round ends, side by side in colonies or alone."""
+    labels = np.zeros((size, size), np.int32)
+    radius, slender = rng.uniform(3, 10), rng.uniform(1.5, 4)
+    wanted = rng.uniform(0.1, 0.7) * size**2 / (4 * slender * radius**2)
+    centres: list[tuple[Plane, float]] = []
+    rows, columns = np.mgrid[0:size, 0:size]
+    for number in range(1, min(int(wanted), 120) + 3):
+        centre, turn = rng.uniform(0, size, 2), rng.uniform(0, np.pi)
+        if centres and rng.random() < 0.8:
+            near, direction = centres[int(rng.integers(len(centres)))]
+            turn = direction + rng.normal(0, 0.15)
+            aside = rng.choice([-2.1, 2.1]) * radius * np.array([np.cos(turn), -np.sin(turn)])
+            along = rng.choice([0, 0, -1, 1]) * 2.2 * slender * radius
+            shift = aside if along == 0 else along * np.array([np.sin(turn), np.cos(turn)])
+            centre = near + shift + rng.normal(0, radius / 3, 2)
+        half = radius * max(0.2, slender * rng.uniform(0.7, 1.3) - 1)
+        y, x = rows - centre[0], columns - centre[1]
+        along_axis = np.clip(np.sin(turn) * y + np.cos(turn) * x, -half, half)
+        inside = (
+            np.hypot(y - along_axis * np.sin(turn), x - along_axis * np.cos(turn)) < radius
+        )
+        free = inside & (labels == 0)
+        if free.sum() >= max(0.8 * inside.sum(), 1):
+            labels[free] = number
+            centres.append((centre, turn))
+    return labels
+
+
+def _ruffled(rng: np.random.Generator, labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Give cells jagged edges and spikes."""
+    size, bend = len(labels), rng.uniform(0, 2.5)
+    shift = [_smooth_noise(rng, size, rng.uniform(1.5, 4)) * bend for _ in range(2)]
+    grid = np.clip((np.mgrid[0:size, 0:size] + np.stack(shift)).round().astype(int), 0, size - 1)
+    return _largest_parts(labels[grid[0], grid[1]].astype(np.int64)).astype(np.int32)
+
+
 def _draw_sheet(rng: np.random.Generator, size: int) -> NDArray[np.int32]:
     """Draw cells that touch on all sides: nearest seeds, with bent borders and a few holes."""
-    radius = float(np.exp(rng.uniform(np.log(11), np.log(36))))
+    radius = float(np.exp(rng.uniform(np.log(9), np.log(26))))
     margin = int(2 * radius)
     wide = size + 2 * margin
     pitch = 1.8 * radius
@@ -122,7 +163,7 @@ def _draw_sheet(rng: np.random.Generator, size: int) -> NDArray[np.int32]:
     grid = np.clip(grid.round().astype(int), 0, wide - 1)
     sheet = marked[nearest[0], nearest[1]][grid[0], grid[1]]
     inner = sheet[margin : margin + size, margin : margin + size]
-    absent = rng.random(len(at) + 1) < rng.choice([0.0, 0.08, 0.3])
+    absent = rng.random(len(at) + 1) < rng.choice([0.0, 0.08, 0.3, 0.6])
     absent[0] = True
     numbers = np.where(absent, 0, np.cumsum(~absent))
     return np.ascontiguousarray(_largest_parts(numbers[inner]), np.int32)

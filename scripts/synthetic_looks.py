@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     Plane = NDArray[np.float64]
     Labels = NDArray[np.int32]
 
-LOOKS = ("nuclei", "nuclei", "nuclei", "stained", "phase", "relief", "relief", "membranes")
+LOOKS = (
+    *("nuclei", "nuclei", "stained", "phase", "rods", "relief", "membranes"),
+    *("spread", "spread", "spread", "spread"),
+)
+# Noise beside the light's own, of looks that cameras show clearly.
+_CLEAR = ("spread", "rods")
 
 
 def render(rng: np.random.Generator, labels: Labels, look: str) -> Plane:
@@ -39,8 +44,10 @@ def render(rng: np.random.Generator, labels: Labels, look: str) -> Plane:
         "phase": _phase_contrast,
         "relief": _relief,
         "membranes": _membranes,
+        "spread": _spread,
+        "rods": _rods,
     }[look]
-    return _exposed(rng, draw(rng, labels))
+    return _exposed(rng, draw(rng, labels), 0.05 if look in _CLEAR else 0.12)
 
 
 def _fluorescence(rng: np.random.Generator, labels: Labels) -> Plane:
@@ -111,6 +118,51 @@ def _relief(rng: np.random.Generator, labels: Labels) -> Plane:
     return relief
 
 
+def _spread(rng: np.random.Generator, labels: Labels) -> Plane:
+    """Flat cells in transmitted light: hardly brighter than the ground, seen by their thin edges.
+
+    Phase contrast and DIC alike: a broken line along the edge and another beyond it, fine grains
+    around a smooth nucleus with nucleoli, and some cells that have rounded up and shine.
+    """
+    inside = labels > 0
+    alone = _without_borders(labels)
+    depth, outside = ndi.distance_transform_edt(alone), ndi.distance_transform_edt(~inside)
+    broken = np.clip(1 + 0.5 * _texture(rng, labels.shape, rng.uniform(1.5, 5)), 0, 2)
+    line = np.exp(-(((depth - 0.5) / rng.uniform(0.7, 1.6)) ** 2)) * inside
+    halo = np.exp(-((outside / rng.uniform(0.8, 2.5)) ** 2)) * ~inside
+    strength, side = rng.uniform(0.25, 1), float(rng.choice([-1, 1]))
+    nucleus = _inner(rng, labels)
+    grains = inside * np.where(nucleus, rng.uniform(0.1, 0.6), 1.0)
+    image = side * strength * broken * line - side * rng.uniform(0, 0.9) * strength * broken * halo
+    image += inside * (_per_cell(rng, labels, 0.3) - 1) * rng.uniform(0, 0.5)
+    image += inside * rng.uniform(-0.25, 0.25)
+    image += rng.uniform(0.03, 0.25) * grains * _texture(rng, labels.shape, rng.uniform(0.6, 1.3))
+    vesicles = _spots(rng, labels.shape, rng.uniform(0, 1 / 60), rng.uniform(0.6, 1.2))
+    image += rng.uniform(-0.7, 0.7) * grains * vesicles
+    image += rng.uniform(-0.2, 0.2) * ndi.gaussian_filter(nucleus.astype(float), 1)
+    image -= rng.uniform(0, 0.5) * nucleus * _spots(rng, labels.shape, 1 / 150, 1.2)
+    landscape = ndi.gaussian_filter(_height(labels) * inside, rng.uniform(0.7, 1.5))
+    turn = rng.uniform(0, 2 * np.pi)
+    slope = np.cos(turn) * ndi.sobel(landscape, 1) + np.sin(turn) * ndi.sobel(landscape, 0)
+    image += rng.choice([0.0, rng.uniform(0.1, 0.8)]) * slope
+    shining = (rng.random(int(labels.max()) + 1) < rng.choice([0, 0.1]))[labels] & inside
+    image += shining * (rng.uniform(0.3, 1) + rng.uniform(0.5, 1.5) * line)
+    image += 0.04 * _texture(rng, labels.shape, rng.uniform(5, 30))
+    specks = _spots(rng, labels.shape, rng.choice([0, 1 / 800]), rng.uniform(0.6, 1.2)) * ~inside
+    flat: Plane = ndi.gaussian_filter(image + rng.uniform(-0.6, 0.6) * specks, 0.5)
+    return flat
+
+
+def _rods(rng: np.random.Generator, labels: Labels) -> Plane:
+    """Bacteria in phase contrast: dark bodies in a bright halo; or bright ones, as they glow."""
+    inside = labels > 0
+    outside = ndi.distance_transform_edt(~inside)
+    body = ndi.gaussian_filter(inside * _per_cell(rng, labels, 0.15) * _height(labels), 0.8)
+    halo = np.exp(-outside / rng.uniform(2, 8)) * ~inside
+    image: Plane = rng.uniform(0, 0.6) * halo - body
+    return image * float(rng.choice([-1, 1, 1])) + 0.03 * _texture(rng, labels.shape, 15)
+
+
 def _per_cell(rng: np.random.Generator, labels: Labels, spread: float) -> Plane:
     """Give each cell a brightness of its own."""
     values: Plane = rng.lognormal(0, spread, int(labels.max()) + 1)[labels]
@@ -174,7 +226,7 @@ def _haze(rng: np.random.Generator, cells: Plane) -> Plane:
     return haze
 
 
-def _exposed(rng: np.random.Generator, image: Plane) -> Plane:
+def _exposed(rng: np.random.Generator, image: Plane, noise: float) -> Plane:
     """Add uneven light, noise that grows with the light, and saturation now and then."""
     rows, columns = np.mgrid[-1 : 1 : image.shape[0] * 1j, -1 : 1 : image.shape[1] * 1j]
     light = 1 + rng.uniform(-0.25, 0.25) * rows + rng.uniform(-0.25, 0.25) * columns
@@ -183,5 +235,5 @@ def _exposed(rng: np.random.Generator, image: Plane) -> Plane:
     if rng.random() < 0.15:
         image = np.minimum(image, rng.uniform(0.5, 0.9))
     shot = np.sqrt(np.abs(image)) * rng.uniform(0, 0.08)
-    exposed: Plane = image + rng.normal(size=image.shape) * (rng.uniform(0.005, 0.12) + shot)
+    exposed: Plane = image + rng.normal(size=image.shape) * (rng.uniform(0.005, noise) + shot)
     return exposed
