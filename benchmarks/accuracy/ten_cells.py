@@ -258,7 +258,13 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     made = argparse.ArgumentParser(description=TABLE.title)
     add: Any = made.add_argument
-    add("--sets", nargs="+", default=list(IMAGES), metavar="SET", help=", ".join(IMAGES))
+    add(
+        "--sets",
+        nargs="+",
+        default=list(IMAGES),
+        metavar="SET",
+        help=f"{', '.join(IMAGES)}; the files hold these alone, use --only to make a part of all",
+    )
     add("--steps", nargs="*", type=int, help="of trainings of their own, 0: before any training")
     add("--seconds", nargs="*", type=float, default=[], help="of trainings limited by time")
     add("--draws", type=int, help="of the painted cells, per image")
