@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Half widths of the brush in pixels: strokes are 3 to 7 pixels wide.
 _RADII = (1.0, 3.0)
-_LENGTHS = (20.0, 70.0)
+LENGTHS = (20.0, 70.0)
 # Background this near to a cell is "beside" it; half of the background strokes begin there.
 _BESIDE = 8.0
 # The ring of background that is painted around a whole cell.
@@ -138,12 +138,33 @@ def _cell_and_ring(truth: Labels, cell: int) -> tuple[Pixels, Pixels]:
 
 def _stroke(allowed: Pixels, start: Pixels, most: float, rng: np.random.Generator) -> Pixels:
     """Draw one stroke of at most about `most` pixels that stays where it is allowed."""
+    if not start.any():
+        return np.zeros(allowed.shape, bool)
+    radius = float(rng.uniform(*_RADII))
+    length = min(float(rng.uniform(*LENGTHS)), max(1.0, most / (2 * radius + 1)))
+    return draw_stroke(allowed, start, radius, length, rng)
+
+
+def draw_stroke(
+    allowed: Pixels, start: Pixels, radius: float, length: float, rng: np.random.Generator
+) -> Pixels:
+    """Draw one curved stroke that stays where it is allowed.
+
+    Parameters
+    ----------
+    allowed, start : ndarray
+        ``YX`` bool: where to paint, and where to begin; nothing is drawn where there is no start.
+    radius : float
+        Half the width of the brush in pixels: 1 draws three pixels wide.
+    length : float
+        In pixels, about.
+    rng : Generator
+        Of the hand.
+    """
     drawn = np.zeros(allowed.shape, bool)
     starts = np.argwhere(start)
     if not len(starts):
         return drawn
-    radius = float(rng.uniform(*_RADII))
-    length = min(float(rng.uniform(*_LENGTHS)), max(1.0, most / (2 * radius + 1)))
     row, column = starts[rng.integers(len(starts))].tolist()
     reach = int(length) + 5
     top, left = max(0, row - reach), max(0, column - reach)

@@ -7,11 +7,12 @@ objects or classes), so that full labels and strokes are learned from with the s
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
+from scipy import ndimage as ndi
 
 from napari_unet.errors import ConfigError, FileProblemError
 from napari_unet.samples import load_nuclei_2d
@@ -32,6 +33,8 @@ _FOLDS = 3
 # (last frame of the training, first frame of the test): what lies between resembles both.
 _HELA_PARTS = (31, 34)
 _U373_PARTS = (75, 80)
+_AXON_CLASS = 2
+_AXON_CROP = 700
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Sample:
     name : str
         Number of the file in its folder.
     image : ndarray
-        ``YX``.
+        ``YX``, or ``YXC`` in colour.
     labels : ndarray
         ``YX``; objects: 0 is background; classes: from 1, and 0 does not occur.
     gold : bool
@@ -234,12 +237,42 @@ def _middle_slices(folder: Path) -> DataSet:
     return DataSet(folder.name, licence, "objects", (Split("two slices", slices, slices),))
 
 
+def _all_tested(folder: Path, licence: str) -> DataSet:
+    """Read a set of objects of which no image is trained on."""
+    split = Split("every image", (), tuple(_read(folder)))
+    return DataSet(folder.name, licence, "objects", (split,))
+
+
+def _axons(folder: Path) -> DataSet:
+    """Make objects of the axons in the middle of each image; the myelin becomes background."""
+    dataset = _all_tested(folder, "MIT")
+    tested = tuple(_axons_of(_middle(sample, _AXON_CROP)) for sample in dataset.splits[0].test)
+    return replace(dataset, splits=(Split("every image, the middle", (), tested),))
+
+
+def _axons_of(sample: Sample) -> Sample:
+    axons, _ = ndi.label(sample.labels == _AXON_CLASS)  # 4-connected
+    return replace(sample, labels=axons.astype(np.uint16))
+
+
+def _middle(sample: Sample, edge: int) -> Sample:
+    """Cut out a square of this edge length, where the image is as large."""
+    starts = [max(0, (size - edge) // 2) for size in sample.labels.shape]
+    crop = tuple(slice(start, start + edge) for start in starts)
+    image, labels = (np.ascontiguousarray(a[crop]) for a in (sample.image, sample.labels))
+    return replace(sample, image=image, labels=labels)
+
+
 _NON_COMMERCIAL = "free for testing non-commercial software, no open licence: numbers only"
 
 DATASETS: dict[str, Callable[[Path], DataSet]] = {
     "dsb2018_fluo": _dsb,
+    "dsb2018_other": lambda folder: _all_tested(folder, "CC0 (BBBC038v1, Data Science Bowl 2018)"),
     "ctc_dic_hela": lambda folder: _ctc(folder, _HELA_PARTS),
     "ctc_phc_u373": lambda folder: _ctc(folder, _U373_PARTS),
+    "usiigaci_phc": lambda folder: _all_tested(folder, "MIT"),
+    "axon_sem": _axons,
+    "leaf_chloroplast_em": lambda folder: _all_tested(folder, "MIT"),
     "isbi2012_em": lambda folder: _slices(folder, 15, 20, _NON_COMMERCIAL),
     "vnc_sstem_semantic": lambda folder: _slices(
         folder, 9, 12, f"CC BY-NC-SA 3.0, {_NON_COMMERCIAL}"

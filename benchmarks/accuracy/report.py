@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from experiment import Record
+
+    # From the key of a score and its values in several runs to the words in a cell.
+    Summary = Callable[[str, Sequence[float]], str]
 
 COLUMN_TITLES = {
     "pixel_error": "pixel error",
@@ -27,6 +30,11 @@ COLUMN_TITLES = {
     "n_split": "split",
     "n_missed": "missed",
     "n_false": "false",
+    "painted_50": "painted found 0.5",
+    "painted_75": "painted found 0.75",
+    "area": "area / true",
+    "gain": "F1 0.5 gained",
+    "seconds": "s",
 }
 
 
@@ -35,8 +43,7 @@ class Circumstances:
     """How a table came about; what is the same for its header in both files."""
 
     command: str
-    budget: str
-    minutes: float
+    form: str
     threads: int
     machine: str
     date: str
@@ -52,6 +59,25 @@ def mean_and_deviation(values: Sequence[float]) -> str:
     return f"{mean:.{decimals}f} ± {statistics.stdev(values):.{decimals}f}"
 
 
+def spread(_: str, values: Sequence[float]) -> str:
+    """Word what most tables tell of several runs: see `mean_and_deviation`."""
+    return mean_and_deviation(values)
+
+
+def mean_and_worst(key: str, values: Sequence[float]) -> str:
+    """Word the mean and the worst of several values.
+
+    The worst area is the one that is farthest from the true one, the worst number of seconds the
+    largest; of all else it is the smallest.
+    """
+    mean = statistics.fmean(values)
+    if key == "seconds":
+        return f"{mean:.1f} / {max(values):.1f}"
+    worst = max(values, key=lambda ratio: abs(ratio - 1)) if key == "area" else min(values)
+    sign = "+" if key == "gain" else ""
+    return f"{mean:{sign}.3f} / {worst:{sign}.3f}"
+
+
 def rows_of(records: Iterable[Record]) -> dict[tuple[str, str, str], list[Record]]:
     """Group finished trials by data set, row and way; each group is averaged."""
     groups: dict[tuple[str, str, str], list[Record]] = {}
@@ -65,6 +91,7 @@ def markdown_rows(
     records: Sequence[Record],
     columns: Sequence[str],
     published: Mapping[tuple[str, str], float],
+    summary: Summary = spread,
 ) -> list[str]:
     """Write the body of a table.
 
@@ -76,6 +103,8 @@ def markdown_rows(
         Keys of scores; those that no trial has are left out.
     published : mapping
         From data set and key to the figure of others, which is added in brackets.
+    summary : callable
+        Words the values of several runs.
     """
     present = {key for r in records for scores in r.scores.values() for key in scores}
     shown = [key for key in columns if key in present]
@@ -86,7 +115,7 @@ def markdown_rows(
         cells.append(str(round(statistics.fmean(r.steps for r in group))))
         for key in shown:
             values = [r.scores[way][key] for r in group if key in r.scores[way]]
-            cell = mean_and_deviation(values) if values else ""
+            cell = summary(key, values) if values else ""
             if values and (dataset, key) in published:
                 cell += f" (paper: {published[dataset, key]:g})"
             cells.append(cell)
@@ -96,16 +125,13 @@ def markdown_rows(
 
 def header_lines(title: str, circumstances: Circumstances, records: Sequence[Record]) -> list[str]:
     """Say under which circumstances a table came about."""
-    small = circumstances.budget == "small"
-    form = "**This is the small form for a CPU**" if small else "This is the full form"
     words = ", ".join(f"{name} {version}" for name, version in circumstances.versions.items())
     commits = ", ".join(sorted({record.commit for record in records}))
     devices = ", ".join(sorted({record.device for record in records}))
     return [
         f"# {title}",
         "",
-        f"{form}: {circumstances.minutes:g} min of training per run, {circumstances.threads} "
-        "threads. Means ± standard deviations over the runs.",
+        circumstances.form,
         "",
         f"- Command: `{circumstances.command}`",
         f"- Date: {circumstances.date}",

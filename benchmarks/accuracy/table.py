@@ -9,13 +9,13 @@ import shlex
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from circumstances import git_commit, machine_in_words, versions
 from experiment import Record, make_record, warm_up
 from paths import DEFAULT_DATA, DEFAULT_RESULTS
-from report import Circumstances, header_lines, markdown_rows
+from report import Circumstances, header_lines, markdown_rows, spread
 
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
 from napari_unet.model.devices import choose_device, describe
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from experiment import Trial
+    from report import Summary
 
 BudgetName = Literal["small", "full"]
 
@@ -53,6 +54,37 @@ class Options:
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; choose more than 0.")
 
+    @property
+    def form(self) -> str:
+        """Say for people what kind of table this is."""
+        small = self.budget == "small"
+        form = "**This is the small form for a CPU**" if small else "This is the full form"
+        return (
+            f"{form}: {self.minutes:g} min of training per run, {self.threads} threads. "
+            "Means ± standard deviations over the runs."
+        )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Say the same for programs."""
+        return {"budget": self.budget, "minutes": self.minutes}
+
+
+class AnyOptions(Protocol):
+    """What every table is told; `Options` is what most of them are."""
+
+    @property
+    def threads(self) -> int:
+        """Of the CPU."""
+
+    @property
+    def form(self) -> str:
+        """What kind of table this is, for people."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The same for programs."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -65,42 +97,66 @@ class Table:
     columns : tuple of str
         Keys of the scores in the order of the columns.
     plan : callable
-        Returns all trials, in order.
+        Returns all trials, in order; called with the options of the table's command line.
     notes : tuple of str
         Paragraphs under the table.
     published : mapping
         From data set and key to the figure to compare with.
     derive : callable
         Adds scores that compare finished trials with each other; for the Markdown only.
+    summary : callable
+        Words what several runs of a row have scored.
     """
 
     name: str
     title: str
     columns: tuple[str, ...]
-    plan: Callable[[Options], list[Trial]]
+    plan: Callable[[Any], list[Trial]]
     notes: tuple[str, ...] = ()
     published: Mapping[tuple[str, str], float] = field(default_factory=dict)
     derive: Callable[[list[Record]], list[Record]] = list
+    summary: Summary = spread
 
 
 def run_table(table: Table) -> None:
-    """Read the command line, make what is not made yet, and write the files after each run."""
+    """Read the command line that most tables share, and make the table."""
     parser = _parser(table)
     values = parser.parse_args()
     budget: BudgetName = values.budget or ("full" if torch.cuda.is_available() else "small")
     try:
         minutes = MINUTES[table.name][budget] if values.minutes is None else values.minutes
         options = Options(values.data, budget, minutes, values.threads)
-        torch.set_num_threads(options.threads)
-        trials = table.plan(options)
-        made = _Results(table, options, values.output, trials)
-        if not values.fresh:
-            made.read()
-        make_all(chosen(trials, values.only), made)
-        made.write()
+        lines = make_table(table, options, values)
     except NapariUNetError as error:
         parser.exit(1, f"{error}\n")
-    print("\n".join(made.table_lines()))
+    print("\n".join(lines))
+
+
+def make_table(table: Table, options: AnyOptions, values: argparse.Namespace) -> list[str]:
+    """Make what is not made yet, and write the files after each run.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    options : AnyOptions
+        What its plan is called with.
+    values : Namespace
+        Of the arguments of `add_common_arguments`.
+
+    Returns
+    -------
+    list of str
+        The finished rows as Markdown.
+    """
+    torch.set_num_threads(options.threads)
+    trials = table.plan(options)
+    made = _Results(table, options, values.output, trials)
+    if not values.fresh:
+        made.read()
+    make_all(chosen(trials, values.only), made)
+    made.write()
+    return made.table_lines()
 
 
 def chosen(trials: Sequence[Trial], only: str | None) -> list[Trial]:
@@ -133,7 +189,7 @@ class _Results:
     """The finished trials of a table, and its two files."""
 
     def __init__(
-        self, table: Table, options: Options, folder: Path, trials: Sequence[Trial]
+        self, table: Table, options: AnyOptions, folder: Path, trials: Sequence[Trial]
     ) -> None:
         self._table, self._options, self._folder, self._trials = table, options, folder, trials
         self._records: list[Record] = []
@@ -166,7 +222,8 @@ class _Results:
 
     def table_lines(self) -> list[str]:
         table = self._table
-        return markdown_rows(table.derive(self._in_order()), table.columns, table.published)
+        records = table.derive(self._in_order())
+        return markdown_rows(records, table.columns, table.published, table.summary)
 
     def _in_order(self) -> list[Record]:
         return [r for trial in self._trials for r in self._records if r.is_of(trial)]
@@ -179,6 +236,7 @@ class _Results:
         content = {
             "table": self._table.name,
             "complete": complete,
+            **self._options.settings,
             **asdict(circumstances),
             "runs": [asdict(record) for record in records],
         }
@@ -198,8 +256,7 @@ class _Results:
         command = shlex.join(["python", f"benchmarks/accuracy/{self._table.name}.py", *arguments])
         return Circumstances(
             command,
-            options.budget,
-            options.minutes,
+            options.form,
             options.threads,
             machine_in_words(),
             datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -217,14 +274,20 @@ def _replace(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def _parser(table: Table) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=table.title)
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what every table can be told."""
     add: Any = parser.add_argument
     add("--data", type=Path, default=DEFAULT_DATA, help="folder of the data sets")
-    add("--budget", choices=("small", "full"), help="full where there is CUDA, else small")
-    add("--minutes", type=float, help="of training per run, instead of the budget's")
     add("--threads", type=int, default=2, help="of the CPU")
     add("--only", metavar="ROW", help="make only rows that hold this text")
     add("--output", type=Path, default=DEFAULT_RESULTS, help="folder of the results")
     add("--fresh", action="store_true", help="forget finished runs and start over")
+
+
+def _parser(table: Table) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=table.title)
+    add: Any = parser.add_argument
+    add("--budget", choices=("small", "full"), help="full where there is CUDA, else small")
+    add("--minutes", type=float, help="of training per run, instead of the budget's")
+    add_common_arguments(parser)
     return parser

@@ -16,7 +16,7 @@ from experiment import Record
 from few_labels import with_ratios
 from numpy.typing import NDArray
 from paint import paint_strokes, paint_whole_cells
-from report import markdown_rows, mean_and_deviation
+from report import markdown_rows, mean_and_deviation, mean_and_worst
 
 from napari_unet.errors import LabelsError
 
@@ -126,3 +126,16 @@ def test_repeats_are_one_row_beside_the_published_figure() -> None:
         [record("a", 0, 0.8), record("a", 1, 0.6)], ["f1_50"], {("set", "f1_50"): 0.9}
     )
     assert lines[2] == "| set | a | as predicted | 2 | 10 | 0.700 ± 0.141 (paper: 0.9) |"
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "words"),
+    [
+        ("f1_50", [0.8, 0.6], "0.700 / 0.600"),
+        ("gain", [0.1, -0.2], "-0.050 / -0.200"),
+        ("area", [0.8, 1.1], "0.950 / 0.800"),
+        ("seconds", [1.0, 3.0], "2.0 / 3.0"),
+    ],
+)
+def test_the_worst_run_stands_beside_the_mean(key: str, values: list[float], words: str) -> None:
+    assert mean_and_worst(key, values) == words

@@ -1,0 +1,309 @@
+"""What painting pays: ten cells painted, then twenty, after so many steps or seconds.
+
+A simulated person paints ten cells of one image (see `benchmarks/painter.py`); every other draw
+her outlines wobble and leave slivers between touching cells. It trains with the preset "fast" and
+is scored on the whole image, beside what the starting models find with nothing painted and what a
+random forest (which needs scikit-learn) makes of the same paint. Run from the checkout::
+
+    python benchmarks/accuracy/ten_cells.py [--quick] [--sets dsb2018_fluo ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import paths  # noqa: F401  (finds the modules of the other benchmarks)
+from datasets import field_of_interest, load_dataset
+from experiment import Outcome, Trial
+from forest import require_sklearn
+from painter import number_to_paint, paint_cells
+from report import mean_and_worst
+from scored_painting import measure, measure_forest, measure_nothing
+from table import Table, add_common_arguments, make_table
+
+from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
+from napari_unet.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from datasets import DataSet, Sample
+    from experiment import Record
+    from painter import Manner, Paint
+
+# Cells of about 10, 17 and 34 pixels of mosaics that no starting model has seen (fold 2); tissue in
+# colour; frames of the test parts; fields whose number is 2 of every 3, held out as the mosaics.
+IMAGES = {
+    "dsb2018_fluo": ("014", "023", "059"),
+    "dsb2018_other": ("000", "014"),
+    "ctc_dic_hela": ("034", "054"),
+    "ctc_phc_u373": ("096", "112"),
+    "usiigaci_phc": ("002", "014"),
+    "axon_sem": ("002",),
+    "leaf_chloroplast_em": ("008",),
+}
+STEPS = (0, 10, 30, 100, 300)
+DRAWS = 5
+_MANNER_WORDS: dict[Manner, str] = {"cells": "whole cells", "strokes": "a stroke in each cell"}
+_QUICK_STEPS, _QUICK_DRAWS = (100,), 2
+_NOTHING = "nothing painted"
+_BEST = "best starting model"
+_FIRST, _MORE = "first ten", "ten more"
+NOTES = (
+    "Means / worst runs; a run is one image and one draw of the painted cells. `painted found`: "
+    "share of the painted cells whose true outline some predicted object meets at that IoU. "
+    "`area / true`: foreground. `gained`: to nothing painted, image by image. `s`: training and "
+    "prediction.",
+    "Ten cells are painted, or half of those there where they are fewer than twenty, each with a "
+    "ring of 3 to 4 pixels of background, and three background strokes. Even draws have exact "
+    "outlines; in odd ones they wobble by up to two pixels, and one or two pixels stay unpainted "
+    "between touching cells. *Ten more*: the model of the first ten goes on with as many further "
+    "cells, for as many steps; its seconds are those of that second training.",
+    "A training of 10 steps is planned as one of 10 steps, so its learning rate falls within "
+    "them; 0 steps is the starting model as a training of this paint begins with it. Nothing "
+    "painted: the best of the bundled models by F1 at 0.5. The forest: the better of two ways to "
+    "make objects, likewise. All pixels of the image count, the painted ones too; those of the "
+    "Cell Tracking Challenge within their field of interest.",
+)
+
+
+@dataclass(frozen=True)
+class TenOptions:
+    """What the command line says; see ``--help``."""
+
+    data: Path
+    threads: int
+    sets: tuple[str, ...]
+    steps: tuple[int, ...]
+    seconds: tuple[float, ...]
+    draws: int
+    manner: Manner
+    quick: bool
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if unknown := sorted(set(self.sets) - set(IMAGES)):
+            raise ConfigError(f"There is no set {unknown[0]!r}; choose from {', '.join(IMAGES)}.")
+        if self.threads < 1 or self.draws < 1:
+            raise ConfigError("--threads and --draws must be 1 or more.")
+        if min(self.steps, default=0) < 0 or min(self.seconds, default=1.0) <= 0:
+            raise ConfigError("--steps must be 0 or more, --seconds more than 0.")
+
+    @property
+    def form(self) -> str:
+        """Say for people what kind of table this is."""
+        quick = "**This is the quick form**: no second ten, no forest. " if self.quick else ""
+        absent = [name for name in self.sets if not (self.data / name).is_dir()]
+        skipped = f" **Not there, so not measured: {', '.join(absent)}.**" if absent else ""
+        counts = f"Draws per image: {self.draws}; threads: {self.threads}"
+        return f"{quick}{counts}; painted: {_MANNER_WORDS[self.manner]}.{skipped}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Say the same for programs."""
+        return {"draws": self.draws, "manner": self.manner, "quick": self.quick}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One image, and one draw of what is painted on it."""
+
+    dataset: str
+    sample: Sample
+    border: int
+    draw: int
+    manner: Manner
+
+    def paint(self, before: Paint | None = None) -> Paint:
+        """Paint the first ten cells, or ten more."""
+        truth = self.sample.labels
+        return paint_cells(
+            truth,
+            number_to_paint(truth),
+            self.draw,
+            slivers=self.draw % 2 == 1,
+            manner=self.manner,
+            known=field_of_interest(truth.shape, self.border),
+            before=before,
+        )
+
+    def trial(self, row: str, config: TrainConfig, run: Any) -> Trial:
+        """Make a trial of it."""
+        row = row if self.manner == "cells" else f"{row}, {self.manner}"
+        split = f"image {self.sample.name}"
+        return Trial(row, self.dataset, split, self.draw, config, partial(run, self))
+
+
+def nothing_painted(task: Task, _: TrainConfig) -> Outcome:
+    """Score each starting model, and name the best."""
+    scores = measure_nothing(task.sample, task.paint(), task.border)
+    return Outcome({_BEST: max(scores.values(), key=lambda found: found["f1_50"]), **scores}, 0)
+
+
+def forest(task: Task, config: TrainConfig) -> Outcome:
+    """Let a random forest learn from the first ten."""
+    scores = measure_forest(task.sample, task.paint(), config, task.border)
+    return Outcome({_FIRST: scores}, 0)
+
+
+def trained(task: Task, config: TrainConfig, rounds: int, untrained: bool = False) -> Outcome:
+    """Train on the first ten, and in a second round go on with ten more."""
+    paint = task.paint()
+    first = measure(task.sample, paint, config, task.border, untrained=untrained)
+    if rounds == 1:
+        return Outcome({_FIRST: first.scores}, first.steps)
+    paint = task.paint(before=paint)
+    more = measure(task.sample, paint, config, task.border, former=first.trained)
+    return Outcome({_FIRST: first.scores, _MORE: more.scores}, first.steps)
+
+
+def plan(options: TenOptions) -> list[Trial]:
+    """Return the trials, draw by draw, so that an unfinished table compares like with like.
+
+    Raises
+    ------
+    FileProblemError
+        None of the sets is there.
+    """
+    found = [
+        (dataset, sample) for name in options.sets for dataset, sample in _images_of(name, options)
+    ]
+    if not found:
+        raise FileProblemError(f"None of the data sets is in {options.data}; see --data.")
+    with_forest = not options.quick and _sklearn_is_there()
+    return [
+        trial
+        for draw in range(options.draws)
+        for dataset, sample in found
+        for trial in _trials(
+            Task(dataset.name, sample, dataset.border, draw, options.manner), options, with_forest
+        )
+    ]
+
+
+def _images_of(name: str, options: TenOptions) -> list[tuple[DataSet, Sample]]:
+    """Return the images of a set; none, and say so, where it is not there."""
+    try:
+        dataset = load_dataset(name, options.data)
+    except FileProblemError as error:
+        print(f"Skipped: {error}", flush=True)
+        return []
+    samples = {s.name: s for split in dataset.splits for s in split.test}
+    return [(dataset, samples[number]) for number in IMAGES[name]]
+
+
+def _sklearn_is_there() -> bool:
+    try:
+        require_sklearn()
+    except ConfigError as error:
+        print(f"Skipped: {error}", flush=True)
+        return False
+    return True
+
+
+def _trials(task: Task, options: TenOptions, with_forest: bool) -> list[Trial]:
+    """Return the rows of one image and draw."""
+    config = TrainConfig.preset("fast", seed=task.draw)
+    rounds, suffix = (1, ", ten only") if options.quick else (2, "")
+    trials = [task.trial(_NOTHING, config, nothing_painted)]
+    for steps in options.steps:
+        run = partial(trained, rounds=rounds if steps else 1, untrained=steps == 0)
+        trials.append(
+            task.trial(f"{steps} steps{suffix}", config.changed(steps=max(1, steps)), run)
+        )
+    for seconds in options.seconds:
+        run = partial(trained, rounds=rounds)
+        trials.append(
+            task.trial(f"{seconds:g} s{suffix}", config.changed(minutes=seconds / 60), run)
+        )
+    if with_forest:
+        trials.append(task.trial("random forest", config, forest))
+    return trials
+
+
+def with_gains(records: list[Record]) -> list[Record]:
+    """Add what each run gained to nothing painted; of the starting models keep the best."""
+    nothing = {
+        (r.dataset, r.split, r.repeat): r.scores[_BEST] for r in records if _BEST in r.scores
+    }
+    found = []
+    for record in records:
+        if _BEST in record.scores:
+            found.append(replace(record, scores={_BEST: record.scores[_BEST]}))
+            continue
+        base = nothing.get((record.dataset, record.split, record.repeat))
+        gains = {
+            way: {**scores, "gain": scores["f1_50"] - base["f1_50"]} if base else scores
+            for way, scores in record.scores.items()
+        }
+        found.append(replace(record, scores=gains))
+    return found
+
+
+TABLE = Table(
+    "ten_cells",
+    "What painting pays: ten cells",
+    ("f1_50", "gain", "f1_75", "map", "painted_50", "painted_75", "area", "seconds"),
+    plan,
+    NOTES,
+    derive=with_gains,
+    summary=mean_and_worst,
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    made = argparse.ArgumentParser(description=TABLE.title)
+    add: Any = made.add_argument
+    add(
+        "--sets",
+        nargs="+",
+        default=list(IMAGES),
+        metavar="SET",
+        help=f"{', '.join(IMAGES)}; the files hold these alone, use --only to make a part of all",
+    )
+    add("--steps", nargs="*", type=int, help="of trainings of their own, 0: before any training")
+    add("--seconds", nargs="*", type=float, default=[], help="of trainings limited by time")
+    add("--draws", type=int, help="of the painted cells, per image")
+    add(
+        "--manner",
+        choices=list(_MANNER_WORDS),
+        default="cells",
+        help="whole cells, or a stroke in each",
+    )
+    add("--quick", action="store_true", help="100 steps, two draws, no second ten, no forest")
+    add_common_arguments(made)
+    return made
+
+
+def options_of(values: argparse.Namespace) -> TenOptions:
+    """Read what the command line says."""
+    steps, draws = (_QUICK_STEPS, _QUICK_DRAWS) if values.quick else (STEPS, DRAWS)
+    return TenOptions(
+        values.data,
+        values.threads,
+        tuple(values.sets),
+        steps if values.steps is None else tuple(values.steps),
+        tuple(values.seconds),
+        draws if values.draws is None else values.draws,
+        values.manner,
+        values.quick,
+    )
+
+
+def main() -> None:
+    """Read the command line, and make the table."""
+    arguments = parser()
+    values = arguments.parse_args()
+    try:
+        lines = make_table(TABLE, options_of(values), values)
+    except NapariUNetError as error:
+        arguments.exit(1, f"{error}\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
