@@ -131,7 +131,8 @@ def _crops_of(data: Path, kind: Kind, rng: np.random.Generator) -> Iterator[Samp
     wanted = kind.megapixels * 1e6
     while wanted > 0:
         for number in rng.permutation(len(pairs)):
-            sample = read_sample(*pairs[number], rng)
+            image, labels = pairs[number]
+            sample = read_sample(image, labels, rng)
             if not sample.labels.any():
                 continue
             crop = _cropped(_at_random_size(sample, rng), rng)
@@ -148,9 +149,9 @@ def _at_random_size(sample: Sample, rng: np.random.Generator) -> Sample:
     factor = diameter / cell_diameter(sample.labels)
     shape = [max(32, round(size * factor)) for size in sample.labels.shape]
     image = resize(sample.image, shape, order=1, anti_aliasing=factor < 1, preserve_range=True)
-    labels = resize(
-        sample.labels, shape, order=0, anti_aliasing=False, preserve_range=True
-    ).astype(np.int32)
+    labels = resize(sample.labels, shape, order=0, anti_aliasing=False, preserve_range=True).astype(
+        np.int32
+    )
     if rng.random() < _INVERTED:
         image = -image
     return Sample(sample.name, image.astype(np.float32), labels)

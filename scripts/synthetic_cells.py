@@ -126,9 +126,7 @@ def _draw_rods(rng: np.random.Generator, size: int) -> NDArray[np.int32]:
         half = radius * max(0.2, slender * rng.uniform(0.7, 1.3) - 1)
         y, x = rows - centre[0], columns - centre[1]
         along_axis = np.clip(np.sin(turn) * y + np.cos(turn) * x, -half, half)
-        inside = (
-            np.hypot(y - along_axis * np.sin(turn), x - along_axis * np.cos(turn)) < radius
-        )
+        inside = np.hypot(y - along_axis * np.sin(turn), x - along_axis * np.cos(turn)) < radius
         free = inside & (labels == 0)
         if free.sum() >= max(0.8 * inside.sum(), 1):
             labels[free] = number

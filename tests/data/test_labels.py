@@ -291,3 +291,49 @@ def test_classes_of_another_image_that_a_narrow_type_cannot_hold_are_not_mistake
     narrow = np.array([[0, 1, 44]], np.uint8)  # 300 wraps to 44 in uint8
     assert target_of(narrow, table).classes.tolist() == [[0, 1, -1]]
     assert target_of(narrow, ClassTable("classes", "background", (300, 400))).classes.max() == -1
+
+
+# --- slivers ------------------------------------------------------------------------------------
+
+
+def two_cells(gap: int) -> NDArray[np.uint8]:
+    """Two painted cells side by side, with unpainted columns between them."""
+    labels = np.zeros((20, 40), np.uint8)
+    labels[5:15, 5:15] = 2
+    labels[5:15, 15 + gap : 25 + gap] = 3
+    return labels
+
+
+@pytest.mark.parametrize("gap", [1, 2, 3, 4])
+def test_the_middle_of_a_sliver_between_two_painted_cells_is_a_border(gap: int) -> None:
+    target = target_of(two_cells(gap), ClassTable("objects", "unlabelled"), sliver=4.0)
+    assert (target.classes[8, 15 : 15 + gap] == 0).sum() == 1
+
+
+def test_a_border_that_is_implied_takes_nothing_from_the_cells() -> None:
+    target = target_of(two_cells(2), ClassTable("objects", "unlabelled"), sliver=4.0)
+    assert (target.classes == 1).sum() == 200
+
+
+def test_the_rest_of_a_sliver_stays_unlabelled() -> None:
+    target = target_of(two_cells(4), ClassTable("objects", "unlabelled"), sliver=4.0)
+    assert (target.classes[8, 15:19] == -1).sum() == 3
+
+
+def test_where_another_cell_may_lie_between_no_border_is_invented() -> None:
+    target = target_of(two_cells(6), ClassTable("objects", "unlabelled"), sliver=4.0)
+    assert not (target.classes == 0).any()
+
+
+def test_an_implied_border_goes_on_between_cells_in_all_slices() -> None:
+    volume = np.repeat(two_cells(2)[np.newaxis], 3, axis=0)
+    target = target_of(volume, ClassTable("objects", "unlabelled"), sliver=4.0, anisotropy=3.0)
+    assert (target.classes[:, 8, 15:17] == 0).sum(axis=1).tolist() == [1, 1, 1]
+
+
+def test_finished_masks_have_no_slivers() -> None:
+    labels = two_cells(2)
+    table = ClassTable("objects", "background")
+    assert np.array_equal(
+        target_of(labels, table, sliver=4.0).classes, target_of(labels, table).classes
+    )

@@ -299,11 +299,11 @@ def test_classes_have_no_border_weight() -> None:
 def test_a_half_painted_cell_teaches_no_gap_where_it_is_unlabelled(seed: int) -> None:
     labels = np.ones((40, 48), np.uint8)
     labels[10:25, 8:20] = 2
-    labels[10:25, 21:33] = 3
+    labels[10:25, 30:42] = 3  # too far from the other for a sliver
     labels[np.random.default_rng(seed).random(labels.shape) < 0.4] = 0
     frame = data_of(noise(40, 48), labels, tiny_config(validation_share=0)).frames[0]
     border = border_weight_map(np.where(labels > 1, labels, 0))
-    assert border[labels == 0].max() > 1  # there is something to leave out
+    assert border[labels == 0].max() > 0.5  # there is something to leave out
     assert not frame.weights[labels == 0].any()
 
 

@@ -15,6 +15,7 @@ from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.events import (
     AnnotationsJoined,
     Checkpoint,
+    PaintJudged,
     StepDone,
     TrainingStarted,
     Validated,
@@ -183,7 +184,6 @@ def test_corrected_pixels_weigh_more() -> None:
 
 
 def watch_view(view: View, config: Any, monkeypatch: pytest.MonkeyPatch) -> list[ViewPredicted]:
-    monkeypatch.setattr("napari_unet.training.live._FIRST_AFTER_SECONDS", 0.0)
     inbox = Inbox()
     inbox.view.put(view)
     training = train_network(cells(config), config, threading.Event(), inbox=inbox)
@@ -210,7 +210,6 @@ def test_of_a_huge_view_the_middle_is_predicted(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_view_of_classes_holds_the_painted_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_unet.training.live._FIRST_AFTER_SECONDS", 0.0)
     config = tiny_config(kind="classes", steps=3)
     inbox = Inbox()
     inbox.view.put(View(0, (), (slice(0, 64), slice(0, 64))))
@@ -220,7 +219,6 @@ def test_the_view_of_classes_holds_the_painted_values(monkeypatch: pytest.Monkey
 
 
 def test_an_unpainted_frame_can_be_viewed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_unet.training.live._FIRST_AFTER_SECONDS", 0.0)
     config = tiny_config(steps=3)
     stack, labels = np.stack([IMAGE, IMAGE]), np.stack([LABELS, np.zeros_like(LABELS)])
     inbox = Inbox()
@@ -232,7 +230,6 @@ def test_an_unpainted_frame_can_be_viewed(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_view_changes_no_weight(monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_config(steps=4)
     plain = run(cells(config), config)[1].state
-    monkeypatch.setattr("napari_unet.training.live._FIRST_AFTER_SECONDS", 0.0)
     inbox = Inbox()
     inbox.view.put(View(0, (), (slice(0, 96), slice(0, 96))))
     training = train_network(cells(config), config, threading.Event(), inbox=inbox)
@@ -261,7 +258,7 @@ def test_the_former_model_is_scored_first() -> None:
     model = run(cells(config), config)[1].trained
     events, _ = run(cells(config), config, resume=model)
     kinds = [type(event) for event in events if not isinstance(event, Notice)]
-    assert kinds[:2] == [TrainingStarted, Validated]
+    assert kinds[:3] == [TrainingStarted, PaintJudged, Validated]
     assert of_type(events, Validated)[0].step == 4
 
 
@@ -350,7 +347,6 @@ def test_a_live_prediction_that_fails_is_switched_off(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("napari_unet.training.live.LiveView._predict", fail)
     config = tiny_config(steps=4)
-    monkeypatch.setattr("napari_unet.training.live._FIRST_AFTER_SECONDS", 0.0)
     inbox = Inbox()
     inbox.view.put(View(0, (), (slice(0, 64), slice(0, 64))))
     events = list(train_network(cells(config), config, threading.Event(), inbox=inbox))

@@ -108,7 +108,6 @@ def test_tiles_do_not_change_the_prediction() -> None:
 def test_the_live_view_has_the_size_of_what_is_on_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    monkeypatch.setattr("napari_unet.training.live._FIRST_AFTER_SECONDS", 0.0)
     config = config_of(binning=2)
     prepared = data_of(*large_cells(), config)
     inbox = Inbox()

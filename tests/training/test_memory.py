@@ -243,7 +243,7 @@ def test_the_best_network_is_kept_where_nothing_fits_any_more(
 
 
 def test_without_scores_too_what_was_learned_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = tiny_config(steps=9, validation_share=0.0)
+    config = tiny_config(steps=9, validation_share=0.0, unpainted="background")
     events, result = run(cells(config), config, watch=later(monkeypatch, 4, 0))
     assert texts(events)[-1].startswith("Training ended early, the last network is kept: Not ")
     assert all_finite(dict(result.trained.network.state_dict()))

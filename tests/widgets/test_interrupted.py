@@ -220,7 +220,6 @@ def test_two_windows_train_at_once_each_its_own_model(make_desk: Callable[..., D
 def test_a_window_that_closes_stops_its_training_and_not_that_of_another(
     make_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_unet.training.live._FIRST_AFTER_SECONDS", 0.0)
     first, second = make_desk(), make_desk()
     every: list[list[object]] = []
     for desk in (first, second):

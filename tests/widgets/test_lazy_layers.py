@@ -28,7 +28,6 @@ _SIDE, _AT = 3072, 1536
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_unet.training.live._FIRST_AFTER_SECONDS", 0.0)
     monkeypatch.setattr("napari_unet.data.intensity._STRIDED_PIXELS", 2**20)
     monkeypatch.setattr(training_run, "_JOIN_DELAY_MS", 100)
 

@@ -21,7 +21,6 @@ Painted = tuple[Desk, Labels]
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_unet.training.live._FIRST_AFTER_SECONDS", 0.0)
     monkeypatch.setattr("napari_unet.training.live._PAUSE_SECONDS", 0.2)
     monkeypatch.setattr(training_run, "_JOIN_DELAY_MS", 100)
 

@@ -79,6 +79,7 @@ def training_order(options: argparse.Namespace) -> TrainingOrder:
             held_back=resume.held_back,
             binning=resume.binning,
             flat_levels=resume.flat_levels,
+            border_sigma=resume.border_sigma,
         )
         if resume
         else prepare_training(images, config)

@@ -18,7 +18,7 @@ from napari_unet.data.paint import paint_box
 from napari_unet.data.rescaling import plane_factors, scaled_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -90,6 +90,28 @@ def choose_binning(
     """
     if table.kind != "objects" or ndim != 2:
         return 1
+    extent = painted_extent(labels, table)
+    return int(np.clip(round(extent / _COMFORTABLE_EXTENT), 1, largest)) if extent else 1
+
+
+def painted_diameter(labels: Iterable[NDArray[Any]], table: ClassTable) -> float:
+    """Return the diameter of the painted objects in pixels: of the circle as large; 0: unknown."""
+    return _painted_size(labels, table, _diameter)
+
+
+def painted_extent(labels: Iterable[NDArray[Any]], table: ClassTable) -> float:
+    """Return the longer side of the painted objects in pixels; 0: unknown."""
+    return _painted_size(labels, table, _cell_size)
+
+
+def _painted_size(
+    labels: Iterable[NDArray[Any]],
+    table: ClassTable,
+    size_of: Callable[[Region, int, Unpainted], float],
+) -> float:
+    """Return the size of a typical connected part, by area."""
+    if table.kind != "objects":
+        return 0.0
     sizes: list[float] = []
     areas: list[int] = []
     for image in labels:
@@ -98,14 +120,18 @@ def choose_binning(
         for plane in image.reshape(-1, *image.shape[-2:]):
             boxes, found = _parts(plane, BACKGROUND_VALUE[table.unpainted])
             sizes += [
-                _cell_size(box, area, table.unpainted)
-                for box, area in zip(boxes, found, strict=True)
+                size_of(box, area, table.unpainted) for box, area in zip(boxes, found, strict=True)
             ]
             areas += found
-    if not sizes:
-        return 1
-    wanted = round(_weighted_median(sizes, areas) / _COMFORTABLE_EXTENT)
-    return int(np.clip(wanted, 1, largest))
+    return _weighted_median(sizes, areas) if sizes else 0.0
+
+
+def _diameter(box: Region, area: int, unpainted: Unpainted) -> float:
+    """Estimate the diameter of the cell that a painted part belongs to."""
+    extent = float(max(side.stop - side.start for side in box))
+    if area < _STROKE_FILL * extent**2 and unpainted == "unlabelled":
+        return extent  # a stroke of a cell, which may be longer than wide
+    return float(2 * np.sqrt(area / np.pi))
 
 
 def _cell_size(box: Region, area: int, unpainted: Unpainted) -> float:

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from skimage.segmentation import expand_labels
 
-from napari_unet.data.paint import copy_of_paint, values_in
+from napari_unet.data.paint import copy_of_paint, paint_box, values_in
 from napari_unet.errors import ConfigError, LabelsError, NothingToLearnError
 
 if TYPE_CHECKING:
@@ -158,11 +159,14 @@ def class_table(
     return ClassTable(kind, unpainted, tuple(sorted(values)))
 
 
-def target_of(labels: NDArray[Any], table: ClassTable) -> Target:
+def target_of(
+    labels: NDArray[Any], table: ClassTable, sliver: float = 0.0, anisotropy: float = 1.0
+) -> Target:
     """Turn painted labels into a training target.
 
     With objects, a one-pixel ridge of background is drawn between touching objects, so that
-    their foreground falls apart into 4-connected (in 3D 6-connected) components.
+    their foreground falls apart into 4-connected (in 3D 6-connected) components. Where two painted
+    objects leave an unpainted sliver between them, its middle line is background too.
 
     Parameters
     ----------
@@ -170,6 +174,10 @@ def target_of(labels: NDArray[Any], table: ClassTable) -> Target:
         ``[Z]YX``, any integer dtype.
     table : ClassTable
         The meaning of the values.
+    sliver : float
+        Pixels between two objects up to which unpainted pixels are a sliver; 0: none are.
+    anisotropy : float
+        How many times as long along Z as wide a voxel is.
     """
     labels = check_labels(labels)
     if table.kind == "classes":
@@ -183,7 +191,9 @@ def target_of(labels: NDArray[Any], table: ClassTable) -> Target:
     foreground = (objects > 0) & ~ridge_between(objects)
     classes = foreground.astype(np.int16)
     if table.unpainted == "unlabelled":
-        classes[labels == 0] = UNLABELLED
+        unpainted = labels == 0
+        classes[unpainted] = UNLABELLED
+        classes[_implied_borders(objects, unpainted, sliver, anisotropy)] = 0
     return Target(classes, objects)
 
 
@@ -291,6 +301,32 @@ def ridge_between(objects: NDArray[Any]) -> NDArray[np.bool_]:
         touching = (here != next_one) & (here > 0) & (next_one > 0)
         np.moveaxis(ridge, axis, 0)[:-1] |= touching
     return ridge
+
+
+def _implied_borders(
+    objects: NDArray[np.int32], unpainted: NDArray[np.bool_], sliver: float, anisotropy: float
+) -> NDArray[np.bool_]:
+    """Mark the unpainted pixels midway between two different objects that lie near each other.
+
+    Nobody paints cells up to the last pixel: two numbers side by side say that a border runs
+    between them, although not exactly where. An unpainted cell does not fit into so narrow a gap.
+    """
+    borders = np.zeros(objects.shape, bool)
+    box = paint_box(objects) if sliver > 0 else None
+    if box is None:
+        return borders
+    spacing = (anisotropy,) * (objects.ndim - 2) + (1.0, 1.0)
+    grown = expand_labels(objects[box], sliver / 2, spacing)
+    inside = borders[box]  # a view
+    for axis in range(objects.ndim):
+        here, after = (np.moveaxis(grown, axis, 0)[part] for part in (slice(-1), slice(1, None)))
+        touching = (here != after) & (here > 0) & (after > 0)
+        open_here, open_after = (
+            np.moveaxis(unpainted[box], axis, 0)[part] for part in (slice(-1), slice(1, None))
+        )
+        np.moveaxis(inside, axis, 0)[:-1] |= touching & open_here
+        np.moveaxis(inside, axis, 0)[1:] |= touching & ~open_here & open_after
+    return borders
 
 
 def check_classes_painted(targets: Iterable[Target], table: ClassTable) -> None:

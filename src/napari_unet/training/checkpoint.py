@@ -78,6 +78,7 @@ def save_state(state: TrainingState, path: Path) -> None:
         "binning": state.binning,
         "threshold": state.threshold,
         "flat_levels": state.flat_levels,
+        "border_sigma": state.border_sigma,
         "in_float32": state.in_float32,
     }
     write_tensors(path, tensors, content)
@@ -187,6 +188,7 @@ class _Content(BaseModel):
     binning: Annotated[int, Field(ge=1, le=LARGEST_BINNING)] = 1
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     flat_levels: Annotated[int, Field(ge=0, le=DEEPEST)] = 0
+    border_sigma: Annotated[float, Field(gt=0, le=100)] = 5.0
     in_float32: bool = False
 
     @model_validator(mode="after")
@@ -214,6 +216,7 @@ def _state_from(text: str, groups: dict[str, dict[str, Tensor]]) -> TrainingStat
         binning=content.binning,
         threshold=content.threshold,
         flat_levels=content.flat_levels,
+        border_sigma=content.border_sigma,
         in_float32=content.in_float32,
     )
 

@@ -108,7 +108,13 @@ class TrainConfig:
     momentum: float = _setting(0.9, "Momentum (first beta of AdamW).", 0, 0.9999)
     weight_decay: float = _setting(1e-4, "Decoupled weight decay.", 0, 1)
     border_weight: float = _setting(10.0, "w0: weight of gaps between touching cells.", 0, 1000)
-    border_sigma: float = _setting(5.0, "sigma: width of that weight in pixels.", 0.1, 100)
+    border_sigma: float = _setting(
+        0.0,
+        "sigma: width of that weight in network pixels. 0: a tenth of the painted cells' diameter, "
+        "at most 5.",
+        0,
+        100,
+    )
     class_balance: float = _setting(
         0.0, "0: each pixel counts alike. 1: rare classes count as much as frequent ones.", 0, 1
     )
@@ -300,6 +306,7 @@ _PRESETS: dict[PresetName, dict[str, Any]] = {
         "steps": 20_000,
         "validate_every": 500,
         "class_balance": 1.0,
+        "border_sigma": 5.0,
         "optimiser": "sgd",
         "momentum": 0.99,
         "learning_rate": 1e-3,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.data.border_weights import DEFAULT_SIGMA
 from napari_unet.data.splitting import Block, BlockPlace
 from napari_unet.training.cropping import moved, origin_of
 
@@ -134,6 +135,9 @@ class TrainingData:
         as the voxel size asks for.
     pixel_size : dict
         Micrometres per pixel of the images, along each of ``[Z]YX``; empty: not known.
+    border_sigma : float
+        Width of the border weights in pixels of the frames: as the settings say, or as the size
+        of the cells asks for.
     """
 
     frames: tuple[TrainingFrame, ...]
@@ -148,10 +152,11 @@ class TrainingData:
     binning: int = 1
     flat_levels: int = 0
     pixel_size: dict[str, float] = field(default_factory=dict)
+    border_sigma: float = DEFAULT_SIGMA
 
     def settled(self, config: TrainConfig) -> TrainConfig:
-        """Return settings in which what the images decide about the network is filled in."""
-        return config.changed(flat_levels=self.flat_levels)
+        """Return settings in which what the images decide is filled in."""
+        return config.changed(flat_levels=self.flat_levels, border_sigma=self.border_sigma)
 
     @property
     def painted(self) -> int:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import Region
     from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.training.painted_cells import PaintedCell
     from napari_unet.training.state import TrainingState
 
 
@@ -50,7 +51,8 @@ class StepDone:
     step : int
         Its number, from 1.
     loss : float
-        Weighted cross entropy of its patches.
+        Weighted cross entropy of what is painted on its patches; what a starting model teaches
+        besides is not in it.
     progress : float
         Share of the training that is done, 0 to 1.
     seconds_left : float
@@ -96,6 +98,27 @@ class Validated:
 
 
 @dataclass(frozen=True)
+class PaintJudged:
+    """The painted cells were predicted and compared with their paint.
+
+    Parameters
+    ----------
+    step : int
+        After which step.
+    cells : tuple of PaintedCell
+        One per painted cell.
+    """
+
+    step: int
+    cells: tuple[PaintedCell, ...]
+
+    @property
+    def found(self) -> int:
+        """How many of the painted cells come out right."""
+        return sum(cell.verdict == "found" for cell in self.cells)
+
+
+@dataclass(frozen=True)
 class AnnotationsJoined:
     """Newly painted labels are learned from, from the next step on.
 
@@ -107,11 +130,15 @@ class AnnotationsJoined:
         Painted pixels now, validation included.
     validation_blocks : int
         Blocks held back now.
+    new_cells : tuple of PaintedCell
+        What the network of the moment makes of the cells that are new, before it learns them: an
+        honest score, which costs no paint.
     """
 
     step: int
     painted: int
     validation_blocks: int
+    new_cells: tuple[PaintedCell, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -159,5 +186,12 @@ class Checkpoint:
 
 
 TrainingEvent = (
-    TrainingStarted | StepDone | Validated | AnnotationsJoined | ViewPredicted | Checkpoint | Notice
+    TrainingStarted
+    | StepDone
+    | Validated
+    | PaintJudged
+    | AnnotationsJoined
+    | ViewPredicted
+    | Checkpoint
+    | Notice
 )

@@ -37,7 +37,12 @@ class BatchLoss:
     teacher: Teacher | None = None
 
     def __call__(self, batch: Batch, shares: Tensor) -> Tensor:
-        """Return the loss () of some patches, on their device.
+        """Return what is minimised of some patches, on their device.
+
+        Returns
+        -------
+        Tensor
+            (2,), the loss of what is painted, and of what the starting model teaches.
 
         Parameters
         ----------
@@ -53,10 +58,10 @@ class BatchLoss:
         with torch.autocast(images.device.type, self.precision, enabled=reduced):
             logits = self.network(images)  # (B, classes, *)
         classes, weights = batch.classes, batch.weights  # (B, *)
-        loss: Tensor = weighted_cross_entropy(logits, classes, weights) * shares[0]
-        if self.teacher is not None:
-            loss = loss + self.teacher.loss(logits, images, classes) * shares[1]
-        return loss
+        painted = weighted_cross_entropy(logits, classes, weights) * shares[0]
+        if self.teacher is None:
+            return torch.stack([painted, torch.zeros_like(painted)])
+        return torch.stack([painted, self.teacher.loss(logits, images, classes) * shares[1]])
 
 
 def add_gradients(
@@ -78,13 +83,13 @@ def add_gradients(
     Returns
     -------
     Tensor
-        The loss () of the batch, on its device.
+        (2,), the loss of what is painted and of what is taught besides, on its device.
     """
-    total = torch.zeros((), device=whole.device)
+    total = torch.zeros(2, device=whole.device)
     for part in parts:
         shares = counted_pixels(part) / whole.clamp(min=1)  # exactly 1 of a batch in one part
         loss = loss_of(part, of_ranks * shares)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.sum().backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     return total
 

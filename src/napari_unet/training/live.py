@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 _PIECE = {2: 448, 3: 128}
 # Of a view that shows more, the middle is predicted.
 _LARGEST_VIEW = {2: 1280, 3: 256}
-_FIRST_AFTER_SECONDS = 2.0
 _PAUSE_SECONDS = 2.0
 # The predictions take at most about a fifth of the time.
 _PAUSE_PER_SECOND = 4.0
@@ -56,7 +55,7 @@ class LiveView:
     def __init__(self, trainer: Trainer, view: Mailbox[View]) -> None:
         self._trainer = trainer
         self._view = view
-        self._next = time.monotonic() + _FIRST_AFTER_SECONDS
+        self._next = time.monotonic()
         self._ranges: dict[tuple[int, tuple[int, ...]], IntensityRange] = {}
 
     def update(self, stop: threading.Event) -> Iterator[ViewPredicted | Notice]:

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 # Of a time limit this much is kept for writing the model file, but at most a twentieth.
 _CLOSING_SECONDS = 1.5
 _CHECKPOINT_SECONDS = 20.0
+# Nobody waits a minute for the first score.
+_FIRST_SCORES = (10, 25)
 
 
 @dataclass(frozen=True)
@@ -161,8 +163,9 @@ def _train(
     finished = clock.finished()
     if finished and trainer.step == 0:
         yield Notice("The time was over before the first step: the network is untrained.")
-    if data.blocks and trainer.cycle_start and not trainer.step_in_cycle and ranks.first:
-        yield trainer.validate()  # what the former model scores: to get worse is no way on
+    if trainer.knows_something and not trainer.step_in_cycle and ranks.first:
+        yield from trainer.assess()  # the start is a candidate too: to get worse is no way on
+    yield from live.update(stop)
     with trainer.drawing_ahead():
         while not finished and not clock.stopped():
             yield from _join_annotations(trainer, inbox)
@@ -171,13 +174,12 @@ def _train(
                 yield from trainer.take_notices()
                 yield done
                 finished = clock.finished()
-                due = finished or trainer.step % config.validate_every == 0
-                if trainer.data.blocks and due and clock.can_validate() and not clock.stopped():
+                due = finished or _assessed_after(trainer.step_in_cycle, config)
+                if due and clock.can_validate() and not clock.stopped():
                     with clock.timing_validation():  # the others wait for the first rank
-                        validated = trainer.validate() if ranks.first else None
-                    if validated is not None:
-                        yield validated
-                        yield from trainer.take_notices()
+                        assessed = trainer.assess() if ranks.first else []
+                    yield from assessed
+                    yield from trainer.take_notices()
                     finished = clock.finished()
                 if ranks.first and (clock.checkpoint_due() or inbox.checkpoint_wanted.is_set()):
                     inbox.checkpoint_wanted.clear()
@@ -197,6 +199,11 @@ def _train(
         trainer.measure_agreement()
     latest, state = remains_of(trainer)
     return TrainingResult(best_of(trainer), latest, state, trainer.data, stopped=not finished)
+
+
+def _assessed_after(steps: int, config: TrainConfig) -> bool:
+    """Tell whether scores are due: soon after the start, then every so many steps."""
+    return steps % config.validate_every == 0 or steps in _FIRST_SCORES
 
 
 def _take_step(trainer: Trainer, clock: _Clock) -> StepDone | Notice:
@@ -224,8 +231,9 @@ def _join_annotations(trainer: Trainer, inbox: Inbox) -> Iterator[AnnotationsJoi
     except NapariUNetError as error:
         yield Notice(f"The training goes on with the former labels. {error}")
         return
+    new_cells = trainer.judge_new_cells(data)
     trainer.adopt(data)
-    yield AnnotationsJoined(trainer.step, data.painted, len(data.blocks))
+    yield AnnotationsJoined(trainer.step, data.painted, len(data.blocks), new_cells)
 
 
 class _Clock:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.data.axes import check_image
-from napari_unet.data.binning import binned_frame, binned_labels, binned_mask, choose_binning
+from napari_unet.data.binning import (
+    binned_frame,
+    binned_labels,
+    binned_mask,
+    choose_binning,
+    painted_diameter,
+)
 from napari_unet.data.intensity import (
     IntensityNormalization,
     measure_intensity,
@@ -50,7 +56,7 @@ from napari_unet.training.sources import (
     common_pixel_size,
     source_frames,
 )
-from napari_unet.training.weights import class_balance, pixel_weights
+from napari_unet.training.weights import class_balance, pixel_weights, sigma_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -72,6 +78,7 @@ def prepare_training(
     held_back: Sequence[BlockPlace] = (),
     binning: int | None = None,
     flat_levels: int | None = None,
+    border_sigma: float | None = None,
 ) -> TrainingData:
     """Turn annotated images into training data.
 
@@ -90,6 +97,8 @@ def prepare_training(
         Of the model to go on with, where its data are gone; else the settings decide.
     flat_levels : int, optional
         Likewise; else the settings or the voxel size decide.
+    border_sigma : float, optional
+        Likewise; else the settings or the size of the painted cells decide.
 
     Raises
     ------
@@ -114,7 +123,11 @@ def prepare_training(
     notices: tuple[str, ...] = ()
     if flat_levels is None:
         flat_levels, notices = choose_flat_levels(sources, config, binning)
-    config = config.changed(flat_levels=flat_levels)
+    if former is not None:
+        border_sigma = former.border_sigma
+    if border_sigma is None:
+        border_sigma = sigma_of(config, _painted_diameter(sources, table, config.ndim) / binning)
+    config = config.changed(flat_levels=flat_levels, border_sigma=border_sigma)
     pixel_size, differing = common_pixel_size(sources, config.ndim)
     places = tuple(held_back) if former is None else former.held_back
     painted = [
@@ -146,7 +159,14 @@ def prepare_training(
         binning,
         flat_levels,
         pixel_size,
+        border_sigma,
     )
+
+
+def _painted_diameter(images: Sequence[AnnotatedImage], table: ClassTable, ndim: int) -> float:
+    """Return the diameter of the painted cells in pixels of the images; 0: unknown."""
+    labels = [by_frame(image.labels, axes_of(image, ndim)[1], ndim) for image in images]
+    return painted_diameter(labels, table)
 
 
 def _automatic_binning(

@@ -6,6 +6,7 @@ the border weight of an object reaches.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from scipy.ndimage import find_objects, label
 
 from napari_unet.data.labels import Target, target_of
-from napari_unet.training.weights import border_reach, border_term
+from napari_unet.training.weights import border_reach, border_term, ridge_weight, sliver_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,8 +67,8 @@ class Lesson:
             How many times as long along Z as wide a voxel is.
         """
         labels = _with_short_ids(labels, table)
-        target = target_of(labels, table)
-        return cls(labels, target, border_term(target, config, anisotropy))
+        target = target_of(labels, table, sliver_of(config), anisotropy)
+        return cls(labels, target, _border_of(labels, target, table, config, anisotropy))
 
     def renewed(
         self, labels: NDArray[Any], table: ClassTable, config: TrainConfig, anisotropy: float
@@ -89,27 +90,47 @@ class Lesson:
         needed = [_grown(box, [2 * pixels + 2 for pixels in reach], labels) for box in changed]
         if sum(labels[box].size for box in needed) > _MOST * labels.size:
             return Lesson.of(labels, table, config, anisotropy)
-        target = self._target_with(changed, labels, table)
+        target = self._target_with(changed, labels, table, sliver_of(config), anisotropy)
         border = self.border.copy()
         for box, around in zip(changed, needed, strict=True):
             seen = Target(target.classes[around], target.objects[around])
             into = _grown(box, [pixels + 1 for pixels in reach], labels)
-            renewed = border_term(seen, config, anisotropy)
+            renewed = _border_of(labels[around], seen, table, config, anisotropy)
             assert renewed is not None
             border[into] = renewed[_inside(into, around)]
         return Lesson(labels, target, border)
 
     def _target_with(
-        self, changed: Sequence[Region], labels: NDArray[Any], table: ClassTable
+        self,
+        changed: Sequence[Region],
+        labels: NDArray[Any],
+        table: ClassTable,
+        sliver: float,
+        anisotropy: float,
     ) -> Target:
         classes, objects = self.target.classes.copy(), self.target.objects.copy()
+        reach = math.ceil(sliver) + 1  # the ridge between two objects lies on one of two neighbours
         for box in changed:
-            # The ridge between two objects lies on one of two neighbours.
-            around, into = (_grown(box, [n] * labels.ndim, labels) for n in (2, 1))
-            part = target_of(labels[around], table)
+            around, into = (_grown(box, [n * reach] * labels.ndim, labels) for n in (2, 1))
+            part = target_of(labels[around], table, sliver, anisotropy)
             classes[into] = part.classes[_inside(into, around)]
             objects[into] = part.objects[_inside(into, around)]
         return Target(classes, objects)
+
+
+def _border_of(
+    labels: NDArray[Any],
+    target: Target,
+    table: ClassTable,
+    config: TrainConfig,
+    anisotropy: float,
+) -> NDArray[np.float32] | None:
+    """Compute the border weights; a border that slivers imply counts as one of touching cells."""
+    border = border_term(target, config, anisotropy)
+    if border is not None and table.unpainted == "unlabelled":
+        implied = (labels == 0) & target.painted
+        border[implied] = np.maximum(border[implied], ridge_weight(config))
+    return border
 
 
 def changed_boxes(before: NDArray[Any], now: NDArray[Any]) -> list[Region]:

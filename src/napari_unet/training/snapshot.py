@@ -106,5 +106,6 @@ def _besides_weights(trainer: Trainer) -> dict[str, Any]:
         "binning": trainer.data.binning,
         "threshold": trainer.threshold,
         "flat_levels": trainer.network_config.flat_levels,
+        "border_sigma": trainer.data.border_sigma,
         "in_float32": trainer.in_float32,
     }

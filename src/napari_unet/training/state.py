@@ -48,6 +48,8 @@ class TrainingState:
         Probability of objects that suited the best weights.
     flat_levels : int
         Of the network; see `UNetConfig`.
+    border_sigma : float
+        Width of the border weights in pixels of the network.
     in_float32 : bool
         Whether it went on in float32 because losses were not finite.
     """
@@ -67,4 +69,5 @@ class TrainingState:
     binning: int = 1
     threshold: float = 0.5
     flat_levels: int = 0
+    border_sigma: float = 5.0
     in_float32: bool = False

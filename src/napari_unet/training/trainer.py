@@ -22,7 +22,7 @@ from napari_unet.notice import Notice
 from napari_unet.training.agreement import bfloat16_agreement
 from napari_unet.training.ahead import BatchSource, DrawnAhead, DrawnWhenNeeded
 from napari_unet.training.batch_statistics import parallel_network
-from napari_unet.training.events import Validated
+from napari_unet.training.events import PaintJudged, Validated
 from napari_unet.training.gradients import BatchLoss, add_gradients, counted_pixels
 from napari_unet.training.networks import (
     all_finite,
@@ -35,6 +35,12 @@ from napari_unet.training.optimisation import (
     new_optimiser,
     rate_schedule,
     restore_optimiser,
+)
+from napari_unet.training.painted_cells import (
+    PaintedCell,
+    judge_painted_cells,
+    mean_iou,
+    was_painted,
 )
 from napari_unet.training.patches import PatchSampler
 from napari_unet.training.portions import Portions
@@ -57,6 +63,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.data.labels import ClassTable
+    from napari_unet.model.execution import Runner
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData
@@ -147,6 +154,11 @@ class Trainer:
         return self.step - self.cycle_start
 
     @property
+    def knows_something(self) -> bool:
+        """Whether the weights of the first step are a model already."""
+        return self._pretrained or self.cycle_start > 0
+
+    @property
     def notices(self) -> tuple[str, ...]:
         """What is unusual about the weights that a new training begins with."""
         if self._pretrained or self.step or self.config.start == "random":
@@ -190,22 +202,23 @@ class Trainer:
         Returns
         -------
         float
-            Its loss; NaN where loss or gradient were not finite, and nothing was changed. On a
-            GPU it is the loss of the step before, so that nothing waits for the present one.
+            Its loss on what is painted; NaN where loss or gradient were not finite, and nothing
+            was changed. On a GPU it is the loss of the step before, so that nothing waits for the
+            present one.
         """
         self.step += 1
         for group in self.optimiser.param_groups:
             group["lr"] = self._peak_rate * rate_schedule(progress)
         self.network.train()
         buffers = Buffers(self.network)
-        loss = self._fill_gradients(buffers)
+        losses = self._fill_gradients(buffers)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
-        loss = self.ranks.mean(loss)
-        finite = torch.isfinite(loss + norm) & buffers.finite()  # on all ranks alike
+        losses = self.ranks.mean(losses)
+        finite = torch.isfinite(losses.sum() + norm) & buffers.finite()  # on all ranks alike
         buffers.restore_unless(finite)  # BatchNorm has already met the bad patch
         step_where(finite, self.optimiser)
         average_where(finite, self.averaged, self.network)
-        loss = torch.where(finite, loss, math.nan)
+        loss = torch.where(finite, losses[0], math.nan)
         self._told_step, told = self._losses.read(self.step, loss)
         if math.isfinite(told):
             self._failures = 0
@@ -218,7 +231,7 @@ class Trainer:
         Returns
         -------
         Tensor
-            The loss () of this rank's patches, on the device.
+            (2,), the losses of this rank's patches, on the device.
         """
         if not self.ranks.alone:  # the others would wait for this one
             return self._gradients_on(self._draw())
@@ -316,12 +329,48 @@ class Trainer:
         if self._teacher is not None:
             self._teacher = replace(self._teacher, precision=torch.float32)
 
-    def validate(self) -> Validated:
-        """Score the held-back blocks, and keep the weights if they are the best so far."""
+    def assess(self) -> list[PaintJudged | Validated]:
+        """Score what is held back and what is painted, and keep the weights if they are the best.
+
+        Returns
+        -------
+        list of PaintJudged or Validated
+            Empty where there is neither a held-back block nor a painted cell.
+        """
         network = self.averaged_network
-        score: ValidationScore = validate(validation_runner(network, self.device), self.data)
-        best = score.value >= self.best_value - _NOISE_OF_SCORES
-        weights = copy_weights(network) if best else {}
+        runner = validation_runner(network, self.device)
+        cells = self._judge(runner, self.data)
+        score = validate(runner, self.data) if self.data.blocks else None
+        values = [] if score is None else [score.value]
+        if (painted := mean_iou(cells)) is not None:
+            values.append(painted)
+        if not values:
+            return []
+        best = self._keep_if_best(sum(values) / len(values), score)
+        events: list[PaintJudged | Validated] = [PaintJudged(self.step, cells)] if cells else []
+        if score is not None:
+            entry = {"step": self.step, "best": best, **asdict(score)}
+            if not math.isfinite(score.loss):  # files hold numbers only
+                entry["loss"] = None
+            self.history.append(entry)
+            events.append(Validated(self.step, score.loss, score.iou, score.object_f1, best))
+        return events
+
+    def judge_new_cells(self, data: TrainingData) -> tuple[PaintedCell, ...]:
+        """Predict the cells that other data have more than these, before they are learned."""
+        runner = validation_runner(self.averaged_network, self.device)
+        cells = self._judge(runner, data)
+        return tuple(cell for cell in cells if not was_painted(cell, self.data))
+
+    def _judge(self, runner: Runner, data: TrainingData) -> tuple[PaintedCell, ...]:
+        if data.classes.unpainted == "background":  # masks have cells enough to hold some back
+            return ()
+        return judge_painted_cells(runner, data, self.threshold)
+
+    def _keep_if_best(self, value: float, score: ValidationScore | None) -> bool:
+        """Keep the averaged weights if nothing so far is better than they are."""
+        best = value >= self.best_value - _NOISE_OF_SCORES
+        weights = copy_weights(self.averaged_network) if best else {}
         if not all_finite(weights):
             best = False
             self._notices.append(
@@ -329,13 +378,9 @@ class Trainer:
             )
         if best:
             self.best = weights
-            self.best_value = max(score.value, self.best_value)
-            self.threshold = score.threshold
-        entry = {"step": self.step, "best": best, **asdict(score)}
-        if not math.isfinite(score.loss):  # files hold numbers only
-            entry["loss"] = None
-        self.history.append(entry)
-        return Validated(self.step, score.loss, score.iou, score.object_f1, best)
+            self.best_value = max(value, self.best_value)
+            self.threshold = self.threshold if score is None else score.threshold
+        return best
 
     def measure_agreement(self) -> None:
         """Find out whether the best network may predict in bfloat16; at the end, since it costs.

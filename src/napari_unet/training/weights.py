@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import find_objects
 
-from napari_unet.data.border_weights import border_weight_map
+from napari_unet.data.border_weights import DEFAULT_SIGMA, border_weight_map
 from napari_unet.data.labels import UNLABELLED
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _LARGEST_BALANCE = 20.0
 # Border weights below this are left out.
 _SMALLEST_BORDER = 1e-6
+_SIGMA_PER_DIAMETER, _LEAST_SIGMA = 0.1, 0.7
+# A fifth of a cell's diameter; hands leave two pixels, and seldom more than six.
+_SLIVER_PER_SIGMA, _SLIVERS = 2.0, (2.0, 6.0)
 
 
 def pixel_weights(
@@ -96,18 +99,46 @@ def border_term(
     border[box] = border_weight_map(
         separated[box],
         config.border_weight,
-        config.border_sigma,
+        sigma_of(config),
         (anisotropy,) * (separated.ndim - 2) + (1.0, 1.0),
     )
     border[~painted] = 0
     return border
 
 
+def sigma_of(config: TrainConfig, cell_size: float = 0.0) -> float:
+    """Return the width of the border weight for cells of a size, in network pixels.
+
+    The paper's cells were some ten times as wide as its sigma of 5 pixels, which covers a nucleus
+    of ten pixels as a whole.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        May say it itself.
+    cell_size : float
+        Diameter of the painted cells in network pixels; 0: not known.
+    """
+    if config.border_sigma or not cell_size:
+        return config.border_sigma or DEFAULT_SIGMA
+    return min(max(_SIGMA_PER_DIAMETER * cell_size, _LEAST_SIGMA), DEFAULT_SIGMA)
+
+
+def sliver_of(config: TrainConfig) -> float:
+    """Return up to how many pixels between two painted cells are no room for another cell."""
+    return min(max(_SLIVER_PER_SIGMA * sigma_of(config), _SLIVERS[0]), _SLIVERS[1])
+
+
+def ridge_weight(config: TrainConfig) -> float:
+    """Return the border weight of a pixel between two cells that both touch it."""
+    return config.border_weight * math.exp(-2 / sigma_of(config) ** 2)
+
+
 def border_reach(config: TrainConfig, ndim: int, anisotropy: float = 1.0) -> tuple[int, ...]:
     """Return how many pixels away along ``[Z]YX`` an object may be that a border weight heeds."""
     if config.border_weight <= _SMALLEST_BORDER:
         return (0,) * ndim
-    reach = config.border_sigma * math.sqrt(2 * math.log(config.border_weight / _SMALLEST_BORDER))
+    reach = sigma_of(config) * math.sqrt(2 * math.log(config.border_weight / _SMALLEST_BORDER))
     return (math.ceil(reach / anisotropy),) * (ndim - 2) + (math.ceil(reach),) * 2
 
 

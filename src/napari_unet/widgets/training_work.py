@@ -80,6 +80,13 @@ class TrainingOrder:
         network = self.former.record.network
         return network.flat_levels if network.ndim == self.config.ndim else None
 
+    @property
+    def border_sigma(self) -> float | None:
+        """Width of the border weights of the training that goes on."""
+        from napari_unet.training.state import TrainingState
+
+        return self.former.border_sigma if isinstance(self.former, TrainingState) else None
+
 
 def training_events(
     order: TrainingOrder, stop: threading.Event
@@ -109,6 +116,7 @@ def training_events(
         order.held_back,
         order.binning,
         order.flat_levels,
+        order.border_sigma,
     )
     events = train_network(data, order.config, stop, order.former, inbox=order.inbox)
     events = _telling_origin(events, order)

@@ -33,15 +33,20 @@ def weight_events(
     """
     import numpy as np
 
-    from napari_unet.data.labels import class_table, target_of
-    from napari_unet.training.weights import class_balance, pixel_weights
+    from napari_unet.data.binning import painted_diameter
+    from napari_unet.data.labels import class_table
+    from napari_unet.training.renewal import Lesson
+    from napari_unet.training.weights import class_balance, pixel_weights, sigma_of
 
     yield "started"
     table = class_table([labels], config.kind, config.unpainted)
-    target = target_of(labels, table)
+    sigma = sigma_of(config, painted_diameter([labels], table))
+    config = config.changed(border_sigma=sigma)
+    lesson = Lesson.of(labels, table, config, 1.0)
+    target = lesson.target
     nothing = [np.zeros(labels.shape, bool)]
     balance = class_balance([target.classes], nothing, table.n_classes, config)
-    return pixel_weights(target, balance, config)
+    return pixel_weights(target, balance, config, border=lesson.border)
 
 
 def show_weights(viewer: Viewer, annotation: Labels, weights: NDArray[Any]) -> Image:

@@ -1,0 +1,173 @@
+"""Which of the painted cells come out right: what the painter looks at first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from scipy.ndimage import center_of_mass, find_objects
+
+from napari_unet.data.separation import separate_objects
+from napari_unet.training.cropping import origin_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import Region
+    from napari_unet.model.execution import Runner
+    from napari_unet.training.dataset import TrainingData, TrainingFrame
+
+Verdict = Literal["found", "missed", "merged"]
+
+FOUND_IOU = 0.5
+# Around painted cells so much is predicted too: objects are cut at the edge of what is predicted.
+_MARGIN = 48
+# Of much paint a part tells as much, and takes no longer than a few training steps.
+_MOST_PIXELS = {2: 2**20, 3: 2**21}
+
+
+@dataclass(frozen=True)
+class PaintedCell:
+    """One painted cell, and what became of it.
+
+    Parameters
+    ----------
+    image : int
+        Number of the annotated image.
+    frame : tuple of int
+        Index on its frame axes.
+    centre : tuple of int
+        A pixel of the cell in ``[Z]YX`` of the image.
+    iou : float
+        IoU with the object that overlaps it most, on painted pixels.
+    verdict : {"found", "missed", "merged"}
+        Merged: one object covers most of this cell and of another painted one.
+    """
+
+    image: int
+    frame: tuple[int, ...]
+    centre: tuple[int, ...]
+    iou: float
+    verdict: Verdict
+
+
+def judge_painted_cells(
+    runner: Runner, data: TrainingData, threshold: float
+) -> tuple[PaintedCell, ...]:
+    """Predict the painted cells, undeformed and with their surroundings, and compare.
+
+    Parameters
+    ----------
+    runner : Runner
+        The network, at the resolution of the frames.
+    data : TrainingData
+        Of objects; with classes there are no cells.
+    threshold : float
+        Probability above which a pixel belongs to an object.
+    """
+    if data.classes.kind != "objects":
+        return ()
+    return tuple(
+        cell
+        for frame, box in _boxes(data.frames)
+        for cell in _judge(runner, data, frame, box, threshold)
+    )
+
+
+def mean_iou(cells: Sequence[PaintedCell]) -> float | None:
+    """Return the mean IoU, a merged cell counting nothing; None without cells."""
+    if not cells:
+        return None
+    return float(np.mean([0.0 if cell.verdict == "merged" else cell.iou for cell in cells]))
+
+
+def was_painted(cell: PaintedCell, data: TrainingData) -> bool:
+    """Return whether the middle of a cell is painted in data, which may be older."""
+    for frame in data.frames:
+        if (frame.image, frame.frame.index) == (cell.image, cell.frame):
+            factors = (1,) * (len(cell.centre) - 2) + (data.binning,) * 2
+            at = tuple(
+                int(position / k) - start
+                for position, k, start in zip(
+                    cell.centre, factors, origin_of(frame.frame), strict=True
+                )
+            )
+            painted = frame.target.painted
+            inside = all(0 <= i < n for i, n in zip(at, painted.shape, strict=True))
+            return inside and bool(painted[at])
+    return False
+
+
+def _boxes(frames: Sequence[TrainingFrame]) -> Iterator[tuple[TrainingFrame, Region]]:
+    """Choose what to predict: of each frame the box around its cells, as long as it is little."""
+    left = _MOST_PIXELS[frames[0].frame.ndim]
+    for frame in frames:
+        found = find_objects((frame.target.objects > 0).astype(np.uint8))
+        if not found:
+            continue
+        box = tuple(
+            slice(max(0, part.start - _MARGIN), min(size, part.stop + _MARGIN))
+            for part, size in zip(found[0], frame.target.objects.shape, strict=True)
+        )
+        left -= frame.target.objects[box].size
+        if left < 0:
+            box = _first_pixels(box, frame.target.objects[box].size + left)
+        if all(part.stop > part.start for part in box):
+            yield frame, box
+        if left <= 0:
+            return
+
+
+def _first_pixels(box: Region, pixels: int) -> Region:
+    """Shorten a box along its longest axis to so many pixels."""
+    sizes = [part.stop - part.start for part in box]
+    axis = int(np.argmax(sizes))
+    kept = int(max(0, pixels) / (np.prod(sizes) / sizes[axis]))
+    return (*box[:axis], slice(box[axis].start, box[axis].start + kept), *box[axis + 1 :])
+
+
+def _judge(
+    runner: Runner, data: TrainingData, frame: TrainingFrame, box: Region, threshold: float
+) -> Iterator[PaintedCell]:
+    foreground = runner.probabilities(frame.frame, frame.intensity, box)[1]
+    found = separate_objects(foreground, data.smallest_object, threshold)
+    painted = frame.target.painted[box]
+    truth = np.where(painted, frame.target.objects[box], 0)
+    seen = np.where(painted, found, 0)
+    numbers = np.unique(truth[truth > 0])
+    if not numbers.size:
+        return
+    best, ious = _best_objects(seen, truth, numbers)
+    held_by = np.bincount(best[best > 0], minlength=int(found.max()) + 1)
+    start = np.array(origin_of(frame.frame)) + [part.start for part in box]
+    centres = _centres(truth, numbers)
+    for cell, iou, centre in zip(best, ious, centres, strict=True):
+        merged = cell > 0 and held_by[cell] > 1
+        verdict: Verdict = "merged" if merged else "found" if iou >= FOUND_IOU else "missed"
+        at = [int(position) for position in (start + centre)]
+        at[-2:] = [int((position + 0.5) * data.binning) for position in at[-2:]]
+        yield PaintedCell(frame.image, frame.frame.index, tuple(at), float(iou), verdict)
+
+
+def _best_objects(
+    found: NDArray[np.int32], truth: NDArray[np.int32], numbers: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return, per painted cell, the object over most of it, 0 for none, and its IoU."""
+    position = np.searchsorted(numbers, truth)  # of cells; others are left out below
+    inside = truth > 0
+    shared = np.zeros((len(numbers), int(found.max()) + 1), np.int64)
+    np.add.at(shared, (position[inside], found[inside]), 1)
+    areas, found_areas = shared.sum(axis=1), np.bincount(found.ravel(), minlength=shared.shape[1])
+    shared[:, 0] = 0
+    best = shared.argmax(axis=1)
+    common = shared[np.arange(len(numbers)), best]
+    ious = common / np.maximum(areas + found_areas[best] - common, 1)
+    over_most = 2 * common > areas
+    return np.where(over_most, best, 0), np.where(common > 0, ious, 0.0)
+
+
+def _centres(truth: NDArray[np.int32], numbers: NDArray[np.int32]) -> list[NDArray[np.float64]]:
+    return [np.array(centre) for centre in center_of_mass(truth > 0, truth, numbers)]

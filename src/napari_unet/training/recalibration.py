@@ -1,0 +1,72 @@
+"""BatchNorm statistics of whole images: what patches around the paint do not show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import update_bn
+
+from napari_unet.data.frames import read_mirrored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from napari_unet.data.axes import Region
+    from napari_unet.training.dataset import TrainingData
+
+# Edge length of what is seen at once, and how many pixels are seen of all frames together.
+_EDGE = {2: 384, 3: 64}
+_PIXELS = {2: 2**20, 3: 2**21}
+
+
+def recompute_statistics(network: nn.Module, data: TrainingData, device: torch.device) -> None:
+    """Let BatchNorm forget the patches, and normalise by what the images are as a whole.
+
+    Parameters
+    ----------
+    network : Module
+        Its statistics are replaced; without BatchNorm nothing happens.
+    data : TrainingData
+        Of its frames evenly spaced, undeformed squares are looked at.
+    device : torch.device
+        Where the network lies.
+    """
+    update_bn(_views(data), network, device)
+
+
+def keep_statistics(network: nn.Module) -> None:
+    """Let a network in training normalise by the statistics that it has."""
+    for layer in network.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.eval()
+
+
+def _views(data: TrainingData) -> Iterator[Tensor]:
+    """Yield images (1, C, *), normalised."""
+    ndim = data.frames[0].frame.ndim
+    boxes = [
+        (frame, box)
+        for frame in data.frames
+        for box in _grid(frame.frame.spatial_shape, _EDGE[ndim])
+    ]
+    wanted = max(1, _PIXELS[ndim] // _EDGE[ndim] ** ndim)
+    for i in np.unique(np.linspace(0, len(boxes) - 1, min(wanted, len(boxes))).round().astype(int)):
+        frame, box = boxes[i]
+        pixels = read_mirrored(frame.frame, [p.start for p in box], [p.stop for p in box])
+        yield torch.from_numpy(frame.intensity.normalise(pixels))[None]
+
+
+def _grid(shape: tuple[int, ...], edge: int) -> list[Region]:
+    """Cover a frame with boxes whose sizes suit the poolings, mirrored beyond its far edges."""
+    starts = [range(0, size, edge) for size in shape]
+    found: list[Region] = [()]
+    for size, axis in zip(shape, starts, strict=True):
+        sides = [slice(a, a + -(-min(edge, size - a) // 32) * 32) for a in axis]
+        found = [(*box, side) for box in found for side in sides]
+    return found

@@ -1,0 +1,89 @@
+"""Which of the painted cells come out right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pytest
+
+from napari_unet.training.painted_cells import judge_painted_cells, mean_iou, was_painted
+
+from .builders import data_of, tiny_config
+
+if TYPE_CHECKING:
+    from napari_unet.data.axes import Region
+    from napari_unet.model.execution import Runner
+    from napari_unet.training.dataset import TrainingData
+    from napari_unet.training.painted_cells import PaintedCell
+
+SHAPE = (96, 128)
+FIRST, SECOND = (slice(20, 50), slice(20, 50)), (slice(20, 50), slice(51, 81))
+
+
+class Answer:
+    """A network whose foreground is known."""
+
+    def __init__(self, foreground: Any) -> None:
+        self._foreground = foreground
+
+    def probabilities(self, frame: object, intensity: object, region: Region) -> Any:
+        foreground = self._foreground[region].astype(np.float32)
+        return np.stack([1 - foreground, foreground])
+
+
+def painted(*cells: Region) -> TrainingData:
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[10:60, 10:90] = 1
+    for number, cell in enumerate(cells, 2):
+        labels[cell] = number
+    image = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    return data_of(image, labels, tiny_config(validation_share=0))
+
+
+def judged(data: TrainingData, *foreground: Region) -> tuple[PaintedCell, ...]:
+    answer = np.zeros(SHAPE)
+    for part in foreground:
+        answer[part] = 1
+    return judge_painted_cells(cast("Runner", Answer(answer)), data, 0.5)
+
+
+def test_a_cell_that_is_predicted_as_painted_is_found() -> None:
+    (cell,) = judged(painted(FIRST), FIRST)
+    assert (cell.verdict, cell.iou) == ("found", 1.0)
+
+
+def test_a_cell_without_an_object_is_missed() -> None:
+    (cell,) = judged(painted(FIRST))
+    assert (cell.verdict, cell.iou) == ("missed", 0.0)
+
+
+def test_a_cell_that_is_hardly_covered_is_missed() -> None:
+    (cell,) = judged(painted(FIRST), (slice(34, 69), slice(20, 50)))
+    assert cell.verdict == "missed"
+    assert cell.iou == pytest.approx(0.4)
+
+
+def test_two_cells_under_one_object_are_merged() -> None:
+    cells = judged(painted(FIRST, SECOND), (slice(20, 50), slice(20, 81)))
+    assert [cell.verdict for cell in cells] == ["merged", "merged"]
+
+
+def test_merged_cells_count_nothing() -> None:
+    cells = judged(painted(FIRST, SECOND), (slice(20, 50), slice(20, 81)))
+    assert mean_iou(cells) == 0.0
+
+
+def test_what_is_predicted_beyond_the_paint_is_no_mistake() -> None:
+    data = painted((slice(20, 50), slice(20, 50)))
+    grown = (slice(20, 50), slice(20, 50)), (slice(62, 90), slice(20, 50))
+    assert judged(data, *grown)[0].iou == 1.0
+
+
+def test_a_verdict_says_where_the_cell_lies() -> None:
+    assert judged(painted(FIRST), FIRST)[0].centre == (34, 34)
+
+
+def test_a_cell_is_new_until_it_is_painted() -> None:
+    cells = judged(painted(FIRST, (slice(65, 90), slice(95, 120))), FIRST)
+    assert [was_painted(cell, painted(FIRST)) for cell in cells] == [True, False]
