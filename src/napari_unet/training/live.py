@@ -108,7 +108,7 @@ class LiveView:
             )
             probabilities[(slice(None), *into)] = runner.probabilities(frame, intensity, piece)
         if classes.kind == "objects":
-            smallest = trainer.data.smallest_object * binning**2
+            smallest = trainer.data.smallest_in_image
             objects = separate_objects(probabilities[1], smallest, trainer.threshold, binning)
             return objects, region
         return np.array(classes.results)[probabilities.argmax(axis=0)], region
