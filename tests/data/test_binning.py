@@ -190,6 +190,12 @@ def test_a_rod_in_a_finished_mask_counts_by_its_width() -> None:
     assert typical_diameter([labels], MASKS, 2) == pytest.approx(24)
 
 
+def test_a_cell_that_fills_all_that_is_painted_is_measured() -> None:
+    labels = np.zeros((40, 40), int)
+    labels[10:30, 10:30] = 2
+    assert typical_diameter([labels], PAINT, 2) == pytest.approx(22.6, abs=0.1)
+
+
 def test_the_painted_background_is_no_object() -> None:
     labels = discs(10, 24) + 1
     assert typical_diameter([labels], PAINT, 2) == pytest.approx(20, rel=0.1)

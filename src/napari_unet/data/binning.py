@@ -163,8 +163,9 @@ def _parts(plane: NDArray[Any], table: ClassTable) -> Iterator[_Part]:
     painted = np.where(plane > BACKGROUND_VALUE[table.unpainted], plane, 0)
     if not painted.any():
         return
-    _, numbers = np.unique(painted, return_inverse=True)
-    parts = label_parts(numbers.reshape(plane.shape), background=0, connectivity=1)
+    values, numbers = np.unique(painted, return_inverse=True)
+    numbers = numbers.reshape(plane.shape) + (values[0] > 0)  # where all of it is painted
+    parts = label_parts(numbers, background=0, connectivity=1)
     areas = np.bincount(parts.ravel())
     for number, inside in enumerate(ndi.find_objects(parts), start=1):
         extent = max(side.stop - side.start for side in inside)
