@@ -93,8 +93,8 @@ class TrainConfig:
     dropout: float = _setting(0.0, "Dropout at the end of the contracting path.", 0, 0.9)
     binning: float = _setting(
         0.0,
-        "Image pixels per network pixel; below 1 the image is enlarged. Large cells so fit its "
-        "view, and small ones are seen. 0: from the size of the painted objects.",
+        "Image pixels per network pixel; below 1 the image is enlarged. Brings large and small "
+        "cells to the size that a network sees best. 0: from the size of the painted objects.",
         0,
         LARGEST_BINNING,
     )
