@@ -151,6 +151,20 @@ def test_the_live_view_has_the_size_of_what_is_on_screen(
     assert event.labels.shape == (101, 61)
 
 
+def test_the_live_view_of_an_enlarged_image_is_the_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr("napari_unet.training.live._FIRST_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr("napari_unet.training.live._LARGEST_VIEW", {2: 128})
+    config = config_of(binning=0.25)
+    inbox = Inbox()
+    inbox.view.put(View(0, (), (slice(0, 96), slice(0, 96))))
+    trainer = Trainer(data_of(*small_cells(), config), config, torch.device("cpu"), None)
+    (event,) = LiveView(trainer, inbox.view).update(threading.Event())
+    assert isinstance(event, ViewPredicted)
+    assert event.region == (slice(32, 64), slice(32, 64))
+
+
 def test_the_record_says_how_large_the_cells_are() -> None:
     record = run(data(binning=2), config_of(steps=1))[1].trained.record
     assert record.cell_size == pytest.approx(100, rel=0.02)

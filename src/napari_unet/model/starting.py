@@ -62,9 +62,9 @@ def is_starting_model(record: ModelRecord) -> bool:
 
 def expected_cell_size(record: ModelRecord) -> float:
     """Return the diameter in image pixels of the cells that a model expects; 0: nobody knows."""
-    if record.cell_size:
-        return record.cell_size
-    return BEST_DIAMETER * record.binning if is_starting_model(record) else 0.0
+    if is_starting_model(record):  # which has seen all sizes, and knows this one best
+        return BEST_DIAMETER * record.binning
+    return record.cell_size
 
 
 def with_channels(weights: dict[str, Tensor], channels: int) -> dict[str, Tensor]:
