@@ -18,7 +18,6 @@ from napari_unet.data.axes import (
 from napari_unet.data.frames import Frame, frames_of
 from napari_unet.data.rescaling import plane_factors
 from napari_unet.errors import ImageError, ModelMismatchError
-from napari_unet.model.starting import expected_cell_size, is_starting_model
 from napari_unet.prediction.tiles import plan_blocks, plan_tiles
 
 if TYPE_CHECKING:
@@ -262,7 +261,7 @@ def _used_channels(
         return ()
     if chosen is not None and len(chosen) == expected and max(chosen, default=0) < found:
         return chosen
-    if max(chosen or (), default=0) < found and is_starting_model(record):
+    if max(chosen or (), default=0) < found and _is_starting_model(record):
         return chosen or ()
     of_model = f"{expected} channel(s)"
     if record.used_channels:
@@ -278,6 +277,13 @@ def _used_channels(
     )
 
 
+def _is_starting_model(record: ModelRecord) -> bool:
+    # on use: it comes with torch, which the window's thread must not be the first to import
+    from napari_unet.model.starting import is_starting_model
+
+    return is_starting_model(record)
+
+
 def _by_cell_size(
     record: ModelRecord, config: PredictConfig, ndim: int
 ) -> tuple[tuple[float, ...], tuple[str, ...]]:
@@ -285,6 +291,8 @@ def _by_cell_size(
 
     The user's word counts, whatever the pixel sizes.
     """
+    from napari_unet.model.starting import expected_cell_size
+
     expected = expected_cell_size(record)
     if not expected:
         raise ModelMismatchError(
