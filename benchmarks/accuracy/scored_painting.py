@@ -121,7 +121,7 @@ def measure_forest(sample: Sample, paint: Labels, config: TrainConfig, border: i
     """Score a random forest on the same paint; of two ways to make objects the better counts."""
     images = [AnnotatedImage(sample.name, sample.image, paint, axes=axes_of(sample.image))]
     data = prepare_training(images, config)
-    smallest = data.smallest_object * data.binning**2
+    smallest = data.smallest_in_image
     begin = time.monotonic()
     forest = Forest(sample.image, torch.get_num_threads(), config.seed)
     foreground = forest.answer(paint).foreground

@@ -74,6 +74,7 @@ class TrainedModel:
         used_channels: Sequence[int] | None = None,
         pixel_size: PixelSize | None = None,
         rescale: bool = True,
+        cell_size: float = 0.0,
         precision: Precision = "auto",
         on_event: Callable[[PredictionEvent], object] | None = None,
     ) -> NDArray[Any]:
@@ -109,6 +110,9 @@ class TrainedModel:
             Micrometres per pixel along "Z", "Y" and "X", as far as they are known.
         rescale : bool
             Whether an image of another pixel size than the model's is seen at the model's.
+        cell_size : float
+            Diameter of a typical cell in pixels of the image: it is seen so that cells are as
+            large as the model expects them, whatever the pixel sizes; 0: as the model was trained.
         precision : {"auto", "float32", "bfloat16"}
             Number format of the convolutions; by default the fastest that changes fewer than one
             label of a thousand.
@@ -144,6 +148,7 @@ class TrainedModel:
             used_channels=None if used_channels is None else tuple(used_channels),
             pixel_size=pixel_size or {},
             rescale=rescale,
+            cell_size=cell_size,
             precision=precision,
         )
         events = predict_image(self.trained, image, config, threading.Event())
@@ -178,7 +183,7 @@ class TrainedModel:
             Called with each event.
         **settings
             axes, tile_size, device, threshold, views, smallest, used_channels, pixel_size,
-            rescale and precision, as in `predict`.
+            rescale, cell_size and precision, as in `predict`.
 
         Returns
         -------

@@ -72,6 +72,32 @@ def test_a_starting_model_is_called_by_its_name(
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "o" / "one.tif"), expected)
 
 
+def test_a_cell_size_is_that_of_the_python_interface(
+    capsys: Capture, images: Path, tmp_path: Path
+) -> None:
+    arguments = ["cells", images, "--output", tmp_path / "o", *CPU, "--cell-size", "12"]
+    outcome = run(capsys, "predict", *arguments)
+    assert "Cells of 12 pixels are seen as large as the model expects them" in outcome.err
+    expected = starting_model("cells").predict(IMAGE, device="cpu", cell_size=12)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "o" / "one.tif"), expected)
+
+
+def test_a_model_that_knows_no_size_of_cells_refuses_one(
+    capsys: Capture, model: Path, images: Path, tmp_path: Path
+) -> None:
+    arguments = [model, images, "--output", tmp_path / "o", *CPU, "--cell-size", "12"]
+    outcome = run(capsys, "predict", *arguments)
+    assert outcome.code == 1
+    assert "the model does not know how large the cells are" in outcome.err
+
+
+def test_a_starting_model_predicts_a_colour_image(capsys: Capture, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "i.tif", np.zeros((40, 44, 3), np.uint8), photometric="rgb")
+    outcome = run(capsys, "predict", "cells", tmp_path / "i.tif", "--output", tmp_path / "o", *CPU)
+    assert outcome.code == 0
+    assert tifffile.imread(tmp_path / "o" / "i.tif").shape == (40, 44)
+
+
 def test_a_file_of_the_name_of_a_starting_model_is_what_is_meant(
     capsys: Capture,
     model: Path,

@@ -105,6 +105,14 @@ def test_a_starting_model_is_used_again(capsys: Capture, tmp_path: Path) -> None
     assert run(capsys, "rerun", tmp_path / "o" / "one.tif.run.json").code == 0
 
 
+def test_the_cell_size_is_used_again(capsys: Capture, tmp_path: Path) -> None:
+    images = write_images(tmp_path / "images", one=IMAGE)
+    run(capsys, "predict", "cells", images, "--output", tmp_path / "o", *CPU, "--cell-size", 12)
+    card = tmp_path / "o" / "one.tif.run.json"
+    assert json.loads(card.read_text(encoding="utf-8"))["settings"]["cell_size"] == 12
+    assert run(capsys, "rerun", card).code == 0
+
+
 def test_the_command_of_a_card_does_the_same(
     capsys: Capture, trained: Path, tmp_path: Path
 ) -> None:

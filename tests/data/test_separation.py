@@ -230,3 +230,17 @@ def test_the_ridges_of_binned_planes_are_filled() -> None:
     cells[:, 28:35] = 0  # seven pixels: two of a network that sees them binned by three
     assert (separate_objects(cells, binning=3) > 0).all()
     assert not (separate_objects(cells, binning=1) > 0).all()
+
+
+@pytest.mark.parametrize("binning", [0.25, 0.5, 0.67])
+def test_wide_gaps_are_not_filled_where_the_network_sees_ridges_narrower(binning: float) -> None:
+    cells = np.ones((20, 23), np.float32)
+    cells[:, 10:13] = 0
+    assert not (separate_objects(cells, binning=binning)[:, 10:13] > 0).any()
+
+
+def test_ridges_are_as_wide_as_any_binning_makes_them() -> None:
+    cells = np.ones((20, 25), np.float32)
+    cells[:, 10:15] = 0
+    assert (separate_objects(cells, binning=1.5) > 0).all()
+    assert not (separate_objects(cells, binning=1.25) > 0).all()

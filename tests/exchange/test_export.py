@@ -103,8 +103,15 @@ def test_an_onnx_file_names_no_path_of_this_machine(tmp_path: Path, model: Any) 
     [
         ({"ndim": 3, "depth": 1, "flat_levels": 1}, {}),
         ({"window": 3, "in_channels": 2}, {"binning": 2, "views": 8}),
+        ({}, {"binning": 2.25}),
+        ({"depth": 1}, {"binning": 0.33}),
     ],
-    ids=["3D with a flat level", "two channels of three frames, binned, eight views"],
+    ids=[
+        "3D with a flat level",
+        "two channels of three frames, binned, eight views",
+        "binned by a fraction",
+        "enlarged",
+    ],
 )
 @pytest.mark.parametrize("format", FORMATS)
 def test_all_members_of_the_family_are_exported(

@@ -11,6 +11,7 @@ import torch
 
 from napari_unet.data.frames import frames_of
 from napari_unet.data.intensity import measure_intensity
+from napari_unet.errors import ModelMismatchError
 from napari_unet.exchange.export_checks import run_in_tiles
 from napari_unet.exchange.export_facts import Facts
 from napari_unet.exchange.export_network import ExportNetwork, tile_halos, tile_steps
@@ -27,6 +28,9 @@ FAMILY: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[int, ...], str]] =
     "one pooling": ({"depth": 1}, {}, (33, 52), "YX"),
     "four poolings": ({"depth": 4}, {}, (50, 133), "YX"),
     "binned by 3": ({}, {"binning": 3}, (61, 170), "YX"),
+    "binned by 1.75": ({}, {"binning": 1.75}, (61, 170), "YX"),
+    "enlarged by 2": ({}, {"binning": 0.5}, (41, 70), "YX"),
+    "enlarged by 3": ({}, {"binning": 0.33}, (31, 80), "YX"),
     "eight views": ({}, {"views": 8}, (61, 70), "YX"),
     "binned and eight views": ({}, {"binning": 2, "views": 8}, (61, 171), "YX"),
     "3D, binned": ({"ndim": 3}, {"binning": 2}, (13, 60, 31), "ZYX"),
@@ -117,13 +121,21 @@ def test_hot_pixels_are_clipped_inside() -> None:
     [
         (UNetConfig.paper(), 1, (16, 16), (112, 112)),
         (UNetConfig(depth=3), 2, (16, 16), (112, 112)),
+        (UNetConfig(depth=3), 2.25, (18, 18), (126, 126)),
+        (UNetConfig(depth=3), 0.5, (4, 4), (28, 28)),
         (UNetConfig(ndim=3, depth=3, flat_levels=1), 1, (4, 8, 8), (24, 56, 56)),
         (UNetConfig(ndim=3, depth=2, flat_levels=2), 1, (1, 4, 4), (2, 24, 24)),
     ],
-    ids=["paper", "binned", "flat level", "all levels flat"],
+    ids=["paper", "binned", "by a fraction", "enlarged", "flat level", "all levels flat"],
 )
 def test_steps_and_halos_are_whole_poolings(
-    config: UNetConfig, binning: int, steps: tuple[int, ...], halos: tuple[int, ...]
+    config: UNetConfig, binning: float, steps: tuple[int, ...], halos: tuple[int, ...]
 ) -> None:
     assert tile_steps(config, binning) == steps
     assert tile_halos(config, binning) == halos
+
+
+def test_a_binning_of_many_digits_is_refused() -> None:
+    model = a_model(record={"binning": 1.23456})
+    with pytest.raises(ModelMismatchError, match=r"a binning of 1\.23456.*two decimals"):
+        run_of(model)

@@ -236,11 +236,11 @@ def test_no_gradient_is_kept() -> None:
 
 
 @pytest.mark.parametrize("views", [1, 8])
-@pytest.mark.parametrize("binning", [1, 2, 3])
+@pytest.mark.parametrize("binning", [0.33, 0.5, 1, 1.5, 2, 3])
 @settings(max_examples=6, deadline=None)
 @given(data=st.data())
 def test_binned_and_turned_regions_alone_are_what_they_are_in_the_whole(
-    binning: int, views: int, data: st.DataObject
+    binning: float, views: int, data: st.DataObject
 ) -> None:
     runner = Runner.of(NETWORK, torch.device("cpu"), factors=(binning, binning), views=views)
     whole = runner.probabilities(FRAME, AS_IT_IS, tuple(slice(0, n) for n in IMAGE.shape))

@@ -169,6 +169,19 @@ def test_a_pixel_size_that_is_no_length_is_refused(size: float) -> None:
         record_from_json({**record_to_json(RECORD), "pixel_size": {"Y": size}}, "x")
 
 
+@pytest.mark.parametrize("binning", [0.2, 9, float("nan"), "2", True])
+def test_a_binning_that_no_training_chooses_is_refused(binning: Any) -> None:
+    with pytest.raises(ModelFileError, match="binning"):
+        record_from_json({**record_to_json(RECORD), "binning": binning}, "x")
+
+
+def test_a_record_of_before_is_read() -> None:
+    content = {**record_to_json(RECORD), "binning": 3}  # a whole number, and no size of cells
+    del content["cell_size"]
+    read = record_from_json(content, "x")
+    assert (read.binning, read.cell_size) == (3, 0)
+
+
 def test_pixel_size_and_channels_come_back() -> None:
     record = replace(RECORD, pixel_size={"Z": 1.5, "Y": 0.2, "X": 0.2}, used_channels=(3,))
     assert record_from_json(json.loads(json.dumps(record_to_json(record))), "x") == record

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ import zarr
 
 from napari_unet.data.files import read_image
 from napari_unet.errors import ConfigError, DeviceError, UnreadableError
-from napari_unet.model.trained import save_network
+from napari_unet.model.trained import TrainedNetwork, save_network
 from napari_unet.prediction import cluster
 from napari_unet.prediction.cluster import connected, predict_on_cluster
 from napari_unet.prediction.config import PredictConfig
@@ -99,6 +100,20 @@ def test_two_workers_give_what_one_process_gives(
     expected = by_one_process(files, tmp_path / "alone.zarr", config)
     np.testing.assert_array_equal(found, expected)
     assert result.objects == (int(expected.max()) if kind == "objects" else None)
+
+
+@pytest.mark.parametrize("binning", [0.5, 1.5])
+def test_two_workers_see_the_image_at_any_binning(
+    binning: float, client: Any, files: tuple[str, Path], tmp_path: Path
+) -> None:
+    model = a_model()
+    model = TrainedNetwork(model.network, replace(model.record, binning=binning))
+    save_network(model, Path(files[0]))
+    by_the_cluster(client, files, tmp_path / "cluster.zarr")
+    image = read_image(files[1]).array
+    drained(predict_to_zarr(model, image, CONFIG, tmp_path / "alone.zarr", threading.Event()))
+    found, expected = (read_image(tmp_path / f"{n}.zarr").array[:] for n in ("cluster", "alone"))
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.fault(44)

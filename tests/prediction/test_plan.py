@@ -11,8 +11,10 @@ import pytest
 from scipy import ndimage as ndi
 
 from napari_unet.data.labels import ClassTable
-from napari_unet.errors import ImageError, ModelMismatchError
+from napari_unet.errors import ConfigError, ImageError, ModelMismatchError
+from napari_unet.model.starting import load_starting_model, starting_weights
 from napari_unet.model.trained import TrainedNetwork
+from napari_unet.model.unet import UNet
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.plan import PredictionPlan, plan_prediction
 
@@ -161,6 +163,117 @@ def test_objects_of_a_rescaled_image_lie_on_its_pixels(monkeypatch: pytest.Monke
     model = with_record(MODEL, pixel_size=ONE)
     labels = predict(model, image, pixel_size=HALF)[1].array
     np.testing.assert_array_equal(labels > 0, image > 0)
+
+
+# --- cell size ---------------------------------------------------------------------------------
+
+CELLS = load_starting_model("cells")
+
+
+def knowing(cell_size: float, **fields: Any) -> TrainedNetwork:
+    return with_record(MODEL, cell_size=cell_size, **fields)
+
+
+def test_larger_cells_are_seen_as_large_as_those_of_the_training() -> None:
+    found = plan(knowing(20), 40, 40, cell_size=50.0)
+    assert found.factors == (2.5, 2.5)
+    assert "Cells of 50 pixels are seen as large as the model expects them" in found.notices[0]
+
+
+def test_smaller_cells_are_enlarged() -> None:
+    assert plan(knowing(20), 40, 40, cell_size=5.0).factors == (0.25, 0.25)
+
+
+def test_the_binning_of_the_model_counts_as_well() -> None:
+    assert plan(knowing(60, binning=2), 40, 40, cell_size=90.0).factors == (3, 3)
+
+
+@pytest.mark.parametrize(("cell_size", "factor"), [(6.0, 0.2), (30.0, 1.0), (90.0, 3.0)])
+def test_the_starting_models_expect_cells_of_30_pixels(cell_size: float, factor: float) -> None:
+    found = plan(CELLS, 40, 40, cell_size=cell_size).factors
+    assert found == pytest.approx((factor, factor))
+
+
+def test_without_a_cell_size_all_is_as_it_was() -> None:
+    assert plan(knowing(20), 40, 40).factors == (1, 1)
+
+
+def test_the_word_of_the_user_counts_more_than_pixel_sizes() -> None:
+    model = knowing(20, pixel_size=ONE)
+    assert plan(model, 40, 40, pixel_size=HALF, cell_size=30.0).factors == (1.5, 1.5)
+
+
+def test_debris_is_as_large_beside_larger_cells() -> None:
+    model = with_record(a_model(smallest_object=10), cell_size=20)
+    assert plan(model, 40, 40, cell_size=60.0).smallest == 90
+
+
+def test_a_model_that_knows_no_size_refuses_one() -> None:
+    with pytest.raises(ModelMismatchError, match=r"cell_size is 50, but the model does not know"):
+        plan(MODEL, 40, 40, cell_size=50.0)
+
+
+def test_a_cell_size_far_from_what_the_model_knows_is_refused_with_what_is_possible() -> None:
+    with pytest.raises(ModelMismatchError, match=r"cell_size is 500, .* choose 1 to 400"):
+        plan(knowing(20), 40, 40, cell_size=500.0)
+
+
+@pytest.mark.parametrize("cell_size", [-1.0, float("nan"), float("inf")])
+def test_a_cell_size_that_no_cell_has_is_refused(cell_size: float) -> None:
+    with pytest.raises(ConfigError, match="cell_size is"):
+        PredictConfig(cell_size=cell_size)
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.5])
+def test_tiles_do_not_show_in_what_is_seen_at_another_size(factor: float) -> None:
+    image = noise(70, 90)
+    whole, cut = (
+        predict(knowing(20), image, result="probabilities", cell_size=20 * factor, tile_size=size)[
+            1
+        ].array
+        for size in (256, 16)
+    )
+    np.testing.assert_allclose(cut, whole, atol=1e-5)
+
+
+# --- channels of a starting model --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("axes", ["CYX", "YXC"])
+def test_a_starting_model_sees_the_mean_of_all_channels(axes: str) -> None:
+    bands = [noise(40, 44), noise(40, 44)[::-1], noise(40, 44)[:, ::-1]]
+    image = np.stack(bands, axis=axes.index("C"))
+    found = predict(CELLS, image, axes=axes, result="probabilities")[1].array
+    assert found.shape == (2, 40, 44)
+    alone = predict(CELLS, bands[0], result="probabilities")[1].array
+    assert np.abs(found - alone).max() > 1e-3
+
+
+def test_a_starting_model_predicts_what_a_training_that_begins_with_it_does() -> None:
+    image = np.stack([noise(40, 44), noise(40, 44)[::-1], noise(40, 44)[:, ::-1]])
+    config = replace(CELLS.record.network, in_channels=3)
+    network = UNet(config)
+    weights = starting_weights("cells", config, dict(network.state_dict()))
+    assert weights is not None
+    network.load_state_dict(weights)
+    three = TrainedNetwork(network.eval(), replace(CELLS.record, network=config))
+    found, expected = (
+        predict(model, image, axes="CYX", result="probabilities", precision="float32")[1].array
+        for model in (CELLS, three)
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_a_starting_model_takes_some_channels_of_many() -> None:
+    image = np.stack([noise(40, 44)] * 2 + [noise(40, 44)[::-1]])
+    found = predict(CELLS, image, axes="CYX", used_channels=(0, 1), result="probabilities")
+    alone = predict(CELLS, image[0], result="probabilities")
+    np.testing.assert_allclose(found[1].array, alone[1].array, atol=1e-5)
+
+
+def test_a_channel_that_is_not_there_is_refused_for_a_starting_model_too() -> None:
+    with pytest.raises(ModelMismatchError, match=r"image has 3, of which \[0, 7\]"):
+        plan(CELLS, 3, 40, 44, axes="CYX", used_channels=(0, 7))
 
 
 # --- what a worker is sent ---------------------------------------------------------------------

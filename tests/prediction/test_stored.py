@@ -20,6 +20,7 @@ from napari_unet.data.files import find_images, read_image
 from napari_unet.data.labels import ClassTable
 from napari_unet.errors import ConfigError, FileProblemError, UnreadableError
 from napari_unet.model import precision
+from napari_unet.model.trained import TrainedNetwork
 from napari_unet.prediction import tiles
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import PredictionStarted, TilePredicted
@@ -98,10 +99,16 @@ def cells(*shape: int) -> Array:
     return image
 
 
+def seeing(binning: float) -> TrainedNetwork:
+    return TrainedNetwork(MODEL.network, replace(MODEL.record, binning=binning))
+
+
 @pytest.mark.parametrize(
     ("model", "image", "config"),
     [
         pytest.param(MODEL, noise(70, 90), {}, id="objects"),
+        pytest.param(seeing(1.5), noise(110, 90), {}, id="objects, binned by 1.5"),
+        pytest.param(seeing(0.5), noise(40, 50), {}, id="objects, enlarged"),
         pytest.param(MODEL, noise(3, 40, 50), {}, id="objects of a time-lapse"),
         pytest.param(CLASS_MODEL, noise(70, 90), {}, id="classes"),
         pytest.param(

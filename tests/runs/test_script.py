@@ -73,6 +73,7 @@ def test_the_command_line_understands_what_was_copied(changes: dict[str, Any]) -
         (PredictConfig(pixel_size={"X": 0.2, "Y": 0.1}), ["--pixel-size", "0.1", "0.2"]),
         (PredictConfig("probabilities", views=8), ["--result", "probabilities", "--views", "8"]),
         (PredictConfig(rescale=False), ["--no-rescale"]),
+        (PredictConfig(cell_size=42.5), ["--cell-size", "42.5"]),
         (PredictConfig(precision="float32"), ["--precision", "float32"]),
     ],
 )

@@ -37,6 +37,7 @@ UNDEFORMED: dict[str, Any] = {
 def tiny_config(**changes: Any) -> TrainConfig:
     settings: dict[str, Any] = {
         "start": "random",
+        "binning": 1.0,
         "base_channels": 2,
         "depth": 2,
         "patch_size": 32,

@@ -38,6 +38,17 @@ INCLUSIVE = [
 ]
 
 
+@pytest.mark.parametrize("binning", [0, 0.25, 0.33, 1, 1.75, 8])
+def test_binning_enlarges_and_reduces(binning: float) -> None:
+    assert TrainConfig(binning=binning).binning == binning
+
+
+@pytest.mark.parametrize("binning", [0.1, 0.2499])
+def test_an_image_is_enlarged_four_times_at_most(binning: float) -> None:
+    with pytest.raises(ConfigError, match=rf"binning is {binning}; choose 0 .* or 0.25 to 8"):
+        TrainConfig(binning=binning)
+
+
 def test_the_defaults_are_the_preset_fast() -> None:
     assert TrainConfig.preset("fast") == TrainConfig()
 

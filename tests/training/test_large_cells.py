@@ -41,7 +41,7 @@ def large_cells(size: int = 241) -> tuple[Array, Array]:
 
 
 def config_of(**changes: Any) -> TrainConfig:
-    return tiny_config(unpainted="background", **changes)
+    return tiny_config(unpainted="background", **{"binning": 0.0, **changes})
 
 
 def data(**changes: Any) -> TrainingData:
@@ -49,7 +49,11 @@ def data(**changes: Any) -> TrainingData:
 
 
 def test_the_size_of_the_cells_decides_the_binning() -> None:
-    assert data().binning == 2
+    assert data().binning == 3.25
+
+
+def test_the_size_of_the_cells_is_in_the_data() -> None:
+    assert data().cell_size == pytest.approx(100, rel=0.02)
 
 
 def test_a_setting_overrules_the_size_of_the_cells() -> None:
@@ -60,20 +64,43 @@ def test_an_image_is_not_binned_to_less_than_a_held_back_block() -> None:
     assert data(patch_size=256).binning == 1
 
 
-def test_frames_targets_and_weights_are_binned_alike() -> None:
-    frame = data(binning=3).frames[0]
-    assert frame.frame.spatial_shape == (81, 81)
-    assert frame.target.classes.shape == frame.weights.shape == frame.held_back.shape == (81, 81)
+@pytest.mark.parametrize(("binning", "size"), [(3, 81), (1.5, 161), (0.5, 482)])
+def test_frames_targets_and_weights_are_binned_alike(binning: float, size: int) -> None:
+    frame = data(binning=binning).frames[0]
+    shapes = {a.shape for a in (frame.target.classes, frame.weights, frame.held_back)}
+    assert shapes == {frame.frame.spatial_shape} == {(size, size)}
 
 
-def test_debris_is_measured_in_pixels_of_the_image() -> None:
-    fine = run(data(binning=1), config_of(steps=1))[1].trained.record.smallest_object
-    coarse = run(data(binning=2), config_of(steps=1))[1].trained.record.smallest_object
-    assert coarse == pytest.approx(fine, rel=0.1)
+@pytest.mark.parametrize("binning", [0.5, 1.5, 2])
+def test_debris_is_measured_in_pixels_of_the_image(binning: float) -> None:
+    expected = data(binning=1).smallest_in_image
+    assert data(binning=binning).smallest_in_image == pytest.approx(expected, rel=0.1)
+
+
+def small_cells(size: int = 96) -> tuple[Array, Array]:
+    """Discs of 6 pixels, finished masks."""
+    row, column = np.mgrid[:size, :size]
+    inside = np.hypot(row % 12 - 6, column % 12 - 6) < 3
+    labels = np.where(inside, 1 + row // 12 * 8 + column // 12, 0).astype(np.uint8)
+    return inside.astype(np.float32), labels
+
+
+def test_small_cells_are_enlarged() -> None:
+    assert data_of(*small_cells(), config_of()).binning == 0.25
+
+
+def test_the_user_is_told_of_enlarging() -> None:
+    (notice, *_) = data_of(*small_cells(), config_of()).notices
+    assert "enlarged 4 times (binning 0.25)" in notice
+
+
+def test_nothing_is_enlarged_that_would_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_unet.training.preparation._MOST_ENLARGED", 15 * 96**2)
+    assert data_of(*small_cells(), config_of()).binning == 1
 
 
 def test_the_user_is_told() -> None:
-    events, _ = run(data(), config_of())
+    events, _ = run(data(binning=2), config_of())
     assert any("binned 2 x 2" in notice.text for notice in of_type(events, Notice))
 
 
@@ -87,9 +114,11 @@ def test_predictions_have_the_size_of_the_image() -> None:
     assert ((found > 0) == (labels > 0)).mean() > 0.9
 
 
-def test_tiles_do_not_change_the_prediction() -> None:
-    image, _ = large_cells()
-    _, result = run(data(binning=2), config_of())
+@pytest.mark.parametrize("binning", [0.5, 1.5, 2])
+def test_tiles_do_not_change_the_prediction(binning: float) -> None:
+    image, labels = (pixels[:150, :130] for pixels in large_cells())
+    prepared = data_of(image, labels, config_of(binning=binning))
+    _, result = run(prepared, config_of(steps=2, base_channels=2))
     whole, cut = (
         drain(
             predict_image(
@@ -105,10 +134,13 @@ def test_tiles_do_not_change_the_prediction() -> None:
     np.testing.assert_allclose(cut, whole, atol=1e-5)
 
 
-def test_the_live_view_has_the_size_of_what_is_on_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("binning", [0.5, 1.5, 2])
+def test_the_live_view_has_the_size_of_what_is_on_screen(
+    binning: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
 
-    config = config_of(binning=2)
+    config = config_of(binning=binning)
     prepared = data_of(*large_cells(), config)
     inbox = Inbox()
     inbox.view.put(View(0, (), (slice(10, 111), slice(0, 61))))
@@ -118,8 +150,26 @@ def test_the_live_view_has_the_size_of_what_is_on_screen(monkeypatch: pytest.Mon
     assert event.labels.shape == (101, 61)
 
 
+def test_the_live_view_of_an_enlarged_image_is_the_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr("napari_unet.training.live._LARGEST_VIEW", {2: 128})
+    config = config_of(binning=0.25)
+    inbox = Inbox()
+    inbox.view.put(View(0, (), (slice(0, 96), slice(0, 96))))
+    trainer = Trainer(data_of(*small_cells(), config), config, torch.device("cpu"), None)
+    (event,) = LiveView(trainer, inbox.view).update(threading.Event())
+    assert isinstance(event, ViewPredicted)
+    assert event.region == (slice(32, 64), slice(32, 64))
+
+
+def test_the_record_says_how_large_the_cells_are() -> None:
+    record = run(data(binning=2), config_of(steps=1))[1].trained.record
+    assert record.cell_size == pytest.approx(100, rel=0.02)
+
+
 def test_the_record_says_how_much_was_binned_and_how_to_go_on() -> None:
-    record = run(data(), config_of(steps=1))[1].trained.record
+    record = run(data(binning=2), config_of(steps=1))[1].trained.record
     assert record.binning == 2
     assert record.training["binning"] == 2
 
@@ -141,7 +191,7 @@ def test_a_saved_state_keeps_binning_and_threshold(tmp_path: Path) -> None:
     state = replace(run(data(), config_of(steps=1))[1].state, threshold=0.35)
     save_state(state, tmp_path / "state.safetensors")
     back = load_state(tmp_path / "state.safetensors")
-    assert (back.binning, back.threshold) == (2, 0.35)
+    assert (back.binning, back.threshold) == (3.25, 0.35)
 
 
 def test_a_resumed_training_is_the_uninterrupted_one() -> None:

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from napari_unet.data.labels import ClassTable
 from napari_unet.errors import ModelMismatchError
+from napari_unet.model.starting import load_starting_model
 from napari_unet.model.unet import UNet
+from napari_unet.training.config import TrainConfig
+from napari_unet.training.dataset import AnnotatedImage
+from napari_unet.training.preparation import prepare_training
 from napari_unet.training.transfer import carried_over
 
-from .builders import tiny_config
+from .builders import painted_cells, run, tiny_config
 
 
 def weights_of(n_classes: int, seed: int) -> dict[str, torch.Tensor]:
@@ -55,3 +60,11 @@ def test_another_network_is_refused() -> None:
     table = ClassTable("objects", "unlabelled")
     with pytest.raises(ModelMismatchError, match="another network"):
         carried_over(weights_of(2, 0), table, table, other)
+
+
+def test_a_starting_model_is_trained_further_on_any_number_of_channels() -> None:
+    config = TrainConfig(steps=1, patch_size=32, batch_size=1, binning=1, device="cpu")
+    image, labels = painted_cells()
+    images = [AnnotatedImage("colours", np.stack([image] * 3), labels)]
+    _, result = run(prepare_training(images, config), config, resume=load_starting_model("cells"))
+    assert result.trained.record.network.in_channels == 3

@@ -58,6 +58,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         used_channels=parse_channels(options.channels) or None,
         pixel_size=pixel_size_of(options.pixel_size),
         rescale=options.rescale,
+        cell_size=options.cell_size,
         precision=options.precision,
     )
     _check_cluster(options)

@@ -128,8 +128,8 @@ def _settings(
         )
     if given.get("binning", 0) not in (0, state.binning):
         raise ConfigError(
-            f"The training has a binning of {state.binning}; --resume cannot change it to "
-            f"{given['binning']}. Train a new model."
+            f"The training has a binning of {state.binning:g}; --resume cannot change it to "
+            f"{given['binning']:g}. Train a new model."
         )
     if not config.minutes and state.step >= config.steps:
         raise ConfigError(

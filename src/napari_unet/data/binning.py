@@ -1,13 +1,16 @@
-"""Images seen at a lower resolution: large cells fit the network's field of view, and go fast.
+"""Images seen on the network's own grid: cells of any size come to one that it knows.
 
-A network sees some 70 to 140 pixels around each pixel. Cells that are larger than that it cannot
-know as a whole. Averaging blocks of 2x2, 3x3 ... pixels in the plane brings them to the size that
-it can, at a fourth, a ninth ... of the work. Results come back at the full resolution.
+A network sees some 70 to 140 pixels around each pixel, and knows cells of some 14 to 40 pixels
+best. Larger cells come to that size by averaging pixels in the plane, at a fourth, a ninth ... of
+the work; smaller ones by interpolating between them. Results come back at the full resolution.
+
+*Binning* is how many pixels of the image a pixel of the network is long: any number, below 1 the
+image is enlarged.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage as ndi
@@ -15,148 +18,183 @@ from skimage.measure import label as label_parts
 
 from napari_unet.data.labels import BACKGROUND_VALUE
 from napari_unet.data.paint import paint_box
-from napari_unet.data.rescaling import plane_factors, scaled_frame
+from napari_unet.data.rescaling import plane_factors, scaled_frame, scaled_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
     from napari_unet.data.frames import Frame
-    from napari_unet.data.labels import ClassTable, Unpainted
+    from napari_unet.data.labels import ClassTable
 
-# The longer side of a typical object after binning, in pixels.
-_COMFORTABLE_EXTENT = 44
+# Cells of these diameters in pixels are seen as they are; others are brought to the best one.
+SMALLEST_COMFORTABLE, LARGEST_COMFORTABLE = 14.0, 40.0
+BEST_DIAMETER = 30.0
+# What is chosen for smaller cells, and the steps of what is chosen for larger ones.
+ENLARGING = (0.25, 0.33, 0.5, 0.67)
+REDUCING_STEP = 0.25
+LARGEST_AUTOMATIC = 8.0
+
 # What fills less of the square around it is a stroke, and cells are longer than their strokes.
 _STROKE_FILL, _CELL_PER_STROKE = 0.3, 1.6
+# A small cell is told from a dab of the brush in a large one by what is painted so near to it, at
+# least this share.
+_NEAR, _NEAR_SHARE = 3, 0.25
 
 
-def binned_frame(frame: Frame, factor: int) -> Frame:
-    """Return a frame binned in the plane by a factor; itself for 1."""
+def binned_frame(frame: Frame, factor: float) -> Frame:
+    """Return a frame on the network's grid; itself for 1."""
     return scaled_frame(frame, plane_factors(frame.ndim, factor))
 
 
-def binned_labels(labels: NDArray[Any], factor: int, table: ClassTable) -> NDArray[Any]:
-    """Bin painted labels: each block takes the value that most of its painted pixels have.
+def binned_labels(
+    labels: NDArray[Any], factor: float, table: ClassTable, box: Region | None = None
+) -> NDArray[Any]:
+    """Bring painted labels to the grid: each pixel of it takes the value of most paint in it.
 
     Parameters
     ----------
     labels : ndarray
         ``[Z]YX``, any integer dtype.
-    factor : int
-        Edge length of the blocks along Y and X.
+    factor : float
+        Pixels of the labels per pixel of the grid, along Y and X.
     table : ClassTable
-        Whether 0 is unlabelled: then a block with any paint is painted.
+        Whether 0 is unlabelled: then a pixel with any paint is painted.
+    box : tuple of slice, optional
+        What to return of the grid; all of it by default.
     """
     if factor == 1:
-        return labels
-    blocks = _blocks(labels, factor)  # (k * k, [Z], Y, X)
-    votes = np.zeros(blocks.shape, np.uint8)
-    for candidate in range(len(blocks)):
-        votes[candidate] = (blocks == blocks[candidate]).sum(axis=0)
+        return labels if box is None else labels[box]
+    samples = _samples(labels, factor, box)  # (m * m, [Z], Y, X)
+    if len(samples) == 1:
+        nearest: NDArray[Any] = samples[0]
+        return nearest
+    votes = np.zeros(samples.shape, np.uint8)
+    for candidate in range(len(samples)):
+        votes[candidate] = (samples == samples[candidate]).sum(axis=0)
     if table.unpainted == "unlabelled":
-        votes[blocks == 0] = 0
+        votes[samples == 0] = 0
     winner = votes.argmax(axis=0)
-    binned: NDArray[Any] = np.take_along_axis(blocks, winner[np.newaxis], axis=0)[0]
+    binned: NDArray[Any] = np.take_along_axis(samples, winner[np.newaxis], axis=0)[0]
     return binned
 
 
-def binned_mask(mask: NDArray[np.bool_], factor: int) -> NDArray[np.bool_]:
-    """Bin a mask: a block is marked where any of its pixels is."""
+def binned_mask(
+    mask: NDArray[np.bool_], factor: float, box: Region | None = None
+) -> NDArray[np.bool_]:
+    """Bring a mask to the grid, or a box of it: marked is what holds any marked pixel."""
     if factor == 1:
-        return mask
-    return np.asarray(_blocks(mask, factor).any(axis=0), bool)
+        return mask if box is None else mask[box]
+    return np.asarray(_samples(mask, factor, box).any(axis=0), bool)
 
 
-def choose_binning(
-    labels: Iterable[NDArray[Any]], table: ClassTable, ndim: int, largest: int
-) -> int:
-    """Choose the binning at which the painted objects have a comfortable size.
+def typical_diameter(labels: Iterable[NDArray[Any]], table: ClassTable, ndim: int) -> float:
+    """Measure how large the painted objects are; 0 where nobody can tell.
 
-    The longer side of the bounding box of each connected part counts, by its area: strokes along
-    a cell tell its size as well.
+    Each connected part counts by its area: by the diameter of the circle that is as large, which
+    long cells have as well as round ones. Of strokes the cell is guessed that they lie in.
 
     Parameters
     ----------
     labels : iterable of ndarray
         Painted labels, frame axes then ``[Z]YX``.
     table : ClassTable
-        With classes the size of objects is unknown: 1.
+        Classes have no size.
     ndim : int
-        Spatial dimensions; volumes are left alone, since they are small along Z already.
-    largest : int
-        The binning is 1 to this.
+        Spatial dimensions; volumes are not measured.
+
+    Returns
+    -------
+    float
+        In pixels of the labels.
     """
     if table.kind != "objects" or ndim != 2:
-        return 1
-    extent = painted_extent(labels, table)
-    return int(np.clip(round(extent / _COMFORTABLE_EXTENT), 1, largest)) if extent else 1
-
-
-def painted_diameter(labels: Iterable[NDArray[Any]], table: ClassTable) -> float:
-    """Return the diameter of the painted objects in pixels: of the circle as large; 0: unknown."""
-    return _painted_size(labels, table, _diameter)
-
-
-def painted_extent(labels: Iterable[NDArray[Any]], table: ClassTable) -> float:
-    """Return the longer side of the painted objects in pixels; 0: unknown."""
-    return _painted_size(labels, table, _cell_size)
-
-
-def _painted_size(
-    labels: Iterable[NDArray[Any]],
-    table: ClassTable,
-    size_of: Callable[[Region, int, Unpainted], float],
-) -> float:
-    """Return the size of a typical connected part, by area."""
-    if table.kind != "objects":
         return 0.0
-    sizes: list[float] = []
-    areas: list[int] = []
+    parts = [part for plane in _planes(labels) for part in _parts(plane, table)]
+    known = [(part, size) for part in parts if (size := _diameter(part)) > 0]
+    if not known:
+        return 0.0
+    return _weighted_median([size for _, size in known], [part.area for part, _ in known])
+
+
+def choose_binning(diameter: float, largest: float = LARGEST_AUTOMATIC) -> float:
+    """Choose the binning at which cells have the best size; 1 where they are comfortable.
+
+    Parameters
+    ----------
+    diameter : float
+        Of a typical cell, in pixels of the image; 0: unknown.
+    largest : float
+        The binning is no larger than this, which is at least 1.
+    """
+    if diameter == 0 or SMALLEST_COMFORTABLE <= diameter <= LARGEST_COMFORTABLE:
+        return 1.0
+    wanted = diameter / BEST_DIAMETER
+    if wanted < 1:
+        return min(ENLARGING, key=lambda factor: abs(np.log(factor / wanted)))
+    stepped = round(wanted / REDUCING_STEP) * REDUCING_STEP
+    return float(min(max(stepped, 1.0), largest))
+
+
+class _Part(NamedTuple):
+    """A connected part of what is painted."""
+
+    extent: int
+    """The longer side of the box around it."""
+    area: int
+    outlined: bool
+    """Whether one sees where the cell ends, and not only where the brush did."""
+
+
+def _planes(labels: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
     for image in labels:
-        if not image.size:
-            continue
-        for plane in image.reshape(-1, *image.shape[-2:]):
-            boxes, found = _parts(plane, BACKGROUND_VALUE[table.unpainted])
-            sizes += [
-                size_of(box, area, table.unpainted) for box, area in zip(boxes, found, strict=True)
-            ]
-            areas += found
-    return _weighted_median(sizes, areas) if sizes else 0.0
+        if image.size:
+            yield from image.reshape(-1, *image.shape[-2:])
 
 
-def _diameter(box: Region, area: int, unpainted: Unpainted) -> float:
-    """Estimate the diameter of the cell that a painted part belongs to."""
-    extent = float(max(side.stop - side.start for side in box))
-    if area < _STROKE_FILL * extent**2 and unpainted == "unlabelled":
-        return extent  # a stroke of a cell, which may be longer than wide
-    return float(2 * np.sqrt(area / np.pi))
-
-
-def _cell_size(box: Region, area: int, unpainted: Unpainted) -> float:
-    """Estimate the longer side of the cell that a painted part belongs to."""
-    extent = float(max(side.stop - side.start for side in box))
-    if area >= _STROKE_FILL * extent**2:
-        return extent
-    if unpainted == "unlabelled":  # a stroke; thin cells are no wider than one
-        return extent * _CELL_PER_STROKE
-    return float(np.sqrt(area))  # a rod or a thread, which must not become too thin
-
-
-def _parts(plane: NDArray[Any], background: int) -> tuple[list[Region], list[int]]:
-    """Find boxes and areas of the connected parts: one number may be painted in many places."""
+def _parts(plane: NDArray[Any], table: ClassTable) -> Iterator[_Part]:
+    """Find the connected parts: one number may be painted in many places."""
     box = paint_box(plane)  # parts are the same there, and much of a plane may be empty
     if box is None:
-        return [], []
+        return
     plane = plane[box]
-    painted = np.where(plane > background, plane, 0)
+    painted = np.where(plane > BACKGROUND_VALUE[table.unpainted], plane, 0)
     if not painted.any():
-        return [], []
-    _, numbers = np.unique(painted, return_inverse=True)
-    parts = label_parts(numbers.reshape(plane.shape), background=0, connectivity=1)
-    areas = np.bincount(parts.ravel())[1:]
-    return ndi.find_objects(parts), areas.tolist()
+        return
+    values, numbers = np.unique(painted, return_inverse=True)
+    numbers = numbers.reshape(plane.shape) + (values[0] > 0)  # where all of it is painted
+    parts = label_parts(numbers, background=0, connectivity=1)
+    areas = np.bincount(parts.ravel())
+    for number, inside in enumerate(ndi.find_objects(parts), start=1):
+        extent = max(side.stop - side.start for side in inside)
+        outlined = table.unpainted == "background" or (
+            extent < SMALLEST_COMFORTABLE and _is_surrounded(plane, parts, number, inside)
+        )
+        yield _Part(extent, int(areas[number]), outlined)
+
+
+def _is_surrounded(
+    plane: NDArray[Any], parts: NDArray[np.intp], number: int, inside: Region
+) -> bool:
+    """Return whether much of what lies near to a part is painted, as background or as others."""
+    near = tuple(slice(max(0, side.start - _NEAR), side.stop + _NEAR) for side in inside)
+    part = parts[near] == number
+    ring = ndi.binary_dilation(part, iterations=_NEAR) & ~part
+    return bool((plane[near][ring] > 0).sum() >= max(1, _NEAR_SHARE * ring.sum()))
+
+
+def _diameter(part: _Part) -> float:
+    """Estimate the diameter of the cell that a painted part belongs to; 0: it does not tell."""
+    round_one = float(2 * np.sqrt(part.area / np.pi))
+    if part.outlined:  # rods and threads must not become too thin
+        return min(round_one, 2 * part.area / part.extent)
+    if part.extent < SMALLEST_COMFORTABLE:  # a small cell, or a dab in a large one
+        return 0.0
+    if part.area >= _STROKE_FILL * part.extent**2:
+        return round_one
+    return part.extent * _CELL_PER_STROKE  # a stroke; thin cells are no wider than one
 
 
 def _weighted_median(values: Sequence[float], weights: Sequence[int]) -> float:
@@ -166,15 +204,29 @@ def _weighted_median(values: Sequence[float], weights: Sequence[int]) -> float:
     return float(np.asarray(values)[order][np.searchsorted(reached, reached[-1] / 2)])
 
 
-def _blocks(labels: NDArray[Any], factor: int) -> NDArray[Any]:
-    """Return shape (factor * factor, [Z], Y, X); cut blocks see the edge repeated."""
-    height, width = labels.shape[-2:]
-    rest = [(0, 0)] * (labels.ndim - 2) + [(0, -height % factor), (0, -width % factor)]
-    padded = np.pad(labels, rest, mode="edge")
-    return np.stack(
-        [
-            padded[..., row::factor, column::factor]
-            for row in range(factor)
-            for column in range(factor)
-        ]
-    )
+def _samples(labels: NDArray[Any], factor: float, box: Region | None) -> NDArray[Any]:
+    """Return pixels that each pixel of the grid covers, shape (N, [Z], Y, X).
+
+    They lie less than a pixel apart, so that none is missed; of whole factors they are all. Of
+    others the one in the middle is there twice, and first: it decides where there is a tie.
+    """
+    if box is not None:
+        labels = labels[tuple(box[:-2])]
+    per_axis = max(1, int(np.ceil(factor)))
+    shares = [(i + 0.5) / per_axis for i in range(per_axis)]
+    places = [(y, x) for y in shares for x in shares]
+    if factor > 1 and factor != int(factor):
+        places.insert(0, (0.5, 0.5))
+    parts = [None, None] if box is None else list(box[-2:])
+    at = [
+        {share: _positions(size, factor, share, part) for share in (0.5, *shares)}
+        for size, part in zip(labels.shape[-2:], parts, strict=True)
+    ]
+    return np.stack([labels.take(at[0][y], -2).take(at[1][x], -1) for y, x in places])
+
+
+def _positions(size: int, factor: float, share: float, part: slice | None) -> NDArray[np.intp]:
+    """Return which pixels of an axis lie at a share of the pixels of the grid."""
+    part = slice(0, scaled_size(size, factor)) if part is None else part
+    positions = ((np.arange(part.start, part.stop) + share) * factor).astype(np.intp)
+    return np.minimum(positions, size - 1)  # beyond the edge it is repeated

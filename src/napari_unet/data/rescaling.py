@@ -1,8 +1,8 @@
 """Images seen on a coarser or finer grid, read region by region, and results brought back.
 
-Two reasons to look at an image on another grid: large cells fit the view of a network when pixels
-are averaged in blocks (:mod:`napari_unet.data.binning`), and an image taken with another
-objective than the training images has its cells at another size. The grid begins at the corner of
+Two reasons to look at an image on another grid: cells are larger or smaller than a network knows
+them best (:mod:`napari_unet.data.binning`), and an image taken with another objective than the
+training images has its cells at another size. The grid begins at the corner of
 the first pixel; *factors* are image pixels per pixel of the grid along ``[Z]YX``, whole or not.
 """
 
@@ -98,7 +98,7 @@ def scaled_size(size: int, factor: float) -> int:
 
 
 def scaled_region(region: Region, factors: Sequence[float], shape: Sequence[int]) -> Region:
-    """Find the box of the grid from which `enlarged` interpolates a region of the image.
+    """Find the box of the grid from which `enlarged` makes a region of the image.
 
     Parameters
     ----------
@@ -120,7 +120,10 @@ def scaled_region(region: Region, factors: Sequence[float], shape: Sequence[int]
 def enlarged(
     coarse: NDArray[np.float32], start: Sequence[int], region: Region, factors: Sequence[float]
 ) -> NDArray[np.float32]:
-    """Interpolate values on a grid linearly at the pixels of a region of the image.
+    """Bring values on a grid to the pixels of a region of the image.
+
+    Of a coarser grid they are interpolated linearly, of a finer one a pixel takes the mean of what
+    it covers: a gap that is narrower than a pixel still lowers its value.
 
     Parameters
     ----------
@@ -136,8 +139,12 @@ def enlarged(
     values: Pixels = coarse
     sides = zip(start, region, factors, strict=True)
     for axis, (first, part, k) in enumerate(sides, start=1):
-        at = (np.arange(part.start, part.stop) + 0.5) / k - 0.5 - first
-        values = _interpolated(values, axis, at)
+        if k >= 1:
+            at = (np.arange(part.start, part.stop) + 0.5) / k - 0.5 - first
+            values = _interpolated(values, axis, at)
+        else:
+            edges = np.arange(part.start, part.stop + 1) / k - first
+            values = _mean_between(values, axis, np.minimum(edges, values.shape[axis]))
     return np.ascontiguousarray(values, dtype=np.float32)
 
 

@@ -42,7 +42,7 @@ def separate_objects(
     foreground: Foreground,
     smallest: int = 0,
     threshold: float = DEFAULT_THRESHOLD,
-    binning: int = 1,
+    binning: float = 1,
 ) -> NDArray[np.int32]:
     """Label the single objects in a foreground probability map.
 
@@ -55,7 +55,7 @@ def separate_objects(
         Components of fewer pixels are debris and are dropped.
     threshold : float
         Probability above which a pixel is foreground.
-    binning : int
+    binning : float
         Pixels per pixel of the network that made the map: ridges are as much wider.
 
     Returns
@@ -161,15 +161,17 @@ def _split(objects: _Objects, cores: _Objects, share: float, smallest: int) -> _
 
 def _closed(inside: NDArray[np.bool_], factors: Factors) -> NDArray[np.bool_]:
     """Fill the ridges, which are narrow, without growing outer borders."""
-    margin = int(_RIDGE_RADIUS * max(factors))
+    margin = int(np.ceil(_RIDGE_RADIUS * max(1, *factors)))
     ball = ndi.generate_binary_structure(inside.ndim, 1)
+    radius = max(1, round(_RIDGE_RADIUS * min(1, *factors)))  # enlarged for the network: narrower
     padded = np.pad(inside, margin, mode="edge")  # beyond the image things go on
-    closed = ndi.binary_dilation(padded, ball, iterations=_RIDGE_RADIUS)
-    if max(factors) > 1:  # ridges are wider along the axes that are binned
-        wider, flat = int(_RIDGE_RADIUS * (max(factors) - 1)), ball & _binned_axes(factors)
+    closed = ndi.binary_dilation(padded, ball, iterations=radius)
+    wider = round(_RIDGE_RADIUS * (max(factors) - 1))
+    if wider > 0:  # ridges are wider along the axes that are binned
+        flat = ball & _binned_axes(factors)
         closed = ndi.binary_dilation(closed, flat, iterations=wider)
         closed = ndi.binary_erosion(closed, flat, iterations=wider, border_value=1)
-    closed = ndi.binary_erosion(closed, ball, iterations=_RIDGE_RADIUS, border_value=1)
+    closed = ndi.binary_erosion(closed, ball, iterations=radius, border_value=1)
     inner = tuple(slice(margin, -margin) for _ in range(inside.ndim))
     result: NDArray[np.bool_] = closed[inner] | inside
     return result

@@ -100,7 +100,7 @@ class Facts:
             "tile_step": self.steps,
             "tile_halo": self.halos,
             "views": self.views,
-            "binning": record.binning,
+            "binning": _plain(record.binning),
             "kind": record.classes.kind,
             "label_values": record.classes.results,
             "threshold": record.threshold,
@@ -133,8 +133,8 @@ def _of_input(facts: Facts) -> list[str]:
     lines = [
         "## What goes in",
         "",
-        f"- Axes {facts.axes} (B is 1), float32, any size from {facts.record.binning + 1} pixels "
-        f"up. Channels: {', '.join(facts.input_names)}.",
+        f"- Axes {facts.axes} (B is 1), float32, any size from {_smallest_side(facts.record)} "
+        f"pixels up. Channels: {', '.join(facts.input_names)}.",
         f"- Grey values: percentile {intensity.low_percentile:g} of each channel of the whole "
         f"image becomes 0, percentile {intensity.high_percentile:g} becomes 1. Measure them on the "
         "whole image, never on a tile.",
@@ -152,8 +152,18 @@ def _of_input(facts: Facts) -> list[str]:
     return [*lines, ""]
 
 
-def _binned(binning: int) -> str:
-    return f", {binning} x {binning} pixels are averaged" if binning > 1 else ""
+def _plain(number: float) -> float:
+    return int(number) if float(number).is_integer() else number
+
+
+def _smallest_side(record: ModelRecord) -> int:
+    return max(2, int(record.binning) + 1)
+
+
+def _binned(binning: float) -> str:
+    if binning < 1:
+        return f", the image is enlarged (a pixel of the network is {binning:g} pixels long)"
+    return f", {binning:g} x {binning:g} pixels are averaged" if binning > 1 else ""
 
 
 def _of_output(facts: Facts) -> list[str]:

@@ -107,7 +107,7 @@ def write_torch_export(network: ExportNetwork, facts: Facts, path: Path) -> None
 def smallest_sizes(facts: Facts) -> tuple[int, ...]:
     """Return the smallest image that ONNX and torch.export take, along ``[Z]YX``."""
     record = facts.record
-    plane = (record.binning + 1,) * 2  # two pixels of the network
+    plane = (max(2, int(record.binning) + 1),) * 2  # two pixels of the network
     return (2,) * (record.network.ndim - 2) + plane
 
 

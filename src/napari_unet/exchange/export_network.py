@@ -12,12 +12,15 @@ The module is written so that `torch.jit.script` and `torch.export` understand i
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from napari_unet.data.intensity import HIGHEST, LOWEST
+from napari_unet.errors import ModelMismatchError
 from napari_unet.model.config import OUTPUT_PHASE, shortest_output
 from napari_unet.model.convolutions import folded
 from napari_unet.model.unet import doubling
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from napari_unet.model.config import UNetConfig
     from napari_unet.model.unet import UNet
 
+# The binning is a fraction of whole numbers, the lower one up to this.
+_FINEST = 100
 _CONVOLUTION: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
 _UP_CONVOLUTION: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _POOLING: dict[int, Any] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
@@ -38,19 +43,21 @@ class ExportNetwork(nn.Module):
     ----------
     network : UNet
         Its weights are copied, batch normalisation folded into the convolutions.
-    binning : int
+    binning : float
         Pixels of the image per pixel of the network, along Y and X.
     views : int
         1, or 8: the average over all quarter turns in the plane and their mirror images.
     """
 
-    def __init__(self, network: UNet, binning: int = 1, views: int = 1) -> None:
+    def __init__(self, network: UNet, binning: float = 1, views: int = 1) -> None:
         super().__init__()
         config = network.config
         self.ndim, self.window, self.views = config.ndim, config.window, views
         self.sigmoid = config.output == "sigmoid"
         self.lowest, self.highest = LOWEST, HIGHEST
-        self.bins = [1] * (config.ndim - 2) + [binning] * 2
+        ratios = _ratios(config, binning)  # as whole numbers: of large images positions would
+        self.image_pixels = [ratio.numerator for ratio in ratios]  # have too few digits in
+        self.own_pixels = [ratio.denominator for ratio in ratios]  # float32
         self.factors = list(config.pooling_factors)
         self.halos = list(config.halos)
         self.rims = [-OUTPUT_PHASE % factor for factor in self.factors]
@@ -85,9 +92,10 @@ class ExportNetwork(nn.Module):
             (B, out_channels, *), float32, of the same sizes.
         """
         coarse = image.clamp(self.lowest, self.highest)
-        for axis, k in enumerate(self.bins):
-            if k > 1:
-                coarse = _binned(coarse, axis + 2, k)
+        for axis, (k, d) in enumerate(zip(self.image_pixels, self.own_pixels)):
+            if k != d:
+                length = (coarse.shape[axis + 2] * d + k - 1) // k
+                coarse = _resampled(coarse, axis + 2, k, d, length)
         seen = coarse
         for axis in range(self.ndim):
             size, factor = coarse.shape[axis + 2], self.factors[axis]
@@ -97,10 +105,11 @@ class ExportNetwork(nn.Module):
             length = 2 * self.halos[axis] + shortest + steps * factor
             seen = _mirrored(seen, axis + 2, rim + self.halos[axis], length)
         probabilities = self._average_of_views(seen)  # (B, C, *), with a rim, and more at the end
-        for axis, (rim, k) in enumerate(zip(self.rims, self.bins)):
+        for axis, (rim, k, d) in enumerate(zip(self.rims, self.image_pixels, self.own_pixels)):
             probabilities = probabilities.narrow(axis + 2, rim, coarse.shape[axis + 2])
-            if k > 1:
-                probabilities = _enlarged(probabilities, axis + 2, k, image.shape[axis + 2])
+            if k != d:
+                length = image.shape[axis + 2]
+                probabilities = _resampled(probabilities, axis + 2, d, k, length)
         return probabilities
 
     def _average_of_views(self, image: Tensor) -> Tensor:
@@ -137,30 +146,46 @@ class ExportNetwork(nn.Module):
         return scores.sigmoid() if self.sigmoid else scores.softmax(dim=1)
 
 
-def tile_steps(config: UNetConfig, binning: int) -> tuple[int, ...]:
+def tile_steps(config: UNetConfig, binning: float) -> tuple[int, ...]:
     """Return where tiles may begin: multiples of so many image pixels, along ``[Z]YX``."""
     return tuple(
-        factor * k for factor, k in zip(config.pooling_factors, _bins(config, binning), strict=True)
+        (factor * ratio).numerator
+        for factor, ratio in zip(config.pooling_factors, _ratios(config, binning), strict=True)
     )
 
 
-def tile_halos(config: UNetConfig, binning: int) -> tuple[int, ...]:
+def tile_halos(config: UNetConfig, binning: float) -> tuple[int, ...]:
     """Return how many image pixels at a tile's edge are not the whole image's, along ``[Z]YX``.
 
     A pixel sees `halo` pixels to one side and up to a pooling factor less one more to the other,
     as it lies on the pooling grid. A last tile may hold any of them: it sees the image's border
     mirrored so far.
     """
-    return tuple(
-        -(-(halo + factor - 1) // factor) * factor * k
-        for halo, factor, k in zip(
-            config.halos, config.pooling_factors, _bins(config, binning), strict=True
+    found = []
+    steps = tile_steps(config, binning)
+    for halo, factor, ratio, step in zip(
+        config.halos, config.pooling_factors, _ratios(config, binning), steps, strict=True
+    ):
+        between = 1 if ratio.denominator > 1 else 0  # pixels lie across those of the network
+        found.append(math.ceil((halo + factor - 1 + between) * ratio / step) * step)
+    return tuple(found)
+
+
+def _ratios(config: UNetConfig, binning: float) -> tuple[Fraction, ...]:
+    """Return the pixels of the image per pixel of the network along ``[Z]YX``, exactly.
+
+    Raises
+    ------
+    ModelMismatchError
+        The binning has so many digits that hardly a tile would begin where a whole pixel does.
+    """
+    ratio = Fraction(binning).limit_denominator(_FINEST)
+    if float(ratio) != binning:
+        raise ModelMismatchError(
+            f"The model has a binning of {binning:g}, and files for other programs take no more "
+            "than two decimals. Train with a rounded one, as in 1.25."
         )
-    )
-
-
-def _bins(config: UNetConfig, binning: int) -> tuple[int, ...]:
-    return (1,) * (config.ndim - 2) + (binning, binning)
+    return (Fraction(1),) * (config.ndim - 2) + (ratio, ratio)
 
 
 def _mirrored(image: Tensor, axis: int, before: int, length: int) -> Tensor:
@@ -173,34 +198,39 @@ def _mirrored(image: Tensor, axis: int, before: int, length: int) -> Tensor:
     return image.index_select(axis, positions)
 
 
-def _binned(image: Tensor, axis: int, k: int) -> Tensor:
-    """Average blocks of `k` along an axis; one that the edge cuts is the mean of what there is."""
+def _resampled(image: Tensor, axis: int, k: int, d: int, length: int) -> Tensor:
+    """Bring an axis to pixels that are each k / d of the former ones long."""
+    return _averaged(image, axis, k, d, length) if k > d else _between(image, axis, k, d, length)
+
+
+def _averaged(image: Tensor, axis: int, k: int, d: int, length: int) -> Tensor:
+    """Average what each new pixel covers; one that the edge cuts is the mean of what there is."""
     size = image.shape[axis]
-    starts = torch.arange((size + k - 1) // k, device=image.device) * k
-    total = image.index_select(axis, starts)
-    for further in range(1, k):
-        at = starts + further
-        shape = [1] * image.dim()
-        shape[axis] = -1
-        there = (at < size).to(image.dtype).reshape(shape)
-        total = total + there * image.index_select(axis, at.clamp(max=size - 1))
-    counts = (size - starts).clamp(max=k).to(image.dtype)
+    start = torch.arange(length, device=image.device) * k  # in parts of which a pixel has d
+    stop = (start + k).clamp(max=size * d)
+    first = start // d
     shape = [1] * image.dim()
     shape[axis] = -1
-    return total / counts.reshape(shape)
+    covered = (torch.minimum(stop, (first + 1) * d) - start).to(image.dtype).reshape(shape)
+    total = covered * image.index_select(axis, first.clamp(max=size - 1))
+    for further in range(1, (k + d - 1) // d + (1 if d > 1 else 0)):
+        at = first + further
+        parts = (torch.minimum(stop, (at + 1) * d) - at * d).clamp(min=0)
+        covered = parts.to(image.dtype).reshape(shape)
+        total = total + covered * image.index_select(axis, at.clamp(max=size - 1))
+    return total / (stop - start).to(image.dtype).reshape(shape)
 
 
-def _enlarged(coarse: Tensor, axis: int, k: int, size: int) -> Tensor:
-    """Interpolate linearly between blocks of `k` at the pixels of an axis of the image."""
-    last = coarse.shape[axis] - 1
-    # whole numbers: of large images positions would have too few digits in float32
-    at = (2 * torch.arange(size, device=coarse.device) + 1 - k).clamp(min=0)
-    low = at // (2 * k)
-    shape = [1] * coarse.dim()
+def _between(image: Tensor, axis: int, k: int, d: int, length: int) -> Tensor:
+    """Interpolate linearly at the centres of the new pixels; beyond the ends the outermost hold."""
+    last = image.shape[axis] - 1
+    at = ((2 * torch.arange(length, device=image.device) + 1) * k - d).clamp(min=0)
+    low = at // (2 * d)
+    shape = [1] * image.dim()
     shape[axis] = -1
-    share = ((at - low * (2 * k)).to(coarse.dtype) / (2 * k)).reshape(shape)
-    below = coarse.index_select(axis, low)
-    above = coarse.index_select(axis, (low + 1).clamp(max=last))
+    share = ((at - low * (2 * d)).to(image.dtype) / (2 * d)).reshape(shape)
+    below = image.index_select(axis, low.clamp(max=last))
+    above = image.index_select(axis, (low + 1).clamp(max=last))
     return below * (1 - share) + above * share
 
 

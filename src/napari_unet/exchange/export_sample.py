@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike
+    from napari_unet.data.frames import Frame
     from napari_unet.model.trained import TrainedNetwork
 
 _CPU = torch.device("cpu")
@@ -100,8 +101,8 @@ def make_sample(
     trained : TrainedNetwork
         The model.
     image : ArrayLike or None
-        One that the model can predict; a texture is drawn where there is none, or where a channel
-        of its middle has one value alone.
+        One that the model can predict; a texture is drawn where there is none, where a channel
+        of its middle has one value alone, and where a starting model would see a mean of channels.
     axes : str or None
         Its axes.
     sides : sequence of int
@@ -114,15 +115,15 @@ def make_sample(
     ModelMismatchError, ImageError
         The image does not fit the model.
     """
-    if image is not None:
-        plan = plan_prediction(trained.record, image, PredictConfig(axes=axes, device="cpu"))
-        frame = plan.frame(image, plan.n_frames // 2)
+    frame = None if image is None else _middle_frame(trained, image, axes)
+    if frame is not None and frame.channels == trained.record.network.in_channels:
+        shape = frame.spatial_shape
         box = tuple(
             slice((size - side) // 2, (size - side) // 2 + side) if size > side else slice(0, size)
-            for size, side in zip(plan.shape, sides, strict=True)
+            for size, side in zip(shape, sides, strict=True)
         )
         # other programs take no block that is smaller than the package says
-        more = [(0, max(0, side - size)) for size, side in zip(plan.shape, sides, strict=True)]
+        more = [(0, max(0, side - size)) for size, side in zip(shape, sides, strict=True)]
         pixels = np.pad(frame.read(box).astype(np.float32), [(0, 0), *more], mode="symmetric")
         sample = Sample(pixels, trained, views)
         intensity = intensity_of(sample.pixels, trained)
@@ -130,6 +131,11 @@ def make_sample(
         if visible and np.isfinite(sample.pixels).all():
             return sample
     return Sample(_texture(trained, sides), trained, views, "a texture")
+
+
+def _middle_frame(trained: TrainedNetwork, image: ArrayLike, axes: str | None) -> Frame:
+    plan = plan_prediction(trained.record, image, PredictConfig(axes=axes, device="cpu"))
+    return plan.frame(image, plan.n_frames // 2)
 
 
 def _texture(trained: TrainedNetwork, sides: Sequence[int]) -> NDArray[np.float32]:

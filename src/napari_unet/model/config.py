@@ -17,8 +17,8 @@ SHORT_PRECISIONS: dict[str, Precision] = {"fp32": "float32", "bf16": "bfloat16"}
 
 # Poolings, at most.
 DEEPEST = 7
-# Pixels of the image per pixel of the network, at most.
-LARGEST_BINNING = 8
+# Pixels of the image per pixel of the network, at least and at most.
+SMALLEST_BINNING, LARGEST_BINNING = 0.25, 8.0
 # Moments of a time-lapse seen at once, at most.
 LARGEST_WINDOW = 15
 # Turned and mirrored views of which a prediction may be the average.

@@ -19,7 +19,7 @@ import torch
 
 from napari_unet.data.frames import read_mirrored
 from napari_unet.data.rescaling import Factors, enlarged, scaled_frame, scaled_region
-from napari_unet.model.config import OUTPUT_PHASE, shortest_output
+from napari_unet.model.config import OUTPUT_PHASE, UNetConfig, shortest_output
 from napari_unet.model.fallback import Fallback
 from napari_unet.model.inference import InferenceNetwork
 
@@ -115,7 +115,7 @@ class Runner:
         boxes, halos = self._outputs(of_network), self.network.config.halos
         start = [box[0] - halo for box, halo in zip(boxes, halos, strict=True)]
         stop = [box[1] + halo for box, halo in zip(boxes, halos, strict=True)]
-        return intensity.normalise(read_mirrored(scaled, start, stop))
+        return self._of_network(intensity.normalise(read_mirrored(scaled, start, stop)))
 
     @torch.inference_mode()
     def compute(
@@ -150,6 +150,12 @@ class Runner:
         if scaled is frame:
             return result
         return enlarged(result, [part.start for part in of_network], region, self.factors)
+
+    def _of_network(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what a starting model sees of several channels: their mean, as in training."""
+        config = self.network.config
+        one_band = isinstance(config, UNetConfig) and config.input_bands == 1
+        return pixels.mean(axis=0, keepdims=True) if one_band and len(pixels) > 1 else pixels
 
     def _finite(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give pixels whose probabilities (C, *) are no numbers to the first class, and say so."""

@@ -13,7 +13,7 @@ from napari_unet.data.intensity import IntensityNormalization
 from napari_unet.data.intensity_steps import IntensitySteps
 from napari_unet.data.labels import ClassTable
 from napari_unet.errors import ConfigError, ModelFileError
-from napari_unet.model.config import LARGEST_BINNING, VIEWS, UNetConfig
+from napari_unet.model.config import LARGEST_BINNING, SMALLEST_BINNING, VIEWS, UNetConfig
 from napari_unet.model.foreign_config import ForeignConfig
 
 FORMAT_VERSION = 1
@@ -55,8 +55,8 @@ class ModelRecord:
         How images are brought to the network's range.
     smallest_object : int
         Objects of fewer pixels are debris.
-    binning : int
-        Pixels of the image per pixel of the network, along Y and X.
+    binning : float
+        Pixels of the image per pixel of the network, along Y and X; below 1 it is enlarged.
     views : int
         Turned and mirrored views that a prediction averages: 1 or 8.
     threshold : float
@@ -88,13 +88,15 @@ class ModelRecord:
         How another program brings images to the network's range; instead of `intensity`.
     origin : str
         Of a model of another program: where it comes from, and how it is understood.
+    cell_size : float
+        Diameter of a typical cell in pixels of the training images; 0: unknown.
     """
 
     network: UNetConfig
     classes: ClassTable
     intensity: IntensityNormalization = IntensityNormalization()
     smallest_object: int = 0
-    binning: int = 1
+    binning: float = 1
     views: int = 1
     threshold: float = 0.5
     training: dict[str, Any] = field(default_factory=dict)
@@ -110,6 +112,7 @@ class ModelRecord:
     foreign: ForeignConfig | None = None
     steps_of_others: IntensitySteps | None = None
     origin: str = ""
+    cell_size: float = 0.0
 
     @property
     def geometry(self) -> UNetConfig | ForeignConfig:
@@ -128,8 +131,12 @@ class ModelRecord:
 
     def __post_init__(self) -> None:
         """Refuse a class table that the network has no channels for, and impossible numbers."""
-        if not 1 <= self.binning <= LARGEST_BINNING:
-            raise ConfigError(f"binning is {self.binning}; choose 1 to {LARGEST_BINNING}.")
+        if not SMALLEST_BINNING <= self.binning <= LARGEST_BINNING:
+            raise ConfigError(
+                f"binning is {self.binning}; choose {SMALLEST_BINNING:g} to {LARGEST_BINNING:g}."
+            )
+        if not 0 <= self.cell_size < math.inf:
+            raise ConfigError(f"cell_size is {self.cell_size}; choose 0 (unknown) or more.")
         if self.views not in VIEWS:
             raise ConfigError(f"views is {self.views}; choose 1 or 8.")
         if not 0 < self.threshold < 1:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_unet.data.binning import BEST_DIAMETER
 from napari_unet.errors import ModelFileError
 from napari_unet.model.cards import STARTING_MODELS, starting_card
 from napari_unet.model.trained import TrainedNetwork, load_network
@@ -59,6 +60,22 @@ def is_starting_model(record: ModelRecord) -> bool:
     return any(load_starting_model(name).record == record for name in there)
 
 
+def expected_cell_size(record: ModelRecord) -> float:
+    """Return the diameter in image pixels of the cells that a model expects; 0: nobody knows."""
+    if is_starting_model(record):  # which has seen all sizes, and knows this one best
+        return BEST_DIAMETER * record.binning
+    return record.cell_size
+
+
+def with_channels(weights: dict[str, Tensor], channels: int) -> dict[str, Tensor]:
+    """Let the weights of a network of one channel see the mean of several."""
+    first = weights[_FIRST]
+    if first.shape[1] != 1:
+        return weights
+    spread = first.expand(-1, channels, *first.shape[2:]) / channels
+    return {**weights, _FIRST: spread}
+
+
 def starting_weights(
     name: str, config: UNetConfig, fresh: dict[str, Tensor]
 ) -> dict[str, Tensor] | None:
@@ -88,11 +105,10 @@ def starting_weights(
     found = _weights_of(name)
     if set(found) != set(fresh):
         return None
+    found = with_channels(found, config.in_channels)
     weights = {}
     for name, random in fresh.items():
         known = found[name]
-        if name == _FIRST and known.ndim == random.ndim and known.shape[1] == 1:
-            known = known.expand(-1, config.in_channels, *known.shape[2:]) / config.in_channels
         if name == _FUSION and config.window > 1:
             known = _fusing(known, config.window)
         if name in _HEAD and known.shape != random.shape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -71,6 +72,9 @@ class PredictConfig:
     rescale : bool
         Whether an image of another pixel size than the model's is seen at the model's, where
         both are known. Results always lie on the image's own pixels.
+    cell_size : float
+        Diameter of a typical cell in pixels of the image: it is seen so that cells are as large
+        as the model expects them, whatever the pixel sizes; 0: as the model was trained.
     precision : {"auto", "float32", "bfloat16"}
         Number format of the convolutions. "auto" is bfloat16 where that is faster and labels as
         good as all of the model's own pixels alike, else float32. "fp32" and "bf16" are
@@ -97,6 +101,7 @@ class PredictConfig:
     used_channels: tuple[int, ...] | None = None
     pixel_size: PixelSize = field(default_factory=dict)
     rescale: bool = True
+    cell_size: float = 0.0
     precision: Precision = "auto"
     notices: tuple[str, ...] = ()
 
@@ -117,5 +122,10 @@ class PredictConfig:
             raise ConfigError(f"precision is {precision!r}; choose one of {', '.join(PRECISIONS)}.")
         object.__setattr__(self, "precision", precision)
         check_pixel_size(self.pixel_size)
+        if not 0 <= self.cell_size < math.inf:
+            raise ConfigError(
+                f"cell_size is {self.cell_size}; choose the diameter of a typical cell in pixels, "
+                "or 0."
+            )
         if self.smallest is not None and self.smallest < 0:
             raise ConfigError(f"smallest is {self.smallest}; choose 0 or more pixels.")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari_unet.prediction.config import PredictConfig, ResultKind, ViewPoint
     from napari_unet.prediction.tiles import Blocks, TilePlan
 
-# Pixel sizes that differ by less than this are taken as equal.
+# Sizes of pixels and cells that differ by less than this are taken as equal.
 _SAME_SIZE = 0.02
 # A larger ratio is a wrong unit rather than another objective.
 _LARGEST_RATIO = 20.0
@@ -183,7 +183,8 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
     used_channels = _used_channels(record, image, axes, config)
     sizes = dict(zip(axes, image.shape, strict=True))
     shape = tuple(sizes[axis] for axis in SPATIAL_AXES[network.ndim])
-    ratios, notices = _ratios(record, config, network.ndim)
+    by_size = _by_cell_size if config.cell_size else _by_pixel_size
+    ratios, notices = by_size(record, config, network.ndim)
     binning = plane_factors(network.ndim, record.binning)
     factors = tuple(k * ratio for k, ratio in zip(binning, ratios, strict=True))
     region = _clipped(config.region, shape)
@@ -248,7 +249,10 @@ def _check_dimensions(axes: str, image: ArrayLike, record: ModelRecord) -> None:
 def _used_channels(
     record: ModelRecord, image: ArrayLike, axes: str, config: PredictConfig
 ) -> tuple[int, ...]:
-    """Choose the channels that the model expects: those it learned from, where there are more."""
+    """Choose the channels that the model expects: those it learned from, where there are more.
+
+    A starting model sees the mean of any number.
+    """
     expected, found = record.network.in_channels, channels_of(image.shape, axes)
     chosen = config.used_channels
     if chosen is None and found != expected and len(record.used_channels) == expected:
@@ -257,6 +261,8 @@ def _used_channels(
         return ()
     if chosen is not None and len(chosen) == expected and max(chosen, default=0) < found:
         return chosen
+    if max(chosen or (), default=0) < found and _is_starting_model(record):
+        return chosen or ()
     of_model = f"{expected} channel(s)"
     if record.used_channels:
         of_model += f" (numbers {', '.join(map(str, record.used_channels))})"
@@ -271,7 +277,44 @@ def _used_channels(
     )
 
 
-def _ratios(
+def _is_starting_model(record: ModelRecord) -> bool:
+    # on use: it comes with torch, which the window's thread must not be the first to import
+    from napari_unet.model.starting import is_starting_model
+
+    return is_starting_model(record)
+
+
+def _by_cell_size(
+    record: ModelRecord, config: PredictConfig, ndim: int
+) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """Return how much larger cells are than the model expects, along ``[Z]YX``, and what to tell.
+
+    The user's word counts, whatever the pixel sizes.
+    """
+    from napari_unet.model.starting import expected_cell_size
+
+    expected = expected_cell_size(record)
+    if not expected:
+        raise ModelMismatchError(
+            f"cell_size is {config.cell_size:g}, but the model does not know how large the cells "
+            "are that it learned from. Leave out the cell size, or train a model on painted cells "
+            "in 2D."
+        )
+    ratio = config.cell_size / expected
+    if not 1 / _LARGEST_RATIO <= ratio <= _LARGEST_RATIO:
+        raise ModelMismatchError(
+            f"cell_size is {config.cell_size:g}, the model learned from cells of {expected:.3g} "
+            f"pixels; choose {expected / _LARGEST_RATIO:.3g} to {expected * _LARGEST_RATIO:.3g}."
+        )
+    if abs(ratio - 1) < _SAME_SIZE:
+        return (1.0,) * ndim, ()
+    return plane_factors(ndim, ratio), (
+        f"Cells of {config.cell_size:.3g} pixels are seen as large as the model expects them "
+        f"({expected:.3g} pixels).",
+    )
+
+
+def _by_pixel_size(
     record: ModelRecord, config: PredictConfig, ndim: int
 ) -> tuple[tuple[float, ...], tuple[str, ...]]:
     """Return how many image pixels a training pixel is long, along ``[Z]YX``, and what to tell."""

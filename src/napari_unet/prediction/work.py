@@ -200,8 +200,9 @@ def separate_block(
     from napari_unet.data.stitching import own_labels
 
     seen, own = plan.blocks.seen(number), plan.blocks.box(number)
-    binning = max(1, round(plan.factors[-1]))
-    labels = separate_objects(np.asarray(foreground[seen]), plan.smallest, plan.threshold, binning)
+    labels = separate_objects(
+        np.asarray(foreground[seen]), plan.smallest, plan.threshold, plan.factors[-1]
+    )
     return own_labels(labels, seen, own)
 
 

@@ -225,6 +225,7 @@ class PredictSettings(_Part):
     used_channels: tuple[int, ...] | None
     pixel_size: dict[str, float]
     rescale: bool
+    cell_size: float = 0.0
     precision: str
 
 

@@ -71,6 +71,7 @@ def settings_of(config: PredictConfig) -> PredictSettings:
         used_channels=config.used_channels,
         pixel_size={axis: float(size) for axis, size in config.pixel_size.items()},
         rescale=config.rescale,
+        cell_size=float(config.cell_size),
         precision=config.precision,
     )
 

@@ -37,6 +37,7 @@ _PREDICT_NAMES = (
     "used_channels",
     "pixel_size",
     "rescale",
+    "cell_size",
     "precision",
 )
 _INDENT = "    "
@@ -155,7 +156,15 @@ class PredictionScript:
         """Return the command line as a list, the program first."""
         config = self.config
         found = [_PROGRAM, "predict", self.model, self.image, "--output", self.output]
-        for name in ("result", "device", "tile_size", "threshold", "views", "precision"):
+        for name in (
+            "result",
+            "device",
+            "tile_size",
+            "threshold",
+            "views",
+            "cell_size",
+            "precision",
+        ):
             if getattr(config, name) != getattr(PredictConfig(), name):
                 found += _flag(name, getattr(config, name))
         if config.axes is not None and config.axes != self.file_axes:

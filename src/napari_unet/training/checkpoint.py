@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from napari_unet.data.labels import ClassTable
 from napari_unet.data.splitting import BlockPlace
 from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
-from napari_unet.model.config import DEEPEST, LARGEST_BINNING
+from napari_unet.model.config import DEEPEST, LARGEST_BINNING, SMALLEST_BINNING
 from napari_unet.model.tensor_file import read_tensors, write_tensors
 from napari_unet.model.trained import check_finite, save_network
 from napari_unet.notice import Notice
@@ -185,7 +185,7 @@ class _Content(BaseModel):
     extra_steps: _Steps = 0
     classes: ClassTable | None = None
     held_back: tuple[_Place, ...] = ()
-    binning: Annotated[int, Field(ge=1, le=LARGEST_BINNING)] = 1
+    binning: Annotated[float, Field(ge=SMALLEST_BINNING, le=LARGEST_BINNING)] = 1
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     flat_levels: Annotated[int, Field(ge=0, le=DEEPEST)] = 0
     border_sigma: Annotated[float, Field(gt=0, le=100)] = 5.0

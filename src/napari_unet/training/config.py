@@ -12,6 +12,7 @@ from napari_unet.model.config import (
     LARGEST_BINNING,
     LARGEST_WINDOW,
     PRECISIONS,
+    SMALLEST_BINNING,
     VIEWS,
     Normalization,
     Padding,
@@ -90,10 +91,10 @@ class TrainConfig:
         choices=("cells", "nuclei", "random"),
     )
     dropout: float = _setting(0.0, "Dropout at the end of the contracting path.", 0, 0.9)
-    binning: int = _setting(
-        0,
-        "Image pixels per network pixel: large cells fit its view, and train faster. "
-        "0: from the size of the painted objects.",
+    binning: float = _setting(
+        0.0,
+        "Image pixels per network pixel; below 1 the image is enlarged. Brings large and small "
+        "cells to the size that a network sees best. 0: from the size of the painted objects.",
         0,
         LARGEST_BINNING,
     )
@@ -158,6 +159,11 @@ class TrainConfig:
                 upper = "" if high is None else f" to {high:g}"
                 raise ConfigError(f"{setting.name} is {value}; choose {low:g}{upper}.")
         parse_channels(self.channels)
+        if 0 < self.binning < SMALLEST_BINNING:
+            raise ConfigError(
+                f"binning is {self.binning}; choose 0 (from the size of the painted objects) or "
+                f"{SMALLEST_BINNING:g} to {LARGEST_BINNING:g}."
+            )
         if self.ndim == 3 and self.flat_levels > self.depth:
             raise ConfigError(
                 f"flat_levels is {self.flat_levels}; with depth {self.depth} choose -1 to "
@@ -241,7 +247,7 @@ class TrainConfig:
             for axis, factor in enumerate(network.pooling_factors)
         )
 
-    def validation_block_shape(self, binning: int = 1) -> tuple[int, ...]:
+    def validation_block_shape(self, binning: float = 1) -> tuple[int, ...]:
         """Return the sizes of held-back blocks along ``[Z]YX``, about as thick as wide."""
         edge = self.validation_block(binning)
         return (max(_THINNEST_BLOCK, edge >> self._flat(0)),) * (self.ndim - 2) + (edge, edge)
@@ -255,12 +261,12 @@ class TrainConfig:
         """Return how often voxels halve along Y and X before they are as wide as long."""
         return self.network(1, 2).flat_levels if axis < self.ndim - 2 else 0
 
-    def validation_block(self, binning: int = 1) -> int:
+    def validation_block(self, binning: float = 1) -> int:
         """Return the edge length in network pixels of the blocks that are held back.
 
         Binned images are small: their blocks are smaller too, so that there are as many.
         """
-        return max(_SMALLEST_BLOCK, self.patch_size // 2 // binning)
+        return max(_SMALLEST_BLOCK, int(self.patch_size // 2 // max(1, binning)))
 
 
 def fitting_patch(wanted: int, factor: int, config: TrainConfig) -> int:
@@ -298,7 +304,7 @@ _PRESETS: dict[PresetName, dict[str, Any]] = {
         "depth": 4,
         "padding": "valid",
         "normalization": "none",
-        "binning": 1,
+        "binning": 1.0,
         "start": "random",
         "dropout": 0.5,
         "patch_size": 388,

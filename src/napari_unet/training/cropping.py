@@ -104,7 +104,7 @@ def training_box(
     frame: Frame,
     labels: NDArray[Any],
     config: TrainConfig,
-    binning: int,
+    binning: float,
     kept: Iterable[Region] = (),
 ) -> Region | None:
     """Choose the box of a frame to train on; None for all of it.
@@ -117,7 +117,7 @@ def training_box(
         What is painted, ``[Z]YX``, not binned; 0 is unlabelled.
     config : TrainConfig
         How far a patch reaches.
-    binning : int
+    binning : float
         Pixels of the labels per pixel of the frame, along Y and X.
     kept : iterable of tuple of slice
         Boxes of the frame that must lie in it.
@@ -127,9 +127,8 @@ def training_box(
     if painted is None:
         return None
     factors = (1,) * (frame.ndim - 2) + (binning, binning)
-    low = np.array([p.start // k for p, k in zip(painted, factors, strict=True)]) - _margin(config)
-    high = np.array([-(-p.stop // k) for p, k in zip(painted, factors, strict=True)])
-    high = high + _margin(config)
+    low = np.floor([p.start / k for p, k in zip(painted, factors, strict=True)]) - _margin(config)
+    high = np.ceil([p.stop / k for p, k in zip(painted, factors, strict=True)]) + _margin(config)
     for box in kept:
         low = np.minimum(low, [part.start for part in box])
         high = np.maximum(high, [part.stop for part in box])
@@ -138,13 +137,6 @@ def training_box(
     if np.prod(high - low, dtype=float) > math.prod(shape) / 2:
         return None
     return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-
-
-def unbinned(box: Region | None, binning: int) -> Region:
-    """Return the pixels of the labels that a box of the binned frame holds."""
-    if box is None:
-        return ()
-    return (*box[:-2], *(slice(part.start * binning, part.stop * binning) for part in box[-2:]))
 
 
 def _margin(config: TrainConfig) -> NDArray[np.int64]:

@@ -127,7 +127,7 @@ class TrainingData:
         What the data were made from, fully annotated regions filled.
     notices : tuple of str
         What the user should know.
-    binning : int
+    binning : float
         Pixels of the images per pixel of the frames, along Y and X: frames, blocks and
         `smallest_object` are binned, `sources` are not.
     flat_levels : int
@@ -138,6 +138,8 @@ class TrainingData:
     border_sigma : float
         Width of the border weights in pixels of the frames: as the settings say, or as the size
         of the cells asks for.
+    cell_size : float
+        Diameter of a typical painted object in pixels of the images; 0: not known.
     """
 
     frames: tuple[TrainingFrame, ...]
@@ -149,10 +151,16 @@ class TrainingData:
     images: tuple[TrainingImageRecord, ...]
     sources: tuple[AnnotatedImage, ...]
     notices: tuple[str, ...]
-    binning: int = 1
+    binning: float = 1
     flat_levels: int = 0
     pixel_size: dict[str, float] = field(default_factory=dict)
     border_sigma: float = DEFAULT_SIGMA
+    cell_size: float = 0.0
+
+    @property
+    def smallest_in_image(self) -> int:
+        """Objects of fewer pixels of the images are debris."""
+        return round(self.smallest_object * self.binning**2)
 
     def settled(self, config: TrainConfig) -> TrainConfig:
         """Return settings in which what the images decide is filled in."""

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from napari_unet.training.inbox import Mailbox, View
     from napari_unet.training.trainer import Trainer
 
-# A stop waits for a piece of this edge length at most: 0.1 to 0.3 s on one CPU core.
+# A stop waits for a piece of this edge length at most: 0.1 to 0.3 s on one CPU core. In pixels of
+# the image, or of the network where these are more.
 _PIECE = {2: 448, 3: 128}
 # Of a view that shows more, the middle is predicted.
 _LARGEST_VIEW = {2: 1280, 3: 256}
@@ -90,15 +91,16 @@ class LiveView:
         if found is None:
             return None
         frame, intensity = found
-        region = _middle(view.region, frame.spatial_shape, _LARGEST_VIEW[frame.ndim])
-        precision = choose_precision(trainer.config.precision, trainer.device)
         binning = trainer.data.binning
+        share = min(1, binning)  # an enlarged image is more work
+        region = _middle(view.region, frame.spatial_shape, int(share * _LARGEST_VIEW[frame.ndim]))
+        precision = choose_precision(trainer.config.precision, trainer.device)
         factors = plane_factors(frame.ndim, binning)
         runner = Runner.of(trainer.averaged_network, trainer.device, precision, factors)
         shape = tuple(part.stop - part.start for part in region)
         classes = trainer.data.classes
         probabilities = np.zeros((classes.n_classes, *shape), np.float32)
-        for piece in _pieces(region, _PIECE[frame.ndim]):
+        for piece in _pieces(region, int(share * _PIECE[frame.ndim])):
             if stop.is_set():
                 return None
             into = tuple(
@@ -107,7 +109,7 @@ class LiveView:
             )
             probabilities[(slice(None), *into)] = runner.probabilities(frame, intensity, piece)
         if classes.kind == "objects":
-            smallest = trainer.data.smallest_object * binning**2
+            smallest = trainer.data.smallest_in_image
             objects = separate_objects(probabilities[1], smallest, trainer.threshold, binning)
             return objects, region
         return np.array(classes.results)[probabilities.argmax(axis=0)], region

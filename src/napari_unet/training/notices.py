@@ -20,16 +20,16 @@ _NAMED = 5
 
 
 def notices_of(
-    frames: Sequence[TrainingFrame], blocks: Sequence[Block], binning: int
+    frames: Sequence[TrainingFrame], blocks: Sequence[Block], binning: float
 ) -> tuple[str, ...]:
     """Say in words what is unusual about training data."""
     bad = sum(_count_not_finite(frame.frame) for frame in frames)
     constant = sum(frame.intensity.is_constant for frame in frames)
     notices = []
-    if binning > 1:
+    if binning != 1:
         notices.append(
-            f"The network sees the image binned {binning} x {binning}, as the size of the cells, "
-            "the settings or the model to go on with ask for. Results have the full size."
+            f"The network sees the image {_in_words(binning)}, as the size of the cells, the "
+            "settings or the model to go on with ask for. Results have the size of the image."
         )
     notices += unusual_pixels(bad, constant)
     if not blocks:
@@ -38,6 +38,12 @@ def notices_of(
             "no validation score is shown."
         )
     return tuple(notices)
+
+
+def _in_words(binning: float) -> str:
+    if binning > 1:
+        return f"binned {binning:.3g} x {binning:.3g}"
+    return f"enlarged {1 / binning:.2g} times (binning {binning:.3g})"
 
 
 def notices_by_image(images: Sequence[AnnotatedImage], learned: Collection[int]) -> tuple[str, ...]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_unet.data.axes import check_image
 from napari_unet.data.binning import (
+    LARGEST_AUTOMATIC,
+    REDUCING_STEP,
     binned_frame,
     binned_labels,
     binned_mask,
     choose_binning,
-    painted_diameter,
+    typical_diameter,
 )
 from napari_unet.data.intensity import (
     IntensityNormalization,
@@ -27,7 +30,7 @@ from napari_unet.data.labels import (
     class_table,
     fill_regions,
 )
-from napari_unet.data.paint import is_painted
+from napari_unet.data.paint import is_painted, paint_box
 from napari_unet.data.splitting import Block, BlockPlace, validation_blocks
 from napari_unet.errors import LabelsError, ModelMismatchError
 from napari_unet.training.cropping import (
@@ -36,7 +39,6 @@ from napari_unet.training.cropping import (
     moved,
     origin_of,
     training_box,
-    unbinned,
 )
 from napari_unet.training.dataset import (
     AnnotatedImage,
@@ -67,8 +69,8 @@ if TYPE_CHECKING:
     from napari_unet.data.intensity import IntensityRange
     from napari_unet.training.config import TrainConfig
 
-# Where the painted sizes mislead (rods, many cells of one number) no more than this is lost.
-_LARGEST_AUTOMATIC = 4
+# Enlarged, what is painted may have so many pixels: each takes some 30 bytes of memory.
+_MOST_ENLARGED = 2**26
 
 
 def prepare_training(
@@ -76,7 +78,7 @@ def prepare_training(
     config: TrainConfig,
     former: TrainingData | None = None,
     held_back: Sequence[BlockPlace] = (),
-    binning: int | None = None,
+    binning: float | None = None,
     flat_levels: int | None = None,
     border_sigma: float | None = None,
 ) -> TrainingData:
@@ -93,7 +95,7 @@ def prepare_training(
         there, and what was learned from or held back stays so.
     held_back : sequence of BlockPlace
         Blocks that a former training held back, where its data are gone.
-    binning : int, optional
+    binning : float, optional
         Of the model to go on with, where its data are gone; else the settings decide.
     flat_levels : int, optional
         Likewise; else the settings or the voxel size decide.
@@ -118,15 +120,21 @@ def prepare_training(
     if former is not None:
         former = former.renumbered([image.image for image in sources])
         binning, flat_levels = former.binning, former.flat_levels
+    by_frames = [
+        by_frame(image.labels, axes_of(image, config.ndim)[1], config.ndim) for image in sources
+    ]
+    cell_size = former.cell_size if former else 0.0
+    cell_size = cell_size or typical_diameter(by_frames, table, config.ndim)
     if binning is None:
-        binning = config.binning or _automatic_binning(sources, table, config)
+        binning = config.binning or _automatic_binning(cell_size, by_frames, table, config)
     notices: tuple[str, ...] = ()
     if flat_levels is None:
         flat_levels, notices = choose_flat_levels(sources, config, binning)
     if former is not None:
         border_sigma = former.border_sigma
     if border_sigma is None:
-        border_sigma = sigma_of(config, _painted_diameter(sources, table, config.ndim) / binning)
+        in_plane = cell_size or typical_diameter(by_frames, table, 2)  # sections of volumes too
+        border_sigma = sigma_of(config, in_plane / binning)
     config = config.changed(flat_levels=flat_levels, border_sigma=border_sigma)
     pixel_size, differing = common_pixel_size(sources, config.ndim)
     places = tuple(held_back) if former is None else former.held_back
@@ -160,29 +168,35 @@ def prepare_training(
         flat_levels,
         pixel_size,
         border_sigma,
+        cell_size,
     )
 
 
-def _painted_diameter(images: Sequence[AnnotatedImage], table: ClassTable, ndim: int) -> float:
-    """Return the diameter of the painted cells in pixels of the images; 0: unknown."""
-    labels = [by_frame(image.labels, axes_of(image, ndim)[1], ndim) for image in images]
-    return painted_diameter(labels, table)
-
-
 def _automatic_binning(
-    images: Sequence[AnnotatedImage], table: ClassTable, config: TrainConfig
-) -> int:
-    """Bin large objects, but no image to less than two blocks that can be held back."""
-    ndim = config.ndim
-    labels = [by_frame(image.labels, axes_of(image, ndim)[1], ndim) for image in images]
+    cell_size: float, labels: Sequence[NDArray[Any]], table: ClassTable, config: TrainConfig
+) -> float:
+    """Bring cells to the best size, as far as the images bear it.
+
+    None becomes smaller than two blocks that can be held back, and enlarged they fit the memory.
+    """
     shortest = min(min(image.shape[-2:]) for image in labels)
     possible = [
         binning
-        for binning in range(1, _LARGEST_AUTOMATIC + 1)
+        for binning in np.arange(1, LARGEST_AUTOMATIC + REDUCING_STEP / 2, REDUCING_STEP).tolist()
         if shortest // binning >= 2 * config.validation_block(binning)
     ]
-    largest = max(possible, default=1)
-    return choose_binning(labels, table, ndim, largest)
+    binning = choose_binning(cell_size, max(possible, default=1.0))
+    if binning >= 1 or _painted_size(labels, table) <= _MOST_ENLARGED * binning**2:
+        return binning
+    return 1.0
+
+
+def _painted_size(labels: Sequence[NDArray[Any]], table: ClassTable) -> int:
+    """Count the pixels that are learned from, or lie between those that are."""
+    if table.unpainted == "background":
+        return sum(image.size for image in labels)
+    boxes = [paint_box(frame) for image in labels for frame in image]
+    return sum(math.prod(p.stop - p.start for p in box) for box in boxes if box is not None)
 
 
 @dataclass(frozen=True)
@@ -222,7 +236,7 @@ def _painted_frames(
     table: ClassTable,
     config: TrainConfig,
     former: TrainingData | None,
-    binning: int,
+    binning: float,
     places: Sequence[BlockPlace],
 ) -> Iterator[_PaintedFrame]:
     _, axes = axes_of(image, config.ndim)
@@ -242,8 +256,7 @@ def _painted_frames(
             kept = [p.as_region() for p in places if (p.image, p.frame) == (number, frame.index)]
             kept += [box_of(before.frame)] if before else []
             box = training_box(seen, labels[i], config, binning, kept)
-        inside = unbinned(box, binning)
-        painted = binned_labels(labels[i][inside], binning, table)
+        painted = binned_labels(labels[i], binning, table, box)
         if before is not None and former is not None and former.classes == table:
             known = Lesson(before.labels, before.target, before.border)
             lesson = known.renewed(painted, table, config, anisotropy)
@@ -252,8 +265,9 @@ def _painted_frames(
         if not lesson.target.painted.any():
             continue
         corrected = None
-        if corrected_frames is not None and corrected_frames[i][inside].any():
-            corrected = binned_mask(corrected_frames[i][inside], binning)
+        if corrected_frames is not None and corrected_frames[i].any():
+            corrected = binned_mask(corrected_frames[i], binning, box)
+            corrected = corrected if corrected.any() else None
         # Predictions measure the image as it is, not as the network sees it
         intensity = (
             before.intensity if before else measure_intensity(frame, IntensityNormalization())
@@ -274,7 +288,7 @@ def _choose_blocks(
     table: ClassTable,
     config: TrainConfig,
     places: Sequence[BlockPlace],
-    binning: int,
+    binning: float,
 ) -> tuple[Block, ...]:
     """Hold back blocks; those of a former training stay, and none is taken that taught it."""
     position = {(frame.image, frame.frame.index): i for i, frame in enumerate(painted)}

@@ -38,7 +38,7 @@ def _with_record(trainer: Trainer, weights: dict[str, Tensor]) -> TrainedNetwork
         network=trainer.network_config,
         classes=data.classes,
         intensity=data.intensity,
-        smallest_object=data.smallest_object * data.binning**2,
+        smallest_object=data.smallest_in_image,
         binning=data.binning,
         views=config.views,
         threshold=trainer.threshold,
@@ -50,6 +50,7 @@ def _with_record(trainer: Trainer, weights: dict[str, Tensor]) -> TrainedNetwork
         steps=trainer.step,
         pixel_size=dict(data.pixel_size),
         used_channels=config.used_channels,
+        cell_size=data.cell_size,
         bfloat16_agreement=trainer.bfloat16_agreement,
     )
     return TrainedNetwork(network, record)

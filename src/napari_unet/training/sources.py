@@ -90,7 +90,7 @@ def anisotropy_of(image: AnnotatedImage) -> float | None:
 
 
 def choose_flat_levels(
-    images: Sequence[AnnotatedImage], config: TrainConfig, binning: int
+    images: Sequence[AnnotatedImage], config: TrainConfig, binning: float
 ) -> tuple[int, tuple[str, ...]]:
     """Choose how many first levels neither pool nor convolve along Z.
 
@@ -102,7 +102,7 @@ def choose_flat_levels(
         With their pixel sizes.
     config : TrainConfig
         Its ``flat_levels`` is taken unless -1.
-    binning : int
+    binning : float
         Pixels of the image per pixel of the network, along Y and X.
 
     Returns

@@ -42,7 +42,7 @@ class TrainingState:
         What the network's outputs mean; None in files of version 0.1.
     held_back : tuple of BlockPlace
         What the training never learned from.
-    binning : int
+    binning : float
         Pixels of the images per pixel of the network.
     threshold : float
         Probability of objects that suited the best weights.
@@ -66,7 +66,7 @@ class TrainingState:
     extra_steps: int = 0
     classes: ClassTable | None = None
     held_back: tuple[BlockPlace, ...] = ()
-    binning: int = 1
+    binning: float = 1
     threshold: float = 0.5
     flat_levels: int = 0
     border_sigma: float = 5.0

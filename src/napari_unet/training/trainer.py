@@ -16,6 +16,7 @@ from napari_unet.data.separation import DEFAULT_THRESHOLD
 from napari_unet.errors import DeviceError, ModelMismatchError, UnreadableError
 from napari_unet.model.memory import Shortage, within_memory
 from napari_unet.model.precision import choose_precision
+from napari_unet.model.starting import is_starting_model, with_channels
 from napari_unet.model.trained import build_network
 from napari_unet.model.unet import UNet
 from napari_unet.notice import Notice
@@ -416,6 +417,8 @@ class Trainer:
         """Begin a new cycle with the weights of a finished model."""
         weights = dict(model.unet.state_dict())
         taken = model.record.network.in_channels
+        if taken != self.data.channels and is_starting_model(model.record):
+            weights, taken = with_channels(weights, self.data.channels), self.data.channels
         if taken != self.data.channels:
             raise ModelMismatchError(
                 f"The model takes {taken} channel(s), the images have {self.data.channels}. "

@@ -98,6 +98,7 @@ class PredictWidget(Dock):
         self._session.model_changed.connect(self._show_state)
         self._session.model_changed.connect(self.options.show_model)
         self._session.annotation_chosen.connect(self._follow_image)
+        self.options.cell_size.told.connect(self.status.setText)
         self.task.started.connect(self._show_start)
         self.task.happened.connect(self.progress.show_event)
         self.task.ended.connect(self._on_ended)

@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari.layers import Image
-from qtpy.QtWidgets import QCheckBox, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QLabel, QLineEdit, QVBoxLayout, QWidget
 
 from napari_unet.data.axes import SPATIAL_AXES, guess_axes, parse_channels
 from napari_unet.errors import ModelMismatchError, NapariUNetError
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.widgets.axes_row import AxesRow
+from napari_unet.widgets.cell_size import CellSizeRow
 from napari_unet.widgets.controls import add_row, choice, form_layout, note
 from napari_unet.widgets.followed import FollowedLayer
 from napari_unet.widgets.layer_axes import pixel_size_of
@@ -53,6 +54,7 @@ class PredictOptions(QWidget):
         self.scale_check.setAccessibleName("Same scale as in training")
         self.scale_check.setChecked(True)
         self.size_note = note()
+        self.cell_size = CellSizeRow(viewer, session)
         self.result_box = choice(
             [("what it was trained for", None), ("probabilities", "probabilities")],
             "Labels as painted (objects or classes), or the probability of each class.",
@@ -84,6 +86,10 @@ class PredictOptions(QWidget):
             "Which channels of the image to use, in the order of the training: numbers from 0, "
             "as in 0,2. Empty: those of the training.",
         )
+        cell_size = QLabel("Cell size")
+        cell_size.setBuddy(self.cell_size.box)
+        cell_size.setToolTip(self.cell_size.box.toolTip())
+        form.addRow(cell_size, self.cell_size)
         add_row(form, "Result", self.result_box)
         add_row(form, "Average", self.views_box)
         add_row(form, "Numbers", self.precision_box)
@@ -152,6 +158,7 @@ class PredictOptions(QWidget):
             precision=self.precision_box.currentData(),
             used_channels=parse_channels(text) or None,
             rescale=self.scale_check.isChecked(),
+            cell_size=self.cell_size.value,
         )
 
     def _guess(self, image: Image) -> str:
@@ -175,6 +182,7 @@ class PredictOptions(QWidget):
     def _show_image(self) -> None:
         image = self.image_box.layer
         self._followed.follow(image)
+        self.cell_size.show_image(image)
         self.axes_row.show_image(image)
 
     def _show_sizes(self) -> None:

@@ -56,7 +56,7 @@ class TrainingOrder:
     files: tuple[str | None, ...] = ()
 
     @property
-    def binning(self) -> int | None:
+    def binning(self) -> float | None:
         """Binning of what the training goes on with; a starting model takes any."""
         from napari_unet.model.starting import is_starting_model
         from napari_unet.training.state import TrainingState

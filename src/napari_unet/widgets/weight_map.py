@@ -33,14 +33,14 @@ def weight_events(
     """
     import numpy as np
 
-    from napari_unet.data.binning import painted_diameter
+    from napari_unet.data.binning import typical_diameter
     from napari_unet.data.labels import class_table
     from napari_unet.training.renewal import Lesson
     from napari_unet.training.weights import class_balance, pixel_weights, sigma_of
 
     yield "started"
     table = class_table([labels], config.kind, config.unpainted)
-    sigma = sigma_of(config, painted_diameter([labels], table))
+    sigma = sigma_of(config, typical_diameter([labels], table, 2))
     config = config.changed(border_sigma=sigma)
     lesson = Lesson.of(labels, table, config, 1.0)
     target = lesson.target

@@ -40,6 +40,14 @@ def add(commands: Any) -> None:
         help="see images at the model's pixel size where both are known (default: yes)",
     )
     predict.add_argument(
+        "--cell-size",
+        type=float,
+        default=0.0,
+        metavar="PIXELS",
+        help="diameter of a typical cell in image pixels: images are seen so that cells are as "
+        "large as the model expects them; counts more than pixel sizes (default: as trained)",
+    )
+    predict.add_argument(
         "--format",
         choices=("auto", "tiff", "zarr"),
         default="auto",
