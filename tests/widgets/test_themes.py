@@ -123,7 +123,7 @@ def test_the_plot_says_in_words_what_it_shows(qapp: object) -> None:
         plot.mark_best(7, 0.8)
         plot._redraw()
 
-        said = "90% of the painted cells found, score on unseen paint 0.80, kept 0.80 at step 7."
+        said = "90% of the painted cells found, score on unseen paint 0.80, best 0.80 at step 7."
         assert plot.accessibleDescription() == f"Step 7: loss on paint 0.250, {said}"
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _ABOUT = {
     "found": "found by now",
     "merged": "one object covers it and another painted cell",
-    "missed": "no object covers most of it",
+    "missed": "no object matches it",
 }
 
 
@@ -39,8 +39,8 @@ class PaintedCellsLine(QWidget):
         self.text = note()
         self.text.setToolTip(
             "Found: one object covers the painted cell, and no other painted one. Merged: one "
-            "object covers it and another painted cell. Missed: no object covers most of it. A "
-            "stroke counts as a cell, by its painted pixels."
+            "object covers it and another painted cell. Missed: no object matches it. A stroke "
+            "counts as a cell, by its painted pixels."
         )
         self.show_button = button(
             "Show",

@@ -22,7 +22,7 @@ class PlotColours(NamedTuple):
     Parameters
     ----------
     text : str
-        Of axes, of words, and of the star at the weights that are kept.
+        Of axes, of words, and of the star at the best weights.
     loss, found, score : str
         Of the curves: of Okabe and Ito's palette (and, on light, Tol's wine), told apart by
         colour-blind people. Their shapes differ as well.
@@ -75,8 +75,8 @@ class TrainingPlot(QWidget):
         self.setToolTip(
             "Loss on paint: how far the network is from what you painted; it falls. Painted cells "
             "found: the share of them that come out right; it rises to 1. Unseen paint: the score "
-            "on paint that it has not learned, held back or just painted. Star: the weights that "
-            "are kept."
+            "on paint that it has not learned, held back or just painted. Star: the best "
+            "weights so far."
         )
         self.setAccessibleName("Loss, painted cells found, and score on unseen paint")
         self._timer = QTimer(self)
@@ -131,7 +131,7 @@ class TrainingPlot(QWidget):
         self._redraw_soon()
 
     def mark_best(self, step: int, score: float) -> None:
-        """Move the star to the score of the weights that are kept."""
+        """Move the star to the score of the best weights."""
         self._best = (step, score)
         self._redraw_soon()
 
@@ -158,7 +158,7 @@ class TrainingPlot(QWidget):
         if self._scores.steps:
             entries.append((score, "●", "unseen paint"))
         if self._best is not None:
-            entries.append((text, "★", "kept"))
+            entries.append((text, "★", "best"))
         self.key.setText(" &nbsp; ".join(_key_entry(*entry) for entry in entries))
 
     def _in_words(self) -> str:
@@ -171,7 +171,7 @@ class TrainingPlot(QWidget):
         if self._scores.steps:
             parts.append(f"score on unseen paint {self._scores.values[-1]:.2f}")
         if self._best is not None:
-            parts.append(f"kept {self._best[1]:.2f} at step {self._best[0]}")
+            parts.append(f"best {self._best[1]:.2f} at step {self._best[0]}")
         if not parts:
             return "Nothing yet."
         curves = (self._losses, self._found, self._scores)

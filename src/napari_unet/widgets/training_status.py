@@ -56,8 +56,8 @@ class TrainingStatus(QWidget):
         self.score = note()
         self.weights_box = choice(
             [("Use the best weights", "best"), ("Use the last weights", "last")],
-            "The best scored highest on held-back paint; the last have seen the newest strokes "
-            "longest. Both are kept.",
+            "The best scored highest on painted cells and held-back paint; the last have seen the "
+            "newest strokes longest. Both are kept.",
         )
         self.weights_box.setAccessibleName("Weights to use")
         self.weights_box.setVisible(False)
