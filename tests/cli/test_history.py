@@ -42,6 +42,24 @@ def test_scores_stand_in_the_row_of_their_step(
     assert scored == ["2", "3"]
 
 
+def test_the_share_of_painted_cells_found_stands_in_the_row_of_its_step(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    run(capsys, *good, "--history", tmp_path / "h.csv")
+    shares = {row["step"]: row["painted_found"] for row in rows(tmp_path / "h.csv")}
+    assert shares["1"] == ""
+    assert 0 <= float(shares["2"]) <= 1
+
+
+def test_a_table_of_an_earlier_version_keeps_its_columns(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    run(capsys, *good)
+    (tmp_path / "h.csv").write_text("step,loss\n")
+    run(capsys, *good, "--history", tmp_path / "h.csv", "--resume", "--steps", 5)
+    assert [list(row) for row in rows(tmp_path / "h.csv")] == [["step", "loss"]] * 2
+
+
 def test_a_resumed_training_goes_on_with_the_table(
     capsys: Capture, good: list[object], tmp_path: Path
 ) -> None:

@@ -96,6 +96,34 @@ def test_the_best_validation_is_reported(capsys: Capture, tmp_path: Path) -> Non
     assert best in history
 
 
+def test_json_says_how_many_painted_cells_are_found(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    report = json.loads(run(capsys, *good, "--output", tmp_path / "m", "--json").out)
+    assert report["painted_cells"] == 4
+    assert 0 <= report["painted_cells_found"] <= 4
+
+
+def test_the_sentence_says_how_many_painted_cells_are_found(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    assert " of 4 painted cells found" in run(capsys, *good, "--output", tmp_path / "m").out
+
+
+def test_the_bar_says_how_many_painted_cells_are_found(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    arguments = ("--output", tmp_path / "m", "--validate-every", 1)
+    assert "/4 painted cells" in run(capsys, *good, *arguments).err
+
+
+def test_json_of_classes_has_no_painted_cells(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    outcome = run(capsys, *good, "--output", tmp_path / "m", "--kind", "classes", "--json")
+    assert "painted_cells" not in json.loads(outcome.out)
+
+
 def test_flags_reach_the_record(capsys: Capture, good: list[object], tmp_path: Path) -> None:
     run(capsys, *good, "--output", tmp_path / "m", "--no-flip", "--seed", 5, "--zoom", 0.3)
     training = load_network(tmp_path / "m.safetensors").record.training

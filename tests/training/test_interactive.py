@@ -242,6 +242,24 @@ def test_the_view_changes_no_weight(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(bool((plain.last[name] == viewed.last[name]).all()) for name in plain.last)
 
 
+def test_a_model_is_seen_before_it_learns() -> None:
+    config = tiny_config(steps=2)
+    model = run(cells(config), config)[1].trained
+    inbox = Inbox()
+    inbox.view.put(View(0, (), (slice(0, 96), slice(0, 96))))
+    training = train_network(cells(config), config, threading.Event(), model, inbox=inbox)
+    kinds = [type(event) for event in training if not isinstance(event, Notice)]
+    assert kinds[:2] == [TrainingStarted, ViewPredicted]
+
+
+def test_random_weights_are_not_shown() -> None:
+    config = tiny_config(steps=2)
+    inbox = Inbox()
+    inbox.view.put(View(0, (), (slice(0, 96), slice(0, 96))))
+    training = train_network(cells(config), config, threading.Event(), inbox=inbox)
+    assert of_type(list(training), ViewPredicted)[0].step == 1
+
+
 # --- going on ----------------------------------------------------------------------------------
 
 
@@ -260,6 +278,26 @@ def test_the_former_model_is_scored_first() -> None:
     kinds = [type(event) for event in events if not isinstance(event, Notice)]
     assert kinds[:3] == [TrainingStarted, PaintJudged, Validated]
     assert of_type(events, Validated)[0].step == 4
+
+
+def test_a_model_that_only_gets_worse_is_kept() -> None:
+    config = tiny_config(steps=60)
+    model = run(cells(config), config)[1].trained
+    ruinous = config.changed(steps=10, learning_rate=0.1)
+    _, result = run(cells(config), ruinous, resume=model)
+    assert result.start_kept
+
+
+def test_a_model_that_gets_better_is_not_kept() -> None:
+    config = tiny_config(steps=2)
+    model = run(cells(config), config)[1].trained
+    _, result = run(cells(config), config.changed(steps=60), resume=model)
+    assert not result.start_kept
+
+
+def test_a_training_that_began_with_random_weights_keeps_no_start() -> None:
+    config = tiny_config(steps=2)
+    assert not run(cells(config), config)[1].start_kept
 
 
 def test_a_model_of_other_labels_is_refused() -> None:

@@ -84,6 +84,16 @@ def test_a_verdict_says_where_the_cell_lies() -> None:
     assert judged(painted(FIRST), FIRST)[0].centre == (34, 34)
 
 
+def test_the_middle_of_a_bent_stroke_lies_on_it() -> None:
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[60:70, 10:90] = 1
+    labels[20:50, 20:50] = 2
+    labels[24:50, 24:50] = 0  # what is left is bent like an L
+    image = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    (cell,) = judged(data_of(image, labels, tiny_config(validation_share=0)))
+    assert labels[cell.centre] == 2
+
+
 def test_a_cell_is_new_until_it_is_painted() -> None:
     cells = judged(painted(FIRST, (slice(65, 90), slice(95, 120))), FIRST)
     assert [was_painted(cell, painted(FIRST)) for cell in cells] == [True, False]

@@ -15,7 +15,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from napari_unet.evaluation.errors import CONFUSED, ERROR_VALUES, MERGED, SPLIT
 from napari_unet.widgets.annotation import PALETTE
-from napari_unet.widgets.loss_plot import colours_on
+from napari_unet.widgets.training_plot import colours_on
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,7 +100,7 @@ def test_errors_are_told_apart(sight: str, left_out: tuple[int, ...]) -> None:
 def test_the_curves_of_a_training_are_told_apart(theme: str, sight: str) -> None:
     colours = colours_on(theme)
 
-    assert distance(colours.loss, colours.score, sight) > NEAREST_CURVES
+    assert nearest((colours.loss, colours.found, colours.score), sight) > NEAREST_CURVES
 
 
 @pytest.mark.parametrize("name", ["magma", "inferno"])

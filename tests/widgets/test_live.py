@@ -56,6 +56,19 @@ def test_what_is_on_screen_is_predicted_while_training(painted: Painted) -> None
     stop(desk)
 
 
+def test_what_the_starting_model_sees_is_shown_before_the_first_step(desk: Desk) -> None:
+    desk.viewer.add_labels(strokes_on(disks()), name="paint")
+    desk.train.start_box.setCurrentIndex(desk.train.start_box.findData("cells"))
+    events = train_on(desk)
+    wait_for(desk, events, ViewPredicted)
+    shown = "disks live prediction" in desk.viewer.layers
+    stop(desk)
+
+    kinds = [type(event) for event in events]
+    assert shown
+    assert StepDone not in kinds[: kinds.index(ViewPredicted)]
+
+
 def test_the_live_layer_lies_below_the_paint_and_takes_no_focus(painted: Painted) -> None:
     desk, labels = painted
     desk.viewer.layers.selection.active = labels

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 from napari_unet.evaluation.errors import ERROR_VALUES
 from napari_unet.widgets.compare import _legend_entry
 from napari_unet.widgets.focus_ring import FocusRing
-from napari_unet.widgets.loss_plot import LossPlot, colours_on
+from napari_unet.widgets.training_plot import TrainingPlot, colours_on
 from napari_unet.widgets.training_status import TrainingStatus
 
 from .docks import LARGE, content_of, open_docks
@@ -66,8 +66,8 @@ def test_the_plot_is_read(theme: str) -> None:
     colours, ground = colours_on(theme), ground_of(theme)
 
     assert contrast(colours.text, ground) > OF_TEXT
-    assert contrast(colours.loss, ground) > OF_SHAPES
-    assert contrast(colours.score, ground) > OF_SHAPES
+    for colour in (colours.loss, colours.found, colours.score):
+        assert contrast(colour, ground) > OF_SHAPES
 
 
 @pytest.mark.parametrize("error", ERROR_VALUES, ids=lambda error: error.name)
@@ -86,7 +86,7 @@ def test_the_ring_around_the_focus_is_seen(qapp: object, theme: str) -> None:
         assert contrast(ink_of(ring), ground_of(theme)) > OF_SHAPES
 
 
-def shown_plot(status: TrainingStatus) -> LossPlot:
+def shown_plot(status: TrainingStatus) -> TrainingPlot:
     status._show_plot()
     plot = status._plot
     assert plot is not None
@@ -101,28 +101,65 @@ def test_the_plot_follows_another_theme(qapp: object) -> None:
 
         text = get_theme("light").text.as_hex()
         assert plot.colours == colours_on("light")
-        assert plot.getAxis("left").textPen().color() == QColor(text)
+        assert plot.chart.getAxis("left").textPen().color() == QColor(text)
 
 
 def test_the_plot_follows_the_size_of_letters(qapp: object) -> None:
     with open_docks() as docks:
         plot = shown_plot(docks.train.shown)
-        before = plot.height()
+        before = plot.chart.height()
 
         get_settings().appearance.font_size = LARGE
 
-        assert plot.height() > before
+        assert plot.chart.height() > before
 
 
 def test_the_plot_says_in_words_what_it_shows(qapp: object) -> None:
     with open_docks() as docks:
         plot = shown_plot(docks.train.shown)
         plot.add_loss(7, 0.25)
-        plot.add_score(7, 0.8, best=True)
+        plot.add_found(7, 0.9)
+        plot.add_score(7, 0.8)
+        plot.mark_best(7, 0.8)
         plot._redraw()
 
-        said = "Step 7: loss 0.250, score 0.80, best 0.80 at step 7."
-        assert plot.accessibleDescription() == said
+        said = "90% of the painted cells found, score on unseen paint 0.80, best 0.80 at step 7."
+        assert plot.accessibleDescription() == f"Step 7: loss on paint 0.250, {said}"
+
+
+def test_the_key_of_the_plot_names_only_what_is_drawn(qapp: object) -> None:
+    with open_docks() as docks:
+        plot = shown_plot(docks.train.shown)
+        plot.add_loss(7, 0.25)
+        plot._redraw()
+
+        assert "loss" in plot.key.text()
+        assert "cells" not in plot.key.text()
+
+
+@pytest.mark.parametrize("points", [9, LARGE], ids=["default letters", "large letters"])
+def test_the_key_of_the_plot_is_not_cut(qapp: object, points: int) -> None:
+    with open_docks(points=points) as docks:
+        plot = shown_plot(docks.train.shown)
+        plot.add_loss(7, 0.25)
+        plot.add_found(7, 0.9)
+        plot.add_score(7, 0.8)
+        plot.mark_best(7, 0.8)
+        plot._redraw()
+        QApplication.processEvents()
+
+        key = plot.key
+        assert key.height() >= key.heightForWidth(key.width())
+
+
+def test_a_loss_above_one_runs_along_the_upper_edge(qapp: object) -> None:
+    with open_docks() as docks:
+        plot = shown_plot(docks.train.shown)
+        plot.add_loss(1, 3.0)
+        plot._redraw()
+
+        assert plot._loss_curve.getData()[1].tolist() == [1.0]
+        assert "loss on paint 3.000" in plot.accessibleDescription()
 
 
 def test_docks_follow_another_theme_of_napari(make_napari_viewer: Callable[..., Viewer]) -> None:

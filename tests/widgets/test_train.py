@@ -56,6 +56,42 @@ def test_stop_keeps_the_model(painted: Painted) -> None:
     assert desk.train.save_button.isEnabled()
 
 
+def test_a_start_that_nothing_scored_better_than_is_told(painted: Painted) -> None:
+    desk, _ = painted
+    desk.train.steps_box.setValue(60)
+    desk.click(desk.train.train_button)
+    desk.wait_until_idle()
+    desk.train.form.set_value(desk.train.config().changed(learning_rate=0.5))
+    desk.train.steps_box.setValue(10)
+
+    desk.click(desk.train.continue_button)
+    desk.wait_until_idle()
+
+    said = "The model that it began with was already as good; it is kept."
+    assert desk.train.shown.status.text().endswith(said)
+
+
+def test_a_start_that_was_outdone_is_not_told(painted: Painted) -> None:
+    desk, _ = painted
+    desk.click(desk.train.train_button)
+    desk.wait_until_idle()
+
+    assert desk.train.shown.status.text() == "Finished after 30 steps."
+
+
+def test_a_training_too_short_for_a_score_says_that_its_start_is_kept(desk: Desk) -> None:
+    desk.viewer.add_labels(strokes_on(disks()), name="paint")
+    desk.train.start_box.setCurrentIndex(desk.train.start_box.findData("cells"))
+    desk.click(desk.train.train_button)
+    desk.qtbot.waitUntil(lambda: "Step" in desk.train.shown.status.text(), timeout=60_000)
+
+    desk.click(desk.train.stop_button)
+    desk.wait_until_idle()
+
+    said = "It was too short to be scored: the starting model is kept."
+    assert desk.train.shown.status.text().endswith(said)
+
+
 def test_the_window_can_be_painted_in_while_it_trains(painted: Painted) -> None:
     desk, labels = painted
     desk.train.steps_box.setValue(100_000)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_unet.data.disk import why_not_written
 from napari_unet.errors import FileProblemError
 from napari_unet.notice import Notice
-from napari_unet.training.events import StepDone, Validated
+from napari_unet.training.events import PaintJudged, StepDone, Validated
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from napari_unet.training.events import TrainingEvent
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-COLUMNS = ("step", "loss", "seconds", "validation_loss", "iou", "object_f1")
+COLUMNS = ("step", "loss", "seconds", "validation_loss", "iou", "object_f1", "painted_found")
 
 
 def begin_history(path: Path, resume: TrainingState | None) -> None:
@@ -69,19 +70,26 @@ class _Table:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._row: list[Any] = []
+        self._columns = _columns_of(path)
+        self._row: dict[str, Any] = {}
         self._broken = False
 
     def take(self, event: object) -> Notice | None:
         """Note what an event tells; a row is written when the next one begins."""
+        if isinstance(event, StepDone):
+            problem = self.close()
+            self._row = {
+                "step": event.step,
+                "loss": event.loss,
+                "seconds": round(event.seconds, 4),
+            }
+            return problem
         if isinstance(event, Validated) and self._row:
-            f1 = "" if event.object_f1 is None else event.object_f1
-            self._row[3:] = [event.loss, event.iou, f1]
-        if not isinstance(event, StepDone):
-            return None
-        problem = self.close()
-        self._row = [event.step, event.loss, round(event.seconds, 4), "", "", ""]
-        return problem
+            self._row["validation_loss"], self._row["iou"] = event.loss, event.iou
+            self._row["object_f1"] = event.object_f1  # None leaves the field empty
+        elif isinstance(event, PaintJudged) and self._row:
+            self._row["painted_found"] = event.found / len(event.cells)
+        return None
 
     def close(self) -> Notice | None:
         """Write the row that was begun; say why where that is not possible."""
@@ -89,9 +97,16 @@ class _Table:
             return None
         try:
             with self._path.open("a", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerow(self._row)
+                csv.writer(file).writerow([self._row.get(name) for name in self._columns])
         except OSError as error:
             self._broken = True
             why = why_not_written(self._path, error)
             return Notice(f"The training goes on, but its history ends here: {why}")
         return None
+
+
+def _columns_of(path: Path) -> Sequence[str]:
+    """Read the head of a table: one that an earlier version began has fewer columns."""
+    with suppress(OSError), path.open(newline="", encoding="utf-8") as file:
+        return next(csv.reader(file), COLUMNS)
+    return COLUMNS

@@ -6,15 +6,18 @@ import contextlib
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tqdm import tqdm
 
 from napari_unet.notice import Notice
-from napari_unet.training.events import StepDone, TrainingStarted, Validated
+from napari_unet.training.events import PaintJudged, StepDone, TrainingStarted, Validated
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
+
+Event = TypeVar("Event")
+Result = TypeVar("Result")
 
 STOPPING = "Stopping after this step; what is done is kept."
 
@@ -64,6 +67,7 @@ class TrainingBar:
             bar_format="{desc}{percentage:3.0f}%|{bar}| {elapsed}{postfix}",
         )
         self._score = ""
+        self._found = ""
 
     def show(self, event: object) -> None:
         """Show one event."""
@@ -75,13 +79,15 @@ class TrainingBar:
             )
         elif isinstance(event, StepDone):
             left = f"{event.seconds_left:.0f} s left"
-            text = f"{left}, loss {event.loss:.3f}{self._score}"
+            text = f"{left}, loss {event.loss:.3f}{self._found}{self._score}"
             self._bar.set_postfix_str(text, refresh=False)
             self._bar.update(100.0 * event.progress - self._bar.n)
         elif isinstance(event, Validated):
             self._score = f", IoU {event.iou:.3f}"
             if event.object_f1 is not None:
                 self._score += f", object F1 {event.object_f1:.3f}"
+        elif isinstance(event, PaintJudged):
+            self._found = f", {event.found}/{len(event.cells)} painted cells"
         elif isinstance(event, Notice):
             self._bar.write(f"Note: {event.text}", file=sys.stderr)
 
@@ -101,6 +107,20 @@ def run_training(events: Generator[object, None, Any], quiet: bool) -> Any:
                 return end.value
     finally:
         bar.close()
+
+
+def tap(
+    events: Generator[Event, None, Result], look: Callable[[Event], object]
+) -> Generator[Event, None, Result]:
+    """Pass on events and their result, and show each event to who looks on."""
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        look(event)
+        yield event
 
 
 def run_silently(events: Generator[object, None, Any]) -> Any:

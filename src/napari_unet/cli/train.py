@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.history import begin_history, logging_steps
-from napari_unet.cli.progress import STOPPING, run_silently, run_training, stop_on_interrupt
+from napari_unet.cli.progress import (
+    STOPPING,
+    run_silently,
+    run_training,
+    stop_on_interrupt,
+    tap,
+)
 from napari_unet.cli.training_order import TrainingOrder, training_order
 from napari_unet.errors import FileProblemError, NapariUNetError
 from napari_unet.model.devices import choose_device
@@ -19,6 +25,7 @@ from napari_unet.runs.origin import TrainingOrigin
 from napari_unet.runs.script import TrainingScript
 from napari_unet.runs.training import card_of_training
 from napari_unet.training.checkpoint import save_state, saving_checkpoints, state_path
+from napari_unet.training.events import PaintJudged
 from napari_unet.training.loop import TrainingResult, train_network
 from napari_unet.training.ranks import Ranks
 
@@ -41,18 +48,41 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
             choose_device(ranks.device(order.config.device))
             if options.history and ranks.first:
                 begin_history(Path(options.history), order.resume)
-        result = _trained(options, order, ranks)
+        judged = _LastJudged()
+        result = _trained(options, order, ranks, judged)
         with ranks.together():
             _save(result, order, ranks)
     if not ranks.first:
         return {}, 0
-    report = _report(result, order.output, ranks)
+    report = _report(result, order.output, ranks) | judged.report()
     if not options.json:
         print(_in_words(report))
     return report, 0
 
 
-def _trained(options: argparse.Namespace, order: TrainingOrder, ranks: Ranks) -> TrainingResult:
+class _LastJudged:
+    """Keeps what became of the painted cells when they were looked at last."""
+
+    def __init__(self) -> None:
+        self._event: PaintJudged | None = None
+
+    def look(self, event: object) -> None:
+        if isinstance(event, PaintJudged):
+            self._event = event
+
+    def report(self) -> dict[str, int]:
+        """Return what is reported; nothing where there is no painted cell."""
+        if self._event is None:
+            return {}
+        return {
+            "painted_cells": len(self._event.cells),
+            "painted_cells_found": self._event.found,
+        }
+
+
+def _trained(
+    options: argparse.Namespace, order: TrainingOrder, ranks: Ranks, judged: _LastJudged
+) -> TrainingResult:
     with stop_on_interrupt(STOPPING if ranks.first else "") as stop:
         events = train_network(
             order.data, order.config, stop, order.resume, options.started, ranks=ranks
@@ -63,7 +93,7 @@ def _trained(options: argparse.Namespace, order: TrainingOrder, ranks: Ranks) ->
             except NapariUNetError as error:  # the same one as the first rank's
                 raise ranks.told() from error
             return silent
-        events = saving_checkpoints(events, order.output)
+        events = saving_checkpoints(tap(events, judged.look), order.output)
         if options.history:
             events = logging_steps(events, Path(options.history))
         shown: TrainingResult = run_training(events, quiet=options.json)
@@ -125,6 +155,9 @@ def _report(result: TrainingResult, output: Path, ranks: Ranks) -> dict[str, Any
 
 def _in_words(report: dict[str, Any]) -> str:
     text = f"{report['model']}: {report['steps']} steps in {report['seconds']:.0f} s"
+    if "painted_cells" in report:
+        found, painted = report["painted_cells_found"], report["painted_cells"]
+        text += f"; {found} of {painted} painted cells found"
     best = report["validation"]
     if best is None:
         return text + ", no validation."

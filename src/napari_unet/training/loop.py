@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Generator, Iterator
 
+    from torch import Tensor
+
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData
@@ -67,6 +69,8 @@ class TrainingResult:
         What it learned from in the end.
     stopped : bool
         Whether it was stopped before its planned end.
+    start_kept : bool
+        Whether `trained` is what the training began with: nothing scored better.
     """
 
     trained: TrainedNetwork
@@ -74,6 +78,7 @@ class TrainingResult:
     state: TrainingState
     data: TrainingData
     stopped: bool
+    start_kept: bool = False
 
 
 def train_network(
@@ -163,9 +168,12 @@ def _train(
     finished = clock.finished()
     if finished and trainer.step == 0:
         yield Notice("The time was over before the first step: the network is untrained.")
+    if trainer.step or trainer.knows_something:  # random weights would show noise
+        yield from live.update(stop)
+    start: dict[str, Tensor] = {}
     if trainer.knows_something and not trainer.step_in_cycle and ranks.first:
         yield from trainer.assess()  # the start is a candidate too: to get worse is no way on
-    yield from live.update(stop)
+        start = trainer.best
     with trainer.drawing_ahead():
         while not finished and not clock.stopped():
             yield from _join_annotations(trainer, inbox)
@@ -198,7 +206,14 @@ def _train(
     if ranks.first:
         trainer.measure_agreement()
     latest, state = remains_of(trainer)
-    return TrainingResult(best_of(trainer), latest, state, trainer.data, stopped=not finished)
+    return TrainingResult(
+        best_of(trainer),
+        latest,
+        state,
+        trainer.data,
+        stopped=not finished,
+        start_kept=bool(start) and trainer.best is start,
+    )
 
 
 def _assessed_after(steps: int, config: TrainConfig) -> bool:

@@ -169,5 +169,13 @@ def _best_objects(
     return np.where(over_most, best, 0), np.where(common > 0, ious, 0.0)
 
 
-def _centres(truth: NDArray[np.int32], numbers: NDArray[np.int32]) -> list[NDArray[np.float64]]:
-    return [np.array(centre) for centre in center_of_mass(truth > 0, truth, numbers)]
+def _centres(truth: NDArray[np.int32], numbers: NDArray[np.int32]) -> list[NDArray[np.int64]]:
+    """Return a pixel of each cell, near its middle: that of a bent stroke lies outside of it."""
+    centres = []
+    for number, middle in zip(numbers, center_of_mass(truth > 0, truth, numbers), strict=True):
+        centre = np.array(middle).astype(np.int64)
+        if truth[tuple(centre)] != number:
+            pixels = np.argwhere(truth == number)
+            centre = pixels[((pixels - middle) ** 2).sum(axis=1).argmin()]
+        centres.append(centre)
+    return centres

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, QTimer
 
 from napari_unet.data.paint import same_paint
-from napari_unet.training.events import ViewPredicted
+from napari_unet.training.events import AnnotationsJoined, PaintJudged, ViewPredicted
 from napari_unet.training.inbox import Inbox, View
 from napari_unet.widgets.layers import labels_of, paint_events, pixels_of, plain_layers
 from napari_unet.widgets.live_layer import LiveLayer
 from napari_unet.widgets.regions import regions_of
 from napari_unet.widgets.snapshots import Pair, annotated_image
-from napari_unet.widgets.visible import frame_and_region, visible_box
+from napari_unet.widgets.visible import frame_and_region, label_axes, look_at, visible_box
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_unet.training.dataset import AnnotatedImage
+    from napari_unet.training.painted_cells import PaintedCell
     from napari_unet.widgets.task import BackgroundTask
 
 _JOIN_DELAY_MS = 1500  # after the last stroke
@@ -55,6 +56,9 @@ class TrainingRun(QObject):
         self.pairs = pairs
         self.live = True
         self.continues = False  # whether a former model is trained further
+        # What a dock that is opened later is to show.
+        self.judged: PaintJudged | None = None
+        self.joined: AnnotationsJoined | None = None
         self._viewer, self._ndim = viewer, ndim
         self._images = list(images)
         self._live_layers = [LiveLayer(viewer, pair) for pair in pairs]
@@ -88,6 +92,15 @@ class TrainingRun(QObject):
                 self.inbox.view.put(View(number, *frame_and_region(box, self._ndim)))
                 return
         self.inbox.view.put(None)
+
+    def look_at(self, cell: PaintedCell) -> bool:
+        """Move camera and sliders to a painted cell; False where its layers are not there."""
+        pair, layers = self.pairs[cell.image], plain_layers(self._viewer)
+        if pair.image not in layers or not self._same_pixels(cell.image):
+            return False
+        keep = label_axes(pair.image, self._images[cell.image].labels.shape)
+        look_at(self._viewer, pair.image, keep, (*cell.frame, *cell.centre))
+        return True
 
     def join_now(self) -> None:
         """Send what is painted now to the training; only layers that changed are copied."""
@@ -123,6 +136,10 @@ class TrainingRun(QObject):
                 self._join_timer.start()
 
     def _on_event(self, event: object) -> None:
+        if isinstance(event, PaintJudged):
+            self.judged = event
+        elif isinstance(event, AnnotationsJoined):
+            self.joined = event
         if isinstance(event, ViewPredicted) and self.live:
             pair = self.pairs[event.image]
             if pair.annotation in plain_layers(self._viewer):

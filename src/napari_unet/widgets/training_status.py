@@ -1,4 +1,4 @@
-"""How the training goes: progress, curves, score in words, and which weights are used."""
+"""How the training goes: progress, cells found, curves, score in words, weights to use."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_unet.training.events import (
     AnnotationsJoined,
+    PaintJudged,
     StepDone,
     TrainingStarted,
     Validated,
 )
 from napari_unet.widgets.controls import choice, duration, note, progress_bar
 from napari_unet.widgets.layers import follow
+from napari_unet.widgets.painted_cells import PaintedCellsLine, new_cells_in_words
 from napari_unet.widgets.session import session_of
 from napari_unet.widgets.task import Failed, Outcome
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-    from napari_unet.widgets.loss_plot import LossPlot
+    from napari_unet.training.loop import TrainingResult
+    from napari_unet.widgets.training_plot import TrainingPlot
 
 _GIB = 2**30
 
@@ -40,46 +43,67 @@ class TrainingStatus(QWidget):
         self._viewer = viewer
         self._session = session_of(viewer)
         self._task = self._session.training
-        self._plot: LossPlot | None = None
+        self._plot: TrainingPlot | None = None
         self._device = ""
         self._score = ""
+        self._stepped = False
         self._before: float | None = None
         self.progress = progress_bar("How much of the training is done.")
         self.status = note()
         self.facts = note()
+        self.cells = PaintedCellsLine(self._session)
+        self.joined = note()
         self.score = note()
         self.weights_box = choice(
             [("Use the best weights", "best"), ("Use the last weights", "last")],
-            "The best scored highest on held-back paint; the last have seen the newest strokes "
-            "longest. Both are kept.",
+            "The best scored highest on painted cells and held-back paint; the last have seen the "
+            "newest strokes longest. Both are kept.",
         )
         self.weights_box.setAccessibleName("Weights to use")
         self.weights_box.setVisible(False)
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
-        for each in (self.progress, self.status, self.facts, self.score, self.weights_box):
+        for each in (
+            self.progress,
+            self.status,
+            self.facts,
+            self.cells,
+            self.joined,
+            self.score,
+            self.weights_box,
+        ):
             self._layout.addWidget(each)
         self.weights_box.currentIndexChanged.connect(self._choose_weights)
         self._task.started.connect(self._show_start)
         self._task.happened.connect(self._on_event)
         self._task.ended.connect(self._on_ended)
         if self._task.running:  # this dock was closed and opened again
+            self._stepped = True
             self._show_plot()
+            self._show_former_events()
 
     def _show_start(self) -> None:
         self._show_plot()
-        self._before, self._score = None, ""
+        self._before, self._score, self._stepped = None, "", False
+        self.cells.show_cells(())
+        self.joined.setText("")
         self.weights_box.setVisible(False)
         self.status.setText("Preparing the images and loading torch…")
         self.facts.clear()
         self.score.clear()
         self.progress.setValue(0)
 
+    def _show_former_events(self) -> None:
+        run = self._session.run
+        for event in (run.judged, run.joined) if run is not None else ():
+            if event is not None:
+                self._on_event(event)
+
     def _show_plot(self) -> None:
         if self._plot is None:
-            from napari_unet.widgets.loss_plot import LossPlot
+            from napari_unet.widgets.training_plot import TrainingPlot
 
-            self._plot = LossPlot(self._viewer.theme, self)
+            self._plot = TrainingPlot(self._viewer.theme, self)
             for emitter in (self._viewer.events.theme, get_settings().appearance.events.font_size):
                 follow(self._plot, emitter, self._show_theme)
             self._layout.addWidget(self._plot)
@@ -97,10 +121,26 @@ class TrainingStatus(QWidget):
             self._show_step(event)
         elif isinstance(event, Validated):
             self._show_score(event)
+        elif isinstance(event, PaintJudged):
+            self._show_cells(event)
         elif isinstance(event, AnnotationsJoined):
-            self.status.setText(f"New strokes joined after step {event.step}.")
+            self._show_joined(event)
+
+    def _show_cells(self, event: PaintJudged) -> None:
+        self.cells.show_cells(event.cells)
+        if self._plot is not None:
+            self._plot.add_found(event.step, event.found / len(event.cells))
+
+    def _show_joined(self, event: AnnotationsJoined) -> None:
+        """Tell that strokes joined, and how much of them needed no painting."""
+        text, new = f"New strokes joined after step {event.step}", event.new_cells
+        self.joined.setText(f"{text}: {new_cells_in_words(new)}." if new else f"{text}.")
+        if self._plot is not None and new:
+            found = sum(cell.verdict == "found" for cell in new)
+            self._plot.add_score(event.step, found / len(new))
 
     def _show_step(self, event: StepDone) -> None:
+        self._stepped = True
         self.progress.setValue(round(1000 * event.progress))
         left = "stopping…" if self._task.stopping else f"{duration(event.seconds_left)} left"
         self.status.setText(f"Step {event.step}, {left}, loss {event.loss:.3f}.")
@@ -111,17 +151,18 @@ class TrainingStatus(QWidget):
             self._plot.add_loss(event.step, event.loss)
 
     def _show_score(self, event: Validated) -> None:
-        if self._before is None and event.step and not self._score:
+        if not self._stepped:
             self._before = _value(event)
         self._score = score_in_words(event)
         self.score.setText(f"On held-back paint: {self._score}{self._comparison(event)}.")
         if self._plot is not None:
-            self._plot.add_score(event.step, event.iou, best=event.best)
+            self._plot.add_score(event.step, _value(event))
+            if event.best:
+                self._plot.mark_best(event.step, _value(event))
 
     def _comparison(self, event: Validated) -> str:
-        """Tell whether it got better, where a former model was scored before the first step."""
-        run = self._session.run
-        if run is None or not run.continues or self._before is None:
+        """Tell whether it got better, where a model was scored before the first step."""
+        if not self._stepped or self._before is None:
             return ""
         change = _value(event) - self._before
         word = (
@@ -140,8 +181,26 @@ class TrainingStatus(QWidget):
             self.status.setText("Stopped before the first step: the former model stays.")
             return
         ended = "Stopped" if result.stopped else "Finished"
-        self.status.setText(f"{ended} after {result.state.step} steps.")
+        text = f"{ended} after {result.state.step} steps. {self._about_start(result)}"
+        self.status.setText(text.strip())
         self._offer_weights()
+
+    def _about_start(self, result: TrainingResult) -> str:
+        """Say so where nothing scored better than what the training began with."""
+        if not result.start_kept:
+            return ""
+        run = self._session.run
+        continued = run is not None and run.continues
+        start = "model that it began with" if continued else "starting model"
+        if self._scored_later(result):
+            return f"The {start} was already as good; it is kept."
+        return f"It was too short to be scored: the {start} is kept."
+
+    def _scored_later(self, result: TrainingResult) -> bool:
+        run, history = self._session.run, result.latest.record.history
+        steps = [run.judged.step] if run is not None and run.judged is not None else []
+        steps += [int(entry["step"] or 0) for entry in history[-1:]]
+        return max(steps, default=0) > result.state.cycle_start
 
     def _offer_weights(self) -> None:
         result = self._session.trained

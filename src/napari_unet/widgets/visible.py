@@ -37,7 +37,7 @@ def visible_box(viewer: Viewer, image: Image, labels_shape: Sequence[int]) -> Re
         One per axis of the labels, never empty: a single index on axes that have a slider. The
         whole plane where the image is out of sight.
     """
-    return box_on_screen(viewer, image, _label_axes(image, labels_shape))
+    return box_on_screen(viewer, image, label_axes(image, labels_shape))
 
 
 def box_on_screen(viewer: Viewer, image: Image, keep: Sequence[int]) -> Region:
@@ -71,7 +71,7 @@ def box_on_screen(viewer: Viewer, image: Image, keep: Sequence[int]) -> Region:
     return tuple(box)
 
 
-def _label_axes(image: Image, labels_shape: Sequence[int]) -> list[int]:
+def label_axes(image: Image, labels_shape: Sequence[int]) -> list[int]:
     """Return the axes of an image layer that its labels have too: named, else told by sizes."""
     shape = tuple(pixels_of(image).shape[: image.ndim])
     if len(shape) == len(labels_shape):
