@@ -45,6 +45,11 @@ class StartingCard:
         """Where its model file is to lie."""
         return _WEIGHTS / f"{self.name}.safetensors"
 
+    @property
+    def weight_files(self) -> tuple[Path, ...]:
+        """Model files that trainings may begin with: `path`, and networks of other shapes."""
+        return tuple(sorted(_WEIGHTS.glob(f"{self.name}*.safetensors")))
+
     def __str__(self) -> str:
         """Return the card as a few lines of text."""
         return (

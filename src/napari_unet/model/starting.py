@@ -81,6 +81,8 @@ def starting_weights(
 ) -> dict[str, Tensor] | None:
     """Return weights of a starting model for a network of the same shape.
 
+    A starting model comes in one or several shapes, one file each.
+
     Parameters
     ----------
     name : str
@@ -102,7 +104,16 @@ def starting_weights(
     ModelFileError
         There is no such starting model, or its file is missing or damaged.
     """
-    found = _weights_of(name)
+    for path in starting_card(name).weight_files:
+        if (weights := _fitted(_weights_in(path), config, fresh)) is not None:
+            return weights
+    return None
+
+
+def _fitted(
+    found: dict[str, Tensor], config: UNetConfig, fresh: dict[str, Tensor]
+) -> dict[str, Tensor] | None:
+    """Give weights of one channel to a network; None where it has another shape."""
     if set(found) != set(fresh):
         return None
     found = with_channels(found, config.in_channels)
@@ -120,8 +131,8 @@ def starting_weights(
 
 
 @cache
-def _weights_of(name: str) -> dict[str, Tensor]:
-    return dict(load_starting_model(name).network.state_dict())
+def _weights_in(path: Path) -> dict[str, Tensor]:
+    return dict(load_network(path).network.state_dict())
 
 
 def _fusing(kernel: Tensor, window: int) -> Tensor:

@@ -46,6 +46,7 @@ from napari_unet.training.painted_cells import (
 from napari_unet.training.patches import PatchSampler
 from napari_unet.training.portions import Portions
 from napari_unet.training.ranks import ALONE, Ranks
+from napari_unet.training.recalibration import keep_statistics, recompute_statistics
 from napari_unet.training.state import TrainingState
 from napari_unet.training.teacher import StartingModel, Teacher, is_dense
 from napari_unet.training.transfer import carried_over
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from napari_unet.training.dataset import TrainingData
     from napari_unet.training.patches import Batch
 
+MODE = {"bn": "move", "recal": False, "teach": lambda progress: 1.0}
 _TRIALS_OF_TEACHER = 4  # batches that a starting model is tried on
 _CONTINUED_RATE = 0.5  # peak of the learning rate of what is trained further
 _LARGEST_GRADIENT = 10.0
@@ -116,6 +118,9 @@ class Trainer:
         self.network_config = config.network(data.channels, data.classes.n_classes)
         self.network = self._placed(random_network(self.network_config, config.seed))
         self._pretrained = config.start != "random" and begin_with(self.network, config.start)
+        self._frozen = self._pretrained and MODE["bn"] != "move"
+        if self._pretrained and MODE["bn"] == "adapt":
+            recompute_statistics(self.network, data, device)
         self.step, self.seconds = 0, 0.0
         self.cycle_start, self.extra_steps = 0, 0
         self.best: dict[str, Tensor] = {}
@@ -211,6 +216,8 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = self._peak_rate * rate_schedule(progress)
         self.network.train()
+        if self._frozen:
+            keep_statistics(self.network)
         buffers = Buffers(self.network)
         losses = self._fill_gradients(buffers)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
@@ -339,6 +346,8 @@ class Trainer:
             Empty where there is neither a held-back block nor a painted cell.
         """
         network = self.averaged_network
+        if not self._frozen and MODE["recal"] and self.step:
+            recompute_statistics(network, self.data, self.device)
         runner = validation_runner(network, self.device)
         cells = self._judge(runner, self.data)
         score = validate(runner, self.data) if self.data.blocks else None
