@@ -21,7 +21,7 @@ import torch
 from pretraining_images import training_images
 
 from napari_unet.api import drain
-from napari_unet.model.trained import TrainedNetwork, save_compact_network
+from napari_unet.model.trained import TrainedNetwork, load_network, save_compact_network
 from napari_unet.notice import Notice
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.events import StepDone, Validated
@@ -56,7 +56,8 @@ def main() -> None:
     )
     data = prepare_training(training_images(options.data, options.seed), config)
     print(f"{len(data.frames)} images, {data.painted / 1e6:.1f} megapixels", flush=True)
-    result = drain(train_network(data, config, threading.Event()), _tell)
+    former = None if options.go_on is None else load_network(options.go_on)
+    result = drain(train_network(data, config, threading.Event(), former), _tell)
     trained = result.latest
     # Hundreds of hashes of crops and synthetic images tell nobody anything.
     trained = TrainedNetwork(trained.network, replace(trained.record, images=()))
@@ -72,6 +73,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("preset", choices=tuple(FILES), help="shape of the network")
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    parser.add_argument("--go-on", type=Path, help="model file to train further")
     parser.add_argument("--minutes", type=float, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")

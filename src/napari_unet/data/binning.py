@@ -43,8 +43,8 @@ LARGEST_AUTOMATIC = 8.0
 
 # What fills less of the square around it is a stroke, and cells are longer than their strokes.
 _STROKE_FILL, _CELL_PER_STROKE = 0.3, 1.6
-# A small cell is told from a dab of the brush in a large one by what is painted so near to it, at
-# least this share.
+# A whole cell is told from a dab or a stroke of the brush in a larger one by what is painted so
+# near to it, at least this share.
 _NEAR, _NEAR_SHARE = 3, 0.25
 
 
@@ -173,9 +173,7 @@ def _parts(plane: NDArray[Any], table: ClassTable) -> Iterator[_Part]:
     areas = np.bincount(parts.ravel())
     for number, inside in enumerate(ndi.find_objects(parts), start=1):
         extent = max(side.stop - side.start for side in inside)
-        outlined = table.unpainted == "background" or (
-            extent < SMALLEST_COMFORTABLE and _is_surrounded(plane, parts, number, inside)
-        )
+        outlined = table.unpainted == "background" or _is_surrounded(plane, parts, number, inside)
         yield _Part(extent, int(areas[number]), outlined)
 
 

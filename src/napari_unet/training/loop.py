@@ -171,6 +171,8 @@ def _train(
     if trainer.step or trainer.knows_something:  # random weights would show noise
         yield from live.update(stop)
     start: dict[str, Tensor] = {}
+    if not trainer.step and ranks.alone:
+        trainer.fit_statistics()
     if trainer.knows_something and not trainer.step_in_cycle and ranks.first:
         yield from trainer.assess()  # the start is a candidate too: to get worse is no way on
         start = trainer.best

@@ -72,6 +72,9 @@ if TYPE_CHECKING:
 # Enlarged, what is painted may have so many pixels: each takes some 30 bytes of memory.
 _MOST_ENLARGED = 2**26
 
+# From so many painted cells on some are held back.
+_CELLS_TO_SPARE_SOME = 20
+
 
 def prepare_training(
     images: Sequence[AnnotatedImage],
@@ -301,12 +304,24 @@ def _choose_blocks(
     return validation_blocks(
         [frame.target.classes for frame in painted],
         table.n_classes,
-        config.validation_share,
+        config.validation_share if _is_plenty(painted, table) else 0.0,
         config.validation_block_shape(binning),
         np.random.default_rng([config.seed, 1]),
         kept,
         [_trained_on(frame) for frame in painted],
     )
+
+
+def _is_plenty(painted: Sequence[_PaintedFrame], table: ClassTable) -> bool:
+    """Return whether so much is painted that some of it can be spared.
+
+    Of ten painted cells each one is needed to learn from: they are judged all the same, and what
+    is painted later is judged before it is learned.
+    """
+    if table.kind != "objects" or table.unpainted == "background":
+        return True
+    cells = sum(len(np.unique(frame.target.objects)) - 1 for frame in painted)
+    return cells >= _CELLS_TO_SPARE_SOME
 
 
 def _trained_on(frame: _PaintedFrame) -> NDArray[np.bool_] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch.optim.swa_utils import update_bn
 from napari_unet.data.frames import read_mirrored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
@@ -25,19 +26,46 @@ _EDGE = {2: 384, 3: 64}
 _PIXELS = {2: 2**20, 3: 2**21}
 
 
-def recompute_statistics(network: nn.Module, data: TrainingData, device: torch.device) -> None:
-    """Let BatchNorm forget the patches, and normalise by what the images are as a whole.
+def statistics_of(network: nn.Module) -> dict[str, Tensor]:
+    """Return what BatchNorm normalises by, as a copy; nothing without BatchNorm."""
+    return {
+        name: tensor.clone()
+        for name, tensor in network.named_buffers()
+        if tensor.is_floating_point()
+    }
+
+
+def set_statistics(network: nn.Module, statistics: Mapping[str, Tensor]) -> None:
+    """Let BatchNorm normalise by other statistics."""
+    buffers = dict(network.named_buffers())
+    for name, tensor in statistics.items():
+        buffers[name].copy_(tensor)
+
+
+def recomputed_statistics(
+    network: nn.Module, data: TrainingData, device: torch.device
+) -> dict[str, Tensor]:
+    """Return the statistics that a network would have of images as a whole.
 
     Parameters
     ----------
     network : Module
-        Its statistics are replaced; without BatchNorm nothing happens.
+        It stays as it is.
     data : TrainingData
         Of its frames evenly spaced, undeformed squares are looked at.
     device : torch.device
         Where the network lies.
     """
-    update_bn(_views(data), network, device)
+    copy = deepcopy(network)
+    update_bn(_views(data), copy, device)
+    return statistics_of(copy)
+
+
+def mixed_statistics(
+    one: Mapping[str, Tensor], other: Mapping[str, Tensor], share: float
+) -> dict[str, Tensor]:
+    """Return a share of the other statistics, and of the first ones what is left to 1."""
+    return {name: torch.lerp(tensor, other[name], share) for name, tensor in one.items()}
 
 
 def keep_statistics(network: nn.Module) -> None:

@@ -22,9 +22,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from napari_unet.data.labels import UNLABELLED
 from napari_unet.training.networks import begin_with, random_network
 from napari_unet.training.ranks import ALONE, Ranks
+from napari_unet.training.recalibration import set_statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from torch import Tensor
 
@@ -45,7 +46,7 @@ _DENSE = 0.5
 
 
 class StartingModel:
-    """A starting model that can teach; its network is made once, when it is first asked for.
+    """A starting model that can teach.
 
     Parameters
     ----------
@@ -59,10 +60,13 @@ class StartingModel:
 
     def __init__(self, name: str, config: UNetConfig, device: torch.device) -> None:
         self._name, self._config, self._device = name, config, device
-        self._network: UNet | None = None
 
     def teacher(
-        self, batches: Iterable[Batch], precision: torch.dtype, ranks: Ranks = ALONE
+        self,
+        batches: Iterable[Batch],
+        precision: torch.dtype,
+        statistics: Mapping[str, Tensor] | None = None,
+        ranks: Ranks = ALONE,
     ) -> Teacher | None:
         """Let it teach, if it is any good at what is painted in some batches.
 
@@ -72,17 +76,19 @@ class StartingModel:
             To try it on.
         precision : torch.dtype
             Number format of its convolutions.
+        statistics : mapping of str to Tensor, optional
+            By which it normalises; its own by default.
         ranks : Ranks
             The processes that train together, each with other batches.
         """
-        if self._network is None:
-            network = random_network(self._config, seed=0)
-            begin_with(network, self._name)
-            if self._config.ndim == 2:
-                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self._network = folded(network.to(self._device))
-        trust = trust_in(self._network, batches, self._device, ranks)
-        return Teacher(self._network, trust, precision) if trust >= _LEAST_TRUST else None
+        network = random_network(self._config, seed=0)
+        begin_with(network, self._name)
+        set_statistics(network, statistics or {})
+        if self._config.ndim == 2:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = folded(network.to(self._device))
+        trust = trust_in(network, batches, self._device, ranks)
+        return Teacher(network, trust, precision) if trust >= _LEAST_TRUST else None
 
 
 def is_dense(data: TrainingData) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -46,7 +47,13 @@ from napari_unet.training.painted_cells import (
 from napari_unet.training.patches import PatchSampler
 from napari_unet.training.portions import Portions
 from napari_unet.training.ranks import ALONE, Ranks
-from napari_unet.training.recalibration import keep_statistics, recompute_statistics
+from napari_unet.training.recalibration import (
+    keep_statistics,
+    mixed_statistics,
+    recomputed_statistics,
+    set_statistics,
+    statistics_of,
+)
 from napari_unet.training.state import TrainingState
 from napari_unet.training.teacher import StartingModel, Teacher, is_dense
 from napari_unet.training.transfer import carried_over
@@ -60,7 +67,7 @@ from napari_unet.training.update import (
 from napari_unet.training.validation import ValidationScore, validate, validation_runner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
@@ -71,7 +78,8 @@ if TYPE_CHECKING:
     from napari_unet.training.dataset import TrainingData
     from napari_unet.training.patches import Batch
 
-MODE = {"bn": "move", "recal": False, "teach": lambda progress: 1.0}
+# How much the statistics of the images count beside those of the starting model; compared on paint.
+_SHARES_OF_STATISTICS = (0.0, 0.5, 1.0)
 _TRIALS_OF_TEACHER = 4  # batches that a starting model is tried on
 _CONTINUED_RATE = 0.5  # peak of the learning rate of what is trained further
 _LARGEST_GRADIENT = 10.0
@@ -118,9 +126,6 @@ class Trainer:
         self.network_config = config.network(data.channels, data.classes.n_classes)
         self.network = self._placed(random_network(self.network_config, config.seed))
         self._pretrained = config.start != "random" and begin_with(self.network, config.start)
-        self._frozen = self._pretrained and MODE["bn"] != "move"
-        if self._pretrained and MODE["bn"] == "adapt":
-            recompute_statistics(self.network, data, device)
         self.step, self.seconds = 0, 0.0
         self.cycle_start, self.extra_steps = 0, 0
         self.best: dict[str, Tensor] = {}
@@ -216,7 +221,7 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = self._peak_rate * rate_schedule(progress)
         self.network.train()
-        if self._frozen:
+        if self.knows_something:
             keep_statistics(self.network)
         buffers = Buffers(self.network)
         losses = self._fill_gradients(buffers)
@@ -300,8 +305,11 @@ class Trainer:
         seed = self.config.seed
         batches = (self.sampler.draw([seed, 4, trial]) for trial in range(_TRIALS_OF_TEACHER))
         if not self.ranks.alone:
-            return self._starting.teacher(batches, self._precision, self.ranks)
-        found = within_memory(lambda: self._starting.teacher(batches, self._precision), self.device)
+            return self._starting.teacher(batches, self._precision, ranks=self.ranks)
+        statistics = statistics_of(self.network)
+        found = within_memory(
+            lambda: self._starting.teacher(batches, self._precision, statistics), self.device
+        )
         if isinstance(found, Shortage):
             self._notices.append(f"{found}: the starting model does not teach what is unpainted.")
             return None
@@ -346,8 +354,6 @@ class Trainer:
             Empty where there is neither a held-back block nor a painted cell.
         """
         network = self.averaged_network
-        if not self._frozen and MODE["recal"] and self.step:
-            recompute_statistics(network, self.data, self.device)
         runner = validation_runner(network, self.device)
         cells = self._judge(runner, self.data)
         score = validate(runner, self.data) if self.data.blocks else None
@@ -365,6 +371,27 @@ class Trainer:
             self.history.append(entry)
             events.append(Validated(self.step, score.loss, score.iou, score.object_f1, best))
         return events
+
+    def fit_statistics(self) -> None:
+        """Let a starting model normalise by these images, as far as that suits what is painted.
+
+        On images unlike its own that is worth more than the first steps; on others it harms. The
+        paint tells, of which nothing has been learned yet.
+        """
+        own = statistics_of(self.network)
+        if not self._pretrained or not own:
+            return
+        here = recomputed_statistics(self.network, self.data, self.device)
+        candidates = [mixed_statistics(own, here, share) for share in _SHARES_OF_STATISTICS]
+        values = [self._value_with(statistics) for statistics in candidates]
+        for network in (self.network, self.averaged_network):
+            set_statistics(network, candidates[int(np.argmax(values))])
+        self._teacher = self._find_teacher()
+
+    def _value_with(self, statistics: Mapping[str, Tensor]) -> float:
+        set_statistics(self.averaged_network, statistics)
+        runner = validation_runner(self.averaged_network, self.device)
+        return mean_iou(self._judge(runner, self.data)) or 0.0
 
     def judge_new_cells(self, data: TrainingData) -> tuple[PaintedCell, ...]:
         """Predict the cells that other data have more than these, before they are learned."""
