@@ -97,7 +97,7 @@ def binned_mask(
 def typical_diameter(labels: Iterable[NDArray[Any]], table: ClassTable, ndim: int) -> float:
     """Measure how large the painted objects are; 0 where nobody can tell.
 
-    Each connected part counts by its area: by the diameter of the circle that is as large, which
+    Each connected part counts by its width: by the diameter of the circle that is as large, which
     long cells have as well as round ones. Of strokes the cell is guessed that they lie in.
 
     Parameters
@@ -120,7 +120,8 @@ def typical_diameter(labels: Iterable[NDArray[Any]], table: ClassTable, ndim: in
     known = [(part, size) for part in parts if (size := _diameter(part)) > 0]
     if not known:
         return 0.0
-    return _weighted_median([size for _, size in known], [part.area for part, _ in known])
+    # By length and not by area: one giant among three cells is not the typical one.
+    return _weighted_median([size for _, size in known], [part.area**0.5 for part, _ in known])
 
 
 def choose_binning(diameter: float, largest: float = LARGEST_AUTOMATIC) -> float:
@@ -199,7 +200,7 @@ def _diameter(part: _Part) -> float:
     return part.extent * _CELL_PER_STROKE  # a stroke; thin cells are no wider than one
 
 
-def _weighted_median(values: Sequence[float], weights: Sequence[int]) -> float:
+def _weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
     """Return the value at which half of the weight is reached: debris counts little."""
     order = np.argsort(values)
     reached = np.cumsum(np.asarray(weights)[order])

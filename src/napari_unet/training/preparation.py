@@ -47,7 +47,7 @@ from napari_unet.training.dataset import (
     same_array,
 )
 from napari_unet.training.debris import smallest_painted_object
-from napari_unet.training.notices import notices_by_image, notices_of
+from napari_unet.training.notices import CELLS_TO_SPARE_SOME, notices_by_image, notices_of
 from napari_unet.training.records import record_of
 from napari_unet.training.renewal import Lesson
 from napari_unet.training.sources import (
@@ -71,9 +71,6 @@ if TYPE_CHECKING:
 
 # Enlarged, what is painted may have so many pixels: each takes some 30 bytes of memory.
 _MOST_ENLARGED = 2**26
-
-# From so many painted cells on some are held back.
-_CELLS_TO_SPARE_SOME = 20
 
 
 def prepare_training(
@@ -162,7 +159,7 @@ def prepare_training(
         tuple(record_of(number, image, former) for number, image in enumerate(sources)),
         sources,
         (
-            *notices_of(frames, blocks, binning),
+            *notices_of(frames, blocks, binning, not _is_plenty(painted, table)),
             *notices,
             *differing,
             *notices_by_image(sources, {frame.image for frame in frames}),
@@ -321,7 +318,7 @@ def _is_plenty(painted: Sequence[_PaintedFrame], table: ClassTable) -> bool:
     if table.kind != "objects" or table.unpainted == "background":
         return True
     cells = sum(len(np.unique(frame.target.objects)) - 1 for frame in painted)
-    return cells >= _CELLS_TO_SPARE_SOME
+    return cells >= CELLS_TO_SPARE_SOME
 
 
 def _trained_on(frame: _PaintedFrame) -> NDArray[np.bool_] | None:

@@ -46,7 +46,7 @@ _DENSE = 0.5
 
 
 class StartingModel:
-    """A starting model that can teach.
+    """A starting model that can teach; its network is made once, when it is first asked for.
 
     Parameters
     ----------
@@ -56,17 +56,23 @@ class StartingModel:
         The network that learns, with the classes of a starting model.
     device : torch.device
         Where.
+    statistics : mapping of str to Tensor
+        What it normalises by; what is missing stays its own.
     """
 
-    def __init__(self, name: str, config: UNetConfig, device: torch.device) -> None:
+    def __init__(
+        self,
+        name: str,
+        config: UNetConfig,
+        device: torch.device,
+        statistics: Mapping[str, Tensor],
+    ) -> None:
         self._name, self._config, self._device = name, config, device
+        self._statistics = statistics
+        self._network: UNet | None = None
 
     def teacher(
-        self,
-        batches: Iterable[Batch],
-        precision: torch.dtype,
-        statistics: Mapping[str, Tensor] | None = None,
-        ranks: Ranks = ALONE,
+        self, batches: Iterable[Batch], precision: torch.dtype, ranks: Ranks = ALONE
     ) -> Teacher | None:
         """Let it teach, if it is any good at what is painted in some batches.
 
@@ -76,19 +82,18 @@ class StartingModel:
             To try it on.
         precision : torch.dtype
             Number format of its convolutions.
-        statistics : mapping of str to Tensor, optional
-            By which it normalises; its own by default.
         ranks : Ranks
             The processes that train together, each with other batches.
         """
-        network = random_network(self._config, seed=0)
-        begin_with(network, self._name)
-        set_statistics(network, statistics or {})
-        if self._config.ndim == 2:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        network = folded(network.to(self._device))
-        trust = trust_in(network, batches, self._device, ranks)
-        return Teacher(network, trust, precision) if trust >= _LEAST_TRUST else None
+        if self._network is None:
+            network = random_network(self._config, seed=0)
+            begin_with(network, self._name)
+            set_statistics(network, self._statistics)
+            if self._config.ndim == 2:
+                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._network = folded(network.to(self._device))
+        trust = trust_in(self._network, batches, self._device, ranks)
+        return Teacher(self._network, trust, precision) if trust >= _LEAST_TRUST else None
 
 
 def is_dense(data: TrainingData) -> bool:

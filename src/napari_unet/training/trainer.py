@@ -141,12 +141,12 @@ class Trainer:
         self._precision = choose_precision(config.precision, device)
         self.averaged = new_average(self.network, device)
         self.optimiser = new_optimiser(self.network, config)
-        self._starting = StartingModel(config.start, self.network_config, device)
-        self._teacher = self._find_teacher()
         if isinstance(former, TrainingState):
             self._restore(former)
         elif former is not None:
             self._train_further(former)
+        self._starting = self._new_starting()
+        self._teacher = self._find_teacher()
         self._parallel = parallel_network(self.network, ranks)
 
     @property
@@ -305,11 +305,8 @@ class Trainer:
         seed = self.config.seed
         batches = (self.sampler.draw([seed, 4, trial]) for trial in range(_TRIALS_OF_TEACHER))
         if not self.ranks.alone:
-            return self._starting.teacher(batches, self._precision, ranks=self.ranks)
-        statistics = statistics_of(self.network)
-        found = within_memory(
-            lambda: self._starting.teacher(batches, self._precision, statistics), self.device
-        )
+            return self._starting.teacher(batches, self._precision, self.ranks)
+        found = within_memory(lambda: self._starting.teacher(batches, self._precision), self.device)
         if isinstance(found, Shortage):
             self._notices.append(f"{found}: the starting model does not teach what is unpainted.")
             return None
@@ -383,10 +380,18 @@ class Trainer:
             return
         here = recomputed_statistics(self.network, self.data, self.device)
         candidates = [mixed_statistics(own, here, share) for share in _SHARES_OF_STATISTICS]
-        values = [self._value_with(statistics) for statistics in candidates]
+        values = np.array([self._value_with(statistics) for statistics in candidates])
+        better = values > values[0] + _NOISE_OF_SCORES
+        chosen = candidates[int(np.argmax(np.where(better, values, 0.0)))]
         for network in (self.network, self.averaged_network):
-            set_statistics(network, candidates[int(np.argmax(values))])
+            set_statistics(network, chosen)
+        self._starting = self._new_starting()
         self._teacher = self._find_teacher()
+
+    def _new_starting(self) -> StartingModel:
+        """Return the starting model with the statistics that this training has."""
+        statistics = statistics_of(self.network)
+        return StartingModel(self.config.start, self.network_config, self.device, statistics)
 
     def _value_with(self, statistics: Mapping[str, Tensor]) -> float:
         set_statistics(self.averaged_network, statistics)
