@@ -380,8 +380,13 @@ def test_a_constant_image_is_noticed() -> None:
 
 
 @pytest.mark.fault(28)
-def test_paint_too_little_to_hold_any_back_is_noticed() -> None:
+def test_of_few_cells_none_is_held_back() -> None:
     notices = data_of(noise(40, 48), two_strokes(), tiny_config()).notices
+    assert [text for text in notices if "none is held back" in text]
+
+
+def test_paint_too_little_to_hold_any_back_is_noticed() -> None:
+    notices = data_of(noise(40, 48), two_strokes(), tiny_config(kind="classes")).notices
     assert len(notices) == 1
     assert NO_BLOCKS in notices[0]
 

@@ -35,7 +35,7 @@ IMAGE, LABELS = painted_cells()
 
 def half_painted() -> np.ndarray:
     labels = LABELS.copy()
-    labels[:, 48:] = 0
+    labels[:, 64:] = 0
     return labels
 
 

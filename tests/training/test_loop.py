@@ -60,7 +60,7 @@ def test_the_first_validation_is_the_best_so_far() -> None:
 def test_without_paint_to_spare_it_says_so_and_never_validates() -> None:
     config = tiny_config()
     events, result = run(data_of(*painted_cells(40), config), config)
-    assert any("no validation score" in notice.text for notice in of_type(events, Notice))
+    assert any("none is held back" in notice.text for notice in of_type(events, Notice))
     assert not of_type(events, Validated)
     assert result.trained.record.history == []
 

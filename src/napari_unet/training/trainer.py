@@ -141,6 +141,7 @@ class Trainer:
         self._precision = choose_precision(config.precision, device)
         self.averaged = new_average(self.network, device)
         self.optimiser = new_optimiser(self.network, config)
+        self._teacher: Teacher | None = None
         if isinstance(former, TrainingState):
             self._restore(former)
         elif former is not None:
