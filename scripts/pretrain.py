@@ -2,12 +2,13 @@
 
 Run from the checkout::
 
-    python scripts/pretrain.py fast --data FOLDER --minutes 50
-    python scripts/pretrain.py accurate --data FOLDER --minutes 60
+    python scripts/pretrain.py fast --data FOLDER --rounds 2 --minutes 43
+    python scripts/pretrain.py accurate --data FOLDER --rounds 2 --minutes 60
 
-FOLDER holds the open data sets that `pretraining_images` names; cells that
-`synthetic_cells` draws are learned as well. Of every set each third group of images is left out, so
-that the weights can be scored on it. The same seed and time on another machine give other weights.
+FOLDER holds the open data sets that `pretraining_images` names; cells that `synthetic_cells` draws
+are learned as well. Each round goes on with other crops and other drawn cells. Of every set each
+third group of images is left out, so that the weights can be scored on it. The same seed and time
+on another machine give other weights.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import torch
 from pretraining_images import training_images
 
 from napari_unet.api import drain
-from napari_unet.model.trained import TrainedNetwork, load_network, save_compact_network
+from napari_unet.model.trained import TrainedNetwork, save_compact_network
 from napari_unet.notice import Notice
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.events import StepDone, Validated
@@ -36,6 +37,21 @@ def main() -> None:
     """Gather images, train, write."""
     options = _options()
     torch.set_num_threads(options.threads)
+    trained: TrainedNetwork | None = None
+    for seed in range(options.seed, options.seed + options.rounds):
+        trained = _trained(options, seed, trained)
+    assert trained is not None
+    # Hundreds of hashes of crops and synthetic images tell nobody anything.
+    trained = TrainedNetwork(trained.network, replace(trained.record, images=()))
+    options.output.mkdir(exist_ok=True)
+    target = options.output / FILES[options.preset]
+    save_compact_network(trained, target)
+    print(f"{target.name}: {trained.record.steps} steps, {target.stat().st_size / 1e6:.1f} MB")
+
+
+def _trained(
+    options: argparse.Namespace, seed: int, former: TrainedNetwork | None
+) -> TrainedNetwork:
     config = TrainConfig.preset(
         options.preset,
         unpainted="background",
@@ -51,20 +67,12 @@ def main() -> None:
         zoom=0.2,
         elastic_sigma=4.0,
         views=1,
-        seed=options.seed,
+        seed=seed,
         device=options.device,
     )
-    data = prepare_training(training_images(options.data, options.seed), config)
+    data = prepare_training(training_images(options.data, seed), config)
     print(f"{len(data.frames)} images, {data.painted / 1e6:.1f} megapixels", flush=True)
-    former = None if options.go_on is None else load_network(options.go_on)
-    result = drain(train_network(data, config, threading.Event(), former), _tell)
-    trained = result.latest
-    # Hundreds of hashes of crops and synthetic images tell nobody anything.
-    trained = TrainedNetwork(trained.network, replace(trained.record, images=()))
-    options.output.mkdir(exist_ok=True)
-    target = options.output / FILES[options.preset]
-    save_compact_network(trained, target)
-    print(f"{target.name}: {trained.record.steps} steps, {target.stat().st_size / 1e6:.1f} MB")
+    return drain(train_network(data, config, threading.Event(), former), _tell).latest
 
 
 def _options() -> argparse.Namespace:
@@ -73,8 +81,8 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("preset", choices=tuple(FILES), help="shape of the network")
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
-    parser.add_argument("--go-on", type=Path, help="model file to train further")
-    parser.add_argument("--minutes", type=float, default=50)
+    parser.add_argument("--rounds", type=int, default=2, help="trainings, one after the other")
+    parser.add_argument("--minutes", type=float, default=43, help="of each round")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU")

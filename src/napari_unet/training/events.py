@@ -107,10 +107,13 @@ class PaintJudged:
         After which step.
     cells : tuple of PaintedCell
         One per painted cell.
+    best : bool
+        Whether the weights are kept; see `Validated`.
     """
 
     step: int
     cells: tuple[PaintedCell, ...]
+    best: bool = False
 
     @property
     def found(self) -> int:

@@ -361,7 +361,9 @@ class Trainer:
         if not values:
             return []
         best = self._keep_if_best(sum(values) / len(values), score)
-        events: list[PaintJudged | Validated] = [PaintJudged(self.step, cells)] if cells else []
+        events: list[PaintJudged | Validated] = (
+            [PaintJudged(self.step, cells, best)] if cells else []
+        )
         if score is not None:
             entry = {"step": self.step, "best": best, **asdict(score)}
             if not math.isfinite(score.loss):  # files hold numbers only

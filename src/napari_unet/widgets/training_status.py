@@ -48,6 +48,7 @@ class TrainingStatus(QWidget):
         self._score = ""
         self._stepped = False
         self._before: float | None = None
+        self._best_step: int | None = None
         self.progress = progress_bar("How much of the training is done.")
         self.status = note()
         self.facts = note()
@@ -85,6 +86,7 @@ class TrainingStatus(QWidget):
     def _show_start(self) -> None:
         self._show_plot()
         self._before, self._score, self._stepped = None, "", False
+        self._best_step = None
         self.cells.show_cells(())
         self.joined.setText("")
         self.weights_box.setVisible(False)
@@ -130,6 +132,13 @@ class TrainingStatus(QWidget):
         self.cells.show_cells(event.cells)
         if self._plot is not None:
             self._plot.add_found(event.step, event.found / len(event.cells))
+        if event.best:
+            self._mark_best(event.step, event.found / len(event.cells))
+
+    def _mark_best(self, step: int, score: float) -> None:
+        self._best_step = step
+        if self._plot is not None:
+            self._plot.mark_best(step, score)
 
     def _show_joined(self, event: AnnotationsJoined) -> None:
         """Tell that strokes joined, and how much of them needed no painting."""
@@ -157,8 +166,8 @@ class TrainingStatus(QWidget):
         self.score.setText(f"On held-back paint: {self._score}{self._comparison(event)}.")
         if self._plot is not None:
             self._plot.add_score(event.step, _value(event))
-            if event.best:
-                self._plot.mark_best(event.step, _value(event))
+        if event.best:
+            self._mark_best(event.step, _value(event))
 
     def _comparison(self, event: Validated) -> str:
         """Tell whether it got better, where a model was scored before the first step."""
@@ -206,8 +215,7 @@ class TrainingStatus(QWidget):
         result = self._session.trained
         if result is None:
             return
-        kept = [int(e["step"] or 0) for e in result.trained.record.history if e["best"]]
-        best = f" (step {kept[-1]})" if kept else ""
+        best = "" if self._best_step is None else f" (step {self._best_step})"
         self.weights_box.blockSignals(True)
         self.weights_box.setItemText(0, f"Use the best weights{best}")
         self.weights_box.setItemText(1, f"Use the last weights (step {result.state.step})")
