@@ -36,7 +36,11 @@ BESIDE_PYTHON = (
     "*.dist-info/licenses/*",
     "*.dist-info/licenses/sample_data/*",
 )
-LICENCES = ("LICENSE", "sample_data/LICENSE-stardist.txt")
+LICENCES = (
+    "LICENSE",
+    "sample_data/LICENSE-stardist.txt",
+    "sample_data/LICENSE-usiigaci.txt",
+)
 SDIST_NEEDS = (
     "pyproject.toml", "hatch_build.py", "napari.yaml", "LICENSE", "README.md", "DESCRIPTION.md",
     "CHANGELOG.md", "src/napari_unet/__init__.py", "tests/conftest.py",

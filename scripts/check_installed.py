@@ -65,7 +65,8 @@ def demo() -> str:
     )
     if not Path("demo", "overlay.png").is_file():
         raise CheckError("The demo wrote no picture.")
-    return f"{json.loads(said)['found']} nuclei found"
+    report = json.loads(said)
+    return f"{report['found']} of {report['cells']} cells found"
 
 
 def prediction() -> str:

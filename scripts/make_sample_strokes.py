@@ -1,25 +1,28 @@
-"""Paint ``sample_data/nuclei2d_strokes.tif``: what a person paints in the first two minutes.
+"""Paint what a person paints in the first minutes: the strokes of the 2D samples.
 
-The file imitates somebody at the napari Labels layer with a round brush of about five pixels.
-She fills fourteen nuclei chosen all over the image: bright and dim, large and small, four
-groups that touch. She stays close to each nucleus' border without following it exactly, and
-gives each nucleus an id of its own. Then she takes the background (value 1) and draws along the
-outlines of those nuclei, through the gaps between neighbours, around bright debris, and a few
-times across open background. All the rest stays 0, which means "nothing said".
+``sample_data/nuclei2d_strokes.tif`` imitates somebody at the napari Labels layer with a round
+brush of about five pixels. She fills fourteen nuclei chosen all over the image: bright and dim,
+large and small, four groups that touch. She stays close to each nucleus' border without following
+it exactly, and gives each nucleus an id of its own. Then she takes the background (value 1) and
+draws along the outlines of those nuclei, through the gaps between neighbours, around bright debris,
+and a few times across open background. All the rest stays 0, which means "nothing said".
+
+``sample_data/phase2d_paint.tif`` is ten cells in phase contrast, large and with thin ends: each
+filled, with a ring of background around it, and three strokes of background in the open.
 
 The positions of the nuclei and the bends of the strokes below were chosen by eye; the full
 labels only serve to steady the hand. A seeded wobble makes the edges as uneven as real ones.
 
 Run from the checkout, with the package's own dependencies and nothing more::
 
-    python scripts/make_sample_strokes.py [--overlay overlay.png]
+    python scripts/make_sample_strokes.py [--overlays FOLDER]
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +32,9 @@ from scipy.interpolate import splev, splprep
 from skimage.color import label2rgb
 from skimage.draw import disk
 from skimage.io import imsave
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Array = npt.NDArray[Any]
 Point = tuple[float, float]
@@ -51,6 +57,18 @@ CELL_GROUPS: tuple[tuple[Point, ...], ...] = (
     ((434, 294),),  # large, of middling brightness
     ((445, 489),),  # thin and slanted
 )
+
+# The ten cells in phase contrast: some that touch, bright and flat ones, and the rods.
+PHASE_GROUPS: tuple[tuple[Point, ...], ...] = (
+    ((265, 205), (285, 262), (246, 356)),  # a chain of three
+    ((368, 224), (413, 253)),  # small and bright on the edge of a large flat one
+    ((165, 100),),
+    ((174, 277),),  # with a bright middle
+    ((261, 483),),
+    ((364, 556),),  # a rod
+    ((154, 515),),
+)
+RING = 4.0  # pixels of background around each of them
 
 
 class Stroke(NamedTuple):
@@ -112,6 +130,12 @@ STROKES: tuple[Stroke, ...] = (
     Stroke(3.0, ((464, 328), (475, 338), (487, 345), (499, 360))),
 )
 
+PHASE_STROKES: tuple[Stroke, ...] = (
+    Stroke(3.0, ((40, 40), (52, 80), (44, 120), (58, 165), (50, 210))),
+    Stroke(3.0, ((540, 300), (520, 345), (535, 390), (515, 440), (530, 480))),
+    Stroke(3.0, ((320, 400), (355, 410), (390, 405), (425, 425))),
+)
+
 
 def brush(radius: float) -> npt.NDArray[np.bool_]:
     """Return the round footprint of a brush."""
@@ -164,22 +188,49 @@ def draw_stroke(canvas: Array, stroke: Stroke, rng: np.random.Generator) -> None
         canvas[disk((row, column), radius, shape=canvas.shape)] = True
 
 
-def paint(labels: Array) -> npt.NDArray[np.uint16]:
-    """Paint all nuclei and strokes; background keeps off every nucleus of the full labels."""
-    rng = np.random.default_rng(SEED)
-    strokes = np.zeros(labels.shape, np.uint16)
+def paint_cells(
+    labels: Array, groups: tuple[tuple[Point, ...], ...], rng: np.random.Generator
+) -> npt.NDArray[np.uint16]:
+    """Paint all groups, and give each of their cells a number."""
+    painted = np.zeros(labels.shape, np.uint16)
     noise = ndimage.gaussian_filter(rng.normal(size=labels.shape), 2.5)
     wobble = 0.3 + 0.7 * noise / noise.std()
     next_id = FIRST_CELL
-    for clicks in CELL_GROUPS:
+    for clicks in groups:
         members = paint_group(labels, clicks, wobble)
-        strokes[members > 0] = (members[members > 0] + next_id - 1).astype(np.uint16)
+        painted[members > 0] = (members[members > 0] + next_id - 1).astype(np.uint16)
         next_id += len(clicks)
+    return painted
+
+
+def paint_background(
+    painted: Array, labels: Array, strokes: tuple[Stroke, ...], rng: np.random.Generator
+) -> None:
+    """Draw strokes of background beside what is painted; they keep off every cell."""
     background = np.zeros(labels.shape, bool)
-    for stroke in STROKES:
+    for stroke in strokes:
         draw_stroke(background, stroke, rng)
-    strokes[background & (labels == 0) & (strokes == 0)] = BACKGROUND
-    return strokes
+    painted[background & (labels == 0) & (painted == 0)] = BACKGROUND
+
+
+def paint_nuclei(labels: Array) -> npt.NDArray[np.uint16]:
+    """Paint nuclei, and background along their outlines and in the open."""
+    rng = np.random.default_rng(SEED)
+    painted = paint_cells(labels, CELL_GROUPS, rng)
+    paint_background(painted, labels, STROKES, rng)
+    return painted
+
+
+def paint_phase(labels: Array) -> npt.NDArray[np.uint16]:
+    """Paint ten cells with a ring of background around each, and background in the open."""
+    rng = np.random.default_rng(SEED)
+    painted = paint_cells(labels, PHASE_GROUPS, rng)
+    noise = ndimage.gaussian_filter(rng.normal(size=labels.shape), 4.0)
+    away = ndimage.distance_transform_edt(painted == 0)
+    ring = (away > 0) & (away <= RING + noise / noise.std())
+    painted[ring & (labels == 0)] = BACKGROUND
+    paint_background(painted, labels, PHASE_STROKES, rng)
+    return painted
 
 
 def report(strokes: Array) -> str:
@@ -188,28 +239,36 @@ def report(strokes: Array) -> str:
     cells = int((strokes >= FIRST_CELL).sum())
     share = (background + cells) / strokes.size
     count = len(np.unique(strokes[strokes >= FIRST_CELL]))
-    return f"{count} nuclei {cells} px, background {background} px, together {share:.2%}"
+    return f"{count} cells {cells} px, background {background} px, together {share:.2%}"
 
 
 def save_overlay(path: Path, image: Array, strokes: Array) -> None:
     """Write the painting over the image, three times enlarged."""
-    grey = np.clip(image / 110.0, 0, 1) ** 0.6
+    grey = np.clip(image / np.percentile(image, 99), 0, 1) ** 0.6
     enlarge = np.ones((3, 3), strokes.dtype)
     shown = label2rgb(np.kron(strokes, enlarge), np.kron(grey, enlarge), alpha=0.4, bg_label=0)
     imsave(path, (shown * 255).astype(np.uint8))
 
 
+# What is painted on which sample, by whom.
+PAINTINGS: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
+    ("nuclei2d", "nuclei2d_strokes", paint_nuclei),
+    ("phase2d", "phase2d_paint", paint_phase),
+)
+
+
 def main() -> None:
-    """Write the strokes beside the image they belong to."""
-    parser = argparse.ArgumentParser(description="Paint the strokes of the 2D sample.")
-    parser.add_argument("--overlay", type=Path, help="also write a PNG to look at")
+    """Write the paint beside the images it belongs to."""
+    parser = argparse.ArgumentParser(description="Paint the 2D samples.")
+    parser.add_argument("--overlays", type=Path, help="also write PNGs to look at into this folder")
     arguments = parser.parse_args()
-    strokes = paint(tifffile.imread(SAMPLE_DATA / "nuclei2d_labels.tif"))
-    tifffile.imwrite(SAMPLE_DATA / "nuclei2d_strokes.tif", strokes, compression="zlib")
-    print(report(strokes))
-    if arguments.overlay is not None:
-        image = tifffile.imread(SAMPLE_DATA / "nuclei2d_image.tif")
-        save_overlay(arguments.overlay, image, strokes)
+    for sample, name, paint in PAINTINGS:
+        painted = paint(tifffile.imread(SAMPLE_DATA / f"{sample}_labels.tif"))
+        tifffile.imwrite(SAMPLE_DATA / f"{name}.tif", painted, compression="zlib")
+        print(f"{name}: {report(painted)}")
+        if arguments.overlays is not None:
+            image = tifffile.imread(SAMPLE_DATA / f"{sample}_image.tif")
+            save_overlay(arguments.overlays / f"{name}.png", image, painted)
 
 
 if __name__ == "__main__":

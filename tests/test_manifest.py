@@ -66,6 +66,7 @@ def test_display_names() -> None:
         "Models and projects",
     ]
     assert [sample.display_name for sample in SAMPLES] == [
+        "Cells in phase contrast 2D, with ten painted cells",
         "Nuclei 2D, with painted strokes",
         "Nuclei 3D, with full labels",
     ]

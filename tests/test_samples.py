@@ -20,6 +20,16 @@ Array = npt.NDArray[Any]
 
 
 @pytest.fixture(scope="module")
+def phase_2d() -> tuple[Array, Array, Array]:
+    return samples.load_phase_2d()
+
+
+@pytest.fixture(scope="module", params=[samples.load_phase_2d, samples.load_nuclei_2d])
+def painted_sample(request: pytest.FixtureRequest) -> tuple[Array, Array, Array]:
+    return request.param()  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
 def nuclei_2d() -> tuple[Array, Array, Array]:
     return samples.load_nuclei_2d()
 
@@ -32,6 +42,29 @@ def test_shapes_and_types(nuclei_2d: tuple[Array, Array, Array]) -> None:
     volume, volume_labels = samples.load_nuclei_3d()
     assert (volume.shape, volume.dtype.name) == ((31, 61, 57), "uint16")
     assert (volume_labels.shape, volume_labels.dtype.name) == ((31, 61, 57), "uint16")
+
+
+def test_shapes_and_types_of_phase_contrast(phase_2d: tuple[Array, Array, Array]) -> None:
+    assert [array.shape for array in phase_2d] == [(600, 600)] * 3
+    assert [array.dtype.name for array in phase_2d] == ["uint8", "uint16", "uint16"]
+
+
+def test_ten_of_22_cells_in_phase_contrast_are_painted(
+    phase_2d: tuple[Array, Array, Array],
+) -> None:
+    _, paint, labels = phase_2d
+    np.testing.assert_array_equal(np.unique(paint), np.arange(12))
+    np.testing.assert_array_equal(np.unique(labels), np.arange(23))
+
+
+def test_each_painted_cell_in_phase_contrast_has_a_ring_of_background(
+    phase_2d: tuple[Array, Array, Array],
+) -> None:
+    _, paint, labels = phase_2d
+    for cell in range(FIRST_CELL, 12):
+        painted = paint == cell
+        around = ndimage.binary_dilation(painted, iterations=2) & ~painted & (labels == 0)
+        assert np.mean(paint[around] > 0) > 0.95
 
 
 def test_counts_of_the_full_labels(nuclei_2d: tuple[Array, Array, Array]) -> None:
@@ -53,15 +86,15 @@ def test_less_than_five_percent_is_painted(nuclei_2d: tuple[Array, Array, Array]
     assert 0.8 < background / cells < 1.5
 
 
-def test_background_keeps_off_every_nucleus(nuclei_2d: tuple[Array, Array, Array]) -> None:
-    _, strokes, labels = nuclei_2d
+def test_background_keeps_off_every_cell(painted_sample: tuple[Array, Array, Array]) -> None:
+    _, strokes, labels = painted_sample
     assert not np.any(labels[strokes == BACKGROUND])
 
 
-def test_each_painted_cell_is_one_piece_of_one_nucleus(
-    nuclei_2d: tuple[Array, Array, Array],
+def test_each_painted_cell_is_one_piece_of_one_cell(
+    painted_sample: tuple[Array, Array, Array],
 ) -> None:
-    _, strokes, labels = nuclei_2d
+    _, strokes, labels = painted_sample
     met = []
     for cell in range(FIRST_CELL, int(strokes.max()) + 1):
         painted = strokes == cell
@@ -95,9 +128,26 @@ def test_readme_quotes_the_counts(nuclei_2d: tuple[Array, Array, Array]) -> None
     assert counts == [strokes.max() - BACKGROUND, cells, background]
 
 
+def test_readme_quotes_the_counts_of_phase_contrast(
+    phase_2d: tuple[Array, Array, Array],
+) -> None:
+    paint = phase_2d[1]
+    readme = (samples.sample_dir() / "README.md").read_text(encoding="utf-8")
+    cells, background = np.sum(paint >= FIRST_CELL), np.sum(paint == BACKGROUND)
+    assert f"Ten painted cells: {cells:,} pixels" in readme
+    assert (
+        f"open ({background:,} pixels), together {np.mean(paint > 0):.2%}".replace("%", " %")
+        in readme
+    )
+
+
 @pytest.mark.parametrize(
     ("layers", "types"),
-    [(samples.nuclei_2d, ["image", "labels"]), (samples.nuclei_3d, ["image", "labels"])],
+    [
+        (samples.phase_2d, ["image", "labels"]),
+        (samples.nuclei_2d, ["image", "labels"]),
+        (samples.nuclei_3d, ["image", "labels"]),
+    ],
 )
 def test_layers(layers: Any, types: list[str]) -> None:
     made = layers()

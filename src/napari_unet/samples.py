@@ -33,6 +33,19 @@ def sample_dir() -> Path:
     )
 
 
+def load_phase_2d() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
+    """Load the cells in phase contrast in 2D.
+
+    Returns
+    -------
+    tuple of arrays
+        The image; ten painted cells, and background around them (0 unlabelled, 1 background, 2
+        and up one id a cell); the full labels (0 background, one id a cell). All ``YX``, 600 x 600
+        pixels.
+    """
+    return _read("phase2d_image"), _read("phase2d_paint"), _read("phase2d_labels")
+
+
 def load_nuclei_2d() -> tuple[
     npt.NDArray[np.uint8], npt.NDArray[np.uint16], npt.NDArray[np.uint16]
 ]:
@@ -57,6 +70,15 @@ def load_nuclei_3d() -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
         31 x 61 x 57 voxels.
     """
     return _read("nuclei3d_image"), _read("nuclei3d_labels")
+
+
+def phase_2d() -> list[LayerTuple]:
+    """Return the cells in phase contrast, and ten of them painted, as napari layers."""
+    image, paint, _ = load_phase_2d()
+    return [
+        (image, {"name": "phase contrast 2D"}, "image"),
+        (paint, {"name": "phase contrast 2D paint"}, "labels"),
+    ]
 
 
 def nuclei_2d() -> list[LayerTuple]:

@@ -1,4 +1,4 @@
-"""`napari-unet demo`, on a corner of the sample image and with three steps."""
+"""`napari-unet demo`, on a corner of a sample image and with three steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ import tifffile
 from PIL import Image
 
 from napari_unet import samples
+from napari_unet.api import starting_model
 from napari_unet.cli import demo, main
+from napari_unet.evaluation import evaluate
 from napari_unet.model.trained import load_network
 
 from .builders import run
@@ -26,8 +28,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Capture = pytest.CaptureFixture[str]
-CORNER = (slice(288, 448), slice(256, 416))
-SAMPLE = tuple(array[CORNER] for array in samples.load_nuclei_2d())
+CORNER = (slice(320, 480), slice(160, 320))
+NUCLEI_CORNER = (slice(288, 448), slice(256, 416))
+SAMPLE = tuple(array[CORNER] for array in samples.load_phase_2d())
+NUCLEI = tuple(array[NUCLEI_CORNER] for array in samples.load_nuclei_2d())
+ARGUMENTS = ["demo", "--no-window", "--steps", "3", "--device", "cpu"]
 
 
 @dataclass(frozen=True)
@@ -40,57 +45,104 @@ class Shown:
 
 @pytest.fixture(scope="module")
 def corner() -> Iterator[None]:
-    """The demo finds a small sample image."""
+    """The demo finds small sample images."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(samples, "load_nuclei_2d", lambda: SAMPLE)
+        patch.setattr(samples, "load_phase_2d", lambda: SAMPLE)
+        patch.setattr(samples, "load_nuclei_2d", lambda: NUCLEI)
         yield
 
 
 @pytest.fixture(scope="module")
 def shown(corner: None, tmp_path_factory: pytest.TempPathFactory) -> Shown:
     folder = tmp_path_factory.mktemp("demo") / "made by it"
-    arguments = ["demo", "--no-window", "--steps", "3", "--device", "cpu", "--json"]
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        assert main([*arguments, "--output", str(folder)]) == 0
+        assert main([*ARGUMENTS, "--json", "--output", str(folder)]) == 0
     return Shown(json.loads(out.getvalue()), folder)
 
 
-def test_the_corner_holds_strokes_of_cells_and_background() -> None:
+def outlined(picture: Any) -> Any:
+    """Return which pixels of a picture have a colour."""
+    return picture.max(axis=-1) > picture.min(axis=-1)
+
+
+def test_the_corner_holds_paint_of_cells_and_background() -> None:
     assert SAMPLE[1].max() > 1
     assert (SAMPLE[1] == 1).any()
 
 
-def test_it_writes_labels_strokes_model_and_picture(shown: Shown) -> None:
+def test_it_writes_labels_paint_model_and_picture(shown: Shown) -> None:
     assert sorted(path.name for path in shown.folder.iterdir()) == [
         "model.safetensors",
         "overlay.png",
+        "paint.tif",
         "prediction.tif",
-        "strokes.tif",
+        "starting_model.tif",
     ]
 
 
-def test_its_labels_have_the_shape_of_the_image(shown: Shown) -> None:
-    assert tifffile.imread(shown.folder / "prediction.tif").shape == SAMPLE[0].shape
+@pytest.mark.parametrize("name", ["starting_model.tif", "prediction.tif", "paint.tif"])
+def test_its_labels_have_the_shape_of_the_image(shown: Shown, name: str) -> None:
+    assert tifffile.imread(shown.folder / name).shape == SAMPLE[0].shape
 
 
 def test_its_model_can_be_loaded(shown: Shown) -> None:
     assert load_network(shown.folder / "model.safetensors").record.steps == 3
 
 
-def test_its_picture_shows_both_sides_enlarged(shown: Shown) -> None:
+def test_its_picture_shows_paint_before_and_after_side_by_side(shown: Shown) -> None:
     with Image.open(shown.folder / "overlay.png") as picture:
-        assert picture.size == (160 * 6, 160 * 3)
+        assert picture.size == (160 * 6, 160 * 2)
 
 
-def test_its_report_tells_the_score_and_the_folder(shown: Shown) -> None:
-    assert shown.report.keys() == {"f1_50", "nuclei", "found", "steps", "seconds", "files"}
+def test_its_report_tells_scores_before_and_after_and_the_folder(shown: Shown) -> None:
+    both = {"f1_50", "objects", "found", "unpainted_found"}
+    assert shown.report.keys() == {
+        *both,
+        *(f"{key}_before" for key in both),
+        *("sample", "cells", "painted", "steps", "training_seconds", "seconds", "files"),
+    }
     assert (shown.report["steps"], shown.report["files"]) == (3, str(shown.folder))
 
 
-def test_its_numbers_agree_with_its_files(shown: Shown) -> None:
-    labels = tifffile.imread(shown.folder / "prediction.tif")
-    assert shown.report["found"] == labels.max()
-    assert shown.report["nuclei"] == len(np.unique(SAMPLE[2])) - 1
+@pytest.mark.parametrize(
+    ("name", "suffix"), [("starting_model.tif", "_before"), ("prediction.tif", "")]
+)
+def test_its_numbers_agree_with_its_files(shown: Shown, name: str, suffix: str) -> None:
+    labels = tifffile.imread(shown.folder / name)
+    scores = evaluate(labels, SAMPLE[2], "objects")
+    assert shown.report[f"objects{suffix}"] == labels.max()
+    assert shown.report[f"f1_50{suffix}"] == scores["f1_50"]
+    assert shown.report[f"found{suffix}"] == round(scores["recall_50"] * scores["n_truth"])
+
+
+def test_it_counts_the_cells_that_are_there_and_those_that_are_painted(shown: Shown) -> None:
+    assert shown.report["cells"] == len(np.unique(SAMPLE[2])) - 1
+    assert shown.report["painted"] == len(np.unique(SAMPLE[1])) - 2
+
+
+def test_the_starting_model_alone_is_the_one_that_trainings_begin_with(shown: Shown) -> None:
+    alone = starting_model("cells").predict(SAMPLE[0], device="cpu")
+    np.testing.assert_array_equal(tifffile.imread(shown.folder / "starting_model.tif"), alone)
+
+
+def test_it_prints_the_score_before_and_after(
+    corner: None, capsys: Capture, tmp_path: Path
+) -> None:
+    report = json.loads(run(capsys, *ARGUMENTS, "--json", "--output", tmp_path).out)
+    printed = run(capsys, *ARGUMENTS, "--output", tmp_path).out.splitlines()[0]
+    assert f"The starting model alone: F1 {report['f1_50_before']:.2f}" in printed
+    assert "3 steps" in printed
+    assert f"F1 {report['f1_50']:.2f}; {report['objects']} objects, {report['found']} of" in printed
+
+
+def test_the_nuclei_are_the_other_sample(corner: None, capsys: Capture, tmp_path: Path) -> None:
+    outcome = run(capsys, *ARGUMENTS, "--sample", "nuclei", "--output", tmp_path)
+    count = len(np.unique(NUCLEI[2])) - 1
+    assert f"of {count} nuclei found" in outcome.out
+
+
+def test_another_sample_is_wrong_use(capsys: Capture) -> None:
+    assert run(capsys, "demo", "--sample", "yeast").code == 2
 
 
 def test_no_steps_are_wrong_use(capsys: Capture, tmp_path: Path) -> None:
@@ -133,23 +185,35 @@ def test_a_window_needs_a_display_and_napari(
     assert demo._has_screen() is screen
 
 
-def test_the_overlay_outlines_the_prediction_on_the_right() -> None:
+def test_the_overlay_outlines_the_starting_model_in_the_middle_and_the_result_on_the_right() -> (
+    None
+):
     image = np.zeros((8, 8), np.uint8)
-    prediction = np.zeros((8, 8), int)
-    prediction[2:6, 2:6] = 1
-    overlay = demo.draw_overlay(image, 0 * prediction, prediction)
-    bright = overlay.max(axis=-1) > 0
-    left, right = bright[:, :24], bright[:, 24:]
+    before, after = np.zeros((8, 8), int), np.zeros((8, 8), int)
+    before[0:2, 0:2], after[2:6, 2:6] = 1, 1
+    coloured = outlined(demo.draw_overlay(image, 0 * before, before, after))
+    left, middle, right = coloured[:, :16], coloured[:, 16:32], coloured[:, 32:]
     assert not left.any()
-    assert right[6, 6:18].all()
-    assert not right[9:15, 9:15].any()
+    assert middle[3, :4].all()
+    assert not middle[5:].any()
+    assert right[4, 4:12].all()
+    assert not right[6:10, 6:10].any()
 
 
-def test_the_overlay_colours_the_strokes_on_the_left() -> None:
+def test_the_overlay_colours_the_paint_on_the_left() -> None:
     image = np.zeros((8, 8), np.uint8)
-    strokes = np.zeros((8, 8), int)
-    strokes[0, 0], strokes[4, 4] = 1, 2
-    overlay = demo.draw_overlay(image, strokes, 0 * strokes)
-    background, cell = overlay[1, 1], overlay[13, 13]
+    paint = np.zeros((8, 8), int)
+    paint[0, 0], paint[4, 4] = 1, 2
+    overlay = demo.draw_overlay(image, paint, 0 * paint, 0 * paint)
+    background, cell = overlay[1, 1], overlay[9, 9]
     assert background[2] > background[0]
     assert cell[0] > cell[2]
+
+
+def test_the_overlay_brightens_only_what_is_mostly_dark() -> None:
+    ramp = np.linspace(0, 255, 64).reshape(8, 8)
+    dark = np.where(ramp < 200, ramp / 8, ramp)
+    none = np.zeros((8, 8), int)
+    even, brightened = (demo.draw_overlay(each, none, none, none) for each in (ramp, dark))
+    assert abs(int(even[8, 0, 0]) - 128) < 10
+    assert brightened[8, 0, 0] > 2 * dark[4, 0]

@@ -1,4 +1,4 @@
-"""``napari-unet demo``: from the painted sample image to a segmentation, start to end."""
+"""``napari-unet demo``: what the starting model finds, and what it learns from a painted sample."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,9 @@ from napari_unet.cli.progress import run_training, stop_on_interrupt
 from napari_unet.data.disk import why_not_written
 from napari_unet.data.files import write_image
 from napari_unet.errors import FileProblemError
-from napari_unet.evaluation import evaluate
-from napari_unet.model.trained import save_network
+from napari_unet.evaluation import evaluate, match_objects, overlap_of
+from napari_unet.model.starting import load_starting_model
+from napari_unet.model.trained import TrainedNetwork, save_network
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.predictor import predict_image
 from napari_unet.training.config import TrainConfig
@@ -35,53 +37,115 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+# The preset's 600 would take minutes on two CPU cores; these take less than one. On the cells in
+# phase contrast F1 was 0.86 after 100 and 0.90 after 200, against 0.22 with nothing painted.
+STEPS = 200
+
+
+@dataclass(frozen=True)
+class DemoSample:
+    """A painted sample image.
+
+    Parameters
+    ----------
+    name : str
+        What the image shows; its layers are called after it.
+    things : str
+        What is painted, in the plural.
+    image, paint, truth : ndarray
+        ``YX``, as `napari_unet.samples` gives them.
+    """
+
+    name: str
+    things: str
+    image: NDArray[Any]
+    paint: NDArray[Any]
+    truth: NDArray[Any]
+
+    @property
+    def painted(self) -> NDArray[Any]:
+        """Which cells of the truth are painted."""
+        return np.unique(self.truth[(self.paint > 1) & (self.truth > 0)])
+
+
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
-    """Train on the strokes, predict the image, show or write the result."""
-    image, strokes, truth = samples.load_nuclei_2d()
+    """Predict with nothing painted, train on what is painted, show or write both results."""
+    sample = _load(options.sample)
     folder = _make_folder(options.output) if options.no_window or not _has_screen() else None
-    result = _train(options, image, strokes)
-    config = PredictConfig(device=options.device)
-    events = predict_image(result.trained, image, config, threading.Event())
-    prediction = drain(events, None).array
-    scores = evaluate(prediction, truth, "objects")
+    changes = {"steps": STEPS if options.steps is None else options.steps}
+    config = TrainConfig.preset("fast", device=options.device, **changes)
+    before = _predict(load_starting_model(config.start), sample, options.device)
+    began = time.monotonic()
+    result = _train(sample, config, quiet=options.json)
+    trained = time.monotonic()
+    after = _predict(result.trained, sample, options.device)
     report: dict[str, Any] = {
-        "f1_50": scores["f1_50"],
-        "nuclei": scores["n_truth"],
-        "found": scores["n_predicted"],
+        "sample": options.sample,
+        **{f"{key}_before": value for key, value in _scores(before, sample).items()},
+        **_scores(after, sample),
+        "cells": len(np.unique(sample.truth[sample.truth > 0])),
+        "painted": len(sample.painted),
         "steps": result.state.step,
+        "training_seconds": round(trained - began, 1),
         "seconds": round(time.monotonic() - options.started, 1),
     }
     if folder is not None:
-        _write_files(folder, image, strokes, prediction, result)
+        _write_files(folder, sample, before, after, result)
         report["files"] = str(folder)
     if not options.json:
-        _print(report)
+        _print(report, sample.things)
     if folder is None:
-        _show(image, strokes, prediction)
+        _show(sample, before, after)
     return report, 0
 
 
-def _train(
-    options: argparse.Namespace, image: NDArray[Any], strokes: NDArray[Any]
-) -> TrainingResult:
-    changes = {} if options.steps is None else {"steps": options.steps}
-    config = TrainConfig.preset("fast", device=options.device, **changes)
-    data = prepare_training([AnnotatedImage("nuclei2d_image.tif", image, strokes)], config)
-    share = np.count_nonzero(strokes) / strokes.size
+def _load(name: str) -> DemoSample:
+    if name == "nuclei":
+        return DemoSample("nuclei 2D", "nuclei", *samples.load_nuclei_2d())
+    return DemoSample("phase contrast 2D", "cells", *samples.load_phase_2d())
+
+
+def _train(sample: DemoSample, config: TrainConfig, *, quiet: bool) -> TrainingResult:
+    data = prepare_training([AnnotatedImage(sample.name, sample.image, sample.paint)], config)
+    height, width = sample.image.shape
     print(
-        f"Sample image {image.shape[0]}x{image.shape[1]}: {strokes.max() - 1} nuclei and some "
-        f"background are painted, {share:.1%} of the pixels.",
+        f"Sample image {height}x{width}: {len(sample.painted)} {sample.things} and some background "
+        f"are painted, {np.count_nonzero(sample.paint) / sample.paint.size:.1%} of the pixels.",
         file=sys.stderr,
     )
     with stop_on_interrupt() as stop:
-        result: TrainingResult = run_training(train_network(data, config, stop), options.json)
+        result: TrainingResult = run_training(train_network(data, config, stop), quiet)
     return result
 
 
-def _print(report: dict[str, Any]) -> None:
+def _predict(trained: TrainedNetwork, sample: DemoSample, device: str) -> NDArray[Any]:
+    events = predict_image(
+        trained, sample.image, PredictConfig(device=device, result="objects"), threading.Event()
+    )
+    return drain(events, None).array
+
+
+def _scores(prediction: NDArray[Any], sample: DemoSample) -> dict[str, Any]:
+    """Return F1, the objects predicted, the cells found, and those found that are not painted."""
+    found = match_objects(overlap_of(prediction, sample.truth)).truth_ids
+    scores = evaluate(prediction, sample.truth, "objects")
+    return {
+        "f1_50": scores["f1_50"],
+        "objects": scores["n_predicted"],
+        "found": len(found),
+        "unpainted_found": len(np.setdiff1d(found, sample.painted)),
+    }
+
+
+def _print(report: dict[str, Any], things: str) -> None:
+    cells, painted = report["cells"], report["painted"]
     print(
-        f"{report['found']} nuclei found of {report['nuclei']} in {report['seconds']:.0f} s. "
-        f"F1 at IoU 0.5 against the full labels: {report['f1_50']:.3f}"
+        f"The starting model alone: F1 {report['f1_50_before']:.2f}; {report['objects_before']} "
+        f"objects, {report['found_before']} of {cells} {things} found. After {painted} painted "
+        f"{things} and {report['steps']} steps ({report['training_seconds']:.0f} s): F1 "
+        f"{report['f1_50']:.2f}; {report['objects']} objects, {report['found']} of {cells} "
+        f"{things} found, {report['unpainted_found']} of the {cells - painted} unpainted ones "
+        "among them."
     )
     if "files" in report:
         print(f"Labels, model and a picture (overlay.png) are in {report['files']}/.")
@@ -108,52 +172,67 @@ def _has_screen() -> bool:
 
 def _write_files(
     folder: Path,
-    image: NDArray[Any],
-    strokes: NDArray[Any],
-    prediction: NDArray[Any],
+    sample: DemoSample,
+    before: NDArray[Any],
+    after: NDArray[Any],
     result: TrainingResult,
 ) -> None:
-    write_image(folder / "prediction.tif", prediction, "YX")
-    write_image(folder / "strokes.tif", strokes, "YX")
+    write_image(folder / "paint.tif", sample.paint, "YX")
+    write_image(folder / "starting_model.tif", before, "YX")
+    write_image(folder / "prediction.tif", after, "YX")
     save_network(result.trained, folder / "model.safetensors")
-    Image.fromarray(draw_overlay(image, strokes, prediction)).save(folder / "overlay.png")
+    overlay = draw_overlay(sample.image, sample.paint, before, after)
+    Image.fromarray(overlay).save(folder / "overlay.png")
 
 
 def draw_overlay(
-    image: NDArray[Any], strokes: NDArray[Any], prediction: NDArray[Any]
+    image: NDArray[Any], paint: NDArray[Any], before: NDArray[Any], after: NDArray[Any]
 ) -> NDArray[np.uint8]:
-    """Draw what was painted (left) beside the outlines that were predicted (right).
+    """Draw what was painted (left), and outlines: of the starting model alone, and of the result.
 
     Parameters
     ----------
-    image, strokes, prediction : ndarray
+    image, paint, before, after : ndarray
         ``YX``, of one shape.
 
     Returns
     -------
     ndarray
-        ``YXC``, RGB, three times as high as the image and six times as wide.
+        ``YXC``, RGB, twice as high as the image and six times as wide.
     """
-    zoom = np.ones((3, 3), int)
-    bright = np.clip(image / max(float(np.percentile(image, 99.5)), 1.0), 0, 1) ** 0.5
-    grey = np.repeat(np.kron(bright, zoom)[..., np.newaxis], 3, axis=-1)
-    painted, outlined = grey.copy(), grey
-    large_strokes = np.kron(strokes, zoom)
+    zoom = np.ones((2, 2), int)
+    grey = np.repeat(np.kron(_brightness(image), zoom)[..., np.newaxis], 3, axis=-1)
+    painted = grey.copy()
+    large_paint = np.kron(paint, zoom)
     for where, colour in (
-        (large_strokes == 1, (0.0, 0.45, 0.70)),
-        (large_strokes > 1, (0.90, 0.60, 0.0)),
+        (large_paint == 1, (0.0, 0.45, 0.70)),
+        (large_paint > 1, (0.90, 0.60, 0.0)),
     ):
         painted[where] = 0.4 * painted[where] + 0.6 * np.array(colour)
-    outlined[find_boundaries(np.kron(prediction, zoom), mode="inner")] = (0.90, 0.60, 0.0)
-    both = np.concatenate([painted, outlined], axis=1)
-    return (both * 255).astype(np.uint8)
+    pictures = [painted]
+    for labels in (before, after):
+        outlined = grey.copy()
+        outlined[find_boundaries(np.kron(labels, zoom), mode="thick")] = (1.0, 0.70, 0.0)
+        pictures.append(outlined)
+    return (np.concatenate(pictures, axis=1) * 255).astype(np.uint8)
 
 
-def _show(image: NDArray[Any], strokes: NDArray[Any], prediction: NDArray[Any]) -> None:
+def _brightness(image: NDArray[Any]) -> NDArray[Any]:
+    """Return the image from 0 to 1; what is mostly dark, as fluorescence is, brightened."""
+    low, middle, high = np.percentile(image, (0.5, 50.0, 99.5))
+    span = max(float(high - low), 1.0)
+    gamma = 0.5 if middle - low < span / 4 else 1.0
+    brightness: NDArray[Any] = np.clip((image - low) / span, 0, 1) ** gamma
+    return brightness
+
+
+def _show(sample: DemoSample, before: NDArray[Any], after: NDArray[Any]) -> None:
     import napari
 
     viewer = napari.Viewer(title="U-Net Paint demo")
-    viewer.add_image(image, name="nuclei 2D")
-    viewer.add_labels(strokes.astype(np.int32), name="nuclei 2D strokes", visible=False)
-    viewer.add_labels(prediction.astype(np.int32), name="prediction").contour = 2
+    viewer.add_image(sample.image, name=sample.name)
+    viewer.add_labels(sample.paint.astype(np.int32), name=f"{sample.name} paint", visible=False)
+    alone = viewer.add_labels(before.astype(np.int32), name="starting model alone", visible=False)
+    alone.contour = 2
+    viewer.add_labels(after.astype(np.int32), name="prediction").contour = 2
     napari.run()
