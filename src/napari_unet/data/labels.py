@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from skimage.segmentation import expand_labels
 
 from napari_unet.data.paint import copy_of_paint, paint_box, values_in
 from napari_unet.errors import ConfigError, LabelsError, NothingToLearnError
@@ -315,6 +314,8 @@ def _implied_borders(
     box = paint_box(objects) if sliver > 0 else None
     if box is None:
         return borders
+    from skimage.segmentation import expand_labels  # slow to import, and settings need it not
+
     spacing = (anisotropy,) * (objects.ndim - 2) + (1.0, 1.0)
     grown = expand_labels(objects[box], sliver / 2, spacing)
     inside = borders[box]  # a view
