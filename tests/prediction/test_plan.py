@@ -194,6 +194,19 @@ def test_the_starting_models_expect_cells_of_30_pixels(cell_size: float, factor:
     assert found == pytest.approx((factor, factor))
 
 
+def test_who_says_how_large_cells_are_says_what_is_debris_to_a_starting_model() -> None:
+    assert plan(CELLS, 40, 40, cell_size=100.0).smallest == round(0.15 * np.pi / 4 * 100**2)
+
+
+def test_a_trained_model_knows_its_debris_from_the_paint() -> None:
+    found = plan(knowing(20, smallest_object=10), 40, 40, cell_size=40.0)
+    assert found.smallest == 40
+
+
+def test_a_smallest_object_that_is_given_counts() -> None:
+    assert plan(CELLS, 40, 40, cell_size=100.0, smallest=7).smallest == 7
+
+
 def test_without_a_cell_size_all_is_as_it_was() -> None:
     assert plan(knowing(20), 40, 40).factors == (1, 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 _SAME_SIZE = 0.02
 # A larger ratio is a wrong unit rather than another objective.
 _LARGEST_RATIO = 20.0
+# With a cell size, a starting model's objects of less than this share of such a cell are debris: of
+# 0, 0.05 to 0.3 the best on eleven sets together (docs/results/starting_models.md).
+_DEBRIS_SHARE = 0.15
 # Where fewer of a model's pixels keep their label in bfloat16 it predicts in float32.
 _LEAST_AGREEMENT = 0.999
 
@@ -190,9 +194,6 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
     region = _clipped(config.region, shape)
     tiles = plan_tiles(shape, record.geometry, config.tile_size, factors)
     of_blocks = plan_tiles(shape, record.geometry, None, factors)
-    smallest = config.smallest
-    if smallest is None:
-        smallest = round(record.smallest_object * float(np.prod(ratios)))
     return PredictionPlan(
         kind,
         axes,
@@ -211,7 +212,7 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
         record.classes,
         config.threshold or record.threshold,
         config.views or record.views,
-        smallest,
+        _smallest(record, config, ratios),
         (*config.notices, *notices),
         _precision(config, record),
     )
@@ -275,6 +276,17 @@ def _used_channels(
         f"Model expects {of_model}, {of_image} (axes {axes}, shape {tuple(image.shape)}). Choose "
         "as many channels, correct the axes, or train on images like this one."
     )
+
+
+def _smallest(record: ModelRecord, config: PredictConfig, ratios: tuple[float, ...]) -> int:
+    """Return the number of pixels below which an object is debris."""
+    if config.smallest is not None:
+        return config.smallest
+    scaled = record.smallest_object * float(np.prod(ratios))
+    if config.cell_size and record.network.ndim == 2 and _is_starting_model(record):
+        # Of cells of all sizes it knows no debris; who says how large they are here does.
+        scaled = max(scaled, _DEBRIS_SHARE * math.pi / 4 * config.cell_size**2)
+    return round(scaled)
 
 
 def _is_starting_model(record: ModelRecord) -> bool:
