@@ -142,7 +142,8 @@ def test_a_model_that_knows_no_size_says_so(desk: Desk) -> None:
     model = load_starting_model("cells")
     desk.predict.options.cell_size.box.setValue(12)
 
-    predict_with(desk, replace(model, record=replace(model.record, steps=model.record.steps + 1)))
+    unknown = replace(model.record, steps=model.record.steps + 1, cell_size=0.0)
+    predict_with(desk, replace(model, record=unknown))
 
     assert "the model does not know how large the cells are" in desk.predict.status.text()
 
