@@ -6,7 +6,7 @@ JOBS ?= auto
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[a-z -]* ## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
 
-demo: ## set up, train on the sample image and show the result
+demo: ## set up, train on ten painted cells and show what that changes
 	@scripts/setup.sh demo
 	@.venv/bin/napari-unet demo $(ARGS)
 

@@ -95,7 +95,7 @@ def test_its_picture_shows_paint_before_and_after_side_by_side(shown: Shown) -> 
 
 
 def test_its_report_tells_scores_before_and_after_and_the_folder(shown: Shown) -> None:
-    both = {"f1_50", "objects", "found", "unpainted_found"}
+    both = {"f1_50", "f1_75", "objects", "found", "unpainted_found"}
     assert shown.report.keys() == {
         *both,
         *(f"{key}_before" for key in both),
