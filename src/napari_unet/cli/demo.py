@@ -38,9 +38,8 @@ if TYPE_CHECKING:
 
 
 # The preset's 600 would take minutes on two CPU cores; these take less than one. On the cells in
-# phase contrast, of two seeds: F1 at IoU 0.5 is 0.22 with nothing painted, 0.81 and 0.88 after one
-# step (for the paint says how large cells are), 0.90 and 0.98 after 200; at IoU 0.75 it is 0.12,
-# then 0.65 and 0.67, then 0.74 and 0.81.
+# phase contrast F1 at IoU 0.75 is 0.11 with nothing painted, 0.79 after one step (for the paint says
+# how large cells are), 0.88 after 200.
 STEPS = 200
 
 
