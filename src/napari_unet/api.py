@@ -347,12 +347,13 @@ def starting_model(name: str) -> TrainedModel:
     Parameters
     ----------
     name : str
-        "cells": cells of any kind, trained on synthetic images. "nuclei": fluorescent nuclei.
+        "cells": cells of any kind, trained on open images of many kinds and on drawn cells.
+        "nuclei": fluorescent nuclei.
 
     Returns
     -------
     TrainedModel
-        2D, of one channel, for objects of about 10 to 70 pixels.
+        2D, of any number of channels; objects of about 30 pixels suit it best.
 
     Raises
     ------

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 
 from napari_unet.errors import ModelMismatchError
 from napari_unet.notice import Notice
@@ -24,6 +25,7 @@ from napari_unet.training.events import (
 from napari_unet.training.inbox import Inbox, Mailbox, View
 from napari_unet.training.loop import train_network
 from napari_unet.training.preparation import prepare_training
+from napari_unet.training.trainer import Trainer
 
 from .builders import cells, data_of, of_type, painted_cells, painted_classes, run, tiny_config
 
@@ -377,6 +379,34 @@ def test_new_paint_in_a_held_back_block_asks_anew() -> None:
     assert data.held_back[: len(former.held_back)] == former.held_back
     assert not data.asks_the_same_as(former)
     assert former.asks_the_same_as(former)
+
+
+def test_after_new_paint_the_weights_that_come_can_be_the_best() -> None:
+    config = tiny_config()
+    trainer = Trainer(data_of(IMAGE, half_painted(), config), config, torch.device("cpu"), None)
+    trainer.best_value = 0.99
+    trainer.adopt(data_of(IMAGE, LABELS, config))
+    assert trainer.best_value == -np.inf
+
+
+def test_a_state_of_other_paint_brings_no_score_to_beat() -> None:
+    config = tiny_config(validation_share=0.0)
+    state = run(data_of(IMAGE, half_painted(), config), config)[1].state
+    resumed = Trainer(data_of(IMAGE, LABELS, config), config, torch.device("cpu"), state)
+    assert state.best_value >= 0
+    assert resumed.best_value == -np.inf
+
+
+def test_cells_that_cannot_be_judged_are_learned_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("no memory to look at cells")
+
+    monkeypatch.setattr(Trainer, "judge_new_cells", fail)
+    events, result = told(half_painted(), LABELS, tiny_config())
+    assert any("no memory to look at cells" in n.text for n in of_type(events, Notice))
+    assert result.state.step > 3
 
 
 def test_a_live_prediction_that_fails_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pytest
 
-from napari_unet.training.painted_cells import judge_painted_cells, mean_iou, was_painted
+from napari_unet.training.painted_cells import (
+    judge_painted_cells,
+    mean_iou,
+    mean_iou_of_found,
+    was_painted,
+)
 
 from .builders import data_of, tiny_config
 
@@ -72,6 +77,27 @@ def test_two_cells_under_one_object_are_merged() -> None:
 def test_merged_cells_count_nothing() -> None:
     cells = judged(painted(FIRST, SECOND), (slice(20, 50), slice(20, 81)))
     assert mean_iou(cells) == 0.0
+
+
+def test_what_is_not_found_counts_nothing_for_the_best_weights() -> None:
+    cells = judged(painted(FIRST), (slice(34, 69), slice(20, 50)))
+    assert mean_iou(cells) == pytest.approx(0.4)
+    assert mean_iou_of_found(cells) == 0.0
+
+
+def test_cells_far_apart_are_all_judged() -> None:
+    labels = np.zeros((2000, 2000), np.uint8)
+    labels[10:40, 10:40], labels[1950:1980, 1950:1980] = 2, 3
+    labels[50:60, 10:40] = 1
+    image = np.zeros(labels.shape, np.float32)
+    data = data_of(image, labels, tiny_config(validation_share=0))
+    found = judge_painted_cells(cast("Runner", Answer(labels > 1)), data, 0.5)
+    assert [cell.verdict for cell in found] == ["found", "found"]
+
+
+def test_a_cell_over_old_background_is_new() -> None:
+    former = painted((slice(30, 34), slice(60, 64)))
+    assert not was_painted(judged(painted(FIRST), FIRST)[0], former)
 
 
 def test_what_is_predicted_beyond_the_paint_is_no_mistake() -> None:

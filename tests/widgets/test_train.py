@@ -67,7 +67,7 @@ def test_a_start_that_nothing_scored_better_than_is_told(painted: Painted) -> No
     desk.click(desk.train.continue_button)
     desk.wait_until_idle()
 
-    said = "The model that it began with was already as good; it is kept."
+    said = "Nothing scored better than the model that it began with; it is kept."
     assert desk.train.shown.status.text().endswith(said)
 
 

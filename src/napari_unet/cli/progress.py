@@ -14,7 +14,7 @@ from napari_unet.notice import Notice
 from napari_unet.training.events import PaintJudged, StepDone, TrainingStarted, Validated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Generator, Iterator
 
 Event = TypeVar("Event")
 Result = TypeVar("Result")
@@ -107,20 +107,6 @@ def run_training(events: Generator[object, None, Any], quiet: bool) -> Any:
                 return end.value
     finally:
         bar.close()
-
-
-def tap(
-    events: Generator[Event, None, Result], look: Callable[[Event], object]
-) -> Generator[Event, None, Result]:
-    """Pass on events and their result, and show each event to who looks on."""
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
-        look(event)
-        yield event
 
 
 def run_silently(events: Generator[object, None, Any]) -> Any:

@@ -12,7 +12,6 @@ from napari_unet.cli.progress import (
     run_silently,
     run_training,
     stop_on_interrupt,
-    tap,
 )
 from napari_unet.cli.training_order import TrainingOrder, training_order
 from napari_unet.errors import FileProblemError, NapariUNetError
@@ -25,7 +24,6 @@ from napari_unet.runs.origin import TrainingOrigin
 from napari_unet.runs.script import TrainingScript
 from napari_unet.runs.training import card_of_training
 from napari_unet.training.checkpoint import save_state, saving_checkpoints, state_path
-from napari_unet.training.events import PaintJudged
 from napari_unet.training.loop import TrainingResult, train_network
 from napari_unet.training.ranks import Ranks
 
@@ -48,41 +46,27 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
             choose_device(ranks.device(order.config.device))
             if options.history and ranks.first:
                 begin_history(Path(options.history), order.resume)
-        judged = _LastJudged()
-        result = _trained(options, order, ranks, judged)
+        result = _trained(options, order, ranks)
         with ranks.together():
             _save(result, order, ranks)
     if not ranks.first:
         return {}, 0
-    report = _report(result, order.output, ranks) | judged.report()
+    report = _report(result, order.output, ranks) | _judged(result)
     if not options.json:
         print(_in_words(report))
     return report, 0
 
 
-class _LastJudged:
-    """Keeps what became of the painted cells when they were looked at last."""
-
-    def __init__(self) -> None:
-        self._event: PaintJudged | None = None
-
-    def look(self, event: object) -> None:
-        if isinstance(event, PaintJudged):
-            self._event = event
-
-    def report(self) -> dict[str, int]:
-        """Return what is reported; nothing where there is no painted cell."""
-        if self._event is None:
-            return {}
-        return {
-            "painted_cells": len(self._event.cells),
-            "painted_cells_found": self._event.found,
-        }
+def _judged(result: TrainingResult) -> dict[str, int]:
+    """Return what the model makes of the painted cells; nothing where they are not judged."""
+    cells = result.painted_cells
+    if not cells:
+        return {}
+    found = sum(cell.verdict == "found" for cell in cells)
+    return {"painted_cells": len(cells), "painted_cells_found": found}
 
 
-def _trained(
-    options: argparse.Namespace, order: TrainingOrder, ranks: Ranks, judged: _LastJudged
-) -> TrainingResult:
+def _trained(options: argparse.Namespace, order: TrainingOrder, ranks: Ranks) -> TrainingResult:
     with stop_on_interrupt(STOPPING if ranks.first else "") as stop:
         events = train_network(
             order.data, order.config, stop, order.resume, options.started, ranks=ranks
@@ -93,7 +77,7 @@ def _trained(
             except NapariUNetError as error:  # the same one as the first rank's
                 raise ranks.told() from error
             return silent
-        events = saving_checkpoints(tap(events, judged.look), order.output)
+        events = saving_checkpoints(events, order.output)
         if options.history:
             events = logging_steps(events, Path(options.history))
         shown: TrainingResult = run_training(events, quiet=options.json)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_unet.data.paint import copy_of_paint, paint_box, values_in
+from napari_unet.data.paint import copy_of_paint, marked_boxes, values_in
 from napari_unet.errors import ConfigError, LabelsError, NothingToLearnError
 
 if TYPE_CHECKING:
@@ -311,22 +311,28 @@ def _implied_borders(
     between them, although not exactly where. An unpainted cell does not fit into so narrow a gap.
     """
     borders = np.zeros(objects.shape, bool)
-    box = paint_box(objects) if sliver > 0 else None
-    if box is None:
-        return borders
+    if sliver > 0:
+        for box in marked_boxes(objects > 0):  # no sliver is wider than what lies between two
+            borders[box] = _borders_within(objects[box], unpainted[box], sliver, anisotropy)
+    return borders
+
+
+def _borders_within(
+    objects: NDArray[np.int32], unpainted: NDArray[np.bool_], sliver: float, anisotropy: float
+) -> NDArray[np.bool_]:
     from skimage.segmentation import expand_labels  # slow to import, and settings need it not
 
     spacing = (anisotropy,) * (objects.ndim - 2) + (1.0, 1.0)
-    grown = expand_labels(objects[box], sliver / 2, spacing)
-    inside = borders[box]  # a view
+    grown = expand_labels(objects, sliver / 2, spacing)
+    borders = np.zeros(objects.shape, bool)
     for axis in range(objects.ndim):
         here, after = (np.moveaxis(grown, axis, 0)[part] for part in (slice(-1), slice(1, None)))
         touching = (here != after) & (here > 0) & (after > 0)
         open_here, open_after = (
-            np.moveaxis(unpainted[box], axis, 0)[part] for part in (slice(-1), slice(1, None))
+            np.moveaxis(unpainted, axis, 0)[part] for part in (slice(-1), slice(1, None))
         )
-        np.moveaxis(inside, axis, 0)[:-1] |= touching & open_here
-        np.moveaxis(inside, axis, 0)[1:] |= touching & ~open_here & open_after
+        np.moveaxis(borders, axis, 0)[:-1] |= touching & open_here
+        np.moveaxis(borders, axis, 0)[1:] |= touching & ~open_here & open_after
     return borders
 
 

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 _BAND_PIXELS = 2**20
 
 
+# Boxes around what is marked begin and end on multiples of so many pixels.
+BOX_GRID = 32
+
+
 def bands_of(labels: ArrayLike) -> Iterator[tuple[slice, NDArray[Any]]]:
     """Go through labels along their first axis, some million pixels at a time.
 
@@ -67,6 +71,34 @@ def same_paint(one: NDArray[Any], other: NDArray[Any]) -> bool:
     if one.shape != other.shape:
         return False
     return all(np.array_equal(painted, other[band]) for band, painted in bands_of(one))
+
+
+def marked_boxes(marked: NDArray[np.bool_]) -> list[Region]:
+    """Find boxes that hold all marked pixels; what lies near together shares one.
+
+    Parameters
+    ----------
+    marked : ndarray
+        Any axes, bool.
+
+    Returns
+    -------
+    list of tuple of slice
+        On a grid of 32 pixels, clipped to the array; no two of them touch.
+    """
+    from scipy.ndimage import find_objects, label
+
+    coarse = marked
+    for axis, size in enumerate(marked.shape):
+        coarse = np.logical_or.reduceat(coarse, np.arange(0, size, BOX_GRID), axis=axis)
+    groups, _ = label(coarse, np.ones((3,) * coarse.ndim))
+    return [
+        tuple(
+            slice(BOX_GRID * part.start, min(BOX_GRID * part.stop, size))
+            for part, size in zip(box, marked.shape, strict=True)
+        )
+        for box in find_objects(groups)
+    ]
 
 
 def paint_box(labels: NDArray[Any]) -> Region | None:

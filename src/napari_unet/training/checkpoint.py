@@ -79,6 +79,7 @@ def save_state(state: TrainingState, path: Path) -> None:
         "threshold": state.threshold,
         "flat_levels": state.flat_levels,
         "border_sigma": state.border_sigma,
+        "paint": state.paint,
         "in_float32": state.in_float32,
     }
     write_tensors(path, tensors, content)
@@ -189,6 +190,7 @@ class _Content(BaseModel):
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     flat_levels: Annotated[int, Field(ge=0, le=DEEPEST)] = 0
     border_sigma: Annotated[float, Field(gt=0, le=100)] = 5.0
+    paint: Annotated[str, Field(max_length=64)] = ""
     in_float32: bool = False
 
     @model_validator(mode="after")
@@ -217,6 +219,7 @@ def _state_from(text: str, groups: dict[str, dict[str, Tensor]]) -> TrainingStat
         threshold=content.threshold,
         flat_levels=content.flat_levels,
         border_sigma=content.border_sigma,
+        paint=content.paint,
         in_float32=content.in_float32,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -198,6 +199,11 @@ class TrainingData:
         """Hash of the pixels of each image, by its number."""
         hashes = [record.image_sha256 for record in self.images]
         return {number: known for number, known in enumerate(hashes) if known}
+
+    @property
+    def paint(self) -> str:
+        """Hash of all labels: other paint is scored anew."""
+        return hashlib.sha256("".join(r.labels_sha256 for r in self.images).encode()).hexdigest()
 
     def renumbered(self, images: Sequence[ArrayLike]) -> TrainingData:
         """Give the images the numbers that they have in another list; others are left out.

@@ -106,7 +106,7 @@ class PaintJudged:
     step : int
         After which step.
     cells : tuple of PaintedCell
-        One per painted cell.
+        One per painted cell; of very many an even choice.
     best : bool
         Whether the weights are kept; see `Validated`.
     """

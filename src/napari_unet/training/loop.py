@@ -23,9 +23,11 @@ from napari_unet.notice import Notice
 from napari_unet.training.events import (
     AnnotationsJoined,
     Checkpoint,
+    PaintJudged,
     StepDone,
     TrainingEvent,
     TrainingStarted,
+    Validated,
 )
 from napari_unet.training.inbox import Inbox
 from napari_unet.training.live import LiveView
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData
+    from napari_unet.training.painted_cells import PaintedCell
     from napari_unet.training.state import TrainingState
 
 
@@ -69,6 +72,8 @@ class TrainingResult:
         What it learned from in the end.
     stopped : bool
         Whether it was stopped before its planned end.
+    painted_cells : tuple of PaintedCell
+        What `trained` makes of the painted cells; empty where they are not judged.
     start_kept : bool
         Whether `trained` is what the training began with: nothing scored better.
     """
@@ -78,6 +83,7 @@ class TrainingResult:
     state: TrainingState
     data: TrainingData
     stopped: bool
+    painted_cells: tuple[PaintedCell, ...] = ()
     start_kept: bool = False
 
 
@@ -171,10 +177,8 @@ def _train(
     if trainer.step or trainer.knows_something:  # random weights would show noise
         yield from live.update(stop)
     start: dict[str, Tensor] = {}
-    if not trainer.step and ranks.alone:
-        trainer.fit_statistics()
     if trainer.knows_something and not trainer.step_in_cycle and ranks.first:
-        yield from trainer.assess()  # the start is a candidate too: to get worse is no way on
+        yield from _look_at_start(trainer)
         start = trainer.best
     with trainer.drawing_ahead():
         while not finished and not clock.stopped():
@@ -214,8 +218,33 @@ def _train(
         state,
         trainer.data,
         stopped=not finished,
+        painted_cells=trainer.best_cells,
         start_kept=bool(start) and trainer.best is start,
     )
+
+
+# What goes wrong while something is only looked at; CUDA's errors are RuntimeErrors.
+_LOOKING_FAILED = (RuntimeError, MemoryError, UnreadableError, NotEnoughMemoryError)
+
+
+def _look_at_start(trainer: Trainer) -> Iterator[PaintJudged | Validated | Notice]:
+    """Score what the training begins with: it is a candidate too, to get worse is no way on."""
+    try:
+        if not trainer.step:
+            trainer.fit_statistics()
+        yield from trainer.assess()
+    except _LOOKING_FAILED as error:
+        yield Notice(f"What the training begins with is not scored: {first_line(error)}")
+
+
+def _look_at_new_cells(
+    trainer: Trainer, data: TrainingData
+) -> Generator[Notice, None, tuple[PaintedCell, ...]]:
+    try:
+        return trainer.judge_new_cells(data)
+    except _LOOKING_FAILED as error:
+        yield Notice(f"The new cells are learned without being judged: {first_line(error)}")
+    return ()
 
 
 def _assessed_after(steps: int, config: TrainConfig) -> bool:
@@ -248,7 +277,7 @@ def _join_annotations(trainer: Trainer, inbox: Inbox) -> Iterator[AnnotationsJoi
     except NapariUNetError as error:
         yield Notice(f"The training goes on with the former labels. {error}")
         return
-    new_cells = trainer.judge_new_cells(data)
+    new_cells = yield from _look_at_new_cells(trainer, data)
     trainer.adopt(data)
     yield AnnotationsJoined(trainer.step, data.painted, len(data.blocks), new_cells)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy.ndimage import center_of_mass, find_objects
+from scipy.ndimage import center_of_mass
 
+from napari_unet.data.paint import marked_boxes
 from napari_unet.data.separation import separate_objects
 from napari_unet.training.cropping import origin_of
 
@@ -77,15 +79,18 @@ def judge_painted_cells(
     )
 
 
-def mean_iou(cells: Sequence[PaintedCell]) -> float | None:
-    """Return the mean IoU, a merged cell counting nothing; None without cells."""
-    if not cells:
-        return None
+def mean_iou(cells: Sequence[PaintedCell]) -> float:
+    """Return the mean IoU of cells, a merged one counting nothing."""
     return float(np.mean([0.0 if cell.verdict == "merged" else cell.iou for cell in cells]))
 
 
+def mean_iou_of_found(cells: Sequence[PaintedCell]) -> float:
+    """Return the mean IoU of cells; one that is not found counts nothing, why ever it is not."""
+    return float(np.mean([cell.iou if cell.verdict == "found" else 0.0 for cell in cells]))
+
+
 def was_painted(cell: PaintedCell, data: TrainingData) -> bool:
-    """Return whether the middle of a cell is painted in data, which may be older."""
+    """Return whether the middle of a cell is painted as one in data, which may be older."""
     for frame in data.frames:
         if (frame.image, frame.frame.index) == (cell.image, cell.frame):
             factors = (1,) * (len(cell.centre) - 2) + (data.binning,) * 2
@@ -95,37 +100,38 @@ def was_painted(cell: PaintedCell, data: TrainingData) -> bool:
                     cell.centre, factors, origin_of(frame.frame), strict=True
                 )
             )
-            painted = frame.target.painted
-            inside = all(0 <= i < n for i, n in zip(at, painted.shape, strict=True))
-            return inside and bool(painted[at])
+            objects = frame.target.objects
+            inside = all(0 <= i < n for i, n in zip(at, objects.shape, strict=True))
+            return inside and bool(objects[at])
     return False
 
 
 def _boxes(frames: Sequence[TrainingFrame]) -> Iterator[tuple[TrainingFrame, Region]]:
-    """Choose what to predict: of each frame the box around its cells, as long as it is little."""
-    left = _MOST_PIXELS[frames[0].frame.ndim]
-    for frame in frames:
-        found = find_objects((frame.target.objects > 0).astype(np.uint8))
-        if not found:
-            continue
-        box = tuple(
-            slice(max(0, part.start - _MARGIN), min(size, part.stop + _MARGIN))
-            for part, size in zip(found[0], frame.target.objects.shape, strict=True)
-        )
-        left -= frame.target.objects[box].size
-        if left < 0:
-            box = _first_pixels(box, frame.target.objects[box].size + left)
-        if all(part.stop > part.start for part in box):
-            yield frame, box
-        if left <= 0:
-            return
+    """Choose what to predict: boxes around cells, evenly among all as long as they are few."""
+    found = [
+        (frame, _grown(box, frame.target.objects.shape))
+        for frame in frames
+        for box in marked_boxes(frame.target.objects > 0)
+    ]
+    sizes = [math.prod(part.stop - part.start for part in box) for _, box in found]
+    most = _MOST_PIXELS[frames[0].frame.ndim]
+    every = max(1, math.ceil(sum(sizes) / most))
+    for frame, box in found[::every]:
+        yield frame, _first_pixels(box, most)
+
+
+def _grown(box: Region, shape: tuple[int, ...]) -> Region:
+    return tuple(
+        slice(max(0, part.start - _MARGIN), min(size, part.stop + _MARGIN))
+        for part, size in zip(box, shape, strict=True)
+    )
 
 
 def _first_pixels(box: Region, pixels: int) -> Region:
-    """Shorten a box along its longest axis to so many pixels."""
+    """Shorten a box along its longest axis to at most so many pixels."""
     sizes = [part.stop - part.start for part in box]
     axis = int(np.argmax(sizes))
-    kept = int(max(0, pixels) / (np.prod(sizes) / sizes[axis]))
+    kept = min(sizes[axis], pixels * sizes[axis] // math.prod(sizes))
     return (*box[:axis], slice(box[axis].start, box[axis].start + kept), *box[axis + 1 :])
 
 

@@ -23,6 +23,7 @@ from napari_unet.data.intensity import (
     measure_intensity,
 )
 from napari_unet.data.labels import (
+    UNLABELLED,
     ClassTable,
     Target,
     check_classes_painted,
@@ -143,7 +144,7 @@ def prepare_training(
         for number, image in enumerate(sources)
         for frame in _painted_frames(number, image, table, config, former, binning, places)
     ]
-    check_classes_painted([frame.target for frame in painted], table)
+    check_classes_painted([_as_painted(frame, table) for frame in painted], table)
     _check_same_channels([frame.frame for frame in painted])
     blocks = _choose_blocks(painted, table, config, places, binning)
     frames = _training_frames(painted, blocks, table, config)
@@ -307,6 +308,14 @@ def _choose_blocks(
         kept,
         [_trained_on(frame) for frame in painted],
     )
+
+
+def _as_painted(frame: _PaintedFrame, table: ClassTable) -> Target:
+    """Leave out the borders that slivers imply: nobody has painted background there."""
+    if table.unpainted == "background":
+        return frame.target
+    classes = np.where(frame.lesson.labels == 0, np.int16(UNLABELLED), frame.target.classes)
+    return Target(classes, frame.target.objects)
 
 
 def _is_plenty(painted: Sequence[_PaintedFrame], table: ClassTable) -> bool:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.ndimage import find_objects, label
 
 from napari_unet.data.labels import Target, target_of
+from napari_unet.data.paint import marked_boxes
 from napari_unet.training.weights import border_reach, border_term, ridge_weight, sliver_of
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from napari_unet.data.labels import ClassTable
     from napari_unet.training.config import TrainConfig
 
-# Changes are looked up in boxes of so many pixels: boxes that touch are renewed together.
-_GRID = 32
 # Where the boxes are larger than this share of the frame all of it is as quick.
 _MOST = 0.5
 
@@ -135,17 +133,7 @@ def _border_of(
 
 def changed_boxes(before: NDArray[Any], now: NDArray[Any]) -> list[Region]:
     """Find boxes that hold all pixels in which two arrays of one shape differ."""
-    coarse: NDArray[np.bool_] = before != now
-    for axis, size in enumerate(now.shape):
-        coarse = np.logical_or.reduceat(coarse, np.arange(0, size, _GRID), axis=axis)
-    groups, _ = label(coarse, np.ones((3,) * coarse.ndim))
-    return [
-        tuple(
-            slice(_GRID * part.start, min(_GRID * part.stop, size))
-            for part, size in zip(box, now.shape, strict=True)
-        )
-        for box in find_objects(groups)
-    ]
+    return marked_boxes(before != now)
 
 
 def _with_short_ids(labels: NDArray[Any], table: ClassTable) -> NDArray[Any]:

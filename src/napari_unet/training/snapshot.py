@@ -108,5 +108,6 @@ def _besides_weights(trainer: Trainer) -> dict[str, Any]:
         "threshold": trainer.threshold,
         "flat_levels": trainer.network_config.flat_levels,
         "border_sigma": trainer.data.border_sigma,
+        "paint": trainer.data.paint,
         "in_float32": trainer.in_float32,
     }

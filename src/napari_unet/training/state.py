@@ -50,6 +50,8 @@ class TrainingState:
         Of the network; see `UNetConfig`.
     border_sigma : float
         Width of the border weights in pixels of the network.
+    paint : str
+        Hash of what was painted; empty in older files.
     in_float32 : bool
         Whether it went on in float32 because losses were not finite.
     """
@@ -70,4 +72,5 @@ class TrainingState:
     threshold: float = 0.5
     flat_levels: int = 0
     border_sigma: float = 5.0
+    paint: str = ""
     in_float32: bool = False

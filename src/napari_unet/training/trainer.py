@@ -42,6 +42,7 @@ from napari_unet.training.painted_cells import (
     PaintedCell,
     judge_painted_cells,
     mean_iou,
+    mean_iou_of_found,
     was_painted,
 )
 from napari_unet.training.patches import PatchSampler
@@ -130,6 +131,7 @@ class Trainer:
         self.cycle_start, self.extra_steps = 0, 0
         self.best: dict[str, Tensor] = {}
         self.best_value = -math.inf
+        self.best_cells: tuple[PaintedCell, ...] = ()  # what the best weights make of them
         self.threshold = DEFAULT_THRESHOLD
         self.history: list[dict[str, float | bool | None]] = []
         self.bfloat16_agreement: float | None = None  # not measured
@@ -222,7 +224,7 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = self._peak_rate * rate_schedule(progress)
         self.network.train()
-        if self.knows_something:
+        if self._keeps_statistics:
             keep_statistics(self.network)
         buffers = Buffers(self.network)
         losses = self._fill_gradients(buffers)
@@ -291,7 +293,7 @@ class Trainer:
         """
         if data.classes != self.data.classes:
             self._change_classes(data.classes, data.channels)
-        if not data.asks_the_same_as(self.data):
+        if not data.asks_the_same_as(self.data) or (self._judges and data.paint != self.data.paint):
             self.best_value = -math.inf  # scores on other pixels do not compare
         self.data = data
         self.sampler = self._new_sampler()
@@ -356,11 +358,13 @@ class Trainer:
         cells = self._judge(runner, self.data)
         score = validate(runner, self.data) if self.data.blocks else None
         values = [] if score is None else [score.value]
-        if (painted := mean_iou(cells)) is not None:
-            values.append(painted)
+        if cells:
+            values.append(mean_iou_of_found(cells))
         if not values:
             return []
         best = self._keep_if_best(sum(values) / len(values), score)
+        if best:
+            self.best_cells = cells
         events: list[PaintJudged | Validated] = (
             [PaintJudged(self.step, cells, best)] if cells else []
         )
@@ -372,6 +376,19 @@ class Trainer:
             events.append(Validated(self.step, score.loss, score.iou, score.object_f1, best))
         return events
 
+    @property
+    def _keeps_statistics(self) -> bool:
+        """Whether BatchNorm stays as it is: patches around a few cells are no whole images."""
+        return (
+            self.knows_something and self._judges and self.ranks.alone and not is_dense(self.data)
+        )
+
+    @property
+    def _judges(self) -> bool:
+        """Whether painted cells are judged; masks have cells enough to hold some back."""
+        classes = self.data.classes
+        return classes.kind == "objects" and classes.unpainted == "unlabelled"
+
     def fit_statistics(self) -> None:
         """Let a starting model normalise by these images, as far as that suits what is painted.
 
@@ -379,7 +396,7 @@ class Trainer:
         paint tells, of which nothing has been learned yet.
         """
         own = statistics_of(self.network)
-        if not self._pretrained or not own:
+        if not self._pretrained or not own or not self._keeps_statistics:
             return
         here = recomputed_statistics(self.network, self.data, self.device)
         candidates = [mixed_statistics(own, here, share) for share in _SHARES_OF_STATISTICS]
@@ -399,7 +416,8 @@ class Trainer:
     def _value_with(self, statistics: Mapping[str, Tensor]) -> float:
         set_statistics(self.averaged_network, statistics)
         runner = validation_runner(self.averaged_network, self.device)
-        return mean_iou(self._judge(runner, self.data)) or 0.0
+        cells = self._judge(runner, self.data)
+        return mean_iou(cells) if cells else 0.0
 
     def judge_new_cells(self, data: TrainingData) -> tuple[PaintedCell, ...]:
         """Predict the cells that other data have more than these, before they are learned."""
@@ -408,7 +426,7 @@ class Trainer:
         return tuple(cell for cell in cells if not was_painted(cell, self.data))
 
     def _judge(self, runner: Runner, data: TrainingData) -> tuple[PaintedCell, ...]:
-        if data.classes.unpainted == "background":  # masks have cells enough to hold some back
+        if not self._judges:
             return ()
         return judge_painted_cells(runner, data, self.threshold)
 
@@ -451,7 +469,8 @@ class Trainer:
                 restore_optimiser(self.optimiser, state.optimiser)
         if state.in_float32:
             self._go_on_in_float32()
-        if classes == now and state.held_back == self.data.held_back:
+        same_paint = not self._judges or state.paint == self.data.paint
+        if classes == now and state.held_back == self.data.held_back and same_paint:
             self.best_value = state.best_value
         self.step, self.seconds = state.step, state.seconds
         self.cycle_start, self.extra_steps = state.cycle_start, state.extra_steps

@@ -192,6 +192,8 @@ class TrainingStatus(QWidget):
         ended = "Stopped" if result.stopped else "Finished"
         text = f"{ended} after {result.state.step} steps. {self._about_start(result)}"
         self.status.setText(text.strip())
+        if result.painted_cells:  # of the weights that are used, which may not be the last
+            self.cells.show_cells(result.painted_cells)
         self._offer_weights()
 
     def _about_start(self, result: TrainingResult) -> str:
@@ -202,7 +204,7 @@ class TrainingStatus(QWidget):
         continued = run is not None and run.continues
         start = "model that it began with" if continued else "starting model"
         if self._scored_later(result):
-            return f"The {start} was already as good; it is kept."
+            return f"Nothing scored better than the {start}; it is kept."
         return f"It was too short to be scored: the {start} is kept."
 
     def _scored_later(self, result: TrainingResult) -> bool:
