@@ -37,7 +37,7 @@ def test_each_step_is_a_row(capsys: Capture, good: list[object], tmp_path: Path)
 def test_scores_stand_in_the_row_of_their_step(
     capsys: Capture, good: list[object], tmp_path: Path
 ) -> None:
-    run(capsys, *good, "--history", tmp_path / "h.csv")
+    run(capsys, *good, "--unpainted", "background", "--history", tmp_path / "h.csv")
     scored = [row["step"] for row in rows(tmp_path / "h.csv") if row["iou"]]
     assert scored == ["2", "3"]
 

@@ -84,6 +84,8 @@ def test_the_best_validation_is_reported(capsys: Capture, tmp_path: Path) -> Non
         "train",
         *folders,
         *TINY,
+        "--unpainted",
+        "background",
         "--validate-every",
         1,
         "--output",
@@ -249,7 +251,8 @@ def test_resume_refuses_the_state_of_a_former_training(
 ) -> None:
     image, labels = picture()
     inputs = training_folders(tmp_path, np.tile(image, (3, 3)), np.tile(labels, (3, 3)))
-    command = ["train", *inputs, *TINY[2:], "--validate-every", "1"]  # the scores tell them apart
+    command = ["train", *inputs, *TINY[2:], "--unpainted", "background"]
+    command += ["--validate-every", "1"]  # the scores tell them apart
     _train(capsys, command, tmp_path / "m", "--steps", steps)
     former = (tmp_path / "m.state.safetensors").read_bytes()
     _train(capsys, command, tmp_path / "m", "--steps", 3, "--seed", 7)

@@ -205,7 +205,7 @@ def test_continuing_tells_whether_it_got_better(painted: Painted) -> None:
     desk.click(desk.train.continue_button)
     desk.wait_until_idle()
 
-    assert "before (" in desk.train.shown.score.text()
+    assert desk.train.shown.score.text().startswith("Found before the first step: ")
 
 
 def test_best_and_last_weights_can_be_chosen(painted: Painted) -> None:

@@ -35,7 +35,8 @@ def test_train_shows_steps_score_and_progress_while_it_runs(painted: Painted) ->
     desk.train.steps_box.setValue(100_000)
 
     desk.click(desk.train.train_button)
-    desk.qtbot.waitUntil(lambda: "IoU" in desk.train.shown.score.text(), timeout=60_000)
+    shown = desk.train.shown
+    desk.qtbot.waitUntil(lambda: "painted cell" in shown.cells.text.text(), timeout=60_000)
 
     assert desk.train.shown.status.text().startswith("Step ")
     assert "left" in desk.train.shown.status.text()

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_unet.data.binning import BEST_DIAMETER
 from napari_unet.errors import ModelFileError
 from napari_unet.model.cards import STARTING_MODELS, starting_card
 from napari_unet.model.trained import TrainedNetwork, load_network
@@ -62,6 +61,8 @@ def is_starting_model(record: ModelRecord) -> bool:
 
 def expected_cell_size(record: ModelRecord) -> float:
     """Return the diameter in image pixels of the cells that a model expects; 0: nobody knows."""
+    from napari_unet.data.binning import BEST_DIAMETER  # scipy, which a prediction may not need
+
     if is_starting_model(record):  # which has seen all sizes, and knows this one best
         return BEST_DIAMETER * record.binning
     return record.cell_size

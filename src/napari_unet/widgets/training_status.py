@@ -49,6 +49,7 @@ class TrainingStatus(QWidget):
         self._stepped = False
         self._before: float | None = None
         self._best_step: int | None = None
+        self._found_before = ""
         self.progress = progress_bar("How much of the training is done.")
         self.status = note()
         self.facts = note()
@@ -86,7 +87,7 @@ class TrainingStatus(QWidget):
     def _show_start(self) -> None:
         self._show_plot()
         self._before, self._score, self._stepped = None, "", False
-        self._best_step = None
+        self._best_step, self._found_before = None, ""
         self.cells.show_cells(())
         self.joined.setText("")
         self.weights_box.setVisible(False)
@@ -130,6 +131,10 @@ class TrainingStatus(QWidget):
 
     def _show_cells(self, event: PaintJudged) -> None:
         self.cells.show_cells(event.cells)
+        if not self._stepped:
+            self._found_before = f"{event.found} of {len(event.cells)}"
+        elif self._found_before and not self._score:
+            self.score.setText(f"Found before the first step: {self._found_before}.")
         if self._plot is not None:
             self._plot.add_found(event.step, event.found / len(event.cells))
         if event.best:
