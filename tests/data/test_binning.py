@@ -238,7 +238,7 @@ def test_cells_of_a_comfortable_size_are_seen_as_they_are(diameter: float) -> No
 
 @pytest.mark.parametrize(
     ("diameter", "binning"),
-    [(6, 0.25), (10, 0.33), (13, 0.5), (45, 1.25), (60, 1.75), (115, 3.5), (200, 6), (999, 8)],
+    [(6, 0.25), (10, 0.33), (13, 0.5), (37, 1.25), (60, 1.5), (115, 3), (200, 5.25), (999, 8)],
 )
 def test_others_are_brought_to_the_best_size(diameter: float, binning: float) -> None:
     assert choose_binning(diameter) == binning

@@ -49,7 +49,7 @@ def data(**changes: Any) -> TrainingData:
 
 
 def test_the_size_of_the_cells_decides_the_binning() -> None:
-    assert data().binning == 3.0
+    assert data().binning == 2.75
 
 
 def test_the_size_of_the_cells_is_in_the_data() -> None:
@@ -191,7 +191,7 @@ def test_a_saved_state_keeps_binning_and_threshold(tmp_path: Path) -> None:
     state = replace(run(data(), config_of(steps=1))[1].state, threshold=0.35)
     save_state(state, tmp_path / "state.safetensors")
     back = load_state(tmp_path / "state.safetensors")
-    assert (back.binning, back.threshold) == (3.0, 0.35)
+    assert (back.binning, back.threshold) == (2.75, 0.35)
 
 
 def test_a_resumed_training_is_the_uninterrupted_one() -> None:
