@@ -95,6 +95,16 @@ def test_cells_far_apart_are_all_judged() -> None:
     assert [cell.verdict for cell in found] == ["found", "found"]
 
 
+def test_a_cell_that_lies_near_to_others_is_judged_once_and_as_a_whole() -> None:
+    labels = np.zeros((64, 320), np.uint8)
+    labels[0:4] = 1
+    labels[10:30, 10:30], labels[10:30, 98:150] = 2, 3  # apart on the grid, nearer than the margin
+    image = np.zeros(labels.shape, np.float32)
+    data = data_of(image, labels, tiny_config(validation_share=0))
+    found = judge_painted_cells(cast("Runner", Answer(labels > 1)), data, 0.5)
+    assert [(cell.verdict, cell.iou) for cell in found] == [("found", 1.0), ("found", 1.0)]
+
+
 def test_a_cell_over_old_background_is_new() -> None:
     former = painted((slice(30, 34), slice(60, 64)))
     assert not was_painted(judged(painted(FIRST), FIRST)[0], former)

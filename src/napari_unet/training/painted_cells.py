@@ -66,17 +66,15 @@ def judge_painted_cells(
     runner : Runner
         The network, at the resolution of the frames.
     data : TrainingData
-        Of objects; with classes there are no cells.
+        Of objects.
     threshold : float
         Probability above which a pixel belongs to an object.
     """
-    if data.classes.kind != "objects":
-        return ()
-    return tuple(
-        cell
-        for frame, box in _boxes(data.frames)
-        for cell in _judge(runner, data, frame, box, threshold)
-    )
+    cells: dict[tuple[int, int], PaintedCell] = {}  # boxes overlap: each cell counts once
+    for frame, box in _boxes(data.frames):
+        for number, cell in _judge(runner, data, frame, box, threshold):
+            cells.setdefault((id(frame), number), cell)
+    return tuple(cells.values())
 
 
 def mean_iou(cells: Sequence[PaintedCell]) -> float:
@@ -137,25 +135,31 @@ def _first_pixels(box: Region, pixels: int) -> Region:
 
 def _judge(
     runner: Runner, data: TrainingData, frame: TrainingFrame, box: Region, threshold: float
-) -> Iterator[PaintedCell]:
+) -> Iterator[tuple[int, PaintedCell]]:
+    """Judge the cells that lie in a box as a whole; yields their numbers too."""
     foreground = runner.probabilities(frame.frame, frame.intensity, box)[1]
     found = separate_objects(foreground, data.smallest_object, threshold)
     painted = frame.target.painted[box]
-    truth = np.where(painted, frame.target.objects[box], 0)
-    seen = np.where(painted, found, 0)
-    numbers = np.unique(truth[truth > 0])
+    objects = frame.target.objects
+    whole = np.bincount(objects[box].ravel(), minlength=int(objects.max()) + 1)
+    whole = (whole > 0) & (whole == np.bincount(objects.ravel()))
+    whole[0] = False
+    numbers = np.flatnonzero(whole).astype(np.int32)
     if not numbers.size:
         return
+    truth = np.where(whole[objects[box]], objects[box], 0)
+    seen = np.where(painted, found, 0)
     best, ious = _best_objects(seen, truth, numbers)
     held_by = np.bincount(best[best > 0], minlength=int(found.max()) + 1)
     start = np.array(origin_of(frame.frame)) + [part.start for part in box]
     centres = _centres(truth, numbers)
-    for cell, iou, centre in zip(best, ious, centres, strict=True):
+    for number, cell, iou, centre in zip(numbers, best, ious, centres, strict=True):
         merged = cell > 0 and held_by[cell] > 1
         verdict: Verdict = "merged" if merged else "found" if iou >= FOUND_IOU else "missed"
         at = [int(position) for position in (start + centre)]
         at[-2:] = [int((position + 0.5) * data.binning) for position in at[-2:]]
-        yield PaintedCell(frame.image, frame.frame.index, tuple(at), float(iou), verdict)
+        judged = PaintedCell(frame.image, frame.frame.index, tuple(at), float(iou), verdict)
+        yield int(number), judged
 
 
 def _best_objects(
