@@ -98,7 +98,7 @@ def test_cells_far_apart_are_all_judged() -> None:
 def test_a_cell_that_lies_near_to_others_is_judged_once_and_as_a_whole() -> None:
     labels = np.zeros((64, 320), np.uint8)
     labels[0:4] = 1
-    labels[10:30, 10:30], labels[10:30, 98:150] = 2, 3  # apart on the grid, nearer than the margin
+    labels[10:30, 10:30], labels[10:30, 66:150] = 2, 3  # apart on the grid, nearer than the margin
     image = np.zeros(labels.shape, np.float32)
     data = data_of(image, labels, tiny_config(validation_share=0))
     found = judge_painted_cells(cast("Runner", Answer(labels > 1)), data, 0.5)
