@@ -37,16 +37,16 @@ def main() -> None:
     """Gather images, train, write."""
     options = _options()
     torch.set_num_threads(options.threads)
+    options.output.mkdir(exist_ok=True)
+    target = options.output / FILES[options.preset]
     trained: TrainedNetwork | None = None
     for seed in range(options.seed, options.seed + options.rounds):
         trained = _trained(options, seed, trained)
-    assert trained is not None
-    # Hundreds of hashes of crops and synthetic images tell nobody anything.
-    trained = TrainedNetwork(trained.network, replace(trained.record, images=()))
-    options.output.mkdir(exist_ok=True)
-    target = options.output / FILES[options.preset]
-    save_compact_network(trained, target)
-    print(f"{target.name}: {trained.record.steps} steps, {target.stat().st_size / 1e6:.1f} MB")
+        # Hundreds of hashes of crops and synthetic images tell nobody anything.
+        plain = replace(trained.record, images=())
+        save_compact_network(TrainedNetwork(trained.network, plain), target)
+        size = target.stat().st_size / 1e6
+        print(f"{target.name}: {plain.steps} steps, {size:.1f} MB", flush=True)
 
 
 def _trained(
