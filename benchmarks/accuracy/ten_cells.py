@@ -16,35 +16,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import paths  # noqa: F401  (finds the modules of the other benchmarks)
-from datasets import field_of_interest, load_dataset
-from experiment import Outcome, Trial
+from experiment import Outcome
 from forest import require_sklearn
-from painter import number_to_paint, paint_cells
+from painted_images import IMAGES, Task, absent_in_words, check_sets, load_images
 from report import mean_and_worst
 from scored_painting import measure, measure_forest, measure_nothing
 from table import Table, add_common_arguments, make_table
 
-from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
+from napari_unet.errors import ConfigError, NapariUNetError
 from napari_unet.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from datasets import DataSet, Sample
-    from experiment import Record
-    from painter import Manner, Paint
+    from experiment import Record, Trial
+    from painter import Manner
 
-# Cells of about 10, 17 and 34 pixels of mosaics that no starting model has seen (fold 2); tissue in
-# colour; frames of the test parts; fields whose number is 2 of every 3, held out as the mosaics.
-IMAGES = {
-    "dsb2018_fluo": ("014", "023", "059"),
-    "dsb2018_other": ("000", "014"),
-    "ctc_dic_hela": ("034", "054"),
-    "ctc_phc_u373": ("096", "112"),
-    "usiigaci_phc": ("002", "014"),
-    "axon_sem": ("002",),
-    "leaf_chloroplast_em": ("008",),
-}
 STEPS = (0, 10, 30, 100, 300)
 DRAWS = 5
 _MANNER_WORDS: dict[Manner, str] = {"cells": "whole cells", "strokes": "a stroke in each cell"}
@@ -85,8 +72,7 @@ class TenOptions:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        if unknown := sorted(set(self.sets) - set(IMAGES)):
-            raise ConfigError(f"There is no set {unknown[0]!r}; choose from {', '.join(IMAGES)}.")
+        check_sets(self.sets, IMAGES)
         if self.threads < 1 or self.draws < 1:
             raise ConfigError("--threads and --draws must be 1 or more.")
         if min(self.steps, default=0) < 0 or min(self.seconds, default=1.0) <= 0:
@@ -96,8 +82,7 @@ class TenOptions:
     def form(self) -> str:
         """Say for people what kind of table this is."""
         quick = "**This is the quick form**: no second ten, no forest. " if self.quick else ""
-        absent = [name for name in self.sets if not (self.data / name).is_dir()]
-        skipped = f" **Not there, so not measured: {', '.join(absent)}.**" if absent else ""
+        skipped = absent_in_words(self.sets, self.data)
         counts = f"Draws per image: {self.draws}; threads: {self.threads}"
         return f"{quick}{counts}; painted: {_MANNER_WORDS[self.manner]}.{skipped}"
 
@@ -105,36 +90,6 @@ class TenOptions:
     def settings(self) -> dict[str, Any]:
         """Say the same for programs."""
         return {"draws": self.draws, "manner": self.manner, "quick": self.quick}
-
-
-@dataclass(frozen=True)
-class Task:
-    """One image, and one draw of what is painted on it."""
-
-    dataset: str
-    sample: Sample
-    border: int
-    draw: int
-    manner: Manner
-
-    def paint(self, before: Paint | None = None) -> Paint:
-        """Paint the first ten cells, or ten more."""
-        truth = self.sample.labels
-        return paint_cells(
-            truth,
-            number_to_paint(truth),
-            self.draw,
-            slivers=self.draw % 2 == 1,
-            manner=self.manner,
-            known=field_of_interest(truth.shape, self.border),
-            before=before,
-        )
-
-    def trial(self, row: str, config: TrainConfig, run: Any) -> Trial:
-        """Make a trial of it."""
-        row = row if self.manner == "cells" else f"{row}, {self.manner}"
-        split = f"image {self.sample.name}"
-        return Trial(row, self.dataset, split, self.draw, config, partial(run, self))
 
 
 def nothing_painted(task: Task, _: TrainConfig) -> Outcome:
@@ -168,11 +123,7 @@ def plan(options: TenOptions) -> list[Trial]:
     FileProblemError
         None of the sets is there.
     """
-    found = [
-        (dataset, sample) for name in options.sets for dataset, sample in _images_of(name, options)
-    ]
-    if not found:
-        raise FileProblemError(f"None of the data sets is in {options.data}; see --data.")
+    found = load_images({name: IMAGES[name] for name in options.sets}, options.data)
     with_forest = not options.quick and _sklearn_is_there()
     return [
         trial
@@ -182,17 +133,6 @@ def plan(options: TenOptions) -> list[Trial]:
             Task(dataset.name, sample, dataset.border, draw, options.manner), options, with_forest
         )
     ]
-
-
-def _images_of(name: str, options: TenOptions) -> list[tuple[DataSet, Sample]]:
-    """Return the images of a set; none, and say so, where it is not there."""
-    try:
-        dataset = load_dataset(name, options.data)
-    except FileProblemError as error:
-        print(f"Skipped: {error}", flush=True)
-        return []
-    samples = {s.name: s for split in dataset.splits for s in split.test}
-    return [(dataset, samples[number]) for number in IMAGES[name]]
 
 
 def _sklearn_is_there() -> bool:

@@ -9,9 +9,10 @@ import pytest
 from datasets import Sample
 from experiment import Record
 from numpy.typing import NDArray
+from painted_images import IMAGES, Task
 from painter import paint_cells
 from scored_painting import measure, measure_nothing, scores_of_painting
-from ten_cells import IMAGES, Task, options_of, parser, plan, with_gains
+from ten_cells import options_of, parser, plan, with_gains
 
 from napari_unet.errors import ConfigError, FileProblemError
 from napari_unet.model.cards import STARTING_MODELS
