@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from experiment import Record
+    from experiment import Record, Scores
 
     # From the key of a score and its values in several runs to the words in a cell.
     Summary = Callable[[str, Sequence[float]], str]
@@ -34,8 +34,12 @@ COLUMN_TITLES = {
     "painted_75": "painted found 0.75",
     "area": "area / true",
     "gain": "F1 0.5 gained",
+    "gain_75": "F1 0.75 gained",
     "seconds": "s",
 }
+
+# Keys of differences between runs, and of the scores that differ.
+GAINS = {"gain": "f1_50", "gain_75": "f1_75"}
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,20 @@ def mean_and_worst(key: str, values: Sequence[float]) -> str:
     if key == "seconds":
         return f"{mean:.1f} / {max(values):.1f}"
     worst = max(values, key=lambda ratio: abs(ratio - 1)) if key == "area" else min(values)
-    sign = "+" if key == "gain" else ""
+    sign = "+" if key in GAINS else ""
     return f"{mean:{sign}.3f} / {worst:{sign}.3f}"
+
+
+def with_gains_to(base: Scores, record: Record) -> Record:
+    """Add to each way of a finished trial what it gained to other scores of the same paint."""
+    scores = {
+        way: {
+            **found,
+            **{gain: found[key] - base[key] for gain, key in GAINS.items() if key in found},
+        }
+        for way, found in record.scores.items()
+    }
+    return replace(record, scores=scores)
 
 
 def rows_of(records: Iterable[Record]) -> dict[tuple[str, str, str], list[Record]]:

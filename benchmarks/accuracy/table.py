@@ -8,6 +8,7 @@ import json
 import shlex
 import sys
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -120,13 +121,28 @@ class Table:
 
 def run_table(table: Table) -> None:
     """Read the command line that most tables share, and make the table."""
-    parser = _parser(table)
+    run_with(table, _parser(table), partial(_options_of, table))
+
+
+def run_with(
+    table: Table,
+    parser: argparse.ArgumentParser,
+    options_of: Callable[[argparse.Namespace], AnyOptions],
+) -> None:
+    """Read a command line of the table's own, and make the table.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    parser : ArgumentParser
+        With the arguments of `add_common_arguments` among its own.
+    options_of : callable
+        Makes of what it has read what the table's plan is called with.
+    """
     values = parser.parse_args()
-    budget: BudgetName = values.budget or ("full" if torch.cuda.is_available() else "small")
     try:
-        minutes = MINUTES[table.name][budget] if values.minutes is None else values.minutes
-        options = Options(values.data, budget, minutes, values.threads)
-        lines = make_table(table, options, values)
+        lines = make_table(table, options_of(values), values)
     except NapariUNetError as error:
         parser.exit(1, f"{error}\n")
     print("\n".join(lines))
@@ -282,6 +298,12 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     add("--only", metavar="ROW", help="make only rows that hold this text")
     add("--output", type=Path, default=DEFAULT_RESULTS, help="folder of the results")
     add("--fresh", action="store_true", help="forget finished runs and start over")
+
+
+def _options_of(table: Table, values: argparse.Namespace) -> Options:
+    budget: BudgetName = values.budget or ("full" if torch.cuda.is_available() else "small")
+    minutes = MINUTES[table.name][budget] if values.minutes is None else values.minutes
+    return Options(values.data, budget, minutes, values.threads)
 
 
 def _parser(table: Table) -> argparse.ArgumentParser:

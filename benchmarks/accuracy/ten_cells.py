@@ -19,11 +19,11 @@ import paths  # noqa: F401  (finds the modules of the other benchmarks)
 from experiment import Outcome
 from forest import require_sklearn
 from painted_images import IMAGES, Task, absent_in_words, check_sets, load_images
-from report import mean_and_worst
+from report import mean_and_worst, with_gains_to
 from scored_painting import measure, measure_forest, measure_nothing
-from table import Table, add_common_arguments, make_table
+from table import Table, add_common_arguments, run_with
 
-from napari_unet.errors import ConfigError, NapariUNetError
+from napari_unet.errors import ConfigError
 from napari_unet.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -175,11 +175,7 @@ def with_gains(records: list[Record]) -> list[Record]:
             found.append(replace(record, scores={_BEST: record.scores[_BEST]}))
             continue
         base = nothing.get((record.dataset, record.split, record.repeat))
-        gains = {
-            way: {**scores, "gain": scores["f1_50"] - base["f1_50"]} if base else scores
-            for way, scores in record.scores.items()
-        }
-        found.append(replace(record, scores=gains))
+        found.append(with_gains_to(base, record) if base else record)
     return found
 
 
@@ -234,16 +230,5 @@ def options_of(values: argparse.Namespace) -> TenOptions:
     )
 
 
-def main() -> None:
-    """Read the command line, and make the table."""
-    arguments = parser()
-    values = arguments.parse_args()
-    try:
-        lines = make_table(TABLE, options_of(values), values)
-    except NapariUNetError as error:
-        arguments.exit(1, f"{error}\n")
-    print("\n".join(lines))
-
-
 if __name__ == "__main__":
-    main()
+    run_with(TABLE, parser(), options_of)
