@@ -17,7 +17,7 @@ from painter import number_to_paint, paint_cells
 from napari_unet.errors import ConfigError, FileProblemError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from datasets import DataSet, Sample
@@ -71,7 +71,7 @@ class Task:
         return Trial(row, self.dataset, split, self.draw, config, partial(run, self))
 
 
-def check_sets(sets: Sequence[str], known: Mapping[str, Sequence[str]]) -> None:
+def check_sets(sets: Sequence[str], known: Collection[str]) -> None:
     """Refuse the name of a set that is not among those known.
 
     Raises

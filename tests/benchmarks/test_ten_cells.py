@@ -6,9 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import Sample
 from experiment import Record
-from numpy.typing import NDArray
 from painted_images import IMAGES, Task
 from painter import paint_cells
 from scored_painting import measure, measure_nothing, scores_of_painting
@@ -18,21 +16,7 @@ from napari_unet.errors import ConfigError, FileProblemError
 from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.training.config import TrainConfig
 
-
-def cells() -> NDArray[np.uint16]:
-    truth = np.zeros((96, 96), np.uint16)
-    for i in range(4):
-        row, column = 12 + 44 * (i // 2), 12 + 44 * (i % 2)
-        truth[row : row + 20, column : column + 20] = 7 * i + 3
-    return truth
-
-
-def sample(colours: int = 0) -> Sample:
-    truth = cells()
-    shape = (*truth.shape, colours) if colours else truth.shape
-    bright = (truth > 0)[..., None] if colours else truth > 0
-    noise = np.random.default_rng(0).normal(scale=5, size=shape)
-    return Sample("0", (100.0 * bright + noise).astype(np.float32), truth)
+from .builders import cells, sample
 
 
 def record(row: str, way: str, f1: float) -> Record:
