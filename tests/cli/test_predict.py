@@ -72,6 +72,14 @@ def test_a_starting_model_is_called_by_its_name(
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "o" / "one.tif"), expected)
 
 
+def test_an_unknown_starting_model_is_answered_with_the_known_ones(
+    capsys: Capture, images: Path, tmp_path: Path
+) -> None:
+    outcome = run(capsys, "predict", "nuclei", images, "--output", tmp_path / "o", *CPU)
+    assert outcome.code == 1
+    assert outcome.error_line.endswith("no model file nuclei; bundled starting models: cells.")
+
+
 def test_a_cell_size_is_that_of_the_python_interface(
     capsys: Capture, images: Path, tmp_path: Path
 ) -> None:
