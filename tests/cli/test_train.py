@@ -112,6 +112,20 @@ def test_the_sentence_says_how_many_painted_cells_are_found(
     assert " of 4 painted cells found" in run(capsys, *good, "--output", tmp_path / "m").out
 
 
+def test_the_sentence_says_why_few_painted_cells_have_no_score(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    said = run(capsys, *good, "--output", tmp_path / "m").out
+    assert "no validation: of fewer than 20 painted cells none is held back." in said
+
+
+def test_of_classes_the_sentence_counts_no_cells(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    said = run(capsys, *good, "--output", tmp_path / "m", "--kind", "classes").out
+    assert said.endswith("no validation.\n")
+
+
 def test_the_bar_says_how_many_painted_cells_are_found(
     capsys: Capture, good: list[object], tmp_path: Path
 ) -> None:
