@@ -139,12 +139,12 @@ class ForwardTime:
 
 
 def huge(work: Path, size: int) -> dict[str, Any]:
-    """Predict the objects of a huge image with the starting model for nuclei."""
+    """Predict the objects of a huge image with the starting model."""
     path = work / f"huge{size}.zarr"
     if not path.exists():
         _tiled_sample(path, size)
     image = read_image(path).array
-    model = load_starting_model("nuclei")
+    model = load_starting_model("cells")
     config = PredictConfig(device="cpu", pixel_size={"Y": 0.5, "X": 0.5})
     with PeakMemory() as memory, ForwardTime() as forward:
         begin, cpu_begin = time.perf_counter(), time.process_time()
@@ -256,7 +256,7 @@ def cluster(work: Path) -> dict[str, Any]:
     if not path.exists():
         _tiled_sample(path, 4096)
     config = PredictConfig(device="cpu")
-    model = load_starting_model("nuclei")
+    model = load_starting_model("cells")
     begin = time.perf_counter()
     image = read_image(path).array
     drain(predict_to_zarr(model, image, config, work / "alone-out.zarr", threading.Event()), None)
@@ -273,7 +273,7 @@ def cluster(work: Path) -> dict[str, Any]:
 
             target = work / f"{name}-out.zarr"
             begin = time.perf_counter()
-            events = predict_on_cluster(client, "nuclei", path, config, target, threading.Event())
+            events = predict_on_cluster(client, "cells", path, config, target, threading.Event())
             result = drain(events, kill)
             figures[name] = {
                 "seconds": round(time.perf_counter() - begin, 1),

@@ -76,7 +76,7 @@ def prediction() -> str:
     from napari_unet.samples import sample_dir
 
     image = sample_dir() / "nuclei2d_image.tif"
-    _python("-m", "napari_unet", "predict", "nuclei", str(image), "--output", "results", "--json")
+    _python("-m", "napari_unet", "predict", "cells", str(image), "--output", "results", "--json")
     found = int(tifffile.imread(Path("results", image.name)).max())
     if not 80 <= found <= 160:  # there are 125
         raise CheckError(f"The model finds {found} nuclei in the sample; there are 125.")

@@ -15,7 +15,9 @@ from scipy import ndimage as ndi
 from skimage.transform import resize
 from synthetic_cells import synthetic_cells
 
+from napari_unet.data.binning import typical_diameter
 from napari_unet.data.files import read_image, read_labels
+from napari_unet.data.labels import ClassTable
 from napari_unet.training.dataset import AnnotatedImage
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ KINDS = (
     Kind("leaf_chloroplast_em", "", 2),
 )
 SYNTHETIC_MEGAPIXELS = 20
+MASKS = ClassTable("objects", "background")
 
 
 @dataclass(frozen=True)
@@ -92,14 +95,6 @@ def training_images(data: Path, seed: int) -> list[AnnotatedImage]:
     found = [sample for kind in KINDS for sample in _crops_of(data, kind, rng)]
     found += list(_synthetic(rng))
     return [AnnotatedImage(sample.name, sample.image, sample.labels) for sample in found]
-
-
-def cell_diameter(labels: Labels) -> float:
-    """Return the diameter in pixels of the circle as large as a typical object."""
-    areas = np.bincount(labels.ravel())[1:]
-    areas = np.sort(areas[areas > 0])
-    reached = np.cumsum(areas)
-    return float(2 * np.sqrt(areas[np.searchsorted(reached, reached[-1] / 2)] / np.pi))
 
 
 def read_sample(image: Path, labels: Path, rng: np.random.Generator) -> Sample:
@@ -146,7 +141,7 @@ def _crops_of(data: Path, kind: Kind, rng: np.random.Generator) -> Iterator[Samp
 
 def _at_random_size(sample: Sample, rng: np.random.Generator) -> Sample:
     diameter = float(np.exp(rng.uniform(*np.log(_DIAMETERS))))
-    factor = diameter / cell_diameter(sample.labels)
+    factor = diameter / typical_diameter([sample.labels], MASKS, 2)
     shape = [max(32, round(size * factor)) for size in sample.labels.shape]
     image = resize(sample.image, shape, order=1, anti_aliasing=factor < 1, preserve_range=True)
     labels = resize(sample.labels, shape, order=0, anti_aliasing=False, preserve_range=True).astype(

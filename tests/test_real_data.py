@@ -146,7 +146,7 @@ def test_a_model_of_one_stain_reads_it_from_any_image() -> None:
 
 def test_an_image_of_another_objective_is_predicted_at_the_scale_of_the_training() -> None:
     image, labels = pixels("dsb2018_fluo", 41), truth("dsb2018_fluo", 41)
-    start = nu.starting_model("nuclei").trained
+    start = nu.starting_model("cells").trained
     known = replace(start.record, pixel_size={"Y": 1.0, "X": 1.0})
     model = nu.TrainedModel(TrainedNetwork(start.network, known))
     large = ndi.zoom(image.astype(np.float32), 4, order=1, grid_mode=True, mode="nearest")
@@ -174,7 +174,7 @@ def test_every_format_gives_the_same_result(tmp_path: Path) -> None:
     write_image(tmp_path / "b.tif", image, "YX", {"Y": 0.5, "X": 0.5})
     write_image(tmp_path / "c.ome.tif", image, "YX", {"Y": 0.5, "X": 0.5})
     np.save(tmp_path / "d.npy", image)
-    model = nu.starting_model("nuclei")
+    model = nu.starting_model("cells")
     expected = model.predict(image, device="cpu")
     paths = sorted(tmp_path.iterdir())
     stop = threading.Event()
@@ -195,7 +195,7 @@ def test_a_broken_file_does_not_stop_the_rest(tmp_path: Path) -> None:
     for name in ("a.tif", "c.tif"):
         write_image(tmp_path / name, image, "YX")
     (tmp_path / "b.tif").write_bytes(b"no image")
-    model = nu.starting_model("nuclei").trained
+    model = nu.starting_model("cells").trained
     config = PredictConfig(device="cpu")
     paths = [tmp_path / name for name in ("a.tif", "b.tif", "c.tif")]
     events = list(predict_files(model, paths, tmp_path / "out", config, threading.Event()))

@@ -20,6 +20,8 @@ from forest import Forest, components_of
 from painter import owners_of
 
 from napari_unet.api import TrainedModel, drain, starting_model
+from napari_unet.data.binning import typical_diameter
+from napari_unet.data.labels import ClassTable
 from napari_unet.data.separation import separate_objects
 from napari_unet.errors import ModelMismatchError
 from napari_unet.evaluation import evaluate, overlap_of
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from napari_unet.training.loop import TrainingResult
 
 _FROM_EVALUATE = ("f1_50", "f1_75", "map", "iou")
+_MASKS = ClassTable("objects", "background")
 
 
 @dataclass(frozen=True)
@@ -172,17 +175,11 @@ def axes_of(image: NDArray[Any]) -> str:
     return "YXC" if image.ndim == 3 else "YX"
 
 
-def typical_diameter(truth: Labels) -> float:
-    """Return the diameter of the cell of median size, in pixels."""
-    areas = np.bincount(truth.ravel())[1:]
-    return 2.0 * float(np.sqrt(np.median(areas[areas > 0]) / np.pi))
-
-
 def _predicted_by(model: TrainedModel, sample: Sample) -> Labels:
     """Predict with a starting model, which may take a single channel, or the size of cells."""
     settings: dict[str, Any] = {}
     if "cell_size" in inspect.signature(model.predict).parameters:
-        settings["cell_size"] = typical_diameter(sample.labels)
+        settings["cell_size"] = typical_diameter([sample.labels], _MASKS, 2)
     try:
         return model.predict(sample.image, axes=axes_of(sample.image), **settings)
     except ModelMismatchError:

@@ -20,12 +20,13 @@ import paths
 import torch
 
 from napari_unet.api import starting_model
+from napari_unet.data.binning import typical_diameter
 from napari_unet.data.files import read_image, read_labels
 from napari_unet.evaluation import evaluate
 from napari_unet.model.cards import STARTING_MODELS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-from pretraining_images import KINDS, Sample, cell_diameter, left_out, read_sample
+from pretraining_images import KINDS, MASKS, Sample, left_out, read_sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,12 +84,10 @@ def _scores(samples: list[Sample]) -> Iterator[str]:
     for name in STARTING_MODELS:
         model = starting_model(name)
         for circled in (False, True):
+            sizes = [typical_diameter([s.labels], MASKS, 2) if circled else 0.0 for s in samples]
             found = [
-                evaluate(
-                    model.predict(s.image, cell_size=cell_diameter(s.labels) if circled else 0),
-                    s.labels,
-                )["f1_50"]
-                for s in samples
+                evaluate(model.predict(s.image, cell_size=size), s.labels)["f1_50"]
+                for s, size in zip(samples, sizes, strict=True)
             ]
             yield f"{np.mean(found):.2f} / {min(found):.2f}"
 

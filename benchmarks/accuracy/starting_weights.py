@@ -27,8 +27,8 @@ SHARES = (0.005, 0.015, 0.045)
 IMAGES = {"dsb2018_fluo": ("007", "053")}
 NOTES = (
     "A share of one image is painted in strokes, and all of its pixels are scored; the runs of a "
-    "row are its images. No weights have seen them: `nuclei` was trained on other mosaics of the "
-    "set, `cells` and random weights on no real image at all.",
+    "row are its images. No weights have seen them: `cells` has learned from other mosaics of the "
+    "set, random weights from no image at all.",
 )
 
 

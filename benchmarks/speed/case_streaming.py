@@ -42,7 +42,7 @@ class Streams:
     def __init__(self, image: NDArray[np.uint16], folder: Path) -> None:
         self.image, self._folder = image, folder
         tifffile.imwrite(folder / "image.tif", image, tile=(256, 256), compression="zlib")
-        self._trained = load_starting_model("nuclei")
+        self._trained = load_starting_model("cells")
         self.plan = plan_prediction(self._trained.record, image, PredictConfig())
         device = choose_device()
         self._runner = make_runner(self._trained.network, self.plan, device)

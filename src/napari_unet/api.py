@@ -348,7 +348,6 @@ def starting_model(name: str) -> TrainedModel:
     ----------
     name : str
         "cells": cells of any kind, trained on open images of many kinds and on drawn cells.
-        "nuclei": fluorescent nuclei.
 
     Returns
     -------

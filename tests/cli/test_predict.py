@@ -72,6 +72,14 @@ def test_a_starting_model_is_called_by_its_name(
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "o" / "one.tif"), expected)
 
 
+def test_an_unknown_starting_model_is_answered_with_the_known_ones(
+    capsys: Capture, images: Path, tmp_path: Path
+) -> None:
+    outcome = run(capsys, "predict", "nuclei", images, "--output", tmp_path / "o", *CPU)
+    assert outcome.code == 1
+    assert outcome.error_line.endswith("no model file nuclei; bundled starting models: cells.")
+
+
 def test_a_cell_size_is_that_of_the_python_interface(
     capsys: Capture, images: Path, tmp_path: Path
 ) -> None:
@@ -82,13 +90,31 @@ def test_a_cell_size_is_that_of_the_python_interface(
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "o" / "one.tif"), expected)
 
 
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (-1, "cell_size is -1.0; choose the diameter of a typical cell in pixels, or 0"),
+        ("inf", "cell_size is inf; choose the diameter"),
+        (1, "cell_size is 1, the model learned from cells of 30 pixels; choose 1.5 to 600"),
+        (5000, "cell_size is 5000, the model learned from cells of 30 pixels; choose 1.5 to 600"),
+    ],
+)
+def test_a_cell_size_out_of_range_is_wrong_use(
+    capsys: Capture, images: Path, tmp_path: Path, size: object, text: str
+) -> None:
+    arguments = ["cells", images, "--output", tmp_path / "o", *CPU, "--cell-size", size]
+    outcome = run(capsys, "predict", *arguments)
+    assert outcome.code == 2
+    assert text in outcome.error_line
+
+
 def test_a_model_that_knows_no_size_of_cells_refuses_one(
     capsys: Capture, model: Path, images: Path, tmp_path: Path
 ) -> None:
     arguments = [model, images, "--output", tmp_path / "o", *CPU, "--cell-size", "12"]
     outcome = run(capsys, "predict", *arguments)
     assert outcome.code == 1
-    assert "the model does not know how large the cells are" in outcome.err
+    assert "the model does not know how large the cells are" in outcome.error_line
 
 
 def test_a_starting_model_predicts_a_colour_image(capsys: Capture, tmp_path: Path) -> None:

@@ -143,6 +143,14 @@ def test_how_far_weights_differ_is_said(capsys: Capture, trained: Path) -> None:
     assert outcome.out.startswith("Different: its weights differ")
 
 
+def test_a_starting_model_that_is_gone_is_named_as_a_cause(capsys: Capture, trained: Path) -> None:
+    settings = json.loads(trained.read_text(encoding="utf-8"))["settings"]
+    changed(trained, settings=settings | {"start": "nuclei"}, weights_sha256="0" * 64)
+    outcome = run(capsys, "rerun", trained)
+    assert outcome.code == 1
+    assert "began with 'nuclei', which is gone: here with 'cells'" in outcome.out
+
+
 def test_versions_and_threads_are_named_as_causes(capsys: Capture, predicted: Path) -> None:
     content = json.loads(predicted.read_text(encoding="utf-8"))
     environment = content["environment"]
@@ -193,6 +201,14 @@ def test_a_missing_image_is_named(capsys: Capture, predicted: Path, tmp_path: Pa
     outcome = run(capsys, "rerun", predicted)
     assert outcome.code == 2
     assert "one.tif is missing" in outcome.error_line
+
+
+def test_a_starting_model_that_is_gone_is_named(capsys: Capture, predicted: Path) -> None:
+    model = json.loads(predicted.read_text(encoding="utf-8"))["model"]
+    changed(predicted, model=model | {"place": None, "starting": "nuclei"})
+    outcome = run(capsys, "rerun", predicted)
+    assert outcome.code == 1
+    assert "There is no starting model 'nuclei'" in outcome.error_line
 
 
 def test_a_changed_model_is_named(capsys: Capture, predicted: Path, tmp_path: Path) -> None:

@@ -112,6 +112,20 @@ def test_the_sentence_says_how_many_painted_cells_are_found(
     assert " of 4 painted cells found" in run(capsys, *good, "--output", tmp_path / "m").out
 
 
+def test_the_sentence_says_why_few_painted_cells_have_no_score(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    said = run(capsys, *good, "--output", tmp_path / "m").out
+    assert "no validation: of fewer than 20 painted cells none is held back." in said
+
+
+def test_of_classes_the_sentence_counts_no_cells(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    said = run(capsys, *good, "--output", tmp_path / "m", "--kind", "classes").out
+    assert said.endswith("no validation.\n")
+
+
 def test_the_bar_says_how_many_painted_cells_are_found(
     capsys: Capture, good: list[object], tmp_path: Path
 ) -> None:
@@ -292,6 +306,28 @@ def test_resume_of_a_model_with_unknown_settings_is_refused(
     outcome = run(capsys, *good, "--output", tmp_path / "m", "--resume")
     assert outcome.code == 1
     assert "of_a_later_version" in outcome.error_line
+
+
+def test_resume_of_a_training_that_began_with_a_former_starting_model_begins_with_cells(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    run(capsys, *good, "--output", tmp_path / "m")
+    old = load_network(tmp_path / "m.safetensors")
+    record = replace(old.record, training={**old.record.training, "start": "nuclei"})
+    save_network(replace(old, record=record), tmp_path / "m.safetensors")
+    outcome = run(capsys, *good[:5], "--steps", 4, "--output", tmp_path / "m", "--resume")
+    assert outcome.code == 0, outcome.err
+    assert load_network(tmp_path / "m.safetensors").record.training["start"] == "cells"
+
+
+def test_an_unknown_start_is_wrong_use_that_names_the_choices(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    outcome = run(capsys, *good, "--output", tmp_path / "m", "--start", "nuclei")
+    assert outcome.code == 2
+    assert "nuclei" in outcome.error_line
+    assert "cells" in outcome.error_line
+    assert "random" in outcome.error_line
 
 
 def test_resume_of_a_finished_training_says_how_to_go_on(

@@ -38,12 +38,12 @@ def write(folder: Path, image: NDArray[Any], corners: dict[str, tuple[int, int]]
 
 
 def train_briefly(folder: Path) -> None:
-    """Write a model that knows nuclei: some steps from the starting model of that name."""
+    """Write a model that knows nuclei: some steps from the starting model."""
     import napari_unet as nu
 
     images = [tifffile.imread(path) for path in sorted((folder / "images").iterdir())]
     labels = [tifffile.imread(path) for path in sorted((folder / "labels").iterdir())]
-    changes = {"start": "nuclei", "unpainted": "background", "device": "cpu"}
+    changes = {"unpainted": "background", "device": "cpu"}
     config = nu.TrainConfig(steps=5, patch_size=64, learning_rate=1e-4, **changes)  # type: ignore[arg-type]
     nu.train(images, labels, config).save(folder / "cells.safetensors")
 

@@ -108,7 +108,7 @@ def test_what_a_page_says_works_from_top_to_bottom(page: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["napari-unet predict nuclei nowhere.tif --output results", "napari-unet fly", "true\nfalse"],
+    ["napari-unet predict cells nowhere.tif --output results", "napari-unet fly", "true\nfalse"],
     ids=["failure", "wrong use", "shell"],
 )
 def test_a_command_that_fails_is_noticed(

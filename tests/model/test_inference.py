@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_unet.model import convolutions, inference
+from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.convolutions import (
     OneDnnConvolution,
@@ -108,7 +109,7 @@ def test_the_network_may_go_on_learning() -> None:
     torch.testing.assert_close(ready.probabilities(images), before, atol=0, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["cells", "nuclei"])
+@pytest.mark.parametrize("name", STARTING_MODELS)
 def test_a_trained_network_sees_nearly_the_same_in_bfloat16(name: str) -> None:
     network = load_starting_model(name).unet
     rng = np.random.default_rng(0)

@@ -227,7 +227,7 @@ def test_a_model_that_knows_no_size_refuses_one() -> None:
 
 
 def test_a_cell_size_far_from_what_the_model_knows_is_refused_with_what_is_possible() -> None:
-    with pytest.raises(ModelMismatchError, match=r"cell_size is 500, .* choose 1 to 400"):
+    with pytest.raises(ConfigError, match=r"cell_size is 500, .* choose 1 to 400"):
         plan(knowing(20), 40, 40, cell_size=500.0)
 
 

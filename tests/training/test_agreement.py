@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.model.execution import Runner
 from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import load_network, save_network
@@ -99,7 +100,7 @@ def test_a_model_file_remembers_it(tmp_path: Path) -> None:
     assert load_network(tmp_path / "model.safetensors").record.bfloat16_agreement == 0.9876
 
 
-@pytest.mark.parametrize("name", ["cells", "nuclei"])
+@pytest.mark.parametrize("name", STARTING_MODELS)
 def test_the_starting_models_may_predict_in_bfloat16(name: str) -> None:
     found = load_starting_model(name).record.bfloat16_agreement
     assert found is not None

@@ -195,7 +195,7 @@ def test_held_back_blocks_are_half_a_patch_but_not_tiny(patch: int, block: int) 
 
 @pytest.mark.parametrize(
     ("recorded", "read"),
-    [("pretrained", "cells"), ("cells", "cells"), ("nuclei", "nuclei"), ("random", "random")],
+    [("pretrained", "cells"), ("cells", "cells"), ("nuclei", "cells"), ("random", "random")],
 )
 def test_a_recorded_start_is_read_by_its_present_name(recorded: str, read: str) -> None:
     assert present_names({"start": recorded, "steps": 3}) == {"start": read, "steps": 3}

@@ -13,7 +13,7 @@ import pytest
 from napari_unet.errors import DeviceError
 from napari_unet.notice import Notice
 from napari_unet.training import loop, trainer
-from napari_unet.training.events import StepDone, TrainingStarted, Validated
+from napari_unet.training.events import PaintJudged, StepDone, TrainingStarted, Validated
 from napari_unet.training.trainer import Trainer
 from napari_unet.training.validation import ValidationScore
 
@@ -57,10 +57,10 @@ def test_the_first_validation_is_the_best_so_far() -> None:
     assert of_type(run(cells(config), config)[0], Validated)[0].best
 
 
-def test_without_paint_to_spare_it_says_so_and_never_validates() -> None:
+def test_without_paint_to_spare_it_judges_the_paint_and_never_validates() -> None:
     config = tiny_config()
     events, result = run(data_of(*painted_cells(40), config), config)
-    assert any("none is held back" in notice.text for notice in of_type(events, Notice))
+    assert of_type(events, PaintJudged)
     assert not of_type(events, Validated)
     assert result.trained.record.history == []
 

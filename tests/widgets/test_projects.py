@@ -16,7 +16,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QEvent
 
 from napari_unet.model.cards import STARTING_MODELS
-from napari_unet.project.folder import MODEL_FILE, load_project
+from napari_unet.project.folder import MODEL_FILE, Project, load_project, save_project
 from napari_unet.training.checkpoint import load_state, state_path
 from napari_unet.widgets.annotate import AnnotateWidget
 from napari_unet.widgets.annotation import annotation_of
@@ -171,6 +171,13 @@ def test_a_project_comes_back_as_it_was(
     assert "paint: fully annotated" in other.layers
     assert session.settings.base_channels == 4
     assert session.model_name == "disks model"
+
+
+def test_a_project_that_names_a_former_starting_model_opens(desk: Desk, tmp_path: Path) -> None:
+    save_project(Project((), {"start": "nuclei", "steps": 5}), tmp_path)
+    open_folder(desk.viewer, tmp_path)
+    settings = session_of(desk.viewer).settings
+    assert (settings.start, settings.steps) == ("cells", 5)
 
 
 def test_an_image_file_is_opened_again_from_where_it_lies(

@@ -25,6 +25,7 @@ from napari_unet.runs.script import TrainingScript
 from napari_unet.runs.training import card_of_training
 from napari_unet.training.checkpoint import save_state, saving_checkpoints, state_path
 from napari_unet.training.loop import TrainingResult, train_network
+from napari_unet.training.preparation import CELLS_TO_SPARE_SOME
 from napari_unet.training.ranks import Ranks
 
 if TYPE_CHECKING:
@@ -144,7 +145,9 @@ def _in_words(report: dict[str, Any]) -> str:
         text += f"; {found} of {painted} painted cells found"
     best = report["validation"]
     if best is None:
-        return text + ", no validation."
+        few = report.get("painted_cells", CELLS_TO_SPARE_SOME) < CELLS_TO_SPARE_SOME
+        why = f": of fewer than {CELLS_TO_SPARE_SOME} painted cells none is held back"
+        return f"{text}, no validation{why if few else ''}."
     text += f"; best at step {best['step']}: IoU {best['iou']:.3f}"
     if best["object_f1"] is not None:
         text += f", object F1 {best['object_f1']:.3f}"

@@ -74,15 +74,6 @@ STARTING_MODELS = {
             "BSD-3-Clause, as this program; the images are CC0 or MIT (weights/NOTICES.txt).",
             "python scripts/pretrain.py fast --data FOLDER --rounds 2 --minutes 43",
         ),
-        StartingCard(
-            "nuclei",
-            "Nuclei (fluorescence)",
-            "bright nuclei on a dark ground, 10 to 70 pixels long.",
-            "41 fluorescence images of the Data Science Bowl 2018 (BBBC038), and drawn images.",
-            "F1 0.90 at IoU 0.5 on 21 other images of the same collection.",
-            "BSD-3-Clause, as this program; the images are CC0.",
-            "python scripts/pretrain.py nuclei --data FOLDER --minutes 8 (of version 0.1)",
-        ),
     )
 }
 

@@ -49,7 +49,7 @@ def load_model_or_starting_model(name: str) -> TrainedNetwork:
     # os.path: takes names that are too long for a file as well
     if not os.path.exists(path) and len(path.parts) == 1 and not path.suffix:
         names = ", ".join(STARTING_MODELS)
-        raise ModelFileError(f"There is no model file {name}, and the starting models are {names}.")
+        raise ModelFileError(f"There is no model file {name}; bundled starting models: {names}.")
     return load_network(path)
 
 

@@ -27,6 +27,7 @@ from napari_unet.errors import (
     FileProblemError,
     NapariUNetError,
 )
+from napari_unet.prediction.plan import cell_size_known
 from napari_unet.prediction.predictor import predict_image
 from napari_unet.prediction.stored import StoredResult, predict_to_zarr
 
@@ -159,9 +160,11 @@ def predict_files(
     ------
     FileProblemError
         The folder cannot be written, or a result would overwrite an image.
-    ConfigError, DeviceError
+    ConfigError, DeviceError, ModelMismatchError
         The settings fit no file.
     """
+    if config.cell_size:
+        cell_size_known(trained.record, config.cell_size)
     make_folder(folder)
     _check_names(paths, folder)
     work = _Work(trained, folder, config, file_format, into_zarr or _in_this_process(trained))

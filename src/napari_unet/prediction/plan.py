@@ -18,7 +18,7 @@ from napari_unet.data.axes import (
 )
 from napari_unet.data.frames import Frame, frames_of
 from napari_unet.data.rescaling import plane_factors
-from napari_unet.errors import ImageError, ModelMismatchError
+from napari_unet.errors import ConfigError, ImageError, ModelMismatchError
 from napari_unet.prediction.tiles import plan_blocks, plan_tiles
 
 if TYPE_CHECKING:
@@ -174,6 +174,8 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
 
     Raises
     ------
+    ConfigError
+        The cell size is far from what the model knows.
     ModelMismatchError
         Model and image do not fit, or the model cannot give this kind of result.
     ImageError
@@ -296,6 +298,33 @@ def _is_starting_model(record: ModelRecord) -> bool:
     return is_starting_model(record)
 
 
+def cell_size_known(record: ModelRecord, asked: float) -> float:
+    """Return how large the cells are that a model expects, if cells of a size can be shown to it.
+
+    Raises
+    ------
+    ModelMismatchError
+        The model does not know.
+    ConfigError
+        The size is far from what it knows.
+    """
+    from napari_unet.model.starting import expected_cell_size
+
+    expected = expected_cell_size(record)
+    if not expected:
+        raise ModelMismatchError(
+            f"cell_size is {asked:g}, but the model does not know how large the cells are that it "
+            "learned from. Leave out the cell size, or train a model on painted cells in 2D."
+        )
+    smallest, largest = expected / _LARGEST_RATIO, expected * _LARGEST_RATIO
+    if not smallest <= asked <= largest:
+        raise ConfigError(
+            f"cell_size is {asked:g}, the model learned from cells of {expected:.3g} pixels; "
+            f"choose {smallest:.3g} to {largest:.3g}."
+        )
+    return expected
+
+
 def _by_cell_size(
     record: ModelRecord, config: PredictConfig, ndim: int
 ) -> tuple[tuple[float, ...], tuple[str, ...]]:
@@ -303,21 +332,8 @@ def _by_cell_size(
 
     The user's word counts, whatever the pixel sizes.
     """
-    from napari_unet.model.starting import expected_cell_size
-
-    expected = expected_cell_size(record)
-    if not expected:
-        raise ModelMismatchError(
-            f"cell_size is {config.cell_size:g}, but the model does not know how large the cells "
-            "are that it learned from. Leave out the cell size, or train a model on painted cells "
-            "in 2D."
-        )
+    expected = cell_size_known(record, config.cell_size)
     ratio = config.cell_size / expected
-    if not 1 / _LARGEST_RATIO <= ratio <= _LARGEST_RATIO:
-        raise ModelMismatchError(
-            f"cell_size is {config.cell_size:g}, the model learned from cells of {expected:.3g} "
-            f"pixels; choose {expected / _LARGEST_RATIO:.3g} to {expected * _LARGEST_RATIO:.3g}."
-        )
     if abs(ratio - 1) < _SAME_SIZE:
         return (1.0,) * ndim, ()
     return plane_factors(ndim, ratio), (

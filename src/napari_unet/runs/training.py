@@ -19,7 +19,7 @@ from napari_unet.runs.card import LearnedFrom, Place, TrainingCard
 from napari_unet.runs.environment import environment_of
 from napari_unet.runs.repetition import Repetition, in_words
 from napari_unet.runs.weights import hash_of_weights, largest_difference
-from napari_unet.training.config import TrainConfig
+from napari_unet.training.config import TrainConfig, present_names
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.events import StepDone, Validated
 from napari_unet.training.loop import TrainingResult, train_network
@@ -223,7 +223,9 @@ def _config_again(card: TrainingCard, path: Path) -> TrainConfig:
             "napari-unet-paint."
         )
     try:
-        config = TypeAdapter(TrainConfig).validate_json(json.dumps(card.settings), strict=True)
+        config = TypeAdapter(TrainConfig).validate_json(
+            json.dumps(present_names(card.settings)), strict=True
+        )
     except (ValidationError, ConfigError) as error:
         reason = " ".join(str(error).splitlines()[:3])
         raise ConfigError(f"{path} has a setting that cannot be used: {reason}") from (error)
@@ -264,9 +266,13 @@ def _difference(card: TrainingCard, path: Path, repeated: TrainedNetwork) -> str
 
 
 def _causes(card: TrainingCard) -> tuple[str, ...]:
+    causes = []
+    start, now = (names.get("start") for names in (card.settings, present_names(card.settings)))
+    if start != now:
+        causes.append(f"the first training began with {start!r}, which is gone: here with {now!r}")
     if card.settings.get("minutes"):
-        return (
+        causes.append(
             "the first training was bounded by time, which decides its learning rate: here "
-            f"{card.steps} steps were made instead",
+            f"{card.steps} steps were made instead"
         )
-    return ()
+    return tuple(causes)

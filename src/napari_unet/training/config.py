@@ -22,7 +22,7 @@ from napari_unet.model.config import (
 
 PresetName = Literal["fast", "accurate", "paper", "3d"]
 Optimiser = Literal["adamw", "sgd"]
-Start = Literal["cells", "nuclei", "random"]
+Start = Literal["cells", "random"]
 Views = Literal[1, 8]
 # Edge length in network pixels of what can be held back.
 _SMALLEST_BLOCK = 32
@@ -88,7 +88,7 @@ class TrainConfig:
     start: Start = _setting(
         "cells",
         "Weights to begin with: a starting model (2D networks like the preset fast), or random.",
-        choices=("cells", "nuclei", "random"),
+        choices=("cells", "random"),
     )
     dropout: float = _setting(0.0, "Dropout at the end of the contracting path.", 0, 0.9)
     binning: float = _setting(
@@ -333,8 +333,12 @@ _PRESETS: dict[PresetName, dict[str, Any]] = {
 }
 
 
+# Starting models of former versions: one before there were several, and one for nuclei.
+_REPLACED_BY_CELLS = ("pretrained", "nuclei")
+
+
 def present_names(settings: dict[str, Any]) -> dict[str, Any]:
     """Return settings of an older record or project by the names that they have now."""
-    if settings.get("start") == "pretrained":  # until there were several starting models
+    if settings.get("start") in _REPLACED_BY_CELLS:
         return {**settings, "start": "cells"}
     return settings

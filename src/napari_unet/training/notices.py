@@ -15,14 +15,12 @@ if TYPE_CHECKING:
     from napari_unet.data.splitting import Block
     from napari_unet.training.dataset import AnnotatedImage, TrainingFrame
 
-# From so many painted cells on some are held back.
-CELLS_TO_SPARE_SOME = 20
 _LOOKED_AT = 2**26
 _NAMED = 5
 
 
 def notices_of(
-    frames: Sequence[TrainingFrame], blocks: Sequence[Block], binning: float, judged: bool
+    frames: Sequence[TrainingFrame], blocks: Sequence[Block], binning: float, plenty: bool
 ) -> tuple[str, ...]:
     """Say in words what is unusual about training data.
 
@@ -34,8 +32,9 @@ def notices_of(
         What is held back of them.
     binning : float
         Pixels of the images per pixel of the frames.
-    judged : bool
-        Whether the painted cells are so few that they are judged themselves.
+    plenty : bool
+        Whether some of the paint was to be held back. Of few cells none is, as it should be: what
+        becomes of them is said while it trains, which is no news to stop at.
     """
     bad = sum(_count_not_finite(frame.frame) for frame in frames)
     constant = sum(frame.intensity.is_constant for frame in frames)
@@ -46,12 +45,7 @@ def notices_of(
             "settings or the model to go on with ask for. Results have the size of the image."
         )
     notices += unusual_pixels(bad, constant)
-    if not blocks and judged:
-        notices.append(
-            f"Fewer than {CELLS_TO_SPARE_SOME} cells are painted: all of them teach, and none is "
-            "held back for a score. They are judged themselves."
-        )
-    elif not blocks:
+    if plenty and not blocks:
         notices.append(
             "The paint is too little, or too much in one place, to hold some back: "
             "no validation score is shown."

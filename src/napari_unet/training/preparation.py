@@ -48,7 +48,7 @@ from napari_unet.training.dataset import (
     same_array,
 )
 from napari_unet.training.debris import smallest_painted_object
-from napari_unet.training.notices import CELLS_TO_SPARE_SOME, notices_by_image, notices_of
+from napari_unet.training.notices import notices_by_image, notices_of
 from napari_unet.training.records import record_of
 from napari_unet.training.renewal import Lesson
 from napari_unet.training.sources import (
@@ -70,6 +70,8 @@ if TYPE_CHECKING:
     from napari_unet.data.intensity import IntensityRange
     from napari_unet.training.config import TrainConfig
 
+# From so many painted cells on some are held back.
+CELLS_TO_SPARE_SOME = 20
 # Enlarged, what is painted may have so many pixels: each takes some 30 bytes of memory.
 _MOST_ENLARGED = 2**26
 
@@ -160,7 +162,7 @@ def prepare_training(
         tuple(record_of(number, image, former) for number, image in enumerate(sources)),
         sources,
         (
-            *notices_of(frames, blocks, binning, not _is_plenty(painted, table)),
+            *notices_of(frames, blocks, binning, _is_plenty(painted, table)),
             *notices,
             *differing,
             *notices_by_image(sources, {frame.image for frame in frames}),

@@ -13,9 +13,7 @@ def add(commands: Any) -> None:
     export = add_command(
         commands, "export", "write a model for other programs, and check it by running it"
     )
-    export.add_argument(
-        "model", metavar="MODEL", help="model file, or a starting model: cells, nuclei"
-    )
+    export.add_argument("model", metavar="MODEL", help="model file, or the starting model cells")
     export.add_argument(
         "--format",
         required=True,

@@ -15,7 +15,7 @@ def add(commands: Any) -> None:
     predict.add_argument(
         "model",
         metavar="MODEL",
-        help="model file, a starting model (cells, nuclei), or a model of another program: a "
+        help="model file, the starting model cells, or a model of another program: a "
         "bioimage.io package (zip or folder) or an .onnx file",
     )
     predict.add_argument("paths", nargs="+", metavar="PATH", help="files, folders or globs")
