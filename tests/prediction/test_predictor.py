@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -234,6 +234,20 @@ def test_classes_are_the_most_probable_ones() -> None:
     probabilities = predict(CLASS_MODEL, image, result="probabilities")[1].array
     expected = np.array([0, 4, 300])[probabilities.argmax(axis=0)]
     np.testing.assert_array_equal(predict(CLASS_MODEL, image)[1].array, expected)
+
+
+def test_of_two_classes_the_threshold_is_that_of_the_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    see_the_image(monkeypatch)
+    image, model = noise(40, 40), a_model(ClassTable("classes", "unlabelled", (1, 2)))
+    lower = replace(model, record=replace(model.record, threshold=0.3))
+    for labels, expected in (
+        (predict(model, image)[1].array, image > 0.5),
+        (predict(lower, image)[1].array, image > 0.3),
+        (predict(lower, image, threshold=0.7)[1].array, image > 0.7),
+    ):
+        np.testing.assert_array_equal(labels, np.where(expected, 2, 0))
 
 
 def test_in_finished_masks_one_is_a_class_like_others() -> None:

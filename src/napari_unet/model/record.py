@@ -60,7 +60,8 @@ class ModelRecord:
     views : int
         Turned and mirrored views that a prediction averages: 1 or 8.
     threshold : float
-        Probability above which a pixel belongs to an object, chosen on the held-back blocks.
+        Probability above which a pixel is of an object, or of the second of two classes; chosen
+        on the held-back blocks.
     training : dict
         The training configuration.
     history : list of dict

@@ -79,7 +79,7 @@ class PredictionPlan:
     classes : ClassTable
         What the outputs of the network mean.
     threshold : float
-        Above it a pixel belongs to an object.
+        Above it a pixel is of an object, or of the second of two classes.
     views : int
         Views to average.
     smallest : int

@@ -162,10 +162,8 @@ def shown_values(values: NDArray[Any], plan: PredictionPlan) -> NDArray[Any]:
 
 def _classes_in(probabilities: NDArray[np.float32], plan: PredictionPlan) -> NDArray[Any]:
     table = plan.classes
-    dtype = np.min_scalar_type(max(table.results))
-    if table.kind == "objects":
-        return np.asarray(probabilities[1] > plan.threshold).astype(dtype)
-    return np.asarray(np.array(table.results, dtype)[probabilities.argmax(axis=0)])
+    results = np.array(table.results, np.min_scalar_type(max(table.results)))
+    return np.asarray(results[table.decide(probabilities, plan.threshold)])
 
 
 def import_separation() -> None:
