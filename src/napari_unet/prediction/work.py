@@ -148,7 +148,7 @@ def tile_values(probabilities: NDArray[np.float32], plan: PredictionPlan) -> NDA
 
         return uncertainty_of(probabilities)
     if plan.kind == "objects":
-        steps = np.multiply(probabilities[1], np.float32(_STEPS))
+        steps = np.multiply(probabilities[plan.foreground], np.float32(_STEPS))
         return np.asarray(np.rint(steps, out=steps).astype(plan.tile_dtype))
     return _classes_in(probabilities, plan)
 
