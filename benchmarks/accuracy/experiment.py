@@ -14,6 +14,7 @@ from datasets import entering_field, painted_labels
 from forest import components_of
 
 from napari_unet.api import TrainedModel, drain
+from napari_unet.data.labels import ridge_between
 from napari_unet.evaluation import evaluate
 from napari_unet.model.devices import choose_device, describe
 from napari_unet.training.config import TrainConfig
@@ -201,6 +202,12 @@ def score(predictions: Sequence[Labels], samples: Sequence[Sample], dataset: Dat
 def as_predicted(model: TrainedModel, image: NDArray[Any]) -> Labels:
     """Predict with all that the model itself has chosen."""
     return model.predict(image)
+
+
+def cells_parted(model: TrainedModel, image: NDArray[Any]) -> Labels:
+    """Predict the cells between membranes (2); where two of them meet is a membrane as well."""
+    cells = model.predict(image, "objects")
+    return np.where((cells == 0) | ridge_between(cells), 2, 1)
 
 
 def separated(model: TrainedModel, image: NDArray[Any]) -> Labels:

@@ -94,8 +94,8 @@ class TrainedModel:
         device : str
             "auto", "cpu", "cuda", "cuda:1", "mps".
         threshold : float, optional
-            Foreground probability, between 0 and 1, above which a pixel belongs to an object; the
-            model's own value, chosen on its held-back blocks, by default.
+            Probability, between 0 and 1, above which a pixel is of an object, or of the second of
+            two classes; the model's own value, chosen on its held-back blocks, by default.
         views : {1, 8}, optional
             Turned and mirrored views to average; as the model was trained by default.
         smallest : int, optional

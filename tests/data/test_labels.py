@@ -337,3 +337,30 @@ def test_finished_masks_have_no_slivers() -> None:
     assert np.array_equal(
         target_of(labels, table, sliver=4.0).classes, target_of(labels, table).classes
     )
+
+
+CLASSES = ClassTable("classes", "unlabelled", (1, 2))
+# What the second of two classes may be, and one that rounding lets add up to less than 1
+PAIRS = np.array([[0.7, 0.5, np.float32(0.49999997), 0.4], [0.3, 0.5, 0.5, 0.6]], np.float32)
+
+
+def test_at_one_half_two_classes_are_the_most_probable_ones() -> None:
+    np.testing.assert_array_equal(CLASSES.decide(PAIRS, 0.5), PAIRS.argmax(axis=0))
+
+
+@pytest.mark.parametrize(("threshold", "expected"), [(0.25, [1, 1, 1, 1]), (0.55, [0, 0, 0, 1])])
+def test_another_threshold_is_that_of_the_second_class(
+    threshold: float, expected: list[int]
+) -> None:
+    assert CLASSES.decide(PAIRS, threshold).tolist() == expected
+
+
+def test_of_three_classes_the_most_probable_one_wins_at_any_threshold() -> None:
+    table = ClassTable("classes", "unlabelled", (1, 2, 3))
+    probabilities = np.array([[0.4], [0.35], [0.25]], np.float32)
+    assert table.decide(probabilities, 0.3).tolist() == [0]
+
+
+def test_objects_are_above_the_threshold() -> None:
+    table = ClassTable("objects", "unlabelled")
+    assert table.decide(PAIRS, 0.5).tolist() == [0, 0, 0, 1]

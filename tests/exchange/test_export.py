@@ -16,6 +16,7 @@ import torch
 
 import napari_unet as nu
 from napari_unet.api import TrainedModel
+from napari_unet.data.labels import ClassTable
 from napari_unet.errors import ConfigError, FileProblemError, ModelMismatchError
 from napari_unet.exchange import export_graphs
 from napari_unet.exchange.export_config import ExportChecked, ExportConfig, ExportStarted
@@ -136,6 +137,24 @@ def test_an_image_that_shows_nothing_is_replaced_by_a_texture(tmp_path: Path) ->
 def test_fewer_views_can_be_asked_for(tmp_path: Path) -> None:
     _, result = export(a_model(record={"views": 8}), tmp_path / "m", QUICK, views=1)
     assert "turned" not in result.readme.read_text()
+
+
+@pytest.mark.parametrize(
+    ("threshold", "expected", "told"),
+    [(0.5, [0, 0, 2], "of the highest probability"), (0.3, [0, 2, 2], "is above 0.300")],
+)
+def test_two_classes_are_parted_where_the_model_says(
+    threshold: float, expected: list[int], told: str, tmp_path: Path
+) -> None:
+    model = a_model(ClassTable("classes", "unlabelled", (1, 2)), {"threshold": threshold})
+    _, result = export(model, tmp_path / "m", QUICK)
+    text = result.readme.read_text()
+    line = text.partition("```python\n")[2].partition("```")[0].splitlines()[-1]
+    probabilities = np.array([[0.8, 0.6, 0.2], [0.2, 0.4, 0.8]])
+    facts = {"label_values": [0, 2], "threshold": threshold}
+    known = {"np": np, "facts": facts, "probabilities": probabilities}
+    assert eval(line.removeprefix("labels = "), known).tolist() == expected
+    assert told in text
 
 
 def broken(monkeypatch: pytest.MonkeyPatch) -> None:

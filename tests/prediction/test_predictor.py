@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +17,12 @@ from napari_unet.errors import ConfigError, ImageError, ModelMismatchError
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import FrameFinished, PredictionStarted, TilePredicted
 
-from .builders import a_model, noise, predict, see_the_image
+from .builders import OBJECTS, a_model, noise, predict, see_the_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from napari_unet.model.trained import TrainedNetwork
 
 Array = Any
 
@@ -236,6 +238,20 @@ def test_classes_are_the_most_probable_ones() -> None:
     np.testing.assert_array_equal(predict(CLASS_MODEL, image)[1].array, expected)
 
 
+def test_of_two_classes_the_threshold_is_that_of_the_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    see_the_image(monkeypatch)
+    image, model = noise(40, 40), a_model(ClassTable("classes", "unlabelled", (1, 2)))
+    lower = replace(model, record=replace(model.record, threshold=0.3))
+    for labels, expected in (
+        (predict(model, image)[1].array, image > 0.5),
+        (predict(lower, image)[1].array, image > 0.3),
+        (predict(lower, image, threshold=0.7)[1].array, image > 0.7),
+    ):
+        np.testing.assert_array_equal(labels, np.where(expected, 2, 0))
+
+
 def test_in_finished_masks_one_is_a_class_like_others() -> None:
     model = a_model(ClassTable("classes", "background", (0, 1, 2)))
     assert set(np.unique(predict(model, noise(40, 40))[1].array)) <= {0, 1, 2}
@@ -251,6 +267,36 @@ def test_an_object_model_can_give_its_foreground_as_a_class() -> None:
 def test_a_class_model_cannot_tell_objects_apart() -> None:
     with pytest.raises(ModelMismatchError, match="trained on classes and cannot tell objects"):
         predict(CLASS_MODEL, noise(20, 20), result="objects")
+
+
+def between_membranes(membrane: int, threshold: float) -> TrainedNetwork:
+    model = a_model(ClassTable("classes", "unlabelled", (1, 2)))
+    return replace(model, record=replace(model.record, membrane=membrane, threshold=threshold))
+
+
+@pytest.mark.parametrize(("membrane", "threshold"), [(1, 0.3), (0, 0.7)])
+def test_what_membranes_enclose_are_objects(
+    membrane: int, threshold: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    see_the_image(monkeypatch)
+    walls = np.zeros((60, 60), np.float32)
+    for first in range(14, 60, 20):  # nine cells, behind walls that are above 0.3
+        walls[first : first + 6] = walls[:, first : first + 6] = 0.4
+    image = walls if membrane == 1 else 1 - walls
+    model = between_membranes(membrane, threshold)
+    cells = predict(model, image, result="objects")[1].array
+    np.testing.assert_array_equal(cells > 0, walls == 0)
+    assert cells.max() == 9
+    assert predict(model, image, result="objects", threshold=0.5)[1].array.max() == 1
+    expected = np.where((walls > 0) == (membrane == 1), 2, 0)
+    np.testing.assert_array_equal(predict(model, image)[1].array, expected)
+
+
+@pytest.mark.parametrize("wrong", [{"membrane": 2}, {"classes": OBJECTS, "membrane": 1}])
+def test_a_record_of_an_impossible_membrane_is_refused(wrong: dict[str, Any]) -> None:
+    record = between_membranes(1, 0.5).record
+    with pytest.raises(ConfigError, match="only one of two classes"):
+        replace(record, **wrong)
 
 
 @pytest.mark.parametrize("model", [MODEL, CLASS_MODEL], ids=["objects", "classes"])

@@ -68,6 +68,13 @@ def painted_classes(size: int = 96) -> tuple[NDArray[np.float32], NDArray[np.uin
     return image, np.where(labels > 1, 5, labels).astype(np.uint16)
 
 
+def tissue(size: int = 96, pitch: int = 16, wall: int = 3) -> NDArray[np.uint16]:
+    """Square cells (1) on a grid, and walls between them (2)."""
+    row, column = np.mgrid[:size, :size]
+    walls = (row % pitch >= pitch - wall) | (column % pitch >= pitch - wall)
+    return np.where(walls, 2, 1).astype(np.uint16)
+
+
 def data_of(image: Array, labels: Array, config: TrainConfig) -> TrainingData:
     return prepare_training([AnnotatedImage("an image", image, labels)], config)
 

@@ -14,7 +14,7 @@ from napari_unet.model.inference import InferenceNetwork
 from napari_unet.model.unet import UNet
 from napari_unet.training.validation import ValidationScore, validate
 
-from .builders import cells, data_of, painted_cells, painted_classes, tiny_config
+from .builders import cells, data_of, painted_cells, painted_classes, tiny_config, tissue
 
 if TYPE_CHECKING:
     from napari_unet.data.axes import Region
@@ -141,3 +141,58 @@ def test_few_objects_leave_the_threshold_alone() -> None:
     score = validate(oracle(probabilities, one_block), one_block)
     assert score.object_f1 == 0.0
     assert score.threshold == 0.5
+
+
+def weak_membranes(gap: float, swapped: bool = False) -> tuple[Array, TrainingData]:
+    """Truth of cells between membranes, and probabilities of membranes that are weak in places.
+
+    Where they cross the middle of a cell's side they reach `gap`; dirt in the cells reaches 0.3.
+    """
+    labels = tissue(192)
+    row, column = np.mgrid[:192, :192] % 16
+    weak = (row == 6) | (column == 6)
+    membranes = np.where(labels == 2, np.where(weak, gap, 0.9), 0.1)
+    membranes[(row == 8) & (labels == 1)] = 0.3
+    config = tiny_config(kind="classes", validation_share=0.5)
+    data = data_of(np.zeros((192, 192), np.float32), 3 - labels if swapped else labels, config)
+    both = [membranes, 1 - membranes] if swapped else [1 - membranes, membranes]
+    return np.stack(both), data
+
+
+def test_the_threshold_of_membranes_closes_their_gaps() -> None:
+    probabilities, data = weak_membranes(0.42)
+    assert 0.3 < validate(oracle(probabilities, data), data).threshold < 0.42
+
+
+def test_it_is_that_of_the_second_class_even_if_membranes_are_the_first() -> None:
+    probabilities, data = weak_membranes(0.42, swapped=True)
+    assert 0.58 < validate(oracle(probabilities, data), data).threshold < 0.7
+
+
+def test_membranes_without_gaps_leave_the_threshold_at_one_half() -> None:
+    probabilities, data = weak_membranes(0.9)
+    assert validate(oracle(probabilities, data), data).threshold == 0.5
+
+
+def test_few_cells_between_membranes_leave_the_threshold_alone() -> None:
+    probabilities, data = weak_membranes(0.42)
+    region = (slice(0, 32), slice(0, 32))
+    one_block = replace(data, blocks=(replace(data.blocks[0], region=region),))
+    assert validate(oracle(probabilities, one_block), one_block).threshold == 0.5
+
+
+def test_other_classes_leave_the_threshold_alone() -> None:
+    probabilities, data = weak_membranes(0.42)
+    others = replace(data, membrane=None)
+    assert validate(oracle(probabilities, others), others).threshold == 0.5
+
+
+def test_what_is_unpainted_joins_no_cells() -> None:
+    _, data = weak_membranes(0.9)
+    classes = data.frames[0].target.classes.copy()
+    probabilities = certain(classes)
+    classes[80:112] = -1
+    probabilities[0, 80:112], probabilities[1, 80:112] = 0.7, 0.3  # from side to side
+    target = replace(data.frames[0].target, classes=classes)
+    gap = replace(data, frames=(replace(data.frames[0], target=target),))
+    assert validate(oracle(probabilities, gap), gap).threshold == 0.5

@@ -31,6 +31,8 @@ Unpainted = Literal["unlabelled", "background"]
 
 UNLABELLED = -1
 BACKGROUND_VALUE: dict[Unpainted, int] = {"unlabelled": 1, "background": 0}
+# Where no better threshold was found.
+DEFAULT_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,32 @@ class ClassTable:
             return (0, 1)
         background = BACKGROUND_VALUE[self.unpainted]
         return tuple(0 if value == background else value for value in self.painted)
+
+    def decide(
+        self, probabilities: NDArray[np.float32], threshold: float = DEFAULT_THRESHOLD
+    ) -> NDArray[np.intp]:
+        """Decide which network class each pixel is of.
+
+        Parameters
+        ----------
+        probabilities : ndarray
+            Of each class: C, then any sizes.
+        threshold : float
+            Probability above which a pixel is of an object, or of the second of two classes. Of
+            more classes the most probable one wins.
+
+        Returns
+        -------
+        ndarray
+            Without C, 0 to `n_classes` - 1.
+        """
+        if self.takes_most_probable(threshold):
+            return np.asarray(probabilities.argmax(axis=0))
+        return np.asarray(probabilities[1] > threshold, np.intp)
+
+    def takes_most_probable(self, threshold: float) -> bool:
+        """Return whether each pixel is simply of its most probable class."""
+        return self.n_classes > 2 or (self.kind == "classes" and threshold == DEFAULT_THRESHOLD)
 
 
 @dataclass(frozen=True)

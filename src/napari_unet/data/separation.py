@@ -15,6 +15,7 @@ import numpy as np
 from scipy import ndimage as ndi
 from skimage.segmentation import watershed
 
+from napari_unet.data.labels import DEFAULT_THRESHOLD
 from napari_unet.data.rescaling import plane_factors
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ _RIDGE_RADIUS = 2
 # At these shares of the way from the threshold to certainty a component may fall apart, if its
 # parts have at least such a share of its area. Compared on three sets (docs/accuracy.md).
 _SPLITTING_LEVELS = ((0.4, 0.1), (0.7, 0.2), (0.9, 0.3))
-# Pixels above this probability are foreground, where no better threshold was found.
-DEFAULT_THRESHOLD = 0.5
 # Probabilities in uint8 count steps of one over so many.
 _STEPS = 255
 _PART = 2**18

@@ -181,9 +181,18 @@ def _of_output(facts: Facts) -> list[str]:
             f"{record.smallest_object} pixels are debris."
         )
     else:
-        values = ", ".join(map(str, record.classes.results))
-        lines.append(f"- Classes: the channel of the highest probability; label values {values}.")
+        lines.append(_of_classes(record))
     return [*lines, ""]
+
+
+def _of_classes(record: ModelRecord) -> str:
+    values = ", ".join(map(str, record.classes.results))
+    if record.classes.takes_most_probable(record.threshold):
+        return f"- Classes: the channel of the highest probability; label values {values}."
+    return (
+        "- Classes: the second channel where its probability is above "
+        f"{record.threshold:.3f}, else the first; label values {values}."
+    )
 
 
 def _of_training(record: ModelRecord) -> list[str]:

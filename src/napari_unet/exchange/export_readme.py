@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from napari_unet.exchange.export_config import ExportFormat
     from napari_unet.exchange.export_facts import Facts
+    from napari_unet.model.record import ModelRecord
 
 _LOADING = {
     "onnx": (
@@ -40,6 +41,16 @@ def readme_of(facts: Facts, file_format: ExportFormat, file: str) -> str:
     )
 
 
+def _labelling(record: ModelRecord) -> str:
+    """Return the line that makes labels of probabilities."""
+    above = 'probabilities[1] > facts["threshold"]'
+    if record.classes.kind == "objects":
+        return f"foreground = {above}\n"
+    most = record.classes.takes_most_probable(record.threshold)
+    number = "probabilities.argmax(axis=0)" if most else f"({above}).astype(int)"
+    return f'labels = np.array(facts["label_values"])[{number}]\n'
+
+
 def python_example(facts: Facts, file_format: ExportFormat, file: str) -> str:
     """Return lines that predict ``image.tif`` whole by an exported file."""
     network = facts.record.network
@@ -47,10 +58,7 @@ def python_example(facts: Facts, file_format: ExportFormat, file: str) -> str:
     channels = "" if network.input_bands > 1 else "[np.newaxis]"
     axes = tuple(range(1, 1 + network.ndim))
     shape = facts.axes[1:] if network.input_bands > 1 else facts.axes[2:]
-    if facts.record.classes.kind == "objects":
-        label = 'foreground = probabilities[1] > facts["threshold"]\n'
-    else:
-        label = 'labels = np.array(facts["label_values"])[probabilities.argmax(axis=0)]\n'
+    label = _labelling(facts.record)
     return (
         f"import json\n\nimport numpy as np\n{imports}import tifffile\n\n"
         f"{load}"

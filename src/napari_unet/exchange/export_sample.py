@@ -82,9 +82,8 @@ class Sample:
 
     def labels(self, probabilities: NDArray[np.float32]) -> NDArray[np.intp]:
         """Return the class of each pixel."""
-        if self.trained.record.classes.kind == "objects":
-            return np.asarray(probabilities[1] > self.trained.record.threshold, np.intp)
-        return np.asarray(probabilities.argmax(axis=0))
+        record = self.trained.record
+        return record.classes.decide(probabilities, record.threshold)
 
 
 def make_sample(

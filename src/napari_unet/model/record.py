@@ -60,7 +60,8 @@ class ModelRecord:
     views : int
         Turned and mirrored views that a prediction averages: 1 or 8.
     threshold : float
-        Probability above which a pixel belongs to an object, chosen on the held-back blocks.
+        Probability above which a pixel is of an object, or of the second of two classes; chosen
+        on the held-back blocks.
     training : dict
         The training configuration.
     history : list of dict
@@ -90,6 +91,9 @@ class ModelRecord:
         Of a model of another program: where it comes from, and how it is understood.
     cell_size : float
         Diameter of a typical cell in pixels of the training images; 0: unknown.
+    membrane : int or None
+        Of two classes the one that is the membrane between cells: the other one can be parted into
+        objects. None: the classes are others.
     """
 
     network: UNetConfig
@@ -113,6 +117,7 @@ class ModelRecord:
     steps_of_others: IntensitySteps | None = None
     origin: str = ""
     cell_size: float = 0.0
+    membrane: int | None = None
 
     @property
     def geometry(self) -> UNetConfig | ForeignConfig:
@@ -146,6 +151,9 @@ class ModelRecord:
                 f"The class table has {self.classes.n_classes} classes, the network "
                 f"{self.network.out_channels} output channels."
             )
+        two_classes = self.classes.kind == "classes" and self.classes.n_classes == 2
+        if self.membrane is not None and not (two_classes and self.membrane in (0, 1)):
+            raise ConfigError(f"membrane is {self.membrane}; only one of two classes can be one.")
         self._check_foreign()
         self._check_images()
 

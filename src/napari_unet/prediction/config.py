@@ -51,8 +51,8 @@ class PredictConfig:
     device : str
         "auto", "cpu", "cuda", "mps".
     threshold : float or None
-        Foreground probability above which a pixel belongs to an object; None takes the model's
-        own value.
+        Probability above which a pixel is of an object, or of the second of two classes; None
+        takes the model's own value.
     views : int or None
         1, or 8: the average over all quarter turns and mirror images, at 8 times the work. None
         takes the model's own value.

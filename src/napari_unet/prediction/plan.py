@@ -79,7 +79,7 @@ class PredictionPlan:
     classes : ClassTable
         What the outputs of the network mean.
     threshold : float
-        Above it a pixel belongs to an object.
+        Above it a pixel is of an object; with classes, of the second of two.
     views : int
         Views to average.
     smallest : int
@@ -88,6 +88,8 @@ class PredictionPlan:
         What the user should know.
     precision : {"auto", "float32", "bfloat16"}
         Number format of the convolutions; "auto" is the fastest where it is computed.
+    foreground : int
+        With objects: the class that they are made of.
     """
 
     kind: ResultKind
@@ -110,6 +112,7 @@ class PredictionPlan:
     smallest: int
     notices: tuple[str, ...] = ()
     precision: Precision = "auto"
+    foreground: int = 1
 
     @property
     def result_axes(self) -> str:
@@ -182,7 +185,8 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
         The image is empty or of an unusable dtype, or its axes are wrong.
     """
     network = record.network
-    kind = _result_kind(config, record.classes)
+    kind = _result_kind(config, record)
+    foreground = 1 if record.membrane is None else 1 - record.membrane
     check_image(image)
     axes = config.axes or guessed_axes(record, image)
     _check_dimensions(axes, image, record)
@@ -212,11 +216,12 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
         config.frames,
         config.near,
         record.classes,
-        config.threshold or record.threshold,
+        config.threshold or _own_threshold(record, kind, foreground),
         config.views or record.views,
         _smallest(record, config, ratios),
         (*config.notices, *notices),
         _precision(config, record),
+        foreground,
     )
 
 
@@ -393,9 +398,14 @@ def _clipped(region: Region | None, shape: tuple[int, ...]) -> Region:
     return clipped
 
 
-def _result_kind(config: PredictConfig, classes: ClassTable) -> ResultKind:
-    kind = config.result or classes.kind
-    if kind == "objects" and classes.kind != "objects":
+def _own_threshold(record: ModelRecord, kind: ResultKind, foreground: int) -> float:
+    """Return the model's threshold, which is one of class 1; objects may be made of class 0."""
+    return 1 - record.threshold if kind == "objects" and foreground == 0 else record.threshold
+
+
+def _result_kind(config: PredictConfig, record: ModelRecord) -> ResultKind:
+    kind = config.result or record.classes.kind
+    if kind == "objects" and record.classes.kind != "objects" and record.membrane is None:
         raise ModelMismatchError(
             "This model was trained on classes and cannot tell objects apart; ask for classes "
             "or probabilities, or train with kind 'objects'."

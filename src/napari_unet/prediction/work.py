@@ -148,7 +148,7 @@ def tile_values(probabilities: NDArray[np.float32], plan: PredictionPlan) -> NDA
 
         return uncertainty_of(probabilities)
     if plan.kind == "objects":
-        steps = np.multiply(probabilities[1], np.float32(_STEPS))
+        steps = np.multiply(probabilities[plan.foreground], np.float32(_STEPS))
         return np.asarray(np.rint(steps, out=steps).astype(plan.tile_dtype))
     return _classes_in(probabilities, plan)
 
@@ -162,10 +162,8 @@ def shown_values(values: NDArray[Any], plan: PredictionPlan) -> NDArray[Any]:
 
 def _classes_in(probabilities: NDArray[np.float32], plan: PredictionPlan) -> NDArray[Any]:
     table = plan.classes
-    dtype = np.min_scalar_type(max(table.results))
-    if table.kind == "objects":
-        return np.asarray(probabilities[1] > plan.threshold).astype(dtype)
-    return np.asarray(np.array(table.results, dtype)[probabilities.argmax(axis=0)])
+    results = np.array(table.results, np.min_scalar_type(max(table.results)))
+    return np.asarray(results[table.decide(probabilities, plan.threshold)])
 
 
 def import_separation() -> None:

@@ -31,7 +31,7 @@ def bfloat16_agreement(
     data : TrainingData
         On two of its frames, around the paint.
     threshold : float
-        With objects: probability above which a pixel is foreground.
+        Probability above which a pixel is of an object, or of the second of two classes.
     device : torch.device
         Where.
 
@@ -51,10 +51,8 @@ def bfloat16_agreement(
             runner.probabilities(frame.frame, frame.intensity, region)
             for runner in (exact, rounded)
         )
-        if data.classes.kind == "objects":
-            alike = (one[1] > threshold) == (other[1] > threshold)
-        else:
-            alike = one.argmax(axis=0) == other.argmax(axis=0)
+        table = data.classes
+        alike = table.decide(one, threshold) == table.decide(other, threshold)
         same, total = same + int(alike.sum()), total + alike.size
     return same / total
 

@@ -141,6 +141,8 @@ class TrainingData:
         of the cells asks for.
     cell_size : float
         Diameter of a typical painted object in pixels of the images; 0: not known.
+    membrane : int or None
+        Of two classes the one that is the membrane between cells; None: the classes are others.
     """
 
     frames: tuple[TrainingFrame, ...]
@@ -157,6 +159,7 @@ class TrainingData:
     pixel_size: dict[str, float] = field(default_factory=dict)
     border_sigma: float = DEFAULT_SIGMA
     cell_size: float = 0.0
+    membrane: int | None = None
 
     @property
     def smallest_in_image(self) -> int:

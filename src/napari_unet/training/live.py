@@ -112,7 +112,7 @@ class LiveView:
             smallest = trainer.data.smallest_in_image
             objects = separate_objects(probabilities[1], smallest, trainer.threshold, binning)
             return objects, region
-        return np.array(classes.results)[probabilities.argmax(axis=0)], region
+        return np.array(classes.results)[classes.decide(probabilities, trainer.threshold)], region
 
     def _frame_of(self, view: View) -> tuple[Frame, IntensityRange] | None:
         source = self._trainer.data.sources[view.image]

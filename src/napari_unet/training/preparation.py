@@ -48,6 +48,7 @@ from napari_unet.training.dataset import (
     same_array,
 )
 from napari_unet.training.debris import smallest_painted_object
+from napari_unet.training.membranes import membrane_class
 from napari_unet.training.notices import notices_by_image, notices_of
 from napari_unet.training.records import record_of
 from napari_unet.training.renewal import Lesson
@@ -74,6 +75,8 @@ if TYPE_CHECKING:
 CELLS_TO_SPARE_SOME = 20
 # Enlarged, what is painted may have so many pixels: each takes some 30 bytes of memory.
 _MOST_ENLARGED = 2**26
+# Blocks of membranes are so many times as long, while there are at least so many of them.
+_LARGER_BLOCKS, _SOME_BLOCKS = (4, 3, 2, 1), 4
 
 
 def prepare_training(
@@ -148,7 +151,8 @@ def prepare_training(
     ]
     check_classes_painted([_as_painted(frame, table) for frame in painted], table)
     _check_same_channels([frame.frame for frame in painted])
-    blocks = _choose_blocks(painted, table, config, places, binning)
+    membrane = membrane_class([frame.target for frame in painted], table)
+    blocks = _choose_blocks(painted, table, config, places, binning, membrane)
     frames = _training_frames(painted, blocks, table, config)
     return TrainingData(
         frames,
@@ -172,6 +176,7 @@ def prepare_training(
         pixel_size,
         border_sigma,
         cell_size,
+        membrane,
     )
 
 
@@ -292,8 +297,13 @@ def _choose_blocks(
     config: TrainConfig,
     places: Sequence[BlockPlace],
     binning: float,
+    membrane: int | None,
 ) -> tuple[Block, ...]:
-    """Hold back blocks; those of a former training stay, and none is taken that taught it."""
+    """Hold back blocks; those of a former training stay, and none is taken that taught it.
+
+    Where there are membranes they are larger: a gap joins the more cells, the more one sees of
+    them, so that on small blocks too thin membranes score best (docs/accuracy.md).
+    """
     position = {(frame.image, frame.frame.index): i for i, frame in enumerate(painted)}
     kept = []
     for place in places:
@@ -301,15 +311,23 @@ def _choose_blocks(
         if i is not None:
             origin = origin_of(painted[i].frame)
             kept.append(Block(i, moved(place.as_region(), (0,) * len(origin), origin)))
-    return validation_blocks(
-        [frame.target.classes for frame in painted],
-        table.n_classes,
-        config.validation_share if _is_plenty(painted, table) else 0.0,
-        config.validation_block_shape(binning),
-        np.random.default_rng([config.seed, 1]),
-        kept,
-        [_trained_on(frame) for frame in painted],
-    )
+    share = config.validation_share if _is_plenty(painted, table) else 0.0
+    classes = [frame.target.classes for frame in painted]
+    trained_on = [_trained_on(frame) for frame in painted]
+    *slices, height, width = config.validation_block_shape(binning)
+    for larger in (1,) if membrane is None else _LARGER_BLOCKS:
+        blocks = validation_blocks(
+            classes,
+            table.n_classes,
+            share,
+            (*slices, larger * height, larger * width),
+            np.random.default_rng([config.seed, 1]),
+            kept,
+            trained_on,
+        )
+        if len(blocks) >= _SOME_BLOCKS:
+            break
+    return blocks
 
 
 def _as_painted(frame: _PaintedFrame, table: ClassTable) -> Target:

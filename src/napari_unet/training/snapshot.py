@@ -51,6 +51,7 @@ def _with_record(trainer: Trainer, weights: dict[str, Tensor]) -> TrainedNetwork
         pixel_size=dict(data.pixel_size),
         used_channels=config.used_channels,
         cell_size=data.cell_size,
+        membrane=data.membrane,
         bfloat16_agreement=trainer.bfloat16_agreement,
     )
     return TrainedNetwork(network, record)

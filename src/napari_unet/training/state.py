@@ -45,7 +45,8 @@ class TrainingState:
     binning : float
         Pixels of the images per pixel of the network.
     threshold : float
-        Probability of objects that suited the best weights.
+        Probability above which a pixel is of an object, or of the second of two classes, that
+        suited the best weights.
     flat_levels : int
         Of the network; see `UNetConfig`.
     border_sigma : float

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from napari_unet.data.separation import DEFAULT_THRESHOLD
+from napari_unet.data.labels import DEFAULT_THRESHOLD
 from napari_unet.errors import DeviceError, ModelMismatchError, UnreadableError
 from napari_unet.model.memory import Shortage, within_memory
 from napari_unet.model.precision import choose_precision

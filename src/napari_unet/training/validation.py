@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_unet.data.separation import DEFAULT_THRESHOLD, separate_objects
+from napari_unet.data.labels import DEFAULT_THRESHOLD, UNLABELLED
+from napari_unet.data.separation import separate_objects
+from napari_unet.evaluation.boundaries import rand_error
 from napari_unet.evaluation.classes import ClassCounts, count_classes
 from napari_unet.evaluation.objects import ObjectCounts, count_objects
+from napari_unet.evaluation.rand import RandCounts
 from napari_unet.model.execution import Runner
 from napari_unet.model.inference import InferenceNetwork
 from napari_unet.model.memory import Shortage, within_memory
+from napari_unet.training.membranes import cells_between
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -26,8 +30,11 @@ if TYPE_CHECKING:
 
 # The border weights draw the foreground in: objects are often best at less than one half.
 _THRESHOLDS = (0.3, 0.35, 0.4, 0.45, DEFAULT_THRESHOLD, 0.55, 0.6)
-# On fewer held-back objects another threshold than the default is chance; on sparse paint, where
-# objects may grow unpunished, it is bias.
+# Of the second of two classes, where one is the membrane between cells: what is the best closes
+# gaps, and depends on how thick membranes were drawn.
+_MEMBRANE_THRESHOLDS = tuple(percent / 100 for percent in range(20, 85, 5))
+# On fewer held-back objects or cells another threshold than the default is chance; on sparse paint,
+# where objects may grow unpunished, it is bias.
 _ENOUGH_OBJECTS = 10
 _DENSE_PAINT = 0.5
 
@@ -46,7 +53,8 @@ class ValidationScore:
         F1 at IoU 0.5; None with classes, or where no object is held back.
     threshold : float
         Probability above which pixels belong to objects: that of the best mean AP, with which
-        F1 was counted.
+        F1 was counted. With membranes: above which they are of the second class, that of the
+        least Rand error.
     """
 
     loss: float
@@ -83,6 +91,7 @@ def validate(runner: Runner, data: TrainingData) -> ValidationScore:
     pixels = ClassCounts()
     thresholds = _thresholds_to_try(data) if of_objects else ()
     objects = dict.fromkeys(thresholds, ObjectCounts())
+    membranes = None if data.membrane is None else _Membranes(data.membrane)
     loss_sum, n_painted = 0.0, 0
     for block in data.blocks:
         frame = data.frames[block.frame]
@@ -98,7 +107,9 @@ def validate(runner: Runner, data: TrainingData) -> ValidationScore:
             found = separate_objects(probabilities[1], data.smallest_object, threshold)
             truth = frame.target.objects[block.region]
             objects[threshold] += count_objects(found, truth, painted)
-    threshold = _best_threshold(objects)
+        if membranes is not None:
+            membranes.count(data, probabilities, classes)
+    threshold = _best_threshold(objects) if membranes is None else membranes.best_threshold()
     counts = objects.get(threshold, ObjectCounts())
     return ValidationScore(
         loss=loss_sum / max(n_painted, 1),
@@ -118,9 +129,45 @@ def _best_threshold(objects: Mapping[float, ObjectCounts]) -> float:
     """Choose the threshold of the best mean AP, averaged with its neighbours to tame chance."""
     if len(objects) < 2 or objects[DEFAULT_THRESHOLD].n_truth < _ENOUGH_OBJECTS:
         return DEFAULT_THRESHOLD
-    scores = np.pad([objects[t].mean_ap for t in _THRESHOLDS], 1, mode="edge")
-    smooth = (scores[:-2] + scores[1:-1] + scores[2:]) / 3
+    smooth = _with_neighbours([objects[t].mean_ap for t in _THRESHOLDS])
     return _THRESHOLDS[int(smooth.argmax())]
+
+
+class _Membranes:
+    """How well the cells between membranes are parted at several thresholds."""
+
+    def __init__(self, membrane: int) -> None:
+        self._inside = 1 - membrane
+        self._n_cells = 0
+        self._errors = dict.fromkeys(_MEMBRANE_THRESHOLDS, RandCounts())
+
+    def count(
+        self, data: TrainingData, probabilities: NDArray[np.float32], classes: NDArray[np.int16]
+    ) -> None:
+        """Compare the cells of a block; what is unpainted parts the true and the found ones."""
+        truth = classes == self._inside
+        if not truth.any():
+            return
+        self._n_cells += cells_between(classes, 1 - self._inside)[1]
+        for threshold in self._errors:
+            found = data.classes.decide(probabilities, threshold) == self._inside
+            error = rand_error(found & (classes != UNLABELLED), truth)
+            self._errors[threshold] += RandCounts(error, 1)
+
+    def best_threshold(self) -> float:
+        """Choose the threshold of the least Rand error, averaged with its neighbours."""
+        if self._n_cells < _ENOUGH_OBJECTS:
+            return DEFAULT_THRESHOLD
+        errors = [counts.scores()["rand_error"] for counts in self._errors.values()]
+        smooth = _with_neighbours(errors).round(6)
+        least = [t for t, error in zip(self._errors, smooth, strict=True) if error == smooth.min()]
+        return min(least, key=lambda threshold: abs(threshold - DEFAULT_THRESHOLD))
+
+
+def _with_neighbours(scores: Sequence[float]) -> NDArray[np.float64]:
+    """Average the scores of thresholds with those of the next ones."""
+    padded = np.pad(np.asarray(scores, np.float64), 1, mode="edge")
+    return (padded[:-2] + padded[1:-1] + padded[2:]) / 3
 
 
 def _loss_sum(

@@ -86,7 +86,8 @@ def add(commands: Any) -> None:
         "--threshold",
         type=float,
         metavar="P",
-        help="probability above which a pixel is of an object (default: the model's own)",
+        help="probability above which a pixel is of an object, or of the second of two classes "
+        "(default: the model's own)",
     )
 
 

@@ -1,0 +1,102 @@
+"""Two classes that are cells and the membranes between them: what makes them so, and the cells.
+
+Of such classes not the single pixel matters but whether membranes are closed: one gap joins two
+cells. So the threshold is chosen by the cells, and the cells can be predicted as objects.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage as ndi
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.labels import ClassTable, Target
+
+# Of all pixels of the frames so many are painted: cells between strokes have no outlines.
+_DENSE = 0.5
+# A membrane is the smaller part, and nearly all of it lies within so many pixels of a cell, in the
+# plane.
+_THIN, _NEARLY_ALL = 8, 0.9
+# There are so many cells of at least so many pixels ...
+_MANY, _SMALLEST = 10, 50
+# ... and the largest of each frame hold at most this share: ground with holes is no tissue.
+_LARGEST_SHARE = 0.5
+
+
+def membrane_class(targets: Sequence[Target], table: ClassTable) -> int | None:
+    """Find the class that is a thin network whose removal parts the other one into many cells.
+
+    Parameters
+    ----------
+    targets : sequence of Target
+        Of all painted frames, ``[Z]YX``.
+    table : ClassTable
+        With classes, two of them: else there is none.
+
+    Returns
+    -------
+    int or None
+        Number of the class. Where both would do it is 1: `evaluate`, too, takes the class of the
+        lower value for the inside of cells.
+    """
+    if table.kind != "classes" or table.n_classes != 2 or not targets:
+        return None
+    painted = sum(int(target.painted.sum()) for target in targets)
+    if painted < _DENSE * sum(target.classes.size for target in targets):
+        return None
+    return next((number for number in (1, 0) if _is_membrane(number, targets)), None)
+
+
+def cells_between(classes: NDArray[np.int16], membrane: int) -> tuple[NDArray[np.int32], int]:
+    """Give numbers to the cells: connected pieces of what is no membrane.
+
+    What is unlabelled parts no cells: it may be their inside.
+
+    Parameters
+    ----------
+    classes : ndarray
+        Class of each pixel, ``[Z]YX``; -1 where unlabelled.
+    membrane : int
+        Which of the two classes is the membrane.
+
+    Returns
+    -------
+    ndarray
+        ``[Z]YX`` int32: 0 on membranes; 4-connected, in 3D 6-connected.
+    int
+        How many there are.
+    """
+    return ndi.label(classes != membrane)  # type: ignore[no-any-return]
+
+
+def _is_membrane(number: int, targets: Sequence[Target]) -> bool:
+    return _parts_cells(number, targets) and _is_thin(number, targets)
+
+
+def _parts_cells(number: int, targets: Sequence[Target]) -> bool:
+    n_cells, largest, pixels = 0, 0, 0
+    for target in targets:
+        cells, _ = cells_between(target.classes, number)
+        areas = np.bincount(cells.ravel())[1:]
+        n_cells += int(np.count_nonzero(areas >= _SMALLEST))
+        largest += int(areas.max(initial=0))
+        pixels += int(areas.sum())
+    return n_cells >= _MANY and largest <= _LARGEST_SHARE * pixels
+
+
+def _is_thin(number: int, targets: Sequence[Target]) -> bool:
+    near = pixels = painted = 0
+    for target in targets:
+        membrane = target.classes == number
+        around = (1,) * (membrane.ndim - 2) + (2 * _THIN + 1,) * 2
+        reached = ndi.maximum_filter(target.classes == 1 - number, around)
+        near += int(np.count_nonzero(membrane & reached))
+        pixels += int(np.count_nonzero(membrane))
+        painted += int(np.count_nonzero(target.painted))
+    return 0 < pixels <= painted / 2 and near >= _NEARLY_ALL * pixels
