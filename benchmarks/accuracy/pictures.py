@@ -26,6 +26,8 @@ from napari_unet.evaluation import ERROR_VALUES, error_map
 from napari_unet.training.config import TrainConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from datasets import Labels, Sample
     from numpy.typing import NDArray
 
@@ -53,16 +55,16 @@ def main() -> None:
     sample = next(s for s in split.test if s.name == _IMAGE)
     images = annotated(split.train, dataset)
     crop = _most_crowded(sample.labels)
-    panels = [_grey(sample, crop), _outlined(sample, crop)]
+    panels = [grey_of(sample, crop), _outlined(sample, crop)]
     for weight in (0.0, 10.0):
         config = TrainConfig.preset(
             "accurate", start="random", minutes=options.minutes, border_weight=weight
         )
         model, steps = train_model(images, config)
         print(f"border weight {weight:g}: {steps} steps")
-        panels.append(_errors(sample, components(model, sample.image), crop))
-    panels.append(_errors(sample, as_predicted(model, sample.image), crop))
-    _save(panels)
+        panels.append(coloured_errors(sample, components(model, sample.image), crop))
+    panels.append(coloured_errors(sample, as_predicted(model, sample.image), crop))
+    save_rows([panels], TARGET)
 
 
 def _most_crowded(labels: Labels) -> Region:
@@ -74,47 +76,58 @@ def _most_crowded(labels: Labels) -> Region:
     return (slice(int(top), int(top) + _EDGE), slice(int(left), int(left) + _EDGE))
 
 
-def _grey(sample: Sample, crop: Region) -> Picture:
+def grey_of(sample: Sample, crop: Region) -> Picture:
+    """Show a part of an image; one in colour as the mean of its channels."""
     pixels = sample.image[crop].astype(np.float64)
+    pixels = pixels.mean(axis=-1) if pixels.ndim == 3 else pixels
     low, high = np.percentile(pixels, (1, 99.8))
     grey = np.clip((pixels - low) / (high - low), 0, 1) ** 0.7
-    return np.repeat(_large(grey)[..., np.newaxis], 3, axis=2)
+    return np.repeat(enlarged(grey)[..., np.newaxis], 3, axis=2)
 
 
 def _outlined(sample: Sample, crop: Region) -> Picture:
-    picture = _grey(sample, crop)
-    edges = find_boundaries(_large(sample.labels[crop]), mode="inner")
-    picture[edges] = _colour("#56B4E9")
+    picture = grey_of(sample, crop)
+    edges = find_boundaries(enlarged(sample.labels[crop]), mode="inner")
+    picture[edges] = colour_of("#56B4E9")
     return picture
 
 
-def _errors(sample: Sample, objects: Labels, crop: Region) -> Picture:
+def coloured_errors(sample: Sample, objects: Labels, crop: Region) -> Picture:
     """Colour the objects by what is wrong with them, over the image."""
-    errors = _large(error_map(objects, sample.labels)[crop])
-    edges = find_boundaries(_large(objects[crop]), mode="inner")
-    picture = _grey(sample, crop)
+    errors = enlarged(error_map(objects, sample.labels)[crop])
+    edges = find_boundaries(enlarged(objects[crop]), mode="inner")
+    picture = grey_of(sample, crop)
     for value in ERROR_VALUES:
         where = errors == value.value
-        picture[where] = 0.5 * picture[where] + 0.5 * _colour(value.colour)
+        picture[where] = 0.5 * picture[where] + 0.5 * colour_of(value.colour)
     picture[edges & (errors > 0)] = 1.0
     return picture
 
 
-def _colour(text: str) -> NDArray[np.float64]:
+def colour_of(text: str) -> NDArray[np.float64]:
+    """Return red, green and blue, 0 to 1."""
     return np.array([int(text[i : i + 2], 16) for i in (1, 3, 5)]) / 255
 
 
-def _large(array: NDArray[Any]) -> NDArray[Any]:
+def enlarged(array: NDArray[Any]) -> NDArray[Any]:
+    """Show each pixel as a square."""
     return array.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1)
 
 
-def _save(panels: list[Picture]) -> None:
-    gap = np.ones((panels[0].shape[0], _GAP, 3))
-    row = [part for panel in panels for part in (panel, gap)][:-1]
-    TARGET.parent.mkdir(parents=True, exist_ok=True)
-    pixels = (np.concatenate(row, axis=1) * 255).round().astype(np.uint8)
-    Image.fromarray(pixels).save(TARGET, optimize=True)
-    print(f"wrote {TARGET}")
+def save_rows(rows: Sequence[Sequence[Picture]], target: Path) -> None:
+    """Write panels of one size in rows, with gaps between them."""
+    lines = [_joined(row, axis=1) for row in rows]
+    pixels = (_joined(lines, axis=0) * 255).round().astype(np.uint8)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(target, optimize=True)
+    print(f"wrote {target}")
+
+
+def _joined(panels: Sequence[Picture], axis: int) -> Picture:
+    shape = list(panels[0].shape)
+    shape[axis] = _GAP
+    gap = np.ones(shape)
+    return np.concatenate([p for panel in panels for p in (panel, gap)][:-1], axis=axis)
 
 
 if __name__ == "__main__":

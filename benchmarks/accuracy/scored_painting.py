@@ -113,7 +113,7 @@ def measure_nothing(sample: Sample, paint: Labels, border: int = 0) -> dict[str,
     for name, card in STARTING_MODELS.items():
         if card.path.is_file():
             begin = time.monotonic()
-            predicted = _predicted_by(starting_model(name), sample)
+            predicted = predicted_by(starting_model(name), sample)
             seconds = time.monotonic() - begin
             scores = scores_of_painting(predicted, sample.labels, paint, border)
             found[name] = {**scores, "seconds": seconds}
@@ -175,7 +175,7 @@ def axes_of(image: NDArray[Any]) -> str:
     return "YXC" if image.ndim == 3 else "YX"
 
 
-def _predicted_by(model: TrainedModel, sample: Sample) -> Labels:
+def predicted_by(model: TrainedModel, sample: Sample) -> Labels:
     """Predict with a starting model, which may take a single channel, or the size of cells."""
     settings: dict[str, Any] = {}
     if "cell_size" in inspect.signature(model.predict).parameters:
