@@ -21,6 +21,8 @@ from painted_images import IMAGES, Task, absent_in_words, check_sets, load_image
 from report import mean_and_worst, with_gains_to
 from scored_painting import measure
 from table import Table, add_common_arguments, run_with
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from napari_unet.data.border_weights import DEFAULT_SIGMA
 from napari_unet.errors import ConfigError
@@ -94,9 +96,26 @@ def sigma_of_the_paper() -> AbstractContextManager[Any]:
     return patch.object(renewal, "_border_of", border_of)
 
 
-def statistics_of_patches() -> AbstractContextManager[Any]:
-    """Let BatchNorm normalise by its patches and follow them, with no statistics fitted before."""
-    return patch.object(Trainer, "_keeps_statistics", False)
+def no_statistics_fitted() -> AbstractContextManager[Any]:
+    """Begin with the statistics that the starting model has, whatever the images are like."""
+    return patch.object(Trainer, "_fits_statistics", False)
+
+
+def statistics_kept() -> AbstractContextManager[Any]:
+    """Let BatchNorm normalise by what was fitted, and stay as it is while the network learns."""
+    fitting = Trainer.train_step
+
+    def train_step(trainer: Trainer, progress: float) -> float:
+        with patch.object(trainer.network, "train", lambda: frozen(trainer.network)):
+            return fitting(trainer, progress)
+
+    return patch.object(Trainer, "train_step", train_step)
+
+
+def frozen(network: nn.Module) -> None:
+    """Put a network in training mode, all but BatchNorm."""
+    for module in network.modules():
+        module.training = not isinstance(module, _BatchNorm)
 
 
 def last_weights() -> AbstractContextManager[Any]:
@@ -117,7 +136,7 @@ def no_teacher() -> AbstractContextManager[Any]:
 CAUSES = {
     "slivers teach nothing": Variation(meanwhile=no_border_in_slivers),
     "border weights, sigma 5": Variation(meanwhile=sigma_of_the_paper),
-    "statistics of the patches": Variation(meanwhile=statistics_of_patches),
+    "no statistics fitted": Variation(meanwhile=no_statistics_fitted),
     "last weights": Variation(meanwhile=last_weights),
     "some cells held back": Variation(meanwhile=some_held_back),
     "not binned": Variation({"binning": 1.0}),
@@ -128,6 +147,8 @@ CAUSES = {
 CONTROLS = {_AS_IT_IS: Variation(), "another seed": Variation({"seed": 1000})}
 # What was tried and not kept; a line is a row with `--tried`.
 TRIED = {
+    "statistics kept": Variation(meanwhile=statistics_kept),
+    "half the learning rate": Variation({"learning_rate": 1e-3}),
     "8 patches a step": Variation({"batch_size": 8}),
     "twice the learning rate": Variation({"learning_rate": 4e-3}),
 }

@@ -126,17 +126,17 @@ def moves_its_statistics(variation: Variation) -> bool:
     return any(not torch.equal(before[name], after[name]) for name in before)
 
 
-def test_statistics_follow_their_patches_where_they_are_not_kept() -> None:
-    assert not moves_its_statistics(AS_IT_IS)
-    assert moves_its_statistics(CAUSES["statistics of the patches"])
+def test_statistics_stay_where_they_are_kept() -> None:
+    assert moves_its_statistics(AS_IT_IS)
+    assert not moves_its_statistics(TRIED["statistics kept"])
 
 
-def test_no_statistics_are_fitted_where_they_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_statistics_are_fitted_where_that_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
     def fitted(*_: Any) -> float:
         raise AssertionError("statistics were fitted")
 
     monkeypatch.setattr(Trainer, "_value_with", fitted)
-    with CAUSES["statistics of the patches"].meanwhile():
+    with CAUSES["no statistics fitted"].meanwhile():
         trainer_of(AS_IT_IS).fit_statistics()
     with pytest.raises(AssertionError, match="fitted"):
         trainer_of(AS_IT_IS).fit_statistics()
@@ -202,7 +202,7 @@ def parts() -> list[Any]:
     return [
         vars(renewal)["sliver_of"],
         vars(renewal)["_border_of"],
-        vars(Trainer)["_keeps_statistics"],
+        vars(Trainer)["_fits_statistics"],
         vars(loop)["best_of"],
         vars(preparation)["CELLS_TO_SPARE_SOME"],
         vars(Trainer)["_find_teacher"],

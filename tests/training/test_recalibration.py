@@ -79,15 +79,9 @@ def trainer_of(image: Any, labels: Any, **changes: Any) -> Trainer:
     return Trainer(data_of(image, labels, config), config, CPU, None)
 
 
-def test_what_begins_with_a_starting_model_keeps_its_statistics_while_it_learns() -> None:
-    trainer = trainer_of(*painted_nuclei())
-    before = statistics_of(trainer.network)
-    trainer.train_step(0.5)
-    assert same_weights(before, statistics_of(trainer.network))
-
-
-def test_random_weights_follow_the_statistics_of_their_patches() -> None:
-    trainer = trainer_of(*painted_nuclei(), start="random")
+@pytest.mark.parametrize("start", ["cells", "random"])
+def test_statistics_follow_the_patches_while_a_network_learns(start: str) -> None:
+    trainer = trainer_of(*painted_nuclei(), start=start)
     before = statistics_of(trainer.network)
     trainer.train_step(0.5)
     assert not same_weights(before, statistics_of(trainer.network))

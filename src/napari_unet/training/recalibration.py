@@ -68,13 +68,6 @@ def mixed_statistics(
     return {name: torch.lerp(tensor, other[name], share) for name, tensor in one.items()}
 
 
-def keep_statistics(network: nn.Module) -> None:
-    """Let a network in training normalise by the statistics that it has."""
-    for layer in network.modules():
-        if isinstance(layer, _BatchNorm):
-            layer.eval()
-
-
 def _views(data: TrainingData) -> Iterator[Tensor]:
     """Yield images (1, C, *), normalised."""
     ndim = data.frames[0].frame.ndim

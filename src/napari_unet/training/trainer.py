@@ -49,7 +49,6 @@ from napari_unet.training.patches import PatchSampler
 from napari_unet.training.portions import Portions
 from napari_unet.training.ranks import ALONE, Ranks
 from napari_unet.training.recalibration import (
-    keep_statistics,
     mixed_statistics,
     recomputed_statistics,
     set_statistics,
@@ -224,8 +223,6 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = self._peak_rate * rate_schedule(progress)
         self.network.train()
-        if self._keeps_statistics:
-            keep_statistics(self.network)
         buffers = Buffers(self.network)
         losses = self._fill_gradients(buffers)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
@@ -377,11 +374,9 @@ class Trainer:
         return events
 
     @property
-    def _keeps_statistics(self) -> bool:
-        """Whether BatchNorm stays as it is: patches around a few cells are no whole images."""
-        return (
-            self.knows_something and self._judges and self.ranks.alone and not is_dense(self.data)
-        )
+    def _fits_statistics(self) -> bool:
+        """Whether paint is too little to tell a starting model what these images are like."""
+        return self._pretrained and self._judges and self.ranks.alone and not is_dense(self.data)
 
     @property
     def _judges(self) -> bool:
@@ -396,7 +391,7 @@ class Trainer:
         paint tells, of which nothing has been learned yet.
         """
         own = statistics_of(self.network)
-        if not self._pretrained or not own or not self._keeps_statistics:
+        if not own or not self._fits_statistics:
             return
         here = recomputed_statistics(self.network, self.data, self.device)
         candidates = [mixed_statistics(own, here, share) for share in _SHARES_OF_STATISTICS]
