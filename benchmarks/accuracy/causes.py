@@ -21,7 +21,6 @@ from painted_images import IMAGES, Task, absent_in_words, check_sets, load_image
 from report import mean_and_worst, with_gains_to
 from scored_painting import measure
 from table import Table, add_common_arguments, run_with
-from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from napari_unet.data.border_weights import DEFAULT_SIGMA
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from experiment import Record, Trial
+    from torch import nn
 
 # How many of the images of `ten_cells`; of the nuclei those of about 10 and 17 pixels.
 COUNTS = {
