@@ -77,13 +77,20 @@ def test_its_card_shows(name: str, part: str) -> None:
     [
         UNetConfig.paper(),
         TrainConfig.preset("3d").network(1, 2),
-        UNetConfig(out_channels=2, base_channels=24, padding="same", normalization="batch"),
+        UNetConfig(out_channels=2, base_channels=20, padding="same", normalization="batch"),
         TrainConfig.preset("fast", base_channels=8).network(1, 2),
     ],
     ids=["paper", "3d", "deeper", "narrower"],
 )
 def test_other_networks_get_no_weights(config: UNetConfig) -> None:
     assert weights_for(config) is None
+
+
+def test_the_preset_accurate_has_weights_of_its_own_shape() -> None:
+    network = TrainConfig.preset("accurate").network(1, 2)
+    weights = weights_for(network)
+    assert weights is not None
+    UNet(network).load_state_dict(weights)
 
 
 def test_grey_as_colour_gives_what_grey_gives() -> None:

@@ -87,7 +87,7 @@ class TrainConfig:
     )
     start: Start = _setting(
         "cells",
-        "Weights to begin with: a starting model (2D networks like the preset fast), or random.",
+        "Weights to begin with: a starting model (2D networks like the presets fast and accurate), or random.",
         choices=("cells", "random"),
     )
     dropout: float = _setting(0.0, "Dropout at the end of the contracting path.", 0, 0.9)
@@ -288,7 +288,6 @@ PRESET_HELP: dict[PresetName, str] = {
 _PRESETS: dict[PresetName, dict[str, Any]] = {
     "fast": {},
     "accurate": {
-        "start": "random",
         "base_channels": 24,
         "depth": 4,
         "steps": 5000,

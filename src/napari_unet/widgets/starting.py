@@ -26,7 +26,7 @@ def start_box() -> QComboBox:
     return choice(
         [*_TITLES, ("Random weights", "random")],
         f"What a new training begins with. {_SUITS} Random weights: for images unlike all of "
-        "these, and for other networks than the preset fast in 2D.",
+        "these, and for other networks than the presets fast and accurate in 2D.",
     )
 
 
