@@ -87,7 +87,7 @@ class TrainConfig:
     )
     start: Start = _setting(
         "cells",
-        "Weights to begin with: a starting model (2D networks like the presets fast and accurate), or random.",
+        "Weights to begin with: a starting model (2D, presets fast and accurate), or random.",
         choices=("cells", "random"),
     )
     dropout: float = _setting(0.0, "Dropout at the end of the contracting path.", 0, 0.9)

@@ -178,7 +178,7 @@ class Trainer:
             return ()
         return (
             f"The training begins with random weights: the starting model {self.config.start!r} "
-            "comes as 2D networks of the presets fast and accurate, these settings make another one.",
+            "is a 2D network as of the presets fast and accurate, these settings make another one.",
         )
 
     def take_notices(self) -> list[Notice]:
