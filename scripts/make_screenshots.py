@@ -1,10 +1,10 @@
 """Make the screenshots of the README and of the site's first pages from the real application.
 
 ``loop`` paints with the mouse, trains while painting goes on, stops, predicts, looks for uncertain
-spots, corrects, measures (annotate.png, train.png, unsure.png, corrected.png); ``animation`` does
-the same and writes loop.gif; ``light`` and ``dark`` show the three docks in both themes
-(theme-light.png, theme-dark.png); ``hidpi`` shows the window on a screen of twice the resolution
-(hidpi.png). All of them, or those that are named::
+spots, corrects, measures (annotate.png, train.png, unsure.png, corrected.png); ``animation``
+paints, trains and predicts cells in phase contrast, and writes loop.gif; ``light`` and ``dark``
+show the three docks in both themes (theme-light.png, theme-dark.png); ``hidpi`` shows the window on
+a screen of twice the resolution (hidpi.png). All of them, or those that are named::
 
     xvfb-run -a -s "-screen 0 2560x1600x24" python scripts/make_screenshots.py light dark
 """
@@ -37,6 +37,8 @@ from window_pictures import (
     wait_for,
     write_picture,
 )
+
+from napari_unet.samples import load_phase_2d
 
 if TYPE_CHECKING:
     import napari
@@ -102,21 +104,17 @@ def paint(viewer: napari.Viewer, annotate: Any) -> None:
     look_at(viewer, whole_y, whole_x, zoom)
 
 
-def train(viewer: napari.Viewer, widget: Any, recorder: Recorder) -> None:
+def train(viewer: napari.Viewer, widget: Any) -> None:
     """Train, paint on meanwhile, stop."""
     raise_dock(widget)
     click(widget.train_button)
-    recorder.pause = 1.5
     while not any("live" in layer.name for layer in viewer.layers):
         live(0.2)
     live(10)
-    recorder.pause = 0.3
     drag(viewer, [(330, 300), (334, 320), (330, 345)])
-    recorder.pause = 2.5
     live(15)
     shoot(viewer, "train")
     live(TRAINING_SECONDS)
-    recorder.pause = 0.3
     click(widget.stop_button)
     wait_for(widget.task)
     print(widget.shown.status.text(), widget.shown.score.text())
@@ -164,30 +162,62 @@ def correct(viewer: napari.Viewer, widget: Any) -> None:
     live(1)
 
 
-def go_round() -> Recorder:
+def loop() -> None:
     """Drive the application once through the loop."""
     viewer = open_viewer()
     viewer.open_sample(PLUGIN, "nuclei_2d")
     annotate, training, prediction = open_docks(viewer)
-    recorder = Recorder(viewer.window._qt_window)
-    WATCHERS.append(recorder.look)
     raise_dock(annotate)
     paint(viewer, annotate)
-    train(viewer, training, recorder)
+    train(viewer, training)
     predict(viewer, prediction)
     correct(viewer, prediction)
     viewer.close()
-    return recorder
-
-
-def loop() -> None:
-    """Take the pictures of the loop."""
-    go_round()
 
 
 def animation() -> None:
-    """Take the pictures of the loop, and the animation."""
-    go_round().save()
+    """Paint one more cell in phase contrast, train, watch it learn, predict."""
+    viewer = open_viewer()
+    viewer.open_sample(PLUGIN, "phase_2d")
+    annotate, training, prediction = open_docks(viewer)
+    layer = viewer.layers["phase contrast 2D paint"]
+    recorder = Recorder(viewer.window._qt_window)
+    WATCHERS.append(recorder.look)
+    raise_dock(annotate)
+    annotate.annotation_box.layer = layer
+    live(1)
+    click(annotate.next_button)
+    _paint_unpainted_cell(viewer, layer.data)
+    live(1)
+    raise_dock(training)
+    click(training.train_button)
+    recorder.pause = 1.0  # longer where little happens
+    while not any("live" in each.name for each in viewer.layers):
+        live(0.2)
+    layer.visible = False
+    live(4)
+    recorder.pause = 2.5
+    live(TRAINING_SECONDS)
+    recorder.pause = 0.3
+    click(training.stop_button)
+    wait_for(training.task)
+    raise_dock(prediction)
+    click(prediction.predict_button)
+    wait_for(prediction.task)
+    live(1)
+    viewer.close()
+    recorder.save()
+
+
+def _paint_unpainted_cell(viewer: napari.Viewer, paint: Any) -> None:
+    """Brush over the roundest of the large cells that are not painted yet."""
+    _, _, labels = load_phase_2d()
+    free = [o for o in regionprops(labels) if not paint[tuple(o.coords.T)].max() > 1]
+    large = [o for o in free if o.area > np.median([each.area for each in free])]
+    cell = max(large, key=lambda o: o.solidity)
+    top, left, bottom, right = cell.bbox
+    y, x = cell.centroid
+    fill_cell(viewer, y, x, 0.5 * (bottom - top), 0.5 * (right - left))
 
 
 def trained_a_little(viewer: napari.Viewer, training: Any, prediction: Any) -> None:

@@ -66,8 +66,9 @@ def _row(task: Task) -> list[Picture]:
 
 
 def _around(paint: Paint) -> Region:
-    """Return a square around the middle of the painted cells, inside the image."""
-    middle = np.argwhere(paint > 1).mean(axis=0).astype(int)
+    """Return a square around the painted cell in the middle of all, inside the image."""
+    cells = np.argwhere(paint > 1)
+    middle = cells[((cells - cells.mean(axis=0)) ** 2).sum(axis=1).argmin()]
     starts = [
         max(0, min(int(at) - _EDGE // 2, size - _EDGE))
         for at, size in zip(middle, paint.shape, strict=True)
