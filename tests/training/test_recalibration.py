@@ -1,8 +1,8 @@
-"""A starting model's statistics: fitted to the images as far as the paint says, then kept."""
+"""A starting model's statistics: fitted to the images as far as the paint says, at first."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from napari_unet.model.unet import UNet
 from napari_unet.samples import load_nuclei_2d
+from napari_unet.training.checkpoint import load_state, save_state
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.recalibration import (
     mixed_statistics,
@@ -17,9 +18,13 @@ from napari_unet.training.recalibration import (
     set_statistics,
     statistics_of,
 )
+from napari_unet.training.snapshot import state_of
 from napari_unet.training.trainer import Trainer
 
 from .builders import cells, data_of, same_weights, tiny_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CPU = torch.device("cpu")
 
@@ -141,3 +146,17 @@ def test_batch_norm_learns_its_scale_all_the_same() -> None:
     before = layer.weight.detach().clone()
     trainer.train_step(0.5)
     assert not torch.equal(before, layer.weight.detach())
+
+
+def test_a_resumed_training_is_taught_by_the_starting_model_that_was_fitted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    trainer = trainer_of(*painted_nuclei())
+    prefer(monkeypatch, trainer, recomputed_statistics(trainer.network, trainer.data, CPU))
+    trainer.fit_statistics()
+    trainer.train_step(0.5)
+    save_state(state_of(trainer), tmp_path / "state.safetensors")
+    resumed = Trainer(trainer.data, trainer.config, CPU, load_state(tmp_path / "state.safetensors"))
+    assert trainer.fitted
+    assert same_weights(trainer.fitted, resumed.fitted)
+    assert not same_weights(resumed.fitted, statistics_of(resumed.network))

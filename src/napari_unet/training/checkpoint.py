@@ -33,6 +33,7 @@ Result = TypeVar("Result")
 _LONGEST_REASON = 300  # of what a hostile file says, in the message that refuses it
 _MOST_SECONDS = 100 * 365 * 24 * 3600
 _LAST, _AVERAGED, _BEST, _OPTIMISER = "last.", "averaged.", "best.", "optimiser."
+_FITTED = "fitted."
 
 # Bounds keep what is read printable and its sums exact.
 _Steps = Annotated[int, Field(ge=0, le=10**12)]
@@ -61,6 +62,7 @@ def save_state(state: TrainingState, path: Path) -> None:
         (_AVERAGED, state.averaged),
         (_BEST, state.best),
         (_OPTIMISER, state.optimiser),
+        (_FITTED, state.fitted),
     )
     for prefix, group in groups:
         tensors.update({prefix + name: tensor for name, tensor in group.items()})
@@ -141,7 +143,7 @@ def load_state(path: Path) -> TrainingState:
         The file is missing, damaged, or no training state.
     """
     tensors, content = read_tensors(path)
-    prefixes = (_LAST, _AVERAGED, _BEST, _OPTIMISER)
+    prefixes = (_LAST, _AVERAGED, _BEST, _OPTIMISER, _FITTED)
     groups: dict[str, dict[str, Tensor]] = {prefix: {} for prefix in prefixes}
     for name, tensor in tensors.items():
         prefix, _, rest = name.partition(".")
@@ -209,6 +211,7 @@ def _state_from(text: str, groups: dict[str, dict[str, Tensor]]) -> TrainingStat
         averaged=groups[_AVERAGED],
         best=groups[_BEST],
         optimiser=groups[_OPTIMISER],
+        fitted=groups[_FITTED],
         best_value=-math.inf if content.best_value is None else content.best_value,
         history=tuple(entry.model_dump(exclude_unset=True) for entry in content.history),
         cycle_start=content.cycle_start,

@@ -111,4 +111,5 @@ def _besides_weights(trainer: Trainer) -> dict[str, Any]:
         "border_sigma": trainer.data.border_sigma,
         "paint": trainer.data.paint,
         "in_float32": trainer.in_float32,
+        "fitted": trainer.fitted,
     }

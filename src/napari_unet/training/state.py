@@ -55,6 +55,8 @@ class TrainingState:
         Hash of what was painted; empty in older files.
     in_float32 : bool
         Whether it went on in float32 because losses were not finite.
+    fitted : dict of Tensor
+        Statistics that the starting model has on these images; empty where it has its own.
     """
 
     step: int
@@ -75,3 +77,4 @@ class TrainingState:
     border_sigma: float = 5.0
     paint: str = ""
     in_float32: bool = False
+    fitted: dict[str, Tensor] = field(default_factory=dict)

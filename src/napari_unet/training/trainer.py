@@ -137,6 +137,7 @@ class Trainer:
         self.in_float32 = False  # because losses were not finite
         self.learned = False  # whether any step was taken here
         self._failures = 0
+        self.fitted: dict[str, Tensor] = {}  # statistics of the starting model on these images
         self._batches: BatchSource = DrawnWhenNeeded()
         self._losses, self._told_step = loss_reader(device), 0
         self._precision = choose_precision(config.precision, device)
@@ -292,6 +293,8 @@ class Trainer:
             self._change_classes(data.classes, data.channels)
         if not data.asks_the_same_as(self.data) or (self._judges and data.paint != self.data.paint):
             self.best_value = -math.inf  # scores on other pixels do not compare
+        if not _cut_alike(self.data.classes, self.data.membrane, data):
+            self.threshold, self.best_value = DEFAULT_THRESHOLD, -math.inf
         self.data = data
         self.sampler = self._new_sampler()
         self._teacher = self._find_teacher()
@@ -400,13 +403,13 @@ class Trainer:
         chosen = candidates[int(np.argmax(np.where(better, values, 0.0)))]
         for network in (self.network, self.averaged_network):
             set_statistics(network, chosen)
+        self.fitted = {name: tensor.cpu() for name, tensor in chosen.items()}
         self._starting = self._new_starting()
         self._teacher = self._find_teacher()
 
     def _new_starting(self) -> StartingModel:
-        """Return the starting model with the statistics that this training has."""
-        statistics = statistics_of(self.network)
-        return StartingModel(self.config.start, self.network_config, self.device, statistics)
+        """Return the starting model with the statistics that were fitted to these images."""
+        return StartingModel(self.config.start, self.network_config, self.device, self.fitted)
 
     def _value_with(self, statistics: Mapping[str, Tensor]) -> float:
         set_statistics(self.averaged_network, statistics)
@@ -459,11 +462,14 @@ class Trainer:
         self._load(self.network, state.last, classes)
         self._load(self.averaged, state.averaged, classes)
         if classes == now:
-            self.best, self.threshold = dict(state.best), state.threshold
+            self.best = dict(state.best)
+            if self.data.membrane is not None or now.kind == "objects":
+                self.threshold = state.threshold
             if state.optimiser:
                 restore_optimiser(self.optimiser, state.optimiser)
         if state.in_float32:
             self._go_on_in_float32()
+        self.fitted = dict(state.fitted)
         same_paint = not self._judges or state.paint == self.data.paint
         if classes == now and state.held_back == self.data.held_back and same_paint:
             self.best_value = state.best_value
@@ -485,7 +491,8 @@ class Trainer:
         self._load(self.network, weights, model.record.classes)
         self.averaged = new_average(self.network, self.device)
         self.step = self.cycle_start = model.record.steps
-        self.threshold = model.record.threshold
+        if _cut_alike(model.record.classes, model.record.membrane, self.data):
+            self.threshold = model.record.threshold
         self.history = list(model.record.history)
 
     def _load(self, network: nn.Module, weights: dict[str, Tensor], classes: ClassTable) -> None:
@@ -521,3 +528,8 @@ class Trainer:
         if self.config.ndim == 2:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network.to(self.device)
+
+
+def _cut_alike(classes: ClassTable, membrane: int | None, data: TrainingData) -> bool:
+    """Return whether a threshold chosen for such classes means the same for data."""
+    return classes.kind == "objects" or (classes, membrane) == (data.classes, data.membrane)
