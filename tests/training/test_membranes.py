@@ -164,3 +164,26 @@ def test_the_live_view_takes_the_threshold(threshold: float, expected: int) -> N
     (event,) = LiveView(training, inbox.view).update(Event())
     assert isinstance(event, ViewPredicted)
     assert np.unique(event.labels).tolist() == [expected]
+
+
+def test_a_threshold_of_membranes_is_not_that_of_other_classes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        trainer, "validate", lambda runner, data: ValidationScore(1.0, 0.5, None, 0.35)
+    )
+    config = tiny_config(kind="classes", validation_share=0.4)
+    model = run(data_of(noise(96, 96), tissue(), config), config)[1].trained
+    sparse = np.where(np.arange(96) % 24 == 0, tissue(), 0)
+    data = data_of(noise(96, 96), sparse, CLASSES)
+    assert data.membrane is None
+    assert Trainer(data, CLASSES, torch.device("cpu"), model).threshold == 0.5
+
+
+def test_a_threshold_of_membranes_ends_where_the_paint_shows_none() -> None:
+    dense = data_of(noise(96, 96), tissue(), CLASSES)
+    sparse = data_of(noise(96, 96), np.where(np.arange(96) % 24 == 0, tissue(), 0), CLASSES)
+    training = Trainer(dense, CLASSES, torch.device("cpu"), None)
+    training.threshold = 0.35
+    training.adopt(sparse)
+    assert training.threshold == 0.5
