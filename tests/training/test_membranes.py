@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -20,6 +20,9 @@ from napari_unet.training.trainer import Trainer
 from napari_unet.training.validation import ValidationScore
 
 from .builders import data_of, painted_classes, run, tiny_config, tissue
+
+if TYPE_CHECKING:
+    from napari_unet.model.trained import TrainedNetwork
 
 Array = Any
 CLASSES = tiny_config(kind="classes", validation_share=0)
@@ -143,15 +146,18 @@ def test_of_little_paint_small_blocks_are_held_back() -> None:
     assert {block.region[0].stop - block.region[0].start for block in data.blocks} == {32}
 
 
-def test_a_model_keeps_the_threshold_that_suited_its_best_weights(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> TrainedNetwork:
+    """A model of membranes for which another threshold than one half was chosen."""
     monkeypatch.setattr(
         trainer, "validate", lambda runner, data: ValidationScore(1.0, 0.5, None, 0.35)
     )
     config = tiny_config(kind="classes", validation_share=0.4)
-    record = run(data_of(noise(96, 96), tissue(), config), config)[1].trained.record
-    assert (record.threshold, record.membrane) == (0.35, 1)
+    return run(data_of(noise(96, 96), tissue(), config), config)[1].trained
+
+
+def test_a_model_keeps_the_threshold_that_suited_its_best_weights(model: TrainedNetwork) -> None:
+    assert (model.record.threshold, model.record.membrane) == (0.35, 1)
 
 
 @pytest.mark.parametrize(("threshold", "expected"), [(0.999, 0), (0.001, 2)])
@@ -166,14 +172,7 @@ def test_the_live_view_takes_the_threshold(threshold: float, expected: int) -> N
     assert np.unique(event.labels).tolist() == [expected]
 
 
-def test_a_threshold_of_membranes_is_not_that_of_other_classes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(
-        trainer, "validate", lambda runner, data: ValidationScore(1.0, 0.5, None, 0.35)
-    )
-    config = tiny_config(kind="classes", validation_share=0.4)
-    model = run(data_of(noise(96, 96), tissue(), config), config)[1].trained
+def test_a_threshold_of_membranes_is_not_that_of_other_classes(model: TrainedNetwork) -> None:
     sparse = np.where(np.arange(96) % 24 == 0, tissue(), 0)
     data = data_of(noise(96, 96), sparse, CLASSES)
     assert data.membrane is None
