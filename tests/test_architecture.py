@@ -9,16 +9,15 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from package_source import MODULES, SOURCE, name_of, nodes_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-SOURCE = Path(__file__).parents[1] / "src" / "napari_unet"
-MODULES = sorted(SOURCE.rglob("*.py"))
+    from pathlib import Path
 
 QT = {"PyQt5", "PyQt6", "PySide2", "PySide6", "qtpy", "superqt", "pyqtgraph", "vispy"}
 SCREEN = QT | {"napari", "magicgui"}
@@ -86,7 +85,7 @@ def imported_by(module: str) -> set[str]:
 def imports_of(path: Path) -> Iterator[str]:
     """Yield the full name of everything a module imports, anywhere in it."""
     package = ["napari_unet", *path.relative_to(SOURCE).parent.parts]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -108,8 +107,14 @@ def room_of(path: Path) -> str:
     return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
-def ids(path: Path) -> str:
-    return path.relative_to(SOURCE).as_posix()
+def top_names(path: Path) -> set[str]:
+    """Return the top-level packages that a module imports."""
+    return {name.partition(".")[0] for name in imports_of(path)}
+
+
+def rooms_on(path: Path) -> set[str]:
+    """Return the rooms of our own package that a module imports from."""
+    return {room for name in imports_of(path) for room in names_on_import(name)}
 
 
 @pytest.mark.parametrize("module", WITHOUT_TORCH)
@@ -150,42 +155,42 @@ def test_every_module_has_a_room() -> None:
     assert rooms <= set(FLOOR), f"no floor is named for {rooms - set(FLOOR)}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=ids)
-def test_only_the_top_floor_mentions_the_screen(path: Path) -> None:
-    if room_of(path) in {"widgets", "cli"}:
-        return
-    found = {name.partition(".")[0] for name in imports_of(path)} & SCREEN
-    assert not found
+def test_only_the_top_floor_mentions_the_screen() -> None:
+    below = [path for path in MODULES if room_of(path) not in {"widgets", "cli"}]
+    assert [name_of(path) for path in below if top_names(path) & SCREEN] == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=ids)
-def test_data_never_mentions_torch(path: Path) -> None:
-    if room_of(path) in {"data", "errors", "formats", "notice", "samples"}:
-        assert "torch" not in {name.partition(".")[0] for name in imports_of(path)}
+def test_data_never_mentions_torch() -> None:
+    rooms = {"data", "errors", "formats", "notice", "samples"}
+    without = [path for path in MODULES if room_of(path) in rooms]
+    assert [name_of(path) for path in without if "torch" in top_names(path)] == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=ids)
-def test_arrows_point_down(path: Path) -> None:
-    here = room_of(path)
-    if here == "__init__":  # the lazy front door may name every floor
-        return
+def test_arrows_point_down() -> None:
+    # the lazy front door may name every floor
+    inside = [path for path in MODULES if room_of(path) != "__init__"]
+    upward = [
+        f"{name_of(path)} must not import from {there}"
+        for path in inside
+        for there in rooms_on(path)
+        if not may_import(room_of(path), there)
+    ]
+    assert upward == []
+
+
+def may_import(here: str, there: str) -> bool:
     on_top = FLOOR[here] == max(FLOOR.values())
-    for name in imports_of(path):
-        for there in names_on_import(name):
-            neighbour = there == here or on_top or (here, there) in ALLOWED_SIDEWAYS
-            assert FLOOR[there] < FLOOR[here] + neighbour, f"{here} must not import {name}"
+    neighbour = there == here or on_top or (here, there) in ALLOWED_SIDEWAYS
+    return FLOOR[there] < FLOOR[here] + neighbour
 
 
 @pytest.mark.parametrize(
     ("room", "other"), [("training", "prediction"), ("prediction", "training")]
 )
 def test_training_and_prediction_are_strangers(room: str, other: str) -> None:
-    for path in (SOURCE / room).rglob("*.py"):
-        assert other not in {there for name in imports_of(path) for there in names_on_import(name)}
+    assert not any(other in rooms_on(path) for path in (SOURCE / room).rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=ids)
-def test_nothing_headless_imports_the_widgets(path: Path) -> None:
-    if room_of(path) in {"widgets", "cli"}:
-        return
-    assert "widgets" not in {there for name in imports_of(path) for there in names_on_import(name)}
+def test_nothing_headless_imports_the_widgets() -> None:
+    headless = [path for path in MODULES if room_of(path) not in {"widgets", "cli"}]
+    assert [name_of(path) for path in headless if "widgets" in rooms_on(path)] == []
