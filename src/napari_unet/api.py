@@ -96,7 +96,7 @@ class TrainedModel:
         threshold : float, optional
             Probability, between 0 and 1, above which a pixel is of an object, or of the second of
             two classes; the model's own value, chosen on its held-back blocks, by default.
-        views : {1, 8}, optional
+        views : {1, 4, 8}, optional
             Turned and mirrored views to average; as the model was trained by default.
         smallest : int, optional
             Objects of fewer pixels are dropped; the model's own value by default.
@@ -295,7 +295,7 @@ def export_model(
         An image to check the export on; a synthetic texture by default.
     axes : str, optional
         Axes of that image, letters TCZYX; guessed by default.
-    views : {1, 8}, optional
+    views : {1, 4, 8}, optional
         Whether the average over turned and mirrored views is part of the file; the model's own
         value by default.
     name, description : str

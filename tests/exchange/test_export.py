@@ -222,7 +222,7 @@ def test_a_library_that_is_missing_is_named_with_the_remedy(
     ("settings", "words"),
     [
         ({"format": "keras"}, "choose one of"),
-        ({"views": 3}, "choose 1 or 8"),
+        ({"views": 3}, "choose 1, 4 or 8"),
         ({"format": "bioimageio", "licence": "MIT"}, "--author"),
         ({"format": "bioimageio"}, "--licence"),
         ({"description": "long " * 300}, "at most"),

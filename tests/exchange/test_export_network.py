@@ -31,6 +31,7 @@ FAMILY: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[int, ...], str]] =
     "binned by 1.75": ({}, {"binning": 1.75}, (61, 170), "YX"),
     "enlarged by 2": ({}, {"binning": 0.5}, (41, 70), "YX"),
     "enlarged by 3": ({}, {"binning": 0.33}, (31, 80), "YX"),
+    "quarter turns": ({}, {"views": 4}, (61, 70), "YX"),
     "eight views": ({}, {"views": 8}, (61, 70), "YX"),
     "binned and eight views": ({}, {"binning": 2, "views": 8}, (61, 171), "YX"),
     "3D, binned": ({"ndim": 3}, {"binning": 2}, (13, 60, 31), "ZYX"),

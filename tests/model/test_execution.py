@@ -235,7 +235,7 @@ def test_no_gradient_is_kept() -> None:
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("views", [1, 8])
+@pytest.mark.parametrize("views", [1, 4, 8])
 @pytest.mark.parametrize("binning", [0.33, 0.5, 1, 1.5, 2, 3])
 @settings(max_examples=6, deadline=None)
 @given(data=st.data())
@@ -250,13 +250,23 @@ def test_binned_and_turned_regions_alone_are_what_they_are_in_the_whole(
     np.testing.assert_allclose(part, whole[(slice(None), *region)], atol=1e-5)
 
 
-def test_eight_views_of_a_turned_image_are_the_turned_result() -> None:
-    runner = Runner.of(NETWORK, torch.device("cpu"), views=8)
+@pytest.mark.parametrize("views", [4, 8])
+def test_the_average_of_views_of_a_turned_image_is_the_turned_result(views: int) -> None:
+    runner = Runner.of(NETWORK, torch.device("cpu"), views=views)
     image = IMAGE[:64, :64]  # whole poolings: both orientations lie on one grid
     region = (slice(0, 64), slice(0, 64))
     straight = runner.probabilities(Frame(image, "YX", 2), AS_IT_IS, region)
     turned = runner.probabilities(Frame(np.rot90(image).copy(), "YX", 2), AS_IT_IS, region)
     np.testing.assert_allclose(turned, np.rot90(straight, axes=(1, 2)), atol=1e-5)
+
+
+def test_eight_views_of_a_mirrored_image_are_the_mirrored_result() -> None:
+    runner = Runner.of(NETWORK, torch.device("cpu"), views=8)
+    image = IMAGE[:64, :64]
+    region = (slice(0, 64), slice(0, 64))
+    straight = runner.probabilities(Frame(image, "YX", 2), AS_IT_IS, region)
+    mirrored = runner.probabilities(Frame(image[:, ::-1].copy(), "YX", 2), AS_IT_IS, region)
+    np.testing.assert_allclose(mirrored, straight[..., ::-1], atol=1e-5)
 
 
 def test_one_view_is_not_the_turned_result() -> None:

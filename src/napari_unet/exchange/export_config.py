@@ -108,7 +108,7 @@ class ExportConfig:
                 f"format is {self.format!r}; choose one of {', '.join(EXPORT_FORMATS)}."
             )
         if self.views is not None and self.views not in VIEWS:
-            raise ConfigError(f"views is {self.views}; choose 1 or 8.")
+            raise ConfigError(f"views is {self.views}; choose 1, 4 or 8.")
         if len(self.description) > _LONGEST_DESCRIPTION:
             raise ConfigError(
                 f"The description has {len(self.description)} letters; write at most "

@@ -140,7 +140,7 @@ def _of_input(facts: Facts) -> list[str]:
         "whole image, never on a tile.",
         f"- Inside the model: values are clipped to {LOWEST:g}..{HIGHEST:g}, borders are mirrored"
         + _binned(facts.record.binning)
-        + (f", {facts.views} turned and mirrored views are averaged" * (facts.views > 1))
+        + (f", {facts.views} turned views are averaged" * (facts.views > 1))
         + ".",
         "- Large images go in tiles. Let tiles begin at multiples of "
         f"{_along(facts.steps, letters)} pixels, and throw {_along(facts.halos, letters)} pixels "

@@ -22,7 +22,7 @@ SMALLEST_BINNING, LARGEST_BINNING = 0.25, 8.0
 # Moments of a time-lapse seen at once, at most.
 LARGEST_WINDOW = 15
 # Turned and mirrored views of which a prediction may be the average.
-VIEWS = (1, 8)
+VIEWS = (1, 4, 8)
 # In image coordinates outputs start at -2 modulo the pooling factor: inputs start at +2, and the
 # halo is 4 less than a multiple of the factor.
 OUTPUT_PHASE = -2

@@ -50,7 +50,7 @@ class Runner:
     factors : tuple of float
         Pixels of the image per pixel of the network, along ``[Z]YX``; empty: they are the same.
     views : int
-        1, or 8: the average over all quarter turns in the plane and their mirror images.
+        1; 4: the average over all quarter turns in the plane; 8: and their mirror images.
     spare : callable, optional
         Makes the network ready on the CPU, for where its device fails; see `Fallback`.
     """

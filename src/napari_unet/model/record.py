@@ -58,7 +58,7 @@ class ModelRecord:
     binning : float
         Pixels of the image per pixel of the network, along Y and X; below 1 it is enlarged.
     views : int
-        Turned and mirrored views that a prediction averages: 1 or 8.
+        Views that a prediction averages: 1, 4 (quarter turns) or 8 (and mirrored).
     threshold : float
         Probability above which a pixel is of an object, or of the second of two classes; chosen
         on the held-back blocks.
@@ -143,7 +143,7 @@ class ModelRecord:
         if not 0 <= self.cell_size < math.inf:
             raise ConfigError(f"cell_size is {self.cell_size}; choose 0 (unknown) or more.")
         if self.views not in VIEWS:
-            raise ConfigError(f"views is {self.views}; choose 1 or 8.")
+            raise ConfigError(f"views is {self.views}; choose 1, 4 or 8.")
         if not 0 < self.threshold < 1:
             raise ConfigError(f"threshold is {self.threshold}; choose a value between 0 and 1.")
         if self.classes.n_classes != self.network.out_channels:

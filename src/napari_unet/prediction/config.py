@@ -54,8 +54,8 @@ class PredictConfig:
         Probability above which a pixel is of an object, or of the second of two classes; None
         takes the model's own value.
     views : int or None
-        1, or 8: the average over all quarter turns and mirror images, at 8 times the work. None
-        takes the model's own value.
+        1; 4: the average over all quarter turns; 8: and their mirror images, at so many times
+        the work. None takes the model's own value.
     smallest : int or None
         Objects of fewer pixels are dropped; None takes the model's own value.
     frames : tuple of tuple of int or None
@@ -114,7 +114,7 @@ class PredictConfig:
         if self.axes is not None and not is_axes(self.axes):
             raise ConfigError(f"Axes {self.axes!r} are not valid: use each of TCZYX at most once.")
         if self.views is not None and self.views not in VIEWS:
-            raise ConfigError(f"views is {self.views}; choose 1 or 8.")
+            raise ConfigError(f"views is {self.views}; choose 1, 4 or 8.")
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise ConfigError(f"threshold is {self.threshold}; choose a value between 0 and 1.")
         precision = SHORT_PRECISIONS.get(self.precision, self.precision)

@@ -60,9 +60,14 @@ class PredictOptions(QWidget):
             "Labels as painted (objects or classes), or the probability of each class.",
         )
         self.views_box = choice(
-            [("as trained", None), ("one view: fastest", 1), ("8 turned views: best", 8)],
-            "Average the predictions of the image turned and mirrored: a little better, and 8 "
-            "times the work.",
+            [
+                ("as trained", None),
+                ("one view: fastest", 1),
+                ("4 quarter turns", 4),
+                ("8 turned and mirrored views", 8),
+            ],
+            "Average the predictions of the image turned, or turned and mirrored: better, at 4 "
+            "or 8 times the work.",
         )
         self.precision_box = choice(
             [("automatic", "auto"), ("exact (float32)", "float32")],
