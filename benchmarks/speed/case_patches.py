@@ -12,9 +12,9 @@ from figures import Figure, Options, fastest
 
 from napari_unet.model.devices import choose_device
 from napari_unet.training import renewal
-from napari_unet.training.ahead import DrawnAhead, DrawnWhenNeeded
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage, TrainingData
+from napari_unet.training.prefetch import BatchPrefetcher, DrawnWhenNeeded
 from napari_unet.training.preparation import prepare_training
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _drawing(options: Options) -> Iterator[Figure]:
         return waited_for(make, device)
 
     draw = waited_for(lambda: trainer.sampler.of_step(next(number)), device)
-    with DrawnAhead() as ahead:
+    with BatchPrefetcher() as ahead:
         seconds = fastest(
             {
                 "ready": steps_with(_Ready(trainer.sampler.of_step(1))),

@@ -258,7 +258,7 @@ def test_a_first_loss_on_a_gpu_that_is_no_number_is_told_once(waited_for: list[A
 def test_on_a_gpu_no_step_synchronises(optimiser: Optimiser) -> None:
     config = tiny_config(device="cuda", precision="bfloat16", optimiser=optimiser)
     trainer = Trainer(cells(config), config, torch.device("cuda"), None)
-    with trainer.drawing_ahead():
+    with trainer.prefetching():
         for _ in range(3):
             trainer.train_step(0.5)
         torch.cuda.set_sync_debug_mode("error")

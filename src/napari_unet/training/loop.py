@@ -180,7 +180,7 @@ def _train(
     if trainer.knows_something and not trainer.step_in_cycle and ranks.first:
         yield from _look_at_start(trainer)
         start = trainer.best
-    with trainer.drawing_ahead():
+    with trainer.prefetching():
         while not finished and not clock.stopped():
             yield from _join_annotations(trainer, inbox)
             try:

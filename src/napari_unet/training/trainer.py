@@ -22,7 +22,6 @@ from napari_unet.model.trained import build_network
 from napari_unet.model.unet import UNet
 from napari_unet.notice import Notice
 from napari_unet.training.agreement import bfloat16_agreement
-from napari_unet.training.ahead import BatchSource, DrawnAhead, DrawnWhenNeeded
 from napari_unet.training.batch_statistics import parallel_network
 from napari_unet.training.events import PaintJudged, Validated
 from napari_unet.training.gradients import BatchLoss, add_gradients, counted_pixels
@@ -47,6 +46,7 @@ from napari_unet.training.painted_cells import (
 )
 from napari_unet.training.patches import PatchSampler
 from napari_unet.training.portions import Portions
+from napari_unet.training.prefetch import BatchPrefetcher, BatchSource, DrawnWhenNeeded
 from napari_unet.training.ranks import ALONE, Ranks
 from napari_unet.training.recalibration import (
     mixed_statistics,
@@ -201,9 +201,9 @@ class Trainer:
         return network
 
     @contextmanager
-    def drawing_ahead(self) -> Iterator[None]:
+    def prefetching(self) -> Iterator[None]:
         """Draw the next batches while a step computes; the training stays the same, bit for bit."""
-        with DrawnAhead() as batches:
+        with BatchPrefetcher() as batches:
             self._batches = batches
             try:
                 yield

@@ -14,10 +14,10 @@ import torch
 
 from napari_unet.errors import UnreadableError
 from napari_unet.training import trainer as trainer_module
-from napari_unet.training.ahead import DrawnAhead, DrawnWhenNeeded
 from napari_unet.training.events import StepDone
 from napari_unet.training.loop import train_network
 from napari_unet.training.patches import PatchSampler
+from napari_unet.training.prefetch import BatchPrefetcher, DrawnWhenNeeded
 
 from .builders import cells, of_type, run, same_weights, tiny_config
 
@@ -47,7 +47,7 @@ def failing(step: int) -> Any:
 
 
 def test_each_step_gets_its_batch_drawn_in_another_thread() -> None:
-    with DrawnAhead() as batches:
+    with BatchPrefetcher() as batches:
         taken: list[Any] = [batches.take(step, drawn) for step in (1, 2, 3, 7)]
     assert [step for step, _ in taken] == [1, 2, 3, 7]
     assert all(name.startswith("napari-unet-patches") for _, name in taken)
@@ -60,7 +60,7 @@ def test_batches_are_drawn_before_they_are_asked_for() -> None:
         begun[step].set()
         return step
 
-    with DrawnAhead() as batches:
+    with BatchPrefetcher() as batches:
         batches.take(1, draw)
         assert begun[2].wait(5)
         assert begun[3].wait(5)
@@ -68,21 +68,21 @@ def test_batches_are_drawn_before_they_are_asked_for() -> None:
 
 
 def test_what_another_sampler_drew_is_forgotten() -> None:
-    with DrawnAhead() as batches:
+    with BatchPrefetcher() as batches:
         batches.take(1, drawn)
         taken: Any = batches.take(2, other)
     assert taken[0] == -2
 
 
 def test_an_error_comes_at_the_step_that_needs_the_batch() -> None:
-    with DrawnAhead() as batches:
+    with BatchPrefetcher() as batches:
         assert batches.take(1, failing) == 1  # type: ignore[comparison-overlap]
         with pytest.raises(UnreadableError, match="cannot be read"):
             batches.take(2, failing)
 
 
 def test_an_error_nobody_asked_for_is_no_error() -> None:
-    with DrawnAhead() as batches:
+    with BatchPrefetcher() as batches:
         batches.take(1, failing)
 
 
@@ -100,7 +100,7 @@ def test_the_thread_computes_on_one_core_and_the_others_keep_theirs() -> None:
         return torch.get_num_threads()
 
     seen: list[int] = []
-    with DrawnAhead() as batches:
+    with BatchPrefetcher() as batches:
         thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
         thread.start()
         thread.join()
@@ -119,7 +119,7 @@ def test_the_thread_is_as_polite_as_the_one_that_trains() -> None:
 
     def train() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
-        with DrawnAhead() as batches:
+        with BatchPrefetcher() as batches:
             seen.append(batches.take(1, niceness))
 
     thread = threading.Thread(target=train)
@@ -131,10 +131,10 @@ def test_the_thread_is_as_polite_as_the_one_that_trains() -> None:
 # --- in a training -----------------------------------------------------------------------------
 
 
-def test_drawing_ahead_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefetching_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_config(dropout=0.5)
     ahead = run(cells(config), config)[1].state
-    monkeypatch.setattr(trainer_module, "DrawnAhead", _Plain)
+    monkeypatch.setattr(trainer_module, "BatchPrefetcher", _Plain)
     assert same_weights(ahead.last, run(cells(config), config)[1].state.last)
 
 
@@ -176,7 +176,7 @@ def test_a_training_that_fails_leaves_no_thread(monkeypatch: pytest.MonkeyPatch)
 def test_adopted_data_are_drawn_from_at_once() -> None:
     config = tiny_config()
     trainer = trainer_module.Trainer(cells(config), config, torch.device("cpu"), None)
-    with trainer.drawing_ahead():
+    with trainer.prefetching():
         trainer.train_step(0.5)
         trainer.adopt(cells(config, size=64))
         ours = trainer._batches.take(2, trainer.sampler.of_step)

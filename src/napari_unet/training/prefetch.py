@@ -1,4 +1,4 @@
-"""The batches of the next steps are drawn while a step computes.
+"""Prefetching: the batches of the next steps are drawn while a step computes.
 
 A batch is a function of its step alone, so that training goes on exactly as if each were drawn
 when it is needed.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_unet.training.patches import Batch
 
 # One more than is needed at once: a slow read now and then makes no step wait.
-_AHEAD = 2
+_PREFETCHED = 2
 
 
 class BatchSource(Protocol):
@@ -31,7 +31,7 @@ class BatchSource(Protocol):
         ...
 
     def forget(self) -> None:
-        """Let go of what was drawn ahead, and of the errors met there."""
+        """Let go of what was prefetched, and of the errors met there."""
         ...
 
 
@@ -46,7 +46,7 @@ class DrawnWhenNeeded:
         """Do nothing: nothing is kept."""
 
 
-class DrawnAhead:
+class BatchPrefetcher:
     """Draws the batches of the next steps in a thread of its own, which lives in a `with` block.
 
     The thread is as polite as the one that trains (a thread on Linux begins with the niceness of
@@ -60,7 +60,7 @@ class DrawnAhead:
         self._drawn: dict[int, Future[Batch]] = {}
         self._draw: Callable[[int], Batch] | None = None
 
-    def __enter__(self) -> DrawnAhead:
+    def __enter__(self) -> BatchPrefetcher:
         """Start the thread."""
         cores = torch.get_num_threads()
         self._number = self._thread.submit(_compute_on_one_core).result()
@@ -83,13 +83,13 @@ class DrawnAhead:
     def take(self, step: int, draw: Callable[[int], Batch]) -> Batch:
         """Return what `draw` returns for a step, and begin with those of the next ones.
 
-        What another function has drawn ahead is forgotten: give the same one (or an equal one)
+        What another function has prefetched is forgotten: give the same one (or an equal one)
         while nothing changes. What `draw` raises is raised here, at the step that needs it.
         """
         if draw != self._draw:
             self.forget()
             self._draw = draw
-        wanted = range(step, step + 1 + _AHEAD)
+        wanted = range(step, step + 1 + _PREFETCHED)
         kept = {number: self._drawn[number] for number in wanted if number in self._drawn}
         for number in wanted:
             if number not in kept:
@@ -98,7 +98,7 @@ class DrawnAhead:
         return kept.pop(step).result()
 
     def forget(self) -> None:
-        """Let go of what was drawn ahead, and of the errors met there: they hold memory."""
+        """Let go of what was prefetched, and of the errors met there: they hold memory."""
         for batch in self._drawn.values():
             batch.cancel()
         self._drawn = {}
