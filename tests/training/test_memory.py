@@ -87,7 +87,7 @@ def test_parts_of_a_batch_have_the_gradient_of_the_whole(
     config = tiny_config(batch_size=4, normalization="none", kind=kind, optimiser="sgd")
     data = cells(config)
     whole, parts = (Trainer(data, config, CPU, None) for _ in range(2))
-    parts._portions._at_once = at_once
+    parts._batcher._at_once = at_once
     losses = [trainer.train_step(0.5) for trainer in (whole, parts)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
     for one, other in zip(whole.network.parameters(), parts.network.parameters(), strict=True):
@@ -101,7 +101,7 @@ def test_parts_learn_from_the_teacher_as_the_whole_does() -> None:
     for trainer in trainers:
         trainer._teacher = _teacher_of(trainer)
         _stay_in_evaluation(trainer.network)
-    trainers[1]._portions._at_once = 1
+    trainers[1]._batcher._at_once = 1
     losses = [trainer.train_step(0.5) for trainer in trainers]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
@@ -124,7 +124,7 @@ def test_what_batchnorm_met_in_a_try_that_failed_is_forgotten(
     config = tiny_config(batch_size=4)
     data = cells(config)
     knowing = Trainer(data, config, CPU, None)
-    knowing._portions._at_once = 2
+    knowing._batcher._at_once = 2
     knowing.train_step(0.5)
     trying = Trainer(data, config, CPU, None)
     too_large_for(monkeypatch, 2 * 32 * 32)
@@ -148,7 +148,7 @@ def test_memory_that_runs_out_on_the_way_back_is_met_alike(
     knowing = Trainer(data, config, CPU, None)
     trying = Trainer(data, config, CPU, None)
     for step in range(3):
-        knowing._portions._at_once = 1 if step == 2 else 2
+        knowing._batcher._at_once = 1 if step == 2 else 2
         knowing.train_step(0.5)
     monkeypatch.setattr(torch.Tensor, "backward", backward)
     for _ in range(3):
@@ -211,11 +211,11 @@ def test_where_not_even_the_smallest_patch_fits_it_is_said_in_numbers(
 
 def test_on_a_gpu_it_says_what_to_do_there(monkeypatch: pytest.MonkeyPatch) -> None:
     from napari_unet.model.memory import Shortage
-    from napari_unet.training.portions import Portions
+    from napari_unet.training.micro_batches import MicroBatcher
 
-    portions = Portions(tiny_config(batch_size=1, patch_size=16))
+    batcher = MicroBatcher(tiny_config(batch_size=1, patch_size=16))
     with pytest.raises(NotEnoughMemoryError) as caught:
-        portions.take_less(Shortage(torch.device("cuda"), 6_100_000_000, 2_000_000_000), 16)
+        batcher.take_less(Shortage(torch.device("cuda"), 6_100_000_000, 2_000_000_000), 16)
     assert str(caught.value) == (
         "Not enough GPU memory (needs about 6.1 GB, 2.0 free). "
         "Continue on CPU or use a smaller patch."

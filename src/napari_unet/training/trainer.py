@@ -25,6 +25,7 @@ from napari_unet.training.agreement import bfloat16_agreement
 from napari_unet.training.batch_statistics import parallel_network
 from napari_unet.training.events import PaintJudged, Validated
 from napari_unet.training.gradients import BatchLoss, add_gradients, counted_pixels
+from napari_unet.training.micro_batches import MicroBatcher
 from napari_unet.training.networks import (
     all_finite,
     begin_with,
@@ -45,7 +46,6 @@ from napari_unet.training.painted_cells import (
     was_painted,
 )
 from napari_unet.training.patches import PatchSampler
-from napari_unet.training.portions import Portions
 from napari_unet.training.prefetch import BatchPrefetcher, BatchSource, DrawnWhenNeeded
 from napari_unet.training.ranks import ALONE, Ranks
 from napari_unet.training.recalibration import (
@@ -121,7 +121,7 @@ class Trainer:
     ) -> None:
         config = data.settled(config)
         self.data, self.config, self.device, self.ranks = data, config, device, ranks
-        self._portions, self._notices = Portions(config), list[str]()
+        self._batcher, self._notices = MicroBatcher(config), list[str]()
         self.sampler = self._new_sampler()
         self.network_config = config.network(data.channels, data.classes.n_classes)
         self.network = self._placed(random_network(self.network_config, config.seed))
@@ -254,9 +254,9 @@ class Trainer:
             self._batches.forget()
             self.optimiser.zero_grad(set_to_none=True)
             buffers.restore()
-            before = self._portions.config
-            told = self._portions.take_less(loss, self.sampler.edge)
-            if self._portions.config != before:
+            before = self._batcher.config
+            told = self._batcher.take_less(loss, self.sampler.edge)
+            if self._batcher.config != before:
                 self.sampler = self._new_sampler()
         if told:  # once, however often it was tried
             self._notices.append(told)
@@ -281,7 +281,7 @@ class Trainer:
         loss_of = BatchLoss(self._parallel, self._precision, self._teacher)
         whole = counted_pixels(batch)
         with chance_of(self._seed_of_dropout, self.device):
-            parts = self._portions.parts(batch)
+            parts = self._batcher.split(batch)
             return add_gradients(loss_of, parts, whole, self.ranks.relative(whole))
 
     def adopt(self, data: TrainingData) -> None:
@@ -522,7 +522,7 @@ class Trainer:
         first = self.ranks.rank * self.config.batch_size
         deforms = self.device.type == "cuda"  # Apple's GPUs do not sample volumes
         device = self.device if deforms else torch.device("cpu")
-        return PatchSampler(self.data, self._portions.config, first, device)
+        return PatchSampler(self.data, self._batcher.config, first, device)
 
     def _placed(self, network: UNet) -> UNet:
         if self.config.ndim == 2:

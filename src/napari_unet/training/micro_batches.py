@@ -1,4 +1,4 @@
-"""How much of a batch is computed at once: all of it, or less where memory is short."""
+"""Micro-batches: how much of a batch is computed at once where memory is short."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _SMALLEST_PATCH = 16
 
 
-class Portions:
-    """Divides batches into parts that fit, and remembers for all steps what did not.
+class MicroBatcher:
+    """Divides batches into micro-batches that fit, and remembers for all steps what did not.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ class Portions:
         """The settings, with the patch size that fits as far as is known."""
         return self._config
 
-    def parts(self, batch: Batch) -> Iterator[Batch]:
-        """Divide a batch: the sum of the gradients of its parts is the gradient of the whole."""
+    def split(self, batch: Batch) -> Iterator[Batch]:
+        """Divide a batch: its gradient is the sum of those of its micro-batches."""
         if self._at_once >= len(batch.images):
             yield batch
             return
