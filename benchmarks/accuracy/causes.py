@@ -25,7 +25,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from napari_unet.data.border_weights import DEFAULT_SIGMA
 from napari_unet.errors import ConfigError
-from napari_unet.training import loop, preparation, renewal
+from napari_unet.training import loop, preparation, targets
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.snapshot import latest_of
 from napari_unet.training.trainer import Trainer
@@ -80,7 +80,7 @@ class Variation:
 
 def no_border_in_slivers() -> AbstractContextManager[Any]:
     """Let unpainted slivers between painted cells teach nothing."""
-    return patch.object(renewal, "sliver_of", lambda config: 0.0)
+    return patch.object(targets, "sliver_of", lambda config: 0.0)
 
 
 def sigma_of_the_paper() -> AbstractContextManager[Any]:
@@ -88,12 +88,12 @@ def sigma_of_the_paper() -> AbstractContextManager[Any]:
 
     The setting `border_sigma` would also change how wide a sliver may be.
     """
-    fitting = renewal._border_of
+    fitting = targets._border_of
 
     def border_of(labels: Any, target: Any, table: Any, config: TrainConfig, *more: Any) -> Any:
         return fitting(labels, target, table, config.changed(border_sigma=DEFAULT_SIGMA), *more)
 
-    return patch.object(renewal, "_border_of", border_of)
+    return patch.object(targets, "_border_of", border_of)
 
 
 def no_statistics_fitted() -> AbstractContextManager[Any]:

@@ -11,7 +11,7 @@ from case_training import trainer_of, waited_for
 from figures import Figure, Options, fastest
 
 from napari_unet.model.devices import choose_device
-from napari_unet.training import renewal
+from napari_unet.training import targets
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage, TrainingData
 from napari_unet.training.prefetch import BatchPrefetcher, DrawnWhenNeeded
@@ -103,11 +103,11 @@ def _joining(options: Options) -> Iterator[Figure]:
         return prepare_training(images, config, former)
 
     def join_as_a_whole() -> TrainingData:
-        kept, renewal._MOST = renewal._MOST, 0.0
+        kept, targets._MOST = targets._MOST, 0.0
         try:
             return join()
         finally:
-            renewal._MOST = kept
+            targets._MOST = kept
 
     seconds = fastest({"box": join, "whole": join_as_a_whole}, options.rounds)
     what = f"joining a stroke, {size}x{size}, {objects} objects"

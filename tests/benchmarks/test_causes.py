@@ -29,12 +29,12 @@ from scored_painting import Measured, measure
 
 from napari_unet.data.labels import class_table
 from napari_unet.errors import ConfigError, FileProblemError
-from napari_unet.training import loop, preparation, renewal
+from napari_unet.training import loop, preparation, targets
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage, TrainingData
 from napari_unet.training.preparation import prepare_training
 from napari_unet.training.recalibration import statistics_of
-from napari_unet.training.renewal import Lesson
+from napari_unet.training.targets import FrameTarget
 from napari_unet.training.trainer import Trainer
 
 from .builders import sample
@@ -77,31 +77,31 @@ def near_cells() -> NDArray[np.uint16]:
     return paint
 
 
-def lesson_of(variation: Variation) -> Lesson:
+def target_of_paint(variation: Variation) -> FrameTarget:
     """What two near cells teach that are some ten pixels wide."""
     table = class_table([near_cells()], "objects", "unlabelled")
     with variation.meanwhile():
-        return Lesson.of(near_cells(), table, TrainConfig(border_sigma=1.0), 1.0)
+        return FrameTarget.of(near_cells(), table, TrainConfig(border_sigma=1.0), 1.0)
 
 
-def implies_a_border(lesson: Lesson) -> bool:
-    return bool((lesson.target.classes[6:18, 11:13] == 0).any())
+def implies_a_border(frame_target: FrameTarget) -> bool:
+    return bool((frame_target.target.classes[6:18, 11:13] == 0).any())
 
 
-def border_of(lesson: Lesson) -> NDArray[np.float32]:
-    assert lesson.border is not None
-    return lesson.border
+def border_of(frame_target: FrameTarget) -> NDArray[np.float32]:
+    assert frame_target.border is not None
+    return frame_target.border
 
 
 def test_a_sliver_implies_a_border_unless_that_is_taken_back() -> None:
-    taken_back = lesson_of(CAUSES["slivers teach nothing"])
-    assert implies_a_border(lesson_of(AS_IT_IS))
+    taken_back = target_of_paint(CAUSES["slivers teach nothing"])
+    assert implies_a_border(target_of_paint(AS_IT_IS))
     assert not implies_a_border(taken_back)
     assert (taken_back.target.classes[near_cells() == 0] == -1).all()
 
 
 def test_border_weights_of_the_paper_are_wide_around_small_cells() -> None:
-    narrow, wide = lesson_of(AS_IT_IS), lesson_of(CAUSES["border weights, sigma 5"])
+    narrow, wide = target_of_paint(AS_IT_IS), target_of_paint(CAUSES["border weights, sigma 5"])
     assert border_of(narrow)[2, 12] < 0.1 < 1 < border_of(wide)[2, 12]
     assert border_of(narrow)[10, 11] < border_of(wide)[10, 11]
 
@@ -111,8 +111,8 @@ def test_wide_border_weights_leave_slivers_as_wide_as_they_were() -> None:
     paint[4:20, 9:15] = 0  # too far apart for cells of ten pixels, near enough for those of fifty
     table, config = class_table([paint], "objects", "unlabelled"), TrainConfig(border_sigma=1.0)
     with CAUSES["border weights, sigma 5"].meanwhile():
-        ours = Lesson.of(paint, table, config, 1.0)
-        by_setting = Lesson.of(paint, table, config.changed(border_sigma=5.0), 1.0)
+        ours = FrameTarget.of(paint, table, config, 1.0)
+        by_setting = FrameTarget.of(paint, table, config.changed(border_sigma=5.0), 1.0)
     assert not (ours.target.classes[paint == 0] == 0).any()
     assert (by_setting.target.classes[paint == 0] == 0).any()
 
@@ -200,8 +200,8 @@ def test_each_row_takes_one_thing_back_by_a_setting_or_in_the_trainer(row: str) 
 def parts() -> list[Any]:
     """What the rows replace, of the trainer as it is now."""
     return [
-        vars(renewal)["sliver_of"],
-        vars(renewal)["_border_of"],
+        vars(targets)["sliver_of"],
+        vars(targets)["_border_of"],
         vars(Trainer)["_fits_statistics"],
         vars(loop)["best_of"],
         vars(preparation)["CELLS_TO_SPARE_SOME"],

@@ -51,7 +51,6 @@ from napari_unet.training.debris import smallest_painted_object
 from napari_unet.training.membranes import membrane_class
 from napari_unet.training.notices import notices_by_image, notices_of
 from napari_unet.training.records import record_of
-from napari_unet.training.renewal import Lesson
 from napari_unet.training.sources import (
     anisotropy_of,
     axes_of,
@@ -60,6 +59,7 @@ from napari_unet.training.sources import (
     common_pixel_size,
     source_frames,
 )
+from napari_unet.training.targets import FrameTarget
 from napari_unet.training.weights import class_balance, pixel_weights, sigma_of
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ class _PaintedFrame:
     image: int
     frame: Frame
     intensity: IntensityRange
-    lesson: Lesson
+    frame_target: FrameTarget
     corrected: NDArray[np.bool_] | None
     former: TrainingFrame | None
     anisotropy: float
@@ -222,7 +222,7 @@ class _PaintedFrame:
     @property
     def target(self) -> Target:
         """Classes and objects of each pixel."""
-        return self.lesson.target
+        return self.frame_target.target
 
 
 def _checked(image: AnnotatedImage, config: TrainConfig) -> AnnotatedImage:
@@ -266,11 +266,11 @@ def _painted_frames(
             box = training_box(seen, labels[i], config, binning, kept)
         painted = binned_labels(labels[i], binning, table, box)
         if before is not None and former is not None and former.classes == table:
-            known = Lesson(before.labels, before.target, before.border)
-            lesson = known.renewed(painted, table, config, anisotropy)
+            known = FrameTarget(before.labels, before.target, before.border)
+            frame_target = known.updated(painted, table, config, anisotropy)
         else:
-            lesson = Lesson.of(painted, table, config, anisotropy)
-        if not lesson.target.painted.any():
+            frame_target = FrameTarget.of(painted, table, config, anisotropy)
+        if not frame_target.target.painted.any():
             continue
         corrected = None
         if corrected_frames is not None and corrected_frames[i].any():
@@ -284,7 +284,7 @@ def _painted_frames(
             number,
             cropped_frame(seen, box),
             intensity,
-            lesson,
+            frame_target,
             corrected,
             before,
             anisotropy,
@@ -334,7 +334,7 @@ def _as_painted(frame: _PaintedFrame, table: ClassTable) -> Target:
     """Leave out the borders that slivers imply: nobody has painted background there."""
     if table.unpainted == "background":
         return frame.target
-    classes = np.where(frame.lesson.labels == 0, np.int16(UNLABELLED), frame.target.classes)
+    classes = np.where(frame.frame_target.labels == 0, np.int16(UNLABELLED), frame.target.classes)
     return Target(classes, frame.target.objects)
 
 
@@ -374,12 +374,12 @@ def _training_frames(
             frame.image,
             frame.frame,
             frame.intensity,
-            frame.lesson.labels,
+            frame.frame_target.labels,
             frame.target,
             _weights_of(frame, balance, config),
             held,
             frame.corrected,
-            frame.lesson.border,
+            frame.frame_target.border,
         )
         for frame, held in zip(painted, held_back, strict=True)
     )
@@ -394,7 +394,7 @@ def _weights_of(
     if former is not None and same_paint and uncorrected and not config.class_balance:
         return former.weights
     return pixel_weights(
-        frame.target, balance, config, frame.corrected, frame.anisotropy, frame.lesson.border
+        frame.target, balance, config, frame.corrected, frame.anisotropy, frame.frame_target.border
     )
 
 

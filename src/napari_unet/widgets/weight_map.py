@@ -35,18 +35,18 @@ def weight_events(
 
     from napari_unet.data.binning import typical_diameter
     from napari_unet.data.labels import class_table
-    from napari_unet.training.renewal import Lesson
+    from napari_unet.training.targets import FrameTarget
     from napari_unet.training.weights import class_balance, pixel_weights, sigma_of
 
     yield "started"
     table = class_table([labels], config.kind, config.unpainted)
     sigma = sigma_of(config, typical_diameter([labels], table, 2))
     config = config.changed(border_sigma=sigma)
-    lesson = Lesson.of(labels, table, config, 1.0)
-    target = lesson.target
+    frame_target = FrameTarget.of(labels, table, config, 1.0)
+    target = frame_target.target
     nothing = [np.zeros(labels.shape, bool)]
     balance = class_balance([target.classes], nothing, table.n_classes, config)
-    return pixel_weights(target, balance, config, border=lesson.border)
+    return pixel_weights(target, balance, config, border=frame_target.border)
 
 
 def show_weights(viewer: Viewer, annotation: Labels, weights: NDArray[Any]) -> Image:

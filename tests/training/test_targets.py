@@ -1,4 +1,4 @@
-"""What is renewed where the paint changed is what all of it would have been computed to."""
+"""What is updated where the paint changed is what all of it would have been computed to."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_unet.data.labels import class_table
-from napari_unet.training import renewal
+from napari_unet.training import targets
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.preparation import prepare_training
-from napari_unet.training.renewal import Lesson, changed_boxes
+from napari_unet.training.targets import FrameTarget, changed_boxes
 from napari_unet.training.weights import border_term
 
 from .builders import tiny_config
@@ -42,7 +42,7 @@ def repainted(labels: Array, rng: np.random.Generator, strokes: int) -> Array:
     return labels
 
 
-def assert_equal(one: Lesson, other: Lesson) -> None:
+def assert_equal(one: FrameTarget, other: FrameTarget) -> None:
     np.testing.assert_array_equal(one.labels, other.labels)
     np.testing.assert_array_equal(one.target.classes, other.target.classes)
     np.testing.assert_array_equal(one.target.objects, other.target.objects)
@@ -59,7 +59,7 @@ def assert_equal(one: Lesson, other: Lesson) -> None:
     anisotropy=st.sampled_from([1.0, 3.0]),
 )
 @settings(deadline=None, max_examples=40)
-def test_renewing_equals_computing_all(
+def test_updating_equals_computing_all(
     seed: int, strokes: int, shape: tuple[int, ...], unpainted: Any, anisotropy: float
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -67,8 +67,10 @@ def test_renewing_equals_computing_all(
     before = cells_on(shape, rng)
     now = repainted(before, rng, strokes)
     table = class_table([before, now], config.kind, config.unpainted)
-    renewed = Lesson.of(before, table, config, anisotropy).renewed(now, table, config, anisotropy)
-    assert_equal(renewed, Lesson.of(now, table, config, anisotropy))
+    updated = FrameTarget.of(before, table, config, anisotropy).updated(
+        now, table, config, anisotropy
+    )
+    assert_equal(updated, FrameTarget.of(now, table, config, anisotropy))
 
 
 def painted(size: int = 200) -> tuple[Array, Array, Any]:
@@ -81,46 +83,46 @@ def painted(size: int = 200) -> tuple[Array, Array, Any]:
 
 def test_a_stroke_computes_its_surroundings_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     before, now, table = painted()
-    lesson = Lesson.of(before, table, CONFIG, 1.0)
+    frame_target = FrameTarget.of(before, table, CONFIG, 1.0)
     computed = []
 
     def counting(target: Any, config: TrainConfig, anisotropy: float) -> Any:
         computed.append(target.classes.size)
         return border_term(target, config, anisotropy)
 
-    monkeypatch.setattr(renewal, "border_term", counting)
-    lesson.renewed(now, table, CONFIG, 1.0)
+    monkeypatch.setattr(targets, "border_term", counting)
+    frame_target.updated(now, table, CONFIG, 1.0)
     assert sum(computed) < 0.25 * now.size
 
 
 def test_the_same_paint_is_the_same_lesson() -> None:
     before, _, table = painted()
-    lesson = Lesson.of(before, table, CONFIG, 1.0)
-    assert lesson.renewed(before.copy(), table, CONFIG, 1.0) is lesson
+    frame_target = FrameTarget.of(before, table, CONFIG, 1.0)
+    assert frame_target.updated(before.copy(), table, CONFIG, 1.0) is frame_target
 
 
 def test_the_former_lesson_stays_as_it_was() -> None:
     before, now, table = painted()
-    lesson = Lesson.of(before, table, CONFIG, 1.0)
-    lesson.renewed(now, table, CONFIG, 1.0)
-    assert_equal(lesson, Lesson.of(before, table, CONFIG, 1.0))
+    frame_target = FrameTarget.of(before, table, CONFIG, 1.0)
+    frame_target.updated(now, table, CONFIG, 1.0)
+    assert_equal(frame_target, FrameTarget.of(before, table, CONFIG, 1.0))
 
 
 def test_very_large_ids_are_renewed_too() -> None:
     before, now, table = painted()
     now[20:30, 20:30] = 10**9
-    renewed = Lesson.of(before, table, CONFIG, 1.0).renewed(now, table, CONFIG, 1.0)
-    assert_equal(renewed, Lesson.of(now, table, CONFIG, 1.0))
+    updated = FrameTarget.of(before, table, CONFIG, 1.0).updated(now, table, CONFIG, 1.0)
+    assert_equal(updated, FrameTarget.of(now, table, CONFIG, 1.0))
 
 
 def test_classes_are_renewed_without_border_weights() -> None:
     config = CONFIG.changed(kind="classes")
     before, now, _ = painted()
     table = class_table([before, now], config.kind, config.unpainted)
-    renewed = Lesson.of(before, table, config, 1.0).renewed(now, table, config, 1.0)
-    assert renewed.border is None
+    updated = FrameTarget.of(before, table, config, 1.0).updated(now, table, config, 1.0)
+    assert updated.border is None
     np.testing.assert_array_equal(
-        renewed.target.classes, Lesson.of(now, table, config, 1.0).target.classes
+        updated.target.classes, FrameTarget.of(now, table, config, 1.0).target.classes
     )
 
 
@@ -150,7 +152,7 @@ def test_another_balance_needs_no_new_border_weights(monkeypatch: pytest.MonkeyP
     images = [AnnotatedImage("a", image, labels), AnnotatedImage("b", image.copy(), labels)]
     former = prepare_training(images, config)
     images[1] = AnnotatedImage("b", images[1].image, more)
-    monkeypatch.setattr(renewal, "_MOST", 1.0)
+    monkeypatch.setattr(targets, "_MOST", 1.0)
     data = prepare_training(images, config, former)
     assert data.frames[0].border is former.frames[0].border
     assert not np.array_equal(data.frames[0].weights, former.frames[0].weights)

@@ -30,7 +30,7 @@ _MOST = 0.5
 
 
 @dataclass(frozen=True)
-class Lesson:
+class FrameTarget:
     """What is painted on a frame, and what follows from it alone.
 
     Parameters
@@ -50,7 +50,7 @@ class Lesson:
     @classmethod
     def of(
         cls, labels: NDArray[Any], table: ClassTable, config: TrainConfig, anisotropy: float
-    ) -> Lesson:
+    ) -> FrameTarget:
         """Compute it of a whole frame.
 
         Parameters
@@ -68,9 +68,9 @@ class Lesson:
         target = target_of(labels, table, sliver_of(config), anisotropy)
         return cls(labels, target, _border_of(labels, target, table, config, anisotropy))
 
-    def renewed(
+    def updated(
         self, labels: NDArray[Any], table: ClassTable, config: TrainConfig, anisotropy: float
-    ) -> Lesson:
+    ) -> FrameTarget:
         """Return that of other paint on the same frame, with the same settings.
 
         Itself where nothing has changed; arguments and result otherwise as of :meth:`of`.
@@ -82,21 +82,21 @@ class Lesson:
             return self
         # Long ids are numbered anew: an object has another number then wherever it lies.
         if changed is None or self.border is None or labels.dtype.itemsize > 2:
-            return Lesson.of(labels, table, config, anisotropy)
+            return FrameTarget.of(labels, table, config, anisotropy)
         reach = border_reach(config, labels.ndim, anisotropy)
         # To a pixel as far away as the weight reaches matters what is as far away from that.
         needed = [_grown(box, [2 * pixels + 2 for pixels in reach], labels) for box in changed]
         if sum(labels[box].size for box in needed) > _MOST * labels.size:
-            return Lesson.of(labels, table, config, anisotropy)
+            return FrameTarget.of(labels, table, config, anisotropy)
         target = self._target_with(changed, labels, table, sliver_of(config), anisotropy)
         border = self.border.copy()
         for box, around in zip(changed, needed, strict=True):
             seen = Target(target.classes[around], target.objects[around])
             into = _grown(box, [pixels + 1 for pixels in reach], labels)
-            renewed = _border_of(labels[around], seen, table, config, anisotropy)
-            assert renewed is not None
-            border[into] = renewed[_inside(into, around)]
-        return Lesson(labels, target, border)
+            updated = _border_of(labels[around], seen, table, config, anisotropy)
+            assert updated is not None
+            border[into] = updated[_inside(into, around)]
+        return FrameTarget(labels, target, border)
 
     def _target_with(
         self,
