@@ -24,9 +24,9 @@ from napari_unet.runs.origin import TrainingOrigin
 from napari_unet.runs.script import TrainingScript
 from napari_unet.runs.training import card_of_training
 from napari_unet.training.checkpoint import save_state, saving_checkpoints, state_path
+from napari_unet.training.distributed import ProcessGroup
 from napari_unet.training.loop import TrainingResult, train_network
 from napari_unet.training.preparation import CELLS_TO_SPARE_SOME
-from napari_unet.training.ranks import Ranks
 
 if TYPE_CHECKING:
     import argparse
@@ -41,18 +41,18 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
 
     Of the processes that ``torchrun`` started the first alone shows, writes and reports.
     """
-    with Ranks.of_environment() as ranks:
-        with ranks.together():
+    with ProcessGroup.of_environment() as group:
+        with group.together():
             order = training_order(options)
-            choose_device(ranks.device(order.config.device))
-            if options.history and ranks.first:
+            choose_device(group.device(order.config.device))
+            if options.history and group.first:
                 begin_history(Path(options.history), order.resume)
-        result = _trained(options, order, ranks)
-        with ranks.together():
-            _save(result, order, ranks)
-    if not ranks.first:
+        result = _trained(options, order, group)
+        with group.together():
+            _save(result, order, group)
+    if not group.first:
         return {}, 0
-    report = _report(result, order.output, ranks) | _judged(result)
+    report = _report(result, order.output, group) | _judged(result)
     if not options.json:
         print(_in_words(report))
     return report, 0
@@ -67,16 +67,18 @@ def _judged(result: TrainingResult) -> dict[str, int]:
     return {"painted_cells": len(cells), "painted_cells_found": found}
 
 
-def _trained(options: argparse.Namespace, order: TrainingOrder, ranks: Ranks) -> TrainingResult:
-    with stop_on_interrupt(STOPPING if ranks.first else "") as stop:
+def _trained(
+    options: argparse.Namespace, order: TrainingOrder, group: ProcessGroup
+) -> TrainingResult:
+    with stop_on_interrupt(STOPPING if group.first else "") as stop:
         events = train_network(
-            order.data, order.config, stop, order.resume, options.started, ranks=ranks
+            order.data, order.config, stop, order.resume, options.started, group=group
         )
-        if not ranks.first:
+        if not group.first:
             try:
                 silent: TrainingResult = run_silently(events)
             except NapariUNetError as error:  # the same one as the first rank's
-                raise ranks.told() from error
+                raise group.told() from error
             return silent
         events = saving_checkpoints(events, order.output)
         if options.history:
@@ -85,18 +87,18 @@ def _trained(options: argparse.Namespace, order: TrainingOrder, ranks: Ranks) ->
         return shown
 
 
-def _save(result: TrainingResult, order: TrainingOrder, ranks: Ranks) -> None:
+def _save(result: TrainingResult, order: TrainingOrder, group: ProcessGroup) -> None:
     if result.state.step == 0:
         raise FileProblemError(
             "The training ended before its first step, and nothing was saved. Give it more time."
         )
-    if ranks.first:
+    if group.first:
         save_network(result.trained, order.output)
         save_state(result.state, state_path(order.output))
-        _write_card(result, order, ranks)
+        _write_card(result, order, group)
 
 
-def _write_card(result: TrainingResult, order: TrainingOrder, ranks: Ranks) -> None:
+def _write_card(result: TrainingResult, order: TrainingOrder, group: ProcessGroup) -> None:
     """Say beside the model how it came about; without that it is as good."""
     sources, path = result.data.sources, card_beside_model(order.output)
     images, labels = zip(*((str(image), str(labels)) for image, labels in order.pairs), strict=True)
@@ -110,11 +112,11 @@ def _write_card(result: TrainingResult, order: TrainingOrder, ranks: Ranks) -> N
         tuple(source.pixel_size for source in sources),
         named=False,
     )
-    why_not = _RESUMED if order.resume else "" if ranks.alone else _TOGETHER
+    why_not = _RESUMED if order.resume else "" if group.alone else _TOGETHER
     origin = TrainingOrigin(
         order.config,
         order.pairs,
-        environment_of(choose_device(ranks.device(order.config.device))),
+        environment_of(choose_device(group.device(order.config.device))),
         Moment.since(order.started),
         script.command().strip(),
         why_not,
@@ -125,13 +127,13 @@ def _write_card(result: TrainingResult, order: TrainingOrder, ranks: Ranks) -> N
         print(f"Note: The model is saved, but not its run card: {error}", file=sys.stderr)
 
 
-def _report(result: TrainingResult, output: Path, ranks: Ranks) -> dict[str, Any]:
+def _report(result: TrainingResult, output: Path, group: ProcessGroup) -> dict[str, Any]:
     record = result.trained.record
     kept = [entry for entry in record.history if entry.get("best")]
     return {
         "model": str(output),
         "steps": result.state.step,
-        "processes": ranks.size,
+        "processes": group.size,
         "seconds": round(result.state.seconds, 1),
         "stopped": result.stopped,
         "validation": kept[-1] if kept else None,

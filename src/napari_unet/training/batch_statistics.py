@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.model.unet import UNet
-    from napari_unet.training.ranks import Ranks
+    from napari_unet.training.distributed import ProcessGroup
 
 
-def parallel_network(network: UNet, ranks: Ranks) -> nn.Module:
+def parallel_network(network: UNet, group: ProcessGroup) -> nn.Module:
     """Return what computes a network with the statistics and the gradients of all ranks.
 
     The network's parameters and buffers, which begin as those of the first rank, and their names
     stay what they are.
     """
-    if ranks.alone:
+    if group.alone:
         return network
-    share_batch_statistics(network, ranks)
+    share_batch_statistics(network, group)
     return nn.parallel.DistributedDataParallel(network)
 
 
-def share_batch_statistics(network: nn.Module, ranks: Ranks) -> None:
+def share_batch_statistics(network: nn.Module, group: ProcessGroup) -> None:
     """Let the BatchNorm layers of a network compute their statistics over all ranks.
 
     Parameters and buffers stay the same objects under the same names.
@@ -39,7 +39,7 @@ def share_batch_statistics(network: nn.Module, ranks: Ranks) -> None:
     for parent in network.modules():
         for name, layer in list(parent.named_children()):
             if isinstance(layer, _BatchNorm):
-                setattr(parent, name, SharedBatchNorm(layer, ranks))
+                setattr(parent, name, SharedBatchNorm(layer, group))
 
 
 class SharedBatchNorm(_BatchNorm):
@@ -49,16 +49,16 @@ class SharedBatchNorm(_BatchNorm):
     ----------
     layer : BatchNorm
         Whose parameters and running statistics it takes over.
-    ranks : Ranks
+    group : ProcessGroup
         Whose batches are one.
     """
 
-    def __init__(self, layer: _BatchNorm, ranks: Ranks) -> None:
+    def __init__(self, layer: _BatchNorm, group: ProcessGroup) -> None:
         super().__init__(layer.num_features, layer.eps, layer.momentum)
         self.weight, self.bias = layer.weight, layer.bias
         self.running_mean, self.running_var = layer.running_mean, layer.running_var
         self.num_batches_tracked = layer.num_batches_tracked
-        self._ranks = ranks
+        self._group = group
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalise features (B, C, *) by the statistics of all ranks; alone in evaluation."""
@@ -67,7 +67,7 @@ class SharedBatchNorm(_BatchNorm):
         mean, variance = self._statistics(features.detach())
         inverse = (variance + self.eps).rsqrt()  # (C,)
         normalised: Tensor = _Normalise.apply(  # type: ignore[no-untyped-call]
-            features, self.weight, self.bias, mean, inverse, self._ranks
+            features, self.weight, self.bias, mean, inverse, self._group
         )
         return normalised
 
@@ -75,10 +75,10 @@ class SharedBatchNorm(_BatchNorm):
     def _statistics(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and variance (C,) over all ranks, and follow them with the running ones."""
         own = torch.stack(_mean_and_variance(features.float()))  # (2, C)
-        means, variances = self._ranks.gathered(own).unbind(dim=1)  # (ranks, C) each
+        means, variances = self._group.gathered(own).unbind(dim=1)  # (ranks, C) each
         mean = means.mean(dim=0)
         variance = (variances + (means - mean) ** 2).mean(dim=0)
-        n = features.numel() // features.shape[1] * self._ranks.size
+        n = features.numel() // features.shape[1] * self._group.size
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
@@ -109,11 +109,11 @@ class _Normalise(torch.autograd.Function):
         bias: Tensor,
         mean: Tensor,
         inverse: Tensor,
-        ranks: Ranks,
+        group: ProcessGroup,
     ) -> Tensor:
         """Normalise; features (B, C, *), all others (C,)."""
         ctx.save_for_backward(features, weight, mean, inverse)
-        ctx.ranks = ranks
+        ctx.group = group
         scale = weight * inverse
         shift = bias - mean * scale
         normalised = torch.addcmul(
@@ -129,8 +129,8 @@ class _Normalise(torch.autograd.Function):
         axes = [0, *range(2, features.ndim)]
         centred = features.float() - _beside(mean, features)
         own = torch.stack([gradient.sum(dim=axes), (gradient * centred).sum(dim=axes)])  # (2, C)
-        total = ctx.ranks.sum(own)
-        n = features.numel() // features.shape[1] * ctx.ranks.size
+        total = ctx.group.sum(own)
+        n = features.numel() // features.shape[1] * ctx.group.size
         offset, slope = total[0] / n, total[1] / n * inverse**2
         to_features = gradient - _beside(offset, features) - centred * _beside(slope, features)
         to_features = to_features * _beside(weight * inverse, features)

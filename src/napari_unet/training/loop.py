@@ -20,6 +20,7 @@ from napari_unet.errors import (
 from napari_unet.model.devices import choose_device, describe, memory_used, unused_gpu
 from napari_unet.model.memory import is_out_of_memory
 from napari_unet.notice import Notice
+from napari_unet.training.distributed import ALONE, ProcessGroup
 from napari_unet.training.events import (
     AnnotationsJoined,
     Checkpoint,
@@ -32,7 +33,6 @@ from napari_unet.training.events import (
 from napari_unet.training.inbox import Inbox
 from napari_unet.training.live import LiveView
 from napari_unet.training.preparation import prepare_training
-from napari_unet.training.ranks import ALONE, Ranks
 from napari_unet.training.snapshot import best_of, remains_of, state_of
 from napari_unet.training.trainer import Trainer
 
@@ -94,7 +94,7 @@ def train_network(
     former: TrainingState | TrainedNetwork | None = None,
     started: float | None = None,
     inbox: Inbox | None = None,
-    ranks: Ranks = ALONE,
+    group: ProcessGroup = ALONE,
 ) -> Generator[TrainingEvent, None, TrainingResult]:
     """Train a U-Net, step by step.
 
@@ -112,7 +112,7 @@ def train_network(
         `time.monotonic()` from which ``config.minutes`` counts; now by default.
     inbox : Inbox, optional
         Brings newly painted labels, and what is on screen, to the running training.
-    ranks : Ranks, optional
+    group : ProcessGroup, optional
         The processes that train together, all of them on the same data; not for use with `inbox`.
 
     Yields
@@ -133,16 +133,16 @@ def train_network(
     ModelMismatchError
         What is to go on does not fit the images or the settings.
     """
-    device = choose_device(ranks.device(config.device))
+    device = choose_device(group.device(config.device))
     notices = unused_gpu(config.device, device)
     started = time.monotonic() if started is None else started
     inbox = Inbox() if inbox is None else inbox
     trainer: Trainer | None = None
     try:
-        trainer = Trainer(data, config, device, former, ranks)
+        trainer = Trainer(data, config, device, former, group)
         return (yield from _train(trainer, notices, stop, started, inbox))
     except RuntimeError as error:
-        if device.type == "cpu" or not ranks.alone:
+        if device.type == "cpu" or not group.alone:
             raise
         problem = f"The GPU failed: {first_line(error)}"
         learned = trainer is not None and trainer.learned
@@ -150,7 +150,7 @@ def train_network(
             raise DeviceError(f"{problem} Train on the CPU (device 'cpu').") from error
     cpu = torch.device("cpu")
     notices = (f"{problem} The training begins anew on the CPU.",)
-    trainer = Trainer(data, config, cpu, former, ranks)
+    trainer = Trainer(data, config, cpu, former, group)
     return (yield from _train(trainer, notices, stop, started, inbox))
 
 
@@ -158,12 +158,12 @@ def _train(
     trainer: Trainer, notices: tuple[str, ...], stop: threading.Event, started: float, inbox: Inbox
 ) -> Generator[TrainingEvent, None, TrainingResult]:
     """Train where the trainer lies, from the first event to the result."""
-    data, config, ranks = trainer.data, trainer.config, trainer.ranks
+    data, config, group = trainer.data, trainer.config, trainer.group
     clock = _Clock(trainer, started, stop)
     live = LiveView(trainer, inbox.view)
     device = describe(trainer.device)
     yield TrainingStarted(
-        device if ranks.alone else f"{ranks.size} x {device}",
+        device if group.alone else f"{group.size} x {device}",
         len(data.frames),
         data.painted,
         len(data.blocks),
@@ -177,7 +177,7 @@ def _train(
     if trainer.step or trainer.knows_something:  # random weights would show noise
         yield from live.update(stop)
     start: dict[str, Tensor] = {}
-    if trainer.knows_something and not trainer.step_in_cycle and ranks.first:
+    if trainer.knows_something and not trainer.step_in_cycle and group.first:
         yield from _look_at_start(trainer)
         start = trainer.best
     with trainer.prefetching():
@@ -191,16 +191,16 @@ def _train(
                 due = finished or _assessed_after(trainer.step_in_cycle, config)
                 if due and clock.can_validate() and not clock.stopped():
                     with clock.timing_validation():  # the others wait for the first rank
-                        assessed = trainer.assess() if ranks.first else []
+                        assessed = trainer.assess() if group.first else []
                     yield from assessed
                     yield from trainer.take_notices()
                     finished = clock.finished()
-                if ranks.first and (clock.checkpoint_due() or inbox.checkpoint_wanted.is_set()):
+                if group.first and (clock.checkpoint_due() or inbox.checkpoint_wanted.is_set()):
                     inbox.checkpoint_wanted.clear()
                     yield Checkpoint(best_of(trainer), state_of(trainer))
             # also CUDA's errors
             except (RuntimeError, MemoryError, UnreadableError, NotEnoughMemoryError) as error:
-                if not (trainer.worth_keeping and ranks.alone):  # others would wait for ever
+                if not (trainer.worth_keeping and group.alone):  # others would wait for ever
                     raise
                 kept = "best" if trainer.best else "last"
                 yield Notice(
@@ -209,7 +209,7 @@ def _train(
                 break
             yield from live.update(stop)
     trainer.seconds = clock.total()
-    if ranks.first:
+    if group.first:
         trainer.measure_agreement()
     latest, state = remains_of(trainer)
     return TrainingResult(
@@ -316,8 +316,8 @@ class _Clock:
     def elapsed(self) -> float:
         """Read the seconds since the start of the first rank, and whether any is to stop."""
         own = time.monotonic() - self._origin
-        ranks = self._trainer.ranks
-        self._elapsed, self._stop_agreed = ranks.agree(own, self._stop.is_set())
+        group = self._trainer.group
+        self._elapsed, self._stop_agreed = group.agree(own, self._stop.is_set())
         return self._elapsed
 
     def stopped(self) -> bool:

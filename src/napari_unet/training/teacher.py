@@ -20,8 +20,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_unet.data.labels import UNLABELLED
+from napari_unet.training.distributed import ALONE, ProcessGroup
 from napari_unet.training.networks import begin_with, random_network
-from napari_unet.training.ranks import ALONE, Ranks
 from napari_unet.training.recalibration import set_statistics
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class StartingModel:
         self._network: UNet | None = None
 
     def teacher(
-        self, batches: Iterable[Batch], precision: torch.dtype, ranks: Ranks = ALONE
+        self, batches: Iterable[Batch], precision: torch.dtype, group: ProcessGroup = ALONE
     ) -> Teacher | None:
         """Let it teach, if it is any good at what is painted in some batches.
 
@@ -82,7 +82,7 @@ class StartingModel:
             To try it on.
         precision : torch.dtype
             Number format of its convolutions.
-        ranks : Ranks
+        group : ProcessGroup
             The processes that train together, each with other batches.
         """
         if self._network is None:
@@ -92,7 +92,7 @@ class StartingModel:
             if self._config.ndim == 2:
                 network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self._network = folded(network.to(self._device))
-        trust = trust_in(self._network, batches, self._device, ranks)
+        trust = trust_in(self._network, batches, self._device, group)
         return Teacher(self._network, trust, precision) if trust >= _LEAST_TRUST else None
 
 
@@ -196,7 +196,7 @@ def _largest_along(axis: int, values: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def trust_in(
-    network: nn.Module, batches: Iterable[Batch], device: torch.device, ranks: Ranks = ALONE
+    network: nn.Module, batches: Iterable[Batch], device: torch.device, group: ProcessGroup = ALONE
 ) -> float:
     """Measure how far a starting model is right about what is painted, on all ranks' batches.
 
@@ -213,7 +213,7 @@ def trust_in(
         for painted in (0, 1):
             of_class = predicted[classes == painted]
             counts[painted] += torch.bincount(of_class, minlength=2)[:2]
-    counts = ranks.sum(counts)
+    counts = group.sum(counts)
     if (counts.sum(dim=1) == 0).any():
         return 0.0
     rates = counts.diagonal() / counts.sum(dim=1)

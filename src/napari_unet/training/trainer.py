@@ -23,6 +23,7 @@ from napari_unet.model.unet import UNet
 from napari_unet.notice import Notice
 from napari_unet.training.agreement import bfloat16_agreement
 from napari_unet.training.batch_statistics import parallel_network
+from napari_unet.training.distributed import ALONE, ProcessGroup
 from napari_unet.training.events import PaintJudged, Validated
 from napari_unet.training.gradients import BatchLoss, add_gradients, counted_pixels
 from napari_unet.training.micro_batches import MicroBatcher
@@ -47,7 +48,6 @@ from napari_unet.training.painted_cells import (
 )
 from napari_unet.training.patches import PatchSampler
 from napari_unet.training.prefetch import BatchPrefetcher, BatchSource, DrawnWhenNeeded
-from napari_unet.training.ranks import ALONE, Ranks
 from napari_unet.training.recalibration import (
     mixed_statistics,
     recomputed_statistics,
@@ -102,7 +102,7 @@ class Trainer:
         Where.
     former : TrainingState, TrainedNetwork or None
         An interrupted training to go on with exactly, or a model to train further.
-    ranks : Ranks
+    group : ProcessGroup
         The processes that train together.
 
     Raises
@@ -117,10 +117,10 @@ class Trainer:
         config: TrainConfig,
         device: torch.device,
         former: TrainingState | TrainedNetwork | None,
-        ranks: Ranks = ALONE,
+        group: ProcessGroup = ALONE,
     ) -> None:
         config = data.settled(config)
-        self.data, self.config, self.device, self.ranks = data, config, device, ranks
+        self.data, self.config, self.device, self.group = data, config, device, group
         self._batcher, self._notices = MicroBatcher(config), list[str]()
         self.sampler = self._new_sampler()
         self.network_config = config.network(data.channels, data.classes.n_classes)
@@ -150,7 +150,7 @@ class Trainer:
             self._train_further(former)
         self._starting = self._new_starting()
         self._teacher = self._find_teacher()
-        self._parallel = parallel_network(self.network, ranks)
+        self._parallel = parallel_network(self.network, group)
 
     @property
     def worth_keeping(self) -> bool:
@@ -227,7 +227,7 @@ class Trainer:
         buffers = Buffers(self.network)
         losses = self._fill_gradients(buffers)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
-        losses = self.ranks.mean(losses)
+        losses = self.group.mean(losses)
         finite = torch.isfinite(losses.sum() + norm) & buffers.finite()  # on all ranks alike
         buffers.restore_unless(finite)  # BatchNorm has already met the bad patch
         step_where(finite, self.optimiser)
@@ -247,7 +247,7 @@ class Trainer:
         Tensor
             (2,), the losses of this rank's patches, on the device.
         """
-        if not self.ranks.alone:  # the others would wait for this one
+        if not self.group.alone:  # the others would wait for this one
             return self._gradients_on(self._draw())
         told = ""
         while isinstance(loss := self._try_gradients(), Shortage):
@@ -282,7 +282,7 @@ class Trainer:
         whole = counted_pixels(batch)
         with chance_of(self._seed_of_dropout, self.device):
             parts = self._batcher.split(batch)
-            return add_gradients(loss_of, parts, whole, self.ranks.relative(whole))
+            return add_gradients(loss_of, parts, whole, self.group.relative(whole))
 
     def adopt(self, data: TrainingData) -> None:
         """Go on with what is painted now: new strokes, perhaps new classes.
@@ -307,8 +307,8 @@ class Trainer:
             return None
         seed = self.config.seed
         batches = (self.sampler.draw([seed, 4, trial]) for trial in range(_TRIALS_OF_TEACHER))
-        if not self.ranks.alone:
-            return self._starting.teacher(batches, self._precision, self.ranks)
+        if not self.group.alone:
+            return self._starting.teacher(batches, self._precision, self.group)
         found = within_memory(lambda: self._starting.teacher(batches, self._precision), self.device)
         if isinstance(found, Shortage):
             self._notices.append(f"{found}: the starting model does not teach what is unpainted.")
@@ -332,7 +332,7 @@ class Trainer:
 
     def _go_back(self) -> None:
         """Put the last good weights in place: the best so far, else the average of many steps."""
-        best = self.best if self.ranks.alone else {}  # which the first rank alone has
+        best = self.best if self.group.alone else {}  # which the first rank alone has
         good = best or copy_weights(self.averaged_network)
         if not all_finite(good):  # nothing is better than what there is
             return
@@ -379,7 +379,7 @@ class Trainer:
     @property
     def _fits_statistics(self) -> bool:
         """Whether paint is too little to tell a starting model what these images are like."""
-        return self._pretrained and self._judges and self.ranks.alone and not is_dense(self.data)
+        return self._pretrained and self._judges and self.group.alone and not is_dense(self.data)
 
     @property
     def _judges(self) -> bool:
@@ -509,17 +509,17 @@ class Trainer:
             fresh = network.state_dict()
             network.load_state_dict(carried_over(weights, self.data.classes, classes, fresh))
         self.optimiser = new_optimiser(self.network, self.config)
-        self._parallel = parallel_network(self.network, self.ranks)
+        self._parallel = parallel_network(self.network, self.group)
         self.best, self.best_value = {}, -math.inf
 
     @property
     def _seed_of_dropout(self) -> int:
         """Chance of the present step, another one on each rank."""
-        return self.config.seed * 1_000_003 + self.step + (self.ranks.rank << 40)
+        return self.config.seed * 1_000_003 + self.step + (self.group.rank << 40)
 
     def _new_sampler(self) -> PatchSampler:
         """Draw this rank's part of the batches of all ranks."""
-        first = self.ranks.rank * self.config.batch_size
+        first = self.group.rank * self.config.batch_size
         deforms = self.device.type == "cuda"  # Apple's GPUs do not sample volumes
         device = self.device if deforms else torch.device("cpu")
         return PatchSampler(self.data, self._batcher.config, first, device)

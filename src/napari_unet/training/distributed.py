@@ -49,7 +49,7 @@ _TELLING_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Ranks:
+class ProcessGroup:
     """One of several processes that train together; by default the only one.
 
     Parameters
@@ -72,7 +72,7 @@ class Ranks:
 
     @classmethod
     @contextmanager
-    def of_environment(cls, environment: Mapping[str, str] = os.environ) -> Iterator[Ranks]:
+    def of_environment(cls, environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGroup]:
         """Join the processes that ``torchrun`` started; outside of it, be alone.
 
         Parameters
@@ -85,30 +85,30 @@ class Ranks:
         ConfigError
             They are no numbers, or do not fit together.
         """
-        ranks = cls._read(environment)
-        if ranks.alone:
-            yield ranks
+        group = cls._read(environment)
+        if group.alone:
+            yield group
             return
         with _ending_with_parent():
-            yield from cls._joined(ranks)
+            yield from cls._joined(group)
 
     @classmethod
-    def _joined(cls, ranks: Ranks) -> Iterator[Ranks]:
+    def _joined(cls, group: ProcessGroup) -> Iterator[ProcessGroup]:
         on_gpu = torch.cuda.is_available() and torch.distributed.is_nccl_available()
         torch.distributed.init_process_group(
             "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
-            rank=ranks.rank,
-            world_size=ranks.size,
+            rank=group.rank,
+            world_size=group.size,
             timeout=_PATIENCE,
         )
         try:
-            yield ranks
+            yield group
         except BaseException as error:
             if not on_gpu:  # NCCL would wait here for ranks that may have failed
                 torch.distributed.destroy_process_group()
             if isinstance(error, RuntimeError) and _LOST_RANK.search(str(error)):
                 raise NapariUNetError(
-                    f"Training stopped: one of its {ranks.size} processes was killed or lost, "
+                    f"Training stopped: one of its {group.size} processes was killed or lost, "
                     "probably out of memory (torchrun tells its number below). What was saved "
                     "last is kept; use smaller batches and go on with --resume."
                 ) from error
@@ -117,7 +117,7 @@ class Ranks:
         torch.distributed.destroy_process_group()
 
     @classmethod
-    def _read(cls, environment: Mapping[str, str]) -> Ranks:
+    def _read(cls, environment: Mapping[str, str]) -> ProcessGroup:
         if "RANK" not in environment or "WORLD_SIZE" not in environment:
             return cls()
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
@@ -232,7 +232,7 @@ class Ranks:
         return AlreadyToldError("The first process tells why.")
 
 
-ALONE = Ranks()
+ALONE = ProcessGroup()
 
 
 @contextmanager

@@ -12,19 +12,19 @@ from torch import nn
 
 from napari_unet.errors import ConfigError, DeviceError
 from napari_unet.training.batch_statistics import SharedBatchNorm, share_batch_statistics
+from napari_unet.training.distributed import ALONE, ProcessGroup
 from napari_unet.training.losses import painted_pixels, weighted_cross_entropy
 from napari_unet.training.patches import PatchSampler
-from napari_unet.training.ranks import ALONE, Ranks
 
 from .builders import cells, tiny_config
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SECOND = Ranks(rank=1, size=2, local_rank=1, alone=False)
+SECOND = ProcessGroup(rank=1, size=2, local_rank=1, alone=False)
 
 
-class OneOfTwo(Ranks):
+class OneOfTwo(ProcessGroup):
     """A rank that knows what the other one has."""
 
     other: Tensor
@@ -34,23 +34,23 @@ class OneOfTwo(Ranks):
 
 
 def one_of_two(other: Tensor) -> OneOfTwo:
-    ranks = OneOfTwo(rank=0, size=2, alone=False)
-    object.__setattr__(ranks, "other", other)
-    return ranks
+    group = OneOfTwo(rank=0, size=2, alone=False)
+    object.__setattr__(group, "other", other)
+    return group
 
 
 # --- who is who --------------------------------------------------------------------------------
 
 
 def test_without_torchrun_a_process_is_alone() -> None:
-    with Ranks.of_environment({}) as ranks:
-        assert ranks == ALONE
+    with ProcessGroup.of_environment({}) as group:
+        assert group == ALONE
     assert not torch.distributed.is_initialized()
 
 
 def test_a_world_size_without_a_rank_is_none_of_ours() -> None:
-    with Ranks.of_environment({"WORLD_SIZE": "4"}) as ranks:
-        assert ranks.alone
+    with ProcessGroup.of_environment({"WORLD_SIZE": "4"}) as group:
+        assert group.alone
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_world_size_without_a_rank_is_none_of_ours() -> None:
 def test_ranks_that_cannot_be_are_named(rank: str, size: str) -> None:
     with (
         pytest.raises(ConfigError, match=f"RANK={rank}, WORLD_SIZE={size}.*torchrun"),
-        Ranks.of_environment({"RANK": rank, "WORLD_SIZE": size}),
+        ProcessGroup.of_environment({"RANK": rank, "WORLD_SIZE": size}),
     ):
         pass
 
@@ -203,11 +203,11 @@ def test_reduced_precision_stays_reduced() -> None:
 def test_a_single_process_sets_up_no_group() -> None:
     program = (
         "from napari_unet.training.batch_statistics import parallel_network\n"
-        "from napari_unet.training.ranks import Ranks\n"
+        "from napari_unet.training.distributed import ProcessGroup\n"
         "import torch\n"
-        "with Ranks.of_environment() as ranks:\n"
+        "with ProcessGroup.of_environment() as group:\n"
         "    network = torch.nn.Linear(1, 1)\n"
-        "    assert parallel_network(network, ranks) is network\n"
+        "    assert parallel_network(network, group) is network\n"
         "    assert not torch.distributed.is_initialized()\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
