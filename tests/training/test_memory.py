@@ -113,7 +113,7 @@ def _stay_in_evaluation(network: UNet) -> None:
 
 
 def _teacher_of(trainer: Trainer) -> Any:
-    from napari_unet.training.teacher import Teacher, folded
+    from napari_unet.training.distillation import Teacher, folded
 
     return Teacher(folded(trainer.network), 1.0)
 
@@ -305,7 +305,7 @@ def test_a_teacher_that_does_not_fit_does_not_teach(monkeypatch: pytest.MonkeyPa
     def fail(*arguments: object) -> float:
         raise OF_CUDA
 
-    monkeypatch.setattr("napari_unet.training.teacher.trust_in", fail)
+    monkeypatch.setattr("napari_unet.training.distillation.trust_in", fail)
     config = tiny_config(start="cells", base_channels=16, depth=3, **UNDEFORMED)
     data = cells(config)
     monkeypatch.setattr("napari_unet.training.trainer.is_dense", lambda data: False)

@@ -89,7 +89,7 @@ def test_a_step_with_a_teacher_waits_for_nothing_either() -> None:
 
 
 def _any_teacher(trainer: Trainer) -> Any:
-    from napari_unet.training.teacher import Teacher, folded
+    from napari_unet.training.distillation import Teacher, folded
 
     return Teacher(folded(trainer.network), 1.0)
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from napari_unet.training.distillation import Teacher
     from napari_unet.training.patches import Batch
-    from napari_unet.training.teacher import Teacher
 
 
 @dataclass(frozen=True)

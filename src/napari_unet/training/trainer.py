@@ -23,6 +23,7 @@ from napari_unet.model.unet import UNet
 from napari_unet.notice import Notice
 from napari_unet.training.agreement import bfloat16_agreement
 from napari_unet.training.batch_statistics import parallel_network
+from napari_unet.training.distillation import StartingModel, Teacher, is_dense
 from napari_unet.training.distributed import ALONE, ProcessGroup
 from napari_unet.training.events import PaintJudged, Validated
 from napari_unet.training.gradients import BatchLoss, add_gradients, counted_pixels
@@ -55,7 +56,6 @@ from napari_unet.training.recalibration import (
     statistics_of,
 )
 from napari_unet.training.state import TrainingState
-from napari_unet.training.teacher import StartingModel, Teacher, is_dense
 from napari_unet.training.transfer import carried_over
 from napari_unet.training.update import (
     Buffers,

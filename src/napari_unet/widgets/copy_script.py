@@ -10,10 +10,10 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import QApplication, QFileDialog, QMenu, QPushButton
 
 from napari_unet.errors import NapariUNetError
+from napari_unet.widgets.copy_to_annotation import AnnotationCopier
 from napari_unet.widgets.pairs import what_is_missing
 from napari_unet.widgets.snapshots import annotated_images
 from napari_unet.widgets.task import Failed, Outcome
-from napari_unet.widgets.teacher import Teacher
 
 if TYPE_CHECKING:
     import threading
@@ -143,7 +143,7 @@ def training_to_copy(viewer: Viewer, train: Trains) -> Callable[[], Handover] | 
     """
     try:
         config = train.config()
-        Teacher(viewer).teach_corrections()
+        AnnotationCopier(viewer).copy_corrections()
     except NapariUNetError as error:
         show_error(str(error))
         return None

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QLineEdit, QPushButton, QVBoxLayout, QWidget
 from napari_unet.errors import NapariUNetError
 from napari_unet.widgets.button_grid import ButtonGrid
 from napari_unet.widgets.controls import add_row, button, form_layout, note
+from napari_unet.widgets.copy_to_annotation import AnnotationCopier
 from napari_unet.widgets.mouse_edits import (
     FramePath,
     edit_along,
@@ -24,7 +25,6 @@ from napari_unet.widgets.mouse_edits import (
 )
 from napari_unet.widgets.numbered_edits import numbers_in, path_through
 from napari_unet.widgets.result_layers import active_labels, newest_prediction, predicted_of
-from napari_unet.widgets.teacher import Teacher
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -92,7 +92,7 @@ class CorrectPanel(QWidget):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self._teacher = Teacher(viewer)
+        self._copier = AnnotationCopier(viewer)
         self._tool = ""
         self._in_hand: Labels | None = None
         self.buttons: dict[str, QPushButton] = {}
@@ -199,10 +199,10 @@ class CorrectPanel(QWidget):
 
     def _brush(self, layer: Labels, event: Any) -> Generator[None, None, None]:
         """Copy all along a drag, as one step of the annotation's undo."""
-        with self._teacher.annotation_for(layer).block_history():
+        with self._copier.annotation_for(layer).block_history():
             while event.type in ("mouse_press", "mouse_move"):
                 at = np.asarray(layer.world_to_data(event.position), float)
-                self._teacher.copy_under_brush(layer, at)
+                self._copier.copy_under_brush(layer, at)
                 yield
 
     def apply(self, layer: Labels, tool: str, path: NDArray[np.floating[Any]]) -> None:
@@ -226,7 +226,7 @@ class CorrectPanel(QWidget):
 
     def _change(self, layer: Labels, tool: str, inside: FramePath, numbers: list[int]) -> None:
         if tool == "copy_object":
-            self._teacher.copy_object(layer, inside, numbers[0])
+            self._copier.copy_object(layer, inside, numbers[0])
             return
         edit = edit_along(tool, inside, numbers)
         if edit.empty:
@@ -260,7 +260,7 @@ class CorrectPanel(QWidget):
 
     def teach(self) -> None:
         """Copy every corrected object, and what was deleted, into the annotation."""
-        taught = self._teacher.teach_corrections()
+        taught = self._copier.copy_corrections()
         show_info(
             f"{taught} corrected pixels are in the annotation now; click Continue to learn them."
             if taught

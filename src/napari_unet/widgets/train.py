@@ -23,6 +23,7 @@ from napari_unet.widgets.controls import (
     scrolling_column,
 )
 from napari_unet.widgets.copy_script import CopyScriptButton, training_to_copy
+from napari_unet.widgets.copy_to_annotation import AnnotationCopier
 from napari_unet.widgets.dock import Dock
 from napari_unet.widgets.model_saving import ask_to_save, save_model
 from napari_unet.widgets.pairs import PairsTable, what_is_missing
@@ -31,7 +32,6 @@ from napari_unet.widgets.recovery import keeper_of
 from napari_unet.widgets.section import Section
 from napari_unet.widgets.snapshots import annotated_images, settings_to_continue
 from napari_unet.widgets.starting import start_box
-from napari_unet.widgets.teacher import Teacher
 from napari_unet.widgets.training_run import TrainingRun
 from napari_unet.widgets.training_status import TrainingStatus
 from napari_unet.widgets.training_work import TrainingOrder, training_events
@@ -193,7 +193,7 @@ class TrainWidget(Dock):
         if self.task.running:
             show_warning(f"Training is already running. {self.shown.status.text()}")
             return
-        Teacher(self._viewer).teach_corrections()
+        AnnotationCopier(self._viewer).copy_corrections()
         pairs = self.pairs.pairs()
         if not pairs:
             show_warning(what_is_missing(self._viewer))

@@ -1,4 +1,4 @@
-"""A starting model goes on teaching where nothing is painted, as far as it can be trusted.
+"""Distillation: a starting model goes on teaching where nothing is painted.
 
 Strokes through cells say nothing about the gaps between them: a network that learns from strokes
 alone soon forgets the gaps that its starting model knew. So on unlabelled pixels it also learns

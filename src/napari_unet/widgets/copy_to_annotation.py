@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from napari_unet.data.corrections import Edit
 
 
-class Teacher:
+class AnnotationCopier:
     """Copies from the predictions of a viewer into its annotations.
 
     Parameters
@@ -47,7 +47,7 @@ class Teacher:
         self._session = session_of(viewer)
 
     def annotation_for(self, prediction: Labels) -> Labels:
-        """Return the layer to teach in; made where there is none."""
+        """Return the layer to copy into; made where there is none."""
         shape, predicted = prediction.data.shape, predicted_of(prediction)
         image = predicted.image if predicted else None
         known = annotations_in(self._viewer)
@@ -119,7 +119,7 @@ class Teacher:
         numbers = _numbers_in(painted, path, np.unique(under[under > 0]).tolist())
         _teach(annotation, path.frame, copy_region(labels, painted, pixels, numbers))
 
-    def teach_corrections(self) -> int:
+    def copy_corrections(self) -> int:
         """Teach what was corrected in all predictions since the last time; count the pixels."""
         taught = 0
         for layer in plain_layers(self._viewer):

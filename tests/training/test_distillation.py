@@ -11,9 +11,9 @@ from scipy import ndimage
 
 from napari_unet.samples import load_nuclei_2d
 from napari_unet.training.config import TrainConfig
+from napari_unet.training.distillation import Teacher, folded, gaps_in, trust_in
 from napari_unet.training.networks import random_network
 from napari_unet.training.patches import Batch
-from napari_unet.training.teacher import Teacher, folded, gaps_in, trust_in
 from napari_unet.training.trainer import Trainer
 
 from .builders import data_of, tiny_config
