@@ -61,7 +61,7 @@ def test_time_is_chosen_where_there_is_time_and_z() -> None:
     assert (linked.shape, result.n_tracks, result.tracks.shape) == (movie.shape, 2, (4, 5))
 
 
-def test_through_z_each_moment_has_numbers_of_its_own() -> None:
+def test_through_z_each_timepoint_has_numbers_of_its_own() -> None:
     linked, result = nu.link(np.stack([columns()] * 3), "TZYX", axis="Z")
     assert [numbers_in(moment) for moment in linked] == [[1, 2], [3, 4], [5, 6]]
     assert result.n_tracks == 6

@@ -131,7 +131,7 @@ def test_a_path_of_any_letters_is_taken(tmp_path: Path, name: str) -> None:
         pytest.param({"in_channels": 10, "padding": "same"}, id="ten bands, padded"),
         pytest.param({"dropout": 0.5, "output": "sigmoid"}, id="dropout, sigmoid"),
         pytest.param({"ndim": 3, "flat_levels": 1}, id="3D, flat levels"),
-        pytest.param({"window": 3}, id="three moments"),
+        pytest.param({"window": 3}, id="three timepoints"),
     ],
 )
 def test_every_weight_comes_back_bit_by_bit(tmp_path: Path, changes: dict[str, Any]) -> None:

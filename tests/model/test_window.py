@@ -1,4 +1,4 @@
-"""Networks that see several moments of a time-lapse at once."""
+"""Networks that see several timepoints of a time-lapse at once."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def test_images_of_a_batch_do_not_see_each_other() -> None:
         torch.testing.assert_close(together[1:], network(images[1:]), atol=1e-5, rtol=0)
 
 
-def test_another_number_of_moments_is_refused() -> None:
-    with pytest.raises(ModelMismatchError, match=r"1 channel.* at each of 3 moments"):
+def test_another_number_of_timepoints_is_refused() -> None:
+    with pytest.raises(ModelMismatchError, match=r"1 channel.* at each of 3 timepoints"):
         network_of(3)(torch.zeros(1, 2, 16, 16))
 
 
@@ -79,7 +79,7 @@ def test_a_region_alone_is_what_it_is_in_the_whole() -> None:
     np.testing.assert_allclose(part, whole[(slice(None), *region)], atol=1e-5)
 
 
-def test_each_moment_is_normalised_by_itself() -> None:
+def test_each_timepoint_is_normalised_by_itself() -> None:
     movie = MOVIE * np.array([1, 10, 100, 1000, 10000], np.float32)[:, None, None]
     frame = Frame(movie, "TYX", 2, (2,), window=3)
     low, middle, high = measure_intensity(frame, IntensityNormalization()).high

@@ -348,7 +348,7 @@ def test_jitter_of_normalised_pixels_is_finite(seed: int, strength: float) -> No
 
 
 def test_all_moments_get_the_same_contrast_and_brightness() -> None:
-    patch = np.ones((6, 64, 64), np.float32)  # two channels at three moments
+    patch = np.ones((6, 64, 64), np.float32)  # two channels at three timepoints
     means = jittered(patch, 0.3, generator(), window=3).mean(axis=(1, 2)).reshape(3, 2)
     np.testing.assert_allclose(means, means[[0, 0, 0]], atol=0.02)
     assert abs(means[0, 0] - means[0, 1]) > 0.03

@@ -60,7 +60,7 @@ class Frame:
 
     @property
     def channels(self) -> int:
-        """Number of channels of one moment; 1 where the image has no channel axis."""
+        """Number of channels of one timepoint; 1 where the image has no channel axis."""
         if self.used_channels:
             return len(self.used_channels)
         return channels_of(self.array.shape, self.axes)
@@ -80,11 +80,11 @@ class Frame:
             of the image's dtype, else float64: 32-bit counts with an offset differ in digits that
             float32 has not.
         """
-        moments = [self._read_moment(index, region) for index in self._moments()]
-        return moments[0] if len(moments) == 1 else np.concatenate(moments)
+        timepoints = [self._read_timepoint(index, region) for index in self._timepoints()]
+        return timepoints[0] if len(timepoints) == 1 else np.concatenate(timepoints)
 
-    def _moments(self) -> list[tuple[int, ...]]:
-        """Return the frame index of each moment of the window."""
+    def _timepoints(self) -> list[tuple[int, ...]]:
+        """Return the frame index of each timepoint of the window."""
         if self.window == 1:
             return [self.index]
         position = frame_axes(self.axes, self.ndim).index("T")
@@ -94,7 +94,7 @@ class Frame:
         before, after = self.index[:position], self.index[position + 1 :]
         return [(*before, int(time), *after) for time in times]
 
-    def _read_moment(self, index: tuple[int, ...], region: Region) -> Pixels:
+    def _read_timepoint(self, index: tuple[int, ...], region: Region) -> Pixels:
         if "C" not in self.axes or not self.used_channels:
             return self._read_pixels(index, region, slice(None))
         # One by one: lazy arrays know no lists of indices, and would read those between.

@@ -75,7 +75,7 @@ def link(
 def link_labels(labels: ArrayLike, axes: str, config: LinkConfig) -> tuple[Numbered, Linked]:
     """Link the objects of a label image; see :func:`link`.
 
-    Where there is time and z, linking through z takes each moment by itself, and numbers are
+    Where there is time and z, linking through z takes each timepoint by itself, and numbers are
     never used twice.
     """
     linked = np.zeros(tuple(labels.shape), np.int32)
@@ -100,7 +100,7 @@ def linked_planes(labels: ArrayLike, axes: str, config: LinkConfig) -> LinkedPla
     Returns
     -------
     Linked
-        The tracks. Through z with several moments their rows are number, time, z, y, x.
+        The tracks. Through z with several timepoints their rows are number, time, z, y, x.
 
     Raises
     ------

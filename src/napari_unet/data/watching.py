@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Watched:
     """A box of a frame, in which pixels that are not finite are counted as they are read.
 
-    What is read around it, or of neighbouring moments, belongs to other boxes and is not counted.
+    What is read around it, or at neighbouring timepoints, belongs to other boxes: not counted.
 
     Parameters
     ----------
@@ -41,8 +41,8 @@ class Watched:
         self.shape, self.dtype = frame.array.shape, frame.array.dtype
         self.chunks = getattr(frame.array, "chunks", None)  # named where one cannot be read
         box = dict(zip(SPATIAL_AXES[frame.ndim], region, strict=True))
-        moment = dict(zip(frame_axes(frame.axes, frame.ndim), frame.index, strict=True))
-        self._wanted = [box.get(axis, moment.get(axis)) for axis in frame.axes]  # None: channels
+        timepoint = dict(zip(frame_axes(frame.axes, frame.ndim), frame.index, strict=True))
+        self._wanted = [box.get(axis, timepoint.get(axis)) for axis in frame.axes]  # None: channels
         is_real = np.dtype(frame.array.dtype).kind == "f"
         self.frame = replace(frame, array=self) if is_real else frame
 

@@ -55,7 +55,7 @@ class Facts:
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        """What each input channel is, moment by moment."""
+        """What each input channel is, timepoint by timepoint."""
         network = self.record.network
         channels = self.record.used_channels or tuple(range(network.in_channels))
         names = [f"channel {channel}" for channel in channels]
@@ -63,8 +63,8 @@ class Facts:
             return tuple(names)
         half = network.window // 2
         return tuple(
-            f"frame {moment:+d} {name}" if moment else f"frame {name}"
-            for moment in range(-half, half + 1)
+            f"frame {timepoint:+d} {name}" if timepoint else f"frame {name}"
+            for timepoint in range(-half, half + 1)
             for name in names
         )
 

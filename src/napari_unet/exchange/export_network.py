@@ -136,7 +136,7 @@ class ExportNetwork(nn.Module):
         for level, (up, convolve) in enumerate(zip(self.up_convolutions, self.expanding)):
             features = up(features)
             skip = skips.pop()
-            if len(skips) == 0 and window > 1:  # moments meet at full resolution
+            if len(skips) == 0 and window > 1:  # timepoints meet at full resolution
                 features = features.reshape([n_images, -1] + list(features.shape[2:]))
                 skip = skip.reshape([n_images, window, -1] + list(skip.shape[2:]))[:, window // 2]
             for axis in range(self.ndim):

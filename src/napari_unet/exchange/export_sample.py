@@ -36,7 +36,7 @@ class Sample:
     Parameters
     ----------
     pixels : ndarray
-        C[Z]YX, float32, as the microscope gives them; the channels of all moments.
+        C[Z]YX, float32, as the microscope gives them; the channels of all timepoints.
     trained : TrainedNetwork
         The model.
     views : int
@@ -54,8 +54,8 @@ class Sample:
         """Predict the probabilities of a piece by the tiles of our own prediction; C[Z]YX."""
         record = self.trained.record
         window, ndim = record.network.window, record.network.ndim
-        moments = pixels.reshape(window, -1, *pixels.shape[1:])
-        image, axes = (moments, "TC") if window > 1 else (moments[0], "C")
+        timepoints = pixels.reshape(window, -1, *pixels.shape[1:])
+        image, axes = (timepoints, "TC") if window > 1 else (timepoints[0], "C")
         config = PredictConfig(
             "probabilities",
             axes + SPATIAL_AXES[ndim],

@@ -40,7 +40,7 @@ class UNetConfig:
     Parameters
     ----------
     in_channels : int
-        Channels of the input image, at one moment.
+        Channels of the input image, at one timepoint.
     out_channels : int
         Output maps, one per class.
     ndim : int
@@ -125,7 +125,7 @@ class UNetConfig:
 
     @property
     def input_bands(self) -> int:
-        """Bands of the array that the network takes: the channels of all moments."""
+        """Bands of the array that the network takes: the channels of all timepoints."""
         return self.in_channels * self.window
 
     @property

@@ -102,20 +102,20 @@ class InferenceNetwork:
             return torch.cat([self.scores(image[None]) for image in images])
         window = self.config.window
         features, skip = self._up_to_fusion(images[:, : self.config.in_channels])
-        if window > 1:  # late fusion: features of all moments, pixels of the middle one
-            moments = [features]
-            for moment in range(1, window):
-                first = moment * self.config.in_channels
-                features, of_moment = self._up_to_fusion(
+        if window > 1:  # late fusion: features of all timepoints, pixels of the middle one
+            timepoints = [features]
+            for timepoint in range(1, window):
+                first = timepoint * self.config.in_channels
+                features, of_timepoint = self._up_to_fusion(
                     images[:, first : first + self.config.in_channels]
                 )
-                moments.append(features)
-                skip = of_moment if moment == window // 2 else skip
-            features = torch.cat(moments, dim=1)  # (B, window * base * 2, *)
+                timepoints.append(features)
+                skip = of_timepoint if timepoint == window // 2 else skip
+            features = torch.cat(timepoints, dim=1)  # (B, window * base * 2, *)
         return self._expanding[0](features, skip, self._rows, self._output).float()
 
     def _up_to_fusion(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Run one moment up to the last level of the expanding path, and keep what skips there."""
+        """Run one timepoint up to the last level of the expanding path; keep what skips there."""
         features = images.to(self.device, self.precision).contiguous(
             memory_format=LAYOUT[self.config.ndim]
         )  # (B, in_channels, *)
@@ -187,9 +187,9 @@ class InferenceNetwork:
         assert isinstance(level, nn.Sequential)
         assert up.bias is not None
         (weight, bias), second = folded(level)
-        of_skip, *of_moments = torch.split(weight, up.out_channels, dim=1)
-        weights = torch.cat([composed(up.weight, part) for part in of_moments])
-        for part in of_moments:  # every pixel of the result sees the up-convolution's bias
+        of_skip, *of_timepoints = torch.split(weight, up.out_channels, dim=1)
+        weights = torch.cat([composed(up.weight, part) for part in of_timepoints])
+        for part in of_timepoints:  # every pixel of the result sees the up-convolution's bias
             bias = bias + part.flatten(2).sum(dim=2) @ up.bias
         weights = weights.to(self.device, self.precision)
         return _ExpandingLevel(

@@ -97,7 +97,7 @@ def starting_weights(
     -------
     dict of Tensor or None
         None where the network has another shape. Images of several channels begin with the
-        mean of their channels. A network that sees several moments begins with what it sees of
+        mean of their channels. A network that sees several timepoints begins with what it sees of
         the middle one, and predicts at first what the starting model does.
 
     Raises
@@ -137,9 +137,9 @@ def _weights_in(path: Path) -> dict[str, Tensor]:
 
 
 def _fusing(kernel: Tensor, window: int) -> Tensor:
-    """Let a convolution of one moment ignore the features of the others.
+    """Let a convolution of one timepoint ignore the features of the others.
 
-    It meets the skip connection of the middle moment, then the features of each moment.
+    It meets the skip connection of the middle timepoint, then the features of each timepoint.
     """
     skip, features = kernel.chunk(2, dim=1)
     others = torch.zeros_like(features).repeat(1, window // 2, *(1,) * (kernel.ndim - 2))

@@ -28,11 +28,11 @@ class UNet(nn.Module):
     """The U-shaped network: a contracting path, a bottom, and an expanding path.
 
     With ``config.flat_levels``, the first levels of a 3D network have kernels of 1x3x3 and
-    poolings of 1x2x2. With ``config.window`` above 1, every moment passes the same weights by
+    poolings of 1x2x2. With ``config.window`` above 1, every timepoint passes the same weights by
     itself up to the last level of the expanding path. There, at full resolution, the features
-    of all moments are concatenated with the skip connection of the middle one (late fusion). So
-    what moves between moments is compared by the last double convolution alone, after each
-    moment has been understood by itself; the cost is nearly `window` times that of one moment.
+    of all timepoints are concatenated with the skip connection of the middle one (late fusion). So
+    what moves between timepoints is compared by the last double convolution alone, after each
+    timepoint has been understood by itself; the cost is nearly `window` times that of one.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class UNet(nn.Module):
         Parameters
         ----------
         images : Tensor
-            Shape (B, in_channels * window, *), floating point; moment by moment.
+            Shape (B, in_channels * window, *), floating point; timepoint by timepoint.
 
         Returns
         -------
@@ -100,12 +100,12 @@ class UNet(nn.Module):
             features = convolutions(features)  # (B * window, base * 2^level, *)
             if level >= self.config.depth - 1:  # the end of the contracting path
                 features = self.dropout(features)
-            # at full resolution the middle moment alone is needed again
+            # at full resolution the middle timepoint alone is needed again
             skips.append(features if level > 0 else features[window // 2 :: window])
         for level in reversed(range(self.config.depth)):
             features = self.up_convolutions[level](features)  # (B * window, base * 2^level, *2)
             if level == 0:
-                features = _all_moments_together(features, window)  # (B, window * base, *)
+                features = _all_timepoints_together(features, window)  # (B, window * base, *)
             skip = _crop_centre(skips[level], features)
             features = torch.cat([skip, features], dim=1)  # (B', 2 * base * 2^level, *)
             features = self.expanding[level](features)  # (B', base * 2^level, *)
@@ -133,10 +133,10 @@ class UNet(nn.Module):
     def _check_input(self, images: Tensor) -> None:
         config = self.config
         if images.ndim != config.ndim + 2 or images.shape[1] != config.input_bands:
-            moments = f" at each of {config.window} moments" if config.window > 1 else ""
+            timepoints = f" at each of {config.window} timepoints" if config.window > 1 else ""
             raise ModelMismatchError(
                 f"The network takes {config.ndim}D images of {config.in_channels} channel(s)"
-                f"{moments}, not an array of shape {tuple(images.shape)}."
+                f"{timepoints}, not an array of shape {tuple(images.shape)}."
             )
         for size, smallest, factor in zip(
             images.shape[2:], config.smallest_inputs, config.pooling_factors, strict=True
@@ -154,11 +154,11 @@ def doubling(config: UNetConfig, level: int) -> tuple[int, ...]:
 
 
 def _each_moment_alone(images: Tensor, window: int) -> Tensor:
-    """Make moments images of their own; (B, window * C, *) to (B * window, C, *)."""
+    """Make timepoints images of their own; (B, window * C, *) to (B * window, C, *)."""
     return images.reshape(len(images) * window, -1, *images.shape[2:])
 
 
-def _all_moments_together(features: Tensor, window: int) -> Tensor:
+def _all_timepoints_together(features: Tensor, window: int) -> Tensor:
     """Undo `_each_moment_alone`; (B * window, C, *) to (B, window * C, *)."""
     return features.reshape(len(features) // window, -1, *features.shape[2:])
 

@@ -180,13 +180,13 @@ def _sample(region: Tensor, positions: Tensor, mode: str) -> Tensor:
 class Jitter:
     """How the grey values of one patch are changed.
 
-    All moments of a time-lapse are changed alike but for the noise: a camera's settings stay
-    over neighbouring moments, and each moment was normalised by itself before.
+    All timepoints of a time-lapse are changed alike but for the noise: a camera's settings stay
+    over neighbouring timepoints, and each timepoint was normalised by itself before.
 
     Parameters
     ----------
     curve : ndarray
-        (3, C) float32: gamma, contrast and brightness per channel, of all moments.
+        (3, C) float32: gamma, contrast and brightness per channel, of all timepoints.
     noise : float
         Standard deviation of the grain.
     seed : int
@@ -206,7 +206,7 @@ class Jitter:
         Parameters
         ----------
         channels : int
-            Of the patch; the channels of each moment after those of the one before.
+            Of the patch; the channels of each timepoint after those of the one before.
         strength : float
             About the relative size of the changes.
         rng : numpy.random.Generator
@@ -216,9 +216,9 @@ class Jitter:
         """
         if strength == 0:
             return None
-        of_moment = channels // window
-        gamma, contrast = np.exp(rng.normal(0, strength, (2, of_moment)))
-        brightness = rng.normal(0, strength / 2, of_moment)
+        of_timepoint = channels // window
+        gamma, contrast = np.exp(rng.normal(0, strength, (2, of_timepoint)))
+        brightness = rng.normal(0, strength / 2, of_timepoint)
         curve = np.tile(np.stack([gamma, contrast, brightness]), window).astype(np.float32)
         noise = abs(rng.normal(0, strength / 4))
         return cls(curve, noise, int(rng.integers(2**62)))
