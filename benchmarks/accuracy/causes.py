@@ -27,7 +27,7 @@ from napari_unet.data.border_weights import DEFAULT_SIGMA
 from napari_unet.errors import ConfigError
 from napari_unet.training import loop, preparation, targets
 from napari_unet.training.config import TrainConfig
-from napari_unet.training.snapshot import latest_of
+from napari_unet.training.model_and_state import latest_model
 from napari_unet.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def frozen(network: nn.Module) -> None:
 
 def last_weights() -> AbstractContextManager[Any]:
     """Keep the last weights, whether or not the start or others before them suited the paint."""
-    return patch.object(loop, "best_of", latest_of)
+    return patch.object(loop, "best_model", latest_model)
 
 
 def some_held_back() -> AbstractContextManager[Any]:

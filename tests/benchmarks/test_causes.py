@@ -203,7 +203,7 @@ def parts() -> list[Any]:
         vars(targets)["sliver_of"],
         vars(targets)["_border_of"],
         vars(Trainer)["_fits_statistics"],
-        vars(loop)["best_of"],
+        vars(loop)["best_model"],
         vars(preparation)["CELLS_TO_SPARE_SOME"],
         vars(Trainer)["_find_teacher"],
     ]

@@ -87,7 +87,7 @@ def changed_arguments(arguments: list[str], chance: random.Random) -> list[str]:
 
 
 def stays_inside(arguments: list[str]) -> bool:
-    """Tell whether the user names no other place to write to: those are the user's choice."""
+    """Return whether the user names no other place to write to: those are the user's choice."""
     targets = ("--output", "--errors", "--history")
     followed = zip(arguments, [*arguments[1:], ""], strict=True)
     named = [value for flag, value in followed if flag.split("=")[0] in targets]

@@ -188,7 +188,7 @@ def test_a_second_save_sweeps_the_files_of_the_first(tmp_path: Path) -> None:
 
 
 def whole(folder: Path, value: int) -> bool:
-    """Tell whether a project lacks nothing of a session in which everything is one value."""
+    """Return whether a project lacks nothing of a session in which everything is one value."""
     (image,) = load_project(folder).images
     return all(
         array is not None and bool((np.asarray(array) == value).all())

@@ -13,7 +13,7 @@ import torch
 from napari_unet.errors import DeviceError
 from napari_unet.model.unet import UNet
 from napari_unet.notice import Notice
-from napari_unet.training import loop, snapshot
+from napari_unet.training import loop, model_and_state
 from napari_unet.training.checkpoint import load_state, save_state
 from napari_unet.training.events import StepDone, TrainingStarted
 from napari_unet.training.trainer import Trainer
@@ -114,7 +114,7 @@ def test_a_gpu_that_fails_later_costs_nothing_that_was_validated(
     def lost(trainer: Trainer) -> None:
         raise DEAD
 
-    monkeypatch.setattr(snapshot, "state_of", lost)
+    monkeypatch.setattr(model_and_state, "training_state", lost)
     events, result = run(data, config)
     assert texts(events) == [
         "Training ended early, the best network is kept: CUDA error: unspecified launch failure"

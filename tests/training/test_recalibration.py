@@ -12,13 +12,13 @@ from napari_unet.model.unet import UNet
 from napari_unet.samples import load_nuclei_2d
 from napari_unet.training.checkpoint import load_state, save_state
 from napari_unet.training.config import TrainConfig
+from napari_unet.training.model_and_state import training_state
 from napari_unet.training.recalibration import (
     mixed_statistics,
     recomputed_statistics,
     set_statistics,
     statistics_of,
 )
-from napari_unet.training.snapshot import state_of
 from napari_unet.training.trainer import Trainer
 
 from .builders import cells, data_of, same_weights, tiny_config
@@ -155,7 +155,7 @@ def test_a_resumed_training_is_taught_by_the_starting_model_that_was_fitted(
     prefer(monkeypatch, trainer, recomputed_statistics(trainer.network, trainer.data, CPU))
     trainer.fit_statistics()
     trainer.train_step(0.5)
-    save_state(state_of(trainer), tmp_path / "state.safetensors")
+    save_state(training_state(trainer), tmp_path / "state.safetensors")
     resumed = Trainer(trainer.data, trainer.config, CPU, load_state(tmp_path / "state.safetensors"))
     assert trainer.fitted
     assert same_weights(trainer.fitted, resumed.fitted)

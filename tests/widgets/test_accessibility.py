@@ -176,7 +176,7 @@ def _letter_in(text: str) -> str:
 
 
 def _reads_on(dock: QWidget, former: QWidget, later: QWidget) -> bool:
-    """Tell whether a control comes after another: further down, or further right in its row."""
+    """Return whether a control comes after another: further down, or further right in its row."""
     a, b = (QRect(each.mapTo(dock, QPoint(0, 0)), each.size()) for each in (former, later))
     below = b.center().y() > a.bottom() - 2
     same_row = b.top() < a.bottom() and b.left() > a.left()

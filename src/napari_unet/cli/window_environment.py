@@ -103,7 +103,7 @@ def display_problems(environment: Mapping[str, str] = os.environ) -> list[Proble
 
 
 def _answers(display: str) -> bool:
-    """Tell whether an X server may be there; of one that is elsewhere nobody can tell cheaply."""
+    """Return whether an X server may be there; of one that is elsewhere nobody can tell cheaply."""
     local = re.fullmatch(r":(\d+)(\.\d+)?", display)
     sockets = Path("/tmp/.X11-unix")
     if local is None or not sockets.is_dir():

@@ -77,7 +77,7 @@ def frame_axes(axes: str, ndim: int) -> str:
 
 
 def is_axes(text: str) -> bool:
-    """Tell whether a text names axes: letters of TCZYX, each at most once."""
+    """Return whether a text names axes: letters of TCZYX, each at most once."""
     return len(set(text)) == len(text) and set(text) <= set(_ALL_AXES)
 
 

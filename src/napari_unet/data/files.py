@@ -103,7 +103,7 @@ def _expanded(entry: str) -> Path:
 
 
 def _in_zarr(path: Path) -> bool:
-    """Tell whether a path leads to or into an existing Zarr folder; a level may be missing."""
+    """Return whether a path leads to or into an existing Zarr folder; a level may be missing."""
     split = split_zarr(path)
     return split is not None and split[0].is_dir()
 
@@ -113,7 +113,7 @@ def _is_finished(path: Path) -> bool:
 
 
 def is_run_card(path: Path) -> bool:
-    """Tell whether a file is a run card, by its name."""
+    """Return whether a file is a run card, by its name."""
     return path.name.endswith(CARD_SUFFIX)
 
 
@@ -123,14 +123,14 @@ def without_run_cards(found: set[Path]) -> set[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    """Tell whether an entry of a folder is an image."""
+    """Return whether an entry of a folder is an image."""
     suffix = path.suffix.lower()
     is_there = path.is_dir() if suffix == ZARR_SUFFIX else path.is_file()
     return suffix in IMAGE_SUFFIXES and _is_finished(path) and is_there
 
 
 def _is_match(path: Path) -> bool:
-    """Tell whether what a glob found is taken for an image: any file, and what is a Zarr."""
+    """Return whether what a glob found is taken for an image: any file, and what is a Zarr."""
     split = split_zarr(path)
     if split is None or not split[0].is_dir():
         return path.is_file() and _is_finished(path)

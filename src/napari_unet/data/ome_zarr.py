@@ -165,7 +165,7 @@ def _level_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
 
 
 def is_ours(folder: Path) -> bool:
-    """Tell whether a folder is an OME-Zarr made by `create_label_store` or its sister."""
+    """Return whether a folder is an OME-Zarr made by `create_label_store` or its sister."""
     try:
         metadata = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))
         return _OURS in metadata["attributes"]

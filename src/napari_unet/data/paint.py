@@ -53,7 +53,7 @@ def painted_bands(labels: ArrayLike) -> Iterator[tuple[slice, NDArray[Any]]]:
 
 
 def is_painted(labels: NDArray[Any]) -> bool:
-    """Tell whether labels hold any number but 0."""
+    """Return whether labels hold any number but 0."""
     # Of numbers the largest is found several times as fast as whether there is one
     return bool(labels.any() if labels.dtype.kind != "u" else labels.max(initial=0))
 
@@ -67,7 +67,7 @@ def copy_of_paint(labels: ArrayLike) -> NDArray[Any]:
 
 
 def same_paint(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    """Tell whether two label arrays are equal, without temporary arrays of their size."""
+    """Return whether two label arrays are equal, without temporary arrays of their size."""
     if one.shape != other.shape:
         return False
     return all(np.array_equal(painted, other[band]) for band, painted in bands_of(one))

@@ -137,7 +137,7 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, 
 
 
 def _is_cut(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, leads_out: bool) -> bool:
-    """Tell whether pages are missing: fewer than declared, or the last leads past the end."""
+    """Return whether pages are missing: fewer than declared, or the last leads past the end."""
     if series.kind == "shaped":
         declared = (file.shaped_metadata or ({},))[0].get("shape", ())
         return bool(series.size < math.prod(declared))

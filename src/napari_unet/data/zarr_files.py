@@ -57,7 +57,7 @@ def split_zarr(path: Path) -> tuple[Path, str] | None:
 
 
 def is_zarr_node(folder: Path) -> bool:
-    """Tell whether a folder is a Zarr array or group."""
+    """Return whether a folder is a Zarr array or group."""
     return any((folder / name).is_file() for name in _METADATA_FILES)
 
 

@@ -73,7 +73,7 @@ class Imported:
 
 
 def is_foreign(path: Path) -> bool:
-    """Tell whether a path looks like a model of another program."""
+    """Return whether a path looks like a model of another program."""
     if path.suffix.lower() in SUFFIXES:
         return path.is_file()
     return path.is_dir() and any((path / name).is_file() for name in _DESCRIPTIONS)

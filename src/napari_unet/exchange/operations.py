@@ -113,7 +113,7 @@ def _check_channels(kwargs: dict[str, Any]) -> None:
 
 
 def _jointly(named: Any, axes: str) -> bool:
-    """Tell whether all channels are measured together; refuse rows and planes of their own."""
+    """Return whether all channels are measured together; refuse rows and planes of their own."""
     if named is None:
         return True
     letters = {_LETTERS.get(str(each), str(each)) for each in named}

@@ -21,7 +21,7 @@ _REMEDY = "In Cellpose save the masks as PNG/TIF (Ctrl+N or Ctrl+T), and open th
 
 
 def is_seg(path: Path) -> bool:
-    """Tell whether a file is named and begins like Cellpose's."""
+    """Return whether a file is named and begins like Cellpose's."""
     if not path.name.lower().endswith(SEG_SUFFIX):
         return False
     try:

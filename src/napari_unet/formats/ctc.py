@@ -38,7 +38,7 @@ class _Frame:
 
 
 def is_ctc(path: Path) -> bool:
-    """Tell whether a folder holds frames of the Cell Tracking Challenge."""
+    """Return whether a folder holds frames of the Cell Tracking Challenge."""
     return path.is_dir() and _folder_of(path) is not None
 
 

@@ -126,7 +126,7 @@ def array_in(found: Any) -> NDArray[Any] | None:
 
 
 def _is_shape(found: Any) -> bool:
-    """Tell whether this is a shape; what is none is never put into words (see `_reduce`)."""
+    """Return whether this is a shape; what is none is never put into words (see `_reduce`)."""
     is_short = isinstance(found, tuple) and len(found) <= _MOST_AXES
     return is_short and all(type(size) is int and 0 <= size < 2**63 for size in found)
 

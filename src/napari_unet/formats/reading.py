@@ -30,7 +30,7 @@ _GEOJSON_MARK = b'"Feature'
 
 
 def is_foreign(path: Path) -> bool:
-    """Tell whether a path is an annotation of another program, rather than a label image."""
+    """Return whether a path is an annotation of another program, rather than a label image."""
     has_outlines = path.suffix.lower() in OUTLINE_SUFFIXES and not is_run_card(path)
     return has_outlines or is_seg(path) or is_ctc(path)
 

@@ -205,7 +205,7 @@ def make_convolution(
 
 @lru_cache
 def onednn_fuses(ndim: int, precision: torch.dtype) -> bool:
-    """Tell whether oneDNN's fused operators exist here, and give what torch's functions give."""
+    """Return whether oneDNN's fused operators exist here, and give what torch's functions give."""
     shape = (1, 8) + (5,) * ndim
     features = torch.linspace(-1, 1, 8 * 5**ndim).reshape(shape).to(precision)
     weight = torch.linspace(-1, 1, 64 * 3**ndim).reshape(8, 8, *(3,) * ndim).to(precision)

@@ -100,7 +100,7 @@ def _after(node: Any, before: _Seen, ndim: int, weights: tuple[int, ...] | None)
 
 
 def _of_channels(node: Any) -> bool:
-    """Tell whether it is a softmax over the channels of each place."""
+    """Return whether it is a softmax over the channels of each place."""
     axis = next((each.i for each in node.attribute if each.name == "axis"), -1)
     return bool(node.op_type == "Softmax" and axis == 1)
 

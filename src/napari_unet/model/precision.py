@@ -129,7 +129,7 @@ def _switch_tf32_off() -> Callable[[], None]:
 
 
 def _coarse_clock() -> bool:
-    """Tell whether the processor time of a thread is counted in steps that are too long here."""
+    """Return whether the processor time of a thread is counted in steps that are too long here."""
     return time.get_clock_info("thread_time").resolution > 1e-5
 
 

@@ -54,7 +54,7 @@ def load_model_or_starting_model(name: str) -> TrainedNetwork:
 
 
 def is_starting_model(record: ModelRecord) -> bool:
-    """Tell whether a model is one of the starting models, as it came with the program."""
+    """Return whether a model is one of the starting models, as it came with the program."""
     there = [card.name for card in STARTING_MODELS.values() if card.path.is_file()]
     return any(load_starting_model(name).record == record for name in there)
 

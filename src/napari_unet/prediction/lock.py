@@ -140,7 +140,7 @@ def _clear_abandoned(lock: Path, target: Path, now: Path) -> None:
 
 
 def _is_abandoned(lock: Path, target: Path, now: Path) -> bool:
-    """Tell whether a lock is to be deleted; False where there is none any more."""
+    """Return whether a lock is to be deleted; False where there is none any more."""
     holder = _holder_of(lock, now)
     if holder is None or holder.is_gone():
         return holder is not None

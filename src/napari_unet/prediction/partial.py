@@ -143,7 +143,7 @@ class PartialResult:
             return BlockObjects(int(stored["count"]), sides["low"], sides["high"])
 
     def has_block(self, frame: int, block: int) -> bool:
-        """Tell whether a block is done."""
+        """Return whether a block is done."""
         return self._block_file(frame, block).exists()
 
     def number_block(self, frame: int, block: int, table: NDArray[np.uint32]) -> None:

@@ -197,7 +197,7 @@ def path_inside(folder: Path, name: str) -> Path:
 
 
 def is_plain_name(name: str) -> bool:
-    """Tell whether a name with slashes leads into a folder, whatever the operating system."""
+    """Return whether a name with slashes leads into a folder, whatever the operating system."""
     windows = PureWindowsPath(name)  # takes both kinds of slashes
     plain = not windows.anchor and ".." not in windows.parts and "\0" not in name
     return plain and bool(PurePosixPath(name).parts)
@@ -214,7 +214,7 @@ def _fits_tiff(array: NDArray[Any], rgb: bool) -> bool:
 
 
 def _is_abandoned(path: Path) -> bool:
-    """Tell whether nobody will name a file any more; this program saves one at a time."""
+    """Return whether nobody will name a file any more; this program saves one at a time."""
     found = _OUR_NAME.fullmatch(path.name)
     if found is not None and found["machine"] == machine_id():
         process = int(found["process"])

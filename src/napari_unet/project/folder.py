@@ -136,7 +136,7 @@ class Project:
 
 
 def is_project(folder: Path) -> bool:
-    """Tell whether a folder holds a project."""
+    """Return whether a folder holds a project."""
     return (folder / PROJECT_FILE).is_file()
 
 
@@ -308,7 +308,7 @@ def _load_image(stored: StoredImage, folder: Path, problems: list[str]) -> Proje
 
 
 def _lies_in(region: tuple[tuple[int, int], ...], shape: tuple[int, ...]) -> bool:
-    """Tell whether a box lies in an array; nothing else can be shown."""
+    """Return whether a box lies in an array; nothing else can be shown."""
     return len(region) == len(shape) >= 2 and all(
         0 <= start < stop <= size for (start, stop), size in zip(region, shape, strict=True)
     )

@@ -152,7 +152,7 @@ def _orphans(root: Path | None) -> list[Path]:
 
 
 def _is_owned(folder: Path) -> bool:
-    """Tell whether the session that made a folder is still running."""
+    """Return whether the session that made a folder is still running."""
     try:
         owner = json.loads((folder / _OWNER).read_text(encoding="utf-8"))
         if owner.get("machine", machine_id()) != machine_id():
@@ -175,7 +175,7 @@ def _is_owned(folder: Path) -> bool:
 
 
 def _is_recent(folder: Path) -> bool:
-    """Tell whether something was written into a folder lately: its session may still run."""
+    """Return whether something was written into a folder lately: its session may still run."""
     changed = [0.0]
     for path in (folder, *folder.glob("*")):
         with contextlib.suppress(OSError):  # deleted meanwhile

@@ -237,7 +237,7 @@ def _made(folder: Path) -> bool:
 
 
 def _holds(file: Path, pixels: ArrayLike, axes: str | None, size: PixelSize) -> bool:
-    """Tell whether a file holds these pixels; where axes are given, also those and this size."""
+    """Return whether a file holds these pixels; where axes are given, also those and this size."""
     try:
         found = read_image(file)
         if axes is not None and (found.axes != axes or dict(found.pixel_size) != dict(size)):

@@ -235,7 +235,7 @@ def _what_does_not_fit(error: ValidationError | ConfigError) -> str:
 
 
 def belongs_to(state: TrainingState, record: ModelRecord) -> bool:
-    """Tell whether a state may be of the training that made a model.
+    """Return whether a state may be of the training that made a model.
 
     They are two files, the model is written first. So where a program was killed in between, the
     state is older than the model, which is no harm; but it may be that of a former training.

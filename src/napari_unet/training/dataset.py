@@ -185,7 +185,7 @@ class TrainingData:
         return None
 
     def asks_the_same_as(self, other: TrainingData) -> bool:
-        """Tell whether the same pixels are held back, with the same paint."""
+        """Return whether the same pixels are held back, with the same paint."""
         if self.held_back != other.held_back:
             return False
         pairs = zip(self.blocks, other.blocks, strict=True)
@@ -255,7 +255,7 @@ class TrainingData:
 
 
 def same_array(one: Any, other: Any) -> bool:
-    """Tell whether two arrays are the same object, or views of the same memory."""
+    """Return whether two arrays are the same object, or views of the same memory."""
     if one is other:
         return True
     if not isinstance(one, np.ndarray) or not isinstance(other, np.ndarray):

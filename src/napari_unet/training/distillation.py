@@ -97,7 +97,7 @@ class StartingModel:
 
 
 def is_dense(data: TrainingData) -> bool:
-    """Tell whether so much is painted that there is nothing to add."""
+    """Return whether so much is painted that there is nothing to add."""
     painted = sum(int(frame.target.painted.sum()) for frame in data.frames)
     return painted > _DENSE * sum(frame.target.classes.size for frame in data.frames)
 

@@ -32,8 +32,8 @@ from napari_unet.training.events import (
 )
 from napari_unet.training.inbox import Inbox
 from napari_unet.training.live import LiveView
+from napari_unet.training.model_and_state import best_model, final_model_and_state, training_state
 from napari_unet.training.preparation import prepare_training
-from napari_unet.training.snapshot import best_of, remains_of, state_of
 from napari_unet.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _train(
                     finished = clock.finished()
                 if group.first and (clock.checkpoint_due() or inbox.checkpoint_wanted.is_set()):
                     inbox.checkpoint_wanted.clear()
-                    yield Checkpoint(best_of(trainer), state_of(trainer))
+                    yield Checkpoint(best_model(trainer), training_state(trainer))
             # also CUDA's errors
             except (RuntimeError, MemoryError, UnreadableError, NotEnoughMemoryError) as error:
                 if not (trainer.worth_keeping and group.alone):  # others would wait for ever
@@ -211,9 +211,9 @@ def _train(
     trainer.seconds = clock.total()
     if group.first:
         trainer.measure_agreement()
-    latest, state = remains_of(trainer)
+    latest, state = final_model_and_state(trainer)
     return TrainingResult(
-        best_of(trainer),
+        best_model(trainer),
         latest,
         state,
         trainer.data,
@@ -248,7 +248,7 @@ def _look_at_new_cells(
 
 
 def _assessed_after(steps: int, config: TrainConfig) -> bool:
-    """Tell whether scores are due: soon after the start, then every so many steps."""
+    """Return whether scores are due: soon after the start, then every so many steps."""
     return steps % config.validate_every == 0 or steps in _FIRST_SCORES
 
 

@@ -45,7 +45,7 @@ def begin_with(network: UNet, name: str) -> bool:
 
 
 def all_finite(weights: Mapping[str, Tensor]) -> bool:
-    """Tell whether weights on the CPU hold nothing but numbers."""
+    """Return whether weights on the CPU hold nothing but numbers."""
     return all(bool(tensor.isfinite().all()) for tensor in weights.values())
 
 

@@ -129,7 +129,7 @@ def new_annotation(viewer: Viewer, image: Image, kind: Kind = "objects") -> Labe
 
 
 def is_annotation(layer: Labels) -> bool:
-    """Tell whether a labels layer may be painted in: predictions are not."""
+    """Return whether a labels layer may be painted in: predictions are not."""
     return METADATA_KEY not in layer.metadata
 
 
@@ -179,7 +179,7 @@ def image_for(viewer: Viewer, layer: Labels) -> Image | None:
 
 
 def fits(image: Image, shape: tuple[int, ...]) -> bool:
-    """Tell whether labels of a shape may belong to an image: without its channel axis, if any.
+    """Return whether labels of a shape may belong to an image: without its channel axis, if any.
 
     Which axis that is, is guessed by the sizes where the image has no names for its axes.
     """
@@ -190,5 +190,5 @@ def fits(image: Image, shape: tuple[int, ...]) -> bool:
 
 
 def _tells_labels_shape(image: Image) -> bool:
-    """Tell whether it is known which axis of an image holds channels, or that none does."""
+    """Return whether it is known which axis of an image holds channels, or that none does."""
     return image.rgb or channel_axis_of(image) is not None or named_axes_of(image) is not None

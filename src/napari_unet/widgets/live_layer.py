@@ -56,7 +56,7 @@ class LiveLayer:
         self.layer.refresh(extent=False, thumbnail=False)
 
     def _is_ours(self, layer: Any) -> bool:
-        """Tell whether a layer still is the one to write to: painted on, it is the user's."""
+        """Return whether a layer still is the one to write to: painted on, it is the user's."""
         ours = isinstance(layer, Labels) and layer.metadata.get(METADATA_KEY) == "live"
         fits = ours and layer.data.shape == labels_of(self._pair.annotation).shape
         return fits and layer in plain_layers(self._viewer)
@@ -86,7 +86,7 @@ class LiveLayer:
 
 
 def _holds(shape: tuple[int, ...], event: ViewPredicted) -> bool:
-    """Tell whether a prediction lies within labels of a shape."""
+    """Return whether a prediction lies within labels of a shape."""
     ends = (*(at + 1 for at in event.frame), *(part.stop for part in event.region))
     return len(ends) == len(shape) and all(
         end <= size for end, size in zip(ends, shape, strict=True)

@@ -87,7 +87,7 @@ def _transform_of(image: Image | Labels) -> CompositeAffine:
 
 
 def _mixes(matrix: NDArray[np.floating[Any]], keep: Sequence[int]) -> bool:
-    """Tell whether a matrix turns axes that are dropped into axes that are kept."""
+    """Return whether a matrix turns axes that are dropped into axes that are kept."""
     dropped = [axis for axis in range(len(matrix)) if axis not in keep]
     across = matrix[np.ix_(keep, dropped)], matrix[np.ix_(dropped, keep)]
     return any(bool(np.abs(part).max(initial=0) > 1e-9) for part in across)

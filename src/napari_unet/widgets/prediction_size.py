@@ -20,7 +20,7 @@ LARGEST_COVERED = 2**26
 
 
 def is_large(image: Image, keep: Sequence[int]) -> bool:
-    """Tell whether a layer for all of a result would be a waste of memory.
+    """Return whether a layer for all of a result would be a waste of memory.
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ def preset_text(preset: PresetName, pairs: Sequence[Pair]) -> str:
 
 
 def _may_be_stack(pair: Pair) -> bool:
-    """Tell whether an image has slices along Z, or along an axis that nobody has named."""
+    """Return whether an image has slices along Z, or along an axis that nobody has named."""
     labels, axes = labels_of(pair.annotation), named_axes_of(pair.image)
     if axes is None:
         return len(labels.shape) == 3 and labels.shape[0] >= _FEWEST_SLICES

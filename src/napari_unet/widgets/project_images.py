@@ -157,7 +157,7 @@ def _image_from_file(viewer: Viewer, entry: ProjectImage, folder: Path | None) -
 
 
 def is_opened_unasked(image_path: str, folder: Path | None = None) -> bool:
-    """Tell whether a path out of a project is there and holds pixels, by its ending.
+    """Return whether a path out of a project is there and holds pixels, by its ending.
 
     Whoever made the project chose the path, and napari runs what it opens as ``.py``.
 

@@ -184,7 +184,7 @@ def saving_events(
 
 
 def _is_paint(viewer: Viewer, layer: Labels) -> bool:
-    """Tell whether 1 is the background in a layer, and 0 what nobody has looked at."""
+    """Return whether 1 is the background in a layer, and 0 what nobody has looked at."""
     return was_painted_here(layer) and session_of(viewer).settings.unpainted == "unlabelled"
 
 

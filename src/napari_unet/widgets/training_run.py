@@ -114,7 +114,7 @@ class TrainingRun(QObject):
         self._changed.clear()
 
     def _same_pixels(self, number: int) -> bool:
-        """Tell whether layers have the shapes that they began with: else they are others now."""
+        """Return whether layers have the shapes that they began with: else they are others now."""
         pair, known = self.pairs[number], self._images[number]
         return (
             tuple(pixels_of(pair.image).shape) == tuple(known.image.shape)
@@ -162,5 +162,5 @@ class TrainingRun(QObject):
 
 
 def _same(one: AnnotatedImage, other: AnnotatedImage) -> bool:
-    """Tell whether two snapshots say the same: moving a slider fires what painting fires."""
+    """Return whether two snapshots say the same: moving a slider fires what painting fires."""
     return one.regions == other.regions and same_paint(one.labels, other.labels)

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from napari_unet.training.trainer import Trainer
 
 
-def best_of(trainer: Trainer) -> TrainedNetwork:
+def best_model(trainer: Trainer) -> TrainedNetwork:
     """Return the best network so far with its record, on the CPU."""
     return _with_record(trainer, trainer.best or copy_weights(trainer.averaged_network))
 
 
-def latest_of(trainer: Trainer) -> TrainedNetwork:
+def latest_model(trainer: Trainer) -> TrainedNetwork:
     """Return the network as it is now with its record, on the CPU."""
     return _with_record(trainer, copy_weights(trainer.averaged_network))
 
@@ -57,18 +57,18 @@ def _with_record(trainer: Trainer, weights: dict[str, Tensor]) -> TrainedNetwork
     return TrainedNetwork(network, record)
 
 
-def remains_of(trainer: Trainer) -> tuple[TrainedNetwork, TrainingState]:
+def final_model_and_state(trainer: Trainer) -> tuple[TrainedNetwork, TrainingState]:
     """Return the network as it is now, and the state to go on from.
 
     Of a training whose GPU has failed, with all that lay there, they are the best network and the
     state at its validation.
     """
     try:
-        return latest_of(trainer), state_of(trainer)
+        return latest_model(trainer), training_state(trainer)
     except RuntimeError:
         if not trainer.best:
             raise
-    return best_of(trainer), _state_of_best(trainer)
+    return best_model(trainer), _state_of_best(trainer)
 
 
 def _state_of_best(trainer: Trainer) -> TrainingState:
@@ -84,7 +84,7 @@ def _state_of_best(trainer: Trainer) -> TrainingState:
     )
 
 
-def state_of(trainer: Trainer) -> TrainingState:
+def training_state(trainer: Trainer) -> TrainingState:
     """Return everything from which a training can go on exactly."""
     return TrainingState(
         step=trainer.step,
