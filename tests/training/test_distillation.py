@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from napari_unet.samples import load_nuclei_2d
 from napari_unet.training.config import TrainConfig
-from napari_unet.training.distillation import Teacher, folded, gaps_in, trust_in
+from napari_unet.training.distillation import Teacher, folded_copy, gaps_in, trust_in
 from napari_unet.training.networks import random_network
 from napari_unet.training.patches import Batch
 from napari_unet.training.trainer import Trainer
@@ -82,12 +82,12 @@ def test_folding_batch_norm_into_convolutions_changes_no_score() -> None:
     begin_at_chance(network)
     images = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        torch.testing.assert_close(folded(network)(images), network.eval()(images))
+        torch.testing.assert_close(folded_copy(network)(images), network.eval()(images))
 
 
 def test_a_folded_network_has_no_batch_norm_left_and_the_other_one_stays() -> None:
     network = random_network(tiny_config().network(1, 2), 0)
-    twin = folded(network)
+    twin = folded_copy(network)
     assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in twin.modules())
     assert any(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules())
 

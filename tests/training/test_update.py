@@ -89,9 +89,9 @@ def test_a_step_with_a_teacher_waits_for_nothing_either() -> None:
 
 
 def _any_teacher(trainer: Trainer) -> Any:
-    from napari_unet.training.distillation import Teacher, folded
+    from napari_unet.training.distillation import Teacher, folded_copy
 
-    return Teacher(folded(trainer.network), 1.0)
+    return Teacher(folded_copy(trainer.network), 1.0)
 
 
 def test_a_wait_would_be_found() -> None:

@@ -91,7 +91,7 @@ class StartingModel:
             set_statistics(network, self._statistics)
             if self._config.ndim == 2:
                 network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self._network = folded(network.to(self._device))
+            self._network = folded_copy(network.to(self._device))
         trust = trust_in(self._network, batches, self._device, group)
         return Teacher(self._network, trust, precision) if trust >= _LEAST_TRUST else None
 
@@ -102,7 +102,7 @@ def is_dense(data: TrainingData) -> bool:
     return painted > _DENSE * sum(frame.target.classes.size for frame in data.frames)
 
 
-def folded(network: UNet) -> UNet:
+def folded_copy(network: UNet) -> UNet:
     """Return a copy for evaluation whose convolutions do what BatchNorm did after them."""
     copy = deepcopy(network).eval()
     for block in (*copy.contracting, *copy.expanding):
