@@ -262,9 +262,11 @@ def load_model(path: str | os.PathLike[str]) -> TrainedModel:
     path = Path(path)
     if path.suffix == ".safetensors":  # the usual case waits for nothing else
         return TrainedModel(load_network(path))
-    from napari_unet.exchange.foreign import is_foreign, load_any_model
+    from napari_unet.exchange.foreign import is_external_model, load_any_model
 
-    return TrainedModel(load_any_model(str(path)) if is_foreign(path) else load_network(path))
+    return TrainedModel(
+        load_any_model(str(path)) if is_external_model(path) else load_network(path)
+    )
 
 
 def export_model(

@@ -8,7 +8,7 @@ from napari_unet.cli.pixel_size import pixel_size_of
 from napari_unet.data.axes import check_axes, unusable_axes, usable_axes
 from napari_unet.data.files import name_of, read_image, read_labels
 from napari_unet.errors import ConfigError, FileProblemError
-from napari_unet.formats.reading import is_foreign, read_annotations
+from napari_unet.formats.reading import is_external_annotation, read_annotations
 from napari_unet.training.dataset import AnnotatedImage
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _labels_of(
     path: Path, image: ImageFile, axes: str | None, config: TrainConfig
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Read labels, or annotations of another program, which are never numbered as paint is."""
-    if not is_foreign(path):
+    if not is_external_annotation(path):
         return read_labels(path), ()
     if config.unpainted != "background":
         raise ConfigError(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.errors import ModelFileError
-from napari_unet.exchange.foreign import is_foreign, load_any_model
+from napari_unet.exchange.foreign import is_external_model, load_any_model
 from napari_unet.model.trained import save_network
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ _SUFFIX = ".safetensors"
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     """Read the model, compare it with its own example, and write it as one file."""
     package = Path(options.package).expanduser()
-    if not is_foreign(package):
+    if not is_external_model(package):
         raise ModelFileError(
             f"{package} is no model of another program: give a .zip, a folder with rdf.yaml, or an "
             ".onnx file."

@@ -15,7 +15,7 @@ from napari_unet.cli.progress import stop_on_interrupt
 from napari_unet.data.axes import parse_channels
 from napari_unet.data.files import find_images
 from napari_unet.errors import ConfigError
-from napari_unet.exchange.foreign import is_foreign, load_any_model
+from napari_unet.exchange.foreign import is_external_model, load_any_model
 from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.notice import Notice
 from napari_unet.prediction.config import PredictConfig
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
 def _check_cluster(options: argparse.Namespace) -> None:
     """Refuse what workers cannot open: they load model files alone."""
     asked = options.scheduler is not None or options.workers is not None
-    if asked and is_foreign(Path(options.model).expanduser()):
+    if asked and is_external_model(Path(options.model).expanduser()):
         raise ConfigError(
             f"Workers cannot open {options.model}, a model of another program. Make a model file "
             f"of it first: napari-unet import-model {options.model} --output MODEL"

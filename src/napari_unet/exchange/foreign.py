@@ -72,7 +72,7 @@ class Imported:
     name: str
 
 
-def is_foreign(path: Path) -> bool:
+def is_external_model(path: Path) -> bool:
     """Return whether a path looks like a model of another program."""
     if path.suffix.lower() in SUFFIXES:
         return path.is_file()
@@ -88,7 +88,7 @@ def load_any_model(name: str) -> TrainedNetwork:
         There is none, it is damaged, or it cannot be used here.
     """
     path = Path(name).expanduser()
-    if not is_foreign(path):
+    if not is_external_model(path):
         return load_model_or_starting_model(name)
     import threading
 

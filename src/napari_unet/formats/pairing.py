@@ -18,7 +18,7 @@ from napari_unet.data.zarr_files import ZARR_SUFFIX
 from napari_unet.errors import FileProblemError
 from napari_unet.formats.cellpose import is_seg
 from napari_unet.formats.ctc import is_ctc
-from napari_unet.formats.reading import is_foreign
+from napari_unet.formats.reading import is_external_annotation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,7 @@ def find_annotations(paths: Sequence[str | Path]) -> list[Path]:
 def _foreign_in(path: Path) -> list[Path]:
     """Return the annotations of other programs that a path names or holds."""
     if path.is_file():
-        return [path] if is_foreign(path) else []
+        return [path] if is_external_annotation(path) else []
     if not path.is_dir() or path.suffix.lower() == ZARR_SUFFIX:
         return []
     if is_ctc(path):
@@ -60,7 +60,7 @@ def _foreign_in(path: Path) -> list[Path]:
     inside = [each for each in path.iterdir() if each.is_file() and each.name[0] != "."]
     of_cellpose = [each for each in inside if is_seg(each)]
     has_images = any(each.suffix.lower() in IMAGE_SUFFIXES for each in path.iterdir())
-    outlines = [each for each in inside if is_foreign(each)]
+    outlines = [each for each in inside if is_external_annotation(each)]
     return of_cellpose or ([] if has_images else outlines)
 
 

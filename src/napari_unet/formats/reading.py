@@ -29,7 +29,7 @@ _COCO_MARK = b'"annotations"'
 _GEOJSON_MARK = b'"Feature'
 
 
-def is_foreign(path: Path) -> bool:
+def is_external_annotation(path: Path) -> bool:
     """Return whether a path is an annotation of another program, rather than a label image."""
     has_outlines = path.suffix.lower() in OUTLINE_SUFFIXES and not is_run_card(path)
     return has_outlines or is_seg(path) or is_ctc(path)
@@ -100,7 +100,7 @@ def read_annotations(
         raise FileProblemError(f"There is no file or folder {path}.")
     if path.is_dir() and (is_ctc(path) or path.suffix.lower() != ".zarr"):
         return read_ctc(path, shape)
-    if not is_foreign(path):
+    if not is_external_annotation(path):
         return _of_image(path, shape, kind)
     if is_seg(path):
         return _fitting(Annotations(read_seg(path), kind), shape, path)
@@ -170,6 +170,6 @@ def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:
 
 def axes_in(path: Path) -> str | None:
     """Return the axes that a label image names; None for what names none."""
-    if path.is_dir() or is_foreign(path):
+    if path.is_dir() or is_external_annotation(path):
         return None
     return open_labels(path).axes
