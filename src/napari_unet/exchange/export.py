@@ -17,7 +17,7 @@ from napari_unet.data.whole_files import (
     unfinished_path,
 )
 from napari_unet.errors import FileProblemError, ModelMismatchError
-from napari_unet.exchange.export_checks import compare, run_in_tiles, sample_sides
+from napari_unet.exchange.export_checks import compare_with_ours, run_in_tiles, sample_sides
 from napari_unet.exchange.export_config import (
     ExportChecked,
     Exported,
@@ -169,8 +169,10 @@ def _checks(
         return
     program, run = _RUNS[file_format](path)
     ours, scaled = sample.answer(sample.pixels), sample.scaled()
-    yield compare(program, "whole image", sample, ours, run(scaled))
-    yield compare(program, "tiles", sample, ours, run_in_tiles(run, scaled, len(ours), facts))
+    yield compare_with_ours(program, "whole image", sample, ours, run(scaled))
+    yield compare_with_ours(
+        program, "tiles", sample, ours, run_in_tiles(run, scaled, len(ours), facts)
+    )
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ def sample_sides(facts: Facts) -> tuple[int, ...]:
     return tuple(2 * each + halo + 1 for each, halo in zip(kept, facts.halos, strict=True))
 
 
-def compare(
+def compare_with_ours(
     program: str,
     way: str,
     sample: Sample,

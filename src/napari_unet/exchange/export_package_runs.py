@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_unet.data.axes import SPATIAL_AXES
 from napari_unet.errors import ModelMismatchError
-from napari_unet.exchange.export_checks import compare, run_in_tiles
+from napari_unet.exchange.export_checks import compare_with_ours, run_in_tiles
 from napari_unet.exchange.export_description import package_sides
 from napari_unet.exchange.export_package import faults_in, silenced
 from napari_unet.exchange.export_sample import cropped
@@ -48,8 +48,8 @@ def package_checks(path: Path, facts: Facts, sample: Sample) -> Iterator[ExportC
         program, on_grid = _program(name), cropped(sample, facts.steps)
         with silenced(), redirect_stderr(StringIO()), _pipeline(description, weights) as pipeline:
             whole, tiled = _whole(pipeline, sample.pixels), _tiled(pipeline, on_grid, facts)
-        yield compare(program, "whole image", sample, sample.answer(sample.pixels), whole)
-        yield compare(program, "tiles", on_grid, on_grid.answer(on_grid.pixels), tiled)
+        yield compare_with_ours(program, "whole image", sample, sample.answer(sample.pixels), whole)
+        yield compare_with_ours(program, "tiles", on_grid, on_grid.answer(on_grid.pixels), tiled)
 
 
 def release_packages() -> None:

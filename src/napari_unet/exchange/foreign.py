@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from napari_unet.errors import ModelFileError
 from napari_unet.exchange.foreign_build import finished
-from napari_unet.exchange.foreign_check import compare, in_order, normalised
+from napari_unet.exchange.foreign_check import compare_with_example, in_order, normalised
 from napari_unet.exchange.foreign_reading import Reading
 from napari_unet.exchange.known_networks import recognise
 from napari_unet.exchange.operations import Postprocessing, postprocessing, preprocessing
@@ -219,7 +219,7 @@ def _best(
     for layers in known.candidates:
         run = ForeignNetwork(reading.config(layers=layers), known.weights).on(image.device)
         for activation in _activations(reading.post):
-            compared = compare(run, image, answer, reading.post, activation)
+            compared = compare_with_example(run, image, answer, reading.post, activation)
             if compared is None:
                 continue
             agreement = compared[0]

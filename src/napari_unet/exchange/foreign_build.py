@@ -12,7 +12,7 @@ import torch
 from napari_unet.data.intensity import IntensityNormalization
 from napari_unet.errors import ModelFileError, ModelMismatchError
 from napari_unet.exchange.as_unet import as_unet
-from napari_unet.exchange.foreign_check import compare, normalised
+from napari_unet.exchange.foreign_check import compare_with_example, normalised
 from napari_unet.exchange.foreign_meaning import class_table, understand
 from napari_unet.exchange.foreign_reading import PROBED
 from napari_unet.exchange.foreign_sizes import channels_of_graph, reach_of_layers, with_sizes
@@ -133,7 +133,7 @@ def _answer(
     """Run the example, or noise where there is none; return the answer, and how good it is."""
     if reading.example is not None:
         image = normalised(reading.example[0], reading.steps)
-        compared = compare(run, image, reading.example[1], reading.post, activation)
+        compared = compare_with_example(run, image, reading.example[1], reading.post, activation)
         if compared is None:
             raise ModelFileError(
                 f"The model returns nothing of the shape {reading.example[1].shape} for the "

@@ -77,14 +77,14 @@ def normalised(image: NDArray[Any], steps: IntensitySteps) -> Tensor:
 
 
 @torch.inference_mode()
-def compare(
+def compare_with_example(
     run: Callable[[Tensor], Tensor],
     image: Tensor,
     answer: NDArray[Any],
     post: Postprocessing,
     activation: Activation,
 ) -> tuple[Agreement, Tensor] | None:
-    """Run an example and compare.
+    """Run an example and compare the answers.
 
     Parameters
     ----------
