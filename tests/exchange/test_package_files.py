@@ -15,7 +15,7 @@ import torch
 from napari_unet.errors import ModelFileError
 from napari_unet.exchange.package_data import read_example, read_state_dict
 from napari_unet.exchange.package_files import FolderFiles, ZipFiles, check_name, open_files
-from napari_unet.exchange.package_text import Source
+from napari_unet.exchange.package_text import PackageFile
 
 from .packages import array_bytes, write_zip
 
@@ -192,7 +192,7 @@ def test_a_pickle_among_test_tensors_is_not_run(
     monkeypatch.chdir(tmp_path)
     np.save(tmp_path / "a.npy", np.array([Evil()], dtype=object), allow_pickle=True)
     with pytest.raises(ModelFileError, match="no array of numbers"):
-        read_example(FolderFiles(tmp_path), "", Source(source="a.npy"))
+        read_example(FolderFiles(tmp_path), "", PackageFile(source="a.npy"))
     assert not (tmp_path / "evil").exists()
 
 
@@ -201,7 +201,7 @@ def test_a_test_tensor_that_claims_more_than_it_holds_allocates_nothing(tmp_path
     whole = array_bytes(np.zeros((2, 2), np.float32))
     (tmp_path / "a.npy").write_bytes(whole.replace(b"(2, 2), }", b"(1<<9,)}")[:-4])
     with pytest.raises(ModelFileError, match="no array of numbers"):
-        read_example(FolderFiles(tmp_path), "", Source(source="a.npy"))
+        read_example(FolderFiles(tmp_path), "", PackageFile(source="a.npy"))
     (tmp_path / "a.npy").write_bytes(whole.replace(b"(2, 2), }  ", b"(99999, 9)}"))
     with pytest.raises(ModelFileError, match="it claims to be float32"):
-        read_example(FolderFiles(tmp_path), "", Source(source="a.npy"))
+        read_example(FolderFiles(tmp_path), "", PackageFile(source="a.npy"))

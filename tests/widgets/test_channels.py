@@ -13,7 +13,7 @@ from data.counting import CountingArray
 from napari_unet.widgets.annotation import image_for
 from napari_unet.widgets.join_channels import join_channels
 from napari_unet.widgets.session import session_of
-from napari_unet.widgets.snapshots import Pair, annotated_image
+from napari_unet.widgets.snapshots import LayerPair, annotated_image
 
 from .conftest import Desk, disks, strokes_on
 
@@ -110,7 +110,7 @@ def test_a_snapshot_has_the_names_of_all_axes_and_the_pixel_size(
     desk.click(desk.annotate.new_button)
     assert desk.annotate.annotation is not None
 
-    image = annotated_image(desk.viewer, Pair(desk.image, desk.annotate.annotation))
+    image = annotated_image(desk.viewer, LayerPair(desk.image, desk.annotate.annotation))
 
     assert image.axes == "ZYX"
     assert dict(image.pixel_size) == {"Z": 2.0, "Y": 0.5, "X": 0.5}
@@ -119,7 +119,7 @@ def test_a_snapshot_has_the_names_of_all_axes_and_the_pixel_size(
 def test_the_axes_of_a_plain_layer_are_left_to_be_guessed(painted: tuple[Desk, Labels]) -> None:
     desk, labels = painted
 
-    image = annotated_image(desk.viewer, Pair(desk.image, labels))
+    image = annotated_image(desk.viewer, LayerPair(desk.image, labels))
 
     assert (image.axes, dict(image.pixel_size)) == (None, {})
 

@@ -14,7 +14,7 @@ from data.counting import CountingArray
 from napari_unet.widgets import training_run
 from napari_unet.widgets.annotation import new_annotation
 from napari_unet.widgets.session import session_of
-from napari_unet.widgets.snapshots import Pair, annotated_image
+from napari_unet.widgets.snapshots import LayerPair, annotated_image
 
 from .conftest import Desk, disks, strokes_on
 
@@ -169,6 +169,6 @@ def test_a_little_paint_on_a_gigapixel_takes_little_memory() -> None:
 
     layer = new_annotation(viewer, image)
     layer.data_setitem((np.arange(5000, 5030), np.arange(5000, 5030)), 2)
-    annotated_image(viewer, Pair(image, layer))
+    annotated_image(viewer, LayerPair(image, layer))
 
     assert process.memory_info().rss - before < 300e6

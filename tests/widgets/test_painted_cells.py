@@ -16,7 +16,7 @@ from napari_unet.training.painted_cells import PaintedCell, Verdict
 from napari_unet.widgets import training_run
 from napari_unet.widgets.painted_cells import cells_in_words, new_cells_in_words
 from napari_unet.widgets.session import session_of
-from napari_unet.widgets.snapshots import Pair, annotated_images
+from napari_unet.widgets.snapshots import LayerPair, annotated_images
 from napari_unet.widgets.training_run import TrainingRun
 from napari_unet.widgets.visible import camera_of
 
@@ -87,7 +87,7 @@ def judge(docks: Docks | Desk, *judged: PaintedCell) -> Any:
     """Let a training, whose layers are those of the window, judge its painted cells."""
     session = session_of(docks.viewer)
     if session.run is None:
-        pair = Pair(docks.viewer.layers["disks"], docks.viewer.layers["paint"])
+        pair = LayerPair(docks.viewer.layers["disks"], docks.viewer.layers["paint"])
         images = annotated_images(docks.viewer, (pair,))
         session.run = TrainingRun(docks.viewer, (pair,), images, 2, session)
     session.training.happened.emit(PaintJudged(5, judged))

@@ -13,7 +13,7 @@ from napari_unet.training.events import ViewPredicted
 from napari_unet.widgets.live_layer import LiveLayer
 from napari_unet.widgets.regions import regions_of
 from napari_unet.widgets.session import session_of
-from napari_unet.widgets.snapshots import Pair
+from napari_unet.widgets.snapshots import LayerPair
 
 from .conftest import Desk, disks, strokes_on
 from .test_predict import untrained
@@ -75,7 +75,7 @@ def weights(desk: Desk) -> Layer:
 
 def live(desk: Desk) -> Layer:
     painted: Any = annotation(desk)
-    shown = LiveLayer(desk.viewer, Pair(desk.image, painted))
+    shown = LiveLayer(desk.viewer, LayerPair(desk.image, painted))
     region = (slice(0, 9), slice(0, 9))
     shown.show(ViewPredicted(1, 0, (), region, np.ones((9, 9), np.uint8), 0.1))
     assert shown.layer is not None

@@ -16,7 +16,7 @@ from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.inbox import Inbox
 from napari_unet.training.state import TrainingState
-from napari_unet.widgets.training_work import TrainingOrder, training_events
+from napari_unet.widgets.training_work import TrainingJob, training_events
 
 from .conftest import TINY, disks, strokes_on
 
@@ -29,7 +29,7 @@ def test_a_gpu_that_stands_idle_is_noticed_with_the_remedy(
     monkeypatch.setattr("torch.version.cuda", None)
     image = AnnotatedImage("disks", disks(), strokes_on(disks()))
     settings: dict[str, Any] = {**TINY, "steps": 1, "device": "auto"}
-    order = TrainingOrder((image,), TrainConfig(**settings), Inbox())
+    order = TrainingJob((image,), TrainConfig(**settings), Inbox())
 
     events = list(training_events(order, threading.Event()))
 
@@ -38,8 +38,8 @@ def test_a_gpu_that_stands_idle_is_noticed_with_the_remedy(
     assert "pip install" in told
 
 
-def order_of(former: Any) -> TrainingOrder:
-    return TrainingOrder((), TrainConfig(), Inbox(), former)
+def order_of(former: Any) -> TrainingJob:
+    return TrainingJob((), TrainConfig(), Inbox(), former)
 
 
 def test_a_new_training_chooses_its_binning() -> None:
@@ -65,12 +65,12 @@ def test_a_model_keeps_its_flat_levels() -> None:
     model = load_starting_model("cells")
     network = replace(model.record.network, ndim=3, flat_levels=2)
     trained = TrainedNetwork(model.network, replace(model.record, network=network))
-    order = TrainingOrder((), TrainConfig.preset("3d"), Inbox(), trained)
+    order = TrainingJob((), TrainConfig.preset("3d"), Inbox(), trained)
     assert order.flat_levels == 2
 
 
 def test_a_model_of_planes_says_nothing_of_the_flat_levels_of_volumes() -> None:
-    order = TrainingOrder((), TrainConfig.preset("3d"), Inbox(), load_starting_model("cells"))
+    order = TrainingJob((), TrainConfig.preset("3d"), Inbox(), load_starting_model("cells"))
     assert order.flat_levels is None
 
 

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     Ids = NDArray[np.int32]
     Squares = NDArray[np.float32]
     # The nearest object and its squared distance, the second nearest and its.
-    Pair = tuple[np.int32, np.float32, np.int32, np.float32]
+    NearestTwo = tuple[np.int32, np.float32, np.int32, np.float32]
 
 _FAR = np.float32(np.inf)
 
 
 @compiled("Tuple((i4, f4, i4, f4))(Tuple((i4, f4, i4, f4)), i4, f4)")
-def _met(pair: Pair, candidate: np.int32, square: np.float32) -> Pair:
+def _met(pair: NearestTwo, candidate: np.int32, square: np.float32) -> NearestTwo:
     """Return the two nearest distinct objects of a pair and one candidate more."""
     first, first_square, second, second_square = pair
     if candidate == first:

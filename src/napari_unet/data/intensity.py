@@ -39,7 +39,7 @@ class Scaling(Protocol):
         """Scale pixels of shape ``C[Z]YX``."""
 
 
-class Normalization(Protocol):
+class IntensityMeasure(Protocol):
     """A rule by which frames are normalised."""
 
     def measure(self, frame: Frame) -> Scaling:

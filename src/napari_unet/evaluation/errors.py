@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.evaluation.overlap import Overlap
-    from napari_unet.evaluation.pairs import Kind, Pair, Unpainted
+    from napari_unet.evaluation.pairs import ComparedImages, Kind, Unpainted
 
     IntArray = NDArray[np.integer[Any]]
 
@@ -155,7 +155,7 @@ def errors_of(
     """
     check_choices(kind, unpainted)
     (checked,) = checked_images(prediction, truth)
-    pair: Pair = prepared_pair(*checked, kind, unpainted)
+    pair: ComparedImages = prepared_pair(*checked, kind, unpainted)
     paint = error_map if kind == "objects" else class_error_map
     return paint(pair.prediction, pair.truth, pair.counted)
 

@@ -21,7 +21,7 @@ Unpainted = Literal["background", "unlabelled"]
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class ComparedImages:
     """One prediction and its truth, in which 0 is background whatever was painted.
 
     Parameters
@@ -61,7 +61,9 @@ def check_choices(kind: str, unpainted: str) -> None:
         raise EvaluationError(f"unpainted is {unpainted!r}; choose 'background' or 'unlabelled'.")
 
 
-def prepared_pair(prediction: IntArray, truth: IntArray, kind: Kind, unpainted: Unpainted) -> Pair:
+def prepared_pair(
+    prediction: IntArray, truth: IntArray, kind: Kind, unpainted: Unpainted
+) -> ComparedImages:
     """Make 0 the background of both images.
 
     Parameters
@@ -72,11 +74,11 @@ def prepared_pair(prediction: IntArray, truth: IntArray, kind: Kind, unpainted: 
         As in `evaluate`.
     """
     if unpainted == "background":
-        return Pair(prediction, truth, None)
+        return ComparedImages(prediction, truth, None)
     counted = truth != 0
     if kind == "classes":
         prediction = _with_1_as_background(prediction)
-    return Pair(prediction, _with_1_as_background(truth), counted)
+    return ComparedImages(prediction, _with_1_as_background(truth), counted)
 
 
 def checked_images(

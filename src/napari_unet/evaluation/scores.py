@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.evaluation.pairs import Kind, Pair, Unpainted
+    from napari_unet.evaluation.pairs import ComparedImages, Kind, Unpainted
 
     IntArray = NDArray[np.integer[Any]]
 
@@ -112,7 +112,7 @@ def evaluate(
     return {**pooled, "images": single} if per_image else pooled
 
 
-def _object_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+def _object_rows(pairs: Sequence[ComparedImages]) -> list[dict[str, Any]]:
     """Return the pooled scores, then those of each image."""
     overlaps = [overlap_where(pair.prediction, pair.truth, pair.counted) for pair in pairs]
     pixels = [
@@ -131,7 +131,7 @@ def _object_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     ]
 
 
-def _class_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+def _class_rows(pairs: Sequence[ComparedImages]) -> list[dict[str, Any]]:
     """Return the pooled scores, then those of each image."""
     counts = [count_classes(pair.prediction, pair.truth, pair.counted) for pair in pairs]
     counts = _pooled_first(counts, ClassCounts())

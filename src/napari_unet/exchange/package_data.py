@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.exchange.package_files import PackageFiles
-    from napari_unet.exchange.package_text import Source
+    from napari_unet.exchange.package_text import PackageFile
 
 _INSIDE = ("state_dict", "model_state_dict", "model")
 
 
-def read_source(files: PackageFiles, folder: str, source: Source, largest: int) -> bytes:
+def read_source(files: PackageFiles, folder: str, source: PackageFile, largest: int) -> bytes:
     """Read a file that a description names, and compare its hash.
 
     Raises
@@ -43,12 +43,12 @@ def read_source(files: PackageFiles, folder: str, source: Source, largest: int) 
     return content
 
 
-def read_weights(files: PackageFiles, folder: str, source: Source) -> bytes:
+def read_weights(files: PackageFiles, folder: str, source: PackageFile) -> bytes:
     """Read the file of weights; see `read_source`."""
     return read_source(files, folder, source, LARGEST_WEIGHTS)
 
 
-def read_example(files: PackageFiles, folder: str, source: Source) -> NDArray[Any]:
+def read_example(files: PackageFiles, folder: str, source: PackageFile) -> NDArray[Any]:
     """Read a test tensor.
 
     Raises

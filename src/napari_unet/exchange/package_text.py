@@ -25,7 +25,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class Source(_Part):
+class PackageFile(_Part):
     """A file of the package.
 
     Parameters
@@ -100,13 +100,13 @@ class TensorText(_Part):
         In their order.
     operations : tuple of Operation
         What is done before or after the network.
-    test : Source or None
+    test : PackageFile or None
         An example.
     """
 
     axes: tuple[Axis, ...]
     operations: tuple[Operation, ...] = ()
-    test: Source | None = None
+    test: PackageFile | None = None
 
     @property
     def letters(self) -> str:
@@ -118,7 +118,7 @@ class TensorText(_Part):
         return next((axis for axis in self.axes if axis.letter == letter), None)
 
 
-class WeightsText(Source):
+class WeightsText(PackageFile):
     """Weights in one format.
 
     Parameters
@@ -242,7 +242,7 @@ def _count(value: Any, known: dict[int, int], depth: int, name: str) -> int:
     return known[id(value)]
 
 
-def inside(source: Source, folder: str) -> str:
+def inside(source: PackageFile, folder: str) -> str:
     """Return the name of a file in its package.
 
     Raises

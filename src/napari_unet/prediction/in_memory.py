@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import Region
     from napari_unet.data.frames import Frame
-    from napari_unet.data.intensity import Normalization
+    from napari_unet.data.intensity import IntensityMeasure
     from napari_unet.data.stitching import BlockObjects
     from napari_unet.model.execution import Runner
     from napari_unet.prediction.events import PredictionEvent
@@ -96,7 +96,7 @@ def predict_in_memory(
     works: Iterable[FrameInMemory],
     runner: Runner,
     plan: PredictionPlan,
-    normalization: Normalization,
+    normalization: IntensityMeasure,
     stop: threading.Event,
 ) -> Generator[PredictionEvent, None, bool]:
     """Predict frames one after the other.
@@ -109,7 +109,7 @@ def predict_in_memory(
         The network.
     plan : PredictionPlan
         What is predicted.
-    normalization : Normalization
+    normalization : IntensityMeasure
         Of the model.
     stop : threading.Event
         Set it to end after the current tile.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import Region
     from napari_unet.data.frames import Frame
-    from napari_unet.data.intensity import Normalization, Scaling
+    from napari_unet.data.intensity import IntensityMeasure, Scaling
     from napari_unet.model.execution import Runner
     from napari_unet.prediction.plan import PredictionPlan
 
@@ -65,7 +65,7 @@ class TileReader:
     ----------
     runner : Runner
         Knows what it sees.
-    normalization : Normalization
+    normalization : IntensityMeasure
         Each frame is measured before its first tile.
     attempt : callable
         Calls its argument, and perhaps again where that fails.
@@ -74,7 +74,7 @@ class TileReader:
     def __init__(
         self,
         runner: Runner,
-        normalization: Normalization,
+        normalization: IntensityMeasure,
         attempt: Callable[[Callable[[], Any]], Any],
     ) -> None:
         self._runner, self._normalization, self._attempt = runner, normalization, attempt

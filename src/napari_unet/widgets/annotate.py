@@ -15,7 +15,7 @@ from napari_unet.training.config import TrainConfig
 from napari_unet.widgets.annotation import FIRST_VALUE, annotation_of, image_for, new_annotation
 from napari_unet.widgets.button_grid import ButtonGrid
 from napari_unet.widgets.class_rows import rows_of_classes, rows_of_objects
-from napari_unet.widgets.class_table import ClassTable
+from napari_unet.widgets.class_table import ClassTableWidget
 from napari_unet.widgets.controls import (
     add_row,
     button,
@@ -78,7 +78,7 @@ class AnnotateWidget(Dock):
             "What a painted number stands for: one cell, or one class. Train follows this choice.",
         )
         self.painter = Painter(napari_viewer, self.annotation_box, self.kind_box, self)
-        self.table = ClassTable()
+        self.table = ClassTableWidget()
         self.coverage = note()
         self.keys = note()
         self.keys.setTextFormat(Qt.TextFormat.RichText)

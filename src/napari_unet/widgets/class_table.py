@@ -56,7 +56,7 @@ class ClassRow:
     objects: int
 
 
-class ClassTable(PlainTable):
+class ClassTableWidget(PlainTable):
     """Shows classes; asks to pick, rename or recolour one.
 
     Parameters

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_unet.training.events import ViewPredicted
-    from napari_unet.widgets.snapshots import Pair
+    from napari_unet.widgets.snapshots import LayerPair
 
 _CONTOUR = 2
 
@@ -28,11 +28,11 @@ class LiveLayer:
     ----------
     viewer : Viewer
         Where the layer is added, when the first prediction comes.
-    pair : Pair
+    pair : LayerPair
         Whose image is predicted.
     """
 
-    def __init__(self, viewer: Viewer, pair: Pair) -> None:
+    def __init__(self, viewer: Viewer, pair: LayerPair) -> None:
         self._viewer = viewer
         self._pair = pair
         self.layer: Labels | None = None

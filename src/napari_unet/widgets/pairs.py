@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 from napari_unet.widgets.annotation import annotation_of, annotations_in, fits, image_for
 from napari_unet.widgets.keys import METADATA_KEY
 from napari_unet.widgets.layers import follow, labels_of, labels_shape_of, plain_layers
-from napari_unet.widgets.snapshots import Pair
+from napari_unet.widgets.snapshots import LayerPair
 from napari_unet.widgets.tables import PlainTable
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ _ANNOTATION, _IMAGE = range(2)
 _MOST_ROWS = 5
 
 
-def every_pair(viewer: Viewer) -> tuple[Pair, ...]:
+def every_pair(viewer: Viewer) -> tuple[LayerPair, ...]:
     """List all annotations of a viewer whose image is open, ticked or not."""
     found = [(image_for(viewer, layer), layer) for layer in annotations_in(viewer)]
-    return tuple(Pair(image, layer) for image, layer in found if image is not None)
+    return tuple(LayerPair(image, layer) for image, layer in found if image is not None)
 
 
 def what_is_missing(viewer: Viewer) -> str:
@@ -83,7 +83,7 @@ class PairsTable(PlainTable):
         self.itemChanged.connect(self._tick)
         self.reset_choices()
 
-    def pairs(self) -> tuple[Pair, ...]:
+    def pairs(self) -> tuple[LayerPair, ...]:
         """Return the ticked pairs whose image is open."""
         pairs = every_pair(self._viewer)
         return tuple(pair for pair in pairs if annotation_of(pair.annotation).used)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_unet.training.config import PresetName
-    from napari_unet.widgets.snapshots import Pair
+    from napari_unet.widgets.snapshots import LayerPair
 
 _FEWEST_SLICES = 8  # of fewer a network learns nothing along Z
 
@@ -24,14 +24,14 @@ VOXEL_SIZE_HELP = (
 )
 
 
-def preset_text(preset: PresetName, pairs: Sequence[Pair]) -> str:
+def preset_text(preset: PresetName, pairs: Sequence[LayerPair]) -> str:
     """Say what a preset is for, and what would fit the chosen images better.
 
     Parameters
     ----------
     preset : str
         The chosen one.
-    pairs : sequence of Pair
+    pairs : sequence of LayerPair
         What will be trained on.
     """
     text = PRESET_HELP[preset]
@@ -51,7 +51,7 @@ def preset_text(preset: PresetName, pairs: Sequence[Pair]) -> str:
     return text
 
 
-def _may_be_stack(pair: Pair) -> bool:
+def _may_be_stack(pair: LayerPair) -> bool:
     """Return whether an image has slices along Z, or along an axis that nobody has named."""
     labels, axes = labels_of(pair.annotation), named_axes_of(pair.image)
     if axes is None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from napari.viewer import Viewer
 
-    from napari_unet.widgets.snapshots import Pair
+    from napari_unet.widgets.snapshots import LayerPair
 
 
 def project_of(viewer: Viewer, largest_copy: int | None = None) -> Project:
@@ -59,7 +59,7 @@ def project_of(viewer: Viewer, largest_copy: int | None = None) -> Project:
     )
 
 
-def _image_entry(viewer: Viewer, pair: Pair, largest_copy: int | None) -> ProjectImage:
+def _image_entry(viewer: Viewer, pair: LayerPair, largest_copy: int | None) -> ProjectImage:
     image, layer = pair.image, pair.annotation
     annotation = annotation_of(layer)
     path = str(image.source.path or "")

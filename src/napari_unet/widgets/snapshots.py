@@ -26,7 +26,7 @@ _OF_THE_NETWORK = ("ndim", "base_channels", "depth", "padding", "normalization",
 
 
 @dataclass(frozen=True)
-class Pair:
+class LayerPair:
     """An image and the layer that it is annotated in.
 
     Parameters
@@ -41,7 +41,7 @@ class Pair:
     annotation: Labels
 
 
-def annotated_image(viewer: Viewer, pair: Pair) -> AnnotatedImage:
+def annotated_image(viewer: Viewer, pair: LayerPair) -> AnnotatedImage:
     """Copy what is painted, so that painting can go on while a worker reads it."""
     from napari_unet.training.dataset import AnnotatedImage
 
@@ -58,7 +58,7 @@ def annotated_image(viewer: Viewer, pair: Pair) -> AnnotatedImage:
     )
 
 
-def annotated_images(viewer: Viewer, pairs: Sequence[Pair]) -> tuple[AnnotatedImage, ...]:
+def annotated_images(viewer: Viewer, pairs: Sequence[LayerPair]) -> tuple[AnnotatedImage, ...]:
     """Copy what is painted on several images."""
     return tuple(annotated_image(viewer, pair) for pair in pairs)
 

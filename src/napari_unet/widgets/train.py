@@ -34,7 +34,7 @@ from napari_unet.widgets.snapshots import annotated_images, settings_to_continue
 from napari_unet.widgets.starting import start_box
 from napari_unet.widgets.training_run import TrainingRun
 from napari_unet.widgets.training_status import TrainingStatus
-from napari_unet.widgets.training_work import TrainingOrder, training_events
+from napari_unet.widgets.training_work import TrainingJob, training_events
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.state import TrainingState
-    from napari_unet.widgets.snapshots import Pair
+    from napari_unet.widgets.snapshots import LayerPair
 
 # These have controls of their own.
 _MAIN_SETTINGS = ("kind", "unpainted", "start", "steps", "minutes", "device")
@@ -202,7 +202,7 @@ class TrainWidget(Dock):
 
     def _run(
         self,
-        pairs: tuple[Pair, ...],
+        pairs: tuple[LayerPair, ...],
         config: TrainConfig,
         former: TrainingState | TrainedNetwork | None,
     ) -> None:
@@ -212,7 +212,7 @@ class TrainWidget(Dock):
         run.live = self.live_box.isChecked()
         run.continues = former is not None
         known = session.trained.data if former is not None and session.trained else None
-        order = TrainingOrder(
+        order = TrainingJob(
             images,
             config,
             run.inbox,

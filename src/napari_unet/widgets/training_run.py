@@ -12,7 +12,7 @@ from napari_unet.training.inbox import Inbox, View
 from napari_unet.widgets.layers import labels_of, paint_events, pixels_of, plain_layers
 from napari_unet.widgets.live_layer import LiveLayer
 from napari_unet.widgets.regions import regions_of
-from napari_unet.widgets.snapshots import Pair, annotated_image
+from napari_unet.widgets.snapshots import LayerPair, annotated_image
 from napari_unet.widgets.visible import frame_and_region, label_axes, look_at, visible_box
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class TrainingRun(QObject):
     ----------
     viewer : Viewer
         The window.
-    pairs : tuple of Pair
+    pairs : tuple of LayerPair
         What is trained on.
     images : tuple of AnnotatedImage
         Their state at the start.
@@ -46,7 +46,7 @@ class TrainingRun(QObject):
     def __init__(
         self,
         viewer: Viewer,
-        pairs: tuple[Pair, ...],
+        pairs: tuple[LayerPair, ...],
         images: tuple[AnnotatedImage, ...],
         ndim: int,
         parent: QObject,

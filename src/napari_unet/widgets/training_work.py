@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TrainingOrder:
+class TrainingJob:
     """Everything that a training is to know, as it was when the button was clicked.
 
     Parameters
@@ -89,7 +89,7 @@ class TrainingOrder:
 
 
 def training_events(
-    order: TrainingOrder, stop: threading.Event
+    order: TrainingJob, stop: threading.Event
 ) -> Generator[object, None, TrainingResult]:
     """Prepare and train.
 
@@ -132,7 +132,7 @@ def training_events(
 
 
 def _telling_origin(
-    events: Generator[TrainingEvent, None, TrainingResult], order: TrainingOrder
+    events: Generator[TrainingEvent, None, TrainingResult], order: TrainingJob
 ) -> Generator[Any, None, TrainingResult]:
     """Pass on the events of a training, and say at its end what its run card needs."""
     from napari_unet.model.devices import choose_device
