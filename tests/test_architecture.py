@@ -25,6 +25,7 @@ SCREEN = QT | {"napari", "magicgui"}
 FLOOR = {
     "errors": 0,
     "notice": 0,
+    "run": 0,
     "data": 1,
     "formats": 2,
     "model": 2,
@@ -50,6 +51,7 @@ WITHOUT_TORCH = (
     "napari_unet.formats",
     "napari_unet.notice",
     "napari_unet.project",
+    "napari_unet.run",
     "napari_unet.samples",
 )
 WITHOUT_SCREEN = (
