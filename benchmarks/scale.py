@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from napari_unet.api import drain
 from napari_unet.data.files import read_image
 from napari_unet.data.labels import ClassTable
 from napari_unet.data.measurements import measure_objects
@@ -39,6 +38,7 @@ from napari_unet.model.unet import UNet
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import TileWritten
 from napari_unet.prediction.stored import predict_to_zarr
+from napari_unet.run import Run
 from napari_unet.samples import sample_dir
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def huge(work: Path, size: int) -> dict[str, Any]:
     with PeakMemory() as memory, ForwardTime() as forward:
         begin, cpu_begin = time.perf_counter(), time.process_time()
         events = predict_to_zarr(model, image, config, work / "huge-out.zarr", threading.Event())
-        result = drain(events, None)
+        result = Run(events).finish()
         seconds = time.perf_counter() - begin
         cpu_seconds = time.process_time() - cpu_begin
     return {
@@ -181,9 +181,9 @@ def frames(work: Path) -> dict[str, Any]:
 
     config = PredictConfig(device="cpu")
     begin = time.perf_counter()
-    result = drain(
-        predict_to_zarr(model, image, config, work / "frames-out.zarr", threading.Event()), watch
-    )
+    result = Run(
+        predict_to_zarr(model, image, config, work / "frames-out.zarr", threading.Event())
+    ).finish(watch)
     late = np.array(memory[_WARM_UP:])
     slope = float(np.polyfit(np.arange(len(late)), late, 1)[0])
     return {
@@ -220,9 +220,9 @@ def objects(work: Path) -> dict[str, Any]:
         begin = time.perf_counter()
         config = PredictConfig(device="cpu")
         target = work / "objects-out.zarr"
-        result = drain(
-            predict_to_zarr(_tiny_network(), image, config, target, threading.Event()), None
-        )
+        result = Run(
+            predict_to_zarr(_tiny_network(), image, config, target, threading.Event())
+        ).finish()
         labelled = time.perf_counter() - begin
     finally:
         Runner.read, Runner.compute = originals  # type: ignore[method-assign]
@@ -259,7 +259,7 @@ def cluster(work: Path) -> dict[str, Any]:
     model = load_starting_model("cells")
     begin = time.perf_counter()
     image = read_image(path).array
-    drain(predict_to_zarr(model, image, config, work / "alone-out.zarr", threading.Event()), None)
+    Run(predict_to_zarr(model, image, config, work / "alone-out.zarr", threading.Event())).finish()
     alone_seconds = time.perf_counter() - begin
     alone = read_image(work / "alone-out.zarr").array[:]
     figures: dict[str, Any] = {"seconds_of_one_process": round(alone_seconds, 1)}
@@ -274,7 +274,7 @@ def cluster(work: Path) -> dict[str, Any]:
             target = work / f"{name}-out.zarr"
             begin = time.perf_counter()
             events = predict_on_cluster(client, "cells", path, config, target, threading.Event())
-            result = drain(events, kill)
+            result = Run(events).finish(kill)
             figures[name] = {
                 "seconds": round(time.perf_counter() - begin, 1),
                 "objects": result.objects,

@@ -26,9 +26,10 @@ import tifffile
 from annotator import Annotator
 from forest import Forest, ForestScores, Scores, require_sklearn, score_forest, scores_of
 
-from napari_unet.api import TrainedModel, drain
+from napari_unet.api import TrainedModel
 from napari_unet.data.separation import separate_objects
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
+from napari_unet.run import Run
 from napari_unet.samples import load_nuclei_2d
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
@@ -160,7 +161,7 @@ def train_some_seconds(
     config = config.changed(minutes=seconds / 60)
     data = prepare_training(images, config, former.data if former else None)
     state = former.state if former else None
-    return drain(train_network(data, config, threading.Event(), state), None)
+    return Run(train_network(data, config, threading.Event(), state)).finish()
 
 
 def run_session(labelled: LabelledImage, draw: int, options: Options) -> Session:

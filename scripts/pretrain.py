@@ -21,9 +21,9 @@ from pathlib import Path
 import torch
 from pretraining_images import training_images
 
-from napari_unet.api import drain
 from napari_unet.model.trained import TrainedNetwork, save_compact_network
 from napari_unet.notice import Notice
+from napari_unet.run import Run
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.events import StepDone, Validated
 from napari_unet.training.loop import train_network
@@ -72,7 +72,7 @@ def _trained(
     )
     data = prepare_training(training_images(options.data, seed), config)
     print(f"{len(data.frames)} images, {data.painted / 1e6:.1f} megapixels", flush=True)
-    return drain(train_network(data, config, threading.Event(), former), _tell).latest
+    return Run(train_network(data, config, threading.Event(), former)).finish(_tell).latest
 
 
 def _options() -> argparse.Namespace:

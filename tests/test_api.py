@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 
 import napari_unet as nu
-from napari_unet.api import drain
 from napari_unet.errors import FileProblemError, LabelsError, ModelFileError
 from napari_unet.prediction.events import PredictionStarted, TilePredicted
 from napari_unet.training.events import StepDone
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from pathlib import Path
 
 Array = Any
@@ -203,17 +201,3 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
 def test_a_folder_that_does_not_exist_is_named(model: nu.TrainedModel, tmp_path: Path) -> None:
     with pytest.raises(FileProblemError, match="nowhere"):
         model.save(tmp_path / "nowhere" / "m.safetensors")
-
-
-# --- generators --------------------------------------------------------------------------------
-
-
-def test_draining_gives_the_result_of_a_generator() -> None:
-    def count() -> Generator[int, None, str]:
-        yield 1
-        yield 2
-        return "done"
-
-    seen: list[int] = []
-    assert drain(count(), seen.append) == "done"
-    assert seen == [1, 2]

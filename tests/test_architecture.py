@@ -196,3 +196,14 @@ def test_training_and_prediction_are_strangers(room: str, other: str) -> None:
 def test_nothing_headless_imports_the_widgets() -> None:
     headless = [path for path in MODULES if room_of(path) not in {"widgets", "cli"}]
     assert [name_of(path) for path in headless if "widgets" in rooms_on(path)] == []
+
+
+def test_nobody_drives_a_generator_by_hand() -> None:
+    # `Run` loops over events and keeps what the generator returns
+    assert [name_of(path) for path in MODULES if catches(path, "StopIteration")] == []
+
+
+def catches(path: Path, error: str) -> bool:
+    handlers = [node for node in nodes_of(path) if isinstance(node, ast.ExceptHandler)]
+    caught = [name for each in handlers if each.type for name in ast.walk(each.type)]
+    return any(isinstance(name, ast.Name) and name.id == error for name in caught)

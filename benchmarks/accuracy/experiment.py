@@ -13,10 +13,11 @@ import torch
 from datasets import entering_field, painted_labels
 from forest import components_of
 
-from napari_unet.api import TrainedModel, drain
+from napari_unet.api import TrainedModel
 from napari_unet.data.labels import ridge_between
 from napari_unet.evaluation import evaluate
 from napari_unet.model.devices import choose_device, describe
+from napari_unet.run import Run
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.loop import train_network
@@ -162,7 +163,7 @@ def train_model(images: Sequence[AnnotatedImage], config: TrainConfig) -> tuple[
     """Train, and return the model and the steps it took; preparing counts as training time."""
     begin = time.monotonic()
     data = prepare_training(images, config)
-    result = drain(train_network(data, config, threading.Event(), started=begin), None)
+    result = Run(train_network(data, config, threading.Event(), started=begin)).finish()
     return TrainedModel(result.trained), result.state.step
 
 

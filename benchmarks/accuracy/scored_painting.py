@@ -19,13 +19,14 @@ from datasets import entering_field
 from forest import Forest, components_of
 from painter import owners_of
 
-from napari_unet.api import TrainedModel, drain, starting_model
+from napari_unet.api import TrainedModel, starting_model
 from napari_unet.data.binning import typical_diameter
 from napari_unet.data.labels import ClassTable
 from napari_unet.data.separation import separate_objects
 from napari_unet.errors import ModelMismatchError
 from napari_unet.evaluation import evaluate, overlap_of
 from napari_unet.model.cards import STARTING_MODELS
+from napari_unet.run import Run
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.loop import train_network
 from napari_unet.training.preparation import prepare_training
@@ -96,7 +97,7 @@ def measure(
     if untrained:
         stop.set()
     network = None if former is None else former.trained
-    trained = drain(train_network(data, config, stop, network, started=begin), None)
+    trained = Run(train_network(data, config, stop, network, started=begin)).finish()
     predicted = TrainedModel(trained.trained).predict(sample.image, axes=axes_of(sample.image))
     seconds = time.monotonic() - begin
     scores = scores_of_painting(predicted, sample.labels, paint, border)

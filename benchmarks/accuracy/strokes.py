@@ -19,10 +19,11 @@ from forest import Forest, components_of, require_sklearn
 from paint import paint_strokes
 from table import Options, Table, run_table
 
-from napari_unet.api import TrainedModel, drain
+from napari_unet.api import TrainedModel
 from napari_unet.data.separation import separate_objects
 from napari_unet.errors import ConfigError
 from napari_unet.evaluation import evaluate
+from napari_unet.run import Run
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.events import Checkpoint, TrainingEvent
@@ -89,7 +90,7 @@ def train_and_compare(sample: Sample, config: TrainConfig) -> Outcome:
     events = train_network(
         data, config, threading.Event(), started=snapshot.began, inbox=snapshot.inbox
     )
-    result = drain(events, snapshot.see)
+    result = Run(events).finish(snapshot.see)
     if snapshot.model is None:
         raise ConfigError(f"A training of {config.minutes} minutes is too short; choose more.")
     last = TrainedModel(result.trained)

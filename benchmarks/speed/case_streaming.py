@@ -16,7 +16,6 @@ import numpy as np
 import tifffile
 from figures import Figure, Options, fastest
 
-from napari_unet.api import drain
 from napari_unet.data.intensity import measure_intensity
 from napari_unet.data.tiff_files import LazyTiff
 from napari_unet.model.devices import choose_device
@@ -26,6 +25,7 @@ from napari_unet.prediction.plan import plan_prediction
 from napari_unet.prediction.predictor import predict_image
 from napari_unet.prediction.stored import predict_to_zarr
 from napari_unet.prediction.work import make_runner, separate_block, tile_values
+from napari_unet.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ class Streams:
         """Predict from memory into memory."""
         config = PredictConfig(result=result)
         events = predict_image(self._trained, self.image, config, threading.Event())
-        return np.asarray(drain(events, None).array)
+        return np.asarray(Run(events).finish().array)
 
     def in_file(self, result: Any) -> None:
         """Predict from a compressed TIFF to OME-Zarr."""
@@ -72,7 +72,7 @@ class Streams:
         shutil.rmtree(target, ignore_errors=True)
         lazy = LazyTiff(self._folder / "image.tif")
         config = PredictConfig(result=result)
-        drain(predict_to_zarr(self._trained, lazy, config, target, threading.Event()), None)
+        Run(predict_to_zarr(self._trained, lazy, config, target, threading.Event())).finish()
 
     def separate(self) -> None:
         """Tell the objects apart, with nothing else going on."""

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,10 +19,11 @@ from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import TrainedNetwork, load_network, save_network
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.predictor import predict_image
+from napari_unet.run import Run
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
     from napari_unet.prediction.stored import StoredResult
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.events import TrainingEvent
-
-Event = TypeVar("Event")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -152,7 +150,7 @@ class TrainedModel:
             precision=precision,
         )
         events = predict_image(self.trained, image, config, threading.Event())
-        return drain(events, on_event).array
+        return Run(events).finish(on_event).array
 
     def predict_to_zarr(
         self,
@@ -206,7 +204,7 @@ class TrainedModel:
             raise ConfigError(f"There is no setting {unknown[0]!r}.")
         config = PredictConfig(result, **settings)
         events = predict_to_zarr(self.trained, image, config, Path(path), threading.Event(), source)
-        return drain(events, on_event)
+        return Run(events).finish(on_event)
 
     def export(
         self,
@@ -338,7 +336,7 @@ def export_model(
         licence,
     )
     events = events_of_export(model.trained, Path(path), config, threading.Event())
-    exported = drain(events, on_event)
+    exported = Run(events).finish(on_event)
     assert exported is not None  # it was not stopped
     return exported
 
@@ -444,7 +442,7 @@ def train(
         for i, image in enumerate(image_list)
     ]
     data = prepare_training(annotated, config)
-    result = drain(train_network(data, config, threading.Event()), on_event)
+    result = Run(train_network(data, config, threading.Event())).finish(on_event)
     return TrainedModel(result.trained)
 
 
@@ -459,17 +457,3 @@ def _each(given: Any, single: Any, number: int, name: str) -> list[Any]:
             "or one for all."
         )
     return values
-
-
-def drain(
-    events: Generator[Event, None, Result], on_event: Callable[[Event], object] | None
-) -> Result:
-    """Run a generator of events to its end and return its result."""
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
-        if on_event is not None:
-            on_event(event)

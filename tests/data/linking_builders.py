@@ -12,6 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_unet.data.linking import LinkConfig, Linked, link_frames
+from napari_unet.run import Run
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -22,14 +23,8 @@ Link = tuple[Place, Place]
 
 def drained(frames: Iterable[Labels], config: LinkConfig) -> tuple[list[Labels], Linked]:
     """Link all frames; return them with what is known of the tracks."""
-    planes = link_frames(frames, config)
-    linked: list[Labels] = []
-    while True:
-        try:
-            linked.append(next(planes))
-        except StopIteration as end:
-            result: Linked = end.value
-            return linked, result
+    run = Run(link_frames(frames, config))
+    return list(run), run.result
 
 
 def with_other_numbers(frames: Sequence[Labels], seed: int) -> list[Labels]:

@@ -19,6 +19,7 @@ from napari_unet.model.config import UNetConfig
 from napari_unet.model.record import ModelRecord
 from napari_unet.model.trained import TrainedNetwork
 from napari_unet.model.unet import UNet
+from napari_unet.run import Run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,12 +64,8 @@ def export(
         config = {"authors": AUTHORS, "licence": "CC-BY-4.0", **config}
     settings = ExportConfig(format, **config)
     events = export_model(model, path, settings, stop or threading.Event())
-    seen: list[Any] = []
-    while True:
-        try:
-            seen.append(next(events))
-        except StopIteration as end:
-            return seen, end.value
+    run = Run(events)
+    return list(run), run.result
 
 
 def blobs(*shape: int) -> Any:

@@ -19,6 +19,7 @@ from napari_unet.model.config import UNetConfig
 from napari_unet.model.trained import TrainedNetwork
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.predictor import predict_image
+from napari_unet.run import Run
 
 from .builders import CLASSES, a_model, blobs
 
@@ -56,12 +57,8 @@ all_family = pytest.mark.parametrize(
 def ours(model: TrainedNetwork, image: Array, axes: str) -> Array:
     """The probabilities of the first frame, by our own prediction."""
     config = PredictConfig("probabilities", axes, device="cpu", precision="float32")
-    events = predict_image(model, image, config, threading.Event())
-    while True:
-        try:
-            next(events)
-        except StopIteration as end:
-            return end.value.array[0] if "T" in axes else end.value.array
+    found = Run(predict_image(model, image, config, threading.Event())).finish().array
+    return found[0] if "T" in axes else found
 
 
 def seen(model: TrainedNetwork, image: Array, axes: str) -> Array:

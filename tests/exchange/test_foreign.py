@@ -22,6 +22,7 @@ from napari_unet.errors import ModelFileError, ModelMismatchError
 from napari_unet.exchange.foreign import Imported, ImportStep, import_model
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.trained import save_network
+from napari_unet.run import Run
 
 from .networks import EncoderBaseDecoder, EncodersDecoders, IncDownUpOutc, with_weights
 from .packages import (
@@ -41,13 +42,9 @@ MARGIN = 64  # more than any of these networks sees
 
 
 def taken_in(path: Path) -> Imported:
-    events = import_model(path, threading.Event())
-    while True:
-        try:
-            assert isinstance(next(events), ImportStep)
-        except StopIteration as end:
-            result: Imported = end.value
-            return result
+    run = Run(import_model(path, threading.Event()))
+    assert all(isinstance(event, ImportStep) for event in run)
+    return run.result
 
 
 def model_of(path: Path) -> nu.TrainedModel:

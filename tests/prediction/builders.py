@@ -16,6 +16,7 @@ from napari_unet.model.trained import TrainedNetwork
 from napari_unet.model.unet import UNet
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.predictor import PredictionResult, predict_image
+from napari_unet.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,15 +66,12 @@ def predict(
     events = predict_image(
         model, image, PredictConfig(device="cpu", **config), stop or threading.Event()
     )
-    seen: list[Any] = []
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            return seen, end.value
+    run, seen = Run(events), list[Any]()
+    for event in run:
         seen.append(event)
         if watch is not None:
             watch(event)
+    return seen, run.result
 
 
 def see_the_image(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ from napari_unet.prediction.cluster import connected, predict_on_cluster
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import TileWritten
 from napari_unet.prediction.stored import StoredResult, predict_to_zarr
+from napari_unet.run import Run
 
 from .builders import a_model, noise
 
@@ -62,14 +63,8 @@ def files(tmp_path: Path) -> tuple[str, Path]:
 
 
 def drained(events: Any, watch: Callable[[object], object] | None = None) -> StoredResult:
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            result: StoredResult = end.value
-            return result
-        if watch is not None:
-            watch(event)
+    result: StoredResult = Run(events).finish(watch)
+    return result
 
 
 def by_one_process(files: tuple[str, Path], target: Path, config: PredictConfig) -> Any:

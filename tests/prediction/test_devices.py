@@ -23,6 +23,7 @@ from napari_unet.prediction.events import PredictionStarted, TilePredicted
 from napari_unet.prediction.predictor import predict_image
 from napari_unet.prediction.region import predict_region
 from napari_unet.prediction.stored import predict_to_zarr
+from napari_unet.run import Run
 
 from .builders import a_model, noise
 
@@ -71,12 +72,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> type[PretendedGpu]:
 
 
 def end_of(events: Any) -> tuple[list[Any], Any]:
-    seen: list[Any] = []
-    while True:
-        try:
-            seen.append(next(events))
-        except StopIteration as end:
-            return seen, end.value
+    run = Run(events)
+    return list(run), run.result
 
 
 def predict(**settings: Any) -> tuple[list[Any], Any]:

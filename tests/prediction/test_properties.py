@@ -14,6 +14,7 @@ from napari_unet.data.labels import ClassTable
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.region import predict_region
 from napari_unet.prediction.tiles import TilePlan
+from napari_unet.run import Run
 
 from .builders import a_model, predict
 
@@ -120,13 +121,7 @@ def test_any_region_is_cut_from_the_whole(
         for n, start, part in zip(size, starts, share, strict=True)
     )
     config = PredictConfig("probabilities", device="cpu", region=region, tile_size=tile)
-    events = predict_region(FLAT, image, config, threading.Event())
-    while True:
-        try:
-            next(events)
-        except StopIteration as end:
-            found = end.value
-            break
+    found = Run(predict_region(FLAT, image, config, threading.Event())).finish()
     whole: Array = predict(FLAT, image, result="probabilities")[1].array
     np.testing.assert_allclose(found.array, whole[(..., *region)], atol=1e-5)
 

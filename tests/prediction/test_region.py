@@ -11,6 +11,7 @@ import pytest
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import FrameFinished, TilePredicted
 from napari_unet.prediction.region import predict_region
+from napari_unet.run import Run
 
 from .builders import a_model, noise, predict, see_the_image
 
@@ -23,12 +24,8 @@ def predict_part(
     events = predict_region(
         model, image, PredictConfig(device="cpu", **config), stop or threading.Event()
     )
-    seen = []
-    while True:
-        try:
-            seen.append(next(events))
-        except StopIteration as end:
-            return seen, end.value
+    run = Run(events)
+    return list(run), run.result
 
 
 @pytest.mark.parametrize("result", [None, "probabilities", "uncertainty"])

@@ -28,6 +28,7 @@ from napari_unet.prediction.files import identity_of
 from napari_unet.prediction.lock import locked
 from napari_unet.prediction.partial import PartialResult, partial_folder
 from napari_unet.prediction.stored import StoredResult, predict_to_zarr
+from napari_unet.run import Run
 
 from .builders import a_model, noise, predict, see_the_image
 
@@ -60,15 +61,12 @@ def store(
     events = predict_to_zarr(
         model, image, PredictConfig(device="cpu", **config), target, stop or threading.Event()
     )
-    seen: list[Any] = []
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            return seen, end.value
+    run, seen = Run(events), list[Any]()
+    for event in run:
         seen.append(event)
         if watch is not None:
             watch(event)
+    return seen, run.result
 
 
 def tiles_in(events: list[Any]) -> int:

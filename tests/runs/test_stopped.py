@@ -13,6 +13,7 @@ from napari_unet.data.files import write_image
 from napari_unet.errors import ConfigError
 from napari_unet.model.devices import choose_device
 from napari_unet.model.trained import save_network
+from napari_unet.run import Run
 from napari_unet.runs.card import Place, TrainingCard
 from napari_unet.runs.card_file import card_beside_model, read_card, write_card
 from napari_unet.runs.environment import environment_of
@@ -23,7 +24,7 @@ from napari_unet.runs.training import card_of_training, train_again
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.events import StepDone, Validated
-from napari_unet.training.loop import TrainingResult, train_network
+from napari_unet.training.loop import train_network
 from napari_unet.training.preparation import prepare_training
 
 from .builders import picture
@@ -43,15 +44,11 @@ def stopped_training(folder: Path, after: Stopping, step: int) -> Path:
     write_image(folder / "l.tif", labels, "YX")
     stop = threading.Event()
     data = prepare_training([AnnotatedImage("i", image, labels, axes="YX")], CONFIG)
-    events = train_network(data, CONFIG, stop)
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            result: TrainingResult = end.value
-            break
+    training = Run(train_network(data, CONFIG, stop))
+    for event in training:
         if isinstance(event, after) and event.step == step:
             stop.set()
+    result = training.result
     model = folder / "m.safetensors"
     save_network(result.trained, model)
     environment = environment_of(choose_device("cpu"))
@@ -65,13 +62,7 @@ def stopped_training(folder: Path, after: Stopping, step: int) -> Path:
 def repeated(card: Path, folder: Path) -> Repetition:
     found = read_card(card)
     assert isinstance(found, TrainingCard)
-    events = train_again(found, card, folder, threading.Event())
-    while True:
-        try:
-            next(events)
-        except StopIteration as end:
-            result: Repetition = end.value
-            return result
+    return Run(train_again(found, card, folder, threading.Event())).finish()
 
 
 @pytest.mark.parametrize(

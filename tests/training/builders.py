@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from napari_unet.run import Run
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage, TrainingData
 from napari_unet.training.events import StepDone
@@ -15,7 +16,7 @@ from napari_unet.training.loop import TrainingResult, train_network
 from napari_unet.training.preparation import prepare_training
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -93,18 +94,13 @@ def run(
     watch: Callable[[object], object] | None = None,
 ) -> tuple[list[Any], TrainingResult]:
     """Train to the end; return all events and the result. `watch` sees each event at once."""
-    training: Generator[object, None, TrainingResult] = train_network(
-        data, config, stop or threading.Event(), resume, started
-    )
+    training = Run(train_network(data, config, stop or threading.Event(), resume, started))
     events: list[Any] = []
-    while True:
-        try:
-            event = next(training)
-        except StopIteration as end:
-            return events, end.value
+    for event in training:
         events.append(event)
         if watch is not None:
             watch(event)
+    return events, training.result
 
 
 def of_type(events: list[Any], kind: type) -> list[Any]:

@@ -17,6 +17,7 @@ from napari_unet.notice import Notice
 from napari_unet.project.folder import Project, ProjectImage, load_project, save_project
 from napari_unet.project.library import ModelLibrary
 from napari_unet.project.recovery import new_recovery_folder
+from napari_unet.run import Run
 from napari_unet.training import loop
 from napari_unet.training.checkpoint import save_checkpoint, saving_checkpoints
 from napari_unet.training.events import Checkpoint, StepDone
@@ -39,12 +40,8 @@ def fill(disk: Path) -> None:
 
 
 def drained(events: Generator[Any, None, Any]) -> tuple[list[Any], Any]:
-    seen = []
-    while True:
-        try:
-            seen.append(next(events))
-        except StopIteration as end:
-            return seen, end.value
+    run = Run(events)
+    return list(run), run.result
 
 
 def test_a_training_goes_on_and_its_last_checkpoint_stays(

@@ -11,6 +11,7 @@ import torch
 
 from napari_unet.errors import ModelMismatchError
 from napari_unet.notice import Notice
+from napari_unet.run import Run
 from napari_unet.training.checkpoint import load_state, save_state, saving_checkpoints
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.events import (
@@ -48,15 +49,13 @@ def told(
     inbox = Inbox()
     image = IMAGE
     data = data_of(image, labels_before, config)
-    training = train_network(data, config, threading.Event(), inbox=inbox)
+    training = Run(train_network(data, config, threading.Event(), inbox=inbox))
     events: list[Any] = []
-    while True:
-        try:
-            events.append(next(training))
-        except StopIteration as end:
-            return events, end.value
-        if isinstance(events[-1], StepDone) and events[-1].step == at_step:
+    for event in training:
+        events.append(event)
+        if isinstance(event, StepDone) and event.step == at_step:
             inbox.annotations.put((AnnotatedImage("an image", image, labels_after),))
+    return events, training.result
 
 
 # --- mailboxes ---------------------------------------------------------------------------------
@@ -235,12 +234,7 @@ def test_the_view_changes_no_weight(monkeypatch: pytest.MonkeyPatch) -> None:
     inbox = Inbox()
     inbox.view.put(View(0, (), (slice(0, 96), slice(0, 96))))
     training = train_network(cells(config), config, threading.Event(), inbox=inbox)
-    while True:
-        try:
-            next(training)
-        except StopIteration as end:
-            viewed = end.value.state
-            break
+    viewed = Run(training).finish().state
     assert all(bool((plain.last[name] == viewed.last[name]).all()) for name in plain.last)
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from napari_unet.api import drain
 from napari_unet.notice import Notice
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.predictor import predict_image
+from napari_unet.run import Run
 from napari_unet.training.checkpoint import load_state, save_state
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.events import ViewPredicted
@@ -109,7 +109,7 @@ def test_predictions_have_the_size_of_the_image() -> None:
     _, result = run(data(binning=2), config_of(steps=60, base_channels=4, learning_rate=1e-2))
     config = PredictConfig(device="cpu", tile_size=32)
     events = predict_image(result.trained, image, config, threading.Event())
-    found = drain(events, None).array
+    found = Run(events).finish().array
     assert found.shape == image.shape
     assert ((found > 0) == (labels > 0)).mean() > 0.9
 
@@ -120,15 +120,16 @@ def test_tiles_do_not_change_the_prediction(binning: float) -> None:
     prepared = data_of(image, labels, config_of(binning=binning))
     _, result = run(prepared, config_of(steps=2, base_channels=2))
     whole, cut = (
-        drain(
+        Run(
             predict_image(
                 result.trained,
                 image,
                 PredictConfig("probabilities", device="cpu", tile_size=size, views=8),
                 threading.Event(),
-            ),
-            None,
-        ).array
+            )
+        )
+        .finish()
+        .array
         for size in (256, 16)
     )
     np.testing.assert_allclose(cut, whole, atol=1e-5)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from napari_unet.api import drain
 from napari_unet.errors import EvaluationError
 from napari_unet.evaluation.pairs import Kind, Unpainted
+from napari_unet.run import Run
 from napari_unet.widgets.annotation import annotation_of, new_annotation
 from napari_unet.widgets.compare import ComparePanel, ScoreTable
 from napari_unet.widgets.compare_work import (
@@ -259,13 +259,7 @@ def to_compare(
 
 
 def run(task: ToCompare, stop: threading.Event) -> Comparison | None:
-    events = comparing_events(task, stop)
-    while True:
-        try:
-            next(events)
-        except StopIteration as end:
-            result: Comparison | None = end.value
-            return result
+    return Run(comparing_events(task, stop)).finish()
 
 
 def test_a_stopped_comparison_has_no_result() -> None:
@@ -310,7 +304,7 @@ def test_a_frame_that_was_not_predicted_is_not_missed() -> None:
     prediction = np.stack([four_squares(), np.zeros_like(four_squares())])
     whole = (slice(0, 96), slice(0, 96))
     task = ToCompare(prediction, truth, 2, "objects", "background", (((0,), whole),))
-    comparison = drain(comparing_events(task, threading.Event()), None)
+    comparison = Run(comparing_events(task, threading.Event())).finish()
     assert comparison is not None
     assert (comparison.scores["n_missed"], comparison.share) == (0, 0.5)
     assert not comparison.errors[1].any()

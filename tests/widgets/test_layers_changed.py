@@ -14,6 +14,7 @@ import pytest
 from napari.layers import Labels
 
 from napari_unet.prediction.events import TilePredicted
+from napari_unet.run import Run
 from napari_unet.training.events import AnnotationsJoined, StepDone, ViewPredicted
 from napari_unet.widgets import predict_runs, prediction_work, training_run
 from napari_unet.widgets.layers import plain_layers
@@ -131,15 +132,12 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     def waiting(
         model: Any, image: Any, config: Any, stop: threading.Event
     ) -> Generator[object, None, Any]:
-        events = real(model, image, config, stop)
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                return end.value
+        run = Run(real(model, image, config, stop))
+        for event in run:
             yield event
             while isinstance(event, TilePredicted) and not go.wait(0.01) and not stop.is_set():
                 yield "waiting"
+        return run.result
 
     monkeypatch.setattr(predict_runs, "prediction_events", waiting)
     return go

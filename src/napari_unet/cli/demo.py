@@ -16,7 +16,6 @@ from PIL import Image
 from skimage.segmentation import find_boundaries
 
 from napari_unet import samples
-from napari_unet.api import drain
 from napari_unet.cli.progress import run_training, stop_on_interrupt
 from napari_unet.data.disk import why_not_written
 from napari_unet.data.files import write_image
@@ -26,6 +25,7 @@ from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import TrainedNetwork, save_network
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.predictor import predict_image
+from napari_unet.run import Run
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.loop import TrainingResult, train_network
@@ -115,15 +115,14 @@ def _train(sample: DemoSample, config: TrainConfig, *, quiet: bool) -> TrainingR
         file=sys.stderr,
     )
     with stop_on_interrupt() as stop:
-        result: TrainingResult = run_training(train_network(data, config, stop), quiet)
-    return result
+        return run_training(train_network(data, config, stop), quiet)
 
 
 def _predict(trained: TrainedNetwork, sample: DemoSample, device: str) -> NDArray[Any]:
     events = predict_image(
         trained, sample.image, PredictConfig(device=device, result="objects"), threading.Event()
     )
-    return drain(events, None).array
+    return Run(events).finish().array
 
 
 def _scores(prediction: NDArray[Any], sample: DemoSample) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from napari_unet.data.files import find_images, read_image
 from napari_unet.exchange.export import export_model
 from napari_unet.exchange.export_config import ExportChecked, ExportConfig, ModelAuthor
 from napari_unet.model.starting import load_model_or_starting_model
+from napari_unet.run import Run
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Generator
 
     from napari_unet.exchange.export_config import Exported, ExportEvent
 
@@ -43,7 +43,8 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         config = replace(config, image=image.array, axes=axes)
     path = Path(options.output).expanduser()
     with stop_on_interrupt(_STOPPING) as stop:
-        exported = _shown(export_model(trained, path, config, stop), quiet=options.json)
+        events = export_model(trained, path, config, stop)
+        exported = Run(events).finish(None if options.json else _print_check)
     if exported is None:
         return {"stopped": True}, 1
     if not options.json:
@@ -52,18 +53,9 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     return _report(exported), 0
 
 
-def _shown(
-    events: Generator[ExportEvent, None, Exported | None], *, quiet: bool
-) -> Exported | None:
-    """Run an export to its end, and print each check that was passed."""
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            exported: Exported | None = end.value
-            return exported
-        if isinstance(event, ExportChecked) and not quiet:
-            print(f"Checked: {event.check}.", file=sys.stderr)
+def _print_check(event: ExportEvent) -> None:
+    if isinstance(event, ExportChecked):
+        print(f"Checked: {event.check}.", file=sys.stderr)
 
 
 def _report(exported: Exported) -> dict[str, Any]:

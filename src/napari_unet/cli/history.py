@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from napari_unet.data.disk import why_not_written
 from napari_unet.errors import FileProblemError
 from napari_unet.notice import Notice
+from napari_unet.run import Run
 from napari_unet.training.events import PaintJudged, StepDone, Validated
 
 if TYPE_CHECKING:
@@ -52,17 +53,14 @@ def logging_steps(
     says so once, and the training goes on without: it is worth more.
     """
     table = _Table(path)
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            if problem := table.close():
-                yield problem
-            result: Result = end.value
-            return result
+    run = Run(events)
+    for event in run:
         if problem := table.take(event):
             yield problem
         yield event
+    if problem := table.close():
+        yield problem
+    return run.result
 
 
 class _Table:

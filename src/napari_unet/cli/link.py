@@ -24,6 +24,7 @@ from napari_unet.data.link_arrays import LINKABLE_AXES, link_labels
 from napari_unet.data.linking import LinkConfig, link_frames
 from napari_unet.data.measurements import write_csv
 from napari_unet.errors import LabelsError
+from napari_unet.run import Run
 
 if TYPE_CHECKING:
     import argparse
@@ -102,16 +103,11 @@ def _link_file(movie: _Movie, options: argparse.Namespace) -> dict[str, Any]:
 def _link_sequence(movie: _Movie, options: argparse.Namespace) -> dict[str, Any]:
     """Link files that are the frames of one movie, or the planes of one stack, one by one."""
     axis: LinkAxis = options.axis or "T"
-    frames = link_frames(_frames(movie.inputs), _config(options, axis))
+    frames = Run(link_frames(_frames(movie.inputs), _config(options, axis)))
     progress = tqdm(movie.targets, unit="frame", disable=options.json, leave=False)
-    for target in progress:
-        frame = next(frames)
+    for frame, target in zip(frames, progress, strict=True):
         write_image(target, frame, "ZYX"[-frame.ndim :])
-    try:
-        next(frames)
-    except StopIteration as end:
-        return _finished(movie, axis, axis, end.value)
-    raise AssertionError("There is a frame more than there are files.")
+    return _finished(movie, axis, axis, frames.result)
 
 
 def _frames(paths: Sequence[Path]) -> Iterator[NDArray[Any]]:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tqdm import tqdm
 
 from napari_unet.notice import Notice
+from napari_unet.run import Run
 from napari_unet.training.events import PaintJudged, StepDone, TrainingStarted, Validated
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-Event = TypeVar("Event")
 Result = TypeVar("Result")
 
 STOPPING = "Stopping after this step; what is done is kept."
@@ -96,23 +96,7 @@ class TrainingBar:
         self._bar.close()
 
 
-def run_training(events: Generator[object, None, Any], quiet: bool) -> Any:
+def run_training(events: Generator[object, None, Result], quiet: bool) -> Result:
     """Run a training to its end and return its result."""
-    bar = TrainingBar(quiet)
-    try:
-        while True:
-            try:
-                bar.show(next(events))
-            except StopIteration as end:
-                return end.value
-    finally:
-        bar.close()
-
-
-def run_silently(events: Generator[object, None, Any]) -> Any:
-    """Run a training to its end and return its result, where another process shows it."""
-    while True:
-        try:
-            next(events)
-        except StopIteration as end:
-            return end.value
+    with contextlib.closing(TrainingBar(quiet)) as bar:
+        return Run(events).finish(bar.show)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari_unet.cli.predict import PredictionBar
 from napari_unet.cli.progress import run_training, stop_on_interrupt
 from napari_unet.data.files import make_folder
+from napari_unet.run import Run
 from napari_unet.runs.card import TrainingCard
 from napari_unet.runs.card_file import read_card
 from napari_unet.runs.prediction_again import predict_again
@@ -60,13 +61,6 @@ def _folder(output: str | None) -> Iterator[Path]:
 def _again(card: RunCard, path: Path, folder: Path, *, quiet: bool) -> Repetition:
     with stop_on_interrupt("Stopping after this step.") as stop:
         if isinstance(card, TrainingCard):
-            trained: Repetition = run_training(train_again(card, path, folder, stop), quiet)
-            return trained
-        events = predict_again(card, path, folder, stop)
+            return run_training(train_again(card, path, folder, stop), quiet)
         with PredictionBar(quiet=quiet) as bar:
-            while True:
-                try:
-                    bar.show(next(events))
-                except StopIteration as end:
-                    predicted: Repetition = end.value
-                    return predicted
+            return Run(predict_again(card, path, folder, stop)).finish(bar.show)

@@ -7,16 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.history import begin_history, logging_steps
-from napari_unet.cli.progress import (
-    STOPPING,
-    run_silently,
-    run_training,
-    stop_on_interrupt,
-)
+from napari_unet.cli.progress import STOPPING, run_training, stop_on_interrupt
 from napari_unet.cli.training_order import TrainingOrder, training_order
 from napari_unet.errors import FileProblemError, NapariUNetError
 from napari_unet.model.devices import choose_device
 from napari_unet.model.trained import save_network
+from napari_unet.run import Run
 from napari_unet.runs.card_file import card_beside_model, write_card
 from napari_unet.runs.environment import environment_of
 from napari_unet.runs.moment import Moment
@@ -76,15 +72,13 @@ def _trained(
         )
         if not group.first:
             try:
-                silent: TrainingResult = run_silently(events)
+                return Run(events).finish()
             except NapariUNetError as error:  # the same one as the first rank's
                 raise group.told() from error
-            return silent
         events = saving_checkpoints(events, order.output)
         if options.history:
             events = logging_steps(events, Path(options.history))
-        shown: TrainingResult = run_training(events, quiet=options.json)
-        return shown
+        return run_training(events, quiet=options.json)
 
 
 def _save(result: TrainingResult, order: TrainingOrder, group: ProcessGroup) -> None:

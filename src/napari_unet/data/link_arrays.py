@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_unet.data.linking import LinkConfig, Linked, link_frames
 from napari_unet.errors import LabelsError
+from napari_unet.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -79,14 +80,10 @@ def link_labels(labels: ArrayLike, axes: str, config: LinkConfig) -> tuple[Numbe
     never used twice.
     """
     linked = np.zeros(tuple(labels.shape), np.int32)
-    planes = linked_planes(labels, axes, config)
-    while True:
-        try:
-            index, plane = next(planes)
-        except StopIteration as end:
-            result: Linked = end.value
-            return linked, result
+    planes = Run(linked_planes(labels, axes, config))
+    for index, plane in planes:
         linked[index] = plane
+    return linked, planes.result
 
 
 def linked_planes(labels: ArrayLike, axes: str, config: LinkConfig) -> LinkedPlanes:
@@ -124,22 +121,11 @@ def linked_planes(labels: ArrayLike, axes: str, config: LinkConfig) -> LinkedPla
 def _linked_run(labels: ArrayLike, at: Index, config: LinkConfig, first: int) -> LinkedPlanes:
     """Link the planes along the axis behind `at`; numbers start above `first`."""
     n_planes = labels.shape[len(at)]
-    planes = link_frames((np.asarray(labels[(*at, n)]) for n in range(n_planes)), config)
-    for number in range(n_planes):
-        plane = next(planes)
+    planes = Run(link_frames((np.asarray(labels[(*at, n)]) for n in range(n_planes)), config))
+    for number, plane in enumerate(planes):
         plane[plane > 0] += first
         yield (*at, number), plane
-    return _returned(planes)
-
-
-def _returned(planes: Generator[Any, None, Linked]) -> Linked:
-    """Return what a generator returns once it has given all."""
-    try:
-        next(planes)
-    except StopIteration as end:
-        result: Linked = end.value
-        return result
-    raise AssertionError("There is a plane more than were counted.")
+    return planes.result
 
 
 def _check_axes(labels: ArrayLike, axes: str, config: LinkConfig) -> None:

@@ -27,6 +27,7 @@ from napari_unet.exchange.package_files import LARGEST_WEIGHTS, FolderFiles, ope
 from napari_unet.exchange.package_text import read_text
 from napari_unet.model.foreign import ForeignNetwork
 from napari_unet.model.starting import load_model_or_starting_model
+from napari_unet.run import Run
 
 if TYPE_CHECKING:
     import threading
@@ -92,13 +93,7 @@ def load_any_model(name: str) -> TrainedNetwork:
         return load_model_or_starting_model(name)
     import threading
 
-    events = import_model(path, threading.Event())
-    while True:
-        try:
-            next(events)
-        except StopIteration as end:
-            imported: Imported = end.value
-            return imported.trained
+    return Run(import_model(path, threading.Event())).finish().trained
 
 
 def import_model(path: Path, stop: threading.Event) -> Generator[ImportStep, None, Imported]:

@@ -18,6 +18,7 @@ from napari_unet.data.intensity import unusual_pixels
 from napari_unet.data.watching import Watched
 from napari_unet.notice import Notice
 from napari_unet.prediction.work import tile_values
+from napari_unet.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -202,15 +203,8 @@ def stored_behind(
     """
     with one_thread("writer") as thread, closing(tiles):
         waiting: tuple[TileJob, NDArray[Any], Future[None]] | None = None
-        failure: Exception | None = None
-        while True:
-            try:
-                job, values = next(tiles)
-            except StopIteration:
-                break
-            except Exception as error:  # told in its turn
-                failure = error
-                break
+        run = Run(_until_failure(tiles))
+        for job, values in run:
             before, waiting = waiting, (job, values, thread.submit(job.store, values))
             if before is not None:
                 before[2].result()
@@ -218,5 +212,14 @@ def stored_behind(
         if waiting is not None:
             waiting[2].result()
             yield waiting[0], waiting[1]
-        if failure is not None:
-            raise failure
+        if run.result is not None:
+            raise run.result
+
+
+def _until_failure(items: Iterable[Item]) -> Generator[Item, None, Exception | None]:
+    """Pass on items; return the error that ended them, to be raised in its turn."""
+    try:
+        yield from items
+    except Exception as error:
+        return error
+    return None

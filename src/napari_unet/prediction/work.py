@@ -24,6 +24,7 @@ from napari_unet.model.inference import InferenceNetwork
 from napari_unet.model.memory import Shortage, within_memory
 from napari_unet.model.precision import choose_precision
 from napari_unet.notice import Notice
+from napari_unet.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -93,15 +94,12 @@ def told(
 ) -> Generator[PredictionEvent, None, Result]:
     """Pass on the events of a prediction, and what its runner has noticed meanwhile."""
     with closing(events):
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                yield from map(Notice, runner.fallback.take_notices())
-                result: Result = end.value
-                return result
+        run = Run(events)
+        for event in run:
             yield from map(Notice, runner.fallback.take_notices())
             yield event
+        yield from map(Notice, runner.fallback.take_notices())
+    return run.result
 
 
 def _made_ready(

@@ -15,6 +15,7 @@ from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_starting_model
 from napari_unet.notice import Notice
 from napari_unet.prediction.files import FilePredicted, FileStarted
+from napari_unet.run import Run
 from napari_unet.runs.card import Pixels, Place, PredictionCard, Predictor, PredictSettings
 from napari_unet.runs.card_file import card_beside_result, write_card
 from napari_unet.runs.environment import environment_of
@@ -92,12 +93,8 @@ def writing_cards(events: Events, trained: TrainedNetwork, model: UsedModel, dev
     """
     environment: Environment | None = None
     started, weights = now(), ""
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            done: tuple[FilePredicted, ...] = end.value
-            return done
+    run = Run(events)
+    for event in run:
         if isinstance(event, FileStarted):
             started = now()
         elif isinstance(event, FilePredicted):
@@ -107,6 +104,7 @@ def writing_cards(events: Events, trained: TrainedNetwork, model: UsedModel, dev
             card = _card_of_file(event, model, weights, environment, Moment.since(started), path)
             yield from written(card, path)
         yield event
+    return run.result
 
 
 def written(card: RunCard, path: Path) -> Iterator[Notice]:

@@ -15,6 +15,7 @@ from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_starting_model
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.files import FileFailed, predict_files
+from napari_unet.run import tap
 from napari_unet.runs.card import Pixels
 from napari_unet.runs.environment import environment_of
 from napari_unet.runs.repetition import Repetition, in_words
@@ -28,9 +29,8 @@ if TYPE_CHECKING:
 
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.events import PredictionEvent
-    from napari_unet.prediction.files import FileEvent, FileFormat, FilePredicted
+    from napari_unet.prediction.files import FileEvent, FileFormat
     from napari_unet.runs.card import Environment, PredictionCard, Predictor
-    from napari_unet.runs.prediction import Events
 
 
 def predict_again(
@@ -69,8 +69,8 @@ def predict_again(
     with threads_of(card.environment):
         here = environment_of(choose_device(config.device))
         file_format: FileFormat = "zarr" if target.suffix == ".zarr" else "tiff"
-        done = yield from _or_fail(
-            predict_files(trained, [image], folder, config, stop, file_format)
+        done = yield from tap(
+            predict_files(trained, [image], folder, config, stop, file_format), _raise_failure
         )
     if not done:
         raise FileProblemError("It was stopped before its end: nothing is compared.")
@@ -80,17 +80,10 @@ def predict_again(
     return _compared(card, path, Repetition(False, "", done[0].target), found, here)
 
 
-def _or_fail(events: Events) -> Events:
-    """Pass on events; of the one file that there is, a failure is an error."""
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            done: tuple[FilePredicted, ...] = end.value
-            return done
-        if isinstance(event, FileFailed):
-            raise FileProblemError(event.text)
-        yield event
+def _raise_failure(event: object) -> None:
+    """Of the one file that there is, a failure is an error."""
+    if isinstance(event, FileFailed):
+        raise FileProblemError(event.text)
 
 
 def _compared(

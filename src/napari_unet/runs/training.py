@@ -6,6 +6,7 @@ import contextlib
 import json
 import threading
 from dataclasses import asdict, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +16,7 @@ from napari_unet.data.files import CARD_SUFFIX, read_image, read_labels
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
 from napari_unet.model.devices import choose_device, problem_with
 from napari_unet.model.trained import load_network, save_network
+from napari_unet.run import tap
 from napari_unet.runs.card import LearnedFrom, Place, TrainingCard
 from napari_unet.runs.environment import environment_of
 from napari_unet.runs.repetition import Repetition, in_words
@@ -144,8 +146,9 @@ def _train_and_compare(
 ) -> Generator[TrainingEvent, None, Repetition]:
     with threads_of(card.environment):
         here = environment_of(choose_device(config.device))
-        ended = _End(card)
-        result = yield from ended.watch(train_network(data, config, ended.stop), stop)
+        ended = threading.Event()
+        events = train_network(data, config, ended)
+        result = yield from tap(events, partial(_end_as_then, card, ended, stop))
     if stop.is_set() and result.state.step < card.steps:
         raise FileProblemError("It was stopped before its end: nothing is compared.")
     trained = result.trained if card.weights == "best" else result.latest
@@ -190,29 +193,14 @@ def found_again(place: Place | None, card: Path) -> Path:
     return found
 
 
-class _End:
-    """Stops a training where the first one was stopped: after the same step and validation."""
-
-    def __init__(self, card: TrainingCard) -> None:
-        self._card = card
-        self.stop = threading.Event()
-
-    def watch(
-        self, events: Generator[TrainingEvent, None, TrainingResult], wanted: threading.Event
-    ) -> Generator[TrainingEvent, None, TrainingResult]:
-        """Pass on the events."""
-        last_is_validated = self._card.validated == self._card.steps
-        kind = Validated if last_is_validated else StepDone
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                result: TrainingResult = end.value
-                return result
-            reached = isinstance(event, kind) and event.step == self._card.steps
-            if wanted.is_set() or (self._card.stopped and reached):
-                self.stop.set()
-            yield event
+def _end_as_then(
+    card: TrainingCard, end: threading.Event, stop: threading.Event, event: object
+) -> None:
+    """End a training where the first one was stopped: after the same step and validation."""
+    kind = Validated if card.validated == card.steps else StepDone
+    reached = isinstance(event, kind) and event.step == card.steps
+    if stop.is_set() or (card.stopped and reached):
+        end.set()
 
 
 def _config_again(card: TrainingCard, path: Path) -> TrainConfig:

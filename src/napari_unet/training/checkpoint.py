@@ -16,6 +16,7 @@ from napari_unet.model.config import DEEPEST, LARGEST_BINNING, SMALLEST_BINNING
 from napari_unet.model.tensor_file import read_tensors, write_tensors
 from napari_unet.model.trained import check_finite, save_network
 from napari_unet.notice import Notice
+from napari_unet.run import Run
 from napari_unet.training.events import Checkpoint, TrainingEvent
 from napari_unet.training.state import TrainingState
 
@@ -117,12 +118,8 @@ def saving_checkpoints(
     saved : threading.Event, optional
         Set after each checkpoint.
     """
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
+    run = Run(events)
+    for event in run:
         if not isinstance(event, Checkpoint):
             yield event
             continue
@@ -132,6 +129,7 @@ def saving_checkpoints(
             yield Notice(f"The training goes on, but its state was not saved: {error}")
         if saved is not None:
             saved.set()
+    return run.result
 
 
 def load_state(path: Path) -> TrainingState:

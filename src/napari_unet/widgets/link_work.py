@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.data.link_arrays import linked_planes
+from napari_unet.run import Run
 
 if TYPE_CHECKING:
     import threading
@@ -98,14 +99,10 @@ def linking_events(
         The labels are no integers, some are negative, or the axes do not fit.
     """
     found = np.zeros(tuple(task.labels.shape), np.int32)
-    planes = linked_planes(task.labels, task.axes, task.config)
-    number = 0
-    while not stop.is_set():
-        try:
-            index, plane = next(planes)
-        except StopIteration as end:
-            return LinkedLabels(found, end.value, task.config.axis == "T")
+    planes = Run(linked_planes(task.labels, task.axes, task.config))
+    for number, (index, plane) in enumerate(planes, start=1):
         found[index] = plane
-        number += 1
         yield PlaneLinked(number, task.n_planes)
-    return None
+        if stop.is_set():
+            return None
+    return LinkedLabels(found, planes.result, task.config.axis == "T")

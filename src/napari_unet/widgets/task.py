@@ -19,6 +19,7 @@ from qtpy.QtCore import QObject, QThreadPool, Signal
 from qtpy.QtWidgets import QApplication
 
 from napari_unet.errors import NapariUNetError
+from napari_unet.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -219,15 +220,13 @@ class _Backlog:
 def _paced(events: Events, backlog: _Backlog, stop: threading.Event) -> Events:
     """Yield events hardly faster than the window takes them, or they would fill the memory."""
     with contextlib.closing(events):
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                return end.value
+        run = Run(events)
+        for event in run:
             if not stop.is_set():
                 backlog.wait()
             backlog.add()
             yield event
+    return run.result
 
 
 class _QuietWorker(GeneratorWorker):  # type: ignore[misc]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.errors import FileProblemError
+from napari_unet.run import Run
 
 if TYPE_CHECKING:
     import threading
@@ -144,12 +145,8 @@ def _telling_origin(
 
     started = now()
     why_not = "" if order.former is None else CONTINUED
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            result: TrainingResult = end.value
-            break
+    run = Run(events)
+    for event in run:
         if isinstance(event, AnnotationsJoined):
             why_not = JOINED
         yield event
@@ -160,4 +157,4 @@ def _telling_origin(
         Moment.since(started),
         not_repeatable=why_not,
     )
-    return result
+    return run.result
