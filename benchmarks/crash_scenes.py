@@ -247,7 +247,7 @@ class Window(Annotations):
     """A real napari in which somebody paints; it saves by itself."""
 
     name, seconds, late = "window", 12.0, 3.0
-    moments = ("by the clock", "at saving_events", "done save")
+    moments = ("by the clock", "at save_project", "done save")
 
     def problems(self, folder: Path, said: Said, ended: int | None) -> Iterator[str]:
         """Look for the strokes, and restore them in a new window."""

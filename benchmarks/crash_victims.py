@@ -148,20 +148,19 @@ def paint_in_a_window(folder: Path) -> None:
     viewer.add_image(np.zeros(_LABELS_SHAPE, np.uint8), name="cells")
     viewer.window.add_dock_widget(AnnotateWidget(viewer), name="Annotate")
     layer = viewer.add_labels(np.zeros(_LABELS_SHAPE, np.uint16), name="paint")
-    numbers, right = itertools.count(1), recovery.saving_events
+    numbers, right = itertools.count(1), recovery.save_project
 
-    def saving(project: Any, into: Path, stop: Any) -> Any:
-        say("at saving_events")
-        result = yield from right(project, into, stop)
+    def saving(project: Any, into: Path) -> None:
+        say("at save_project")
+        right(project, into)
         say(f"done save {project.images[0].labels.max()}")
-        return result
 
     def stroke() -> None:
         wanted = strokes(next(numbers))
         where = np.nonzero(wanted != layer.data)
         layer.data_setitem(where, wanted[where])
 
-    recovery.saving_events = saving
+    recovery.save_project = saving
     timer = QTimer()
     timer.timeout.connect(stroke)
     timer.start(100)

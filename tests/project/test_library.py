@@ -234,13 +234,13 @@ from napari_unet.model.record import ModelRecord
 from napari_unet.model.trained import TrainedNetwork
 from napari_unet.model.unet import UNet
 from napari_unet.project.library import ModelLibrary
-from napari_unet.widgets.model_work import storing_events
+from napari_unet.widgets.model_work import store_model
 config = UNetConfig(base_channels=2, depth=1, padding="same")
 record = ModelRecord(config, ClassTable("objects", "unlabelled"))
 model = TrainedNetwork(UNet(config).eval(), record)
 if sys.argv[2] == "killed":
     ModelLibrary.take_in = lambda *_: os._exit(9)
-list(storing_events(ModelLibrary(pathlib.Path(sys.argv[1])), model, "a", None, threading.Event()))
+store_model(ModelLibrary(pathlib.Path(sys.argv[1])), model, "a", None, threading.Event())
 """
 
 

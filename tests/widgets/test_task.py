@@ -70,6 +70,28 @@ def test_each_event_arrives_in_order(qtbot: QtBot, owner: QObject) -> None:
     assert seen == [0, 1, 2]
 
 
+def test_the_result_of_a_plain_function_is_that_of_the_work(qtbot: QtBot, owner: QObject) -> None:
+    task = BackgroundTask("adding", owner)
+    assert outcome_of(task, qtbot, lambda stop: 1 + 1) == Finished(2)
+
+
+@pytest.mark.fault(1)
+def test_an_error_of_a_plain_function_arrives_too(qtbot: QtBot, owner: QObject) -> None:
+    task = BackgroundTask("dividing", owner)
+    outcome = outcome_of(task, qtbot, lambda stop: 1 / 0)
+
+    assert "ZeroDivisionError" in outcome.text
+
+
+def test_a_plain_function_is_told_to_stop(qtbot: QtBot, owner: QObject) -> None:
+    task = BackgroundTask("waiting", owner)
+    with qtbot.waitSignal(task.ended, timeout=10_000) as ended:
+        task.start(lambda stop: stop.wait(5))
+        task.stop()
+
+    assert ended.args[0] == Finished(True)
+
+
 @pytest.mark.parametrize(
     "error",
     [

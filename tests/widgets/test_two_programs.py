@@ -21,7 +21,7 @@ SAVE = """
 import sys, threading, time
 from pathlib import Path
 from napari_unet.project.library import ModelLibrary
-from napari_unet.widgets.model_work import storing_events
+from napari_unet.widgets.model_work import store_model
 from tests.widgets.test_predict import untrained
 folder, me, other = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 library, model = ModelLibrary(folder / "models"), untrained()
@@ -29,8 +29,7 @@ for round in range(20):
     (folder / f"{me} {round}").touch()
     while not (folder / f"{other} {round}").exists():
         time.sleep(0.0005)
-    for _ in storing_events(library, model, "cells", None, threading.Event()):
-        pass
+    store_model(library, model, "cells", None, threading.Event())
 """
 
 # Autosaves again and again into a recovery folder of its own, and sweeps those of the dead.
@@ -38,16 +37,14 @@ AUTOSAVE = """
 import sys, threading
 from pathlib import Path
 import numpy as np
-from napari_unet.project.folder import Project, ProjectImage, load_project
+from napari_unet.project.folder import Project, ProjectImage, load_project, save_project
 from napari_unet.project.recovery import new_recovery_folder, sweep
-from napari_unet.widgets.model_work import saving_events
 root, value = Path(sys.argv[1]), int(sys.argv[2])
 folder = new_recovery_folder(root)
 painted = np.full((32, 32), value, np.uint16)
 project = Project((ProjectImage("cells", image=painted, labels=painted),), {})
 for _ in range(20):
-    for _ in saving_events(project, folder, threading.Event()):
-        pass
+    save_project(project, folder)
     sweep(root, keep=1)
     saved = load_project(folder).images[0].labels
     assert (saved == value).all()
@@ -120,12 +117,12 @@ def test_of_two_programs_that_save_into_one_folder_one_wins_whole(tmp_path: Path
 def test_a_model_that_another_program_deleted_is_missing_in_words(tmp_path: Path) -> None:
     from napari_unet.errors import FileProblemError, ModelFileError
     from napari_unet.model.trained import load_network
-    from napari_unet.widgets.model_work import storing_events
+    from napari_unet.widgets.model_work import store_model
 
     from .test_predict import untrained
 
     library = ModelLibrary(tmp_path)
-    list(storing_events(library, untrained(), "cells", None, threading.Event()))
+    store_model(library, untrained(), "cells", None, threading.Event())
     shown = library.entries()[0]
     ModelLibrary(tmp_path).delete(shown)  # as the other program does
 

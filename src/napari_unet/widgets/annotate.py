@@ -42,7 +42,7 @@ from napari_unet.widgets.recovery import RecoveryBar
 from napari_unet.widgets.regions import regions_layer
 from napari_unet.widgets.shortcuts import add_shortcuts
 from napari_unet.widgets.task import Failed, Outcome
-from napari_unet.widgets.weight_map import show_weights, weight_events
+from napari_unet.widgets.weight_map import compute_weights, show_weights
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -226,7 +226,7 @@ class AnnotateWidget(Dock):
             return
         labels = np.array(shown_plane(self._viewer, layer))
         config = TrainConfig(kind=self.painter.kind)
-        if not self._session.weight_map.start(partial(weight_events, labels, config)):
+        if not self._session.weight_map.start(partial(compute_weights, labels, config)):
             show_info("The weight map is still being computed.")
 
     def _show_weights(self, outcome: Outcome) -> None:

@@ -16,8 +16,7 @@ from napari_unet.widgets.snapshots import annotated_images
 from napari_unet.widgets.task import Failed, Outcome
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from napari.layers import Image
     from napari.viewer import Viewer
@@ -96,7 +95,7 @@ class CopyScriptButton(QPushButton):
             return
         self._form = form
         task.ended.connect(self._on_ended)
-        task.start(partial(_script_events, make, folder))
+        task.start(lambda stop: make().written_to(folder))
 
     def _on_ended(self, outcome: Outcome) -> None:
         self._session.copying.ended.disconnect(self._on_ended)
@@ -109,13 +108,6 @@ class CopyScriptButton(QPushButton):
         assert clipboard is not None
         clipboard.setText(text)
         show_info(f"Copied as {self._form}. Results go to {script.output}.")
-
-
-def _script_events(
-    make: Callable[[], Handover], folder: Path, stop: threading.Event
-) -> Generator[object, None, Script]:
-    yield "started"
-    return make().written_to(folder)
 
 
 class Trains(Protocol):

@@ -24,7 +24,6 @@ def export_events(
     from napari_unet.prediction.config import PredictConfig
     from napari_unet.prediction.plan import plan_prediction
 
-    yield "started"
     if config.image is not None:
         try:
             plan_prediction(model.record, config.image, PredictConfig(axes=config.axes))

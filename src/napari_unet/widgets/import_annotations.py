@@ -21,7 +21,7 @@ from napari_unet.widgets.task import Failed, Outcome, task_named
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from napari.layers import Image
     from napari.viewer import Viewer
@@ -138,7 +138,7 @@ class ImportButton(QPushButton):
         order = ToImport(
             path, labels_shape_of(image), _labels_axes_of(image), self._kind(), zero, image.name
         )
-        if self._task.start(partial(importing_events, order)):
+        if self._task.start(partial(import_as_paint, order)):
             self._target = image
         else:
             show_info("Something is still being imported.")
@@ -159,11 +159,10 @@ class ImportButton(QPushButton):
             show_info("\n".join(found.notices))
 
 
-def importing_events(
+def import_as_paint(
     order: ToImport, stop: threading.Event
-) -> Generator[object, None, tuple[ToImport, NDArray[Any], Annotations]]:
+) -> tuple[ToImport, NDArray[Any], Annotations]:
     """Read annotations and turn them into paint, in a worker thread."""
-    yield "started"
     found = read_annotations(order.path, order.shape, order.axes, order.kind, order.image_name)
     painted = annotation_from_mask(found.labels, order.zero)
     for index in found.unlabelled:

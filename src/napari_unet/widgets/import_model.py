@@ -10,8 +10,8 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QWidget
 
-from napari_unet.data.whole_files import unfinished_path
 from napari_unet.widgets.controls import button
+from napari_unet.widgets.model_work import store_model
 from napari_unet.widgets.task import Finished, Outcome
 
 if TYPE_CHECKING:
@@ -41,15 +41,9 @@ def importing_events(
         The model, its name in the library, and None: there is no training to go on with.
     """
     from napari_unet.exchange.foreign import import_model
-    from napari_unet.model.trained import save_network
 
     imported = yield from import_model(path, stop)
-    hidden = unfinished_path(library.path_for(imported.name))  # swept later if this is killed
-    try:
-        save_network(imported.trained, hidden)
-        stored = library.take_in(hidden, imported.name)
-    finally:
-        hidden.unlink(missing_ok=True)
+    stored = store_model(library, imported.trained, imported.name, None, stop)
     return imported.trained, stored.stem, None
 
 

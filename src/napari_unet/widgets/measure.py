@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +21,6 @@ from napari_unet.widgets.session import session_of
 from napari_unet.widgets.task import Failed, Outcome
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Generator
-
     from napari.layers import Image, Labels
     from napari.viewer import Viewer
     from numpy.typing import NDArray
@@ -82,14 +78,15 @@ class MeasurePanel(QWidget):
         image = predicted.image if predicted else image_for(self._viewer, layer)
         labels = np.array(labels_of(layer))
         ndim = predicted.ndim if predicted else min(2, labels.ndim)
-        arguments = {
+        arguments: dict[str, Any] = {
             "scale": tuple(float(s) for s in layer.scale),
             "units": tuple(str(unit) for unit in layer.units),
             "spatial_ndim": ndim,
         }
         pixels, channel_axis = _intensities(image, labels.shape)
-        work = partial(measuring_events, labels, pixels, channel_axis, arguments)
-        if self._session.measuring.start(work):
+        if self._session.measuring.start(
+            lambda stop: measure_objects(labels, pixels, channel_axis, **arguments)
+        ):
             self._layer = layer
             self.text.setText("Measuring…")
 
@@ -138,18 +135,6 @@ class MeasurePanel(QWidget):
             columns["class"] = np.array([known.name_of(int(v)) for v in columns["index"]])
         self._layer.features = pd.DataFrame(columns)
         self.text.setText(f"{len(columns['index'])} objects measured, {len(columns)} columns.")
-
-
-def measuring_events(
-    labels: NDArray[Any],
-    pixels: Any,
-    channel_axis: int | None,
-    arguments: dict[str, Any],
-    stop: threading.Event,
-) -> Generator[object, None, Columns]:
-    """Measure, in a worker thread."""
-    yield "started"
-    return measure_objects(labels, pixels, channel_axis, **arguments)
 
 
 def _intensities(image: Image | None, shape: tuple[int, ...]) -> tuple[Any, int | None]:

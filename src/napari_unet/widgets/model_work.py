@@ -40,7 +40,6 @@ def loading_events(path: Path, name: str, stop: threading.Event) -> Generator[ob
     from napari_unet.model.trained import load_network
     from napari_unet.training.checkpoint import belongs_to, load_state, state_path
 
-    yield "started"
     model = load_network(path)
     if not state_path(path).exists():
         return model, name, None
@@ -52,17 +51,16 @@ def loading_events(path: Path, name: str, stop: threading.Event) -> Generator[ob
     return model, name, state if belongs_to(state, model.record) else None
 
 
-def storing_events(
+def store_model(
     library: ModelLibrary,
     model: TrainedNetwork,
     name: str,
     picture: NDArray[np.uint8] | None,
     stop: threading.Event,
-) -> Generator[object, None, Path]:
+) -> Path:
     """Save a model to the library under a name that is free, with its thumbnail."""
     from napari_unet.model.trained import save_network
 
-    yield "started"
     hidden = unfinished_path(library.path_for(name))  # swept later if this is killed
     try:
         save_network(model, hidden)
@@ -74,19 +72,18 @@ def storing_events(
     return path
 
 
-def project_events(
+def save_project_with_model(
     project: Project,
     folder: Path,
     model: TrainedNetwork | None,
     state: TrainingState | None,
     stop: threading.Event,
-) -> Generator[object, None, Path]:
+) -> Path:
     """Save a project with its model, and the state of its training."""
     from napari_unet.model.trained import save_network
     from napari_unet.project.folder import MODEL_FILE, save_project
     from napari_unet.training.checkpoint import save_state, state_path
 
-    yield "started"
     save_project(project, folder)
     if model is not None:
         save_network(model, folder / MODEL_FILE)
@@ -94,15 +91,4 @@ def project_events(
         state_path(folder / MODEL_FILE).unlink(missing_ok=True)  # of a model that was here before
     else:
         save_state(state, state_path(folder / MODEL_FILE))
-    return folder
-
-
-def saving_events(
-    project: Project, folder: Path, stop: threading.Event
-) -> Generator[object, None, Path]:
-    """Save the annotations of a session for recovery."""
-    from napari_unet.project.folder import save_project
-
-    yield "started"
-    save_project(project, folder)
     return folder

@@ -25,7 +25,7 @@ from napari_unet.widgets.controls import as_plain, button, note, scrolling_colum
 from napari_unet.widgets.dock import Dock
 from napari_unet.widgets.export import ExportDialog
 from napari_unet.widgets.import_model import ModelImport
-from napari_unet.widgets.model_work import loading_events, project_events, storing_events
+from napari_unet.widgets.model_work import loading_events, save_project_with_model, store_model
 from napari_unet.widgets.projects import open_folder, project_of
 from napari_unet.widgets.task import Failed, Outcome
 
@@ -145,7 +145,7 @@ class ModelsWidget(Dock):
             return
         picture = thumbnail_of(self._session.image)
         name = self._session.model_name or "model"
-        work = partial(storing_events, self.library, model, name, picture)
+        work = partial(store_model, self.library, model, name, picture)
         if not self._session.storing.start(work):
             show_info("A model is still being saved.")
 
@@ -214,7 +214,7 @@ class ModelsWidget(Dock):
             return
         session = self._session
         state = session.trained.state if session.trained else session.interrupted
-        work = partial(project_events, project, folder, session.model, state)
+        work = partial(save_project_with_model, project, folder, session.model, state)
         if not session.storing.start(work):
             show_info("Something is still being saved.")
 

@@ -18,14 +18,12 @@ from napari_unet.project.recovery import abandoned, claim, discard, new_recovery
 from napari_unet.widgets.button_grid import ButtonGrid
 from napari_unet.widgets.controls import button, note
 from napari_unet.widgets.layers import follow, paint_events, plain_layers, unwrapped
-from napari_unet.widgets.model_work import saving_events
 from napari_unet.widgets.projects import open_folder, project_of
 from napari_unet.widgets.regions import REGIONS_KEY
 from napari_unet.widgets.session import session_of
 from napari_unet.widgets.task import Cancelled, Failed, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from pathlib import Path
 
     from napari.layers import Layer
@@ -96,7 +94,7 @@ class Keeper(QObject):
             self._try_again_later(str(error))
             return
         save = _Save(project)
-        if self._session.saving.start(partial(save.events, folder)):
+        if self._session.saving.start(partial(save.to, folder)):
             self._saved, self._under_way = project, save
         else:
             self._timer.start()
@@ -186,10 +184,10 @@ class _Save:
         self._ended = threading.Event()
         self._failed = False
 
-    def events(self, folder: Path, stop: threading.Event) -> Generator[object, None, Path]:
-        """Save; see `saving_events`."""
+    def to(self, folder: Path, stop: threading.Event) -> None:
+        """Save; see `save_project`."""
         try:
-            return (yield from saving_events(self._project, folder, stop))
+            save_project(self._project, folder)
         except BaseException:
             self._failed = True
             raise

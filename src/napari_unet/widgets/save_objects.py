@@ -23,7 +23,7 @@ from napari_unet.widgets.task import Failed, Outcome, task_named
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from napari.layers import Labels
     from napari.viewer import Viewer
@@ -128,7 +128,7 @@ class SaveObjectsButton(QPushButton):
             return
         if to != "ctc" and not path.suffix:
             path = path.with_name(path.name + SUFFIXES[to][0])
-        if self._task.start(partial(saving_events, path, to, to_save(self._viewer, layer))):
+        if self._task.start(partial(save_objects, path, to, to_save(self._viewer, layer))):
             self._path = path
             if _is_paint(self._viewer, layer):
                 show_info("This layer is painted in: its number 1 is background, and left out.")
@@ -164,11 +164,8 @@ def to_save(viewer: Viewer, layer: Labels) -> ToSave:
     return ToSave(labels, axes, names, colours, pixels, sizes, parents)
 
 
-def saving_events(
-    path: Path, to: ObjectFormat, what: ToSave, stop: threading.Event
-) -> Generator[object, None, Path]:
+def save_objects(path: Path, to: ObjectFormat, what: ToSave, stop: threading.Event) -> Path:
     """Write objects, in a worker thread."""
-    yield "started"
     write_objects(
         path,
         what.labels,

@@ -1,4 +1,4 @@
-"""Long work beside the window: a generator of events in a napari worker, its outcome in a value.
+"""Long work beside the window: a function or generator in a napari worker, its outcome in a value.
 
 Generator workers of superqt swallow every RuntimeError, and with it torch's out-of-memory and
 CUDA errors: nothing would ever tell the panel that its work has ended. So the generator that runs
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import traceback
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,10 @@ from napari_unet.errors import NapariUNetError
 from napari_unet.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     Events = Generator[Any, None, Any]
+    Work = Callable[[threading.Event], Any]
 
 # Workers share Qt's pool of as many threads as there are cores: two trainings on two cores would
 # keep what is painted from being saved, and a training on one core all else.
@@ -41,7 +43,7 @@ class Finished:
     Parameters
     ----------
     result : object
-        What the generator returned.
+        What the work returned.
     """
 
     result: Any
@@ -72,7 +74,7 @@ Outcome = Finished | Failed
 
 
 class BackgroundTask(QObject):
-    """Runs one generator of events at a time, in a thread of its own.
+    """Runs one function or generator at a time, in a thread of its own.
 
     It belongs to the session, not to a widget: closing a dock widget does not end the work.
 
@@ -105,13 +107,14 @@ class BackgroundTask(QObject):
         """Whether the work was asked to stop."""
         return self._running and self._stop.is_set()
 
-    def start(self, make_events: Callable[[threading.Event], Events]) -> bool:
+    def start(self, work: Work) -> bool:
         """Start work, unless some is under way.
 
         Parameters
         ----------
-        make_events : callable
-            Called in the worker thread with the event that means stop; gives the generator.
+        work : callable
+            Called in the worker thread with the event that means stop. Its result is that of the
+            work; of a generator, what comes of it, and what it yields are events.
 
         Returns
         -------
@@ -123,7 +126,7 @@ class BackgroundTask(QObject):
         self._running = True
         self._stop = threading.Event()
         self._backlog = _Backlog()
-        task = _NamedTask(outcome_of, _Once(make_events, self._backlog), self._stop)
+        task = _NamedTask(outcome_of, _Once(work, self._backlog), self._stop)
         task.name = self.objectName()
         _make_room()
         worker = create_worker(
@@ -183,14 +186,16 @@ class _NamedTask(partial[Any]):
 
 
 class _Once:
-    """Makes events once, and keeps nothing of the work: napari keeps its workers for ever."""
+    """Works once, and keeps nothing of the work: napari keeps its workers for ever."""
 
-    def __init__(self, make_events: Callable[[threading.Event], Events], backlog: _Backlog) -> None:
-        self._make_events: list[Callable[[threading.Event], Events]] = [make_events]
-        self._backlog = backlog
+    def __init__(self, work: Work, backlog: _Backlog) -> None:
+        self._work, self._backlog = [work], backlog
 
     def __call__(self, stop: threading.Event) -> Events:
-        return _paced(self._make_events.pop()(stop), self._backlog, stop)
+        result = self._work.pop()(stop)
+        if isinstance(result, Generator):
+            result = yield from _paced(result, self._backlog, stop)
+        return result
 
 
 class _Backlog:

@@ -12,7 +12,6 @@ from napari_unet.widgets.placement import placement_along
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Generator
 
     from napari.layers import Labels
     from napari.viewer import Viewer
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
     from napari_unet.training.config import TrainConfig
 
 
-def weight_events(
+def compute_weights(
     labels: NDArray[Any], config: TrainConfig, stop: threading.Event
-) -> Generator[object, None, NDArray[Any]]:
+) -> NDArray[Any]:
     """Compute the weights of one plane or volume, in a worker thread.
 
     Returns
@@ -38,7 +37,6 @@ def weight_events(
     from napari_unet.training.targets import FrameTarget
     from napari_unet.training.weights import class_balance, pixel_weights, sigma_of
 
-    yield "started"
     table = class_table([labels], config.kind, config.unpainted)
     sigma = sigma_of(config, typical_diameter([labels], table, 2))
     config = config.changed(border_sigma=sigma)
