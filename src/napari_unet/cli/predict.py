@@ -19,12 +19,7 @@ from napari_unet.exchange.foreign import is_external_model, load_any_model
 from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.notice import Notice
 from napari_unet.prediction.config import PredictConfig
-from napari_unet.prediction.events import (
-    BlockSeparated,
-    PredictionStarted,
-    TilePredicted,
-    TileWritten,
-)
+from napari_unet.prediction.events import PredictionStarted
 from napari_unet.prediction.files import (
     FileFailed,
     FilePredicted,
@@ -32,6 +27,7 @@ from napari_unet.prediction.files import (
     identity_of,
     predict_files,
 )
+from napari_unet.prediction.progress import PredictionProgress
 from napari_unet.runs.prediction import UsedModel, writing_cards
 
 if TYPE_CHECKING:
@@ -157,6 +153,7 @@ class PredictionBar(contextlib.AbstractContextManager["PredictionBar"]):
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         self._bar: tqdm[Any] | None = None
+        self._progress = PredictionProgress()
 
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
@@ -170,19 +167,17 @@ class PredictionBar(contextlib.AbstractContextManager["PredictionBar"]):
         """Show one event."""
         if isinstance(event, FileStarted):
             self.__exit__()
+            self._progress = PredictionProgress()
             self._bar = tqdm(desc=event.path.name, unit="tile", disable=self._quiet)
         if self._bar is None:
             return
+        if isinstance(event, Notice):
+            self.write(f"Note: {event.text}")
+        self._progress = self._progress.after(event)
         if isinstance(event, PredictionStarted):
-            self._bar.reset(event.tiles)
-            for notice in event.notices:
-                self._bar.write(f"Note: {notice}", file=sys.stderr)
-        elif isinstance(event, Notice):
-            self._bar.write(f"Note: {event.text}", file=sys.stderr)
-        elif isinstance(event, TilePredicted | TileWritten):
-            self._bar.update(event.number - self._bar.n)
-        elif isinstance(event, BlockSeparated):
-            self._bar.set_postfix_str(f"objects: block {event.number} of {event.total}")
+            self._bar.reset(self._progress.tiles)
+        self._bar.set_postfix_str(self._progress.objects, refresh=False)
+        self._bar.update(self._progress.tile - self._bar.n)
 
 
 def _row(done: FilePredicted) -> dict[str, Any]:

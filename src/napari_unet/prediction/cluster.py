@@ -30,8 +30,8 @@ from napari_unet.prediction.cluster_tasks import (
 from napari_unet.prediction.events import BlockSeparated, PredictionEvent, TileWritten
 from napari_unet.prediction.lock import locked
 from napari_unet.prediction.partial import hash_of_model, open_partial, order_of, writing_to
-from napari_unet.prediction.stored import StoredResult, plan_whole, result_of, started
-from napari_unet.prediction.work import number_objects
+from napari_unet.prediction.stored import GOES_ON, StoredResult, plan_whole, result_of
+from napari_unet.prediction.work import number_objects, starting_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -167,7 +167,8 @@ def predict_on_cluster(
         partial = open_partial(target, plan, identity, config.pixel_size)
         order = Order(model, str(image), partial, config.device, identity, hash_of_model(trained))
         run = _Run(client, order, _TASKS_PER_THREAD * threads)
-        yield started(plan, f"{threads} threads of a cluster", run.goes_on)
+        notices = (GOES_ON,) if run.goes_on else ()
+        yield from starting_events(plan, f"{threads} threads of a cluster", plan.n_frames, notices)
         yield from run.events(stop)
         if stop.is_set():
             return result_of(plan, target, None)

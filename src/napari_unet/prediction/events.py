@@ -29,8 +29,6 @@ class PredictionStarted:
         Shape of the label result: frame axes, then ``[Z]YX``.
     kind : str
         Objects, classes, probabilities or uncertainty.
-    notices : tuple of str
-        What the user should know, for example that the image is rescaled.
     precision : {"float32", "bfloat16"}
         Number format of the convolutions.
     """
@@ -39,7 +37,6 @@ class PredictionStarted:
     tiles: int
     shape: tuple[int, ...]
     kind: ResultKind
-    notices: tuple[str, ...] = ()
     precision: Precision = "float32"
 
 

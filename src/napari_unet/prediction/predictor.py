@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.model.devices import choose_device, describe, unused_gpu
-from napari_unet.prediction.events import PredictionStarted
 from napari_unet.prediction.in_memory import FrameInMemory, predict_in_memory
 from napari_unet.prediction.plan import plan_prediction
-from napari_unet.prediction.work import device_for, make_runner, settled
+from napari_unet.prediction.work import device_for, make_runner, settled, starting_events
 
 if TYPE_CHECKING:
     import threading
@@ -90,17 +89,9 @@ def predict_image(
     runner = make_runner(trained.network, plan, device)
     with_objects = plan.kind == "objects"
     result = np.zeros(plan.result_shape, np.int32 if with_objects else plan.tile_dtype)
-    n_tiles = len(plan.tiles) * len(frames)
-    label_shape = (*plan.frames_shape, *plan.shape)
-    notices = plan.notices + unused_gpu(config.device, device)
-    yield PredictionStarted(
-        describe(device_for(trained.network, device)),
-        n_tiles,
-        label_shape,
-        plan.kind,
-        notices,
-        plan.precision,
-    )
+    shown_device = describe(device_for(trained.network, device))
+    notices = unused_gpu(config.device, device)
+    yield from starting_events(plan, shown_device, len(frames), notices)
 
     def work_on(number: int, frame: Frame) -> FrameInMemory:
         target = result[frame.index]

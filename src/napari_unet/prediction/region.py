@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.model.devices import choose_device, describe, unused_gpu
-from napari_unet.prediction.events import PredictionStarted
 from napari_unet.prediction.in_memory import FrameInMemory, predict_in_memory
 from napari_unet.prediction.plan import plan_prediction
 from napari_unet.prediction.predictor import compact
-from napari_unet.prediction.work import device_for, make_runner, settled
+from napari_unet.prediction.work import device_for, make_runner, settled, starting_events
 
 if TYPE_CHECKING:
     import threading
@@ -111,17 +110,8 @@ def predict_region(
     device = choose_device(config.device)
     plan = settled(plan, device)
     runner = make_runner(trained.network, plan, device)
-    label_shape = (*plan.frames_shape, *plan.shape)
-    n_tiles = len(plan.tiles)
-    notices = plan.notices + unused_gpu(config.device, device)
-    yield PredictionStarted(
-        describe(device_for(trained.network, device)),
-        n_tiles,
-        label_shape,
-        plan.kind,
-        notices,
-        plan.precision,
-    )
+    shown_device = describe(device_for(trained.network, device))
+    yield from starting_events(plan, shown_device, 1, unused_gpu(config.device, device))
     bands = plan.classes.n_classes if plan.kind == "probabilities" else 0
     values = _Part(plan.region, plan.shape, plan.tile_dtype, bands)
     with_objects = plan.kind == "objects"

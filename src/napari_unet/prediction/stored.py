@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet.errors import ConfigError
 from napari_unet.model.devices import choose_device, describe, unused_gpu
-from napari_unet.prediction.events import PredictionEvent, PredictionStarted
 from napari_unet.prediction.frame_work import predict_frames
 from napari_unet.prediction.lock import locked
 from napari_unet.prediction.partial import (
@@ -32,6 +31,7 @@ from napari_unet.prediction.work import (
     number_objects,
     separate_block,
     settled,
+    starting_events,
     told,
 )
 
@@ -47,8 +47,11 @@ if TYPE_CHECKING:
     from napari_unet.data.frames import Frame
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig, ResultKind
+    from napari_unet.prediction.events import PredictionEvent
     from napari_unet.prediction.partial import PartialResult
     from napari_unet.prediction.plan import PredictionPlan
+
+GOES_ON = "It goes on where an earlier prediction was interrupted."
 
 
 @dataclass(frozen=True)
@@ -163,12 +166,10 @@ def _go_on(
     plan = partial.plan
     tiles_done, frames_done = partial.done()
     runner = make_runner(trained.network, plan, device)
-    yield started(
-        plan,
-        describe(device_for(trained.network, device)),
-        bool(tiles_done or frames_done),
-        notices,
-    )
+    if tiles_done or frames_done:
+        notices += (GOES_ON,)
+    shown_device = describe(device_for(trained.network, device))
+    yield from starting_events(plan, shown_device, plan.n_frames, notices)
 
     def works() -> Iterator[_StoredFrame]:
         for number in range(plan.n_frames):
@@ -187,18 +188,6 @@ def _go_on(
     with writing_to(partial.folder):
         finished = partial.finish(target, stop)
     return result_of(plan, target, frames_done[plan.n_frames - 1] if finished else None)
-
-
-def started(
-    plan: PredictionPlan, device: str, goes_on: bool, of_device: tuple[str, ...] = ()
-) -> PredictionStarted:
-    """Return the event that a prediction into a file begins, or goes on."""
-    notices = plan.notices + of_device
-    if goes_on:
-        notices += ("It goes on where an earlier prediction was interrupted.",)
-    n_tiles = len(plan.tiles) * plan.n_frames
-    shape = (*plan.frames_shape, *plan.shape)
-    return PredictionStarted(device, n_tiles, shape, plan.kind, notices, plan.precision)
 
 
 def result_of(plan: PredictionPlan, target: Path, last: int | None) -> StoredResult:

@@ -24,10 +24,11 @@ from napari_unet.model.inference import InferenceNetwork
 from napari_unet.model.memory import Shortage, within_memory
 from napari_unet.model.precision import choose_precision
 from napari_unet.notice import Notice
+from napari_unet.prediction.events import PredictionStarted
 from napari_unet.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -63,6 +64,15 @@ def device_for(network: UNet | ForeignNetwork, device: torch.device) -> torch.de
     """Return the device, or the CPU for what runs nowhere else."""
     on_cpu = isinstance(network, ForeignNetwork) and network.config.engine == "onnx"
     return torch.device("cpu") if on_cpu else device
+
+
+def starting_events(
+    plan: PredictionPlan, device: str, n_frames: int, notices: Sequence[str] = ()
+) -> Iterator[PredictionEvent]:
+    """Say what is planned, then what the user should know about it."""
+    shape = (*plan.frames_shape, *plan.shape)
+    yield PredictionStarted(device, len(plan.tiles) * n_frames, shape, plan.kind, plan.precision)
+    yield from map(Notice, (*plan.notices, *notices))
 
 
 def make_runner(

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 
 from napari_unet.data.files import find_images, name_of
 from napari_unet.errors import NapariUNetError
-from napari_unet.notice import Notice
+from napari_unet.prediction.progress import PredictionProgress
 from napari_unet.widgets.controls import as_plain, note
 from napari_unet.widgets.prediction_work import files_events
 from napari_unet.widgets.stored_layers import open_pair
@@ -55,8 +55,7 @@ class BatchTable(QWidget):
         self._rows: dict[Path, int] = {}
         self._done: dict[int, FilePredicted] = {}
         self._reasons: dict[int, str] = {}  # why files failed
-        self._row, self._tiles = -1, 0
-        self._notices: list[str] = []
+        self._row, self._progress = -1, PredictionProgress()
         self.table = PlainTable(2)
         self.table.setHorizontalHeaderLabels(["File", "State"])
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -106,23 +105,12 @@ class BatchTable(QWidget):
         self.show()
 
     def _on_event(self, event: Any) -> None:
-        from napari_unet.prediction import events, files
+        from napari_unet.prediction import files
 
         if isinstance(event, files.FileStarted):
-            self._row = self._rows[event.path]
+            self._row, self._progress = self._rows[event.path], PredictionProgress()
             self._say(self._row, "reading")
             self.table.scrollToItem(self.table.item(self._row, 0))
-        elif isinstance(event, events.PredictionStarted):
-            self._tiles = event.tiles
-            self._notices = list(event.notices)
-            self._say(self._row, f"tile 0 of {event.tiles}", " ".join(self._notices))
-        elif isinstance(event, Notice):
-            self._notices.append(event.text)
-            self._say(self._row, event.text, " ".join(self._notices))
-        elif isinstance(event, (events.TilePredicted, events.TileWritten)):
-            self._say(self._row, f"tile {event.number} of {self._tiles}")
-        elif isinstance(event, events.BlockSeparated):
-            self._say(self._row, f"objects {event.number} of {event.total}")
         elif isinstance(event, files.FilePredicted):
             self._done[self._row] = event
             count = "done" if event.objects is None else _counted(event.objects)
@@ -135,6 +123,9 @@ class BatchTable(QWidget):
             self._reasons[self._rows[event.path]] = reason
             if self.table.currentRow() not in self._reasons:  # which is being read
                 self.reason.setText(reason)
+        else:
+            self._progress = self._progress.after(event)
+            self._say(self._row, self._progress.text, self._progress.notices)
 
     def _say(self, row: int, text: str, tooltip: str = "") -> None:
         item = self.table.item(row, 1)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_unet.notice import Notice
+from napari_unet.prediction.progress import PredictionProgress
 from napari_unet.widgets.controls import note, progress_bar
 
 
@@ -25,8 +23,7 @@ class PredictStatus(QWidget):
         super().__init__()
         self.bar = progress_bar("How much is done.")
         self.line = note()
-        self._tiles = 0
-        self._notices = ""
+        self._progress = PredictionProgress()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.bar)
@@ -35,34 +32,20 @@ class PredictStatus(QWidget):
     def begin(self) -> None:
         """Forget the last prediction."""
         self.bar.setValue(0)
-        self._tiles, self._notices = 0, ""
+        self._progress = PredictionProgress()
         self.line.setText("Starting…")
 
-    def show_event(self, event: Any) -> None:
+    def show_event(self, event: object) -> None:
         """Show an event of a prediction of one image."""
-        from napari_unet.prediction import events
-
-        if isinstance(event, events.PredictionStarted):
-            self._tiles = event.tiles
-            self._notices = " ".join(event.notices)
-            self._say("Starting…")
-        elif isinstance(event, (events.TilePredicted, events.TileWritten)):
-            self.bar.setValue(round(1000 * event.number / max(self._tiles, 1)))
-            self._say(f"Tile {event.number} of {self._tiles}.")
-        elif isinstance(event, events.BlockSeparated):
-            self._say(f"Telling objects apart: block {event.number} of {event.total}.")
-        elif isinstance(event, Notice):
-            self._notices = f"{self._notices} {event.text}".strip()
-            self._say("")
+        self._progress = self._progress.after(event)
+        self.bar.setValue(round(1000 * self._progress.tile / max(self._progress.tiles, 1)))
+        self.end(f"{self._progress.text.capitalize()}.")
 
     def end(self, text: str) -> None:
         """Say how it ended; what the user should know stays."""
-        self._say(text)
+        self.line.setText(f"{text} {self._progress.notices}".strip())
 
     def fail(self, text: str) -> None:
         """Say why it failed."""
         self.bar.setValue(0)
         self.line.setText(text)
-
-    def _say(self, text: str) -> None:
-        self.line.setText(f"{text} {self._notices}".strip())
