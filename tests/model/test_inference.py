@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -22,6 +25,7 @@ from napari_unet.model.starting import load_starting_model
 from napari_unet.model.unet import UNet
 
 CPU = torch.device("cpu")
+OPERATOR = torch.ops.mkldnn._convolution_pointwise
 NETWORKS = {
     "2d": UNetConfig(base_channels=4, depth=2),
     "paper's depth": UNetConfig(base_channels=2, depth=4),
@@ -136,14 +140,136 @@ def test_where_onednn_fuses_it_gives_what_plain_calls_give(
     torch.testing.assert_close(fused(features), plain(features), atol=tolerance, rtol=tolerance)
 
 
-def test_operators_that_torch_does_not_have_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(self: OneDnnConvolution, features: Tensor) -> Tensor:
-        raise AttributeError("no such operator")
+@pytest.fixture
+def _onednn_anew() -> Iterator[None]:
+    """Let this process forget what it learned of oneDNN, before and after a test."""
 
-    monkeypatch.setattr(OneDnnConvolution, "__call__", missing)
-    onednn_fuses.cache_clear()
+    def forget() -> None:
+        convolutions._onednn_given_up.clear()
+        convolutions._onednn_agrees.cache_clear()
+
+    forget()
+    yield
+    forget()
+
+
+class BrokenOperator:
+    """oneDNN's convolution, which fails where an input has so many channels.
+
+    Parameters
+    ----------
+    channels : int
+        At which it fails.
+    error : Exception
+        How.
+    """
+
+    def __init__(self, channels: int, error: Exception) -> None:
+        self._whole, self._channels, self._error = OPERATOR, channels, error
+        self.calls = 0
+
+    def __call__(self, features: Tensor, *others: Any) -> Any:
+        return self._checked(features)(features, *others)
+
+    def binary(self, features: Tensor, *others: Any) -> Any:
+        return self._checked(features).binary(features, *others)
+
+    def _checked(self, features: Tensor) -> Any:
+        self.calls += 1
+        if features.shape[1] == self._channels:
+            raise self._error
+        return self._whole
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch, _onednn_anew: None) -> BrokenOperator:
+    operator = BrokenOperator(6, RuntimeError("could not create a memory"))
+    monkeypatch.setattr(torch.ops.mkldnn, "_convolution_pointwise", operator)
+    return operator
+
+
+def public(network: UNet, images: Tensor) -> Tensor:
+    """What a network gives where torch's public functions alone compute."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convolutions, "onednn_fuses", lambda ndim, precision: False)
+        return InferenceNetwork(network, CPU).probabilities(images)
+
+
+# 3D of many channels and levels takes seconds: some of each.
+SHAPES = [
+    *((2, channels, depth) for channels in range(1, 9) for depth in range(1, 5)),
+    *((3, channels, 1) for channels in range(1, 9)),
+    *((3, 1, depth) for depth in (2, 3, 4)),
+]
+
+
+@pytest.mark.parametrize(("ndim", "channels", "depth"), SHAPES)
+def test_networks_of_few_channels_predict_too(ndim: int, channels: int, depth: int) -> None:
+    flat = max(0, depth - 2) if ndim == 3 else 0
+    config = UNetConfig(ndim=ndim, base_channels=channels, depth=depth, flat_levels=flat)
+    network, images = network_of(config), images_for(config)
+    found = InferenceNetwork(network, CPU).probabilities(images)
+    torch.testing.assert_close(found, public(network, images), atol=1e-5, rtol=0)
+
+
+@pytest.mark.usefixtures("_onednn_anew")
+@pytest.mark.parametrize("kind", [RuntimeError, AttributeError, TypeError, NotImplementedError])
+def test_operators_that_torch_does_not_have_are_not_used(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        torch.ops.mkldnn, "_convolution_pointwise", BrokenOperator(8, kind("no such operator"))
+    )
     assert not onednn_fuses(2, torch.float32)
-    onednn_fuses.cache_clear()
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_where_onednn_fails_at_a_later_shape_public_functions_go_on(
+    broken: BrokenOperator, ndim: int
+) -> None:
+    if not onednn_fuses(ndim, torch.float32):
+        pytest.skip("this processor or torch has no such operators")
+    config = UNetConfig(ndim=ndim, base_channels=3, depth=2)
+    network, images = network_of(config), images_for(config)
+    ready, before = InferenceNetwork(network, CPU), broken.calls
+    found = ready.probabilities(images)  # the second level's input has 3 channels, its middle 6
+    tried = broken.calls
+    assert tried > before
+    torch.testing.assert_close(found, public(network, images), atol=0, rtol=0)
+    assert not onednn_fuses(2, torch.float32)
+    assert not onednn_fuses(3, torch.bfloat16)
+    other = UNetConfig(base_channels=2, depth=1)
+    InferenceNetwork(network_of(other), CPU).probabilities(images_for(other))
+    ready.probabilities(images)
+    assert broken.calls == tried
+
+
+@pytest.mark.usefixtures("_onednn_anew")
+def test_where_onednn_cannot_take_weights_public_functions_compute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not onednn_fuses(2, torch.float32):
+        pytest.skip("this processor or torch has no such operators")
+
+    def refuse(*_: Any) -> Tensor:
+        raise RuntimeError("could not create a memory")
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_convolution_weight", refuse)
+    network, images = network_of(NETWORKS["2d"]), images_for(NETWORKS["2d"])
+    found = InferenceNetwork(network, CPU).probabilities(images)
+    torch.testing.assert_close(found, public(network, images), atol=0, rtol=0)
+
+
+@pytest.mark.usefixtures("_onednn_anew")
+def test_too_little_memory_is_no_fault_of_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not onednn_fuses(2, torch.float32):
+        pytest.skip("this processor or torch has no such operators")
+    short = RuntimeError("can't allocate memory: you tried to allocate 9 bytes")
+    monkeypatch.setattr(torch.ops.mkldnn, "_convolution_pointwise", BrokenOperator(4, short))
+    ready = InferenceNetwork(network_of(NETWORKS["2d"]), CPU)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        ready.probabilities(images_for(NETWORKS["2d"]))
+    assert onednn_fuses(2, torch.float32)
 
 
 @pytest.mark.parametrize(

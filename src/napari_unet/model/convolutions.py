@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import threading
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -10,12 +11,31 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from napari_unet.model.memory import is_out_of_memory
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _CONVOLUTION: dict[int, Any] = {2: functional.conv2d, 3: functional.conv3d}
 _UP_CONVOLUTION: dict[int, Any] = {2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
 LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}
+
+# What an operator raises that does not exist, takes other arguments, or cannot do this shape.
+_FAILURES = (RuntimeError, AttributeError, TypeError)
+
+# Set once an operator of oneDNN has failed in use, at whatever shape: from then on torch's public
+# functions compute. It is of the process, as the operators are: what fails in one network may fail
+# in the next, and all networks that are ready are to turn away from them.
+_onednn_given_up = threading.Event()
+
+
+class OneDnnError(RuntimeError):
+    """An operator of oneDNN does not exist here, or cannot do what it was asked."""
+
+
+def give_up_onednn() -> None:
+    """Compute by torch's public functions from now on, in all networks of this process."""
+    _onednn_given_up.set()
 
 
 class Convolution(Protocol):
@@ -64,29 +84,52 @@ class OneDnnConvolution:
     """A convolution by one call of oneDNN, with its weights in the order that oneDNN wants.
 
     Parameters as `PlainConvolution`; on the CPU. The operators are those that torch's own compiler
-    calls. They are not part of torch's public interface: :func:`onednn_fuses` tries them first.
+    calls. They are not part of torch's public interface: after :func:`give_up_onednn`
+    `PlainConvolution` does the work.
+
+    Raises
+    ------
+    OneDnnError
+        Here or by a call: an operator failed.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, relu: bool = True) -> None:
         self.kernel, self.channels = tuple(weight.shape[2:]), len(weight)
-        self._bias, self._relu = bias, "relu" if relu else "none"
+        self._bias, self._relu = bias, relu
         ones = [1] * len(self.kernel)
         padding, stride, dilation, groups = [0] * len(self.kernel), ones, ones, 1
         self._geometry = padding, stride, dilation, groups
         # For inputs of any size: what is computed first must not decide how the rest is rounded.
-        self._packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(
-            weight, *self._geometry, []
+        self._packed: Tensor = _tried(
+            lambda: torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry, [])
         )
 
     def __call__(self, features: Tensor) -> Tensor:
         """Convolve; (B, C, *) to (B, channels, *')."""
-        result: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            features, self._packed, self._bias, *self._geometry, self._relu, [], ""
-        )
-        return result
+        if _onednn_given_up.is_set():
+            return self._plain(features)
+        return _tried(lambda: self._fused(features))
 
     def plus(self, features: Tensor, other: Tensor) -> Tensor:
         """Convolve, add `other` of the result's shape, and rectify."""
+        if _onednn_given_up.is_set():
+            return self._plain.plus(features, other)
+        return _tried(lambda: self._fused_sum(features, other))
+
+    @cached_property
+    def _plain(self) -> PlainConvolution:
+        """The same convolution by public functions; made only where it is needed."""
+        weight = self._packed.to_dense().contiguous(memory_format=LAYOUT[len(self.kernel)])
+        return PlainConvolution(weight, self._bias, self._relu)
+
+    def _fused(self, features: Tensor) -> Tensor:
+        activation = "relu" if self._relu else "none"
+        result: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            features, self._packed, self._bias, *self._geometry, activation, [], ""
+        )
+        return result
+
+    def _fused_sum(self, features: Tensor, other: Tensor) -> Tensor:
         result: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(
             features,
             other,
@@ -100,6 +143,16 @@ class OneDnnConvolution:
             "",
         )
         return result
+
+
+def _tried(operator: Callable[[], Tensor]) -> Tensor:
+    """Call an operator of oneDNN, and give its failures one name."""
+    try:
+        return operator()
+    except _FAILURES as error:
+        if is_out_of_memory(error):  # no fault of the operator: smaller tiles are tried next
+            raise
+        raise OneDnnError(str(error)) from error
 
 
 class UpConvolution:
@@ -199,27 +252,35 @@ def make_convolution(
     weight = weight.to(device, precision).contiguous(memory_format=LAYOUT[ndim])
     bias = bias.to(device, precision)
     if device.type == "cpu" and onednn_fuses(ndim, precision):
-        return OneDnnConvolution(weight, bias, relu)
+        try:
+            return OneDnnConvolution(weight, bias, relu)
+        except OneDnnError:
+            give_up_onednn()
     return PlainConvolution(weight, bias, relu)
 
 
-@lru_cache
 def onednn_fuses(ndim: int, precision: torch.dtype) -> bool:
-    """Return whether oneDNN's fused operators exist here, and give what torch's functions give."""
+    """Return whether oneDNN's fused operators are to be used: they work here, and none failed."""
+    return not _onednn_given_up.is_set() and _onednn_agrees(ndim, precision)
+
+
+@lru_cache
+def _onednn_agrees(ndim: int, precision: torch.dtype) -> bool:
+    """Return whether oneDNN's fused operators give, at one shape, what torch's functions give."""
     shape = (1, 8) + (5,) * ndim
     features = torch.linspace(-1, 1, 8 * 5**ndim).reshape(shape).to(precision)
     weight = torch.linspace(-1, 1, 64 * 3**ndim).reshape(8, 8, *(3,) * ndim).to(precision)
     features = features.contiguous(memory_format=LAYOUT[ndim])
     other = torch.ones(1, 8, *(3,) * ndim, dtype=precision).contiguous(memory_format=LAYOUT[ndim])
     bias = torch.linspace(-1, 1, 8).to(precision)
+    plain = PlainConvolution(weight, bias)
     try:
-        plain, fused = PlainConvolution(weight, bias), OneDnnConvolution(weight, bias)
+        fused = OneDnnConvolution(weight, bias)
         pairs = (
             (plain(features), fused(features)),
             (plain.plus(features, other), fused.plus(features, other)),
         )
-    # another torch may lack them, or this processor what they need
-    except (RuntimeError, AttributeError, TypeError):
+    except OneDnnError:  # another torch may lack them, or this processor what they need
         return False
     tolerance = 16 * torch.finfo(precision).eps
     return all(bool((a - b).abs().max() <= tolerance * a.abs().max()) for a, b in pairs)

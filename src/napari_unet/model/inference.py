@@ -11,11 +11,13 @@ Nothing here is approximate but the number format. Three rearrangements save wor
   the processor's cache: convolution, convolution and pooling of one band, then the next.
 
 On CPUs convolution, addition and ReLU are one call of oneDNN, the one that compiled torch code
-makes. So the first tile is as fast as one after compilation.
+makes. So the first tile is as fast as one after compilation. That call is none of torch's public
+interface: where it fails, torch's public functions compute the same.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,9 +27,11 @@ from torch.nn import functional
 from napari_unet.model.convolutions import (
     LAYOUT,
     Convolution,
+    OneDnnError,
     UpConvolution,
     composed,
     folded,
+    give_up_onednn,
     make_convolution,
 )
 from napari_unet.model.precision import true_float32
@@ -100,6 +104,13 @@ class InferenceNetwork:
         """
         if self.device.type == "cpu" and len(images) > 1:  # bands are of one image
             return torch.cat([self.scores(image[None]) for image in images])
+        with suppress(OneDnnError):
+            return self._scores(images)
+        # All of the image anew: its layers are to be rounded in one way.
+        give_up_onednn()
+        return self._scores(images)
+
+    def _scores(self, images: Tensor) -> Tensor:
         window = self.config.window
         features, skip = self._up_to_fusion(images[:, : self.config.in_channels])
         if window > 1:  # late fusion: features of all timepoints, pixels of the middle one
