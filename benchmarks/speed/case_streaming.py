@@ -45,7 +45,7 @@ class Streams:
         self._trained = load_starting_model("cells")
         self.plan = plan_prediction(self._trained.record, image, PredictConfig())
         device = choose_device()
-        self._runner = make_runner(self._trained.network, self.plan, device)
+        self._runner = make_runner(self._trained, self.plan, device)
         self._frame = self.plan.frame(image, 0)
         self._inputs = list(self._read())
         self._foreground = np.zeros(image.shape, np.uint8)

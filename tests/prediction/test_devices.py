@@ -15,9 +15,10 @@ import pytest
 import torch
 
 from napari_unet.data.files import read_image
+from napari_unet.model import ready
 from napari_unet.model.inference import InferenceNetwork
 from napari_unet.notice import Notice
-from napari_unet.prediction import predictor, region, stored, work
+from napari_unet.prediction import predictor, region, stored
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import PredictionStarted, TilePredicted
 from napari_unet.prediction.predictor import predict_image
@@ -61,7 +62,7 @@ class PretendedGpu(InferenceNetwork):
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> type[PretendedGpu]:
     kind = type("Gpu", (PretendedGpu,), {})
-    monkeypatch.setattr(work, "InferenceNetwork", kind)
+    monkeypatch.setattr(ready, "InferenceNetwork", kind)
     for module in (predictor, region, stored):
         monkeypatch.setattr(module, "choose_device", lambda name: GPU)
         monkeypatch.setattr(module, "describe", lambda device: "NVIDIA H200")

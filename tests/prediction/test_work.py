@@ -19,17 +19,17 @@ CPU = torch.device("cpu")
 def test_for_the_images_of_a_folder_a_network_is_made_ready_once() -> None:
     model = a_model()
     plans = [plan_prediction(model.record, noise(n, n), PredictConfig()) for n in (30, 40)]
-    one, other = (make_runner(model.network, plan, CPU) for plan in plans)
+    one, other = (make_runner(model, plan, CPU) for plan in plans)
     assert one.network is other.network
 
 
 def test_changed_weights_are_made_ready_anew() -> None:
     model = a_model()
     plan = plan_prediction(model.record, noise(30, 30), PredictConfig())
-    before = make_runner(model.network, plan, CPU)
+    before = make_runner(model, plan, CPU)
     with torch.no_grad():
         model.unet.get_parameter("output.bias")[0] += 1
-    after = make_runner(model.network, plan, CPU)
+    after = make_runner(model, plan, CPU)
     assert after.network is not before.network
     pixels = torch.zeros(1, 1, *(2 * h + 4 for h in model.network.config.halos))
     assert not torch.equal(
@@ -37,11 +37,22 @@ def test_changed_weights_are_made_ready_anew() -> None:
     )
 
 
+def test_weights_that_autograd_does_not_watch_are_made_ready_anew() -> None:
+    with torch.inference_mode():  # tensors made here count no changes
+        model = a_model()
+    plan = plan_prediction(model.record, noise(30, 30), PredictConfig())
+    before = make_runner(model, plan, CPU).network
+    assert make_runner(model, plan, CPU).network is before
+    with torch.inference_mode():
+        model.unet.get_parameter("output.weight").neg_()
+    assert make_runner(model, plan, CPU).network is not before
+
+
 def test_another_number_format_is_made_ready_anew() -> None:
     model = a_model()
     runners = [
         make_runner(
-            model.network,
+            model,
             plan_prediction(model.record, noise(30, 30), PredictConfig(precision=precision)),
             CPU,
         )

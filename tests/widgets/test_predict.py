@@ -227,9 +227,9 @@ def test_exact_numbers_can_be_chosen(desk: Desk) -> None:
 def test_the_views_to_average_can_be_chosen(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def watched(network: UNet, plan: PredictionPlan, device: torch.device) -> Runner:
+    def watched(trained: TrainedNetwork, plan: PredictionPlan, device: torch.device) -> Runner:
         asked.append(plan.views)
-        return make_runner(network, plan, device)
+        return make_runner(trained, plan, device)
 
     monkeypatch.setattr(predictor, "make_runner", watched)
     desk.predict.options.views_box.setCurrentIndex(desk.predict.options.views_box.findData(8))

@@ -64,7 +64,7 @@ class Sample:
             precision="float32",
         )
         plan = plan_prediction(record, image, config)
-        runner = make_runner(self.trained.network, plan, _CPU)
+        runner = make_runner(self.trained, plan, _CPU)
         frame = plan.frame(image, window // 2)
         intensity = intensity_of(pixels, self.trained)
         result = np.zeros((record.network.out_channels, *plan.shape), np.float32)

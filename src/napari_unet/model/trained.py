@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,6 +14,7 @@ from napari_unet.errors import (
     ModelMismatchError,
 )
 from napari_unet.model.foreign import ForeignNetwork
+from napari_unet.model.ready import KeptReady
 from napari_unet.model.record import ModelRecord, record_from_json, record_to_json
 from napari_unet.model.tensor_file import read_tensors, write_tensors
 from napari_unet.model.unet import UNet
@@ -42,6 +44,11 @@ class TrainedNetwork:
 
     network: UNet | ForeignNetwork
     record: ModelRecord
+
+    @cached_property
+    def ready(self) -> KeptReady:
+        """The network as it predicts, made ready once for many images."""
+        return KeptReady(self.network)
 
     @property
     def unet(self) -> UNet:

@@ -63,7 +63,7 @@ def predict_one(order: Order, frame: int, intensity: Scaling, tile: int) -> None
     """Predict a tile and write it."""
     trained, pixels = _opened_for(order)
     plan = order.partial.plan
-    runner = make_runner(trained.network, plan, choose_device(order.device))
+    runner = make_runner(trained, plan, choose_device(order.device))
     of_frame, region = plan.frame(pixels, frame), plan.tiles[tile]
     values = trying_again(lambda: predict_tile(runner, of_frame, intensity, region, plan))
     with writing_to(order.partial.folder):

@@ -86,7 +86,7 @@ def predict_image(
     frames = plan.frames_of(image)
     device = choose_device(config.device)
     plan = settled(plan, device)
-    runner = make_runner(trained.network, plan, device)
+    runner = make_runner(trained, plan, device)
     with_objects = plan.kind == "objects"
     result = np.zeros(plan.result_shape, np.int32 if with_objects else plan.tile_dtype)
     shown_device = describe(device_for(trained.network, device))

@@ -109,7 +109,7 @@ def predict_region(
     frame = plan.frames_of(image)[0]
     device = choose_device(config.device)
     plan = settled(plan, device)
-    runner = make_runner(trained.network, plan, device)
+    runner = make_runner(trained, plan, device)
     shown_device = describe(device_for(trained.network, device))
     yield from starting_events(plan, shown_device, 1, unused_gpu(config.device, device))
     bands = plan.classes.n_classes if plan.kind == "probabilities" else 0

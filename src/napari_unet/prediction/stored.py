@@ -165,7 +165,7 @@ def _go_on(
     """Predict what is not done yet."""
     plan = partial.plan
     tiles_done, frames_done = partial.done()
-    runner = make_runner(trained.network, plan, device)
+    runner = make_runner(trained, plan, device)
     if tiles_done or frames_done:
         notices += (GOES_ON,)
     shown_device = describe(device_for(trained.network, device))

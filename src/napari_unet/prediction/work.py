@@ -12,15 +12,13 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
 from napari_unet.errors import first_line
 from napari_unet.model.execution import Runner
-from napari_unet.model.foreign import ForeignNetwork, ReadyForeign
-from napari_unet.model.inference import InferenceNetwork
+from napari_unet.model.foreign import ForeignNetwork
 from napari_unet.model.memory import Shortage, within_memory
 from napari_unet.model.precision import choose_precision
 from napari_unet.notice import Notice
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
     from napari_unet.data.intensity import Scaling
     from napari_unet.data.stitching import BlockObjects
     from napari_unet.model.foreign import ReadyNetwork
+    from napari_unet.model.trained import TrainedNetwork
     from napari_unet.model.unet import UNet
     from napari_unet.prediction.events import PredictionEvent
     from napari_unet.prediction.plan import PredictionPlan
@@ -47,11 +46,6 @@ Result = TypeVar("Result")
 # Foreground probabilities are kept in steps of 1/255: a fourth of the memory, and more than
 # enough for thresholds.
 _STEPS = 255
-
-# The last network made ready of each trained one, and of what it was made.
-_READY: WeakKeyDictionary[UNet | ForeignNetwork, tuple[tuple[Any, ...], ReadyNetwork]] = (
-    WeakKeyDictionary()
-)
 
 
 def settled(plan: PredictionPlan, device: torch.device) -> PredictionPlan:
@@ -75,26 +69,28 @@ def starting_events(
     yield from map(Notice, (*plan.notices, *notices))
 
 
-def make_runner(
-    network: UNet | ForeignNetwork, plan: PredictionPlan, device: torch.device
-) -> Runner:
-    """Make a network ready for the tiles of a plan; for a folder of images, once.
+def make_runner(trained: TrainedNetwork, plan: PredictionPlan, device: torch.device) -> Runner:
+    """Make a model ready for the tiles of a plan; for a folder of images, once.
 
     Where a GPU fails or has too little memory the CPU goes on, in float32.
     """
     cpu = torch.device("cpu")
-    if device_for(network, device) == cpu:
-        return Runner(_made_ready(network, plan, cpu), plan.factors, plan.views)
-    on_cpu = replace(plan, precision="float32")
+    spare = partial(trained.ready.on, cpu, torch.float32)
+    if device_for(trained.network, device) == cpu:
+        on_cpu = trained.ready.on(cpu, choose_precision(plan.precision, cpu))
+        return Runner(on_cpu, plan.factors, plan.views)
+
+    def make_ready() -> ReadyNetwork:
+        return trained.ready.on(device, choose_precision(plan.precision, device))
+
     try:
-        ready = within_memory(lambda: _made_ready(network, plan, device), device)
+        ready = within_memory(make_ready, device)
         if not isinstance(ready, Shortage):
-            spare = partial(_made_ready, network, on_cpu, cpu)
             return Runner(ready, plan.factors, plan.views, spare)
         problem = f"{ready}"
     except RuntimeError as error:
         problem = f"The GPU failed ({first_line(error)})"
-    runner = Runner(_made_ready(network, on_cpu, cpu), plan.factors, plan.views)
+    runner = Runner(spare(), plan.factors, plan.views)
     runner.fallback.note_once(f"{problem}: all is computed on the CPU.")
     return runner
 
@@ -110,27 +106,6 @@ def told(
             yield event
         yield from map(Notice, runner.fallback.take_notices())
     return run.result
-
-
-def _made_ready(
-    network: UNet | ForeignNetwork, plan: PredictionPlan, device: torch.device
-) -> ReadyNetwork:
-    precision = choose_precision(plan.precision, device)
-    # weights that somebody has changed meanwhile have other versions
-    versions = tuple(tensor._version for tensor in network.state_dict().values())
-    known = _READY.get(network)
-    if known is None or known[0] != (device, precision, versions):
-        known = (device, precision, versions), _arranged(network, device, precision)
-        _READY[network] = known
-    return known[1]
-
-
-def _arranged(
-    network: UNet | ForeignNetwork, device: torch.device, precision: torch.dtype
-) -> ReadyNetwork:
-    if isinstance(network, ForeignNetwork):
-        return ReadyForeign(network, device)
-    return InferenceNetwork(network, device, precision)
 
 
 def predict_tile(
