@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from napari_unet.model.unet import UNet
+from napari_unet.model.unet import BatchNorm, UNet
 from napari_unet.samples import load_nuclei_2d
 from napari_unet.training.checkpoint import load_state, save_state
 from napari_unet.training.config import TrainConfig
@@ -142,7 +141,7 @@ def test_the_average_has_the_statistics_of_the_network() -> None:
 
 def test_batch_norm_learns_its_scale_all_the_same() -> None:
     trainer = trainer_of(*painted_nuclei())
-    layer = next(m for m in trainer.network.modules() if isinstance(m, _BatchNorm))
+    layer = next(m for m in trainer.network.modules() if isinstance(m, BatchNorm))
     before = layer.weight.detach().clone()
     trainer.train_step(0.5)
     assert not torch.equal(before, layer.weight.detach())

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn import functional
+
+from napari_unet.model.unet import BatchNorm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,11 +40,11 @@ def share_batch_statistics(network: nn.Module, group: ProcessGroup) -> None:
     """
     for parent in network.modules():
         for name, layer in list(parent.named_children()):
-            if isinstance(layer, _BatchNorm):
+            if isinstance(layer, BatchNorm):
                 setattr(parent, name, SharedBatchNorm(layer, group))
 
 
-class SharedBatchNorm(_BatchNorm):
+class SharedBatchNorm(nn.Module):
     """A BatchNorm of any number of axes whose batch is that of all ranks.
 
     Parameters
@@ -53,17 +55,26 @@ class SharedBatchNorm(_BatchNorm):
         Whose batches are one.
     """
 
-    def __init__(self, layer: _BatchNorm, group: ProcessGroup) -> None:
-        super().__init__(layer.num_features, layer.eps, layer.momentum)
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, layer: BatchNorm, group: ProcessGroup) -> None:
+        super().__init__()
+        assert layer.momentum is not None
+        self.eps, self.momentum = layer.eps, layer.momentum
         self.weight, self.bias = layer.weight, layer.bias
-        self.running_mean, self.running_var = layer.running_mean, layer.running_var
-        self.num_batches_tracked = layer.num_batches_tracked
+        for name, buffer in layer.named_buffers():
+            self.register_buffer(name, buffer)
         self._group = group
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalise features (B, C, *) by the statistics of all ranks; alone in evaluation."""
         if not self.training:
-            return super().forward(features)
+            mean, variance = self.running_mean, self.running_var
+            return functional.batch_norm(
+                features, mean, variance, self.weight, self.bias, eps=self.eps
+            )
         mean, variance = self._statistics(features.detach())
         inverse = (variance + self.eps).rsqrt()  # (C,)
         normalised: Tensor = _Normalise.apply(  # type: ignore[no-untyped-call]
@@ -79,17 +90,10 @@ class SharedBatchNorm(_BatchNorm):
         mean = means.mean(dim=0)
         variance = (variances + (means - mean) ** 2).mean(dim=0)
         n = features.numel() // features.shape[1] * self._group.size
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        assert self.momentum is not None
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(variance * (n / max(1, n - 1)), self.momentum)
         self.num_batches_tracked.add_(1)
         return mean, variance
-
-    def _check_input_dim(self, input: Tensor) -> None:
-        """Take any number of spatial axes."""
 
 
 def _mean_and_variance(features: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_unet.data.labels import UNLABELLED
+from napari_unet.model.unet import BatchNorm
 from napari_unet.training.distributed import ALONE, ProcessGroup
 from napari_unet.training.networks import begin_with, random_network
 from napari_unet.training.recalibration import set_statistics
@@ -109,7 +109,7 @@ def folded_copy(network: UNet) -> UNet:
         assert isinstance(block, nn.Sequential)
         layers: list[nn.Module] = []
         for layer in block:
-            if isinstance(layer, _BatchNorm):
+            if isinstance(layer, BatchNorm):
                 layers[-1] = fuse_conv_bn_eval(layers[-1], layer)  # type: ignore[type-var]
             else:
                 layers.append(layer)
