@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils.notifications import notification_manager
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, QThreadPool
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_unet.errors import ImageError
@@ -228,6 +229,28 @@ def test_nothing_is_kept_of_work_that_has_ended(qtbot: QtBot, owner: QObject) ->
     gc.collect()
 
     assert kept() is None
+
+
+@pytest.mark.parametrize("superqt", ["as it is", "without its private signal"])
+def test_a_worker_that_has_ended_says_so(
+    superqt: str, qtbot: QtBot, owner: QObject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers: list[Any] = []
+    pool: Any = QThreadPool.globalInstance()
+
+    def watched(*arguments: Any, **keywords: Any) -> Any:
+        worker = create_worker(*arguments, **keywords)
+        if superqt != "as it is":
+            worker._finished = None
+            monkeypatch.setattr(worker, "start", lambda: pool.start(worker))
+        workers.append(worker)
+        return worker
+
+    monkeypatch.setattr(task_module, "create_worker", watched)
+    assert outcome_of(BackgroundTask("counting", owner), qtbot, counting).result == "result"
+    qtbot.waitUntil(lambda: not workers[0].is_running)
+    if superqt == "as it is":
+        qtbot.waitUntil(lambda: workers[0] not in GeneratorWorker._worker_set)
 
 
 # --- warnings in a worker ----------------------------------------------------------------------

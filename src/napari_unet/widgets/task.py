@@ -242,19 +242,25 @@ class _QuietWorker(GeneratorWorker):  # type: ignore[misc]
     is told of every warning from then on. napari's own hook shows them from any thread.
     """
 
+    is_running = False  # in place of superqt's property, whose flag is private
+
     def run(self) -> None:
         """Work in this thread, and tell how it ended."""
         # Work that yields seldom may outlast the application: then Qt has deleted the signals, and
         # an error in this thread would abort the process.
         with contextlib.suppress(RuntimeError):
             self.started.emit()
-            self._running = True
+            self.is_running = True
             result = self.work()
-            self._running = False
+            self.is_running = False
             if isinstance(result, Outcome):  # else it was aborted, which has been told
                 self.returned.emit(result)
             self.finished.emit()
-            self._finished.emit(self)
+            # The signal at which superqt lets go of a worker has no public name. Without it ended
+            # workers are kept, which hold nothing of their work, and all else goes on.
+            let_go = getattr(self, "_finished", None)
+            if let_go is not None:
+                let_go.emit(self)
 
 
 def _make_room() -> None:
