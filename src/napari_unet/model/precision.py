@@ -112,6 +112,7 @@ class _Tf32:
                 self._restore()
 
 
+# Of the process, since torch's switch is: predictions of several threads share it.
 _TF32 = _Tf32()
 
 

@@ -47,7 +47,10 @@ if TYPE_CHECKING:
 _COLOUR = re.compile("#[0-9a-fA-F]{6}([0-9a-fA-F]{2})?")
 MODEL_FILE = "model.safetensors"
 STATE_FILE = "model.state.safetensors"  # as training.checkpoint.state_path names it
-_saves: dict[str, threading.Lock] = {}  # one for each folder that was saved to
+
+# One lock for each folder that was saved to. Of the process: an autosave and a save that was asked
+# for have nothing in common but the folder.
+_saves: dict[str, threading.Lock] = {}
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from napari_unet.widgets.result_layers import ResultLayers
     from napari_unet.widgets.training_run import TrainingRun
 
+# Of the process: napari makes each widget with nothing but the viewer, which takes no attributes of
+# others. By its id, since viewers are compared by their fields.
 _sessions: dict[int, Session] = {}
-_ending: set[Session] = set()  # whose windows are gone, and whose work is not
+# Sessions whose windows are gone and whose work is not: nobody else keeps them until it has ended.
+_ending: set[Session] = set()
 
 
 class Session(QObject):
