@@ -10,6 +10,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from napari_unet.api import TrainedModel as TrainedModel
     from napari_unet.api import export_model as export_model
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from napari_unet.model.config import UNetConfig as UNetConfig
     from napari_unet.model.unet import UNet as UNet
     from napari_unet.training.config import TrainConfig as TrainConfig
-
-__version__ = "0.1.0"
 
 # Operations that Apple's GPUs lack run on the CPU instead, and torch says so once. It reads this
 # when it is imported, and no module of ours is imported before this one.

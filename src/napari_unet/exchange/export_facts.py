@@ -6,10 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_unet import __version__
 from napari_unet.data.axes import SPATIAL_AXES
 from napari_unet.data.intensity import HIGHEST, LOWEST
 from napari_unet.exchange.export_network import tile_halos, tile_steps
+from napari_unet.version import __version__
 
 if TYPE_CHECKING:
     from napari_unet.model.record import ModelRecord

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import zarr
 
-from napari_unet import __version__
 from napari_unet.data.axes import SPATIAL_AXES, frame_axes
 from napari_unet.data.disk import why_not_written
 from napari_unet.data.intensity import sample_boxes
@@ -35,6 +34,7 @@ from napari_unet.data.ome_zarr import (
 )
 from napari_unet.data.stitching import BlockObjects
 from napari_unet.errors import FileProblemError, UnreadableError
+from napari_unet.version import __version__
 
 if TYPE_CHECKING:
     import threading
