@@ -78,7 +78,11 @@ def measures_of(src: Path) -> dict[str, str]:
     paths = sorted((src / PACKAGE).rglob("*.py"))
     texts = [path.read_text(encoding="utf-8") for path in paths]
     nodes = [node for path in paths for node in ast.walk(tree_of(path))]
-    lengths = [node.end_lineno - node.lineno + 1 for node in nodes if isinstance(node, FUNCTIONS)]
+    lengths = [
+        (node.end_lineno or node.lineno) - node.lineno + 1
+        for node in nodes
+        if isinstance(node, FUNCTIONS)
+    ]
     graph = imports_in(src, paths)
     chain, circles = longest_chain(graph)
     return {
