@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING
 
 from napari_unet.cli.main import build_parser
+from napari_unet.settings import declared
 from napari_unet.training.config import PRESET_HELP, TrainConfig
 
-_FAST = {setting.name for setting in fields(TrainConfig)}
+if TYPE_CHECKING:
+    from napari_unet.settings import Setting
 
 
 def command_line() -> str:
@@ -67,9 +68,9 @@ def _choices(action: argparse.Action) -> str:
 def _default(action: argparse.Action) -> str:
     if action.required:
         return "required"
-    if action.default == argparse.SUPPRESS and action.dest in _FAST:
+    if action.default == argparse.SUPPRESS:  # the preset's
         return _value(getattr(TrainConfig(), action.dest))
-    if action.default in (None, False, argparse.SUPPRESS) or not action.option_strings:
+    if action.default in (None, False, "", []) or not action.option_strings:
         return ""
     return _value(action.default)
 
@@ -79,27 +80,26 @@ def settings() -> str:
     presets = {name: TrainConfig.preset(name) for name in PRESET_HELP}
     lines = ["| setting | what it is | type, bounds | default (fast) | other presets |"]
     lines.append("|---|---|---|---|---|")
-    for setting in fields(TrainConfig):
+    for setting in declared(TrainConfig).values():
         default, *others = [getattr(config, setting.name) for config in presets.values()]
         differing = [
             f"{name}: {_value(value)}"
             for name, value in zip(list(presets)[1:], others, strict=True)
             if value != default
         ]
-        cells = [f"`{setting.name}`", _cell(setting.metadata["help"]), _bounds(setting)]
+        cells = [f"`{setting.name}`", _cell(setting.help), _bounds(setting)]
         lines.append(f"| {' | '.join([*cells, _value(default), ', '.join(differing)])} |")
     return "\n".join(lines)
 
 
-def _bounds(setting: Any) -> str:
-    known = setting.metadata
-    if known["choices"]:
-        return " or ".join(f"`{choice}`" for choice in known["choices"])
-    kind = type(setting.default).__name__
-    if known["minimum"] is None:
+def _bounds(setting: Setting) -> str:
+    if setting.choices:
+        return " or ".join(f"`{choice}`" for choice in setting.choices)
+    kind = setting.kind.__name__
+    if setting.minimum is None:
         return kind
-    upper = "" if known["maximum"] is None else f" to {known['maximum']:,}"
-    return f"{kind}, {known['minimum']}{upper}"
+    upper = "" if setting.maximum is None else f" to {setting.maximum:,}"
+    return f"{kind}, {setting.minimum}{upper}"
 
 
 def _value(value: object) -> str:

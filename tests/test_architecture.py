@@ -27,6 +27,7 @@ FLOOR = {
     "notice": 0,
     "run": 0,
     "version": 0,
+    "settings": 1,
     "data": 1,
     "formats": 2,
     "model": 2,
@@ -56,6 +57,7 @@ WITHOUT_TORCH = (
     "napari_unet.run",
     "napari_unet.samples",
     "napari_unet.version",
+    "napari_unet.settings",
 )
 WITHOUT_SCREEN = (
     *WITHOUT_TORCH,
@@ -169,7 +171,7 @@ def test_only_the_top_floor_mentions_the_screen() -> None:
 
 
 def test_data_never_mentions_torch() -> None:
-    rooms = {"data", "errors", "formats", "notice", "samples"}
+    rooms = {"data", "errors", "formats", "notice", "samples", "settings"}
     without = [path for path in MODULES if room_of(path) in rooms]
     assert [name_of(path) for path in without if "torch" in top_names(path)] == []
 

@@ -83,7 +83,7 @@ class TrainedModel:
         image : ArrayLike
             Any size from 1x1 up: ``[Z]YX``, with a channel axis if the model has channels;
             further leading axes are frames.
-        result : {"objects", "classes", "probabilities"}, optional
+        result : {"objects", "classes", "probabilities", "uncertainty"}, optional
             What to return; what the model was trained for by default.
         axes : str, optional
             Letters TCZYX, one per axis; guessed from the shape by default.

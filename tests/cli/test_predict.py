@@ -93,8 +93,8 @@ def test_a_cell_size_is_that_of_the_python_interface(
 @pytest.mark.parametrize(
     ("size", "text"),
     [
-        (-1, "cell_size is -1.0; choose the diameter of a typical cell in pixels, or 0"),
-        ("inf", "cell_size is inf; choose the diameter"),
+        (-1, "cell_size is -1.0; choose 0 or more pixels"),
+        ("inf", "cell_size is inf; choose 0 or more pixels"),
         (1, "cell_size is 1, the model learned from cells of 30 pixels; choose 1.5 to 600"),
         (5000, "cell_size is 5000, the model learned from cells of 30 pixels; choose 1.5 to 600"),
     ],

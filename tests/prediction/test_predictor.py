@@ -558,7 +558,7 @@ def test_a_lazy_image_gives_the_result_of_its_pixels() -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"result": "cells"}, "result is 'cells'; choose one of objects, classes"),
+        ({"result": "cells"}, "result is 'cells'; choose objects, classes"),
         ({"threshold": 0.0}, "threshold is 0.0; choose a value between 0 and 1"),
         ({"threshold": float("nan")}, "threshold is nan"),
         ({"smallest": -1}, "smallest is -1; choose 0 or more"),

@@ -76,5 +76,5 @@ def test_short_names_of_number_formats_are_understood(short: str, full: str) -> 
 
 
 def test_other_number_formats_are_refused() -> None:
-    with pytest.raises(ConfigError, match="precision is 'float8'; choose one of auto, float32"):
+    with pytest.raises(ConfigError, match="precision is 'float8'; choose auto, float32"):
         PredictConfig(precision="float8")  # type: ignore[arg-type]

@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 import json
-from dataclasses import FrozenInstanceError, asdict, fields
+from dataclasses import FrozenInstanceError, asdict
 from typing import Any, get_args
 
 import pytest
 
 from napari_unet.errors import ConfigError
 from napari_unet.model.config import UNetConfig
+from napari_unet.settings import Setting, declared
 from napari_unet.training.config import PRESET_HELP, PresetName, TrainConfig, present_names
 
 PRESETS: tuple[PresetName, ...] = get_args(PresetName)
-SETTINGS: tuple[Any, ...] = fields(TrainConfig)
+SETTINGS = tuple(declared(TrainConfig).values())
 
 
-def just_outside(setting: Any) -> list[tuple[str, Any]]:
+def just_outside(setting: Setting) -> list[tuple[str, Any]]:
     """Values one beyond the bounds of a setting."""
     found = []
     kind = type(setting.default)
-    if setting.metadata["minimum"] is not None:
-        found.append((setting.name, kind(setting.metadata["minimum"] - 1)))
-    if setting.metadata["maximum"] is not None:
-        found.append((setting.name, kind(setting.metadata["maximum"] + 1)))
-    if setting.metadata["choices"]:
+    if setting.minimum is not None:
+        found.append((setting.name, kind(setting.minimum - 1)))
+    if setting.maximum is not None:
+        found.append((setting.name, kind(setting.maximum + 1)))
+    if setting.choices:
         found.append((setting.name, "something else"))
     return found
 
 
 OUTSIDE = [pair for setting in SETTINGS for pair in just_outside(setting)]
 INCLUSIVE = [
-    (setting.name, type(setting.default)(setting.metadata[end]))
+    (setting.name, type(setting.default)(getattr(setting, end)))
     for setting in SETTINGS
     for end in ("minimum", "maximum")
-    if setting.metadata[end] is not None and setting.name not in ("patch_size", "depth")
+    if getattr(setting, end) is not None and setting.name not in ("patch_size", "depth")
 ]
 
 
@@ -64,27 +65,21 @@ def test_every_preset_has_help() -> None:
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-def test_every_setting_has_a_sentence_of_help(setting: Any) -> None:
-    text = setting.metadata["help"]
+def test_every_setting_has_a_sentence_of_help(setting: Setting) -> None:
+    text = setting.help
     assert len(text) > 10
     assert text.endswith(".")
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-def test_every_default_lies_within_its_own_bounds(setting: Any) -> None:
-    bounds = setting.metadata
-    if bounds["choices"]:
-        assert setting.default in bounds["choices"]
-    if bounds["minimum"] is not None:
-        assert setting.default >= bounds["minimum"]
-    if bounds["maximum"] is not None:
-        assert setting.default <= bounds["maximum"]
+def test_every_default_lies_within_its_own_bounds(setting: Setting) -> None:
+    setting.check(setting.default)
 
 
 @pytest.mark.parametrize("name", ["kind", "unpainted", "padding", "normalization", "optimiser"])
 def test_the_choices_shown_are_those_of_the_type(name: str) -> None:
     setting = next(setting for setting in SETTINGS if setting.name == name)
-    for choice in setting.metadata["choices"]:
+    for choice in setting.choices:
         size = 36 if choice == "valid" else 192
         changes: dict[str, Any] = {name: choice, "patch_size": size}
         assert getattr(TrainConfig(**changes), name) == choice

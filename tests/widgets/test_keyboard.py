@@ -144,7 +144,7 @@ def test_a_key_folds_a_section(docks: Docks, key: str) -> None:
     press(docks.train.advanced.toggle_button, key)
 
     assert not docks.train.advanced.is_open
-    assert not docks.train.form.native.isVisible()
+    assert not docks.train.advanced.panel.isVisible()
 
 
 @pytest.mark.parametrize("key", ["Return", "Space"])

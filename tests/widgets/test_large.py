@@ -261,7 +261,7 @@ def test_probabilities_in_a_file_come_as_lazy_image_layers(
     make_desk: Callable[..., Desk], target: Path
 ) -> None:
     desk = make_desk()
-    box = desk.predict.options.result_box
+    box = desk.predict.options.form.editors["result"].widget
     box.setCurrentIndex(box.findData("probabilities"))
 
     predict_into_file(desk)

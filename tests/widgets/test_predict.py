@@ -206,9 +206,7 @@ def test_after_a_correction_only_one_further_layer_is_made(desk: Desk) -> None:
 
 
 def test_probabilities_come_as_image_layers(desk: Desk) -> None:
-    desk.predict.options.result_box.setCurrentIndex(
-        desk.predict.options.result_box.findData("probabilities")
-    )
+    desk.predict.options.form.editors["result"].show("probabilities")
 
     predict_with(desk, untrained())
 
@@ -218,7 +216,7 @@ def test_probabilities_come_as_image_layers(desk: Desk) -> None:
 
 
 def test_exact_numbers_can_be_chosen(desk: Desk) -> None:
-    box = desk.predict.options.precision_box
+    box = desk.predict.options.form.editors["precision"].widget
     assert desk.predict.options.config_of_files().precision == "auto"
     box.setCurrentIndex(box.findData("float32"))
     assert desk.predict.options.config_of_files().precision == "float32"
@@ -232,7 +230,7 @@ def test_the_views_to_average_can_be_chosen(desk: Desk, monkeypatch: pytest.Monk
         return make_runner(trained, plan, device)
 
     monkeypatch.setattr(predictor, "make_runner", watched)
-    desk.predict.options.views_box.setCurrentIndex(desk.predict.options.views_box.findData(8))
+    desk.predict.options.form.editors["views"].show(8)
 
     predict_with(desk, untrained())
 

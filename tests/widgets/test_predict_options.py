@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from napari.layers import Image, Labels
 
 from napari_unet.model.trained import TrainedNetwork
+from napari_unet.prediction.config import PredictConfig
 
 from .conftest import HAND, Desk, disks
 from .test_predict import predict_with, untrained
@@ -134,3 +136,50 @@ def test_a_turned_image_with_channels_has_a_turned_result(make_desk: Callable[..
     np.testing.assert_allclose(
         result.data_to_world((5, 6)), desk.image.data_to_world((0, 5, 6))[1:]
     )
+
+
+def test_untouched_controls_leave_all_to_the_model(desk: Desk) -> None:
+    assert desk.predict.options.config_of_files() == PredictConfig()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("threshold", 0.7),
+        ("smallest", 0),
+        ("smallest", 40),
+        ("tile_size", 128),
+        ("device", "cpu"),
+        ("precision", "bfloat16"),
+        ("result", "uncertainty"),
+    ],
+)
+def test_what_is_chosen_is_asked_for_and_can_be_taken_back(
+    desk: Desk, name: str, value: object
+) -> None:
+    editor = desk.predict.options.form.editors[name]
+    editor.show(value)
+    assert getattr(desk.predict.options.config(desk.image), name) == value
+    assert getattr(desk.predict.options.config_of_files(), name) == value
+    editor.show(getattr(PredictConfig(), name))
+    assert desk.predict.options.config_of_files() == PredictConfig()
+
+
+@pytest.mark.parametrize("result", ["objects", "classes", "uncertainty"])
+def test_each_kind_of_result_becomes_a_layer(desk: Desk, result: str) -> None:
+    desk.predict.options.form.editors["result"].show(result)
+
+    predict_with(desk, untrained())
+
+    assert desk.predict.status.text().startswith("Done.")
+    kind = Image if result == "uncertainty" else Labels
+    made = [each for each in desk.viewer.layers if result == "uncertainty" or "predic" in each.name]
+    assert any(isinstance(each, kind) and each is not desk.image for each in made)
+
+
+def test_objects_below_the_smallest_size_are_dropped(desk: Desk) -> None:
+    desk.predict.options.form.editors["smallest"].show(96 * 96 + 1)
+
+    predict_with(desk, untrained())
+
+    assert "Done. 0 objects." in desk.predict.status.text()

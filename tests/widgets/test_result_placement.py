@@ -32,7 +32,7 @@ PLACEMENT: dict[str, Any] = {
 
 
 def predicted(desk: Desk, name: str, result: str | None = None) -> Layer:
-    box = desk.predict.options.result_box
+    box = desk.predict.options.form.editors["result"].widget
     if result is not None:
         box.setCurrentIndex(box.findData(result))
     session_of(desk.viewer).set_model(untrained(), "untrained")

@@ -192,7 +192,7 @@ def test_without_labels_a_warning_says_what_is_needed(desk: Desk) -> None:
 
 def test_settings_that_do_not_fit_are_reported_before_anything_starts(desk: Desk) -> None:
     desk.click(desk.annotate.new_button)
-    desk.train.form._editors["patch_size"].value = 33
+    desk.train.form.editors["patch_size"].show(33)
 
     desk.train.start_training()
 

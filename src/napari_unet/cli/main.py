@@ -62,11 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # OpenMP threads that spin while they wait make a busy machine several times slower; it reads
     # this when torch is loaded, so it is set here, where the process is ours.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    parser = build_parser()
-    options = parser.parse_args(arguments)
-    options.started = started
-    command = importlib.import_module(f"napari_unet.cli.{options.command.replace('-', '_')}")
     try:
+        options = build_parser().parse_args(arguments)
+        options.started = started
+        command = importlib.import_module(f"napari_unet.cli.{options.command.replace('-', '_')}")
         report, code = command.run(options)
     except ConfigError as error:
         print(f"napari-unet: {error}", file=sys.stderr)

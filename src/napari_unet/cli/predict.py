@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from napari_unet.cli.arguments.common import given_settings
 from napari_unet.cli.pixel_size import pixel_size_of
 from napari_unet.cli.progress import stop_on_interrupt
-from napari_unet.data.axes import parse_channels
 from napari_unet.data.files import find_images
 from napari_unet.errors import ConfigError
 from napari_unet.exchange.foreign import is_external_model, load_any_model
@@ -44,19 +44,8 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     """Predict each file; one that fails is reported and does not stop the others."""
-    config = PredictConfig(
-        options.result,
-        options.axes,
-        options.tile_size,
-        options.device,
-        options.threshold,
-        options.views,
-        used_channels=parse_channels(options.channels) or None,
-        pixel_size=pixel_size_of(options.pixel_size),
-        rescale=options.rescale,
-        cell_size=options.cell_size,
-        precision=options.precision,
-    )
+    options.pixel_size = pixel_size_of(options.pixel_size)
+    config = PredictConfig(**given_settings(PredictConfig, options))
     _check_cluster(options)
     trained = load_any_model(options.model)
     _tell(trained.record, quiet=options.json)

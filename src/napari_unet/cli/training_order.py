@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter, ValidationError
 
 from napari_unet.cli.annotated_images import annotated_image
+from napari_unet.cli.arguments.common import given_settings
 from napari_unet.data.disk import why_not_written
 from napari_unet.data.files import check_writable, find_images
 from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
@@ -108,7 +109,7 @@ def _settings(
     options: argparse.Namespace, output: Path
 ) -> tuple[TrainingState | None, TrainConfig]:
     """Combine preset and flags; a resumed training keeps its own settings but for the flags."""
-    given = {f.name: getattr(options, f.name) for f in fields(TrainConfig) if f.name in options}
+    given = given_settings(TrainConfig, options)
     if not options.resume:
         return None, TrainConfig.preset(options.preset or "fast", **given)
     if options.preset:

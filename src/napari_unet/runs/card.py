@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetPydanticSchema, create_model
+
+from napari_unet.prediction.config import PredictConfig
+from napari_unet.settings import declared
 
 if TYPE_CHECKING:
     from napari_unet.data.pixel_hashes import PixelHash
@@ -211,22 +214,45 @@ class Predictor(_Part):
     weights_sha256: _Sha256
 
 
-class PredictSettings(_Part):
-    """How an image was predicted, as `PredictConfig`; axes and pixel size are those it had."""
+def _card_of_settings() -> type[_Part]:
+    """Return how the settings of a prediction are written: as declared, but slices as two ends.
 
-    result: str | None
-    axes: str | None
-    tile_size: int | None
-    threshold: float | None
-    views: int | None
-    smallest: int | None
-    frames: tuple[tuple[int, ...], ...] | None
-    region: tuple[tuple[int, int], ...] | None
-    used_channels: tuple[int, ...] | None
-    pixel_size: dict[str, float]
-    rescale: bool
-    cell_size: float = 0.0
-    precision: str
+    The device stands in the environment, as it was chosen.
+    """
+    hints = get_type_hints(PredictConfig) | {"region": tuple[tuple[int, int], ...] | None}
+    known: dict[str, Any] = {
+        name: (hints[name], setting.default)
+        for name, setting in declared(PredictConfig).items()
+        if name != "device"
+    }
+    return create_model("PredictSettings", __base__=_Part, **known)
+
+
+_PREDICT_SETTINGS = _card_of_settings()
+
+
+def settings_of(config: PredictConfig) -> _Part:
+    """Return the settings of a prediction as plain values."""
+    values = {name: getattr(config, name) for name in _PREDICT_SETTINGS.model_fields}
+    values["cell_size"] = float(config.cell_size)  # of NumPy, it would be refused
+    values["pixel_size"] = {axis: float(size) for axis, size in config.pixel_size.items()}
+    if config.region is not None:
+        values["region"] = tuple((part.start, part.stop) for part in config.region)
+    return _PREDICT_SETTINGS(**values)
+
+
+def config_of(settings: _Part, device: str) -> PredictConfig:
+    """Return a prediction's settings from plain values.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of its range.
+    """
+    known = settings.model_dump()
+    if known["region"] is not None:
+        known["region"] = tuple(slice(*ends) for ends in known["region"])
+    return PredictConfig(**known, device=device)
 
 
 class PredictionCard(_Run):
@@ -234,8 +260,8 @@ class PredictionCard(_Run):
 
     Parameters
     ----------
-    settings : PredictSettings
-        How.
+    settings : model of pydantic
+        How: the fields of `PredictConfig`; axes and pixel size are those it had.
     model : Predictor
         By which model.
     name : str
@@ -257,7 +283,7 @@ class PredictionCard(_Run):
     """
 
     what: Literal["predict"] = "predict"
-    settings: PredictSettings
+    settings: Annotated[_Part, GetPydanticSchema(lambda _, schema_of: schema_of(_PREDICT_SETTINGS))]
     model: Predictor
     name: str
     image: Place | None

@@ -16,7 +16,7 @@ from napari_unet.model.starting import load_starting_model
 from napari_unet.notice import Notice
 from napari_unet.prediction.files import FilePredicted, FileStarted
 from napari_unet.run import Run
-from napari_unet.runs.card import Pixels, Place, PredictionCard, Predictor, PredictSettings
+from napari_unet.runs.card import Pixels, Place, PredictionCard, Predictor, settings_of
 from napari_unet.runs.card_file import card_beside_result, write_card
 from napari_unet.runs.environment import environment_of
 from napari_unet.runs.moment import Moment, now
@@ -55,26 +55,6 @@ class UsedModel:
     name: str
     path: Path | None = None
     starting: str = ""
-
-
-def settings_of(config: PredictConfig) -> PredictSettings:
-    """Return the settings of a prediction as plain values."""
-    region = None if config.region is None else tuple((p.start, p.stop) for p in config.region)
-    return PredictSettings(
-        result=config.result,
-        axes=config.axes,
-        tile_size=config.tile_size,
-        threshold=config.threshold,
-        views=config.views,
-        smallest=config.smallest,
-        frames=config.frames,
-        region=region,
-        used_channels=config.used_channels,
-        pixel_size={axis: float(size) for axis, size in config.pixel_size.items()},
-        rescale=config.rescale,
-        cell_size=float(config.cell_size),
-        precision=config.precision,
-    )
 
 
 def writing_cards(events: Events, trained: TrainedNetwork, model: UsedModel, device: str) -> Events:

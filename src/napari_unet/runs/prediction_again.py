@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,10 +13,9 @@ from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
 from napari_unet.exchange.foreign import load_any_model
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_starting_model
-from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.files import FileFailed, predict_files
 from napari_unet.run import tap
-from napari_unet.runs.card import Pixels
+from napari_unet.runs.card import Pixels, config_of
 from napari_unet.runs.environment import environment_of
 from napari_unet.runs.repetition import Repetition, in_words
 from napari_unet.runs.training import device_again, found_again, threads_of
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.prediction.config import PredictConfig
     from napari_unet.prediction.events import PredictionEvent
     from napari_unet.prediction.files import FileEvent, FileFormat
     from napari_unet.runs.card import Environment, PredictionCard, Predictor
@@ -146,14 +146,8 @@ def _model_again(known: Predictor, card: Path) -> TrainedNetwork:
 
 
 def _config_again(card: PredictionCard, path: Path) -> PredictConfig:
-    known: dict[str, Any] = card.settings.model_dump()
-    region = known.pop("region")
     try:
-        return PredictConfig(
-            **known,
-            region=None if region is None else tuple(slice(*part) for part in region),
-            device=device_again(card.environment),
-        )
+        return config_of(card.settings, device_again(card.environment))
     except ConfigError as error:
         raise ConfigError(f"{path} has settings that cannot be used: {error}") from error
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.data.files import stem_of
 from napari_unet.prediction.config import PredictConfig
+from napari_unet.settings import as_text, changed_settings, declared
 from napari_unet.training.config import PRESET_HELP, PresetName, TrainConfig
 
 if TYPE_CHECKING:
@@ -23,23 +24,6 @@ if TYPE_CHECKING:
 
 _PROGRAM = "napari-unet"
 _ON_WINDOWS = os.name == "nt"
-# Names of `PredictConfig` that `TrainedModel.predict` takes after the image.
-_PREDICT_NAMES = (
-    "result",
-    "axes",
-    "tile_size",
-    "device",
-    "threshold",
-    "views",
-    "smallest",
-    "frames",
-    "region",
-    "used_channels",
-    "pixel_size",
-    "rescale",
-    "cell_size",
-    "precision",
-)
 _INDENT = "    "
 
 
@@ -85,7 +69,7 @@ class TrainingScript:
         if self.preset != "fast":
             found += ["--preset", self.preset]
         for name, value in _changed(self.config, self.preset).items():
-            found += _flag(name, value)
+            found += _flag(TrainConfig, name, value)
         if not self.named:
             axes, size = _same(self.axes), _same(self.pixel_sizes)
             found += ["--axes", axes] if axes else []
@@ -154,28 +138,16 @@ class PredictionScript:
 
     def arguments(self) -> list[str]:
         """Return the command line as a list, the program first."""
-        config = self.config
+        changed, of_file = changed_settings(self.config), dict(self.file_pixel_size)
+        if self.config.axes == self.file_axes:
+            changed.pop("axes", None)
+        if of_file and "pixel_size" not in changed:
+            changed["rescale"] = False
+        if self.config.pixel_size == of_file:
+            changed.pop("pixel_size", None)
         found = [_PROGRAM, "predict", self.model, self.image, "--output", self.output]
-        for name in (
-            "result",
-            "device",
-            "tile_size",
-            "threshold",
-            "views",
-            "cell_size",
-            "precision",
-        ):
-            if getattr(config, name) != getattr(PredictConfig(), name):
-                found += _flag(name, getattr(config, name))
-        if config.axes is not None and config.axes != self.file_axes:
-            found += ["--axes", config.axes]
-        if config.used_channels is not None:
-            found += ["--channels", ",".join(map(str, config.used_channels))]
-        size, of_file = dict(config.pixel_size), dict(self.file_pixel_size)
-        if size and size != of_file:
-            found += _pixel_size_flag(size)
-        if not config.rescale or (of_file and not size):
-            found.append("--no-rescale")
+        for name, value in changed.items():
+            found += _flag(PredictConfig, name, value)
         if self.file_format != "auto":
             found += ["--format", self.file_format]
         return found
@@ -193,12 +165,8 @@ class PredictionScript:
     def python(self) -> str:
         """Return Python lines that predict into an array and write it as a TIFF."""
         load = "nu.starting_model" if self.starting else "nu.load_model"
-        default, changed = PredictConfig(), dict[str, Any]()
-        for name in _PREDICT_NAMES:
-            value = getattr(self.config, name)
-            if value != getattr(default, name):
-                changed[name] = dict(value) if name == "pixel_size" else value
         size = dict(self.config.pixel_size)
+        changed = changed_settings(self.config) | ({"pixel_size": size} if size else {})
         target = f"folder / {stem_of(Path(self.image)) + '.tif'!r}"
         written = [target, "result", repr(self.result_axes), *([repr(size)] if size else [])]
         lines = [
@@ -238,22 +206,21 @@ def _comments(notes: Sequence[str], mark: str) -> list[str]:
 def _changed(config: TrainConfig, preset: PresetName) -> dict[str, Any]:
     """Return the settings that differ from a preset's; of steps and minutes what decides."""
     assert preset in PRESET_HELP
-    usual = TrainConfig.preset(preset)
-    changed = {
-        each.name: getattr(config, each.name)
-        for each in fields(TrainConfig)
-        if getattr(config, each.name) != getattr(usual, each.name)
-    }
+    changed = changed_settings(config, TrainConfig.preset(preset))
     if config.minutes:
         changed.pop("steps", None)
     return changed
 
 
-def _flag(name: str, value: Any) -> list[str]:
-    flag = name.replace("_", "-")
-    if isinstance(value, bool):
-        return [f"--{flag}" if value else f"--no-{flag}"]
-    return [f"--{flag}", str(value)]
+def _flag(config: type, name: str, value: Any) -> list[str]:
+    setting = declared(config)[name]
+    if "command line" in setting.lacks:
+        return []
+    if setting.kind is dict:
+        return _pixel_size_flag(value)
+    if setting.kind is bool:
+        return [setting.flag if value else setting.flag.replace("--", "--no-", 1)]
+    return [setting.flag, as_text(value)]
 
 
 def _pixel_size_flag(size: Mapping[str, float]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from napari_unet.data.axes import parse_channels
@@ -19,6 +19,7 @@ from napari_unet.model.config import (
     Precision,
     UNetConfig,
 )
+from napari_unet.settings import check_settings, setting
 
 PresetName = Literal["fast", "accurate", "paper", "3d"]
 Optimiser = Literal["adamw", "sgd"]
@@ -30,24 +31,12 @@ _SMALLEST_BLOCK = 32
 _THINNEST_PATCH, _THINNEST_BLOCK = 8, 4
 
 
-def _setting(
-    default: Any,
-    text: str,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    choices: tuple[str | int, ...] = (),
-) -> Any:
-    """Declare a setting with the help text and the bounds that form and flags show."""
-    metadata = {"help": text, "minimum": minimum, "maximum": maximum, "choices": choices}
-    return field(default=default, metadata=metadata)
-
-
 @dataclass(frozen=True)
 class TrainConfig:
     """Say how to train. The defaults are the preset "fast".
 
-    Each field documents itself: ``dataclasses.fields(TrainConfig)[i].metadata`` holds its help
-    text, bounds and choices.
+    Each field documents itself: `napari_unet.settings.declared` returns their help texts, bounds
+    and choices.
 
     Raises
     ------
@@ -55,93 +44,93 @@ class TrainConfig:
         A value is out of its bounds.
     """
 
-    kind: Kind = _setting(
+    kind: Kind = setting(
         "objects",
         "Objects: each painted value is one cell. Classes: each painted value is one class.",
         choices=("objects", "classes"),
     )
-    unpainted: Unpainted = _setting(
+    unpainted: Unpainted = setting(
         "unlabelled",
         "What 0 means: unlabelled while painting, background in finished masks.",
         choices=("unlabelled", "background"),
     )
-    ndim: int = _setting(2, "Spatial dimensions of the network.", 2, 3)
-    base_channels: int = _setting(16, "Channels of the first level; doubled per level.", 1, 256)
-    depth: int = _setting(3, "Number of 2x poolings.", 1, 6)
-    flat_levels: int = _setting(
+    ndim: int = setting(2, "Spatial dimensions of the network.", 2, 3)
+    base_channels: int = setting(16, "Channels of the first level; doubled per level.", 1, 256)
+    depth: int = setting(3, "Number of 2x poolings.", 1, 6)
+    flat_levels: int = setting(
         -1,
         "3D: so many first levels look along the plane only, for stacks with thick slices. "
         "-1: from the voxel size.",
         -1,
         6,
     )
-    window: int = _setting(
+    window: int = setting(
         1, "Frames of a time-lapse seen at once, an odd number; 1: each alone.", 1, LARGEST_WINDOW
     )
-    channels: str = _setting("", "Channels to use, counted from 0, as in 0,2. Empty: all.")
-    padding: Padding = _setting(
+    channels: str = setting("", "Channels to use, counted from 0, as in 0,2. Empty: all.")
+    padding: Padding = setting(
         "same", "Unpadded as published, or same size.", choices=("valid", "same")
     )
-    normalization: Normalization = _setting(
+    normalization: Normalization = setting(
         "batch", "What follows each convolution.", choices=("none", "batch")
     )
-    start: Start = _setting(
+    start: Start = setting(
         "cells",
         "Weights to begin with: a starting model (2D, presets fast and accurate), or random.",
         choices=("cells", "random"),
     )
-    dropout: float = _setting(0.0, "Dropout at the end of the contracting path.", 0, 0.9)
-    binning: float = _setting(
+    dropout: float = setting(0.0, "Dropout at the end of the contracting path.", 0, 0.9)
+    binning: float = setting(
         0.0,
         "Image pixels per network pixel; below 1 the image is enlarged. Brings large and small "
         "cells to the size that a network sees best. 0: from the size of the painted objects.",
         0,
         LARGEST_BINNING,
     )
-    patch_size: int = _setting(192, "Pixels of a training patch along each axis.", 16, 2048)
-    batch_size: int = _setting(4, "Patches per step.", 1, 256)
-    steps: int = _setting(600, "Training steps.", 1, 10_000_000)
-    minutes: float = _setting(
+    patch_size: int = setting(192, "Pixels of a training patch along each axis.", 16, 2048)
+    batch_size: int = setting(4, "Patches per step.", 1, 256)
+    steps: int = setting(600, "Training steps.", 1, 10_000_000)
+    minutes: float = setting(
         0.0, "Train this long instead of a number of steps; 0: off.", 0, 525_600
     )
-    learning_rate: float = _setting(2e-3, "Peak learning rate.", 1e-8, 10)
-    optimiser: Optimiser = _setting("adamw", "Update rule.", choices=("adamw", "sgd"))
-    momentum: float = _setting(0.9, "Momentum (first beta of AdamW).", 0, 0.9999)
-    weight_decay: float = _setting(1e-4, "Decoupled weight decay.", 0, 1)
-    border_weight: float = _setting(10.0, "w0: weight of gaps between touching cells.", 0, 1000)
-    border_sigma: float = _setting(
+    learning_rate: float = setting(2e-3, "Peak learning rate.", 1e-8, 10)
+    optimiser: Optimiser = setting("adamw", "Update rule.", choices=("adamw", "sgd"))
+    momentum: float = setting(0.9, "Momentum (first beta of AdamW).", 0, 0.9999)
+    weight_decay: float = setting(1e-4, "Decoupled weight decay.", 0, 1)
+    border_weight: float = setting(10.0, "w0: weight of gaps between touching cells.", 0, 1000)
+    border_sigma: float = setting(
         0.0,
         "sigma: width of that weight in network pixels. 0: a tenth of the painted cells' diameter, "
         "at most 5.",
         0,
         100,
     )
-    class_balance: float = _setting(
+    class_balance: float = setting(
         0.0, "0: each pixel counts alike. 1: rare classes count as much as frequent ones.", 0, 1
     )
-    correction_weight: float = _setting(
+    correction_weight: float = setting(
         3.0, "Pixels that you corrected count this many times.", 1, 100
     )
-    flip: bool = _setting(True, "Augment by mirroring.")
-    rotate: bool = _setting(True, "Augment by rotation in the plane.")
-    zoom: float = _setting(0.15, "Augment by zooming up to this share.", 0, 0.9)
-    elastic_sigma: float = _setting(
+    flip: bool = setting(True, "Augment by mirroring.")
+    rotate: bool = setting(True, "Augment by rotation in the plane.")
+    zoom: float = setting(0.15, "Augment by zooming up to this share.", 0, 0.9)
+    elastic_sigma: float = setting(
         4.0, "Augment by elastic deformation of this many pixels on a 3x3 grid.", 0, 100
     )
-    intensity_jitter: float = _setting(
+    intensity_jitter: float = setting(
         0.2, "Augment contrast, brightness, gamma and noise by about this share.", 0, 1
     )
-    views: Views = _setting(
+    views: Views = setting(
         4,
         "Predict once, or average the predictions of the image in 4 quarter turns, or of these and "
         "their 4 mirror images: better, at so many times the work.",
         choices=VIEWS,
     )
-    validation_share: float = _setting(0.15, "Share of the paint held back for scores.", 0, 0.5)
-    validate_every: int = _setting(50, "Steps between validations.", 1, 1_000_000)
-    seed: int = _setting(0, "Same seed, same CPU, same weights.", 0, 2**31 - 1)
-    device: str = _setting("auto", "auto, cpu, cuda, cuda:1, mps.")
-    precision: Precision = _setting(
+    validation_share: float = setting(0.15, "Share of the paint held back for scores.", 0, 0.5)
+    validate_every: int = setting(50, "Steps between validations.", 1, 1_000_000)
+    seed: int = setting(0, "Same seed, same CPU, same weights.", 0, 2**31 - 1)
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
+    precision: Precision = setting(
         "auto",
         "Number format of the convolutions in training.",
         choices=PRECISIONS,
@@ -149,16 +138,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse values out of bounds, and patches that the poolings cannot halve."""
-        for setting in fields(self):
-            value, bounds = getattr(self, setting.name), setting.metadata
-            if bounds["choices"] and value not in bounds["choices"]:
-                allowed = " or ".join(map(str, bounds["choices"]))
-                raise ConfigError(f"{setting.name} is {value!r}; choose {allowed}.")
-            low, high = bounds["minimum"], bounds["maximum"]
-            # "not at least" instead of "less than": NaN is neither
-            if (low is not None and not value >= low) or (high is not None and not value <= high):
-                upper = "" if high is None else f" to {high:g}"
-                raise ConfigError(f"{setting.name} is {value}; choose {low:g}{upper}.")
+        check_settings(self)
         parse_channels(self.channels)
         if 0 < self.binning < SMALLEST_BINNING:
             raise ConfigError(
@@ -201,7 +181,7 @@ class TrainConfig:
         """
         if name not in _PRESETS:
             raise ConfigError(f"There is no preset {name!r}; choose {', '.join(_PRESETS)}.")
-        unknown = sorted(set(changes) - {setting.name for setting in fields(cls)})
+        unknown = sorted(set(changes) - {each.name for each in fields(cls)})
         if unknown:
             raise ConfigError(f"There is no setting {unknown[0]!r}.")
         return cls(**{**_PRESETS[name], **changes})

@@ -11,12 +11,15 @@ from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QWidget
 
 from napari_unet.data.binning import typical_diameter
 from napari_unet.data.labels import BACKGROUND_VALUE, ClassTable
+from napari_unet.prediction.config import PredictConfig
+from napari_unet.settings import declared
 from napari_unet.widgets.annotation import annotation_of
 from napari_unet.widgets.controls import button
 from napari_unet.widgets.layers import follow, labels_of, plain_layers, unwrapped
 from napari_unet.widgets.pairs import every_pair
 from napari_unet.widgets.placement import placement_along
 from napari_unet.widgets.regions import REGIONS_KEY
+from napari_unet.widgets.settings_form import editor_of
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -27,11 +30,6 @@ if TYPE_CHECKING:
     from napari_unet.widgets.session import Session
 
 _CELL_KEY = "napari-unet-paint cell"
-_LARGEST = 10_000.0
-TIP = (
-    "Diameter of a typical cell in pixels of the image: it is then seen so that its cells are as "
-    "large as the model expects them. It counts more than pixel sizes. 0: as the model was trained."
-)
 
 
 class CellSizeRow(QWidget):
@@ -52,13 +50,9 @@ class CellSizeRow(QWidget):
         super().__init__()
         self._viewer, self._session = viewer, session
         self._image: Image | None = None
-        self.box = QDoubleSpinBox()
-        self.box.setRange(0, _LARGEST)
+        editor = editor_of(declared(PredictConfig)["cell_size"])
+        self.box: QDoubleSpinBox = editor.widget
         self.box.setDecimals(1)
-        self.box.setSuffix(" pixels")
-        self.box.setSpecialValueText("as trained")
-        self.box.setAccessibleName("Cell size")
-        self.box.setToolTip(TIP)
         self.from_cell = button(
             "From a cell",
             "Take the cell size from a circle that you have drawn over a cell (select its Shapes "

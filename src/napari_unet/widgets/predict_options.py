@@ -6,18 +6,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari.layers import Image
-from qtpy.QtWidgets import QCheckBox, QLabel, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_unet.data.axes import SPATIAL_AXES, guess_axes, parse_channels
+from napari_unet.data.axes import SPATIAL_AXES, guess_axes
 from napari_unet.errors import ModelMismatchError, NapariUNetError
 from napari_unet.prediction.config import PredictConfig
+from napari_unet.settings import declared
 from napari_unet.widgets.axes_row import AxesRow
 from napari_unet.widgets.cell_size import CellSizeRow
-from napari_unet.widgets.controls import add_row, choice, form_layout, note
+from napari_unet.widgets.controls import add_row, form_layout, note
 from napari_unet.widgets.followed import FollowedLayer
 from napari_unet.widgets.layer_axes import pixel_size_of
 from napari_unet.widgets.layers import LayerComboBox, notices_of, pixels_of
 from napari_unet.widgets.placement import kept_axes
+from napari_unet.widgets.section import Section
+from napari_unet.widgets.settings_form import SettingsForm
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -26,10 +29,10 @@ if TYPE_CHECKING:
     from napari_unet.model.record import ModelRecord
     from napari_unet.widgets.session import Session
 
-_SCALE_TIP = (
-    "See the image at the pixel size of the training images, so that cells look as large as they "
-    "did there. The result lies on the image's own pixels."
-)
+# In the order of the rows; the first is the channels, before the cell size.
+_MAIN = ("used_channels", "result", "views", "precision", "rescale")
+_ADVANCED = ("threshold", "smallest", "tile_size", "device")
+_SETTINGS = declared(PredictConfig)
 
 
 class PredictOptions(QWidget):
@@ -48,32 +51,11 @@ class PredictOptions(QWidget):
         self._session = session
         self.image_box = LayerComboBox(viewer, Image)
         self.axes_row = AxesRow(self._guess)
-        self.channels_edit = QLineEdit()
-        self.channels_edit.setPlaceholderText("the model's")
-        self.scale_check = QCheckBox("Same scale as in training")
-        self.scale_check.setAccessibleName("Same scale as in training")
-        self.scale_check.setChecked(True)
+        self.form = SettingsForm(PredictConfig(), (*_MAIN, *_ADVANCED))
+        self.channels_edit = self.form.editors["used_channels"].widget
+        self.scale_check = self.form.editors["rescale"].widget
         self.size_note = note()
         self.cell_size = CellSizeRow(viewer, session)
-        self.result_box = choice(
-            [("what it was trained for", None), ("probabilities", "probabilities")],
-            "Labels as painted (objects or classes), or the probability of each class.",
-        )
-        self.views_box = choice(
-            [
-                ("as trained", None),
-                ("one view: fastest", 1),
-                ("4 quarter turns", 4),
-                ("8 turned and mirrored views", 8),
-            ],
-            "Average the predictions of the image turned, or turned and mirrored: better, at 4 "
-            "or 8 times the work.",
-        )
-        self.precision_box = choice(
-            [("automatic", "auto"), ("exact (float32)", "float32")],
-            "Automatic computes in bfloat16 where that is faster and the model's labels stay the "
-            "same but for 1 pixel in 1000; exact takes about twice as long there.",
-        )
         self._lay_out()
         self._followed = FollowedLayer(self, ("scale", "units"), self._show_sizes)
         self.image_box.layer_changed.connect(self._show_image)
@@ -84,25 +66,23 @@ class PredictOptions(QWidget):
         form = form_layout()
         add_row(form, "Image", self.image_box, "The image to predict.")
         add_row(form, "Axes", self.axes_row)
-        add_row(
-            form,
-            "Channels",
-            self.channels_edit,
-            "Which channels of the image to use, in the order of the training: numbers from 0, "
-            "as in 0,2. Empty: those of the training.",
-        )
+        self.form.add_rows(form, ["used_channels"])
         cell_size = QLabel("Cell size")
         cell_size.setBuddy(self.cell_size.box)
         cell_size.setToolTip(self.cell_size.box.toolTip())
         form.addRow(cell_size, self.cell_size)
-        add_row(form, "Result", self.result_box)
-        add_row(form, "Average", self.views_box)
-        add_row(form, "Numbers", self.precision_box)
+        self.form.add_rows(form, _MAIN[1:])
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
-        layout.addWidget(self.scale_check)
         layout.addWidget(self.size_note)
+        layout.addWidget(
+            Section(
+                "Advanced settings",
+                "Settings that the model and the program choose well.",
+                self.form.panel(_ADVANCED),
+            )
+        )
 
     def show_model(self) -> None:
         """Guess axes, and compare pixel sizes, for another model."""
@@ -156,15 +136,8 @@ class PredictOptions(QWidget):
 
     def config_of_files(self) -> PredictConfig:
         """Return how files are predicted: their axes and pixel sizes are their own."""
-        text = self.channels_edit.text() if self.channels_edit.isEnabled() else ""
-        return PredictConfig(
-            result=self.result_box.currentData(),
-            views=self.views_box.currentData(),
-            precision=self.precision_box.currentData(),
-            used_channels=parse_channels(text) or None,
-            rescale=self.scale_check.isChecked(),
-            cell_size=self.cell_size.value,
-        )
+        config: PredictConfig = self.form.value()
+        return replace(config, cell_size=self.cell_size.value)
 
     def _guess(self, image: Image) -> str:
         """Guess axes as the prediction would; a layer of colours has them last."""
@@ -197,14 +170,14 @@ class PredictOptions(QWidget):
         self.channels_edit.setEnabled(image is None or "C" in axes)
         if image is None or model is None:  # files have sizes of their own
             self.scale_check.setEnabled(image is None)
-            self.scale_check.setToolTip(_SCALE_TIP)
+            self.scale_check.setToolTip(_SETTINGS["rescale"].help)
             self.size_note.setText("")
             return
         of_image = pixel_size_of(image, axes or None)
         letters = SPATIAL_AXES[model.record.network.ndim]
         unknown = _unknown(model.record, of_image, letters)
         self.scale_check.setEnabled(not unknown)
-        self.scale_check.setToolTip(f"{_SCALE_TIP} {unknown}".strip())
+        self.scale_check.setToolTip(f"{_SETTINGS['rescale'].help} {unknown}".strip())
         self.size_note.setText("" if unknown else _sizes(model.record, of_image, letters))
 
 

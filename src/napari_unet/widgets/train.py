@@ -10,10 +10,10 @@ from napari.utils.notifications import show_error, show_warning
 from qtpy.QtWidgets import QCheckBox, QSpinBox
 
 from napari_unet.errors import NapariUNetError
+from napari_unet.settings import declared
 from napari_unet.training.config import PRESET_HELP, TrainConfig
 from napari_unet.widgets.annotation import annotation_of
 from napari_unet.widgets.button_grid import ButtonGrid
-from napari_unet.widgets.config_form import ConfigForm
 from napari_unet.widgets.controls import (
     add_row,
     button,
@@ -30,6 +30,7 @@ from napari_unet.widgets.pairs import PairsTable, what_is_missing
 from napari_unet.widgets.preset_note import VOXEL_SIZE_HELP, preset_text
 from napari_unet.widgets.recovery import keeper_of
 from napari_unet.widgets.section import Section
+from napari_unet.widgets.settings_form import SettingsForm
 from napari_unet.widgets.snapshots import annotated_images, settings_to_continue
 from napari_unet.widgets.starting import start_box
 from napari_unet.widgets.training_run import TrainingRun
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 # These have controls of their own.
 _MAIN_SETTINGS = ("kind", "unpainted", "start", "steps", "minutes", "device")
+_ADVANCED = [name for name in declared(TrainConfig) if name not in _MAIN_SETTINGS]
 
 
 class TrainWidget(Dock):
@@ -86,7 +88,7 @@ class TrainWidget(Dock):
         self.live_box.setChecked(True)
         self.live_box.setAccessibleName("Live prediction")
         self.live_box.setToolTip("Watch the network learn: the visible part, every few seconds.")
-        self.form = ConfigForm(TrainConfig(), left_out=_MAIN_SETTINGS)
+        self.form = SettingsForm(TrainConfig(), _ADVANCED)
         self.shown = TrainingStatus(napari_viewer)
         self._lay_out()
         self._connect()
@@ -133,7 +135,7 @@ class TrainWidget(Dock):
         self.advanced = Section(
             "Advanced settings",
             "All settings of the training; the preset chooses good ones.",
-            self.form.native,
+            self.form.panel(_ADVANCED),
         )
         layout.addWidget(self.advanced)
         layout.addStretch(1)
@@ -161,7 +163,8 @@ class TrainWidget(Dock):
         ConfigError
             They do not fit together.
         """
-        return self.form.value().changed(
+        edited: TrainConfig = self.form.value()
+        return edited.changed(
             kind=self.kind_box.currentData(),
             unpainted=self.unpainted_box.currentData(),
             start=self.start_box.currentData(),

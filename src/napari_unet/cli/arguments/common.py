@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.settings import declared
+
 if TYPE_CHECKING:
-    import argparse
+    from collections.abc import Sequence
+
+    from napari_unet.settings import Setting
 
 
 def add_command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
@@ -31,3 +36,42 @@ def add_pixel_size(command: argparse.ArgumentParser) -> None:
         metavar="UM",
         help="micrometres per pixel: of both axes, along Y X, or along Z Y X (default: the file's)",
     )
+
+
+def add_setting(
+    group: Any, setting: Setting, default: Any, aliases: Sequence[str] = (), **more: Any
+) -> None:
+    """Make a flag of a setting.
+
+    Parameters
+    ----------
+    group : argument group
+        Where it goes.
+    setting : Setting
+        Its declaration.
+    default : object
+        What the options hold where the flag is not given.
+    aliases : sequence of str
+        What the flag may be called as well.
+    **more
+        For argparse.
+    """
+    text = setting.help.replace("%", "%%")
+    if setting.unset:
+        text = f"{text.rstrip('.')} (default: {setting.unset})"
+    more |= {"dest": setting.name, "default": default, "help": text}
+    if setting.kind is bool:
+        group.add_argument(setting.flag, action=argparse.BooleanOptionalAction, **more)
+        return
+    if not setting.choices:
+        word = setting.flag.strip("-") if setting.kind is str else setting.kind.__name__
+        more["metavar"] = (setting.unit or word).replace("-", "_").upper()
+    more |= {"type": setting.parse or setting.kind, "choices": setting.choices or None}
+    if setting.kind is tuple:  # given several times
+        more |= {"action": "append", "default": list(default)}
+    group.add_argument(setting.flag, *aliases, **more)
+
+
+def given_settings(config: type, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that options hold, by name."""
+    return {name: getattr(options, name) for name in declared(config) if name in options}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
 from typing import Any
 
-from napari_unet.cli.arguments.common import add_command, add_paths, add_pixel_size
+from napari_unet.cli.arguments.common import add_command, add_paths, add_pixel_size, add_setting
+from napari_unet.settings import declared
 from napari_unet.training.config import PRESET_HELP, TrainConfig
 
 # Settings that stand among the main options; all others are listed under "advanced settings".
@@ -40,26 +40,7 @@ def add(commands: Any) -> None:
     add_pixel_size(train)
     length = train.add_mutually_exclusive_group()
     advanced = train.add_argument_group("advanced settings (defaults are the preset's)")
-    for setting in fields(TrainConfig):
+    for setting in declared(TrainConfig).values():
         main_group = length if setting.name in ("steps", "minutes") else train
-        _add_setting(main_group if setting.name in _MAIN_SETTINGS else advanced, setting)
-
-
-def _add_setting(group: Any, setting: Any) -> None:
-    """Turn one field of the configuration into a flag; unset flags stay out of the options."""
-    flag = f"--{setting.name.replace('_', '-')}"
-    text = setting.metadata["help"].replace("%", "%%")
-    if isinstance(setting.default, bool):
-        group.add_argument(
-            flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text
-        )
-        return
-    choices = setting.metadata["choices"]
-    group.add_argument(
-        flag,
-        type=type(setting.default),
-        choices=choices or None,
-        metavar=None if choices else type(setting.default).__name__.upper(),
-        default=argparse.SUPPRESS,
-        help=text,
-    )
+        group = main_group if setting.name in _MAIN_SETTINGS else advanced
+        add_setting(group, setting, argparse.SUPPRESS)  # what is not given is the preset's

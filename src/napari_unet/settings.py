@@ -1,0 +1,149 @@
+"""Settings that are declared once, as fields of a dataclass.
+
+Python keywords, flags, controls of the window, run cards and the tables of the reference come from
+the declaration.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from napari_unet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Caller = Literal["Python", "command line", "window"]
+_KEY = "setting"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting, as it was declared by `setting`.
+
+    Parameters
+    ----------
+    name, default
+        Of the field.
+    help : str
+        Sentences for flags, tooltips and the reference.
+    minimum, maximum : float or None
+        What it may be at least and at most.
+    choices : tuple
+        What it may be, where that is a list.
+    kind : type
+        Of its value, where it has one.
+    unset : str
+        What the default stands for, in words, where it is no value of its own: "as trained".
+    words : mapping
+        Choices as the window calls them; one that is missing is called what it is. Where all is
+        allowed, what the window offers.
+    unit : str
+        Of a number, in the plural; of a text, what it holds.
+    label : str
+        What its control in the window is called.
+    flag : str
+        Of the command line.
+    parse : callable or None
+        Reads it from a text, where `kind` is not enough.
+    lacks : mapping
+        Why one of the callers does not have it, as a sentence.
+    """
+
+    name: str
+    default: Any
+    help: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[Any, ...] = ()
+    kind: type = str
+    unset: str = ""
+    words: Mapping[Any, str] = field(default_factory=dict)
+    unit: str = ""
+    label: str = ""
+    flag: str = ""
+    parse: Callable[[str], Any] | None = None
+    lacks: Mapping[Caller, str] = field(default_factory=dict)
+
+    def check(self, value: Any) -> None:
+        """Refuse a value out of bounds.
+
+        Raises
+        ------
+        ConfigError
+            It is out of its bounds.
+        """
+        if value is None and self.default is None:
+            return
+        if self.choices and value not in self.choices:
+            raise ConfigError(f"{self.name} is {value!r}; choose {_either(self.choices)}.")
+        low, high = self.minimum, self.maximum
+        # "not at least" instead of "less than": NaN is neither
+        if low is not None and not low <= value <= (sys.float_info.max if high is None else high):
+            upper = " or more" if high is None else f" to {high:g}"
+            unit = f" {self.unit}" if self.unit else ""
+            raise ConfigError(f"{self.name} is {value}; choose {low:g}{upper}{unit}.")
+
+
+def setting(
+    default: Any,
+    text: str,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[Any, ...] = (),
+    **more: Any,
+) -> Any:
+    """Declare a field of a dataclass as a setting; `Setting` says what `more` can hold.
+
+    A type as default is called for each object, as the default of a dictionary must be.
+    """
+    if isinstance(default, type):
+        told = Setting("", default(), text, kind=default, **more)
+        return field(default_factory=default, metadata={_KEY: told})
+    kind = more.pop("kind", type(default))
+    told = Setting("", default, text, minimum, maximum, choices, kind, **more)
+    return field(default=default, metadata={_KEY: told})
+
+
+def declared(config: type) -> Mapping[str, Setting]:
+    """Return the settings of a dataclass by name; fields that are none are left out."""
+    found: dict[str, Setting] = {}
+    for each in dataclasses.fields(config):
+        told: Setting | None = each.metadata.get(_KEY)
+        if told is not None:
+            label = told.label or each.name.replace("_", " ")
+            flag = told.flag or f"--{each.name.replace('_', '-')}"
+            found[each.name] = dataclasses.replace(told, name=each.name, label=label, flag=flag)
+    return found
+
+
+def check_settings(config: Any) -> None:
+    """Refuse settings out of bounds.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of its bounds.
+    """
+    for name, each in declared(type(config)).items():
+        each.check(getattr(config, name))
+
+
+def changed_settings(config: Any, usual: Any = None) -> dict[str, Any]:
+    """Return the settings that differ from the usual ones; from the defaults without these."""
+    usual = type(config)() if usual is None else usual
+    values = {name: getattr(config, name) for name in declared(type(config))}
+    return {name: value for name, value in values.items() if value != getattr(usual, name)}
+
+
+def as_text(value: Any) -> str:
+    """Return a value as it is typed: the members of a tuple with commas between them."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _either(choices: tuple[Any, ...]) -> str:
+    *first, last = map(str, choices)
+    return f"{', '.join(first)} or {last}" if first else last
