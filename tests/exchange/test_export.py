@@ -221,7 +221,7 @@ def test_a_library_that_is_missing_is_named_with_the_remedy(
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"format": "keras"}, "choose one of"),
+        ({"format": "keras"}, "choose onnx, bioimageio"),
         ({"views": 3}, "choose 1, 4 or 8"),
         ({"format": "bioimageio", "licence": "MIT"}, "--author"),
         ({"format": "bioimageio"}, "--licence"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from qtpy.QtWidgets import QMessageBox
+from qtpy.QtWidgets import QLabel, QMessageBox
 
+from napari_unet.exchange.export_config import ExportConfig
+from napari_unet.settings import declared
 from napari_unet.widgets.export import ExportDialog
 from napari_unet.widgets.models import ModelsWidget
 from napari_unet.widgets.session import session_of
@@ -148,3 +150,15 @@ def test_only_packages_ask_for_authors_and_a_licence(dialog: tuple[Desk, ExportD
     widget.format_box.setCurrentIndex(widget.format_box.findData("bioimageio"))
     assert widget.authors_box.isEnabled()
     assert widget.licence_box.isEnabled()
+
+
+def test_each_setting_has_its_control_and_the_views_are_exported(
+    dialog: tuple[Desk, ExportDialog],
+) -> None:
+    _, widget = dialog
+    labels = {each.text() for each in widget.findChildren(QLabel)}
+    for setting in declared(ExportConfig).values():
+        assert (setting.label in labels) == ("window" not in setting.lacks)
+    assert widget.config().views is None
+    widget.form.editors["views"].show(8)
+    assert widget.config().views == 8

@@ -7,11 +7,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.cli.arguments.common import given_settings
 from napari_unet.cli.progress import stop_on_interrupt
 from napari_unet.data.axes import usable_axes
 from napari_unet.data.files import find_images, read_image
 from napari_unet.exchange.export import export_model
-from napari_unet.exchange.export_config import ExportChecked, ExportConfig, ModelAuthor
+from napari_unet.exchange.export_config import ExportChecked, ExportConfig
 from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.run import Run
 
@@ -25,16 +26,8 @@ _STOPPING = "Stopping after this check; nothing is written."
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     """Export a model; return the report and the exit code."""
-    config = ExportConfig(  # wrong use is told before anything is read
-        options.format,
-        options.views,
-        None,
-        options.axes,
-        options.name,
-        options.description,
-        tuple(map(ModelAuthor.parse, options.author)),
-        options.licence,
-    )
+    given = given_settings(ExportConfig, options)
+    config = ExportConfig(**given | {"image": None, "authors": tuple(options.authors)})
     trained = load_model_or_starting_model(options.model)
     if options.image is not None:
         image = read_image(find_images([options.image])[0])

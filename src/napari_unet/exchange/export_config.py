@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from napari_unet.errors import ConfigError
-from napari_unet.model.config import VIEWS
+from napari_unet.model.config import VIEW_WORDS, VIEWS
+from napari_unet.settings import check_settings, setting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,25 +67,7 @@ class ModelAuthor:
 class ExportConfig:
     """Say what to export and how to describe it.
 
-    Parameters
-    ----------
-    format : {"onnx", "bioimageio", "torchscript", "torch-export"}
-        What to write.
-    views : int or None
-        1, or 8: whether the average over all quarter turns and mirror images is part of it, at 8
-        times the work. None takes the model's own value.
-    image : ArrayLike or None
-        An image to check the export on; a synthetic texture by default.
-    axes : str or None
-        Axes of the image; guessed from its shape where None.
-    name : str
-        Of the model; made from the file's name where empty.
-    description : str
-        A sentence or two on what it does; made from the model's record where empty.
-    authors : tuple of ModelAuthor
-        Who made it. A bioimage.io package needs one.
-    licence : str
-        SPDX identifier, such as CC-BY-4.0. A bioimage.io package needs one.
+    Each setting documents itself, as those of `PredictConfig` do.
 
     Raises
     ------
@@ -92,23 +75,76 @@ class ExportConfig:
         A value is out of its range, or a bioimage.io package lacks an author or a licence.
     """
 
-    format: ExportFormat = "onnx"
-    views: int | None = None
-    image: ArrayLike | None = None
-    axes: str | None = None
-    name: str = ""
-    description: str = ""
-    authors: tuple[ModelAuthor, ...] = ()
-    licence: str = ""
+    format: ExportFormat = setting(
+        "onnx",
+        "onnx (onnxruntime, own code), bioimageio (a package for deepImageJ, ilastik and others), "
+        "torchscript, torch-export.",
+        choices=EXPORT_FORMATS,
+        words={
+            "bioimageio": "bioimage.io package (deepImageJ, ilastik)",
+            "onnx": "ONNX (onnxruntime, own code)",
+            "torchscript": "TorchScript",
+            "torch-export": "torch.export",
+        },
+        label="Format",
+    )
+    views: int | None = setting(
+        None,
+        "Average the predictions of the image turned (4), or turned and mirrored (8), in the file: "
+        "better, at 4 or 8 times the work.",
+        choices=VIEWS,
+        kind=int,
+        unset="as trained",
+        words=VIEW_WORDS,
+        label="Average",
+    )
+    image: ArrayLike | None = setting(
+        None,
+        "An image to check the export on.",
+        kind=str,
+        unset="a texture",
+        unit="path",
+        lacks={"window": "It checks on the selected image."},
+    )
+    axes: str | None = setting(
+        None,
+        "Axes of that image, one letter each, as in TCYX.",
+        kind=str,
+        unset="guessed",
+        lacks={"window": "It takes those of the layer."},
+    )
+    name: str = setting(
+        "",
+        "What the model is called: 5 to 128 letters A-Z, digits, spaces or _+-() in a package.",
+        unset="the file's name",
+        label="Name",
+    )
+    description: str = setting(
+        "",
+        "What it finds in which images, in a sentence or two.",
+        unset="made from the model",
+        label="Description",
+    )
+    authors: tuple[ModelAuthor, ...] = setting(
+        (),
+        "Who made it, as Name, Affiliation; there may be several, and a bioimage.io package needs "
+        "one.",
+        unit="'name, affiliation'",
+        label="Authors",
+        flag="--author",
+        parse=ModelAuthor.parse,
+    )
+    licence: str = setting(
+        "",
+        "An SPDX identifier such as CC-BY-4.0, CC0-1.0 or BSD-3-Clause; a bioimage.io package "
+        "needs one.",
+        unit="SPDX",
+        label="Licence",
+    )
 
     def __post_init__(self) -> None:
         """Refuse what cannot be exported, before anything is computed."""
-        if self.format not in EXPORT_FORMATS:
-            raise ConfigError(
-                f"format is {self.format!r}; choose one of {', '.join(EXPORT_FORMATS)}."
-            )
-        if self.views is not None and self.views not in VIEWS:
-            raise ConfigError(f"views is {self.views}; choose 1, 4 or 8.")
+        check_settings(self)
         if len(self.description) > _LONGEST_DESCRIPTION:
             raise ConfigError(
                 f"The description has {len(self.description)} letters; write at most "

@@ -27,12 +27,14 @@ from napari_unet.exchange.export_config import (
     ModelAuthor,
     with_extension,
 )
-from napari_unet.widgets.controls import add_row, as_plain, button, choice, form_layout, note
+from napari_unet.settings import declared
+from napari_unet.widgets.controls import add_row, as_plain, button, form_layout, note
 from napari_unet.widgets.export_author import remember_authors, remembered_authors
 from napari_unet.widgets.export_work import export_events
 from napari_unet.widgets.layer_axes import named_axes_of
 from napari_unet.widgets.layers import pixels_of, plain_layers
 from napari_unet.widgets.session import session_of
+from napari_unet.widgets.settings_form import SettingsForm
 from napari_unet.widgets.task import BackgroundTask, Failed, Outcome
 
 if TYPE_CHECKING:
@@ -42,12 +44,7 @@ if TYPE_CHECKING:
     from napari_unet.widgets.session import Session
 
 TASK = "Exporting a model"
-_FORMATS = (
-    ("bioimage.io package (deepImageJ, ilastik)", "bioimageio"),
-    ("ONNX (onnxruntime, own code)", "onnx"),
-    ("TorchScript", "torchscript"),
-    ("torch.export", "torch-export"),
-)
+_SETTINGS = declared(ExportConfig)
 
 
 class ExportDialog(QDialog):
@@ -81,25 +78,25 @@ class ExportDialog(QDialog):
 
     def _lay_out(self) -> None:
         layout, form = QVBoxLayout(self), form_layout()
-        self.format_box = choice(
-            _FORMATS, "A bioimage.io package is what most other programs for microscopy read."
+        self.form = SettingsForm(ExportConfig(), ("format", "views", "name"))
+        self.format_box, self.views_box, self.name_box = (
+            editor.widget for editor in self.form.editors.values()
         )
-        self.name_box = QLineEdit(self._session.model_name)
-        self.authors_box = _lines(56)
+        self.format_box.setCurrentIndex(self.format_box.findData("bioimageio"))
+        self.name_box.setText(self._session.model_name)
+        self.authors_box, self.description_box = _lines(56), _lines(72)
         self.licence_box = QComboBox()
         self.licence_box.setEditable(True)
         self.licence_box.addItems(COMMON_LICENCES)
-        self.description_box = _lines(72)
         self.path_box = QLineEdit()
-        for text, field, tooltip in (
-            ("Format", self.format_box, ""),
-            ("Name", self.name_box, "5 to 128 letters A-Z, digits, spaces or _+-()."),
-            ("Authors", self.authors_box, "One a line: Name, Affiliation. Remembered."),
-            ("Licence", self.licence_box, "An SPDX identifier; others may be typed."),
-            ("Description", self.description_box, "What it finds in which images. May be empty."),
-            ("File", self.path_box, "Where to write; the extension may be left out."),
+        self.form.add_rows(form, ("format", "views", "name"))
+        for name, field, more in (
+            ("authors", self.authors_box, " One a line. Remembered."),
+            ("licence", self.licence_box, ""),
+            ("description", self.description_box, " May be empty."),
         ):
-            add_row(form, text, field, tooltip)
+            add_row(form, _SETTINGS[name].label, field, _SETTINGS[name].help + more)
+        add_row(form, "File", self.path_box, "Where to write; the extension may be left out.")
         layout.addLayout(form)
         self.browse_button = button("&Browse…", "Choose where to write.", self.ask_for_path)
         self.export_button = button(
@@ -126,7 +123,8 @@ class ExportDialog(QDialog):
         authors = tuple(ModelAuthor.parse(line) for line in lines if line.strip())
         image = self.checked_on
         return ExportConfig(
-            self.format_box.currentData(),
+            format=self.format_box.currentData(),
+            views=self.views_box.currentData(),
             image=None if image is None else pixels_of(image),
             axes=None if image is None else named_axes_of(image),
             name=self.name_box.text().strip(),
