@@ -13,6 +13,9 @@ import pytest
 import napari_unet as nu
 from napari_unet import errors
 from napari_unet.cli.main import build_parser
+from napari_unet.exchange.export_config import ExportConfig
+from napari_unet.prediction.config import PredictConfig
+from napari_unet.settings import declared
 from napari_unet.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -62,6 +65,50 @@ def test_a_public_function_says_what_goes_in_what_comes_out_and_what_it_raises(
     assert "Raises\n------" in text
     if signature.return_annotation not in ("None", "TrainConfig"):
         assert "Returns\n-------" in text
+
+
+@pytest.mark.parametrize(
+    ("config", "function"),
+    [(PredictConfig, nu.TrainedModel.predict), (ExportConfig, nu.export_model)],
+    ids=["prediction", "export"],
+)
+def test_the_keywords_are_the_declared_settings_with_their_defaults(
+    config: type, function: Any
+) -> None:
+    keywords = inspect.signature(function).parameters
+    given = {
+        name: keywords[name].default or setting.default
+        for name, setting in declared(config).items()
+    }
+    assert given == {name: setting.default for name, setting in declared(config).items()}
+    others = {"self", "model", "path", "image", "on_event"}
+    assert set(keywords) - others == set(declared(config)) - others
+
+
+def test_the_page_of_settings_is_what_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    import make_settings_reference as reference
+
+    assert reference.PAGE.read_text(encoding="utf-8") == reference.page(), (
+        "run scripts/make_settings_reference.py"
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "config"), [("predict", PredictConfig), ("export", ExportConfig)]
+)
+def test_each_setting_has_its_flag(command: str, config: type) -> None:
+    commands: Any = next(a for a in build_parser()._actions if a.dest == "command").choices
+    flags = commands[command]._option_string_actions
+    for setting in declared(config).values():
+        assert (setting.flag in flags) == ("command line" not in setting.lacks)
+
+
+def test_each_setting_of_a_prediction_has_its_control_in_the_dock() -> None:
+    dock = (ROOT / "docs" / "reference" / "widgets.md").read_text(encoding="utf-8")
+    for setting in declared(PredictConfig).values():
+        labels = [] if "window" in setting.lacks else setting.label.split(", ")
+        assert all(f"\n| {label} | " in dock for label in labels)
 
 
 def test_each_error_says_what_it_is() -> None:
