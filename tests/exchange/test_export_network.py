@@ -46,7 +46,6 @@ FAMILY: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[int, ...], str]] =
     ),
     "three channels": ({"in_channels": 3}, {}, (3, 61, 70), "CYX"),
     "a window of three frames": ({"window": 3, "in_channels": 2}, {}, (4, 2, 61, 70), "TCYX"),
-    "independent classes": ({"output": "sigmoid"}, {}, (61, 70), "YX"),
     "smaller than a tile": ({}, {}, (1, 3), "YX"),
 }
 all_family = pytest.mark.parametrize(

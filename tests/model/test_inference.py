@@ -34,7 +34,6 @@ NETWORKS = {
     "trained with padding": UNetConfig(base_channels=4, depth=2, padding="same"),
     "dropout": UNetConfig(base_channels=4, depth=2, dropout=0.5),
     "channels, classes": UNetConfig(in_channels=3, out_channels=5, base_channels=4, depth=2),
-    "independent classes": UNetConfig(out_channels=3, base_channels=4, depth=2, output="sigmoid"),
     "time": UNetConfig(base_channels=4, depth=2, window=3, normalization="batch"),
     "3d": UNetConfig(ndim=3, base_channels=4, depth=2, normalization="batch"),
     "3d, a flat level": UNetConfig(ndim=3, base_channels=4, depth=2, flat_levels=1),

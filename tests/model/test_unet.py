@@ -128,18 +128,6 @@ def test_probabilities_of_exclusive_classes_sum_to_one() -> None:
     torch.testing.assert_close(total, torch.ones_like(total))
 
 
-def test_probabilities_of_independent_classes_do_not_depend_on_each_other() -> None:
-    network = UNet(UNetConfig(base_channels=2, depth=2, output="sigmoid")).eval()
-    image = torch.rand(1, 1, 44, 44)
-    before = network.probabilities(image)[:, 0]
-    with torch.no_grad():
-        assert isinstance(network.output, nn.Conv2d)
-        assert network.output.bias is not None
-        network.output.bias[1] += 3
-
-    torch.testing.assert_close(network.probabilities(image)[:, 0], before)
-
-
 @pytest.mark.parametrize(
     ("shape", "text"),
     [
@@ -333,27 +321,21 @@ def test_an_image_without_a_batch_axis_is_refused() -> None:
         UNet(SMALL)(torch.zeros(1, 44, 44))
 
 
-@pytest.mark.parametrize("output", ["softmax", "sigmoid"])
-def test_probabilities_lie_between_zero_and_one(output: Any) -> None:
-    network = UNet(UNetConfig(base_channels=2, depth=2, out_channels=4, output=output)).eval()
+def test_probabilities_lie_between_zero_and_one() -> None:
+    network = UNet(UNetConfig(base_channels=2, depth=2, out_channels=4)).eval()
     with torch.inference_mode():
         result = network.probabilities(100 * torch.randn(1, 1, 44, 44))
     assert ((result >= 0) & (result <= 1)).all()
 
 
-@pytest.mark.parametrize(
-    ("output", "expected"), [("softmax", [0.25, 0.75]), ("sigmoid", [0.5, 0.75])]
-)
-def test_scores_become_the_probabilities_computed_by_hand(
-    output: Any, expected: list[float]
-) -> None:
-    network = UNet(UNetConfig(base_channels=2, depth=2, output=output)).eval()
+def test_scores_become_the_probabilities_computed_by_hand() -> None:
+    network = UNet(UNetConfig(base_channels=2, depth=2)).eval()
     with torch.inference_mode():
         for parameter in network.parameters():
             parameter.zero_()
         network.get_parameter("output.bias")[1] = torch.tensor(3.0).log()
         result = network.probabilities(torch.rand(1, 1, 44, 44))
-    torch.testing.assert_close(result[0, :, 0, 0], torch.tensor(expected))
+    torch.testing.assert_close(result[0, :, 0, 0], torch.tensor([0.25, 0.75]))
 
 
 def test_each_weight_learns() -> None:

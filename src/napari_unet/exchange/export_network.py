@@ -53,7 +53,6 @@ class ExportNetwork(nn.Module):
         super().__init__()
         config = network.config
         self.ndim, self.window, self.views = config.ndim, config.window, views
-        self.sigmoid = config.output == "sigmoid"
         self.lowest, self.highest = LOWEST, HIGHEST
         ratios = _ratios(config, binning)  # as whole numbers: of large images positions would
         self.image_pixels = [ratio.numerator for ratio in ratios]  # have too few digits in
@@ -75,7 +74,7 @@ class ExportNetwork(nn.Module):
         self.expanding = nn.ModuleList(
             _double_convolution(level) for level in list(network.expanding)[::-1]
         )
-        self.output = _output_convolution(network.output, config)
+        self.output = _output_convolution(network.output)
         self.eval().requires_grad_(False)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -143,7 +142,7 @@ class ExportNetwork(nn.Module):
                 skip = skip.narrow(axis + 2, self.crops[level][axis], features.shape[axis + 2])
             features = convolve(torch.cat([skip, features], dim=1))
         scores: Tensor = self.output(features)
-        return scores.sigmoid() if self.sigmoid else scores.softmax(dim=1)
+        return scores.softmax(dim=1)
 
 
 def tile_steps(config: UNetConfig, binning: float) -> tuple[int, ...]:
@@ -274,12 +273,12 @@ def _up_convolution(up: nn.Module) -> nn.Module:
     return _with(copy, weight, bias)
 
 
-def _output_convolution(output: nn.Module, config: UNetConfig) -> nn.Module:
+def _output_convolution(output: nn.Module) -> nn.Module:
     weight, bias = output.weight, output.bias
     assert isinstance(weight, Tensor)
     assert isinstance(bias, Tensor)
-    if config.output == "softmax":  # only differences count: they then keep their digits
-        weight, bias = weight - weight.mean(dim=0), bias - bias.mean()
+    # only differences count: they then keep their digits
+    weight, bias = weight - weight.mean(dim=0), bias - bias.mean()
     return _convolution(weight, bias)
 
 

@@ -9,7 +9,6 @@ from napari_unet.errors import ConfigError
 
 Padding = Literal["valid", "same"]
 Normalization = Literal["none", "batch"]
-Exclusivity = Literal["softmax", "sigmoid"]
 Precision = Literal["auto", "float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # What they are also called.
@@ -58,8 +57,8 @@ class UNetConfig:
         in prediction are offered, so that tiled results equal untiled ones.
     dropout : float
         Dropout rate at the end of the contracting path, between 0 and 1.
-    output : {"softmax", "sigmoid"}
-        Probabilities of exclusive classes, or of independent ones.
+    output : {"softmax"}
+        Probabilities of classes that exclude each other. Model files tell it.
     flat_levels : int
         In 3D: so many of the first levels neither convolve nor pool along Z, until the voxels of
         a stack with thick slices are about as long as wide. At `depth` only the bottom sees
@@ -81,7 +80,7 @@ class UNetConfig:
     padding: Padding = "valid"
     normalization: Normalization = "none"
     dropout: float = 0.0
-    output: Exclusivity = "softmax"
+    output: Literal["softmax"] = "softmax"
     flat_levels: int = 0
     window: int = 1
 
@@ -107,7 +106,7 @@ class UNetConfig:
         choices = {
             "padding": ("valid", "same"),
             "normalization": ("none", "batch"),
-            "output": ("softmax", "sigmoid"),
+            "output": ("softmax",),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:

@@ -86,11 +86,11 @@ class InferenceNetwork:
         """Compute class probabilities; as `scores`, between 0 and 1."""
         with true_float32(self.device, self.precision):
             scores = self.scores(images)
-        return scores.sigmoid() if self.config.output == "sigmoid" else scores.softmax(dim=1)
+        return scores.softmax(dim=1)
 
     @torch.inference_mode()
     def scores(self, images: Tensor) -> Tensor:
-        """Compute the class scores (logits); of exclusive classes their mean is 0.
+        """Compute the class scores (logits); their mean is 0.
 
         Parameters
         ----------
@@ -216,8 +216,8 @@ class InferenceNetwork:
         weight, bias = output.weight, output.bias
         assert isinstance(weight, Tensor)
         assert isinstance(bias, Tensor)
-        if self.config.output == "softmax":  # only differences count: they then keep their digits
-            weight, bias = weight - weight.mean(dim=0), bias - bias.mean()
+        # only differences count: they then keep their digits
+        weight, bias = weight - weight.mean(dim=0), bias - bias.mean()
         return make_convolution(weight, bias, self.device, self.precision, relu=False)
 
 

@@ -116,8 +116,6 @@ class UNet(nn.Module):
     def probabilities(self, images: Tensor) -> Tensor:
         """Compute class probabilities, of the same shape as :meth:`forward` returns."""
         logits: Tensor = self(images)
-        if self.config.output == "sigmoid":
-            return logits.sigmoid()
         return logits.softmax(dim=1)
 
     def unpadded(self) -> UNet:

@@ -10,12 +10,8 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_unet.model.config import Exclusivity
 
-
-def weighted_cross_entropy(
-    logits: Tensor, classes: Tensor, weights: Tensor, output: Exclusivity = "softmax"
-) -> Tensor:
+def weighted_cross_entropy(logits: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
     """Average the cross entropy over the painted pixels, each with its weight.
 
     Parameters
@@ -26,8 +22,6 @@ def weighted_cross_entropy(
         (B, *), int64 class per pixel; -1 where unlabelled.
     weights : Tensor
         (B, *), weight per pixel.
-    output : {"softmax", "sigmoid"}
-        Exclusive or independent classes.
 
     Returns
     -------
@@ -37,14 +31,7 @@ def weighted_cross_entropy(
     """
     painted = painted_pixels(classes, weights)
     known = classes.clamp(min=0)
-    logits = logits.float()
-    if output == "softmax":
-        entropy = functional.cross_entropy(logits, known, reduction="none")  # (B, *)
-    else:
-        wanted = functional.one_hot(known, logits.shape[1]).movedim(-1, 1).to(logits.dtype)
-        entropy = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(
-            dim=1
-        )  # (B, *)
+    entropy = functional.cross_entropy(logits.float(), known, reduction="none")  # (B, *)
     total = torch.where(painted, entropy * weights, torch.zeros_like(entropy)).sum()
     return total / painted.sum().clamp(min=1)
 
