@@ -119,7 +119,7 @@ def victim_of(scene: str, folder: Path) -> Iterator[Victim]:
 
 
 def run_scene(scene: Scene, folder: Path, kills: int, chance: random.Random) -> Iterator[Kill]:
-    """Kill one process after the other; each goes on with what the former left."""
+    """Kill one process after the other; each goes on with what the previous left."""
     scene.prepare(folder)
     for number in range(1, kills + 1):
         moment = chance.choice(scene.moments)

@@ -43,7 +43,7 @@ class Scene:
         raise NotImplementedError
 
     def torn(self, folder: Path) -> bool:
-        """Tell whether it died in the middle of a write."""
+        """Return whether it died in the middle of a write."""
         raise NotImplementedError
 
     def end(self, folder: Path) -> Iterator[str]:
@@ -96,15 +96,15 @@ class Training(Scene):
         except NapariUNetError as error:
             yield str(error)
             return
-        former = max(announced, self._steps[1])
+        previous = max(announced, self._steps[1])
         self._steps = (record.steps if record else 0, state.step if state else 0)
-        if min(self._steps) < former:
-            yield f"model and state of steps {self._steps}, but {former} was safe"
+        if min(self._steps) < previous:
+            yield f"model and state of steps {self._steps}, but {previous} was safe"
         if record and state and not belongs_to(state, record):
             yield f"--resume would refuse: {self._steps}"
 
     def torn(self, folder: Path) -> bool:
-        """Tell whether a file was half written, or the model is newer than the state."""
+        """Return whether a file was half written, or the model is newer than the state."""
         return bool(self._unfinished) or self._steps[0] != self._steps[1]
 
 
@@ -189,7 +189,7 @@ class Prediction(Scene):
             yield f"the last process ended with {last.returncode}: {last.stderr}"
 
     def torn(self, folder: Path) -> bool:
-        """Tell whether a chunk, a block or the last rename was under way."""
+        """Return whether a chunk, a block or the last rename was under way."""
         out = folder / "out"
         return any(
             next(iter(out.rglob(pattern)), None) is not None
@@ -225,7 +225,7 @@ class Annotations(Scene):
         yield from lost_strokes(newest, announced if said(self.safe) else 0)
 
     def torn(self, folder: Path) -> bool:
-        """Tell whether files lie there that the project does not name."""
+        """Return whether files lie there that the project does not name."""
         hidden = [p for p in self._root(folder).glob(".*") if p.is_dir()]
         newest = max(self._folders(folder), key=lambda path: path.name, default=None)
         if newest is None:

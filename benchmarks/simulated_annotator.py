@@ -138,7 +138,7 @@ def default_images() -> list[str]:
 
 def train_some_seconds(
     images: Sequence[AnnotatedImage],
-    former: TrainingResult | None,
+    previous: TrainingResult | None,
     seconds: float,
     config: TrainConfig,
 ) -> TrainingResult:
@@ -151,7 +151,7 @@ def train_some_seconds(
     ----------
     images : sequence of AnnotatedImage
         With what is painted by now.
-    former : TrainingResult or None
+    previous : TrainingResult or None
         What the last call returned, with the same settings.
     seconds : float
         Of training and validating; preparing the data does not count.
@@ -159,8 +159,8 @@ def train_some_seconds(
         The settings.
     """
     config = config.changed(minutes=seconds / 60)
-    data = prepare_training(images, config, former.data if former else None)
-    state = former.state if former else None
+    data = prepare_training(images, config, previous.data if previous else None)
+    state = previous.state if previous else None
     return Run(train_network(data, config, threading.Event(), state)).finish()
 
 

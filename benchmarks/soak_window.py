@@ -191,7 +191,7 @@ class Window:
         live(0.05)
 
     def idle(self) -> bool:
-        """Tell whether no work is under way."""
+        """Return whether no work is under way."""
         from napari_unet.widgets.task import BackgroundTask
 
         return not any(task.running for task in self.session.findChildren(BackgroundTask))

@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _trained(
-    options: argparse.Namespace, seed: int, former: TrainedNetwork | None
+    options: argparse.Namespace, seed: int, previous: TrainedNetwork | None
 ) -> TrainedNetwork:
     config = TrainConfig.preset(
         options.preset,
@@ -72,7 +72,7 @@ def _trained(
     )
     data = prepare_training(training_images(options.data, seed), config)
     print(f"{len(data.frames)} images, {data.painted / 1e6:.1f} megapixels", flush=True)
-    return Run(train_network(data, config, threading.Event(), former)).finish(_tell).latest
+    return Run(train_network(data, config, threading.Event(), previous)).finish(_tell).latest
 
 
 def _options() -> argparse.Namespace:

@@ -111,7 +111,7 @@ class Record:
     commit: str
 
     def is_of(self, trial: Trial) -> bool:
-        """Tell whether the trial need not be made again."""
+        """Return whether the trial need not be made again."""
         mine = (self.row, self.dataset, self.split, self.repeat, self.config)
         return mine == (
             trial.row,

@@ -60,7 +60,7 @@ class Measured:
 
     @property
     def steps(self) -> int:
-        """Training steps taken, those of a former training included."""
+        """Training steps taken, those of a previous training included."""
         return self.trained.state.step
 
 
@@ -70,7 +70,7 @@ def measure(
     config: TrainConfig,
     border: int = 0,
     *,
-    former: TrainingResult | None = None,
+    previous: TrainingResult | None = None,
     untrained: bool = False,
 ) -> Measured:
     """Train on the paint of one image, predict the image and score it.
@@ -85,18 +85,18 @@ def measure(
         How to train.
     border : int
         Objects that lie wholly within so many pixels of the image's edge are not scored.
-    former : TrainingResult, optional
+    previous : TrainingResult, optional
         Of a training on less paint, to go on with.
     untrained : bool
         Take no step: the network is what the training begins with.
     """
     begin = time.monotonic()
     images = [AnnotatedImage(sample.name, sample.image, paint, axes=axes_of(sample.image))]
-    data = prepare_training(images, config, None if former is None else former.data)
+    data = prepare_training(images, config, None if previous is None else previous.data)
     stop = threading.Event()
     if untrained:
         stop.set()
-    network = None if former is None else former.trained
+    network = None if previous is None else previous.trained
     trained = Run(train_network(data, config, stop, network, started=begin)).finish()
     predicted = TrainedModel(trained.trained).predict(sample.image, axes=axes_of(sample.image))
     seconds = time.monotonic() - begin

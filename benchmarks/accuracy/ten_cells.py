@@ -111,7 +111,7 @@ def trained(task: Task, config: TrainConfig, rounds: int, untrained: bool = Fals
     if rounds == 1:
         return Outcome({_FIRST: first.scores}, first.steps)
     paint = task.paint(before=paint)
-    more = measure(task.sample, paint, config, task.border, former=first.trained)
+    more = measure(task.sample, paint, config, task.border, previous=first.trained)
     return Outcome({_FIRST: first.scores, _MORE: more.scores}, first.steps)
 
 

@@ -94,13 +94,13 @@ def _joining(options: Options) -> Iterator[Figure]:
     config = TrainConfig(start="random", device="cpu", validation_share=0.0)
     labels = discs(size, objects)
     image = np.random.default_rng(0).random(labels.shape, dtype=np.float32)
-    former = prepare_training([AnnotatedImage("discs", image, labels)], config)
+    previous = prepare_training([AnnotatedImage("discs", image, labels)], config)
     stroke = labels.copy()
     stroke[size // 2 : size // 2 + 5, size // 2 : size // 2 + 60] = objects + 5
     images = [AnnotatedImage("discs", image, stroke)]
 
     def join() -> TrainingData:
-        return prepare_training(images, config, former)
+        return prepare_training(images, config, previous)
 
     def join_as_a_whole() -> TrainingData:
         kept, targets._MOST = targets._MOST, 0.0

@@ -49,7 +49,7 @@ def test_a_training_is_scored_and_can_go_on() -> None:
     config = TrainConfig.preset("fast", steps=2, patch_size=64, batch_size=1)
     first = measure(image, paint, config)
     more = paint_cells(image.labels, 2, 0, before=paint)
-    second = measure(image, more, config, former=first.trained)
+    second = measure(image, more, config, previous=first.trained)
     assert (first.steps, second.steps) == (2, 4)
     assert 0 <= second.scores["painted_50"] <= 1
 

@@ -260,7 +260,7 @@ def test_resume_bears_a_state_that_is_older_than_the_model(
 
 @pytest.mark.fault(34)
 @pytest.mark.parametrize("steps", [5, 2], ids=["longer", "shorter"])
-def test_resume_refuses_the_state_of_a_former_training(
+def test_resume_refuses_the_state_of_a_previous_training(
     capsys: Capture, tmp_path: Path, steps: int
 ) -> None:
     image, labels = picture()
@@ -268,12 +268,12 @@ def test_resume_refuses_the_state_of_a_former_training(
     command = ["train", *inputs, *TINY[2:], "--unpainted", "background"]
     command += ["--validate-every", "1"]  # the scores tell them apart
     _train(capsys, command, tmp_path / "m", "--steps", steps)
-    former = (tmp_path / "m.state.safetensors").read_bytes()
+    previous = (tmp_path / "m.state.safetensors").read_bytes()
     _train(capsys, command, tmp_path / "m", "--steps", 3, "--seed", 7)
-    (tmp_path / "m.state.safetensors").write_bytes(former)  # killed between model and state
+    (tmp_path / "m.state.safetensors").write_bytes(previous)  # killed between model and state
     outcome = run(capsys, *command, "--output", tmp_path / "m", "--steps", 9, "--resume")
     assert outcome.code == 1
-    assert f"m.state.safetensors is the state of a former training (step {steps}," in outcome.err
+    assert f"m.state.safetensors is the state of a previous training (step {steps}," in outcome.err
 
 
 @pytest.mark.parametrize("name", ["m.safetensors", "m.state.safetensors"])
@@ -308,7 +308,7 @@ def test_resume_of_a_model_with_unknown_settings_is_refused(
     assert "of_a_later_version" in outcome.error_line
 
 
-def test_resume_of_a_training_that_began_with_a_former_starting_model_begins_with_cells(
+def test_resume_of_a_training_that_began_with_a_previous_starting_model_begins_with_cells(
     capsys: Capture, good: list[object], tmp_path: Path
 ) -> None:
     run(capsys, *good, "--output", tmp_path / "m")

@@ -477,12 +477,12 @@ def test_neither_prediction_nor_annotation_is_written_to() -> None:
 # colours that do not flicker
 
 
-def test_objects_keep_the_numbers_of_the_former_prediction() -> None:
+def test_objects_keep_the_numbers_of_the_previous_prediction() -> None:
     kept = keep_numbers(row(1, 1, 0, 2, 2, 0, 3), row(9, 9, 0, 0, 4, 4, 0))
     np.testing.assert_array_equal(kept, row(9, 9, 0, 4, 4, 0, 10))
 
 
-def test_of_two_parts_the_larger_one_keeps_the_former_number() -> None:
+def test_of_two_parts_the_larger_one_keeps_the_previous_number() -> None:
     np.testing.assert_array_equal(keep_numbers(row(1, 2, 2), row(5, 5, 5)), row(6, 5, 5))
 
 
@@ -490,7 +490,7 @@ def test_a_merged_object_keeps_the_number_of_the_larger_part() -> None:
     np.testing.assert_array_equal(keep_numbers(row(1, 1, 1), row(5, 8, 8)), row(8, 8, 8))
 
 
-def test_former_numbers_beyond_int32_are_refused() -> None:
+def test_previous_numbers_beyond_int32_are_refused() -> None:
     with pytest.raises(LabelsError, match="int32"):
         keep_numbers(np.array([[1]]), np.array([[2**40]]))
 
@@ -504,8 +504,8 @@ def test_the_same_prediction_keeps_all_its_numbers(labels: IntArray) -> None:
 @settings(max_examples=80, deadline=None)
 @given(labels=any_labels, seed=st.integers(0, 10**6))
 def test_renumbering_changes_no_object(labels: IntArray, seed: int) -> None:
-    former = random_labels(seed, labels.shape) * 7
-    kept = keep_numbers(labels, former)
+    previous = random_labels(seed, labels.shape) * 7
+    kept = keep_numbers(labels, previous)
     assert kept.dtype == np.int32
     pairs = {*zip(labels.ravel().tolist(), kept.ravel().tolist(), strict=True)}
     assert len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
@@ -515,10 +515,10 @@ def test_renumbering_changes_no_object(labels: IntArray, seed: int) -> None:
 def test_renumbering_a_live_prediction_takes_no_noticeable_time() -> None:
     labels = np.kron(np.arange(1, 530).reshape(23, 23), np.ones((44, 44), int)).astype(np.int32)
     labels = np.pad(labels, 6)
-    former = np.roll(labels, 3, axis=1)
+    previous = np.roll(labels, 3, axis=1)
     times = []
     for _ in range(5):
         begin = time.perf_counter()
-        keep_numbers(labels, former)
+        keep_numbers(labels, previous)
         times.append(time.perf_counter() - begin)
     assert min(times) < 0.3  # usually 0.02; a loop over pixels would take seconds

@@ -37,30 +37,30 @@ def test_a_shift_of_a_volume_is_found() -> None:
 
 def test_a_large_frame_is_read_in_steps() -> None:
     shape = (2200, 2200)
-    former, latter = np.zeros(shape, bool), np.zeros(shape, bool)
-    former[900:1300, 800:1000] = True
+    previous, latter = np.zeros(shape, bool), np.zeros(shape, bool)
+    previous[900:1300, 800:1000] = True
     latter[960:1360, 840:1040] = True
-    assert drift_between(former, latter) == (60, 40)
+    assert drift_between(previous, latter) == (60, 40)
 
 
-@pytest.mark.parametrize("empty", ["former", "latter"])
+@pytest.mark.parametrize("empty", ["previous", "latter"])
 def test_an_empty_frame_has_not_moved(empty: str) -> None:
-    masks = {"former": blobs((40, 40)), "latter": blobs((40, 40), (3, 3))}
+    masks = {"previous": blobs((40, 40)), "latter": blobs((40, 40), (3, 3))}
     masks[empty][:] = False
     assert drift_between(**masks) == (0, 0)
 
 
 def test_a_gain_that_may_be_chance_is_no_drift() -> None:
-    former, latter = np.zeros((60, 60), bool), np.zeros((60, 60), bool)
-    former[10:30, 10:30], latter[10:30, 11:31] = True, True
-    assert drift_between(former, latter) == (0, 0)
+    previous, latter = np.zeros((60, 60), bool), np.zeros((60, 60), bool)
+    previous[10:30, 10:30], latter[10:30, 11:31] = True, True
+    assert drift_between(previous, latter) == (0, 0)
 
 
 def test_shared_parts_lie_on_each_other() -> None:
-    former, latter = shared_part(blobs((81, 97)), blobs((81, 97), (5, -20)), (5, -20))
-    np.testing.assert_array_equal(former, latter)
+    previous, latter = shared_part(blobs((81, 97)), blobs((81, 97), (5, -20)), (5, -20))
+    np.testing.assert_array_equal(previous, latter)
 
 
 def test_a_shift_beyond_the_frame_shares_nothing() -> None:
-    former, latter = shared_part(np.ones((4, 4)), np.ones((4, 4)), (5, 0))
-    assert (former.size, latter.size) == (0, 0)
+    previous, latter = shared_part(np.ones((4, 4)), np.ones((4, 4)), (5, 0))
+    assert (previous.size, latter.size) == (0, 0)

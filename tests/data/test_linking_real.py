@@ -48,8 +48,8 @@ def bacteria_truth(movie: list[Labels]) -> tuple[set[Link], set[Link]]:
     """The links, and the pairs of mother and daughter."""
     links: set[Link] = set()
     divisions: set[Link] = set()
-    for position, (former, latter) in enumerate(pairwise(movie)):
-        before, after = numbers_in(former), numbers_in(latter)
+    for position, (previous, latter) in enumerate(pairwise(movie)):
+        before, after = numbers_in(previous), numbers_in(latter)
         mothers = before if len(before) == len(after) else [CAME_FROM[n] for n in after]
         for mother, daughter in zip(mothers, after, strict=True):
             kind = links if mothers.count(mother) == 1 else divisions

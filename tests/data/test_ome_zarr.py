@@ -21,7 +21,7 @@ from napari_unet.data.ome_zarr import (
     create_intensity_store,
     create_label_store,
     finish,
-    put_back_former,
+    put_back_previous,
     regions_of_chunks,
 )
 from napari_unet.errors import FileProblemError
@@ -249,7 +249,7 @@ def test_a_name_that_is_free_or_ours_may_be_taken(tmp_path: Path) -> None:
     check_replaceable(tmp_path / "a.zarr")
 
 
-def test_the_former_result_stays_where_the_new_one_cannot_be_named(
+def test_the_previous_result_stays_where_the_new_one_cannot_be_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labels = make_labels(tmp_path / "a.zarr")
@@ -284,9 +284,9 @@ def test_the_only_copy_of_a_result_outlives_a_disk_that_fails_for_a_moment(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_text", failing)
-        put_back_former(tmp_path / "a.zarr")
+        put_back_previous(tmp_path / "a.zarr")
     assert [path.name for path in tmp_path.iterdir()] == [FORMER]
-    put_back_former(tmp_path / "a.zarr")
+    put_back_previous(tmp_path / "a.zarr")
     np.testing.assert_array_equal(read_labels(tmp_path / "a.zarr"), labels)
 
 
@@ -294,6 +294,6 @@ def test_the_only_copy_of_a_result_outlives_a_disk_that_fails_for_a_moment(
 def test_what_is_left_of_a_replaced_result_is_deleted(tmp_path: Path) -> None:
     make_labels(tmp_path / FORMER)
     labels = make_labels(tmp_path / "a.zarr", side=30)
-    put_back_former(tmp_path / "a.zarr")
+    put_back_previous(tmp_path / "a.zarr")
     assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
     np.testing.assert_array_equal(read_labels(tmp_path / "a.zarr"), labels)

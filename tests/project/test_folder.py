@@ -251,7 +251,7 @@ def test_a_saved_image_that_was_opened_as_a_file_is_not_swept(tmp_path: Path) ->
     assert file.is_file()
 
 
-def test_a_save_that_fails_keeps_the_former_one_and_leaves_nothing(
+def test_a_save_that_fails_keeps_the_previous_one_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_project(project_of(), tmp_path)
@@ -267,7 +267,7 @@ def test_a_save_that_fails_keeps_the_former_one_and_leaves_nothing(
     np.testing.assert_array_equal(load_project(tmp_path).images[0].labels, LABELS)
 
 
-def test_a_first_save_that_fails_speaks_of_no_former_one(
+def test_a_first_save_that_fails_speaks_of_no_previous_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:

@@ -127,7 +127,7 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.fault(13)
 @pytest.mark.parametrize("group", ["last", "averaged", "best"])
-def test_a_state_that_is_not_finite_leaves_the_former_one(tmp_path: Path, group: str) -> None:
+def test_a_state_that_is_not_finite_leaves_the_previous_one(tmp_path: Path, group: str) -> None:
     path = tmp_path / "x.safetensors"
     save_state(a_state(), path)
     before = path.read_bytes()
@@ -217,7 +217,7 @@ def test_a_state_of_no_numbers_is_refused(tmp_path: Path, changes: Any, number: 
 
 @pytest.mark.fault(13)
 @pytest.mark.parametrize("seconds", [math.nan, math.inf], ids=repr)
-def test_a_number_that_is_not_finite_leaves_the_former_state(
+def test_a_number_that_is_not_finite_leaves_the_previous_state(
     tmp_path: Path, seconds: float
 ) -> None:
     path = tmp_path / "x.safetensors"
@@ -232,8 +232,8 @@ def test_a_state_of_the_first_version_is_read(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     save_state(a_state(), path)
     tensors, content = read_tensors(path)
-    former = {key: content[key] for key in ("step", "seconds", "best_value", "history")}
-    write_tensors(path, tensors, former)
+    previous = {key: content[key] for key in ("step", "seconds", "best_value", "history")}
+    write_tensors(path, tensors, previous)
     read = load_state(path)
     assert (read.step, read.classes, read.held_back, read.binning) == (17, None, (), 1)
     assert (read.cycle_start, read.extra_steps, read.threshold) == (0, 0, 0.5)

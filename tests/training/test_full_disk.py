@@ -50,8 +50,8 @@ def test_a_training_goes_on_and_its_last_checkpoint_stays(
     monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", 0.0)
     model = small_disk / "m.safetensors"
     config = tiny_config(steps=8)
-    former = stopped_after(2, config)
-    save_checkpoint(Checkpoint(former.trained, former.state), model)
+    previous = stopped_after(2, config)
+    save_checkpoint(Checkpoint(previous.trained, previous.state), model)
     fill(small_disk)
 
     training = loop.train_network(cells(config), config, threading.Event())

@@ -99,7 +99,7 @@ def test_a_joined_training_lasts_half_its_steps_from_there() -> None:
 
 def test_labels_that_cannot_be_learned_from_change_nothing() -> None:
     events, result = told(LABELS, np.zeros_like(LABELS), tiny_config(steps=5))
-    assert any("former labels" in notice.text for notice in of_type(events, Notice))
+    assert any("previous labels" in notice.text for notice in of_type(events, Notice))
     assert result.state.step == 5
 
 
@@ -121,31 +121,31 @@ def test_a_class_that_was_erased_stays_known() -> None:
 
 def test_held_back_blocks_stay_held_back() -> None:
     config = tiny_config(validation_share=0.3)
-    former = data_of(IMAGE, half_painted(), config)
-    data = prepare_training([AnnotatedImage("an image", IMAGE, LABELS)], config, former)
-    assert set(former.held_back) <= set(data.held_back)
-    assert former.held_back
+    previous = data_of(IMAGE, half_painted(), config)
+    data = prepare_training([AnnotatedImage("an image", IMAGE, LABELS)], config, previous)
+    assert set(previous.held_back) <= set(data.held_back)
+    assert previous.held_back
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_what_was_learned_from_is_never_held_back_later(seed: int) -> None:
     config = tiny_config(validation_share=0.4, seed=seed)
-    former = data_of(IMAGE, half_painted(), config)
-    data = prepare_training([AnnotatedImage("an image", IMAGE, LABELS)], config, former)
-    assert not np.any(former.frames[0].trained_on & data.frames[0].held_back)
+    previous = data_of(IMAGE, half_painted(), config)
+    data = prepare_training([AnnotatedImage("an image", IMAGE, LABELS)], config, previous)
+    assert not np.any(previous.frames[0].trained_on & data.frames[0].held_back)
 
 
 def test_unchanged_paint_keeps_its_weights() -> None:
     config = tiny_config()
-    former = cells(config)
-    data = prepare_training(former.sources, config, former)
-    assert data.frames[0].weights is former.frames[0].weights
+    previous = cells(config)
+    data = prepare_training(previous.sources, config, previous)
+    assert data.frames[0].weights is previous.frames[0].weights
 
 
 def test_changed_paint_gets_the_weights_it_would_get_anew() -> None:
     config = tiny_config()
-    former = data_of(IMAGE, half_painted(), config)
-    data = prepare_training([AnnotatedImage("an image", IMAGE, LABELS)], config, former)
+    previous = data_of(IMAGE, half_painted(), config)
+    data = prepare_training([AnnotatedImage("an image", IMAGE, LABELS)], config, previous)
     np.testing.assert_array_equal(data.frames[0].weights, cells(config).frames[0].weights)
 
 
@@ -267,7 +267,7 @@ def test_a_model_trained_further_counts_its_steps_on() -> None:
     assert result.trained.record.steps == 8
 
 
-def test_the_former_model_is_scored_first() -> None:
+def test_the_previous_model_is_scored_first() -> None:
     config = tiny_config(steps=4)
     model = run(cells(config), config)[1].trained
     events, _ = run(cells(config), config, resume=model)
@@ -366,13 +366,13 @@ def test_what_one_annotation_holds_back_the_other_does_not_teach() -> None:
 
 def test_new_paint_in_a_held_back_block_asks_anew() -> None:
     config = tiny_config(validation_share=0.3)
-    former = data_of(IMAGE, half_painted(), config)
+    previous = data_of(IMAGE, half_painted(), config)
     labels = half_painted()
-    labels[former.blocks[0].region][0] = 0
-    data = prepare_training([AnnotatedImage("an image", IMAGE, labels)], config, former)
-    assert data.held_back[: len(former.held_back)] == former.held_back
-    assert not data.asks_the_same_as(former)
-    assert former.asks_the_same_as(former)
+    labels[previous.blocks[0].region][0] = 0
+    data = prepare_training([AnnotatedImage("an image", IMAGE, labels)], config, previous)
+    assert data.held_back[: len(previous.held_back)] == previous.held_back
+    assert not data.asks_the_same_as(previous)
+    assert previous.asks_the_same_as(previous)
 
 
 def test_after_new_paint_the_weights_that_come_can_be_the_best() -> None:

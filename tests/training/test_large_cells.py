@@ -177,9 +177,9 @@ def test_the_record_says_how_much_was_binned_and_how_to_go_on() -> None:
 
 def test_new_paint_does_not_change_the_binning_of_a_training() -> None:
     _, labels = large_cells()
-    former = data(binning=2)
-    source = replace(former.sources[0], labels=np.where(labels == 1, 1, 0).astype(np.uint8))
-    assert prepare_training([source], config_of(), former).binning == 2
+    previous = data(binning=2)
+    source = replace(previous.sources[0], labels=np.where(labels == 1, 1, 0).astype(np.uint8))
+    assert prepare_training([source], config_of(), previous).binning == 2
 
 
 def test_a_model_is_trained_further_at_its_own_binning() -> None:

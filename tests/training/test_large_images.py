@@ -122,23 +122,23 @@ def test_what_was_held_back_stays_so_when_more_is_painted(
 ) -> None:
     image, _ = huge()
     config = tiny_config(binning=binning)
-    former = prepare_training([image], config)
+    previous = prepare_training([image], config)
 
-    now = prepare_training([with_more_paint(image, row, column)], config, former)
+    now = prepare_training([with_more_paint(image, row, column)], config, previous)
 
-    assert held_back_pixels(former)
-    assert held_back_pixels(former) <= held_back_pixels(now)
-    assert not held_back_pixels(now) & trained_pixels(former)
+    assert held_back_pixels(previous)
+    assert held_back_pixels(previous) <= held_back_pixels(now)
+    assert not held_back_pixels(now) & trained_pixels(previous)
 
 
 def test_what_an_earlier_session_held_back_is_held_back_again() -> None:
     image, _ = huge()
-    former = prepare_training([image], tiny_config())
+    previous = prepare_training([image], tiny_config())
 
-    now = prepare_training([image], tiny_config(), held_back=former.held_back)
+    now = prepare_training([image], tiny_config(), held_back=previous.held_back)
 
-    assert held_back_pixels(now) == held_back_pixels(former)
-    assert now.held_back == former.held_back
+    assert held_back_pixels(now) == held_back_pixels(previous)
+    assert now.held_back == previous.held_back
 
 
 def test_of_a_stack_only_painted_planes_are_read_and_prepared() -> None:

@@ -106,8 +106,8 @@ def test_a_cell_that_lies_near_to_others_is_judged_once_and_as_a_whole() -> None
 
 
 def test_a_cell_over_old_background_is_new() -> None:
-    former = painted((slice(30, 34), slice(60, 64)))
-    assert not was_painted(judged(painted(FIRST), FIRST)[0], former)
+    previous = painted((slice(30, 34), slice(60, 64)))
+    assert not was_painted(judged(painted(FIRST), FIRST)[0], previous)
 
 
 def test_what_is_predicted_beyond_the_paint_is_no_mistake() -> None:

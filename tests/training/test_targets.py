@@ -101,7 +101,7 @@ def test_the_same_paint_is_the_same_lesson() -> None:
     assert frame_target.updated(before.copy(), table, CONFIG, 1.0) is frame_target
 
 
-def test_the_former_lesson_stays_as_it_was() -> None:
+def test_the_previous_lesson_stays_as_it_was() -> None:
     before, now, table = painted()
     frame_target = FrameTarget.of(before, table, CONFIG, 1.0)
     frame_target.updated(now, table, CONFIG, 1.0)
@@ -139,8 +139,8 @@ def test_joined_strokes_give_the_weights_of_a_new_training(balance: float) -> No
     config = CONFIG.changed(class_balance=balance, validation_share=0.0)
     before, now, _ = painted()
     image = np.random.default_rng(0).random(now.shape, dtype=np.float32)
-    former = prepare_training([AnnotatedImage("a", image, before)], config)
-    joined = prepare_training([AnnotatedImage("a", image, now)], config, former).frames[0]
+    previous = prepare_training([AnnotatedImage("a", image, before)], config)
+    joined = prepare_training([AnnotatedImage("a", image, now)], config, previous).frames[0]
     anew = prepare_training([AnnotatedImage("a", image, now)], config).frames[0]
     np.testing.assert_allclose(joined.weights, anew.weights, atol=1e-5, rtol=0)
 
@@ -150,9 +150,9 @@ def test_another_balance_needs_no_new_border_weights(monkeypatch: pytest.MonkeyP
     labels, more, _ = painted()
     image = np.zeros(labels.shape, np.float32)
     images = [AnnotatedImage("a", image, labels), AnnotatedImage("b", image.copy(), labels)]
-    former = prepare_training(images, config)
+    previous = prepare_training(images, config)
     images[1] = AnnotatedImage("b", images[1].image, more)
     monkeypatch.setattr(targets, "_MOST", 1.0)
-    data = prepare_training(images, config, former)
-    assert data.frames[0].border is former.frames[0].border
-    assert not np.array_equal(data.frames[0].weights, former.frames[0].weights)
+    data = prepare_training(images, config, previous)
+    assert data.frames[0].border is previous.frames[0].border
+    assert not np.array_equal(data.frames[0].weights, previous.frames[0].weights)

@@ -195,8 +195,8 @@ def test_the_average_begins_with_the_first_weights_and_follows_slowly() -> None:
             layer.weight.fill_(float(met % 7))
         average_where(TRUE, averaged, layer)
         decay = min(0.99, (1 + met) / (10 + met)) if met else 0.0
-        former = 0.0 if expected is None else expected
-        expected = former + (1 - decay) * (met % 7 - former)
+        previous = 0.0 if expected is None else expected
+        expected = previous + (1 - decay) * (met % 7 - previous)
     weight = averaged.module.weight
     assert isinstance(weight, torch.Tensor)
     assert weight.item() == pytest.approx(expected, rel=1e-4)

@@ -107,9 +107,9 @@ def test_a_pixel_size_that_one_image_lacks_is_not_that_of_the_model() -> None:
 def test_what_was_chosen_stays_while_more_is_painted() -> None:
     image, labels = balls()
     config = volume_config()
-    former = prepared(labels, image, config, VOXEL)
-    joined = prepare_training([AnnotatedImage("a", image, labels)], config, former)
-    assert joined.flat_levels == former.flat_levels == 2
+    previous = prepared(labels, image, config, VOXEL)
+    joined = prepare_training([AnnotatedImage("a", image, labels)], config, previous)
+    assert joined.flat_levels == previous.flat_levels == 2
 
 
 def test_the_record_and_the_state_tell_what_was_chosen(tmp_path: Any) -> None:

@@ -69,7 +69,7 @@ class Docks:
 def open_docks(theme: str = "dark", points: int = 9) -> Iterator[Docks]:
     """Open the docks with an image and paint on it, everything unfolded."""
     appearance = get_settings().appearance
-    former, appearance.font_size = appearance.font_size, points
+    previous, appearance.font_size = appearance.font_size, points
     viewer = ViewerModel()
     viewer.theme = theme
     viewer.add_image(disks(), name="disks")
@@ -98,7 +98,7 @@ def open_docks(theme: str = "dark", points: int = 9) -> Iterator[Docks]:
     finally:
         window.close()
         window.deleteLater()
-        appearance.font_size = former
+        appearance.font_size = previous
         QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)  # no loop runs to do it
 
 

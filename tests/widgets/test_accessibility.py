@@ -88,9 +88,9 @@ def test_the_tabulator_follows_the_reading_order(docks: Docks, name: str) -> Non
     dock = docks.all[name]
     stops = [each for each in stops_in(dock) if each.isVisible()]
     back = [
-        f"{called(former)} -> {called(later)}"
-        for former, later in pairwise(stops)
-        if not former.isAncestorOf(later) and not _reads_on(dock, former, later)
+        f"{called(previous)} -> {called(later)}"
+        for previous, later in pairwise(stops)
+        if not previous.isAncestorOf(later) and not _reads_on(dock, previous, later)
     ]
 
     assert back == []
@@ -175,9 +175,9 @@ def _letter_in(text: str) -> str:
     return text[mark + 1].upper() if 0 <= mark < len(text) - 1 else ""
 
 
-def _reads_on(dock: QWidget, former: QWidget, later: QWidget) -> bool:
+def _reads_on(dock: QWidget, previous: QWidget, later: QWidget) -> bool:
     """Return whether a control comes after another: further down, or further right in its row."""
-    a, b = (QRect(each.mapTo(dock, QPoint(0, 0)), each.size()) for each in (former, later))
+    a, b = (QRect(each.mapTo(dock, QPoint(0, 0)), each.size()) for each in (previous, later))
     below = b.center().y() > a.bottom() - 2
     same_row = b.top() < a.bottom() and b.left() > a.left()
     return below or same_row

@@ -211,7 +211,7 @@ def test_a_truth_of_another_size_is_refused_with_both_shapes(desk: Desk) -> None
     assert "shape (96, 96), half (50, 96)" in panel.text.text()
 
 
-def test_an_empty_annotation_is_refused_and_former_scores_go(
+def test_an_empty_annotation_is_refused_and_previous_scores_go(
     compared: tuple[Desk, ComparePanel],
 ) -> None:
     desk, panel = compared

@@ -267,17 +267,17 @@ def test_a_model_file_is_loaded_and_named(desk: Desk, tmp_path: Path) -> None:
     assert "good" in desk.predict.model_note.text()
 
 
-def test_a_broken_model_file_is_refused_and_the_former_model_stays(
+def test_a_broken_model_file_is_refused_and_the_previous_model_stays(
     desk: Desk, tmp_path: Path
 ) -> None:
-    desk.predict._session.set_model(untrained(), "former")
+    desk.predict._session.set_model(untrained(), "previous")
     (tmp_path / "bad.safetensors").write_bytes(b"not a model")
 
     desk.predict.load_model(tmp_path / "bad.safetensors")
     desk.wait_until_idle()
 
     assert "not a complete model file" in desk.last_notice
-    assert "former" in desk.predict.model_note.text()
+    assert "previous" in desk.predict.model_note.text()
 
 
 def test_without_a_model_a_warning_says_what_to_do(desk: Desk) -> None:

@@ -173,7 +173,7 @@ def test_a_project_comes_back_as_it_was(
     assert session.model_name == "disks model"
 
 
-def test_a_project_that_names_a_former_starting_model_opens(desk: Desk, tmp_path: Path) -> None:
+def test_a_project_that_names_a_previous_starting_model_opens(desk: Desk, tmp_path: Path) -> None:
     save_project(Project((), {"start": "nuclei", "steps": 5}), tmp_path)
     open_folder(desk.viewer, tmp_path)
     settings = session_of(desk.viewer).settings

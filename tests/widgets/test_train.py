@@ -151,7 +151,7 @@ def test_the_model_arrives_although_the_dock_was_closed(
     qtbot.waitUntil(lambda: session.model is not None, timeout=60_000)
 
 
-def test_a_stop_before_the_first_step_keeps_the_former_model(painted: Painted) -> None:
+def test_a_stop_before_the_first_step_keeps_the_previous_model(painted: Painted) -> None:
     desk, _ = painted
     desk.click(desk.train.train_button)
     desk.wait_until_idle()

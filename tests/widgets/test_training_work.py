@@ -38,8 +38,8 @@ def test_a_gpu_that_stands_idle_is_noticed_with_the_remedy(
     assert "pip install" in told
 
 
-def order_of(former: Any) -> TrainingJob:
-    return TrainingJob((), TrainConfig(), Inbox(), former)
+def order_of(previous: Any) -> TrainingJob:
+    return TrainingJob((), TrainConfig(), Inbox(), previous)
 
 
 def test_a_new_training_chooses_its_binning() -> None:

@@ -117,15 +117,15 @@ def _settings(
     if "steps" in given:
         given.setdefault("minutes", 0.0)
     record = load_network(output).record
-    former = _settings_of(record)
-    config = former.changed(**given)
-    if config.optimiser != former.optimiser:
-        raise ConfigError(f"--resume cannot change the optimiser from {former.optimiser}.")
+    previous = _settings_of(record)
+    config = previous.changed(**given)
+    if config.optimiser != previous.optimiser:
+        raise ConfigError(f"--resume cannot change the optimiser from {previous.optimiser}.")
     state = load_state(state_path(output))
     if not belongs_to(state, record):
         raise ModelFileError(
-            f"{state_path(output).name} is the state of a former training (step {state.step}, the "
-            f"model has made {record.steps}): the program was ended while it wrote. Train anew."
+            f"{state_path(output).name} is the state of a previous training (step {state.step}, "
+            f"the model has made {record.steps}): the program was ended while it wrote. Train anew."
         )
     if given.get("binning", 0) not in (0, state.binning):
         raise ConfigError(

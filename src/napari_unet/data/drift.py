@@ -17,59 +17,59 @@ _LARGEST = 2**22  # pixels whose correlation is computed; larger masks are read 
 _LEAST_GAIN = 1.1
 
 
-def drift_between(former: Mask, latter: Mask) -> tuple[int, ...]:
+def drift_between(previous: Mask, latter: Mask) -> tuple[int, ...]:
     """Find the shift of a foreground that brings most of it onto the next one.
 
     Parameters
     ----------
-    former, latter : ndarray
+    previous, latter : ndarray
         ``[Z]YX``, bool, of one shape.
 
     Returns
     -------
     tuple of int
-        Whole pixels per axis to add to positions in `former`; zeros where a shift gains less
+        Whole pixels per axis to add to positions in `previous`; zeros where a shift gains less
         than a tenth of overlap. Masks of more than 4 million pixels are read in steps along Y
         and X: the shift is then a multiple of the step.
     """
-    nowhere = (0,) * former.ndim
-    if not former.any() or not latter.any():
+    nowhere = (0,) * previous.ndim
+    if not previous.any() or not latter.any():
         return nowhere
     step = 1
-    while former.size / step**2 > _LARGEST:
+    while previous.size / step**2 > _LARGEST:
         step += 1
     thinned = (..., slice(None, None, step), slice(None, None, step))
-    overlap = _overlap_at_each_shift(former[thinned], latter[thinned])
+    overlap = _overlap_at_each_shift(previous[thinned], latter[thinned])
     best = np.unravel_index(int(overlap.argmax()), overlap.shape)
     if overlap[best] < _LEAST_GAIN * overlap[nowhere]:
         return nowhere
-    steps = [1] * (former.ndim - 2) + [step, step]
+    steps = [1] * (previous.ndim - 2) + [step, step]
     return tuple(
         each * (int(at) - size if at > size // 2 else int(at))
         for at, size, each in zip(best, overlap.shape, steps, strict=True)
     )
 
 
-def _overlap_at_each_shift(former: Mask, latter: Mask) -> NDArray[np.float32]:
+def _overlap_at_each_shift(previous: Mask, latter: Mask) -> NDArray[np.float32]:
     """Correlate circularly: pixels that two masks share once the first is shifted."""
     import scipy.fft  # on use: windows open without it
 
-    shape = tuple(scipy.fft.next_fast_len(size, real=True) for size in former.shape)
-    first = scipy.fft.rfftn(former.astype(np.float32), shape)
+    shape = tuple(scipy.fft.next_fast_len(size, real=True) for size in previous.shape)
+    first = scipy.fft.rfftn(previous.astype(np.float32), shape)
     second = scipy.fft.rfftn(latter.astype(np.float32), shape)
     overlap: NDArray[np.float32] = scipy.fft.irfftn(first.conj() * second, shape)
     return overlap
 
 
-def shared_part(former: NDArray[Any], latter: NDArray[Any], shift: tuple[int, ...]) -> Planes:
+def shared_part(previous: NDArray[Any], latter: NDArray[Any], shift: tuple[int, ...]) -> Planes:
     """Return the parts of two frames that lie on each other once the first is shifted.
 
     Parameters
     ----------
-    former, latter : ndarray
+    previous, latter : ndarray
         Of one shape.
     shift : tuple of int
-        Per axis, to add to positions in `former`.
+        Per axis, to add to positions in `previous`.
 
     Returns
     -------
@@ -77,8 +77,8 @@ def shared_part(former: NDArray[Any], latter: NDArray[Any], shift: tuple[int, ..
         Views of both, of one shape; empty where the shift is larger than the frame.
     """
     here, there = [], []
-    for size, by in zip(former.shape, shift, strict=True):
+    for size, by in zip(previous.shape, shift, strict=True):
         length = max(size - abs(by), 0)
         here.append(slice(max(-by, 0), max(-by, 0) + length))
         there.append(slice(max(by, 0), max(by, 0) + length))
-    return former[tuple(here)], latter[tuple(there)]
+    return previous[tuple(here)], latter[tuple(there)]

@@ -162,7 +162,7 @@ def class_table(
     kind, unpainted : str
         See the module's table.
     known : iterable of int
-        Classes that a former training knows, painted in these labels or not.
+        Classes that a previous training knows, painted in these labels or not.
 
     Returns
     -------

@@ -25,27 +25,27 @@ class Overlaps(NamedTuple):
 
     Parameters
     ----------
-    former, latter : ndarray
+    previous, latter : ndarray
         Their numbers, intp.
     iou : ndarray
         Pixels of both, of those of either; float64.
-    share_of_former, share_of_latter : ndarray
+    share_of_previous, share_of_latter : ndarray
         Pixels of both, of those of one; float64.
     """
 
-    former: Positions
+    previous: Positions
     latter: Positions
     iou: NDArray[np.float64]
-    share_of_former: NDArray[np.float64]
+    share_of_previous: NDArray[np.float64]
     share_of_latter: NDArray[np.float64]
 
     def where(self, chosen: NDArray[np.bool_]) -> Overlaps:
         """Return some of the pairs."""
         return Overlaps(
-            self.former[chosen],
+            self.previous[chosen],
             self.latter[chosen],
             self.iou[chosen],
-            self.share_of_former[chosen],
+            self.share_of_previous[chosen],
             self.share_of_latter[chosen],
         )
 
@@ -57,32 +57,32 @@ NO_OVERLAPS = Overlaps(_NOWHERE, _NOWHERE, _NOTHING, _NOTHING, _NOTHING)
 def joined(parts: Sequence[Overlaps]) -> Overlaps:
     """Return the pairs of several lists in one; at least one list."""
     return Overlaps(
-        np.concatenate([part.former for part in parts]),
+        np.concatenate([part.previous for part in parts]),
         np.concatenate([part.latter for part in parts]),
         np.concatenate([part.iou for part in parts]),
-        np.concatenate([part.share_of_former for part in parts]),
+        np.concatenate([part.share_of_previous for part in parts]),
         np.concatenate([part.share_of_latter for part in parts]),
     )
 
 
 def overlaps_between(
-    former: IntArray, latter: IntArray, former_sizes: IntArray, latter_sizes: IntArray
+    previous: IntArray, latter: IntArray, previous_sizes: IntArray, latter_sizes: IntArray
 ) -> Overlaps:
     """List the pairs of objects of two frames that overlap.
 
     Parameters
     ----------
-    former, latter : ndarray
+    previous, latter : ndarray
         Of one shape, with 0 as background; parts of frames where something was cut off.
-    former_sizes, latter_sizes : ndarray
+    previous_sizes, latter_sizes : ndarray
         Pixels of each object in its whole frame, by its number.
     """
-    joint = joint_counts(former, latter)
+    joint = joint_counts(previous, latter)
     firsts = joint.first_values[joint.first_index].astype(np.intp)
     seconds = joint.second_values[joint.second_index].astype(np.intp)
     both = (firsts > 0) & (seconds > 0)
     firsts, seconds, pixels = firsts[both], seconds[both], joint.pixels[both]
-    first_sizes, second_sizes = former_sizes[firsts], latter_sizes[seconds]
+    first_sizes, second_sizes = previous_sizes[firsts], latter_sizes[seconds]
     return Overlaps(
         firsts,
         seconds,
@@ -99,13 +99,13 @@ def divisions_among(overlaps: Overlaps) -> Overlaps:
     of them covers nearly all of it: then the others are crumbs.
     """
     inside = overlaps.where(overlaps.share_of_latter > _MOSTLY)
-    if not inside.former.size:
+    if not inside.previous.size:
         return inside
-    n_daughters = np.bincount(inside.former)
+    n_daughters = np.bincount(inside.previous)
     covered = np.zeros(n_daughters.size)
-    np.maximum.at(covered, inside.former, inside.share_of_former)
+    np.maximum.at(covered, inside.previous, inside.share_of_previous)
     divides = (n_daughters >= 2) & (covered <= _NEARLY_ALL)
-    return inside.where(divides[inside.former])
+    return inside.where(divides[inside.previous])
 
 
 def best_links(overlaps: Overlaps) -> tuple[Positions, Positions]:
@@ -114,17 +114,17 @@ def best_links(overlaps: Overlaps) -> tuple[Positions, Positions]:
     Returns
     -------
     tuple of ndarray
-        Numbers of the linked objects of the former and of the latter frame.
+        Numbers of the linked objects of the previous and of the latter frame.
     """
     if not overlaps.iou.size:
-        return overlaps.former, overlaps.latter
-    alone = (np.bincount(overlaps.former)[overlaps.former] == 1) & (
+        return overlaps.previous, overlaps.latter
+    alone = (np.bincount(overlaps.previous)[overlaps.previous] == 1) & (
         np.bincount(overlaps.latter)[overlaps.latter] == 1
     )
     contested = overlaps.where(~alone)
     firsts, seconds = _assigned(contested) if contested.iou.size else contested[:2]
     return (
-        np.concatenate([overlaps.former[alone], firsts]),
+        np.concatenate([overlaps.previous[alone], firsts]),
         np.concatenate([overlaps.latter[alone], seconds]),
     )
 
@@ -132,12 +132,12 @@ def best_links(overlaps: Overlaps) -> tuple[Positions, Positions]:
 def _assigned(pairs: Overlaps) -> tuple[Positions, Positions]:
     """Solve the assignment of pairs, as a sparse problem: most objects never meet.
 
-    Every object of the former frame may also take a partner of its own that stands for none.
+    Every object of the previous frame may also take a partner of its own that stands for none.
     """
     from scipy.sparse import coo_array  # on use: windows open without it
     from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-    firsts, row = np.unique(pairs.former, return_inverse=True)
+    firsts, row = np.unique(pairs.previous, return_inverse=True)
     seconds, column = np.unique(pairs.latter, return_inverse=True)
     n_rows, n_columns = len(firsts), len(seconds)
     nobody = np.arange(n_rows)

@@ -272,25 +272,25 @@ def finish(partial: Path, final: Path) -> None:
     check_replaceable(final)
     if hasattr(os, "sync"):  # chunks that a power cut takes would read as background
         os.sync()
-    put_back_former(final)
-    former = final.with_name(f".{final.name}.{uuid.uuid4().hex}.partial")
+    put_back_previous(final)
+    previous = final.with_name(f".{final.name}.{uuid.uuid4().hex}.partial")
     try:
         if final.exists():
-            os.replace(final, former)
+            os.replace(final, previous)
         try:
             os.replace(partial, final)
         except OSError:
-            if former.exists():
-                os.replace(former, final)
+            if previous.exists():
+                os.replace(previous, final)
             raise
     except OSError as error:
         raise _unwritable(final, error) from error
     sync_folder(final.parent)
     with contextlib.suppress(OSError):
-        shutil.rmtree(former)
+        shutil.rmtree(previous)
 
 
-def put_back_former(final: Path) -> None:
+def put_back_previous(final: Path) -> None:
     """Mend what a process that was killed in `finish` left: nothing else may write to `final`.
 
     An older store that was just out of the way gets its name back; where it is replaced already,
@@ -298,12 +298,12 @@ def put_back_former(final: Path) -> None:
     """
     pattern = re.compile(rf"\.{re.escape(final.name)}\.[0-9a-f]{{32}}\.partial")
     with contextlib.suppress(OSError):
-        for former in [path for path in final.parent.iterdir() if pattern.fullmatch(path.name)]:
+        for previous in [path for path in final.parent.iterdir() if pattern.fullmatch(path.name)]:
             if final.exists():
-                if not former.is_symlink():
-                    shutil.rmtree(former, ignore_errors=True)
-            elif is_ours(former):
-                os.replace(former, final)
+                if not previous.is_symlink():
+                    shutil.rmtree(previous, ignore_errors=True)
+            elif is_ours(previous):
+                os.replace(previous, final)
 
 
 def check_replaceable(final: Path) -> None:

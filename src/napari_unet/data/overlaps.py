@@ -68,45 +68,45 @@ def joint_counts(first: IntArray, second: IntArray) -> JointCounts:
     return JointCounts(first_values, second_values, pairs // n_seconds, pairs % n_seconds, pixels)
 
 
-def keep_numbers(labels: IntArray, former: IntArray) -> NDArray[np.int32]:
+def keep_numbers(labels: IntArray, previous: IntArray) -> NDArray[np.int32]:
     """Renumber objects like those they overlap with, so that colours do not flicker.
 
     Parameters
     ----------
     labels : ndarray
         ``[Z]YX``: 0 background, objects 1..N.
-    former : ndarray
-        Of the same shape: the former prediction, with any numbers.
+    previous : ndarray
+        Of the same shape: the previous prediction, with any numbers.
 
     Returns
     -------
     ndarray
-        int32. Two objects that overlap most with each other share the number of the former
-        one; the other objects get numbers above all former ones.
+        int32. Two objects that overlap most with each other share the number of the previous
+        one; the other objects get numbers above all previous ones.
 
     Raises
     ------
     LabelsError
         The shapes differ, or a number is too large for int32.
     """
-    check_same_shape(labels, former)
-    numbers, former_numbers, _ = overlapping_pairs(labels, former)
-    mutual = _is_first(numbers) & _is_first(former_numbers)
+    check_same_shape(labels, previous)
+    numbers, previous_numbers, _ = overlapping_pairs(labels, previous)
+    mutual = _is_first(numbers) & _is_first(previous_numbers)
     unmatched = np.bincount(labels.ravel().astype(np.intp, copy=False), minlength=1) > 0
     unmatched[0] = False
     unmatched[numbers[mutual]] = False
-    largest, n_fresh = int(former.max(initial=0)), int(np.count_nonzero(unmatched))
+    largest, n_fresh = int(previous.max(initial=0)), int(np.count_nonzero(unmatched))
     check_fits(largest + n_fresh, np.dtype(np.int32))
     kept = np.zeros(unmatched.size, np.int32)
-    kept[numbers[mutual]] = former_numbers[mutual]
+    kept[numbers[mutual]] = previous_numbers[mutual]
     kept[unmatched] = np.arange(largest + 1, largest + n_fresh + 1)
     renumbered: NDArray[np.int32] = kept[labels]
     return renumbered
 
 
-def overlapping_pairs(labels: IntArray, former: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+def overlapping_pairs(labels: IntArray, previous: IntArray) -> tuple[IntArray, IntArray, IntArray]:
     """List the pairs of objects that overlap, and in how many pixels; falling, then by number."""
-    joint = joint_counts(labels, former)
+    joint = joint_counts(labels, previous)
     firsts = joint.first_values[joint.first_index]
     seconds = joint.second_values[joint.second_index]
     both = np.flatnonzero((firsts > 0) & (seconds > 0))

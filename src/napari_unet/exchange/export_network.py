@@ -198,7 +198,7 @@ def _mirrored(image: Tensor, axis: int, before: int, length: int) -> Tensor:
 
 
 def _resampled(image: Tensor, axis: int, k: int, d: int, length: int) -> Tensor:
-    """Bring an axis to pixels that are each k / d of the former ones long."""
+    """Bring an axis to pixels that are each k / d of the previous ones long."""
     return _averaged(image, axis, k, d, length) if k > d else _between(image, axis, k, d, length)
 
 

@@ -117,7 +117,7 @@ _TF32 = _Tf32()
 
 
 def _switch_tf32_off() -> Callable[[], None]:
-    """Switch TF32 off for convolutions; return what brings the former setting back."""
+    """Switch TF32 off for convolutions; return what brings the previous setting back."""
     cudnn: Any = torch.backends.cudnn
     try:
         before = cudnn.allow_tf32

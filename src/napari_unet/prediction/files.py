@@ -266,7 +266,7 @@ def _in_this_process(trained: TrainedNetwork) -> IntoZarr:
 
 
 def identity_of(path: Path) -> str:
-    """Return what tells a file from others and from its former contents.
+    """Return what tells a file from others and from its previous contents.
 
     Of a Zarr folder the newest change of the files in it counts, of up to 100,000 of them.
     """

@@ -30,7 +30,7 @@ from napari_unet.data.ome_zarr import (
     create_intensity_store,
     create_label_store,
     finish,
-    put_back_former,
+    put_back_previous,
 )
 from napari_unet.data.stitching import BlockObjects
 from napari_unet.errors import FileProblemError, UnreadableError
@@ -240,7 +240,7 @@ def open_partial(
     folder = partial_folder(target)
     result = PartialResult(folder, plan)
     note = folder / _SCRATCH / _ORDER
-    put_back_former(target)
+    put_back_previous(target)
     try:
         if note.exists() and note.read_text(encoding="utf-8") == order:
             result.mend_journal()

@@ -34,7 +34,7 @@ _LONGEST_SAVE = 3600.0  # seconds, of a program that still runs, or on another m
 
 
 class ArrayWriter:
-    """Write the arrays of one save beside those of former saves, and sweep the latter at the end.
+    """Write the arrays of one save beside those of previous saves, and sweep the latter at the end.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class ArrayWriter:
         _delete(self.written)
 
     def sweep(self, named: Iterable[str]) -> None:
-        """Delete the files of former saves.
+        """Delete the files of previous saves.
 
         Parameters
         ----------

@@ -1,7 +1,7 @@
 """A project folder remembers a session and opens it again; crash recovery uses the same format.
 
 Every save writes the arrays into files of names that no other save has. Only then ``project.json``,
-replaced in one step, makes them valid, and the files of former saves are swept. So a program that
+replaced in one step, makes them valid, and the files of previous saves are swept. So a program that
 is killed at any moment leaves a project that loads, and of two that save at once one wins whole.
 """
 
@@ -144,7 +144,7 @@ def is_project(folder: Path) -> bool:
 
 
 def save_project(project: Project, folder: Path) -> None:
-    """Write a project; the former one in this folder stays whole until the new one is.
+    """Write a project; the previous one in this folder stays whole until the new one is.
 
     The model is not written; its place is `MODEL_FILE`.
 

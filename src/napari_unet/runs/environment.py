@@ -43,14 +43,14 @@ def differences(then: Environment, now: Environment) -> tuple[str, ...]:
 
 def _differences(then: Environment, now: Environment) -> Iterator[str]:
     for name in sorted(then.versions.keys() | now.versions.keys()):
-        former, present = then.versions.get(name, "none"), now.versions.get(name, "none")
-        if former != present:
-            yield f"{name} {former} then, {present} now"
-    for name, former, present in (
+        previous, present = then.versions.get(name, "none"), now.versions.get(name, "none")
+        if previous != present:
+            yield f"{name} {previous} then, {present} now"
+    for name, previous, present in (
         ("device", then.device_name, now.device_name),
         ("platform", then.platform, now.platform),
         ("vector instructions", then.instructions, now.instructions),
         ("threads", str(then.threads), str(now.threads)),
     ):
-        if former != present:
-            yield f"{name} {former} then, {present} now"
+        if previous != present:
+            yield f"{name} {previous} then, {present} now"

@@ -71,7 +71,7 @@ def save_state(state: TrainingState, path: Path) -> None:
     content: dict[str, Any] = {
         "step": state.step,
         "seconds": state.seconds,
-        # weights may be the best without a score: new paint makes the former one void
+        # weights may be the best without a score: new paint makes the previous one void
         "best_value": state.best_value if math.isfinite(state.best_value) else None,
         "history": list(state.history),
         "cycle_start": state.cycle_start,
@@ -236,7 +236,7 @@ def belongs_to(state: TrainingState, record: ModelRecord) -> bool:
     """Return whether a state may be of the training that made a model.
 
     They are two files, the model is written first. So where a program was killed in between, the
-    state is older than the model, which is no harm; but it may be that of a former training.
+    state is older than the model, which is no harm; but it may be that of a previous training.
     """
     known = [dict(entry) for entry in record.history]
     return state.step <= record.steps and [*state.history] == known[: len(state.history)]

@@ -315,7 +315,7 @@ _PRESETS: dict[PresetName, dict[str, Any]] = {
 }
 
 
-# Starting models of former versions: one before there were several, and one for nuclei.
+# Starting models of previous versions: one before there were several, and one for nuclei.
 _REPLACED_BY_CELLS = ("pretrained", "nuclei")
 
 

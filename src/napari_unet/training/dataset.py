@@ -218,9 +218,9 @@ class TrainingData:
         """
         numbers: dict[int, int] = {}
         for number, image in enumerate(images):
-            for former, source in enumerate(self.sources):
-                if same_array(source.image, image) and former not in numbers:
-                    numbers[former] = number
+            for previous, source in enumerate(self.sources):
+                if same_array(source.image, image) and previous not in numbers:
+                    numbers[previous] = number
                     break
         frames = [frame for frame in self.frames if frame.image in numbers]
         position = {id(frame): i for i, frame in enumerate(frames)}

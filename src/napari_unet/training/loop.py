@@ -91,7 +91,7 @@ def train_network(
     data: TrainingData,
     config: TrainConfig,
     stop: threading.Event,
-    former: TrainingState | TrainedNetwork | None = None,
+    previous: TrainingState | TrainedNetwork | None = None,
     started: float | None = None,
     inbox: Inbox | None = None,
     group: ProcessGroup = ALONE,
@@ -106,7 +106,7 @@ def train_network(
         How.
     stop : threading.Event
         Set it from any thread to end the training after the current step.
-    former : TrainingState or TrainedNetwork, optional
+    previous : TrainingState or TrainedNetwork, optional
         An interrupted training to go on with exactly, or a model to train further.
     started : float, optional
         `time.monotonic()` from which ``config.minutes`` counts; now by default.
@@ -139,7 +139,7 @@ def train_network(
     inbox = Inbox() if inbox is None else inbox
     trainer: Trainer | None = None
     try:
-        trainer = Trainer(data, config, device, former, group)
+        trainer = Trainer(data, config, device, previous, group)
         return (yield from _train(trainer, notices, stop, started, inbox))
     except RuntimeError as error:
         if device.type == "cpu" or not group.alone:
@@ -150,7 +150,7 @@ def train_network(
             raise DeviceError(f"{problem} Train on the CPU (device 'cpu').") from error
     cpu = torch.device("cpu")
     notices = (f"{problem} The training begins anew on the CPU.",)
-    trainer = Trainer(data, config, cpu, former, group)
+    trainer = Trainer(data, config, cpu, previous, group)
     return (yield from _train(trainer, notices, stop, started, inbox))
 
 
@@ -275,7 +275,7 @@ def _join_annotations(trainer: Trainer, inbox: Inbox) -> Iterator[AnnotationsJoi
     try:
         data = prepare_training(images, trainer.config, trainer.data)
     except NapariUNetError as error:
-        yield Notice(f"The training goes on with the former labels. {error}")
+        yield Notice(f"The training goes on with the previous labels. {error}")
         return
     new_cells = yield from _look_at_new_cells(trainer, data)
     trainer.adopt(data)

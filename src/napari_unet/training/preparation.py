@@ -82,7 +82,7 @@ _LARGER_BLOCKS, _SOME_BLOCKS = (4, 3, 2, 1), 4
 def prepare_training(
     images: Sequence[AnnotatedImage],
     config: TrainConfig,
-    former: TrainingData | None = None,
+    previous: TrainingData | None = None,
     held_back: Sequence[BlockPlace] = (),
     binning: float | None = None,
     flat_levels: int | None = None,
@@ -96,11 +96,11 @@ def prepare_training(
         At least one; all of the same number of channels.
     config : TrainConfig
         The settings.
-    former : TrainingData, optional
+    previous : TrainingData, optional
         Data of the same training, before more was painted: what has not changed is taken from
         there, and what was learned from or held back stays so.
     held_back : sequence of BlockPlace
-        Blocks that a former training held back, where its data are gone.
+        Blocks that a previous training held back, where its data are gone.
     binning : float, optional
         Of the model to go on with, where its data are gone; else the settings decide.
     flat_levels : int, optional
@@ -120,34 +120,34 @@ def prepare_training(
     if not images:
         raise LabelsError("There is no image to train on; choose at least one with labels.")
     sources = tuple(_checked(image, config) for image in images)
-    known = former.classes.painted if former else ()
+    known = previous.classes.painted if previous else ()
     labels = [image.labels for image in sources]
     table = class_table(labels, config.kind, config.unpainted, known)
-    if former is not None:
-        former = former.renumbered([image.image for image in sources])
-        binning, flat_levels = former.binning, former.flat_levels
+    if previous is not None:
+        previous = previous.renumbered([image.image for image in sources])
+        binning, flat_levels = previous.binning, previous.flat_levels
     by_frames = [
         by_frame(image.labels, axes_of(image, config.ndim)[1], config.ndim) for image in sources
     ]
-    cell_size = former.cell_size if former else 0.0
+    cell_size = previous.cell_size if previous else 0.0
     cell_size = cell_size or typical_diameter(by_frames, table, config.ndim)
     if binning is None:
         binning = config.binning or _automatic_binning(cell_size, by_frames, table, config)
     notices: tuple[str, ...] = ()
     if flat_levels is None:
         flat_levels, notices = choose_flat_levels(sources, config, binning)
-    if former is not None:
-        border_sigma = former.border_sigma
+    if previous is not None:
+        border_sigma = previous.border_sigma
     if border_sigma is None:
         in_plane = cell_size or typical_diameter(by_frames, table, 2)  # sections of volumes too
         border_sigma = sigma_of(config, in_plane / binning)
     config = config.changed(flat_levels=flat_levels, border_sigma=border_sigma)
     pixel_size, differing = common_pixel_size(sources, config.ndim)
-    places = tuple(held_back) if former is None else former.held_back
+    places = tuple(held_back) if previous is None else previous.held_back
     painted = [
         frame
         for number, image in enumerate(sources)
-        for frame in _painted_frames(number, image, table, config, former, binning, places)
+        for frame in _painted_frames(number, image, table, config, previous, binning, places)
     ]
     check_classes_painted([_as_painted(frame, table) for frame in painted], table)
     _check_same_channels([frame.frame for frame in painted])
@@ -163,7 +163,7 @@ def prepare_training(
         smallest_painted_object(
             [(frame.target, frame.anisotropy) for frame in painted], config.unpainted
         ),
-        tuple(record_of(number, image, former) for number, image in enumerate(sources)),
+        tuple(record_of(number, image, previous) for number, image in enumerate(sources)),
         sources,
         (
             *notices_of(frames, blocks, binning, _is_plenty(painted, table)),
@@ -209,14 +209,14 @@ def _painted_size(labels: Sequence[NDArray[Any]], table: ClassTable) -> int:
 
 @dataclass(frozen=True)
 class _PaintedFrame:
-    """A painted frame on its way to become a training frame; `former` is what it was before."""
+    """A painted frame on its way to become a training frame; `previous` is what it was before."""
 
     image: int
     frame: Frame
     intensity: IntensityRange
     frame_target: FrameTarget
     corrected: NDArray[np.bool_] | None
-    former: TrainingFrame | None
+    previous: TrainingFrame | None
     anisotropy: float
 
     @property
@@ -243,7 +243,7 @@ def _painted_frames(
     image: AnnotatedImage,
     table: ClassTable,
     config: TrainConfig,
-    former: TrainingData | None,
+    previous: TrainingData | None,
     binning: float,
     places: Sequence[BlockPlace],
 ) -> Iterator[_PaintedFrame]:
@@ -257,7 +257,7 @@ def _painted_frames(
     for i, frame in enumerate(frames):
         if table.unpainted == "unlabelled" and not is_painted(labels[i]):
             continue
-        before = None if former is None else former.frame_of(number, frame)
+        before = None if previous is None else previous.frame_of(number, frame)
         seen = binned_frame(frame, binning)
         box = None
         if table.unpainted == "unlabelled":
@@ -265,7 +265,7 @@ def _painted_frames(
             kept += [box_of(before.frame)] if before else []
             box = training_box(seen, labels[i], config, binning, kept)
         painted = binned_labels(labels[i], binning, table, box)
-        if before is not None and former is not None and former.classes == table:
+        if before is not None and previous is not None and previous.classes == table:
             known = FrameTarget(before.labels, before.target, before.border)
             frame_target = known.updated(painted, table, config, anisotropy)
         else:
@@ -299,7 +299,7 @@ def _choose_blocks(
     binning: float,
     membrane: int | None,
 ) -> tuple[Block, ...]:
-    """Hold back blocks; those of a former training stay, and none is taken that taught it.
+    """Hold back blocks; those of a previous training stay, and none is taken that taught it.
 
     Where there are membranes they are larger: a gap joins the more cells, the more one sees of
     them, so that on small blocks too thin membranes score best (docs/accuracy.md).
@@ -351,12 +351,12 @@ def _is_plenty(painted: Sequence[_PaintedFrame], table: ClassTable) -> bool:
 
 
 def _trained_on(frame: _PaintedFrame) -> NDArray[np.bool_] | None:
-    """Return where a former training learned from a frame, which may have been a smaller box."""
-    if frame.former is None:
+    """Return where a previous training learned from a frame, which may have been a smaller box."""
+    if frame.previous is None:
         return None
-    former_box, origin = box_of(frame.former.frame), origin_of(frame.frame)
+    previous_box, origin = box_of(frame.previous.frame), origin_of(frame.frame)
     trained_on = np.zeros(frame.target.classes.shape, bool)
-    trained_on[moved(former_box, (0,) * len(origin), origin)] = frame.former.trained_on
+    trained_on[moved(previous_box, (0,) * len(origin), origin)] = frame.previous.trained_on
     return trained_on
 
 
@@ -388,11 +388,11 @@ def _training_frames(
 def _weights_of(
     frame: _PaintedFrame, balance: NDArray[np.float32], config: TrainConfig
 ) -> NDArray[np.float32]:
-    former = frame.former
-    same_paint = former is not None and former.target is frame.target
-    uncorrected = frame.corrected is None and former is not None and former.corrected is None
-    if former is not None and same_paint and uncorrected and not config.class_balance:
-        return former.weights
+    previous = frame.previous
+    same_paint = previous is not None and previous.target is frame.target
+    uncorrected = frame.corrected is None and previous is not None and previous.corrected is None
+    if previous is not None and same_paint and uncorrected and not config.class_balance:
+        return previous.weights
     return pixel_weights(
         frame.target, balance, config, frame.corrected, frame.anisotropy, frame.frame_target.border
     )

@@ -20,10 +20,10 @@ _LABELS_HASHED_AS_A_WHOLE = 2**26
 
 
 def record_of(
-    number: int, image: AnnotatedImage, former: TrainingData | None
+    number: int, image: AnnotatedImage, previous: TrainingData | None
 ) -> TrainingImageRecord:
     """Identify an image; the pixels of the same array are not hashed again."""
-    known = former.image_hashes.get(number) if former else None
+    known = previous.image_hashes.get(number) if previous else None
     image_hash = hash_of(image.image) if known is None else known
     return TrainingImageRecord(
         image.name, tuple(image.image.shape), image_hash, _hash_of_labels(image.labels)

@@ -100,7 +100,7 @@ class Trainer:
         How.
     device : torch.device
         Where.
-    former : TrainingState, TrainedNetwork or None
+    previous : TrainingState, TrainedNetwork or None
         An interrupted training to go on with exactly, or a model to train further.
     group : ProcessGroup
         The processes that train together.
@@ -116,7 +116,7 @@ class Trainer:
         data: TrainingData,
         config: TrainConfig,
         device: torch.device,
-        former: TrainingState | TrainedNetwork | None,
+        previous: TrainingState | TrainedNetwork | None,
         group: ProcessGroup = ALONE,
     ) -> None:
         config = data.settled(config)
@@ -144,10 +144,10 @@ class Trainer:
         self.averaged = new_average(self.network, device)
         self.optimiser = new_optimiser(self.network, config)
         self._teacher: Teacher | None = None
-        if isinstance(former, TrainingState):
-            self._restore(former)
-        elif former is not None:
-            self._train_further(former)
+        if isinstance(previous, TrainingState):
+            self._restore(previous)
+        elif previous is not None:
+            self._train_further(previous)
         self._starting = self._new_starting()
         self._teacher = self._find_teacher()
         self._parallel = parallel_network(self.network, group)

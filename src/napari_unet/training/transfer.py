@@ -15,15 +15,15 @@ _HEAD = ("output.weight", "output.bias")
 
 
 def carried_over(
-    weights: dict[str, Tensor], former: ClassTable, classes: ClassTable, fresh: dict[str, Tensor]
+    weights: dict[str, Tensor], previous: ClassTable, classes: ClassTable, fresh: dict[str, Tensor]
 ) -> dict[str, Tensor]:
     """Give weights of one class table to a network of another.
 
     Parameters
     ----------
     weights : dict of Tensor
-        State of a network with the classes `former`.
-    former, classes : ClassTable
+        State of a network with the classes `previous`.
+    previous, classes : ClassTable
         What the output channels mean, and what they are to mean.
     fresh : dict of Tensor
         State of a new network with the classes `classes`: new classes begin with these.
@@ -38,9 +38,9 @@ def carried_over(
     ModelMismatchError
         One of the two is of objects, or takes other channels, or is another network.
     """
-    if former.kind != classes.kind:
+    if previous.kind != classes.kind:
         raise ModelMismatchError(
-            f"The model was trained on {former.kind}, the labels are {classes.kind}. "
+            f"The model was trained on {previous.kind}, the labels are {classes.kind}. "
             "Train a new network instead of continuing."
         )
     for name, tensor in fresh.items():
@@ -50,13 +50,13 @@ def carried_over(
                 "The model is another network than these settings and images ask for (first "
                 f"difference: {name}). Train a new network, or use the model's own settings."
             )
-    if former == classes or classes.kind == "objects":
+    if previous == classes or classes.kind == "objects":
         return weights
     result = dict(weights)
     for name in [name for name in fresh if name.endswith(_HEAD)]:
         head = fresh[name].clone()
         for channel, value in enumerate(classes.painted):
-            if value in former.painted:
-                head[channel] = weights[name][former.painted.index(value)]
+            if value in previous.painted:
+                head[channel] = weights[name][previous.painted.index(value)]
         result[name] = head
     return result

@@ -141,12 +141,12 @@ class ReadAStepLater:
         arrival = torch.cuda.Event()  # type: ignore[no-untyped-call]
         arrival.record(torch.cuda.current_stream(loss.device))
         coming = _Coming(step, on_host, arrival)
-        former, self._coming = self._coming or coming, coming
-        former.arrival.synchronize()
-        told = float(former.loss)
-        if former is coming and not math.isfinite(told):  # a failure is told once
+        previous, self._coming = self._coming or coming, coming
+        previous.arrival.synchronize()
+        told = float(previous.loss)
+        if previous is coming and not math.isfinite(told):  # a failure is told once
             self._coming = None
-        return former.step, told
+        return previous.step, told
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class FocusRing(QWidget):
             self._surround()
         return False
 
-    def _follow(self, former: QWidget | None, now: QWidget | None) -> None:
+    def _follow(self, previous: QWidget | None, now: QWidget | None) -> None:
         for each in self._watched:
             with contextlib.suppress(RuntimeError):  # Qt has deleted it meanwhile
                 each.removeEventFilter(self)

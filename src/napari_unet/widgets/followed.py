@@ -33,7 +33,7 @@ class FollowedLayer:
         self._layer: Layer | None = None
 
     def follow(self, layer: Layer | None) -> None:
-        """Follow this layer, and the former one no more."""
+        """Follow this layer, and the previous one no more."""
         if layer is self._layer:
             return
         self.leave()

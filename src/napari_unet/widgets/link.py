@@ -206,11 +206,11 @@ def _show_labels(viewer: Viewer, source: Labels, found: LinkedLabels) -> None:
 
 
 def _show_tracks(viewer: Viewer, source: Labels, found: LinkedLabels) -> None:
-    """Show tracks where there was time; those of a former linking of this source go."""
+    """Show tracks where there was time; those of a previous linking of this source go."""
     name, linked = f"{source.name} tracks", found.linked
-    former = _ours(viewer, Tracks, name)
-    if former is not None:
-        viewer.layers.remove(former)
+    previous = _ours(viewer, Tracks, name)
+    if previous is not None:
+        viewer.layers.remove(previous)
     if not found.over_time or not len(linked.tracks):
         return
     tracks = Tracks(

@@ -96,7 +96,7 @@ class PairsTable(PlainTable):
         self._shown = state
         self._rows = annotations_in(self._viewer)
         self.blockSignals(True)
-        self.setRowCount(0)  # with it go the boxes of the former rows
+        self.setRowCount(0)  # with it go the boxes of the previous rows
         self.setRowCount(len(self._rows))
         for row, layer in enumerate(self._rows):
             item = QTableWidgetItem(layer.name)
@@ -117,12 +117,12 @@ class PairsTable(PlainTable):
 
     def _follow_one_another(self) -> None:
         """Let the tabulator go from the table to its boxes: new ones would come last of all."""
-        former: QWidget = self
+        previous: QWidget = self
         for row in range(self.rowCount()):
             box = self.cellWidget(row, _IMAGE)
             if box is not None:
-                QWidget.setTabOrder(former, box)
-                former = box
+                QWidget.setTabOrder(previous, box)
+                previous = box
 
     def _state(self) -> object:
         """Return all that the table depends on: napari tells of layers more often than needed."""

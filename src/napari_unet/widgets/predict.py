@@ -110,7 +110,7 @@ class PredictWidget(Dock):
             self.load_model(Path(name))
 
     def load_model(self, path: Path) -> None:
-        """Use a model file; an error is shown and the former model stays."""
+        """Use a model file; an error is shown and the previous model stays."""
         if not self._session.loading.start(partial(loading_events, path, path.stem)):
             show_info("A model is still being loaded.")
 

@@ -57,7 +57,7 @@ class RegionLayer:
         from napari_unet.prediction.events import PredictionStarted, TilePredicted
 
         if isinstance(event, PredictionStarted) and event.kind != "probabilities":
-            self._remove_former()
+            self._remove_previous()
             sizes = (part.stop - part.start for part in self._region)
             shape = (*(1,) * self._frame_axes, *sizes)
             self.layer = self._add(np.zeros(shape, np.int32))
@@ -104,7 +104,7 @@ class RegionLayer:
             )
             self._viewer.add_layer(layer)
 
-    def _remove_former(self) -> None:
+    def _remove_previous(self) -> None:
         """Take away the part that was predicted before, unless someone has painted there."""
         for layer in plain_layers(self._viewer):
             predicted = layer.metadata.get(METADATA_KEY)

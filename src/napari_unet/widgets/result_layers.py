@@ -154,10 +154,10 @@ class ResultLayers:
     def _keep_a_layer(self) -> None:
         """Give the result a fresh layer where its own was given other pixels by the user."""
         if isinstance(self.layer, Labels) and self.layer.data is not self._pixels:
-            former, shown = self.layer, self._pixels
-            self.layer = self._labels_layer(shown, former.metadata[METADATA_KEY])
-            former.metadata[METADATA_KEY] = "edited"
-            former.editable = True
+            previous, shown = self.layer, self._pixels
+            self.layer = self._labels_layer(shown, previous.metadata[METADATA_KEY])
+            previous.metadata[METADATA_KEY] = "edited"
+            previous.editable = True
             self._viewer.add_layer(self.layer)
 
     def _hide_live_prediction(self) -> None:
@@ -242,11 +242,11 @@ class ResultLayers:
         for frame in np.ndindex(*result.array.shape[: self._frame_axes]):
             if frame in self._finished_frames or predicted is None:
                 continue
-            former = predicted.labels[frame]
+            previous = predicted.labels[frame]
             found = result.array[frame]
             first = 0 if self._whole or result.kind != "objects" else int(predicted.labels.max())
-            former[...] = np.where(found > 0, found.astype(np.int32) + first, former)
-            shown[frame] = former
+            previous[...] = np.where(found > 0, found.astype(np.int32) + first, previous)
+            shown[frame] = previous
         if result.complete and self.layer not in plain_layers(self._viewer):
             self._viewer.add_layer(self.layer)  # it was removed on the way
         self._refresh()
@@ -264,12 +264,12 @@ class ResultLayers:
         if predicted is None:
             self._write(frame, region, labels)
             return
-        former = predicted.labels[frame]
+        previous = predicted.labels[frame]
         if not self._whole and predicted.kind == "objects":
-            former[region] = 0
+            previous[region] = 0
             first = int(predicted.labels.max())
             labels = np.where(labels > 0, labels.astype(np.int32) + first, 0)
-        former[region] = labels
+        previous[region] = labels
         predicted.places += ((frame, region),)
         self._write(frame, region, labels)
 

@@ -67,7 +67,7 @@ def settings_to_continue(config: TrainConfig, record: ModelRecord) -> TrainConfi
     """Return the settings of the form, with the network that a model has."""
     network = {name: getattr(record.network, name) for name in _OF_THE_NETWORK}
     patch = {}
-    former = record.training.get("patch_size")
-    if isinstance(former, int):
-        patch["patch_size"] = former
+    previous = record.training.get("patch_size")
+    if isinstance(previous, int):
+        patch["patch_size"] = previous
     return config.changed(**network, **patch)

@@ -131,7 +131,7 @@ class SpotsPanel(QWidget):
             else "It is sure everywhere outside what is painted."
         )
 
-    def _go(self, item: QListWidgetItem | None, _former: object = None) -> None:
+    def _go(self, item: QListWidgetItem | None, _previous: object = None) -> None:
         if item is None or self._image is None:
             return
         spot: Spot = item.data(Qt.ItemDataRole.UserRole)

@@ -192,7 +192,7 @@ class TrainWidget(Dock):
         except NapariUNetError as error:
             show_error(str(error))
 
-    def _start(self, config: TrainConfig, former: TrainingState | TrainedNetwork | None) -> None:
+    def _start(self, config: TrainConfig, previous: TrainingState | TrainedNetwork | None) -> None:
         if self.task.running:
             show_warning(f"Training is already running. {self.shown.status.text()}")
             return
@@ -201,27 +201,27 @@ class TrainWidget(Dock):
         if not pairs:
             show_warning(what_is_missing(self._viewer))
             return
-        self._run(pairs, config, former)
+        self._run(pairs, config, previous)
 
     def _run(
         self,
         pairs: tuple[LayerPair, ...],
         config: TrainConfig,
-        former: TrainingState | TrainedNetwork | None,
+        previous: TrainingState | TrainedNetwork | None,
     ) -> None:
         images = annotated_images(self._viewer, pairs)
         session = self._session
         run = TrainingRun(self._viewer, pairs, images, config.ndim, session)
         run.live = self.live_box.isChecked()
-        run.continues = former is not None
-        known = session.trained.data if former is not None and session.trained else None
+        run.continues = previous is not None
+        known = session.trained.data if previous is not None and session.trained else None
         order = TrainingJob(
             images,
             config,
             run.inbox,
-            former,
+            previous,
             known,
-            session.interrupted.held_back if former is not None and session.interrupted else (),
+            session.interrupted.held_back if previous is not None and session.interrupted else (),
             keeper_of(self._viewer).model_path,
             tuple(pair.image.source.path for pair in pairs),
         )

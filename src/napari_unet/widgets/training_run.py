@@ -55,7 +55,7 @@ class TrainingRun(QObject):
         self.inbox = Inbox()
         self.pairs = pairs
         self.live = True
-        self.continues = False  # whether a former model is trained further
+        self.continues = False  # whether a previous model is trained further
         # What a dock that is opened later is to show.
         self.judged: PaintJudged | None = None
         self.joined: AnnotationsJoined | None = None

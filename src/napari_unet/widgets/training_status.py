@@ -82,7 +82,7 @@ class TrainingStatus(QWidget):
         if self._task.running:  # this dock was closed and opened again
             self._stepped = True
             self._show_plot()
-            self._show_former_events()
+            self._show_previous_events()
 
     def _show_start(self) -> None:
         self._show_plot()
@@ -96,7 +96,7 @@ class TrainingStatus(QWidget):
         self.score.clear()
         self.progress.setValue(0)
 
-    def _show_former_events(self) -> None:
+    def _show_previous_events(self) -> None:
         run = self._session.run
         for event in (run.judged, run.joined) if run is not None else ():
             if event is not None:
@@ -192,7 +192,7 @@ class TrainingStatus(QWidget):
             return
         result = outcome.result
         if result.state.step == 0:
-            self.status.setText("Stopped before the first step: the former model stays.")
+            self.status.setText("Stopped before the first step: the previous model stays.")
             return
         ended = "Stopped" if result.stopped else "Finished"
         text = f"{ended} after {result.state.step} steps. {self._about_start(result)}"

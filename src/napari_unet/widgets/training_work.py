@@ -35,10 +35,10 @@ class TrainingJob:
         How.
     inbox : Inbox
         Brings what is painted later, and what is on screen.
-    former : TrainingState, TrainedNetwork or None
+    previous : TrainingState, TrainedNetwork or None
         Where to go on.
-    former_data : TrainingData or None
-        What the former training learned from, if that was in this session.
+    previous_data : TrainingData or None
+        What the previous training learned from, if that was in this session.
     held_back : tuple of BlockPlace
         What a training in an earlier session held back.
     checkpoint : Path or None
@@ -50,8 +50,8 @@ class TrainingJob:
     images: tuple[AnnotatedImage, ...]
     config: TrainConfig
     inbox: Inbox
-    former: TrainingState | TrainedNetwork | None = None
-    former_data: TrainingData | None = None
+    previous: TrainingState | TrainedNetwork | None = None
+    previous_data: TrainingData | None = None
     held_back: tuple[BlockPlace, ...] = ()
     checkpoint: Path | None = None
     files: tuple[str | None, ...] = ()
@@ -62,11 +62,11 @@ class TrainingJob:
         from napari_unet.model.starting import is_starting_model
         from napari_unet.training.state import TrainingState
 
-        if self.former is None:
+        if self.previous is None:
             return None
-        if isinstance(self.former, TrainingState):
-            return self.former.binning
-        record = self.former.record
+        if isinstance(self.previous, TrainingState):
+            return self.previous.binning
+        record = self.previous.record
         return None if is_starting_model(record) else record.binning
 
     @property
@@ -74,11 +74,11 @@ class TrainingJob:
         """Flat levels of the model that the training goes on with."""
         from napari_unet.training.state import TrainingState
 
-        if self.former is None:
+        if self.previous is None:
             return None
-        if isinstance(self.former, TrainingState):
-            return self.former.flat_levels
-        network = self.former.record.network
+        if isinstance(self.previous, TrainingState):
+            return self.previous.flat_levels
+        network = self.previous.record.network
         return network.flat_levels if network.ndim == self.config.ndim else None
 
     @property
@@ -86,7 +86,7 @@ class TrainingJob:
         """Width of the border weights of the training that goes on."""
         from napari_unet.training.state import TrainingState
 
-        return self.former.border_sigma if isinstance(self.former, TrainingState) else None
+        return self.previous.border_sigma if isinstance(self.previous, TrainingState) else None
 
 
 def training_events(
@@ -113,13 +113,13 @@ def training_events(
     data = prepare_training(
         order.images,
         order.config,
-        order.former_data,
+        order.previous_data,
         order.held_back,
         order.binning,
         order.flat_levels,
         order.border_sigma,
     )
-    events = train_network(data, order.config, stop, order.former, inbox=order.inbox)
+    events = train_network(data, order.config, stop, order.previous, inbox=order.inbox)
     events = _telling_origin(events, order)
     if order.checkpoint is None:
         return (yield from events)
@@ -144,7 +144,7 @@ def _telling_origin(
     from napari_unet.training.events import AnnotationsJoined
 
     started = now()
-    why_not = "" if order.former is None else CONTINUED
+    why_not = "" if order.previous is None else CONTINUED
     run = Run(events)
     for event in run:
         if isinstance(event, AnnotationsJoined):
