@@ -7,7 +7,6 @@ Run from the checkout::
 
 from __future__ import annotations
 
-from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from experiment import Outcome, Trial, as_predicted, scores_of_ways, train_model
 from paint import paint_strokes
 from table import Options, Table, run_table
 
+from napari_unet.settings import declared
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 
@@ -34,10 +34,7 @@ NOTES = (
 
 def starts() -> tuple[str, ...]:
     """Return the weights that a training can begin with."""
-    choices: tuple[str, ...] = next(
-        f.metadata["choices"] for f in fields(TrainConfig) if f.name == "start"
-    )
-    return choices
+    return tuple(map(str, declared(TrainConfig)["start"].choices))
 
 
 def train_on_strokes(

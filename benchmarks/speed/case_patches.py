@@ -61,11 +61,11 @@ def _drawing(options: Options) -> Iterator[Figure]:
         return waited_for(make, device)
 
     draw = waited_for(lambda: trainer.sampler.of_step(next(number)), device)
-    with BatchPrefetcher() as ahead:
+    with BatchPrefetcher() as prefetcher:
         seconds = fastest(
             {
                 "ready": steps_with(_Ready(trainer.sampler.of_step(1))),
-                "ahead": steps_with(ahead),
+                "ahead": steps_with(prefetcher),
                 "in turn": steps_with(DrawnWhenNeeded()),
             },
             options.rounds,

@@ -95,7 +95,8 @@ class TrainedModel:
             Probability, between 0 and 1, above which a pixel is of an object, or of the second of
             two classes; the model's own value, chosen on its held-back blocks, by default.
         views : {1, 4, 8}, optional
-            Turned and mirrored views to average; as the model was trained by default.
+            Views to average: 4 quarter turns, or 8 with their mirror images; as the model was
+            trained by default.
         smallest : int, optional
             Objects of fewer pixels are dropped; the model's own value by default.
         frames : sequence of tuple of int, optional
@@ -296,8 +297,8 @@ def export_model(
     axes : str, optional
         Axes of that image, letters TCZYX; guessed by default.
     views : {1, 4, 8}, optional
-        Whether the average over turned and mirrored views is part of the file; the model's own
-        value by default.
+        The average of how many turned (8: and mirrored) views is part of the file; the model's
+        own value by default.
     name, description : str
         How the file describes itself; made from its name and the model by default.
     authors : sequence of str

@@ -37,30 +37,30 @@ def test_a_shift_of_a_volume_is_found() -> None:
 
 def test_a_large_frame_is_read_in_steps() -> None:
     shape = (2200, 2200)
-    previous, latter = np.zeros(shape, bool), np.zeros(shape, bool)
+    previous, following = np.zeros(shape, bool), np.zeros(shape, bool)
     previous[900:1300, 800:1000] = True
-    latter[960:1360, 840:1040] = True
-    assert drift_between(previous, latter) == (60, 40)
+    following[960:1360, 840:1040] = True
+    assert drift_between(previous, following) == (60, 40)
 
 
-@pytest.mark.parametrize("empty", ["previous", "latter"])
+@pytest.mark.parametrize("empty", ["previous", "following"])
 def test_an_empty_frame_has_not_moved(empty: str) -> None:
-    masks = {"previous": blobs((40, 40)), "latter": blobs((40, 40), (3, 3))}
+    masks = {"previous": blobs((40, 40)), "following": blobs((40, 40), (3, 3))}
     masks[empty][:] = False
     assert drift_between(**masks) == (0, 0)
 
 
 def test_a_gain_that_may_be_chance_is_no_drift() -> None:
-    previous, latter = np.zeros((60, 60), bool), np.zeros((60, 60), bool)
-    previous[10:30, 10:30], latter[10:30, 11:31] = True, True
-    assert drift_between(previous, latter) == (0, 0)
+    previous, following = np.zeros((60, 60), bool), np.zeros((60, 60), bool)
+    previous[10:30, 10:30], following[10:30, 11:31] = True, True
+    assert drift_between(previous, following) == (0, 0)
 
 
 def test_shared_parts_lie_on_each_other() -> None:
-    previous, latter = shared_part(blobs((81, 97)), blobs((81, 97), (5, -20)), (5, -20))
-    np.testing.assert_array_equal(previous, latter)
+    previous, following = shared_part(blobs((81, 97)), blobs((81, 97), (5, -20)), (5, -20))
+    np.testing.assert_array_equal(previous, following)
 
 
 def test_a_shift_beyond_the_frame_shares_nothing() -> None:
-    previous, latter = shared_part(np.ones((4, 4)), np.ones((4, 4)), (5, 0))
-    assert (previous.size, latter.size) == (0, 0)
+    previous, following = shared_part(np.ones((4, 4)), np.ones((4, 4)), (5, 0))
+    assert (previous.size, following.size) == (0, 0)

@@ -269,7 +269,7 @@ def test_the_previous_result_stays_where_the_new_one_cannot_be_named(
     assert sorted(path.name for path in tmp_path.iterdir()) == [".a.zarr.partial", "a.zarr"]
 
 
-FORMER = f".a.zarr.{'0' * 32}.partial"  # as a process that was killed in `finish` leaves it
+PREVIOUS = f".a.zarr.{'0' * 32}.partial"  # as a process that was killed in `finish` leaves it
 
 
 @pytest.mark.fault(34)
@@ -277,7 +277,7 @@ FORMER = f".a.zarr.{'0' * 32}.partial"  # as a process that was killed in `finis
 def test_the_only_copy_of_a_result_outlives_a_disk_that_fails_for_a_moment(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    labels = make_labels(tmp_path / FORMER)
+    labels = make_labels(tmp_path / PREVIOUS)
 
     def failing(path: Path, **_: Any) -> str:
         raise OSError(number, os.strerror(number), str(path))
@@ -285,14 +285,14 @@ def test_the_only_copy_of_a_result_outlives_a_disk_that_fails_for_a_moment(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_text", failing)
         put_back_previous(tmp_path / "a.zarr")
-    assert [path.name for path in tmp_path.iterdir()] == [FORMER]
+    assert [path.name for path in tmp_path.iterdir()] == [PREVIOUS]
     put_back_previous(tmp_path / "a.zarr")
     np.testing.assert_array_equal(read_labels(tmp_path / "a.zarr"), labels)
 
 
 @pytest.mark.fault(34)
 def test_what_is_left_of_a_replaced_result_is_deleted(tmp_path: Path) -> None:
-    make_labels(tmp_path / FORMER)
+    make_labels(tmp_path / PREVIOUS)
     labels = make_labels(tmp_path / "a.zarr", side=30)
     put_back_previous(tmp_path / "a.zarr")
     assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]

@@ -1,4 +1,4 @@
-"""Objects told apart block by block are numbered as if there were no blocks."""
+"""Objects separated block by block are numbered as if there were no blocks."""
 
 from __future__ import annotations
 

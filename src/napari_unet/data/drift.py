@@ -17,12 +17,12 @@ _LARGEST = 2**22  # pixels whose correlation is computed; larger masks are read 
 _LEAST_GAIN = 1.1
 
 
-def drift_between(previous: Mask, latter: Mask) -> tuple[int, ...]:
+def drift_between(previous: Mask, following: Mask) -> tuple[int, ...]:
     """Find the shift of a foreground that brings most of it onto the next one.
 
     Parameters
     ----------
-    previous, latter : ndarray
+    previous, following : ndarray
         ``[Z]YX``, bool, of one shape.
 
     Returns
@@ -33,13 +33,13 @@ def drift_between(previous: Mask, latter: Mask) -> tuple[int, ...]:
         and X: the shift is then a multiple of the step.
     """
     nowhere = (0,) * previous.ndim
-    if not previous.any() or not latter.any():
+    if not previous.any() or not following.any():
         return nowhere
     step = 1
     while previous.size / step**2 > _LARGEST:
         step += 1
     thinned = (..., slice(None, None, step), slice(None, None, step))
-    overlap = _overlap_at_each_shift(previous[thinned], latter[thinned])
+    overlap = _overlap_at_each_shift(previous[thinned], following[thinned])
     best = np.unravel_index(int(overlap.argmax()), overlap.shape)
     if overlap[best] < _LEAST_GAIN * overlap[nowhere]:
         return nowhere
@@ -50,23 +50,23 @@ def drift_between(previous: Mask, latter: Mask) -> tuple[int, ...]:
     )
 
 
-def _overlap_at_each_shift(previous: Mask, latter: Mask) -> NDArray[np.float32]:
+def _overlap_at_each_shift(previous: Mask, following: Mask) -> NDArray[np.float32]:
     """Correlate circularly: pixels that two masks share once the first is shifted."""
     import scipy.fft  # on use: windows open without it
 
     shape = tuple(scipy.fft.next_fast_len(size, real=True) for size in previous.shape)
     first = scipy.fft.rfftn(previous.astype(np.float32), shape)
-    second = scipy.fft.rfftn(latter.astype(np.float32), shape)
+    second = scipy.fft.rfftn(following.astype(np.float32), shape)
     overlap: NDArray[np.float32] = scipy.fft.irfftn(first.conj() * second, shape)
     return overlap
 
 
-def shared_part(previous: NDArray[Any], latter: NDArray[Any], shift: tuple[int, ...]) -> Planes:
+def shared_part(previous: NDArray[Any], following: NDArray[Any], shift: tuple[int, ...]) -> Planes:
     """Return the parts of two frames that lie on each other once the first is shifted.
 
     Parameters
     ----------
-    previous, latter : ndarray
+    previous, following : ndarray
         Of one shape.
     shift : tuple of int
         Per axis, to add to positions in `previous`.
@@ -81,4 +81,4 @@ def shared_part(previous: NDArray[Any], latter: NDArray[Any], shift: tuple[int, 
         length = max(size - abs(by), 0)
         here.append(slice(max(-by, 0), max(-by, 0) + length))
         there.append(slice(max(by, 0), max(by, 0) + length))
-    return previous[tuple(here)], latter[tuple(there)]
+    return previous[tuple(here)], following[tuple(there)]

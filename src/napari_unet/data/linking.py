@@ -213,8 +213,8 @@ class _Linker:
         """List the overlaps of each track, where it was last seen, with the objects."""
         found = [NO_OVERLAPS]
         for plane in self._planes:
-            previous, latter = shared_part(plane.labels, objects, plane.shift)
-            overlaps = overlaps_between(previous, latter, plane.sizes, sizes)
+            previous, following = shared_part(plane.labels, objects, plane.shift)
+            overlaps = overlaps_between(previous, following, plane.sizes, sizes)
             last = self._last_seen[overlaps.previous] == plane.position
             found.append(overlaps.where(last & (overlaps.iou >= self._config.minimum_overlap)))
         return joined(found)
@@ -227,21 +227,23 @@ class _Linker:
         if not self._planes:
             return
         likest = np.zeros(track_of.size)
-        np.maximum.at(likest, overlaps.latter, overlaps.iou)
+        np.maximum.at(likest, overlaps.following, overlaps.iou)
         was_there = self._last_seen[overlaps.previous] == self._planes[-1].position
         came_back = np.zeros(track_of.size, bool)
-        came_back[overlaps.latter[~was_there & (overlaps.iou == likest[overlaps.latter])]] = True
+        came_back[overlaps.following[~was_there & (overlaps.iou == likest[overlaps.following])]] = (
+            True
+        )
 
-        found = divisions_among(overlaps.where(was_there & ~came_back[overlaps.latter]))
-        track_of[found.latter] = self._new_tracks(found.latter.size)
-        daughters = track_of[found.latter].tolist()
+        found = divisions_among(overlaps.where(was_there & ~came_back[overlaps.following]))
+        track_of[found.following] = self._new_tracks(found.following.size)
+        daughters = track_of[found.following].tolist()
         self._parents |= dict(zip(daughters, found.previous.tolist(), strict=True))
         self._last_seen[found.previous] = _ENDED
 
     def _continue(self, overlaps: Overlaps, track_of: Numbered) -> None:
         """Let tracks go on that have not ended, as objects that have no track yet."""
         goes_on = self._last_seen[overlaps.previous] != _ENDED
-        tracks, numbers = best_links(overlaps.where(goes_on & (track_of[overlaps.latter] == 0)))
+        tracks, numbers = best_links(overlaps.where(goes_on & (track_of[overlaps.following] == 0)))
         track_of[numbers] = tracks
 
     def _new_tracks(self, n: int) -> Numbered:

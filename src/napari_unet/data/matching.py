@@ -25,28 +25,28 @@ class Overlaps(NamedTuple):
 
     Parameters
     ----------
-    previous, latter : ndarray
+    previous, following : ndarray
         Their numbers, intp.
     iou : ndarray
         Pixels of both, of those of either; float64.
-    share_of_previous, share_of_latter : ndarray
+    share_of_previous, share_of_following : ndarray
         Pixels of both, of those of one; float64.
     """
 
     previous: Positions
-    latter: Positions
+    following: Positions
     iou: NDArray[np.float64]
     share_of_previous: NDArray[np.float64]
-    share_of_latter: NDArray[np.float64]
+    share_of_following: NDArray[np.float64]
 
     def where(self, chosen: NDArray[np.bool_]) -> Overlaps:
         """Return some of the pairs."""
         return Overlaps(
             self.previous[chosen],
-            self.latter[chosen],
+            self.following[chosen],
             self.iou[chosen],
             self.share_of_previous[chosen],
-            self.share_of_latter[chosen],
+            self.share_of_following[chosen],
         )
 
 
@@ -58,31 +58,31 @@ def joined(parts: Sequence[Overlaps]) -> Overlaps:
     """Return the pairs of several lists in one; at least one list."""
     return Overlaps(
         np.concatenate([part.previous for part in parts]),
-        np.concatenate([part.latter for part in parts]),
+        np.concatenate([part.following for part in parts]),
         np.concatenate([part.iou for part in parts]),
         np.concatenate([part.share_of_previous for part in parts]),
-        np.concatenate([part.share_of_latter for part in parts]),
+        np.concatenate([part.share_of_following for part in parts]),
     )
 
 
 def overlaps_between(
-    previous: IntArray, latter: IntArray, previous_sizes: IntArray, latter_sizes: IntArray
+    previous: IntArray, following: IntArray, previous_sizes: IntArray, following_sizes: IntArray
 ) -> Overlaps:
     """List the pairs of objects of two frames that overlap.
 
     Parameters
     ----------
-    previous, latter : ndarray
+    previous, following : ndarray
         Of one shape, with 0 as background; parts of frames where something was cut off.
-    previous_sizes, latter_sizes : ndarray
+    previous_sizes, following_sizes : ndarray
         Pixels of each object in its whole frame, by its number.
     """
-    joint = joint_counts(previous, latter)
+    joint = joint_counts(previous, following)
     firsts = joint.first_values[joint.first_index].astype(np.intp)
     seconds = joint.second_values[joint.second_index].astype(np.intp)
     both = (firsts > 0) & (seconds > 0)
     firsts, seconds, pixels = firsts[both], seconds[both], joint.pixels[both]
-    first_sizes, second_sizes = previous_sizes[firsts], latter_sizes[seconds]
+    first_sizes, second_sizes = previous_sizes[firsts], following_sizes[seconds]
     return Overlaps(
         firsts,
         seconds,
@@ -98,7 +98,7 @@ def divisions_among(overlaps: Overlaps) -> Overlaps:
     Two or more objects that lie mostly in one of the frame before are its daughters, unless one
     of them covers nearly all of it: then the others are crumbs.
     """
-    inside = overlaps.where(overlaps.share_of_latter > _MOSTLY)
+    inside = overlaps.where(overlaps.share_of_following > _MOSTLY)
     if not inside.previous.size:
         return inside
     n_daughters = np.bincount(inside.previous)
@@ -114,18 +114,18 @@ def best_links(overlaps: Overlaps) -> tuple[Positions, Positions]:
     Returns
     -------
     tuple of ndarray
-        Numbers of the linked objects of the previous and of the latter frame.
+        Numbers of the linked objects of the previous and of the following frame.
     """
     if not overlaps.iou.size:
-        return overlaps.previous, overlaps.latter
+        return overlaps.previous, overlaps.following
     alone = (np.bincount(overlaps.previous)[overlaps.previous] == 1) & (
-        np.bincount(overlaps.latter)[overlaps.latter] == 1
+        np.bincount(overlaps.following)[overlaps.following] == 1
     )
     contested = overlaps.where(~alone)
     firsts, seconds = _assigned(contested) if contested.iou.size else contested[:2]
     return (
         np.concatenate([overlaps.previous[alone], firsts]),
-        np.concatenate([overlaps.latter[alone], seconds]),
+        np.concatenate([overlaps.following[alone], seconds]),
     )
 
 
@@ -138,7 +138,7 @@ def _assigned(pairs: Overlaps) -> tuple[Positions, Positions]:
     from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
     firsts, row = np.unique(pairs.previous, return_inverse=True)
-    seconds, column = np.unique(pairs.latter, return_inverse=True)
+    seconds, column = np.unique(pairs.following, return_inverse=True)
     n_rows, n_columns = len(firsts), len(seconds)
     nobody = np.arange(n_rows)
     costs = np.concatenate([2 - pairs.iou, np.full(n_rows, 2.0)])  # sparse arrays drop zeros

@@ -1,4 +1,4 @@
-"""Objects that were told apart block by block become one numbering.
+"""Objects that were separated block by block become one numbering.
 
 Each block sees some way into its neighbours, so both label the same strip along the face between
 them. What one block calls *a* and the other *b* is one object where the two agree about that

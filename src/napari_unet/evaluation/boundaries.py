@@ -226,7 +226,7 @@ def _is_simple(circle: list[bool]) -> bool:
     sides, corners = circle[1::2], circle[0::2]
     # Around the circle, a piece of foreground starts at each side pixel that is not joined to
     # the side before it by the corner between them. Pieces of background alternate with pieces
-    # of foreground, so one of the previous means one of the latter.
+    # of foreground, so a piece of foreground means a piece of background.
     starts = sum(sides[k] and not (corners[k] and sides[k - 1]) for k in range(4))
     return starts == 1
 

@@ -32,7 +32,7 @@ class ErrorValue(NamedTuple):
     name : str
         One or two words.
     colour : str
-        ``#rrggbb``, of the palette of Okabe and Ito, told apart by colour-blind people.
+        ``#rrggbb``, of the palette of Okabe and Ito, distinguished by colour-blind people.
     """
 
     value: int

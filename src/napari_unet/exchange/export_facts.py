@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_unet.data.axes import SPATIAL_AXES
 from napari_unet.data.intensity import HIGHEST, LOWEST
 from napari_unet.exchange.export_network import tile_halos, tile_steps
+from napari_unet.model.config import VIEW_WORDS
 from napari_unet.version import __version__
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def _of_input(facts: Facts) -> list[str]:
         "whole image, never on a tile.",
         f"- Inside the model: values are clipped to {LOWEST:g}..{HIGHEST:g}, borders are mirrored"
         + _binned(facts.record.binning)
-        + (f", {facts.views} turned views are averaged" * (facts.views > 1))
+        + (f", {VIEW_WORDS[facts.views]} are averaged" * (facts.views > 1))
         + ".",
         "- Large images go in tiles. Let tiles begin at multiples of "
         f"{_along(facts.steps, letters)} pixels, and throw {_along(facts.halos, letters)} pixels "
@@ -178,7 +179,7 @@ def _of_output(facts: Facts) -> list[str]:
             f"- Objects: pixels whose foreground is above {record.threshold:.3f}. Telling touching "
             "objects apart is not part of the model: label connected parts (4-connected in 2D, "
             "6-connected in 3D), or use a watershed on the foreground. Objects below "
-            f"{record.smallest_object} pixels are debris."
+            f"{record.smallest_object} pixels are too small to count."
         )
     else:
         lines.append(_of_classes(record))

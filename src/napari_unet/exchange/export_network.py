@@ -46,7 +46,7 @@ class ExportNetwork(nn.Module):
     binning : float
         Pixels of the image per pixel of the network, along Y and X.
     views : int
-        1, or 8: the average over all quarter turns in the plane and their mirror images.
+        1; 4: the average over all quarter turns in the plane; 8: and their mirror images.
     """
 
     def __init__(self, network: UNet, binning: float = 1, views: int = 1) -> None:

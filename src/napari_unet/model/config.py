@@ -18,9 +18,9 @@ SHORT_PRECISIONS: dict[str, Precision] = {"fp32": "float32", "bf16": "bfloat16"}
 DEEPEST = 7
 # Pixels of the image per pixel of the network, at least and at most.
 SMALLEST_BINNING, LARGEST_BINNING = 0.25, 8.0
-# Moments of a time-lapse seen at once, at most.
+# Timepoints of a time-lapse seen at once, at most.
 LARGEST_WINDOW = 15
-# Turned and mirrored views of which a prediction may be the average.
+# Turned, and mirrored, views of which a prediction may be the average.
 VIEWS = (1, 4, 8)
 DEVICE_WORDS = {"auto": "automatic", "cpu": "CPU", "cuda": "NVIDIA GPU", "mps": "Apple GPU"}
 VIEW_WORDS = {1: "one view: fastest", 4: "4 quarter turns", 8: "8 turned and mirrored views"}
@@ -64,7 +64,7 @@ class UNetConfig:
         a stack with thick slices are about as long as wide. At `depth` only the bottom sees
         neighbouring slices.
     window : int
-        Moments of a time-lapse seen at once, an odd number; the middle one is predicted.
+        Timepoints of a time-lapse seen at once, an odd number; the middle one is predicted.
 
     Raises
     ------

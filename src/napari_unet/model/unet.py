@@ -94,7 +94,7 @@ class UNet(nn.Module):
         self._check_input(images)
         window = self.config.window
         skips: list[Tensor] = []
-        features = _each_moment_alone(images, window)  # (B * window, in_channels, *)
+        features = _each_timepoint_alone(images, window)  # (B * window, in_channels, *)
         for level, convolutions in enumerate(self.contracting):
             if level > 0:
                 features = self.pooling[level - 1](features)  # (B * window, C, */2)
@@ -152,13 +152,13 @@ def doubling(config: UNetConfig, level: int) -> tuple[int, ...]:
     return (1 if level < config.flat_levels else 2,) * (config.ndim - 2) + (2, 2)
 
 
-def _each_moment_alone(images: Tensor, window: int) -> Tensor:
+def _each_timepoint_alone(images: Tensor, window: int) -> Tensor:
     """Make timepoints images of their own; (B, window * C, *) to (B * window, C, *)."""
     return images.reshape(len(images) * window, -1, *images.shape[2:])
 
 
 def _all_timepoints_together(features: Tensor, window: int) -> Tensor:
-    """Undo `_each_moment_alone`; (B * window, C, *) to (B, window * C, *)."""
+    """Undo `_each_timepoint_alone`; (B * window, C, *) to (B, window * C, *)."""
     return features.reshape(len(features) // window, -1, *features.shape[2:])
 
 

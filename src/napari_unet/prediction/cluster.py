@@ -180,7 +180,7 @@ def predict_on_cluster(
 class _Run:
     """Hands out the tasks of all frames, a bounded number at a time, and follows them.
 
-    A frame is measured, then predicted, then its objects are told apart; frames overlap in time,
+    A frame is measured, then predicted, then its objects are separated; frames overlap in time,
     but they are numbered in their order.
     """
 

@@ -39,7 +39,7 @@ class Order:
     device : str
         Where workers compute.
     identity : str
-        Changes with model and image: workers that have opened previous ones open them again.
+        Changes with model and image: workers that have opened an earlier order open them again.
     model_hash : str
         Of the weights that the client has.
     """

@@ -78,7 +78,7 @@ class TileWritten:
 
 @dataclass(frozen=True)
 class BlockSeparated:
-    """The objects of a block of a large frame are told apart.
+    """The objects of a block of a large frame are separated.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""The frames of a prediction in turn: tiles as they come, objects told apart behind them.
+"""The frames of a prediction in turn: tiles as they come, objects separated behind them.
 
-A block of objects is told apart in a thread of its own as soon as the tiles that it sees are
+A block of objects is separated in a thread of its own as soon as the tiles that it sees are
 there, while the network goes on; what is left of a frame is done beside the tiles of the next one.
 """
 
@@ -66,7 +66,7 @@ class FrameWork(Protocol):
 
 
 class _Objects:
-    """The objects of one frame, told apart behind its tiles."""
+    """The objects of one frame, separated behind its tiles."""
 
     def __init__(self, work: FrameWork, plan: PredictionPlan, numbers: _Numbers) -> None:
         self.work = work
@@ -81,7 +81,7 @@ class _Objects:
             self.add(region)
 
     def add(self, region: Region) -> None:
-        """Note that a tile is there: blocks that waited for it alone are told apart."""
+        """Note that a tile is there: blocks that waited for it alone are separated."""
         for block in blocks_that_see(self._plan.blocks, region):
             self._waited_for[block] -= 1
             if self._waited_for[block] == 0:
@@ -168,7 +168,7 @@ def predict_frames(
     Returns
     -------
     bool
-        Whether all tiles came. Of a frame that lacks some, the objects are told apart all the
+        Whether all tiles came. Of a frame that lacks some, the objects are separated all the
         same: what is there of them may be of use.
     """
     with closing(tiles), one_thread("objects") as thread:

@@ -166,7 +166,7 @@ class PartialResult:
                 frames[first] = second
         return tiles, frames
 
-    def mend_journal(self) -> None:
+    def repair_journal(self) -> None:
         """Cut off a last line that was interrupted, so that the next one begins a line."""
         journal = self.folder / _SCRATCH / _JOURNAL
         if journal.exists():
@@ -243,7 +243,7 @@ def open_partial(
     put_back_previous(target)
     try:
         if note.exists() and note.read_text(encoding="utf-8") == order:
-            result.mend_journal()
+            result.repair_journal()
             return result
         if folder.exists():
             shutil.rmtree(folder)

@@ -68,7 +68,7 @@ class PredictionPlan:
     tiles : TilePlan
         Its tiles.
     blocks : Blocks
-        Where its objects are told apart.
+        Where its objects are separated.
     chunks : tuple of int
         Chunks along ``[Z]YX`` of a file that holds the result: no two tiles, or blocks, write to
         the same one.
@@ -407,7 +407,7 @@ def _result_kind(config: PredictConfig, record: ModelRecord) -> ResultKind:
     kind = config.result or record.classes.kind
     if kind == "objects" and record.classes.kind != "objects" and record.membrane is None:
         raise ModelMismatchError(
-            "This model was trained on classes and cannot tell objects apart; ask for classes "
+            "This model was trained on classes and cannot separate objects; ask for classes "
             "or probabilities, or train with kind 'objects'."
         )
     return kind

@@ -1,7 +1,7 @@
 """Prediction from any image to OME-Zarr, with bounded memory, as a generator of events.
 
 The image is read tile by tile, each tile is written while the next one is computed, and objects
-are told apart block by block behind them. So neither the image nor the result is ever held as a
+are separated block by block behind them. So neither the image nor the result is ever held as a
 whole, and an interrupted prediction goes on where it was.
 """
 
@@ -212,7 +212,7 @@ class _StoredFrame:
     frames_done : dict of int to int
         The last number given in each frame that is finished; this one is added at its end.
     stop : threading.Event
-        Where it is set, nothing more is told apart or noted.
+        Where it is set, nothing more is separated or noted.
     """
 
     def __init__(

@@ -36,7 +36,7 @@ DEFAULT_TILE_SIZE = {2: 768, 3: 96}
 # Of the image: results and events of a tile stay small, however much the network sees at once.
 LARGEST_TILE_SIDE = 1536
 
-# Objects are told apart in blocks of about this many network pixels along each axis, which see so
+# Objects are separated in blocks of about this many network pixels along each axis, which see so
 # many more on each side: an object that is not larger is the same in any block.
 BLOCK_SIZE = {2: 1536, 3: 192}
 BLOCK_MARGIN = {2: 128, 3: 32}
@@ -97,7 +97,7 @@ class TilePlan:
 
 @dataclass(frozen=True)
 class Blocks:
-    """The blocks of one frame, or of a box of it, in which objects are told apart.
+    """The blocks of one frame, or of a box of it, in which objects are separated.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def plan_tiles(
 
 
 def plan_blocks(region: Region, tile: tuple[int, ...], ndim: int, factors: Factors = ()) -> Blocks:
-    """Divide a box of a frame into the blocks in which its objects are told apart.
+    """Divide a box of a frame into the blocks in which its objects are separated.
 
     They depend neither on the size of the tiles nor on who computes them: nor do the objects.
 

@@ -3,7 +3,7 @@
 Both are functions of a plan and of pixels alone, so that it does not matter in which order, where
 or how often they are done: in memory, from file to file, or by the workers of a cluster.
 
-What tells objects apart is imported on use: it takes half a second, in which the network can run.
+What separates objects is imported on use: it takes half a second, in which the network can run.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def tile_values(probabilities: NDArray[np.float32], plan: PredictionPlan) -> NDA
 
 
 def shown_values(values: NDArray[Any], plan: PredictionPlan) -> NDArray[Any]:
-    """Return what a tile shows before its objects are told apart: 1 is foreground."""
+    """Return what a tile shows before its objects are separated: 1 is foreground."""
     if plan.kind == "objects":
         return np.asarray(values > plan.threshold * _STEPS).astype(np.uint8)
     return _classes_in(values, plan) if plan.kind == "probabilities" else values
@@ -150,7 +150,7 @@ def _classes_in(probabilities: NDArray[np.float32], plan: PredictionPlan) -> NDA
 
 
 def import_separation() -> None:
-    """Import what tells objects apart: called early in a thread, nobody waits for it later."""
+    """Import what separates objects: called early in a thread, nobody waits for it later."""
     import napari_unet.data.separation
     import napari_unet.data.stitching  # noqa: F401
 

@@ -212,7 +212,7 @@ class Jitter:
         rng : numpy.random.Generator
             Source of chance.
         window : int
-            Moments.
+            Timepoints.
         """
         if strength == 0:
             return None

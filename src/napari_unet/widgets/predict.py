@@ -84,7 +84,7 @@ class PredictWidget(Dock):
         layout.addWidget(self.batch)
         for title, tooltip, panel in (
             ("Where is it unsure?", "Spots to look at, and to paint on, next.", self.spots),
-            ("Correct", "Mend the prediction and teach the network.", self.correct),
+            ("Correct", "Correct the prediction and teach the network.", self.correct),
             ("Measure", "Area, intensity and more of each object.", self.measure),
             ("Compare with", "Scores against a layer that holds the truth.", self.compare),
             ("Link over time or z", "One number for the same object in all frames.", self.link),

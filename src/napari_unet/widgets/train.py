@@ -66,7 +66,7 @@ class TrainWidget(Dock):
         self.pairs = PairsTable(napari_viewer)
         self.kind_box = choice(
             [("objects", "objects"), ("classes", "classes")],
-            "Objects: each painted number is one cell; touching cells are told apart. "
+            "Objects: each painted number is one cell; touching cells are separated. "
             "Classes: each painted number is one class.",
         )
         self.unpainted_box = choice(

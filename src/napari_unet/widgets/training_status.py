@@ -175,7 +175,7 @@ class TrainingStatus(QWidget):
             self._mark_best(event.step, _value(event))
 
     def _comparison(self, event: Validated) -> str:
-        """Return whether it got better, where a model was scored before the first step."""
+        """Return how the score changed, where a model was scored before the first step."""
         if not self._stepped or self._before is None:
             return ""
         change = _value(event) - self._before

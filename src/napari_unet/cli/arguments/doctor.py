@@ -9,4 +9,4 @@ from napari_unet.cli.arguments.common import add_command
 
 def add(commands: Any) -> None:
     """Add ``doctor``."""
-    add_command(commands, "doctor", "say what would be used, and how to mend what is wrong")
+    add_command(commands, "doctor", "say what would be used, and how to fix what is wrong")
