@@ -15,13 +15,14 @@ from napari.layers import Image, Labels
 from qtpy.QtWidgets import QFileDialog
 
 from napari_unet.prediction.events import TilePredicted
-from napari_unet.widgets import stored_layers
+from napari_unet.widgets import predict_runs, stored_layers
 from napari_unet.widgets.keys import METADATA_KEY
 from napari_unet.widgets.layers import LayerComboBox
 from napari_unet.widgets.session import session_of
 from napari_unet.widgets.visible import camera_of
 
 from .conftest import Desk, disks
+from .test_predict import untrained
 from .test_scopes import eager
 
 HUGE = 200_000
@@ -99,6 +100,27 @@ def test_a_view_of_a_huge_image_takes_memory_for_the_view_alone(huge: Desk) -> N
     assert result.data.size < 4e6
     assert peak < 300e6
     assert pixels_of_levels(huge)[0].largest < 4e6
+
+
+@pytest.mark.parametrize("scope", ["view", "slice"])
+def test_the_uncertainty_of_a_part_of_a_large_image_is_an_image(
+    desk: Desk, scope: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict_runs, "is_large", lambda image, keep: True)
+    session_of(desk.viewer).set_model(untrained(), "unsure")
+    desk.predict.options.form.editors["result"].show("uncertainty")
+
+    for _ in range(2):  # the second takes the place of the first
+        desk.click(getattr(desk.predict, f"{scope}_button"))
+        desk.wait_until_idle()
+
+    assert desk.predict.status.text().startswith("Done.")
+    (layer,) = (each for each in desk.viewer.layers if "of a part" in each.name)
+    assert isinstance(layer, Image)
+    assert layer.name == "disks uncertainty of a part"
+    assert layer.colormap.name == "magma"
+    assert tuple(layer.contrast_limits) == (0, 1)
+    assert 0 < layer.data.max() <= 1
 
 
 @pytest.mark.fault(24)

@@ -10,6 +10,7 @@ from napari.layers import Image, Labels
 from napari_unet.widgets.keys import METADATA_KEY
 from napari_unet.widgets.layers import plain_layers
 from napari_unet.widgets.placement import moved_to, placement_along
+from napari_unet.widgets.result_layers import uncertainty_image
 from napari_unet.widgets.task import Failed, Outcome
 
 if TYPE_CHECKING:
@@ -39,10 +40,11 @@ class RegionLayer:
     def __init__(self, viewer: Viewer, image: Image, keep: Sequence[int]) -> None:
         self._viewer = viewer
         self._name = f"{image.name} prediction of a part"
+        self._unsure_name = f"{image.name} uncertainty of a part"
         self._placement = placement_along(image, keep)
         self._frame_axes = 0
         self._region: Region = ()
-        self.layer: Labels | None = None
+        self.layer: Labels | Image | None = None
         self._pixels: NDArray[Any] = np.zeros(0, np.int32)  # of the layer
 
     def follow(self, task: BackgroundTask, frame: tuple[int, ...], region: Region) -> None:
@@ -57,10 +59,11 @@ class RegionLayer:
         from napari_unet.prediction.events import PredictionStarted, TilePredicted
 
         if isinstance(event, PredictionStarted) and event.kind != "probabilities":
-            self._remove_previous()
+            unsure = event.kind == "uncertainty"
+            self._remove_previous(unsure)
             sizes = (part.stop - part.start for part in self._region)
             shape = (*(1,) * self._frame_axes, *sizes)
-            self.layer = self._add(np.zeros(shape, np.int32))
+            self.layer = self._add(np.zeros(shape, np.float32 if unsure else np.int32))
             self._pixels = self.layer.data
             self.layer.editable = False  # what is painted now would be overwritten
         elif isinstance(event, TilePredicted) and self.layer is not None:
@@ -83,13 +86,18 @@ class RegionLayer:
             self.layer.editable = True
             if self.layer.data is not self._pixels or self.layer not in plain_layers(self._viewer):
                 self.layer = self._add(self._pixels)
-            self.layer.metadata[METADATA_KEY] = self._pixels.copy()  # as it was predicted
+            if isinstance(self.layer, Labels):
+                self.layer.metadata[METADATA_KEY] = self._pixels.copy()  # as it was predicted
             self.layer.refresh()
 
-    def _add(self, pixels: Any) -> Labels:
-        layer = Labels(
-            pixels, name=self._name, metadata={METADATA_KEY: pixels.copy()}, **self._placement
-        )
+    def _add(self, pixels: Any) -> Labels | Image:
+        layer: Labels | Image
+        if pixels.dtype == np.float32:
+            layer = uncertainty_image(pixels, self._unsure_name, self._placement)
+        else:
+            layer = Labels(
+                pixels, name=self._name, metadata={METADATA_KEY: pixels.copy()}, **self._placement
+            )
         self._viewer.add_layer(layer)
         return layer
 
@@ -104,12 +112,21 @@ class RegionLayer:
             )
             self._viewer.add_layer(layer)
 
-    def _remove_previous(self) -> None:
+    def _remove_previous(self, unsure: bool) -> None:
         """Take away the part that was predicted before, unless someone has painted there."""
+        name = self._unsure_name if unsure else self._name
         for layer in plain_layers(self._viewer):
             predicted = layer.metadata.get(METADATA_KEY)
-            ours = isinstance(layer, Labels) and isinstance(predicted, np.ndarray)
-            if ours and layer.name == self._name and np.array_equal(predicted, layer.data):
+            ours = (
+                isinstance(layer, Image) and predicted == "uncertainty"
+                if unsure
+                else (
+                    isinstance(layer, Labels)
+                    and isinstance(predicted, np.ndarray)
+                    and np.array_equal(predicted, layer.data)
+                )
+            )
+            if layer.name == name and ours:
                 self._remove(layer)
 
     def _remove(self, layer: Layer | None) -> None:

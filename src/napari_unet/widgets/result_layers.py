@@ -16,7 +16,7 @@ from napari_unet.widgets.placement import placement_along
 from napari_unet.widgets.task import BackgroundTask, Finished, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari.viewer import Viewer
     from numpy.typing import NDArray
@@ -73,6 +73,20 @@ def newest_prediction(viewer: Viewer) -> Labels | None:
         if isinstance(layer, Labels) and predicted_of(layer) is not None:
             return layer
     return None
+
+
+def uncertainty_image(values: NDArray[Any], name: str, placement: Mapping[str, Any]) -> Image:
+    """Return a layer that shows, over an image, how unsure the model is: from 0 to 1."""
+    return Image(
+        values,
+        name=name,
+        colormap="magma",
+        blending="additive",
+        opacity=0.6,
+        contrast_limits=(0, 1),
+        metadata={METADATA_KEY: "uncertainty"},
+        **placement,
+    )
 
 
 class ResultLayers:
@@ -216,16 +230,7 @@ class ResultLayers:
             if ours and layer.name == self._unsure_name and layer.data.shape == shape:
                 found: Image = layer
                 return found
-        layer = Image(
-            np.zeros(shape, np.float32),
-            name=self._unsure_name,
-            colormap="magma",
-            blending="additive",
-            opacity=0.6,
-            contrast_limits=(0, 1),
-            metadata={METADATA_KEY: "uncertainty"},
-            **self._placement,
-        )
+        layer = uncertainty_image(np.zeros(shape, np.float32), self._unsure_name, self._placement)
         self._viewer.add_layer(layer)
         return layer
 
