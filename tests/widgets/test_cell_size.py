@@ -84,6 +84,15 @@ def test_the_size_in_the_box_is_that_of_the_prediction(desk: Desk) -> None:
     assert desk.predict.options.config(desk.image).cell_size == 42.5
 
 
+def test_arrows_and_wheel_change_the_size_by_a_pixel(desk: Desk) -> None:
+    box = desk.predict.options.cell_size.box
+    box.stepUp()
+    assert desk.predict.options.config(desk.image).cell_size == 1
+    box.stepUp()
+    box.stepDown()
+    assert desk.predict.options.config(desk.image).cell_size == 1
+
+
 def test_with_nothing_painted_a_circle_can_be_drawn_at_once(desk: Desk) -> None:
     desk.click(desk.predict.options.cell_size.from_cell)
 

@@ -53,6 +53,7 @@ class CellSizeRow(QWidget):
         editor = editor_of(declared(PredictConfig)["cell_size"])
         self.box: QDoubleSpinBox = editor.widget
         self.box.setDecimals(1)
+        self.box.setSingleStep(1)
         self.from_cell = button(
             "From a cell",
             "Take the cell size from a circle that you have drawn over a cell (select its Shapes "
