@@ -41,7 +41,7 @@ def page() -> str:
 
 
 def _row(of: str, setting: Setting) -> str:
-    unset = f" Default: {setting.unset}." if setting.unset else ""
+    unset = f" Default: {setting.usual}." if setting.unset else ""
     cells = [of, f"{setting.help}{unset}", *(_cell(setting, each) for each in get_args(Caller))]
     return f"| {' | '.join(cells)} |"
 

@@ -7,7 +7,7 @@ the declaration.
 from __future__ import annotations
 
 import dataclasses
-import sys
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,6 +32,8 @@ class Setting:
         Sentences for flags, tooltips and the reference.
     minimum, maximum : float or None
         What it may be at least and at most.
+    between : bool
+        Whether it has to lie between these two, and may be neither.
     choices : tuple
         What it may be, where that is a list.
     kind : type
@@ -67,6 +69,13 @@ class Setting:
     flag: str = ""
     parse: Callable[[str], Any] | None = None
     lacks: Mapping[Caller, str] = field(default_factory=dict)
+    between: bool = False
+
+    @property
+    def usual(self) -> str:
+        """The default in words, after its number where it has one; "" where it has no words."""
+        numbered = self.unset and type(self.default) in (int, float)
+        return f"{self.default:g}, {self.unset}" if numbered else self.unset
 
     def check(self, value: Any) -> None:
         """Refuse a value out of bounds.
@@ -81,8 +90,13 @@ class Setting:
         if self.choices and value not in self.choices:
             raise ConfigError(f"{self.name} is {value!r}; choose {_either(self.choices)}.")
         low, high = self.minimum, self.maximum
-        # "not at least" instead of "less than": NaN is neither
-        if low is not None and not low <= value <= (sys.float_info.max if high is None else high):
+        if low is None:
+            return
+        number, top = _finite(value), math.inf if high is None else high
+        if self.between and not low < number < top:
+            bounds = f"{low:g} and {top:g}"
+            raise ConfigError(f"{self.name} is {value}; choose a value between {bounds}.")
+        if not low <= number <= top:  # instead of "less than": NaN is neither
             upper = " or more" if high is None else f" to {high:g}"
             unit = f" {self.unit}" if self.unit else ""
             raise ConfigError(f"{self.name} is {value}; choose {low:g}{upper}{unit}.")
@@ -142,6 +156,17 @@ def changed_settings(config: Any, usual: Any = None) -> dict[str, Any]:
 def as_text(value: Any) -> str:
     """Return a value as it is typed: the members of a tuple with commas between them."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _finite(value: Any) -> float:
+    """Return a number as Python has it; NaN where it is not finite, or too large.
+
+    NumPy would compare its own numbers in their precision, in which a bound may be infinite.
+    """
+    try:
+        return float(value) if math.isfinite(value) else math.nan
+    except OverflowError:
+        return math.nan
 
 
 def _either(choices: tuple[Any, ...]) -> str:

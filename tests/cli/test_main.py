@@ -39,6 +39,14 @@ def test_the_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> Non
     assert all(f"\n    {command} " in outcome.out for command in COMMANDS)
 
 
+def test_the_help_says_what_flags_of_a_prediction_take(capsys: pytest.CaptureFixture[str]) -> None:
+    text = " ".join(run(capsys, "predict", "--help").out.split())
+    assert "--threshold P " in text
+    assert "fp32 and bf16 are understood too" in text
+    assert "It counts more than pixel sizes (default: 0, as trained)" in text
+    assert "as if its pixels were as large as those of the training images" in text
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_and_json(capsys: pytest.CaptureFixture[str], command: str) -> None:
     outcome = run(capsys, command, "--help")

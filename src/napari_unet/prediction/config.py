@@ -105,6 +105,7 @@ class PredictConfig:
         0,
         1,
         kind=float,
+        between=True,
         unset="as trained",
         label="Threshold",
     )
@@ -161,16 +162,16 @@ class PredictConfig:
     )
     rescale: bool = setting(
         True,
-        "See the image at the pixel size of the training images, where both are known, so that "
-        "cells look as large as they did there. The result lies on the image's own pixels.",
+        "The image is looked at as if its pixels were as large as those of the training images, "
+        "where both sizes are known, so that cells look as large as they did there. The result "
+        "lies on the image's own pixels.",
         unset="yes",
         label="Same scale as in training",
     )
     cell_size: float = setting(
         0.0,
         "Diameter of a typical cell in pixels of the image: it is then seen so that its cells are "
-        "as large as the model expects them. It counts more than pixel sizes. 0: as the model was "
-        "trained.",
+        "as large as the model expects them. It counts more than pixel sizes.",
         0,
         unset="as trained",
         unit="pixels",
@@ -179,7 +180,8 @@ class PredictConfig:
     precision: Precision = setting(
         "auto",
         "Number format: auto computes in bfloat16 where that is faster and the model's labels stay "
-        "the same but for 1 pixel in 1000; exact (float32) takes about twice as long there.",
+        "the same but for 1 pixel in 1000; exact (float32) takes about twice as long there. "
+        "fp32 and bf16 are understood too.",
         choices=PRECISIONS,
         words={"auto": "automatic", "float32": "exact (float32)", "bfloat16": "bfloat16"},
         label="Numbers",
@@ -194,5 +196,3 @@ class PredictConfig:
         check_pixel_size(self.pixel_size)
         if self.axes is not None and not is_axes(self.axes):
             raise ConfigError(f"Axes {self.axes!r} are not valid: use each of TCZYX at most once.")
-        if self.threshold in (0, 1):
-            raise ConfigError(f"threshold is {self.threshold}; choose a value between 0 and 1.")

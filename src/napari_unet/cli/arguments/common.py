@@ -58,14 +58,14 @@ def add_setting(
     """
     text = setting.help.replace("%", "%%")
     if setting.unset:
-        text = f"{text.rstrip('.')} (default: {setting.unset})"
+        text = f"{text.rstrip('.')} (default: {setting.usual})"
     more |= {"dest": setting.name, "default": default, "help": text}
     if setting.kind is bool:
         group.add_argument(setting.flag, action=argparse.BooleanOptionalAction, **more)
         return
     if not setting.choices:
         word = setting.flag.strip("-") if setting.kind is str else setting.kind.__name__
-        more["metavar"] = (setting.unit or word).replace("-", "_").upper()
+        more.setdefault("metavar", (setting.unit or word).replace("-", "_").upper())
     more |= {"type": setting.parse or setting.kind, "choices": setting.choices or None}
     if setting.kind is tuple:  # given several times
         more |= {"action": "append", "default": list(default)}

@@ -24,7 +24,8 @@ def add(commands: Any) -> None:
         if setting.name == "pixel_size":
             add_pixel_size(predict)
         elif "command line" not in setting.lacks:
-            add_setting(predict, setting, setting.default)
+            more = {"metavar": "P"} if setting.name == "threshold" else {}
+            add_setting(predict, setting, setting.default, **more)
     predict.add_argument(
         "--format",
         choices=("auto", "tiff", "zarr"),
