@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLineEdit, QSpinBox, QWidget
 
+from napari_unet.errors import ConfigError
 from napari_unet.settings import as_text, declared
 from napari_unet.widgets.controls import add_row, choice, form_layout
 
@@ -123,12 +125,18 @@ def _choice(setting: Setting) -> Editor:
     ]
     none = [(setting.unset, None)] if setting.default is None else []
     box: QComboBox = choice([*none, *words], setting.help)
-    return Editor(
-        box,
-        box.currentIndexChanged,
-        box.currentData,
-        lambda value: box.setCurrentIndex(box.findData(value)),
-    )
+
+    def show(value: Any) -> None:
+        index = box.findData(value)
+        if index < 0:
+            if setting.choices:  # of which the check says that it is none
+                setting.check(value)
+                raise ConfigError(f"{setting.name} is {value!r}, which cannot be chosen here.")
+            box.addItem(str(value), value)
+            index = box.count() - 1
+        box.setCurrentIndex(index)
+
+    return Editor(box, box.currentIndexChanged, box.currentData, show)
 
 
 def _number(setting: Setting) -> Editor:
@@ -145,7 +153,10 @@ def _number(setting: Setting) -> Editor:
 
 
 def number_box(setting: Setting) -> Any:
-    """Return a field for a number, as Qt has it for whole and for other numbers."""
+    """Return a field for a number, as Qt has it for whole and for other numbers.
+
+    Qt would round bounds that have more digits than it shows, and so let them be passed.
+    """
     low = setting.minimum or 0
     high = _LARGEST if setting.maximum is None else setting.maximum
     box: QSpinBox | QDoubleSpinBox
@@ -157,7 +168,12 @@ def number_box(setting: Setting) -> Any:
         digits = 5 if 0 < (setting.default or 0) < _FINE else 2
         box.setDecimals(digits)
         box.setSingleStep(10**-digits)
-        box.setRange(low, high)
+        step = Decimal(1).scaleb(-digits)
+        lowest = Decimal(str(low)).quantize(step, ROUND_CEILING)
+        highest = Decimal(str(high)).quantize(step, ROUND_FLOOR)
+        lowest += step * (setting.between and lowest == Decimal(str(low)))
+        highest -= step * (setting.between and highest == Decimal(str(high)))
+        box.setRange(float(lowest - step * (setting.default is None)), float(highest))
     box.setSuffix(f" {setting.unit}" if setting.unit else "")
     box.setSpecialValueText(setting.unset)
     return box
