@@ -214,6 +214,14 @@ class Predictor(_Part):
     weights_sha256: _Sha256
 
 
+# What the cards of version 0.1 hold always: one that lacks any is damaged. Only what was added
+# later may be missing.
+_FIRST_SETTINGS = (
+    *("result", "axes", "tile_size", "threshold", "views", "smallest", "frames", "region"),
+    *("used_channels", "pixel_size", "rescale", "precision"),
+)
+
+
 def _card_of_settings() -> type[_Part]:
     """Return how the settings of a prediction are written: as declared, but slices as two ends.
 
@@ -221,7 +229,7 @@ def _card_of_settings() -> type[_Part]:
     """
     hints = get_type_hints(PredictConfig) | {"region": tuple[tuple[int, int], ...] | None}
     known: dict[str, Any] = {
-        name: (hints[name], setting.default)
+        name: (hints[name], ... if name in _FIRST_SETTINGS else setting.default)
         for name, setting in declared(PredictConfig).items()
         if name != "device"
     }
