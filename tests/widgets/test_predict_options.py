@@ -173,8 +173,10 @@ def test_each_kind_of_result_becomes_a_layer(desk: Desk, result: str) -> None:
 
     assert desk.predict.status.text().startswith("Done.")
     kind = Image if result == "uncertainty" else Labels
-    made = [each for each in desk.viewer.layers if result == "uncertainty" or "predic" in each.name]
-    assert any(isinstance(each, kind) and each is not desk.image for each in made)
+    name = "disks uncertainty" if result == "uncertainty" else "disks prediction"
+    layer = desk.viewer.layers[name]
+    assert isinstance(layer, kind)
+    assert result != "uncertainty" or (layer.data.any() and layer.data.max() <= 1)
 
 
 def test_objects_below_the_smallest_size_are_dropped(desk: Desk) -> None:
