@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from napari_unet.api import load_model, starting_model
+from napari_unet.cli.predict import PredictionBar
 from napari_unet.data.axes import Region
 from napari_unet.data.frames import Frame
 from napari_unet.data.labels import ClassTable
@@ -21,6 +22,8 @@ from napari_unet.model.execution import Runner
 from napari_unet.model.record import ModelRecord
 from napari_unet.model.trained import TrainedNetwork, save_network
 from napari_unet.model.unet import UNet
+from napari_unet.prediction.events import BlockSeparated, PredictionStarted, TileWritten
+from napari_unet.prediction.files import FileStarted
 
 from .builders import picture, run, write_images
 
@@ -491,3 +494,22 @@ def test_a_training_state_is_no_model(
     outcome = run(capsys, "predict", state, images, "--output", tmp_path / "o")
     assert outcome.code == 1
     assert state.name in outcome.error_line
+
+
+# --- the bar -----------------------------------------------------------------------------------
+
+
+def test_the_bar_shows_each_block_whose_objects_are_separated(
+    capsys: Capture, tmp_path: Path
+) -> None:
+    with PredictionBar(quiet=False) as bar:
+        bar.show(FileStarted(1, 1, tmp_path / "large.zarr"))
+        bar.show(PredictionStarted("CPU", 2, (9, 9), "objects"))
+        bar.show(TileWritten(1))
+        bar.show(TileWritten(2))
+        for block in (1, 2, 3):
+            capsys.readouterr()
+            bar.show(BlockSeparated(block, 3, ()))
+            assert f"objects: block {block} of 3" in capsys.readouterr().err
+        bar.show(TileWritten(2))
+        assert "objects" not in capsys.readouterr().err

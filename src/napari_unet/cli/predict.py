@@ -143,6 +143,7 @@ class PredictionBar(contextlib.AbstractContextManager["PredictionBar"]):
         self._quiet = quiet
         self._bar: tqdm[Any] | None = None
         self._progress = PredictionProgress()
+        self._told = ""
 
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
@@ -156,7 +157,7 @@ class PredictionBar(contextlib.AbstractContextManager["PredictionBar"]):
         """Show one event."""
         if isinstance(event, FileStarted):
             self.__exit__()
-            self._progress = PredictionProgress()
+            self._progress, self._told = PredictionProgress(), ""
             self._bar = tqdm(desc=event.path.name, unit="tile", disable=self._quiet)
         if self._bar is None:
             return
@@ -165,8 +166,13 @@ class PredictionBar(contextlib.AbstractContextManager["PredictionBar"]):
         self._progress = self._progress.after(event)
         if isinstance(event, PredictionStarted):
             self._bar.reset(self._progress.tiles)
-        self._bar.set_postfix_str(self._progress.objects, refresh=False)
+        told = self._progress.objects
+        changed = told != self._told
+        self._told = told
+        self._bar.set_postfix_str(told, refresh=False)
         self._bar.update(self._progress.tile - self._bar.n)
+        if changed:  # the bar redraws itself with tiles alone
+            self._bar.refresh()
 
 
 def _row(done: FilePredicted) -> dict[str, Any]:
