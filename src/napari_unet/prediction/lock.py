@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
+import os
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import psutil
 from filelock import SoftFileLock, Timeout
 
 from napari_unet.data.disk import why_not_written
@@ -26,7 +27,10 @@ def locked(target: Path) -> Iterator[None]:
 
     A lock is a file that exists, not one that the system locks: clusters share file systems on
     which the latter holds on one machine only, or not at all. The lock of a process of this
-    machine that is gone is taken over; of a process on another machine nobody can tell.
+    machine that is gone is taken over; of a process on another machine nobody can tell. filelock
+    takes over by exchanging two names; where the file system refuses that, as NFS and SMB do, the
+    lock of a process whose number nobody has any more is deleted here. A lock that is neither
+    filelock's nor empty is nobody's to judge: it is deleted by hand.
 
     Raises
     ------
@@ -40,12 +44,9 @@ def locked(target: Path) -> Iterator[None]:
         target.parent.stat()  # filelock would make a folder whose name has a typing error
         sweep_unfinished(target.parent)
         _clear_unwritten(path)
-        lock.acquire(timeout=_PATIENCE_SECONDS, poll_interval=_PATIENCE_SECONDS / 10)
+        _acquire(lock, path)
     except Timeout:
-        raise FileProblemError(
-            f"{target} is being written by {_holder_of(path)}. Wait for it, choose another "
-            f"name, or delete {path.name} if that process is gone."
-        ) from None
+        raise FileProblemError(_refusal(target, path)) from None
     except OSError as error:
         raise FileProblemError(
             f"{why_not_written(target, error)} Choose another folder."
@@ -57,28 +58,97 @@ def locked(target: Path) -> Iterator[None]:
             lock.release()
 
 
-def _holder_of(path: Path) -> str:
-    """Name the process that holds a lock, and its machine: the first two lines of the file."""
-    with suppress(OSError, ValueError):
-        process, host, *_ = path.read_text(encoding="utf-8").splitlines()
-        return f"process {int(process)} on {host}"
-    return "another process"
+class _Found(NamedTuple):
+    """A lock as it was found: which file, and what it says."""
+
+    inode: int
+    changed: int
+    content: str
+
+
+def _acquire(lock: SoftFileLock, path: Path) -> None:
+    before = _found(path)
+    try:
+        lock.acquire(timeout=_PATIENCE_SECONDS, poll_interval=_PATIENCE_SECONDS / 10)
+    except Timeout:
+        # The same file through all tries: if its process is gone, filelock cannot take it over.
+        if before is None or not _clear_dead(path, before):
+            raise
+        lock.acquire(timeout=_PATIENCE_SECONDS, poll_interval=_PATIENCE_SECONDS / 10)
+    # Else another machine may see it empty for as long as this one keeps what it wrote to itself.
+    with suppress(OSError), path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _refusal(target: Path, path: Path) -> str:
+    found = _found(path)
+    holder = _holder_in(found.content) if found else None
+    if found and found.content and holder is None:
+        return (
+            f"{target} is being written, or was, by a process that {path.name} does not name: "
+            "another version of this program may have made it, or a crash cut it off. Wait, choose "
+            f"another name, or delete {path.name} by hand if no process writes there."
+        )
+    process, host = holder or (None, "")
+    # what filelock appends in a container tells people nothing
+    who = f"process {process} on {host.partition('?pidns-')[0]}" if holder else "another process"
+    return (
+        f"{target} is being written by {who}. Wait for it, choose another name, or delete "
+        f"{path.name} if that process is gone."
+    )
+
+
+def _found(path: Path) -> _Found | None:
+    with suppress(OSError), path.open("rb") as file:
+        state = os.fstat(file.fileno())
+        return _Found(state.st_ino, state.st_mtime_ns, file.read().decode(errors="replace"))
+    return None
+
+
+def _holder_in(content: str) -> tuple[int, str] | None:
+    """Return process and machine that a lock names: its first two lines, each with an end."""
+    process, *others = content.splitlines()[:2] or [""]
+    whole = bool(others) and content.endswith("\n") and process.isdecimal()
+    return (int(process), others[0]) if whole else None
 
 
 def _clear_unwritten(path: Path) -> None:
-    """Delete a lock in which nobody tells who holds it, as a power cut leaves it.
+    """Delete an empty lock that nobody is about to fill, as a power cut leaves it.
 
     Who deletes it holds a lock for that, and looks again: else of two the second would delete the
-    new lock of the first.
+    new lock of the first. By the clock of the disk that lock tells what time it is: those of two
+    machines differ.
     """
-    if _is_unwritten(path):
-        with suppress(Timeout), SoftFileLock(f"{path}.claim", timeout=_PATIENCE_SECONDS):
-            if _is_unwritten(path):
-                path.unlink(missing_ok=True)
-
-
-def _is_unwritten(path: Path) -> bool:
     with suppress(FileNotFoundError):
-        old = time.time() - path.stat().st_mtime > _WRITTEN_WITHIN_SECONDS
-        return old and _holder_of(path) == "another process"
+        if path.stat().st_size:
+            return
+        with suppress(Timeout), _claimed(path) as claim:
+            lock = path.stat()
+            seconds_old = claim.stat().st_mtime - lock.st_mtime
+            if not lock.st_size and seconds_old > _WRITTEN_WITHIN_SECONDS:
+                path.unlink()
+
+
+def _clear_dead(path: Path, before: _Found) -> bool:
+    """Delete a lock as it was found, if a process of this machine made it that is gone.
+
+    The number of a process may be another's by now: then it stays.
+    """
+    holder = _holder_in(before.content)
+    if holder is None or psutil.pid_exists(holder[0]):
+        return False
+    with suppress(Timeout, FileNotFoundError), _claimed(path) as claim:
+        # filelock's name of this machine, and of the container: process numbers are of a container
+        here = _holder_in(claim.read_text(encoding="utf-8"))
+        if here is not None and here[1] == holder[1] and _found(path) == before:
+            path.unlink()
+            return True
     return False
+
+
+@contextmanager
+def _claimed(path: Path) -> Iterator[Path]:
+    """Hold the right to delete a lock; the file that stands for it is new."""
+    claim = path.with_name(f"{path.name}.claim")
+    with SoftFileLock(claim, timeout=_PATIENCE_SECONDS, thread_local=False):
+        yield claim
