@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pytest
 import torch
+import zarr
 
 from napari_unet.errors import ConfigError
+from napari_unet.model import ready
+from napari_unet.model.starting import load_model_or_starting_model
+from napari_unet.model.trained import save_network
+from napari_unet.prediction import cluster_tasks
+from napari_unet.prediction.cluster_tasks import Order, measure_frame, predict_one
 from napari_unet.prediction.config import PredictConfig
+from napari_unet.prediction.partial import hash_of_model, open_partial
 from napari_unet.prediction.plan import plan_prediction
+from napari_unet.prediction.stored import plan_whole
 from napari_unet.prediction.work import make_runner, settled
 
 from .builders import a_model, noise
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CPU = torch.device("cpu")
 
@@ -59,6 +77,89 @@ def test_another_number_format_is_made_ready_anew() -> None:
         for precision in ("float32", "bfloat16")
     ]
     assert [runner.network.precision for runner in runners] == [torch.float32, torch.bfloat16]
+
+
+@pytest.fixture
+def made_ready(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The networks that were made ready, each of which takes a while."""
+    made: list[object] = []
+    before = ready._made_ready
+
+    def slowly(*what: Any) -> Any:
+        time.sleep(0.05)
+        made.append(what[0])
+        return before(*what)
+
+    monkeypatch.setattr(ready, "_made_ready", slowly)
+    return made
+
+
+def test_of_many_threads_one_makes_a_network_ready(made_ready: list[object]) -> None:
+    model, together = a_model(), threading.Barrier(4)
+
+    def ask(_: int) -> object:
+        together.wait()
+        return model.ready.on(CPU, torch.float32)
+
+    assert model.ready is model.ready
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(ask, range(4)))
+    assert len(made_ready) == 1
+    assert all(network is found[0] for network in found)
+
+
+@pytest.mark.parametrize("used", [False, True])
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))]
+)
+def test_a_model_that_was_asked_to_predict_can_be_copied(copied: Any, used: bool) -> None:
+    model = a_model()
+    assert model.ready is model.ready
+    pixels = torch.zeros(1, 1, *(2 * h + 4 for h in model.unet.config.halos))
+    if used:
+        model.ready.on(CPU, torch.float32)
+    of_copy = copied(model).ready.on(CPU, torch.float32).probabilities(pixels)
+    of_model = model.ready.on(CPU, torch.float32).probabilities(pixels)
+    assert torch.equal(of_copy, of_model)
+
+
+def test_the_threads_of_a_worker_load_a_model_and_make_it_ready_once(
+    made_ready: list[object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model, image, loaded, checked = a_model(), noise(60, 60), [], []
+    save_network(model, tmp_path / "model.safetensors")
+    zarr.save_array(tmp_path / "image.zarr", image)
+    plan = plan_whole(model, image, PredictConfig(device="cpu", tile_size=20), CPU)
+    partial = open_partial(tmp_path / "out.zarr", plan, "this", {})
+    partial.begin_frame(0)
+    order = Order(
+        str(tmp_path / "model.safetensors"),
+        str(tmp_path / "image.zarr"),
+        partial,
+        "cpu",
+        f"of {tmp_path}",
+        hash_of_model(model),
+    )
+    load, checksum = load_model_or_starting_model, ready._checksum
+
+    def slowly(name: str) -> Any:
+        time.sleep(0.05)
+        loaded.append(name)
+        return load(name)
+
+    def counted(tensor: Any) -> int:
+        checked.append(tensor)
+        return checksum(tensor)
+
+    monkeypatch.setattr(cluster_tasks, "load_model_or_starting_model", slowly)
+    monkeypatch.setattr(ready, "_checksum", counted)
+    with ThreadPoolExecutor(4) as pool:
+        intensity = next(iter(pool.map(measure_frame, [order] * 4, [0] * 4)))
+        n_tiles = len(plan.tiles)
+        assert n_tiles > 4
+        list(pool.map(lambda tile: predict_one(order, 0, intensity, tile), range(n_tiles)))
+    assert len(loaded) == len(made_ready) == 1
+    assert len(checked) == len(model.network.state_dict())
 
 
 @pytest.mark.parametrize("precision", ["auto", "float32", "bfloat16"])

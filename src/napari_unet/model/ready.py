@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
 from typing import TYPE_CHECKING
 
@@ -31,9 +32,21 @@ class KeptReady:
     def __init__(self, network: UNet | ForeignNetwork) -> None:
         self._network = network
         self._kept: tuple[_Key, ReadyNetwork] | None = None
+        self._making = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[KeptReady], tuple[UNet | ForeignNetwork]]:
+        """Copy and pickle the network alone: a copy makes it ready anew."""
+        return KeptReady, (self._network,)
 
     def on(self, device: torch.device, precision: torch.dtype) -> ReadyNetwork:
-        """Return the network on a device, in a number format, with the weights it has now."""
+        """Return the network on a device, in a number format, with the weights it has now.
+
+        Of threads that ask at the same time one makes it ready, and the others wait.
+        """
+        with self._making:
+            return self._on(device, precision)
+
+    def _on(self, device: torch.device, precision: torch.dtype) -> ReadyNetwork:
         # A twentieth of the time that making ready takes.
         weights = tuple(map(_checksum, self._network.state_dict().values()))
         key = device, precision, weights

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import ArrayLike
     from napari_unet.data.intensity import Scaling
+    from napari_unet.model.execution import Runner
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.partial import PartialResult
+
+# Of the threads of a worker one opens an order and makes its network ready; the others wait.
+_opening = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -54,17 +59,16 @@ class Order:
 
 def measure_frame(order: Order, frame: int) -> Scaling:
     """Measure the intensities of a frame."""
-    trained, pixels = _opened_for(order)
-    of_frame = order.partial.plan.frame(pixels, frame)
-    return trying_again(lambda: trained.record.normalization.measure(of_frame))
+    opened = _opened_for(order)
+    of_frame = order.partial.plan.frame(opened.pixels, frame)
+    return trying_again(lambda: opened.trained.record.normalization.measure(of_frame))
 
 
 def predict_one(order: Order, frame: int, intensity: Scaling, tile: int) -> None:
     """Predict a tile and write it."""
-    trained, pixels = _opened_for(order)
-    plan = order.partial.plan
-    runner = make_runner(trained, plan, choose_device(order.device))
-    of_frame, region = plan.frame(pixels, frame), plan.tiles[tile]
+    opened = _opened_for(order)
+    plan, runner = order.partial.plan, _runner_for(order, opened)
+    of_frame, region = plan.frame(opened.pixels, frame), plan.tiles[tile]
     values = trying_again(lambda: predict_tile(runner, of_frame, intensity, region, plan))
     with writing_to(order.partial.folder):
         order.partial.write_tile(frame, tile, values)
@@ -84,7 +88,38 @@ def write_one(order: Order, frame: int, block: int, table: NDArray[np.uint32]) -
         order.partial.number_block(frame, block, table)
 
 
-def _opened_for(order: Order) -> tuple[TrainedNetwork, ArrayLike]:
+@dataclass
+class _Opened:
+    """What a worker keeps of an order, so that each tile need not make it anew.
+
+    Parameters
+    ----------
+    trained : TrainedNetwork
+        The model.
+    pixels : ArrayLike
+        The image.
+    model_hash : str
+        Of the model's weights.
+    runner : Runner or None
+        The model made ready, from the first tile on.
+    """
+
+    trained: TrainedNetwork
+    pixels: ArrayLike
+    model_hash: str
+    runner: Runner | None = None
+
+
+def _runner_for(order: Order, opened: _Opened) -> Runner:
+    """Return the model made ready: its network is shared, what did not fit is of a tile."""
+    with _opening:
+        if opened.runner is None:
+            device = choose_device(order.device)
+            opened.runner = make_runner(opened.trained, order.partial.plan, device)
+        return replace(opened.runner)
+
+
+def _opened_for(order: Order) -> _Opened:
     """Return model and image, and make sure that it is the model that the client has.
 
     Raises
@@ -92,17 +127,18 @@ def _opened_for(order: Order) -> tuple[TrainedNetwork, ArrayLike]:
     ModelMismatchError
         The file was changed meanwhile, or is another one here.
     """
-    trained, pixels, found = _opened(order.model, order.image, order.identity)
-    if found != order.model_hash:
+    with _opening:
+        opened = _opened(order.model, order.image, order.identity, order.device)
+    if opened.model_hash != order.model_hash:
         raise ModelMismatchError(
             f"The model {order.model} is another one for a worker than where the prediction was "
             "started. Put it where all can read it, and predict again."
         )
-    return trained, pixels
+    return opened
 
 
 @lru_cache(maxsize=2)
-def _opened(model: str, image: str, identity: str) -> tuple[TrainedNetwork, ArrayLike, str]:
-    """Load the model and open the image once per process."""
+def _opened(model: str, image: str, identity: str, device: str) -> _Opened:
+    """Load the model and open the image once per process, order and device."""
     trained = load_model_or_starting_model(model)
-    return trained, read_image(Path(image)).array, hash_of_model(trained)
+    return _Opened(trained, read_image(Path(image)).array, hash_of_model(trained))
