@@ -222,6 +222,17 @@ def test_operators_that_torch_does_not_have_are_not_used(
     assert not onednn_fuses(2, torch.float32)
 
 
+@pytest.mark.usefixtures("_onednn_anew")
+def test_a_number_format_without_public_convolutions_is_not_fused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: Any) -> Tensor:
+        raise RuntimeError('"slow_conv2d_cpu" not implemented for this number format')
+
+    monkeypatch.setitem(convolutions._CONVOLUTION, 2, refuse)
+    assert not onednn_fuses(2, torch.bfloat16)
+
+
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_where_onednn_fails_at_a_later_shape_public_functions_go_on(
     broken: BrokenOperator, ndim: int
