@@ -381,7 +381,7 @@ def test_objects_of_a_class_model_are_refused(
     arguments = ["predict", class_model, images, "--output", tmp_path / "o", *CPU]
     outcome = run(capsys, *arguments, "--result", "objects", "--json")
     assert outcome.code == 1
-    assert "cannot tell objects apart" in outcome.error_line
+    assert "cannot separate objects" in outcome.error_line
 
 
 @pytest.mark.parametrize(

@@ -264,8 +264,8 @@ def test_an_object_model_can_give_its_foreground_as_a_class() -> None:
     np.testing.assert_array_equal(classes, probabilities[1] > 0.5)
 
 
-def test_a_class_model_cannot_tell_objects_apart() -> None:
-    with pytest.raises(ModelMismatchError, match="trained on classes and cannot tell objects"):
+def test_a_class_model_cannot_separate_objects() -> None:
+    with pytest.raises(ModelMismatchError, match="trained on classes and cannot separate objects"):
         predict(CLASS_MODEL, noise(20, 20), result="objects")
 
 
