@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
+from magicgui.widgets import CheckBox, LineEdit, create_widget
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLineEdit, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QWidget
 
 from napari_unet.errors import ConfigError
 from napari_unet.settings import as_text, declared
@@ -115,7 +116,7 @@ def editor_of(setting: Setting) -> Editor:
 
 
 def _tick(setting: Setting) -> Editor:
-    box = QCheckBox(setting.label)
+    box: Any = CheckBox(text=setting.label).native
     return Editor(box, box.toggled, box.isChecked, box.setChecked)
 
 
@@ -153,34 +154,30 @@ def _number(setting: Setting) -> Editor:
 
 
 def number_box(setting: Setting) -> Any:
-    """Return a field for a number, as Qt has it for whole and for other numbers.
+    """Return a field for a number; a whole one is shown without digits.
 
     Qt would round bounds that have more digits than it shows, and so let them be passed.
     """
-    low = setting.minimum or 0
+    fine = 5 if 0 < (setting.default or 0) < _FINE else 2
+    digits = 0 if setting.kind is int else fine
+    step = Decimal(1).scaleb(-digits)
     high = _LARGEST if setting.maximum is None else setting.maximum
-    box: QSpinBox | QDoubleSpinBox
-    if setting.kind is int:
-        box = QSpinBox()
-        box.setRange(int(low) - (setting.default is None), int(high))
-    else:
-        box = QDoubleSpinBox()
-        digits = 5 if 0 < (setting.default or 0) < _FINE else 2
-        box.setDecimals(digits)
-        box.setSingleStep(10**-digits)
-        step = Decimal(1).scaleb(-digits)
-        lowest = Decimal(str(low)).quantize(step, ROUND_CEILING)
-        highest = Decimal(str(high)).quantize(step, ROUND_FLOOR)
-        lowest += step * (setting.between and lowest == Decimal(str(low)))
-        highest -= step * (setting.between and highest == Decimal(str(high)))
-        box.setRange(float(lowest - step * (setting.default is None)), float(highest))
+    low = Decimal(str(setting.minimum or 0))
+    lowest = low.quantize(step, ROUND_CEILING)
+    highest = Decimal(str(high)).quantize(step, ROUND_FLOOR)
+    lowest += step * (setting.between and lowest == low)
+    highest -= step * (setting.between and highest == Decimal(str(high)))
+    box: Any = create_widget(annotation=Annotated[float, {"step": float(step)}]).native
+    box.setDecimals(digits)
+    box.setSingleStep(float(step))
+    box.setRange(float(lowest - step * (setting.default is None)), float(highest))
     box.setSuffix(f" {setting.unit}" if setting.unit else "")
     box.setSpecialValueText(setting.unset)
     return box
 
 
 def _text(setting: Setting) -> Editor:
-    box = QLineEdit()
+    box: Any = LineEdit().native
     box.setPlaceholderText(setting.unset)
 
     def read() -> Any:
