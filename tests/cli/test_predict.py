@@ -416,6 +416,25 @@ def test_an_input_is_not_overwritten_through_a_link(
     assert "would overwrite" in outcome.error_line
 
 
+def test_the_last_line_counts_the_objects(
+    capsys: Capture, model: Path, images: Path, tmp_path: Path
+) -> None:
+    shown = run(capsys, "predict", model, images, "--output", tmp_path / "o", *CPU)
+    told = run(capsys, "predict", model, images, "--output", tmp_path / "p", "--json", *CPU)
+    objects = sum(row["objects"] for row in json.loads(told.out)["predictions"])
+    assert shown.out.endswith(f"Objects found: {objects}.\n")
+
+
+def test_where_nothing_was_predicted_nothing_is_said_to_be_written(
+    capsys: Capture, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "no image.tif").write_bytes(b"no image")
+    outcome = run(
+        capsys, "predict", model, tmp_path / "no image.tif", "--output", tmp_path / "o", *CPU
+    )
+    assert outcome.out == "0 of 1 predicted.\n"
+
+
 def test_the_second_of_two_inputs_of_one_name_is_refused(
     capsys: Capture, model: Path, images: Path, tmp_path: Path
 ) -> None:
@@ -423,7 +442,7 @@ def test_the_second_of_two_inputs_of_one_name_is_refused(
     inputs = [images, tmp_path / "again"]
     outcome = run(capsys, "predict", model, *inputs, "--output", tmp_path / "o", *CPU)
     assert outcome.code == 1
-    assert "would have the name of that of one.tif" in outcome.err
+    assert f"would have the name of that of {tmp_path / 'again' / 'one.tif'}" in outcome.err
     assert "2 of 4 predicted" in outcome.out
 
 

@@ -60,9 +60,7 @@ def test_other_channels_can_be_chosen() -> None:
     [
         pytest.param((3, 20, 24), {}, r"expects 2 channel\(s\), image has 3", id="too many"),
         pytest.param((20, 24), {"axes": "YX"}, r"expects 2 channel\(s\), image has 1", id="few"),
-        pytest.param(
-            (3, 20, 24), {"used_channels": (0, 7)}, r"image has 3, of which \[0, 7\]", id="absent"
-        ),
+        pytest.param((3, 20, 24), {"used_channels": (0, 7)}, r"Channel 7 .* has 3", id="absent"),
         pytest.param((3, 20, 24), {"used_channels": (0,)}, r"expects 2.*\[0\]", id="too few"),
     ],
 )
@@ -285,7 +283,7 @@ def test_a_starting_model_takes_some_channels_of_many() -> None:
 
 
 def test_a_channel_that_is_not_there_is_refused_for_a_starting_model_too() -> None:
-    with pytest.raises(ModelMismatchError, match=r"image has 3, of which \[0, 7\]"):
+    with pytest.raises(ModelMismatchError, match="Channel 7 was chosen, but the image has 3"):
         plan(CELLS, 3, 40, 44, axes="CYX", used_channels=(0, 7))
 
 

@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
                 bar.write(f"napari-unet: {event.path.name}: {event.text}")
         stopped = stop.is_set()
     if not options.json:
-        print(f"{len(written)} of {len(paths)} predicted, written to {options.output}.")
+        print(_summary(written, len(paths), options.output))
         if stopped:
             print("Stopped. Results that go into OME-Zarr go on where they were when asked again.")
     all_done = len(written) == len(paths)
@@ -173,6 +173,15 @@ class PredictionBar(contextlib.AbstractContextManager["PredictionBar"]):
         self._bar.update(self._progress.tile - self._bar.n)
         if changed:  # the bar redraws itself with tiles alone
             self._bar.refresh()
+
+
+def _summary(written: list[dict[str, Any]], n_files: int, output: str) -> str:
+    """Say what came of a prediction; a count of objects that is absurd is seen at once."""
+    if not written:
+        return f"0 of {n_files} predicted."
+    counts = [row["objects"] for row in written if "objects" in row]
+    found = f" Objects found: {sum(counts)}." if counts else ""
+    return f"{len(written)} of {n_files} predicted, written to {output}.{found}"
 
 
 def _row(done: FilePredicted) -> dict[str, Any]:

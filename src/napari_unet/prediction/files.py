@@ -12,7 +12,6 @@ from napari_unet.data.axes import unusable_axes, usable_axes
 from napari_unet.data.files import (
     ImageFile,
     make_folder,
-    name_of,
     read_image,
     stem_of,
     tiff_beside,
@@ -251,7 +250,8 @@ def _check_new(path: Path, before: Sequence[Path]) -> None:
     for other in before:
         if stem_of(other) == stem_of(path):
             raise FileProblemError(
-                f"Its result would have the name of that of {name_of(other)}; rename one of them."
+                f"Its result would have the name of that of {other}. Rename one of them, or give "
+                "them different output folders."
             )
 
 

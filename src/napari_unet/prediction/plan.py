@@ -271,6 +271,11 @@ def _used_channels(
         return chosen
     if max(chosen or (), default=0) < found and _is_starting_model(record):
         return chosen or ()
+    if max(chosen or (), default=0) >= found:
+        raise ModelMismatchError(
+            f"Channel {max(chosen or ())} was chosen, but the image has {found}, counted from 0 "
+            f"(axes {axes}, shape {tuple(image.shape)}). Choose others, or correct the axes."
+        )
     of_model = f"{expected} channel(s)"
     if record.used_channels:
         of_model += f" (numbers {', '.join(map(str, record.used_channels))})"
@@ -343,8 +348,12 @@ def _by_cell_size(
         return (1.0,) * ndim, ()
     return plane_factors(ndim, ratio), (
         f"Cells of {config.cell_size:.3g} pixels are seen as large as the model expects them "
-        f"({expected:.3g} pixels).",
+        f"({expected:.3g} pixels): the image is {_resized(ratio)}.",
     )
+
+
+def _resized(ratio: float) -> str:
+    return f"reduced {ratio:.2g} times" if ratio > 1 else f"enlarged {1 / ratio:.2g} times"
 
 
 def _by_pixel_size(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import ndimage as ndi
 
 from napari_unet.data.intensity import sample_regions, unusual_pixels
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 _LOOKED_AT = 2**26
 _NAMED = 5
+# Labels with so many objects may be a finished mask, if value 1 fills so much of its box and is at
+# most so many times as long as they are: strokes of background are longer, thin, or many.
+_MANY, _COMPACT, _AS_LONG = 8, 0.4, 2.5
 
 
 def notices_of(
@@ -41,8 +46,13 @@ def notices_of(
     notices = []
     if binning != 1:
         notices.append(
-            f"The network sees the image {_in_words(binning)}, as the size of the cells, the "
-            "settings or the model to go on with ask for. Results have the size of the image."
+            f"The network sees the image {_in_words(binning)}, so that its cells have a size that "
+            "the network knows. Results have the size of the image."
+        )
+    if all(map(_looks_like_masks, frames)):
+        notices.append(
+            "The labels look like finished masks: value 1 is a single object among others, but "
+            "counts as background here. If it is one, say that unpainted pixels are background."
         )
     notices += unusual_pixels(bad, constant)
     if plenty and not blocks:
@@ -51,6 +61,19 @@ def notices_of(
             "no validation score is shown."
         )
     return tuple(notices)
+
+
+def _looks_like_masks(frame: TrainingFrame) -> bool:
+    """Return whether value 1 is one compact piece as large as the many objects are."""
+    pieces, n_pieces = ndi.label(frame.labels == 1)
+    sizes = np.bincount(frame.target.objects.ravel())[1:]
+    sizes = sizes[sizes > 0]
+    if n_pieces != 1 or len(sizes) < _MANY or frame.target.painted.all():
+        return False
+    sides = [side.stop - side.start for side in ndi.find_objects(pieces)[0]]
+    compact = int((pieces > 0).sum()) >= _COMPACT * math.prod(sides)
+    length = float(np.median(sizes)) ** (1 / len(sides))
+    return bool(compact and max(sides) <= _AS_LONG * length)
 
 
 def _in_words(binning: float) -> str:

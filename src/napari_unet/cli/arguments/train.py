@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
         "Fiji, QuPath, COCO",
     )
     train.add_argument("--output", required=True, metavar="MODEL", help="model file to write")
-    presets = "; ".join(f"{name}: {text}" for name, text in PRESET_HELP.items())
+    presets = "; ".join(f"{name}: {text.rstrip('.')}" for name, text in PRESET_HELP.items())
     train.add_argument("--preset", choices=tuple(PRESET_HELP), help=f"{presets} (default: fast)")
     train.add_argument(
         "--resume", action="store_true", help="go on exactly where MODEL's training ended"

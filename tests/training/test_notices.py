@@ -1,0 +1,47 @@
+"""What is said of labels before they are learned from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_unet.training.dataset import AnnotatedImage
+from napari_unet.training.preparation import prepare_training
+
+from .builders import tiny_config
+
+
+def squares(first: int) -> NDArray[np.uint8]:
+    """Twelve squares, numbered from a number on."""
+    labels = np.zeros((96, 96), np.uint8)
+    for number in range(12):
+        row, column = divmod(number, 4)
+        labels[8 + 28 * row : 20 + 28 * row, 6 + 22 * column : 18 + 22 * column] = first + number
+    return labels
+
+
+def notices(labels: NDArray[np.uint8], **settings: Any) -> str:
+    image = AnnotatedImage("a", labels.astype(np.float32), labels)
+    return " ".join(prepare_training([image], tiny_config(**settings)).notices)
+
+
+def test_a_finished_mask_that_is_taken_for_paint_is_noticed() -> None:
+    assert "look like finished masks" in notices(squares(1))
+
+
+def test_a_finished_mask_that_is_called_one_is_right() -> None:
+    assert "finished masks" not in notices(squares(1), unpainted="background")
+
+
+def test_paint_with_a_stroke_of_background_is_right() -> None:
+    paint = squares(2)
+    paint[2:4, 4:92] = 1
+    assert "finished masks" not in notices(paint)
+
+
+def test_a_few_painted_cells_are_no_mask() -> None:
+    labels = squares(1)
+    labels[labels > 5] = 0
+    assert "finished masks" not in notices(labels)
