@@ -171,8 +171,8 @@ class PredictConfig:
     cell_size: float = setting(
         0.0,
         "Diameter of a typical cell in pixels of the image: it is then seen so that its cells are "
-        "as large as the model expects them. It counts more than pixel sizes. A starting model then "
-        "also drops what is smaller than 0.15 of such a cell.",
+        "as large as the model expects them. It counts more than pixel sizes. A starting model "
+        "then also drops what is smaller than 0.15 of such a cell.",
         0,
         unset="as trained",
         unit="pixels",
