@@ -71,6 +71,12 @@ def test_channels_that_do_not_fit_are_named_with_both_numbers(
         plan(a_model(in_channels=2), *shape, **{"axes": "CYX", **config})
 
 
+def test_channels_of_the_model_that_an_image_lacks_were_chosen_by_nobody() -> None:
+    model = with_record(a_model(in_channels=2), used_channels=(0, 7))
+    with pytest.raises(ModelMismatchError, match=r"expects 2 channel\(s\) \(numbers 0, 7\)"):
+        plan(model, 3, 20, 24, axes="CYX")
+
+
 # --- dimensions --------------------------------------------------------------------------------
 
 

@@ -41,6 +41,12 @@ def test_paint_with_a_stroke_of_background_is_right() -> None:
     assert "finished masks" not in notices(paint)
 
 
+def test_dabs_of_background_here_and_there_are_right() -> None:
+    paint = squares(2)
+    paint[2:6, 2:6] = paint[90:94, 90:94] = 1
+    assert "finished masks" not in notices(paint)
+
+
 def test_a_few_painted_cells_are_no_mask() -> None:
     labels = squares(1)
     labels[labels > 5] = 0

@@ -271,9 +271,10 @@ def _used_channels(
         return chosen
     if max(chosen or (), default=0) < found and _is_starting_model(record):
         return chosen or ()
-    if max(chosen or (), default=0) >= found:
+    asked = max(config.used_channels or (), default=0)
+    if asked >= found:
         raise ModelMismatchError(
-            f"Channel {max(chosen or ())} was chosen, but the image has {found}, counted from 0 "
+            f"Channel {asked} was chosen, but the image has {found}, counted from 0 "
             f"(axes {axes}, shape {tuple(image.shape)}). Choose others, or correct the axes."
         )
     of_model = f"{expected} channel(s)"

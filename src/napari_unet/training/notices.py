@@ -6,9 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage as ndi
 
 from napari_unet.data.intensity import sample_regions, unusual_pixels
+from napari_unet.data.paint import paint_box
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -65,15 +65,17 @@ def notices_of(
 
 def _looks_like_masks(frame: TrainingFrame) -> bool:
     """Return whether value 1 is one compact piece as large as the many objects are."""
-    pieces, n_pieces = ndi.label(frame.labels == 1)
+    ones = frame.labels == 1
+    box = paint_box(ones)
+    if box is None or frame.target.painted.all():
+        return False
+    sides = [side.stop - side.start for side in box]
+    if np.count_nonzero(ones[box]) < _COMPACT * math.prod(sides):  # as of nearly all paint
+        return False
     sizes = np.bincount(frame.target.objects.ravel())[1:]
     sizes = sizes[sizes > 0]
-    if n_pieces != 1 or len(sizes) < _MANY or frame.target.painted.all():
-        return False
-    sides = [side.stop - side.start for side in ndi.find_objects(pieces)[0]]
-    compact = int((pieces > 0).sum()) >= _COMPACT * math.prod(sides)
-    length = float(np.median(sizes)) ** (1 / len(sides))
-    return bool(compact and max(sides) <= _AS_LONG * length)
+    longest = _AS_LONG * np.median(sizes) ** (1 / len(sides)) if len(sizes) >= _MANY else 0
+    return bool(max(sides) <= longest)
 
 
 def _in_words(binning: float) -> str:
