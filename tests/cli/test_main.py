@@ -43,7 +43,7 @@ def test_the_help_says_what_flags_of_a_prediction_take(capsys: pytest.CaptureFix
     text = " ".join(run(capsys, "predict", "--help").out.split())
     assert "--threshold P " in text
     assert "fp32 and bf16 are understood too" in text
-    assert "It counts more than pixel sizes (default: 0, as trained)" in text
+    assert "smaller than 0.15 of such a cell (default: 0, as trained)" in text
     assert "as if its pixels were as large as those of the training images" in text
 
 
