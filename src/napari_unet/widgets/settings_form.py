@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from magicgui.widgets import CheckBox, LineEdit, create_widget
 from qtpy.QtCore import QObject, Signal
@@ -167,9 +167,9 @@ def number_box(setting: Setting) -> Any:
     highest = Decimal(str(high)).quantize(step, ROUND_FLOOR)
     lowest += step * (setting.between and lowest == low)
     highest -= step * (setting.between and highest == Decimal(str(high)))
-    box: Any = create_widget(annotation=float).native
+    # Without a step here the arrows' step would follow the number that is shown.
+    box: Any = create_widget(annotation=Annotated[float, {"step": float(step)}]).native
     box.setDecimals(digits)
-    box.setSingleStep(float(step))
     box.setRange(float(lowest - step * (setting.default is None)), float(highest))
     box.setSuffix(f" {setting.unit}" if setting.unit else "")
     box.setSpecialValueText(setting.unset)
