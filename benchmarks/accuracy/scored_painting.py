@@ -180,7 +180,7 @@ def predicted_by(model: TrainedModel, sample: Sample) -> Labels:
     """Predict with a starting model, which may take a single channel, or the size of cells."""
     settings: dict[str, Any] = {}
     if "cell_size" in inspect.signature(model.predict).parameters:
-        settings["cell_size"] = typical_diameter([sample.labels], _MASKS, 2)
+        settings["cell_size"] = typical_diameter([sample.labels], _MASKS)
     try:
         return model.predict(sample.image, axes=axes_of(sample.image), **settings)
     except ModelMismatchError:

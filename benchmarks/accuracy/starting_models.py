@@ -84,7 +84,7 @@ def _scores(samples: list[Sample]) -> Iterator[str]:
     for name in STARTING_MODELS:
         model = starting_model(name)
         for circled in (False, True):
-            sizes = [typical_diameter([s.labels], MASKS, 2) if circled else 0.0 for s in samples]
+            sizes = [typical_diameter([s.labels], MASKS) if circled else 0.0 for s in samples]
             found = [
                 evaluate(model.predict(s.image, cell_size=size), s.labels)["f1_50"]
                 for s, size in zip(samples, sizes, strict=True)

@@ -147,7 +147,7 @@ def test_marks_cover_the_grid_of_the_frame(factor: float) -> None:
 
 @pytest.mark.parametrize("radius", [3, 10, 25, 66])
 def test_the_diameter_of_round_cells_is_measured(radius: int) -> None:
-    found = typical_diameter([discs(radius, 2 * radius + 4)], MASKS, 2)
+    found = typical_diameter([discs(radius, 2 * radius + 4)], MASKS)
     assert found == pytest.approx(2 * radius, rel=0.1)
 
 
@@ -162,70 +162,72 @@ def ellipse(long: int, short: int, turned: float) -> Array:
 @pytest.mark.parametrize("table", [MASKS, PAINT], ids=["masks", "paint"])
 def test_a_long_cell_counts_by_its_area_however_it_lies(turned: float, table: ClassTable) -> None:
     labels = ellipse(40, 20, turned) + (table is PAINT) * 1
-    assert typical_diameter([labels], table, 2) == pytest.approx(2 * (40 * 20) ** 0.5, rel=0.02)
+    assert typical_diameter([labels], table) == pytest.approx(2 * (40 * 20) ** 0.5, rel=0.02)
 
 
 def test_cells_that_are_painted_with_one_number_are_still_single_parts() -> None:
     labels = (discs(10, 24, 12) > 0).astype(int)
-    assert typical_diameter([labels], MASKS, 2) == pytest.approx(20, rel=0.1)
+    assert typical_diameter([labels], MASKS) == pytest.approx(20, rel=0.1)
 
 
 def test_debris_does_not_count() -> None:
     labels = discs(66, 140)
     labels[::20, :3] = 999
-    assert typical_diameter([labels], MASKS, 2) == pytest.approx(132, rel=0.02)
+    assert typical_diameter([labels], MASKS) == pytest.approx(132, rel=0.02)
 
 
 def test_a_stroke_tells_of_a_cell_longer_than_itself() -> None:
     labels = np.zeros((300, 300), int)
     for number in range(1, 6):
         labels[number * 50 : number * 50 + 5, 20:80] = number + 1  # 60 pixels long
-    assert typical_diameter([labels], PAINT, 2) == pytest.approx(96)
+    assert typical_diameter([labels], PAINT) == pytest.approx(96)
 
 
 def test_a_rod_in_a_finished_mask_counts_by_its_width() -> None:
     labels = np.zeros((300, 300), int)
     for number in range(1, 6):
         labels[number * 50 : number * 50 + 12, 20:220] = number
-    assert typical_diameter([labels], MASKS, 2) == pytest.approx(24)
+    assert typical_diameter([labels], MASKS) == pytest.approx(24)
 
 
 def test_a_cell_that_fills_all_that_is_painted_is_measured() -> None:
     labels = np.zeros((40, 40), int)
     labels[10:30, 10:30] = 2
-    assert typical_diameter([labels], PAINT, 2) == pytest.approx(22.6, abs=0.1)
+    assert typical_diameter([labels], PAINT) == pytest.approx(22.6, abs=0.1)
 
 
 def test_the_painted_background_is_no_object() -> None:
     labels = discs(10, 24) + 1
-    assert typical_diameter([labels], PAINT, 2) == pytest.approx(20, rel=0.1)
+    assert typical_diameter([labels], PAINT) == pytest.approx(20, rel=0.1)
 
 
 def test_a_dab_of_the_brush_is_no_small_cell() -> None:
     labels = discs(3, 60)
-    assert typical_diameter([np.where(labels > 0, labels + 1, 0)], PAINT, 2) == 0
+    assert typical_diameter([np.where(labels > 0, labels + 1, 0)], PAINT) == 0
 
 
 def test_a_small_cell_is_known_by_the_background_around_it() -> None:
     labels = np.zeros((40, 40), int)
     labels[15:25, 15:25] = 1  # a dab of background
     labels[17:23, 17:23] = 2  # and in it a cell
-    assert typical_diameter([labels], PAINT, 2) == pytest.approx(6.8, abs=0.1)
+    assert typical_diameter([labels], PAINT) == pytest.approx(6.8, abs=0.1)
 
 
 @pytest.mark.parametrize(
-    ("labels", "table", "ndim"),
+    ("labels", "table"),
     [
-        pytest.param(np.zeros((9, 9), int), MASKS, 2, id="nothing painted"),
-        pytest.param(np.zeros((0, 9), int), MASKS, 2, id="no pixel"),
-        pytest.param(discs(90, 190), ClassTable("classes", "background", (0, 1)), 2, id="classes"),
-        pytest.param(discs(90, 190)[np.newaxis], MASKS, 3, id="a volume"),
+        pytest.param(np.zeros((9, 9), int), MASKS, id="nothing painted"),
+        pytest.param(np.zeros((0, 9), int), MASKS, id="no pixel"),
+        pytest.param(discs(90, 190), ClassTable("classes", "background", (0, 1)), id="classes"),
     ],
 )
-def test_where_nobody_can_tell_the_size_is_unknown(
-    labels: Array, table: ClassTable, ndim: int
-) -> None:
-    assert typical_diameter([labels], table, ndim) == 0
+def test_where_nobody_can_tell_the_size_is_unknown(labels: Array, table: ClassTable) -> None:
+    assert typical_diameter([labels], table) == 0
+
+
+def test_of_a_volume_sections_are_measured() -> None:
+    volume = np.stack([discs(20, 50)] * 3)
+    assert typical_diameter([volume[np.newaxis]], MASKS) == pytest.approx(40, rel=0.02)
 
 
 # --- the binning at which they are seen --------------------------------------------------------

@@ -115,6 +115,32 @@ def test_a_bridge_over_an_edge_does_not_join_boxes_in_3d() -> None:
     assert separate_objects(foreground).max() == 2
 
 
+def sheet(cells: int, ndim: int) -> NDArray[np.float32]:
+    """Cells of 6 pixels along each axis, in rows, all joined by weak ridges."""
+    joined = np.full((7 * cells,) * ndim, 1.0, np.float32)
+    for axis in range(ndim):
+        np.moveaxis(joined, axis, 0)[6::7] = 0.6
+    return joined
+
+
+@pytest.mark.parametrize(("cells", "ndim"), [(6, 2), (3, 3)])
+def test_a_whole_sheet_of_merged_cells_comes_apart_where_their_size_is_known(
+    cells: int, ndim: int
+) -> None:
+    joined = sheet(cells, ndim)
+    assert separate_objects(joined).max() == 1  # each is a small part of it
+    assert separate_objects(joined, typical=6.0**ndim).max() == cells**ndim
+
+
+def test_what_is_a_crumb_to_a_typical_cell_does_not_split_the_whole() -> None:
+    assert separate_objects(sheet(6, 2), typical=40 * 6.0**2).max() == 1
+
+
+def test_a_single_cell_splits_no_sooner_where_its_size_is_known() -> None:
+    foreground = two_squares(0.97)
+    assert separate_objects(foreground, typical=float((foreground > 0).sum())).max() == 1
+
+
 def test_two_cores_that_are_debris_do_not_split() -> None:
     foreground = np.zeros((9, 13), np.float32)
     foreground[2:7, 1:12] = 0.55

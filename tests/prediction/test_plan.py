@@ -225,6 +225,38 @@ def test_debris_is_as_large_beside_larger_cells() -> None:
     assert plan(model, 40, 40, cell_size=60.0).smallest == 90
 
 
+def test_a_typical_object_is_as_large_as_the_cells_that_were_painted() -> None:
+    assert plan(knowing(20), 40, 40).typical == pytest.approx(100 * np.pi)
+
+
+def test_in_an_image_of_other_pixels_it_is_as_large_in_micrometres() -> None:
+    found = plan(knowing(20, pixel_size=ONE), 40, 40, pixel_size=HALF)
+    assert found.typical == pytest.approx(400 * np.pi)
+
+
+def test_it_is_as_large_as_the_cell_size_that_is_given() -> None:
+    assert plan(CELLS, 40, 40, cell_size=40.0).typical == pytest.approx(400 * np.pi)
+
+
+def test_a_starting_model_has_seen_cells_of_all_sizes() -> None:
+    assert plan(CELLS, 40, 40).typical == 0
+
+
+def test_a_typical_object_of_a_volume_is_a_ball_in_its_voxels() -> None:
+    thick = {"Z": 2.0, "Y": 1.0, "X": 1.0}
+    model = with_record(a_model(ndim=3), cell_size=12, pixel_size=thick)
+    found = plan_prediction(model.record, np.zeros((8, 32, 32)), PredictConfig(axes="ZYX"))
+    assert found.typical == pytest.approx(144 * np.pi)
+
+
+def test_no_cell_size_can_be_given_to_a_model_of_volumes() -> None:
+    model = with_record(a_model(ndim=3), cell_size=12)
+    with pytest.raises(ModelMismatchError, match="train a model on painted cells in 2D"):
+        plan_prediction(
+            model.record, np.zeros((8, 32, 32)), PredictConfig(axes="ZYX", cell_size=12.0)
+        )
+
+
 def test_a_model_that_knows_no_size_refuses_one() -> None:
     with pytest.raises(ModelMismatchError, match=r"cell_size is 50, but the model does not know"):
         plan(MODEL, 40, 40, cell_size=50.0)

@@ -95,7 +95,7 @@ def binned_mask(
     return np.asarray(_samples(mask, factor, box).any(axis=0), bool)
 
 
-def typical_diameter(labels: Iterable[NDArray[Any]], table: ClassTable, ndim: int) -> float:
+def typical_diameter(labels: Iterable[NDArray[Any]], table: ClassTable) -> float:
     """Measure how large the painted objects are; 0 where nobody can tell.
 
     Each connected part counts by its width: by the diameter of the circle that is as large, which
@@ -104,18 +104,16 @@ def typical_diameter(labels: Iterable[NDArray[Any]], table: ClassTable, ndim: in
     Parameters
     ----------
     labels : iterable of ndarray
-        Painted labels, frame axes then ``[Z]YX``.
+        Painted labels, frame axes then ``[Z]YX``; volumes are measured plane by plane.
     table : ClassTable
         Classes have no size.
-    ndim : int
-        Spatial dimensions; volumes are not measured.
 
     Returns
     -------
     float
         In pixels of the labels.
     """
-    if table.kind != "objects" or ndim != 2:
+    if table.kind != "objects":
         return 0.0
     parts = [part for plane in _planes(labels) for part in _parts(plane, table)]
     known = [(part, size) for part in parts if (size := _diameter(part)) > 0]

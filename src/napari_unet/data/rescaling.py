@@ -8,7 +8,9 @@ the first pixel; *factors* are image pixels per pixel of the grid along ``[Z]YX`
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +18,7 @@ import numpy as np
 from napari_unet.data.frames import Frame
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,6 +29,33 @@ Factors = tuple[float, ...]
 
 # A last pixel of the grid that would lie to less than this in the image is left out.
 _SLIVER = 1e-6
+
+
+def size_of_cell(
+    diameter: float,
+    ndim: int,
+    pixel_size: Mapping[str, float] = MappingProxyType({}),
+    flat: int = 0,
+) -> float:
+    """Return how many pixels or voxels a round cell covers.
+
+    Parameters
+    ----------
+    diameter : float
+        In pixels of the plane.
+    ndim : int
+        2 or 3.
+    pixel_size : mapping of str to float
+        Micrometres by axis letter, as far as they are known.
+    flat : int
+        Levels of the network that do not pool along Z: where the sizes are not known, they tell
+        how thick slices are.
+    """
+    if ndim == 2:
+        return math.pi / 4 * diameter**2
+    known = "Z" in pixel_size and "X" in pixel_size
+    anisotropy = pixel_size["Z"] / pixel_size["X"] if known else 2.0**flat
+    return math.pi / 6 * diameter**3 / anisotropy
 
 
 @dataclass(frozen=True)

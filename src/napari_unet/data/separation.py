@@ -4,7 +4,8 @@ The network learned a one-pixel ridge of background between touching objects. So
 falls apart into 4-connected components (8 neighbours would join 44 % of them again). Where the
 ridge is weak, a component still falls apart at a higher threshold: it is then split, if at least
 two of the parts are considerable, the more so the higher the threshold, where single cells fall
-apart as well. The parts grow back over the ridge.
+apart as well. Where dozens of cells have become one component no part is a considerable share of
+it: there the size of a typical cell is the measure. The parts grow back over the ridge.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ _RIDGE_RADIUS = 2
 # At these shares of the way from the threshold to certainty a component may fall apart, if its
 # parts have at least such a share of its area. Compared on three sets (docs/accuracy.md).
 _SPLITTING_LEVELS = ((0.4, 0.1), (0.7, 0.2), (0.9, 0.3))
+# A component counts for no more than so many typical objects, however many have merged.
+_MOST_OBJECTS = 1.75
 # Probabilities in uint8 count steps of one over so many.
 _STEPS = 255
 _PART = 2**18
@@ -42,6 +45,7 @@ def separate_objects(
     smallest: int = 0,
     threshold: float = DEFAULT_THRESHOLD,
     binning: float = 1,
+    typical: float = 0,
 ) -> NDArray[np.int32]:
     """Label the single objects in a foreground probability map.
 
@@ -56,6 +60,8 @@ def separate_objects(
         Probability above which a pixel is foreground.
     binning : float
         Pixels per pixel of the network that made the map: ridges are as much wider.
+    typical : float
+        Pixels of a typical object; 0: unknown, and parts are only compared with their component.
 
     Returns
     -------
@@ -68,7 +74,7 @@ def separate_objects(
         if len(objects.sizes) == 1:
             return objects.labels
         cores = _components(_above(foreground, threshold + level * (1 - threshold)))
-        objects = _split(objects, cores, share, smallest)
+        objects = _split(objects, cores, share, smallest, typical)
     return _grown(objects.labels, foreground, _closed(inside, plane_factors(inside.ndim, binning)))
 
 
@@ -136,13 +142,16 @@ def _background_and(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(1, np.int64), sizes])
 
 
-def _split(objects: _Objects, cores: _Objects, share: float, smallest: int) -> _Objects:
+def _split(
+    objects: _Objects, cores: _Objects, share: float, smallest: int, typical: float
+) -> _Objects:
     """Replace each object that holds two or more cores of such a share of it by these cores."""
     parent = np.zeros(len(cores.sizes), np.int32)
     for part in _parts(cores.labels):  # a core lies within one object, or in dropped debris
         parent[cores.labels.reshape(-1)[part]] = objects.labels.reshape(-1)[part]
     parent[0] = 0
-    considerable = cores.sizes >= np.maximum(share * objects.sizes[parent], smallest)
+    whole_sizes = np.minimum(objects.sizes, _MOST_OBJECTS * typical or np.inf)
+    considerable = cores.sizes >= np.maximum(share * whole_sizes[parent], smallest)
     considerable &= parent > 0
     falls_apart = np.bincount(parent[considerable], minlength=len(objects.sizes)) >= 2
     if not falls_apart.any():

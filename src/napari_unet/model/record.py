@@ -12,6 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from napari_unet.data.intensity import IntensityNormalization
 from napari_unet.data.intensity_steps import IntensitySteps
 from napari_unet.data.labels import ClassTable
+from napari_unet.data.rescaling import size_of_cell
 from napari_unet.errors import ConfigError, ModelFileError
 from napari_unet.model.config import LARGEST_BINNING, SMALLEST_BINNING, VIEWS, UNetConfig
 from napari_unet.model.foreign_config import ForeignConfig
@@ -90,7 +91,8 @@ class ModelRecord:
     origin : str
         Of a model of another program: where it comes from, and how it is understood.
     cell_size : float
-        Diameter of a typical cell in pixels of the training images; 0: unknown.
+        Diameter of a typical cell, of its sections in volumes, in pixels of the training images;
+        0: unknown.
     membrane : int or None
         Of two classes the one that is the membrane between cells: the other one can be parted into
         objects. None: the classes are others.
@@ -128,6 +130,12 @@ class ModelRecord:
     def normalization(self) -> IntensityNormalization | IntensitySteps:
         """How images are brought to the network's range."""
         return self.intensity if self.steps_of_others is None else self.steps_of_others
+
+    @property
+    def typical_object(self) -> float:
+        """Pixels of the training images that a typical cell covers; 0: unknown."""
+        network = self.network
+        return size_of_cell(self.cell_size, network.ndim, self.pixel_size, network.flat_levels)
 
     @property
     def can_learn(self) -> bool:

@@ -17,7 +17,7 @@ from napari_unet.data.axes import (
     guess_axes,
 )
 from napari_unet.data.frames import Frame, frames_of
-from napari_unet.data.rescaling import plane_factors
+from napari_unet.data.rescaling import plane_factors, size_of_cell
 from napari_unet.errors import ConfigError, ImageError, ModelMismatchError
 from napari_unet.prediction.tiles import plan_blocks, plan_tiles
 
@@ -84,6 +84,8 @@ class PredictionPlan:
         Views to average.
     smallest : int
         Objects of fewer pixels are dropped.
+    typical : float
+        Pixels that a typical object covers; 0: unknown.
     notices : tuple of str
         What the user should know.
     precision : {"auto", "float32", "bfloat16"}
@@ -110,6 +112,7 @@ class PredictionPlan:
     threshold: float
     views: int
     smallest: int
+    typical: float = 0.0
     notices: tuple[str, ...] = ()
     precision: Precision = "auto"
     foreground: int = 1
@@ -219,6 +222,7 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
         config.threshold or _own_threshold(record, kind, foreground),
         config.views or record.views,
         _smallest(record, config, ratios),
+        _typical(record, config, ratios),
         (*config.notices, *notices),
         _precision(config, record),
         foreground,
@@ -302,6 +306,15 @@ def _smallest(record: ModelRecord, config: PredictConfig, ratios: tuple[float, .
     return round(scaled)
 
 
+def _typical(record: ModelRecord, config: PredictConfig, ratios: tuple[float, ...]) -> float:
+    """Return how many pixels of the image a typical object covers; 0: unknown."""
+    if config.cell_size:
+        return size_of_cell(config.cell_size, record.network.ndim)
+    if not record.cell_size or _is_starting_model(record):  # which has seen cells of all sizes
+        return 0.0
+    return record.typical_object * float(np.prod(ratios))
+
+
 def _is_starting_model(record: ModelRecord) -> bool:
     # on use: it comes with torch, which the window's thread must not be the first to import
     from napari_unet.model.starting import is_starting_model
@@ -322,7 +335,7 @@ def cell_size_known(record: ModelRecord, asked: float) -> float:
     from napari_unet.model.starting import expected_cell_size
 
     expected = expected_cell_size(record)
-    if not expected:
+    if not expected or record.network.ndim == 3:
         raise ModelMismatchError(
             f"cell_size is {asked:g}, but the model does not know how large the cells are that it "
             "learned from. Leave out the cell size, or train a model on painted cells in 2D."

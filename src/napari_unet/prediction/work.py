@@ -182,7 +182,11 @@ def separate_block(
 
     seen, own = plan.blocks.seen(number), plan.blocks.box(number)
     labels = separate_objects(
-        np.asarray(foreground[seen]), plan.smallest, plan.threshold, plan.factors[-1]
+        np.asarray(foreground[seen]),
+        plan.smallest,
+        plan.threshold,
+        plan.factors[-1],
+        plan.typical,
     )
     return own_labels(labels, seen, own)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.data.border_weights import DEFAULT_SIGMA
+from napari_unet.data.rescaling import size_of_cell
 from napari_unet.data.splitting import Block, BlockPlace
 from napari_unet.training.cropping import moved, origin_of
 
@@ -140,7 +141,8 @@ class TrainingData:
         Width of the border weights in pixels of the frames: as the settings say, or as the size
         of the cells asks for.
     cell_size : float
-        Diameter of a typical painted object in pixels of the images; 0: not known.
+        Diameter of a typical painted object, in volumes of its sections, in pixels of the images;
+        0: not known.
     membrane : int or None
         Of two classes the one that is the membrane between cells; None: the classes are others.
     """
@@ -165,6 +167,13 @@ class TrainingData:
     def smallest_in_image(self) -> int:
         """Objects of fewer pixels of the images are debris."""
         return round(self.smallest_object * self.binning**2)
+
+    @property
+    def typical_object(self) -> float:
+        """Pixels of the frames that a typical cell covers; 0: unknown."""
+        ndim = self.frames[0].frame.ndim
+        in_image = size_of_cell(self.cell_size, ndim, self.pixel_size, self.flat_levels)
+        return in_image / self.binning**2
 
     def settled(self, config: TrainConfig) -> TrainConfig:
         """Return settings in which what the images decide is filled in."""

@@ -109,10 +109,18 @@ class LiveView:
             )
             probabilities[(slice(None), *into)] = runner.probabilities(frame, intensity, piece)
         if classes.kind == "objects":
-            smallest = trainer.data.smallest_in_image
-            objects = separate_objects(probabilities[1], smallest, trainer.threshold, binning)
-            return objects, region
+            return self._separated(probabilities[1]), region
         return np.array(classes.results)[classes.decide(probabilities, trainer.threshold)], region
+
+    def _separated(self, foreground: NDArray[np.float32]) -> NDArray[np.int32]:
+        data = self._trainer.data
+        return separate_objects(
+            foreground,
+            data.smallest_in_image,
+            self._trainer.threshold,
+            data.binning,
+            data.typical_object * data.binning**2,
+        )
 
     def _frame_of(self, view: View) -> tuple[Frame, IntensityRange] | None:
         source = self._trainer.data.sources[view.image]

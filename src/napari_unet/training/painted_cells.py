@@ -138,7 +138,9 @@ def _judge(
 ) -> Iterator[tuple[int, PaintedCell]]:
     """Judge the cells that lie in a box as a whole; yields their numbers too."""
     foreground = runner.probabilities(frame.frame, frame.intensity, box)[1]
-    found = separate_objects(foreground, data.smallest_object, threshold)
+    found = separate_objects(
+        foreground, data.smallest_object, threshold, typical=data.typical_object
+    )
     painted = frame.target.painted[box]
     objects = frame.target.objects
     whole = np.bincount(objects[box].ravel(), minlength=int(objects.max()) + 1)

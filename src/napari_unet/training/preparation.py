@@ -130,7 +130,7 @@ def prepare_training(
         by_frame(image.labels, axes_of(image, config.ndim)[1], config.ndim) for image in sources
     ]
     cell_size = previous.cell_size if previous else 0.0
-    cell_size = cell_size or typical_diameter(by_frames, table, config.ndim)
+    cell_size = cell_size or typical_diameter(by_frames, table)
     if binning is None:
         binning = config.binning or _automatic_binning(cell_size, by_frames, table, config)
     notices: tuple[str, ...] = ()
@@ -139,8 +139,7 @@ def prepare_training(
     if previous is not None:
         border_sigma = previous.border_sigma
     if border_sigma is None:
-        in_plane = cell_size or typical_diameter(by_frames, table, 2)  # sections of volumes too
-        border_sigma = sigma_of(config, in_plane / binning)
+        border_sigma = sigma_of(config, cell_size / binning)
     config = config.changed(flat_levels=flat_levels, border_sigma=border_sigma)
     pixel_size, differing = common_pixel_size(sources, config.ndim)
     places = tuple(held_back) if previous is None else previous.held_back
@@ -187,6 +186,8 @@ def _automatic_binning(
 
     None becomes smaller than two blocks that can be held back, and enlarged they fit the memory.
     """
+    if config.ndim == 3:
+        return 1.0
     shortest = min(min(image.shape[-2:]) for image in labels)
     possible = [
         binning

@@ -104,7 +104,9 @@ def validate(runner: Runner, data: TrainingData) -> ValidationScore:
         loss_sum += _loss_sum(probabilities, classes, frame.weights[block.region])
         n_painted += int(painted.sum())
         for threshold in objects:
-            found = separate_objects(probabilities[1], data.smallest_object, threshold)
+            found = separate_objects(
+                probabilities[1], data.smallest_object, threshold, typical=data.typical_object
+            )
             truth = frame.target.objects[block.region]
             objects[threshold] += count_objects(found, truth, painted)
         if membranes is not None:

@@ -161,12 +161,12 @@ def painted_diameter(labels: NDArray[Any], unpainted: Unpainted) -> float:
 
     What could be a dab of the brush in a large cell is taken for a cell here: the user says so.
     """
-    found = typical_diameter([labels], ClassTable("objects", unpainted), 2)
+    found = typical_diameter([labels], ClassTable("objects", unpainted))
     if found or not labels.size:
         return found
     planes = labels.reshape(-1, *labels.shape[-2:])
     cells = (np.where(plane > BACKGROUND_VALUE[unpainted], plane, 0) for plane in planes)
-    return typical_diameter(cells, ClassTable("objects", "background"), 2)
+    return typical_diameter(cells, ClassTable("objects", "background"))
 
 
 def _in_pixels(corners: Any, layer: Shapes, image: Image) -> NDArray[np.float64]:

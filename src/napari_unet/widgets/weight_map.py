@@ -38,7 +38,7 @@ def compute_weights(
     from napari_unet.training.weights import class_balance, pixel_weights, sigma_of
 
     table = class_table([labels], config.kind, config.unpainted)
-    sigma = sigma_of(config, typical_diameter([labels], table, 2))
+    sigma = sigma_of(config, typical_diameter([labels], table))
     config = config.changed(border_sigma=sigma)
     frame_target = FrameTarget.of(labels, table, config, 1.0)
     target = frame_target.target
