@@ -13,8 +13,8 @@ import tifffile
 import zarr
 from crash_victims import strokes
 
-from napari_unet.data.files import is_run_card
 from napari_unet.errors import NapariUNetError
+from napari_unet.io.files import is_run_card
 from napari_unet.project.folder import is_project, load_project
 
 if TYPE_CHECKING:

@@ -82,7 +82,7 @@ def train(folder: Path) -> None:
 def predict(folder: Path) -> None:
     """Predict an image into an OME-Zarr by the command line."""
     from napari_unet.cli import main as command_line
-    from napari_unet.data import ome_zarr
+    from napari_unet.io import ome_zarr
     from napari_unet.prediction import partial
     from napari_unet.prediction.partial import PartialResult
 
@@ -139,9 +139,9 @@ def paint_in_a_window(folder: Path) -> None:
     from qtpy.QtCore import QTimer
 
     from napari_unet.project import recovery as folders
-    from napari_unet.widgets.annotate import AnnotateWidget
+    from napari_unet.widgets.annotate.dock import AnnotateWidget
 
-    recovery: Any = importlib.import_module("napari_unet.widgets.recovery")
+    recovery: Any = importlib.import_module("napari_unet.widgets.common.recovery")
     recovery._SAVE_DELAY_MS = SAVE_DELAY_MS
     setattr(folders, "user_data_path", lambda *_: folder)  # noqa: B010
     viewer = napari.Viewer()
@@ -172,7 +172,7 @@ def restore_in_a_window(folder: Path) -> None:
     import napari
 
     from napari_unet.project import recovery as folders
-    from napari_unet.widgets.annotate import AnnotateWidget
+    from napari_unet.widgets.annotate.dock import AnnotateWidget
 
     setattr(folders, "user_data_path", lambda *_: folder)  # noqa: B010
     viewer = napari.Viewer(show=False)

@@ -25,9 +25,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from napari_unet.data.files import read_image
 from napari_unet.data.labels import ClassTable
-from napari_unet.data.measurements import measure_objects
+from napari_unet.io.files import read_image
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.execution import Runner
 from napari_unet.model.inference import InferenceNetwork
@@ -35,6 +34,7 @@ from napari_unet.model.record import ModelRecord
 from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import TrainedNetwork
 from napari_unet.model.unet import UNet
+from napari_unet.objects.measurements import measure_objects
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import TileWritten
 from napari_unet.prediction.stored import predict_to_zarr
@@ -360,7 +360,7 @@ class _Film:
 
 def _tiled_sample(path: Path, size: int) -> None:
     """Write a uint16 OME-Zarr that repeats the sample image, with noise of its own."""
-    from napari_unet.data.ome_zarr import create_intensity_store
+    from napari_unet.io.ome_zarr import create_intensity_store
 
     sample = np.asarray(read_image(sample_dir() / "nuclei2d_image.tif").array)
     edge = 512

@@ -27,8 +27,8 @@ from annotator import Annotator
 from forest import Forest, ForestScores, Scores, require_sklearn, score_forest, scores_of
 
 from napari_unet.api import TrainedModel
-from napari_unet.data.separation import separate_objects
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
+from napari_unet.objects.separation import separate_objects
 from napari_unet.run import Run
 from napari_unet.samples import load_nuclei_2d
 from napari_unet.training.config import TrainConfig

@@ -110,7 +110,7 @@ class Window:
     def __init__(self, size: int = 256) -> None:
         import napari
 
-        from napari_unet.widgets.session import session_of
+        from napari_unet.widgets.common.session import session_of
 
         self.complaints = Complaints()
         self.viewer: Any = napari.Viewer()
@@ -192,7 +192,7 @@ class Window:
 
     def idle(self) -> bool:
         """Return whether no work is under way."""
-        from napari_unet.widgets.task import BackgroundTask
+        from napari_unet.widgets.common.task import BackgroundTask
 
         return not any(task.running for task in self.session.findChildren(BackgroundTask))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from napari_unet.exchange.export_config import ExportConfig
+from napari_unet.export.config import ExportConfig
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.settings import Caller, declared
 

@@ -31,7 +31,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_unet.widgets.section import Section
+from napari_unet.widgets.common.controls import Section
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,8 +16,8 @@ from skimage.transform import resize
 from synthetic_cells import synthetic_cells
 
 from napari_unet.data.binning import typical_diameter
-from napari_unet.data.files import read_image, read_labels
 from napari_unet.data.labels import ClassTable
+from napari_unet.io.files import read_image, read_labels
 from napari_unet.training.dataset import AnnotatedImage
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import zarr
 from scipy import ndimage as ndi
 
 import napari_unet as nu
-from napari_unet.data.files import read_image, read_labels, write_image
+from napari_unet.io.files import read_image, read_labels, write_image
 from napari_unet.model.trained import TrainedNetwork
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.files import FileFailed, FilePredicted, predict_files

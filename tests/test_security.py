@@ -25,13 +25,17 @@ RUNS_WHAT_IT_READS = {
     "joblib.load", "runpy.run_path", "shutil.unpack_archive",
 }  # fmt: skip
 # Model packages and annotations: no entry is ever written to a disk, sizes are counted.
-READS_ARCHIVES = {"exchange/package_data.py", "exchange/package_files.py", "formats/zipped.py"}
+READS_ARCHIVES = {
+    "external/package_data.py",
+    "external/package_files.py",
+    "io/annotations/zipped.py",
+}
 # The two exceptions, and why each runs nothing of others.
 ALLOWED = {
     # state dicts of other programs: always with weights_only=True, torch is of 2.10 or newer
-    "exchange/package_data.py": {"torch.load"},
+    "external/package_data.py": {"torch.load"},
     # what it has written itself a moment ago, under a name of its own
-    "exchange/export_runs.py": {"torch.jit.load"},
+    "export/checks.py": {"torch.jit.load"},
 }
 UNPACKS = {"zipfile", "tarfile", "gzip", "bz2", "lzma", "zipimport"}
 TALKS = {"urllib", "urllib3", "requests", "http", "httpx", "aiohttp", "ftplib", "smtplib", "pooch"}
@@ -89,7 +93,7 @@ def test_no_array_is_read_with_pickles() -> None:
 def test_the_one_place_that_reads_state_dicts_reads_weights_alone() -> None:
     calls = [
         call
-        for call in calls_in(SOURCE / "exchange/package_data.py")
+        for call in calls_in(SOURCE / "external/package_data.py")
         if ast.unparse(call.func) == "torch.load"
     ]
     given = [{k.arg: ast.unparse(k.value) for k in call.keywords} for call in calls]

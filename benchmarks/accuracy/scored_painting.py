@@ -22,10 +22,10 @@ from painter import owners_of
 from napari_unet.api import TrainedModel, starting_model
 from napari_unet.data.binning import typical_diameter
 from napari_unet.data.labels import ClassTable
-from napari_unet.data.separation import separate_objects
 from napari_unet.errors import ModelMismatchError
 from napari_unet.evaluation import evaluate, overlap_of
 from napari_unet.model.cards import STARTING_MODELS
+from napari_unet.objects.separation import separate_objects
 from napari_unet.run import Run
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.loop import train_network

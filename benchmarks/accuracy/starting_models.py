@@ -21,8 +21,8 @@ import torch
 
 from napari_unet.api import starting_model
 from napari_unet.data.binning import typical_diameter
-from napari_unet.data.files import read_image, read_labels
 from napari_unet.evaluation import evaluate
+from napari_unet.io.files import read_image, read_labels
 from napari_unet.model.cards import STARTING_MODELS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))

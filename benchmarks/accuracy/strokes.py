@@ -20,9 +20,9 @@ from paint import paint_strokes
 from table import Options, Table, run_table
 
 from napari_unet.api import TrainedModel
-from napari_unet.data.separation import separate_objects
 from napari_unet.errors import ConfigError
 from napari_unet.evaluation import evaluate
+from napari_unet.objects.separation import separate_objects
 from napari_unet.run import Run
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage

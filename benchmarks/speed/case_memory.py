@@ -11,7 +11,7 @@ import tifffile
 from figures import Figure, Options
 from scale import PeakMemory
 
-from napari_unet.data.files import read_image
+from napari_unet.io.files import read_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

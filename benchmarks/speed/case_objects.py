@@ -13,7 +13,7 @@ from scenes import answer_about, crowded_labels
 from scipy import ndimage as ndi
 from skimage.segmentation import watershed
 
-from napari_unet.data.separation import separate_objects
+from napari_unet.objects.separation import separate_objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

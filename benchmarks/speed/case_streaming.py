@@ -17,7 +17,7 @@ import tifffile
 from figures import Figure, Options, fastest
 
 from napari_unet.data.intensity import measure_intensity
-from napari_unet.data.tiff_files import LazyTiff
+from napari_unet.io.tiff_files import LazyTiff
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_starting_model
 from napari_unet.prediction.config import PredictConfig

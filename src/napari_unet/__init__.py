@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from napari_unet.api import starting_model as starting_model
     from napari_unet.api import train as train
     from napari_unet.data.border_weights import border_weight_map as border_weight_map
-    from napari_unet.data.files import read_image as read_image
-    from napari_unet.data.files import read_labels as read_labels
-    from napari_unet.data.files import write_image as write_image
-    from napari_unet.data.link_arrays import link as link
     from napari_unet.evaluation import error_map as error_map
     from napari_unet.evaluation import evaluate as evaluate
-    from napari_unet.formats.reading import read_annotations as read_annotations
-    from napari_unet.formats.writing import write_objects as write_objects
+    from napari_unet.io.annotations.reading import read_annotations as read_annotations
+    from napari_unet.io.annotations.writing import write_objects as write_objects
+    from napari_unet.io.files import read_image as read_image
+    from napari_unet.io.files import read_labels as read_labels
+    from napari_unet.io.files import write_image as write_image
     from napari_unet.model.config import UNetConfig as UNetConfig
     from napari_unet.model.unet import UNet as UNet
+    from napari_unet.objects.link_arrays import link as link
     from napari_unet.training.config import TrainConfig as TrainConfig
 
 # Operations that Apple's GPUs lack run on the CPU instead, and torch says so once. It reads this
@@ -44,15 +44,15 @@ _HOME_OF = {
     "error_map": "napari_unet.evaluation",
     "evaluate": "napari_unet.evaluation",
     "export_model": "napari_unet.api",
-    "link": "napari_unet.data.link_arrays",
+    "link": "napari_unet.objects.link_arrays",
     "load_model": "napari_unet.api",
-    "read_annotations": "napari_unet.formats.reading",
-    "read_image": "napari_unet.data.files",
-    "read_labels": "napari_unet.data.files",
+    "read_annotations": "napari_unet.io.annotations.reading",
+    "read_image": "napari_unet.io.files",
+    "read_labels": "napari_unet.io.files",
     "starting_model": "napari_unet.api",
     "train": "napari_unet.api",
-    "write_image": "napari_unet.data.files",
-    "write_objects": "napari_unet.formats.writing",
+    "write_image": "napari_unet.io.files",
+    "write_objects": "napari_unet.io.annotations.writing",
 }
 
 __all__ = [*_HOME_OF, "__version__"]

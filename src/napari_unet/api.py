@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.data.physical import PixelSize
-    from napari_unet.exchange.export_config import Exported, ExportEvent, ExportFormat
+    from napari_unet.export.config import Exported, ExportEvent, ExportFormat
     from napari_unet.model.config import Precision
     from napari_unet.model.record import ModelRecord
     from napari_unet.prediction.config import ResultKind
@@ -261,7 +261,7 @@ def load_model(path: str | os.PathLike[str]) -> TrainedModel:
     path = Path(path)
     if path.suffix == ".safetensors":  # the usual case waits for nothing else
         return TrainedModel(load_network(path))
-    from napari_unet.exchange.foreign import is_external_model, load_any_model
+    from napari_unet.external.importing import is_external_model, load_any_model
 
     return TrainedModel(
         load_any_model(str(path)) if is_external_model(path) else load_network(path)
@@ -323,8 +323,8 @@ def export_model(
     FileProblemError
         The file cannot be written.
     """
-    from napari_unet.exchange.export import export_model as events_of_export
-    from napari_unet.exchange.export_config import ExportConfig, ModelAuthor
+    from napari_unet.export.config import ExportConfig, ModelAuthor
+    from napari_unet.export.writing import export_model as events_of_export
 
     config = ExportConfig(
         format,

@@ -30,10 +30,10 @@ from scored_painting import Measured, measure
 from napari_unet.data.labels import class_table
 from napari_unet.errors import ConfigError, FileProblemError
 from napari_unet.training import loop, preparation, targets
+from napari_unet.training.batch_statistics import statistics_of
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage, TrainingData
 from napari_unet.training.preparation import prepare_training
-from napari_unet.training.recalibration import statistics_of
 from napari_unet.training.targets import FrameTarget
 from napari_unet.training.trainer import Trainer
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_unet.formats.reading import read_annotations
-from napari_unet.formats.writing import write_objects
+from napari_unet.io.annotations.reading import read_annotations
+from napari_unet.io.annotations.writing import write_objects
 
 from .builders import TINY, picture, run, write_images
 

@@ -16,7 +16,7 @@ import torch
 
 from napari_unet.cli import doctor
 from napari_unet.model import devices
-from napari_unet.model.gpu_advice import Problem, nvidia_gpu
+from napari_unet.model.devices import Problem, nvidia_gpu
 
 from .builders import Outcome, run
 

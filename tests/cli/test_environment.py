@@ -36,7 +36,7 @@ from napari_unet.cli.window_environment import (
 )
 
 if TYPE_CHECKING:
-    from napari_unet.model.gpu_advice import Problem
+    from napari_unet.model.devices import Problem
 
 
 def only(problems: list[Problem]) -> tuple[str, str]:

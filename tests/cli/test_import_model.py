@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from exchange.networks import IncDownUpOutc, with_weights
-from exchange.packages import package_files, picture, write_zip
+from external.networks import IncDownUpOutc, with_weights
+from external.packages import package_files, picture, write_zip
 from napari_unet.cli import main
 
 

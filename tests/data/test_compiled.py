@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from napari_unet.data.compiled import compiled
+from napari_unet.data.border_kernel import compiled
 
 
 def double(values: Any) -> None:
@@ -40,7 +40,7 @@ def test_what_cannot_be_kept_is_compiled_all_the_same(
             raise error
         return njit(*arguments, **settings)
 
-    monkeypatch.setattr("napari_unet.data.compiled.njit", without_folder)
+    monkeypatch.setattr("napari_unet.data.border_kernel.njit", without_folder)
     values = np.arange(3, dtype=np.int32)
     compiled("void(i4[::1])")(double)(values)
     assert values.tolist() == [0, 2, 4]

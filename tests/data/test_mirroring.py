@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_unet.data.frames import Frame, read_mirrored
-from napari_unet.data.mirroring import mirrored_positions
+from napari_unet.data.frames import Frame, mirrored_positions, read_mirrored
 
 
 @given(size=st.integers(1, 12), before=st.integers(0, 60), after=st.integers(0, 60))

@@ -13,7 +13,7 @@ import pytest
 import napari_unet as nu
 from napari_unet import errors
 from napari_unet.cli.main import build_parser
-from napari_unet.exchange.export_config import ExportConfig
+from napari_unet.export.config import ExportConfig
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.settings import declared
 from napari_unet.training.config import TrainConfig

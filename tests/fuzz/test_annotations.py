@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from napari_unet.formats.reading import read_annotations
-from napari_unet.formats.writing import write_objects
+from napari_unet.io.annotations.reading import read_annotations
+from napari_unet.io.annotations.writing import write_objects
 
 from .mutations import changed_bytes, changed_text
 from .test_readers import try_all

@@ -21,9 +21,9 @@ import zarr
 from PIL import Image
 from safetensors.torch import save
 
-from napari_unet.data.files import in_memory, read_image, read_labels
 from napari_unet.data.labels import ClassTable
 from napari_unet.errors import NapariUNetError
+from napari_unet.io.files import in_memory, read_image, read_labels
 from napari_unet.model import tensor_file
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.record import ModelRecord, TrainingImageRecord, record_to_json

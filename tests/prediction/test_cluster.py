@@ -18,8 +18,8 @@ import psutil
 import pytest
 import zarr
 
-from napari_unet.data.files import read_image
 from napari_unet.errors import ConfigError, DeviceError, UnreadableError
+from napari_unet.io.files import read_image
 from napari_unet.model.trained import TrainedNetwork, save_network
 from napari_unet.prediction import cluster
 from napari_unet.prediction.cluster import connected, predict_on_cluster

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from napari_unet.data.files import read_image
-from napari_unet.model import ready
+from napari_unet.io.files import read_image
+from napari_unet.model import trained as ready
 from napari_unet.model.inference import InferenceNetwork
 from napari_unet.notice import Notice
 from napari_unet.prediction import predictor, region, stored

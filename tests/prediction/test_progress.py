@@ -9,11 +9,11 @@ from napari_unet.notice import Notice
 from napari_unet.prediction.events import (
     BlockSeparated,
     FrameFinished,
+    PredictionProgress,
     PredictionStarted,
     TilePredicted,
     TileWritten,
 )
-from napari_unet.prediction.progress import PredictionProgress
 
 STARTED = PredictionStarted("CPU", 4, (8, 8), "objects")
 BOX = (slice(0, 8), slice(0, 8))

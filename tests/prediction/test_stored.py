@@ -16,9 +16,9 @@ import torch
 import zarr
 
 from data.counting import CountingArray
-from napari_unet.data.files import find_images, read_image
 from napari_unet.data.labels import ClassTable
 from napari_unet.errors import ConfigError, FileProblemError, UnreadableError
+from napari_unet.io.files import find_images, read_image
 from napari_unet.model import precision
 from napari_unet.model.trained import TrainedNetwork
 from napari_unet.notice import Notice
@@ -276,7 +276,7 @@ def test_a_crash_while_the_pyramid_is_built_costs_no_tile(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("napari_unet.data.ome_zarr._subsample", crash)
+        patch.setattr("napari_unet.io.ome_zarr._subsample", crash)
         with pytest.raises(KeyboardInterrupt):
             store(image, tmp_path / "out.zarr", tile_size=256)
     rest, result = store(image, tmp_path / "out.zarr", tile_size=256)

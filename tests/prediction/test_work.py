@@ -15,7 +15,7 @@ import torch
 import zarr
 
 from napari_unet.errors import ConfigError
-from napari_unet.model import ready
+from napari_unet.model import trained as ready
 from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.model.trained import save_network
 from napari_unet.prediction import cluster_tasks

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from napari_unet.data.whole_files import unfinished_path
 from napari_unet.errors import FileProblemError, ImageError
+from napari_unet.io.atomic_writes import unfinished_path
 from napari_unet.project import library as library_module
 from napari_unet.project.library import ModelLibrary
 from napari_unet.project.model_entry import ModelEntry
@@ -234,7 +234,7 @@ from napari_unet.model.record import ModelRecord
 from napari_unet.model.trained import TrainedNetwork
 from napari_unet.model.unet import UNet
 from napari_unet.project.library import ModelLibrary
-from napari_unet.widgets.model_work import store_model
+from napari_unet.widgets.common.model_work import store_model
 config = UNetConfig(base_channels=2, depth=1, padding="same")
 record = ModelRecord(config, ClassTable("objects", "unlabelled"))
 model = TrainedNetwork(UNet(config).eval(), record)

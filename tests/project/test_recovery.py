@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from napari_unet.data.whole_files import machine_id
 from napari_unet.errors import FileProblemError
+from napari_unet.io.atomic_writes import machine_id
 from napari_unet.project.folder import Project, save_project
 from napari_unet.project.recovery import abandoned, claim, discard, new_recovery_folder, sweep
 

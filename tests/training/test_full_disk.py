@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from napari_unet.cli.history import begin_history, logging_steps
-from napari_unet.data.files import write_image
 from napari_unet.errors import FileProblemError
+from napari_unet.io.files import write_image
 from napari_unet.model.trained import load_network
 from napari_unet.notice import Notice
 from napari_unet.project.folder import Project, ProjectImage, load_project, save_project

@@ -10,8 +10,8 @@ from napari_unet.model.starting import load_starting_model
 from napari_unet.model.unet import UNet
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
+from napari_unet.training.networks import carried_over
 from napari_unet.training.preparation import prepare_training
-from napari_unet.training.transfer import carried_over
 
 from .builders import painted_cells, run, tiny_config
 

@@ -13,10 +13,10 @@ from napari_unet.errors import ImageError, LabelsError, ModelMismatchError
 from napari_unet.training.checkpoint import load_state, save_state
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage, TrainingData
-from napari_unet.training.debris import smallest_painted_object
+from napari_unet.training.object_sizes import smallest_painted_object
 from napari_unet.training.patches import PatchSampler
 from napari_unet.training.preparation import prepare_training
-from napari_unet.training.records import record_of
+from napari_unet.training.sources import record_of
 from napari_unet.training.weights import pixel_weights
 
 from .builders import run, tiny_config

@@ -14,12 +14,12 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QCheckBox
 
-from napari_unet.widgets.annotate import AnnotateWidget
-from napari_unet.widgets.predict import PredictWidget
-from napari_unet.widgets.session import session_of
-from napari_unet.widgets.task import BackgroundTask
-from napari_unet.widgets.train import TrainWidget
-from napari_unet.widgets.visible import camera_of
+from napari_unet.widgets.annotate.dock import AnnotateWidget
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.common.task import BackgroundTask
+from napari_unet.widgets.common.visible import camera_of
+from napari_unet.widgets.predict.dock import PredictWidget
+from napari_unet.widgets.train.dock import TrainWidget
 
 from .leftovers import sweep_up
 from .scenes import TINY, disks, strokes_on

@@ -25,10 +25,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_unet.widgets.annotate import AnnotateWidget
-from napari_unet.widgets.models import ModelsWidget
-from napari_unet.widgets.predict import PredictWidget
-from napari_unet.widgets.train import TrainWidget
+from napari_unet.widgets.annotate.dock import AnnotateWidget
+from napari_unet.widgets.models.dock import ModelsWidget
+from napari_unet.widgets.predict.dock import PredictWidget
+from napari_unet.widgets.train.dock import TrainWidget
 
 from .scenes import disks, strokes_on
 

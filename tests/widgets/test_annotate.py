@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from napari_unet.widgets.coverage import coverage_text, measure_coverage
+from napari_unet.widgets.annotate.coverage import coverage_text, measure_coverage
 
 from .conftest import Desk, disks, strokes_on
 

@@ -15,8 +15,8 @@ from napari.layers import Labels
 
 from napari_unet.project import folder as folder_module
 from napari_unet.project.folder import Project, load_project
-from napari_unet.widgets import recovery
-from napari_unet.widgets.recovery import Keeper, keeper_of
+from napari_unet.widgets.common import recovery
+from napari_unet.widgets.common.recovery import Keeper, keeper_of
 
 from .conftest import Desk
 

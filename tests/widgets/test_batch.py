@@ -18,8 +18,8 @@ from qtpy.QtWidgets import QFileDialog
 from napari_unet.model.execution import Runner
 from napari_unet.prediction.events import TilePredicted
 from napari_unet.prediction.files import FileFailed
-from napari_unet.widgets.layers import LayerComboBox
-from napari_unet.widgets.session import session_of
+from napari_unet.widgets.common.layers import LayerComboBox
+from napari_unet.widgets.common.session import session_of
 
 from .conftest import HAND, Desk, disks
 from .test_predict import untrained

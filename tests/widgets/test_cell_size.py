@@ -11,7 +11,7 @@ import pytest
 from napari.layers import Image, Labels, Shapes
 
 from napari_unet.model.starting import load_starting_model
-from napari_unet.widgets.cell_size import circled_diameter, painted_diameter
+from napari_unet.widgets.predict.cell_size import circled_diameter, painted_diameter
 
 from .conftest import Desk, disks
 from .test_predict import predict_with

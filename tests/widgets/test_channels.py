@@ -10,10 +10,10 @@ import pytest
 from napari.layers import Image, Labels
 
 from data.counting import CountingArray
-from napari_unet.widgets.annotation import image_for
-from napari_unet.widgets.join_channels import join_channels
-from napari_unet.widgets.session import session_of
-from napari_unet.widgets.snapshots import LayerPair, annotated_image
+from napari_unet.widgets.annotate.join_channels import join_channels
+from napari_unet.widgets.common.annotation import image_for
+from napari_unet.widgets.common.pairs import LayerPair, annotated_image
+from napari_unet.widgets.common.session import session_of
 
 from .conftest import Desk, disks, strokes_on
 

@@ -10,9 +10,9 @@ import pytest
 from napari.layers import Image, Labels, Shapes
 from qtpy.QtCore import Qt
 
-from napari_unet.widgets.annotation import annotation_of, next_object
-from napari_unet.widgets.coverage import shown_regions
-from napari_unet.widgets.regions import regions_of
+from napari_unet.widgets.annotate.coverage import shown_regions
+from napari_unet.widgets.common.annotation import annotation_of, next_object
+from napari_unet.widgets.common.regions import regions_of
 
 from .conftest import HAND, Desk, disks, strokes_on
 

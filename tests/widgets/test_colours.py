@@ -14,8 +14,8 @@ import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from napari_unet.evaluation.errors import CONFUSED, ERROR_VALUES, MERGED, SPLIT
-from napari_unet.widgets.annotation import PALETTE
-from napari_unet.widgets.training_plot import colours_on
+from napari_unet.widgets.common.annotation import PALETTE
+from napari_unet.widgets.train.plot import colours_on
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,16 +17,16 @@ from qtpy.QtTest import QTest
 from napari_unet.errors import EvaluationError
 from napari_unet.evaluation.pairs import Kind, Unpainted
 from napari_unet.run import Run
-from napari_unet.widgets.annotation import annotation_of, new_annotation
-from napari_unet.widgets.compare import ComparePanel, ScoreTable
-from napari_unet.widgets.compare_work import (
+from napari_unet.widgets.common.annotation import annotation_of, new_annotation
+from napari_unet.widgets.common.layers import METADATA_KEY
+from napari_unet.widgets.common.result_layers import Predicted
+from napari_unet.widgets.predict.compare import ComparePanel, ScoreTable
+from napari_unet.widgets.predict.compare_work import (
     Comparison,
     ToCompare,
     comparing_events,
     score_rows,
 )
-from napari_unet.widgets.keys import METADATA_KEY
-from napari_unet.widgets.result_layers import Predicted
 
 from .conftest import Desk
 

@@ -16,13 +16,12 @@ from napari import Viewer
 from napari.layers import Labels
 from qtpy.QtWidgets import QApplication, QFileDialog
 
-from napari_unet.data.files import write_image
+from napari_unet.io.files import write_image
 from napari_unet.model import devices
 from napari_unet.model.trained import TrainedNetwork, load_network
-from napari_unet.runs.card import PredictionCard, TrainingCard
-from napari_unet.runs.card_file import read_card
-from napari_unet.widgets.layer_cards import CARD_KEY
-from napari_unet.widgets.session import session_of
+from napari_unet.provenance.card import PredictionCard, TrainingCard, read_card
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.predict.runs import CARD_KEY
 
 from .conftest import Desk, disks, strokes_on
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 
-from napari_unet.widgets.annotation import annotation_of
-from napari_unet.widgets.keys import METADATA_KEY
-from napari_unet.widgets.result_layers import Predicted
-from napari_unet.widgets.session import session_of
+from napari_unet.widgets.common.annotation import annotation_of
+from napari_unet.widgets.common.layers import METADATA_KEY
+from napari_unet.widgets.common.result_layers import Predicted
+from napari_unet.widgets.common.session import session_of
 
 from .conftest import Desk, disks, strokes_on
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from qtpy.QtWidgets import QLabel, QMessageBox
 
-from napari_unet.exchange.export_config import ExportConfig
+from napari_unet.export.config import ExportConfig
 from napari_unet.settings import declared
-from napari_unet.widgets.export import ExportDialog
-from napari_unet.widgets.models import ModelsWidget
-from napari_unet.widgets.session import session_of
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.models.dock import ModelsWidget
+from napari_unet.widgets.models.export import ExportDialog
 
 from .conftest import Desk
 from .test_predict import untrained

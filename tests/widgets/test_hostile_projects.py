@@ -11,9 +11,9 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_unet.project.folder import Project, ProjectImage, load_project, save_project
-from napari_unet.widgets.controls import as_plain, note
-from napari_unet.widgets.project_images import is_opened_unasked
-from napari_unet.widgets.projects import open_project
+from napari_unet.widgets.common.controls import as_plain, note
+from napari_unet.widgets.models.project_images import is_opened_unasked
+from napari_unet.widgets.models.projects import open_project
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,12 +138,12 @@ def test_a_path_to_another_machine_is_not_even_looked_at(
         raise AssertionError(self)
 
     for look in ("is_dir", "is_file"):
-        monkeypatch.setattr(f"napari_unet.widgets.project_images.Path.{look}", looked)
+        monkeypatch.setattr(f"napari_unet.widgets.models.project_images.Path.{look}", looked)
     assert not is_opened_unasked(path)
 
 
 def test_an_image_on_the_machine_of_its_project_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_unet.widgets.project_images.Path.is_file", lambda _: True)
+    monkeypatch.setattr("napari_unet.widgets.models.project_images.Path.is_file", lambda _: True)
     assert is_opened_unasked("//lab/data/a.tif", PureWindowsPath("//lab/data/project"))  # type: ignore[arg-type]
 
 

@@ -11,8 +11,8 @@ import pytest
 from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QFileDialog, QMenu
 
-from napari_unet.formats.writing import write_objects
-from napari_unet.widgets.annotation import annotation_of, is_annotation
+from napari_unet.io.annotations.writing import write_objects
+from napari_unet.widgets.common.annotation import annotation_of, is_annotation
 
 from .conftest import Desk, disks
 

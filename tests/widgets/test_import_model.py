@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from qtpy.QtWidgets import QFileDialog
 
-from exchange.networks import IncDownUpOutc, with_weights
-from exchange.packages import package_files, write_zip
-from napari_unet.widgets.models import ModelsWidget
-from napari_unet.widgets.session import session_of
+from external.networks import IncDownUpOutc, with_weights
+from external.packages import package_files, write_zip
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.models.dock import ModelsWidget
 
 from .conftest import Desk
 

@@ -17,11 +17,12 @@ from napari_unet.model.trained import load_network
 from napari_unet.project.folder import MODEL_FILE
 from napari_unet.training.checkpoint import load_state, state_path
 from napari_unet.training.events import StepDone, ViewPredicted
-from napari_unet.widgets import train, training_work
-from napari_unet.widgets.predict import PredictWidget
-from napari_unet.widgets.recovery import keeper_of
-from napari_unet.widgets.session import session_of
-from napari_unet.widgets.train import TrainWidget
+from napari_unet.widgets.common.recovery import keeper_of
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.predict.dock import PredictWidget
+from napari_unet.widgets.train import dock as train
+from napari_unet.widgets.train import work as training_work
+from napari_unet.widgets.train.dock import TrainWidget
 
 from .conftest import HAND, TINY, Desk, disks, strokes_on
 from .test_layers_changed import gate, predict_until_the_first_tile

@@ -12,11 +12,11 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QApplication, QColorDialog, QLineEdit
 
 from napari_unet.errors import LabelsError
-from napari_unet.widgets.annotation import annotation_of
-from napari_unet.widgets.focus_ring import FocusRing
-from napari_unet.widgets.keys import METADATA_KEY
-from napari_unet.widgets.numbered_edits import numbers_in
-from napari_unet.widgets.result_layers import Predicted
+from napari_unet.widgets.common.annotation import annotation_of
+from napari_unet.widgets.common.controls import FocusRing
+from napari_unet.widgets.common.layers import METADATA_KEY
+from napari_unet.widgets.common.result_layers import Predicted
+from napari_unet.widgets.predict.numbered_edits import numbers_in
 
 from .conftest import HAND
 from .docks import Docks, content_of, open_docks

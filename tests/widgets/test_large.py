@@ -15,11 +15,11 @@ from napari.layers import Image, Labels
 from qtpy.QtWidgets import QFileDialog
 
 from napari_unet.prediction.events import TilePredicted
-from napari_unet.widgets import predict_runs, stored_layers
-from napari_unet.widgets.keys import METADATA_KEY
-from napari_unet.widgets.layers import LayerComboBox
-from napari_unet.widgets.session import session_of
-from napari_unet.widgets.visible import camera_of
+from napari_unet.widgets.common import stored_layers
+from napari_unet.widgets.common.layers import METADATA_KEY, LayerComboBox
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.common.visible import camera_of
+from napari_unet.widgets.predict import runs as predict_runs
 
 from .conftest import Desk, disks
 from .test_predict import untrained

@@ -16,10 +16,12 @@ from napari.layers import Labels
 from napari_unet.prediction.events import TilePredicted
 from napari_unet.run import Run
 from napari_unet.training.events import AnnotationsJoined, StepDone, ViewPredicted
-from napari_unet.widgets import predict_runs, prediction_work, training_run
-from napari_unet.widgets.layers import plain_layers
-from napari_unet.widgets.result_layers import predicted_of
-from napari_unet.widgets.session import session_of
+from napari_unet.widgets.common.layers import plain_layers
+from napari_unet.widgets.common.result_layers import predicted_of
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.predict import runs as predict_runs
+from napari_unet.widgets.predict import work as prediction_work
+from napari_unet.widgets.train import run as training_run
 
 from .conftest import Desk, disks, strokes_on
 from .test_live import stop, train_on, wait_for

@@ -11,10 +11,10 @@ import pytest
 from napari.components import ViewerModel
 
 from data.counting import CountingArray
-from napari_unet.widgets import training_run
-from napari_unet.widgets.annotation import new_annotation
-from napari_unet.widgets.session import session_of
-from napari_unet.widgets.snapshots import LayerPair, annotated_image
+from napari_unet.widgets.common.annotation import new_annotation
+from napari_unet.widgets.common.pairs import LayerPair, annotated_image
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.train import run as training_run
 
 from .conftest import Desk, disks, strokes_on
 

@@ -11,11 +11,10 @@ import pytest
 from napari.layers import Labels, Tracks
 from numpy.typing import NDArray
 
-from napari_unet.data.linking import LinkConfig
-from napari_unet.widgets.keys import METADATA_KEY
-from napari_unet.widgets.link import LinkPanel
-from napari_unet.widgets.link_work import ToLink, linking_events
-from napari_unet.widgets.result_layers import Predicted
+from napari_unet.objects.linking import LinkConfig
+from napari_unet.widgets.common.layers import METADATA_KEY
+from napari_unet.widgets.common.result_layers import Predicted
+from napari_unet.widgets.predict.link import LinkPanel, ToLink, linking_events
 
 from .conftest import Desk, disks
 

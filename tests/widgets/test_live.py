@@ -9,10 +9,10 @@ import pytest
 from napari.layers import Labels
 
 from napari_unet.training.events import AnnotationsJoined, StepDone, ViewPredicted
-from napari_unet.widgets import training_run
-from napari_unet.widgets.annotation import annotation_of
-from napari_unet.widgets.session import session_of
-from napari_unet.widgets.visible import camera_of
+from napari_unet.widgets.common.annotation import annotation_of
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.common.visible import camera_of
+from napari_unet.widgets.train import run as training_run
 
 from .conftest import Desk, disks, strokes_on
 

@@ -13,12 +13,12 @@ from qtpy.QtWidgets import QApplication
 
 from napari_unet.training.events import AnnotationsJoined, PaintJudged, StepDone
 from napari_unet.training.painted_cells import PaintedCell, Verdict
-from napari_unet.widgets import training_run
-from napari_unet.widgets.painted_cells import cells_in_words, new_cells_in_words
-from napari_unet.widgets.session import session_of
-from napari_unet.widgets.snapshots import LayerPair, annotated_images
-from napari_unet.widgets.training_run import TrainingRun
-from napari_unet.widgets.visible import camera_of
+from napari_unet.widgets.common.pairs import LayerPair, annotated_images
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.common.visible import camera_of
+from napari_unet.widgets.train import run as training_run
+from napari_unet.widgets.train.painted_cells import cells_in_words, new_cells_in_words
+from napari_unet.widgets.train.run import TrainingRun
 
 from .conftest import HAND, Desk, disks, strokes_on
 from .docks import LARGE, Docks, open_docks

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from napari.layers import Image, Labels
 
-from napari_unet.widgets.placement import kept_axes, moved_to, placement_along
+from napari_unet.widgets.common.placement import kept_axes, moved_to, placement_along
 
 TURNED = np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]])
 AFFINE = np.array([[1, 0, 0, 5], [0, 2, 0.5, 6], [0, 0, 3, 7], [0, 0, 0, 1.0]])

@@ -21,7 +21,7 @@ from napari_unet.prediction import predictor
 from napari_unet.prediction.events import FrameFinished
 from napari_unet.prediction.plan import PredictionPlan
 from napari_unet.prediction.work import make_runner
-from napari_unet.widgets.result_layers import predicted_of
+from napari_unet.widgets.common.result_layers import predicted_of
 
 from .conftest import Desk, disks
 

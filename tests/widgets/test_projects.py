@@ -18,12 +18,12 @@ from qtpy.QtCore import QEvent
 from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.project.folder import MODEL_FILE, Project, load_project, save_project
 from napari_unet.training.checkpoint import load_state, state_path
-from napari_unet.widgets.annotate import AnnotateWidget
-from napari_unet.widgets.annotation import annotation_of
-from napari_unet.widgets.models import ModelsWidget
-from napari_unet.widgets.projects import open_folder
-from napari_unet.widgets.recovery import WindowGuard, keeper_of
-from napari_unet.widgets.session import session_of
+from napari_unet.widgets.annotate.dock import AnnotateWidget
+from napari_unet.widgets.common.annotation import annotation_of
+from napari_unet.widgets.common.recovery import WindowGuard, keeper_of
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.models.dock import ModelsWidget
+from napari_unet.widgets.models.projects import open_folder
 
 from .conftest import Desk, disks, strokes_on
 from .test_predict import untrained

@@ -10,10 +10,10 @@ import pytest
 from napari.layers import Layer, Shapes
 
 from napari_unet.training.events import ViewPredicted
-from napari_unet.widgets.live_layer import LiveLayer
-from napari_unet.widgets.regions import regions_of
-from napari_unet.widgets.session import session_of
-from napari_unet.widgets.snapshots import LayerPair
+from napari_unet.widgets.common.live_layer import LiveLayer
+from napari_unet.widgets.common.pairs import LayerPair
+from napari_unet.widgets.common.regions import regions_of
+from napari_unet.widgets.common.session import session_of
 
 from .conftest import Desk, disks, strokes_on
 from .test_predict import untrained

@@ -12,11 +12,11 @@ import tifffile
 from napari.layers import Labels, Tracks
 from qtpy.QtWidgets import QFileDialog
 
-from napari_unet.formats.reading import read_annotations
-from napari_unet.widgets.annotation import annotation_of, new_annotation
-from napari_unet.widgets.keys import METADATA_KEY
-from napari_unet.widgets.result_layers import Predicted
-from napari_unet.widgets.session import session_of
+from napari_unet.io.annotations.reading import read_annotations
+from napari_unet.widgets.common.annotation import annotation_of, new_annotation
+from napari_unet.widgets.common.layers import METADATA_KEY
+from napari_unet.widgets.common.result_layers import Predicted
+from napari_unet.widgets.common.session import session_of
 
 from .conftest import Desk
 

@@ -19,8 +19,8 @@ from napari_unet.model.record import ModelRecord
 from napari_unet.model.trained import TrainedNetwork
 from napari_unet.model.unet import UNet
 from napari_unet.prediction.events import TilePredicted
-from napari_unet.widgets.session import session_of
-from napari_unet.widgets.visible import camera_of
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.common.visible import camera_of
 
 from .conftest import Desk, disks
 from .test_correct import predicted

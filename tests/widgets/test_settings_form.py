@@ -10,7 +10,7 @@ from napari_unet.errors import ConfigError
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.settings import declared
 from napari_unet.training.config import TrainConfig
-from napari_unet.widgets.settings_form import SettingsForm, editor_of
+from napari_unet.widgets.common.settings_form import SettingsForm, editor_of
 
 pytestmark = pytest.mark.usefixtures("qapp")
 NUMBERS = [

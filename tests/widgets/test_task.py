@@ -20,8 +20,8 @@ from qtpy.QtCore import QObject, QThreadPool
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_unet.errors import ImageError
-from napari_unet.widgets import task as task_module
-from napari_unet.widgets.task import BackgroundTask, Failed, Finished
+from napari_unet.widgets.common import task as task_module
+from napari_unet.widgets.common.task import BackgroundTask, Failed, Finished
 
 Events = Generator[int, None, str]
 

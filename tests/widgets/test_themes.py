@@ -13,10 +13,10 @@ from qtpy.QtGui import QColor, QPalette
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_unet.evaluation.errors import ERROR_VALUES
-from napari_unet.widgets.compare import _legend_entry
-from napari_unet.widgets.focus_ring import FocusRing
-from napari_unet.widgets.training_plot import TrainingPlot, colours_on
-from napari_unet.widgets.training_status import TrainingStatus
+from napari_unet.widgets.common.controls import FocusRing
+from napari_unet.widgets.predict.compare import _legend_entry
+from napari_unet.widgets.train.plot import TrainingPlot, colours_on
+from napari_unet.widgets.train.status import TrainingStatus
 
 from .docks import LARGE, content_of, open_docks
 
@@ -163,7 +163,7 @@ def test_a_loss_above_one_runs_along_the_upper_edge(qapp: object) -> None:
 
 
 def test_docks_follow_another_theme_of_napari(make_napari_viewer: Callable[..., Viewer]) -> None:
-    from napari_unet.widgets.annotate import AnnotateWidget
+    from napari_unet.widgets.annotate.dock import AnnotateWidget
 
     viewer = make_napari_viewer()
     dock = AnnotateWidget(viewer)

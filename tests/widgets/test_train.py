@@ -12,8 +12,8 @@ from pytestqt.qtbot import QtBot
 
 from napari_unet.model.trained import load_network
 from napari_unet.training.config import PRESET_HELP, TrainConfig
-from napari_unet.widgets.session import session_of
-from napari_unet.widgets.train import TrainWidget
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.train.dock import TrainWidget
 
 from .conftest import TINY, Desk, disks, strokes_on
 

@@ -16,7 +16,7 @@ from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.inbox import Inbox
 from napari_unet.training.state import TrainingState
-from napari_unet.widgets.training_work import TrainingJob, training_events
+from napari_unet.widgets.train.work import TrainingJob, training_events
 
 from .conftest import TINY, disks, strokes_on
 

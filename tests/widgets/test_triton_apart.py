@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from napari_unet.widgets import triton_apart
-from napari_unet.widgets.triton_apart import keep_triton_apart
+from napari_unet.widgets.common import triton_apart
+from napari_unet.widgets.common.triton_apart import keep_triton_apart
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ from pathlib import Path
 
 import napari
 
-from napari_unet.widgets.session import session_of
+from napari_unet.widgets.common.session import session_of
 
 viewer = napari.Viewer()
 session_of(viewer)

@@ -21,7 +21,7 @@ SAVE = """
 import sys, threading, time
 from pathlib import Path
 from napari_unet.project.library import ModelLibrary
-from napari_unet.widgets.model_work import store_model
+from napari_unet.widgets.common.model_work import store_model
 from tests.widgets.test_predict import untrained
 folder, me, other = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 library, model = ModelLibrary(folder / "models"), untrained()
@@ -117,7 +117,7 @@ def test_of_two_programs_that_save_into_one_folder_one_wins_whole(tmp_path: Path
 def test_a_model_that_another_program_deleted_is_missing_in_words(tmp_path: Path) -> None:
     from napari_unet.errors import FileProblemError, ModelFileError
     from napari_unet.model.trained import load_network
-    from napari_unet.widgets.model_work import store_model
+    from napari_unet.widgets.common.model_work import store_model
 
     from .test_predict import untrained
 

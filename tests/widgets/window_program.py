@@ -20,11 +20,11 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDialog
 
-from napari_unet.widgets.models import ModelsWidget
-from napari_unet.widgets.predict import PredictWidget
-from napari_unet.widgets.recovery import keeper_of
-from napari_unet.widgets.session import session_of
-from napari_unet.widgets.train import TrainWidget
+from napari_unet.widgets.common.recovery import keeper_of
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.models.dock import ModelsWidget
+from napari_unet.widgets.predict.dock import PredictWidget
+from napari_unet.widgets.train.dock import TrainWidget
 
 from .scenes import TINY, disks, strokes_on
 
@@ -130,7 +130,7 @@ def _predict(program: Program, start: Callable[[], object]) -> None:
 
 def link_objects(program: Program) -> None:
     """Some of many planes are linked."""
-    from napari_unet.widgets.link_work import PlaneLinked
+    from napari_unet.widgets.predict.link import PlaneLinked
 
     planes: list[object] = []
     frames = np.stack([strokes_on(disks(480))] * 600)

@@ -9,21 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.cli.one_by_one import one_by_one
-from napari_unet.cli.pixel_size import pixel_size_of
-from napari_unet.cli.targets import check_targets
-from napari_unet.data.files import ImageFile, find_images, make_folder, read_image
+from napari_unet.cli.targets import check_targets, one_by_one, pixel_size_of
 from napari_unet.errors import ConfigError, FileProblemError
-from napari_unet.formats.pairing import annotation_stem, find_annotations, pair_annotations
-from napari_unet.formats.reading import axes_in, read_annotations
-from napari_unet.formats.writing import SUFFIXES, write_objects
+from napari_unet.io.annotations.pairing import annotation_stem, find_annotations, pair_annotations
+from napari_unet.io.annotations.reading import axes_in, read_annotations
+from napari_unet.io.annotations.writing import SUFFIXES, write_objects
+from napari_unet.io.files import ImageFile, find_images, make_folder, read_image
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from napari_unet.formats.drawn import Annotations
-    from napari_unet.formats.writing import ObjectFormat
+    from napari_unet.io.annotations.drawn import Annotations
+    from napari_unet.io.annotations.writing import ObjectFormat
 
 
 @dataclass(frozen=True)

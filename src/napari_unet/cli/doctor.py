@@ -13,7 +13,7 @@ from napari_unet.cli import environment, window_environment
 from napari_unet.cli.environment import OUR_DISTRIBUTION, examined, failed
 from napari_unet.cli.window_environment import QT_BINDINGS
 from napari_unet.errors import first_line
-from napari_unet.model.gpu_advice import Problem, cpu_only_torch, nvidia_gpu
+from napari_unet.model.devices import Problem, cpu_only_torch, nvidia_gpu
 
 if TYPE_CHECKING:
     import argparse

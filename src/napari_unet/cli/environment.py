@@ -20,7 +20,7 @@ import psutil
 from platformdirs import user_data_path
 
 from napari_unet.errors import first_line
-from napari_unet.model.gpu_advice import Problem
+from napari_unet.model.devices import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

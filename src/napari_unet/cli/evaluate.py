@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.targets import check_targets
-from napari_unet.data.files import (
+from napari_unet.evaluation import ERROR_VALUES, errors_of, evaluate
+from napari_unet.io.files import (
     find_images,
     make_folder,
     pair_files,
@@ -14,7 +15,6 @@ from napari_unet.data.files import (
     tiff_beside,
     write_image,
 )
-from napari_unet.evaluation import ERROR_VALUES, errors_of, evaluate
 
 if TYPE_CHECKING:
     import argparse

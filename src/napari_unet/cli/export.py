@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 from napari_unet.cli.arguments.common import given_settings
 from napari_unet.cli.progress import stop_on_interrupt
 from napari_unet.data.axes import usable_axes
-from napari_unet.data.files import find_images, read_image
-from napari_unet.exchange.export import export_model
-from napari_unet.exchange.export_config import ExportChecked, ExportConfig
+from napari_unet.export.config import ExportChecked, ExportConfig
+from napari_unet.export.writing import export_model
+from napari_unet.io.files import find_images, read_image
 from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.run import Run
 
 if TYPE_CHECKING:
     import argparse
 
-    from napari_unet.exchange.export_config import Exported, ExportEvent
+    from napari_unet.export.config import Exported, ExportEvent
 
 _STOPPING = "Stopping after this check; nothing is written."
 

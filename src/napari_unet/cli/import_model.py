@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.errors import ModelFileError
-from napari_unet.exchange.foreign import is_external_model, load_any_model
+from napari_unet.external.importing import is_external_model, load_any_model
 from napari_unet.model.trained import save_network
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from napari_unet.cli.one_by_one import one_by_one
-from napari_unet.cli.targets import check_targets
-from napari_unet.data.files import (
+from napari_unet.cli.targets import check_targets, one_by_one
+from napari_unet.errors import LabelsError
+from napari_unet.io.files import (
     ImageFile,
     find_images,
     make_folder,
@@ -20,10 +20,9 @@ from napari_unet.data.files import (
     tiff_beside,
     write_image,
 )
-from napari_unet.data.link_arrays import LINKABLE_AXES, link_labels
-from napari_unet.data.linking import LinkConfig, link_frames
-from napari_unet.data.measurements import write_csv
-from napari_unet.errors import LabelsError
+from napari_unet.io.tables import write_csv
+from napari_unet.objects.link_arrays import LINKABLE_AXES, link_labels
+from napari_unet.objects.linking import LinkConfig, link_frames
 from napari_unet.run import Run
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike
-    from napari_unet.data.linking import LinkAxis, Linked
+    from napari_unet.objects.linking import LinkAxis, Linked
 
 _TABLE = "tracks.csv"
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from napari_unet.cli.arguments.common import given_settings
-from napari_unet.cli.pixel_size import pixel_size_of
 from napari_unet.cli.progress import stop_on_interrupt
-from napari_unet.data.files import find_images
+from napari_unet.cli.targets import pixel_size_of
 from napari_unet.errors import ConfigError
-from napari_unet.exchange.foreign import is_external_model, load_any_model
+from napari_unet.external.importing import is_external_model, load_any_model
+from napari_unet.io.files import find_images
 from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.notice import Notice
 from napari_unet.prediction.config import PredictConfig
-from napari_unet.prediction.events import PredictionStarted
+from napari_unet.prediction.events import PredictionProgress, PredictionStarted
 from napari_unet.prediction.files import (
     FileFailed,
     FilePredicted,
@@ -27,15 +27,14 @@ from napari_unet.prediction.files import (
     identity_of,
     predict_files,
 )
-from napari_unet.prediction.progress import PredictionProgress
-from napari_unet.runs.prediction import UsedModel, writing_cards
+from napari_unet.provenance.prediction import UsedModel, writing_cards
 
 if TYPE_CHECKING:
     import argparse
     import threading
     from collections.abc import Generator, Iterator
 
-    from napari_unet.data.files import ImageFile
+    from napari_unet.io.files import ImageFile
     from napari_unet.model.record import ModelRecord
     from napari_unet.prediction.events import PredictionEvent
     from napari_unet.prediction.files import FileFormat, IntoZarr

@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.predict import PredictionBar
 from napari_unet.cli.progress import run_training, stop_on_interrupt
-from napari_unet.data.files import make_folder
+from napari_unet.io.files import make_folder
+from napari_unet.provenance.card import TrainingCard, read_card
+from napari_unet.provenance.rerun_prediction import predict_again
+from napari_unet.provenance.training import train_again
 from napari_unet.run import Run
-from napari_unet.runs.card import TrainingCard
-from napari_unet.runs.card_file import read_card
-from napari_unet.runs.prediction_again import predict_again
-from napari_unet.runs.training import train_again
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from napari_unet.runs.card import RunCard
-    from napari_unet.runs.repetition import Repetition
+    from napari_unet.provenance.card import RunCard
+    from napari_unet.provenance.rerun_report import Repetition
 
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from napari_unet.errors import FileProblemError
+from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
 
@@ -32,3 +33,85 @@ def check_targets(targets: Sequence[Path], read: Iterable[Path], remedy: str) ->
     for target in targets:
         if target.resolve() in taken:
             raise FileProblemError(f"{target} would overwrite what is read; choose {remedy}.")
+
+
+# --- The option ``--pixel-size``, of training and of prediction ----------------------------------
+
+
+def pixel_size_of(sizes: list[float] | None) -> dict[str, float]:
+    """Read ``--pixel-size``: along Y and X, or along Z, Y and X; one number is for both.
+
+    Returns
+    -------
+    dict of str to float
+        Micrometres by axis letter; empty where the option was not given.
+
+    Raises
+    ------
+    ConfigError
+        There are more than three, or one is not positive.
+    """
+    if not sizes:
+        return {}
+    if len(sizes) > 3 or not all(size > 0 for size in sizes):
+        raise ConfigError(
+            f"--pixel-size is {' '.join(f'{size:g}' for size in sizes)}; give one to three "
+            "positive numbers of micrometres: of a pixel, along Y X, or along Z Y X."
+        )
+    in_order = sizes * 2 if len(sizes) == 1 else sizes
+    return dict(zip("ZYX"[3 - len(in_order) :], in_order, strict=True))
+
+
+# --- Work on several files, of which one may fail without stopping the others --------------------
+
+Job = TypeVar("Job")
+Row = dict[str, Any]
+
+
+def one_by_one(
+    jobs: Sequence[Job],
+    path_of: Callable[[Job], Path],
+    work: Callable[[Job], Row],
+    tell: Callable[[Row], object] | None,
+) -> tuple[list[Row], list[dict[str, str]]]:
+    """Do each job; what fails is told on standard error.
+
+    Parameters
+    ----------
+    jobs : sequence
+        In order.
+    path_of : callable
+        Gives the file that stands for a job in messages.
+    work : callable
+        Does one, and returns its row of the report.
+    tell : callable or None
+        Called with each row as soon as there is one.
+
+    Returns
+    -------
+    list of dict
+        The rows.
+    list of dict
+        ``input`` and ``error`` of each that failed.
+
+    Raises
+    ------
+    NapariUNetError
+        The only job there is failed.
+    """
+    done: list[Row] = []
+    failed: list[dict[str, str]] = []
+    for job in jobs:
+        try:
+            row = work(job)
+        except NapariUNetError as error:
+            if len(jobs) == 1:
+                raise
+            path = path_of(job)
+            failed.append({"input": str(path), "error": str(error)})
+            print(f"napari-unet: {path.name}: {error}", file=sys.stderr)
+            continue
+        done.append(row)
+        if tell is not None:
+            tell(row)
+    return done, failed

@@ -12,13 +12,11 @@ from napari_unet.cli.training_order import TrainingOrder, training_order
 from napari_unet.errors import FileProblemError, NapariUNetError
 from napari_unet.model.devices import choose_device
 from napari_unet.model.trained import save_network
+from napari_unet.provenance.card import card_beside_model, write_card
+from napari_unet.provenance.environment import Moment, TrainingOrigin, environment_of
+from napari_unet.provenance.script import TrainingScript
+from napari_unet.provenance.training import card_of_training
 from napari_unet.run import Run
-from napari_unet.runs.card_file import card_beside_model, write_card
-from napari_unet.runs.environment import environment_of
-from napari_unet.runs.moment import Moment
-from napari_unet.runs.origin import TrainingOrigin
-from napari_unet.runs.script import TrainingScript
-from napari_unet.runs.training import card_of_training
 from napari_unet.training.checkpoint import save_state, saving_checkpoints, state_path
 from napari_unet.training.distributed import ProcessGroup
 from napari_unet.training.loop import TrainingResult, train_network

@@ -5,25 +5,31 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from napari_unet.cli.annotated_images import annotated_image
 from napari_unet.cli.arguments.common import given_settings
-from napari_unet.data.disk import why_not_written
-from napari_unet.data.files import check_writable, find_images
+from napari_unet.cli.targets import pixel_size_of
+from napari_unet.data.axes import check_axes, unusable_axes, usable_axes
 from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
-from napari_unet.formats.pairing import find_annotations, pair_annotations
+from napari_unet.io.annotations.pairing import find_annotations, pair_annotations
+from napari_unet.io.annotations.reading import is_external_annotation, read_annotations
+from napari_unet.io.disk import why_not_written
+from napari_unet.io.files import check_writable, find_images, name_of, read_image, read_labels
 from napari_unet.model.trained import load_network
-from napari_unet.runs.moment import now
+from napari_unet.provenance.environment import now
 from napari_unet.training.checkpoint import belongs_to, load_state, state_path
 from napari_unet.training.config import TrainConfig, present_names
+from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.preparation import prepare_training
 
 if TYPE_CHECKING:
     import argparse
 
+    from numpy.typing import NDArray
+
+    from napari_unet.io.files import ImageFile
     from napari_unet.model.record import ModelRecord
     from napari_unet.training.config import PresetName
     from napari_unet.training.dataset import TrainingData
@@ -156,3 +162,51 @@ def _settings_of(record: ModelRecord) -> TrainConfig:
         raise ModelFileError(
             f"The model's record has no usable {first['loc'][0]}: {first['msg']}. Train anew."
         ) from error
+
+
+# --- What ``napari-unet train`` learns from: images with their labels, or annotations of others ---
+
+
+def annotated_image(
+    path: Path, labels_path: Path, options: argparse.Namespace, config: TrainConfig
+) -> AnnotatedImage:
+    """Open an image and its labels; the file's axes count where they fit network and labels."""
+    image, ndim = read_image(path), config.ndim
+    labels, told = _labels_of(labels_path, image, options.axes or image.axes, config)
+    shape = tuple(image.array.shape)
+    notices, axes = (*image.notices, *told), options.axes or None
+    if axes is not None:
+        check_axes(axes, len(shape), ndim)
+    else:
+        axes = usable_axes(image.axes, len(shape), ndim)
+        notices += unusable_axes(image.axes, axes, ndim)
+        wanted = tuple(n for n, axis in zip(shape, axes or "", strict=False) if axis != "C")
+        axes = axes if wanted == labels.shape else None
+    size = pixel_size_of(options.pixel_size) or image.pixel_size
+    return AnnotatedImage(
+        name_of(path), image.array, labels, axes=axes, pixel_size=size, notices=notices
+    )
+
+
+def _labels_of(
+    path: Path, image: ImageFile, axes: str | None, config: TrainConfig
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Read labels, or annotations of another program, which are never numbered as paint is."""
+    if not is_external_annotation(path):
+        return read_labels(path), ()
+    if config.unpainted != "background":
+        raise ConfigError(
+            f"{path.name} numbers its objects from 1, where paint has the background; add "
+            "--unpainted background."
+        )
+    shape = tuple(image.array.shape)
+    if axes and len(axes) == len(shape):
+        shape = tuple(n for n, axis in zip(shape, axes, strict=True) if axis != "C")
+        axes = axes.replace("C", "")
+    found = read_annotations(path, shape, axes, config.kind, image.path.name)
+    if found.unlabelled:
+        raise FileProblemError(
+            f"{path} does not label all frames, so that 0 is no background there. Import it in the "
+            "Annotate widget, and train on that."
+        )
+    return found.labels, found.notices

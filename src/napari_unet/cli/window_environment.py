@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_unet.cli.environment import OUR_DISTRIBUTION
-from napari_unet.model.gpu_advice import Problem
+from napari_unet.model.devices import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

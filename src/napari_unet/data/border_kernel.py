@@ -1,25 +1,52 @@
 """The compiled heart of the border weights: see `napari_unet.data.border_weights`.
 
 Positions are uint64 where they index arrays: numba then need not ask whether they are negative.
+
+What uses this begins to compile when it is imported (about a second, once on a machine; numba
+keeps the result on disk). So it is imported inside the functions that call it, and nothing here
+may come along with ``import napari_unet``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
-
-from napari_unet.data.compiled import compiled
+from numba import njit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Ids = NDArray[np.int32]
     Squares = NDArray[np.float32]
-    # The nearest object and its squared distance, the second nearest and its.
     NearestTwo = tuple[np.int32, np.float32, np.int32, np.float32]
+    from collections.abc import Callable
 
 _FAR = np.float32(np.inf)
+Taken = ParamSpec("Taken")
+Given = TypeVar("Given")
+
+
+def compiled(signature: str) -> Callable[[Callable[Taken, Given]], Callable[Taken, Given]]:
+    """Compile a function for one set of types; it runs without Python's global lock.
+
+    One signature, and arrays that are known to be contiguous, keep compiling short. Compiled
+    code is kept beside the module, or in the user's cache folder where that may not be written;
+    where neither can be, each process compiles anew.
+
+    Parameters
+    ----------
+    signature : str
+        In numba's words, for example ``"void(i4[:,::1], f4)"``.
+    """
+
+    def compile_it(function: Callable[Taken, Given]) -> Callable[Taken, Given]:
+        try:
+            return njit(signature, nogil=True, cache=True)(function)
+        except (RuntimeError, OSError):  # no folder may be written, or the disk is full
+            return njit(signature, nogil=True)(function)
+
+    return compile_it
 
 
 @compiled("Tuple((i4, f4, i4, f4))(Tuple((i4, f4, i4, f4)), i4, f4)")

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.data.axes import SPATIAL_AXES, channels_of, check_axes, check_image, frame_axes
-from napari_unet.data.mirroring import mirrored_positions
 from napari_unet.errors import ImageError, NapariUNetError, UnreadableError, first_line
 
 if TYPE_CHECKING:
@@ -232,3 +231,20 @@ def read_mirrored(frame: Frame, start: Sequence[int], stop: Sequence[int]) -> Pi
         if len(p) != pixels.shape[axis] or np.any(np.diff(p) != 1):
             pixels = pixels.take(p - box.start, axis=axis)
     return pixels
+
+
+# --- Regions that reach beyond the image see it mirrored, as in section 2 of the paper -----------
+
+
+def mirrored_positions(start: int, stop: int, size: int) -> NDArray[np.intp]:
+    """Map positions ``start..stop-1`` into an axis of `size` pixels, mirrored at both ends.
+
+    The outermost pixel is not repeated; the mirror images go on for ever: -1 is 1, and
+    ``size`` is ``size - 2``.
+    """
+    positions = np.arange(start, stop)
+    if size == 1:
+        return np.zeros_like(positions)
+    period = 2 * (size - 1)
+    positions = np.abs(positions) % period
+    return np.minimum(positions, period - positions)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.overlaps import JointCounts, joint_counts
 from napari_unet.errors import EvaluationError
+from napari_unet.objects.overlaps import JointCounts, joint_counts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

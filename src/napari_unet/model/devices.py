@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 import threading
+from dataclasses import dataclass
 from functools import cache
 
 import psutil
@@ -12,7 +15,6 @@ import torch
 from torch.nn import functional
 
 from napari_unet.errors import DeviceError, first_line
-from napari_unet.model.gpu_advice import cpu_only_torch, nvidia_gpu
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -125,3 +127,56 @@ def yield_to_foreground() -> None:
     torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
     if sys.platform == "linux":  # elsewhere threads have no niceness of their own
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+
+
+# --- Notice an NVIDIA GPU that this torch cannot use; needs neither torch nor a window -----------
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is wrong, and what to do about it.
+
+    Parameters
+    ----------
+    what : str
+        One sentence.
+    remedy : str
+        A command or an action.
+    """
+
+    what: str
+    remedy: str
+
+
+def nvidia_gpu() -> str | None:
+    """Return the name of the first NVIDIA GPU that the driver reports, or None."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    try:
+        answer = subprocess.run(
+            [program, "--query-gpu=name", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    names = answer.stdout.strip().splitlines()
+    return names[0] if names else None
+
+
+def cpu_only_torch(gpu: str | None) -> Problem | None:
+    """Find a CPU-only build of torch beside an NVIDIA GPU of the given name."""
+    if gpu is None:
+        return None
+    import torch
+
+    if torch.version.cuda is not None:
+        return None
+    return Problem(
+        f"{gpu} is present, but torch {torch.__version__} is a CPU-only build.",
+        f"{sys.executable} -m pip install --force-reinstall torch "
+        "--index-url https://download.pytorch.org/whl/cu130",
+    )

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import Region
     from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import Scaling
-    from napari_unet.model.foreign import ReadyNetwork
+    from napari_unet.model.external import ReadyNetwork
     from napari_unet.model.unet import UNet
 
 # Quarter turns, and whether mirrored: the eight symmetries of the square.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from napari_unet.model.foreign import ReadyNetwork
+    from napari_unet.model.external import ReadyNetwork
 
     Compute = Callable[[ReadyNetwork, Tensor], Tensor]
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from napari_unet.model.foreign_config import LayersConfig
+    from napari_unet.model.external_config import LayersConfig
 
 _CONVOLUTION: dict[int, Any] = {2: functional.conv2d, 3: functional.conv3d}
 _UP_CONVOLUTION: dict[int, Any] = {2: functional.conv_transpose2d, 3: functional.conv_transpose3d}

@@ -15,7 +15,7 @@ from napari_unet.data.labels import ClassTable
 from napari_unet.data.rescaling import size_of_cell
 from napari_unet.errors import ConfigError, ModelFileError
 from napari_unet.model.config import LARGEST_BINNING, SMALLEST_BINNING, VIEWS, UNetConfig
-from napari_unet.model.foreign_config import ForeignConfig
+from napari_unet.model.external_config import ForeignConfig
 
 FORMAT_VERSION = 1
 _LONGEST_REASON = 300  # of what a hostile file says, in the message that refuses it

@@ -12,9 +12,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-from napari_unet.data.disk import megabytes, why_not_written
-from napari_unet.data.whole_files import replace_file
 from napari_unet.errors import FileProblemError, ModelFileError
+from napari_unet.io.atomic_writes import replace_file
+from napari_unet.io.disk import megabytes, why_not_written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,8 +15,8 @@ from napari_unet.errors import (
     ModelFileError,
     ModelMismatchError,
 )
-from napari_unet.model.foreign import ForeignNetwork
-from napari_unet.model.ready import KeptReady
+from napari_unet.model.external import ForeignNetwork, ReadyForeign
+from napari_unet.model.inference import InferenceNetwork
 from napari_unet.model.record import ModelRecord, record_from_json, record_to_json
 from napari_unet.model.tensor_file import read_tensors, write_tensors
 from napari_unet.model.unet import UNet
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.model.config import UNetConfig
+    from napari_unet.model.external import ReadyNetwork
+
+    _Key = tuple[torch.device, torch.dtype, tuple[int, ...]]
 
 _LONGEST_REASON = 300  # of what a hostile file says, in the message that refuses it
 
@@ -179,3 +184,55 @@ def build_network(config: UNetConfig, tensors: dict[str, Tensor], source: str) -
 
 def _described(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
     return {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
+
+
+# --- Networks made ready to predict: kept until their weights, the device or the format change ---
+
+
+class KeptReady:
+    """Makes a network ready to predict, and keeps what it made last.
+
+    Parameters
+    ----------
+    network : UNet or ForeignNetwork
+        It may go on learning: changed weights are made ready anew.
+    """
+
+    def __init__(self, network: UNet | ForeignNetwork) -> None:
+        self._network = network
+        self._kept: tuple[_Key, ReadyNetwork] | None = None
+        self._making = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[KeptReady], tuple[UNet | ForeignNetwork]]:
+        """Copy and pickle the network alone: a copy makes it ready anew."""
+        return KeptReady, (self._network,)
+
+    def on(self, device: torch.device, precision: torch.dtype) -> ReadyNetwork:
+        """Return the network on a device, in a number format, with the weights it has now.
+
+        Of threads that ask at the same time one makes it ready, and the others wait.
+        """
+        with self._making:
+            return self._on(device, precision)
+
+    def _on(self, device: torch.device, precision: torch.dtype) -> ReadyNetwork:
+        # A twentieth of the time that making ready takes.
+        weights = tuple(map(_checksum, self._network.state_dict().values()))
+        key = device, precision, weights
+        kept = self._kept
+        if kept is None or kept[0] != key:
+            self._kept = kept = key, _made_ready(self._network, device, precision)
+        return kept[1]
+
+
+def _checksum(tensor: Tensor) -> int:
+    values = tensor.detach().cpu().contiguous().reshape(-1)
+    return zlib.crc32(values.view(torch.uint8).numpy().data)
+
+
+def _made_ready(
+    network: UNet | ForeignNetwork, device: torch.device, precision: torch.dtype
+) -> ReadyNetwork:
+    if isinstance(network, ForeignNetwork):
+        return ReadyForeign(network, device)
+    return InferenceNetwork(network, device, precision)

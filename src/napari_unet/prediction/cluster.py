@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.data.files import read_image
 from napari_unet.errors import ConfigError, DeviceError
+from napari_unet.io.files import read_image
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.prediction.cluster_tasks import (

@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_unet.data.files import read_image
 from napari_unet.errors import ModelMismatchError
+from napari_unet.io.files import read_image
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.prediction.partial import hash_of_model, trying_again, writing_to

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from napari_unet.data.axes import unusable_axes, usable_axes
-from napari_unet.data.files import (
+from napari_unet.data.pixel_hashes import PixelHash, hash_pixels
+from napari_unet.errors import (
+    ConfigError,
+    DeviceError,
+    FileProblemError,
+    NapariUNetError,
+)
+from napari_unet.io.files import (
     ImageFile,
     make_folder,
     read_image,
@@ -17,15 +24,8 @@ from napari_unet.data.files import (
     tiff_beside,
     write_image,
 )
-from napari_unet.data.ome_zarr import check_replaceable
-from napari_unet.data.pixel_hashes import PixelHash, hash_pixels
-from napari_unet.data.zarr_files import ZARR_SUFFIX, split_zarr
-from napari_unet.errors import (
-    ConfigError,
-    DeviceError,
-    FileProblemError,
-    NapariUNetError,
-)
+from napari_unet.io.ome_zarr import check_replaceable
+from napari_unet.io.zarr_files import ZARR_SUFFIX, split_zarr
 from napari_unet.prediction.plan import cell_size_known
 from napari_unet.prediction.predictor import predict_image
 from napari_unet.prediction.stored import StoredResult, predict_to_zarr

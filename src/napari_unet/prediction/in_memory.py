@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import Region
     from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityMeasure
-    from napari_unet.data.stitching import BlockObjects
     from napari_unet.model.execution import Runner
+    from napari_unet.objects.stitching import BlockObjects
     from napari_unet.prediction.events import PredictionEvent
     from napari_unet.prediction.plan import PredictionPlan
 

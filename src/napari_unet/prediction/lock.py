@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import psutil
 from filelock import SoftFileLock, Timeout
 
-from napari_unet.data.disk import why_not_written
-from napari_unet.data.whole_files import sweep_unfinished
 from napari_unet.errors import FileProblemError
+from napari_unet.io.atomic_writes import sweep_unfinished
+from napari_unet.io.disk import why_not_written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,17 +23,17 @@ import numpy as np
 import zarr
 
 from napari_unet.data.axes import SPATIAL_AXES, frame_axes
-from napari_unet.data.disk import why_not_written
 from napari_unet.data.intensity import sample_boxes
-from napari_unet.data.ome_zarr import (
+from napari_unet.errors import FileProblemError, UnreadableError
+from napari_unet.io.disk import why_not_written
+from napari_unet.io.ome_zarr import (
     add_pyramid,
     create_intensity_store,
     create_label_store,
     finish,
     put_back_previous,
 )
-from napari_unet.data.stitching import BlockObjects
-from napari_unet.errors import FileProblemError, UnreadableError
+from napari_unet.objects.stitching import BlockObjects
 from napari_unet.version import __version__
 
 if TYPE_CHECKING:

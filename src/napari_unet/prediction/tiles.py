@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import Region
     from napari_unet.data.rescaling import Factors
-    from napari_unet.model.foreign_config import Geometry
+    from napari_unet.model.external_config import Geometry
     from napari_unet.prediction.config import ViewPoint
 
 # Pixels of a tile's output along each axis: 768 with a halo of 92 is the sweet spot in 2D.

@@ -18,7 +18,7 @@ import torch
 
 from napari_unet.errors import first_line
 from napari_unet.model.execution import Runner
-from napari_unet.model.foreign import ForeignNetwork
+from napari_unet.model.external import ForeignNetwork
 from napari_unet.model.memory import Shortage, within_memory
 from napari_unet.model.precision import choose_precision
 from napari_unet.notice import Notice
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import Scaling
-    from napari_unet.data.stitching import BlockObjects
-    from napari_unet.model.foreign import ReadyNetwork
+    from napari_unet.model.external import ReadyNetwork
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.model.unet import UNet
+    from napari_unet.objects.stitching import BlockObjects
     from napari_unet.prediction.events import PredictionEvent
     from napari_unet.prediction.plan import PredictionPlan
     from napari_unet.prediction.tiles import Blocks
@@ -151,8 +151,8 @@ def _classes_in(probabilities: NDArray[np.float32], plan: PredictionPlan) -> NDA
 
 def import_separation() -> None:
     """Import what separates objects: called early in a thread, nobody waits for it later."""
-    import napari_unet.data.separation
-    import napari_unet.data.stitching  # noqa: F401
+    import napari_unet.objects.separation
+    import napari_unet.objects.stitching  # noqa: F401
 
 
 def separate_block(
@@ -177,8 +177,8 @@ def separate_block(
     BlockObjects
         What joins it to its neighbours.
     """
-    from napari_unet.data.separation import separate_objects
-    from napari_unet.data.stitching import own_labels
+    from napari_unet.objects.separation import separate_objects
+    from napari_unet.objects.stitching import own_labels
 
     seen, own = plan.blocks.seen(number), plan.blocks.box(number)
     labels = separate_objects(
@@ -212,7 +212,7 @@ def number_objects(
     int
         The highest number given.
     """
-    from napari_unet.data.stitching import final_numbers, same_objects
+    from napari_unet.objects.stitching import final_numbers, same_objects
 
     pairs = []
     for number, block in enumerate(objects):

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import psutil
 
-from napari_unet.data.files import in_memory, read_image
-from napari_unet.data.whole_files import machine_id, sync_folder
 from napari_unet.errors import FileProblemError
+from napari_unet.io.atomic_writes import machine_id, sync_folder
+from napari_unet.io.files import in_memory, read_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.disk import why_not_written
 from napari_unet.errors import FileProblemError, LabelsError
+from napari_unet.io.disk import why_not_written
 from napari_unet.project.array_files import (
     ArrayWriter,
     check_inside,

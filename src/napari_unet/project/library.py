@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from platformdirs import user_data_path
 
-from napari_unet.data.disk import why_not_written
-from napari_unet.data.whole_files import replace_file
 from napari_unet.errors import FileProblemError, ImageError, ModelFileError
+from napari_unet.io.atomic_writes import replace_file
+from napari_unet.io.disk import why_not_written
 from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.project.model_entry import THUMBNAIL_SUFFIX, ModelEntry, read_entry
 

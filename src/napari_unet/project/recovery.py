@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import psutil
 from platformdirs import user_data_path
 
-from napari_unet.data.disk import why_not_written
-from napari_unet.data.whole_files import machine_id
 from napari_unet.errors import FileProblemError
+from napari_unet.io.atomic_writes import machine_id
+from napari_unet.io.disk import why_not_written
 from napari_unet.project.folder import MODEL_FILE, is_project
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_unet.data.labels import Kind
-from napari_unet.data.whole_files import replace_file
 from napari_unet.errors import FileProblemError
+from napari_unet.io.atomic_writes import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

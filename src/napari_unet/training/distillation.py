@@ -20,9 +20,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_unet.data.labels import UNLABELLED
 from napari_unet.model.unet import BatchNorm
+from napari_unet.training.batch_statistics import set_statistics
 from napari_unet.training.distributed import ALONE, ProcessGroup
 from napari_unet.training.networks import begin_with, random_network
-from napari_unet.training.recalibration import set_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

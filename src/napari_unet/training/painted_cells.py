@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import center_of_mass
 
 from napari_unet.data.paint import marked_boxes
-from napari_unet.data.separation import separate_objects
+from napari_unet.objects.separation import separate_objects
 from napari_unet.training.cropping import origin_of
 
 if TYPE_CHECKING:

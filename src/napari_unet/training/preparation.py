@@ -47,16 +47,16 @@ from napari_unet.training.dataset import (
     TrainingFrame,
     same_array,
 )
-from napari_unet.training.debris import smallest_painted_object
 from napari_unet.training.membranes import membrane_class
 from napari_unet.training.notices import notices_by_image, notices_of
-from napari_unet.training.records import record_of
+from napari_unet.training.object_sizes import smallest_painted_object
 from napari_unet.training.sources import (
     anisotropy_of,
     axes_of,
     by_frame,
     choose_flat_levels,
     common_pixel_size,
+    record_of,
     source_frames,
 )
 from napari_unet.training.targets import FrameTarget

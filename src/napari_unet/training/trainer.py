@@ -22,7 +22,13 @@ from napari_unet.model.trained import build_network
 from napari_unet.model.unet import UNet
 from napari_unet.notice import Notice
 from napari_unet.training.agreement import bfloat16_agreement
-from napari_unet.training.batch_statistics import parallel_network
+from napari_unet.training.batch_statistics import (
+    mixed_statistics,
+    parallel_network,
+    recomputed_statistics,
+    set_statistics,
+    statistics_of,
+)
 from napari_unet.training.distillation import StartingModel, Teacher, is_dense
 from napari_unet.training.distributed import ALONE, ProcessGroup
 from napari_unet.training.events import PaintJudged, Validated
@@ -31,6 +37,7 @@ from napari_unet.training.micro_batches import MicroBatcher
 from napari_unet.training.networks import (
     all_finite,
     begin_with,
+    carried_over,
     chance_of,
     copy_weights,
     random_network,
@@ -49,14 +56,7 @@ from napari_unet.training.painted_cells import (
 )
 from napari_unet.training.patches import PatchSampler
 from napari_unet.training.prefetch import BatchPrefetcher, BatchSource, DrawnWhenNeeded
-from napari_unet.training.recalibration import (
-    mixed_statistics,
-    recomputed_statistics,
-    set_statistics,
-    statistics_of,
-)
 from napari_unet.training.state import TrainingState
-from napari_unet.training.transfer import carried_over
 from napari_unet.training.update import (
     Buffers,
     average_where,

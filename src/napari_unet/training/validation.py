@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from napari_unet.data.labels import DEFAULT_THRESHOLD, UNLABELLED
-from napari_unet.data.separation import separate_objects
 from napari_unet.evaluation.boundaries import rand_error
 from napari_unet.evaluation.classes import ClassCounts, count_classes
 from napari_unet.evaluation.objects import ObjectCounts, count_objects
@@ -18,6 +17,7 @@ from napari_unet.evaluation.rand import RandCounts
 from napari_unet.model.execution import Runner
 from napari_unet.model.inference import InferenceNetwork
 from napari_unet.model.memory import Shortage, within_memory
+from napari_unet.objects.separation import separate_objects
 from napari_unet.training.membranes import cells_between
 
 if TYPE_CHECKING:

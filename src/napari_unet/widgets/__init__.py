@@ -9,16 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_unet.widgets.annotate import AnnotateWidget as AnnotateWidget
-    from napari_unet.widgets.models import ModelsWidget as ModelsWidget
-    from napari_unet.widgets.predict import PredictWidget as PredictWidget
-    from napari_unet.widgets.train import TrainWidget as TrainWidget
+    from napari_unet.widgets.annotate.dock import AnnotateWidget as AnnotateWidget
+    from napari_unet.widgets.models.dock import ModelsWidget as ModelsWidget
+    from napari_unet.widgets.predict.dock import PredictWidget as PredictWidget
+    from napari_unet.widgets.train.dock import TrainWidget as TrainWidget
 
 _HOME_OF = {
-    "AnnotateWidget": "napari_unet.widgets.annotate",
-    "ModelsWidget": "napari_unet.widgets.models",
-    "PredictWidget": "napari_unet.widgets.predict",
-    "TrainWidget": "napari_unet.widgets.train",
+    "AnnotateWidget": "napari_unet.widgets.annotate.dock",
+    "ModelsWidget": "napari_unet.widgets.models.dock",
+    "PredictWidget": "napari_unet.widgets.predict.dock",
+    "TrainWidget": "napari_unet.widgets.train.dock",
 }
 
 __all__ = ["AnnotateWidget", "ModelsWidget", "PredictWidget", "TrainWidget"]

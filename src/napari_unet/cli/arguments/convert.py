@@ -6,7 +6,7 @@ from typing import Any
 
 from napari_unet.cli.arguments.common import add_command, add_pixel_size
 
-# As in napari_unet.formats.writing, which is not imported before the arguments are known to be good
+# As in napari_unet.io.annotations.writing, which is imported only once the arguments are known
 FORMATS = ("labels", "roi", "geojson", "coco", "csv", "ctc")
 
 

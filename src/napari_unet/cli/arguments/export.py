@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from napari_unet.cli.arguments.common import add_command, add_setting
-from napari_unet.exchange.export_config import ExportConfig
+from napari_unet.export.config import ExportConfig
 from napari_unet.settings import declared
 
 # In Python there is a default; on the command line the kind of file is to be named.

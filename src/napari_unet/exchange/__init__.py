@@ -1,1 +1,0 @@
-"""Floor 4: models that go out to other programs, and models of others that come in."""

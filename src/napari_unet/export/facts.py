@@ -1,0 +1,237 @@
+"""What another program has to know of an exported model: as plain values, and as a text."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.data.axes import SPATIAL_AXES
+from napari_unet.data.intensity import HIGHEST, LOWEST
+from napari_unet.export.network import tile_halos, tile_steps
+from napari_unet.model.config import VIEW_WORDS
+from napari_unet.version import __version__
+
+if TYPE_CHECKING:
+    from napari_unet.model.record import ModelRecord
+
+# Under this key ONNX, TorchScript and torch.export files hold the facts as JSON.
+FACTS_KEY = "napari_unet"
+_HISTORY_KEYS = ("step", "iou", "object_f1")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What another program has to know.
+
+    Parameters
+    ----------
+    record : ModelRecord
+        Of the model.
+    views : int
+        Views that the exported graph averages.
+    name, description : str
+        What the user calls it.
+    """
+
+    record: ModelRecord
+    views: int
+    name: str
+    description: str
+
+    @property
+    def axes(self) -> str:
+        """Axes of input and output."""
+        return "BC" + SPATIAL_AXES[self.record.network.ndim]
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Tiles begin at multiples of so many pixels, along ``[Z]YX``."""
+        return tile_steps(self.record.network, self.record.binning)
+
+    @property
+    def halos(self) -> tuple[int, ...]:
+        """So many pixels of a tile are thrown away where the image goes on, along ``[Z]YX``."""
+        return tile_halos(self.record.network, self.record.binning)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """What each input channel is, timepoint by timepoint."""
+        network = self.record.network
+        channels = self.record.used_channels or tuple(range(network.in_channels))
+        names = [f"channel {channel}" for channel in channels]
+        if network.window == 1:
+            return tuple(names)
+        half = network.window // 2
+        return tuple(
+            f"frame {timepoint:+d} {name}" if timepoint else f"frame {name}"
+            for timepoint in range(-half, half + 1)
+            for name in names
+        )
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What each output channel is the probability of."""
+        classes = self.record.classes
+        if classes.kind == "objects":
+            return ("background", "foreground")
+        return tuple(f"class {value}" if value else "background" for value in classes.results)
+
+    @property
+    def summary(self) -> str:
+        """The user's description, or one made from the record."""
+        if self.description:
+            return self.description
+        what = "objects" if self.record.classes.kind == "objects" else "classes"
+        ndim = self.record.network.ndim
+        return f"A {ndim}D U-Net for probabilities of {what}, painted and trained in napari."
+
+    def as_values(self) -> dict[str, Any]:
+        """Return all facts as plain JSON values."""
+        record, intensity = self.record, self.record.intensity
+        return {
+            "name": self.name,
+            "description": self.summary,
+            "made_with": f"napari-unet-paint {__version__}",
+            "axes": self.axes,
+            "input_channels": self.input_names,
+            "output_channels": self.output_names,
+            "percentiles": (intensity.low_percentile, intensity.high_percentile),
+            "clipped_inside": (LOWEST, HIGHEST),
+            "tile_step": self.steps,
+            "tile_halo": self.halos,
+            "views": self.views,
+            "binning": _plain(record.binning),
+            "kind": record.classes.kind,
+            "label_values": record.classes.results,
+            "threshold": record.threshold,
+            "smallest_object": record.smallest_object,
+            "pixel_size_um": record.pixel_size,
+        }
+
+    def as_json(self) -> str:
+        """Return all facts as one line of JSON."""
+        return json.dumps(self.as_values())
+
+    def as_markdown(self) -> str:
+        """Return a text for people: what comes in, what goes out, how it was trained."""
+        return "\n".join(
+            [
+                f"# {self.name}",
+                "",
+                self.summary,
+                "",
+                *_of_input(self),
+                *_of_output(self),
+                *_of_training(self.record),
+            ]
+        )
+
+
+def _of_input(facts: Facts) -> list[str]:
+    intensity = facts.record.intensity
+    letters = SPATIAL_AXES[facts.record.network.ndim]
+    lines = [
+        "## What goes in",
+        "",
+        f"- Axes {facts.axes} (B is 1), float32, any size from {_smallest_side(facts.record)} "
+        f"pixels up. Channels: {', '.join(facts.input_names)}.",
+        f"- Grey values: percentile {intensity.low_percentile:g} of each channel of the whole "
+        f"image becomes 0, percentile {intensity.high_percentile:g} becomes 1. Measure them on the "
+        "whole image, never on a tile.",
+        f"- Inside the model: values are clipped to {LOWEST:g}..{HIGHEST:g}, borders are mirrored"
+        + _binned(facts.record.binning)
+        + (f", {VIEW_WORDS[facts.views]} are averaged" * (facts.views > 1))
+        + ".",
+        "- Large images go in tiles. Let tiles begin at multiples of "
+        f"{_along(facts.steps, letters)} pixels, and throw {_along(facts.halos, letters)} pixels "
+        "away at each side where the image goes on. The result is then that of the whole image.",
+    ]
+    if facts.record.pixel_size:
+        sizes = ", ".join(f"{a} {size:.4g}" for a, size in facts.record.pixel_size.items())
+        lines.append(f"- Trained on pixels of {sizes} micrometres; rescale other images to that.")
+    return [*lines, ""]
+
+
+def _plain(number: float) -> float:
+    return int(number) if float(number).is_integer() else number
+
+
+def _smallest_side(record: ModelRecord) -> int:
+    return max(2, int(record.binning) + 1)
+
+
+def _binned(binning: float) -> str:
+    if binning < 1:
+        return f", the image is enlarged (a pixel of the network is {binning:g} pixels long)"
+    return f", {binning:g} x {binning:g} pixels are averaged" if binning > 1 else ""
+
+
+def _of_output(facts: Facts) -> list[str]:
+    record = facts.record
+    lines = [
+        "## What comes out",
+        "",
+        f"- Probabilities of the same size, one channel each: {', '.join(facts.output_names)}.",
+    ]
+    if record.classes.kind == "objects":
+        lines.append(
+            f"- Objects: pixels whose foreground is above {record.threshold:.3f}. Telling touching "
+            "objects apart is not part of the model: label connected parts (4-connected in 2D, "
+            "6-connected in 3D), or use a watershed on the foreground. Objects below "
+            f"{record.smallest_object} pixels are too small to count."
+        )
+    else:
+        lines.append(_of_classes(record))
+    return [*lines, ""]
+
+
+def _of_classes(record: ModelRecord) -> str:
+    values = ", ".join(map(str, record.classes.results))
+    if record.classes.takes_most_probable(record.threshold):
+        return f"- Classes: the channel of the highest probability; label values {values}."
+    return (
+        "- Classes: the second channel where its probability is above "
+        f"{record.threshold:.3f}, else the first; label values {values}."
+    )
+
+
+def _of_training(record: ModelRecord) -> list[str]:
+    network = record.network
+    images = [
+        f"- {image.name}, shape {' x '.join(map(str, image.shape))}, "
+        f"SHA-256 of pixels {image.image_sha256[:16]}, of labels {image.labels_sha256[:16]}"
+        for image in record.images
+    ]
+    best = max(record.history, key=lambda row: float(row.get("iou") or 0), default={})
+    scores = [
+        f"{key} {int(value) if float(value).is_integer() else format(value, '.3f')}"
+        for key in _HISTORY_KEYS
+        if (value := best.get(key)) is not None
+    ]
+    return [
+        "## Training",
+        "",
+        f"- U-Net (Ronneberger et al. 2015, doi:10.1007/978-3-319-24574-4_28), {network.ndim}D, "
+        f"{network.depth} poolings, {network.base_channels} channels at first, normalisation "
+        f"{network.normalization}; {record.steps} steps{_when(record)}.",
+        *images,
+        "",
+        "## Validation",
+        "",
+        "- Scores on blocks of the training images that were held back: "
+        + (", ".join(scores) if scores else "none")
+        + ".",
+        "- Before use on other images, compare its result with some objects drawn by hand.",
+        "",
+    ]
+
+
+def _when(record: ModelRecord) -> str:
+    return f", {record.created[:10]}" if record.created else ""
+
+
+def _along(values: tuple[int, ...], letters: str) -> str:
+    if len(set(values)) == 1:
+        return str(values[0])
+    return ", ".join(f"{value} ({letter})" for value, letter in zip(values, letters, strict=True))

@@ -1,0 +1,219 @@
+"""Export a model for other programs, as a generator of events.
+
+Every file is run again by the program of others before it gets its name: what is there has been
+checked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from napari_unet.errors import FileProblemError, ModelMismatchError
+from napari_unet.export.checks import (
+    compare_with_ours,
+    onnx_run,
+    run_in_tiles,
+    sample_sides,
+    torch_export_run,
+    torchscript_run,
+)
+from napari_unet.export.config import (
+    ExportChecked,
+    Exported,
+    ExportStarted,
+    with_extension,
+)
+from napari_unet.export.description import readme_of
+from napari_unet.export.facts import Facts
+from napari_unet.export.graphs import (
+    require,
+    write_onnx,
+    write_torch_export,
+    write_torchscript,
+)
+from napari_unet.export.network import ExportNetwork
+from napari_unet.export.sample import make_sample
+from napari_unet.io.atomic_writes import (
+    replace_file,
+    sweep_unfinished,
+    sync_folder,
+    unfinished_path,
+)
+from napari_unet.model.external import ForeignNetwork
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+    from napari_unet.export.config import (
+        ExportCheck,
+        ExportConfig,
+        ExportEvent,
+        ExportFormat,
+    )
+    from napari_unet.export.sample import Sample
+    from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.model.unet import UNet
+
+_WRITERS = {
+    "onnx": write_onnx,
+    "torchscript": write_torchscript,
+    "torch-export": write_torch_export,
+}
+_RUNS = {"onnx": onnx_run, "torchscript": torchscript_run, "torch-export": torch_export_run}
+
+
+def export_model(
+    trained: TrainedNetwork, path: Path, config: ExportConfig, stop: threading.Event
+) -> Generator[ExportEvent, None, Exported | None]:
+    """Write a model for other programs, and check it by running it.
+
+    Parameters
+    ----------
+    trained : TrainedNetwork
+        The model.
+    path : Path
+        What to write; the format's extension is added where it lacks.
+    config : ExportConfig
+        What to write, and how to describe it.
+    stop : threading.Event
+        Set it from any thread to end before the next check; nothing is left then.
+
+    Yields
+    ------
+    ExportEvent
+        `ExportStarted`, then `ExportChecked` for each check that was passed.
+
+    Returns
+    -------
+    Exported or None
+        None after a stop.
+
+    Raises
+    ------
+    ConfigError
+        A library is missing, or the licence is none.
+    ModelMismatchError
+        The written file does not predict what the model does, or the image does not fit. Nothing
+        is left.
+    FileProblemError
+        The file cannot be written.
+    """
+    _check_libraries(config)
+    path = with_extension(path, config.format)
+    views = config.views or trained.record.views
+    facts = Facts(trained.record, views, config.name_for(path), config.description)
+    sample = make_sample(trained, config.image, config.axes, _sides(facts, config.format), views)
+    network = ExportNetwork(_own(trained), trained.record.binning, views)
+    yield ExportStarted(path, config.format)
+    checks: list[ExportCheck] = []
+    with _written(path) as hidden:
+        _write(network, facts, sample, config, hidden)
+        for check in _checks(hidden, facts, sample, config.format):
+            if stop.is_set():
+                return None
+            checks.append(check)
+            yield ExportChecked(check)
+        _move(hidden, path)
+    readme = _write_readme(path, facts, config.format)
+    return Exported(path, tuple(checks), readme, sample.origin)
+
+
+def _own(trained: TrainedNetwork) -> UNet:
+    """Return the network of a model that sees images as this program makes them."""
+    if isinstance(trained.network, ForeignNetwork) or not trained.record.can_learn:
+        raise ModelMismatchError(
+            "This model comes from another program: it is no U-Net of this program's own, or wants "
+            "images normalised in another way. Pass on the package that it came in."
+        )
+    return trained.network
+
+
+def _check_libraries(config: ExportConfig) -> None:
+    if config.format == "bioimageio":
+        from napari_unet.export.package import check_libraries, check_licence
+
+        check_libraries()
+        check_licence(config.licence)
+    elif config.format == "onnx":
+        require("onnx", "onnxscript", "onnxruntime")
+
+
+def _sides(facts: Facts, file_format: ExportFormat) -> tuple[int, ...]:
+    sides = sample_sides(facts)
+    if file_format != "bioimageio":
+        return sides
+    from napari_unet.export.description import package_sides
+
+    return tuple(map(max, sides, package_sides(facts)))
+
+
+def _write(
+    network: ExportNetwork, facts: Facts, sample: Sample, config: ExportConfig, path: Path
+) -> None:
+    if config.format == "bioimageio":
+        from napari_unet.export.package import write_package
+
+        write_package(network, facts, sample, config, path)
+    else:
+        _WRITERS[config.format](network, facts, path)
+
+
+def _checks(
+    path: Path, facts: Facts, sample: Sample, file_format: ExportFormat
+) -> Iterator[ExportCheck]:
+    if file_format == "bioimageio":
+        from napari_unet.export.package_runs import package_checks, release_packages
+
+        try:
+            yield from package_checks(path, facts, sample)
+        finally:
+            release_packages()
+        return
+    program, run = _RUNS[file_format](path)
+    ours, scaled = sample.answer(sample.pixels), sample.scaled()
+    yield compare_with_ours(program, "whole image", sample, ours, run(scaled))
+    yield compare_with_ours(
+        program, "tiles", sample, ours, run_in_tiles(run, scaled, len(ours), facts)
+    )
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[Path]:
+    """Lend a temporary name beside a file; what is left of it at the end is deleted."""
+    hidden = unfinished_path(path)
+    try:
+        sweep_unfinished(path.parent)
+        yield hidden
+    except OSError as error:
+        raise FileProblemError(
+            f"{path} cannot be written: {error.strerror or error}. Choose another place."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            hidden.unlink(missing_ok=True)
+
+
+def _move(hidden: Path, path: Path) -> None:
+    """Give a checked file its name, safe on disk."""
+    with hidden.open("rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(hidden, path)
+    sync_folder(path.parent)
+
+
+def _write_readme(path: Path, facts: Facts, file_format: ExportFormat) -> Path | None:
+    """Write the text beside a file; a package holds its own."""
+    if file_format == "bioimageio":
+        return None
+    readme = path.with_name(path.name + ".md")
+    try:
+        replace_file(readme, readme_of(facts, file_format, path.name).encode())
+    except OSError as error:
+        raise FileProblemError(
+            f"{path.name} was exported, but {readme.name} cannot be written: {error}."
+        ) from error
+    return readme

@@ -1,0 +1,1 @@
+"""Floor 4: models of other programs, understood and made usable."""

@@ -1,0 +1,230 @@
+"""Take in models of other programs: bioimage.io packages and ONNX files.
+
+The outcome is a model of ours, in one file like any other: the weights of a U-Net where it is one
+of ours exactly, else those of a known network, or the ONNX graph as it is. Nothing of a package is
+run but arithmetic, and what a package says of its own answers decides whether it was understood.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_unet.errors import ModelFileError
+from napari_unet.external.build import finished
+from napari_unet.external.check import compare_with_example, in_order, normalised
+from napari_unet.external.known_networks import recognise
+from napari_unet.external.operations import Postprocessing, postprocessing, preprocessing
+from napari_unet.external.package_data import (
+    read_example,
+    read_state_dict,
+    read_weights,
+    refuse_script,
+)
+from napari_unet.external.package_files import LARGEST_WEIGHTS, FolderFiles, open_files
+from napari_unet.external.package_text import read_text
+from napari_unet.external.reading import Reading
+from napari_unet.model.external import ForeignNetwork
+from napari_unet.model.starting import load_model_or_starting_model
+from napari_unet.run import Run
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Generator
+
+    from napari_unet.external.known_networks import KnownWeights
+    from napari_unet.external.package_files import PackageFiles
+    from napari_unet.external.package_text import PackageText
+    from napari_unet.external.reading import Example
+    from napari_unet.model.external_config import Activation, LayersConfig
+    from napari_unet.model.trained import TrainedNetwork
+
+SUFFIXES = (".zip", ".onnx", ".yaml", ".yml")
+_DESCRIPTIONS = ("rdf.yaml", "bioimageio.yaml", "model.yaml")
+
+
+@dataclass(frozen=True)
+class ImportStep:
+    """What an import is doing.
+
+    Parameters
+    ----------
+    text : str
+        In words.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A model that was taken in.
+
+    Parameters
+    ----------
+    trained : TrainedNetwork
+        The model; `record.origin` says in words how it is understood.
+    name : str
+        What to call it.
+    """
+
+    trained: TrainedNetwork
+    name: str
+
+
+def is_external_model(path: Path) -> bool:
+    """Return whether a path looks like a model of another program."""
+    if path.suffix.lower() in SUFFIXES:
+        return path.is_file()
+    return path.is_dir() and any((path / name).is_file() for name in _DESCRIPTIONS)
+
+
+def load_any_model(name: str) -> TrainedNetwork:
+    """Load a model file, a starting model by its name, or a model of another program.
+
+    Raises
+    ------
+    ModelFileError
+        There is none, it is damaged, or it cannot be used here.
+    """
+    path = Path(name).expanduser()
+    if not is_external_model(path):
+        return load_model_or_starting_model(name)
+    import threading
+
+    return Run(import_model(path, threading.Event())).finish().trained
+
+
+def import_model(path: Path, stop: threading.Event) -> Generator[ImportStep, None, Imported]:
+    """Take in a model of another program.
+
+    Parameters
+    ----------
+    path : Path
+        An ``.onnx`` file, or a model package of bioimage.io: a zip archive, its folder, or the
+        description in it.
+    stop : threading.Event
+        Set it to end before the next step.
+
+    Yields
+    ------
+    ImportStep
+        What comes next.
+
+    Returns
+    -------
+    Imported
+        The model.
+
+    Raises
+    ------
+    ModelFileError
+        It is damaged or hostile, no plain U-Net, or it does not return what its package says.
+    """
+    yield ImportStep(f"Reading {path.name} …")
+    if path.suffix.lower() == ".onnx":
+        data = FolderFiles(path.parent).read(path.name, LARGEST_WEIGHTS)
+        yield ImportStep("Looking through the ONNX graph …")
+        return Imported(finished(Reading.of_graph(data, path.name), data), path.stem)
+    files = open_files(path)
+    text, folder = read_text(files)
+    example = _example(files, folder, text)
+    reading = Reading(
+        text.name,
+        text.image,
+        text.result,
+        preprocessing(text.image.operations, text.image.letters),
+        postprocessing(text.result.operations),
+        text.labels,
+        example,
+    )
+    yield ImportStep("Comparing with the package's own example …")
+    return Imported(_of_package(files, folder, text, reading), text.name)
+
+
+def _example(files: PackageFiles, folder: str, text: PackageText) -> Example | None:
+    if text.image.test is None or text.result.test is None:
+        return None
+    ndim = sum(letter in "zyx" for letter in text.image.letters)
+    image = read_example(files, folder, text.image.test)
+    answer = read_example(files, folder, text.result.test)
+    return (
+        in_order(image, text.image.letters, ndim, "test input"),
+        in_order(answer, text.result.letters, ndim, "test output"),
+    )
+
+
+def _of_package(
+    files: PackageFiles, folder: str, text: PackageText, reading: Reading
+) -> TrainedNetwork:
+    """Take the weights that can be used: those of a known network rather than a graph."""
+    state, graph = text.weights.get("pytorch_state_dict"), text.weights.get("onnx")
+    if state is not None:
+        try:
+            known = recognise(
+                read_state_dict(read_weights(files, folder, state)), dict(state.kwargs)
+            )
+            return _of_weights(reading, known)
+        except ModelFileError:
+            if graph is None:
+                raise
+    if graph is not None:
+        data = read_weights(files, folder, graph)
+        return finished(reading, data)
+    if "torchscript" in text.weights:
+        raise refuse_script()
+    kinds = ", ".join(sorted(text.weights)) or "none"
+    raise ModelFileError(
+        f"The package has weights of the kinds {kinds[:100]}; ONNX and PyTorch state dicts can be "
+        "used. Ask its authors for the model as ONNX."
+    )
+
+
+def _of_weights(reading: Reading, known: KnownWeights) -> TrainedNetwork:
+    """Find out which of the networks that the weights may belong to gives the right answer."""
+    if reading.example is None:
+        raise ModelFileError(
+            "The package has no test tensors, so nobody can tell whether its weights were "
+            "understood. Ask its authors for the model as ONNX."
+        )
+    found = _best(reading, known)
+    if found is None:
+        raise ModelFileError(
+            f"No network of the style {known.family} can take the package's test image. Ask its "
+            "authors for the model as ONNX."
+        )
+    largest, share, layers, activation = found
+    if layers is None:
+        raise ModelFileError(
+            f"The weights look like a U-Net of the style {known.family}, but its answer to the "
+            f"package's test image differs by up to {largest:.3g} ({share:.2%} of the numbers by "
+            "more than 0.001). Ask its authors for the model as ONNX."
+        )
+    return finished(reading, known.weights, layers, activation)
+
+
+def _best(
+    reading: Reading, known: KnownWeights
+) -> tuple[float, float, LayersConfig | None, Activation] | None:
+    """Return the first candidate that agrees, or how well the best one does."""
+    assert reading.example is not None
+    image, answer = normalised(reading.example[0], reading.steps), reading.example[1]
+    best: tuple[float, float, LayersConfig | None, Activation] | None = None
+    for layers in known.candidates:
+        run = ForeignNetwork(reading.config(layers=layers), known.weights).on(image.device)
+        for activation in _activations(reading.post):
+            compared = compare_with_example(run, image, answer, reading.post, activation)
+            if compared is None:
+                continue
+            agreement = compared[0]
+            if agreement.is_good:
+                return agreement.largest, agreement.share, layers, activation
+            if best is None or agreement.share < best[1]:
+                best = agreement.largest, agreement.share, None, activation
+    return best
+
+
+def _activations(post: Postprocessing) -> tuple[Activation, ...]:
+    """List what may follow the last layer: what is declared, or what its program does itself."""
+    return ("none", "sigmoid", "softmax") if post.activation == "none" else (post.activation,)

@@ -1,0 +1,285 @@
+"""Recognise U-Nets of others by the names and shapes of their weights alone.
+
+No source of theirs is read. What weights do not show (which part comes first where two are joined,
+what enlarges, how many groups are normalised) is tried: the package's own test tensors decide.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.errors import ModelFileError
+from napari_unet.model.external_config import LayersConfig
+from napari_unet.model.plain_layers import depth_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from torch import Tensor
+
+    from napari_unet.model.external_config import Enlarging, Normalizing
+
+_PARAMETER = r"(?P<of>weight|bias|running_mean|running_var)"
+_WRAPPERS = re.compile(r"^(?:module|model|network|net|_orig_mod)\.")
+_GROUPS = 8  # what is common, where nothing is said
+
+
+@dataclass(frozen=True)
+class KnownWeights:
+    """Weights under our names, and the networks that they may belong to.
+
+    Parameters
+    ----------
+    family : str
+        Whose style it is.
+    weights : dict
+        See :mod:`napari_unet.model.plain_layers`.
+    candidates : tuple of LayersConfig
+        The likeliest first.
+    """
+
+    family: str
+    weights: dict[str, Tensor]
+    candidates: tuple[LayersConfig, ...]
+
+
+def recognise(tensors: Mapping[str, Tensor], kwargs: Mapping[str, Any]) -> KnownWeights:
+    """Find out which U-Net a state dict belongs to.
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor
+        The state dict.
+    kwargs : mapping
+        What the authors' program was told; of use are the number of groups and the order.
+
+    Raises
+    ------
+    ModelFileError
+        No known one; or one that depends on the size of its image.
+    """
+    tensors = _unwrapped(
+        {name: each for name, each in tensors.items() if not name.endswith("num_batches_tracked")}
+    )
+    for family, rename in _FAMILIES.items():
+        found = rename(tensors)
+        if found and _is_whole(found):
+            ndim = found["output.conv.weight"].ndim - 2
+            _check_shapes(found, ndim)
+            return KnownWeights(
+                family,
+                {name: tensor.detach().float().contiguous() for name, tensor in found.items()},
+                tuple(_candidates(found, kwargs)),
+            )
+    names = ", ".join(sorted(tensors)[:3])
+    raise ModelFileError(
+        f"The weights are of no U-Net that is known here (they are called {names[:150]}, …), and "
+        "the program that comes with them is not run. Ask its authors for the model as ONNX, or "
+        "export it: torch.onnx.export(model, image, path)."
+    )
+
+
+def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    while tensors and all(_WRAPPERS.match(name) for name in tensors):
+        tensors = {_WRAPPERS.sub("", name): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _renamed(
+    tensors: Mapping[str, Tensor], patterns: Mapping[str, Callable[[re.Match[str]], str]]
+) -> dict[str, Tensor]:
+    """Rename all tensors, or none where one has a name that is not expected."""
+    found = {}
+    for name, tensor in tensors.items():
+        for pattern, new_name in patterns.items():
+            match = re.fullmatch(pattern + r"\." + _PARAMETER, name)
+            if match:
+                found[f"{new_name(match)}.{match['of']}"] = tensor
+                break
+        else:
+            return {}
+    return found
+
+
+def _sequential(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give the members of plain sequences their kinds: of 4 or 5 axes a convolution, else a norm.
+
+    ``PATH#INDEX.weight`` becomes ``PATH.N.conv.weight`` or ``PATH.N.norm.weight``.
+    """
+    members: dict[str, set[int]] = {}
+    convolutions = set()
+    for name, tensor in tensors.items():
+        path, mark, rest = name.partition("#")
+        if mark:
+            index = int(rest.partition(".")[0])
+            members.setdefault(path, set()).add(index)
+            if tensor.ndim >= 4:
+                convolutions.add((path, index))
+    found = {}
+    for name, tensor in tensors.items():
+        path, mark, rest = name.partition("#")
+        if not mark:
+            found[name] = tensor
+            continue
+        index = int(rest.partition(".")[0])
+        of = rest.partition(".")[2]
+        before = sorted(i for p, i in convolutions if p == path)
+        if (path, index) in convolutions:
+            found[f"{path}.{before.index(index)}.conv.{of}"] = tensor
+        else:  # after a convolution, or before the first
+            first_norm = min(members[path]) not in before
+            number = sum(i < index for i in before) - (not first_norm)
+            found[f"{path}.{number}.norm.{of}"] = tensor
+    return found
+
+
+def _own(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename weights of this program, in a package that it wrote."""
+    return _sequential(
+        _renamed(
+            tensors,
+            {
+                r"contracting\.(\d)\.(\d)": lambda m: f"contracting.{m[1]}#{m[2]}",
+                r"expanding\.(\d)\.(\d)": lambda m: f"expanding.{m[1]}#{m[2]}",
+                r"up_convolutions\.(\d)": lambda m: f"up.{m[1]}.conv",
+                r"output": lambda m: "output.conv",
+            },
+        )
+    )
+
+
+def _inc_down_up(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the style inc, down1, up1, outc."""
+    depth = len({name.partition(".")[0] for name in tensors if name.startswith("down")})
+    found = _renamed(
+        tensors,
+        {
+            r"inc\.(?:double_conv|conv\.conv|conv)\.(\d)": lambda m: f"contracting.0#{m[1]}",
+            r"down(\d)\.(?:maxpool_conv|mpconv)\.1\.(?:double_conv|conv)\.(\d)": (
+                lambda m: f"contracting.{m[1]}#{m[2]}"
+            ),
+            r"up(\d)\.up": lambda m: f"up.{depth - int(m[1])}.conv",
+            r"up(\d)\.conv\.(?:double_conv|conv)\.(\d)": (
+                lambda m: f"expanding.{depth - int(m[1])}#{m[2]}"
+            ),
+            r"outc(?:\.conv)?": lambda m: "output.conv",
+        },
+    )
+    if found and not any(name.startswith("up.") for name in found):
+        raise ModelFileError(
+            "The network enlarges with aligned corners (bilinear=True): what it says of a pixel "
+            "depends on how large the image is, so tiles would not fit together. Use a model with "
+            "up-convolutions."
+        )
+    return _sequential(found)
+
+
+def _encoder_base_decoder(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the style encoder, base, decoder, of plain lists or with blocks and samplers."""
+    levels = {
+        int(match[1])
+        for name in tensors
+        if (match := re.match(r"encoder\.(?:blocks\.)?(\d+)\.", name))
+    }
+    depth = len(levels)
+    block = r"(?:block\.|conv\.)?(\d+)"
+    return _sequential(
+        _renamed(
+            tensors,
+            {
+                rf"encoder\.(?:blocks\.)?(\d+)\.{block}": lambda m: f"contracting.{m[1]}#{m[2]}",
+                rf"base\.{block}": lambda m: f"contracting.{depth}#{m[1]}",
+                r"(?:upsamplers|decoder\.samplers)\.(\d+)(?:\.conv)?": (
+                    lambda m: f"up.{depth - 1 - int(m[1])}.conv"
+                ),
+                rf"decoder\.(?:blocks\.)?(\d+)\.{block}": (
+                    lambda m: f"expanding.{depth - 1 - int(m[1])}#{m[2]}"
+                ),
+                r"out_conv": lambda m: "output.conv",
+            },
+        )
+    )
+
+
+def _encoders_decoders(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the style encoders.N.basic_module.SingleConv1."""
+    depth = len({name.split(".")[1] for name in tensors if name.startswith("encoders.")}) - 1
+    module = r"basic_module\.SingleConv(\d)\.(conv|batchnorm|groupnorm)"
+
+    def member(path: str, number: str, kind: str) -> str:
+        return f"{path}.{int(number) - 1}.{'conv' if kind == 'conv' else 'norm'}"
+
+    return _renamed(
+        tensors,
+        {
+            rf"encoders\.(\d+)\.{module}": lambda m: member(f"contracting.{m[1]}", m[2], m[3]),
+            rf"decoders\.(\d+)\.{module}": (
+                lambda m: member(f"expanding.{depth - 1 - int(m[1])}", m[2], m[3])
+            ),
+            r"final_conv": lambda m: "output.conv",
+        },
+    )
+
+
+_FAMILIES: dict[str, Callable[[Mapping[str, Tensor]], dict[str, Tensor]]] = {
+    "napari-unet-paint": _own,
+    "inc/down/up/outc": _inc_down_up,
+    "encoder/base/decoder": _encoder_base_decoder,
+    "encoders/decoders": _encoders_decoders,
+}
+
+
+def _is_whole(weights: Mapping[str, Tensor]) -> bool:
+    depth = depth_of(weights) if "contracting.0.0.conv.weight" in weights else 0
+    return (
+        1 <= depth <= 8
+        and "output.conv.weight" in weights
+        and all(f"expanding.{level}.0.conv.weight" in weights for level in range(depth))
+    )
+
+
+def _check_shapes(weights: Mapping[str, Tensor], ndim: int) -> None:
+    """Refuse kernels that cannot be centred."""
+    for name, tensor in weights.items():
+        if not name.endswith("conv.weight"):
+            continue
+        enlarges = name.startswith("up.") and set(tensor.shape[2:]) == {2}
+        odd = all(size % 2 for size in tensor.shape[2:])
+        if tensor.ndim != ndim + 2 or ndim not in (2, 3) or not (enlarges or odd):
+            raise ModelFileError(
+                f"The weights {name[:80]} have the shape {tuple(tensor.shape)}, which no plain "
+                "U-Net has. Ask for the model as ONNX."
+            )
+
+
+def _candidates(weights: Mapping[str, Tensor], kwargs: Mapping[str, Any]) -> Iterator[LayersConfig]:
+    """List what the weights leave open, the likeliest first."""
+    enlargings: tuple[Enlarging, ...] = ("nearest", "linear")
+    up = weights.get("up.0.conv.weight")
+    if up is not None and set(up.shape[2:]) == {2}:
+        enlargings = ("transposed",)
+    elif up is not None:
+        enlargings = ("linear", "nearest")
+    normalizations: tuple[Normalizing, ...] = ("none", "instance")
+    if "contracting.0.0.norm.running_mean" in weights:
+        normalizations = ("batch",)
+    elif "contracting.0.1.norm.weight" in weights:
+        normalizations = ("group",)
+    norm = weights.get("contracting.0.0.norm.weight")
+    convolution = weights["contracting.0.0.conv.weight"]
+    orders: tuple[bool, ...] = (False, True)
+    if norm is not None and convolution.shape[0] != convolution.shape[1]:
+        orders = (len(norm) == convolution.shape[1],)
+    if normalizations == ("none", "instance"):
+        orders = (True, False)
+    groups = kwargs.get("num_groups", _GROUPS)
+    groups = groups if type(groups) is int and 1 <= groups <= 4096 else _GROUPS
+    for normalization, first, enlarging, skip_first in product(
+        normalizations, orders, enlargings, (True, False)
+    ):
+        if normalization == "none" and first:
+            continue
+        yield LayersConfig(normalization, groups, first, enlarging, skip_first)

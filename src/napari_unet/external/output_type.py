@@ -1,0 +1,139 @@
+"""Decide what the numbers of a network of others mean, and say so in words."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from napari_unet.data.labels import ClassTable
+from napari_unet.errors import ModelFileError
+from napari_unet.model.external import activated
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from napari_unet.model.external_config import Activation, Meaning
+
+_BOUNDARY = re.compile(r"boundar|border|contour|outline|edge")
+_OBJECTS = re.compile(r"foreground|nucle|cell|object|interior|inside|mask|^fg$")
+_BACKGROUND = re.compile(r"background|^bg$")
+# What such networks return are no probabilities, and they are no plain U-Nets.
+_OTHERS = re.compile(r"stardist|cellpose|affinit|embedding|distance|flow|offset|denois|regress")
+_SLACK = 1e-3
+_MOST_CLASSES = 254
+
+
+class Understood(NamedTuple):
+    """What a network returns.
+
+    Parameters
+    ----------
+    activation : {"none", "sigmoid", "softmax"}
+        What makes probabilities of it.
+    meaning : {"foreground", "boundary", "exclusive", "independent"}
+        See `ForeignConfig`.
+    foreground, boundary : int
+        Which channels these are.
+    remarks : tuple of str
+        What was decided, for people.
+    """
+
+    activation: Activation
+    meaning: Meaning
+    foreground: int
+    boundary: int
+    remarks: tuple[str, ...]
+
+
+def understand(
+    raw: Tensor, activation: Activation, names: Sequence[str], labels: Sequence[str]
+) -> Understood:
+    """Decide what a network returns.
+
+    Parameters
+    ----------
+    raw : Tensor
+        (B, C, *), what it returned of an example, before the activation.
+    activation : {"none", "sigmoid", "softmax"}
+        What is known to follow it.
+    names : sequence of str
+        Names of its channels; may be empty.
+    labels : sequence of str
+        Tags and names of the model, lower case.
+
+    Raises
+    ------
+    ModelFileError
+        These are no probabilities.
+    """
+    remarks: list[str] = []
+    channels = raw.shape[1]
+    if not 1 <= channels <= _MOST_CLASSES:
+        raise ModelFileError(f"The model returns {channels} channels; 1 to {_MOST_CLASSES} can be.")
+    outside = float(raw.min()) < -_SLACK or float(raw.max()) > 1 + _SLACK
+    if activation == "none" and outside:
+        told = next((label for label in labels if _OTHERS.search(label)), None)
+        if told is not None:
+            raise ModelFileError(
+                f"The model ({told[:60]}) returns numbers from {float(raw.min()):.3g} to "
+                f"{float(raw.max()):.3g}, no probabilities. Use it in the program it was made for."
+            )
+        activation = "sigmoid" if channels == 1 else "softmax"
+        remarks.append(
+            f"its numbers reach beyond 0 to 1 and were taken as scores of a {activation}"
+        )
+    maps = activated(raw, activation)
+    exclusive = channels > 1 and float((maps.sum(dim=1) - 1).abs().max()) < 0.01
+    words = [name.lower() for name in names] if len(names) == channels else [""] * channels
+    pair = _with_boundary(words, labels, exclusive)
+    if channels == 1:
+        remarks.append("its one map was taken as the probability of objects")
+        return Understood(activation, "foreground", 0, 0, tuple(remarks))
+    if pair is not None:
+        foreground, boundary = pair
+        remarks.append(
+            f"objects are channel {foreground} minus their outlines in channel {boundary}, counted "
+            "from 0"
+        )
+        return Understood(activation, "boundary", foreground, boundary, tuple(remarks))
+    if exclusive:
+        remarks.append(f"its {channels} maps exclude each other; the first is the background")
+        return Understood(activation, "exclusive", 0, 0, tuple(remarks))
+    remarks.append(
+        f"its {channels} maps do not exclude each other: the highest one above a half is a pixel's "
+        "class, and where none is, there is background"
+    )
+    return Understood(activation, "independent", 0, 0, tuple(remarks))
+
+
+def _with_boundary(
+    words: Sequence[str], labels: Sequence[str], exclusive: bool
+) -> tuple[int, int] | None:
+    """Find a channel of objects and one of their outlines."""
+    channels = len(words)
+    outlines = [number for number, word in enumerate(words) if _BOUNDARY.search(word)]
+    if len(outlines) == 1 and channels > 1:
+        others = [
+            number
+            for number, word in enumerate(words)
+            if number not in outlines and not _BACKGROUND.search(word)
+        ]
+        named = [number for number in others if _OBJECTS.search(words[number])]
+        found = named or others
+        if len(found) == 1:
+            return found[0], outlines[0]
+    told = any(_BOUNDARY.search(label) for label in labels)
+    if channels == 2 and told and not exclusive and not any(words):
+        return 0, 1
+    return None
+
+
+def class_table(understood: Understood, out_channels: int) -> ClassTable:
+    """Return what predictions of such a network hold."""
+    if understood.meaning in ("foreground", "boundary") or (
+        understood.meaning == "exclusive" and out_channels == 2
+    ):
+        return ClassTable("objects", "background")
+    return ClassTable("classes", "background", tuple(range(out_channels)))

@@ -1,0 +1,387 @@
+"""The description of a model package (``rdf.yaml``), format 0.4 or 0.5, as plain facts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from napari_unet.errors import ModelFileError, first_line
+from napari_unet.external.package_files import LARGEST_TEXT, check_name
+
+if TYPE_CHECKING:
+    from napari_unet.external.package_files import PackageFiles
+
+_NAMES = ("bioimageio.yaml", "rdf.yaml", "model.yaml")
+_MOST_VALUES = 100_000
+_DEEPEST = 60
+
+
+class _Part(BaseModel):
+    """A part of a description; what else stands there is for others."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class PackageFile(_Part):
+    """A file of the package.
+
+    Parameters
+    ----------
+    source : str
+        Its name.
+    sha256 : str or None
+        Its hash.
+    """
+
+    source: str
+    sha256: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_name(cls, value: Any) -> Any:
+        return {"source": value} if isinstance(value, str) else value
+
+
+class Operation(_Part):
+    """A step of the preprocessing or postprocessing.
+
+    Parameters
+    ----------
+    name : str
+        As the format calls it.
+    kwargs : dict
+        Its settings.
+    """
+
+    name: str
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_id(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "id" in value and "name" not in value:
+            return {"name": value["id"], "kwargs": value.get("kwargs") or {}}
+        return value
+
+
+class Axis(_Part):
+    """One axis of a tensor.
+
+    Parameters
+    ----------
+    letter : str
+        One of bczyx.
+    smallest : int or None
+        Smallest size; None where it depends on others.
+    step : int
+        Sizes grow by this; 0: there is only the smallest.
+    halo : int
+        Of a result: pixels at its border that are worth little.
+    names : tuple of str
+        Of channels.
+    """
+
+    letter: Literal["b", "c", "z", "y", "x"]
+    smallest: int | None = None
+    step: int = 0
+    halo: int = 0
+    names: tuple[str, ...] = ()
+
+
+class TensorText(_Part):
+    """What a description says of the image or the result.
+
+    Parameters
+    ----------
+    axes : tuple of Axis
+        In their order.
+    operations : tuple of Operation
+        What is done before or after the network.
+    test : PackageFile or None
+        An example.
+    """
+
+    axes: tuple[Axis, ...]
+    operations: tuple[Operation, ...] = ()
+    test: PackageFile | None = None
+
+    @property
+    def letters(self) -> str:
+        """The axes as letters."""
+        return "".join(axis.letter for axis in self.axes)
+
+    def axis(self, letter: str) -> Axis | None:
+        """Return an axis, where it is there."""
+        return next((axis for axis in self.axes if axis.letter == letter), None)
+
+
+class WeightsText(PackageFile):
+    """Weights in one format.
+
+    Parameters
+    ----------
+    kwargs : dict
+        What their authors' program was told: read as numbers, never given to a program.
+    """
+
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+
+
+class PackageText(_Part):
+    """What is used of a description.
+
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    format_version : str
+        Of the description.
+    image, result : TensorText
+        The tensor that goes in and the one that comes out.
+    weights : dict
+        By format.
+    labels : tuple of str
+        Tags and channel names, lower case.
+    """
+
+    name: str
+    format_version: str
+    image: TensorText
+    result: TensorText
+    weights: dict[str, WeightsText]
+    labels: tuple[str, ...] = ()
+
+
+def read_text(files: PackageFiles) -> tuple[PackageText, str]:
+    """Read the description of a package.
+
+    Returns
+    -------
+    PackageText
+        What it says.
+    str
+        The folder inside the package that its names begin in, "" or "NAME/".
+
+    Raises
+    ------
+    ModelFileError
+        There is none, or it describes nothing that can be used.
+    """
+    found = [name for name in files.names() if name.rpartition("/")[2] in _NAMES]
+    found = [name for name in found if name.count("/") <= 1]
+    if not found:
+        raise ModelFileError(
+            f"{files.name} holds no description ({' or '.join(_NAMES[:2])}), so it is no model "
+            "package of bioimage.io."
+        )
+    name = min(found, key=lambda each: (each.count("/"), _NAMES.index(each.rpartition("/")[2])))
+    content = read_yaml(files.read(name, LARGEST_TEXT), name)
+    if not isinstance(content, dict) or content.get("type", "model") != "model":
+        raise ModelFileError(f"{name} of {files.name} describes no model.")
+    version = str(content.get("format_version", ""))
+    reader = {"0.4": of_04, "0.5": of_05}.get(version.rpartition(".")[0])
+    if reader is None:
+        raise ModelFileError(
+            f"The package has format {version[:20] or 'unknown'}; 0.4 and 0.5 are read. Ask for a "
+            "newer package."
+        )
+    try:
+        return PackageText.model_validate(reader(content)), name.removesuffix(
+            name.rpartition("/")[2]
+        )
+    except (ValidationError, KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        reason = " ".join(" ".join(str(error).splitlines()[:3]).split())[:300]
+        raise ModelFileError(
+            f"{name} of {files.name} describes the model in a way that is not understood "
+            f"({reason or type(error).__name__}). Ask for a package that bioimageio.core accepts."
+        ) from error
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
+    """Reads YAML without merge keys: they copy, where other references only point."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuse a table that takes over the entries of others."""
+        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+            raise yaml.constructor.ConstructorError(
+                problem="it has merge keys (<<), which are not read; write out what they stand for"
+            )
+        super().flatten_mapping(node)
+
+
+def read_yaml(data: bytes, name: str) -> Any:
+    """Read YAML as plain values.
+
+    Raises
+    ------
+    ModelFileError
+        It is none, or made to fill the memory.
+    """
+    try:
+        content = _Loader(data.decode()).get_single_data()
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise ModelFileError(f"{name} cannot be read: {first_line(error)[:200]}.") from error
+    _count(content, {}, 0, name)
+    return content
+
+
+def _count(value: Any, known: dict[int, int], depth: int, name: str) -> int:
+    """Count the values that a table stands for, with all repetitions by reference."""
+    if not isinstance(value, (dict, list, tuple, set)):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = _MOST_VALUES + 1  # itself inside of itself is too many
+        inside = [*value.keys(), *value.values()] if isinstance(value, dict) else [*value]
+        if depth < _DEEPEST:
+            known[id(value)] = 1 + sum(_count(each, known, depth + 1, name) for each in inside)
+    if known[id(value)] > _MOST_VALUES:
+        raise ModelFileError(f"{name} repeats itself endlessly; not read.")
+    return known[id(value)]
+
+
+def inside(source: PackageFile, folder: str) -> str:
+    """Return the name of a file in its package.
+
+    Raises
+    ------
+    ModelFileError
+        It lies on the network, or leads out of the package.
+    """
+    name = source.source
+    if "://" in name:
+        raise ModelFileError(
+            f"The package names its file by an address ({name[:80]}), and nothing is fetched from "
+            "the network. Download the whole package (on bioimage.io: Download) and import that."
+        )
+    return check_name(folder + name.removeprefix("./"))
+
+
+# --- Bring descriptions of the formats 0.4 and 0.5 of bioimage.io to one form --------------------
+# See :class:`napari_unet.external.package_text.PackageText`, which then checks it.
+
+_SPACE = "zyx"
+
+
+def _only(tensors: Any, what: str) -> dict[str, Any]:
+    needed = [each for each in tensors if not each.get("optional")]
+    if len(needed) != 1:
+        raise ModelFileError(
+            f"The model has {len(needed)} {what}; one image in and one result out can be used."
+        )
+    result: dict[str, Any] = needed[0]
+    return result
+
+
+def of_04(content: dict[str, Any]) -> dict[str, Any]:
+    """Read format 0.4."""
+    image, result = _only(content["inputs"], "inputs"), _only(content["outputs"], "outputs")
+    shape = image["shape"]
+    smallest, steps = (
+        (shape["min"], shape["step"]) if isinstance(shape, dict) else (shape, [0] * len(shape))
+    )
+    of_result = result.get("shape")
+    if isinstance(of_result, dict):
+        _check_same_size(zip(result["axes"], of_result["scale"], strict=True))
+    halo = result.get("halo") or [0] * len(result["axes"])
+    tests, answers = content.get("test_inputs"), content.get("test_outputs")
+    return _facts(
+        content,
+        {
+            "axes": [
+                {"letter": letter, "smallest": size, "step": step}
+                for letter, size, step in zip(image["axes"], smallest, steps, strict=True)
+            ],
+            "operations": image.get("preprocessing") or [],
+            "test": tests[0] if tests else None,
+        },
+        {
+            "axes": [
+                {"letter": letter, "halo": around}
+                for letter, around in zip(result["axes"], halo, strict=True)
+            ],
+            "operations": result.get("postprocessing") or [],
+            "test": answers[0] if answers else None,
+        },
+        (),
+    )
+
+
+def _check_same_size(scales: Any) -> None:
+    if any(letter in _SPACE and scale != 1 for letter, scale in scales):
+        raise ModelFileError("The result of the model has pixels of another size than its image.")
+
+
+def of_05(content: dict[str, Any]) -> dict[str, Any]:
+    """Read format 0.5."""
+    image, result = _only(content["inputs"], "inputs"), _only(content["outputs"], "outputs")
+    axes = [_axis_05(axis) for axis in result["axes"]]
+    _check_same_size((axis["letter"], axis.pop("scale")) for axis in axes)
+    of_image = [_axis_05(axis) for axis in image["axes"]]
+    for axis in of_image:
+        axis.pop("scale")
+    names = [name for axis in axes for name in axis["names"]]
+    return _facts(
+        content,
+        {
+            "axes": of_image,
+            "operations": image.get("preprocessing") or [],
+            "test": image.get("test_tensor"),
+        },
+        {
+            "axes": axes,
+            "operations": result.get("postprocessing") or [],
+            "test": result.get("test_tensor"),
+        },
+        tuple(names),
+    )
+
+
+def _axis_05(axis: dict[str, Any]) -> dict[str, Any]:
+    kind = axis["type"]
+    letter = {"batch": "b", "channel": "c", "space": axis.get("id")}.get(kind)
+    if letter is None:
+        raise ModelFileError(f"The model has an axis of type {str(kind)[:40]!r}; not supported.")
+    names = axis.get("channel_names") or []
+    size = axis.get("size")
+    smallest, step = size, 0
+    if isinstance(size, dict):
+        smallest, step = size.get("min"), size.get("step", 0)
+    if kind == "channel":
+        smallest = len(names) or (size if isinstance(size, int) else None)
+    return {
+        "letter": letter,
+        "smallest": smallest,
+        "step": step,
+        "halo": axis.get("halo") or 0,
+        "names": [str(name) for name in names],
+        "scale": axis.get("scale", 1) if kind == "space" else 1,
+    }
+
+
+def _facts(
+    content: dict[str, Any], image: dict[str, Any], result: dict[str, Any], names: tuple[str, ...]
+) -> dict[str, Any]:
+    weights = {
+        kind: {"source": entry["source"], "sha256": entry.get("sha256"), "kwargs": _kwargs(entry)}
+        for kind, entry in content["weights"].items()
+        if isinstance(entry, dict)
+    }
+    tags = [str(tag) for tag in content.get("tags") or []]
+    return {
+        "name": str(content.get("name", "")) or "model",
+        "format_version": str(content["format_version"]),
+        "image": image,
+        "result": result,
+        "weights": weights,
+        "labels": [each.lower() for each in (*tags, *names, str(content.get("name", "")))],
+    }
+
+
+def _kwargs(entry: dict[str, Any]) -> dict[str, Any]:
+    architecture = entry.get("architecture")
+    if isinstance(architecture, dict):
+        entry = architecture
+    kwargs = entry.get("kwargs")
+    return kwargs if isinstance(kwargs, dict) else {}

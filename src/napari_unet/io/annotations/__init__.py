@@ -1,0 +1,1 @@
+"""Annotations and objects in files of other programs."""

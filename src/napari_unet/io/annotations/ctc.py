@@ -1,0 +1,249 @@
+"""Folders of the Cell Tracking Challenge: frames with numbers, and the table of tracks."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.data.labels import check_labels
+from napari_unet.errors import FileProblemError, LabelsError
+from napari_unet.io.annotations.drawn import Annotations
+from napari_unet.io.atomic_writes import replace_file
+from napari_unet.io.disk import megabytes, why_not_written
+from napari_unet.io.files import make_folder, read_labels, write_image
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+# The gold truth names frames, or single planes of them: man_seg003.tif, man_seg_003_012.tif.
+_FRAME = re.compile(r"(man_seg|man_track|mask)_?(\d{1,6})(?:_(\d{1,6}))?\.tiff?", re.IGNORECASE)
+_INSIDE = ("SEG", "TRA")  # of 01_GT and 01_ST
+_MOST = np.iinfo(np.uint16).max
+_MOST_PIXELS = 2**36
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A file of a folder: which frame it is, and which plane of it where it is no whole one."""
+
+    path: Path
+    frame: int
+    plane: int | None
+
+
+def is_ctc(path: Path) -> bool:
+    """Return whether a folder holds frames of the Cell Tracking Challenge."""
+    return path.is_dir() and _folder_of(path) is not None
+
+
+def read_ctc(path: Path, shape: Sequence[int] | None = None) -> Annotations:
+    """Read the frames of a folder.
+
+    Parameters
+    ----------
+    path : Path
+        ``01_GT``, ``01_ST``, ``01_RES``, or ``SEG`` or ``TRA`` in them. Of ``01_GT`` the
+        segmentation is taken where there is one, else the markers of the tracks.
+    shape : sequence of int, optional
+        ``TYX`` or ``TZYX`` of the movie: frames behind the last one of the folder are unlabelled.
+
+    Returns
+    -------
+    Annotations
+        Frames (and planes) that the folder does not have are unlabelled.
+
+    Raises
+    ------
+    FileProblemError
+        There are no such files, or they do not fit together.
+    LabelsError
+        The movie has another shape.
+    """
+    folder = _folder_of(path)
+    if folder is None:
+        raise FileProblemError(
+            f"The folder {path} holds no man_seg*.tif, man_track*.tif or mask*.tif."
+        )
+    frames = _frames_in(folder)
+    first = _read(frames[0])
+    by_plane = frames[0].plane is not None
+    if any((each.plane is not None) != by_plane for each in frames):
+        raise FileProblemError(
+            f"The folder {folder} holds whole frames and single planes; part it."
+        )
+    whole = _whole_shape(frames, first, shape)
+    if np.prod(whole, dtype=float) > _MOST_PIXELS:
+        raise FileProblemError(
+            f"The frames of {folder} are numbered up to {whole[0] - 1}: {whole} labels do not fit "
+            "into memory. Number them from 0."
+        )
+    labels = np.zeros(whole, np.uint16 if first.dtype.itemsize < 4 else np.uint32)
+    known = set()
+    for each in frames:
+        index = (each.frame,) if each.plane is None else (each.frame, each.plane)
+        plane = first if each is frames[0] else _read(each)
+        if plane.shape != whole[len(index) :] or int(plane.max(initial=0)) > 2**32 - 1:
+            raise FileProblemError(
+                f"{each.path} has shape {plane.shape}, not {whole[len(index) :]} like the others."
+            )
+        if plane.max(initial=0) > np.iinfo(labels.dtype).max:
+            labels = labels.astype(np.uint32)
+        labels[index] = plane
+        known.add(index)
+    missing = tuple(
+        index for index in np.ndindex(*whole[: 2 if by_plane else 1]) if index not in known
+    )
+    return Annotations(labels, "objects", unlabelled=missing, notices=_notices(missing, by_plane))
+
+
+def _folder_of(path: Path) -> Path | None:
+    candidates = [path, *(path / name for name in _INSIDE)]
+    return next((each for each in candidates if each.is_dir() and _frames_in(each)), None)
+
+
+def _frames_in(folder: Path) -> list[_Frame]:
+    found: dict[str, list[_Frame]] = {}
+    for path in sorted(folder.iterdir()):
+        match = _FRAME.fullmatch(path.name)
+        if match:
+            plane = None if match[3] is None else int(match[3])
+            frame = _Frame(path, int(match[2]), plane)
+            found.setdefault(match[1].lower(), []).append(frame)
+    return next((found[name] for name in ("man_seg", "man_track", "mask") if name in found), [])
+
+
+def _read(frame: _Frame) -> NDArray[np.integer[Any]]:
+    return check_labels(read_labels(frame.path))
+
+
+def _whole_shape(
+    frames: list[_Frame], first: NDArray[Any], shape: Sequence[int] | None
+) -> tuple[int, ...]:
+    last = max(each.frame for each in frames)
+    planes = [each.plane for each in frames if each.plane is not None]
+    told = (last + 1, *((max(planes) + 1,) if planes else ()), *first.shape)
+    if shape is None:
+        return told
+    wanted = tuple(shape)
+    fits = len(wanted) == len(told) and wanted[-2:] == told[-2:]
+    if not fits or any(a < b for a, b in zip(wanted, told, strict=True)):
+        raise LabelsError(
+            f"The frames are numbered up to {last} and make labels of shape {told}; the image has "
+            f"shape {wanted}. Choose the folder of this movie."
+        )
+    return wanted
+
+
+def _notices(missing: tuple[tuple[int, ...], ...], by_plane: bool) -> tuple[str, ...]:
+    if not missing:
+        return ()
+    named = ", ".join("/".join(map(str, index)) for index in missing[:10])
+    what = "Planes (frame/plane)" if by_plane else "Frames"
+    more = " ..." if len(missing) > 10 else ""
+    return (f"{what} without labels: {named}{more}; nothing is labelled there.",)
+
+
+def write_ctc(
+    labels: NDArray[np.integer[Any]], folder: Path, parents: Mapping[int, int] | None = None
+) -> None:
+    """Write linked labels as a result folder: ``mask000.tif`` and on, and ``res_track.txt``.
+
+    A track must have no gap there: behind a gap it goes on under a new number, whose parent is
+    the number before.
+
+    Parameters
+    ----------
+    labels : ndarray
+        ``TYX`` or ``TZYX``; an object has the same number in all frames, 0 is background.
+    folder : Path
+        Made where it is missing.
+    parents : mapping of int to int, optional
+        Mother of each daughter, as `link` finds them.
+
+    Raises
+    ------
+    LabelsError
+        There is no time, or there are more numbers than 16 bits tell.
+    FileProblemError
+        A file cannot be written, or the folder holds frames of a longer movie.
+    """
+    if labels.ndim not in (3, 4):
+        raise LabelsError(
+            f"Labels of shape {labels.shape} are no movie; the Cell Tracking Challenge needs TYX "
+            "or TZYX."
+        )
+    labels = check_labels(labels)
+    rows, tables = _tracks(labels, parents or {})
+    if len(rows) > _MOST:
+        raise LabelsError(
+            f"There are {len(rows)} tracks; the Cell Tracking Challenge numbers up to {_MOST}. "
+            "Crop the movie, or remove small objects."
+        )
+    needed = labels.size * 2
+    digits = max(3, len(str(len(labels) - 1)))
+    names = [f"mask{time:0{digits}d}.tif" for time in range(len(labels))]
+    _refuse_others(folder, names)
+    make_folder(folder)
+    for time, (frame, table) in enumerate(zip(labels, tables, strict=True)):
+        values, new = table
+        renumbered = np.zeros(frame.shape, np.uint16)
+        if values.size:
+            at = np.searchsorted(values, frame).clip(max=values.size - 1)
+            renumbered = np.where(values[at] == frame, new[at], 0).astype(np.uint16)
+        write_image(folder / names[time], renumbered, "ZYX"[-frame.ndim :])
+    path = folder / "res_track.txt"
+    try:
+        replace_file(path, "".join(f"{' '.join(map(str, row))}\n" for row in rows).encode())
+    except OSError as error:
+        raise FileProblemError(
+            f"{why_not_written(path, error, needed)} ({megabytes(needed)} of frames.)"
+        ) from error
+
+
+def _refuse_others(folder: Path, names: Sequence[str]) -> None:
+    """Refuse a folder with frames that stay beside the new ones: they would count as theirs."""
+    if not folder.is_dir():
+        return
+    others = sorted({each.path.name for each in _frames_in(folder)} - set(names))
+    if others:
+        raise FileProblemError(
+            f"The folder {folder} holds {others[0]} of another movie ({len(others)} such frames); "
+            "delete them, or choose an empty folder."
+        )
+
+
+def _tracks(
+    labels: NDArray[np.integer[Any]], parents: Mapping[int, int]
+) -> tuple[list[tuple[int, int, int, int]], list[tuple[NDArray[Any], NDArray[Any]]]]:
+    """Give tracks numbers such that none has a gap.
+
+    Returns
+    -------
+    list of tuple
+        Number, first frame, last frame and parent of each track.
+    list of tuple of ndarray
+        For each frame: the numbers that are in it, ascending, and their new ones.
+    """
+    rows: list[list[int]] = []
+    current: dict[int, int] = {}  # the row of each number where it was last seen
+    tables = []
+    for time in range(len(labels)):
+        values = np.unique(labels[time])
+        values = values[values > 0]
+        new = []
+        for value in values.tolist():
+            row = current.get(value)
+            if row is None or rows[row][2] < time - 1:
+                mother = current.get(parents.get(value, 0)) if row is None else row
+                rows.append([len(rows) + 1, time, time, 0 if mother is None else mother + 1])
+                row = current[value] = len(rows) - 1
+            rows[row][2] = time
+            new.append(row + 1)
+        tables.append((values, np.array(new, np.int64)))
+    return [(n, first, last, parent) for n, first, last, parent in rows], tables

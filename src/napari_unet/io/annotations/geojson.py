@@ -1,0 +1,251 @@
+"""GeoJSON as QuPath writes and reads it (and StarDist in QuPath): polygons with classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter
+
+from napari_unet.errors import LabelsError
+from napari_unet.io.annotations.drawn import Drawn
+from napari_unet.io.annotations.json_files import json_bytes, read_json
+from napari_unet.io.annotations.tracing import parts_of, trace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Columns = Mapping[str, NDArray[Any]]
+
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+_Ring = list[Annotated[list[_Number], Field(min_length=2, max_length=4)]]
+
+
+class _Part(BaseModel):
+    """A part of the file; what is not named here is not looked at."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+
+class _Plane(_Part):
+    z: int = 0
+    t: int = 0
+
+
+class _Polygon(_Part):
+    type: Literal["Polygon"]
+    coordinates: list[_Ring]
+    plane: _Plane | None = None
+
+
+class _MultiPolygon(_Part):
+    type: Literal["MultiPolygon"]
+    coordinates: list[list[_Ring]]
+    plane: _Plane | None = None
+
+
+class _OtherGeometry(_Part):
+    type: Literal["Point", "LineString", "MultiPoint", "MultiLineString", "GeometryCollection"]
+
+
+class _Class(_Part):
+    name: str = ""
+    names: list[str] = []
+    color: list[int] | None = None
+    colorRGB: int | None = None
+
+    @property
+    def called(self) -> str:
+        return self.name or ": ".join(self.names)
+
+    @property
+    def colour(self) -> str:
+        """As ``#rrggbb``; older versions of QuPath write one signed number."""
+        if self.color is not None and len(self.color) >= 3:
+            red, green, blue = (max(0, min(each, 255)) for each in self.color[:3])
+            return f"#{red:02x}{green:02x}{blue:02x}"
+        return "" if self.colorRGB is None else f"#{self.colorRGB & 0xFFFFFF:06x}"
+
+
+class _Properties(_Part):
+    name: str | int | None = None
+    classification: _Class | str | None = None
+
+
+def _form(geometry: Any) -> str:
+    kind = geometry.get("type") if isinstance(geometry, dict) else None
+    return kind if kind in ("Polygon", "MultiPolygon") else "other"
+
+
+_Geometry = Annotated[
+    Annotated[_Polygon, Tag("Polygon")]
+    | Annotated[_MultiPolygon, Tag("MultiPolygon")]
+    | Annotated[_OtherGeometry, Tag("other")],
+    Discriminator(_form),
+]
+
+
+class _Feature(_Part):
+    type: Literal["Feature"]
+    geometry: _Geometry | None = None
+    properties: _Properties | None = None
+
+
+class _Collection(_Part):
+    type: Literal["FeatureCollection"]
+    features: list[_Feature]
+
+
+def _form_of_file(content: Any) -> str:
+    if isinstance(content, list):
+        return "list"
+    kind = content.get("type") if isinstance(content, dict) else None
+    return "feature" if kind == "Feature" else "collection"
+
+
+_FILE: TypeAdapter[_Collection | _Feature | list[_Feature]] = TypeAdapter(
+    Annotated[
+        Annotated[_Collection, Tag("collection")]
+        | Annotated[_Feature, Tag("feature")]
+        | Annotated[list[_Feature], Tag("list")],
+        Discriminator(_form_of_file),
+    ]
+)
+
+
+def read_geojson(path: Path) -> tuple[list[Drawn], tuple[str, ...]]:
+    """Read the polygons of a GeoJSON file.
+
+    Returns
+    -------
+    list of Drawn
+        In their order; a polygon of several parts is one object.
+    tuple of str
+        How many were left out: points and lines.
+
+    Raises
+    ------
+    FileProblemError
+        The file is damaged or of another form.
+    """
+    content = read_json(path, _FILE, "GeoJSON")
+    features: Sequence[_Feature] = (
+        content.features
+        if isinstance(content, _Collection)
+        else [content]
+        if isinstance(content, _Feature)
+        else content
+    )
+    drawn = [each for feature in features for each in _drawn(feature)]
+    without = len(features) - len(drawn)
+    text = f"Features without an area (points, lines): {without}; they are left out."
+    return drawn, (text,) if without else ()
+
+
+def _drawn(feature: _Feature) -> list[Drawn]:
+    geometry = feature.geometry
+    if geometry is None or isinstance(geometry, _OtherGeometry):
+        return []
+    polygons = [geometry.coordinates] if isinstance(geometry, _Polygon) else geometry.coordinates
+    rings = [_ring(ring) for polygon in polygons for ring in polygon if len(ring) > 2]
+    if not rings:
+        return []
+    about = feature.properties or _Properties()
+    kind = about.classification
+    plane = geometry.plane
+    return [
+        Drawn(
+            (tuple(rings),),
+            number=_number(about.name),
+            name=kind if isinstance(kind, str) else kind.called if kind else "",
+            colour=kind.colour if isinstance(kind, _Class) else "",
+            z=plane.z if plane and plane.z >= 0 else None,
+            t=plane.t if plane and plane.t >= 0 else None,
+        )
+    ]
+
+
+def _ring(points: list[list[float]]) -> NDArray[np.float64]:
+    return np.array([point[:2] for point in points], np.float64)
+
+
+def _number(name: str | int | None) -> int | None:
+    text = "" if name is None else str(name)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def geojson(
+    labels: NDArray[np.integer[Any]],
+    axes: str,
+    names: Mapping[int, str] | None = None,
+    colours: Mapping[int, str] | None = None,
+    table: Columns | None = None,
+    kind: str = "detection",
+) -> bytes:
+    """Return a GeoJSON file for QuPath: one feature for each object and plane.
+
+    Outlines follow the edges of the pixels, so that they hold exactly these; holes and parts are
+    kept.
+
+    Parameters
+    ----------
+    labels : ndarray
+        ``YX``, ``ZYX``, ``TYX`` or ``TZYX``, 0 background.
+    axes : str
+        Which of them.
+    names, colours : mapping of int to str, optional
+        Class of each number, and its colour as ``#rrggbb``.
+    table : mapping of str to ndarray, optional
+        Columns of `measure_objects`: they become QuPath's measurements.
+    kind : {"detection", "annotation"}
+        What the objects are in QuPath.
+
+    Raises
+    ------
+    LabelsError
+        The kind is neither.
+    """
+    if kind not in ("detection", "annotation"):
+        raise LabelsError(f"QuPath knows no {kind!r}; choose 'detection' or 'annotation'.")
+    measured = _measurements(table) if table else {}
+    features = []
+    for index in np.ndindex(*labels.shape[:-2]):
+        plane = {"c": -1, "z": 0, "t": 0}
+        plane |= {letter.lower(): at for letter, at in zip(axes, index, strict=False)}
+        for number, rings in trace(labels[index]).items():
+            about: dict[str, Any] = {"objectType": kind, "name": str(number)}
+            if names and number in names:
+                about["classification"] = _classification(number, names, colours or {})
+            if number in measured:
+                about["measurements"] = measured[number]
+            geometry = _geometry(rings) | ({"plane": plane} if index else {})
+            features.append({"type": "Feature", "geometry": geometry, "properties": about})
+    return json_bytes({"type": "FeatureCollection", "features": features})
+
+
+def _geometry(rings: list[NDArray[np.int64]]) -> dict[str, Any]:
+    polygons = [[[*ring.tolist(), ring[0].tolist()] for ring in part] for part in parts_of(rings)]
+    if len(polygons) == 1:
+        return {"type": "Polygon", "coordinates": polygons[0]}
+    return {"type": "MultiPolygon", "coordinates": polygons}
+
+
+def _classification(
+    number: int, names: Mapping[int, str], colours: Mapping[int, str]
+) -> dict[str, Any]:
+    about: dict[str, Any] = {"name": names[number]}
+    colour = colours.get(number, "")
+    if colour:
+        about["color"] = list(bytes.fromhex(colour.removeprefix("#")[:6]))
+    return about
+
+
+def _measurements(table: Columns) -> dict[int, dict[str, float]]:
+    rows: dict[int, dict[str, float]] = {}
+    for row, number in enumerate(table["index"].tolist()):
+        values = {name: float(column[row]) for name, column in table.items() if name != "index"}
+        rows[number] = {name: value for name, value in values.items() if np.isfinite(value)}
+    return rows

@@ -1,0 +1,59 @@
+"""JSON files of other programs: read strictly, and never more than fits."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from napari_unet.errors import FileProblemError
+from napari_unet.io.disk import megabytes, short_reason
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Content = TypeVar("Content")
+_LARGEST = 2**30  # bytes
+
+
+def read_json(path: Path, kind: TypeAdapter[Content], name: str) -> Content:
+    """Read a JSON file whose content is of a known form.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    kind : TypeAdapter
+        What it must hold.
+    name : str
+        What that is called, for the error.
+
+    Raises
+    ------
+    FileProblemError
+        The file is missing, too large, no JSON, or of another form.
+    """
+    try:
+        size = path.stat().st_size
+        if size > _LARGEST:
+            raise FileProblemError(
+                f"{path} has {megabytes(size)}; {megabytes(_LARGEST)} of JSON are read at most. "
+                "Export fewer objects at once."
+            )
+        return kind.validate_json(path.read_bytes().removeprefix(b"\xef\xbb\xbf"), strict=True)
+    except OSError as error:
+        raise FileProblemError(f"Cannot read {path}: {short_reason(error)}.") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])[:200]
+        where = f" at {place}" if place else ""
+        reason = str(first["msg"])[:200]
+        raise FileProblemError(
+            f"Cannot read {path} as {name}{where}: {reason}. Export it again."
+        ) from error
+
+
+def json_bytes(content: Any) -> bytes:
+    """Return compact JSON."""
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()

@@ -1,0 +1,175 @@
+"""Annotations of other programs, whichever format they are in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_unet.data.labels import check_labels
+from napari_unet.errors import ConfigError, FileProblemError, LabelsError
+from napari_unet.io.annotations.canvas import paint
+from napari_unet.io.annotations.cellpose import is_seg, read_seg
+from napari_unet.io.annotations.coco import read_coco
+from napari_unet.io.annotations.ctc import is_ctc, read_ctc
+from napari_unet.io.annotations.drawn import Annotations
+from napari_unet.io.annotations.geojson import read_geojson
+from napari_unet.io.annotations.rois import read_rois
+from napari_unet.io.files import IMAGE_SUFFIXES, is_run_card, open_labels, read_labels
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from napari_unet.data.labels import Kind
+
+OUTLINE_SUFFIXES = (".zip", ".roi", ".geojson", ".json")
+ANNOTATION_SUFFIXES = (*IMAGE_SUFFIXES, *OUTLINE_SUFFIXES)
+_COCO_MARK = b'"annotations"'
+_GEOJSON_MARK = b'"Feature'
+
+
+def is_external_annotation(path: Path) -> bool:
+    """Return whether a path is an annotation of another program, rather than a label image."""
+    has_outlines = path.suffix.lower() in OUTLINE_SUFFIXES and not is_run_card(path)
+    return has_outlines or is_seg(path) or is_ctc(path)
+
+
+def read_annotations(
+    path: str | os.PathLike[str],
+    shape: Sequence[int] | None = None,
+    axes: str | None = None,
+    kind: Kind = "objects",
+    image_name: str | None = None,
+) -> Annotations:
+    """Read annotations or masks that another program has written.
+
+    ==============================  =========================================================
+    Cellpose                        ``*_seg.npy`` (the pickle in it is not run), ``*_cp_masks``
+    StarDist                        label TIFF, ROI zip, GeoJSON of QuPath
+    ImageJ, Fiji                    ``.roi``, ``.zip`` of the ROI Manager
+    QuPath                          ``.geojson``
+    COCO                            ``.json``: polygons, run lengths
+    Cell Tracking Challenge         folders: ``01_GT/SEG``, ``01_GT/TRA``, ``01_ST``, ``01_RES``
+    any                             label images: TIFF, PNG, NumPy, OME-Zarr
+    ==============================  =========================================================
+
+    Parameters
+    ----------
+    path : path
+        The file or folder.
+    shape : sequence of int, optional
+        Of the image without channels; needed for outlines, which know no size: without it the
+        labels reach as far as the objects.
+    axes : str, optional
+        Letters of `shape`: YX, ZYX, TYX or TZYX; by their number by default.
+    kind : {"objects", "classes"}
+        Whether objects are numbered, or the classes that they belong to: QuPath's classifications,
+        COCO's categories, ImageJ's names of ROIs (``nucleus-1``) or else their groups. Label
+        images are taken as they are.
+    image_name : str, optional
+        File name of the image: which one of a COCO file.
+
+    Returns
+    -------
+    Annotations
+        Labels, the names of classes, and what the user should know.
+
+    Raises
+    ------
+    FileProblemError
+        The file is missing, damaged, or of an unknown format.
+    LabelsError
+        It does not fit the image, or holds no objects.
+    ConfigError
+        There is no such kind.
+
+    Notes
+    -----
+    A pixel belongs to an outline if its centre is inside; (0, 0) is the outer corner of the first
+    pixel. What is written by `write_objects` and read again is exactly the same.
+
+    Examples
+    --------
+    >>> nu.read_annotations("cells.zip", shape=(512, 512)).labels  # doctest: +SKIP
+    """
+    if kind not in ("objects", "classes"):
+        raise ConfigError(f"kind is {kind!r}; choose 'objects' or 'classes'.")
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise FileProblemError(f"There is no file or folder {path}.")
+    if path.is_dir() and (is_ctc(path) or path.suffix.lower() != ".zarr"):
+        return read_ctc(path, shape)
+    if not is_external_annotation(path):
+        return _of_image(path, shape, kind)
+    if is_seg(path):
+        return _fitting(Annotations(read_seg(path), kind), shape, path)
+    return _of_outlines(path, shape, axes, kind, image_name)
+
+
+def _of_outlines(
+    path: Path,
+    shape: Sequence[int] | None,
+    axes: str | None,
+    kind: Kind,
+    image_name: str | None,
+) -> Annotations:
+    if path.suffix.lower() in (".zip", ".roi"):
+        drawn, notices = read_rois(path)
+    elif _is_coco(path):
+        drawn, told, notices = read_coco(path, image_name, shape)
+        shape = told if shape is None else shape
+    else:
+        drawn, notices = read_geojson(path)
+    try:
+        found = paint(drawn, shape, axes, kind)
+    except LabelsError as error:
+        raise LabelsError(f"{path.name}: {error}") from error
+    except MemoryError as error:
+        raise LabelsError(
+            f"{path.name}: its objects need more memory than is free; crop the image."
+        ) from error
+    return replace(found, notices=(*notices, *found.notices))
+
+
+def _is_coco(path: Path) -> bool:
+    if path.suffix.lower() != ".json":
+        return False
+    try:
+        with path.open("rb") as file:
+            start = file.read(2**20)
+    except OSError:
+        return False
+    return _COCO_MARK in start or _GEOJSON_MARK not in start
+
+
+def _of_image(path: Path, shape: Sequence[int] | None, kind: Kind) -> Annotations:
+    if path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise FileProblemError(
+            f"{path} has an unknown format; use one of {', '.join(ANNOTATION_SUFFIXES)}, or a "
+            "folder of the Cell Tracking Challenge."
+        )
+    return _fitting(Annotations(check_labels(read_labels(path)), kind), shape, path)
+
+
+def _fitting(found: Annotations, shape: Sequence[int] | None, path: Path) -> Annotations:
+    """Refuse labels of another shape than the image's; axes of length 1 do not count."""
+    if shape is None or found.labels.shape == tuple(shape):
+        return found
+    if _squeezed(found.labels.shape) == _squeezed(shape):
+        return replace(found, labels=found.labels.reshape(tuple(shape)))
+    raise LabelsError(
+        f"{path.name} has shape {found.labels.shape}, the image {tuple(shape)}; choose the file "
+        "of this image."
+    )
+
+
+def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
+
+
+def axes_in(path: Path) -> str | None:
+    """Return the axes that a label image names; None for what names none."""
+    if path.is_dir() or is_external_annotation(path):
+        return None
+    return open_labels(path).axes

@@ -1,0 +1,243 @@
+"""ROIs of ImageJ and Fiji: ``.roi`` files, and ``.zip`` files of the ROI Manager."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.errors import FileProblemError, LabelsError
+from napari_unet.io.annotations.drawn import Drawn
+from napari_unet.io.annotations.tracing import trace
+from napari_unet.io.annotations.zipped import entries_of, zip_of
+from napari_unet.io.disk import short_reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from roifile import ImagejRoi
+
+    Ring = NDArray[np.floating[Any]]
+
+_LARGEST_ROI = 2**28  # bytes of a .roi file
+_LARGEST_PLANE = 60_535  # pixels: coordinates of ImageJ's files go no further
+# 0007, 0007-z0003, 0007-nucleus: the names that `roi_zip` gives; mere numbers (7) are read too.
+_OUR_NAME = re.compile(
+    r"(?P<number>\d{4,18}|\d{1,18}(?!-))(?:-[zt]\d{4,})*(?:-(?P<name>.+))?", re.DOTALL
+)
+# 0003-0123-0456: plane, y and x, as ImageJ names a ROI that has no other name.
+_NAME_OF_PLACE = re.compile(r"(?:(\d{4,5})-)?\d{4,5}-\d{4,5}")
+_COUNT_BEHIND = re.compile(r"-\d+\Z")  # nucleus-1: of ROIs of one name ImageJ counts the further
+_NO_WORD = re.compile(r"[\d\s_.:-]*")
+_OVAL_CORNERS = 360
+
+
+def read_rois(path: Path) -> tuple[list[Drawn], tuple[str, ...]]:
+    """Read a ``.roi`` file or a ``.zip`` of them.
+
+    Returns
+    -------
+    list of Drawn
+        Those with an area, in their order.
+    tuple of str
+        How many were left out: lines, points, texts.
+
+    Raises
+    ------
+    FileProblemError
+        The file is damaged.
+    """
+    drawn, without_area = [], 0
+    for entry, content in _contents(path):
+        try:
+            roi = _decoded(content)
+            rings = _rings_of(roi)
+        except Exception as error:  # decoders of damaged files raise whatever they come upon
+            raise _damaged(path, entry, short_reason(error)) from error
+        if not rings:
+            without_area += 1
+            continue
+        drawn.append(_drawn(roi, rings, entry))
+    text = f"ROIs without an area (lines, points, texts): {without_area}; they are left out."
+    return _in_own_numbers(drawn), (text,) if without_area else ()
+
+
+def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
+    if path.suffix.lower() == ".zip":
+        yield from entries_of(path, ".roi")
+        return
+    try:
+        with path.open("rb") as file:
+            yield path.name, file.read(_LARGEST_ROI)
+    except OSError as error:
+        raise FileProblemError(f"Cannot read {path}: {short_reason(error)}.") from error
+
+
+def _decoded(content: bytes) -> ImagejRoi:
+    """Decode a ROI; a count of points that its bytes cannot hold is refused by NumPy."""
+    from roifile import ImagejRoi  # on use: windows open without it
+
+    logger = logging.getLogger("roifile")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)  # it warns of what is left out here anyway
+    try:
+        return ImagejRoi.frombytes(content)
+    finally:
+        logger.setLevel(level)
+
+
+def _rings_of(roi: ImagejRoi) -> tuple[Ring, ...]:
+    """Return the outlines of a ROI; none where it has no area."""
+    from roifile import ROI_SUBTYPE, ROI_TYPE
+
+    if roi.subtype in (ROI_SUBTYPE.TEXT, ROI_SUBTYPE.IMAGE, ROI_SUBTYPE.ARROW):
+        return ()
+    if roi.composite:
+        rings = roi.coordinates(multi=True) if roi.multi_coordinates is not None else []
+        return tuple(ring for ring in rings if len(ring) > 2)
+    if roi.roitype in (ROI_TYPE.RECT, ROI_TYPE.OVAL):
+        left, top, width, height = _box_of(roi)
+        is_oval = roi.roitype == ROI_TYPE.OVAL
+        unit = _circle() if is_oval else np.array([(0, 0), (1, 0), (1, 1), (0, 1)], float)
+        return (unit * (width, height) + (left, top),)
+    if roi.roitype in (ROI_TYPE.POLYGON, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED):
+        ring = np.asarray(roi.coordinates(), np.float64)
+        return (ring,) if len(ring) > 2 else ()
+    return ()
+
+
+def _box_of(roi: ImagejRoi) -> tuple[float, float, float, float]:
+    if roi.subpixelrect and roi.widthd > 0:
+        return roi.xd, roi.yd, roi.widthd, roi.heightd
+    return roi.left, roi.top, roi.right - roi.left, roi.bottom - roi.top
+
+
+def _circle() -> NDArray[np.float64]:
+    """Return a circle of diameter 1 in the unit square, by many corners."""
+    angle = np.linspace(0, 2 * np.pi, _OVAL_CORNERS, endpoint=False)
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1) / 2 + 0.5
+
+
+def _drawn(roi: ImagejRoi, rings: tuple[Ring, ...], entry: str) -> Drawn:
+    stem = entry.rpartition("/")[2]
+    name = roi.name or (stem[:-4] if stem.lower().endswith(".roi") else stem)
+    place = _NAME_OF_PLACE.fullmatch(name)
+    ours = None if place else _OUR_NAME.fullmatch(name)
+    z, t = roi.z_position - 1, roi.t_position - 1
+    if max(z, t) < 0:
+        in_name = place[1] if place and place[1] and not roi.position else None
+        z = (int(in_name) if in_name else roi.position) - 1
+    word = "" if place else _COUNT_BEHIND.sub("", name)
+    if ours:
+        word = ours["name"] or ""
+    elif _NO_WORD.fullmatch(word):
+        word = ""
+    return Drawn(
+        (rings,),
+        number=int(ours["number"]) if ours else None,
+        name=word or (f"group {roi.group}" if roi.group else ""),
+        colour=str(roi.hexcolor(roi.stroke_color, "")),
+        z=z if z >= 0 else None,
+        t=t if t >= 0 else None,
+    )
+
+
+def _in_own_numbers(drawn: list[Drawn]) -> list[Drawn]:
+    """Drop numbers that name nothing: where some objects have none, or one is 0."""
+    if all(each.number for each in drawn):
+        return drawn
+    return [replace(each, number=None) for each in drawn]
+
+
+def _damaged(path: Path, entry: str, reason: str) -> FileProblemError:
+    inside = "" if entry == path.name else f" ({entry})"
+    return FileProblemError(
+        f"Cannot read {path}{inside}: {reason.rstrip('.')}. Save the ROIs again in ImageJ."
+    )
+
+
+def roi_zip(
+    labels: NDArray[np.integer[Any]], axes: str, names: Mapping[int, str] | None = None
+) -> bytes:
+    """Return a ZIP file for ImageJ's ROI Manager: one ROI for each object and plane.
+
+    Objects of one part without holes become traced ROIs, all others composite ones; both follow
+    the edges of the pixels, so that they hold exactly these.
+
+    Parameters
+    ----------
+    labels : ndarray
+        ``YX``, ``ZYX``, ``TYX`` or ``TZYX``, 0 background.
+    axes : str
+        Which of them.
+    names : mapping of int to str, optional
+        Class of each number: part of the ROI's name, and its group.
+
+    Raises
+    ------
+    LabelsError
+        A plane is larger than ImageJ's format can tell.
+    """
+    if max(labels.shape[-2:]) > _LARGEST_PLANE:
+        raise LabelsError(
+            f"Planes of {labels.shape[-2:]} pixels are too large for ImageJ's ROIs "
+            f"({_LARGEST_PLANE} at most); write GeoJSON."
+        )
+    classes = sorted(set((names or {}).values()))
+    entries = []
+    for index in np.ndindex(*labels.shape[:-2]):
+        for number, rings in trace(labels[index]).items():
+            word = (names or {}).get(number, "")
+            roi = _encoded(rings, _roi_name(number, index, axes, word))
+            _place(roi, index)
+            roi.group = min(classes.index(word) + 1, 255) if word else 0
+            safe = re.sub(r"[^\w\-. ]", "_", roi.name)
+            entries.append((f"{safe}.roi", roi.tobytes()))
+    return zip_of(entries)
+
+
+def _roi_name(number: int, index: tuple[int, ...], axes: str, word: str) -> str:
+    planes = [f"{letter.lower()}{at + 1:04d}" for letter, at in zip(axes, index, strict=False)]
+    return "-".join([f"{number:04d}", *planes, *([word] if word else [])])
+
+
+def _place(roi: ImagejRoi, index: tuple[int, ...]) -> None:
+    """Say in which plane a ROI lies: by number in a stack, by slice and frame in a hyperstack."""
+    if len(index) == 1:
+        roi.position = index[0] + 1
+    elif index:
+        roi.c_position = 1
+        roi.t_position, roi.z_position = index[0] + 1, index[1] + 1
+
+
+def _encoded(rings: list[NDArray[np.int64]], name: str) -> ImagejRoi:
+    from roifile import ROI_TYPE, ImagejRoi
+
+    corners = np.concatenate(rings)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    roi = ImagejRoi(name=name)
+    roi.left, roi.top = low.tolist()
+    roi.right, roi.bottom = high.tolist()
+    if len(rings) == 1:
+        roi.roitype = ROI_TYPE.TRACED
+        roi.n_coordinates = len(rings[0])
+        roi.integer_coordinates = (rings[0] - low).astype(np.int32)
+        return roi
+    roi.roitype = ROI_TYPE.RECT  # what ImageJ calls ROIs that are made of several lines
+    path = [_as_path(ring) for ring in rings]
+    roi.multi_coordinates = np.concatenate(path).astype(np.float32)
+    roi.shape_roi_size = len(roi.multi_coordinates)
+    return roi
+
+
+def _as_path(ring: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return a ring as ImageJ's steps: move to (0), line to (1), close (4)."""
+    steps = np.ones((len(ring), 3))
+    steps[0, 0] = 0
+    steps[:, 1:] = ring
+    return np.append(steps.ravel(), 4)

@@ -1,0 +1,167 @@
+"""Objects for other programs, in whichever format these read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from napari_unet.data.labels import check_labels
+from napari_unet.data.physical import UNKNOWN_SIZE, check_pixel_size
+from napari_unet.errors import ConfigError, FileProblemError
+from napari_unet.io.annotations.coco import coco
+from napari_unet.io.annotations.ctc import write_ctc
+from napari_unet.io.annotations.drawn import axes_for
+from napari_unet.io.annotations.geojson import geojson
+from napari_unet.io.annotations.rois import roi_zip
+from napari_unet.io.atomic_writes import replace_file
+from napari_unet.io.disk import why_not_written
+from napari_unet.io.files import write_image
+from napari_unet.io.tables import write_csv
+from napari_unet.objects.measurements import measure_objects
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import ArrayLike
+    from napari_unet.data.physical import PixelSize
+
+ObjectFormat = Literal["labels", "roi", "geojson", "coco", "csv", "ctc"]
+FORMATS: tuple[ObjectFormat, ...] = get_args(ObjectFormat)
+# The first suffix of each is the one that is given to files that have none.
+SUFFIXES: dict[ObjectFormat, tuple[str, ...]] = {
+    "labels": (".tif", ".tiff"),
+    "roi": (".zip",),
+    "geojson": (".geojson",),
+    "coco": (".json",),
+    "csv": (".csv",),
+    "ctc": ("",),
+}
+
+
+def format_of(path: Path) -> ObjectFormat:
+    """Return the format that a file name asks for; a name without suffix is a folder of frames.
+
+    Raises
+    ------
+    ConfigError
+        Its suffix is that of no format.
+    """
+    for name, suffixes in SUFFIXES.items():
+        if path.suffix.lower() in suffixes:
+            return name
+    known = ", ".join(suffixes[0] for suffixes in SUFFIXES.values() if suffixes[0])
+    raise ConfigError(f"{path.name} tells no format; end it in {known}, or say which with 'to'.")
+
+
+def write_objects(
+    path: str | os.PathLike[str],
+    labels: NDArray[Any],
+    to: ObjectFormat | None = None,
+    *,
+    axes: str | None = None,
+    names: Mapping[int, str] | None = None,
+    colours: Mapping[int, str] | None = None,
+    image: ArrayLike | None = None,
+    pixel_size: PixelSize | None = None,
+    parents: Mapping[int, int] | None = None,
+) -> None:
+    """Write the objects of a label image for another program: a file at once or not at all.
+
+    =========  ==================================================================================
+    labels     TIFF of numbers: Fiji, CellProfiler, StarDist, Cellpose
+    roi        ZIP of ROIs for ImageJ's ROI Manager, "0001" and on, each in its plane
+    geojson    detections for QuPath, with the area of each where no image is given
+    coco       COCO JSON: polygons, and run lengths for objects with holes
+    csv        table of measurements
+    ctc        result folder of the Cell Tracking Challenge: frames and ``res_track.txt``
+    =========  ==================================================================================
+
+    Parameters
+    ----------
+    path : path
+        The file; for "ctc" the folder.
+    labels : ndarray
+        ``YX``, ``ZYX``, ``TYX`` or ``TZYX`` integers: objects, or classes; 0 is background.
+    to : {"labels", "roi", "geojson", "coco", "csv", "ctc"}, optional
+        The format; by the suffix of `path` by default.
+    axes : str, optional
+        Axes of `labels`; by their number by default.
+    names, colours : mapping of int to str, optional
+        Class of each number, and its colour as ``#rrggbb``.
+    image : ArrayLike, optional
+        Of the shape of `labels`: its intensities are measured for "csv" and "geojson".
+    pixel_size : mapping of str to float, optional
+        Micrometres along "Z", "Y" and "X": written into TIFF, and a unit of measurements.
+    parents : mapping of int to int, optional
+        For "ctc": mother of each daughter, as `link` finds them.
+
+    Raises
+    ------
+    ConfigError
+        There is no such format.
+    LabelsError
+        The labels are no integers, some are negative, or the format cannot hold them.
+    FileProblemError
+        The file cannot be written.
+    """
+    path = Path(path).expanduser()
+    to = to or format_of(path)
+    if to not in FORMATS:
+        raise ConfigError(f"There is no format {to!r}; choose one of {', '.join(FORMATS)}.")
+    labels = check_labels(labels)
+    axes = axes_for(labels.shape, axes)
+    sizes = pixel_size or UNKNOWN_SIZE
+    check_pixel_size(sizes)
+    if to == "labels":
+        write_image(path, _small(labels), axes, sizes)
+    elif to == "ctc":
+        write_ctc(labels, path, parents)
+    elif to == "csv":
+        write_csv(_table(labels, axes, image, sizes, names), path)
+    elif to == "roi":
+        _replace(path, roi_zip(labels, axes, names))
+    elif to == "coco":
+        _replace(path, coco(labels, axes, names, f"{path.stem}.tif"))
+    else:
+        table = _table(labels, axes, image, sizes)
+        _replace(path, geojson(labels, axes, names, colours, table))
+
+
+def _small(labels: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+    """Return labels in a type that other programs read: 16 bits where they hold all numbers."""
+    largest = int(labels.max(initial=0))
+    if largest <= np.iinfo(np.uint16).max:
+        return labels.astype(np.uint16)
+    return labels.astype(np.uint32) if largest <= np.iinfo(np.uint32).max else labels
+
+
+def _table(
+    labels: NDArray[np.integer[Any]],
+    axes: str,
+    image: ArrayLike | None,
+    sizes: PixelSize,
+    names: Mapping[int, str] | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Measure the objects: in 3D where there is Z."""
+    ndim = 3 if "Z" in axes else 2
+    known = all(axis in sizes for axis in axes[-ndim:])
+    scale = [sizes.get(axis, 1.0) for axis in axes] if known else []
+    units = ["um" if axis in sizes else "pixel" for axis in axes] if known else []
+    table = measure_objects(labels, image, scale=scale, units=units, spatial_ndim=ndim)
+    if names:
+        table["class"] = np.array([names.get(n, "") for n in table["index"].tolist()], object)
+    return table
+
+
+def _replace(path: Path, content: bytes) -> None:
+    try:
+        replace_file(path, content)
+    except OSError as error:
+        raise FileProblemError(
+            f"{why_not_written(path, error, len(content))} Choose another place."
+        ) from error

@@ -1,0 +1,392 @@
+"""Find, pair, read and write image files."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import math
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+
+from napari_unet.data.axes import WITHOUT_TRANSPARENCY, channels_of
+from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize
+from napari_unet.errors import FileProblemError
+from napari_unet.io import tiff_files
+from napari_unet.io.disk import megabytes, short_reason, why_not_written
+from napari_unet.io.tiff_files import TIFF_SUFFIXES, read_tiff, save_tiff
+from napari_unet.io.zarr_files import ZARR_SUFFIX, is_zarr_node, open_zarr, split_zarr
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import ArrayLike
+
+IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".npy", ZARR_SUFFIX)
+_MOST_CHUNKS = 10**6  # of an array that is read whole
+_UNFINISHED = ".partial"  # what our own half-written files and folders are called
+CARD_SUFFIX = ".run.json"  # run cards lie beside results, and are never meant as images
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image as it lies on disk.
+
+    Parameters
+    ----------
+    path : Path
+        Where.
+    array : ArrayLike
+        Its pixels, axes as stored; not yet read where the file is large or a Zarr folder.
+    axes : str or None
+        Axes where the file names them (letters TCZYX), else None.
+    pixel_size : PixelSize
+        Micrometres along those of ``ZYX`` whose size the file tells.
+    notices : tuple of str
+        What the user should know of how it is read.
+    """
+
+    path: Path
+    array: ArrayLike
+    axes: str | None
+    pixel_size: PixelSize = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+
+
+def find_images(paths: Sequence[str | Path]) -> list[Path]:
+    """Expand files, Zarr folders, folders and globs to images, sorted by name.
+
+    A folder whose name ends in ``.zarr``, and whatever is named inside of it (a level, labels),
+    is one image. Hidden and half-written files are left out of folders and globs.
+
+    Raises
+    ------
+    FileProblemError
+        A path does not exist, or nothing readable is found.
+    """
+    found: set[Path] = set()
+    for entry in map(str, paths):
+        path = _expanded(entry)
+        if path.is_file() or (_in_zarr(path) and (path.exists() or not glob.has_magic(entry))):
+            found.add(path)
+        elif path.is_dir():
+            inside = {p for p in path.iterdir() if _is_image(p)}
+            if not inside:
+                raise FileProblemError(
+                    f"The folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)})."
+                )
+            found |= inside
+        else:
+            matches = {Path(p) for p in glob.glob(str(path)) if _is_match(Path(p))}
+            if not matches:
+                raise FileProblemError(f"There is no file or folder {path}.")
+            found |= matches
+    found = without_run_cards(found)
+    once = {path.resolve(): path for path in sorted(found)}  # however it was spelled
+    return sorted(once.values(), key=lambda path: (name_of(path), str(path)))
+
+
+def _expanded(entry: str) -> Path:
+    """Return a path with the home folder in place of ``~``; refuse what can be none."""
+    try:
+        path = Path(entry).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, or nobody's home
+        raise FileProblemError(f"Cannot read {entry}: {short_reason(error)}.") from error
+    return path
+
+
+def _in_zarr(path: Path) -> bool:
+    """Return whether a path leads to or into an existing Zarr folder; a level may be missing."""
+    split = split_zarr(path)
+    return split is not None and split[0].is_dir()
+
+
+def _is_finished(path: Path) -> bool:
+    return path.name[0] != "." and path.suffix != _UNFINISHED and not is_run_card(path)
+
+
+def is_run_card(path: Path) -> bool:
+    """Return whether a file is a run card, by its name."""
+    return path.name.endswith(CARD_SUFFIX)
+
+
+def without_run_cards(found: set[Path]) -> set[Path]:
+    """Leave out the run cards that a shell's * names too, unless there is nothing else."""
+    return {path for path in found if not is_run_card(path)} or found
+
+
+def _is_image(path: Path) -> bool:
+    """Return whether an entry of a folder is an image."""
+    suffix = path.suffix.lower()
+    is_there = path.is_dir() if suffix == ZARR_SUFFIX else path.is_file()
+    return suffix in IMAGE_SUFFIXES and _is_finished(path) and is_there
+
+
+def _is_match(path: Path) -> bool:
+    """Return whether what a glob found is taken for an image: any file, and what is a Zarr."""
+    split = split_zarr(path)
+    if split is None or not split[0].is_dir():
+        return path.is_file() and _is_finished(path)
+    return _is_finished(split[0]) and (not split[1] or is_zarr_node(path))
+
+
+def name_of(path: Path) -> str:
+    """Return the file name of an image; for a part of a Zarr folder with the folder's name."""
+    split = split_zarr(path)
+    return path.name if split is None else "/".join(filter(None, [split[0].name, split[1]]))
+
+
+def stem_of(path: Path) -> str:
+    """Return the name of an image without the suffixes of its format.
+
+    Examples
+    --------
+    >>> [stem_of(Path(name)) for name in ("a.tif", "a.ome.tif", "a.ome.zarr", "a.zarr/labels/b")]
+    ['a', 'a', 'a', 'a']
+    """
+    split = split_zarr(path)
+    whole = path if split is None else split[0]
+    is_ome = whole.stem.lower().endswith(".ome") and len(whole.stem) > len(".ome")
+    return whole.stem[: -len(".ome")] if is_ome else whole.stem
+
+
+def pair_files(
+    images: Sequence[Path], labels: Sequence[Path], first: str = "images", second: str = "labels"
+) -> list[tuple[Path, Path]]:
+    """Pair two lists of files by sorted file name.
+
+    Files of equal stems (see `stem_of`) belong together. Where no stem is shared
+    (``a_image.tif`` and ``a_labels.tif``), equally long lists are paired in order.
+
+    Raises
+    ------
+    FileProblemError
+        Some files have no partner; the text lists them.
+    """
+    by_stem = {stem_of(path): path for path in labels}
+    stems = {stem_of(path) for path in images}
+    shared = stems & set(by_stem)
+    if not shared and len(images) == len(labels):
+        return list(zip(images, labels, strict=True))
+    odd = [name_of(path) for path in (*images, *labels) if stem_of(path) not in shared]
+    if odd or len(stems) != len(images) or len(by_stem) != len(labels):
+        shown = ", ".join(odd[:10]) + (" ..." if len(odd) > 10 else "")
+        raise FileProblemError(
+            f"{len(images)} {first} and {len(labels)} {second} do not pair by name; without a "
+            f"partner: {shown or 'names that occur twice'}."
+        )
+    return [(path, by_stem[stem_of(path)]) for path in images]
+
+
+def read_image(path: str | Path) -> ImageFile:
+    """Read a TIFF, PNG or NumPy file, or open a Zarr folder.
+
+    Of a Zarr folder, and of a TIFF or NumPy file of more than 256 MB of pixels, nothing is read
+    before its array is looked into: slice it, and never call ``np.asarray`` on all of it.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; ``image.zarr``, a level ``image.zarr/1`` or labels ``image.zarr/labels/NAME``.
+
+    Raises
+    ------
+    FileProblemError
+        The file is missing, damaged or of an unknown format.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    try:
+        if split_zarr(path) is not None:
+            return ImageFile(path, *open_zarr(path))
+        if suffix in TIFF_SUFFIXES:
+            return ImageFile(path, *read_tiff(path))
+        if suffix == ".npy":
+            return _read_npy(path)
+        if suffix == ".png":
+            return _read_png(path)
+    except FileProblemError:
+        raise
+    except Exception as error:  # decoders of damaged files raise whatever they come upon
+        reason = short_reason(error)
+        raise FileProblemError(
+            f"Cannot read {path}: it is damaged, or of another format ({reason})."
+        ) from error
+    raise FileProblemError(f"{path} has an unknown format; use one of {', '.join(IMAGE_SUFFIXES)}.")
+
+
+def open_labels(path: str | Path) -> ImageFile:
+    """Open a label image, lazily as `read_image`; the indices of a palette PNG are its labels.
+
+    A channel axis of length 1, as many programs write it into OME-Zarr, stays.
+
+    Raises
+    ------
+    FileProblemError
+        As `read_image`; or the file holds colours instead of label numbers.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".png":
+        from PIL import Image  # on use: windows open without it
+
+        with contextlib.suppress(OSError), Image.open(path) as picture:
+            if picture.mode == "P":
+                return ImageFile(path, np.asarray(picture), "YX")
+    image = read_image(path)
+    if channels_of(image.array.shape, image.axes or "") > 1:
+        raise FileProblemError(
+            f"{path} holds colours, not label numbers; save the labels as a grey image."
+        )
+    return image
+
+
+def read_labels(path: str | Path) -> NDArray[Any]:
+    """Read a whole label image into memory, without a channel axis.
+
+    Raises
+    ------
+    FileProblemError
+        As `open_labels`.
+    """
+    image = open_labels(path)
+    labels = in_memory(image)
+    return labels.squeeze((image.axes or "").index("C")) if "C" in (image.axes or "") else labels
+
+
+def in_memory(image: ImageFile) -> NDArray[Any]:
+    """Read all pixels of an image, however large it is.
+
+    Raises
+    ------
+    FileProblemError
+        A lazily opened file turns out to be damaged, or does not fit into memory.
+    """
+    _check_fits(image)
+    try:
+        pixels = image.array[...]
+        return np.array(pixels) if isinstance(pixels, np.memmap) else np.asarray(pixels)
+    except FileProblemError:
+        raise
+    except Exception as error:  # see read_image
+        reason = short_reason(error)
+        raise FileProblemError(f"Cannot read {image.path}: {reason}") from error
+
+
+def _check_fits(image: ImageFile) -> None:
+    """Refuse before it is tried what would take all memory, or forever: metadata may lie."""
+    size = math.prod(image.array.shape) * np.dtype(image.array.dtype).itemsize
+    free = psutil.virtual_memory().available
+    if size > free:
+        raise FileProblemError(
+            f"Cannot read {image.path} into memory: it says to hold {megabytes(size)} of pixels, "
+            f"{megabytes(free)} are free. Crop it, or use a machine with more memory."
+        )
+    chunks = getattr(image.array, "nchunks", 0)
+    if chunks > _MOST_CHUNKS:
+        raise FileProblemError(
+            f"Cannot read {image.path} into memory: it says to be cut into {chunks} chunks. "
+            "Save it with larger ones."
+        )
+
+
+def _read_npy(path: Path) -> ImageFile:
+    is_large = path.stat().st_size > tiff_files.LARGE
+    array = np.load(path, mmap_mode="r" if is_large else None, allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise ValueError("it is an archive of arrays, not one array")
+    return ImageFile(path, array, None)
+
+
+def _read_png(path: Path) -> ImageFile:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        if picture.mode in ("P", "RGBA"):
+            array = np.asarray(picture.convert("RGB"))  # without transparency
+        elif picture.mode == "LA":
+            array = np.asarray(picture.convert("L"))
+        else:
+            array = np.asarray(picture)
+        notices = (WITHOUT_TRANSPARENCY,) if picture.mode in ("RGBA", "LA") else ()
+    return ImageFile(path, array, "YXC" if array.ndim == 3 else "YX", notices=notices)
+
+
+def write_image(
+    path: str | Path, array: NDArray[Any], axes: str, pixel_size: PixelSize = UNKNOWN_SIZE
+) -> None:
+    """Write a compressed TIFF that says its axes and pixel size; `read_image` knows them again.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; one that is there is replaced.
+    array : ndarray
+        The pixels.
+    axes : str
+        Letters TCZYX, one per axis.
+    pixel_size : mapping of str to float
+        Micrometres along those of ``ZYX`` whose size is known.
+
+    Raises
+    ------
+    FileProblemError
+        The file cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}{_UNFINISHED}")
+    try:
+        save_tiff(temporary, array, axes, pixel_size)
+        temporary.replace(path)
+    except (OSError, ValueError) as error:
+        raise FileProblemError(why_not_written(path, error)) from error
+    finally:
+        with contextlib.suppress(OSError):  # the folder is gone, or the name too long
+            temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, and make sure that files can be written there.
+
+    Raises
+    ------
+    FileProblemError
+        It cannot be made, or not be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileProblemError(
+            f"{why_not_written(folder, error)} Choose another folder."
+        ) from error
+    check_writable(folder)
+
+
+def tiff_beside(path: Path, folder: Path) -> Path:
+    """Return the TIFF file of a folder in which the result of an input file is written."""
+    is_tiff = path.suffix.lower() in TIFF_SUFFIXES and split_zarr(path) is None
+    return folder / (path.name if is_tiff else f"{stem_of(path)}.tif")
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure, before long work, that files can be written to a folder.
+
+    Raises
+    ------
+    FileProblemError
+        They cannot.
+    """
+    probe = folder / f".{uuid.uuid4().hex}.tmp"
+    try:
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        raise FileProblemError(
+            f"{why_not_written(folder, error)} Choose another folder."
+        ) from error

@@ -1,0 +1,324 @@
+"""Results as OME-Zarr (NGFF 0.5, Zarr 3): written chunk by chunk, with a pyramid, at any size.
+
+A store is made in a folder of an unfinished name, filled in any order and by any number of
+processes, and takes its final name at the very end (`finish`). Nobody finds half of a result
+under the name of a whole one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import shutil
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize
+from napari_unet.errors import FileProblemError
+from napari_unet.io.atomic_writes import sync_folder
+from napari_unet.io.disk import why_not_written
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import zarr
+
+LARGEST_OVERVIEW = 1024  # pixels along Y and X of the last level of a pyramid
+
+_OURS = "napari_unet"  # the attribute by which we know our own stores
+_AXIS_TYPES = {"T": "time", "C": "channel"}  # all others are space
+_ZSTD_LEVEL = 3
+
+
+def create_label_store(
+    folder: Path,
+    shape: Sequence[int],
+    dtype: Any,
+    chunks: Sequence[int],
+    axes: str,
+    pixel_size: PixelSize = UNKNOWN_SIZE,
+) -> zarr.Array[Any]:
+    """Make an empty OME-Zarr of labels: all background, nothing of it on disk yet.
+
+    Parameters
+    ----------
+    folder : Path
+        Its folder, which must not exist.
+    shape, chunks : sequence of int
+        Sizes of the array and of its chunks.
+    dtype : dtype
+        Type of the labels, an integer.
+    axes : str
+        One of the letters TCZYX per axis. NGFF wants them in this order.
+    pixel_size : PixelSize
+        Micrometres per axis; axes of unknown size get scale 1 and no unit.
+
+    Returns
+    -------
+    zarr.Array
+        Level 0, compressed by zstd; write whole chunks.
+
+    Raises
+    ------
+    FileProblemError
+        The folder exists, or cannot be written.
+    """
+    about = {"image-label": {"version": "0.5"}}
+    return _create(folder, shape, dtype, chunks, axes, pixel_size, about)
+
+
+def create_intensity_store(
+    folder: Path,
+    shape: Sequence[int],
+    dtype: Any,
+    chunks: Sequence[int],
+    axes: str,
+    pixel_size: PixelSize = UNKNOWN_SIZE,
+) -> zarr.Array[Any]:
+    """Make an empty OME-Zarr of intensities, such as probabilities; see `create_label_store`."""
+    return _create(folder, shape, dtype, chunks, axes, pixel_size, {})
+
+
+def _create(
+    folder: Path,
+    shape: Sequence[int],
+    dtype: Any,
+    chunks: Sequence[int],
+    axes: str,
+    pixel_size: PixelSize,
+    about: dict[str, Any],
+) -> zarr.Array[Any]:
+    import zarr
+
+    if folder.exists():
+        raise FileProblemError(f"{folder} exists already; remove it or choose another name.")
+    scale = [pixel_size.get(axis, 1.0) for axis in axes]
+    ome = {
+        "version": "0.5",
+        "multiscales": [
+            {"axes": [_axis(a, pixel_size) for a in axes], "datasets": [_level("0", scale)]}
+        ],
+        **about,
+    }
+    try:
+        group = zarr.open_group(
+            store=str(folder), mode="w-", zarr_format=3, attributes={"ome": ome, _OURS: {}}
+        )
+        return _create_level(group, "0", shape, dtype, chunks, axes.lower())
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _axis(letter: str, pixel_size: PixelSize) -> dict[str, str]:
+    axis = {"name": letter.lower(), "type": _AXIS_TYPES.get(letter, "space")}
+    return {**axis, "unit": "micrometer"} if letter in pixel_size else axis
+
+
+def _level(path: str, scale: Sequence[float]) -> dict[str, Any]:
+    transform = {"type": "scale", "scale": [float(factor) for factor in scale]}
+    return {"path": path, "coordinateTransformations": [transform]}
+
+
+def _create_level(
+    group: zarr.Group,
+    name: str,
+    shape: Sequence[int],
+    dtype: Any,
+    chunks: Sequence[int],
+    names: Sequence[str],
+) -> zarr.Array[Any]:
+    from zarr.codecs import ZstdCodec
+
+    return group.create_array(
+        name,
+        shape=tuple(shape),
+        dtype=dtype,
+        chunks=tuple(max(1, min(c, size)) for c, size in zip(chunks, shape, strict=True)),
+        compressors=ZstdCodec(level=_ZSTD_LEVEL),
+        dimension_names=list(names),
+        fill_value=0,
+        overwrite=True,  # half a level of an interrupted pyramid
+    )
+
+
+def _open_group(folder: Path) -> zarr.Group:
+    import zarr
+
+    if not is_ours(folder):
+        raise FileProblemError(
+            f"{folder} is no OME-Zarr that napari-unet wrote; choose another folder."
+        )
+    return zarr.open_group(store=str(folder), mode="r+")
+
+
+def _level_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    import zarr
+
+    level = group[name]
+    assert isinstance(level, zarr.Array)
+    return level
+
+
+def is_ours(folder: Path) -> bool:
+    """Return whether a folder is an OME-Zarr made by `create_label_store` or its sister."""
+    try:
+        metadata = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))
+        return _OURS in metadata["attributes"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def add_pyramid(folder: Path, stop: threading.Event | None = None) -> bool:
+    """Add coarser levels to a store, each of every second pixel in the plane, until it is small.
+
+    Pixels are picked, not averaged: of labels there is no average. One chunk is written at a
+    time, from four of the level before. A level is listed when it is whole; called again after
+    an interruption, the function goes on with the first that is missing.
+
+    Parameters
+    ----------
+    folder : Path
+        A store of ours whose level 0 is written.
+    stop : threading.Event
+        Set it to end after the current chunk.
+
+    Returns
+    -------
+    bool
+        Whether all levels are there, the last with at most `LARGEST_OVERVIEW` pixels along Y
+        and X; False where it was stopped.
+
+    Raises
+    ------
+    FileProblemError
+        The folder is none of our stores, or cannot be written.
+    """
+    group = _open_group(folder)
+    ome: Any = group.attrs["ome"]
+    multiscale = ome["multiscales"][0]
+    datasets = multiscale["datasets"]
+    names = [axis["name"] for axis in multiscale["axes"]]
+    steps = [2 if name in "yx" else 1 for name in names]
+    finer = _level_of(group, datasets[-1]["path"])
+    try:
+        while any(
+            size > LARGEST_OVERVIEW for size, k in zip(finer.shape, steps, strict=True) if k == 2
+        ):
+            shape = [-(-size // k) for size, k in zip(finer.shape, steps, strict=True)]
+            name = str(len(datasets))
+            coarser = _create_level(group, name, shape, finer.dtype, finer.chunks, names)
+            if not _subsample(finer, coarser, steps, stop):
+                return False
+            scale = datasets[-1]["coordinateTransformations"][0]["scale"]
+            # Pixel centres lie at whole numbers: the picked pixel 0 stays where it was.
+            datasets.append(_level(name, [s * k for s, k in zip(scale, steps, strict=True)]))
+            group.attrs["ome"] = ome
+            finer = coarser
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    return True
+
+
+def _subsample(
+    finer: zarr.Array[Any],
+    coarser: zarr.Array[Any],
+    steps: Sequence[int],
+    stop: threading.Event | None,
+) -> bool:
+    for region in regions_of_chunks(coarser.shape, coarser.chunks):
+        if stop is not None and stop.is_set():
+            return False
+        source = [slice(r.start * k, r.stop * k) for r, k in zip(region, steps, strict=True)]
+        pixels: Any = finer[tuple(source)]  # up to 4 chunks; stops past the end are cut off
+        coarser[region] = pixels[tuple(slice(None, None, k) for k in steps)]
+    return True
+
+
+def regions_of_chunks(shape: Sequence[int], chunks: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+    """Yield the region of each chunk of an array, in row-major order.
+
+    Examples
+    --------
+    >>> list(regions_of_chunks((3,), (2,)))
+    [(slice(0, 2, None),), (slice(2, 3, None),)]
+    """
+    spans = [
+        [slice(start, min(start + chunk, size)) for start in range(0, size, chunk)]
+        for size, chunk in zip(shape, chunks, strict=True)
+    ]
+    return itertools.product(*spans)
+
+
+def finish(partial: Path, final: Path) -> None:
+    """Give a whole store its final name, in place of an older one of ours.
+
+    Parameters
+    ----------
+    partial : Path
+        The store under its unfinished name, in the folder of `final`.
+    final : Path
+        Its name from now on.
+
+    Raises
+    ------
+    FileProblemError
+        `final` is something that we did not write, or the folder cannot be renamed.
+    """
+    check_replaceable(final)
+    if hasattr(os, "sync"):  # chunks that a power cut takes would read as background
+        os.sync()
+    put_back_previous(final)
+    previous = final.with_name(f".{final.name}.{uuid.uuid4().hex}.partial")
+    try:
+        if final.exists():
+            os.replace(final, previous)
+        try:
+            os.replace(partial, final)
+        except OSError:
+            if previous.exists():
+                os.replace(previous, final)
+            raise
+    except OSError as error:
+        raise _unwritable(final, error) from error
+    sync_folder(final.parent)
+    with contextlib.suppress(OSError):
+        shutil.rmtree(previous)
+
+
+def put_back_previous(final: Path) -> None:
+    """Mend what a process that was killed in `finish` left: nothing else may write to `final`.
+
+    An older store that was just out of the way gets its name back; where it is replaced already,
+    what is left of it is deleted. One that cannot be read just now, and has no successor, stays.
+    """
+    pattern = re.compile(rf"\.{re.escape(final.name)}\.[0-9a-f]{{32}}\.partial")
+    with contextlib.suppress(OSError):
+        for previous in [path for path in final.parent.iterdir() if pattern.fullmatch(path.name)]:
+            if final.exists():
+                if not previous.is_symlink():
+                    shutil.rmtree(previous, ignore_errors=True)
+            elif is_ours(previous):
+                os.replace(previous, final)
+
+
+def check_replaceable(final: Path) -> None:
+    """Make sure, before long work, that a store may be written under a name.
+
+    Raises
+    ------
+    FileProblemError
+        There is something that we did not write.
+    """
+    if (final.exists() or final.is_symlink()) and not is_ours(final):
+        raise FileProblemError(
+            f"{final} exists and was not written by napari-unet; move it or choose another folder."
+        )
+
+
+def _unwritable(folder: Path, error: OSError) -> FileProblemError:
+    return FileProblemError(why_not_written(folder, error))

@@ -1,0 +1,273 @@
+"""TIFF files: pixels, axes and pixel size; large ones are read where they are looked at."""
+
+from __future__ import annotations
+
+import math
+import struct
+import weakref
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from napari_unet.data.axes import WITHOUT_TRANSPARENCY, is_axes
+from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize, micrometres, size_along
+from napari_unet.errors import FileProblemError
+from napari_unet.io.disk import megabytes, short_reason
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import tifffile
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import ArrayLike
+
+TIFF_SUFFIXES = (".tif", ".tiff")
+LARGE = 2**28  # bytes of pixels above which a file is not read whole
+# Bytes of pixels per byte of a file, at most: far above what compression reaches.
+_DENSEST = 100_000
+_LARGEST_CLASSIC_TIFF = 2**31  # compressed or not, to be safe
+_RESOLUTION_UNITS = {2: "inch", 3: "cm"}
+# Programs that know nothing of a pixel's size write the resolution of a printer or a screen.
+_PRINTERS_PIXEL = 25_400 / 1200
+_OME_DTYPES = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
+
+
+class LazyTiff:
+    """The pixels of a compressed TIFF, decoded region by region.
+
+    Has what is asked of an image (see `ArrayLike`), and can be pickled: what is unpickled opens
+    the file again. The file is closed when nobody refers to the object any more.
+
+    Parameters
+    ----------
+    path : Path
+        The file; of its first series the level of full size is read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import tifffile  # on use: windows open without it
+        import zarr
+
+        store = tifffile.imread(path, aszarr=True, series=0, level=0)
+        self._close = weakref.finalize(self, store.close)
+        self._path = path
+        self._array: Any = zarr.open_array(store=store, mode="r")
+        self.shape: tuple[int, ...] = self._array.shape
+        self.dtype: Any = self._array.dtype
+        self.ndim = len(self.shape)
+
+    def without_transparency(self) -> LazyTiff:
+        """Show only the first three of the colours along the last axis."""
+        self.shape = (*self.shape[:-1], 3)
+        return self
+
+    def __getitem__(self, key: Any, /) -> Any:
+        keys = key if isinstance(key, tuple) else (key,)
+        whole = [slice(None)] * (self.ndim - sum(k is not Ellipsis for k in keys))
+        if Ellipsis in keys:
+            at = keys.index(Ellipsis)
+            keys = (*keys[:at], *whole, *keys[at + 1 :])
+        else:
+            keys = (*keys, *whole)
+        region = tuple(map(_inside, keys, self.shape))
+        try:
+            return self._array[region]
+        except Exception as error:  # decoders of damaged files raise whatever they come upon
+            reason = short_reason(error)
+            raise FileProblemError(f"Cannot read {self._path}: {reason}") from error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self._path, self.shape[-1])
+
+
+def _inside(key: int | slice, size: int) -> int | slice:
+    return slice(*key.indices(size)) if isinstance(key, slice) else range(size)[key]
+
+
+def _reopened(path: Path, colours: int) -> LazyTiff:
+    array = LazyTiff(path)
+    return array if array.shape[-1] == colours else array.without_transparency()
+
+
+def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, ...]]:
+    """Read the first series of a TIFF file, lazily where it is large.
+
+    Returns
+    -------
+    array : ArrayLike
+        Its pixels without transparency, axes as stored: an ndarray up to `LARGE` bytes, above
+        that a memory map where the file allows it, else a `LazyTiff`.
+    axes : str or None
+        Its axes where the file names them.
+    pixel_size : PixelSize
+        As far as the file tells it.
+    notices : tuple of str
+        What the user should know: that transparency was left out.
+    """
+    import tifffile
+
+    notices: tuple[str, ...] = ()
+    with tifffile.TiffFile(path) as file:
+        leads_out = _leads_out(file)
+        series = file.series[0]
+        if _is_cut(file, series, leads_out):
+            raise ValueError("its end is missing")  # read as far as it goes it looks whole
+        if series.nbytes > max(LARGE, _DENSEST * file.filehandle.size):
+            raise ValueError(f"its {path.stat().st_size} bytes claim {megabytes(series.nbytes)}")
+        named = series.axes.replace("S", "C")  # tifffile calls colour samples S
+        array: Any
+        if series.nbytes <= LARGE:
+            array = series.asarray()
+        elif series.dataoffset is not None:
+            array = tifffile.memmap(path, series=0, mode="r")
+        else:
+            array = LazyTiff(path)
+        try:
+            pixel_size = _pixel_size(file)
+        except (ValueError, TypeError, ElementTree.ParseError):
+            pixel_size = UNKNOWN_SIZE  # the pixels are good, whatever is told about them
+    if named.endswith("C") and array.shape[-1] == 4:  # transparency says nothing about cells
+        is_lazy = isinstance(array, LazyTiff)
+        array = array.without_transparency() if is_lazy else array[..., :3]
+        notices = (WITHOUT_TRANSPARENCY,)
+    axes = named if is_axes(named) and len(named) == array.ndim else None
+    return array, axes, size_along(axes or "ZYX", pixel_size), notices
+
+
+def _is_cut(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, leads_out: bool) -> bool:
+    """Return whether pages are missing: fewer than declared, or the last leads past the end."""
+    if series.kind == "shaped":
+        declared = (file.shaped_metadata or ({},))[0].get("shape", ())
+        return bool(series.size < math.prod(declared))
+    return leads_out and series.kind == "generic"
+
+
+def _leads_out(file: tifffile.TiffFile) -> bool:
+    """Follow the pages; tell whether the last one leads past the end of the file.
+
+    Raises
+    ------
+    ValueError
+        They lead round in a circle, in which a reader would go on for ever.
+    """
+    handle, seen = file.filehandle, set()
+    place = file.pages.first.offset
+    while place:
+        if place in seen:
+            raise ValueError("its pages lead round in a circle")
+        seen.add(place)
+        end = _end_of_page(file, place)
+        if end + file.tiff.offsetsize > handle.size:
+            return True
+        handle.seek(end)
+        (place,) = struct.unpack(file.tiff.offsetformat, handle.read(file.tiff.offsetsize))
+    return False
+
+
+def _end_of_page(file: tifffile.TiffFile, start: int) -> int:
+    """Return where the entries of a page end, and the place of the next page stands."""
+    form, handle = file.tiff, file.filehandle
+    if start + form.tagnosize > handle.size:
+        return start + form.tagnosize
+    handle.seek(start)
+    (entries,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
+    return int(start + form.tagnosize + entries * form.tagsize)
+
+
+def _pixel_size(file: tifffile.TiffFile) -> PixelSize:
+    if file.is_ome and file.ome_metadata:
+        return _size_in_ome(file.ome_metadata)
+    if file.is_imagej:
+        return _size_in_imagej(file)
+    ours = (file.shaped_metadata or ({},))[0].get("pixel_size")
+    if isinstance(ours, dict):
+        return {axis: float(size) for axis, size in ours.items()}
+    unit = _RESOLUTION_UNITS.get(_tag(file, "ResolutionUnit", 1))
+    size = _sizes({axis: (_resolution(file, axis), unit) for axis in "YX"})
+    return UNKNOWN_SIZE if any(s > _PRINTERS_PIXEL for s in size.values()) else size
+
+
+def _size_in_ome(xml: str) -> PixelSize:
+    pixels = ElementTree.fromstring(xml).find(".//{*}Pixels")
+    if pixels is None:
+        return UNKNOWN_SIZE
+    return _sizes(
+        {
+            axis: (
+                float(pixels.get(f"PhysicalSize{axis}", 0)),
+                pixels.get(f"PhysicalSize{axis}Unit", "µm"),  # the default of the schema
+            )
+            for axis in "ZYX"
+        }
+    )
+
+
+def _size_in_imagej(file: tifffile.TiffFile) -> PixelSize:
+    about = file.imagej_metadata or {}
+    unit = about.get("unit")
+    units = {axis: str(about.get(f"{axis.lower()}unit", unit)) for axis in "ZYX"}
+    depth = about.get("spacing")
+    return _sizes(
+        {
+            "Z": (abs(depth) if isinstance(depth, int | float) else 0.0, units["Z"]),
+            "Y": (_resolution(file, "Y"), units["Y"]),
+            "X": (_resolution(file, "X"), units["X"]),
+        }
+    )
+
+
+def _sizes(lengths: dict[str, tuple[float, str | None]]) -> dict[str, float]:
+    known = {axis: micrometres(value, unit) for axis, (value, unit) in lengths.items()}
+    return {axis: size for axis, size in known.items() if size is not None}
+
+
+def _resolution(file: tifffile.TiffFile, axis: str) -> float:
+    """Return the length of a pixel in the file's unit; 0 where it is unknown."""
+    pixels, units = _tag(file, f"{axis}Resolution", (0, 1))
+    return units / pixels if pixels else 0.0
+
+
+def _tag(file: tifffile.TiffFile, name: str, default: Any) -> Any:
+    tag = file.pages.first.tags.get(name)
+    return default if tag is None else tag.value
+
+
+def save_tiff(path: Path, array: NDArray[Any], axes: str, pixel_size: PixelSize) -> None:
+    """Write a compressed TIFF that says its axes and, where it is known, its pixel size.
+
+    With a pixel size it is an OME-TIFF, as far as OME can hold the image: it knows no 64-bit
+    integers, and does not tell an axis of length 1 from one that is not there. Fiji and
+    Bio-Formats read it with its axes, which an ImageJ hyperstack of uint32 labels could not
+    offer. The tags for the resolution tell the size to everybody else.
+    """
+    import tifffile
+
+    size = size_along(axes, pixel_size)
+    metadata: dict[str, Any] = {"axes": axes}
+    options: dict[str, Any] = {}
+    is_ome = bool(size) and _fits_ome(array, axes)
+    if is_ome:
+        metadata |= {f"PhysicalSize{axis}": length for axis, length in size.items()}
+        metadata |= {f"PhysicalSize{axis}Unit": "µm" for axis in size}
+    elif size:
+        metadata["pixel_size"] = size
+    if "X" in size and "Y" in size:
+        per_centimetre = (1e4 / size["X"], 1e4 / size["Y"])
+        options = {"resolution": per_centimetre, "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(
+        path,
+        array,
+        compression="zlib",
+        metadata=metadata,
+        photometric="minisblack",
+        bigtiff=array.nbytes > _LARGEST_CLASSIC_TIFF,
+        ome=is_ome,
+        **options,
+    )
+
+
+def _fits_ome(array: NDArray[Any], axes: str) -> bool:
+    longer = all(array.shape[axes.index(axis)] > 1 for axis in axes if axis in "TCZ")
+    return axes.endswith("YX") and longer and np.dtype(array.dtype).name in _OME_DTYPES

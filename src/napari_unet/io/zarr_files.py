@@ -1,0 +1,255 @@
+"""Zarr folders as images: arrays of version 2 and 3, levels and labels of OME-Zarr.
+
+What is opened is the Zarr array itself: no pixel is read. The metadata of OME-Zarr is NGFF 0.4
+(in Zarr 2) or 0.5 (in Zarr 3); https://ngff.openmicroscopy.org.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.data.axes import is_axes
+from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize, micrometres
+from napari_unet.errors import FileProblemError
+from napari_unet.io.disk import short_reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import zarr
+
+ZARR_SUFFIX = ".zarr"
+
+_FILES = (".tif", ".tiff", ".png", ".npy")
+_METADATA_FILES = ("zarr.json", ".zarray", ".zgroup")
+_CODECS = ("filters", "compressor", "codecs", "storage_transformers")
+_LONGEST_TYPE = 100
+_PICKLE = re.compile(r"\bpickle\b", re.IGNORECASE)
+_LETTERS = {"time": "T", "channel": "C", "t": "T", "c": "C", "z": "Z", "y": "Y", "x": "X"}
+
+
+def split_zarr(path: Path) -> tuple[Path, str] | None:
+    """Split the path of something in a Zarr folder.
+
+    Returns
+    -------
+    tuple of Path and str, or None
+        The outermost folder ``*.zarr``, and what follows (empty for the folder itself); None
+        for a path without such a folder, and for a TIFF, PNG or NumPy file that lies in one.
+
+    Examples
+    --------
+    >>> root, inside = split_zarr(Path("cells.zarr/labels/nuclei"))
+    >>> root.name, inside
+    ('cells.zarr', 'labels/nuclei')
+    """
+    if path.suffix.lower() in _FILES:
+        return None
+    for depth, part in enumerate(path.parts, start=1):
+        if part.lower().endswith(ZARR_SUFFIX) and part.lower() != ZARR_SUFFIX:
+            return Path(*path.parts[:depth]), "/".join(path.parts[depth:])
+    return None
+
+
+def is_zarr_node(folder: Path) -> bool:
+    """Return whether a folder is a Zarr array or group."""
+    return any((folder / name).is_file() for name in _METADATA_FILES)
+
+
+def open_zarr(path: Path) -> tuple[zarr.Array[Any], str | None, PixelSize]:
+    """Open a Zarr array, or an image of an OME-Zarr at its finest level.
+
+    Parameters
+    ----------
+    path : Path
+        ``image.zarr``, a level ``image.zarr/1``, labels ``image.zarr/labels/NAME``.
+
+    Returns
+    -------
+    array : zarr.Array
+        The array, from which nothing was read.
+    axes : str or None
+        Its axes where the metadata names them.
+    pixel_size : PixelSize
+        At this level, as far as the metadata tells it.
+
+    Raises
+    ------
+    FileProblemError
+        There is no Zarr, or it is a group that is no single image (the text lists what is in it);
+        or it would run a program, holds no numbers, or leads out of its folder.
+    """
+    import zarr
+
+    node = _open_node(path)
+    if isinstance(node, zarr.Array):
+        return _with_metadata(node, path)
+    about = _ome(node)
+    if about.get("multiscales"):
+        level = str(about["multiscales"][0]["datasets"][0]["path"])
+        if not (path / level).resolve().is_relative_to(path.resolve()):
+            raise FileProblemError(
+                f"{path} names {level!r} as its pixels, which lies outside of it. Open that itself "
+                "if you trust it."
+            )
+        array = _open_node(path / level)
+        if isinstance(array, zarr.Array):
+            return _with_metadata(array, path / level)
+    raise FileProblemError(_why_no_image(path, about))
+
+
+def _open_node(path: Path) -> zarr.Array[Any] | zarr.Group:
+    import zarr
+
+    if path.is_file():
+        raise FileProblemError(f"{path} is a file; Zarr images are read from folders.")
+    if not path.is_dir():
+        above = next((p for p in path.parents if p.exists()), Path())
+        if split_zarr(above) is None or not above.is_dir():
+            raise FileProblemError(f"There is no Zarr folder {path}.")
+        raise FileProblemError(f"There is no {path}; {above} holds {_listed(above)}.")
+    if not is_zarr_node(path):
+        raise FileProblemError(
+            f"{path} is no Zarr image: it lacks {', '.join(_METADATA_FILES)}. Copy it again "
+            "whole, hidden files included."
+        )
+    _check_harmless(path)
+    return zarr.open(store=str(path), mode="r")
+
+
+def _check_harmless(node: Path) -> None:
+    """Refuse, before anything else reads it, an array whose decoding may run what it holds."""
+    for name, key_of_type in (("zarr.json", "data_type"), (".zarray", "dtype")):
+        if not (node / name).is_file():
+            continue
+        try:  # bytes, as zarr reads them: what we understand must be what it understands
+            about = json.loads((node / name).read_bytes())
+        except (ValueError, RecursionError) as error:
+            raise FileProblemError(
+                f"{node} has damaged metadata ({name}): {short_reason(error)}. Copy it again whole."
+            ) from error
+        about = about if isinstance(about, dict) else {}
+        if any(_PICKLE.search(text) for key in _CODECS for text in _texts(about.get(key))):
+            raise FileProblemError(
+                f"{node} is packed with pickle, which may run a program, and is not opened. Save "
+                "it with another codec, such as zstd."
+            )
+        kind = about.get(key_of_type, "uint8")  # a group has none
+        if not _is_numeric(kind):
+            raise FileProblemError(
+                f"{node} holds {str(kind)[:_LONGEST_TYPE]}, not numbers, and is not opened. Save "
+                "it as whole or floating-point numbers."
+            )
+
+
+def _texts(content: object) -> Iterator[str]:
+    """Yield every text in a value of JSON, however deep."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, dict | list):
+        for each in content.values() if isinstance(content, dict) else content:
+            yield from _texts(each)
+
+
+def _is_numeric(kind: object) -> bool:
+    try:
+        return isinstance(kind, str) and np.dtype(kind).kind in "biufc"
+    except (TypeError, ValueError, SyntaxError):  # a type that NumPy has not
+        return False
+
+
+def _ome(group: zarr.Group) -> dict[str, Any]:
+    attributes = group.attrs.asdict()
+    inner = attributes.get("ome")  # where NGFF 0.5 has it
+    return dict(inner) if isinstance(inner, dict) else attributes
+
+
+def _why_no_image(path: Path, about: dict[str, Any]) -> str:
+    if "plate" in about:
+        wells = [str(well["path"]) for well in about["plate"].get("wells", [])]
+        example = path / (wells[0] if wells else "A/1") / "0"
+        return f"{path} is a plate of {len(wells)} wells; name a field of one, such as {example}."
+    if "well" in about:
+        fields = [str(field["path"]) for field in about["well"].get("images", [])]
+        example = path / (fields[0] if fields else "0")
+        return f"{path} is a well of {len(fields)} fields; name one, such as {example}."
+    members = _members(path)
+    remedy = f"; name one of them, such as {path / members[0]}" if members else ""
+    return f"{path} is a Zarr group, not an image: it holds {_listed(path)}{remedy}."
+
+
+def _members(group: Path) -> list[str]:
+    return sorted(p.name for p in group.iterdir() if p.is_dir() and is_zarr_node(p))
+
+
+def _listed(group: Path) -> str:
+    members = _members(group)
+    return ", ".join(members[:10]) + (" ..." if len(members) > 10 else "") or "nothing"
+
+
+def _with_metadata(
+    array: zarr.Array[Any], path: Path
+) -> tuple[zarr.Array[Any], str | None, PixelSize]:
+    """Find what the groups above an array, or else it itself, say about its axes."""
+    _, inside = split_zarr(path) or (path, "")
+    names = inside.split("/") if inside else []
+    for above in range(1, len(names) + 1):
+        group = path.parents[above - 1]
+        level = "/".join(names[len(names) - above :])
+        for multiscale in _multiscales(group):
+            for dataset in multiscale["datasets"]:
+                if str(dataset["path"]) == level:
+                    return array, *_described(multiscale, dataset, array.ndim)
+    return array, _letters(_dimension_names(array), array.ndim), UNKNOWN_SIZE
+
+
+def _multiscales(group: Path) -> list[dict[str, Any]]:
+    import zarr
+
+    node = _open_node(group) if is_zarr_node(group) else None
+    return list(_ome(node).get("multiscales", [])) if isinstance(node, zarr.Group) else []
+
+
+def _described(
+    multiscale: dict[str, Any], dataset: dict[str, Any], ndim: int
+) -> tuple[str | None, PixelSize]:
+    # Before NGFF 0.4 axes were bare names, before 0.3 always these five.
+    described = [
+        axis if isinstance(axis, dict) else {"name": axis}
+        for axis in multiscale.get("axes", "tczyx")
+    ]
+    axes = _letters([str(axis["name"]) for axis in described], ndim)
+    if axes is None:
+        return None, UNKNOWN_SIZE
+    scale = [1.0] * ndim
+    for transform in [
+        *dataset.get("coordinateTransformations", []),
+        *multiscale.get("coordinateTransformations", []),
+    ]:
+        factors = transform.get("scale")
+        if transform.get("type") == "scale" and factors and len(factors) == ndim:
+            scale = [length * float(factor) for length, factor in zip(scale, factors, strict=True)]
+    sizes = {
+        letter: micrometres(length, axis.get("unit"))
+        for letter, length, axis in zip(axes, scale, described, strict=True)
+        if letter in "ZYX"
+    }
+    return axes, {letter: size for letter, size in sizes.items() if size is not None}
+
+
+def _dimension_names(array: zarr.Array[Any]) -> list[str]:
+    """Return the names that Zarr 3 has for axes, or those that xarray writes into Zarr 2."""
+    names = getattr(array.metadata, "dimension_names", None)
+    names = names or array.attrs.asdict().get("_ARRAY_DIMENSIONS")
+    return [str(name) for name in names] if isinstance(names, list | tuple) else []
+
+
+def _letters(names: Sequence[str], ndim: int) -> str | None:
+    letters = "".join(_LETTERS.get(name.lower(), "?") for name in names)
+    usable = is_axes(letters) and len(letters) == ndim and {"Y", "X"} <= set(letters)
+    return letters if usable else None

@@ -1,0 +1,226 @@
+"""Networks of other programs: their weights, and how they predict in the place of a U-Net."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_unet.errors import ModelFileError, ModelMismatchError, first_line
+from napari_unet.model.memory import is_out_of_memory
+from napari_unet.model.onnx_graph import LARGEST_GRAPH, OnnxSession
+from napari_unet.model.plain_layers import PlainLayers
+from napari_unet.model.precision import true_float32
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from napari_unet.model.config import UNetConfig
+    from napari_unet.model.external_config import Activation, ForeignConfig
+
+_GRAPH = "onnx"
+
+
+class ReadyNetwork(Protocol):
+    """A network on its device, ready to predict."""
+
+    device: torch.device
+    precision: torch.dtype
+
+    @property
+    def config(self) -> UNetConfig | ForeignConfig:
+        """Its geometry."""
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Compute (B, out_channels, *') from (B, C_in, *): smaller by the halo on all sides."""
+
+
+class ForeignNetwork:
+    """A network of another program with its weights.
+
+    Parameters
+    ----------
+    config : ForeignConfig
+        What it takes and returns.
+    tensors : mapping of str to Tensor
+        The weights; of an ONNX graph one tensor of bytes named "onnx".
+
+    Raises
+    ------
+    ModelFileError
+        The tensors are not those of such a network.
+    """
+
+    def __init__(self, config: ForeignConfig, tensors: Mapping[str, Tensor]) -> None:
+        self.config, self._tensors = config, dict(tensors)
+        if config.engine == "onnx":
+            graph = self._tensors.get(_GRAPH)
+            if set(self._tensors) != {_GRAPH} or graph is None or graph.dtype != torch.uint8:
+                raise ModelFileError("The model says that it is an ONNX graph, and holds none.")
+            if graph.ndim != 1 or len(graph) > LARGEST_GRAPH:
+                raise ModelFileError(f"An ONNX graph of shape {tuple(graph.shape)} is not read.")
+        elif any(tensor.dtype != torch.float32 for tensor in self._tensors.values()):
+            raise ModelFileError("The weights of the model are not float32.")
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the weights by name."""
+        return dict(self._tensors)
+
+    def on(self, device: torch.device) -> Callable[[Tensor], Tensor]:
+        """Return what maps (B, C_in, *) to (B, raw_channels, *'), padded as its authors did.
+
+        Raises
+        ------
+        ModelFileError
+            The graph is damaged, holds what is not run, or a library is missing.
+        """
+        if self.config.engine == "onnx":
+            session = OnnxSession(self._tensors[_GRAPH].numpy().tobytes())
+            return _Arranged(self.config, session)
+        assert self.config.layers is not None
+        weights = {name: tensor.to(device) for name, tensor in self._tensors.items()}
+        return PlainLayers(self.config.layers, weights)
+
+
+class _Arranged:
+    """An ONNX graph that takes and returns arrays in the order of axes that we use."""
+
+    def __init__(self, config: ForeignConfig, session: OnnxSession) -> None:
+        self._config, self._session = config, session
+        self._own = "bc" + "zyx"[-config.ndim :]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Run images one by one; (B, C_in, *) to (B, C, *')."""
+        return torch.cat([self._run(image[None].cpu().numpy()) for image in images])
+
+    def _run(self, image: np.ndarray) -> Tensor:
+        taken = _with_axes(image, self._own, self._config.input_axes)
+        returned = self._session(np.ascontiguousarray(taken, np.float32))
+        axes = self._config.output_axes
+        if returned.ndim != len(axes):
+            raise ModelMismatchError(
+                f"The model returned an array of shape {returned.shape}, not one of axes {axes}."
+            )
+        return torch.from_numpy(np.ascontiguousarray(_with_axes(returned, axes, self._own)))
+
+
+class ReadyForeign:
+    """A network of another program on its device, ready to predict.
+
+    Parameters
+    ----------
+    network : ForeignNetwork
+        Its weights.
+    device : torch.device
+        Where to compute; ONNX graphs run on the CPU.
+    """
+
+    def __init__(self, network: ForeignNetwork, device: torch.device) -> None:
+        self.config = network.config
+        self.precision = torch.float32
+        self.device = torch.device("cpu") if network.config.engine == "onnx" else device
+        self._run = network.on(self.device)
+
+    @torch.inference_mode()
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Compute the probabilities of our classes; see `ReadyNetwork`."""
+        with true_float32(self.device, torch.float32):
+            raw = self._in_windows(images) if self.config.fixed else self._cropped(images)
+        return meant(raw, self.config)
+
+    def _cropped(self, images: Tensor) -> Tensor:
+        """Run the network and take the middle of what it returns."""
+        raw = raw_output(self._run, images)
+        wanted = [
+            size - 2 * halo for size, halo in zip(images.shape[2:], self.config.halos, strict=True)
+        ]
+        if raw.shape[1] != self.config.raw_channels:
+            raise ModelMismatchError(
+                f"The model returned {raw.shape[1]} channels, not {self.config.raw_channels}."
+            )
+        for axis, size in enumerate(wanted, start=2):
+            more = raw.shape[axis] - size
+            if more < 0 or more % 2:
+                raise ModelMismatchError(
+                    f"The model returned {tuple(raw.shape[2:])} pixels of {tuple(images.shape[2:])}"
+                    "; what is as large as its image, or evenly smaller, can be used."
+                )
+            raw = raw.narrow(axis, more // 2, size)
+        return raw
+
+    def _in_windows(self, images: Tensor) -> Tensor:
+        """Run a network of fixed input size beside and below one another."""
+        strides, sizes = self.config.shortest_outputs, self.config.smallest
+        counts = [
+            (size - window) // stride + 1
+            for size, window, stride in zip(images.shape[2:], sizes, strides, strict=True)
+        ]
+        full = [n * stride for n, stride in zip(counts, strides, strict=True)]
+        result = images.new_empty((len(images), self.config.raw_channels, *full))
+        for position in product(*map(range, counts)):
+            starts = [n * stride for n, stride in zip(position, strides, strict=True)]
+            seen, own = images, result
+            for axis, start in enumerate(starts):
+                seen = seen.narrow(axis + 2, start, sizes[axis])
+                own = own.narrow(axis + 2, start, strides[axis])
+            own.copy_(self._cropped(seen))
+        return result
+
+
+def raw_output(run: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Run a network of others as it is.
+
+    Raises
+    ------
+    ModelMismatchError
+        It cannot take images of this shape.
+    """
+    try:
+        return run(images).float()
+    except (RuntimeError, KeyError, IndexError, ValueError) as error:
+        if is_out_of_memory(error) or images.device.type != "cpu":
+            raise
+        raise ModelMismatchError(
+            f"The model cannot take {'x'.join(map(str, images.shape[1:]))} numbers: "
+            f"{first_line(error)[:200]}"
+        ) from error
+
+
+def activated(raw: Tensor, activation: Activation) -> Tensor:
+    """Make probabilities of what a network returned; (B, C, *)."""
+    if activation == "sigmoid":
+        return raw.sigmoid()
+    return raw.softmax(dim=1) if activation == "softmax" else raw
+
+
+def meant(raw: Tensor, config: ForeignConfig) -> Tensor:
+    """Return the probabilities of our classes; (B, raw_channels, *) to (B, out_channels, *)."""
+    maps = activated(raw, config.activation).clamp(0, 1)
+    if config.meaning == "exclusive":
+        return maps
+    if config.meaning == "independent":
+        return torch.cat([1 - maps.amax(dim=1, keepdim=True), maps], dim=1)
+    objects = maps[:, config.foreground : config.foreground + 1]
+    if config.meaning == "boundary":
+        objects = (objects - maps[:, config.boundary : config.boundary + 1]).clamp(min=0)
+    return torch.cat([1 - objects, objects], dim=1)
+
+
+def _with_axes(array: np.ndarray, axes: str, wanted: str) -> np.ndarray:
+    """Reorder axes; those that are missing have the size 1, those too many must have it."""
+    for axis in axes:
+        if axis not in wanted:
+            if array.shape[axes.index(axis)] != 1:
+                raise ModelMismatchError(
+                    f"The model has no axis {axis!r}, but {array.shape[axes.index(axis)]} of it "
+                    "are given."
+                )
+            array = array.squeeze(axes.index(axis))
+            axes = axes.replace(axis, "")
+    for axis in wanted:
+        if axis not in axes:
+            array, axes = array[np.newaxis], axis + axes
+    return array.transpose([axes.index(axis) for axis in wanted])

@@ -1,0 +1,140 @@
+"""Link the objects of label images that have axes: which planes come one after the other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.errors import LabelsError
+from napari_unet.objects.linking import LinkConfig, Linked, link_frames
+from napari_unet.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import ArrayLike
+    from napari_unet.objects.linking import LinkAxis
+
+    Index = tuple[int, ...]
+    Numbered = NDArray[np.int32]
+    LinkedPlanes = Generator[tuple[Index, Numbered], None, Linked]
+
+LINKABLE_AXES = ("TYX", "ZYX", "TZYX")
+
+
+def link(
+    labels: ArrayLike,
+    axes: str = "TYX",
+    *,
+    axis: LinkAxis | None = None,
+    minimum_overlap: float = 0.1,
+    gap: int = 1,
+    divisions: bool = True,
+    follow_drift: bool = True,
+) -> tuple[Numbered, Linked]:
+    """Give the same object the same number over time, or through z.
+
+    Parameters
+    ----------
+    labels : ArrayLike
+        Integers, 0 background: the objects of each frame have numbers of their own. Lazy arrays
+        are read frame by frame.
+    axes : {"TYX", "ZYX", "TZYX"}
+        What the axes of `labels` are.
+    axis : {"T", "Z"}, optional
+        Along which objects are linked: time where there is time, else z.
+    minimum_overlap : float
+        IoU below which two objects are not linked.
+    gap : int
+        In how many frames in a row an object may be missing; through z at most 1.
+    divisions : bool
+        Whether objects that lie in one of the frame before are its daughters. Only over time.
+    follow_drift : bool
+        Whether the shift of the whole frame is taken out first. Only over time.
+
+    Returns
+    -------
+    tuple of (ndarray, Linked)
+        int32 labels of the same shape, numbered 1..N; and the tracks.
+
+    Raises
+    ------
+    ConfigError
+        A setting is out of range.
+    LabelsError
+        The labels are no integers, some are negative, or the axes do not fit.
+    """
+    chosen: LinkAxis = axis or ("T" if "T" in axes else "Z")
+    config = LinkConfig(chosen, minimum_overlap, gap, divisions, follow_drift)
+    return link_labels(labels, axes, config)
+
+
+def link_labels(labels: ArrayLike, axes: str, config: LinkConfig) -> tuple[Numbered, Linked]:
+    """Link the objects of a label image; see :func:`link`.
+
+    Where there is time and z, linking through z takes each timepoint by itself, and numbers are
+    never used twice.
+    """
+    linked = np.zeros(tuple(labels.shape), np.int32)
+    planes = Run(linked_planes(labels, axes, config))
+    for index, plane in planes:
+        linked[index] = plane
+    return linked, planes.result
+
+
+def linked_planes(labels: ArrayLike, axes: str, config: LinkConfig) -> LinkedPlanes:
+    """Link the objects of a label image plane by plane.
+
+    Yields
+    ------
+    tuple of (tuple of int, ndarray)
+        Where the plane (through z) or frame (over time) lies, and its linked labels, int32.
+
+    Returns
+    -------
+    Linked
+        The tracks. Through z with several timepoints their rows are number, time, z, y, x.
+
+    Raises
+    ------
+    LabelsError
+        The labels are no integers, some are negative, or the axes do not fit.
+    """
+    _check_axes(labels, axes, config)
+    if config.axis == "T" or "T" not in axes:
+        return (yield from _linked_run(labels, (), config, 0))
+    parts, first = [], 0
+    for time in range(labels.shape[0]):
+        found = yield from _linked_run(labels, (time,), config, first)
+        rows = np.insert(found.tracks, 1, time, axis=1)
+        rows[:, 0] += first
+        parts.append(replace(found, tracks=rows))
+        first += found.n_tracks
+    tracks = [part.tracks for part in parts] or [np.zeros((0, 5))]
+    return Linked(first, np.concatenate(tracks))
+
+
+def _linked_run(labels: ArrayLike, at: Index, config: LinkConfig, first: int) -> LinkedPlanes:
+    """Link the planes along the axis behind `at`; numbers start above `first`."""
+    n_planes = labels.shape[len(at)]
+    planes = Run(link_frames((np.asarray(labels[(*at, n)]) for n in range(n_planes)), config))
+    for number, plane in enumerate(planes):
+        plane[plane > 0] += first
+        yield (*at, number), plane
+    return planes.result
+
+
+def _check_axes(labels: ArrayLike, axes: str, config: LinkConfig) -> None:
+    if axes not in LINKABLE_AXES or len(axes) != len(labels.shape):
+        raise LabelsError(
+            f"Labels of axes {axes!r} and shape {tuple(labels.shape)} cannot be linked; use "
+            f"{', '.join(LINKABLE_AXES)}, in this order and without channels."
+        )
+    if config.axis not in axes:
+        raise LabelsError(
+            f"Labels of axes {axes} have no {config.axis}; link along {axes[0]} instead."
+        )

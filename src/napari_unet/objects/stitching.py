@@ -1,0 +1,174 @@
+"""Objects that were separated block by block become one numbering.
+
+Each block sees some way into its neighbours, so both label the same strip along the face between
+them. What one block calls *a* and the other *b* is one object where the two agree about that
+strip. Only objects that reach the face from both sides matter: the others lie in one block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from napari_unet.errors import LabelsError
+from napari_unet.objects.overlaps import joint_counts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import Region
+
+# Pixels on each side of a face that are compared.
+STRIP = 4
+# Two labels are one object if their shares of the strip overlap by at least this (IoU).
+_SAME = 0.5
+
+Labels: TypeAlias = "NDArray[np.int32]"
+
+
+@dataclass(frozen=True)
+class BlockObjects:
+    """What is needed of a block to join it to its neighbours.
+
+    Parameters
+    ----------
+    count : int
+        Objects that the block owns pixels of: numbers 1..count.
+    low, high : mapping of int to ndarray
+        For each axis, the labels on both sides of the face at the low and the high end of the
+        block, as this block sees them; missing at the edge of the image.
+    """
+
+    count: int
+    low: Mapping[int, Labels]
+    high: Mapping[int, Labels]
+
+
+def own_labels(labels: Labels, seen: Region, own: Region) -> tuple[Labels, BlockObjects]:
+    """Cut what a block owns from what it sees, and number it anew.
+
+    Parameters
+    ----------
+    labels : ndarray
+        Objects 1..N in the box that the block sees, int32.
+    seen, own : tuple of slice
+        That box, and the box that it owns, in the frame.
+
+    Returns
+    -------
+    ndarray
+        Labels of the own box, numbered 1..count; 0 background.
+    BlockObjects
+        Its strips, in the same numbers; objects that it owns no pixel of have higher ones.
+    """
+    inner = tuple(
+        slice(o.start - s.start, o.stop - s.start) for o, s in zip(own, seen, strict=True)
+    )
+    owned = np.zeros(int(labels.max(initial=0)) + 1, bool)
+    owned[labels[inner]] = True
+    owned[0] = False
+    count = np.count_nonzero(owned)
+    # After the owned ones come the others, in their order.
+    lookup = np.where(owned, np.cumsum(owned), count + np.cumsum(~owned) - 1).astype(np.int32)
+    lookup[0] = 0
+    low, high = {}, {}
+    for axis, (part, whole) in enumerate(zip(own, seen, strict=True)):
+        if part.start > whole.start:
+            low[axis] = lookup[_strip(labels, inner, axis, inner[axis].start)]
+        if part.stop < whole.stop:
+            high[axis] = lookup[_strip(labels, inner, axis, inner[axis].stop)]
+    return lookup[labels[inner]], BlockObjects(int(count), low, high)
+
+
+def _strip(labels: Labels, inner: Region, axis: int, face: int) -> Labels:
+    """Take the pixels on both sides of a face, as wide as the block's own box."""
+    box = list(inner)
+    box[axis] = slice(face - STRIP, face + STRIP)
+    return labels[tuple(box)]
+
+
+def same_objects(before: Labels, after: Labels, axis: int) -> NDArray[np.int64]:
+    """Find the objects that cross the face between two blocks.
+
+    Parameters
+    ----------
+    before, after : ndarray
+        The strip along the face in the numbers of the block before it, and of the one after.
+    axis : int
+        Across the face, which lies behind the first `STRIP` pixels of this axis.
+
+    Returns
+    -------
+    ndarray
+        Shape (n, 2): number before, number after.
+    """
+    reaching_before = np.unique(before.take(STRIP - 1, axis))
+    reaching_after = np.unique(after.take(STRIP, axis))
+    joint = joint_counts(before, after)
+    first = joint.first_values[joint.first_index].astype(np.int64)
+    second = joint.second_values[joint.second_index].astype(np.int64)
+    sizes_before = np.bincount(joint.first_index, joint.pixels)[joint.first_index]
+    sizes_after = np.bincount(joint.second_index, joint.pixels)[joint.second_index]
+    overlap = joint.pixels / (sizes_before + sizes_after - joint.pixels)
+    crossing = np.isin(first, reaching_before) & np.isin(second, reaching_after)
+    same = (first > 0) & (second > 0) & crossing & (overlap >= _SAME)
+    return np.stack([first[same], second[same]], axis=1)
+
+
+def final_numbers(
+    counts: Sequence[int], pairs: Sequence[tuple[int, int, NDArray[np.int64]]], first: int = 0
+) -> tuple[list[NDArray[np.uint32]], int]:
+    """Give all objects of all blocks their numbers.
+
+    Parameters
+    ----------
+    counts : sequence of int
+        Objects of each block.
+    pairs : sequence of (int, int, ndarray)
+        Two blocks, and which of their objects are one: see `same_objects`.
+    first : int
+        Numbers begin above this.
+
+    Returns
+    -------
+    list of ndarray
+        Per block a table from its numbers (0 to count) to the final ones, without gaps and in
+        the order of the blocks.
+    int
+        The highest number given.
+
+    Raises
+    ------
+    LabelsError
+        There are more objects than 32 bits can number.
+    """
+    if first + sum(counts) > np.iinfo(np.uint32).max:
+        raise LabelsError(
+            f"There are more than {np.iinfo(np.uint32).max:,} objects; labels of 32 bits cannot "
+            "number them. Predict the image in parts."
+        )
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    total = int(offsets[-1])
+    links = [
+        np.stack([p[:, 0] + offsets[a], p[:, 1] + offsets[b]], axis=1) - 1
+        for a, b, p in pairs
+        if len(p)
+    ]
+    number = np.arange(total)
+    if links:
+        rows, columns = np.concatenate(links).T
+        graph = coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(total, total))
+        number = connected_components(graph, directed=False)[1]
+    _, first_member, component = np.unique(number, return_index=True, return_inverse=True)
+    order = np.empty(len(first_member), np.int64)
+    order[np.argsort(first_member)] = np.arange(1, len(first_member) + 1)
+    final = (order[component] + first).astype(np.uint32)
+    tables = [np.concatenate([np.zeros(1, np.uint32), final[a:b]]) for a, b in pairwise(offsets)]
+    return tables, first + len(first_member)

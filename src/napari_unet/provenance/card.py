@@ -1,0 +1,377 @@
+"""A run card: all that is needed to do a training or a prediction again, and to compare.
+
+It is JSON beside the result. It comes from outside as well, so it is read strictly: of known
+fields, types and size; nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetPydanticSchema,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
+
+from napari_unet.errors import ConfigError, FileProblemError
+from napari_unet.io.atomic_writes import replace_file
+from napari_unet.io.disk import megabytes, short_reason, why_not_written
+from napari_unet.io.files import CARD_SUFFIX
+from napari_unet.prediction.config import PredictConfig
+from napari_unet.settings import declared
+
+if TYPE_CHECKING:
+    from napari_unet.data.pixel_hashes import PixelHash
+
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Count = Annotated[int, Field(ge=0, lt=2**63)]
+_Shape = Annotated[tuple[_Count, ...], Field(max_length=10)]
+Weights = Literal["best", "last"]
+Setting = bool | int | float | str | None
+
+
+class _Part(BaseModel):
+    """Frozen, of known fields, of exactly these types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Place(_Part):
+    """Where a file lies.
+
+    Parameters
+    ----------
+    path : str
+        As it was given.
+    relative : str or None
+        From the card's folder; None where none leads there (another drive).
+    """
+
+    path: str
+    relative: str | None = None
+
+    @classmethod
+    def of(cls, path: Path, card: Path) -> Place:
+        """Name a file as seen from a card."""
+        try:
+            relative = os.path.relpath(path, card.parent)
+        except ValueError:  # another drive of Windows
+            return cls(path=str(path))
+        return cls(path=str(path), relative=Path(relative).as_posix())
+
+    def found_from(self, card: Path) -> Path:
+        """Return where the file is now: as seen from the card, else where it was."""
+        if self.relative is not None and (found := card.parent / self.relative).exists():
+            return found.parent.resolve() / found.name  # for people, without ".."
+        return Path(self.path)
+
+
+class Pixels(_Part):
+    """What tells pixels from others; see `PixelHash`."""
+
+    shape: _Shape
+    dtype: str
+    sha256: _Sha256
+    sampled: bool
+
+    @classmethod
+    def of(cls, found: PixelHash | None) -> Pixels | None:
+        """Take over a hash, if there is one."""
+        if found is None:
+            return None
+        return cls(shape=found.shape, dtype=found.dtype, sha256=found.sha256, sampled=found.sampled)
+
+
+class Environment(_Part):
+    """What computed: bits of the result depend on it.
+
+    Parameters
+    ----------
+    versions : dict
+        Of this program, of torch, numpy and Python.
+    platform : str
+        Operating system and processor.
+    device : str
+        As torch calls it: "cpu", "cuda:0".
+    device_name : str
+        For people.
+    instructions : str
+        Vector instructions that torch uses on the CPU.
+    threads : int
+        Of torch, on the CPU.
+    """
+
+    versions: dict[str, str]
+    platform: str
+    device: str
+    device_name: str
+    instructions: str
+    threads: Annotated[int, Field(ge=1, le=65_536)]
+
+
+class _Run(_Part):
+    """What all runs tell.
+
+    Parameters
+    ----------
+    environment : Environment
+        What computed.
+    started, ended : str
+        ISO 8601, with the time zone.
+    command : str
+        The equivalent command line, quoted for sh; "" where there is none.
+    not_repeatable : str
+        Why it cannot be done again, as one sentence; "" where it can.
+    """
+
+    format_version: Literal[1] = 1
+    environment: Environment
+    started: str
+    ended: str
+    command: str
+    not_repeatable: str = ""
+
+
+class LearnedFrom(_Part):
+    """One image of a training, with its labels.
+
+    Parameters
+    ----------
+    name : str
+        Of the file or layer.
+    image, labels : Place or None
+        Their files; None where they were in memory only.
+    axes : str or None
+        Of the image, where they were named.
+    pixel_size : dict
+        Micrometres by axis letter.
+    shape : tuple of int
+        Of the image.
+    image_sha256, labels_sha256 : str
+        As in the model file.
+    """
+
+    name: str
+    image: Place | None
+    labels: Place | None
+    axes: str | None
+    pixel_size: dict[str, float]
+    shape: _Shape
+    image_sha256: _Sha256
+    labels_sha256: _Sha256
+
+
+class TrainingCard(_Run):
+    """Of a training.
+
+    Parameters
+    ----------
+    settings : dict
+        All fields of `TrainConfig`, the seed among them.
+    inputs : tuple of LearnedFrom
+        In the order in which they were learned from.
+    model : Place or None
+        The model file.
+    weights : {"best", "last"}
+        Which of the training's weights it holds.
+    weights_sha256 : str
+        Of the weights in it.
+    steps : int
+        Taken.
+    stopped : bool
+        Whether it was stopped before its planned end.
+    scores : dict
+        The validation whose weights were kept.
+    validated : int
+        Step of the last validation; 0 without one.
+    """
+
+    what: Literal["train"] = "train"
+    settings: dict[str, Setting]
+    inputs: tuple[LearnedFrom, ...]
+    model: Place | None
+    weights: Weights = "best"
+    weights_sha256: _Sha256
+    steps: _Count
+    stopped: bool
+    scores: dict[str, float | bool | None]
+    validated: _Count = 0
+
+
+class Predictor(_Part):
+    """The model of a prediction.
+
+    Parameters
+    ----------
+    name : str
+        What it was called.
+    place : Place or None
+        Its file; None of a starting model, or of one that was in memory only.
+    starting : str
+        Name of a starting model, else "".
+    weights_sha256 : str
+        Of its weights.
+    """
+
+    name: str
+    place: Place | None
+    starting: str
+    weights_sha256: _Sha256
+
+
+# What the cards of version 0.1 hold always: one that lacks any is damaged. Only what was added
+# later may be missing.
+_FIRST_SETTINGS = (
+    *("result", "axes", "tile_size", "threshold", "views", "smallest", "frames", "region"),
+    *("used_channels", "pixel_size", "rescale", "precision"),
+)
+
+
+def _card_of_settings() -> type[_Part]:
+    """Return how the settings of a prediction are written: as declared, but slices as two ends.
+
+    The device stands in the environment, as it was chosen.
+    """
+    hints = get_type_hints(PredictConfig) | {"region": tuple[tuple[int, int], ...] | None}
+    known: dict[str, Any] = {
+        name: (hints[name], ... if name in _FIRST_SETTINGS else setting.default)
+        for name, setting in declared(PredictConfig).items()
+        if name != "device"
+    }
+    return create_model("PredictSettings", __base__=_Part, **known)
+
+
+_PREDICT_SETTINGS = _card_of_settings()
+
+
+def settings_of(config: PredictConfig) -> _Part:
+    """Return the settings of a prediction as plain values."""
+    values = {name: getattr(config, name) for name in _PREDICT_SETTINGS.model_fields}
+    values["cell_size"] = float(config.cell_size)  # of NumPy, it would be refused
+    values["pixel_size"] = {axis: float(size) for axis, size in config.pixel_size.items()}
+    if config.region is not None:
+        values["region"] = tuple((part.start, part.stop) for part in config.region)
+    return _PREDICT_SETTINGS(**values)
+
+
+def config_of(settings: _Part, device: str) -> PredictConfig:
+    """Return a prediction's settings from plain values.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of its range.
+    """
+    known = settings.model_dump()
+    if known["region"] is not None:
+        known["region"] = tuple(slice(*ends) for ends in known["region"])
+    return PredictConfig(**known, device=device)
+
+
+class PredictionCard(_Run):
+    """Of a prediction of one image.
+
+    Parameters
+    ----------
+    settings : model of pydantic
+        How: the fields of `PredictConfig`; axes and pixel size are those it had.
+    model : Predictor
+        By which model.
+    name : str
+        Of the image.
+    image : Place or None
+        Its file; None where it was in memory only.
+    image_pixels : Pixels or None
+        None where they could not be read again.
+    result : Place or None
+        Its file; None of a layer.
+    result_pixels : Pixels or None
+        Likewise.
+    kind : str
+        Objects, classes, probabilities or uncertainty.
+    axes : str
+        Of the result.
+    objects : int or None
+        How many.
+    """
+
+    what: Literal["predict"] = "predict"
+    settings: Annotated[_Part, GetPydanticSchema(lambda _, schema_of: schema_of(_PREDICT_SETTINGS))]
+    model: Predictor
+    name: str
+    image: Place | None
+    image_pixels: Pixels | None
+    result: Place | None
+    result_pixels: Pixels | None
+    kind: str
+    axes: str
+    objects: int | None = None
+
+
+RunCard = TrainingCard | PredictionCard
+
+
+# --- Write run cards beside results, and read them strictly: they come from outside as well ------
+_LARGEST_CARD = 16 * 2**20  # bytes; that of a training on a thousand images has half a million
+_LONGEST_REASON = 300
+_CARDS: TypeAdapter[RunCard] = TypeAdapter(Annotated[RunCard, Field(discriminator="what")])
+
+
+def card_beside_model(path: Path) -> Path:
+    """Return where the card of a model file lies: cells.run.json beside cells.safetensors."""
+    return path.with_name(f"{path.stem}{CARD_SUFFIX}")
+
+
+def card_beside_result(path: Path) -> Path:
+    """Return where the card of a predicted file lies: a.tif.run.json beside a.tif."""
+    return path.with_name(f"{path.name}{CARD_SUFFIX}")
+
+
+def write_card(card: RunCard, path: Path) -> None:
+    """Write a card, atomically.
+
+    Raises
+    ------
+    FileProblemError
+        It cannot be written.
+    """
+    content = card.model_dump_json(indent=2).encode() + b"\n"
+    try:
+        replace_file(path, content)
+    except OSError as error:
+        raise FileProblemError(why_not_written(path, error, len(content))) from error
+
+
+def read_card(path: Path) -> RunCard:
+    """Read a card.
+
+    Raises
+    ------
+    ConfigError
+        It is missing, too large, or no run card of this version.
+    """
+    try:
+        size = path.stat().st_size
+        if size > _LARGEST_CARD:
+            raise ConfigError(
+                f"{path} has {megabytes(size)}; a run card has at most {megabytes(_LARGEST_CARD)}."
+            )
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"Cannot read {path}: {short_reason(error)}.") from error
+    try:
+        return _CARDS.validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])[:_LONGEST_REASON]
+        raise ConfigError(
+            f"{path} is not a run card that this version reads ({where or 'content'}: "
+            f"{first['msg'][:_LONGEST_REASON]})."
+        ) from error

@@ -1,0 +1,266 @@
+"""The run card of a training, and the training done again from it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from dataclasses import asdict, fields, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
+from napari_unet.io.files import CARD_SUFFIX, read_image, read_labels
+from napari_unet.model.devices import choose_device, problem_with
+from napari_unet.model.trained import load_network, save_network
+from napari_unet.provenance.card import LearnedFrom, Place, TrainingCard
+from napari_unet.provenance.environment import environment_of
+from napari_unet.provenance.rerun_report import Repetition, in_words
+from napari_unet.provenance.weights_hash import hash_of_weights, largest_difference
+from napari_unet.run import tap
+from napari_unet.training.config import TrainConfig, present_names
+from napari_unet.training.dataset import AnnotatedImage
+from napari_unet.training.events import StepDone, Validated
+from napari_unet.training.loop import TrainingResult, train_network
+from napari_unet.training.preparation import prepare_training
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+    from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.provenance.card import Environment, Weights
+    from napari_unet.provenance.environment import TrainingOrigin
+    from napari_unet.training.dataset import TrainingData
+    from napari_unet.training.events import TrainingEvent
+
+IN_MEMORY = (
+    "Model, images or labels were in memory only. In the window, 'Copy as script' writes them to "
+    "files."
+)
+
+
+def card_of_training(
+    result: TrainingResult,
+    origin: TrainingOrigin,
+    model: Path,
+    card: Path,
+    weights: Weights = "best",
+) -> TrainingCard:
+    """Say what was trained, how, on what, and what came of it.
+
+    Parameters
+    ----------
+    result : TrainingResult
+        What came of it.
+    origin : TrainingOrigin
+        All else.
+    model, card : Path
+        Where the model file lies, and where the card will.
+    weights : {"best", "last"}
+        Which of the result's weights the file holds.
+    """
+    trained = result.trained if weights == "best" else result.latest
+    history = result.trained.record.history
+    kept = [entry for entry in history if entry.get("best")]
+    inputs = tuple(
+        LearnedFrom(
+            name=source.name,
+            image=None if files[0] is None else Place.of(files[0], card),
+            labels=None if files[1] is None else Place.of(files[1], card),
+            axes=source.axes,
+            pixel_size={axis: float(size) for axis, size in source.pixel_size.items()},
+            shape=tuple(record.shape),
+            image_sha256=record.image_sha256,
+            labels_sha256=record.labels_sha256,
+        )
+        for source, record, files in zip(
+            result.data.sources, result.data.images, origin.files, strict=True
+        )
+    )
+    in_memory = any(path is None for pair in origin.files for path in pair)
+    return TrainingCard(
+        environment=origin.environment,
+        started=origin.moment.started,
+        ended=origin.moment.ended,
+        command=origin.command,
+        not_repeatable=origin.not_repeatable or (IN_MEMORY if in_memory else ""),
+        settings=asdict(origin.config),
+        inputs=inputs,
+        model=Place.of(model, card),
+        weights=weights,
+        weights_sha256=hash_of_weights(trained.network),
+        steps=result.state.step,
+        stopped=result.stopped,
+        scores=dict(kept[-1]) if kept else {},
+        validated=int(history[-1]["step"] or 0) if history else 0,
+    )
+
+
+def train_again(
+    card: TrainingCard, path: Path, folder: Path, stop: threading.Event
+) -> Generator[TrainingEvent, None, Repetition]:
+    """Train again as a card says, and compare the weights.
+
+    Parameters
+    ----------
+    card : TrainingCard
+        What was trained.
+    path : Path
+        Where the card lies.
+    folder : Path
+        Where the new model goes.
+    stop : threading.Event
+        Set it to give up.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be repeated, or an input is missing or has changed: the text names it.
+    FileProblemError
+        The model cannot be written, or it was stopped.
+    """
+    if card.not_repeatable:
+        raise ConfigError(f"{path.name} cannot be done again. {card.not_repeatable}")
+    config = _config_again(card, path)
+    data = prepare_training([_image_again(each, path) for each in card.inputs], config)
+    for record, known in zip(data.images, card.inputs, strict=True):
+        _check(record.image_sha256 == known.image_sha256, known.image, "pixels", path)
+        _check(record.labels_sha256 == known.labels_sha256, known.labels, "labels", path)
+    target = folder / (path.name.removesuffix(CARD_SUFFIX) + ".safetensors")
+    if target.exists():
+        raise FileProblemError(f"{target} is there already; choose another --output folder.")
+    return _train_and_compare(card, path, data, config, target, stop)
+
+
+def _train_and_compare(
+    card: TrainingCard,
+    path: Path,
+    data: TrainingData,
+    config: TrainConfig,
+    target: Path,
+    stop: threading.Event,
+) -> Generator[TrainingEvent, None, Repetition]:
+    with threads_of(card.environment):
+        here = environment_of(choose_device(config.device))
+        ended = threading.Event()
+        events = train_network(data, config, ended)
+        result = yield from tap(events, partial(_end_as_then, card, ended, stop))
+    if stop.is_set() and result.state.step < card.steps:
+        raise FileProblemError("It was stopped before its end: nothing is compared.")
+    trained = result.trained if card.weights == "best" else result.latest
+    save_network(trained, target)
+    if hash_of_weights(trained.network) == card.weights_sha256:
+        return Repetition(True, "", target)
+    found = Repetition(False, _difference(card, path, trained), target, _causes(card))
+    return replace(found, causes=in_words(card.environment, here, found))
+
+
+@contextlib.contextmanager
+def threads_of(environment: Environment) -> Iterator[None]:
+    """Compute with as many threads as then."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(environment.threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def device_again(environment: Environment) -> str:
+    """Return the device of a run where it works here, else "auto"."""
+    return "auto" if problem_with(environment.device) else environment.device
+
+
+def found_again(place: Place | None, card: Path) -> Path:
+    """Return where an input lies now.
+
+    Raises
+    ------
+    ConfigError
+        It is gone, or was in memory only.
+    """
+    if place is None:
+        raise ConfigError(f"{card.name} cannot be done again. {IN_MEMORY}")
+    found = place.found_from(card)
+    if not found.exists():
+        raise ConfigError(
+            f"{place.path} is missing: it cannot be done again without it. Put it back there."
+        )
+    return found
+
+
+def _end_as_then(
+    card: TrainingCard, end: threading.Event, stop: threading.Event, event: object
+) -> None:
+    """End a training where the first one was stopped: after the same step and validation."""
+    kind = Validated if card.validated == card.steps else StepDone
+    reached = isinstance(event, kind) and event.step == card.steps
+    if stop.is_set() or (card.stopped and reached):
+        end.set()
+
+
+def _config_again(card: TrainingCard, path: Path) -> TrainConfig:
+    unknown = sorted(card.settings.keys() - {each.name for each in fields(TrainConfig)})
+    if unknown:
+        raise ConfigError(
+            f"{path} has a setting {unknown[0][:100]!r} that this version does not know. Update "
+            "napari-unet-paint."
+        )
+    try:
+        config = TypeAdapter(TrainConfig).validate_json(
+            json.dumps(present_names(card.settings)), strict=True
+        )
+    except (ValidationError, ConfigError) as error:
+        reason = " ".join(str(error).splitlines()[:3])
+        raise ConfigError(f"{path} has a setting that cannot be used: {reason}") from (error)
+    if config.minutes:
+        config = config.changed(minutes=0.0, steps=max(1, card.steps))
+    return config.changed(device=device_again(card.environment))
+
+
+def _image_again(known: LearnedFrom, card: Path) -> AnnotatedImage:
+    image, labels = found_again(known.image, card), found_again(known.labels, card)
+    try:
+        pixels, painted = read_image(image).array, read_labels(labels)
+    except NapariUNetError as error:
+        raise ConfigError(str(error)) from error
+    return AnnotatedImage(
+        known.name, pixels, painted, axes=known.axes, pixel_size=dict(known.pixel_size)
+    )
+
+
+def _check(same: bool, place: Place | None, what: str, card: Path) -> None:
+    if not same:
+        raise ConfigError(
+            f"{found_again(place, card)} has changed since: its {what} are not those of "
+            f"{card.name}. Restore it, or train anew."
+        )
+
+
+def _difference(card: TrainingCard, path: Path, repeated: TrainedNetwork) -> str:
+    """Say how far the weights are apart, where the first model is still there."""
+    try:
+        first = load_network(found_again(card.model, path))
+    except NapariUNetError:
+        return "its weights differ; the first model is gone, so nobody can say by how much"
+    if hash_of_weights(first.network) != card.weights_sha256:
+        return "its weights differ; the first model file was changed since, so nobody can say how"
+    most = largest_difference(first.network, repeated.network)
+    return f"its weights differ by at most {most:.3g}"
+
+
+def _causes(card: TrainingCard) -> tuple[str, ...]:
+    causes = []
+    start, now = (names.get("start") for names in (card.settings, present_names(card.settings)))
+    if start != now:
+        causes.append(f"the first training began with {start!r}, which is gone: here with {now!r}")
+    if card.settings.get("minutes"):
+        causes.append(
+            "the first training was bounded by time, which decides its learning rate: here "
+            f"{card.steps} steps were made instead"
+        )
+    return tuple(causes)

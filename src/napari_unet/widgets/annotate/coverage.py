@@ -1,0 +1,130 @@
+"""How much is painted, in numbers and in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from napari_unet.data.labels import fill_regions
+from napari_unet.widgets.common.annotation import BACKGROUND_VALUE
+from napari_unet.widgets.common.layers import labels_of
+from napari_unet.widgets.common.regions import regions_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.layers import Labels
+    from napari.viewer import Viewer
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import Region
+    from napari_unet.data.labels import Kind
+
+_COUNTED_PIXELS = 2**21  # counting more would be felt while painting
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What is painted in one plane.
+
+    Parameters
+    ----------
+    pixels : dict of int to int
+        Painted pixels per number, of those that are painted.
+    total : int
+        Pixels of the plane.
+    components : dict of int to int
+        With classes: connected strokes or objects per class.
+    step : int
+        Every how manieth pixel along each axis was counted; 1 unless the plane is huge.
+    """
+
+    pixels: dict[int, int]
+    total: int
+    components: dict[int, int]
+    step: int = 1
+
+    def pixels_of(self, *values: int) -> int:
+        """Return the painted pixels of some numbers, scaled up where not all were counted."""
+        return sum(self.pixels.get(value, 0) for value in values) * self.step**2
+
+    @property
+    def objects(self) -> list[int]:
+        """Numbers above the background."""
+        return [value for value in self.pixels if value > BACKGROUND_VALUE]
+
+
+def measure_coverage(labels: NDArray[Any], kind: Kind, regions: Sequence[Region] = ()) -> Coverage:
+    """Count what is painted in a plane.
+
+    Parameters
+    ----------
+    labels : ndarray
+        ``YX``: 0 unlabelled, 1 background, 2 and up objects or classes.
+    kind : {"objects", "classes"}
+        Whether numbers are objects; strokes of a class are counted as components.
+    regions : sequence of tuple of slice
+        Boxes of the plane, ``YX``, in which unpainted is background, as it is for a training.
+    """
+    step = int(np.ceil(np.sqrt(max(labels.size / _COUNTED_PIXELS, 1))))
+    counted = np.asarray(labels[::step, ::step])
+    counted = fill_regions(counted, [_every(step, region) for region in regions])
+    values, counts = np.unique(counted, return_counts=True)
+    pixels = {int(v): int(n) for v, n in zip(values, counts, strict=True) if v > 0}
+    components = {}
+    if kind == "classes":
+        components = {value: int(ndi.label(counted == value)[1]) for value in pixels}
+    return Coverage(pixels, counted.size, components, step)
+
+
+def shown_plane(viewer: Viewer, layer: Labels) -> NDArray[Any]:
+    """Return the plane of a labels layer that the viewer shows."""
+    plane: NDArray[Any] = labels_of(layer)[_shown_index(viewer, layer)]
+    return plane
+
+
+def shown_regions(viewer: Viewer, layer: Labels) -> list[Region]:
+    """Return the fully annotated regions in the plane that the viewer shows."""
+    index = _shown_index(viewer, layer)
+    return [
+        region[-2:]
+        for region in regions_of(viewer, layer)
+        if all(part.start <= shown < part.stop for part, shown in zip(region, index, strict=False))
+    ]
+
+
+def _shown_index(viewer: Viewer, layer: Labels) -> tuple[int, ...]:
+    shape = labels_of(layer).shape
+    steps = viewer.dims.current_step[-layer.ndim :]
+    shown = [min(step, size - 1) for step, size in zip(steps, shape, strict=False)]
+    return tuple(shown[: layer.ndim - 2])
+
+
+def _every(step: int, region: Region) -> Region:
+    """Return a region among every so manieth pixel."""
+    return tuple(slice(-(-part.start // step), -(-part.stop // step)) for part in region)
+
+
+def coverage_text(coverage: Coverage, kind: Kind) -> str:
+    """Say in words what is painted and what would help most."""
+    things = "objects" if kind == "objects" else "classes"
+    total = max(coverage.total, 1)
+    foreground = sum(coverage.pixels[value] for value in coverage.objects)
+    background = coverage.pixels.get(BACKGROUND_VALUE, 0)
+    text = (
+        f"Painted: {(background + foreground) / total:.1%} of the pixels; "
+        f"{len(coverage.objects)} {things} ({foreground / total:.1%}) and background "
+        f"({background / total:.1%})."
+    )
+    if not foreground:
+        return f"{text} Paint a few {things}: each with its own number."
+    if not background:
+        return f"{text} Background: nothing painted yet. A stroke between cells helps most."
+    if kind == "objects" and len(coverage.objects) < 3:
+        return f"{text} A few more objects, some of them touching, would help."
+    if background < foreground / 4:
+        return f"{text} Little background so far: a stroke in the open and one between cells help."
+    return f"{text} Enough to train; more where the result is wrong helps most."

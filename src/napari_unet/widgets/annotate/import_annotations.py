@@ -1,0 +1,197 @@
+"""Take annotations of other programs from files: the menu, the work, and the layer that is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Labels
+from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
+
+from napari_unet.data.labels import annotation_from_mask
+from napari_unet.io.annotations.reading import ANNOTATION_SUFFIXES, read_annotations
+from napari_unet.widgets.common.annotation import PALETTE, annotation_of
+from napari_unet.widgets.common.layers import (
+    channel_axis_of,
+    labels_shape_of,
+    placement_of,
+    plain_layers,
+)
+from napari_unet.widgets.common.placement import named_axes_of
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.common.task import Failed, Outcome, task_named
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from napari.layers import Image
+    from napari.viewer import Viewer
+    from numpy.typing import NDArray
+
+    from napari_unet.data.labels import Kind, Unpainted
+    from napari_unet.io.annotations.drawn import Annotations
+
+_FILES = f"Annotations ({' '.join(f'*{suffix}' for suffix in ANNOTATION_SUFFIXES)});;All files (*)"
+_MEANINGS: tuple[tuple[str, Unpainted], ...] = (
+    ("0 is background: everything is labelled…", "background"),
+    ("0 is not labelled yet…", "unlabelled"),
+)
+
+
+@dataclass(frozen=True)
+class ToImport:
+    """What is read, settled before the work begins.
+
+    Parameters
+    ----------
+    path : Path
+        File or folder.
+    shape : tuple of int
+        Of the image's labels.
+    axes : str or None
+        Axes of these, where they are known.
+    kind : {"objects", "classes"}
+        What a number will stand for.
+    zero : {"unlabelled", "background"}
+        What 0 means in the file.
+    image_name : str
+        Which image it is, for files of several.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    axes: str | None
+    kind: Kind
+    zero: Unpainted
+    image_name: str
+
+
+class ImportButton(QPushButton):
+    """Offers files and folders of other programs, each with what 0 may mean in it.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where the annotation is added.
+    image : callable
+        Gives the image that is annotated, or None.
+    kind : callable
+        Gives what a painted number stands for.
+    adopt : callable
+        Called with the layer that was made.
+    """
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        image: Callable[[], Image | None],
+        kind: Callable[[], Kind],
+        adopt: Callable[[Labels], object],
+    ) -> None:
+        super().__init__("Import…")
+        self.setAccessibleName("Import…")
+        self.setAutoDefault(True)  # Return works as the space bar does
+        self.setToolTip(
+            "Take annotations of Cellpose, StarDist, Fiji, QuPath and others from a file; you "
+            "choose what 0 means."
+        )
+        self._viewer, self._image, self._kind, self._adopt = viewer, image, kind, adopt
+        self._target: Image | None = None
+        self._task = task_named(session_of(viewer), "Importing annotations")
+        self._task.ended.connect(self._on_ended)
+        choices = QMenu(self)
+        for text, ask in (
+            ("&File (Cellpose, Fiji, QuPath, StarDist, COCO, masks)", self.ask_for_file),
+            ("F&older (Cell Tracking Challenge)", self.ask_for_folder),
+        ):
+            menu = choices.addMenu(text)
+            assert menu is not None
+            for meaning, zero in _MEANINGS:
+                menu.addAction(meaning, partial(ask, zero))
+        self.setMenu(choices)
+
+    def ask_for_file(self, zero: Unpainted) -> None:
+        """Ask for a file and import it."""
+        name, _ = QFileDialog.getOpenFileName(self, "Import", "", _FILES)
+        if name:
+            self.take(Path(name), zero)
+
+    def ask_for_folder(self, zero: Unpainted) -> None:
+        """Ask for a folder and import it."""
+        name = QFileDialog.getExistingDirectory(self, "Folder of frames")
+        if name:
+            self.take(Path(name), zero)
+
+    def take(self, path: Path, zero: Unpainted) -> None:
+        """Read a file or folder in the background, and make an annotation of it.
+
+        Parameters
+        ----------
+        path : Path
+            What to read.
+        zero : {"unlabelled", "background"}
+            What 0 means in it.
+        """
+        image = self._image()
+        if image is None:
+            show_warning("Open the image first: the annotations are fitted to it.")
+            return
+        order = ToImport(
+            path, labels_shape_of(image), _labels_axes_of(image), self._kind(), zero, image.name
+        )
+        if self._task.start(partial(import_as_paint, order)):
+            self._target = image
+        else:
+            show_info("Something is still being imported.")
+
+    def _on_ended(self, outcome: Outcome) -> None:
+        image, self._target = self._target, None
+        if image is None:  # asked for by another dock
+            return
+        if isinstance(outcome, Failed):
+            show_error(outcome.text)
+            return
+        order, labels, found = outcome.result
+        if image not in plain_layers(self._viewer):
+            show_warning("The image was closed in the meantime; nothing was imported.")
+            return
+        self._adopt(_add_layer(self._viewer, image, order, labels, found))
+        if found.notices:
+            show_info("\n".join(found.notices))
+
+
+def import_as_paint(
+    order: ToImport, stop: threading.Event
+) -> tuple[ToImport, NDArray[Any], Annotations]:
+    """Read annotations and turn them into paint, in a worker thread."""
+    found = read_annotations(order.path, order.shape, order.axes, order.kind, order.image_name)
+    painted = annotation_from_mask(found.labels, order.zero)
+    for index in found.unlabelled:
+        painted[index] = 0
+    return order, painted, found
+
+
+def _add_layer(
+    viewer: Viewer, image: Image, order: ToImport, labels: NDArray[Any], found: Annotations
+) -> Labels:
+    """Add an annotation that covers its image; classes keep their names and colours."""
+    placement = placement_of(image, channel_axis_of(image))
+    layer = Labels(labels, name=f"{order.path.stem} as annotation", **placement)
+    annotation = annotation_of(layer)
+    annotation.kind, annotation.image = order.kind, image
+    if order.kind == "classes":  # in paint every number is one higher
+        annotation.names |= {value + 1: name for value, name in found.names.items()}
+        colours = {value: PALETTE[value % len(PALETTE)] for value in found.names} | found.colours
+        annotation.colours |= {value + 1: colour for value, colour in colours.items()}
+    viewer.add_layer(layer)
+    return layer
+
+
+def _labels_axes_of(image: Image) -> str | None:
+    """Return the axes of labels of an image, where its layer names them."""
+    axes = (named_axes_of(image) or "").replace("C", "")
+    return axes if axes in ("YX", "ZYX", "TYX", "TZYX") else None

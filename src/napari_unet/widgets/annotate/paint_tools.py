@@ -1,0 +1,126 @@
+"""The buttons of the Annotate widget that choose what to paint."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import QShortcut, QWidget
+
+from napari_unet.widgets.common.button_grid import ButtonGrid
+from napari_unet.widgets.common.controls import button
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from napari_unet.data.labels import Kind
+
+
+class Paints(Protocol):
+    """What the buttons ask of the Annotate widget; it says there what each does."""
+
+    def paint_background(self) -> None: ...  # noqa: D102
+    def paint_next(self) -> None: ...  # noqa: D102
+    def paint_latest(self) -> None: ...  # noqa: D102
+    def erase(self) -> None: ...  # noqa: D102
+    def add_class(self) -> None: ...  # noqa: D102
+    def remove_class(self) -> None: ...  # noqa: D102
+    def draw_region(self) -> None: ...  # noqa: D102
+    def show_weight_map(self) -> None: ...  # noqa: D102
+
+
+class PaintTools(ButtonGrid):
+    """Buttons, two in a row.
+
+    Parameters
+    ----------
+    annotate : Paints
+        Whose methods the buttons call.
+    """
+
+    def __init__(self, annotate: Paints) -> None:
+        super().__init__(2)
+        self.background_button = button(
+            "Background",
+            "Paint background (1, key B): a stroke between and beside cells helps most.",
+            annotate.paint_background,
+        )
+        self.next_button = button("", "", annotate.paint_next)
+        self.same_button = button(
+            "Same again",
+            "Go on painting with the number of the newest object.",
+            annotate.paint_latest,
+        )
+        self.erase_button = button(
+            "Erase", "Erase paint (key E): what is erased is unlabelled again.", annotate.erase
+        )
+        self._make_rarer_buttons(annotate)
+        for each in (
+            self.background_button,
+            self.next_button,
+            self.erase_button,
+            self.same_button,
+            self.add_button,
+            self.remove_button,
+            self.region_button,
+            self.weights_button,
+        ):
+            self.addWidget(each)
+
+    def _make_rarer_buttons(self, annotate: Paints) -> None:
+        self.add_button = button("Add class", "Add a class to the table.", annotate.add_class)
+        self.remove_button = button(
+            "Remove class",
+            "Remove the chosen class from the table, and its paint; Ctrl+Z brings the paint back.",
+            annotate.remove_class,
+        )
+        self.region_button = button(
+            "Full&y annotated",
+            "Draw a rectangle in which everything is painted: what is unpainted inside it is "
+            "background.",
+            annotate.draw_region,
+        )
+        self.weights_button = button(
+            "Show weight map",
+            "Show what each painted pixel counts: gaps between touching cells count most.",
+            annotate.show_weight_map,
+        )
+
+    def show_kind(self, kind: Kind) -> None:
+        """Show the buttons that make sense where numbers are objects, or classes."""
+        of_objects = kind == "objects"
+        thing = "object" if of_objects else "class"
+        self.next_button.setText(f"Next {thing}")
+        self.next_button.setAccessibleName(f"Next {thing}")
+        self.next_button.setToolTip(f"Paint the next {thing} (key N).")
+        for each in (self.add_button, self.remove_button):
+            each.setVisible(not of_objects)
+        self.same_button.setVisible(of_objects)
+
+
+# --- Single keys that work wherever the focus is in the window, canvas included ------------------
+# napari never fires the keybindings of a manifest, so these are Qt's own. A text field keeps the
+# keys that are typed into it.
+
+
+def add_shortcuts(widget: QWidget, actions: Mapping[str, Callable[[], object]]) -> None:
+    """Let keys call functions while a dock widget is on screen.
+
+    Parameters
+    ----------
+    widget : QWidget
+        Where it is hidden, its keys are napari's again.
+    actions : mapping of str to callable
+        Keys, as Qt writes them, and what they do.
+    """
+    for key, action in actions.items():
+        shortcut = QShortcut(QKeySequence(key), widget)
+        shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
+        shortcut.setAutoRepeat(False)
+        shortcut.activated.connect(partial(_call, action))
+
+
+def _call(action: Callable[[], object]) -> None:
+    action()

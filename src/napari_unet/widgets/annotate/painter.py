@@ -1,0 +1,255 @@
+"""What the mouse paints: objects and classes, background, nothing, or annotated regions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_unet.widgets.annotate.coverage import shown_plane
+from napari_unet.widgets.common.annotation import (
+    BACKGROUND_VALUE,
+    FIRST_VALUE,
+    UNLABELLED_VALUE,
+    annotation_of,
+    colour_layer,
+    next_object,
+)
+from napari_unet.widgets.common.layers import follow, labels_of, paint_events
+from napari_unet.widgets.common.regions import new_regions_layer, regions_layer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from napari.layers import Labels, Shapes
+    from napari.viewer import Viewer
+    from qtpy.QtWidgets import QComboBox, QWidget
+
+    from napari_unet.data.labels import Kind
+    from napari_unet.widgets.common.layers import LayerComboBox
+
+
+class Painter(QObject):
+    """Takes brush, eraser and rectangle tool of the chosen layer, and keeps its classes.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose layers are painted in.
+    annotation_box : LayerComboBox
+        Chooses the layer to paint in.
+    kind_box : QComboBox
+        Chooses what a painted number stands for; its data are "objects" and "classes".
+    parent : QWidget, optional
+        Owner.
+    """
+
+    changed = Signal()  # the classes of the layer: their names, colours, or which there are
+    brush_taken = Signal(object)  # the number it paints, 0 erases; may exceed Qt's 32-bit int
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        annotation_box: LayerComboBox[Labels],
+        kind_box: QComboBox,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._annotation_box, self._kind_box = annotation_box, kind_box
+
+    @property
+    def annotation(self) -> Labels | None:
+        """The labels layer that is painted in."""
+        return self._annotation_box.layer
+
+    @property
+    def kind(self) -> Kind:
+        """What a painted number stands for."""
+        kind: Kind = self._kind_box.currentData()
+        return kind
+
+    def layer_to_paint(self) -> Labels | None:
+        """Make the layer that is painted in the active one; warn where there is none."""
+        layer = self.annotation
+        if layer is None:
+            show_warning("There is no layer to paint in yet: click New annotation.")
+            return None
+        self._viewer.layers.selection.active = layer
+        return layer
+
+    def take_brush(self, value: int) -> None:
+        """Paint with a number; warn where the layer's data type does not hold it."""
+        layer = self.layer_to_paint()
+        if layer is None:
+            return
+        dtype = labels_of(layer).dtype
+        if value > np.iinfo(dtype).max:
+            show_warning(
+                f"A layer of {dtype} holds no number {value}; convert its data type "
+                "(right click on the layer)."
+            )
+            return
+        layer.selected_label = value
+        layer.mode = "paint"
+        self.brush_taken.emit(value)
+
+    def pick(self, value: int) -> None:
+        """Paint with a class; with objects, everything above the background is the newest one."""
+        if value > BACKGROUND_VALUE and self.kind == "objects":
+            self.paint_latest()
+        else:
+            self.take_brush(value)
+
+    def paint_background(self) -> None:
+        """Paint with the background's number."""
+        self.take_brush(BACKGROUND_VALUE)
+
+    def paint_next(self, values: Sequence[int]) -> None:
+        """Paint the next object, or the next class.
+
+        Parameters
+        ----------
+        values : sequence of int
+            The classes to go through, ascending; after the last one comes the first again.
+        """
+        layer = self.annotation
+        if layer is None or self.kind == "objects":
+            self.take_brush(FIRST_VALUE if layer is None else next_object(labels_of(layer)))
+            return
+        classes = [value for value in values if value > BACKGROUND_VALUE]
+        later = [value for value in classes if value > layer.selected_label]
+        self.take_brush((later or classes or [FIRST_VALUE])[0])
+
+    def paint_latest(self) -> None:
+        """Go on with the newest object or class."""
+        layer = self.annotation
+        largest = 0 if layer is None else int(np.max(labels_of(layer), initial=0))
+        self.take_brush(max(FIRST_VALUE, largest))
+
+    def erase(self) -> None:
+        """Take the eraser."""
+        layer = self.layer_to_paint()
+        if layer is not None:
+            layer.mode = "erase"
+            self.brush_taken.emit(UNLABELLED_VALUE)
+
+    def draw_region(self) -> None:
+        """Take the rectangle tool of the layer that holds the fully annotated regions."""
+        layer = self.layer_to_paint()
+        if layer is None:
+            return
+        shapes = regions_layer(self._viewer, layer) or new_regions_layer(self._viewer, layer)
+        self._viewer.layers.selection.active = shapes
+        shapes.mode = "add_rectangle"
+
+    def add_class(self) -> None:
+        """Add a class with the next number, and paint with it."""
+        layer = self.layer_to_paint()
+        if layer is None:
+            return
+        value = max([BACKGROUND_VALUE, *self.class_values(layer)]) + 1
+        annotation = annotation_of(layer)
+        annotation.names[value] = annotation.name_of(value)
+        self.show_classes(layer)
+        self.take_brush(value)
+
+    def remove_class(self, value: int | None) -> None:
+        """Remove a class and its paint.
+
+        Parameters
+        ----------
+        value : int or None
+            The chosen class; where it is None or the background, a warning says what to choose.
+        """
+        layer = self.layer_to_paint()
+        if layer is None or value is None or value <= BACKGROUND_VALUE:
+            show_warning("Choose a class in the table first; the background stays.")
+            return
+        painted = np.nonzero(labels_of(layer) == value)
+        if painted[0].size:
+            layer.data_setitem(painted, UNLABELLED_VALUE)
+        annotation = annotation_of(layer)
+        annotation.names.pop(value, None)
+        annotation.colours.pop(value, None)
+        self.show_classes(layer)
+
+    def rename(self, value: int, name: str) -> None:
+        """Give a class another name; with an empty one it keeps its own."""
+        if self.annotation is not None and name:
+            annotation_of(self.annotation).names[value] = name
+        self.changed.emit()
+
+    def recolour(self, value: int, colour: str) -> None:
+        """Give a class another colour, ``#rrggbb``."""
+        if self.annotation is not None:
+            annotation_of(self.annotation).colours[value] = colour
+            self.show_classes(self.annotation)
+
+    def show_classes(self, layer: Labels) -> None:
+        """Show a layer in the colours of its classes, and tell that they may have changed."""
+        colour_layer(layer, self.class_values(layer))
+        self.changed.emit()
+
+    def class_values(self, layer: Labels) -> list[int]:
+        """Return the numbers of a layer's classes, ascending: named, or painted in this plane."""
+        known = set(annotation_of(layer).names) | {BACKGROUND_VALUE, FIRST_VALUE}
+        known |= {int(v) for v in np.unique(shown_plane(self._viewer, layer)) if v > 0}
+        return sorted(known)
+
+
+# --- Notice when the paint of a layer changes, without counting at every move of the mouse -------
+
+_DELAY_MS = 250
+
+
+class PaintWatcher(QObject):
+    """Follows the paint of one layer, and tells a moment after the last change.
+
+    Parameters
+    ----------
+    owner : QWidget
+        As long as it exists, the layer is followed.
+
+    Attributes
+    ----------
+    layer : Labels or None
+        The layer that is followed.
+    """
+
+    painted = Signal()
+
+    def __init__(self, owner: QWidget) -> None:
+        super().__init__(owner)
+        self._owner = owner
+        self.layer: Labels | None = None
+        self._regions: Shapes | None = None
+        self._leave_layer: list[Callable[[], object]] = []
+        self._leave_regions: list[Callable[[], object]] = []
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_DELAY_MS)
+        self._timer.timeout.connect(self.painted)
+
+    def watch(self, layer: Labels | None) -> None:
+        """Follow another layer, or none."""
+        self.layer = layer
+        self._follow(self._leave_layer, paint_events(layer) if layer is not None else ())
+
+    def watch_regions(self, layer: Shapes | None) -> None:
+        """Follow the fully annotated regions too."""
+        if layer is not self._regions:
+            self._regions = layer
+            self._follow(self._leave_regions, (layer.events.data,) if layer is not None else ())
+            self.tell_soon()
+
+    def _follow(self, leave: list[Callable[[], object]], emitters: Iterable[Any]) -> None:
+        while leave:
+            leave.pop()()
+        leave += [follow(self._owner, emitter, self.tell_soon) for emitter in emitters]
+
+    def tell_soon(self, event: object = None) -> None:
+        """Emit `painted` a moment later; asked again meanwhile, a moment after that."""
+        self._timer.start()

@@ -1,0 +1,194 @@
+"""What belongs to a labels layer that is painted in: its classes, its image, its corrections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap, label_colormap
+
+from napari_unet.widgets.common.layers import (
+    METADATA_KEY,
+    OfImage,
+    channel_axis_of,
+    labels_of,
+    labels_shape_of,
+    pixels_of,
+    placement_of,
+    plain_layers,
+)
+from napari_unet.widgets.common.placement import named_axes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from napari.viewer import Viewer
+    from numpy.typing import NDArray
+
+    from napari_unet.data.labels import Kind
+
+ANNOTATION_KEY = "napari-unet-paint annotation"
+UNLABELLED_VALUE, BACKGROUND_VALUE, FIRST_VALUE = 0, 1, 2
+
+# Okabe and Ito's palette (Color Universal Design, 2008), background first, and two of Paul Tol's
+# muted scheme (Colour Schemes, SRON/EPS/TN/09-002). Under protanopia, deuteranopia and tritanopia
+# all of them stay apart: the tests measure how far.
+PALETTE = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#F0E442",
+    "#D55E00",
+    "#56B4E9",
+    "#882255",
+    "#332288",
+)
+_CYCLE = 49  # colours of objects, before they repeat
+
+
+@dataclass
+class Annotation(OfImage):
+    """The state of one layer that is painted in; kept in the layer's metadata.
+
+    Parameters
+    ----------
+    kind : {"objects", "classes"}
+        What a painted number stands for.
+    names, colours : dict
+        Of the background (1) and, with classes, of each class.
+    used : bool
+        Whether it is ticked for training.
+    corrected : ndarray or None
+        Where predictions were corrected, bool.
+    """
+
+    kind: Kind = "objects"
+    names: dict[int, str] = field(default_factory=lambda: {BACKGROUND_VALUE: "background"})
+    colours: dict[int, str] = field(default_factory=lambda: {BACKGROUND_VALUE: PALETTE[0]})
+    used: bool = True
+    corrected: NDArray[np.bool_] | None = None
+
+    def name_of(self, value: int) -> str:
+        """Return the name of a class, or a plain one."""
+        return self.names.get(value, f"class {value}")
+
+    def colour_of(self, value: int) -> str:
+        """Return the colour of a class as ``#rrggbb``."""
+        return self.colours.get(value, PALETTE[(value - 1) % len(PALETTE)])
+
+
+def annotation_in(layer: Labels) -> Annotation | None:
+    """Return the annotation of a layer, where it has one."""
+    found = layer.metadata.get(ANNOTATION_KEY)
+    return found if isinstance(found, Annotation) else None
+
+
+def annotation_of(layer: Labels) -> Annotation:
+    """Return the annotation of a layer; a plain labels layer gets one."""
+    found = annotation_in(layer)
+    if found is None:
+        found = layer.metadata[ANNOTATION_KEY] = Annotation()
+    return found
+
+
+def was_painted_here(layer: Labels) -> bool:
+    """Guess whether a layer was painted: every labels layer may be listed to paint in.
+
+    What came from a file, or from another plugin's widget, was finished when it came.
+    """
+    annotation = annotation_in(layer)
+    listed = annotation is not None and annotation.had_image and is_annotation(layer)
+    return listed and layer.source.path is None and layer.source.widget is None
+
+
+def new_annotation(viewer: Viewer, image: Image, kind: Kind = "objects") -> Labels:
+    """Add an empty labels layer that covers an image, ready to paint in.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where to add it.
+    image : Image
+        What will be painted on.
+    kind : {"objects", "classes"}
+        What a painted number will stand for.
+    """
+    annotation = Annotation(kind)
+    annotation.image = image
+    layer = Labels(
+        np.zeros(labels_shape_of(image), np.uint16),
+        name=f"{image.name} annotation",
+        metadata={ANNOTATION_KEY: annotation},
+        **placement_of(image, channel_axis_of(image)),
+    )
+    viewer.add_layer(layer)
+    return layer
+
+
+def is_annotation(layer: Labels) -> bool:
+    """Return whether a labels layer may be painted in: predictions are not."""
+    return METADATA_KEY not in layer.metadata
+
+
+def colour_layer(layer: Labels, values: Iterable[int]) -> None:
+    """Show a layer in the colours of its classes, or its objects in colours of their own."""
+    annotation = annotation_of(layer)
+    if annotation.kind == "classes":
+        colours: dict[int | None, Any] = {None: "#ffffff", 0: "transparent"}
+        colours |= {value: annotation.colour_of(value) for value in values}
+        layer.colormap = DirectLabelColormap(color_dict=colours)
+        return
+    layer.colormap = object_colours(annotation.colour_of(BACKGROUND_VALUE))
+
+
+def object_colours(background: str) -> CyclicLabelColormap:
+    """Return colours for objects, of which the first is the background's."""
+    from napari.utils.color import ColorValue
+
+    colormap = label_colormap(_CYCLE)
+    colours = colormap.colors.copy()
+    colours[BACKGROUND_VALUE] = ColorValue(background)
+    return CyclicLabelColormap(colors=colours)
+
+
+def next_object(labels: NDArray[Any]) -> int:
+    """Return a number for the next object: above all others, and not in the background's colour."""
+    number = max(FIRST_VALUE, int(np.max(labels, initial=0)) + 1)
+    return number + 1 if number % _CYCLE == BACKGROUND_VALUE else number
+
+
+def annotations_in(viewer: Viewer) -> list[Labels]:
+    """List the layers of a viewer that can be painted in, the oldest first."""
+    layers = plain_layers(viewer)
+    return [layer for layer in layers if isinstance(layer, Labels) and is_annotation(layer)]
+
+
+def image_for(viewer: Viewer, layer: Labels) -> Image | None:
+    """Return the image that a layer annotates: the one it was made for, or one of its shape."""
+    known = annotation_of(layer).image
+    images = [each for each in plain_layers(viewer) if isinstance(each, Image)]
+    if known in images:
+        return known
+    shape = tuple(labels_of(layer).shape)
+    fitting = [each for each in images if METADATA_KEY not in each.metadata and fits(each, shape)]
+    surest = [image for image in fitting if _tells_labels_shape(image)]
+    return next(iter(surest + fitting), None)
+
+
+def fits(image: Image, shape: tuple[int, ...]) -> bool:
+    """Return whether labels of a shape may belong to an image: without its channel axis, if any.
+
+    Which axis that is, is guessed by the sizes where the image has no names for its axes.
+    """
+    if _tells_labels_shape(image):
+        return labels_shape_of(image) == shape
+    sizes = tuple(pixels_of(image).shape)
+    return sizes == shape or any(sizes[:i] + sizes[i + 1 :] == shape for i in range(len(sizes)))
+
+
+def _tells_labels_shape(image: Image) -> bool:
+    """Return whether it is known which axis of an image holds channels, or that none does."""
+    return image.rgb or channel_axis_of(image) is not None or named_axes_of(image) is not None

@@ -1,0 +1,310 @@
+"""Small pieces that the widgets are made of."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+from typing import TYPE_CHECKING, cast
+
+from napari.settings import get_settings
+from qtpy.QtCore import QEvent, QObject, QPoint, Qt
+from qtpy.QtGui import QPainter, QPaintEvent, QPalette, QRegion
+from qtpy.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QFormLayout,
+    QHeaderView,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QTableWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_unet.widgets.common.layers import follow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from qtpy.QtGui import QShowEvent
+
+MODEL_FILES = "Models (*.safetensors)"  # what file dialogs offer
+
+
+def form_layout() -> QFormLayout:
+    """Return a form whose fields use the width there is, down to a narrow dock."""
+    form = QFormLayout()
+    form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+    form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+    form.setContentsMargins(0, 0, 0, 0)
+    return form
+
+
+def scrolling_column(widget: QWidget) -> QVBoxLayout:
+    """Give a dock widget its one column, which scrolls where the dock is too low for it."""
+    content = _Content()
+    layout = QVBoxLayout(content)
+    layout.setSpacing(8)
+    scroll = QScrollArea()
+    scroll.setWidgetResizable(True)
+    scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # no stop of the tabulator without a control
+    scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    scroll.setWidget(content)
+    FocusRing(content)
+    outer = QVBoxLayout(widget)
+    outer.setContentsMargins(0, 0, 0, 0)
+    outer.addWidget(scroll)
+    return layout
+
+
+class _Content(QWidget):
+    """Has napari's size of letters where its style sheet names none: in tables and fields."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._appearance = get_settings().appearance
+        follow(self, self._appearance.events.font_size, self._take_size)
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Take the size now that all parts are there: Qt hands it on to no later ones."""
+        super().showEvent(event)
+        self._take_size()
+
+    def _take_size(self, event: object = None) -> None:
+        font = self.font()
+        font.setPointSize(self._appearance.font_size)
+        self.setFont(font)
+
+
+def button(text: str, tooltip: str, slot: Callable[[], object]) -> QPushButton:
+    """Return a push button; an ampersand in `text` makes its keyboard shortcut."""
+    made = QPushButton(text)
+    made.setToolTip(tooltip)
+    made.setAccessibleName(without_ampersand(text))
+    made.setAutoDefault(True)  # Return works as the space bar does
+    made.clicked.connect(lambda: slot())
+    return made
+
+
+def without_ampersand(text: str) -> str:
+    """Return the text of a control as it is read, without the mark of its keyboard shortcut."""
+    return text.replace("&", "")
+
+
+def choice(options: Sequence[tuple[str, object]], tooltip: str) -> QComboBox:
+    """Return a combo box of (text, value) pairs that may shrink below its longest text."""
+    box = QComboBox()
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    box.setToolTip(tooltip)
+    for text, value in options:
+        box.addItem(text, value)
+    return box
+
+
+def add_row(form: QFormLayout, text: str, field: QWidget, tooltip: str = "") -> None:
+    """Add a labelled field; both show the same tooltip, and a screen reader says the label."""
+    label = QLabel(text)
+    label.setBuddy(field)
+    field.setAccessibleName(text)
+    if tooltip:
+        field.setToolTip(tooltip)
+    label.setToolTip(field.toolTip())
+    form.addRow(label, field)
+
+
+def as_plain(text: str) -> str:
+    """Return a text for tooltips and message boxes, which would read names with tags as HTML."""
+    if "<" not in text:
+        return text
+    lines = html.escape(text).replace("\n", "<br>")
+    return f"<qt>{lines}</qt>"
+
+
+class Note(QLabel):
+    """A few sentences that wrap; takes no room while it has nothing to say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setTextFormat(Qt.TextFormat.PlainText)  # names in it are of files, whoever made them
+        self.setWordWrap(True)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.hide()
+
+    def setText(self, text: str | None) -> None:
+        """Say something, or nothing."""
+        super().setText(text)
+        # Without a parent it would open a window of its own.
+        self.setVisible(bool(text) and self.parent() is not None)
+
+    def event(self, event: QEvent | None) -> bool:
+        """Appear when the first text was set before there was a place for it."""
+        if event is not None and event.type() == QEvent.Type.ParentChange and self.text():
+            self.setVisible(self.parent() is not None)
+        return super().event(event)
+
+
+def note() -> Note:
+    """Return a label for a few sentences."""
+    return Note()
+
+
+def header_of(table: QTableWidget) -> QHeaderView:
+    """Make a table plain, without row numbers and grid, and return its column header."""
+    rows, columns = table.verticalHeader(), table.horizontalHeader()
+    assert rows is not None
+    assert columns is not None
+    rows.hide()
+    table.setShowGrid(False)
+    table.setTabKeyNavigation(False)
+    return columns
+
+
+def progress_bar(tooltip: str) -> QProgressBar:
+    """Return a progress bar in per mille."""
+    bar = QProgressBar()
+    bar.setRange(0, 1000)
+    bar.setTextVisible(False)
+    bar.setMaximumHeight(8)
+    bar.setToolTip(tooltip)
+    bar.setAccessibleName(tooltip.rstrip("."))
+    return bar
+
+
+def duration(seconds: float) -> str:
+    """Say a time in words: "40 s", "3 min", "2 h 5 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+# --- Shows which control has the keyboard: napari's themes do not --------------------------------
+
+_WIDTH = 2  # in device-independent pixels, as all sizes of Qt
+_MOVES = (QEvent.Type.Move, QEvent.Type.Resize, QEvent.Type.Show, QEvent.Type.Hide)
+
+
+class FocusRing(QWidget):
+    """A frame around the control that has the keyboard, in the theme's colour of text.
+
+    It lies over the controls, so that it shows alike on all of them and moves none.
+
+    Parameters
+    ----------
+    content : QWidget
+        The controls are somewhere inside it.
+    """
+
+    def __init__(self, content: QWidget) -> None:
+        super().__init__(content)
+        self._content = content
+        self._around: QWidget | None = None
+        self._watched: list[QWidget] = []
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.hide()
+        application = cast("QApplication", QApplication.instance())
+        application.focusChanged.connect(self._follow)
+
+    @property
+    def around(self) -> QWidget | None:
+        """The control with the keyboard, if it is one of those inside."""
+        return self._around
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Fill what the mask leaves of the rectangle: its rim."""
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), self.palette().color(QPalette.ColorRole.WindowText))
+        painter.end()
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Move along with the control, or with what it lies in."""
+        if event is not None and event.type() in _MOVES:
+            self._surround()
+        return False
+
+    def _follow(self, previous: QWidget | None, now: QWidget | None) -> None:
+        for each in self._watched:
+            with contextlib.suppress(RuntimeError):  # Qt has deleted it meanwhile
+                each.removeEventFilter(self)
+        inside = now is not None and self._content.isAncestorOf(now)
+        self._around, self._watched = now if inside else None, []
+        part: QWidget | None = self._around
+        while part is not None and part is not self._content:
+            part.installEventFilter(self)
+            self._watched.append(part)
+            part = part.parentWidget()
+        self._surround()
+
+    def _surround(self) -> None:
+        control = self._around
+        if control is None or not control.isVisible():
+            self.hide()
+            return
+        corner = control.mapTo(self._content, QPoint(0, 0))
+        outer = control.rect().translated(corner).adjusted(-_WIDTH, -_WIDTH, _WIDTH, _WIDTH)
+        self.setGeometry(outer.intersected(self._content.rect()))
+        inner = self.rect().adjusted(_WIDTH, _WIDTH, -_WIDTH, -_WIDTH)
+        self.setMask(QRegion(self.rect()).subtracted(QRegion(inner)))
+        self.raise_()
+        self.show()
+
+
+# --- A group of controls under a title that folds it away ----------------------------------------
+
+_OPEN, _CLOSED = "▼", "▶"  # as text they take the colour of the theme
+
+
+class Section(QWidget):
+    """A title that is a button, and the panel that it shows and hides.
+
+    What is folded away is hidden, not only of no height, so that the tabulator passes it by.
+
+    Parameters
+    ----------
+    title : str
+        What the panel is for.
+    tooltip : str
+        The same in a sentence.
+    panel : QWidget
+        What is shown and hidden.
+    """
+
+    def __init__(self, title: str, tooltip: str, panel: QWidget) -> None:
+        super().__init__()
+        self.panel, self._title = panel, title
+        self.toggle_button = QPushButton()
+        self.toggle_button.setCheckable(True)
+        self.toggle_button.setAutoDefault(True)  # Return works as the space bar does
+        self.toggle_button.setAccessibleName(title)
+        self.toggle_button.setToolTip(tooltip)
+        self.toggle_button.setStyleSheet("text-align: left;")
+        self.toggle_button.toggled.connect(self._show)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.toggle_button)
+        layout.addWidget(panel)
+        self._show(False)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the panel is shown."""
+        return self.toggle_button.isChecked()
+
+    def open(self) -> None:
+        """Show the panel."""
+        self.toggle_button.setChecked(True)
+
+    def close_up(self) -> None:
+        """Fold the panel away."""
+        self.toggle_button.setChecked(False)
+
+    def _show(self, shown: bool) -> None:
+        self.toggle_button.setText(f"{_OPEN if shown else _CLOSED} {self._title}")
+        self.panel.setVisible(shown)

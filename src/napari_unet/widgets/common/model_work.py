@@ -1,0 +1,94 @@
+"""Reading and writing models and projects in worker threads: torch is imported here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_unet.errors import ModelFileError
+from napari_unet.io.atomic_writes import unfinished_path
+from napari_unet.notice import Notice
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Generator
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.project.folder import Project
+    from napari_unet.project.library import ModelLibrary
+    from napari_unet.training.state import TrainingState
+
+    Loaded = tuple[TrainedNetwork, str, TrainingState | None]
+
+
+def loading_events(path: Path, name: str, stop: threading.Event) -> Generator[object, None, Loaded]:
+    """Load a model file, and the state of its training where it lies beside it.
+
+    Yields
+    ------
+    object
+        A `Notice` where the state is damaged: the model is not lost with it.
+
+    Returns
+    -------
+    tuple
+        The model, its name, and the state or None.
+    """
+    from napari_unet.model.trained import load_network
+    from napari_unet.training.checkpoint import belongs_to, load_state, state_path
+
+    model = load_network(path)
+    if not state_path(path).exists():
+        return model, name, None
+    try:
+        state = load_state(state_path(path))
+    except ModelFileError as error:
+        yield Notice(f"{name} is loaded, but its training cannot be gone on with: {error}")
+        return model, name, None
+    return model, name, state if belongs_to(state, model.record) else None
+
+
+def store_model(
+    library: ModelLibrary,
+    model: TrainedNetwork,
+    name: str,
+    picture: NDArray[np.uint8] | None,
+    stop: threading.Event,
+) -> Path:
+    """Save a model to the library under a name that is free, with its thumbnail."""
+    from napari_unet.model.trained import save_network
+
+    hidden = unfinished_path(library.path_for(name))  # swept later if this is killed
+    try:
+        save_network(model, hidden)
+        path = library.take_in(hidden, name)
+    finally:
+        hidden.unlink(missing_ok=True)
+    if picture is not None:
+        library.save_thumbnail(path, picture)
+    return path
+
+
+def save_project_with_model(
+    project: Project,
+    folder: Path,
+    model: TrainedNetwork | None,
+    state: TrainingState | None,
+    stop: threading.Event,
+) -> Path:
+    """Save a project with its model, and the state of its training."""
+    from napari_unet.model.trained import save_network
+    from napari_unet.project.folder import MODEL_FILE, save_project
+    from napari_unet.training.checkpoint import save_state, state_path
+
+    save_project(project, folder)
+    if model is not None:
+        save_network(model, folder / MODEL_FILE)
+    if state is None:
+        state_path(folder / MODEL_FILE).unlink(missing_ok=True)  # of a model that was here before
+    else:
+        save_state(state, state_path(folder / MODEL_FILE))
+    return folder

@@ -1,0 +1,241 @@
+"""The list of image and annotation pairs that a training learns from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHeaderView,
+    QTableWidgetItem,
+    QWidget,
+)
+
+from napari_unet.data.paint import copy_of_paint
+from napari_unet.widgets.common.annotation import annotation_of, annotations_in, fits, image_for
+from napari_unet.widgets.common.layers import (
+    METADATA_KEY,
+    follow,
+    labels_of,
+    labels_shape_of,
+    notices_of,
+    pixels_of,
+    plain_layers,
+)
+from napari_unet.widgets.common.placement import named_axes_of, pixel_size_of
+from napari_unet.widgets.common.regions import regions_of
+from napari_unet.widgets.common.tables import PlainTable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.layers import Labels
+    from napari.viewer import Viewer
+
+    from napari_unet.model.record import ModelRecord
+    from napari_unet.training.config import TrainConfig
+    from napari_unet.training.dataset import AnnotatedImage
+
+_ANNOTATION, _IMAGE = range(2)
+_MOST_ROWS = 5
+
+
+def every_pair(viewer: Viewer) -> tuple[LayerPair, ...]:
+    """List all annotations of a viewer whose image is open, ticked or not."""
+    found = [(image_for(viewer, layer), layer) for layer in annotations_in(viewer)]
+    return tuple(LayerPair(image, layer) for image, layer in found if image is not None)
+
+
+def what_is_missing(viewer: Viewer) -> str:
+    """Say in words why there is nothing to learn from: no layers, or of other shapes."""
+    images = [
+        layer
+        for layer in plain_layers(viewer)
+        if isinstance(layer, Image) and METADATA_KEY not in layer.metadata
+    ]
+    for layer in annotations_in(viewer):
+        if images and annotation_of(layer).used and image_for(viewer, layer) is None:
+            shape, image = tuple(labels_of(layer).shape), images[-1]
+            return (
+                f"Labels {shape} of {layer.name!r} do not match image {labels_shape_of(image)} of "
+                f"{image.name!r}: make labels for it in the Annotate widget."
+            )
+    return (
+        "Training needs an image and a labels layer with paint: open an image, then use the "
+        "Annotate widget."
+    )
+
+
+class PairsTable(PlainTable):
+    """Shows every labels layer that can be painted in, with the image it belongs to.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose layers.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__(2)
+        self._viewer = viewer
+        self._rows: list[Labels] = []
+        self._shown: object = None
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setHorizontalHeaderLabels(["Learn from", "painted on"])
+        self.header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.setAccessibleName("Annotations to learn from")
+        self.setToolTip(
+            "Every layer you can paint in, and its image. Ticked ones are learned from together."
+        )
+        events = viewer.layers.events
+        for emitter in (events.inserted, events.removed, events.reordered, events.renamed):
+            follow(self, emitter, self.reset_choices)
+        self.itemChanged.connect(self._tick)
+        self.reset_choices()
+
+    def pairs(self) -> tuple[LayerPair, ...]:
+        """Return the ticked pairs whose image is open."""
+        pairs = every_pair(self._viewer)
+        return tuple(pair for pair in pairs if annotation_of(pair.annotation).used)
+
+    def reset_choices(self, event: object = None) -> None:
+        """Read the layers anew; ticks and choices are kept with the layers."""
+        state = self._state()
+        if state == self._shown:
+            return
+        self._shown = state
+        self._rows = annotations_in(self._viewer)
+        self.blockSignals(True)
+        self.setRowCount(0)  # with it go the boxes of the previous rows
+        self.setRowCount(len(self._rows))
+        for row, layer in enumerate(self._rows):
+            item = QTableWidgetItem(layer.name)
+            item.setFlags(
+                Qt.ItemFlag.ItemIsEnabled
+                | Qt.ItemFlag.ItemIsUserCheckable
+                | Qt.ItemFlag.ItemIsSelectable
+            )
+            used = annotation_of(layer).used
+            item.setCheckState(Qt.CheckState.Checked if used else Qt.CheckState.Unchecked)
+            item.setToolTip(f"Tick {layer.name} to learn from it.")
+            self.setItem(row, _ANNOTATION, item)
+            self.setCellWidget(row, _IMAGE, self._image_box(layer))
+        self._follow_one_another()
+        self.blockSignals(False)
+        self.show_lines(min(max(len(self._rows), 1), _MOST_ROWS))
+        self.changed.emit()
+
+    def _follow_one_another(self) -> None:
+        """Let the tabulator go from the table to its boxes: new ones would come last of all."""
+        previous: QWidget = self
+        for row in range(self.rowCount()):
+            box = self.cellWidget(row, _IMAGE)
+            if box is not None:
+                QWidget.setTabOrder(previous, box)
+                previous = box
+
+    def _state(self) -> object:
+        """Return all that the table depends on: napari tells of layers more often than needed."""
+        layers = plain_layers(self._viewer)
+        rows = [
+            (id(layer), layer.name, annotation_of(layer).used, id(annotation_of(layer).image))
+            for layer in annotations_in(self._viewer)
+        ]
+        images = [(id(layer), layer.name) for layer in layers if isinstance(layer, Image)]
+        return rows, images
+
+    def tick(self, layer: Labels, used: bool) -> None:
+        """Tick or untick the row of a layer."""
+        if layer in self._rows:
+            item: Any = self.item(self._rows.index(layer), _ANNOTATION)
+            item.setCheckState(Qt.CheckState.Checked if used else Qt.CheckState.Unchecked)
+
+    def _image_box(self, layer: Labels) -> QComboBox:
+        box = QComboBox()
+        box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        shape = tuple(labels_of(layer).shape)
+        images = [
+            each
+            for each in plain_layers(self._viewer)
+            if isinstance(each, Image) and METADATA_KEY not in each.metadata and fits(each, shape)
+        ]
+        box.addItems([image.name for image in images] or ["no image of its shape"])
+        box.setEnabled(bool(images))
+        box.setToolTip(f"The image that {layer.name} was painted on.")
+        box.setAccessibleName(f"Image of {layer.name}")
+        chosen = image_for(self._viewer, layer)
+        if chosen in images:
+            box.setCurrentIndex(images.index(chosen))
+
+        def choose(index: int) -> None:
+            annotation_of(layer).image = images[index]
+            self.changed.emit()
+
+        box.currentIndexChanged.connect(choose)
+        return box
+
+    def _tick(self, item: QTableWidgetItem) -> None:
+        if item.column() == _ANNOTATION:
+            used = item.checkState() == Qt.CheckState.Checked
+            annotation_of(self._rows[item.row()]).used = used
+            self.changed.emit()
+
+
+# --- Frozen values of what the user sees now, for workers: they never touch a layer --------------
+
+# What a model decides, not the form, where it is trained further.
+_OF_THE_NETWORK = ("ndim", "base_channels", "depth", "padding", "normalization", "dropout")
+
+
+@dataclass(frozen=True)
+class LayerPair:
+    """An image and the layer that it is annotated in.
+
+    Parameters
+    ----------
+    image : Image
+        The image layer.
+    annotation : Labels
+        The labels layer.
+    """
+
+    image: Image
+    annotation: Labels
+
+
+def annotated_image(viewer: Viewer, pair: LayerPair) -> AnnotatedImage:
+    """Copy what is painted, so that painting can go on while a worker reads it."""
+    from napari_unet.training.dataset import AnnotatedImage
+
+    corrected = annotation_of(pair.annotation).corrected
+    return AnnotatedImage(
+        pair.image.name,
+        pixels_of(pair.image),
+        copy_of_paint(labels_of(pair.annotation)),
+        regions_of(viewer, pair.annotation),
+        None if corrected is None else copy_of_paint(corrected),
+        named_axes_of(pair.image),
+        pixel_size_of(pair.image),
+        notices_of(pair.image),
+    )
+
+
+def annotated_images(viewer: Viewer, pairs: Sequence[LayerPair]) -> tuple[AnnotatedImage, ...]:
+    """Copy what is painted on several images."""
+    return tuple(annotated_image(viewer, pair) for pair in pairs)
+
+
+def settings_to_continue(config: TrainConfig, record: ModelRecord) -> TrainConfig:
+    """Return the settings of the form, with the network that a model has."""
+    network = {name: getattr(record.network, name) for name in _OF_THE_NETWORK}
+    patch = {}
+    previous = record.training.get("patch_size")
+    if isinstance(previous, int):
+        patch["patch_size"] = previous
+    return config.changed(**network, **patch)

@@ -1,0 +1,306 @@
+"""Nothing painted is lost: autosave to a recovery folder, and an offer to restore after a crash."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import show_error, show_warning
+from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
+
+from napari_unet.data.paint import is_painted, same_paint
+from napari_unet.errors import NapariUNetError
+from napari_unet.project.folder import MODEL_FILE, load_project, save_project
+from napari_unet.project.recovery import abandoned, claim, discard, new_recovery_folder, sweep
+from napari_unet.widgets.common.button_grid import ButtonGrid
+from napari_unet.widgets.common.controls import button, note
+from napari_unet.widgets.common.layers import follow, paint_events, plain_layers, unwrapped
+from napari_unet.widgets.common.regions import REGIONS_KEY
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.common.task import Cancelled, Failed, Outcome
+from napari_unet.widgets.models.projects import open_folder, project_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari.layers import Layer
+    from napari.viewer import Viewer
+    from numpy.typing import NDArray
+
+    from napari_unet.project.folder import Project
+
+_SAVE_DELAY_MS = 20_000  # after the first stroke that is not saved yet
+_LARGEST_COPY = 2**26
+_LONGEST_WAIT = 3.0  # seconds for a step and for writing its checkpoint
+
+
+class Keeper(QObject):
+    """Saves the annotations of a viewer to a recovery folder, a while after they change.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose layers.
+    parent : QObject
+        Owner.
+    """
+
+    def __init__(self, viewer: Viewer, parent: QObject) -> None:
+        super().__init__(parent)
+        # Weakly: the session lives as long as the viewer, and must not hold it.
+        self._viewer = weakref.ref(unwrapped(viewer))
+        self._session = session_of(viewer)
+        self._folder: Path | None = None
+        self._watched: weakref.WeakSet[Layer] = weakref.WeakSet()
+        self._saved: Project | None = None
+        self._under_way: _Save | None = None
+        self._told = False  # that nothing can be saved, since something was
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_SAVE_DELAY_MS)
+        self._timer.timeout.connect(self.save_now)
+        follow(self, viewer.layers.events.inserted, self._watch_layers)
+        self._session.saving.ended.connect(self._on_saved)
+        self._watch_layers()
+
+    @property
+    def folder(self) -> Path:
+        """The recovery folder; made on first use."""
+        if self._folder is None:
+            self._folder = new_recovery_folder()
+        claim(self._folder)  # somebody may have cleared the folder of the user's data
+        return self._folder
+
+    @property
+    def model_path(self) -> Path | None:
+        """Where a training writes its checkpoints; None where no folder can be made."""
+        try:
+            return self.folder / MODEL_FILE
+        except NapariUNetError as error:
+            show_warning(str(error))
+            return None
+
+    def save_now(self) -> None:
+        """Save what is painted, in the background."""
+        project = self._unsaved()
+        if project is None:
+            return
+        try:
+            folder = self.folder
+        except NapariUNetError as error:
+            self._try_again_later(str(error))
+            return
+        save = _Save(project)
+        if self._session.saving.start(partial(save.to, folder)):
+            self._saved, self._under_way = project, save
+        else:
+            self._timer.start()
+
+    def _unsaved(self) -> Project | None:
+        """Return what is painted now, unless that is nothing or saved already.
+
+        `Viewer.close` takes the layers away first: nothing must not replace what was saved.
+        """
+        viewer = self._viewer()
+        if viewer is None:
+            return None
+        project = project_of(viewer, _LARGEST_COPY)
+        painted = any(
+            entry.labels is not None and is_painted(entry.labels) for entry in project.images
+        )
+        return project if painted and not _same_annotations(project, self._saved) else None
+
+    def guard(self, window: QWidget | None) -> None:
+        """Save what is unsaved when a main window is about to close."""
+        if isinstance(window, QMainWindow) and window.findChild(WindowGuard) is None:
+            window.installEventFilter(WindowGuard(window, self))
+            window.destroyed.connect(self._session.end)  # other windows may keep the program
+
+    def save_before_closing(self) -> None:
+        """Save unsaved strokes and the training under way, at once."""
+        self._timer.stop()
+        if self._under_way is not None and not self._under_way.is_good(_LONGEST_WAIT):
+            self._saved = None
+        project = self._unsaved()
+        try:
+            if project is not None:
+                save_project(project, self.folder)
+                self._saved = project
+        except NapariUNetError as error:
+            show_warning(str(error))
+            self._timer.start()  # the window may stay, and napari with it
+        run = self._session.run
+        if run is not None and self._session.training.running:
+            run.inbox.checkpoint_saved.clear()
+            run.inbox.checkpoint_wanted.set()
+            run.inbox.checkpoint_saved.wait(_LONGEST_WAIT)
+
+    def _watch_layers(self, event: object = None) -> None:
+        from napari_unet.widgets.common.annotation import annotations_in
+
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        for layer in annotations_in(viewer):
+            if layer not in self._watched:
+                self._watched.add(layer)
+                for emitter in paint_events(layer):
+                    follow(self, emitter, self._save_soon)
+        for shapes in plain_layers(viewer):
+            if REGIONS_KEY in shapes.metadata and shapes not in self._watched:
+                self._watched.add(shapes)
+                follow(self, shapes.events.data, self._save_soon)
+        self._save_soon()
+
+    def _save_soon(self, event: Any = None) -> None:
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def _on_saved(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Cancelled):  # napari asked whether to close, and may stay
+            self._saved = None
+            self._timer.start()
+        elif isinstance(outcome, Failed):
+            self._saved = None
+            self._try_again_later(f"The annotations were not saved for recovery: {outcome.text}")
+        else:
+            self._told = False
+
+    def _try_again_later(self, reason: str) -> None:
+        self._timer.start()
+        if not self._told:  # and not again each time
+            show_warning(f"{reason} napari-unet-paint goes on trying.")
+        self._told = True
+
+
+class _Save:
+    """A save in another thread, that closing can wait for: events reach the window only later."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._ended = threading.Event()
+        self._failed = False
+
+    def to(self, folder: Path, stop: threading.Event) -> None:
+        """Save; see `save_project`."""
+        try:
+            save_project(self._project, folder)
+        except BaseException:
+            self._failed = True
+            raise
+        finally:
+            self._ended.set()
+
+    def is_good(self, seconds: float) -> bool:
+        """Wait for its end so long at most; what goes on after that is taken to succeed."""
+        self._ended.wait(seconds)
+        return not self._failed
+
+
+class WindowGuard(QObject):
+    """Tells a keeper that a window is about to close; lives as long as the window.
+
+    Parameters
+    ----------
+    window : QMainWindow
+        What is watched.
+    keeper : Keeper
+        Saves.
+    """
+
+    def __init__(self, window: QMainWindow, keeper: Keeper) -> None:
+        super().__init__(window)
+        self._keeper = weakref.ref(keeper)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """See the window close; whether it does is up to napari."""
+        keeper = self._keeper()
+        if keeper is not None and event is not None and event.type() == QEvent.Type.Close:
+            keeper.save_before_closing()
+        return False
+
+
+def _same_annotations(project: Project, saved: Project | None) -> bool:
+    if saved is None or len(project.images) != len(saved.images):
+        return False
+    return all(
+        one.name == other.name
+        and one.regions == other.regions
+        and one.class_names == other.class_names
+        and _same_labels(one.labels, other.labels)
+        for one, other in zip(project.images, saved.images, strict=True)
+    )
+
+
+def _same_labels(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
+    return one is other if one is None or other is None else same_paint(one, other)
+
+
+def keeper_of(viewer: Viewer) -> Keeper:
+    """Return the keeper of a viewer; the same for all widgets."""
+    session = session_of(viewer)
+    found: Keeper | None = session.findChild(Keeper)
+    return Keeper(viewer, session) if found is None else found
+
+
+class RecoveryBar(QWidget):
+    """Offers what a crashed session left; hidden where there is nothing.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where to restore.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._session = session_of(viewer)
+        keeper_of(viewer)
+        self.text = note()
+        self.restore_button = button(
+            "Restore", "Open these annotations, and the training that was under way.", self.restore
+        )
+        self.discard_button = button("Discard", "Delete these annotations for good.", self.discard)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.text)
+        layout.addLayout(ButtonGrid(2, (self.restore_button, self.discard_button)))
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look for recovery folders whose session has ended without being closed."""
+        sweep()
+        found = abandoned()
+        self.folder = found[0] if found else None
+        self.setVisible(self.folder is not None)
+        if self.folder is not None:
+            self.text.setText(self._describe(self.folder))
+
+    def restore(self) -> None:
+        """Open what was saved; the folder stays until it is discarded or swept."""
+        if self.folder is not None and open_folder(self._viewer, self.folder):
+            self.folder = None
+            self.setVisible(False)
+
+    def discard(self) -> None:
+        """Delete what was saved."""
+        if self.folder is not None:
+            try:
+                discard(self.folder)
+            except NapariUNetError as error:
+                show_error(str(error))
+        self.refresh()
+
+    def _describe(self, folder: Path) -> str:
+        try:
+            project = load_project(folder)
+        except NapariUNetError as error:
+            return f"Annotations of an earlier session cannot be read: {error}"
+        names = ", ".join(entry.name for entry in project.images) or "no image"
+        when = project.saved.replace("T", " ")[:16]
+        training = " and the training under way" if project.has_state else ""
+        return f"Annotations of {names}{training} were saved on {when}, before napari ended."

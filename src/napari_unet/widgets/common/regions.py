@@ -1,0 +1,194 @@
+"""Fully annotated regions: rectangles of a shapes layer, inside which unpainted is background."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels, Shapes
+
+from napari_unet.widgets.common.layers import (
+    METADATA_KEY,
+    labels_of,
+    placement_from_labels,
+    plain_layers,
+)
+from napari_unet.widgets.common.placement import moved_to, placement_along
+from napari_unet.widgets.common.result_layers import uncertainty_image
+from napari_unet.widgets.common.task import Failed, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.layers import Layer
+    from napari.viewer import Viewer
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import Region
+    from napari_unet.widgets.common.task import BackgroundTask
+
+REGIONS_KEY = "napari-unet-paint regions"
+
+
+def regions_layer(viewer: Viewer, annotation: Labels) -> Shapes | None:
+    """Find the shapes layer that holds the fully annotated regions of an annotation."""
+    for layer in plain_layers(viewer):
+        if isinstance(layer, Shapes) and layer.metadata.get(REGIONS_KEY) == annotation.unique_id:
+            return layer
+    return None
+
+
+def new_regions_layer(viewer: Viewer, annotation: Labels) -> Shapes:
+    """Add a shapes layer in which rectangles can be drawn over an annotation."""
+    layer = Shapes(
+        ndim=annotation.ndim,
+        name=f"{annotation.name}: fully annotated",
+        metadata={REGIONS_KEY: annotation.unique_id},
+        **placement_from_labels(annotation),  # rectangles lie along the pixels of a turned image
+        edge_color="#F0E442",
+        face_color="transparent",
+        edge_width=2,
+    )
+    viewer.add_layer(layer)
+    return layer
+
+
+def regions_of(viewer: Viewer, annotation: Labels) -> tuple[Region, ...]:
+    """Return the boxes of an annotation that are fully annotated, in its pixels."""
+    layer = regions_layer(viewer, annotation)
+    if layer is None:
+        return ()
+    shape = tuple(labels_of(annotation).shape)
+    boxes = []
+    for corners in layer.data:
+        world = np.array([layer.data_to_world(corner) for corner in np.asarray(corners)])
+        pixels = np.array([annotation.world_to_data(corner) for corner in world])
+        box = _box(pixels, shape)
+        if all(part.start < part.stop for part in box):
+            boxes.append(box)
+    return tuple(boxes)
+
+
+def _box(corners: np.ndarray, shape: tuple[int, ...]) -> Region:
+    """Return the pixels whose centres lie between corners; a flat axis keeps its one plane."""
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    flat = high - low < 1e-6
+    start = np.where(flat, np.round(low), np.ceil(low)).astype(int)
+    stop = np.where(flat, np.round(low), np.floor(high)).astype(int) + 1
+    return tuple(
+        slice(max(0, int(a)), min(int(b), size))
+        for a, b, size in zip(start, stop, shape, strict=True)
+    )
+
+
+# --- Where the prediction of a part of a very large image appears --------------------------------
+
+
+class RegionLayer:
+    """Shows what is predicted of one region of one frame, in a layer of its own.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where the layer is added.
+    image : Image
+        The image that is predicted.
+    keep : sequence of int
+        Its axes that the result has, in its order.
+    """
+
+    def __init__(self, viewer: Viewer, image: Image, keep: Sequence[int]) -> None:
+        self._viewer = viewer
+        self._name = f"{image.name} prediction of a part"
+        self._unsure_name = f"{image.name} uncertainty of a part"
+        self._placement = placement_along(image, keep)
+        self._frame_axes = 0
+        self._region: Region = ()
+        self.layer: Labels | Image | None = None
+        self._pixels: NDArray[Any] = np.zeros(0, np.int32)  # of the layer
+
+    def follow(self, task: BackgroundTask, frame: tuple[int, ...], region: Region) -> None:
+        """Show what a task predicts in a box of a frame, until it has ended."""
+        self._task = task
+        self._region, self._frame_axes = region, len(frame)
+        self._placement = moved_to(self._placement, [*frame, *(part.start for part in region)])
+        task.happened.connect(self._on_event)
+        task.ended.connect(self._on_ended)
+
+    def _on_event(self, event: Any) -> None:
+        from napari_unet.prediction.events import PredictionStarted, TilePredicted
+
+        if isinstance(event, PredictionStarted) and event.kind != "probabilities":
+            unsure = event.kind == "uncertainty"
+            self._remove_previous(unsure)
+            sizes = (part.stop - part.start for part in self._region)
+            shape = (*(1,) * self._frame_axes, *sizes)
+            self.layer = self._add(np.zeros(shape, np.float32 if unsure else np.int32))
+            self._pixels = self.layer.data
+            self.layer.editable = False  # what is painted now would be overwritten
+        elif isinstance(event, TilePredicted) and self.layer is not None:
+            inside: tuple[Any, ...] = tuple(
+                slice(part.start - own.start, part.stop - own.start)
+                for part, own in zip(event.region, self._region, strict=True)
+            )
+            self._pixels[(..., *inside)] = event.labels
+            self.layer.refresh()
+
+    def _on_ended(self, outcome: Outcome) -> None:
+        self._task.happened.disconnect(self._on_event)
+        self._task.ended.disconnect(self._on_ended)
+        if isinstance(outcome, Failed):
+            self._remove(self.layer)
+        elif outcome.result.kind == "probabilities":
+            self._show_probabilities(outcome.result.array)
+        elif self.layer is not None:
+            self._pixels[...] = outcome.result.array
+            self.layer.editable = True
+            if self.layer.data is not self._pixels or self.layer not in plain_layers(self._viewer):
+                self.layer = self._add(self._pixels)
+            if isinstance(self.layer, Labels):
+                self.layer.metadata[METADATA_KEY] = self._pixels.copy()  # as it was predicted
+            self.layer.refresh()
+
+    def _add(self, pixels: Any) -> Labels | Image:
+        layer: Labels | Image
+        if pixels.dtype == np.float32:
+            layer = uncertainty_image(pixels, self._unsure_name, self._placement)
+        else:
+            layer = Labels(
+                pixels, name=self._name, metadata={METADATA_KEY: pixels.copy()}, **self._placement
+            )
+        self._viewer.add_layer(layer)
+        return layer
+
+    def _show_probabilities(self, bands: Any) -> None:
+        for number, values in enumerate(bands):
+            layer = Image(
+                values[(np.newaxis,) * self._frame_axes],
+                name=f"{self._name}, probability of class {number}",
+                contrast_limits=(0, 1),
+                metadata={METADATA_KEY: "probabilities"},
+                **self._placement,
+            )
+            self._viewer.add_layer(layer)
+
+    def _remove_previous(self, unsure: bool) -> None:
+        """Take away the part that was predicted before, unless someone has painted there."""
+        name = self._unsure_name if unsure else self._name
+        for layer in plain_layers(self._viewer):
+            predicted = layer.metadata.get(METADATA_KEY)
+            ours = (
+                isinstance(layer, Image) and predicted == "uncertainty"
+                if unsure
+                else (
+                    isinstance(layer, Labels)
+                    and isinstance(predicted, np.ndarray)
+                    and np.array_equal(predicted, layer.data)
+                )
+            )
+            if layer.name == name and ours:
+                self._remove(layer)
+
+    def _remove(self, layer: Layer | None) -> None:
+        if layer is not None and layer in plain_layers(self._viewer):
+            self._viewer.layers.remove(layer)

@@ -1,0 +1,191 @@
+"""What the widgets of one viewer share: the model, and the work under way."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import show_error, show_info
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_unet.notice import Notice
+from napari_unet.provenance.environment import TrainingOrigin
+from napari_unet.training.config import TrainConfig
+from napari_unet.widgets.common.layers import unwrapped
+from napari_unet.widgets.common.task import BackgroundTask, Cancelled, Failed, Finished, Outcome
+from napari_unet.widgets.common.triton_apart import keep_triton_apart
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Labels
+
+    from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.training.loop import TrainingResult
+    from napari_unet.training.state import TrainingState
+    from napari_unet.widgets.common.result_layers import ResultLayers
+    from napari_unet.widgets.train.run import TrainingRun
+
+# Of the process: napari makes each widget with nothing but the viewer, which takes no attributes of
+# others. By its id, since viewers are compared by their fields.
+_sessions: dict[int, Session] = {}
+# Sessions whose windows are gone and whose work is not: nobody else keeps them until it has ended.
+_ending: set[Session] = set()
+
+
+class Session(QObject):
+    """The state of one viewer.
+
+    Attributes
+    ----------
+    training, prediction, weight_map, measuring, saving, storing, loading, copying : BackgroundTask
+        The work that may be under way.
+    model : TrainedNetwork or None
+        The model in use: trained here, or loaded.
+    model_name : str
+        What it is called.
+    trained : TrainingResult or None
+        What the last training here left, from which it can go on.
+    origin : TrainingOrigin or None
+        What the run card of that training is to tell.
+    interrupted : TrainingState or None
+        A training that was not finished, here or in the project that was opened.
+    run : TrainingRun or None
+        What ties the training under way to the layers.
+    result : ResultLayers or None
+        Where the newest prediction appears.
+    follower : object
+        What shows a prediction of a part, or into a file: it lives on when the dock is closed.
+    preset, settings : str, TrainConfig
+        What the Train widget shows, or would show.
+    """
+
+    model_changed = Signal()
+    annotation_chosen = Signal()
+    kind_chosen = Signal(str)  # "objects" or "classes"
+    settings_loaded = Signal(str, object)  # name of a preset, TrainConfig
+
+    def __init__(self) -> None:
+        super().__init__()
+        keep_triton_apart()  # before torch is imported, and after the window was drawn
+        self.training = BackgroundTask("U-Net training", self)
+        self.prediction = BackgroundTask("U-Net prediction", self)
+        self.weight_map = BackgroundTask("Border weight map", self)
+        self.measuring = BackgroundTask("Measuring objects", self)
+        self.saving = BackgroundTask("Saving annotations", self)
+        self.storing = BackgroundTask("Saving a model", self)
+        self.loading = BackgroundTask("Loading a model", self)
+        self.copying = BackgroundTask("Copying as a script", self)
+        # The session, not a widget, takes the result: a closed dock must not lose it.
+        self.training.happened.connect(self._note_origin)
+        self.training.ended.connect(self._take_trained)
+        self.loading.ended.connect(self._take_loaded)
+        # It speaks too: a closed dock tells nothing, and one closed and opened again not twice.
+        for task in (self.training, self.loading):
+            task.happened.connect(_tell_notice)
+        for task in (self.training, self.prediction):
+            task.ended.connect(_tell_failure)
+        self.model: TrainedNetwork | None = None
+        self.model_name = ""
+        self.trained: TrainingResult | None = None
+        self.origin: TrainingOrigin | None = None
+        self.interrupted: TrainingState | None = None
+        self.run: TrainingRun | None = None
+        self.result: ResultLayers | None = None
+        self.follower: object = None
+        self.preset, self.settings = "fast", TrainConfig()
+        self._image: weakref.ref[Image] | None = None
+        self._annotation: weakref.ref[Labels] | None = None
+
+    def stop(self) -> None:
+        """Ask all work to end after its current step."""
+        for task in self.findChildren(BackgroundTask):
+            task.stop()
+
+    def end(self) -> None:
+        """Stop all work, and let go of the viewer and its layers: the window is gone."""
+        self.stop()
+        _ending.add(self)
+        for task in self.findChildren(BackgroundTask):
+            task.ended.connect(self._let_go)
+        QTimer.singleShot(0, self._let_go)  # Qt takes the window apart just now
+
+    def _let_go(self, outcome: object = None) -> None:
+        for key in [key for key, session in _sessions.items() if session is self]:
+            del _sessions[key]
+        self.run = self.result = self.follower = None
+        if not any(task.running for task in self.findChildren(BackgroundTask)):
+            _ending.discard(self)
+            self.deleteLater()
+
+    def _note_origin(self, event: object) -> None:
+        if isinstance(event, TrainingOrigin):
+            self.origin = event
+
+    def _take_trained(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Finished) and outcome.result.state.step > 0:
+            self.trained = outcome.result
+            self.interrupted = outcome.result.state if outcome.result.stopped else None
+            name = self.run.pairs[0].image.name if self.run else "new"
+            self.set_model(outcome.result.trained, f"{name} model")
+
+    def _take_loaded(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Finished):
+            self.load_model(*outcome.result)
+        else:
+            show_error(outcome.text)
+
+    def set_model(self, model: TrainedNetwork, name: str) -> None:
+        """Make a model the one that all widgets use."""
+        self.model, self.model_name = model, name
+        self.model_changed.emit()
+
+    def load_model(
+        self, model: TrainedNetwork, name: str, interrupted: TrainingState | None = None
+    ) -> None:
+        """Use a model from elsewhere: the last training here is no longer its origin.
+
+        Parameters
+        ----------
+        model : TrainedNetwork
+            The model.
+        name : str
+            What it is called.
+        interrupted : TrainingState, optional
+            The training that it comes from, if that was not finished.
+        """
+        self.trained, self.interrupted = None, interrupted
+        self.set_model(model, name)
+
+    def choose_annotation(self, image: Image, annotation: Labels) -> None:
+        """Remember which image is being painted in which layer, and tell the other widgets."""
+        self._image, self._annotation = weakref.ref(image), weakref.ref(annotation)
+        self.annotation_chosen.emit()
+
+    @property
+    def image(self) -> Image | None:
+        """The image that is being painted, while it exists."""
+        return self._image() if self._image else None
+
+    @property
+    def annotation(self) -> Labels | None:
+        """The layer that is being painted, while it exists."""
+        return self._annotation() if self._annotation else None
+
+
+def _tell_notice(event: object) -> None:
+    if isinstance(event, Notice):
+        show_info(event.text)
+
+
+def _tell_failure(outcome: Outcome) -> None:
+    if isinstance(outcome, Failed) and not isinstance(outcome, Cancelled):
+        show_error(f"{outcome.text}\n{outcome.details}".strip())
+
+
+def session_of(viewer: Any) -> Session:
+    """Return the session of a viewer; the same for all widgets, whatever proxy they were given."""
+    viewer = unwrapped(viewer)
+    key = id(viewer)
+    if key not in _sessions:
+        _sessions[key] = Session()
+        weakref.finalize(viewer, _sessions.pop, key, None)
+    return _sessions[key]

@@ -1,0 +1,59 @@
+"""Choosing a starting model: to predict with, or to begin a training with."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_error, show_info
+
+from napari_unet.errors import ModelFileError
+from napari_unet.model.cards import STARTING_MODELS, starting_card
+from napari_unet.widgets.common.controls import choice
+from napari_unet.widgets.common.model_work import loading_events
+
+if TYPE_CHECKING:
+    from qtpy.QtWidgets import QComboBox
+
+    from napari_unet.widgets.common.session import Session
+
+_TITLES = [(card.title, card.name) for card in STARTING_MODELS.values()]
+_SUITS = " ".join(f"{card.title}: for {card.suits}" for card in STARTING_MODELS.values())
+
+
+def start_box() -> QComboBox:
+    """Return the choice of what a training begins with."""
+    return choice(
+        [*_TITLES, ("Random weights", "random")],
+        f"What a new training begins with. {_SUITS} Random weights: for images unlike all of "
+        "these, and for other networks than the presets fast and accurate in 2D.",
+    )
+
+
+def starting_model_box(session: Session) -> QComboBox:
+    """Return a choice that loads a starting model into the session."""
+    box = choice(
+        [("Starting model…", None), *_TITLES],
+        f"Predict at once, with nothing painted. {_SUITS}",
+    )
+
+    box.setAccessibleName("Starting model")
+
+    def load() -> None:
+        name = box.currentData()
+        box.setCurrentIndex(0)  # what is in use is said beside it
+        if name is not None:
+            _load(session, name)
+
+    box.activated.connect(lambda _: load())
+    return box
+
+
+def _load(session: Session, name: str) -> None:
+    try:
+        card = starting_card(name)
+    except ModelFileError as error:
+        show_error(str(error))
+        return
+    if not session.loading.start(partial(loading_events, card.path, card.title)):
+        show_info("A model is still being loaded.")

@@ -1,0 +1,212 @@
+"""Results that lie in files, shown as layers that read only what is on screen."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+
+from napari_unet.io.files import read_image
+from napari_unet.io.zarr_files import ZARR_SUFFIX
+from napari_unet.widgets.common.layers import METADATA_KEY, pixels_of, plain_layers
+from napari_unet.widgets.common.placement import name_axes, placement_along
+from napari_unet.widgets.common.task import Finished, Outcome
+from napari_unet.widgets.predict.work import stored_events
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.layers import Layer
+    from napari.viewer import Viewer
+
+    from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.prediction.config import PredictConfig
+    from napari_unet.prediction.stored import StoredResult
+    from napari_unet.widgets.common.task import BackgroundTask
+
+_FILE = "napari-unet-paint file"
+STORED = "stored"  # the metadata of layers that show a result file
+
+
+def levels_of(path: Path) -> list[Any]:
+    """Open all levels of an OME-Zarr, the finest first; nothing is read.
+
+    Raises
+    ------
+    FileProblemError
+        It is no OME-Zarr.
+    """
+    import zarr
+
+    finest = read_image(path).array  # complains in our words
+    group = zarr.open(str(path), mode="r")
+    if isinstance(group, zarr.Array):
+        return [finest]
+    ome: Any = group.attrs.get("ome", group.attrs)
+    return [group[str(level["path"])] for level in ome["multiscales"][0]["datasets"]]
+
+
+def show_stored(viewer: Viewer, path: Path, kind: str, axes: str, placement: Any) -> Layer:
+    """Show a result that lies in an OME-Zarr, in place of an older one of the same file.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where the layers are added.
+    path : Path
+        The OME-Zarr.
+    kind : {"objects", "classes", "probabilities", "uncertainty"}
+        What it holds.
+    axes : str
+        Its axes.
+    placement : dict
+        Where it lies: see `placement_along`; probabilities have no C there.
+
+    Returns
+    -------
+    Layer
+        The (last) one.
+    """
+    for layer in plain_layers(viewer):
+        if layer.metadata.get(_FILE) == str(path):
+            viewer.layers.remove(layer)
+    levels = levels_of(path)
+    about = {"metadata": {METADATA_KEY: STORED, _FILE: str(path)}, **placement}
+    if kind in ("objects", "classes"):
+        added = Labels(
+            levels if len(levels) > 1 else levels[0],
+            multiscale=len(levels) > 1,
+            name=path.stem,
+            **about,
+        )
+        added.editable = False  # painting there would be lost
+        viewer.add_layer(added)
+        return added
+    return _show_bands(viewer, path, levels, axes, about)
+
+
+def _show_bands(viewer: Viewer, path: Path, levels: list[Any], axes: str, about: Any) -> Layer:
+    """Show intensities, one layer per channel; slices of dask arrays read nothing yet."""
+    import dask.array as da
+
+    from_zarr: Any = da.from_zarr
+    lazy = [from_zarr(level) for level in levels]
+    bands = lazy[0].shape[axes.index("C")] if "C" in axes else 1
+    for number in range(bands):
+        band = [a[_of_channel(axes, number)] for a in lazy]
+        name = path.stem if bands == 1 else f"{path.stem}, probability of class {number}"
+        layer = Image(
+            band if len(band) > 1 else band[0],
+            multiscale=len(band) > 1,
+            name=name,
+            contrast_limits=(0, 1),
+            **about,
+        )
+        viewer.add_layer(layer)
+    return layer
+
+
+def _of_channel(axes: str, number: int) -> tuple[Any, ...]:
+    return tuple(number if letter == "C" else slice(None) for letter in axes)
+
+
+def open_pair(viewer: Viewer, path: Path, target: Path, kind: str, axes: str) -> None:
+    """Open an image file and its result as layers.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where they are added.
+    path, target : Path
+        The image and its result.
+    kind, axes : str
+        What the result is, and its axes.
+
+    Raises
+    ------
+    FileProblemError
+        One of them cannot be read.
+    """
+    file = read_image(path)
+    image = _image_layer(file.array, file.axes, path.stem, file.pixel_size)
+    viewer.add_layer(image)
+    letters = axes.replace("C", "") if kind == "probabilities" else axes
+    placement = {
+        "scale": [file.pixel_size.get(letter, 1.0) for letter in letters],
+        "units": ["um" if letter in file.pixel_size else "pixel" for letter in letters],
+        "axis_labels": [letter.lower() for letter in letters],
+    }
+    if target.is_dir():
+        show_stored(viewer, target, kind, axes, placement)
+        return
+    result = read_image(target).array
+    about = {"metadata": {METADATA_KEY: STORED}, **placement}
+    name = f"{path.stem} prediction"
+    if kind in ("objects", "classes"):
+        viewer.add_layer(Labels(result, name=name, **about))
+        return
+    for number in range(result.shape[axes.index("C")] if "C" in axes else 1):
+        band = np.asarray(result[_of_channel(axes, number)])
+        viewer.add_layer(Image(band, name=f"{name}, class {number}", **about))
+
+
+def _image_layer(array: Any, axes: str | None, name: str, sizes: Any) -> Image:
+    rgb = bool(axes) and axes is not None and axes.endswith("YXC") and array.shape[-1] in (3, 4)
+    layer = Image(array, name=name, rgb=rgb)
+    if axes is not None and len(axes) == len(array.shape):
+        name_axes(layer, axes)
+        letters = axes[: layer.ndim]
+        layer.scale = [sizes.get(letter, 1.0) for letter in letters]
+        layer.units = ["um" if letter in sizes else "pixel" for letter in letters]
+    return layer
+
+
+# --- Predict an image into a file, whatever its size, and show the result from there -------------
+
+
+class FileTarget:
+    """One prediction into a file; its layers appear when it is whole.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where the layers are added.
+    image : Image
+        The image.
+    keep : sequence of int
+        Its axes that the result has, in its order.
+    path : Path
+        The OME-Zarr; the suffix is added where it lacks.
+    """
+
+    def __init__(self, viewer: Viewer, image: Image, keep: Sequence[int], path: Path) -> None:
+        self._viewer, self._image = viewer, image
+        self._placement = placement_along(image, keep)
+        self.path = path if path.suffix == ZARR_SUFFIX else path.with_name(path.name + ZARR_SUFFIX)
+
+    def start(self, task: BackgroundTask, model: TrainedNetwork, config: PredictConfig) -> None:
+        """Predict in the background."""
+        self._task = task
+        task.ended.connect(self._on_ended)
+        pixels, where = pixels_of(self._image), self._image.source.path
+        origin = Path(where) if where else None
+        task.start(
+            partial(stored_events, model, pixels, config, self.path, origin, self._image.name)
+        )
+
+    def _on_ended(self, outcome: Outcome) -> None:
+        self._task.ended.disconnect(self._on_ended)
+        result: Any = outcome.result if isinstance(outcome, Finished) else None
+        if result is not None and result.complete:
+            show_stored(self._viewer, result.path, result.kind, result.axes, self._placement)
+
+
+def said_of_file(result: StoredResult) -> str:
+    """Say what became of a prediction into a file, and how a cancelled one goes on."""
+    if not result.complete:
+        return f"Cancelled. To go on where it was, choose {result.path.name} again."
+    count = "" if result.objects is None else f" {result.objects:,} objects."
+    return f"Done: {result.path.name} is written.{count}"

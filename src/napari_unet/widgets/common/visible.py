@@ -1,0 +1,138 @@
+"""What part of an image is on screen, in the pixels of its labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.widgets.common.layers import channel_axis_of, pixels_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.layers import Image
+    from napari.viewer import Viewer
+
+    from napari_unet.data.axes import Region
+
+_VIEW_WIDTH = 600  # screen pixels that a canvas has at least, about
+
+
+def visible_box(viewer: Viewer, image: Image, labels_shape: Sequence[int]) -> Region:
+    """Return the box of the labels of an image that the viewer shows.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Its camera and its sliders decide.
+    image : Image
+        The image.
+    labels_shape : sequence of int
+        Shape of labels that belong to it: without its channel axis, if it has one.
+
+    Returns
+    -------
+    tuple of slice
+        One per axis of the labels, never empty: a single index on axes that have a slider. The
+        whole plane where the image is out of sight.
+    """
+    return box_on_screen(viewer, image, label_axes(image, labels_shape))
+
+
+def box_on_screen(viewer: Viewer, image: Image, keep: Sequence[int]) -> Region:
+    """Return the box of the labels of an image that the viewer shows; see `visible_box`.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Its camera and its sliders decide.
+    image : Image
+        The image.
+    keep : sequence of int
+        Its axes that the labels have, in their order.
+    """
+    offset = viewer.dims.ndim - image.ndim
+    displayed = [axis - offset for axis in viewer.dims.displayed if axis >= offset]
+    corners = np.asarray(image.corner_pixels, float)
+    if image.multiscale:
+        corners = corners * image.downsample_factors[image.data_level]
+    point = image.world_to_data(np.asarray(viewer.dims.point)[offset:])
+    shape = pixels_of(image).shape
+    box = []
+    for axis in keep:
+        size = shape[axis]
+        if axis not in displayed:
+            at = int(np.clip(round(float(point[axis])), 0, size - 1))
+            box.append(slice(at, at + 1))
+            continue
+        start, stop = max(0, int(corners[0, axis])), min(size, int(corners[1, axis]) + 1)
+        box.append(slice(start, stop) if stop - start > 1 else slice(0, size))
+    return tuple(box)
+
+
+def label_axes(image: Image, labels_shape: Sequence[int]) -> list[int]:
+    """Return the axes of an image layer that its labels have too: named, else told by sizes."""
+    shape = tuple(pixels_of(image).shape[: image.ndim])
+    if len(shape) == len(labels_shape):
+        return list(range(image.ndim))
+    named = channel_axis_of(image)
+    for channel in reversed(range(image.ndim)) if named is None else (named,):
+        if shape[:channel] + shape[channel + 1 :] == tuple(labels_shape):
+            return [axis for axis in range(image.ndim) if axis != channel]
+    return list(range(image.ndim))[-len(labels_shape) :]
+
+
+def frame_and_region(box: Region, ndim: int) -> tuple[tuple[int, ...], Region]:
+    """Split a box of labels into the index of its frame and the region inside it.
+
+    Parameters
+    ----------
+    box : tuple of slice
+        One per axis of the labels.
+    ndim : int
+        Spatial dimensions of the network.
+    """
+    lead = len(box) - ndim
+    return tuple(part.start for part in box[:lead]), box[lead:]
+
+
+def camera_of(viewer: Viewer) -> Any:
+    """Return the camera, which napari 0.9 moved to the scene."""
+    return getattr(viewer, "scene", viewer).camera
+
+
+def look_at(
+    viewer: Viewer,
+    image: Image,
+    keep: Sequence[int],
+    position: Sequence[int],
+    pixels: int = 160,
+) -> None:
+    """Move sliders and camera so that a pixel of the labels of an image is in the middle.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose camera.
+    image : Image
+        The image.
+    keep : sequence of int
+        Its axes that its labels have, in their order.
+    position : sequence of int
+        Index in labels of the image.
+    pixels : int
+        How many pixels are to be seen, about.
+    """
+    at = np.zeros(image.ndim)
+    at[list(keep)] = position
+    world = np.asarray(image.data_to_world(at), float)
+    offset = viewer.dims.ndim - image.ndim
+    for axis in keep:
+        if axis + offset not in viewer.dims.displayed:
+            viewer.dims.set_point(axis + offset, world[axis])
+    camera = camera_of(viewer)
+    shown = [axis - offset for axis in viewer.dims.displayed]
+    camera.center = tuple(world[axis] for axis in shown)
+    extent = pixels * float(np.asarray(image.scale)[shown[-1]])
+    camera.zoom = max(camera.zoom, _VIEW_WIDTH / extent)

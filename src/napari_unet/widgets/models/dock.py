@@ -1,0 +1,274 @@
+"""The Models widget: a small library of saved models, and the project of the session."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtCore import QSize, Qt, QUrl
+from qtpy.QtGui import QDesktopServices, QIcon
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QInputDialog,
+    QListWidget,
+    QListWidgetItem,
+    QMessageBox,
+)
+
+from napari_unet.errors import NapariUNetError
+from napari_unet.project.library import ModelLibrary, starting_entries
+from napari_unet.widgets.common.button_grid import ButtonGrid
+from napari_unet.widgets.common.controls import as_plain, button, note, scrolling_column
+from napari_unet.widgets.common.dock import Dock
+from napari_unet.widgets.common.model_work import (
+    loading_events,
+    save_project_with_model,
+    store_model,
+)
+from napari_unet.widgets.common.task import Failed, Outcome
+from napari_unet.widgets.models.export import ExportDialog
+from napari_unet.widgets.models.import_model import ModelImport
+from napari_unet.widgets.models.projects import open_folder, project_of
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+    from numpy.typing import NDArray
+
+    from napari_unet.project.model_entry import ModelEntry
+
+_THUMBNAIL = 48
+
+
+class ModelsWidget(Dock):
+    """Keeps models to use again, and opens and saves projects.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        The viewer that it is docked in.
+    library : ModelLibrary, optional
+        Where models are kept; in the user's data folder by default.
+    """
+
+    def __init__(self, napari_viewer: Viewer, library: ModelLibrary | None = None) -> None:
+        super().__init__(napari_viewer)
+        self.library = library if isinstance(library, ModelLibrary) else ModelLibrary()
+        self.list = QListWidget()
+        self.list.setIconSize(QSize(_THUMBNAIL, _THUMBNAIL))
+        self.list.setWordWrap(True)
+        self.list.setSpacing(3)
+        self.list.setAccessibleName("Models")
+        self.list.setToolTip(
+            "Saved models, the newest first, then the bundled ones. "
+            "Double-click or Return loads one."
+        )
+        self.text = note()
+        self.card_note = note()
+        self.damaged_note = note()
+        self.model_import = ModelImport(self._session, self.library, self.text, self)
+        self._lay_out()
+        self.list.itemActivated.connect(self.load)
+        self.list.currentItemChanged.connect(self._show_state)
+        self._session.model_changed.connect(self._show_state)
+        self._session.storing.ended.connect(self._on_stored)
+        self.model_import.imported.connect(self.refresh)
+        self.refresh()
+
+    def _lay_out(self) -> None:
+        layout = scrolling_column(self)
+        self.add_button = button(
+            "Add the model in use", "Save the model in use to the library.", self.add
+        )
+        self.load_button = button("Load", "Use the chosen model.", self.load)
+        self.rename_button = button("Rename…", "Rename the chosen model.", self.ask_to_rename)
+        self.delete_button = button("Delete…", "Delete the chosen model.", self.ask_to_delete)
+        self.folder_button = button(
+            "Open folder", "Show the model files in the file manager.", self.open_library_folder
+        )
+        self.save_project_button = button(
+            "Save project…",
+            "Save images, annotations, model and settings of this session to a folder.",
+            self.ask_to_save_project,
+        )
+        self.open_project_button = button(
+            "Open project…", "Open a saved project: all of it comes back.", self.ask_for_project
+        )
+        self.export_button = button(
+            "Export…", "Write the model in use for other programs.", self.open_export
+        )
+        layout.addWidget(self.add_button)
+        layout.addWidget(self.model_import.button)
+        layout.addWidget(self.list)
+        layout.addWidget(self.card_note)
+        layout.addWidget(self.damaged_note)
+        layout.addLayout(
+            ButtonGrid(
+                2,
+                (
+                    self.load_button,
+                    self.rename_button,
+                    self.delete_button,
+                    self.folder_button,
+                    self.save_project_button,
+                    self.open_project_button,
+                    self.export_button,
+                ),
+            )
+        )
+        layout.addWidget(self.text)
+        layout.addStretch()
+
+    @property
+    def chosen(self) -> ModelEntry | None:
+        """The entry that is selected in the list."""
+        item = self.list.currentItem()
+        entry: ModelEntry | None = item.data(Qt.ItemDataRole.UserRole) if item else None
+        return entry
+
+    def refresh(self) -> None:
+        """Read the library anew."""
+        self.list.clear()
+        for entry in (*self.library.entries(), *starting_entries()):
+            item = QListWidgetItem(_in_words(entry))
+            item.setData(Qt.ItemDataRole.UserRole, entry)
+            item.setToolTip(as_plain(str(entry.card or entry.path)))
+            if entry.thumbnail is not None:
+                item.setIcon(QIcon(str(entry.thumbnail)))
+            self.list.addItem(item)
+        self.damaged_note.setText(_in_words_of_damaged(self.library.unreadable()))
+        self._show_state()
+
+    def add(self) -> None:
+        """Save the model in use to the library, with a picture of what it was trained on."""
+        model = self._session.model
+        if model is None:
+            show_warning("There is no model yet: train one first.")
+            return
+        picture = thumbnail_of(self._session.image)
+        name = self._session.model_name or "model"
+        work = partial(store_model, self.library, model, name, picture)
+        if not self._session.storing.start(work):
+            show_info("A model is still being saved.")
+
+    def open_export(self) -> None:
+        """Open the dialog that exports the model in use."""
+        self.export_dialog = ExportDialog(self._viewer, self.library.folder.parent, self)
+        self.export_dialog.show()
+
+    def load(self, _item: object = None) -> None:
+        """Use the chosen model."""
+        entry = self.chosen
+        if entry is None:
+            show_warning("Choose a model in the list first.")
+            return
+        if not self._session.loading.start(partial(loading_events, entry.path, entry.name)):
+            show_info("A model is still being loaded.")
+
+    def ask_to_rename(self) -> None:
+        """Ask for another name of the chosen model."""
+        entry = self.chosen
+        if entry is not None:
+            name, agreed = QInputDialog.getText(self, "Rename", "New name:", text=entry.name)
+            if agreed:
+                self.rename(entry, name)
+
+    def rename(self, entry: ModelEntry, name: str) -> None:
+        """Rename a model."""
+        try:
+            self.library.rename(entry, name)
+        except NapariUNetError as error:
+            show_error(str(error))
+        self.refresh()
+
+    def ask_to_delete(self) -> None:
+        """Ask whether the chosen model is to be deleted."""
+        entry = self.chosen
+        if entry is None:
+            return
+        answer = QMessageBox.question(self, "Delete", as_plain(f"Delete {entry.name} for good?"))
+        if answer == QMessageBox.StandardButton.Yes:
+            self.delete(entry)
+
+    def delete(self, entry: ModelEntry) -> None:
+        """Delete a model."""
+        try:
+            self.library.delete(entry)
+        except NapariUNetError as error:
+            show_error(str(error))
+        self.refresh()
+
+    def open_library_folder(self) -> None:
+        """Show the model files in the file manager."""
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.library.folder)))
+
+    def ask_to_save_project(self) -> None:
+        """Ask for a folder and save the session there."""
+        name = QFileDialog.getExistingDirectory(self, "Folder for the project")
+        if name:
+            self.save_project(Path(name))
+
+    def save_project(self, folder: Path) -> None:
+        """Save images, annotations, model and settings of the session."""
+        project = project_of(self._viewer)
+        if not project.images:
+            show_warning("There is nothing to save yet: open an image and add an annotation.")
+            return
+        session = self._session
+        state = session.trained.state if session.trained else session.interrupted
+        work = partial(save_project_with_model, project, folder, session.model, state)
+        if not session.storing.start(work):
+            show_info("Something is still being saved.")
+
+    def ask_for_project(self) -> None:
+        """Ask for a project folder and open it."""
+        name = QFileDialog.getExistingDirectory(self, "Project folder")
+        if name:
+            self.open_project(Path(name))
+
+    def open_project(self, folder: Path) -> None:
+        """Open a project: layers and settings at once, its model in the background."""
+        open_folder(self._viewer, folder)
+
+    def _on_stored(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Failed):
+            show_error(outcome.text)
+        else:
+            self.text.setText(f"Saved {outcome.result}.")
+        self.refresh()
+
+    def _show_state(self, *_: Any) -> None:
+        entry = self.chosen
+        self.load_button.setEnabled(entry is not None)
+        for each in (self.rename_button, self.delete_button):
+            each.setEnabled(entry is not None and entry.card is None)
+        self.card_note.setText(str(entry.card) if entry is not None and entry.card else "")
+        self.folder_button.setEnabled(self.library.folder.exists())
+        for each in (self.add_button, self.export_button):
+            each.setEnabled(self._session.model is not None)
+
+
+def thumbnail_of(image: Any) -> NDArray[np.uint8] | None:
+    """Return a small grey or colour picture of an image layer, from its thumbnail in napari."""
+    if image is None:
+        return None
+    return np.asarray(image.thumbnail)[..., :3].astype(np.uint8)
+
+
+def _in_words_of_damaged(paths: tuple[Path, ...]) -> str:
+    if not paths:
+        return ""
+    names = ", ".join(path.name for path in paths[:3]) + (" …" if len(paths) > 3 else "")
+    return f"Not readable as models: {names}. Restore them from a copy, or delete them."
+
+
+def _in_words(entry: ModelEntry) -> str:
+    when = entry.created.replace("T", " ")[:16]
+    of = f"{entry.kind}, {entry.ndim}D, {entry.steps} steps"
+    images = ", ".join(entry.images[:2]) + (" …" if len(entry.images) > 2 else "")
+    score = f"{entry.score_text} · " if entry.score_text else ""
+    if entry.card is not None:
+        return f"{entry.name}\nbundled · {entry.card.suits}"
+    return f"{entry.name}\n{score}{of}\n{when} · {images}"

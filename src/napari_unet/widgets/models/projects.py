@@ -1,0 +1,213 @@
+"""Between the layers of a viewer and a project folder."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Labels
+from napari.utils.notifications import show_error
+
+from napari_unet.data.paint import copy_of_paint
+from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
+from napari_unet.io.disk import short_reason
+from napari_unet.project.folder import MODEL_FILE, Project, ProjectImage, load_project
+from napari_unet.widgets.common.annotation import (
+    ANNOTATION_KEY,
+    Annotation,
+    annotation_of,
+    colour_layer,
+)
+from napari_unet.widgets.common.layers import labels_of
+from napari_unet.widgets.common.model_work import loading_events
+from napari_unet.widgets.common.pairs import every_pair
+from napari_unet.widgets.common.regions import new_regions_layer, regions_of
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.models.project_images import (
+    open_image,
+    placement_of,
+    without_odd_placement,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari.layers import Image
+    from napari.viewer import Viewer
+
+    from napari_unet.widgets.common.pairs import LayerPair
+
+
+def project_of(viewer: Viewer, largest_copy: int | None = None) -> Project:
+    """Describe the images, annotations and settings of a session, as a frozen value.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose layers; annotations are copied.
+    largest_copy : int, optional
+        Images that come from no file are copied up to so many bytes; all by default.
+    """
+    session = session_of(viewer)
+    return Project(
+        images=tuple(_image_entry(viewer, pair, largest_copy) for pair in every_pair(viewer)),
+        settings=asdict(session.settings),
+        preset=session.preset,
+        model_name=session.model_name,
+    )
+
+
+def _image_entry(viewer: Viewer, pair: LayerPair, largest_copy: int | None) -> ProjectImage:
+    image, layer = pair.image, pair.annotation
+    annotation = annotation_of(layer)
+    path = str(image.source.path or "")
+    pixels = image.data[0] if image.multiscale else image.data
+    size = int(np.prod(pixels.shape)) * np.dtype(pixels.dtype).itemsize
+    copied = not path and (largest_copy is None or size <= largest_copy)
+    return ProjectImage(
+        name=image.name,
+        image_path=path,
+        image=pixels if copied else None,
+        labels_name=layer.name,
+        labels=copy_of_paint(labels_of(layer)),
+        corrected=None if annotation.corrected is None else copy_of_paint(annotation.corrected),
+        regions=tuple(
+            tuple((part.start, part.stop) for part in region)
+            for region in regions_of(viewer, layer)
+        ),
+        kind=annotation.kind,
+        class_names=dict(annotation.names),
+        class_colours=dict(annotation.colours),
+        used=annotation.used,
+        rgb=image.rgb,
+        scale=tuple(float(s) for s in image.scale),
+        translate=tuple(float(t) for t in image.translate),
+        units=tuple(str(unit) for unit in image.units),
+        axis_labels=tuple(str(label) for label in image.axis_labels),
+    )
+
+
+def open_project(viewer: Viewer, project: Project, folder: Path | None = None) -> None:
+    """Add the images and annotations of a project to a viewer, and take over its settings.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where they are added.
+    project : Project
+        Whoever made it: nothing in it keeps what else is in it from being opened.
+    folder : Path, optional
+        Where it lies.
+
+    Raises
+    ------
+    FileProblemError
+        An image is not where it was, or a part of the project is damaged; what could be opened
+        stays open.
+    """
+    problems, missing = list(project.problems), []
+    for saved in project.images:
+        entry, problem = without_odd_placement(saved)
+        problems += [problem] if problem else []
+        image = None
+        try:
+            image = open_image(viewer, entry, folder)
+            if image is None:
+                missing.append(entry.image_path or entry.name)
+        except FileProblemError as error:
+            missing.append(str(error))
+        try:
+            if entry.labels is not None:
+                _add_annotation(viewer, entry, image)
+        except Exception as error:  # of napari: what it refuses is not listed anywhere
+            problems.append(f"{entry.labels_name} cannot be shown: {short_reason(error)}.")
+    try:
+        _take_settings(viewer, project)
+    except FileProblemError as error:
+        problems.append(str(error))
+    if missing:
+        names = ", ".join(dict.fromkeys(missing))
+        problems.append(
+            f"Not found, damaged, or of no known image format: {names}. Open these "
+            "images by hand; their annotations are there already."
+        )
+    if problems:
+        raise FileProblemError(" ".join(problems))
+
+
+def _take_settings(viewer: Viewer, project: Project) -> None:
+    from pydantic import TypeAdapter, ValidationError
+
+    from napari_unet.training.config import PRESET_HELP, TrainConfig, present_names
+
+    try:
+        if project.preset not in PRESET_HELP:
+            raise ConfigError(f"there is no preset {project.preset[:50]!r}")
+        settings = TypeAdapter(TrainConfig).validate_python(present_names(project.settings))
+    except (ValidationError, ConfigError) as error:
+        reason = " ".join(" ".join(str(error).splitlines()[:3]).split())[:300]
+        raise FileProblemError(
+            f"The settings of the project were left out, they do not fit: {reason}"
+        ) from error
+    session = session_of(viewer)
+    session.preset, session.settings = project.preset, settings
+    session.settings_loaded.emit(project.preset, settings)
+
+
+def _add_annotation(viewer: Viewer, entry: ProjectImage, image: Image | None) -> None:
+    labels = np.asarray(entry.labels)
+    placement = placement_of(entry, labels.ndim)
+    state = Annotation(
+        kind=entry.kind,
+        names=dict(entry.class_names),
+        colours=dict(entry.class_colours),
+        used=entry.used,
+        corrected=entry.corrected,
+    )
+    if image is not None:
+        state.image = image
+    layer = Labels(labels, name=entry.labels_name, metadata={ANNOTATION_KEY: state}, **placement)
+    viewer.add_layer(layer)
+    colour_layer(layer, state.names)
+    if entry.regions:
+        shapes = new_regions_layer(viewer, layer)
+        for region in entry.regions:
+            shapes.add_rectangles(_corners(region))
+    if image is not None:
+        session_of(viewer).choose_annotation(image, layer)
+
+
+def _corners(region: tuple[tuple[int, int], ...]) -> np.ndarray:
+    """Return the corners of a box in its last two axes, in the plane of the others' start."""
+    (y0, y1), (x0, x1) = region[-2:]
+    lead = [start for start, _ in region[:-2]]
+    plane = ((y0, x0), (y0, x1 - 1), (y1 - 1, x1 - 1), (y1 - 1, x0))
+    return np.array([[*lead, y, x] for y, x in plane], float)
+
+
+def open_folder(viewer: Viewer, folder: Path) -> bool:
+    """Open a project folder: layers and settings at once, its model in the background.
+
+    Errors are shown; what could be opened stays open.
+
+    Returns
+    -------
+    bool
+        False where there is no project that can be read: nothing was opened.
+    """
+    session = session_of(viewer)
+    try:
+        project = load_project(folder)
+    except NapariUNetError as error:
+        show_error(str(error))
+        return False
+    try:
+        open_project(viewer, project, folder)
+    except NapariUNetError as error:
+        show_error(str(error))
+    if project.has_model:
+        name = project.model_name or folder.name
+        session.loading.start(partial(loading_events, folder / MODEL_FILE, name))
+    return True

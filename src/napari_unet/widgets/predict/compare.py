@@ -1,0 +1,299 @@
+"""Compare a prediction with the truth: scores, and a layer that colours what is wrong."""
+
+from __future__ import annotations
+
+import html
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
+
+from napari_unet.widgets.common.annotation import annotation_in, was_painted_here
+from napari_unet.widgets.common.controls import (
+    add_row,
+    button,
+    choice,
+    form_layout,
+    header_of,
+    note,
+)
+from napari_unet.widgets.common.layers import (
+    METADATA_KEY,
+    LayerComboBox,
+    labels_of,
+    placement_from_labels,
+    plain_layers,
+)
+from napari_unet.widgets.common.result_layers import active_labels, newest_prediction, predicted_of
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.common.task import BackgroundTask, Failed, Outcome
+from napari_unet.widgets.predict.compare_work import ToCompare, comparing_events, score_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.viewer import Viewer
+
+    from napari_unet.evaluation import ErrorValue
+    from napari_unet.evaluation.pairs import Kind
+    from napari_unet.widgets.common.session import Session
+    from napari_unet.widgets.predict.compare_work import Comparison, ScoreRow
+
+_TASK = "Comparing with the truth"
+_ERRORS = "errors"  # the metadata of our layers of errors
+_OPACITY = 0.9  # colours of labels below would make others of those in the legend
+
+
+class ComparePanel(QWidget):
+    """Scores the selected prediction, or the newest one, against a labels layer.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose layers.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._session = session_of(viewer)
+        self._compared: Labels | None = None
+        self._truth: Labels | None = None
+        self.task = _task_of(self._session)
+        self.truth_box = LayerComboBox(viewer, Labels)
+        self.unpainted_box = choice(
+            [("not labelled yet", "unlabelled"), ("background", "background")],
+            "What unpainted pixels (0) mean in this layer. Painted: not labelled yet, they are "
+            "not counted, and 1 is background. Finished masks: background.",
+        )
+        self.compare_button = button(
+            "Compare",
+            "Score the prediction, and colour what is missed, false, merged and split in a layer "
+            "of its own.",
+            self.compare,
+        )
+        self.text, self.legend = note(), note()
+        self.legend.setTextFormat(Qt.TextFormat.RichText)
+        self.table = ScoreTable()
+        self._lay_out()
+        self.truth_box.layer_changed.connect(self._follow_truth)
+        self.task.ended.connect(self._on_ended)
+        viewer.layers.events.removed.connect(self._forget_removed)
+        self._follow_truth()
+
+    def _lay_out(self) -> None:
+        form = form_layout()
+        add_row(form, "Truth", self.truth_box, "The labels layer to compare the prediction with.")
+        add_row(form, "Unpainted", self.unpainted_box)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(form)
+        for each in (self.compare_button, self.text, self.table, self.legend):
+            layout.addWidget(each)
+
+    @property
+    def prediction(self) -> Labels | None:
+        """What is compared: the selected prediction, the newest, or any other selected labels."""
+        active = active_labels(self._viewer)
+        if active is not None and predicted_of(active) is not None:
+            return active
+        newest = newest_prediction(self._viewer)
+        if newest is not None or active is None:
+            return newest
+        usable = active is not self.truth_box.layer and METADATA_KEY not in active.metadata
+        return active if usable else None
+
+    def compare(self) -> None:
+        """Compare in the background; scores and layer follow."""
+        prediction, truth = self.prediction, self.truth_box.layer
+        problem = self._problem(prediction, truth)
+        if problem or prediction is None or truth is None:
+            self._complain(problem)
+            return
+        predicted = predicted_of(prediction)
+        labels = _as_it_is_now(labels_of(prediction))
+        kind: Kind = "classes" if predicted and predicted.kind == "classes" else "objects"
+        work = ToCompare(
+            prediction=labels,
+            truth=_as_it_is_now(labels_of(truth)),
+            ndim=predicted.ndim if predicted else min(2, labels.ndim),
+            kind=kind,
+            unpainted=self.unpainted_box.currentData(),
+            places=predicted.places if predicted else (),
+        )
+        if self.task.start(partial(comparing_events, work)):
+            self._compared, self._truth = prediction, truth
+            self.text.setText(f"Comparing {prediction.name} with {truth.name}…")
+        self.compare_button.setEnabled(not self.task.running)
+
+    def _problem(self, prediction: Labels | None, truth: Labels | None) -> str:
+        """Say what keeps two layers from being compared, or nothing."""
+        if prediction is None:
+            return "There is no prediction to compare yet: click Whole or View above."
+        if truth is None:
+            return "There is no truth to compare with: open a mask, or paint some."
+        predicted = predicted_of(prediction)
+        if predicted is not None and predicted.in_progress:
+            return f"{prediction.name} is still being predicted: compare it when it is done."
+        sizes = labels_of(prediction).shape, labels_of(truth).shape
+        if sizes[0] != sizes[1]:
+            return (
+                f"{prediction.name} has shape {sizes[0]}, {truth.name} {sizes[1]}: choose the "
+                "truth of the same image."
+            )
+        return ""
+
+    def _follow_truth(self) -> None:
+        """Guess what 0 means in the chosen layer; the choice stays open."""
+        truth = self.truth_box.layer
+        if truth is not None:
+            painted = was_painted_here(truth) and self._session.settings.unpainted == "unlabelled"
+            meaning = "unlabelled" if painted else "background"
+            self.unpainted_box.setCurrentIndex(self.unpainted_box.findData(meaning))
+
+    def _on_ended(self, outcome: Outcome) -> None:
+        self.compare_button.setEnabled(True)
+        prediction, truth = self._compared, self._truth
+        self._compared = self._truth = None  # layers that are closed meanwhile may go
+        if isinstance(outcome, Failed):
+            self._complain(outcome.text)
+        elif outcome.result is not None and prediction is not None and truth is not None:
+            self._show(outcome.result, prediction, truth)
+
+    def _show(self, comparison: Comparison, prediction: Labels, truth: Labels) -> None:
+        values = _values_for(comparison.kind)
+        self.table.show_rows(score_rows(comparison, _class_names(truth)))
+        part = "" if comparison.share == 1 else f" on the {comparison.share:.0%} predicted"
+        self.text.setText(f"{prediction.name}, compared with {truth.name}{part}:")
+        self.legend.setText("  ".join(_legend_entry(each) for each in values))
+        if prediction in plain_layers(self._viewer):
+            _show_errors(self._viewer, prediction, comparison, values)
+
+    def forget(self) -> None:
+        """Show no scores: what they were of is predicted anew, or gone."""
+        self._complain("")
+
+    def _forget_removed(self, event: Any) -> None:
+        if event.value.name in self.text.text():
+            self.forget()
+
+    def _complain(self, problem: str) -> None:
+        """Say what is wrong, and show no scores that belong to something else."""
+        self.text.setText(problem)
+        self.table.show_rows(())
+        self.legend.setText("")
+
+
+class ScoreTable(QTableWidget):
+    """Scores, two to a line; takes no room while there are none."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 4)
+        self._header = header_of(self)
+        self._header.hide()
+        self._header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        for values in (1, 3):
+            self._header.setSectionResizeMode(values, QHeaderView.ResizeMode.ResizeToContents)
+        self.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setAccessibleName("Scores")
+        self.setToolTip("Scores of the prediction; rest the mouse on one for its meaning.")
+        self.hide()
+
+    def show_rows(self, rows: Sequence[ScoreRow]) -> None:
+        """Show these scores, down the left half first."""
+        n_lines = (len(rows) + 1) // 2
+        self.clearContents()
+        self.setRowCount(n_lines)
+        for number, row in enumerate(rows):
+            half, line = divmod(number, n_lines)
+            for column, text in enumerate((row.name, row.text)):
+                item = QTableWidgetItem(text)
+                item.setToolTip(f"{row.name}: {row.tooltip}")
+                self.setItem(line, 2 * half + column, item)
+        self.resizeRowsToContents()
+        self.setFixedHeight(sum(self.rowHeight(line) for line in range(n_lines)) + 4)
+        self.setVisible(bool(rows))
+
+
+def _as_it_is_now(labels: Any) -> Any:
+    """Copy what painting may change; what is lazy is read by the worker."""
+    return labels.copy() if isinstance(labels, np.ndarray) else labels
+
+
+def _task_of(session: Session) -> BackgroundTask:
+    """Return the session's task for comparing: one, however often the widget is opened."""
+    found: BackgroundTask | None = session.findChild(BackgroundTask, _TASK)
+    return found or BackgroundTask(_TASK, session)
+
+
+def _class_names(truth: Labels) -> dict[int, str]:
+    annotation = annotation_in(truth)
+    return {} if annotation is None else annotation.names
+
+
+def _values_for(kind: Kind) -> list[ErrorValue]:
+    """Return the values that an error map of this kind may hold."""
+    from napari_unet.evaluation.errors import CONFUSED, ERROR_VALUES, MERGED, SPLIT
+
+    others = (CONFUSED,) if kind == "objects" else (MERGED, SPLIT)
+    return [each for each in ERROR_VALUES if each.value not in others]
+
+
+def _legend_entry(each: ErrorValue) -> str:
+    name = html.escape(each.name).replace(" ", "&nbsp;")
+    # On black, where all of these colours are seen, whatever the theme
+    return f'<span style="background:#000;color:{each.colour}">■</span>&nbsp;{name}'
+
+
+def _show_errors(
+    viewer: Viewer, prediction: Labels, comparison: Comparison, values: Sequence[ErrorValue]
+) -> None:
+    """Show errors in the layer of the last comparison of this prediction, or in a new one."""
+    name, placement = f"{prediction.name} errors", placement_from_labels(prediction)
+    layer = _errors_named(viewer, name, comparison.errors.shape)
+    if layer is None:
+        layer = Labels(
+            comparison.errors,
+            name=name,
+            opacity=_OPACITY,
+            metadata={METADATA_KEY: _ERRORS},
+            **placement,
+        )
+        active = viewer.layers.selection.active
+        viewer.add_layer(layer)
+        viewer.layers.selection.active = active  # whoever paints goes on painting there
+    else:
+        layer.data = comparison.errors
+        for key, value in placement.items():
+            setattr(layer, key, value)
+    _name_and_colour(layer, values)
+
+
+def _errors_named(viewer: Viewer, name: str, shape: tuple[int, ...]) -> Labels | None:
+    for layer in plain_layers(viewer):
+        ours = isinstance(layer, Labels) and layer.metadata.get(METADATA_KEY) == _ERRORS
+        if ours and layer.name == name and layer.data.shape == shape:
+            found: Labels = layer
+            return found
+    return None
+
+
+def _name_and_colour(layer: Labels, values: Sequence[ErrorValue]) -> None:
+    """Give values their colours, and the names that napari's status bar shows."""
+    import pandas as pd
+
+    colours: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
+    layer.colormap = DirectLabelColormap(
+        color_dict=colours | {each.value: each.colour for each in values}
+    )
+    layer.features = pd.DataFrame(
+        {
+            "index": [0, *(each.value for each in values)],
+            "error": ["background", *(each.name for each in values)],
+        }
+    )

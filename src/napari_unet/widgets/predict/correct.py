@@ -1,0 +1,268 @@
+"""Correct a prediction: delete, merge, split, grow objects; or take them over as annotation.
+
+Each correction is one step of napari's undo, in the layer that it changes.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils.notifications import show_info, show_warning
+from qtpy.QtWidgets import QLineEdit, QPushButton, QVBoxLayout, QWidget
+
+from napari_unet.errors import NapariUNetError
+from napari_unet.widgets.common.button_grid import ButtonGrid
+from napari_unet.widgets.common.controls import add_row, button, form_layout, note
+from napari_unet.widgets.common.copy_to_annotation import AnnotationCopier
+from napari_unet.widgets.common.result_layers import active_labels, newest_prediction, predicted_of
+from napari_unet.widgets.predict.mouse_edits import (
+    FramePath,
+    edit_along,
+    numbers_along,
+    path_in_frame,
+    write_edit,
+)
+from napari_unet.widgets.predict.numbered_edits import numbers_in, path_through
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from napari.layers import Labels
+    from napari.viewer import Viewer
+    from numpy.typing import NDArray
+    from qtpy.QtGui import QHideEvent
+
+# Name of a tool: the text of its button, its tooltip, and how it is used.
+TOOLS = {
+    "copy": (
+        "Take over",
+        "Copy the prediction under the brush into the annotation, as painted.",
+        "Drag over what is right: it is copied into the annotation.",
+    ),
+    "copy_object": (
+        "Take o&bject",
+        "Copy a whole predicted object into the annotation.",
+        "Click objects that are right: they are copied into the annotation.",
+    ),
+    "delete": (
+        "Delete",
+        "Delete an object: there is none.",
+        "Click objects that are none.",
+    ),
+    "merge": (
+        "Mer&ge",
+        "Join objects that are one.",
+        "Drag from one part of an object to the other.",
+    ),
+    "split": (
+        "Split",
+        "Part an object along a line.",
+        "Draw a line through an object that should be two.",
+    ),
+    "grow": (
+        "Grow",
+        "Grow an object by one pixel.",
+        "Click an object that is too small; click again for more.",
+    ),
+}
+
+_NUMBERS_HELP = (
+    "Without a mouse: numbers of objects in the plane on screen, as in 3, 7. The tools below then "
+    "act on these at once; Split parts an object across its longer side. Measure lists the numbers."
+)
+_NOTHING = {
+    "delete": "There is no object under the mouse.",
+    "merge": "Drag from one object to another one to join them.",
+    "split": "The line must cross the object from one side to the other.",
+    "grow": "There is no background beside this object to grow into.",
+}
+
+
+class CorrectPanel(QWidget):
+    """Tools that act on the newest prediction, or on the one that is selected.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose layers.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._copier = AnnotationCopier(viewer)
+        self._tool = ""
+        self._in_hand: Labels | None = None
+        self.buttons: dict[str, QPushButton] = {}
+        for tool, (text, tooltip, _) in TOOLS.items():
+            made = button(text, tooltip, partial(self.take_tool, tool))
+            made.setCheckable(True)
+            self.buttons[tool] = made
+        self.teach_button = button(
+            "Teach the corrections",
+            "Copy all corrected objects into the annotation; Continue in the Train widget does "
+            "so by itself. Corrected pixels count more.",
+            self.teach,
+        )
+        self.text = note()
+        self.numbers_edit = QLineEdit()
+        self.numbers_edit.setPlaceholderText("with the mouse")
+        self.numbers_edit.textChanged.connect(self.put_down)
+        form = form_layout()
+        add_row(form, "Objects", self.numbers_edit, _NUMBERS_HELP)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(form)
+        layout.addLayout(ButtonGrid(3, self.buttons.values()))
+        layout.addWidget(self.teach_button)
+        layout.addWidget(self.text)
+
+    @property
+    def prediction(self) -> Labels | None:
+        """The prediction to correct: the selected one, or else the newest."""
+        active = active_labels(self._viewer)
+        if active is not None and predicted_of(active) is not None:
+            return active
+        return newest_prediction(self._viewer)
+
+    def take_tool(self, tool: str) -> None:
+        """Take a tool in hand, or put it down if it is the one in hand.
+
+        Parameters
+        ----------
+        tool : str
+            A key of `TOOLS`.
+        """
+        again = tool == self._tool
+        self.put_down()
+        layer = self.prediction
+        if again:
+            return
+        if layer is None:
+            self.buttons[tool].setChecked(False)
+            show_warning("There is no prediction to correct yet: click Whole or View above.")
+            return
+        predicted = predicted_of(layer)
+        if predicted is not None and predicted.in_progress:
+            self.buttons[tool].setChecked(False)
+            show_warning("This is still being predicted: correct it when it is done, or cancel.")
+            return
+        if self.numbers_edit.text().strip():
+            self.buttons[tool].setChecked(False)
+            self.apply_by_number(layer, tool)
+            return
+        self._tool, self._in_hand = tool, layer
+        layer.mode = "pan_zoom"
+        layer.mouse_pan = False
+        layer.mouse_drag_callbacks.append(self._drag)
+        layer.events.mode.connect(self._mode_changed)
+        self._viewer.layers.selection.active = layer
+        self.buttons[tool].setChecked(True)
+        self.text.setText(TOOLS[tool][2])
+
+    def put_down(self) -> None:
+        """Put the tool down: the mouse is napari's again."""
+        layer, self._in_hand, self._tool = self._in_hand, None, ""
+        for each in self.buttons.values():
+            each.setChecked(False)
+        self.text.clear()
+        if layer is not None:
+            layer.events.mode.disconnect(self._mode_changed)
+            layer.mouse_drag_callbacks.remove(self._drag)
+            layer.mouse_pan = layer.mode in ("pan_zoom", "transform")
+
+    def hideEvent(self, event: QHideEvent | None) -> None:
+        """Put the tool down with the panel: without its buttons nobody could."""
+        self.put_down()
+        super().hideEvent(event)
+
+    def _mode_changed(self, event: object = None) -> None:
+        """Another tool of napari was taken: ours goes down."""
+        self.put_down()
+
+    def _drag(self, layer: Labels, event: Any) -> Generator[None, None, None]:
+        """Collect where the mouse goes, and act at its end, or on the way with the brush."""
+        path = [np.asarray(layer.world_to_data(event.position), float)]
+        try:
+            if self._tool == "copy":
+                yield from self._brush(layer, event)
+                return
+            yield
+            while event.type == "mouse_move":
+                path.append(np.asarray(layer.world_to_data(event.position), float))
+                yield
+            self.apply(layer, self._tool, np.array(path))
+        except NapariUNetError as error:
+            show_warning(str(error))
+
+    def _brush(self, layer: Labels, event: Any) -> Generator[None, None, None]:
+        """Copy all along a drag, as one step of the annotation's undo."""
+        with self._copier.annotation_for(layer).block_history():
+            while event.type in ("mouse_press", "mouse_move"):
+                at = np.asarray(layer.world_to_data(event.position), float)
+                self._copier.copy_under_brush(layer, at)
+                yield
+
+    def apply(self, layer: Labels, tool: str, path: NDArray[np.floating[Any]]) -> None:
+        """Use a tool along a path.
+
+        Parameters
+        ----------
+        layer : Labels
+            A prediction.
+        tool : str
+            A key of `TOOLS`.
+        path : ndarray
+            Shape (points, axes of the layer), in pixels.
+        """
+        inside = path_in_frame(layer, path)
+        numbers = numbers_along(inside)
+        if numbers:
+            self._change(layer, tool, inside, numbers)
+        else:
+            show_info("There is no object under the mouse.")
+
+    def _change(self, layer: Labels, tool: str, inside: FramePath, numbers: list[int]) -> None:
+        if tool == "copy_object":
+            self._copier.copy_object(layer, inside, numbers[0])
+            return
+        edit = edit_along(tool, inside, numbers)
+        if edit.empty:
+            show_info(_NOTHING[tool])
+            return
+        write_edit(layer, inside.frame, edit)
+
+    def apply_by_number(self, layer: Labels, tool: str) -> None:
+        """Use a tool on the objects whose numbers are written in the field, in the plane on screen.
+
+        Parameters
+        ----------
+        layer : Labels
+            A prediction of objects.
+        tool : str
+            A key of `TOOLS`.
+        """
+        if tool == "copy":
+            show_warning("Take over copies where the mouse goes; Take object knows numbers.")
+            return
+        try:
+            numbers = numbers_in(self.numbers_edit.text())
+            groups = [numbers] if tool == "merge" else [[number] for number in numbers]
+            paths = [path_through(self._viewer, layer, group, tool) for group in groups]
+            for path, group in zip(paths, groups, strict=True):
+                self._change(layer, tool, path_in_frame(layer, path), group)
+        except NapariUNetError as error:
+            show_warning(str(error))
+            return
+        self.text.setText(f"{TOOLS[tool][0].replace('&', '')}: {', '.join(map(str, numbers))}.")
+
+    def teach(self) -> None:
+        """Copy every corrected object, and what was deleted, into the annotation."""
+        taught = self._copier.copy_corrections()
+        show_info(
+            f"{taught} corrected pixels are in the annotation now; click Continue to learn them."
+            if taught
+            else "Nothing was corrected since."
+        )

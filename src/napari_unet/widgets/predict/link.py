@@ -1,0 +1,338 @@
+"""Link objects over time or through z: relabelled in a layer of its own, and their tracks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels, Layer, Tracks
+from qtpy.QtWidgets import QDoubleSpinBox, QVBoxLayout, QWidget
+
+from napari_unet.objects.link_arrays import linked_planes
+from napari_unet.objects.linking import LinkConfig
+from napari_unet.run import Run
+from napari_unet.widgets.common.button_grid import ButtonGrid
+from napari_unet.widgets.common.controls import add_row, button, choice, form_layout, note
+from napari_unet.widgets.common.layers import (
+    METADATA_KEY,
+    labels_of,
+    placement_from_labels,
+    plain_layers,
+)
+from napari_unet.widgets.common.result_layers import active_labels, newest_prediction, predicted_of
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.common.task import BackgroundTask, Failed, Outcome
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Generator
+
+    from napari.viewer import Viewer
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import ArrayLike
+    from napari_unet.objects.linking import LinkAxis, Linked
+    from napari_unet.widgets.common.session import Session
+
+_TASK = "Linking objects"
+_LINKED = "linked"  # the metadata of our layers of linked labels and of tracks
+_EDITED = "linked, then edited"
+_LETTER_OF = {"t": "T", "time": "T", "z": "Z"}  # what axes may be called
+
+
+class LinkPanel(QWidget):
+    """Links the objects of the selected labels layer, or of the newest prediction.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose layers.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._source: Labels | None = None
+        self.task = _task_of(session_of(viewer))
+        self.axis_box = choice(
+            [("as its axes say", None), ("time", "T"), ("z", "Z")],
+            "Along which axis. Time: cells keep their number, daughters know their mother. Z: "
+            "what was found plane by plane becomes whole objects. Unnamed axes are taken for time.",
+        )
+        self.overlap_box = QDoubleSpinBox()
+        self.overlap_box.setRange(0.01, 1.0)
+        self.overlap_box.setSingleStep(0.05)
+        self.overlap_box.setValue(LinkConfig().minimum_overlap)
+        self.link_button = button(
+            "Lin&k",
+            "Give the same object the same number and colour in all frames or planes, in a layer "
+            "of its own; over time also as tracks.",
+            self.link,
+        )
+        self.stop_button = button("Stop", "Stop linking; no layer is added.", self.stop)
+        self.text = note()
+        self._lay_out()
+        self.task.started.connect(self._show_state)
+        self.task.happened.connect(self._on_event)
+        self.task.ended.connect(self._on_ended)
+        self._show_state()
+
+    def _lay_out(self) -> None:
+        form = form_layout()
+        add_row(form, "Along", self.axis_box)
+        add_row(
+            form,
+            "Overlap",
+            self.overlap_box,
+            "Objects that share less than this part of their pixels (IoU) are not linked.",
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(form)
+        layout.addLayout(ButtonGrid(2, (self.link_button, self.stop_button)))
+        layout.addWidget(self.text)
+
+    @property
+    def source(self) -> Labels | None:
+        """What is linked: the selected labels, if they hold objects, else the newest prediction.
+
+        What was linked through z may be linked again over time.
+        """
+        active = active_labels(self._viewer)
+        if active is None:
+            return newest_prediction(self._viewer)
+        ours = active.metadata.get(METADATA_KEY)
+        holds_objects = ours in (None, _LINKED, _EDITED) or predicted_of(active) is not None
+        return active if holds_objects else newest_prediction(self._viewer)
+
+    def link(self) -> None:
+        """Link in the background; the layers follow."""
+        source = self.source
+        problem = _problem_of(source)
+        if problem or source is None:
+            self.text.setText(problem)
+            return
+        labels = labels_of(source)
+        axis: LinkAxis = self.axis_box.currentData() or _guessed_axis(source)
+        work = ToLink(
+            labels=labels.copy() if isinstance(labels, np.ndarray) else labels,
+            axes="TZYX" if len(labels.shape) == 4 else f"{axis}YX",
+            config=LinkConfig(axis, self.overlap_box.value()),
+        )
+        if self.task.start(partial(linking_events, work)):
+            self._source = source
+            self.text.setText(f"Linking {source.name}…")
+
+    def stop(self) -> None:
+        """Stop after the current frame."""
+        self.task.stop()
+        self.stop_button.setEnabled(False)
+
+    def _show_state(self) -> None:
+        self.link_button.setEnabled(not self.task.running)
+        self.stop_button.setEnabled(self.task.running and not self.task.stopping)
+
+    def _on_event(self, event: Any) -> None:
+        if isinstance(event, PlaneLinked) and self._source is not None:
+            self.text.setText(
+                f"Linking {self._source.name}: {event.number} of {event.total} planes."
+            )
+
+    def _on_ended(self, outcome: Outcome) -> None:
+        self._show_state()
+        source, self._source = self._source, None  # a layer that is closed meanwhile may go
+        if source is None:
+            return
+        if isinstance(outcome, Failed):
+            self.text.setText(outcome.text)
+        elif outcome.result is None:
+            self.text.setText("Stopped; nothing was linked.")
+        elif source in plain_layers(self._viewer):
+            _show_linked(self._viewer, source, outcome.result)
+            self.text.setText(_sentence(source, outcome.result))
+        else:
+            self.text.setText(f"{source.name} was closed meanwhile.")
+
+
+def _task_of(session: Session) -> BackgroundTask:
+    """Return the session's task for linking: one, however often the widget is opened."""
+    found: BackgroundTask | None = session.findChild(BackgroundTask, _TASK)
+    return found or BackgroundTask(_TASK, session)
+
+
+def _problem_of(source: Labels | None) -> str:
+    """Say what keeps a layer from being linked, or nothing."""
+    if source is None:
+        return "There is nothing to link: select a labels layer, or predict one."
+    predicted = predicted_of(source)
+    if predicted is not None and predicted.in_progress:
+        return f"{source.name} is still being predicted: link it when it is done."
+    if predicted is not None and predicted.kind == "classes":
+        return f"{source.name} holds classes: only objects are linked."
+    n_axes = len(labels_of(source).shape)
+    if n_axes not in (3, 4):
+        return (
+            f"{source.name} has {n_axes} axes: link labels with time or z before Y and X, or both."
+        )
+    return ""
+
+
+def _guessed_axis(source: Labels) -> LinkAxis:
+    """Take time where the first axis is time, or has no name that says z."""
+    letter = _LETTER_OF.get(str(source.axis_labels[0]).lower(), "T")
+    return "Z" if letter == "Z" and source.ndim == 3 else "T"
+
+
+def _sentence(source: Labels, found: LinkedLabels) -> str:
+    n_divisions = len(set(found.linked.parents.values()))
+    divisions = f", {n_divisions} of which divide" if n_divisions else ""
+    return f"{source.name}: {found.linked.n_tracks} objects{divisions}."
+
+
+def _show_linked(viewer: Viewer, source: Labels, found: LinkedLabels) -> None:
+    """Show linked labels and, over time, tracks; the selection stays."""
+    active = viewer.layers.selection.active
+    _show_labels(viewer, source, found)
+    _show_tracks(viewer, source, found)
+    if predicted_of(source) is not None:
+        source.visible = False  # two predictions on top of each other cannot be read
+    viewer.layers.selection.active = active
+
+
+def _show_labels(viewer: Viewer, source: Labels, found: LinkedLabels) -> None:
+    """Show labels in the layer of the last linking of this source, or in a new one."""
+    name, placement = f"{source.name} linked", placement_from_labels(source)
+    layer = _ours(viewer, Labels, name)
+    if layer is not None and layer.data.shape == found.labels.shape:
+        layer.data = found.labels
+        for key, value in placement.items():
+            setattr(layer, key, value)
+        return
+    layer = Labels(found.labels, name=name, metadata={METADATA_KEY: _LINKED}, **placement)
+    layer.events.paint.connect(_mark_as_edited)
+    viewer.add_layer(layer)
+
+
+def _show_tracks(viewer: Viewer, source: Labels, found: LinkedLabels) -> None:
+    """Show tracks where there was time; those of a previous linking of this source go."""
+    name, linked = f"{source.name} tracks", found.linked
+    previous = _ours(viewer, Tracks, name)
+    if previous is not None:
+        viewer.layers.remove(previous)
+    if not found.over_time or not len(linked.tracks):
+        return
+    tracks = Tracks(
+        linked.tracks,
+        graph={daughter: [mother] for daughter, mother in linked.parents.items()},
+        name=name,
+        metadata={METADATA_KEY: _LINKED},
+        **placement_from_labels(source),
+    )
+    viewer.add_layer(tracks)
+
+
+def _ours(viewer: Viewer, kind: type[Layer], name: str) -> Any:
+    """Find a layer that linking has made and no one has edited."""
+    for layer in plain_layers(viewer):
+        untouched = layer.metadata.get(METADATA_KEY) == _LINKED
+        if isinstance(layer, kind) and untouched and layer.name == name:
+            return layer
+    return None
+
+
+def _mark_as_edited(event: Any) -> None:
+    """Remember that someone has painted here: what is painted is never overwritten."""
+    event.source.metadata[METADATA_KEY] = _EDITED
+
+
+# --- Link the objects of labels beside the window ------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class ToLink:
+    """Labels, and how their objects are linked.
+
+    Parameters
+    ----------
+    labels : ArrayLike
+        Lazy ones are read in the worker, plane by plane.
+    axes : {"TYX", "ZYX", "TZYX"}
+        What their axes are.
+    config : LinkConfig
+        How they are linked.
+    """
+
+    labels: ArrayLike
+    axes: str
+    config: LinkConfig
+
+    @property
+    def n_planes(self) -> int:
+        """How many planes, or frames, are linked one by one."""
+        through_all = self.config.axis == "Z" and "T" in self.axes
+        return int(np.prod(self.labels.shape[: 2 if through_all else 1]))
+
+
+@dataclass(frozen=True)
+class PlaneLinked:
+    """One more plane, or frame, is linked.
+
+    Parameters
+    ----------
+    number, total : int
+        Which one, from 1; and of how many.
+    """
+
+    number: int
+    total: int
+
+
+@dataclass(frozen=True, eq=False)
+class LinkedLabels:
+    """What came out.
+
+    Parameters
+    ----------
+    labels : ndarray
+        int32, of the shape of what was linked.
+    linked : Linked
+        The tracks.
+    over_time : bool
+        Whether they are tracks in time, and not objects of a stack.
+    """
+
+    labels: NDArray[np.int32]
+    linked: Linked
+    over_time: bool
+
+
+def linking_events(
+    task: ToLink, stop: threading.Event
+) -> Generator[PlaneLinked, None, LinkedLabels | None]:
+    """Link the objects of labels, in a worker thread.
+
+    Yields
+    ------
+    PlaneLinked
+        After each plane.
+
+    Returns
+    -------
+    LinkedLabels or None
+        None if it was stopped.
+
+    Raises
+    ------
+    LabelsError
+        The labels are no integers, some are negative, or the axes do not fit.
+    """
+    found = np.zeros(tuple(task.labels.shape), np.int32)
+    planes = Run(linked_planes(task.labels, task.axes, task.config))
+    for number, (index, plane) in enumerate(planes, start=1):
+        found[index] = plane
+        yield PlaneLinked(number, task.n_planes)
+        if stop.is_set():
+            return None
+    return LinkedLabels(found, planes.result, task.config.axis == "T")

@@ -1,0 +1,155 @@
+"""Measure predicted objects: napari's features table, and a CSV file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
+
+from napari_unet.errors import NapariUNetError
+from napari_unet.io.tables import write_csv
+from napari_unet.objects.measurements import measure_objects
+from napari_unet.widgets.common.annotation import annotation_of, image_for
+from napari_unet.widgets.common.button_grid import ButtonGrid
+from napari_unet.widgets.common.controls import button, note
+from napari_unet.widgets.common.layers import channel_axis_of, labels_of, pixels_of
+from napari_unet.widgets.common.result_layers import active_labels, newest_prediction, predicted_of
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.common.task import Failed, Outcome
+from napari_unet.widgets.predict.save_objects import SaveObjectsButton
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Labels
+    from napari.viewer import Viewer
+    from numpy.typing import NDArray
+
+    Columns = dict[str, NDArray[Any]]
+
+
+class MeasurePanel(QWidget):
+    """Measures the objects of the selected labels layer, or of the newest prediction.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose layers.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._session = session_of(viewer)
+        self._layer: Labels | None = None
+        self.measure_button = button(
+            "Measure",
+            "Area, centroid, intensity and more of each object; in physical units where the "
+            "layer has a scale.",
+            self.measure,
+        )
+        self.table_button = button(
+            "Open table", "Show the measurements in napari's own features table.", self.open_table
+        )
+        self.csv_button = button(
+            "E&xport CSV…", "Write the measurements to a file.", self.ask_to_export
+        )
+        self.text = note()
+        row = ButtonGrid(3, (self.measure_button, self.table_button, self.csv_button))
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(row)
+        self.save_button = SaveObjectsButton(viewer, self._target)
+        layout.addWidget(self.save_button)
+        layout.addWidget(self.text)
+        self._session.measuring.ended.connect(self._show)
+
+    def measure(self) -> None:
+        """Measure the selected layer, or the newest prediction, in the background."""
+        layer = self._target()
+        if layer is None:
+            show_warning("There is no prediction to measure yet: click Whole or View above.")
+            return
+        self.measure_layer(layer)
+
+    def measure_layer(self, layer: Labels) -> None:
+        """Measure a layer in the background."""
+        predicted = predicted_of(layer)
+        image = predicted.image if predicted else image_for(self._viewer, layer)
+        labels = np.array(labels_of(layer))
+        ndim = predicted.ndim if predicted else min(2, labels.ndim)
+        arguments: dict[str, Any] = {
+            "scale": tuple(float(s) for s in layer.scale),
+            "units": tuple(str(unit) for unit in layer.units),
+            "spatial_ndim": ndim,
+        }
+        pixels, channel_axis = _intensities(image, labels.shape)
+        if self._session.measuring.start(
+            lambda stop: measure_objects(labels, pixels, channel_axis, **arguments)
+        ):
+            self._layer = layer
+            self.text.setText("Measuring…")
+
+    def open_table(self) -> None:
+        """Open napari's features table on the measured layer."""
+        layer = self._target()
+        if layer is not None:
+            self._viewer.layers.selection.active = layer
+        self._viewer.window.add_plugin_dock_widget("napari", "Features table widget")
+
+    def ask_to_export(self) -> None:
+        """Ask for a file name and write the measurements there."""
+        name, _ = QFileDialog.getSaveFileName(self, "Export", "objects.csv", "Tables (*.csv)")
+        if name:
+            self.export(Path(name))
+
+    def export(self, path: Path) -> None:
+        """Write the measurements of the layer to a CSV file."""
+        layer = self._target()
+        if layer is None or layer.features.empty:
+            show_warning("Nothing is measured yet: click Measure first.")
+            return
+        columns = {name: layer.features[name].to_numpy() for name in layer.features.columns}
+        try:
+            write_csv(columns, path)
+        except NapariUNetError as error:
+            show_error(str(error))
+        else:
+            show_info(f"Wrote {path}.")
+
+    def _target(self) -> Labels | None:
+        return active_labels(self._viewer) or newest_prediction(self._viewer)
+
+    def _show(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Failed):
+            self.text.setText(outcome.text)
+            return
+        if self._layer is None:
+            return
+        import pandas as pd
+
+        columns = dict(outcome.result)
+        annotation = self._session.annotation
+        if annotation is not None and annotation_of(annotation).kind == "classes":
+            known = annotation_of(annotation)
+            columns["class"] = np.array([known.name_of(int(v)) for v in columns["index"]])
+        self._layer.features = pd.DataFrame(columns)
+        self.text.setText(f"{len(columns['index'])} objects measured, {len(columns)} columns.")
+
+
+def _intensities(image: Image | None, shape: tuple[int, ...]) -> tuple[Any, int | None]:
+    """Return the pixels whose intensity is measured, and which axis is their channels."""
+    if image is None:
+        return None, None
+    pixels = pixels_of(image)
+    if tuple(pixels.shape) == shape:
+        return pixels, None
+    if image.rgb:
+        return pixels, len(pixels.shape) - 1
+    known = channel_axis_of(image)
+    axes = [known] if known is not None else range(len(pixels.shape))
+    for axis in axes:
+        if tuple(pixels.shape[:axis]) + tuple(pixels.shape[axis + 1 :]) == shape:
+            return pixels, axis
+    return None, None

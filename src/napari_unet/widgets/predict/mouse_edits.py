@@ -1,0 +1,176 @@
+"""From the path of the mouse over a prediction to an edit of one of its frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from napari_unet.objects.corrections import (
+    Edit,
+    delete_object,
+    grow_object,
+    merge_objects,
+    split_object,
+)
+from napari_unet.widgets.common.result_layers import predicted_of
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class FramePath:
+    """Where the mouse went in one frame of a prediction.
+
+    Parameters
+    ----------
+    frame : tuple of int
+        Position along the axes that come before the spatial ones.
+    labels : ndarray
+        ``[Z]YX``: the predicted objects of this frame, 0 background.
+    points : ndarray
+        Shape (points, spatial axes), in pixels.
+    classes : ndarray or None
+        Where classes were predicted, `labels` are their connected parts, and this is the class
+        of each.
+    """
+
+    frame: tuple[int, ...]
+    labels: NDArray[Any]
+    points: NDArray[np.floating[Any]]
+    classes: NDArray[np.integer[Any]] | None = None
+
+    def in_classes(self, edit: Edit, number: int) -> Edit:
+        """Write classes in place of their parts; new parts are of the class of `number`."""
+        if self.classes is None:
+            return edit
+        known = edit.values < len(self.classes)
+        values = self.classes[np.where(known, edit.values, number)]
+        return Edit(edit.indices, values)
+
+
+def path_in_frame(layer: Labels, path: NDArray[np.floating[Any]]) -> FramePath:
+    """Find the frame in which a path begins.
+
+    Parameters
+    ----------
+    layer : Labels
+        A prediction.
+    path : ndarray
+        Shape (points, axes of the layer), in pixels.
+    """
+    predicted = predicted_of(layer)
+    ndim = predicted.ndim if predicted else 2
+    lead = layer.ndim - ndim
+    frame = tuple(
+        int(np.clip(round(float(at)), 0, size - 1))
+        for at, size in zip(path[0, :lead], layer.data.shape, strict=False)
+    )
+    labels = np.asarray(layer.data)[frame]
+    if predicted is None or predicted.kind == "objects":
+        return FramePath(frame, labels, path[:, lead:])
+    parts, classes = _connected_parts(labels)
+    return FramePath(frame, parts, path[:, lead:], classes)
+
+
+def _connected_parts(classes: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.integer[Any]]]:
+    """Give a number to each connected part of a class; also return the class of each number."""
+    parts = np.zeros(classes.shape, np.int32)
+    class_of = [0]
+    for value in np.unique(classes[classes > 0]):
+        found, n_found = ndi.label(classes == value)
+        parts[found > 0] = found[found > 0] + len(class_of) - 1
+        class_of += [int(value)] * n_found
+    return parts, np.array(class_of, classes.dtype)
+
+
+def numbers_along(path: FramePath) -> list[int]:
+    """Return the objects under a path, in the order in which it meets them."""
+    found: dict[int, None] = {}
+    points, labels = path.points, path.labels
+    for a, b in zip(points, [*points[1:], points[-1]], strict=True):
+        steps = max(1, int(np.ceil(np.abs(b - a).max())))
+        for point in np.linspace(a, b, steps + 1):
+            pixel = tuple(np.round(point).astype(int))
+            inside = all(0 <= p < size for p, size in zip(pixel, labels.shape, strict=True))
+            if inside and labels[pixel] > 0:
+                found[int(labels[pixel])] = None
+    return list(found)
+
+
+def edit_along(tool: str, path: FramePath, numbers: list[int]) -> Edit:
+    """Return what a tool changes along a path.
+
+    Parameters
+    ----------
+    tool : {"delete", "merge", "split", "grow"}
+        "split" parts the object that the path crosses longest; "delete" and "grow" take the first.
+    path : FramePath
+        Where the mouse went.
+    numbers : list of int
+        The objects under the path, at least one.
+    """
+    labels, number = path.labels, numbers[0]
+    if tool == "delete":
+        edit = delete_object(labels, number)
+    elif tool == "merge":
+        edit = merge_objects(labels, numbers)
+    elif tool == "grow":
+        edit = grow_object(labels, number)
+    else:
+        number = number if len(numbers) == 1 else _longest_under(path, numbers)
+        edit = split_object(labels, number, path.points)
+    return path.in_classes(edit, number)
+
+
+def _longest_under(path: FramePath, numbers: list[int]) -> int:
+    """Return the object that a path crosses longest."""
+    a, b = path.points[0], path.points[-1]
+    points = np.linspace(a, b, max(2, int(np.ceil(np.abs(b - a).max())) + 1))
+    pixels = np.round(points).astype(int).clip(0, np.array(path.labels.shape) - 1)
+    under = path.labels[tuple(pixels.T)]
+    return max(numbers, key=lambda number: int(np.count_nonzero(under == number)))
+
+
+def disk(
+    centre: NDArray[np.floating[Any]], radius: float, shape: tuple[int, ...]
+) -> tuple[NDArray[np.intp], ...]:
+    """Return the pixels within a radius, in the plane of the centre.
+
+    Parameters
+    ----------
+    centre : ndarray
+        ``[Z]YX`` position, in pixels.
+    radius : float
+        In pixels.
+    shape : tuple of int
+        ``[Z]YX``: pixels outside it are left out.
+
+    Returns
+    -------
+    tuple of ndarray
+        One index array per axis.
+    """
+    y, x = centre[-2:]
+    rows = np.arange(max(0, int(y - radius)), min(shape[-2], int(y + radius) + 2))
+    columns = np.arange(max(0, int(x - radius)), min(shape[-1], int(x + radius) + 2))
+    grid = np.meshgrid(rows, columns, indexing="ij")
+    near = (grid[0] - y) ** 2 + (grid[1] - x) ** 2 <= radius**2
+    plane = (grid[0][near], grid[1][near])
+    if len(shape) == 2:
+        return plane
+    z = int(np.clip(round(float(centre[0])), 0, shape[0] - 1))
+    return (np.full(plane[0].size, z), *plane)
+
+
+def write_edit(layer: Labels, frame: tuple[int, ...], edit: Edit) -> None:
+    """Make an edit of one frame as one step of napari's undo."""
+    if edit.empty:
+        return
+    size = edit.values.size
+    leading = tuple(np.full(size, at) for at in frame)
+    layer.data_setitem((*leading, *edit.indices), edit.values)

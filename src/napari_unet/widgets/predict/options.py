@@ -1,0 +1,306 @@
+"""What is predicted and how: the upper part of the Predict widget."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from napari.layers import Image
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_unet.data.axes import SPATIAL_AXES, guess_axes
+from napari_unet.errors import ModelMismatchError, NapariUNetError
+from napari_unet.prediction.config import PredictConfig
+from napari_unet.settings import declared
+from napari_unet.widgets.common.controls import Section, add_row, form_layout, note
+from napari_unet.widgets.common.layers import FollowedLayer, LayerComboBox, notices_of, pixels_of
+from napari_unet.widgets.common.placement import kept_axes, name_axes, named_axes_of, pixel_size_of
+from napari_unet.widgets.common.settings_form import SettingsForm
+from napari_unet.widgets.predict.cell_size import CellSizeRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari.viewer import Viewer
+
+    from napari_unet.data.physical import PixelSize
+    from napari_unet.model.record import ModelRecord
+    from napari_unet.widgets.common.session import Session
+
+# In the order of the rows; the first is the channels, before the cell size.
+_MAIN = ("used_channels", "result", "views", "precision", "rescale")
+_ADVANCED = ("threshold", "smallest", "tile_size", "device")
+_SETTINGS = declared(PredictConfig)
+
+
+class PredictOptions(QWidget):
+    """Chooses the image, says what its axes are, and how it is predicted.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose images.
+    session : Session
+        Whose model.
+    """
+
+    def __init__(self, viewer: Viewer, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self.image_box = LayerComboBox(viewer, Image)
+        self.axes_row = AxesRow(self._guess)
+        self.form = SettingsForm(PredictConfig(), (*_MAIN, *_ADVANCED))
+        self.channels_edit = self.form.editors["used_channels"].widget
+        self.scale_check = self.form.editors["rescale"].widget
+        self.size_note = note()
+        self.cell_size = CellSizeRow(viewer, session)
+        self._lay_out()
+        self._followed = FollowedLayer(self, ("scale", "units"), self._show_sizes)
+        self.image_box.layer_changed.connect(self._show_image)
+        self.axes_row.axes_changed.connect(self._show_sizes)
+        self._show_image()
+
+    def _lay_out(self) -> None:
+        form = form_layout()
+        add_row(form, "Image", self.image_box, "The image to predict.")
+        add_row(form, "Axes", self.axes_row)
+        self.form.add_rows(form, ["used_channels"])
+        cell_size = QLabel("Cell size")
+        cell_size.setBuddy(self.cell_size.box)
+        cell_size.setToolTip(self.cell_size.box.toolTip())
+        form.addRow(cell_size, self.cell_size)
+        self.form.add_rows(form, _MAIN[1:])
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(form)
+        layout.addWidget(self.size_note)
+        layout.addWidget(
+            Section(
+                "Advanced settings",
+                "Settings that the model and the program choose well.",
+                self.form.panel(_ADVANCED),
+            )
+        )
+
+    def show_model(self) -> None:
+        """Guess axes, and compare pixel sizes, for another model."""
+        self.axes_row.show_axes()
+
+    def keep(self, image: Image) -> tuple[int, ...]:
+        """Return which axes of an image the result has, in its order.
+
+        Raises
+        ------
+        ModelMismatchError
+            The model cannot read such an image.
+        """
+        axes, model = self.axes_of(image), self._session.model
+        ndim = 2 if model is None else model.record.network.ndim
+        lacking = [letter for letter in SPATIAL_AXES[ndim] if letter not in axes]
+        if lacking or (image.rgb and not axes.endswith("C")):
+            raise ModelMismatchError(
+                f"The model is {ndim}D and cannot read the axes {axes}; choose another image or "
+                "model, or correct the axes."
+            )
+        return kept_axes(axes, ndim)
+
+    def axes_of(self, image: Image) -> str:
+        """Return the axes of an image's pixels: named, else guessed.
+
+        Raises
+        ------
+        ModelMismatchError
+            They are unknown, and the model cannot guess them.
+        """
+        if image is self.image_box.layer and self.axes_row.axes is not None:
+            return self.axes_row.axes
+        return self._guess(image)
+
+    def config(self, image: Image) -> PredictConfig:
+        """Return how a whole image is predicted.
+
+        Raises
+        ------
+        ConfigError, ModelMismatchError
+            The channels are no numbers; or the axes do not fit the model.
+        """
+        axes = self.axes_of(image)
+        return replace(
+            self.config_of_files(),
+            axes=axes,
+            pixel_size=pixel_size_of(image, axes),
+            notices=notices_of(image),
+        )
+
+    def config_of_files(self) -> PredictConfig:
+        """Return how files are predicted: their axes and pixel sizes are their own."""
+        config: PredictConfig = self.form.value()
+        return replace(config, cell_size=self.cell_size.value)
+
+    def _guess(self, image: Image) -> str:
+        """Guess axes as the prediction would; a layer of colours has them last."""
+        from napari_unet.prediction.plan import guessed_axes
+
+        pixels, model = pixels_of(image), self._session.model
+        ndim = 2 if model is None else model.record.network.ndim
+        try:
+            if image.rgb:
+                return guess_axes(tuple(pixels.shape[:-1]), ndim, 1) + "C"
+            if model is None:
+                return guess_axes(tuple(pixels.shape), ndim, 1)
+            return guessed_axes(model.record, pixels)
+        except NapariUNetError as error:
+            raise ModelMismatchError(
+                f"The model is {ndim}D and cannot read the image of shape {tuple(pixels.shape)}; "
+                "choose another image or model."
+            ) from error
+
+    def _show_image(self) -> None:
+        image = self.image_box.layer
+        self._followed.follow(image)
+        self.cell_size.show_image(image)
+        self.axes_row.show_image(image)
+
+    def _show_sizes(self) -> None:
+        """Show what can be chosen for this image and this model."""
+        image, model = self.image_box.layer, self._session.model
+        axes = self.axes_row.axes or ""
+        self.channels_edit.setEnabled(image is None or "C" in axes)
+        if image is None or model is None:  # files have sizes of their own
+            self.scale_check.setEnabled(image is None)
+            self.scale_check.setToolTip(_SETTINGS["rescale"].help)
+            self.size_note.setText("")
+            return
+        of_image = pixel_size_of(image, axes or None)
+        letters = SPATIAL_AXES[model.record.network.ndim]
+        unknown = _unknown(model.record, of_image, letters)
+        self.scale_check.setEnabled(not unknown)
+        self.scale_check.setToolTip(f"{_SETTINGS['rescale'].help} {unknown}".strip())
+        self.size_note.setText("" if unknown else _sizes(model.record, of_image, letters))
+
+
+def _unknown(record: ModelRecord, of_image: PixelSize, letters: str) -> str:
+    """Say whose pixel size is not known, or nothing."""
+    lacks_image = any(letter not in of_image for letter in letters)
+    lacks_model = any(letter not in record.pixel_size for letter in letters)
+    if lacks_image and lacks_model:
+        return "The pixel sizes of image and model are not known."
+    if lacks_image:
+        return "The pixel size of the image is not known: set the layer's scale and units."
+    return "The model does not know the pixel size of its training images." if lacks_model else ""
+
+
+def _sizes(record: ModelRecord, of_image: PixelSize, letters: str) -> str:
+    return f"Pixels: model {_text(record.pixel_size, letters)}, image {_text(of_image, letters)}."
+
+
+def _text(size: PixelSize, letters: str) -> str:
+    lengths = [f"{size[letter]:.4g}" for letter in letters]
+    return f"{' x '.join(lengths) if len(set(lengths)) > 1 else lengths[0]} µm"
+
+
+# --- What the axes of an image are: shown as letters, and corrected there ------------------------
+
+_ALTERNATIVES = {
+    2: ("YX",),
+    3: ("ZYX", "TYX", "CYX", "YXC"),
+    4: ("TZYX", "TCYX", "ZCYX", "CZYX", "CTYX", "ZYXC", "TYXC"),
+    5: ("TZCYX", "TCZYX", "CTZYX", "TZYXC"),
+}
+_MEANING = {"T": "time", "C": "channels", "Z": "slices"}
+
+
+class AxesRow(QComboBox):
+    """Shows the axes of an image layer, and writes what is chosen into its axis labels.
+
+    Where the axis labels do not name them all, it shows what is guessed, and says so.
+
+    Parameters
+    ----------
+    guess : callable
+        Guesses the axes of an image whose axis labels do not tell them; may raise
+        NapariUNetError.
+    """
+
+    axes_changed = Signal()
+
+    def __init__(self, guess: Callable[[Image], str]) -> None:
+        super().__init__()
+        self._guess = guess
+        self._image: Image | None = None
+        self._followed = FollowedLayer(self, ("axis_labels",), self.show_axes)
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.activated.connect(self._choose)
+        self.show_axes()
+
+    @property
+    def axes(self) -> str | None:
+        """The axes of the image's pixels: named, else guessed; None where there is no guess."""
+        if self._image is None:
+            return None
+        return named_axes_of(self._image) or self._guessed(self._image)
+
+    @property
+    def known(self) -> bool:
+        """Whether the axis labels of the image name all axes, so that nothing is guessed."""
+        return self._image is not None and named_axes_of(self._image) is not None
+
+    def show_image(self, image: Image | None) -> None:
+        """Show the axes of an image, and follow them."""
+        self._image = image
+        self._followed.follow(image)
+        self.show_axes()
+
+    def show_axes(self) -> None:
+        """Show the axes anew, for example when another model guesses otherwise."""
+        image = self._image
+        self.blockSignals(True)
+        self.clear()
+        if image is not None:
+            self._list(image)
+        self.blockSignals(False)
+        self.setEnabled(self.count() > 1)
+        self._explain()
+        self.axes_changed.emit()
+
+    def _list(self, image: Image) -> None:
+        named = named_axes_of(image)
+        choices = alternatives(image)
+        if named is None:
+            guessed = self._guessed(image)
+            self.addItem(f"{guessed} (guessed)" if guessed else "not known", None)
+        elif named not in choices:
+            choices = (named, *choices)
+        for axes in choices:
+            self.addItem(axes, axes)
+        self.setCurrentIndex(max(0, self.findData(named)))
+
+    def _guessed(self, image: Image) -> str | None:
+        try:
+            return self._guess(image)
+        except NapariUNetError:
+            return None
+
+    def _explain(self) -> None:
+        axes = self.axes or ""
+        meaning = ", ".join(f"{letter} {_MEANING[letter]}" for letter in axes if letter in _MEANING)
+        says = f"{axes}: {meaning}. " if meaning else ""
+        self.setToolTip(
+            f"What the axes of the image are. {says}T is time, C channels, Z slices. What you "
+            "choose becomes the layer's axis labels."
+        )
+
+    def _choose(self, index: int) -> None:
+        axes = self.itemData(index)
+        if axes is not None and self._image is not None:
+            name_axes(self._image, axes)  # its event shows them
+
+
+def alternatives(image: Image) -> tuple[str, ...]:
+    """Return what the axes of a layer can be; those of a colour image end in its colours."""
+    if not image.rgb:
+        return _ALTERNATIVES.get(image.ndim, ())
+    choices = _ALTERNATIVES.get(image.ndim + 1, ())
+    return tuple(axes for axes in choices if axes.endswith("YXC"))

@@ -1,0 +1,210 @@
+"""Save objects for other programs: the button with its formats, and the work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Tracks
+from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
+
+from napari_unet.data.labels import mask_from_annotation
+from napari_unet.io.annotations.writing import SUFFIXES, write_objects
+from napari_unet.widgets.common.annotation import annotation_of, image_for, was_painted_here
+from napari_unet.widgets.common.layers import labels_of, pixels_of, plain_layers
+from napari_unet.widgets.common.placement import named_axes_of, pixel_size_of
+from napari_unet.widgets.common.result_layers import predicted_of
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.common.task import Failed, Outcome, task_named
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from napari.layers import Labels
+    from napari.viewer import Viewer
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import ArrayLike
+    from napari_unet.data.physical import PixelSize
+    from napari_unet.io.annotations.writing import ObjectFormat
+
+# Format: text in the menu, and what a file dialog calls its files.
+_CHOICES: dict[ObjectFormat, tuple[str, str]] = {
+    "labels": ("&Label image (TIFF)…", "Label images (*.tif)"),
+    "roi": ("&ROIs for Fiji's ROI Manager (ZIP)…", "ImageJ ROIs (*.zip)"),
+    "geojson": ("&QuPath (GeoJSON)…", "GeoJSON (*.geojson)"),
+    "coco": ("C&OCO (JSON)…", "COCO (*.json)"),
+    "csv": ("&Table of measurements (CSV)…", "Tables (*.csv)"),
+    "ctc": ("&Cell Tracking Challenge (folder)…", ""),
+}
+
+
+@dataclass(frozen=True)
+class ToSave:
+    """What is written, settled before the work begins; see `write_objects`.
+
+    Parameters
+    ----------
+    labels : ndarray
+        A copy: the layer may be painted in meanwhile.
+    axes : str or None
+        Of the labels, where they are known.
+    names, colours : dict of int to str
+        Of classes.
+    image : ArrayLike or None
+        Whose intensities are measured.
+    pixel_size : PixelSize
+        As far as it is known.
+    parents : dict of int to int
+        Mother of each daughter, where the objects were linked.
+    """
+
+    labels: NDArray[Any]
+    axes: str | None
+    names: dict[int, str]
+    colours: dict[int, str]
+    image: ArrayLike | None
+    pixel_size: PixelSize
+    parents: dict[int, int]
+
+
+class SaveObjectsButton(QPushButton):
+    """Saves the objects of a layer in a format that is chosen in its menu.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose layers.
+    layer : callable
+        Gives the layer to save, or None.
+    """
+
+    def __init__(self, viewer: Viewer, layer: Callable[[], Labels | None]) -> None:
+        super().__init__("Save objects…")
+        self.setAccessibleName("Save objects…")
+        self.setAutoDefault(True)  # Return works as the space bar does
+        self.setToolTip(
+            "Write the objects of the selected layer, or of the newest prediction, for Fiji, "
+            "QuPath and others."
+        )
+        self._viewer, self._layer = viewer, layer
+        self._path: Path | None = None
+        self._task = task_named(session_of(viewer), "Saving objects")
+        self._task.ended.connect(self._on_ended)
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        for to, (text, _) in _CHOICES.items():
+            menu.addAction(text, partial(self.ask_to_save, to))
+        self.setMenu(menu)
+
+    def ask_to_save(self, to: ObjectFormat) -> None:
+        """Ask for a file (or folder) and write the objects there."""
+        if to == "ctc":
+            name = QFileDialog.getExistingDirectory(self, "Folder for the frames")
+        else:
+            start = f"objects{SUFFIXES[to][0]}"
+            name, _ = QFileDialog.getSaveFileName(self, "Save objects", start, _CHOICES[to][1])
+        if name:
+            self.save(Path(name), to)
+
+    def save(self, path: Path, to: ObjectFormat) -> None:
+        """Write the objects in the background.
+
+        Parameters
+        ----------
+        path : Path
+            The file, which gets the format's suffix where it has none; for "ctc" the folder.
+        to : {"labels", "roi", "geojson", "coco", "csv", "ctc"}
+            The format.
+        """
+        layer = self._layer()
+        if layer is None:
+            show_warning("There are no objects to save yet: click Whole or View above.")
+            return
+        if to != "ctc" and not path.suffix:
+            path = path.with_name(path.name + SUFFIXES[to][0])
+        if self._task.start(partial(save_objects, path, to, to_save(self._viewer, layer))):
+            self._path = path
+            if _is_paint(self._viewer, layer):
+                show_info("This layer is painted in: its number 1 is background, and left out.")
+        else:
+            show_info("Something is still being saved.")
+
+    def _on_ended(self, outcome: Outcome) -> None:
+        path, self._path = self._path, None
+        if path is None:  # asked for by another dock
+            return
+        if isinstance(outcome, Failed):
+            show_error(outcome.text)
+        else:
+            show_info(f"Wrote {path}.")
+
+
+def to_save(viewer: Viewer, layer: Labels) -> ToSave:
+    """Collect what belongs to a layer, on the main thread."""
+    painted, labels = _is_paint(viewer, layer), np.array(labels_of(layer))
+    if painted:
+        labels = mask_from_annotation(labels, annotation_of(layer).kind)
+    predicted = predicted_of(layer)
+    image = predicted.image if predicted else image_for(viewer, layer)
+    pixels = pixels_of(image) if image is not None else None
+    if pixels is not None and tuple(pixels.shape) != labels.shape:
+        pixels = None
+    axes = named_axes_of(layer)
+    if axes is None and predicted and (predicted.ndim, labels.ndim) == (2, 3):
+        axes = "TYX"  # the planes were predicted one by one
+    names, colours = _classes_of(viewer, layer, labels)
+    sizes = pixel_size_of(layer, axes)
+    parents = {} if painted else _parents_of(viewer, layer)
+    return ToSave(labels, axes, names, colours, pixels, sizes, parents)
+
+
+def save_objects(path: Path, to: ObjectFormat, what: ToSave, stop: threading.Event) -> Path:
+    """Write objects, in a worker thread."""
+    write_objects(
+        path,
+        what.labels,
+        to,
+        axes=what.axes,
+        names=what.names,
+        colours=what.colours,
+        image=what.image,
+        pixel_size=what.pixel_size,
+        parents=what.parents,
+    )
+    return path
+
+
+def _is_paint(viewer: Viewer, layer: Labels) -> bool:
+    """Return whether 1 is the background in a layer, and 0 what nobody has looked at."""
+    return was_painted_here(layer) and session_of(viewer).settings.unpainted == "unlabelled"
+
+
+def _classes_of(
+    viewer: Viewer, layer: Labels, labels: NDArray[Any]
+) -> tuple[dict[int, str], dict[int, str]]:
+    """Return names and colours of the classes in a layer; nothing for objects."""
+    predicted, painted = predicted_of(layer), session_of(viewer).annotation
+    of = painted if predicted is not None else layer
+    kind = predicted.kind if predicted is not None else annotation_of(layer).kind
+    if kind != "classes" or of is None:
+        return {}, {}
+    known = annotation_of(of)
+    values = [int(value) for value in np.unique(labels) if value]
+    names = {value: known.name_of(value) for value in values}
+    return names, {value: known.colour_of(value) for value in values}
+
+
+def _parents_of(viewer: Viewer, layer: Labels) -> dict[int, int]:
+    """Return who is whose daughter, from the tracks that linking laid beside the layer."""
+    wanted = f"{layer.name.removesuffix(' linked')} tracks"
+    for tracks in plain_layers(viewer):
+        if isinstance(tracks, Tracks) and tracks.name == wanted:
+            graph = tracks.graph.items()
+            return {int(child): int(np.atleast_1d(mothers)[0]) for child, mothers in graph}
+    return {}

@@ -1,0 +1,138 @@
+"""How far a prediction is: a bar, and a line of text."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_unet.prediction.events import PredictionProgress
+from napari_unet.widgets.common.button_grid import ButtonGrid
+from napari_unet.widgets.common.controls import button, note, progress_bar
+from napari_unet.widgets.common.copy_script import CopyScriptButton
+from napari_unet.widgets.common.starting import starting_model_box
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_unet.widgets.common.copy_script import Handover
+    from napari_unet.widgets.common.session import Session
+
+
+class PredictStatus(QWidget):
+    """Shows what a running prediction tells.
+
+    Attributes
+    ----------
+    bar : QProgressBar
+        In per mille.
+    line : Note
+        What is being done, and what the user should know.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bar = progress_bar("How much is done.")
+        self.line = note()
+        self._progress = PredictionProgress()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.line)
+
+    def begin(self) -> None:
+        """Forget the last prediction."""
+        self.bar.setValue(0)
+        self._progress = PredictionProgress()
+        self.line.setText("Starting…")
+
+    def show_event(self, event: object) -> None:
+        """Show an event of a prediction of one image."""
+        self._progress = self._progress.after(event)
+        self.bar.setValue(round(1000 * self._progress.tile / max(self._progress.tiles, 1)))
+        self.end(f"{self._progress.text.capitalize()}.")
+
+    def end(self, text: str) -> None:
+        """Say how it ended; what the user should know stays."""
+        self.line.setText(f"{text} {self._progress.notices}".strip())
+
+    def fail(self, text: str) -> None:
+        """Say why it failed."""
+        self.bar.setValue(0)
+        self.line.setText(text)
+
+
+# --- The buttons of the Predict widget -----------------------------------------------------------
+
+
+class Starts(Protocol):
+    """What the buttons ask of the Predict widget."""
+
+    def start_prediction(self, scope: str = "whole") -> None:
+        """Predict a view, a slice, or all of the image."""
+
+    def ask_for_file(self) -> None:
+        """Predict into a file."""
+
+    def ask_for_folder(self) -> None:
+        """Predict a folder."""
+
+    def ask_to_load(self) -> None:
+        """Load a model."""
+
+    def cancel(self) -> None:
+        """Stop."""
+
+    def to_copy(self) -> Callable[[], Handover] | None:
+        """Say what a script is to do."""
+
+
+class PredictButtons(QWidget):
+    """Start, stop, and choose a model.
+
+    Parameters
+    ----------
+    session : Session
+        Whose model, and whose prediction may be under way.
+    predict : Starts
+        What they start.
+    """
+
+    def __init__(self, session: Session, predict: Starts) -> None:
+        super().__init__()
+        self._session = session
+        start = predict.start_prediction
+        self.view = button("V&iew", "Predict what is on screen.", partial(start, "view"))
+        self.slice = button("Slic&e", "Predict the plane on screen.", partial(start, "slice"))
+        self.whole = button(
+            "Wh&ole", "Predict the whole image or stack, what is on screen first.", start
+        )
+        self.file = button(
+            "To file…",
+            "Predict the whole image, however large it is, into an OME-Zarr, and show it from "
+            "there. Cancelled, it goes on where it was when the same name is chosen again.",
+            predict.ask_for_file,
+        )
+        self.folder = button(
+            "Fol&der…", "Predict every image of a folder into files.", predict.ask_for_folder
+        )
+        self.cancel = button(
+            "&Cancel", "Stop after this tile; finished tiles are kept.", predict.cancel
+        )
+        self.load = button("Load model…", "Use a saved model file.", predict.ask_to_load)
+        self.starting = starting_model_box(session)
+        self.copy = CopyScriptButton(session, predict.to_copy, "the prediction of the whole image")
+        self._starters = (self.view, self.slice, self.whole, self.file, self.folder)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(ButtonGrid(3, (*self._starters, self.cancel)))
+        column.addLayout(ButtonGrid(2, (self.load, self.starting)))
+        column.addWidget(self.copy)
+
+    def show_state(self) -> None:
+        """Enable what can be clicked now."""
+        task = self._session.prediction
+        for each in (*self._starters, self.copy):
+            each.setEnabled(self._session.model is not None and not task.running)
+        self.cancel.setEnabled(task.running and not task.stopping)

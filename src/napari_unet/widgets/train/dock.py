@@ -1,0 +1,307 @@
+"""The Train widget: from painted layers to a trained network."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import partial
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_error, show_warning
+from qtpy.QtWidgets import QCheckBox, QSpinBox
+
+from napari_unet.errors import NapariUNetError
+from napari_unet.settings import declared
+from napari_unet.training.config import PRESET_HELP, TrainConfig
+from napari_unet.widgets.common.annotation import annotation_of
+from napari_unet.widgets.common.button_grid import ButtonGrid
+from napari_unet.widgets.common.controls import (
+    Section,
+    add_row,
+    button,
+    choice,
+    form_layout,
+    note,
+    scrolling_column,
+)
+from napari_unet.widgets.common.copy_script import CopyScriptButton, training_to_copy
+from napari_unet.widgets.common.copy_to_annotation import AnnotationCopier
+from napari_unet.widgets.common.dock import Dock
+from napari_unet.widgets.common.pairs import (
+    PairsTable,
+    annotated_images,
+    settings_to_continue,
+    what_is_missing,
+)
+from napari_unet.widgets.common.recovery import keeper_of
+from napari_unet.widgets.common.settings_form import SettingsForm
+from napari_unet.widgets.common.starting import start_box
+from napari_unet.widgets.train.preset_note import VOXEL_SIZE_HELP, preset_text
+from napari_unet.widgets.train.run import TrainingRun
+from napari_unet.widgets.train.status import TrainingStatus
+from napari_unet.widgets.train.work import TrainingJob, ask_to_save, save_model, training_events
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari.viewer import Viewer
+
+    from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.training.state import TrainingState
+    from napari_unet.widgets.common.pairs import LayerPair
+
+# These have controls of their own.
+_MAIN_SETTINGS = ("kind", "unpainted", "start", "steps", "minutes", "device")
+_ADVANCED = [name for name in declared(TrainConfig) if name not in _MAIN_SETTINGS]
+
+
+class TrainWidget(Dock):
+    """Trains a U-Net on what is painted.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        The viewer that it is docked in.
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(napari_viewer)
+        self.task = self._session.training
+        self.pairs = PairsTable(napari_viewer)
+        self.kind_box = choice(
+            [("objects", "objects"), ("classes", "classes")],
+            "Objects: each painted number is one cell; touching cells are separated. "
+            "Classes: each painted number is one class.",
+        )
+        self.unpainted_box = choice(
+            [("not labelled yet", "unlabelled"), ("background", "background")],
+            "What unpainted pixels (0) mean. While painting: not labelled yet, and 1 is "
+            "background. For finished masks, for example of Cellpose: background.",
+        )
+        self.preset_box = choice([(name, name) for name in PRESET_HELP], "Which network, and how.")
+        self.start_box = start_box()
+        self.device_box = choice(
+            [("automatic", "auto"), ("CPU", "cpu"), ("NVIDIA GPU", "cuda"), ("Apple GPU", "mps")],
+            "Where to compute. Automatic takes a GPU that works, else the CPU, and shows which.",
+        )
+        self.preset_note = note()
+        self.preset_note.setToolTip(VOXEL_SIZE_HELP)
+        self.steps_box = QSpinBox()
+        self.steps_box.setRange(1, 10_000_000)
+        self.live_box = QCheckBox("Live prediction")
+        self.live_box.setChecked(True)
+        self.live_box.setAccessibleName("Live prediction")
+        self.live_box.setToolTip("Watch the network learn: the visible part, every few seconds.")
+        self.form = SettingsForm(TrainConfig(), _ADVANCED)
+        self.shown = TrainingStatus(napari_viewer)
+        self._lay_out()
+        self._connect()
+        self._show_preset()
+        self._show_running()
+
+    def _lay_out(self) -> None:
+        layout = scrolling_column(self)
+        layout.addWidget(self.pairs)
+        form = form_layout()
+        add_row(form, "Kind", self.kind_box)
+        add_row(form, "Unpainted", self.unpainted_box)
+        add_row(form, "Preset", self.preset_box)
+        form.addRow(self.preset_note)
+        add_row(form, "Start from", self.start_box)
+        add_row(
+            form,
+            "Steps",
+            self.steps_box,
+            "Training steps. Stop early whenever you like; strokes painted meanwhile prolong it.",
+        )
+        add_row(form, "Device", self.device_box)
+        layout.addLayout(form)
+        self.train_button = button(
+            "&Train", "Train a new network on what is painted.", self.start_training
+        )
+        self.continue_button = button(
+            "Contin&ue",
+            "Go on with the model in use: exactly where a stopped training was, or further on "
+            "what is painted and corrected now.",
+            self.continue_training,
+        )
+        self.stop_button = button(
+            "&Stop", "Stop after this step; the best and the last weights stay.", self.stop_training
+        )
+        self.save_button = button("S&ave…", "Save the network to a file.", self.ask_to_save)
+        buttons = (self.train_button, self.continue_button, self.stop_button, self.save_button)
+        layout.addLayout(ButtonGrid(4, buttons))
+        to_copy = partial(training_to_copy, self._viewer, self)
+        self.copy_button = CopyScriptButton(self._session, to_copy, "this training")
+        layout.addWidget(self.copy_button)
+        layout.addWidget(self.live_box)
+        layout.addWidget(self.shown)
+        self.advanced = Section(
+            "Advanced settings",
+            "All settings of the training; the preset chooses good ones.",
+            self.form.panel(_ADVANCED),
+        )
+        layout.addWidget(self.advanced)
+        layout.addStretch(1)
+
+    def _connect(self) -> None:
+        self.preset_box.currentIndexChanged.connect(self._show_preset)
+        self.live_box.toggled.connect(self._switch_live)
+        for signal in (self.task.started, self.task.ended, self._session.model_changed):
+            signal.connect(self._show_running)
+        self.pairs.changed.connect(self._follow_pairs)
+        self._session.annotation_chosen.connect(self.pairs.reset_choices)
+        self._session.kind_chosen.connect(self._follow_kind)
+        self._session.settings_loaded.connect(self._show_settings)
+        self.form.changed.connect(self._share_settings)
+        for box in (self.kind_box, self.unpainted_box, self.start_box, self.device_box):
+            box.currentIndexChanged.connect(self._share_settings)
+        self.steps_box.valueChanged.connect(self._share_settings)
+        self._follow_pairs()
+
+    def config(self) -> TrainConfig:
+        """Return the settings that the widget shows.
+
+        Raises
+        ------
+        ConfigError
+            They do not fit together.
+        """
+        edited: TrainConfig = self.form.value()
+        return edited.changed(
+            kind=self.kind_box.currentData(),
+            unpainted=self.unpainted_box.currentData(),
+            start=self.start_box.currentData(),
+            steps=self.steps_box.value(),
+            device=self.device_box.currentData(),
+        )
+
+    def start_training(self) -> None:
+        """Train a new network on a snapshot of images and paint, in the background."""
+        try:
+            self._start(self.config(), None)
+        except NapariUNetError as error:
+            show_error(str(error))
+
+    def continue_training(self) -> None:
+        """Go on with the model in use, on what is painted and corrected now."""
+        model, state = self._session.model, self._session.interrupted
+        if model is None:
+            show_warning("There is no model to go on with yet: train one, or load a model file.")
+            return
+        try:
+            config = settings_to_continue(self.config(), model.record)
+            resumable = state is not None and _has_steps_left(state, config)
+            self._start(config, state if resumable else model)
+        except NapariUNetError as error:
+            show_error(str(error))
+
+    def _start(self, config: TrainConfig, previous: TrainingState | TrainedNetwork | None) -> None:
+        if self.task.running:
+            show_warning(f"Training is already running. {self.shown.status.text()}")
+            return
+        AnnotationCopier(self._viewer).copy_corrections()
+        pairs = self.pairs.pairs()
+        if not pairs:
+            show_warning(what_is_missing(self._viewer))
+            return
+        self._run(pairs, config, previous)
+
+    def _run(
+        self,
+        pairs: tuple[LayerPair, ...],
+        config: TrainConfig,
+        previous: TrainingState | TrainedNetwork | None,
+    ) -> None:
+        images = annotated_images(self._viewer, pairs)
+        session = self._session
+        run = TrainingRun(self._viewer, pairs, images, config.ndim, session)
+        run.live = self.live_box.isChecked()
+        run.continues = previous is not None
+        known = session.trained.data if previous is not None and session.trained else None
+        order = TrainingJob(
+            images,
+            config,
+            run.inbox,
+            previous,
+            known,
+            session.interrupted.held_back if previous is not None and session.interrupted else (),
+            keeper_of(self._viewer).model_path,
+            tuple(pair.image.source.path for pair in pairs),
+        )
+        if session.run is not None:
+            session.run.setParent(None)
+        session.run = run
+        run.follow(self.task)
+        self.task.start(partial(training_events, order))
+        keeper_of(self._viewer).save_now()
+
+    def stop_training(self) -> None:
+        """Stop after the current step; the best and the last weights are kept."""
+        self.task.stop()
+        self._show_running()
+
+    def ask_to_save(self) -> None:
+        """Ask for a file name and save the model there."""
+        ask_to_save(self, self._session)
+
+    def save_model(self, path: Path) -> None:
+        """Save the session's model."""
+        save_model(self._session, path)
+
+    def _switch_live(self, live: bool) -> None:
+        if self._session.run is not None:
+            self._session.run.live = live
+            self._session.run.share_view()
+
+    def _show_preset(self) -> None:
+        name = self.preset_box.currentData()
+        config = TrainConfig.preset(name)
+        self.steps_box.setValue(config.steps)
+        self.start_box.setCurrentIndex(self.start_box.findData(config.start))
+        self.form.set_value(config)
+        self._show_preset_note()
+
+    def _show_preset_note(self) -> None:
+        text = preset_text(self.preset_box.currentData(), self.pairs.pairs())
+        self.preset_note.setText(text)
+
+    def _show_settings(self, preset: str, config: TrainConfig) -> None:
+        self.preset_box.setCurrentIndex(max(0, self.preset_box.findData(preset)))
+        self.form.set_value(config)
+        self.steps_box.setValue(config.steps)
+        for box, value in (
+            (self.kind_box, config.kind),
+            (self.unpainted_box, config.unpainted),
+            (self.start_box, config.start),
+            (self.device_box, config.device),
+        ):
+            box.setCurrentIndex(max(0, box.findData(value)))
+
+    def _share_settings(self) -> None:
+        """Keep what the project is to remember; settings that do not fit are not kept."""
+        with contextlib.suppress(NapariUNetError):
+            self._session.settings = self.config()
+            self._session.preset = self.preset_box.currentData()
+
+    def _follow_pairs(self) -> None:
+        """Take the kind of what is learned from; the layer that is being painted decides."""
+        self._show_preset_note()
+        chosen = self._session.annotation
+        layers = [pair.annotation for pair in self.pairs.pairs()]
+        decisive = chosen if chosen in layers else layers[-1] if layers else None
+        if decisive is not None:
+            self._follow_kind(annotation_of(decisive).kind)
+
+    def _follow_kind(self, kind: str) -> None:
+        self.kind_box.setCurrentIndex(self.kind_box.findData(kind))
+
+    def _show_running(self) -> None:
+        running, model = self.task.running, self._session.model
+        self.train_button.setEnabled(not running)
+        self.continue_button.setEnabled(not running and model is not None)
+        self.stop_button.setEnabled(running and not self.task.stopping)
+        self.save_button.setEnabled(model is not None)
+
+
+def _has_steps_left(state: TrainingState, config: TrainConfig) -> bool:
+    return state.step - state.cycle_start < config.steps + state.extra_steps

@@ -1,0 +1,166 @@
+"""One training in the window: new strokes go to it, its live predictions come back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, QTimer
+
+from napari_unet.data.paint import same_paint
+from napari_unet.training.events import AnnotationsJoined, PaintJudged, ViewPredicted
+from napari_unet.training.inbox import Inbox, View
+from napari_unet.widgets.common.layers import labels_of, paint_events, pixels_of, plain_layers
+from napari_unet.widgets.common.live_layer import LiveLayer
+from napari_unet.widgets.common.pairs import LayerPair, annotated_image
+from napari_unet.widgets.common.regions import regions_of
+from napari_unet.widgets.common.visible import frame_and_region, label_axes, look_at, visible_box
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_unet.training.dataset import AnnotatedImage
+    from napari_unet.training.painted_cells import PaintedCell
+    from napari_unet.widgets.common.task import BackgroundTask
+
+_JOIN_DELAY_MS = 1500  # after the last stroke
+_VIEW_INTERVAL_MS = 300
+
+
+class TrainingRun(QObject):
+    """Ties a running training to the layers, until it ends; it belongs to the session.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        The window.
+    pairs : tuple of LayerPair
+        What is trained on.
+    images : tuple of AnnotatedImage
+        Their state at the start.
+    ndim : int
+        Spatial dimensions of the network.
+    parent : QObject
+        Owner.
+    """
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        pairs: tuple[LayerPair, ...],
+        images: tuple[AnnotatedImage, ...],
+        ndim: int,
+        parent: QObject,
+    ) -> None:
+        super().__init__(parent)
+        self.inbox = Inbox()
+        self.pairs = pairs
+        self.live = True
+        self.continues = False  # whether a previous model is trained further
+        # What a dock that is opened later is to show.
+        self.judged: PaintJudged | None = None
+        self.joined: AnnotationsJoined | None = None
+        self._viewer, self._ndim = viewer, ndim
+        self._images = list(images)
+        self._live_layers = [LiveLayer(viewer, pair) for pair in pairs]
+        self._changed: set[int] = set()
+        self._join_timer = self._timer(_JOIN_DELAY_MS, self.join_now)
+        self._join_timer.setSingleShot(True)
+        self._view_timer = self._timer(_VIEW_INTERVAL_MS, self.share_view)
+
+    def follow(self, task: BackgroundTask) -> None:
+        """Begin; ends by itself when the task has ended."""
+        self._task = task
+        task.happened.connect(self._on_event)
+        task.ended.connect(self._end)
+        for pair in self.pairs:
+            for emitter in paint_events(pair.annotation):
+                emitter.connect(self._note_paint)
+        self.share_view()
+        self._view_timer.start()
+
+    def share_view(self) -> None:
+        """Tell the training what is on screen: the topmost visible image that it learns from."""
+        self._note_regions()
+        if not self.live:
+            self.inbox.view.put(None)
+            return
+        layers = plain_layers(self._viewer)
+        for number, pair in reversed(list(enumerate(self.pairs))):
+            shown = pair.image in layers and pair.image.visible and pair.annotation in layers
+            if shown and self._same_pixels(number):
+                box = visible_box(self._viewer, pair.image, labels_of(pair.annotation).shape)
+                self.inbox.view.put(View(number, *frame_and_region(box, self._ndim)))
+                return
+        self.inbox.view.put(None)
+
+    def look_at(self, cell: PaintedCell) -> bool:
+        """Move camera and sliders to a painted cell; False where its layers are not there."""
+        pair, layers = self.pairs[cell.image], plain_layers(self._viewer)
+        if pair.image not in layers or not self._same_pixels(cell.image):
+            return False
+        keep = label_axes(pair.image, self._images[cell.image].labels.shape)
+        look_at(self._viewer, pair.image, keep, (*cell.frame, *cell.centre))
+        return True
+
+    def join_now(self) -> None:
+        """Send what is painted now to the training; only layers that changed are copied."""
+        news = False
+        for number in filter(self._same_pixels, self._changed):
+            image = annotated_image(self._viewer, self.pairs[number])
+            if not _same(image, self._images[number]):
+                self._images[number], news = image, True
+        if news:
+            self.inbox.annotations.put(tuple(self._images))
+        self._changed.clear()
+
+    def _same_pixels(self, number: int) -> bool:
+        """Return whether layers have the shapes that they began with: else they are others now."""
+        pair, known = self.pairs[number], self._images[number]
+        return (
+            tuple(pixels_of(pair.image).shape) == tuple(known.image.shape)
+            and tuple(labels_of(pair.annotation).shape) == known.labels.shape
+        )
+
+    def _note_paint(self, event: Any) -> None:
+        for number, pair in enumerate(self.pairs):
+            if event.source is pair.annotation:
+                self._changed.add(number)
+        self._join_timer.start()
+
+    def _note_regions(self) -> None:
+        """Look for rectangles that were drawn: their layer may have come only now."""
+        for number, pair in enumerate(self.pairs):
+            drawn = regions_of(self._viewer, pair.annotation)
+            if drawn != self._images[number].regions and number not in self._changed:
+                self._changed.add(number)
+                self._join_timer.start()
+
+    def _on_event(self, event: object) -> None:
+        if isinstance(event, PaintJudged):
+            self.judged = event
+        elif isinstance(event, AnnotationsJoined):
+            self.joined = event
+        if isinstance(event, ViewPredicted) and self.live:
+            pair = self.pairs[event.image]
+            if pair.annotation in plain_layers(self._viewer):
+                self._live_layers[event.image].show(event)
+
+    def _end(self, outcome: object) -> None:
+        self._view_timer.stop()
+        self._join_timer.stop()
+        self._task.happened.disconnect(self._on_event)
+        self._task.ended.disconnect(self._end)
+        for pair in self.pairs:
+            for emitter in paint_events(pair.annotation):
+                emitter.disconnect(self._note_paint)
+
+    def _timer(self, interval: int, slot: Any) -> QTimer:
+        timer = QTimer(self)
+        timer.setInterval(interval)
+        timer.timeout.connect(slot)
+        return timer
+
+
+def _same(one: AnnotatedImage, other: AnnotatedImage) -> bool:
+    """Return whether two snapshots say the same: moving a slider fires what painting fires."""
+    return one.regions == other.regions and same_paint(one.labels, other.labels)

@@ -1,0 +1,217 @@
+"""What a training does in its worker thread: torch is imported here, not when a dock opens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtWidgets import QFileDialog, QWidget
+
+from napari_unet.errors import FileProblemError, NapariUNetError
+from napari_unet.run import Run
+from napari_unet.widgets.common.controls import MODEL_FILES
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Generator
+
+    from napari_unet.data.splitting import BlockPlace
+    from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.training.config import TrainConfig
+    from napari_unet.training.dataset import AnnotatedImage, TrainingData
+    from napari_unet.training.events import TrainingEvent
+    from napari_unet.training.inbox import Inbox
+    from napari_unet.training.loop import TrainingResult
+    from napari_unet.training.state import TrainingState
+    from napari_unet.widgets.common.session import Session
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """Everything that a training is to know, as it was when the button was clicked.
+
+    Parameters
+    ----------
+    images : tuple of AnnotatedImage
+        What to learn from.
+    config : TrainConfig
+        How.
+    inbox : Inbox
+        Brings what is painted later, and what is on screen.
+    previous : TrainingState, TrainedNetwork or None
+        Where to go on.
+    previous_data : TrainingData or None
+        What the previous training learned from, if that was in this session.
+    held_back : tuple of BlockPlace
+        What a training in an earlier session held back.
+    checkpoint : Path or None
+        Model file for checkpoints.
+    files : tuple of (str or None)
+        Where the layers of the images come from.
+    """
+
+    images: tuple[AnnotatedImage, ...]
+    config: TrainConfig
+    inbox: Inbox
+    previous: TrainingState | TrainedNetwork | None = None
+    previous_data: TrainingData | None = None
+    held_back: tuple[BlockPlace, ...] = ()
+    checkpoint: Path | None = None
+    files: tuple[str | None, ...] = ()
+
+    @property
+    def binning(self) -> float | None:
+        """Binning of what the training goes on with; a starting model takes any."""
+        from napari_unet.model.starting import is_starting_model
+        from napari_unet.training.state import TrainingState
+
+        if self.previous is None:
+            return None
+        if isinstance(self.previous, TrainingState):
+            return self.previous.binning
+        record = self.previous.record
+        return None if is_starting_model(record) else record.binning
+
+    @property
+    def flat_levels(self) -> int | None:
+        """Flat levels of the model that the training goes on with."""
+        from napari_unet.training.state import TrainingState
+
+        if self.previous is None:
+            return None
+        if isinstance(self.previous, TrainingState):
+            return self.previous.flat_levels
+        network = self.previous.record.network
+        return network.flat_levels if network.ndim == self.config.ndim else None
+
+    @property
+    def border_sigma(self) -> float | None:
+        """Width of the border weights of the training that goes on."""
+        from napari_unet.training.state import TrainingState
+
+        return self.previous.border_sigma if isinstance(self.previous, TrainingState) else None
+
+
+def training_events(
+    order: TrainingJob, stop: threading.Event
+) -> Generator[object, None, TrainingResult]:
+    """Prepare and train.
+
+    Yields
+    ------
+    TrainingEvent, TrainingOrigin
+        See :func:`napari_unet.training.loop.train_network`; the last says how it came about.
+
+    Returns
+    -------
+    TrainingResult
+        The trained network and its state.
+    """
+    from napari_unet.notice import Notice
+    from napari_unet.training.checkpoint import save_checkpoint, saving_checkpoints
+    from napari_unet.training.events import Checkpoint
+    from napari_unet.training.loop import train_network
+    from napari_unet.training.preparation import prepare_training
+
+    data = prepare_training(
+        order.images,
+        order.config,
+        order.previous_data,
+        order.held_back,
+        order.binning,
+        order.flat_levels,
+        order.border_sigma,
+    )
+    events = train_network(data, order.config, stop, order.previous, inbox=order.inbox)
+    events = _telling_origin(events, order)
+    if order.checkpoint is None:
+        return (yield from events)
+    saved = order.inbox.checkpoint_saved
+    result = yield from saving_checkpoints(events, order.checkpoint, saved)
+    try:
+        save_checkpoint(Checkpoint(result.trained, result.state), order.checkpoint)
+    except FileProblemError as error:
+        yield Notice(f"The state of the training was not saved: {error}")
+    return result
+
+
+def _telling_origin(
+    events: Generator[TrainingEvent, None, TrainingResult], order: TrainingJob
+) -> Generator[Any, None, TrainingResult]:
+    """Pass on the events of a training, and say at its end what its run card needs."""
+    from napari_unet.model.devices import choose_device
+    from napari_unet.provenance.environment import (
+        CONTINUED,
+        JOINED,
+        Moment,
+        TrainingOrigin,
+        environment_of,
+        now,
+    )
+    from napari_unet.provenance.script_bundle import files_of
+    from napari_unet.training.events import AnnotationsJoined
+
+    started = now()
+    why_not = "" if order.previous is None else CONTINUED
+    run = Run(events)
+    for event in run:
+        if isinstance(event, AnnotationsJoined):
+            why_not = JOINED
+        yield event
+    yield TrainingOrigin(
+        order.config,
+        [(path, None) for path in files_of(order.files or [None] * len(order.images))],
+        environment_of(choose_device(order.config.device)),
+        Moment.since(started),
+        not_repeatable=why_not,
+    )
+    return run.result
+
+
+# --- Save the model in use to a file, with its run card where it was trained here ----------------
+
+
+def ask_to_save(parent: QWidget, session: Session) -> None:
+    """Ask for a file name and save the model there."""
+    suggested = f"{session.model_name or 'model'}.safetensors"
+    name, _ = QFileDialog.getSaveFileName(parent, "Save model", suggested, MODEL_FILES)
+    if name:
+        save_model(session, Path(name))
+
+
+def save_model(session: Session, path: Path) -> None:
+    """Save the session's model; say what came of it."""
+    if session.model is None:
+        show_warning("There is no model yet: train one first.")
+        return
+    from napari_unet.model.trained import save_network
+
+    if path.suffix != ".safetensors":
+        path = path.with_name(path.name + ".safetensors")
+    try:
+        save_network(session.model, path)
+    except NapariUNetError as error:
+        show_error(str(error))
+        return
+    try:
+        _write_card(session, path)
+    except FileProblemError as error:
+        show_warning(f"Saved {path}, but not its run card: {error}")
+    else:
+        show_info(f"Saved {path}.")
+
+
+def _write_card(session: Session, path: Path) -> None:
+    """Write the card of a model that the last training here left; of others nothing is known."""
+    from napari_unet.provenance.card import card_beside_model, write_card
+    from napari_unet.provenance.training import card_of_training
+
+    card, result, origin = card_beside_model(path), session.trained, session.origin
+    is_best = result is not None and session.model is result.trained
+    is_last = result is not None and session.model is result.latest
+    if result is None or origin is None or not (is_best or is_last):
+        card.unlink(missing_ok=True)  # of a model that was here before
+        return
+    write_card(card_of_training(result, origin, path, card, "best" if is_best else "last"), card)

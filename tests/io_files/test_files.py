@@ -1,0 +1,548 @@
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from napari_unet.errors import FileProblemError
+from napari_unet.io.files import (
+    check_writable,
+    find_images,
+    pair_files,
+    read_image,
+    read_labels,
+    write_image,
+)
+
+NOISE = np.random.default_rng(0).integers(0, 255, (30, 40)).astype(np.uint8)
+IMAGE = np.arange(30 * 40, dtype=np.uint16).reshape(30, 40)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b.tif", "a.tif"):
+        tifffile.imwrite(tmp_path / name, IMAGE)
+    (tmp_path / "notes.txt").write_text("no image")
+    return tmp_path
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [path.name for path in paths]
+
+
+@pytest.mark.parametrize("pattern", ["", "*.tif", "[ab].tif"], ids=["folder", "glob", "set"])
+def test_images_are_found_sorted_by_name(folder: Path, pattern: str) -> None:
+    assert names(find_images([folder / pattern])) == ["a.tif", "b.tif"]
+
+
+def test_an_image_named_twice_is_found_once(folder: Path) -> None:
+    assert names(find_images([folder, folder / "a.tif"])) == ["a.tif", "b.tif"]
+
+
+def test_a_missing_path_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileProblemError, match=r"There is no file or folder .*none"):
+        find_images([tmp_path / "none"])
+
+
+def test_a_folder_without_images_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileProblemError, match="holds no image"):
+        find_images([tmp_path])
+
+
+def paths(*stems: str) -> list[Path]:
+    return [Path(f"{stem}.tif") for stem in stems]
+
+
+def test_files_of_equal_stems_are_paired() -> None:
+    pairs = pair_files(paths("a", "b"), [Path("x/b.png"), Path("x/a.png")])
+    assert [(image.stem, labels.stem) for image, labels in pairs] == [("a", "a"), ("b", "b")]
+
+
+def test_lists_without_a_common_stem_are_paired_in_order() -> None:
+    pairs = pair_files(paths("a_image", "b_image"), paths("a_labels", "b_labels"))
+    assert pairs[1] == (Path("b_image.tif"), Path("b_labels.tif"))
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "odd"),
+    [
+        (["a", "b"], ["a"], "b.tif"),
+        (["a"], ["a", "c"], "c.tif"),
+        (["a", "b"], ["a", "c"], "b.tif, c.tif"),
+    ],
+    ids=["no labels", "no image", "both"],
+)
+def test_files_without_a_partner_are_listed(images: list[str], labels: list[str], odd: str) -> None:
+    with pytest.raises(FileProblemError, match=odd):
+        pair_files(paths(*images), paths(*labels))
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
+def test_a_compressed_tiff_is_read(tmp_path: Path, compression: Any) -> None:
+    tifffile.imwrite(tmp_path / "x.tif", IMAGE, compression=compression)
+    np.testing.assert_array_equal(read_image(tmp_path / "x.tif").array, IMAGE)
+
+
+def test_the_axes_of_an_imagej_hyperstack_are_known(tmp_path: Path) -> None:
+    stack = np.zeros((2, 3, 2, 8, 9), np.uint16)
+    tifffile.imwrite(tmp_path / "x.tif", stack, imagej=True, metadata={"axes": "TZCYX"})
+    assert read_image(tmp_path / "x.tif").axes == "TZCYX"
+
+
+def test_a_colour_tiff_has_a_channel_axis(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "x.tif", np.zeros((8, 9, 3), np.uint8), photometric="rgb")
+    assert read_image(tmp_path / "x.tif").axes == "YXC"
+
+
+def test_a_stack_of_unknown_axes_says_so(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "x.tif", np.zeros((5, 8, 9), np.uint8), metadata=None)
+    assert read_image(tmp_path / "x.tif").axes is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "shape"), [("L", (8, 9)), ("RGB", (8, 9, 3)), ("RGBA", (8, 9, 3)), ("P", (8, 9, 3))]
+)
+def test_a_png_is_read_without_transparency(
+    tmp_path: Path, mode: str, shape: tuple[int, ...]
+) -> None:
+    Image.new(mode, (9, 8)).save(tmp_path / "x.png")
+    assert read_image(tmp_path / "x.png").array.shape == shape
+
+
+def test_a_png_of_16_bits_keeps_them(tmp_path: Path) -> None:
+    Image.fromarray(IMAGE).save(tmp_path / "x.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "x.png").array, IMAGE)
+
+
+def test_a_numpy_file_is_read(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", IMAGE)
+    np.testing.assert_array_equal(read_image(tmp_path / "x.npy").array, IMAGE)
+
+
+def test_a_numpy_file_with_objects_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.array([{}], object), allow_pickle=True)
+    with pytest.raises(FileProblemError, match="Cannot read"):
+        read_image(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".npy"])
+@pytest.mark.parametrize("kept", [0, 10, 200])
+def test_a_truncated_file_is_named(tmp_path: Path, suffix: str, kept: int) -> None:
+    path = tmp_path / f"x{suffix}"
+    if suffix == ".tif":
+        tifffile.imwrite(path, IMAGE)
+    elif suffix == ".png":
+        Image.fromarray(NOISE).save(path)
+    else:
+        np.save(path, IMAGE)
+    path.write_bytes(path.read_bytes()[:kept])
+
+    with pytest.raises(FileProblemError, match="Cannot read") as caught:
+        read_image(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_format_is_told_with_the_known_ones(tmp_path: Path) -> None:
+    (tmp_path / "x.czi").write_bytes(b"")
+    with pytest.raises(FileProblemError, match=r"unknown format; use one of \.tif"):
+        read_image(tmp_path / "x.czi")
+
+
+def test_what_was_written_is_read_with_its_axes(tmp_path: Path) -> None:
+    stack = np.stack([IMAGE, IMAGE])
+    write_image(tmp_path / "Zellen für dich.tif", stack, "TYX")
+    image = read_image(tmp_path / "Zellen für dich.tif")
+    assert image.axes == "TYX"
+    np.testing.assert_array_equal(image.array, stack)
+
+
+def test_a_failed_write_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, *arguments: Any, **options: Any) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tifffile, "imwrite", full)
+    with pytest.raises(FileProblemError, match=r"Disk full: x\.tif does not fit in .* are free"):
+        write_image(tmp_path / "x.tif", IMAGE, "YX")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def quiet_decoders() -> Iterator[None]:
+    """Keep what tifffile says about damaged files out of the output."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def test_files_of_several_folders_are_sorted_by_name(tmp_path: Path) -> None:
+    for name in ("one/b.npy", "one/c.npy", "two/a.npy"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        np.save(tmp_path / name, IMAGE)
+    assert names(find_images([tmp_path / "one", tmp_path / "two"])) == ["a.npy", "b.npy", "c.npy"]
+
+
+def test_suffixes_in_capitals_are_images_too(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "A.TIFF", IMAGE)
+    assert names(find_images([tmp_path])) == ["A.TIFF"]
+    np.testing.assert_array_equal(read_image(tmp_path / "A.TIFF").array, IMAGE)
+
+
+def test_a_file_whose_name_looks_like_a_glob_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "cells [1] grün.tif"
+    tifffile.imwrite(path, IMAGE)
+    assert find_images([path]) == [path]
+
+
+def test_a_glob_that_matches_nothing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileProblemError, match=r"\*\.png"):
+        find_images([tmp_path / "*.png"])
+
+
+def test_the_known_formats_are_told_for_a_folder_without_images(tmp_path: Path) -> None:
+    with pytest.raises(FileProblemError, match=r"\.tif, \.tiff, \.png, \.npy"):
+        find_images([tmp_path])
+
+
+@pytest.mark.parametrize("name", ["._a.tif", "pyramid.tif/"], ids=["AppleDouble", "folder"])
+def test_what_is_no_image_is_not_taken_out_of_a_folder(folder: Path, name: str) -> None:
+    if name.endswith("/"):
+        (folder / name).mkdir()
+    else:
+        (folder / name).write_bytes(b"\0\5\x16\7 what macOS leaves on network drives")
+    assert names(find_images([folder])) == ["a.tif", "b.tif"]
+
+
+def test_a_glob_yields_no_folder(folder: Path) -> None:
+    (folder / "masks").mkdir()
+    assert all(path.is_file() for path in find_images([folder / "*"]))
+
+
+def test_an_image_named_by_two_spellings_is_found_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert len(find_images(["a.tif", folder / "a.tif"])) == 1
+
+
+def test_one_image_and_its_labels_need_no_common_name() -> None:
+    assert pair_files(paths("cells"), paths("mask")) == [(Path("cells.tif"), Path("mask.tif"))]
+
+
+def test_a_name_that_occurs_twice_is_refused() -> None:
+    with pytest.raises(FileProblemError, match="names that occur twice"):
+        pair_files([Path("1/a.tif"), Path("2/a.tif")], paths("a"))
+
+
+def test_of_many_files_without_a_partner_the_first_ten_are_listed() -> None:
+    with pytest.raises(FileProblemError, match=r": 1\.tif, .* 10\.tif \.\.\.\.$"):
+        pair_files(paths(*map(str, range(24))), paths("0"))
+
+
+def test_what_is_paired_can_have_another_name() -> None:
+    with pytest.raises(FileProblemError, match="2 predictions and 1 truth do not pair"):
+        pair_files(paths("a", "b"), paths("a"), "predictions", "truth")
+
+
+@settings(max_examples=50, deadline=None)
+@given(stems=st.lists(st.text("abc123_", min_size=1, max_size=4), unique=True, max_size=6))
+def test_equal_stems_pair_whatever_their_order(stems: list[str]) -> None:
+    pairs = pair_files(paths(*stems), paths(*reversed(stems)))
+    assert [(image.stem, labels.stem) for image, labels in pairs] == [(s, s) for s in stems]
+
+
+def save_stack(path: Path, **options: Any) -> None:
+    tifffile.imwrite(path, np.stack([IMAGE] * 3), photometric="minisblack", **options)
+
+
+WRITERS: dict[str, Callable[[Path], Any]] = {
+    "plain.tif": lambda path: tifffile.imwrite(path, IMAGE),
+    "tiled.tif": lambda path: tifffile.imwrite(path, IMAGE, tile=(16, 16)),
+    "lzw.tif": lambda path: tifffile.imwrite(path, IMAGE, compression="lzw", rowsperstrip=8),
+    "stack.tif": lambda path: save_stack(path, compression="zlib"),
+    "ours.tif": lambda path: write_image(path, np.stack([IMAGE] * 3), "TYX"),
+    "a.png": lambda path: Image.fromarray(IMAGE).save(path),
+    "a.npy": lambda path: np.save(path, IMAGE),
+    "imagej.tif": lambda path: save_stack(path, imagej=True),
+}
+
+
+@pytest.mark.usefixtures("quiet_decoders")
+@pytest.mark.fault(35)
+@pytest.mark.parametrize("name", list(WRITERS))
+def test_a_file_cut_anywhere_is_refused_or_whole(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    WRITERS[name](path)
+    whole, expected = path.read_bytes(), read_image(path).array
+    for kept in [*range(0, len(whole), max(1, len(whole) // 60)), len(whole) - 1]:
+        path.write_bytes(whole[:kept])
+        try:
+            found = read_image(path).array
+        except FileProblemError as error:
+            assert "\n" not in str(error)  # noqa: PT017
+        else:
+            np.testing.assert_array_equal(found, expected, err_msg=f"cut at {kept}")
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".npy"])
+def test_a_text_file_under_the_name_of_an_image_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"x{suffix}"
+    path.write_text("no image at all\n" * 20)
+    with pytest.raises(FileProblemError, match=f"Cannot read .*x{suffix}: "):
+        read_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".npy"])
+def test_a_missing_file_is_refused_by_name(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(FileProblemError, match=f"none{suffix}.*No such file"):
+        read_image(tmp_path / f"none{suffix}")
+
+
+def test_a_pickle_under_the_name_of_an_array_is_not_run(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return os.mkdir, (str(tmp_path / "canary"),)
+
+    (tmp_path / "x.npy").write_bytes(pickle.dumps(Evil()))
+
+    with pytest.raises(FileProblemError, match="Cannot read"):
+        read_image(tmp_path / "x.npy")
+    assert not (tmp_path / "canary").exists()
+
+
+def test_an_archive_under_the_name_of_an_array_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", a=IMAGE)
+    (tmp_path / "x.npz").rename(tmp_path / "x.npy")
+    with pytest.raises(FileProblemError, match="Cannot read"):
+        read_image(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("options", [{"ome": True}, {"imagej": True}, {}], ids=str)
+def test_the_axes_that_a_tiff_names_are_known(tmp_path: Path, options: dict[str, Any]) -> None:
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, np.zeros((4, 2, 8, 9), np.uint16), metadata={"axes": "ZCYX"}, **options)
+    image = read_image(path)
+    assert (image.axes, image.array.shape) == ("ZCYX", (4, 2, 8, 9))
+
+
+def test_the_colours_of_a_palette_are_read(tmp_path: Path) -> None:
+    indexed = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8))
+    indexed.putpalette([10, 20, 30, 200, 100, 50])
+    indexed.save(tmp_path / "x.png")
+    assert read_image(tmp_path / "x.png").array[0].tolist() == [[10, 20, 30], [200, 100, 50]]
+
+
+def test_a_png_of_one_bit_is_a_mask(tmp_path: Path) -> None:
+    Image.fromarray(NOISE > 100).save(tmp_path / "x.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "x.png").array, NOISE > 100)
+
+
+def test_a_colour_png_keeps_its_values(tmp_path: Path) -> None:
+    colours = np.random.default_rng(1).integers(0, 255, (8, 9, 3)).astype(np.uint8)
+    Image.fromarray(colours).save(tmp_path / "x.png")
+    image = read_image(tmp_path / "x.png")
+    assert image.axes == "YXC"
+    np.testing.assert_array_equal(image.array, colours)
+
+
+def test_a_transparent_colour_png_keeps_its_colours(tmp_path: Path) -> None:
+    colours = np.random.default_rng(1).integers(0, 255, (8, 9, 4)).astype(np.uint8)
+    Image.fromarray(colours).save(tmp_path / "x.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "x.png").array, colours[..., :3])
+
+
+def test_a_transparent_grey_png_is_grey(tmp_path: Path) -> None:
+    Image.new("LA", (9, 8)).save(tmp_path / "x.png")
+    image = read_image(tmp_path / "x.png")
+    assert (image.axes, image.array.shape) == ("YX", (8, 9))
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.uint16, np.int32, np.uint32, np.float32])
+@pytest.mark.parametrize(
+    ("axes", "shape"),
+    [
+        ("YX", (8, 9)),
+        ("YX", (1, 1)),
+        ("TYX", (1, 8, 9)),
+        ("CYX", (3, 8, 9)),
+        ("ZYX", (4, 8, 9)),
+        ("YXC", (8, 9, 3)),
+        ("CZYX", (3, 1, 8, 3)),
+        ("TZCYX", (2, 1, 3, 8, 9)),
+    ],
+    ids=str,
+)
+def test_any_result_comes_back_with_its_axes(
+    tmp_path: Path, axes: str, shape: tuple[int, ...], dtype: Any
+) -> None:
+    array = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    write_image(tmp_path / "x.tif", array, axes)
+    image = read_image(tmp_path / "x.tif")
+    assert (image.axes, image.array.dtype) == (axes, array.dtype)
+    np.testing.assert_array_equal(image.array, array)
+
+
+def test_a_result_is_compressed(tmp_path: Path) -> None:
+    write_image(tmp_path / "x.tif", np.zeros((500, 500), np.int32), "YX")
+    assert (tmp_path / "x.tif").stat().st_size < 50_000
+
+
+def test_a_result_replaces_the_one_before(tmp_path: Path) -> None:
+    write_image(tmp_path / "x.tif", IMAGE, "YX")
+    write_image(tmp_path / "x.tif", IMAGE[:5], "YX")
+    assert read_image(tmp_path / "x.tif").array.shape == (5, 40)
+    assert names(list(tmp_path.iterdir())) == ["x.tif"]
+
+
+def test_a_failed_write_keeps_the_result_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_image(tmp_path / "x.tif", IMAGE, "YX")
+    before = (tmp_path / "x.tif").read_bytes()
+
+    def broken(self: Path, target: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "replace", broken)
+    with pytest.raises(FileProblemError, match="Input/output error"):
+        write_image(tmp_path / "x.tif", IMAGE[:5], "YX")
+    assert (tmp_path / "x.tif").read_bytes() == before
+    assert names(list(tmp_path.iterdir())) == ["x.tif"]
+
+
+def test_a_missing_folder_is_told_on_writing(tmp_path: Path) -> None:
+    with pytest.raises(FileProblemError, match=r"Cannot write .*No such file or directory"):
+        write_image(tmp_path / "none" / "x.tif", IMAGE, "YX")
+
+
+def test_a_result_that_is_too_large_for_tiff_is_told_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overflow(path: Path, *arguments: Any, **options: Any) -> None:
+        path.write_bytes(b"half")
+        raise ValueError("data too large for non-BigTIFF file")  # what tifffile says at 4 GB
+
+    monkeypatch.setattr(tifffile, "imwrite", overflow)
+    with pytest.raises(FileProblemError):
+        write_image(tmp_path / "x.tif", IMAGE, "YX")
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, MemoryError])
+def test_whatever_interrupts_a_write_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def interrupted(path: Path, *arguments: Any, **options: Any) -> None:
+        path.write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(tifffile, "imwrite", interrupted)
+    with pytest.raises((error, FileProblemError)):
+        write_image(tmp_path / "x.tif", IMAGE, "YX")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.fault(22)
+def test_the_transparency_of_a_colour_tiff_is_left_out(tmp_path: Path) -> None:
+    colours = np.random.default_rng(1).integers(0, 255, (8, 9, 4)).astype(np.uint8)
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, colours, photometric="rgb", extrasamples=["unassalpha"])
+    image = read_image(path)
+    assert image.axes == "YXC"
+    assert image.notices == ("Transparency is left out: red, green and blue are used.",)
+    np.testing.assert_array_equal(image.array, colours[..., :3])
+
+
+@pytest.mark.fault(22)
+@pytest.mark.parametrize(("mode", "told"), [("RGB", 0), ("RGBA", 1), ("L", 0), ("LA", 1)])
+def test_of_a_png_it_is_told_where_transparency_is_left_out(
+    tmp_path: Path, mode: str, told: int
+) -> None:
+    Image.new(mode, (6, 5)).save(tmp_path / "x.png")
+    assert len(read_image(tmp_path / "x.png").notices) == told
+
+
+@pytest.mark.fault(35)
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".npy"])
+def test_an_empty_file_is_refused_by_name(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"x{suffix}").write_bytes(b"")
+    with pytest.raises(FileProblemError, match=rf"Cannot read .*x{suffix}: .*damaged"):
+        read_image(tmp_path / f"x{suffix}")
+
+
+def test_a_folder_of_the_name_of_an_image_is_looked_into(tmp_path: Path) -> None:
+    (tmp_path / "x.tif").mkdir()
+    with pytest.raises(FileProblemError, match=r"The folder .*x\.tif holds no image"):
+        find_images([tmp_path / "x.tif"])
+    with pytest.raises(FileProblemError, match=r"The folder .* holds no image"):
+        find_images([tmp_path])
+
+
+def test_the_indices_of_a_palette_are_labels(tmp_path: Path) -> None:
+    numbers = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
+    indexed = Image.fromarray(numbers)
+    indexed.putpalette([10, 20, 30, 200, 100, 50, 7, 8, 9])
+    indexed.save(tmp_path / "x.png")
+    np.testing.assert_array_equal(read_labels(tmp_path / "x.png"), numbers)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".npy"])
+def test_grey_labels_are_read_from_every_format(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"x{suffix}"
+    if suffix == ".tif":
+        write_image(path, IMAGE, "YX")
+    elif suffix == ".png":
+        Image.fromarray(IMAGE).save(path)
+    else:
+        np.save(path, IMAGE)
+    np.testing.assert_array_equal(read_labels(path), IMAGE)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png"])
+def test_colours_are_no_labels(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"x{suffix}"
+    colours = np.zeros((8, 9, 3), np.uint8)
+    if suffix == ".tif":
+        tifffile.imwrite(path, colours, photometric="rgb")
+    else:
+        Image.fromarray(colours).save(path)
+    with pytest.raises(FileProblemError, match="holds colours, not label numbers"):
+        read_labels(path)
+
+
+def test_damaged_labels_are_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"no PNG")
+    with pytest.raises(FileProblemError, match=r"Cannot read .*x\.png"):
+        read_labels(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("kept", [20, 60, 100, 150])
+def test_palette_labels_cut_short_are_refused(tmp_path: Path, kept: int) -> None:
+    indexed = Image.fromarray(NOISE)
+    indexed.putpalette(list(range(256)) * 3)
+    indexed.save(tmp_path / "x.png")
+    whole = (tmp_path / "x.png").read_bytes()
+    (tmp_path / "x.png").write_bytes(whole[: len(whole) * kept // 160])
+    with pytest.raises(FileProblemError, match="Cannot read"):
+        read_labels(tmp_path / "x.png")
+
+
+def test_a_folder_that_takes_files_stays_as_it_was(tmp_path: Path) -> None:
+    check_writable(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_takes_no_files_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileProblemError, match=r"Cannot write to .*none: No such file"):
+        check_writable(tmp_path / "none")
