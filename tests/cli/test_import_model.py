@@ -45,7 +45,7 @@ def test_workers_are_refused_a_package_with_the_remedy(
     assert "import-model" in capsys.readouterr().err
 
 
-def test_what_is_no_foreign_model_is_refused_in_one_line(
+def test_what_is_no_external_model_is_refused_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["import-model", str(tmp_path / "no.zip"), "--output", str(tmp_path / "m")]) == 1

@@ -161,7 +161,7 @@ def test_a_network_that_is_ours_becomes_one_of_ours(tmp_path: Path) -> None:
     network = with_weights(IncDownUpOutc())
     trained = taken_in(write_zip(tmp_path / "their.zip", package_files(network))).trained
 
-    assert trained.record.foreign is None
+    assert trained.record.external is None
     assert trained.record.network == UNetConfig(
         base_channels=4, depth=2, padding="same", normalization="batch"
     )

@@ -124,17 +124,17 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         make_labels(tmp_path / "file" / "a.zarr")
 
 
-FOREIGN: dict[str, Callable[[Path], object]] = {
+EXTERNAL: dict[str, Callable[[Path], object]] = {
     "a folder": lambda path: path.mkdir(),
     "a file": lambda path: path.touch(),
-    "a foreign Zarr": lambda path: zarr.open_group(store=str(path), mode="w"),
+    "an external Zarr": lambda path: zarr.open_group(store=str(path), mode="w"),
     "a dangling link": lambda path: path.symlink_to("nowhere"),
 }
 
 
-@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize("kind", EXTERNAL)
 def test_what_we_did_not_write_is_not_written_to(tmp_path: Path, kind: str) -> None:
-    FOREIGN[kind](tmp_path / "a.zarr")
+    EXTERNAL[kind](tmp_path / "a.zarr")
     with pytest.raises(FileProblemError, match=r"a\.zarr is no OME-Zarr that napari-unet wrote"):
         add_pyramid(tmp_path / "a.zarr")
 
@@ -231,10 +231,10 @@ def test_a_finished_store_replaces_the_one_before(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_labels(tmp_path / "a.zarr"), labels)
 
 
-@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize("kind", EXTERNAL)
 def test_nothing_of_others_is_replaced(tmp_path: Path, kind: str) -> None:
     make_labels(tmp_path / ".a.zarr.partial")
-    FOREIGN[kind](tmp_path / "a.zarr")
+    EXTERNAL[kind](tmp_path / "a.zarr")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(FileProblemError, match="was not written by napari-unet"):
         finish(tmp_path / ".a.zarr.partial", tmp_path / "a.zarr")

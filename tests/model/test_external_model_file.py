@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,14 @@ import torch
 from napari_unet.data.labels import ClassTable
 from napari_unet.errors import ConfigError, ModelFileError, ModelMismatchError
 from napari_unet.model.config import UNetConfig
-from napari_unet.model.external import ForeignNetwork, ReadyForeign, meant
-from napari_unet.model.external_config import ForeignConfig, LayersConfig
-from napari_unet.model.record import ModelRecord, record_to_json
+from napari_unet.model.external import ExternalNetwork, ReadyExternal, meant
+from napari_unet.model.external_config import ExternalConfig, LayersConfig
+from napari_unet.model.record import ModelRecord, record_from_json, record_to_json
 from napari_unet.model.tensor_file import write_tensors
 from napari_unet.model.trained import TrainedNetwork, load_network, save_network
 
-CONFIG = ForeignConfig("layers", 2, 1, 1, (4, 4), (8, 8), (8, 8), layers=LayersConfig())
-RECORD = ModelRecord(UNetConfig(1, 2), ClassTable("objects", "background"), foreign=CONFIG)
+CONFIG = ExternalConfig("layers", 2, 1, 1, (4, 4), (8, 8), (8, 8), layers=LayersConfig())
+RECORD = ModelRecord(UNetConfig(1, 2), ClassTable("objects", "background"), external=CONFIG)
 ONNX = replace(CONFIG, engine="onnx", layers=None)
 
 
@@ -49,10 +50,16 @@ def test_a_record_whose_networks_differ_is_refused() -> None:
 
 def test_a_record_with_an_unknown_field_is_refused(tmp_path: Path) -> None:
     content = record_to_json(RECORD)
-    content["foreign"]["source"] = "net.py"
+    content["external"]["source"] = "net.py"
     write_tensors(tmp_path / "m", {"a": torch.zeros(1)}, content)
     with pytest.raises(ModelFileError, match="source"):
         load_network(tmp_path / "m")
+
+
+def test_a_file_of_version_0_1_calls_them_foreign() -> None:
+    content = record_to_json(RECORD)
+    content["foreign"] = content.pop("external")
+    assert record_from_json(json.loads(json.dumps(content)), "a file") == RECORD
 
 
 @pytest.mark.parametrize(
@@ -63,18 +70,18 @@ def test_a_record_with_an_unknown_field_is_refused(tmp_path: Path) -> None:
 def test_a_graph_that_is_none_is_refused_on_load(
     tmp_path: Path, tensors: dict[str, torch.Tensor]
 ) -> None:
-    record = replace(RECORD, foreign=ONNX)
+    record = replace(RECORD, external=ONNX)
     with pytest.raises(ModelFileError):
         load_network(file_of(tmp_path / "m", record, **tensors))
 
 
 def test_a_damaged_graph_is_refused_before_it_predicts(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
-    path = file_of(tmp_path / "m", replace(RECORD, foreign=ONNX), onnx=torch.ones(99).byte())
+    path = file_of(tmp_path / "m", replace(RECORD, external=ONNX), onnx=torch.ones(99).byte())
     network = load_network(path).network
-    assert isinstance(network, ForeignNetwork)
+    assert isinstance(network, ExternalNetwork)
     with pytest.raises(ModelFileError):
-        ReadyForeign(network, torch.device("cpu"))
+        ReadyExternal(network, torch.device("cpu"))
 
 
 def test_weights_that_lack_a_layer_are_told_in_one_line(tmp_path: Path) -> None:
@@ -82,9 +89,9 @@ def test_weights_that_lack_a_layer_are_told_in_one_line(tmp_path: Path) -> None:
         tmp_path / "m", RECORD, **{"contracting.0.0.conv.weight": torch.ones(1, 1, 3, 3)}
     )
     network = load_network(path).network
-    assert isinstance(network, ForeignNetwork)
+    assert isinstance(network, ExternalNetwork)
     with pytest.raises(ModelMismatchError, match="cannot take"):
-        ReadyForeign(network, torch.device("cpu")).probabilities(torch.zeros(1, 1, 24, 24))
+        ReadyExternal(network, torch.device("cpu")).probabilities(torch.zeros(1, 1, 24, 24))
 
 
 def test_outlines_are_taken_off_and_probabilities_stay_probabilities() -> None:
@@ -96,7 +103,7 @@ def test_outlines_are_taken_off_and_probabilities_stay_probabilities() -> None:
 
 def test_it_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     weights = {"output.conv.weight": torch.ones(1, 1, 1, 1)}
-    save_network(TrainedNetwork(ForeignNetwork(CONFIG, weights), RECORD), tmp_path / "m")
+    save_network(TrainedNetwork(ExternalNetwork(CONFIG, weights), RECORD), tmp_path / "m")
     again = load_network(tmp_path / "m")
     assert again.record == RECORD
     assert again.network.state_dict().keys() == weights.keys()

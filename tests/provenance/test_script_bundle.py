@@ -17,8 +17,8 @@ from napari_unet.errors import FileProblemError
 from napari_unet.io.files import read_image, read_labels, write_image
 from napari_unet.model.starting import load_starting_model
 from napari_unet.prediction.config import PredictConfig
-from napari_unet.provenance import script_bundle as handover
-from napari_unet.provenance.script_bundle import PredictionHandover, TrainingHandover
+from napari_unet.provenance import script_bundle
+from napari_unet.provenance.script_bundle import PredictionBundle, TrainingBundle
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 
@@ -28,8 +28,8 @@ IMAGE, LABELS = picture()
 CONFIG = TrainConfig(steps=3, base_channels=2, depth=2, patch_size=32, batch_size=2, device="cpu")
 
 
-def ordered(*images: AnnotatedImage, files: tuple[Path | None, ...] = ()) -> TrainingHandover:
-    return TrainingHandover(images, files or (None,) * len(images), CONFIG, "fast")
+def ordered(*images: AnnotatedImage, files: tuple[Path | None, ...] = ()) -> TrainingBundle:
+    return TrainingBundle(images, files or (None,) * len(images), CONFIG, "fast")
 
 
 def test_images_and_labels_are_written_as_they_are(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_that_corrections_count_more_is_said(tmp_path: Path) -> None:
 def test_an_image_too_large_for_a_copy_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handover, "_LARGEST", 100)
+    monkeypatch.setattr(script_bundle, "_LARGEST", 100)
     with pytest.raises(FileProblemError, match="save it as an OME-Zarr"):
         ordered(AnnotatedImage("a", IMAGE, LABELS)).written_to(tmp_path)
     assert not any(tmp_path.iterdir())
@@ -109,7 +109,7 @@ def test_nothing_in_the_chosen_folder_is_replaced(tmp_path: Path) -> None:
     model = load_starting_model("cells")
     model = replace(model, record=replace(model.record, training={"steps": 1}))
     config = PredictConfig(None, "YX", device="cpu")
-    prediction = PredictionHandover(model, "cells", IMAGE, None, config).written_to(tmp_path)
+    prediction = PredictionBundle(model, "cells", IMAGE, None, config).written_to(tmp_path)
     assert {path.read_bytes() for path in own} == {b"mine"}
     assert training.output == str(tmp_path / "script" / "model.safetensors")
     assert prediction.model == str(tmp_path / "script 2" / "model.safetensors")
@@ -118,7 +118,7 @@ def test_nothing_in_the_chosen_folder_is_replaced(tmp_path: Path) -> None:
 def test_only_what_differs_from_the_preset_is_named(tmp_path: Path) -> None:
     image = AnnotatedImage("a", IMAGE, LABELS)
     config = TrainConfig.preset("accurate", flip=False, minutes=2.0)
-    script = TrainingHandover((image,), (None,), config, "accurate").written_to(tmp_path)
+    script = TrainingBundle((image,), (None,), config, "accurate").written_to(tmp_path)
     found = script.arguments()
     assert found[found.index("--preset") :] == [
         *("--preset", "accurate", "--minutes", "2.0", "--no-flip")
@@ -147,7 +147,7 @@ def test_command_and_python_give_the_same_pixels(
 ) -> None:
     config = PredictConfig(result, "YX", device="cpu", views=1, pixel_size={"Y": 0.4, "X": 0.4})
     model = load_starting_model("cells")
-    script = PredictionHandover(model, "a cell", IMAGE, None, config).written_to(tmp_path)
+    script = PredictionBundle(model, "a cell", IMAGE, None, config).written_to(tmp_path)
     assert main(shlex.split(script.command())[1:]) == 0
     (target,) = (tmp_path / "script" / "results").glob("*.tif")
     first = read_image(target)
@@ -161,7 +161,7 @@ def test_a_part_is_said_to_need_python(tmp_path: Path) -> None:
     region = (slice(0, 16), slice(0, 16))
     config = PredictConfig(None, "YX", region=region, device="cpu")
     model = load_starting_model("cells")
-    script = PredictionHandover(model, "a", IMAGE, None, config).written_to(tmp_path)
+    script = PredictionBundle(model, "a", IMAGE, None, config).written_to(tmp_path)
     assert script.command().startswith("# The command line predicts the whole image")
     exec(script.python(), {})
     assert not read_image(tmp_path / "script" / "results" / "a.tif").array[16:].any()

@@ -20,8 +20,8 @@ from napari_unet.provenance.card import (
     read_card,
     write_card,
 )
-from napari_unet.provenance.environment import Moment, TrainingOrigin, environment_of, now
-from napari_unet.provenance.rerun_report import Repetition
+from napari_unet.provenance.environment import TimeSpan, TrainingOrigin, environment_of, now
+from napari_unet.provenance.rerun_report import RerunReport
 from napari_unet.provenance.training import card_of_training, train_again
 from napari_unet.run import Run
 from napari_unet.training.config import TrainConfig
@@ -56,13 +56,13 @@ def stopped_training(folder: Path, after: Stopping, step: int) -> Path:
     save_network(result.trained, model)
     environment = environment_of(choose_device("cpu"))
     files = [(folder / "i.tif", folder / "l.tif")]
-    origin = TrainingOrigin(CONFIG, files, environment, Moment.since(now()))
+    origin = TrainingOrigin(CONFIG, files, environment, TimeSpan.since(now()))
     card = card_beside_model(model)
     write_card(card_of_training(result, origin, model, card), card)
     return card
 
 
-def repeated(card: Path, folder: Path) -> Repetition:
+def repeated(card: Path, folder: Path) -> RerunReport:
     found = read_card(card)
     assert isinstance(found, TrainingCard)
     return Run(train_again(found, card, folder, threading.Event())).finish()

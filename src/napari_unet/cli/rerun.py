@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari_unet.provenance.card import RunCard
-    from napari_unet.provenance.rerun_report import Repetition
+    from napari_unet.provenance.rerun_report import RerunReport
 
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
@@ -57,7 +57,7 @@ def _folder(output: str | None) -> Iterator[Path]:
     yield folder
 
 
-def _again(card: RunCard, path: Path, folder: Path, *, quiet: bool) -> Repetition:
+def _again(card: RunCard, path: Path, folder: Path, *, quiet: bool) -> RerunReport:
     with stop_on_interrupt("Stopping after this step.") as stop:
         if isinstance(card, TrainingCard):
             return run_training(train_again(card, path, folder, stop), quiet)

@@ -13,7 +13,7 @@ from napari_unet.errors import FileProblemError, NapariUNetError
 from napari_unet.model.devices import choose_device
 from napari_unet.model.trained import save_network
 from napari_unet.provenance.card import card_beside_model, write_card
-from napari_unet.provenance.environment import Moment, TrainingOrigin, environment_of
+from napari_unet.provenance.environment import TimeSpan, TrainingOrigin, environment_of
 from napari_unet.provenance.script import TrainingScript
 from napari_unet.provenance.training import card_of_training
 from napari_unet.run import Run
@@ -109,7 +109,7 @@ def _write_card(result: TrainingResult, order: TrainingOrder, group: ProcessGrou
         order.config,
         order.pairs,
         environment_of(choose_device(group.device(order.config.device))),
-        Moment.since(order.started),
+        TimeSpan.since(order.started),
         script.command().strip(),
         why_not,
     )

@@ -200,7 +200,7 @@ def _diameter(part: _Part) -> float:
 
 
 def _weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
-    """Return the value at which half of the weight is reached: debris counts little."""
+    """Return the value at which half of the weight is reached: crumbs count little."""
     order = np.argsort(values)
     reached = np.cumsum(np.asarray(weights)[order])
     return float(np.asarray(values)[order][np.searchsorted(reached, reached[-1] / 2)])

@@ -41,7 +41,7 @@ from napari_unet.io.atomic_writes import (
     sync_folder,
     unfinished_path,
 )
-from napari_unet.model.external import ForeignNetwork
+from napari_unet.model.external import ExternalNetwork
 
 if TYPE_CHECKING:
     import threading
@@ -124,7 +124,7 @@ def export_model(
 
 def _own(trained: TrainedNetwork) -> UNet:
     """Return the network of a model that sees images as this program makes them."""
-    if isinstance(trained.network, ForeignNetwork) or not trained.record.can_learn:
+    if isinstance(trained.network, ExternalNetwork) or not trained.record.can_learn:
         raise ModelMismatchError(
             "This model comes from another program: it is no U-Net of this program's own, or wants "
             "images normalised in another way. Pass on the package that it came in."

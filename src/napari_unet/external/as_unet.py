@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_unet.model.external_config import ForeignConfig
+    from napari_unet.model.external_config import ExternalConfig
 
 
-def as_unet(config: ForeignConfig, weights: Mapping[str, Tensor]) -> UNet | None:
+def as_unet(config: ExternalConfig, weights: Mapping[str, Tensor]) -> UNet | None:
     """Return the same network as a U-Net of ours, or None where it is another function.
 
     One map of a sigmoid becomes two of a softmax: 0 for the background, the same for the objects.
 
     Parameters
     ----------
-    config : ForeignConfig
+    config : ExternalConfig
         Of the engine "layers".
     weights : mapping of str to Tensor
         See :mod:`napari_unet.model.plain_layers`.

@@ -18,7 +18,7 @@ from napari_unet.external.check import compare_with_example, normalised
 from napari_unet.external.output_type import class_table, understand
 from napari_unet.external.reading import PROBED
 from napari_unet.model.config import UNetConfig
-from napari_unet.model.external import ForeignNetwork, raw_output
+from napari_unet.model.external import ExternalNetwork, raw_output
 from napari_unet.model.onnx_graph import read_graph
 from napari_unet.model.plain_layers import depth_of
 from napari_unet.model.record import ModelRecord
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from napari_unet.data.intensity_steps import IntensitySteps
     from napari_unet.external.output_type import Understood
     from napari_unet.external.reading import Reading
-    from napari_unet.model.external_config import Activation, ForeignConfig, LayersConfig
+    from napari_unet.model.external_config import Activation, ExternalConfig, LayersConfig
     from napari_unet.model.unet import UNet
 
 
@@ -62,7 +62,7 @@ def finished(
     """
     activation = activation or reading.post.activation
     config, tensors, remarks = _described(reading, weights, layers)
-    run = ForeignNetwork(config, tensors).on(torch.device("cpu"))
+    run = ExternalNetwork(config, tensors).on(torch.device("cpu"))
     raw, checked = _answer(reading, config, run, activation)
     names = next((axis.names for axis in reading.result.axes if axis.letter == "c"), ())
     understood = understand(raw, activation, names, reading.labels)
@@ -81,12 +81,12 @@ def finished(
         remarks = (*remarks, "onnxruntime computes it, on the CPU")
     told = (*reading.remarks, *understood.remarks, *remarks, checked)
     record = _record(reading, config, understood, unet, told)
-    return TrainedNetwork(unet or ForeignNetwork(config, tensors), record)
+    return TrainedNetwork(unet or ExternalNetwork(config, tensors), record)
 
 
 def _described(
     reading: Reading, weights: Mapping[str, Tensor] | bytes, layers: LayersConfig | None
-) -> tuple[ForeignConfig, dict[str, Tensor], tuple[str, ...]]:
+) -> tuple[ExternalConfig, dict[str, Tensor], tuple[str, ...]]:
     """Return what is known of the network before it runs, its tensors, and remarks."""
     if isinstance(weights, bytes):
         facts = read_graph(weights)
@@ -106,7 +106,7 @@ def _described(
 
 def _record(
     reading: Reading,
-    config: ForeignConfig,
+    config: ExternalConfig,
     understood: Understood,
     unet: UNet | None,
     told: tuple[str, ...],
@@ -119,7 +119,7 @@ def _record(
         ours or IntensityNormalization(),
         threshold=reading.post.threshold or 0.5,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        foreign=config if unet is None else None,
+        external=config if unet is None else None,
         steps_of_others=reading.steps if ours is None else None,
         origin=f"{reading.name[:200]}, from another program: " + "; ".join(told) + ".",
     )
@@ -127,7 +127,7 @@ def _record(
 
 def _answer(
     reading: Reading,
-    config: ForeignConfig,
+    config: ExternalConfig,
     run: Callable[[Tensor], Tensor],
     activation: Activation,
 ) -> tuple[Tensor, str]:
@@ -217,15 +217,15 @@ def reach_of_layers(weights: Mapping[str, Tensor], ndim: int) -> tuple[int, ...]
 
 
 def with_sizes(
-    reading: Reading, config: ForeignConfig, step: int, reach: tuple[int, ...] | None
-) -> tuple[ForeignConfig, tuple[str, ...]]:
+    reading: Reading, config: ExternalConfig, step: int, reach: tuple[int, ...] | None
+) -> tuple[ExternalConfig, tuple[str, ...]]:
     """Decide sizes, steps and halos: what is declared, and what the network needs.
 
     Parameters
     ----------
     reading : Reading
         What is declared.
-    config : ForeignConfig
+    config : ExternalConfig
         What is filled in.
     step : int
         By how much its poolings shrink an image.
@@ -234,7 +234,7 @@ def with_sizes(
 
     Returns
     -------
-    ForeignConfig
+    ExternalConfig
         With sizes.
     tuple of str
         What the user should know.
@@ -258,11 +258,11 @@ def with_sizes(
 
 
 def _of_fixed_size(
-    config: ForeignConfig,
+    config: ExternalConfig,
     sizes: tuple[int, ...],
     wanted: list[int],
     seen: tuple[int, ...] | None,
-) -> tuple[ForeignConfig, tuple[str, ...]]:
+) -> tuple[ExternalConfig, tuple[str, ...]]:
     if len(set(sizes[-2:])) > 1:
         raise ModelFileError(
             f"The model takes images of {' x '.join(map(str, sizes))} pixels alone; squares can be "

@@ -25,7 +25,7 @@ from napari_unet.external.package_data import (
 from napari_unet.external.package_files import LARGEST_WEIGHTS, FolderFiles, open_files
 from napari_unet.external.package_text import read_text
 from napari_unet.external.reading import Reading
-from napari_unet.model.external import ForeignNetwork
+from napari_unet.model.external import ExternalNetwork
 from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.run import Run
 
@@ -212,7 +212,7 @@ def _best(
     image, answer = normalised(reading.example[0], reading.steps), reading.example[1]
     best: tuple[float, float, LayersConfig | None, Activation] | None = None
     for layers in known.candidates:
-        run = ForeignNetwork(reading.config(layers=layers), known.weights).on(image.device)
+        run = ExternalNetwork(reading.config(layers=layers), known.weights).on(image.device)
         for activation in _activations(reading.post):
             compared = compare_with_example(run, image, answer, reading.post, activation)
             if compared is None:

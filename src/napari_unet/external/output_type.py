@@ -33,7 +33,7 @@ class Understood(NamedTuple):
     activation : {"none", "sigmoid", "softmax"}
         What makes probabilities of it.
     meaning : {"foreground", "boundary", "exclusive", "independent"}
-        See `ForeignConfig`.
+        See `ExternalConfig`.
     foreground, boundary : int
         Which channels these are.
     remarks : tuple of str

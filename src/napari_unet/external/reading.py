@@ -9,7 +9,7 @@ from napari_unet.data.intensity_steps import IntensityStep, IntensitySteps
 from napari_unet.errors import ModelFileError
 from napari_unet.external.operations import Postprocessing
 from napari_unet.external.package_text import Axis, TensorText
-from napari_unet.model.external_config import ForeignConfig
+from napari_unet.model.external_config import ExternalConfig
 from napari_unet.model.onnx_graph import read_graph
 
 if TYPE_CHECKING:
@@ -99,10 +99,10 @@ class Reading:
             )
         return found
 
-    def config(self, channels: int = 1, layers: LayersConfig | None = None) -> ForeignConfig:
+    def config(self, channels: int = 1, layers: LayersConfig | None = None) -> ExternalConfig:
         """Describe the network as far as that is known before it has run."""
         ones = (1,) * self.ndim
-        return ForeignConfig(
+        return ExternalConfig(
             "onnx" if layers is None else "layers",
             self.ndim,
             channels,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from napari_unet.model.config import UNetConfig
-    from napari_unet.model.external_config import Activation, ForeignConfig
+    from napari_unet.model.external_config import Activation, ExternalConfig
 
 _GRAPH = "onnx"
 
@@ -31,19 +31,19 @@ class ReadyNetwork(Protocol):
     precision: torch.dtype
 
     @property
-    def config(self) -> UNetConfig | ForeignConfig:
+    def config(self) -> UNetConfig | ExternalConfig:
         """Its geometry."""
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Compute (B, out_channels, *') from (B, C_in, *): smaller by the halo on all sides."""
 
 
-class ForeignNetwork:
+class ExternalNetwork:
     """A network of another program with its weights.
 
     Parameters
     ----------
-    config : ForeignConfig
+    config : ExternalConfig
         What it takes and returns.
     tensors : mapping of str to Tensor
         The weights; of an ONNX graph one tensor of bytes named "onnx".
@@ -54,7 +54,7 @@ class ForeignNetwork:
         The tensors are not those of such a network.
     """
 
-    def __init__(self, config: ForeignConfig, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, config: ExternalConfig, tensors: Mapping[str, Tensor]) -> None:
         self.config, self._tensors = config, dict(tensors)
         if config.engine == "onnx":
             graph = self._tensors.get(_GRAPH)
@@ -88,7 +88,7 @@ class ForeignNetwork:
 class _Arranged:
     """An ONNX graph that takes and returns arrays in the order of axes that we use."""
 
-    def __init__(self, config: ForeignConfig, session: OnnxSession) -> None:
+    def __init__(self, config: ExternalConfig, session: OnnxSession) -> None:
         self._config, self._session = config, session
         self._own = "bc" + "zyx"[-config.ndim :]
 
@@ -107,18 +107,18 @@ class _Arranged:
         return torch.from_numpy(np.ascontiguousarray(_with_axes(returned, axes, self._own)))
 
 
-class ReadyForeign:
+class ReadyExternal:
     """A network of another program on its device, ready to predict.
 
     Parameters
     ----------
-    network : ForeignNetwork
+    network : ExternalNetwork
         Its weights.
     device : torch.device
         Where to compute; ONNX graphs run on the CPU.
     """
 
-    def __init__(self, network: ForeignNetwork, device: torch.device) -> None:
+    def __init__(self, network: ExternalNetwork, device: torch.device) -> None:
         self.config = network.config
         self.precision = torch.float32
         self.device = torch.device("cpu") if network.config.engine == "onnx" else device
@@ -196,7 +196,7 @@ def activated(raw: Tensor, activation: Activation) -> Tensor:
     return raw.softmax(dim=1) if activation == "softmax" else raw
 
 
-def meant(raw: Tensor, config: ForeignConfig) -> Tensor:
+def meant(raw: Tensor, config: ExternalConfig) -> Tensor:
     """Return the probabilities of our classes; (B, raw_channels, *) to (B, out_channels, *)."""
     maps = activated(raw, config.activation).clamp(0, 1)
     if config.meaning == "exclusive":

@@ -80,7 +80,7 @@ class LayersConfig:
 
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
-class ForeignConfig:
+class ExternalConfig:
     """Describe a network of another program, and what its numbers mean.
 
     Sizes are along ``[Z]YX``. The network is always run on boxes that begin at multiples of

@@ -15,7 +15,7 @@ from napari_unet.data.labels import ClassTable
 from napari_unet.data.rescaling import size_of_cell
 from napari_unet.errors import ConfigError, ModelFileError
 from napari_unet.model.config import LARGEST_BINNING, SMALLEST_BINNING, VIEWS, UNetConfig
-from napari_unet.model.external_config import ForeignConfig
+from napari_unet.model.external_config import ExternalConfig
 
 FORMAT_VERSION = 1
 _LONGEST_REASON = 300  # of what a hostile file says, in the message that refuses it
@@ -49,13 +49,13 @@ class ModelRecord:
     Parameters
     ----------
     network : UNetConfig
-        The shape of the network; of a `foreign` one only its dimensions and channels.
+        The shape of the network; of a `external` one only its dimensions and channels.
     classes : ClassTable
         What its output channels mean.
     intensity : IntensityNormalization
         How images are brought to the network's range.
     smallest_object : int
-        Objects of fewer pixels are debris.
+        Objects of fewer pixels are dropped.
     binning : float
         Pixels of the image per pixel of the network, along Y and X; below 1 it is enlarged.
     views : int
@@ -84,7 +84,7 @@ class ModelRecord:
     bfloat16_agreement : float or None
         Share of pixels of the training images that get the same label in bfloat16 and in
         float32; None: not measured.
-    foreign : ForeignConfig or None
+    external : ExternalConfig or None
         The shape of a network of another program, which is no U-Net of ours.
     steps_of_others : IntensitySteps or None
         How another program brings images to the network's range; instead of `intensity`.
@@ -115,16 +115,16 @@ class ModelRecord:
     pixel_size: dict[str, float] = field(default_factory=dict)
     used_channels: tuple[int, ...] = ()
     bfloat16_agreement: float | None = None
-    foreign: ForeignConfig | None = None
+    external: ExternalConfig | None = None
     steps_of_others: IntensitySteps | None = None
     origin: str = ""
     cell_size: float = 0.0
     membrane: int | None = None
 
     @property
-    def geometry(self) -> UNetConfig | ForeignConfig:
+    def geometry(self) -> UNetConfig | ExternalConfig:
         """The shape of the network that predicts."""
-        return self.foreign or self.network
+        return self.external or self.network
 
     @property
     def normalization(self) -> IntensityNormalization | IntensitySteps:
@@ -140,7 +140,7 @@ class ModelRecord:
     @property
     def can_learn(self) -> bool:
         """Whether a training may go on with it."""
-        return self.foreign is None and self.steps_of_others is None
+        return self.external is None and self.steps_of_others is None
 
     def __post_init__(self) -> None:
         """Refuse a class table that the network has no channels for, and impossible numbers."""
@@ -162,12 +162,12 @@ class ModelRecord:
         two_classes = self.classes.kind == "classes" and self.classes.n_classes == 2
         if self.membrane is not None and not (two_classes and self.membrane in (0, 1)):
             raise ConfigError(f"membrane is {self.membrane}; only one of two classes can be one.")
-        self._check_foreign()
+        self._check_external()
         self._check_images()
 
-    def _check_foreign(self) -> None:
+    def _check_external(self) -> None:
         """Refuse two descriptions of one network that differ."""
-        other, own = self.foreign, self.network
+        other, own = self.external, self.network
         if other is None:
             return
         if (other.ndim, other.in_channels, other.out_channels, 1) != (
@@ -212,6 +212,9 @@ def record_from_json(content: dict[str, Any], source: str) -> ModelRecord:
             f"{source} has model format {_shortened(version)}; this version reads "
             f"{FORMAT_VERSION}. Update napari-unet-paint."
         )
+    if "foreign" in content:  # what version 0.1 called it
+        content = {**content, "external": content["foreign"]}
+        del content["foreign"]
     try:
         return TypeAdapter(ModelRecord).validate_json(json.dumps(content), strict=True)
     except (ValidationError, ConfigError, OverflowError) as error:

@@ -15,7 +15,7 @@ from napari_unet.errors import (
     ModelFileError,
     ModelMismatchError,
 )
-from napari_unet.model.external import ForeignNetwork, ReadyForeign
+from napari_unet.model.external import ExternalNetwork, ReadyExternal
 from napari_unet.model.inference import InferenceNetwork
 from napari_unet.model.record import ModelRecord, record_from_json, record_to_json
 from napari_unet.model.tensor_file import read_tensors, write_tensors
@@ -41,13 +41,13 @@ class TrainedNetwork:
 
     Parameters
     ----------
-    network : UNet or ForeignNetwork
+    network : UNet or ExternalNetwork
         In evaluation mode; of another program where the record says so.
     record : ModelRecord
         Its class table, normalisation and origin.
     """
 
-    network: UNet | ForeignNetwork
+    network: UNet | ExternalNetwork
     record: ModelRecord
 
     @cached_property
@@ -64,7 +64,7 @@ class TrainedNetwork:
         ModelMismatchError
             It is of another program, or wants images as another program makes them.
         """
-        if isinstance(self.network, ForeignNetwork) or not self.record.can_learn:
+        if isinstance(self.network, ExternalNetwork) or not self.record.can_learn:
             raise ModelMismatchError(
                 "This model comes from another program and cannot be trained further: it is no "
                 "U-Net of this program's own, or wants images normalised in another way. It can "
@@ -139,8 +139,8 @@ def load_network(path: Path) -> TrainedNetwork:
             f"The weights in {path} ({broken}) are not finite: it predicts nothing. Restore it "
             "from a copy, or train again."
         )
-    if record.foreign is not None:
-        return TrainedNetwork(ForeignNetwork(record.foreign, tensors), record)
+    if record.external is not None:
+        return TrainedNetwork(ExternalNetwork(record.external, tensors), record)
     return TrainedNetwork(build_network(record.network, _widened(tensors, path), str(path)), record)
 
 
@@ -194,16 +194,16 @@ class KeptReady:
 
     Parameters
     ----------
-    network : UNet or ForeignNetwork
+    network : UNet or ExternalNetwork
         It may go on learning: changed weights are made ready anew.
     """
 
-    def __init__(self, network: UNet | ForeignNetwork) -> None:
+    def __init__(self, network: UNet | ExternalNetwork) -> None:
         self._network = network
         self._kept: tuple[_Key, ReadyNetwork] | None = None
         self._making = threading.Lock()
 
-    def __reduce__(self) -> tuple[type[KeptReady], tuple[UNet | ForeignNetwork]]:
+    def __reduce__(self) -> tuple[type[KeptReady], tuple[UNet | ExternalNetwork]]:
         """Copy and pickle the network alone: a copy makes it ready anew."""
         return KeptReady, (self._network,)
 
@@ -231,8 +231,8 @@ def _checksum(tensor: Tensor) -> int:
 
 
 def _made_ready(
-    network: UNet | ForeignNetwork, device: torch.device, precision: torch.dtype
+    network: UNet | ExternalNetwork, device: torch.device, precision: torch.dtype
 ) -> ReadyNetwork:
-    if isinstance(network, ForeignNetwork):
-        return ReadyForeign(network, device)
+    if isinstance(network, ExternalNetwork):
+        return ReadyExternal(network, device)
     return InferenceNetwork(network, device, precision)

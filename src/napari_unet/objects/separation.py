@@ -55,7 +55,7 @@ def separate_objects(
         ``[Z]YX``, probability of foreground: floats from 0 to 1, or uint8 in steps of 1/255,
         which takes a fourth of the memory.
     smallest : int
-        Components of fewer pixels are debris and are dropped.
+        Components of fewer pixels are dropped.
     threshold : float
         Probability above which a pixel is foreground.
     binning : float
@@ -69,7 +69,7 @@ def separate_objects(
         ``[Z]YX`` int32: 0 background, objects numbered 1..N without gaps.
     """
     inside = _above(foreground, threshold)
-    objects = _without_debris(_components(inside), smallest)
+    objects = _without_small(_components(inside), smallest)
     for level, share in _SPLITTING_LEVELS:
         if len(objects.sizes) == 1:
             return objects.labels
@@ -126,7 +126,7 @@ def _parts(labels: NDArray[np.int32]) -> Iterator[slice]:
         yield slice(start, start + _PART)
 
 
-def _without_debris(objects: _Objects, smallest: int) -> _Objects:
+def _without_small(objects: _Objects, smallest: int) -> _Objects:
     """Drop small components and renumber the others 1..N."""
     kept = objects.sizes >= max(smallest, 1)
     kept[0] = False
@@ -147,7 +147,7 @@ def _split(
 ) -> _Objects:
     """Replace each object that holds two or more cores of such a share of it by these cores."""
     parent = np.zeros(len(cores.sizes), np.int32)
-    for part in _parts(cores.labels):  # a core lies within one object, or in dropped debris
+    for part in _parts(cores.labels):  # a core lies within one object, or in what was dropped
         parent[cores.labels.reshape(-1)[part]] = objects.labels.reshape(-1)[part]
     parent[0] = 0
     whole_sizes = np.minimum(objects.sizes, _MOST_OBJECTS * typical or np.inf)

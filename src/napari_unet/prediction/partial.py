@@ -295,7 +295,7 @@ def order_of(trained: TrainedNetwork, plan: PredictionPlan, source: str, image: 
         They cannot be read.
     """
     record = trained.record
-    settings = repr((plan, asdict(record.steps_of_others or record.intensity), record.foreign))
+    settings = repr((plan, asdict(record.steps_of_others or record.intensity), record.external))
     return json.dumps(
         {
             "version": __version__,

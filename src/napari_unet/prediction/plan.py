@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 _SAME_SIZE = 0.02
 # A larger ratio is a wrong unit rather than another objective.
 _LARGEST_RATIO = 20.0
-# With a cell size, a starting model's objects of less than this share of such a cell are debris: of
-# 0, 0.05 to 0.3 the best on eleven sets together (docs/results/starting_models.md).
-_DEBRIS_SHARE = 0.15
+# With a cell size, a starting model's objects of less than this share of such a cell are dropped:
+# of 0, 0.05 to 0.3 the best on eleven sets together (docs/results/starting_models.md).
+_SMALLEST_SHARE = 0.15
 # Where fewer of a model's pixels keep their label in bfloat16 it predicts in float32.
 _LEAST_AGREEMENT = 0.999
 
@@ -296,13 +296,13 @@ def _used_channels(
 
 
 def _smallest(record: ModelRecord, config: PredictConfig, ratios: tuple[float, ...]) -> int:
-    """Return the number of pixels below which an object is debris."""
+    """Return the number of pixels below which an object is dropped."""
     if config.smallest is not None:
         return config.smallest
     scaled = record.smallest_object * float(np.prod(ratios))
     if config.cell_size and record.network.ndim == 2 and _is_starting_model(record):
-        # Of cells of all sizes it knows no debris; who says how large they are here does.
-        scaled = max(scaled, _DEBRIS_SHARE * math.pi / 4 * config.cell_size**2)
+        # Of cells of all sizes it knows no smallest; who says how large they are here does.
+        scaled = max(scaled, _SMALLEST_SHARE * math.pi / 4 * config.cell_size**2)
     return round(scaled)
 
 

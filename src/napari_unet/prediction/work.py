@@ -18,7 +18,7 @@ import torch
 
 from napari_unet.errors import first_line
 from napari_unet.model.execution import Runner
-from napari_unet.model.external import ForeignNetwork
+from napari_unet.model.external import ExternalNetwork
 from napari_unet.model.memory import Shortage, within_memory
 from napari_unet.model.precision import choose_precision
 from napari_unet.notice import Notice
@@ -54,9 +54,9 @@ def settled(plan: PredictionPlan, device: torch.device) -> PredictionPlan:
     return replace(plan, precision="bfloat16" if chosen == torch.bfloat16 else "float32")
 
 
-def device_for(network: UNet | ForeignNetwork, device: torch.device) -> torch.device:
+def device_for(network: UNet | ExternalNetwork, device: torch.device) -> torch.device:
     """Return the device, or the CPU for what runs nowhere else."""
-    on_cpu = isinstance(network, ForeignNetwork) and network.config.engine == "onnx"
+    on_cpu = isinstance(network, ExternalNetwork) and network.config.engine == "onnx"
     return torch.device("cpu") if on_cpu else device
 
 

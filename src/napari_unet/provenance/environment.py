@@ -65,7 +65,7 @@ def _differences(then: Environment, now: Environment) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class Moment:
+class TimeSpan:
     """When a run began and ended.
 
     Parameters
@@ -78,7 +78,7 @@ class Moment:
     ended: str
 
     @classmethod
-    def since(cls, started: str) -> Moment:
+    def since(cls, started: str) -> TimeSpan:
         """Return one that ends now."""
         return cls(started, now())
 
@@ -106,7 +106,7 @@ class TrainingOrigin:
         Image and labels of each pair; None where they were in memory only.
     environment : Environment
         What computed.
-    moment : Moment
+    span : TimeSpan
         When.
     command : str
         The equivalent command line, or "".
@@ -117,6 +117,6 @@ class TrainingOrigin:
     config: TrainConfig
     files: Sequence[tuple[Path | None, Path | None]]
     environment: Environment
-    moment: Moment
+    span: TimeSpan
     command: str = ""
     not_repeatable: str = ""

@@ -24,7 +24,7 @@ from napari_unet.provenance.card import (
     settings_of,
     write_card,
 )
-from napari_unet.provenance.environment import Moment, environment_of, now
+from napari_unet.provenance.environment import TimeSpan, environment_of, now
 from napari_unet.provenance.script import PredictionScript
 from napari_unet.provenance.weights_hash import hash_of_weights
 from napari_unet.run import Run
@@ -87,7 +87,7 @@ def writing_cards(events: Events, trained: TrainedNetwork, model: UsedModel, dev
             environment = environment or environment_of(choose_device(device))
             weights = weights or hash_of_weights(trained.network)
             path = card_beside_result(event.target)
-            card = _card_of_file(event, model, weights, environment, Moment.since(started), path)
+            card = _card_of_file(event, model, weights, environment, TimeSpan.since(started), path)
             yield from written(card, path)
         yield event
     return run.result
@@ -106,14 +106,14 @@ def _card_of_file(
     model: UsedModel,
     weights: str,
     environment: Environment,
-    moment: Moment,
+    span: TimeSpan,
     card: Path,
 ) -> PredictionCard:
     place = None if model.path is None else Place.of(model.path, card)
     return PredictionCard(
         environment=environment,
-        started=moment.started,
-        ended=moment.ended,
+        started=span.started,
+        ended=span.ended,
         command=_command_of_file(done, model),
         settings=settings_of(done.config),
         model=Predictor(
@@ -208,11 +208,11 @@ def _card_of_window(
 ) -> PredictionCard:
     name, pixels, path = image
     in_memory = isinstance(pixels, np.ndarray) and not isinstance(pixels, np.memmap)
-    moment = Moment.since(started)
+    span = TimeSpan.since(started)
     return PredictionCard(
         environment=environment_of(choose_device(config.device)),
-        started=moment.started,
-        ended=moment.ended,
+        started=span.started,
+        ended=span.ended,
         command="",
         not_repeatable="It was predicted from a layer of napari. Use 'Copy as script' there.",
         settings=settings_of(config),

@@ -16,7 +16,7 @@ from napari_unet.model.starting import load_starting_model
 from napari_unet.prediction.files import FileFailed, predict_files
 from napari_unet.provenance.card import Pixels, config_of
 from napari_unet.provenance.environment import environment_of
-from napari_unet.provenance.rerun_report import Repetition, in_words
+from napari_unet.provenance.rerun_report import RerunReport, in_words
 from napari_unet.provenance.training import device_again, found_again, threads_of
 from napari_unet.provenance.weights_hash import hash_of_weights
 from napari_unet.run import tap
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 def predict_again(
     card: PredictionCard, path: Path, folder: Path, stop: threading.Event
-) -> Generator[FileEvent | PredictionEvent, None, Repetition]:
+) -> Generator[FileEvent | PredictionEvent, None, RerunReport]:
     """Predict again as a card says, and compare the pixels.
 
     Parameters
@@ -76,8 +76,8 @@ def predict_again(
         raise FileProblemError("It was stopped before its end: nothing is compared.")
     found = Pixels.of(done[0].result)
     if found is not None and found == card.result_pixels and not found.sampled:
-        return Repetition(True, "", done[0].target)
-    return _compared(card, path, Repetition(False, "", done[0].target), found, here)
+        return RerunReport(True, "", done[0].target)
+    return _compared(card, path, RerunReport(False, "", done[0].target), found, here)
 
 
 def _raise_failure(event: object) -> None:
@@ -87,8 +87,8 @@ def _raise_failure(event: object) -> None:
 
 
 def _compared(
-    card: PredictionCard, path: Path, again: Repetition, found: Pixels | None, here: Environment
-) -> Repetition:
+    card: PredictionCard, path: Path, again: RerunReport, found: Pixels | None, here: Environment
+) -> RerunReport:
     """Compare files where the hashes differ, or are of samples."""
     first = None if card.result is None else card.result.found_from(path)
     same_samples = found is not None and found == card.result_pixels

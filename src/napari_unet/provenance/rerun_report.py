@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Repetition:
+class RerunReport:
     """Whether a run gave the same again.
 
     Parameters
@@ -44,7 +44,7 @@ class Repetition:
         return f"Different: {self.difference}. Likely cause: {'; '.join(self.causes)}."
 
 
-def in_words(then: Environment, now: Environment, found: Repetition) -> tuple[str, ...]:
+def in_words(then: Environment, now: Environment, found: RerunReport) -> tuple[str, ...]:
     """Return why a repetition may differ: what is known already, then what computes here."""
     causes = (*found.causes, *differences(then, now))
     if not causes and then.device != "cpu":

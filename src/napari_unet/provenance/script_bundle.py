@@ -45,7 +45,7 @@ _FORBIDDEN = '<>:"/\\|?*'
 
 
 @dataclass(frozen=True)
-class TrainingHandover:
+class TrainingBundle:
     """A training as it stands in a window.
 
     Parameters
@@ -143,7 +143,7 @@ class TrainingHandover:
 
 
 @dataclass(frozen=True)
-class PredictionHandover:
+class PredictionBundle:
     """A prediction as it stands in a window.
 
     Parameters

@@ -18,7 +18,7 @@ from napari_unet.model.devices import choose_device, problem_with
 from napari_unet.model.trained import load_network, save_network
 from napari_unet.provenance.card import LearnedFrom, Place, TrainingCard
 from napari_unet.provenance.environment import environment_of
-from napari_unet.provenance.rerun_report import Repetition, in_words
+from napari_unet.provenance.rerun_report import RerunReport, in_words
 from napari_unet.provenance.weights_hash import hash_of_weights, largest_difference
 from napari_unet.run import tap
 from napari_unet.training.config import TrainConfig, present_names
@@ -84,8 +84,8 @@ def card_of_training(
     in_memory = any(path is None for pair in origin.files for path in pair)
     return TrainingCard(
         environment=origin.environment,
-        started=origin.moment.started,
-        ended=origin.moment.ended,
+        started=origin.span.started,
+        ended=origin.span.ended,
         command=origin.command,
         not_repeatable=origin.not_repeatable or (IN_MEMORY if in_memory else ""),
         settings=asdict(origin.config),
@@ -102,7 +102,7 @@ def card_of_training(
 
 def train_again(
     card: TrainingCard, path: Path, folder: Path, stop: threading.Event
-) -> Generator[TrainingEvent, None, Repetition]:
+) -> Generator[TrainingEvent, None, RerunReport]:
     """Train again as a card says, and compare the weights.
 
     Parameters
@@ -143,7 +143,7 @@ def _train_and_compare(
     config: TrainConfig,
     target: Path,
     stop: threading.Event,
-) -> Generator[TrainingEvent, None, Repetition]:
+) -> Generator[TrainingEvent, None, RerunReport]:
     with threads_of(card.environment):
         here = environment_of(choose_device(config.device))
         ended = threading.Event()
@@ -154,8 +154,8 @@ def _train_and_compare(
     trained = result.trained if card.weights == "best" else result.latest
     save_network(trained, target)
     if hash_of_weights(trained.network) == card.weights_sha256:
-        return Repetition(True, "", target)
-    found = Repetition(False, _difference(card, path, trained), target, _causes(card))
+        return RerunReport(True, "", target)
+    found = RerunReport(False, _difference(card, path, trained), target, _causes(card))
     return replace(found, causes=in_words(card.environment, here, found))
 
 

@@ -122,7 +122,7 @@ class TrainingData:
     blocks : tuple of Block
         Held back for validation.
     smallest_object : int
-        Objects of fewer pixels are debris; 0 with classes.
+        Objects of fewer pixels are dropped; 0 with classes.
     images : tuple of TrainingImageRecord
         Names and hashes.
     sources : tuple of AnnotatedImage
@@ -165,7 +165,7 @@ class TrainingData:
 
     @property
     def smallest_in_image(self) -> int:
-        """Objects of fewer pixels of the images are debris."""
+        """Objects of fewer pixels of the images are dropped."""
         return round(self.smallest_object * self.binning**2)
 
     @property

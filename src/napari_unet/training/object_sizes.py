@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from napari_unet.data.labels import Target, Unpainted
 
 # Debris is what is smaller than this share of nearly the smallest object that was painted.
-_DEBRIS_SHARE, _DEBRIS_PERCENTILE = 0.5, 5
+_SMALLEST_SHARE, _SMALLEST_PERCENTILE = 0.5, 5
 # A ball of volume V has a largest section of area A: V = 4 / (3 sqrt(pi)) * A ** 1.5.
 _BALL_OF_SECTION = 4 / (3 * np.sqrt(np.pi))
 
 
 def smallest_painted_object(targets: Iterable[tuple[Target, float]], unpainted: Unpainted) -> int:
-    """Return the number of pixels below which an object is debris; 0 without objects.
+    """Return the number of pixels below which an object is dropped; 0 without objects.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def smallest_painted_object(targets: Iterable[tuple[Target, float]], unpainted: 
     painted = painted[painted > 0]
     if painted.size == 0:
         return 0
-    return int(_DEBRIS_SHARE * np.percentile(painted, _DEBRIS_PERCENTILE))
+    return int(_SMALLEST_SHARE * np.percentile(painted, _SMALLEST_PERCENTILE))
 
 
 def _volumes(

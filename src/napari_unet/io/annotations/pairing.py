@@ -41,15 +41,15 @@ def find_annotations(paths: Sequence[str | Path]) -> list[Path]:
     for entry in map(str, paths):
         path = Path(entry).expanduser()
         matches = [path] if path.exists() else [Path(each) for each in glob.glob(str(path))]
-        foreign = {each for match in matches for each in _foreign_in(match)}
-        found |= foreign or set(find_images([entry]))
-        if not any(map(is_seg, foreign)):  # the images beside Cellpose's files are no labels
+        external = {each for match in matches for each in _external_in(match)}
+        found |= external or set(find_images([entry]))
+        if not any(map(is_seg, external)):  # the images beside Cellpose's files are no labels
             found |= {each for each in matches if each.suffix.lower() in IMAGE_SUFFIXES}
     found = without_run_cards(found)
     return sorted(found, key=lambda path: (name_of(path), str(path)))
 
 
-def _foreign_in(path: Path) -> list[Path]:
+def _external_in(path: Path) -> list[Path]:
     """Return the annotations of other programs that a path names or holds."""
     if path.is_file():
         return [path] if is_external_annotation(path) else []

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig
     from napari_unet.provenance.script import PredictionScript, TrainingScript
-    from napari_unet.provenance.script_bundle import PredictionHandover, TrainingHandover
+    from napari_unet.provenance.script_bundle import PredictionBundle, TrainingBundle
     from napari_unet.training.config import TrainConfig
     from napari_unet.widgets.common.pairs import PairsTable
     from napari_unet.widgets.common.session import Session
 
-    Handover = TrainingHandover | PredictionHandover
+    ScriptBundle = TrainingBundle | PredictionBundle
     Script = TrainingScript | PredictionScript
 
 _COMMAND, _PYTHON = "command line", "Python"
@@ -49,7 +49,7 @@ class CopyScriptButton(QPushButton):
     """
 
     def __init__(
-        self, session: Session, prepare: Callable[[], Callable[[], Handover] | None], what: str
+        self, session: Session, prepare: Callable[[], Callable[[], ScriptBundle] | None], what: str
     ) -> None:
         super().__init__("Copy as script")
         self.setAccessibleName("Copy as script")
@@ -86,7 +86,7 @@ class CopyScriptButton(QPushButton):
         if name:
             self.copy_to(make, Path(name), form)
 
-    def copy_to(self, make: Callable[[], Handover], folder: Path, form: str) -> None:
+    def copy_to(self, make: Callable[[], ScriptBundle], folder: Path, form: str) -> None:
         """Write the files to a new folder in this one in the background, then copy the text."""
         task = self._session.copying
         if task.running:
@@ -119,7 +119,7 @@ class Trains(Protocol):
         """Return the settings."""
 
 
-def training_to_copy(viewer: Viewer, train: Trains) -> Callable[[], Handover] | None:
+def training_to_copy(viewer: Viewer, train: Trains) -> Callable[[], ScriptBundle] | None:
     """Freeze what Train would do now; say what is missing where it is.
 
     Parameters
@@ -145,23 +145,23 @@ def training_to_copy(viewer: Viewer, train: Trains) -> Callable[[], Handover] | 
     images, preset = annotated_images(viewer, pairs), train.preset_box.currentData()
     paths = [pair.image.source.path for pair in pairs]
 
-    def make() -> Handover:
-        from napari_unet.provenance.script_bundle import TrainingHandover, files_of
+    def make() -> ScriptBundle:
+        from napari_unet.provenance.script_bundle import TrainingBundle, files_of
 
-        return TrainingHandover(images, files_of(paths), config, preset)
+        return TrainingBundle(images, files_of(paths), config, preset)
 
     return make
 
 
 def prediction_to_copy(
     model: TrainedNetwork, image: Image, pixels: Any, config: PredictConfig
-) -> Callable[[], Handover]:
+) -> Callable[[], ScriptBundle]:
     """Freeze a prediction of a whole image; what is returned is called in a worker."""
     name, path = image.name, image.source.path
 
-    def make() -> Handover:
-        from napari_unet.provenance.script_bundle import PredictionHandover, files_of
+    def make() -> ScriptBundle:
+        from napari_unet.provenance.script_bundle import PredictionBundle, files_of
 
-        return PredictionHandover(model, name, pixels, files_of([path])[0], config)
+        return PredictionBundle(model, name, pixels, files_of([path])[0], config)
 
     return make

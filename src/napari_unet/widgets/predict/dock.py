@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_unet.prediction.config import PredictConfig
-    from napari_unet.widgets.common.copy_script import Handover
+    from napari_unet.widgets.common.copy_script import ScriptBundle
 
 
 _MEASURED_AT_ONCE = 2**26  # pixels; larger results are measured when asked for
@@ -152,7 +152,7 @@ class PredictWidget(Dock):
             self._viewer, self._session, model, image, self.kept_axes(image), config, path
         )
 
-    def to_copy(self) -> Callable[[], Handover] | None:
+    def to_copy(self) -> Callable[[], ScriptBundle] | None:
         """Freeze what Whole would do now, for a script; say what is missing where it is."""
         image, model = self.ready_image(), self._session.model
         config = None if image is None else self._config_of_whole(image)

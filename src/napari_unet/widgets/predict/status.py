@@ -16,7 +16,7 @@ from napari_unet.widgets.common.starting import starting_model_box
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_unet.widgets.common.copy_script import Handover
+    from napari_unet.widgets.common.copy_script import ScriptBundle
     from napari_unet.widgets.common.session import Session
 
 
@@ -84,7 +84,7 @@ class Starts(Protocol):
     def cancel(self) -> None:
         """Stop."""
 
-    def to_copy(self) -> Callable[[], Handover] | None:
+    def to_copy(self) -> Callable[[], ScriptBundle] | None:
         """Say what a script is to do."""
 
 

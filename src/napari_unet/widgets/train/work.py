@@ -145,7 +145,7 @@ def _telling_origin(
     from napari_unet.provenance.environment import (
         CONTINUED,
         JOINED,
-        Moment,
+        TimeSpan,
         TrainingOrigin,
         environment_of,
         now,
@@ -164,7 +164,7 @@ def _telling_origin(
         order.config,
         [(path, None) for path in files_of(order.files or [None] * len(order.images))],
         environment_of(choose_device(order.config.device)),
-        Moment.since(started),
+        TimeSpan.since(started),
         not_repeatable=why_not,
     )
     return run.result
