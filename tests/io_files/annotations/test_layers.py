@@ -21,7 +21,7 @@ from .builders import cellpose_content, ring_and_neighbour, write_cellpose
 if TYPE_CHECKING:
     from npe2._pytest_plugin import TestPluginManager
 
-MANIFEST = PluginManifest.from_file(Path(__file__).parents[2] / "napari.yaml")
+MANIFEST = PluginManifest.from_file(Path(__file__).parents[3] / "napari.yaml")
 NAME = "napari-unet-paint"
 
 
