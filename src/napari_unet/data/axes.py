@@ -50,13 +50,7 @@ def channels_of(shape: Sequence[int], axes: str) -> int:
 
 
 def check_image(array: ArrayLike) -> None:
-    """Refuse what no network can read.
-
-    Raises
-    ------
-    ImageError
-        It is no array, it is empty, or its dtype is neither integer, floating point nor boolean.
-    """
+    """Raise ImageError for what no network can read: no array, an empty one, or no real numbers."""
     if not hasattr(array, "shape") or not hasattr(array, "dtype"):
         raise ImageError(
             f"A {type(array).__name__} is no image; give an array (NumPy, dask, Zarr), for example "
@@ -82,13 +76,7 @@ def is_axes(text: str) -> bool:
 
 
 def parse_channels(text: str | None) -> tuple[int, ...]:
-    """Read which channels to use: numbers from 0, as in ``0,2``; empty for all.
-
-    Raises
-    ------
-    ConfigError
-        The text is something else.
-    """
+    """Read which channels to use: numbers from 0, as in ``0,2``; empty: all; else ConfigError."""
     parts = [part.strip() for part in text.split(",")] if text and text.strip() else []
     good = all(part.isascii() and part.isdigit() for part in parts)
     if not good or len(set(map(int, parts))) < len(parts):
@@ -99,14 +87,10 @@ def parse_channels(text: str | None) -> tuple[int, ...]:
 
 
 def usable_axes(axes: str | None, n_axes: int, ndim: int) -> str | None:
-    """Trust the axes that a file names where a network can read them, else None.
+    """Return the axes that a file names where a network can read them, else None.
 
-    Instruments often mistake Z for T, and call a movie what is a stack.
-
-    Raises
-    ------
-    ImageError
-        The network cannot read them, and no mistake of T for Z explains that.
+    Instruments often mistake Z for T, and call a stack a movie. Other axes that the network cannot
+    read raise ImageError.
     """
     if axes is None:
         return None
@@ -120,15 +104,7 @@ def usable_axes(axes: str | None, n_axes: int, ndim: int) -> str | None:
 
 
 def unusable_axes(axes: str | None, usable: str | None, ndim: int) -> tuple[str, ...]:
-    """Say in words that the axes of a file were not trusted, see `usable_axes`; or nothing.
-
-    Parameters
-    ----------
-    axes, usable : str or None
-        Axes that the file names, and what `usable_axes` made of them.
-    ndim : int
-        Spatial dimensions of the network.
-    """
+    """Return the notice that a file's axes were not trusted; nothing where `usable` has them."""
     if axes is None or usable is not None:
         return ()
     return (
@@ -138,13 +114,7 @@ def unusable_axes(axes: str | None, usable: str | None, ndim: int) -> tuple[str,
 
 
 def check_axes(axes: str, n_axes: int, ndim: int) -> None:
-    """Refuse axes that do not describe an array of `n_axes` axes for an `ndim` network.
-
-    Raises
-    ------
-    ImageError
-        A letter is unknown, repeated or missing.
-    """
+    """Raise ImageError for axes that do not describe `n_axes` axes for an `ndim` network."""
     if len(axes) != n_axes:
         raise ImageError(f"Axes {axes!r} name {len(axes)} axes, but the image has {n_axes}.")
     if not is_axes(axes):
@@ -155,27 +125,10 @@ def check_axes(axes: str, n_axes: int, ndim: int) -> None:
 
 
 def guess_axes(shape: Sequence[int], ndim: int, channels: int) -> str:
-    """Guess the axes of an image that a network of known channels is to read.
+    """Guess the axes of an image for a network of `ndim` spatial axes and `channels` channels.
 
-    Parameters
-    ----------
-    shape : sequence of int
-        Shape of the image.
-    ndim : int
-        Spatial dimensions of the network.
-    channels : int
-        Channels that the network takes.
-
-    Returns
-    -------
-    str
-        A letter per axis. A colour image keeps its C axis even where `channels` is 1, so that
-        the mismatch is found and named by the caller.
-
-    Raises
-    ------
-    ImageError
-        The image has too few or too many axes.
+    A colour image keeps its C axis even where `channels` is 1, so that the caller finds and names
+    the mismatch. Too few or too many axes raise ImageError.
     """
     extra = len(shape) - ndim
     spatial = SPATIAL_AXES[ndim]
@@ -208,24 +161,9 @@ def guess_axes(shape: Sequence[int], ndim: int, channels: int) -> str:
 def axes_beside_labels(
     image_shape: Sequence[int], labels_shape: Sequence[int], ndim: int
 ) -> tuple[str, str]:
-    """Find the axes of an image and of its labels: the labels have all but the channel axis.
+    """Return the axes of an image and of its labels, which have all but the channel axis.
 
-    Parameters
-    ----------
-    image_shape, labels_shape : sequence of int
-        Their shapes.
-    ndim : int
-        Spatial dimensions of the network.
-
-    Returns
-    -------
-    tuple of str
-        Axes of the image, axes of the labels.
-
-    Raises
-    ------
-    LabelsError
-        The shapes do not belong together.
+    Shapes that do not belong together raise LabelsError.
     """
     image_shape, labels_shape = tuple(image_shape), tuple(labels_shape)
     labels_axes = {

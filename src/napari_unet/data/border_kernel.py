@@ -28,16 +28,11 @@ Given = TypeVar("Given")
 
 
 def compiled(signature: str) -> Callable[[Callable[Taken, Given]], Callable[Taken, Given]]:
-    """Compile a function for one set of types; it runs without Python's global lock.
+    """Compile a function for one signature, such as ``"void(i4[:,::1], f4)"``, without the GIL.
 
-    One signature, and arrays that are known to be contiguous, keep compiling short. Compiled
-    code is kept beside the module, or in the user's cache folder where that may not be written;
-    where neither can be, each process compiles anew.
-
-    Parameters
-    ----------
-    signature : str
-        In numba's words, for example ``"void(i4[:,::1], f4)"``.
+    One signature, and arrays that are known to be contiguous, keep compiling short. Compiled code
+    is kept beside the module, or in the user's cache folder where that may not be written; where
+    neither can be, each process compiles anew.
     """
 
     def compile_it(function: Callable[Taken, Given]) -> Callable[Taken, Given]:
@@ -82,7 +77,7 @@ def look_along_first(
     step : float
         Distance of one pixel to the next.
     met, met_at : ndarray
-        Room to work in, shape (2, other axes); `met` is 0.
+        Buffers of shape (2, other axes); `met` is 0.
     objects, squares : ndarray
         Result, shape (2, length, other axes): the objects, 0 for none, and their squared
         distances, infinite for none.
@@ -148,7 +143,7 @@ def look_along(
     background_only : bool
         Leave out the pixels of objects: after the last axis nobody asks for these.
     line_objects, line_squares : ndarray
-        Room to work in, shape (2, as long as the line and twice `away`): 0 and infinite.
+        Buffers of shape (2, as long as the line and twice `away`): 0 and infinite.
     objects, squares : ndarray
         Shape (2, axes before, length, axes after), as `look_along_first` leaves them; changed.
     """
@@ -201,20 +196,10 @@ def look_along(
 def enter_weights(
     labels: Ids, squares: Squares, reach: float, w0: float, sigma: float, weights: Squares
 ) -> None:
-    """Write the weights of background pixels that have two objects near.
+    """Write the weights of background pixels that have two objects near; others stay as they are.
 
-    Parameters
-    ----------
-    labels : ndarray
-        All pixels, 0 background.
-    squares : ndarray
-        Shape (2, pixels): squared distances to the nearest and the second nearest object.
-    reach : float
-        The sum of both distances may be this.
-    w0, sigma : float
-        Height and width of the weight.
-    weights : ndarray
-        Result; other pixels are left as they are.
+    `squares` has the shape (2, pixels): squared distances to the nearest and the second nearest
+    object. `reach` is the largest sum of both distances that has a weight.
     """
     for here in range(len(labels)):
         if labels[here] == 0:

@@ -144,5 +144,4 @@ def _enter_weights(
 
 
 def _squared_steps(count: int, step: float) -> NDArray[np.float32]:
-    """Return the squared distance of 0, 1, 2 ... pixels."""
     return ((np.arange(count) * step) ** 2).astype(np.float32)

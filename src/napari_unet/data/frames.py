@@ -26,31 +26,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame of an image, seen as ``C[Z]YX`` and read region by region.
-
-    Parameters
-    ----------
-    array : ArrayLike
-        The whole image, of any axes.
-    axes : str
-        One letter per axis of `array`.
-    ndim : int
-        Spatial dimensions of the frame, 2 or 3.
-    index : tuple of int
-        Position on the frame axes, in the order in which they stand in `axes`.
-    used_channels : tuple of int
-        Which channels are read, in this order; all where empty.
-    window : int
-        Odd number of neighbouring frames along T that are read as further channels, the
-        earliest first. Before the first and after the last frame time is mirrored.
-    """
+    """One frame of an image, seen as ``C[Z]YX`` and read region by region."""
 
     array: ArrayLike
+    """The whole image, of any axes."""
     axes: str
+    """One letter per axis of `array`."""
     ndim: int
+    """Spatial dimensions of the frame, 2 or 3."""
     index: tuple[int, ...] = ()
+    """Position on the frame axes, in their order in `axes`."""
     used_channels: tuple[int, ...] = ()
+    """Which channels are read, in this order; all where empty."""
     window: int = 1
+    """Odd number of neighbouring frames along T that are read as further channels, the earliest
+    first. Before the first and after the last frame time is mirrored.
+    """
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
@@ -65,12 +56,7 @@ class Frame:
         return channels_of(self.array.shape, self.axes)
 
     def read(self, region: Region) -> Pixels:
-        """Read a region that lies inside the frame.
-
-        Parameters
-        ----------
-        region : tuple of slice
-            One slice per spatial axis, in ``[Z]YX`` order.
+        """Read a region that lies inside the frame: a slice per axis of ``[Z]YX``.
 
         Returns
         -------
@@ -136,7 +122,7 @@ def _pixels_at(array: ArrayLike, key: tuple[slice | int, ...]) -> NDArray[Any]:
 
 
 def _chunks_in_words(array: ArrayLike, key: tuple[slice | int, ...]) -> str:
-    """Name the chunks that a box touches, where an array tells the sizes of its chunks."""
+    """Name the chunks that a box touches, where an array knows the sizes of its chunks."""
     chunks = getattr(array, "chunks", None)
     if not isinstance(chunks, tuple) or len(chunks) != len(array.shape):
         return ""
@@ -163,31 +149,11 @@ def _in_words(part: slice | int) -> str:
 def frames_of(
     array: ArrayLike, axes: str, ndim: int, used_channels: tuple[int, ...] = (), window: int = 1
 ) -> list[Frame]:
-    """Split an image into its frames, without reading a pixel.
+    """Split an image into its frames, in row-major order of the frame axes, without reading it.
 
-    Parameters
-    ----------
-    array : ArrayLike
-        The image.
-    axes : str
-        One of the letters TCZYX per axis.
-    ndim : int
-        Spatial dimensions of the network, 2 or 3.
-    used_channels : tuple of int
-        Which channels are read; all where empty.
-    window : int
-        Neighbouring frames along T that a frame reads.
-
-    Returns
-    -------
-    list of Frame
-        In row-major order of the frame axes (see :func:`frame_axes`).
-
-    Raises
-    ------
-    ImageError
-        The image is empty or of an unusable dtype, its axes are wrong, it has no such channel,
-        or a window is to be read where there is no time.
+    The fields of `Frame` say what the parameters mean. Raises ImageError if the image is empty or
+    of an unusable dtype, its axes are wrong, it has no such channel, or a window is to be read
+    where there is no time.
     """
     check_image(array)
     check_axes(axes, len(array.shape), ndim)
@@ -207,19 +173,10 @@ def frames_of(
 
 
 def read_mirrored(frame: Frame, start: Sequence[int], stop: Sequence[int]) -> Pixels:
-    """Read a box that may reach beyond the frame.
+    """Read the box ``start`` to ``stop`` of ``[Z]YX``, which may reach beyond the frame.
 
-    Parameters
-    ----------
-    frame : Frame
-        Where to read; only the pixels that are needed are asked for.
-    start, stop : sequence of int
-        The box in the frame's ``[Z]YX`` coordinates; may be negative or beyond the end.
-
-    Returns
-    -------
-    ndarray
-        Shape C followed by ``stop - start``; dtype as in `Frame.read`.
+    Only the pixels that are needed are read. The shape is C followed by ``stop - start``, the dtype
+    as in `Frame.read`.
     """
     positions = [
         mirrored_positions(a, b, size)

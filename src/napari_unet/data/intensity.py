@@ -48,19 +48,12 @@ class IntensityMeasure(Protocol):
 
 @dataclass(frozen=True)
 class IntensityNormalization:
-    """Say which grey values become 0 and 1.
-
-    Parameters
-    ----------
-    low_percentile, high_percentile : float
-        Percentiles of each channel of the whole image (never of a tile) that map to 0 and 1.
-    """
+    """Which percentiles of each channel of the whole image (never of a tile) become 0 and 1."""
 
     low_percentile: float = 1.0
     high_percentile: float = 99.8
 
     def __post_init__(self) -> None:
-        """Refuse percentiles that are out of order."""
         if not 0 <= self.low_percentile < self.high_percentile <= 100:
             raise ConfigError(
                 f"Percentiles {self.low_percentile} and {self.high_percentile} are not in order; "
@@ -73,15 +66,7 @@ class IntensityNormalization:
 
 
 def unusual_pixels(not_finite: int, constant: int) -> tuple[str, ...]:
-    """Say in words what was found of pixels that show nothing.
-
-    Parameters
-    ----------
-    not_finite : int
-        Pixels that are NaN or infinite.
-    constant : int
-        Images, or frames of one, with the same value everywhere.
-    """
+    """Return notices of pixels that are not finite, and of images or frames that are constant."""
     texts = []
     if not_finite:
         texts.append(f"{not_finite} pixels that are not finite were replaced by the median.")
@@ -92,17 +77,12 @@ def unusual_pixels(not_finite: int, constant: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class IntensityRange:
-    """The grey values of one frame that become 0 and 1, per channel.
-
-    Parameters
-    ----------
-    low, high, median : tuple of float
-        One value per channel; `median` replaces pixels that are not finite.
-    """
+    """The grey values of one frame that become 0 and 1, per channel."""
 
     low: tuple[float, ...]
     high: tuple[float, ...]
     median: tuple[float, ...]
+    """Replaces pixels that are not finite."""
 
     @property
     def is_constant(self) -> bool:
@@ -134,17 +114,7 @@ class IntensityRange:
 def measure_intensity(frame: Frame, normalization: IntensityNormalization) -> IntensityRange:
     """Measure the intensity range of a whole frame on a sample that is spread evenly over it.
 
-    Parameters
-    ----------
-    frame : Frame
-        The frame, of any size.
-    normalization : IntensityNormalization
-        Which percentiles to take.
-
-    Returns
-    -------
-    IntensityRange
-        A constant channel gets the range of that constant, so that it becomes 0 everywhere.
+    A constant channel gets the range of that constant, so that it becomes 0 everywhere.
     """
     sample = sample_of(frame)  # (C, pixels)
     lows, highs, medians = [], [], []
@@ -165,7 +135,7 @@ def measure_intensity(frame: Frame, normalization: IntensityNormalization) -> In
 
 
 def sample_of(frame: Frame) -> Pixels:
-    """Read some million pixels of a frame, all where there are fewer; shape (C, pixels)."""
+    """Read about a million pixels of a frame, all where there are fewer; shape (C, pixels)."""
     boxes = sample_regions(frame.spatial_shape, _SAMPLE_PIXELS)
     samples = [frame.read(box) for box in boxes]
     return np.concatenate([sample.reshape(len(sample), -1) for sample in samples], axis=1)
@@ -174,11 +144,8 @@ def sample_of(frame: Frame) -> Pixels:
 def sample_regions(shape: tuple[int, ...], wanted: int = _SAMPLE_PIXELS) -> list[Region]:
     """Choose about `wanted` pixels of a frame, evenly spread; all if there are fewer.
 
-    Returns
-    -------
-    list of tuple of slice
-        One region of every so many pixels; of a huge frame many small boxes, because such
-        slices would touch each chunk of a file.
+    One region of every so many pixels; of a huge frame many small boxes, because such slices would
+    touch each chunk of a file.
     """
     if np.prod(shape, dtype=float) <= _STRIDED_PIXELS:
         return [_strided(shape, wanted)]

@@ -26,30 +26,23 @@ _KINDS = ("percentiles", "standardise", "linear", "clip", "binarise")
 
 @dataclass(frozen=True)
 class IntensityStep:
-    """One step of a normalisation.
-
-    Parameters
-    ----------
-    kind : {"percentiles", "standardise", "linear", "clip", "binarise"}
-        "percentiles": those two become 0 and 1. "standardise": mean 0 and standard deviation 1.
-        "linear": times `first` plus `second`. "clip": to `first` .. `second`. "binarise": 1 above
-        `first`, else 0.
-    first, second : tuple of float
-        Its figures; one, or one per channel. None for "standardise".
-    jointly : bool
-        Whether all channels are measured together.
-    eps : float
-        Added to what is divided by.
-    """
+    """One step of a normalisation."""
 
     kind: StepKind
+    """The percentiles `first` and `second` become 0 and 1; "standardise": mean 0 and standard
+    deviation 1; "linear": times `first` plus `second`; "clip": to `first` .. `second`;
+    "binarise": 1 above `first`, else 0.
+    """
     first: tuple[float, ...] = ()
+    """One figure, or one per channel; empty for "standardise"."""
     second: tuple[float, ...] = ()
+    """As `first`."""
     jointly: bool = False
+    """Whether all channels are measured together."""
     eps: float = 1e-6
+    """Added to what is divided by."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be computed."""
         if self.kind not in _KINDS:
             raise ConfigError(f"{self.kind!r} is no step of a normalisation.")
         if not all(map(math.isfinite, (*self.first, *self.second, self.eps))):
@@ -68,13 +61,7 @@ class IntensityStep:
 
 @dataclass(frozen=True)
 class IntensitySteps:
-    """A normalisation of another program.
-
-    Parameters
-    ----------
-    steps : tuple of IntensityStep
-        In their order; none leaves the values as they are.
-    """
+    """The normalisation of another program: its steps in order; none leaves values as they are."""
 
     steps: tuple[IntensityStep, ...] = ()
 
@@ -93,23 +80,15 @@ class IntensitySteps:
 
 @dataclass(frozen=True)
 class MeasuredStep:
-    """A step whose figures are known: ``(value - minus) / by``, then within limits.
-
-    Parameters
-    ----------
-    minus, by : tuple of float
-        One per channel.
-    low, high : float
-        Limits of the outcome.
-    above : float or None
-        1 above this, else 0, and nothing else.
-    """
+    """A step whose figures are known: ``(value - minus) / by``, then limited to `low` .. `high`."""
 
     minus: tuple[float, ...]
+    """One per channel, as `by`."""
     by: tuple[float, ...]
     low: float = -math.inf
     high: float = math.inf
     above: float | None = None
+    """1 above this, else 0, and nothing else; None: not used."""
 
     def apply(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
         """Compute the step on pixels of shape C followed by any axes."""
@@ -122,21 +101,13 @@ class MeasuredStep:
 
 @dataclass(frozen=True)
 class MeasuredSteps:
-    """What the steps do to the values of one frame.
-
-    Parameters
-    ----------
-    steps : tuple of MeasuredStep
-        In their order.
-    median : tuple of float
-        Per channel; replaces pixels that are not finite.
-    is_constant : bool
-        Whether every channel has one value alone.
-    """
+    """What the steps do to the values of one frame."""
 
     steps: tuple[MeasuredStep, ...]
     median: tuple[float, ...]
+    """Per channel; replaces pixels that are not finite."""
     is_constant: bool = False
+    """Whether every channel has one value alone."""
 
     def normalise(self, pixels: Pixels) -> NDArray[np.float32]:
         """Compute the steps on pixels of shape ``C[Z]YX``."""

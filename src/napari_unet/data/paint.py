@@ -27,19 +27,9 @@ BOX_GRID = 32
 
 
 def bands_of(labels: ArrayLike) -> Iterator[tuple[slice, NDArray[Any]]]:
-    """Go through labels along their first axis, some million pixels at a time.
+    """Yield slices of the first axis, some million pixels each, and the labels there.
 
-    Parameters
-    ----------
-    labels : ArrayLike
-        At least one axis; lazy ones are read once.
-
-    Yields
-    ------
-    slice
-        Of the first axis.
-    ndarray
-        The labels there.
+    Lazy labels are read once.
     """
     rows = max(1, _BAND_PIXELS // max(1, math.prod(labels.shape[1:])))
     for start in range(0, labels.shape[0], rows):
@@ -76,15 +66,7 @@ def same_paint(one: NDArray[Any], other: NDArray[Any]) -> bool:
 def marked_boxes(marked: NDArray[np.bool_]) -> list[Region]:
     """Find boxes that hold all marked pixels; what lies near together shares one.
 
-    Parameters
-    ----------
-    marked : ndarray
-        Any axes, bool.
-
-    Returns
-    -------
-    list of tuple of slice
-        On a grid of 32 pixels, clipped to the array; no two of them touch.
+    They lie on a grid of 32 pixels, clipped to the array; no two of them touch.
     """
     from scipy.ndimage import find_objects, label
 
@@ -102,13 +84,7 @@ def marked_boxes(marked: NDArray[np.bool_]) -> list[Region]:
 
 
 def paint_box(labels: NDArray[Any]) -> Region | None:
-    """Return the smallest box that holds all that is painted; None where nothing is.
-
-    Parameters
-    ----------
-    labels : ndarray
-        Any axes; 0 is unpainted.
-    """
+    """Return the smallest box that holds all labels but 0; None where nothing is painted."""
     low = np.array(labels.shape)
     high = np.zeros(labels.ndim, int)
     for band, painted in painted_bands(labels):

@@ -51,20 +51,10 @@ _SYMBOLS = {
 
 
 def micrometres(value: float, unit: str | None) -> float | None:
-    r"""Convert a length to micrometres.
+    r"""Convert a length to micrometres; None if the unit is no length or the value not positive.
 
-    Parameters
-    ----------
-    value : float
-        The length.
-    unit : str or None
-        Its unit as OME, ImageJ, NGFF or pint write it: ``nm``, ``µm``, ``\u00B5m`` with the
-        backslash, ``micron``, ``micrometre``, ``inch`` and so on.
-
-    Returns
-    -------
-    float or None
-        None where the unit is no length (``pixel``, for instance) or the value not positive.
+    Units are spelled as OME, ImageJ, NGFF or pint write them: ``nm``, ``µm``, ``\u00B5m`` with the
+    backslash, ``micron``, ``micrometre``, ``inch`` and so on.
 
     Examples
     --------
@@ -88,13 +78,7 @@ def _micrometres_of(unit: str) -> float | None:
 
 
 def check_pixel_size(pixel_size: object) -> None:
-    """Refuse what is no pixel size.
-
-    Raises
-    ------
-    ConfigError
-        It is no mapping of the letters Z, Y and X to positive numbers.
-    """
+    """Raise ConfigError for anything but a mapping of Z, Y and X to positive numbers."""
     good = isinstance(pixel_size, Mapping) and all(
         letter in ("Z", "Y", "X")
         and isinstance(size, int | float | np.floating)
@@ -120,15 +104,7 @@ def size_along(axes: str, pixel_size: PixelSize) -> dict[str, float]:
 
 
 def spacing(pixel_size: PixelSize, axes: str) -> tuple[float, ...] | None:
-    """Return the micrometres per pixel along some axes; None where one of them is unknown.
-
-    Parameters
-    ----------
-    pixel_size : PixelSize
-        What is known.
-    axes : str
-        Letters of ``ZYX``.
-    """
+    """Return the micrometres per pixel along some axes; None where one of them is unknown."""
     if not all(axis in pixel_size for axis in axes):
         return None
     return tuple(float(pixel_size[axis]) for axis in axes)

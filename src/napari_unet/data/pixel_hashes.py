@@ -1,4 +1,4 @@
-"""Hashes of pixels: they tell whether an array is the one that a model file or a run card names."""
+"""Hashes of pixels: they show whether an array is the one that a model file or a run card names."""
 
 from __future__ import annotations
 
@@ -19,24 +19,15 @@ _SAMPLE_BOXES, _SAMPLE_EDGE = 64, 32
 
 @dataclass(frozen=True)
 class PixelHash:
-    """What tells the pixels of an array from others.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Of the array.
-    dtype : str
-        Its type, as NumPy calls it.
-    sha256 : str
-        Of shape, type and pixels.
-    sampled : bool
-        Whether only 64 small boxes at fixed places were read, not all pixels.
-    """
+    """What identifies the pixels of an array."""
 
     shape: tuple[int, ...]
     dtype: str
+    """NumPy's name of the type."""
     sha256: str
+    """Hash of shape, type and pixels."""
     sampled: bool
+    """Whether only 64 small boxes at fixed places were read, not all pixels."""
 
 
 def hash_pixels(array: ArrayLike) -> PixelHash:

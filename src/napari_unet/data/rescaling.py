@@ -43,12 +43,10 @@ def size_of_cell(
     ----------
     diameter : float
         In pixels of the plane.
-    ndim : int
-        2 or 3.
     pixel_size : mapping of str to float
         Micrometres by axis letter, as far as they are known.
     flat : int
-        Levels of the network that do not pool along Z: where the sizes are not known, they tell
+        Levels of the network that do not pool along Z: where the sizes are not known, they show
         how thick slices are.
     """
     if ndim == 2:
@@ -64,14 +62,10 @@ class ScaledFrame(Frame):
 
     Where the grid is coarser its pixels are means of the area that they cover, where it is finer
     they are interpolated linearly.
-
-    Parameters
-    ----------
-    factors : tuple of float
-        Pixels of the image per pixel of the frame, along ``[Z]YX``.
     """
 
     factors: Factors = ()
+    """Pixels of the image per pixel of the frame, along ``[Z]YX``."""
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
@@ -127,17 +121,7 @@ def scaled_size(size: int, factor: float) -> int:
 
 
 def scaled_region(region: Region, factors: Sequence[float], shape: Sequence[int]) -> Region:
-    """Find the box of the grid from which `enlarged` makes a region of the image.
-
-    Parameters
-    ----------
-    region : tuple of slice
-        Box of the image.
-    factors : sequence of float
-        Pixels of the image per pixel of the grid, along each axis.
-    shape : sequence of int
-        Size of the grid.
-    """
+    """Find the box of a grid of size `shape` from which `enlarged` makes a region of the image."""
     box = []
     for part, k, size in zip(region, factors, shape, strict=True):
         margin = 0 if k == 1 else 1
@@ -157,13 +141,9 @@ def enlarged(
     Parameters
     ----------
     coarse : ndarray
-        Shape C followed by a box of the grid.
-    start : sequence of int
-        Where that box begins in the grid.
+        Shape C followed by a box of the grid that begins at `start`.
     region : tuple of slice
         Box of the image; beyond the outermost centres the outermost value holds.
-    factors : sequence of float
-        Pixels of the image per pixel of the grid, along each axis.
     """
     values: Pixels = coarse
     sides = zip(start, region, factors, strict=True)
@@ -178,14 +158,9 @@ def enlarged(
 
 
 def mean_of_blocks(pixels: Pixels, factors: Sequence[int]) -> Pixels:
-    """Average blocks of pixels; those that the edge cuts are means of what there is.
+    """Average blocks of `factors` pixels along each axis; the dtype stays.
 
-    Parameters
-    ----------
-    pixels : ndarray
-        Any axes, real numbers; means have the same dtype.
-    factors : sequence of int
-        Edge length of the blocks along each axis.
+    Blocks that the edge cuts are means of what there is.
     """
     for axis, k in enumerate(factors):
         if k > 1:

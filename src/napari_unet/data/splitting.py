@@ -29,37 +29,22 @@ _MOST_BLOCKS = 64
 
 @dataclass(frozen=True)
 class Block:
-    """A box of pixels of one frame.
-
-    Parameters
-    ----------
-    frame : int
-        Which frame.
-    region : tuple of slice
-        Where, in ``[Z]YX``.
-    """
+    """A box of pixels of one frame."""
 
     frame: int
     region: Region
+    """In ``[Z]YX``."""
 
 
 @dataclass(frozen=True)
 class BlockPlace:
-    """Where a block lies, in plain numbers that can be written to a file.
-
-    Parameters
-    ----------
-    image : int
-        Number of the image.
-    frame : tuple of int
-        Index on its frame axes.
-    bounds : tuple of (int, int)
-        Start and stop along ``[Z]YX``.
-    """
+    """Where a block lies, in plain numbers that can be written to a file."""
 
     image: int
     frame: tuple[int, ...]
+    """Index on the frame axes of the image."""
     bounds: tuple[tuple[int, int], ...]
+    """Start and stop along ``[Z]YX``."""
 
     @classmethod
     def of(cls, image: int, frame: tuple[int, ...], region: Region) -> BlockPlace:
@@ -86,14 +71,10 @@ def validation_blocks(
     ----------
     classes : sequence of ndarray
         Per frame the network class of each pixel, -1 where unlabelled (see ``Target``).
-    n_classes : int
-        Number of network classes.
     share : float
-        Share of the painted pixels to hold back, 0 to below 1.
+        0 to below 1.
     block_shape : sequence of int
         Edge lengths of a block in pixels, along ``[Z]YX``.
-    rng : numpy.random.Generator
-        Decides which blocks.
     kept : sequence of Block
         Already held back, and to stay so.
     trained_on : sequence of ndarray or None

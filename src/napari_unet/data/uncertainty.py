@@ -22,35 +22,21 @@ _TIE = 1e-5
 
 @dataclass(frozen=True)
 class Spot:
-    """A box in which a network is unsure.
-
-    Parameters
-    ----------
-    frame : tuple of int
-        Index of the frame, one number per leading axis; empty where there are none.
-    position : tuple of int
-        Pixel at the centre of the box, ``[Z]YX``.
-    score : float
-        Mean uncertainty in the box, 0 to 1.
-    """
+    """A box in which a network is unsure."""
 
     frame: tuple[int, ...]
+    """Index of the frame, one number per leading axis; empty where there are none."""
     position: tuple[int, ...]
+    """Pixel at the centre of the box, ``[Z]YX``."""
     score: float
+    """Mean uncertainty in the box, 0 to 1."""
 
 
 def uncertainty_of(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the entropy of class probabilities as a share of the largest possible one.
 
-    Parameters
-    ----------
-    probabilities : ndarray
-        ``C[Z]YX`` float32, 0 to 1, summing to 1 over the classes.
-
-    Returns
-    -------
-    ndarray
-        ``[Z]YX`` float32: 0 where one class is certain, 1 where all are equally likely.
+    Of ``C[Z]YX`` float32 that sums to 1 over the classes: ``[Z]YX`` float32, 0 where one class is
+    certain, 1 where all are equally likely.
     """
     likely = np.asarray(probabilities, np.float32).clip(0, 1)
     largest = np.float32(np.log(max(2, len(likely))))  # a single class is always certain
@@ -72,34 +58,27 @@ def find_spots(
 ) -> tuple[Spot, ...]:
     """Rank boxes of one frame by their mean uncertainty.
 
-    All boxes are equally large and lie within the image, so that its borders are neither
-    favoured (by means of fewer pixels) nor dropped (by pixels beyond them that count as certain).
+    All boxes are equally large and lie within the image, so that its borders are neither favoured
+    (by means of fewer pixels) nor dropped (by pixels beyond them that count as certain).
 
     Parameters
     ----------
     uncertainty : ndarray
         ``[Z]YX`` float32, 0 to 1.
     painted : ndarray of bool, optional
-        ``[Z]YX``, where there is a label already: these pixels count as certain.
+        ``[Z]YX``, where there is a label already: these pixels count as certain. Another shape
+        raises LabelsError.
     size : int
-        Edge of the boxes in pixels along Y and X; a quarter of it along Z. An image that is
-        smaller limits it. Two spots are at least `size` pixels apart along one axis.
-    most : int
-        Number of spots that are returned at most.
+        Edge of the boxes in pixels along Y and X, at least 1, else ConfigError; a quarter of it
+        along Z. An image that is smaller limits it. Two spots are at least `size` pixels apart
+        along one axis.
     frame : tuple of int
         Index of the frame, handed on to the spots.
 
     Returns
     -------
     tuple of Spot
-        Descending score; spots that score less than 0.02 are left out.
-
-    Raises
-    ------
-    ConfigError
-        `size` is less than 1.
-    LabelsError
-        `painted` has another shape than `uncertainty`.
+        At most `most`, by descending score; those that score less than 0.02 are left out.
     """
     if size < 1:
         raise ConfigError(f"size is {size}; spots need boxes of at least 1 pixel.")
@@ -126,7 +105,6 @@ def find_spots(
 
 
 def _box(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
-    """Return the edges of the boxes, limited by the image."""
     # Planes of a stack lie further apart than its pixels.
     edges = (max(1, size // 4), size, size) if len(shape) == 3 else (size,) * len(shape)
     return tuple(min(edge, length) for edge, length in zip(edges, shape, strict=True))
