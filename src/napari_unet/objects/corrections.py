@@ -33,18 +33,12 @@ _TIE = 1e-6
 
 @dataclass(frozen=True)
 class Edit:
-    """Pixels to write.
-
-    Parameters
-    ----------
-    indices : tuple of ndarray
-        One intp array per axis of the labels, as ``np.nonzero`` gives them.
-    values : ndarray
-        The new value of each pixel, in the dtype of the labels.
-    """
+    """Pixels to write."""
 
     indices: Indices
+    """One intp array per axis of the labels, as ``np.nonzero`` returns them."""
     values: IntArray
+    """The new value of each pixel, in the dtype of the labels."""
 
     @property
     def empty(self) -> bool:
@@ -67,19 +61,10 @@ def delete_object(labels: IntArray, number: int) -> Edit:
 
 
 def merge_objects(labels: IntArray, numbers: Sequence[int]) -> Edit:
-    """Join objects into one, with the background in narrow gaps between them.
+    """Join objects into one, with the background in gaps of up to 2 pixels between them.
 
-    Parameters
-    ----------
-    labels : ndarray
-        ``[Z]YX``, any integer dtype.
-    numbers : sequence of int
-        The first one that is present is the number of all. Gaps are up to 2 pixels wide.
-
-    Returns
-    -------
-    Edit
-        Empty where fewer than two of the objects are present.
+    The first number that is present becomes that of all. The edit is empty where fewer than two are
+    present.
     """
     largest = np.iinfo(labels.dtype).max
     wanted = [number for number in dict.fromkeys(numbers) if 0 < number <= largest]
@@ -111,31 +96,18 @@ def _gaps_between(labels: IntArray, numbers: Sequence[int]) -> NDArray[np.bool_]
 
 
 def split_object(labels: IntArray, number: int, line: NDArray[np.floating[Any]]) -> Edit:
-    """Part an object along a line.
+    """Split an object along a line.
 
-    The largest part keeps the number, the others get new ones above all others; the pixels
-    under the line go to the nearest part. Pieces that were apart before and that the line does
-    not part keep the number.
+    The largest part keeps the number, the others get new ones above all others; the pixels under
+    the line go to the nearest part. Pieces that were separate before and that the line does not
+    split keep the number. The edit is empty where the line does not split the object. Raises
+    LabelsError if the dtype of the labels does not hold the new numbers.
 
     Parameters
     ----------
-    labels : ndarray
-        ``[Z]YX``, any integer dtype.
-    number : int
-        The object.
     line : ndarray
         Shape (points, axes of `labels`): vertices in pixels, also outside the image. In 3D the
         first column is ignored: the cut goes through all planes.
-
-    Returns
-    -------
-    Edit
-        Empty where the line does not part the object.
-
-    Raises
-    ------
-    LabelsError
-        The dtype of the labels does not hold the new numbers.
     """
     box = box_of_object(labels, number)
     if box is None:
@@ -159,7 +131,7 @@ def split_object(labels: IntArray, number: int, line: NDArray[np.floating[Any]])
 def _parts_to_renumber(
     pieces: NDArray[np.int32], parts: NDArray[np.int32], n_parts: int
 ) -> NDArray[np.bool_]:
-    """Tell which parts share their piece with another one; the largest of all is left out."""
+    """Return which parts share their piece with another one; the largest of all is left out."""
     piece_of = np.zeros(n_parts + 1, np.intp)
     piece_of[parts] = pieces
     parted: NDArray[np.bool_] = np.bincount(piece_of[1:], minlength=pieces.max() + 1)[piece_of] > 1
@@ -200,19 +172,7 @@ def _steps(
 def grow_object(labels: IntArray, number: int, pixels: int = 1) -> Edit:
     """Grow an object into the background, never over other objects.
 
-    Parameters
-    ----------
-    labels : ndarray
-        ``[Z]YX``, any integer dtype.
-    number : int
-        The object.
-    pixels : int
-        Largest distance from the object that is taken, Euclidean; at least 0.
-
-    Raises
-    ------
-    ConfigError
-        `pixels` is negative.
+    `pixels` is the largest Euclidean distance from the object; a negative one raises ConfigError.
     """
     if pixels < 0:
         raise ConfigError(f"An object cannot grow by {pixels} pixels; choose 0 or more.")

@@ -89,20 +89,9 @@ def link_labels(labels: ArrayLike, axes: str, config: LinkConfig) -> tuple[Numbe
 def linked_planes(labels: ArrayLike, axes: str, config: LinkConfig) -> LinkedPlanes:
     """Link the objects of a label image plane by plane.
 
-    Yields
-    ------
-    tuple of (tuple of int, ndarray)
-        Where the plane (through z) or frame (over time) lies, and its linked labels, int32.
-
-    Returns
-    -------
-    Linked
-        The tracks. Through z with several timepoints their rows are number, time, z, y, x.
-
-    Raises
-    ------
-    LabelsError
-        The labels are no integers, some are negative, or the axes do not fit.
+    Yields where each plane (through z) or frame (over time) lies, and its linked labels, int32.
+    Returns the tracks; through z with several timepoints their rows are number, time, z, y, x.
+    Raises LabelsError if the labels are no integers, some are negative, or the axes do not fit.
     """
     _check_axes(labels, axes, config)
     if config.axis == "T" or "T" not in axes:

@@ -1,7 +1,7 @@
 """Objects linked over time, or through z, by their overlap: the same object, the same number.
 
-One frame after the other is read, linked to those before it and given away again; no more than
-the few frames in which an object may be missing are held.
+One frame after the other is read, linked to those before it and passed on; no more than the few
+frames in which an object may be missing are held.
 """
 
 from __future__ import annotations
@@ -43,34 +43,22 @@ _LONGEST_GAP = 1000  # frames: as many are held in memory
 
 @dataclass(frozen=True)
 class LinkConfig:
-    """How objects are linked.
-
-    Parameters
-    ----------
-    axis : {"T", "Z"}
-        Over time, or through z, where objects of the planes become objects of the stack.
-    minimum_overlap : float
-        IoU below which two objects are not linked.
-    gap : int
-        In how many frames in a row an object may be missing; through z at most 1.
-    divisions : bool
-        Whether objects that lie in one of the frame before are its daughters: they get numbers
-        of their own. Only over time.
-    follow_drift : bool
-        Whether the shift of the whole foreground from frame to frame is found and taken out.
-        Only over time. Where all cells vanish and others appear elsewhere, that is a shift too.
-
-    Raises
-    ------
-    ConfigError
-        A value is out of range.
-    """
+    """How objects are linked; values out of range raise ConfigError."""
 
     axis: LinkAxis = "T"
+    """Over time, or through z, where objects of the planes become objects of the stack."""
     minimum_overlap: float = 0.1
+    """IoU below which two objects are not linked."""
     gap: int = 1
+    """In how many frames in a row an object may be missing; through z at most 1."""
     divisions: bool = True
+    """Whether objects that lie in one of the previous frame are its daughters: they get numbers of
+    their own. Only over time.
+    """
     follow_drift: bool = True
+    """Whether the shift of the whole foreground from frame to frame is found and taken out. Only
+    over time. Where all cells vanish and others appear elsewhere, that is a shift too.
+    """
 
     def __post_init__(self) -> None:
         if self.axis not in ("T", "Z"):
@@ -87,22 +75,16 @@ class LinkConfig:
 
 @dataclass(frozen=True, eq=False)
 class Linked:
-    """What is known of the objects once all frames are linked.
-
-    Parameters
-    ----------
-    n_tracks : int
-        How many objects there are; their numbers are 1..n_tracks.
-    tracks : ndarray
-        One row per object and frame, float64, sorted: its number, the position of the frame,
-        and its centroid (``[z,] y, x``) in pixels of the labels. What napari's Tracks layer takes.
-    parents : mapping of int to int
-        The mother of each object that came from a division.
-    """
+    """What is known of the objects once all frames are linked."""
 
     n_tracks: int
+    """How many objects there are; their numbers are 1..n_tracks."""
     tracks: Table
+    """One row per object and frame, float64, sorted: its number, the position of the frame, and its
+    centroid (``[z,] y, x``) in pixels of the labels. What napari's Tracks layer takes.
+    """
     parents: Mapping[int, int] = field(default_factory=dict)
+    """The mother of each object that came from a division."""
 
 
 def link_frames(
@@ -115,8 +97,6 @@ def link_frames(
     frames : iterable of ndarray
         Labels ``[Z]YX`` (``YX`` through z), all of one shape and any integer dtype: 0 is
         background, the other numbers need not mean the same from frame to frame.
-    config : LinkConfig
-        How.
 
     Yields
     ------
@@ -126,8 +106,8 @@ def link_frames(
     Returns
     -------
     Linked
-        The objects. Their numbers count up in the order in which they appear: by frame, and in
-        it by their first pixel, daughters first.
+        Numbers count up in the order in which objects appear: by frame, and in it by their first
+        pixel, daughters first.
 
     Raises
     ------

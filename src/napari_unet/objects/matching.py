@@ -21,22 +21,15 @@ _NEARLY_ALL = 0.75  # what covers more of a mother is the mother herself, not a 
 
 
 class Overlaps(NamedTuple):
-    """Pairs of objects of two frames that overlap; one entry per pair.
-
-    Parameters
-    ----------
-    previous, following : ndarray
-        Their numbers, intp.
-    iou : ndarray
-        Pixels of both, of those of either; float64.
-    share_of_previous, share_of_following : ndarray
-        Pixels of both, of those of one; float64.
-    """
+    """Pairs of objects of two frames that overlap; one entry per pair."""
 
     previous: Positions
+    """Number of the object in the previous frame, intp; `following` likewise."""
     following: Positions
     iou: NDArray[np.float64]
+    """Pixels of both, of those of either; float64."""
     share_of_previous: NDArray[np.float64]
+    """Pixels of both, of those of the previous one; float64."""
     share_of_following: NDArray[np.float64]
 
     def where(self, chosen: NDArray[np.bool_]) -> Overlaps:
@@ -68,14 +61,10 @@ def joined(parts: Sequence[Overlaps]) -> Overlaps:
 def overlaps_between(
     previous: IntArray, following: IntArray, previous_sizes: IntArray, following_sizes: IntArray
 ) -> Overlaps:
-    """List the pairs of objects of two frames that overlap.
+    """List the pairs of objects of two frames that overlap; 0 is background.
 
-    Parameters
-    ----------
-    previous, following : ndarray
-        Of one shape, with 0 as background; parts of frames where something was cut off.
-    previous_sizes, following_sizes : ndarray
-        Pixels of each object in its whole frame, by its number.
+    The frames have one shape, and are parts of frames where something was cut off; sizes are the
+    pixels of each object in its whole frame, by its number.
     """
     joint = joint_counts(previous, following)
     firsts = joint.first_values[joint.first_index].astype(np.intp)
@@ -95,7 +84,7 @@ def overlaps_between(
 def divisions_among(overlaps: Overlaps) -> Overlaps:
     """Find the pairs of mother and daughter.
 
-    Two or more objects that lie mostly in one of the frame before are its daughters, unless one
+    Two or more objects that lie mostly in one of the previous frame are its daughters, unless one
     of them covers nearly all of it: then the others are crumbs.
     """
     inside = overlaps.where(overlaps.share_of_following > _MOSTLY)
@@ -111,10 +100,7 @@ def divisions_among(overlaps: Overlaps) -> Overlaps:
 def best_links(overlaps: Overlaps) -> tuple[Positions, Positions]:
     """Link each object to at most one of the other frame, so that the sum of IoU is largest.
 
-    Returns
-    -------
-    tuple of ndarray
-        Numbers of the linked objects of the previous and of the following frame.
+    The numbers of the linked objects are returned, of the previous and of the following frame.
     """
     if not overlaps.iou.size:
         return overlaps.previous, overlaps.following

@@ -159,7 +159,6 @@ class _Tally:
 def _channels_of(
     image: ArrayLike | None, channel_axis: int | None, frame: tuple[int, ...]
 ) -> Iterator[NDArray[Any]]:
-    """Read one frame of an image, channel by channel."""
     if image is None:
         return
     if channel_axis is None:
@@ -192,7 +191,6 @@ def _sizes(
 
 
 def _diameter(size: NDArray[np.floating[Any]], ndim: int) -> NDArray[Any]:
-    """Return the diameter of a disk or ball of a size."""
     diameter: NDArray[Any] = 2 * np.sqrt(size / np.pi) if ndim == 2 else np.cbrt(6 * size / np.pi)
     return diameter
 

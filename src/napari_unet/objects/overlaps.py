@@ -16,40 +16,24 @@ if TYPE_CHECKING:
 
 
 class JointCounts(NamedTuple):
-    """How often each pair of values occurs at the same pixel of two label images.
-
-    Parameters
-    ----------
-    first_values, second_values : ndarray
-        Distinct values of each image, ascending, in the dtype of the image.
-    first_index, second_index : ndarray
-        One entry per pair that occurs, ascending: positions in the two arrays above.
-    pixels : ndarray
-        One entry per pair: number of pixels, int64, never 0.
-    """
+    """How often each pair of values occurs at the same pixel of two label images."""
 
     first_values: IntArray
+    """Distinct values, ascending, in the dtype of the image; `second_values` likewise."""
     second_values: IntArray
     first_index: Positions
+    """Per pair that occurs, ascending: position in `first_values`; `second_index` likewise."""
     second_index: Positions
     pixels: NDArray[np.int64]
+    """Per pair: number of pixels, int64, never 0."""
 
 
 def joint_counts(first: IntArray, second: IntArray) -> JointCounts:
-    """Count the pairs of values that two label images hold at the same pixel.
+    """Count the pairs of values that two label images of one shape hold at the same pixel.
 
-    Neighbours along the last axis mostly hold the same pair, so the images are first cut into
-    runs of equal pairs: only these, not the pixels, are sorted.
-
-    Parameters
-    ----------
-    first, second : ndarray
-        Of one shape and any integer dtype; values may be sparse, large and different.
-
-    Raises
-    ------
-    LabelsError
-        The shapes differ.
+    Neighbours along the last axis mostly hold the same pair, so the images are first cut into runs
+    of equal pairs: only these, not the pixels, are sorted. Values may be sparse, large and of
+    different integer dtypes. Other shapes raise LabelsError.
     """
     check_same_shape(first, second)
     flat_first, flat_second = first.ravel(), second.ravel()
@@ -69,25 +53,11 @@ def joint_counts(first: IntArray, second: IntArray) -> JointCounts:
 
 
 def keep_numbers(labels: IntArray, previous: IntArray) -> NDArray[np.int32]:
-    """Renumber objects like those they overlap with, so that colours do not flicker.
+    """Renumber objects 1..N like those they overlap with, so that colours do not flicker.
 
-    Parameters
-    ----------
-    labels : ndarray
-        ``[Z]YX``: 0 background, objects 1..N.
-    previous : ndarray
-        Of the same shape: the previous prediction, with any numbers.
-
-    Returns
-    -------
-    ndarray
-        int32. Two objects that overlap most with each other share the number of the previous
-        one; the other objects get numbers above all previous ones.
-
-    Raises
-    ------
-    LabelsError
-        The shapes differ, or a number is too large for int32.
+    Two objects that overlap most with each other share the number of the previous one; the other
+    objects get numbers above all previous ones. The result is int32; other shapes, and numbers that
+    are too large for it, raise LabelsError.
     """
     check_same_shape(labels, previous)
     numbers, previous_numbers, _ = overlapping_pairs(labels, previous)
@@ -121,13 +91,7 @@ def _is_first(numbers: IntArray) -> NDArray[np.bool_]:
 
 
 def check_same_shape(first: IntArray, second: IntArray) -> None:
-    """Refuse label images of different shapes.
-
-    Raises
-    ------
-    LabelsError
-        They have different shapes.
-    """
+    """Raise LabelsError for label images of different shapes."""
     if first.shape != second.shape:
         raise LabelsError(
             f"Labels of shape {first.shape} do not fit those of shape {second.shape}; "
@@ -136,13 +100,7 @@ def check_same_shape(first: IntArray, second: IntArray) -> None:
 
 
 def check_fits(number: int, dtype: np.dtype[Any]) -> None:
-    """Refuse a number that labels of a dtype cannot hold.
-
-    Raises
-    ------
-    LabelsError
-        It does not fit.
-    """
+    """Raise LabelsError for a number that labels of a dtype cannot hold."""
     largest = np.iinfo(dtype).max
     if number > largest:
         raise LabelsError(

@@ -1,11 +1,11 @@
 """From foreground probabilities to separate objects.
 
 The network learned a one-pixel ridge of background between touching objects. So the foreground
-falls apart into 4-connected components (8 neighbours would join 44 % of them again). Where the
-ridge is weak, a component still falls apart at a higher threshold: it is then split, if at least
-two of the parts are considerable, the more so the higher the threshold, where single cells fall
-apart as well. Where dozens of cells have become one component no part is a considerable share of
-it: there the size of a typical cell is the measure. The parts grow back over the ridge.
+splits into 4-connected components (8 neighbours would join 44 % of them again). Where the ridge is
+weak, a component still separates at a higher threshold: it is then split, if at least two of the
+parts are considerable, the more so the higher the threshold, where single cells split as well.
+Where dozens of cells have become one component no part is a considerable share of it: there the
+size of a typical cell is the measure. The parts grow back over the ridge.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Foreground: TypeAlias = "NDArray[np.float32] | NDArray[np.uint8]"
 
 # Ridges are one pixel wide in the labels; a network draws them up to about three wide.
 _RIDGE_RADIUS = 2
-# At these shares of the way from the threshold to certainty a component may fall apart, if its
+# At these shares of the way from the threshold to certainty a component may split, if its
 # parts have at least such a share of its area. Compared on three sets (docs/accuracy.md).
 _SPLITTING_LEVELS = ((0.4, 0.1), (0.7, 0.2), (0.9, 0.3))
 # A component counts for no more than so many typical objects, however many have merged.
@@ -86,7 +86,6 @@ class _Objects(NamedTuple):
 
 
 def _above(foreground: Foreground, probability: float) -> NDArray[np.bool_]:
-    """Mark the pixels above a probability."""
     if foreground.dtype != np.uint8:
         return np.asarray(foreground > probability)
     steps = np.arange(_STEPS + 1, dtype=np.float32) / np.float32(_STEPS)

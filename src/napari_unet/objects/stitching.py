@@ -35,38 +35,23 @@ Labels: TypeAlias = "NDArray[np.int32]"
 
 @dataclass(frozen=True)
 class BlockObjects:
-    """What is needed of a block to join it to its neighbours.
-
-    Parameters
-    ----------
-    count : int
-        Objects that the block owns pixels of: numbers 1..count.
-    low, high : mapping of int to ndarray
-        For each axis, the labels on both sides of the face at the low and the high end of the
-        block, as this block sees them; missing at the edge of the image.
-    """
+    """What is needed of a block to join it to its neighbours."""
 
     count: int
+    """Objects that the block owns pixels of: numbers 1..count."""
     low: Mapping[int, Labels]
+    """By axis the labels on both sides of the face at the low end of the block, as this block sees
+    them; missing at the edge of the image.
+    """
     high: Mapping[int, Labels]
+    """Likewise at the high end."""
 
 
 def own_labels(labels: Labels, seen: Region, own: Region) -> tuple[Labels, BlockObjects]:
-    """Cut what a block owns from what it sees, and number it anew.
+    """Cut the box that a block owns from the one that it sees, and renumber its objects 1..count.
 
-    Parameters
-    ----------
-    labels : ndarray
-        Objects 1..N in the box that the block sees, int32.
-    seen, own : tuple of slice
-        That box, and the box that it owns, in the frame.
-
-    Returns
-    -------
-    ndarray
-        Labels of the own box, numbered 1..count; 0 background.
-    BlockObjects
-        Its strips, in the same numbers; objects that it owns no pixel of have higher ones.
+    With these labels come its strips in the same numbers; objects that it owns no pixel of have
+    higher ones there.
     """
     inner = tuple(
         slice(o.start - s.start, o.stop - s.start) for o, s in zip(own, seen, strict=True)
@@ -97,17 +82,9 @@ def _strip(labels: Labels, inner: Region, axis: int, face: int) -> Labels:
 def same_objects(before: Labels, after: Labels, axis: int) -> NDArray[np.int64]:
     """Find the objects that cross the face between two blocks.
 
-    Parameters
-    ----------
-    before, after : ndarray
-        The strip along the face in the numbers of the block before it, and of the one after.
-    axis : int
-        Across the face, which lies behind the first `STRIP` pixels of this axis.
-
-    Returns
-    -------
-    ndarray
-        Shape (n, 2): number before, number after.
+    `before` and `after` are the strip along the face in the numbers of the block before it, and of
+    the one after. The face lies behind the first `STRIP` pixels of `axis`. Returns the shape (n,
+    2): number before, number after.
     """
     reaching_before = np.unique(before.take(STRIP - 1, axis))
     reaching_after = np.unique(after.take(STRIP, axis))
@@ -125,7 +102,7 @@ def same_objects(before: Labels, after: Labels, axis: int) -> NDArray[np.int64]:
 def final_numbers(
     counts: Sequence[int], pairs: Sequence[tuple[int, int, NDArray[np.int64]]], first: int = 0
 ) -> tuple[list[NDArray[np.uint32]], int]:
-    """Give all objects of all blocks their numbers.
+    """Give all objects of all blocks their numbers, which begin above `first`.
 
     Parameters
     ----------
@@ -133,21 +110,14 @@ def final_numbers(
         Objects of each block.
     pairs : sequence of (int, int, ndarray)
         Two blocks, and which of their objects are one: see `same_objects`.
-    first : int
-        Numbers begin above this.
 
     Returns
     -------
     list of ndarray
         Per block a table from its numbers (0 to count) to the final ones, without gaps and in
-        the order of the blocks.
+        the order of the blocks. More than 32 bits can number raise LabelsError.
     int
         The highest number given.
-
-    Raises
-    ------
-    LabelsError
-        There are more objects than 32 bits can number.
     """
     if first + sum(counts) > np.iinfo(np.uint32).max:
         raise LabelsError(

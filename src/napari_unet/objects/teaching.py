@@ -30,18 +30,12 @@ _BACKGROUND = BACKGROUND_VALUE["unlabelled"]
 
 @dataclass(frozen=True)
 class Corrections:
-    """What a user changed in a prediction.
-
-    Parameters
-    ----------
-    changed : ndarray
-        ``[Z]YX`` bool: where the value differs.
-    objects : tuple of int
-        Numbers of the corrected objects, ascending.
-    """
+    """What a user changed in a prediction."""
 
     changed: NDArray[np.bool_]
+    """``[Z]YX``: where the value differs."""
     objects: tuple[int, ...]
+    """Numbers of the corrected objects, ascending."""
 
 
 def copy_region(
@@ -49,21 +43,9 @@ def copy_region(
 ) -> Edit:
     """Write into an annotation what a prediction says, background included.
 
-    Parameters
-    ----------
-    prediction, annotation : ndarray
-        ``[Z]YX`` of one shape, any integer dtypes.
-    region_indices : tuple of ndarray
-        The pixels to copy, one index array per axis; all of them are written.
-    numbers : mapping of int to int
-        The annotation's number of each predicted object among these pixels.
-
-    Raises
-    ------
-    LabelsError
-        The dtype of the annotation does not hold one of the numbers.
-    KeyError
-        A predicted object among the pixels is missing in `numbers`.
+    All pixels of `region_indices`, one index array per axis, are written; `numbers` has the
+    annotation's number of each predicted object among them, else KeyError. LabelsError where the
+    dtype of the annotation does not hold one.
     """
     present, position = np.unique(prediction[region_indices], return_inverse=True)
     meant = [_BACKGROUND if found == 0 else numbers[int(found)] for found in present]
@@ -74,18 +56,8 @@ def copy_region(
 def annotation_number_for(annotation: IntArray, prediction: IntArray, number: int) -> int:
     """Choose the number that a predicted object gets in the annotation.
 
-    Parameters
-    ----------
-    annotation, prediction : ndarray
-        ``[Z]YX`` of one shape, any integer dtypes.
-    number : int
-        The predicted object.
-
-    Returns
-    -------
-    int
-        The one number of at least half the painted object pixels under the predicted object
-        (of two such numbers the lower one), else one that is new in the annotation.
+    It is the one number of at least half the painted object pixels under the predicted object (of
+    two such numbers the lower one), else one that is new in the annotation.
     """
     box = box_of_object(prediction, number) or (slice(0),) * prediction.ndim
     only = prediction[box] * (prediction[box] == number)
@@ -118,23 +90,11 @@ def _fresh(annotation: IntArray) -> Iterator[int]:
 
 
 def changes_between(before: IntArray, after: IntArray) -> Corrections:
-    """Find what a user changed in a prediction.
+    """Find what a user changed from the pristine prediction to the corrected one.
 
-    Parameters
-    ----------
-    before, after : ndarray
-        ``[Z]YX`` of one shape: the pristine prediction, and the corrected one.
-
-    Returns
-    -------
-    Corrections
-        Its objects are those of `after` at changed pixels, those that lost pixels, and those
-        that touch, also by a corner, what was an object's and is background now.
-
-    Raises
-    ------
-    LabelsError
-        The shapes differ.
+    Corrected objects are those of `after` at changed pixels, those that lost pixels, and those that
+    touch, also by a corner, what was an object's and is background now. Different shapes raise
+    LabelsError.
     """
     check_same_shape(before, after)
     changed: NDArray[np.bool_] = before != after
@@ -152,20 +112,11 @@ def changes_between(before: IntArray, after: IntArray) -> Corrections:
 
 
 def corrections_as_annotation(before: IntArray, after: IntArray, annotation: IntArray) -> Edit:
-    """Turn a user's corrections into the edit of the annotation that teaches them.
+    """Turn corrections of a pristine prediction into the edit of the annotation that teaches them.
 
-    Changed pixels that are background now become background; corrected objects are copied as
-    a whole, each with a number of its own. All other pixels stay as they are.
-
-    Parameters
-    ----------
-    before, after, annotation : ndarray
-        ``[Z]YX`` of one shape: the pristine prediction, the corrected one, and the annotation.
-
-    Raises
-    ------
-    LabelsError
-        The shapes differ, or the dtype of the annotation does not hold a new number.
+    Changed pixels that are background now become background; corrected objects are copied as a
+    whole, each with a number of its own. All other pixels stay as they are. Different shapes, or a
+    number that the dtype of the annotation does not hold, raise LabelsError.
     """
     check_same_shape(after, annotation)
     corrections = changes_between(before, after)
@@ -182,17 +133,8 @@ def corrected_classes_as_annotation(
 ) -> Edit:
     """Turn corrections of predicted classes into the edit of the annotation that teaches them.
 
-    Changed pixels get the class that they have now, or background.
-
-    Parameters
-    ----------
-    before, after, annotation : ndarray
-        ``[Z]YX`` of one shape: the pristine prediction, the corrected one, and the annotation.
-
-    Raises
-    ------
-    LabelsError
-        The shapes differ, or the dtype of the annotation does not hold a class.
+    Changed pixels get the class that they have now, or background; errors are those of
+    `corrections_as_annotation`.
     """
     check_same_shape(before, after)
     check_same_shape(after, annotation)
