@@ -32,21 +32,13 @@ _CIRCLE = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
 
 @dataclass(frozen=True)
 class BoundaryCounts:
-    """What is counted of one image or, after adding, of several.
-
-    Parameters
-    ----------
-    rand_sum : float
-        Sum of the Rand errors of the images.
-    n_images : int
-        Number of images.
-    n_differing, n_pixels : int
-        Pixels that still differ after warping; all pixels.
-    """
+    """What is counted of one image or, after adding, of several."""
 
     rand_sum: float = 0.0
+    """Sum of the Rand errors of the images."""
     n_images: int = 0
     n_differing: int = 0
+    """Pixels that still differ after warping."""
     n_pixels: int = 0
 
     def __add__(self, other: BoundaryCounts) -> BoundaryCounts:

@@ -23,14 +23,10 @@ class ClassCounts:
 
     A class that occurs in neither image has no entry; a class that occurs in only one of them
     scores 0.
-
-    Parameters
-    ----------
-    confusion : mapping
-        Pixels of each pair ``(true class, predicted class)`` that occurs.
     """
 
     confusion: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    """Pixels of each pair ``(true class, predicted class)`` that occurs."""
 
     def __add__(self, other: ClassCounts) -> ClassCounts:
         """Pool with the counts of other images."""

@@ -23,21 +23,13 @@ CORRECT, MISSED, FALSE, MERGED, SPLIT, CONFUSED = 1, 2, 3, 4, 5, 6
 
 
 class ErrorValue(NamedTuple):
-    """What a value of an error map means.
-
-    Parameters
-    ----------
-    value : int
-        In the map.
-    name : str
-        One or two words.
-    colour : str
-        ``#rrggbb``, of the palette of Okabe and Ito, distinguished by colour-blind people.
-    """
+    """What a value of an error map means."""
 
     value: int
     name: str
+    """One or two words."""
     colour: str
+    """``#rrggbb``, of the palette of Okabe and Ito, distinguished by colour-blind people."""
 
 
 ERROR_VALUES = (

@@ -34,13 +34,8 @@ if TYPE_CHECKING:
 class Mistakes:
     """Which objects of an overlap are wrong, and how.
 
-    Parameters
-    ----------
-    missed, merged, split : ndarray of bool
-        One entry per true object, in the order of ``overlap.truth_ids``.
-    false, merging, piece : ndarray of bool
-        One entry per predicted object, in the order of ``overlap.prediction_ids``: whether it
-        is false, covers more than half of several true objects, is a part of a split one.
+    The first three have one entry per true object, in the order of ``overlap.truth_ids``; the
+    others one per predicted object, in the order of ``overlap.prediction_ids``.
     """
 
     missed: Flags
@@ -48,20 +43,14 @@ class Mistakes:
     split: Flags
     false: Flags
     merging: Flags
+    """Covers more than half of several true objects."""
     piece: Flags
+    """A part of a split one."""
 
 
 @dataclass(frozen=True)
 class MistakeCounts:
-    """How many objects are wrong, of one image or, after adding, of several.
-
-    Parameters
-    ----------
-    n_missed, n_merged, n_split : int
-        True objects.
-    n_false : int
-        Predicted objects.
-    """
+    """How many objects are wrong, of one image or, after adding, of several."""
 
     n_missed: int = 0
     n_false: int = 0

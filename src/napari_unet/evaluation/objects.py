@@ -35,24 +35,18 @@ THRESHOLDS = tuple(hundredths / 100 for hundredths in range(50, 100, 5))
 
 @dataclass(frozen=True, eq=False)
 class ObjectMatch:
-    """A one-to-one pairing of predicted and true objects.
-
-    Parameters
-    ----------
-    true_positives, false_positives, false_negatives : int
-        Pairs; predicted objects without a partner; true objects without a partner.
-    prediction_ids, truth_ids : ndarray
-        Ids of the partners, one entry per pair.
-    ious : ndarray
-        Intersection over union of each pair, float64.
-    """
+    """A one-to-one pairing of predicted and true objects."""
 
     true_positives: int
     false_positives: int
+    """Predicted objects without a partner."""
     false_negatives: int
+    """True objects without a partner."""
     prediction_ids: NDArray[np.integer[Any]]
+    """Ids of the partners, one entry per pair; `truth_ids` likewise."""
     truth_ids: NDArray[np.integer[Any]]
     ious: NDArray[np.float64]
+    """Intersection over union of each pair, float64."""
 
 
 @dataclass(frozen=True)
@@ -60,22 +54,16 @@ class ObjectCounts:
     """What is counted of one image or, after adding, of several.
 
     An image without any object, in the prediction and in the truth, adds nothing.
-
-    Parameters
-    ----------
-    n_truth, n_predicted : int
-        True and predicted objects.
-    matched : tuple of int
-        Matched pairs at each of `THRESHOLDS`.
-    seg_sum : float
-        Sum over the true objects of the IoU with the predicted object that covers more than
-        half of them; 0 for those that have none.
     """
 
     n_truth: int = 0
     n_predicted: int = 0
     matched: tuple[int, ...] = (0,) * len(THRESHOLDS)
+    """Matched pairs at each of `THRESHOLDS`."""
     seg_sum: float = 0.0
+    """Sum over the true objects of the IoU with the predicted object that covers more than half of
+    them; 0 for those that have none.
+    """
 
     def __add__(self, other: ObjectCounts) -> ObjectCounts:
         """Pool with the counts of other images."""

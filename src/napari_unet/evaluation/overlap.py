@@ -19,27 +19,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Overlap:
-    """The objects of a prediction and of a truth, and where they touch.
-
-    Parameters
-    ----------
-    prediction_ids, truth_ids : ndarray
-        Ids of the objects, ascending, without the background 0.
-    prediction_areas, truth_areas : ndarray
-        Pixels of each of these objects, int64.
-    prediction_index, truth_index : ndarray
-        One entry per touching pair: positions in the id arrays.
-    intersections : ndarray
-        One entry per touching pair: common pixels, int64, at least 1.
-    """
+    """The objects of a prediction and of a truth, and where they touch."""
 
     prediction_ids: IntArray
+    """Ids of the objects, ascending, without the background 0; `truth_ids` likewise."""
     truth_ids: IntArray
     prediction_areas: NDArray[np.int64]
+    """Pixels of each of these objects."""
     truth_areas: NDArray[np.int64]
     prediction_index: Positions
+    """Per touching pair the position in `prediction_ids`; `truth_index` likewise."""
     truth_index: Positions
     intersections: NDArray[np.int64]
+    """Per touching pair the common pixels, at least 1."""
 
     @property
     def n_predicted(self) -> int:

@@ -22,19 +22,12 @@ Unpainted = Literal["background", "unlabelled"]
 
 @dataclass(frozen=True, eq=False)
 class ComparedImages:
-    """One prediction and its truth, in which 0 is background whatever was painted.
-
-    Parameters
-    ----------
-    prediction, truth : ndarray
-        ``[Z]YX`` of one shape and any integer dtype.
-    counted : ndarray of bool or None
-        Where the truth is known; None means everywhere.
-    """
+    """A prediction and its truth, ``[Z]YX``, in which 0 is background whatever was painted."""
 
     prediction: IntArray
     truth: IntArray
     counted: NDArray[np.bool_] | None
+    """Where the truth is known; None means everywhere."""
 
     @property
     def n_counted(self) -> int:

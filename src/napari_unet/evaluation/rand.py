@@ -21,18 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RandCounts:
-    """The Rand error of one image or, after adding, of several.
-
-    Parameters
-    ----------
-    error_sum : float
-        Sum of the errors of the images.
-    n_images : int
-        Images with a true object: without any there is nothing to compare.
-    """
+    """The Rand error of one image or, after adding, of several."""
 
     error_sum: float = 0.0
     n_images: int = 0
+    """Images with a true object: without any there is nothing to compare."""
 
     def __add__(self, other: RandCounts) -> RandCounts:
         """Pool with other images."""
