@@ -1,7 +1,7 @@
 """Files that are whole or not there: written beside their place, safe on disk, then renamed.
 
-A program that is killed while it writes leaves an unfinished file under a name that tells its
-writer. Whoever writes next to it sweeps what belongs to nobody any more.
+A program that is killed while it writes leaves an unfinished file under a name that shows its
+writer. Whoever writes next to it deletes those that belong to nobody any more.
 """
 
 from __future__ import annotations
@@ -23,18 +23,14 @@ if TYPE_CHECKING:
 # The writer's machine and process, and a number that makes it unique.
 _UNFINISHED = re.compile(r"\..+\.(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]+)-[0-9a-f]{8}\.tmp")
 _OF_EARLIER_VERSIONS = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
-_ABANDONED_SECONDS = 24 * 3600  # of writers on other machines nobody can tell
+_ABANDONED_SECONDS = 24 * 3600  # for writers on other machines, who may be alive
 
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file; the old one stays whole until the new one is, also through a power cut.
 
-    Unfinished files in the same folder whose writer has died are deleted.
-
-    Raises
-    ------
-    OSError
-        It cannot be written; the old file is as it was.
+    Unfinished files in the same folder whose writer has died are deleted. Raises OSError if it
+    cannot be written; the old file is as it was.
     """
     sweep_unfinished(path.parent)
     temporary = unfinished_path(path)
@@ -52,7 +48,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def unfinished_path(path: Path) -> Path:
-    """Return a name beside `path` that is free and tells who writes there; see `sweep_unfinished`.
+    """Return a name beside `path` that is free and shows who writes there; see `sweep_unfinished`.
 
     Examples
     --------
@@ -95,5 +91,5 @@ def _is_abandoned(entry: os.DirEntry[str]) -> bool:
 
 
 def machine_id() -> str:
-    """Return what tells this machine, or container, from those that share a folder with it."""
+    """Return what sets this machine, or container, apart from those that share a folder with it."""
     return f"{zlib.crc32(platform.node().encode()):08x}"

@@ -17,22 +17,10 @@ _LONGEST_REASON = 300
 
 
 def why_not_written(path: Path, error: BaseException, needed: int | None = None) -> str:
-    """Say in one sentence why a file or folder could not be written; the remedy is the caller's.
+    """Explain in one sentence why a file or folder was not written; the remedy is the caller's.
 
-    Parameters
-    ----------
-    path : Path
-        What was to be written.
-    error : BaseException
-        What came of it.
-    needed : int, optional
-        Bytes that it takes, where that is known.
-
-    Returns
-    -------
-    str
-        Of a full disk for example "Disk full: cells.safetensors needs 124 MB in /data, 3.0 MB
-        are free."; else the reason that the operating system gives.
+    Of a full disk for example "Disk full: cells.safetensors needs 124 MB in /data, 3.0 MB are
+    free.", where the bytes needed are known; else the reason that the operating system gives.
     """
     if isinstance(error, OSError) and error.errno in _FULL:
         wanted = "does not fit" if needed is None else f"needs {megabytes(needed)}"

@@ -36,39 +36,25 @@ CARD_SUFFIX = ".run.json"  # run cards lie beside results, and are never meant a
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image as it lies on disk.
-
-    Parameters
-    ----------
-    path : Path
-        Where.
-    array : ArrayLike
-        Its pixels, axes as stored; not yet read where the file is large or a Zarr folder.
-    axes : str or None
-        Axes where the file names them (letters TCZYX), else None.
-    pixel_size : PixelSize
-        Micrometres along those of ``ZYX`` whose size the file tells.
-    notices : tuple of str
-        What the user should know of how it is read.
-    """
+    """An image as it lies on disk."""
 
     path: Path
     array: ArrayLike
+    """Its pixels, axes as stored; not yet read where the file is large or a Zarr folder."""
     axes: str | None
+    """Letters TCZYX where the file names its axes, else None."""
     pixel_size: PixelSize = field(default_factory=dict)
+    """Micrometres along those of ``ZYX`` whose size the file gives."""
     notices: tuple[str, ...] = ()
+    """What the user should know of how it is read."""
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Path]:
     """Expand files, Zarr folders, folders and globs to images, sorted by name.
 
-    A folder whose name ends in ``.zarr``, and whatever is named inside of it (a level, labels),
-    is one image. Hidden and half-written files are left out of folders and globs.
-
-    Raises
-    ------
-    FileProblemError
-        A path does not exist, or nothing readable is found.
+    A folder whose name ends in ``.zarr``, and whatever is named inside of it (a level, labels), is
+    one image. Hidden and half-written files are left out of folders and globs. A path that does not
+    exist, or where nothing readable is found, raises FileProblemError.
     """
     found: set[Path] = set()
     for entry in map(str, paths):
@@ -123,7 +109,6 @@ def without_run_cards(found: set[Path]) -> set[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    """Return whether an entry of a folder is an image."""
     suffix = path.suffix.lower()
     is_there = path.is_dir() if suffix == ZARR_SUFFIX else path.is_file()
     return suffix in IMAGE_SUFFIXES and _is_finished(path) and is_there
@@ -162,13 +147,9 @@ def pair_files(
 ) -> list[tuple[Path, Path]]:
     """Pair two lists of files by sorted file name.
 
-    Files of equal stems (see `stem_of`) belong together. Where no stem is shared
-    (``a_image.tif`` and ``a_labels.tif``), equally long lists are paired in order.
-
-    Raises
-    ------
-    FileProblemError
-        Some files have no partner; the text lists them.
+    Files of equal stems (see `stem_of`) belong together. Where no stem is shared (``a_image.tif``
+    and ``a_labels.tif``), equally long lists are paired in order. Files without a partner raise
+    FileProblemError, which lists them.
     """
     by_stem = {stem_of(path): path for path in labels}
     stems = {stem_of(path) for path in images}
@@ -189,7 +170,7 @@ def read_image(path: str | Path) -> ImageFile:
     """Read a TIFF, PNG or NumPy file, or open a Zarr folder.
 
     Of a Zarr folder, and of a TIFF or NumPy file of more than 256 MB of pixels, nothing is read
-    before its array is looked into: slice it, and never call ``np.asarray`` on all of it.
+    before its array is indexed: slice it, and never call ``np.asarray`` on all of it.
 
     Parameters
     ----------
@@ -225,12 +206,8 @@ def read_image(path: str | Path) -> ImageFile:
 def open_labels(path: str | Path) -> ImageFile:
     """Open a label image, lazily as `read_image`; the indices of a palette PNG are its labels.
 
-    A channel axis of length 1, as many programs write it into OME-Zarr, stays.
-
-    Raises
-    ------
-    FileProblemError
-        As `read_image`; or the file holds colours instead of label numbers.
+    A channel axis of length 1, as many programs write it into OME-Zarr, stays. Errors are those of
+    `read_image`; a file of colours instead of label numbers is another.
     """
     path = Path(path)
     if path.suffix.lower() == ".png":
@@ -263,10 +240,8 @@ def read_labels(path: str | Path) -> NDArray[Any]:
 def in_memory(image: ImageFile) -> NDArray[Any]:
     """Read all pixels of an image, however large it is.
 
-    Raises
-    ------
-    FileProblemError
-        A lazily opened file turns out to be damaged, or does not fit into memory.
+    A lazily opened file that turns out to be damaged, or does not fit into memory, raises
+    FileProblemError.
     """
     _check_fits(image)
     try:
@@ -280,7 +255,7 @@ def in_memory(image: ImageFile) -> NDArray[Any]:
 
 
 def _check_fits(image: ImageFile) -> None:
-    """Refuse before it is tried what would take all memory, or forever: metadata may lie."""
+    """Refuse in time what would take all memory, or forever: metadata may lie."""
     size = math.prod(image.array.shape) * np.dtype(image.array.dtype).itemsize
     free = psutil.virtual_memory().available
     if size > free:
@@ -352,13 +327,7 @@ def write_image(
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for results, and make sure that files can be written there.
-
-    Raises
-    ------
-    FileProblemError
-        It cannot be made, or not be written to.
-    """
+    """Make a folder for results; raises FileProblemError if no files can be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -375,13 +344,7 @@ def tiff_beside(path: Path, folder: Path) -> Path:
 
 
 def check_writable(folder: Path) -> None:
-    """Make sure, before long work, that files can be written to a folder.
-
-    Raises
-    ------
-    FileProblemError
-        They cannot.
-    """
+    """Raise FileProblemError, before long work, for a folder to which no files can be written."""
     probe = folder / f".{uuid.uuid4().hex}.tmp"
     try:
         probe.touch(exist_ok=False)

@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 
 
 def write_csv(columns: Mapping[str, NDArray[Any]], path: Path) -> None:
-    """Write columns as a CSV file, at once or not at all.
-
-    Raises
-    ------
-    FileProblemError
-        The file cannot be written.
-    """
+    """Write columns as a CSV file, at once or not at all; else FileProblemError."""
     table = io.StringIO(newline="")
     writer = csv.writer(table)
     writer.writerow(columns)

@@ -1,4 +1,4 @@
-"""TIFF files: pixels, axes and pixel size; large ones are read where they are looked at."""
+"""TIFF files: pixels, axes and pixel size; large ones are read piece by piece."""
 
 from __future__ import annotations
 
@@ -35,15 +35,10 @@ _OME_DTYPES = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32",
 
 
 class LazyTiff:
-    """The pixels of a compressed TIFF, decoded region by region.
+    """The pixels of the first series of a compressed TIFF at full size, decoded region by region.
 
-    Has what is asked of an image (see `ArrayLike`), and can be pickled: what is unpickled opens
-    the file again. The file is closed when nobody refers to the object any more.
-
-    Parameters
-    ----------
-    path : Path
-        The file; of its first series the level of full size is read.
+    Has what is asked of an image (see `ArrayLike`), and can be pickled: what is unpickled opens the
+    file again. The file is closed when nobody refers to the object any more.
     """
 
     def __init__(self, path: Path) -> None:
@@ -94,17 +89,9 @@ def _reopened(path: Path, colours: int) -> LazyTiff:
 def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, ...]]:
     """Read the first series of a TIFF file, lazily where it is large.
 
-    Returns
-    -------
-    array : ArrayLike
-        Its pixels without transparency, axes as stored: an ndarray up to `LARGE` bytes, above
-        that a memory map where the file allows it, else a `LazyTiff`.
-    axes : str or None
-        Its axes where the file names them.
-    pixel_size : PixelSize
-        As far as the file tells it.
-    notices : tuple of str
-        What the user should know: that transparency was left out.
+    Its pixels have no transparency, and axes as stored: an ndarray up to `LARGE` bytes, above that
+    a memory map where the file allows it, else a `LazyTiff`. Axes and pixel size are those that the
+    file names; a notice says that transparency was left out.
     """
     import tifffile
 
@@ -127,7 +114,7 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, 
         try:
             pixel_size = _pixel_size(file)
         except (ValueError, TypeError, ElementTree.ParseError):
-            pixel_size = UNKNOWN_SIZE  # the pixels are good, whatever is told about them
+            pixel_size = UNKNOWN_SIZE  # the pixels are good, whatever the metadata says
     if named.endswith("C") and array.shape[-1] == 4:  # transparency says nothing about cells
         is_lazy = isinstance(array, LazyTiff)
         array = array.without_transparency() if is_lazy else array[..., :3]
@@ -145,12 +132,9 @@ def _is_cut(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, leads_out:
 
 
 def _leads_out(file: tifffile.TiffFile) -> bool:
-    """Follow the pages; tell whether the last one leads past the end of the file.
+    """Return whether the last page leads past the end of the file.
 
-    Raises
-    ------
-    ValueError
-        They lead round in a circle, in which a reader would go on for ever.
+    Pages that lead round in a circle, in which a reader would go on for ever, raise ValueError.
     """
     handle, seen = file.filehandle, set()
     place = file.pages.first.offset
@@ -235,12 +219,12 @@ def _tag(file: tifffile.TiffFile, name: str, default: Any) -> Any:
 
 
 def save_tiff(path: Path, array: NDArray[Any], axes: str, pixel_size: PixelSize) -> None:
-    """Write a compressed TIFF that says its axes and, where it is known, its pixel size.
+    """Write a compressed TIFF that names its axes and, where it is known, its pixel size.
 
     With a pixel size it is an OME-TIFF, as far as OME can hold the image: it knows no 64-bit
-    integers, and does not tell an axis of length 1 from one that is not there. Fiji and
-    Bio-Formats read it with its axes, which an ImageJ hyperstack of uint32 labels could not
-    offer. The tags for the resolution tell the size to everybody else.
+    integers, and does not distinguish an axis of length 1 from one that is not there. Fiji and
+    Bio-Formats read it with its axes, which an ImageJ hyperstack of uint32 labels could not offer.
+    All others find the size in the tags for the resolution.
     """
     import tifffile
 

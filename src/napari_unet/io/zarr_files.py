@@ -34,13 +34,9 @@ _LETTERS = {"time": "T", "channel": "C", "t": "T", "c": "C", "z": "Z", "y": "Y",
 
 
 def split_zarr(path: Path) -> tuple[Path, str] | None:
-    """Split the path of something in a Zarr folder.
+    """Split the path of something in a Zarr folder: the outermost ``*.zarr``, and what follows.
 
-    Returns
-    -------
-    tuple of Path and str, or None
-        The outermost folder ``*.zarr``, and what follows (empty for the folder itself); None
-        for a path without such a folder, and for a TIFF, PNG or NumPy file that lies in one.
+    None for a path without such a folder, and for a TIFF, PNG or NumPy file that lies in one.
 
     Examples
     --------
@@ -62,27 +58,12 @@ def is_zarr_node(folder: Path) -> bool:
 
 
 def open_zarr(path: Path) -> tuple[zarr.Array[Any], str | None, PixelSize]:
-    """Open a Zarr array, or an image of an OME-Zarr at its finest level.
+    """Open a Zarr array, or an image of an OME-Zarr at its finest level, without reading pixels.
 
-    Parameters
-    ----------
-    path : Path
-        ``image.zarr``, a level ``image.zarr/1``, labels ``image.zarr/labels/NAME``.
-
-    Returns
-    -------
-    array : zarr.Array
-        The array, from which nothing was read.
-    axes : str or None
-        Its axes where the metadata names them.
-    pixel_size : PixelSize
-        At this level, as far as the metadata tells it.
-
-    Raises
-    ------
-    FileProblemError
-        There is no Zarr, or it is a group that is no single image (the text lists what is in it);
-        or it would run a program, holds no numbers, or leads out of its folder.
+    The path is ``image.zarr``, a level ``image.zarr/1``, or labels ``image.zarr/labels/NAME``. Axes
+    and pixel size are those that the metadata has, at this level. Raises FileProblemError if there
+    is no Zarr, or it is a group that is no single image (the text lists what is in it); or it would
+    run a program, holds no numbers, or leads out of its folder.
     """
     import zarr
 

@@ -34,10 +34,7 @@ def is_seg(path: Path) -> bool:
 def read_seg(path: Path) -> NDArray[np.integer[Any]]:
     """Read the masks of a ``_seg.npy``: ``YX`` or ``ZYX``, 0 background.
 
-    Raises
-    ------
-    FileProblemError
-        The file is damaged, holds no masks, or masks that are no whole numbers.
+    A file that is damaged, or holds no masks of whole numbers, raises FileProblemError.
     """
     try:
         size = path.stat().st_size
@@ -55,7 +52,7 @@ def read_seg(path: Path) -> NDArray[np.integer[Any]]:
 
 
 def _is_one_object(file: Any) -> bool:
-    """Read the header of a NumPy file; tell whether one pickled object follows."""
+    """Read the header of a NumPy file; return whether one pickled object follows."""
     version = np.lib.format.read_magic(file)
     read = {
         (1, 0): np.lib.format.read_array_header_1_0,

@@ -24,7 +24,7 @@ _Size = Annotated[int, Field(ge=1, le=2**31)]
 
 
 class _Part(BaseModel):
-    """A part of the file; what is not named here is not looked at."""
+    """A part of the file; what is not named here is ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
@@ -72,30 +72,17 @@ _COUNTS = 2**26  # runs of one object at most
 def read_coco(
     path: Path, name: str | None, shape: Sequence[int] | None
 ) -> tuple[list[Drawn], tuple[int, ...], tuple[str, ...]]:
-    """Read the objects of one image of a COCO file.
+    """Read the objects of one image of a COCO file, in their order.
+
+    With them come the shape of the labels according to the file, and a notice of what was left out.
+    Raises FileProblemError if the file is damaged, or holds several images and none of this name.
 
     Parameters
     ----------
-    path : Path
-        The file.
     name : str or None
         File name of the image; of a file of one image it may have any.
     shape : sequence of int or None
         Of the labels: where it has planes, the images of the file are these, in their order.
-
-    Returns
-    -------
-    list of Drawn
-        In their order.
-    tuple of int
-        Shape of the labels that the file tells.
-    tuple of str
-        How many were left out.
-
-    Raises
-    ------
-    FileProblemError
-        The file is damaged, or it holds several images and none of this name.
     """
     content = read_json(path, _FILE, "COCO JSON")
     images = _chosen(path, content.images, name, shape)
@@ -227,18 +214,9 @@ def coco(
     """Return a COCO file: an image for each plane, an annotation for each object in it.
 
     Objects of one part without holes are polygons along the edges of their pixels; COCO's polygons
-    know no holes, so all others are run lengths. "object_id" is the object's number.
-
-    Parameters
-    ----------
-    labels : ndarray
-        ``YX``, ``ZYX``, ``TYX`` or ``TZYX``, 0 background.
-    axes : str
-        Which of them.
-    names : mapping of int to str, optional
-        Class of each number: its category. Without any all are "object".
-    file_name : str
-        Of the image; planes of a stack get their numbers behind its stem.
+    know no holes, so all others are run lengths. "object_id" is the object's number, `names` are
+    the categories of numbers, "object" without any. Planes of a stack get their numbers behind the
+    stem of `file_name`. Labels are ``YX``, ``ZYX``, ``TYX`` or ``TZYX``, 0 background.
     """
     classes = sorted(set((names or {}).values()) | ({"object"} if not names else set()))
     images: list[dict[str, Any]] = []

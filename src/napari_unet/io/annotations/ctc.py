@@ -43,7 +43,7 @@ def is_ctc(path: Path) -> bool:
 
 
 def read_ctc(path: Path, shape: Sequence[int] | None = None) -> Annotations:
-    """Read the frames of a folder.
+    """Read the frames of a folder; frames and planes that it does not have are unlabelled.
 
     Parameters
     ----------
@@ -51,12 +51,7 @@ def read_ctc(path: Path, shape: Sequence[int] | None = None) -> Annotations:
         ``01_GT``, ``01_ST``, ``01_RES``, or ``SEG`` or ``TRA`` in them. Of ``01_GT`` the
         segmentation is taken where there is one, else the markers of the tracks.
     shape : sequence of int, optional
-        ``TYX`` or ``TZYX`` of the movie: frames behind the last one of the folder are unlabelled.
-
-    Returns
-    -------
-    Annotations
-        Frames (and planes) that the folder does not have are unlabelled.
+        ``TYX`` or ``TZYX`` of the movie, which may go on behind the last frame of the folder.
 
     Raises
     ------
@@ -154,22 +149,14 @@ def write_ctc(
 ) -> None:
     """Write linked labels as a result folder: ``mask000.tif`` and on, and ``res_track.txt``.
 
-    A track must have no gap there: behind a gap it goes on under a new number, whose parent is
-    the number before.
-
-    Parameters
-    ----------
-    labels : ndarray
-        ``TYX`` or ``TZYX``; an object has the same number in all frames, 0 is background.
-    folder : Path
-        Made where it is missing.
-    parents : mapping of int to int, optional
-        Mother of each daughter, as `link` finds them.
+    A track must have no gap there: behind a gap it goes on under a new number, whose parent is the
+    number before. Labels are ``TYX`` or ``TZYX``, 0 background; an object has the same number in
+    all frames. `parents` are the mothers of daughters, as `link` finds them.
 
     Raises
     ------
     LabelsError
-        There is no time, or there are more numbers than 16 bits tell.
+        There is no time, or there are more numbers than fit into 16 bits.
     FileProblemError
         A file cannot be written, or the folder holds frames of a longer movie.
     """
@@ -223,12 +210,8 @@ def _tracks(
 ) -> tuple[list[tuple[int, int, int, int]], list[tuple[NDArray[Any], NDArray[Any]]]]:
     """Give tracks numbers such that none has a gap.
 
-    Returns
-    -------
-    list of tuple
-        Number, first frame, last frame and parent of each track.
-    list of tuple of ndarray
-        For each frame: the numbers that are in it, ascending, and their new ones.
+    Returns number, first frame, last frame and parent of each track; and for each frame the numbers
+    that are in it, ascending, with their new ones.
     """
     rows: list[list[int]] = []
     current: dict[int, int] = {}  # the row of each number where it was last seen

@@ -25,25 +25,11 @@ _AT_ONCE = 2**22  # crossings of edges and rows that are computed together
 
 
 def pixels_of(drawn: Drawn, height: int, width: int) -> Filled | None:
-    """Return the pixels of a drawn object in a plane.
+    """Return the pixels of a drawn object in a plane; what lies outside the plane is left out.
 
-    Parameters
-    ----------
-    drawn : Drawn
-        The object.
-    height, width : int
-        Size of the plane; what lies outside is left out.
-
-    Returns
-    -------
-    tuple of (int, int, ndarray) or None
-        First row and column of a box, and bool ``YX`` which of its pixels are inside; None where
-        the plane has none of them.
-
-    Raises
-    ------
-    LabelsError
-        A coordinate is no number, or runs are made for a plane of another size.
+    They are the first row and column of a box, and bool ``YX`` which of its pixels are inside; None
+    where the plane has none of them. Raises LabelsError if a coordinate is no number, or runs are
+    made for a plane of another size.
     """
     if drawn.runs is not None:
         return _of_runs(drawn.runs, drawn.run_height, height, width)

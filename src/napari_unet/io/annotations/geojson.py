@@ -25,7 +25,7 @@ _Ring = list[Annotated[list[_Number], Field(min_length=2, max_length=4)]]
 
 
 class _Part(BaseModel):
-    """A part of the file; what is not named here is not looked at."""
+    """A part of the file; what is not named here is ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
@@ -117,19 +117,10 @@ _FILE: TypeAdapter[_Collection | _Feature | list[_Feature]] = TypeAdapter(
 
 
 def read_geojson(path: Path) -> tuple[list[Drawn], tuple[str, ...]]:
-    """Read the polygons of a GeoJSON file.
+    """Read the polygons of a GeoJSON file, and a notice of how many points and lines were left out.
 
-    Returns
-    -------
-    list of Drawn
-        In their order; a polygon of several parts is one object.
-    tuple of str
-        How many were left out: points and lines.
-
-    Raises
-    ------
-    FileProblemError
-        The file is damaged or of another form.
+    A polygon of several parts is one object. A file that is damaged or of another form raises
+    FileProblemError.
     """
     content = read_json(path, _FILE, "GeoJSON")
     features: Sequence[_Feature] = (
@@ -188,25 +179,16 @@ def geojson(
     """Return a GeoJSON file for QuPath: one feature for each object and plane.
 
     Outlines follow the edges of the pixels, so that they hold exactly these; holes and parts are
-    kept.
+    kept. Labels are ``YX``, ``ZYX``, ``TYX`` or ``TZYX``, 0 background.
 
     Parameters
     ----------
-    labels : ndarray
-        ``YX``, ``ZYX``, ``TYX`` or ``TZYX``, 0 background.
-    axes : str
-        Which of them.
     names, colours : mapping of int to str, optional
         Class of each number, and its colour as ``#rrggbb``.
     table : mapping of str to ndarray, optional
         Columns of `measure_objects`: they become QuPath's measurements.
     kind : {"detection", "annotation"}
-        What the objects are in QuPath.
-
-    Raises
-    ------
-    LabelsError
-        The kind is neither.
+        What the objects are in QuPath; else LabelsError.
     """
     if kind not in ("detection", "annotation"):
         raise LabelsError(f"QuPath knows no {kind!r}; choose 'detection' or 'annotation'.")

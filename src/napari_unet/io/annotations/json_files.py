@@ -18,21 +18,9 @@ _LARGEST = 2**30  # bytes
 
 
 def read_json(path: Path, kind: TypeAdapter[Content], name: str) -> Content:
-    """Read a JSON file whose content is of a known form.
+    """Read a JSON file whose content is of a known form, which errors call `name`.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    kind : TypeAdapter
-        What it must hold.
-    name : str
-        What that is called, for the error.
-
-    Raises
-    ------
-    FileProblemError
-        The file is missing, too large, no JSON, or of another form.
+    A file that is missing, too large, no JSON, or of another form raises FileProblemError.
     """
     try:
         size = path.stat().st_size

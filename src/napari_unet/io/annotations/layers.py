@@ -25,10 +25,7 @@ _SPACE = {"z": "Z", "y": "Y", "x": "X", "t": "T"}
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | None:
     """Return what reads a path, or None where its content is not ours.
 
-    Parameters
-    ----------
-    path : str or sequence of str
-        ROI files and ZIP files of them, Cellpose's ``_seg.npy``, GeoJSON.
+    Ours are ROI files and ZIP files of them, Cellpose's ``_seg.npy`` and GeoJSON.
     """
     paths = [path] if isinstance(path, str) else list(path)
     return _read if paths and all(_is_ours(Path(each)) for each in paths) else None
@@ -60,21 +57,10 @@ def _layer(path: Path) -> LayerData:
 
 
 def write_labels(path: str, labels: Any, attributes: dict[str, Any]) -> list[str]:
-    """Write a Labels layer: ROI zip, GeoJSON, COCO or a table, by the suffix.
+    """Write a Labels layer: ROI zip, GeoJSON, COCO or a table, by the suffix; return the paths.
 
-    Parameters
-    ----------
-    path : str
-        The file.
-    labels : ndarray
-        Data of the layer; of several levels the finest is written.
-    attributes : dict
-        Its properties: axis labels, scale and units are used.
-
-    Returns
-    -------
-    list of str
-        What was written.
+    Of several levels the finest is written. Axis labels, scale and units are taken from the layer's
+    attributes.
     """
     finest = (
         labels[0] if isinstance(labels, list | tuple) or attributes.get("multiscale") else labels
@@ -85,7 +71,6 @@ def write_labels(path: str, labels: Any, attributes: dict[str, Any]) -> list[str
 
 
 def _axes_of(attributes: dict[str, Any], ndim: int) -> str | None:
-    """Return the axes that a layer names, where it names them all."""
     labels = [str(label).lower() for label in attributes.get("axis_labels") or ()]
     letters = "".join(
         _SPACE.get(label[:1] if label in ("time",) else label, "?") for label in labels

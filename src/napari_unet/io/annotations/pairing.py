@@ -29,13 +29,9 @@ _ENDINGS = ("_seg", "_cp_masks")  # what Cellpose adds to the name of an image
 def find_annotations(paths: Sequence[str | Path]) -> list[Path]:
     """Expand files, folders and globs to annotations and label images, sorted by name.
 
-    A folder of frames of the Cell Tracking Challenge is one annotation. Of other folders
-    Cellpose's ``_seg.npy`` files are taken where there are any, else the images, else outlines.
-
-    Raises
-    ------
-    FileProblemError
-        A path does not exist, or nothing readable is found.
+    A folder of frames of the Cell Tracking Challenge is one annotation. Of other folders Cellpose's
+    ``_seg.npy`` files are taken where there are any, else the images, else outlines. A path that
+    does not exist, or where nothing readable is found, raises FileProblemError.
     """
     found: set[Path] = set()
     for entry in map(str, paths):
@@ -79,10 +75,7 @@ def annotation_stem(path: Path) -> str:
 def pair_annotations(images: Sequence[Path], labels: Sequence[Path]) -> list[tuple[Path, Path]]:
     """Pair images with annotations: by equal names, or by those without Cellpose's endings.
 
-    Raises
-    ------
-    FileProblemError
-        Some have no partner; the text lists them.
+    Those without a partner raise FileProblemError, which lists them.
     """
     try:
         return pair_files(images, labels)

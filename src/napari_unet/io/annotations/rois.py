@@ -38,19 +38,10 @@ _OVAL_CORNERS = 360
 
 
 def read_rois(path: Path) -> tuple[list[Drawn], tuple[str, ...]]:
-    """Read a ``.roi`` file or a ``.zip`` of them.
+    """Read the ROIs that have an area from a ``.roi`` file or a ``.zip`` of them.
 
-    Returns
-    -------
-    list of Drawn
-        Those with an area, in their order.
-    tuple of str
-        How many were left out: lines, points, texts.
-
-    Raises
-    ------
-    FileProblemError
-        The file is damaged.
+    A notice says how many were left out: lines, points, texts. A damaged file raises
+    FileProblemError.
     """
     drawn, without_area = [], 0
     for entry, content in _contents(path):
@@ -166,22 +157,10 @@ def roi_zip(
 ) -> bytes:
     """Return a ZIP file for ImageJ's ROI Manager: one ROI for each object and plane.
 
-    Objects of one part without holes become traced ROIs, all others composite ones; both follow
-    the edges of the pixels, so that they hold exactly these.
-
-    Parameters
-    ----------
-    labels : ndarray
-        ``YX``, ``ZYX``, ``TYX`` or ``TZYX``, 0 background.
-    axes : str
-        Which of them.
-    names : mapping of int to str, optional
-        Class of each number: part of the ROI's name, and its group.
-
-    Raises
-    ------
-    LabelsError
-        A plane is larger than ImageJ's format can tell.
+    Objects of one part without holes become traced ROIs, all others composite ones; both follow the
+    edges of the pixels, so that they hold exactly these. Labels are ``YX``, ``ZYX``, ``TYX`` or
+    ``TZYX``, 0 background; the class of a number is part of the ROI's name, and its group. A plane
+    that is larger than ImageJ's format allows raises LabelsError.
     """
     if max(labels.shape[-2:]) > _LARGEST_PLANE:
         raise LabelsError(
@@ -207,7 +186,7 @@ def _roi_name(number: int, index: tuple[int, ...], axes: str, word: str) -> str:
 
 
 def _place(roi: ImagejRoi, index: tuple[int, ...]) -> None:
-    """Say in which plane a ROI lies: by number in a stack, by slice and frame in a hyperstack."""
+    """Set in which plane a ROI lies: by number in a stack, by slice and frame in a hyperstack."""
     if len(index) == 1:
         roi.position = index[0] + 1
     elif index:

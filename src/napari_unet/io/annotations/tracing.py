@@ -27,20 +27,12 @@ _STEP_X, _STEP_Y = (1, 0, -1, 0), (0, 1, 0, -1)
 
 
 def trace(labels: NDArray[np.integer[Any]]) -> dict[int, list[Corners]]:
-    """Return the outlines of each object of a plane.
+    """Return the outlines of each object of a plane ``YX``, in which 0 is background.
 
-    Parameters
-    ----------
-    labels : ndarray
-        ``YX``, 0 background.
-
-    Returns
-    -------
-    dict of int to list of ndarray
-        By the object's number, ascending: rings of shape (corners, 2), x and y in whole pixels
-        from the outer corner of the first one. Only where a ring turns it has a corner, and no
-        corner twice. Outer rings go clockwise as seen on the screen, holes the other way; parts
-        that touch in a corner have rings of their own.
+    By the object's number, ascending: rings of shape (corners, 2), x and y in whole pixels from the
+    outer corner of the first one. Only where a ring turns it has a corner, and no corner twice.
+    Outer rings go clockwise as seen on the screen, holes the other way; parts that touch in a
+    corner have rings of their own.
     """
     of, x, y, direction = _edges(labels)
     if not of.size:
@@ -83,7 +75,7 @@ def parts_of(rings: list[Corners]) -> list[list[Corners]]:
 
 
 def _parts_by_pixel(rings: list[Corners]) -> Callable[[Corners], int]:
-    """Return what tells to which part a ring belongs: a part is what hangs together by edges."""
+    """Return a function from a ring to its part: a part is what hangs together by edges."""
     width, height = np.concatenate(rings).max(axis=0).tolist()
     filled = fill(rings, height, width)
     assert filled is not None  # rings follow the edges of pixels

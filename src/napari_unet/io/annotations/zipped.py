@@ -19,13 +19,7 @@ _LARGEST_ALL = 2**30
 
 
 def names_in(path: Path) -> list[str]:
-    """Return the names of the files in an archive.
-
-    Raises
-    ------
-    FileProblemError
-        It is damaged.
-    """
+    """Return the names of the files in an archive; raises FileProblemError if it is damaged."""
     with _opened(path) as archive:
         return archive.namelist()
 
@@ -33,10 +27,8 @@ def names_in(path: Path) -> list[str]:
 def entries_of(path: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of those files in an archive whose name ends in `suffix`.
 
-    Raises
-    ------
-    FileProblemError
-        The archive is damaged or locked, or it unpacks to more than objects can need.
+    An archive that is damaged or locked, or unpacks to more than objects can need, raises
+    FileProblemError.
     """
     left = _LARGEST_ALL
     with _opened(path) as archive:
