@@ -34,19 +34,10 @@ _LONGEST_SAVE = 3600.0  # seconds, of a program that still runs, or on another m
 
 
 class ArrayWriter:
-    """Write the arrays of one save beside those of previous saves, and sweep the latter at the end.
+    """Write the arrays of one save beside those of previous saves, and delete those at the end.
 
-    Parameters
-    ----------
-    folder : Path
-        The project folder; it and its subfolders are made if missing.
-
-    Raises
-    ------
-    FileProblemError
-        A subfolder is a link: sweeping would reach out of the project.
-    OSError
-        A folder cannot be made.
+    The project folder and its subfolders are made if missing. A subfolder that is a link raises
+    FileProblemError: deleting would reach out of the project.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -84,13 +75,9 @@ class ArrayWriter:
         _delete(self.written)
 
     def sweep(self, named: Iterable[str]) -> None:
-        """Delete the files of previous saves.
+        """Delete the files of previous saves, except those named relative to the folder.
 
-        Parameters
-        ----------
-        named : iterable of str
-            What the project consists of, relative to its folder: it stays. So does what another
-            program may be writing at this moment, to name it afterwards.
+        What another program may be writing now, to name it afterwards, stays too.
         """
         kept = {path.resolve() for path in (*self.written, *map(self.folder.joinpath, named))}
         _delete(p for p in self._files() if p.resolve() not in kept and _is_abandoned(p))
@@ -130,21 +117,10 @@ class ArrayWriter:
 
 
 def read_array(folder: Path, name: str, shape: Sequence[int]) -> NDArray[Any]:
-    """Read an array of a project.
+    """Read an array of a project by its name relative to the folder, with slashes.
 
-    Parameters
-    ----------
-    folder : Path
-        The project folder.
-    name : str
-        File name relative to it, with slashes.
-    shape : sequence of int
-        The shape that it was saved with.
-
-    Raises
-    ------
-    FileProblemError
-        The name leads out of the folder, or the file is missing, damaged or of another shape.
+    Raises FileProblemError if the name leads out of the folder, or the file is missing, damaged or
+    of another shape than it was saved with.
     """
     path = check_inside(folder, name)
     if not path.is_file():
@@ -163,10 +139,8 @@ def read_array(folder: Path, name: str, shape: Sequence[int]) -> NDArray[Any]:
 def check_inside(folder: Path, name: str) -> Path:
     """Return the path of a file of a project, which no link leads out of the folder.
 
-    Raises
-    ------
-    FileProblemError
-        It is no plain relative name, a link leads out, or the name is too long.
+    A name that is no plain relative one or too long, and a link that leads out, raise
+    FileProblemError.
     """
     path = path_inside(folder, name)
     try:
@@ -183,10 +157,7 @@ def check_inside(folder: Path, name: str) -> Path:
 def path_inside(folder: Path, name: str) -> Path:
     """Join a stored relative name to its folder.
 
-    Raises
-    ------
-    FileProblemError
-        It is no plain relative name, on any operating system.
+    A name that is no plain relative one, on any operating system, raises FileProblemError.
     """
     if not is_plain_name(name):
         raise FileProblemError(

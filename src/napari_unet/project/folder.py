@@ -1,8 +1,8 @@
 """A project folder remembers a session and opens it again; crash recovery uses the same format.
 
 Every save writes the arrays into files of names that no other save has. Only then ``project.json``,
-replaced in one step, makes them valid, and the files of previous saves are swept. So a program that
-is killed at any moment leaves a project that loads, and of two that save at once one wins whole.
+replaced in one step, makes them valid, and the files of previous saves are deleted. So a program
+that is killed at any time leaves a project that loads, and of two that save at once one wins whole.
 """
 
 from __future__ import annotations
@@ -55,87 +55,62 @@ _saves: dict[str, threading.Lock] = {}
 
 @dataclass(frozen=True)
 class ProjectImage:
-    """One image layer, its annotation, and what is needed to show them again.
-
-    Parameters
-    ----------
-    name : str
-        Name of the image layer.
-    image_path : str
-        Path or address that the image was opened from; "" where it lives in memory only.
-    image : array_like or None
-        Pixels, axes as in the layer. Saved only where there is no path. On load, None where
-        there is a path.
-    labels_name : str
-        Name of the annotation layer; "" if there is none.
-    labels : ndarray or None
-        The annotation, any integer dtype.
-    corrected : ndarray of bool or None
-        Pixels of `labels` that the user corrected.
-    regions : tuple
-        Fully annotated boxes: (start, stop) in pixels for each axis of `labels`.
-    kind : {"objects", "classes"}
-        What painted values mean.
-    class_names, class_colours : mapping of int to str
-        Name and colour ("#0072B2") of painted values.
-    used : bool
-        Whether the image is ticked for training.
-    rgb : bool
-        Whether the last axis holds colours.
-    scale, translate : tuple of float
-        Size of a pixel and position of the first one, per axis, in `units`; () if unknown.
-    units, axis_labels : tuple of str
-        Unit and name of each axis; () if unknown.
-    """
+    """One image layer, its annotation, and what is needed to show them again."""
 
     name: str
+    """Name of the image layer."""
     image_path: str = ""
+    """Path or address that the image was opened from; "" where it lives in memory only."""
     image: ArrayLike | None = None
+    """Pixels, axes as in the layer. Only saved without a path; None on load where there is one."""
     labels_name: str = ""
+    """Name of the annotation layer; "" if there is none."""
     labels: NDArray[Any] | None = None
+    """The annotation, any integer dtype."""
     corrected: NDArray[np.bool_] | None = None
+    """Pixels of `labels` that the user corrected."""
     regions: tuple[tuple[tuple[int, int], ...], ...] = ()
+    """Fully annotated boxes: (start, stop) in pixels for each axis of `labels`."""
     kind: Kind = "objects"
+    """What painted values mean."""
     class_names: Mapping[int, str] = field(default_factory=dict)
+    """Names of painted values."""
     class_colours: Mapping[int, str] = field(default_factory=dict)
+    """Colours of painted values, as "#0072B2"."""
     used: bool = True
+    """Whether the image is ticked for training."""
     rgb: bool = False
+    """Whether the last axis holds colours."""
     scale: tuple[float, ...] = ()
+    """Size of a pixel per axis, in `units`; () if unknown."""
     translate: tuple[float, ...] = ()
+    """Position of the first pixel per axis, in `units`; () if unknown."""
     units: tuple[str, ...] = ()
+    """Unit of each axis; () if unknown."""
     axis_labels: tuple[str, ...] = ()
+    """Name of each axis; () if unknown."""
 
 
 @dataclass(frozen=True)
 class Project:
-    """A session: its images and how it trains.
-
-    Parameters
-    ----------
-    images : tuple of ProjectImage
-        In the order of the layers.
-    settings : dict
-        A `TrainConfig` as dict.
-    preset : str
-        Name of the preset that the settings came from.
-    model_name : str
-        Name of the model in the library; "" if none.
-    has_model, has_state : bool
-        On load: whether `MODEL_FILE` and `STATE_FILE` lie in the folder. Ignored on save.
-    saved : str
-        On load: when it was saved, ISO 8601. Ignored on save.
-    problems : tuple of str
-        On load: what of it is missing or damaged, and left out. Ignored on save.
-    """
+    """A session: its images and how it trains. What is set on load is ignored on save."""
 
     images: tuple[ProjectImage, ...]
+    """In the order of the layers."""
     settings: dict[str, Any]
+    """A `TrainConfig` as dict."""
     preset: str = "fast"
+    """Name of the preset that the settings came from."""
     model_name: str = ""
+    """Name of the model in the library; "" if none."""
     has_model: bool = False
+    """On load: whether `MODEL_FILE` lies in the folder."""
     has_state: bool = False
+    """On load: whether `STATE_FILE` lies in the folder."""
     saved: str = ""
+    """On load: when it was saved, ISO 8601."""
     problems: tuple[str, ...] = ()
+    """On load: what is missing or damaged, and left out."""
 
 
 def is_project(folder: Path) -> bool:
@@ -146,14 +121,8 @@ def is_project(folder: Path) -> bool:
 def save_project(project: Project, folder: Path) -> None:
     """Write a project; the previous one in this folder stays whole until the new one is.
 
-    The model is not written; its place is `MODEL_FILE`.
-
-    Parameters
-    ----------
-    project : Project
-        What to write.
-    folder : Path
-        Made if missing. Images inside it are remembered relative to it, so that it can be moved.
+    The folder is made if missing; images inside it are remembered relative to it, so that it can be
+    moved. The model is not written; its place is `MODEL_FILE`.
 
     Raises
     ------
@@ -195,9 +164,9 @@ def _files_of(stored: StoredProject) -> list[str]:
 def load_project(folder: Path) -> Project:
     """Read a project. Nothing in it is executed, and no file outside the folder is read.
 
-    Images that were opened from a file are not read: their `image_path` is absolute and may name
-    a file that is gone. An array that is missing or damaged is left out, and told in `problems`:
-    the others are not lost with it.
+    Images that were opened from a file are not read: their `image_path` is absolute and may name a
+    file that is gone. An array that is missing or damaged is left out, and named in `problems`: the
+    others are not lost with it.
 
     Raises
     ------
@@ -320,7 +289,7 @@ def _lies_in(region: tuple[tuple[int, int], ...], shape: tuple[int, ...]) -> boo
 def _array_or_none(
     stored: StoredArray | None, folder: Path, problems: list[str]
 ) -> NDArray[Any] | None:
-    """Read an array; note why where that is not possible."""
+    """Read an array; add to `problems` why where that is not possible."""
     try:
         return None if stored is None else read_array(folder, stored.file, stored.shape)
     except FileProblemError as error:

@@ -31,7 +31,7 @@ _SUFFIXES = (_STATE, _THUMBNAIL, _MODEL)
 _LARGEST_THUMBNAIL = 96
 # File systems take 255 bytes; suffixes and names of temporary files need some of them.
 _LONGEST_NAME = 150
-_MOST_NAMES = 1000  # that are tried, where others take them or a file system tells fewer apart
+_MOST_NAMES = 1000  # tried, where others take them or a file system distinguishes fewer
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]+')
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
@@ -46,12 +46,9 @@ def starting_entries() -> tuple[ModelEntry, ...]:
 
 
 class ModelLibrary:
-    """The saved models of a user.
+    """The saved models of a user, in the user's data folder where none is given.
 
-    Parameters
-    ----------
-    folder : Path or None
-        Where they lie; None is the user's data folder. It is made when a model is to be saved.
+    The folder is made when a model is to be saved.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -69,21 +66,9 @@ class ModelLibrary:
     def path_for(self, name: str) -> Path:
         """Return where to save a model of this name, and make the folder.
 
-        Parameters
-        ----------
-        name : str
-            In any script. What a file name cannot hold becomes "-"; a name that is taken gets a
-            number: "cells 2".
-
-        Returns
-        -------
-        Path
-            A file that does not exist, nor do its companions.
-
-        Raises
-        ------
-        FileProblemError
-            The name is empty, or the folder cannot be made.
+        What a file name cannot hold becomes "-"; a name that is taken gets a number: "cells 2".
+        Neither the file nor its companions exist. An empty name, or a folder that cannot be made,
+        raises FileProblemError.
         """
         return self._free_path(name, set())
 
@@ -105,17 +90,9 @@ class ModelLibrary:
     def take_in(self, written: Path, name: str) -> Path:
         """Give a written model file a name that is free, whatever other programs do meanwhile.
 
-        Parameters
-        ----------
-        written : Path
-            A whole model file under a hidden name in the library's folder; it is moved.
-        name : str
-            See `path_for`.
-
-        Raises
-        ------
-        FileProblemError
-            The name is empty or has no number left, or the file cannot be moved.
+        The file lies whole under a hidden name in the library's folder, and is moved; `path_for`
+        makes the name. Raises FileProblemError if that is empty or has no number left, or the file
+        cannot be moved.
         """
         refused: set[str] = set()
         while len(refused) < _MOST_NAMES:
@@ -135,12 +112,8 @@ class ModelLibrary:
     def rename(self, entry: ModelEntry, new_name: str) -> ModelEntry:
         """Rename a model together with its training state and thumbnail.
 
-        Raises
-        ------
-        FileProblemError
-            The name is empty or taken, the model is not in this library, or it cannot be renamed.
-        ModelFileError
-            The model was damaged since it was listed.
+        Raises FileProblemError if the name is empty or taken, the model is not in this library, or
+        it cannot be renamed; ModelFileError if it was damaged since it was listed.
         """
         self._check_own(entry)
         stem = _file_stem(new_name)
@@ -164,10 +137,7 @@ class ModelLibrary:
     def delete(self, entry: ModelEntry) -> None:
         """Delete a model together with its training state and thumbnail.
 
-        Raises
-        ------
-        FileProblemError
-            The model is not in this library, or cannot be deleted.
+        Raises FileProblemError if it is not in this library, or cannot be deleted.
         """
         self._check_own(entry)
         try:
@@ -181,19 +151,8 @@ class ModelLibrary:
     def save_thumbnail(self, path: Path, image: NDArray[np.uint8]) -> None:
         """Write a small picture beside a model file; the sides keep their proportion.
 
-        Parameters
-        ----------
-        path : Path
-            The model file.
-        image : ndarray of uint8
-            ``(Y, X)`` grey or ``(Y, X, 3)`` RGB, any size above 0.
-
-        Raises
-        ------
-        ImageError
-            The image is of another shape or dtype.
-        FileProblemError
-            The picture cannot be written.
+        The image is ``(Y, X)`` grey or ``(Y, X, 3)`` RGB, uint8, of any size above 0; else
+        ImageError. Raises FileProblemError if the picture cannot be written.
         """
         grey_or_rgb = image.ndim == 2 or (image.ndim == 3 and image.shape[-1] == 3)
         if image.dtype != np.uint8 or not grey_or_rgb or not image.size:
@@ -242,10 +201,10 @@ def _entry_or_none(path: Path) -> ModelEntry | None:
 def _age(entry: ModelEntry) -> tuple[float, str]:
     """Sort key: the newest first, then by name."""
     try:
-        moment = datetime.fromisoformat(entry.created).timestamp()
+        trained = datetime.fromisoformat(entry.created).timestamp()
     except ValueError:
-        moment = 0.0
-    return -moment, entry.name
+        trained = 0.0
+    return -trained, entry.name
 
 
 def _file_stem(name: str) -> str:
@@ -264,9 +223,9 @@ def _file_stem(name: str) -> str:
 
 
 def _folded(name: str) -> str:
-    """Return what names have in common that some file systems do not tell apart.
+    """Return a name without what some file systems do not distinguish.
 
-    Those differ in upper case alone, or in whether an accent is part of its letter.
+    That is upper case, or whether an accent is part of its letter.
     """
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 

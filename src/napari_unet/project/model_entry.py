@@ -23,48 +23,30 @@ _LARGEST_HEADER = 64 * 2**20
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """What a list of models shows of one.
-
-    Parameters
-    ----------
-    path : Path
-        The model file.
-    name : str
-        Its name in the library: the file name without suffix.
-    created : str
-        When it was trained, ISO 8601.
-    score : float or None
-        Score of the kept weights on held-back paint, 0 to 1; None without validation.
-    score_text : str
-        The same for people, for example "object F1 0.91"; "" without validation.
-    images : tuple of str
-        Names of the images it was trained on.
-    kind : str
-        "objects" or "classes".
-    ndim : int
-        Spatial dimensions of the network.
-    channels : int
-        Channels of the images it takes.
-    steps : int
-        Training steps taken.
-    thumbnail : Path or None
-        A small picture, where there is one.
-    card : StartingCard or None
-        What it is, where it is bundled with the program: such a model is read only.
-    """
+    """What a list of models shows of one."""
 
     path: Path
     name: str
+    """Its name in the library: the file name without suffix."""
     created: str
+    """When it was trained, ISO 8601."""
     score: float | None
+    """Score of the kept weights on held-back paint, 0 to 1; None without validation."""
     score_text: str
+    """The same for people, for example "object F1 0.91"; "" without validation."""
     images: tuple[str, ...]
+    """Names of the images it was trained on."""
     kind: str
+    """"objects" or "classes"."""
     ndim: int
+    """Spatial dimensions of the network."""
     channels: int
+    """Channels of the images that it takes."""
     steps: int
+    """Training steps taken."""
     thumbnail: Path | None
     card: StartingCard | None = None
+    """What it is, where it is bundled with the program: such a model is read only."""
 
 
 class _Classes(BaseModel):
@@ -94,10 +76,7 @@ class _Record(BaseModel):
 def read_entry(path: Path) -> ModelEntry:
     """Read what a list shows of a model file: its header, no weights.
 
-    Raises
-    ------
-    ModelFileError
-        The file is missing, damaged, or of another program.
+    A file that is missing, damaged, or of another program raises ModelFileError.
     """
     try:
         record = _Record.model_validate_json(_record_text(path))
@@ -139,7 +118,7 @@ def _record_text(path: Path) -> str:
 
 
 def _score_of(record: _Record) -> tuple[float | None, str]:
-    """Return the score of the weights that were kept, and say what it is."""
+    """Return the score of the weights that were kept, as a number and for people."""
     kept = [entry for entry in record.history if entry.get("best")]
     if not kept:
         return None, ""

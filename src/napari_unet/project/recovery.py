@@ -26,7 +26,7 @@ _OWNER = "owner.json"
 _UNFINISHED = re.compile(
     r"\.[0-9]{8}-[0-9]{6}-[0-9]{6}-(?P<process>[0-9]{1,9})\.(?P<machine>[0-9a-f]{8})"
 )
-_ABANDONED_SECONDS = 24 * 3600  # of sessions on other machines nobody can tell
+_ABANDONED_SECONDS = 24 * 3600  # for sessions on other machines, which may be alive
 
 
 def recovery_root() -> Path:
@@ -35,13 +35,7 @@ def recovery_root() -> Path:
 
 
 def new_recovery_folder(root: Path | None = None) -> Path:
-    """Make a folder for this session.
-
-    Raises
-    ------
-    FileProblemError
-        It cannot be made.
-    """
+    """Make a folder for this session; raises FileProblemError if that is not possible."""
     root = recovery_root() if root is None else root
     name = f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}"
     # another session must not meet a folder without its owner
@@ -61,12 +55,8 @@ def new_recovery_folder(root: Path | None = None) -> Path:
 def claim(folder: Path) -> None:
     """Make a folder of this session anew if it is gone, or has lost its owner.
 
-    Without an owner it would never be offered after a crash, nor swept.
-
-    Raises
-    ------
-    FileProblemError
-        It cannot be written.
+    Without an owner it would never be offered after a crash, nor deleted. Raises FileProblemError
+    if it cannot be written.
     """
     if (folder / _OWNER).is_file():
         return
@@ -93,13 +83,7 @@ def abandoned(root: Path | None = None) -> tuple[Path, ...]:
 
 
 def discard(folder: Path, root: Path | None = None) -> None:
-    """Delete a recovery folder, and never any other.
-
-    Raises
-    ------
-    FileProblemError
-        It is no recovery folder, or cannot be deleted.
-    """
+    """Delete a recovery folder, and never any other: FileProblemError."""
     root = recovery_root() if root is None else root
     ours = folder.parent.resolve() == root.resolve() and not folder.is_symlink()
     if not ours or not (folder / _OWNER).is_file():
@@ -113,15 +97,7 @@ def discard(folder: Path, root: Path | None = None) -> None:
 
 
 def sweep(root: Path | None = None, keep: int = 5) -> None:
-    """Delete what ended sessions left, but for the newest projects.
-
-    Parameters
-    ----------
-    root : Path, optional
-        Folder of the recovery folders.
-    keep : int
-        How many projects stay.
-    """
+    """Delete what ended sessions left, except the newest projects, as many as `keep`."""
     _sweep_unfinished(recovery_root() if root is None else root)
     kept = set(abandoned(root)[:keep])
     for folder in _orphans(root):

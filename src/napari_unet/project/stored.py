@@ -66,22 +66,10 @@ class StoredProject(_Strict):
 
 
 def write_stored(content: Mapping[str, Any], folder: Path) -> None:
-    """Replace the ``project.json`` of a folder.
+    """Replace the ``project.json`` of a folder by the fields of a `StoredProject` as plain values.
 
-    Parameters
-    ----------
-    content : mapping
-        The fields of a `StoredProject` as plain values.
-    folder : Path
-        The project folder.
-
-    Raises
-    ------
-    FileProblemError
-        The content could not be read again: a value is of a type that JSON has not, not finite,
-        or too long.
-    OSError
-        The file cannot be written.
+    Values that JSON cannot hold, that are not finite or too long raise FileProblemError: the
+    content could not be read again.
     """
     path = folder / PROJECT_FILE
     try:
@@ -100,10 +88,7 @@ def write_stored(content: Mapping[str, Any], folder: Path) -> None:
 def read_stored(folder: Path) -> StoredProject:
     """Read the ``project.json`` of a folder.
 
-    Raises
-    ------
-    FileProblemError
-        It is missing, too large, damaged, or of a later version.
+    Raises FileProblemError if it is missing, too large, damaged, or of a later version.
     """
     path = folder / PROJECT_FILE
     try:
