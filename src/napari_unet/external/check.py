@@ -1,4 +1,4 @@
-"""Compare a network of others with what its own package says that it returns."""
+"""Compare the network of another program with what its own package says that it returns."""
 
 from __future__ import annotations
 
@@ -29,18 +29,12 @@ _MOST_DIFFERING = 100e-6
 
 
 class Agreement(NamedTuple):
-    """How well a network agrees with an example.
-
-    Parameters
-    ----------
-    largest : float
-        Largest difference.
-    share : float
-        Share of the numbers that differ.
-    """
+    """How well a network agrees with an example."""
 
     largest: float
+    """Largest difference."""
     share: float
+    """Share of the numbers that differ."""
 
     @property
     def is_good(self) -> bool:
@@ -51,10 +45,7 @@ class Agreement(NamedTuple):
 def in_order(array: NDArray[Any], axes: str, ndim: int, what: str) -> NDArray[Any]:
     """Return the first sample of a test tensor as C followed by the spatial axes.
 
-    Raises
-    ------
-    ModelFileError
-        It has other axes than is said.
+    Raises ModelFileError if `what` has other axes than is said.
     """
     if array.ndim != len(axes) or not array.size:
         raise ModelFileError(f"The {what} of the package has the shape {array.shape}, not {axes}.")
@@ -84,25 +75,11 @@ def compare_with_example(
     post: Postprocessing,
     activation: Activation,
 ) -> tuple[Agreement, Tensor] | None:
-    """Run an example and compare the answers.
+    """Run an example and compare the answers; None where the network cannot take the image.
 
-    Parameters
-    ----------
-    run : callable
-        The network.
-    image : Tensor
-        (1, C, *), normalised.
-    answer : ndarray
-        C followed by spatial axes, as the package says.
-    post : Postprocessing
-        What the package's answer has passed.
-    activation : {"none", "sigmoid", "softmax"}
-        What is tried after the network.
-
-    Returns
-    -------
-    tuple or None
-        The agreement, and what the network returned; None where the network cannot take the image.
+    The image is (1, C, *), normalised; `answer` is C followed by spatial axes, as the package says,
+    and has passed `post`. `activation` is what is tried after the network. With the agreement comes
+    what the network returned.
     """
     try:
         raw = raw_output(run, image)  # (1, C, *)

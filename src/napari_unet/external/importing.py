@@ -1,4 +1,4 @@
-"""Take in models of other programs: bioimage.io packages and ONNX files.
+"""Import models of other programs: bioimage.io packages and ONNX files.
 
 The outcome is a model of ours, in one file like any other: the weights of a U-Net where it is one
 of ours exactly, else those of a known network, or the ONNX graph as it is. Nothing of a package is
@@ -46,31 +46,19 @@ _DESCRIPTIONS = ("rdf.yaml", "bioimageio.yaml", "model.yaml")
 
 @dataclass(frozen=True)
 class ImportStep:
-    """What an import is doing.
-
-    Parameters
-    ----------
-    text : str
-        In words.
-    """
+    """What an import is doing, in words."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A model that was taken in.
-
-    Parameters
-    ----------
-    trained : TrainedNetwork
-        The model; `record.origin` says in words how it is understood.
-    name : str
-        What to call it.
-    """
+    """A model that was imported."""
 
     trained: TrainedNetwork
+    """`record.origin` says in words how it is understood."""
     name: str
+    """What to call it."""
 
 
 def is_external_model(path: Path) -> bool:
@@ -83,10 +71,7 @@ def is_external_model(path: Path) -> bool:
 def load_any_model(name: str) -> TrainedNetwork:
     """Load a model file, a starting model by its name, or a model of another program.
 
-    Raises
-    ------
-    ModelFileError
-        There is none, it is damaged, or it cannot be used here.
+    Raises ModelFileError if there is none, it is damaged, or it cannot be used here.
     """
     path = Path(name).expanduser()
     if not is_external_model(path):
@@ -97,30 +82,11 @@ def load_any_model(name: str) -> TrainedNetwork:
 
 
 def import_model(path: Path, stop: threading.Event) -> Generator[ImportStep, None, Imported]:
-    """Take in a model of another program.
+    """Import a model of another program.
 
-    Parameters
-    ----------
-    path : Path
-        An ``.onnx`` file, or a model package of bioimage.io: a zip archive, its folder, or the
-        description in it.
-    stop : threading.Event
-        Set it to end before the next step.
-
-    Yields
-    ------
-    ImportStep
-        What comes next.
-
-    Returns
-    -------
-    Imported
-        The model.
-
-    Raises
-    ------
-    ModelFileError
-        It is damaged or hostile, no plain U-Net, or it does not return what its package says.
+    `path` is an ``.onnx`` file, or a model package of bioimage.io: a zip archive, its folder, or
+    the description in it. Set `stop` to end before the next step. Raises ModelFileError if the
+    model is damaged or hostile, no plain U-Net, or does not return what its package says.
     """
     yield ImportStep(f"Reading {path.name} …")
     if path.suffix.lower() == ".onnx":

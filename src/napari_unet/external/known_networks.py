@@ -1,4 +1,4 @@
-"""Recognise U-Nets of others by the names and shapes of their weights alone.
+"""Recognise U-Nets of other programs by the names and shapes of their weights alone.
 
 No source of theirs is read. What weights do not show (which part comes first where two are joined,
 what enlarges, how many groups are normalised) is tried: the package's own test tensors decide.
@@ -29,37 +29,21 @@ _GROUPS = 8  # what is common, where nothing is said
 
 @dataclass(frozen=True)
 class KnownWeights:
-    """Weights under our names, and the networks that they may belong to.
-
-    Parameters
-    ----------
-    family : str
-        Whose style it is.
-    weights : dict
-        See :mod:`napari_unet.model.plain_layers`.
-    candidates : tuple of LayersConfig
-        The likeliest first.
-    """
+    """Weights under our names, and the networks that they may belong to."""
 
     family: str
+    """Whose style it is."""
     weights: dict[str, Tensor]
+    """See :mod:`napari_unet.model.plain_layers`."""
     candidates: tuple[LayersConfig, ...]
+    """The likeliest first."""
 
 
 def recognise(tensors: Mapping[str, Tensor], kwargs: Mapping[str, Any]) -> KnownWeights:
     """Find out which U-Net a state dict belongs to.
 
-    Parameters
-    ----------
-    tensors : mapping of str to Tensor
-        The state dict.
-    kwargs : mapping
-        What the authors' program was told; of use are the number of groups and the order.
-
-    Raises
-    ------
-    ModelFileError
-        No known one; or one that depends on the size of its image.
+    Of `kwargs`, the authors' arguments, the number of groups and the order are of use. No known
+    network, or one that depends on the size of its image, raises ModelFileError.
     """
     tensors = _unwrapped(
         {name: each for name, each in tensors.items() if not name.endswith("num_batches_tracked")}

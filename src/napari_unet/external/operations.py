@@ -20,34 +20,18 @@ _FLOATS = ("float16", "float32", "float64")
 
 @dataclass(frozen=True)
 class Postprocessing:
-    """What is done with what the network returns.
-
-    Parameters
-    ----------
-    activation : {"none", "sigmoid", "softmax"}
-        What makes probabilities of it.
-    threshold : float or None
-        Above it a pixel is an object, where the package says so.
-    """
+    """What is done with what the network returns."""
 
     activation: Activation = "none"
+    """What makes probabilities of it."""
     threshold: float | None = None
+    """Above it a pixel is an object, where the package says so."""
 
 
 def preprocessing(operations: Sequence[Operation], axes: str) -> IntensitySteps:
-    """Translate the preprocessing of a package.
+    """Translate the preprocessing that a package declares for images of these axes of bczyx.
 
-    Parameters
-    ----------
-    operations : sequence of Operation
-        As declared.
-    axes : str
-        Of the image, as letters of bczyx.
-
-    Raises
-    ------
-    ModelFileError
-        One is not known, or has settings that are not.
+    An operation that is not known, or has settings that are not, raises ModelFileError.
     """
     steps = []
     for operation in operations:
@@ -124,13 +108,7 @@ def _jointly(named: Any, axes: str) -> bool:
 
 
 def postprocessing(operations: Sequence[Operation]) -> Postprocessing:
-    """Translate the postprocessing of a package.
-
-    Raises
-    ------
-    ModelFileError
-        One is not known.
-    """
+    """Translate the postprocessing of a package; ModelFileError for what is not known."""
     activation: Activation = "none"
     threshold = None
     for operation in operations:

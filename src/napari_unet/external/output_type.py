@@ -1,4 +1,4 @@
-"""Decide what the numbers of a network of others mean, and say so in words."""
+"""Decide what the numbers of another program's network mean, and describe it in words."""
 
 from __future__ import annotations
 
@@ -26,25 +26,18 @@ _MOST_CLASSES = 254
 
 
 class Understood(NamedTuple):
-    """What a network returns.
-
-    Parameters
-    ----------
-    activation : {"none", "sigmoid", "softmax"}
-        What makes probabilities of it.
-    meaning : {"foreground", "boundary", "exclusive", "independent"}
-        See `ExternalConfig`.
-    foreground, boundary : int
-        Which channels these are.
-    remarks : tuple of str
-        What was decided, for people.
-    """
+    """What a network returns."""
 
     activation: Activation
+    """What makes probabilities of it."""
     meaning: Meaning
+    """See `ExternalConfig`."""
     foreground: int
+    """Channel of the objects."""
     boundary: int
+    """Channel of their outlines."""
     remarks: tuple[str, ...]
+    """What was decided, for people."""
 
 
 def understand(
@@ -52,21 +45,9 @@ def understand(
 ) -> Understood:
     """Decide what a network returns.
 
-    Parameters
-    ----------
-    raw : Tensor
-        (B, C, *), what it returned of an example, before the activation.
-    activation : {"none", "sigmoid", "softmax"}
-        What is known to follow it.
-    names : sequence of str
-        Names of its channels; may be empty.
-    labels : sequence of str
-        Tags and names of the model, lower case.
-
-    Raises
-    ------
-    ModelFileError
-        These are no probabilities.
+    `raw` (B, C, *) is what it returned of an example, before the activation that is known to
+    follow. `names` are those of its channels, if any, `labels` tags and names of the model, lower
+    case. Raises ModelFileError for what are no probabilities.
     """
     remarks: list[str] = []
     channels = raw.shape[1]

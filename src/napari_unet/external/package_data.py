@@ -28,10 +28,7 @@ _INSIDE = ("state_dict", "model_state_dict", "model")
 def read_source(files: PackageFiles, folder: str, source: PackageFile, largest: int) -> bytes:
     """Read a file that a description names, and compare its hash.
 
-    Raises
-    ------
-    ModelFileError
-        It is missing, too large, elsewhere, or another one.
+    Raises ModelFileError if it is missing, too large, elsewhere, or not the one that was meant.
     """
     name = inside(source, folder)
     content = files.read(name, largest)
@@ -51,10 +48,7 @@ def read_weights(files: PackageFiles, folder: str, source: PackageFile) -> bytes
 def read_example(files: PackageFiles, folder: str, source: PackageFile) -> NDArray[Any]:
     """Read a test tensor.
 
-    Raises
-    ------
-    ModelFileError
-        It is none, or claims to hold more than it does.
+    Raises ModelFileError if it is none, or claims to hold more than it does.
     """
     content = read_source(files, folder, source, LARGEST_TENSOR)
     try:
@@ -81,12 +75,8 @@ def read_state_dict(content: bytes) -> dict[str, Tensor]:
     """Read the tensors of a PyTorch checkpoint.
 
     It is opened by torch's own reader of weights, which knows tensors and containers and calls
-    nothing else. The archive is looked at first: it must not unpack to more than it is.
-
-    Raises
-    ------
-    ModelFileError
-        It is none, holds anything but named tensors, or claims more than it holds.
+    nothing else. The archive is checked first: it must not unpack to more than it is.
+    Raises ModelFileError if it holds anything but named tensors, or claims more than it holds.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:

@@ -41,25 +41,14 @@ class PackageFiles(Protocol):
     def read(self, name: str, largest: int) -> bytes:
         """Read a file of at most so many bytes.
 
-        Raises
-        ------
-        ModelFileError
-            There is no such file, it is larger, damaged, or lies elsewhere.
+        Raises ModelFileError if there is none, or it is larger, damaged, or lies elsewhere.
         """
 
 
 def open_files(path: Path) -> PackageFiles:
-    """Open a package for reading.
+    """Open a package: a zip archive, a folder, or the description in a folder.
 
-    Parameters
-    ----------
-    path : Path
-        A zip archive, a folder, or the description in a folder.
-
-    Raises
-    ------
-    ModelFileError
-        There is none, or the archive is damaged or hostile.
+    Raises ModelFileError if there is none, or the archive is damaged or hostile.
     """
     try:
         if path.is_dir():
@@ -72,12 +61,9 @@ def open_files(path: Path) -> PackageFiles:
 
 
 def check_name(name: str) -> str:
-    """Return a name that stays inside its folder, or refuse it.
+    """Return a name that stays inside its folder.
 
-    Raises
-    ------
-    ModelFileError
-        It is absolute, leads upwards, names a drive, or cannot be shown.
+    One that is absolute, leads upwards, names a drive, or cannot be shown raises ModelFileError.
     """
     parts = name.split("/")
     plain = name.isprintable() and not re.search(r'[\\:*?"<>|]', name)
@@ -90,13 +76,7 @@ def check_name(name: str) -> str:
 
 
 class FolderFiles:
-    """A package that lies unpacked in a folder.
-
-    Parameters
-    ----------
-    folder : Path
-        Where.
-    """
+    """A package that lies unpacked in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -122,18 +102,7 @@ class FolderFiles:
 
 
 class ZipFiles:
-    """A package that is a zip archive.
-
-    Parameters
-    ----------
-    path : Path
-        The archive.
-
-    Raises
-    ------
-    ModelFileError
-        It is damaged, or hostile; see the module.
-    """
+    """A package that is a zip archive; a damaged or hostile one raises ModelFileError."""
 
     def __init__(self, path: Path) -> None:
         self.name = path.stem
@@ -171,7 +140,7 @@ _WHOLE = "Download the whole package again."
 
 
 def _check_directory(path: Path) -> None:
-    """Look at the end of an archive, before its list of entries is read into memory."""
+    """Check the end of an archive, before its list of entries is read into memory."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - _LONGEST_END - 20))

@@ -25,15 +25,7 @@ class _Part(BaseModel):
 
 
 class PackageFile(_Part):
-    """A file of the package.
-
-    Parameters
-    ----------
-    source : str
-        Its name.
-    sha256 : str or None
-        Its hash.
-    """
+    """A file of the package, and its hash."""
 
     source: str
     sha256: str | None = None
@@ -45,15 +37,7 @@ class PackageFile(_Part):
 
 
 class Operation(_Part):
-    """A step of the preprocessing or postprocessing.
-
-    Parameters
-    ----------
-    name : str
-        As the format calls it.
-    kwargs : dict
-        Its settings.
-    """
+    """A step of the preprocessing or postprocessing, as the format calls it."""
 
     name: str
     kwargs: dict[str, Any] = Field(default_factory=dict)
@@ -67,45 +51,27 @@ class Operation(_Part):
 
 
 class Axis(_Part):
-    """One axis of a tensor.
-
-    Parameters
-    ----------
-    letter : str
-        One of bczyx.
-    smallest : int or None
-        Smallest size; None where it depends on others.
-    step : int
-        Sizes grow by this; 0: there is only the smallest.
-    halo : int
-        Of a result: pixels at its border that are worth little.
-    names : tuple of str
-        Of channels.
-    """
+    """One axis of a tensor."""
 
     letter: Literal["b", "c", "z", "y", "x"]
     smallest: int | None = None
+    """Smallest size; None where it depends on others."""
     step: int = 0
+    """Sizes grow by this; 0: there is only the smallest."""
     halo: int = 0
+    """Of a result: pixels at its border that are worth little."""
     names: tuple[str, ...] = ()
+    """Names of channels."""
 
 
 class TensorText(_Part):
-    """What a description says of the image or the result.
-
-    Parameters
-    ----------
-    axes : tuple of Axis
-        In their order.
-    operations : tuple of Operation
-        What is done before or after the network.
-    test : PackageFile or None
-        An example.
-    """
+    """What a description says of the image or the result."""
 
     axes: tuple[Axis, ...]
     operations: tuple[Operation, ...] = ()
+    """What is done before or after the network."""
     test: PackageFile | None = None
+    """An example."""
 
     @property
     def letters(self) -> str:
@@ -118,56 +84,29 @@ class TensorText(_Part):
 
 
 class WeightsText(PackageFile):
-    """Weights in one format.
-
-    Parameters
-    ----------
-    kwargs : dict
-        What their authors' program was told: read as numbers, never given to a program.
-    """
+    """Weights in one format."""
 
     kwargs: dict[str, Any] = Field(default_factory=dict)
+    """The arguments of their authors' program: read as numbers, never given to a program."""
 
 
 class PackageText(_Part):
-    """What is used of a description.
-
-    Parameters
-    ----------
-    name : str
-        Of the model.
-    format_version : str
-        Of the description.
-    image, result : TensorText
-        The tensor that goes in and the one that comes out.
-    weights : dict
-        By format.
-    labels : tuple of str
-        Tags and channel names, lower case.
-    """
+    """What is used of a description."""
 
     name: str
     format_version: str
     image: TensorText
     result: TensorText
     weights: dict[str, WeightsText]
+    """By format."""
     labels: tuple[str, ...] = ()
+    """Tags and channel names, lower case."""
 
 
 def read_text(files: PackageFiles) -> tuple[PackageText, str]:
-    """Read the description of a package.
+    """Read the description of a package, and find the folder in it where names begin.
 
-    Returns
-    -------
-    PackageText
-        What it says.
-    str
-        The folder inside the package that its names begin in, "" or "NAME/".
-
-    Raises
-    ------
-    ModelFileError
-        There is none, or it describes nothing that can be used.
+    That is "" or "NAME/". A package that describes nothing that can be used raises ModelFileError.
     """
     found = [name for name in files.names() if name.rpartition("/")[2] in _NAMES]
     found = [name for name in found if name.count("/") <= 1]
@@ -214,10 +153,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
 def read_yaml(data: bytes, name: str) -> Any:
     """Read YAML as plain values.
 
-    Raises
-    ------
-    ModelFileError
-        It is none, or made to fill the memory.
+    Raises ModelFileError if it is none, or made to fill the memory.
     """
     try:
         content = _Loader(data.decode()).get_single_data()
@@ -244,10 +180,7 @@ def _count(value: Any, known: dict[int, int], depth: int, name: str) -> int:
 def inside(source: PackageFile, folder: str) -> str:
     """Return the name of a file in its package.
 
-    Raises
-    ------
-    ModelFileError
-        It lies on the network, or leads out of the package.
+    Raises ModelFileError if it lies on the network, or leads out of the package.
     """
     name = source.source
     if "://" in name:

@@ -28,43 +28,27 @@ PROBED = {2: 128, 3: 32}  # pixels, at least, of what is tried
 
 @dataclass(frozen=True)
 class Reading:
-    """What is known of a model before it runs.
-
-    Parameters
-    ----------
-    name : str
-        Of the model.
-    image, result : TensorText
-        What goes in and what comes out.
-    steps : IntensitySteps
-        How images are normalised.
-    post : Postprocessing
-        What follows the network.
-    labels : tuple of str
-        Tags and names, lower case.
-    example : tuple of ndarray or None
-        An image and the answer to it; C followed by the spatial axes.
-    remarks : tuple of str
-        What was decided already.
-    """
+    """What is known of a model before it runs."""
 
     name: str
     image: TensorText
     result: TensorText
     steps: IntensitySteps
+    """How images are normalised."""
     post: Postprocessing = Postprocessing()
+    """What follows the network."""
     labels: tuple[str, ...] = ()
+    """Tags and names, lower case."""
     example: Example | None = None
+    """An image and the answer to it; C followed by the spatial axes."""
     remarks: tuple[str, ...] = ()
+    """What was decided already."""
 
     @classmethod
     def of_graph(cls, data: bytes, name: str) -> Reading:
         """Read what an ONNX file without a package says of itself.
 
-        Raises
-        ------
-        ModelFileError
-            It is none, or does not take images as (batch, channel, [z,] y, x).
+        Raises ModelFileError if it does not take images as (batch, channel, [z,] y, x).
         """
         facts = read_graph(data)
         letters = {4: "bcyx", 5: "bczyx"}.get(len(facts.input_shape))
