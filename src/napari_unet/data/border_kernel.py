@@ -148,7 +148,7 @@ def look_along(
         Shape (2, axes before, length, axes after), as `look_along_first` leaves them; changed.
     """
     _, n_before, length, n_after = objects.shape
-    margin = np.uint64(len(away))  # looking beyond the ends of the line finds nobody
+    margin = np.uint64(len(away))  # beyond the ends of the line there are no objects
     for before in range(n_before):
         for after in range(n_after):
             anybody = False

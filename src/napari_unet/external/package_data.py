@@ -1,4 +1,4 @@
-"""Arrays and weights out of a package, read as numbers: no pickle of theirs is ever run."""
+"""Arrays and weights out of a package, read as numbers: no pickle is ever run."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
     """Reads YAML without merge keys: they copy, where other references only point."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Refuse a table that takes over the entries of others."""
+        """Refuse a table that copies the entries of another."""
         if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
             raise yaml.constructor.ConstructorError(
                 problem="it has merge keys (<<), which are not read; write out what they stand for"

@@ -83,7 +83,7 @@ def _expanded(entry: str) -> Path:
     try:
         path = Path(entry).expanduser()
         path.exists()
-    except (OSError, RuntimeError, ValueError) as error:  # too long, or nobody's home
+    except (OSError, RuntimeError, ValueError) as error:  # too long, or an unknown user
         raise FileProblemError(f"Cannot read {entry}: {short_reason(error)}.") from error
     return path
 
@@ -266,7 +266,7 @@ def _check_fits(image: ImageFile) -> None:
     chunks = getattr(image.array, "nchunks", 0)
     if chunks > _MOST_CHUNKS:
         raise FileProblemError(
-            f"Cannot read {image.path} into memory: it says to be cut into {chunks} chunks. "
+            f"Cannot read {image.path} into memory: its metadata declares {chunks} chunks. "
             "Save it with larger ones."
         )
 

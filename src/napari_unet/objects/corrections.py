@@ -84,7 +84,7 @@ def _gaps_between(labels: IntArray, numbers: Sequence[int]) -> NDArray[np.bool_]
     """Mark narrow background that touches two of the objects, not the holes within one."""
     union = np.isin(labels, np.array(numbers, labels.dtype))
     ball = ndi.generate_binary_structure(labels.ndim, 1)
-    padded = np.pad(union, 1, mode="edge")  # beyond the image things go on
+    padded = np.pad(union, 1, mode="edge")  # the image continues beyond its border
     closed = ndi.binary_closing(padded, ball)[(slice(1, -1),) * labels.ndim]
     gaps, n_gaps = ndi.label(closed & (labels == 0), np.ones((3,) * labels.ndim))
     n_touching = np.zeros(n_gaps + 1, int)

@@ -161,7 +161,7 @@ class _Linker:
         by_track = np.zeros(self._last_seen.size, np.int64)
         by_track[track_of[1:]] = sizes[1:]
         self._planes.append(_Plane(position, labels, by_track, (0,) * labels.ndim))
-        return labels.copy()  # whoever gets it may write there
+        return labels.copy()  # callers may write into it
 
     def result(self) -> Linked:
         """Return all tracks."""
@@ -221,7 +221,7 @@ class _Linker:
         self._last_seen[found.previous] = _ENDED
 
     def _continue(self, overlaps: Overlaps, track_of: Numbered) -> None:
-        """Let tracks go on that have not ended, as objects that have no track yet."""
+        """Continue tracks that have not ended, as objects that have no track yet."""
         goes_on = self._last_seen[overlaps.previous] != _ENDED
         tracks, numbers = best_links(overlaps.where(goes_on & (track_of[overlaps.following] == 0)))
         track_of[numbers] = tracks

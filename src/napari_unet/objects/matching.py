@@ -85,7 +85,7 @@ def divisions_among(overlaps: Overlaps) -> Overlaps:
     """Find the pairs of mother and daughter.
 
     Two or more objects that lie mostly in one of the previous frame are its daughters, unless one
-    of them covers nearly all of it: then the others are crumbs.
+    of them covers nearly all of it: then the others are fragments.
     """
     inside = overlaps.where(overlaps.share_of_following > _MOSTLY)
     if not inside.previous.size:

@@ -85,7 +85,7 @@ def measure_objects(
         for channel, pixels in enumerate(_channels_of(image, channel_axis, frame)):
             tally.add_intensities(channel, position[inside], pixels[inside])
         if spatial_ndim == 2 and len(numbers) <= _MOST_SHAPES:
-            # Numbers may be sparse and huge; the table wants a slot for each.
+            # Numbers may be sparse and huge; the table has a row for each number up to the largest.
             shapes.append(_shapes_of(np.where(inside, position + 1, 0)))
     columns: Columns = {"index": numbers}
     if frame_shape:

@@ -171,7 +171,7 @@ def _closed(inside: NDArray[np.bool_], factors: Factors) -> NDArray[np.bool_]:
     margin = int(np.ceil(_RIDGE_RADIUS * max(1, *factors)))
     ball = ndi.generate_binary_structure(inside.ndim, 1)
     radius = max(1, round(_RIDGE_RADIUS * min(1, *factors)))  # enlarged for the network: narrower
-    padded = np.pad(inside, margin, mode="edge")  # beyond the image things go on
+    padded = np.pad(inside, margin, mode="edge")  # the image continues beyond its border
     closed = ndi.binary_dilation(padded, ball, iterations=radius)
     wider = round(_RIDGE_RADIUS * (max(factors) - 1))
     if wider > 0:  # ridges are wider along the axes that are binned

@@ -185,7 +185,7 @@ def _fits_tiff(array: NDArray[Any], rgb: bool) -> bool:
 
 
 def _is_abandoned(path: Path) -> bool:
-    """Return whether nobody will name a file any more; this program saves one at a time."""
+    """Return whether no save will name a file any more; this program saves one at a time."""
     found = _OUR_NAME.fullmatch(path.name)
     if found is not None and found["machine"] == machine_id():
         process = int(found["process"])

@@ -194,7 +194,7 @@ def write_ctc(
 
 
 def _refuse_others(folder: Path, names: Sequence[str]) -> None:
-    """Refuse a folder with frames that stay beside the new ones: they would count as theirs."""
+    """Refuse a folder with frames that would stay, and be read with the new ones."""
     if not folder.is_dir():
         return
     others = sorted({each.path.name for each in _frames_in(folder)} - set(names))

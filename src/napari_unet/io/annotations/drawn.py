@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Ring = NDArray[np.floating[Any]]
 
-AXES_OF = {2: "YX", 3: "ZYX", 4: "TZYX"}  # where nobody names them
+AXES_OF = {2: "YX", 3: "ZYX", 4: "TZYX"}  # where they are not named
 
 
 @dataclass(frozen=True)

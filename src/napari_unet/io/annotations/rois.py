@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _LARGEST_ROI = 2**28  # bytes of a .roi file
 _LARGEST_PLANE = 60_535  # pixels: coordinates of ImageJ's files go no further
-# 0007, 0007-z0003, 0007-nucleus: the names that `roi_zip` gives; mere numbers (7) are read too.
+# 0007, 0007-z0003, 0007-nucleus: the names that `roi_zip` gives; plain numbers (7) are read too.
 _OUR_NAME = re.compile(
     r"(?P<number>\d{4,18}|\d{1,18}(?!-))(?:-[zt]\d{4,})*(?:-(?P<name>.+))?", re.DOTALL
 )

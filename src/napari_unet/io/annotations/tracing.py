@@ -75,7 +75,7 @@ def parts_of(rings: list[Corners]) -> list[list[Corners]]:
 
 
 def _parts_by_pixel(rings: list[Corners]) -> Callable[[Corners], int]:
-    """Return a function from a ring to its part: a part is what hangs together by edges."""
+    """Return a function from a ring to its part, whose pixels are connected by edges."""
     width, height = np.concatenate(rings).max(axis=0).tolist()
     filled = fill(rings, height, width)
     assert filled is not None  # rings follow the edges of pixels
