@@ -29,6 +29,7 @@ from napari_unet.model.config import UNetConfig
 from napari_unet.model.record import ModelRecord, TrainingImageRecord, record_to_json
 from napari_unet.model.trained import TrainedNetwork, load_network, save_network
 from napari_unet.model.unet import UNet
+from napari_unet.model.weights_hash import hash_of_weights
 from napari_unet.project.folder import Project, ProjectImage, load_project, save_project
 from napari_unet.project.library import ModelLibrary
 from napari_unet.project.recovery import abandoned, sweep
@@ -94,7 +95,7 @@ def a_network() -> UNet:
 
 def forge(path: Path, tensors: dict[str, Any], text: str) -> None:
     """Write a file whose checksum is right, whatever its text."""
-    metadata = {"napari_unet": text, "sha256": tensor_file._hash_of(tensors, text)}
+    metadata = {"napari_unet": text, "sha256": hash_of_weights(tensors, text)}
     path.write_bytes(save(tensors, metadata=metadata))
 
 

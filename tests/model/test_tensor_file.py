@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 
 from napari_unet.errors import FileProblemError, ModelFileError
-from napari_unet.model import tensor_file
 from napari_unet.model.tensor_file import read_tensors, write_tensors
+from napari_unet.model.weights_hash import hash_of_weights
 
 TENSORS = {"a.weight": torch.arange(12.0).reshape(3, 4), "n": torch.tensor(7)}
 
@@ -177,7 +177,7 @@ def test_bytes_after_the_end_are_refused(good: Path) -> None:
 
 def test_a_file_of_another_file_in_place_of_its_weights_is_refused(good: Path) -> None:
     text = '{"step": 3}'
-    metadata = {"napari_unet": text, "sha256": tensor_file._hash_of(TENSORS, text)}
+    metadata = {"napari_unet": text, "sha256": hash_of_weights(TENSORS, text)}
     other = {name: tensor + 1 for name, tensor in TENSORS.items()}
     good.write_bytes(save(other, metadata=metadata))
     assert "checksum differs" in refusal(good)
@@ -185,7 +185,7 @@ def test_a_file_of_another_file_in_place_of_its_weights_is_refused(good: Path) -
 
 def forge(path: Path, text: str) -> None:
     """Write a file whose checksum is right, whatever its text."""
-    metadata = {"napari_unet": text, "sha256": tensor_file._hash_of(TENSORS, text)}
+    metadata = {"napari_unet": text, "sha256": hash_of_weights(TENSORS, text)}
     path.write_bytes(save(TENSORS, metadata=metadata))
 
 

@@ -18,10 +18,11 @@ from napari_unet.errors import ConfigError
 from napari_unet.model import trained as ready
 from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.model.trained import save_network
+from napari_unet.model.weights_hash import hash_of_weights
 from napari_unet.prediction import cluster_tasks
 from napari_unet.prediction.cluster_tasks import Order, measure_frame, predict_one
 from napari_unet.prediction.config import PredictConfig
-from napari_unet.prediction.partial import hash_of_model, open_partial
+from napari_unet.prediction.partial import open_partial
 from napari_unet.prediction.plan import plan_prediction
 from napari_unet.prediction.stored import plan_whole
 from napari_unet.prediction.work import make_runner, settled
@@ -138,7 +139,7 @@ def test_the_threads_of_a_worker_load_a_model_and_make_it_ready_once(
         partial,
         "cpu",
         f"of {tmp_path}",
-        hash_of_model(model),
+        hash_of_weights(model.network.state_dict()),
     )
     load, checksum = load_model_or_starting_model, ready._checksum
 

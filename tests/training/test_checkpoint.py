@@ -15,8 +15,8 @@ from safetensors.torch import save
 from napari_unet.data.labels import ClassTable
 from napari_unet.data.splitting import BlockPlace
 from napari_unet.errors import FileProblemError, ModelFileError
-from napari_unet.model import tensor_file
 from napari_unet.model.tensor_file import read_tensors, write_tensors
+from napari_unet.model.weights_hash import hash_of_weights
 from napari_unet.training.checkpoint import load_state, save_state, state_path
 from napari_unet.training.state import TrainingState
 
@@ -153,7 +153,7 @@ def forge(path: Path, **changes: Any) -> None:
     save_state(a_state(), path)
     tensors, content = read_tensors(path)
     text = json.dumps({**content, **changes})
-    metadata = {"napari_unet": text, "sha256": tensor_file._hash_of(tensors, text)}
+    metadata = {"napari_unet": text, "sha256": hash_of_weights(tensors, text)}
     path.write_bytes(save(tensors, metadata=metadata))
 
 

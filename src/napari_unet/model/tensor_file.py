@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
 from napari_unet.errors import FileProblemError, ModelFileError
 from napari_unet.io.atomic_writes import replace_file
 from napari_unet.io.disk import megabytes, why_not_written
+from napari_unet.model.weights_hash import hash_of_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +53,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], content: dict[str, 
             f"{path.name} was not written, what was there is kept: a number of its record is not "
             "finite. Train again with a lower learning rate, or in float32."
         ) from error
-    metadata = {_JSON_KEY: text, _HASH_KEY: _hash_of(plain, text)}
+    metadata = {_JSON_KEY: text, _HASH_KEY: hash_of_weights(plain, text)}
     data = save(plain, metadata=metadata)
     try:
         replace_file(path, data)
@@ -98,7 +97,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if _JSON_KEY not in metadata:
         raise ModelFileError(f"{path.name} was not written by napari-unet-paint.")
     text = metadata[_JSON_KEY]
-    if metadata.get(_HASH_KEY) != _hash_of(tensors, text):
+    if metadata.get(_HASH_KEY) != hash_of_weights(tensors, text):
         raise ModelFileError(
             f"{path.name} was damaged or changed after it was saved (its checksum differs). "
             f"{_DAMAGED}"
@@ -148,12 +147,3 @@ def _expected_size(path: Path) -> int | None:
 
 def _size(size: int) -> str:
     return megabytes(size) if size >= 100_000 else f"{size} bytes"
-
-
-def _hash_of(tensors: Mapping[str, Tensor], text: str) -> str:
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

@@ -20,6 +20,7 @@ from napari_unet.errors import ConfigError, DeviceError
 from napari_unet.io.files import read_image
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_model_or_starting_model
+from napari_unet.model.weights_hash import hash_of_weights
 from napari_unet.prediction.cluster_tasks import (
     Order,
     measure_frame,
@@ -29,7 +30,7 @@ from napari_unet.prediction.cluster_tasks import (
 )
 from napari_unet.prediction.events import BlockSeparated, PredictionEvent, TileWritten
 from napari_unet.prediction.lock import locked
-from napari_unet.prediction.partial import hash_of_model, open_partial, order_of, writing_to
+from napari_unet.prediction.partial import open_partial, order_of, writing_to
 from napari_unet.prediction.stored import GOES_ON, StoredResult, plan_whole, result_of
 from napari_unet.prediction.work import number_objects, starting_events
 
@@ -165,7 +166,8 @@ def predict_on_cluster(
         raise ConfigError("The cluster has no workers yet; start some and predict again.")
     with locked(target):
         partial = open_partial(target, plan, identity, config.pixel_size)
-        order = Order(model, str(image), partial, config.device, identity, hash_of_model(trained))
+        weights = hash_of_weights(trained.network.state_dict())
+        order = Order(model, str(image), partial, config.device, identity, weights)
         run = _Run(client, order, _TASKS_PER_THREAD * threads)
         notices = (GOES_ON,) if run.goes_on else ()
         yield from starting_events(plan, f"{threads} threads of a cluster", plan.n_frames, notices)

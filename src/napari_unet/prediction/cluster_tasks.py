@@ -12,7 +12,8 @@ from napari_unet.errors import ModelMismatchError
 from napari_unet.io.files import read_image
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_model_or_starting_model
-from napari_unet.prediction.partial import hash_of_model, trying_again, writing_to
+from napari_unet.model.weights_hash import hash_of_weights
+from napari_unet.prediction.partial import trying_again, writing_to
 from napari_unet.prediction.work import make_runner, predict_tile, separate_block
 
 if TYPE_CHECKING:
@@ -141,4 +142,5 @@ def _opened_for(order: Order) -> _Opened:
 def _opened(model: str, image: str, identity: str, device: str) -> _Opened:
     """Load the model and open the image once per process, order and device."""
     trained = load_model_or_starting_model(model)
-    return _Opened(trained, read_image(Path(image)).array, hash_of_model(trained))
+    weights = hash_of_weights(trained.network.state_dict())
+    return _Opened(trained, read_image(Path(image)).array, weights)

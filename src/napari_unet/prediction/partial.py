@@ -33,6 +33,7 @@ from napari_unet.io.ome_zarr import (
     finish,
     put_back_previous,
 )
+from napari_unet.model.weights_hash import hash_of_weights
 from napari_unet.objects.stitching import BlockObjects
 from napari_unet.version import __version__
 
@@ -299,22 +300,13 @@ def order_of(trained: TrainedNetwork, plan: PredictionPlan, source: str, image: 
     return json.dumps(
         {
             "version": __version__,
-            "model": hash_of_model(trained),
+            "model": hash_of_weights(trained.network.state_dict()),
             "source": source,
             "dtype": str(image.dtype),
             "pixels": _hash_of_some_pixels(plan, image),
             "plan": hashlib.sha256(settings.encode()).hexdigest(),
         }
     )
-
-
-def hash_of_model(trained: TrainedNetwork) -> str:
-    """Return the SHA-256 of a model's weights."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(trained.network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _hash_of_some_pixels(plan: PredictionPlan, image: ArrayLike) -> str:

@@ -13,6 +13,7 @@ from napari_unet.io.files import read_image
 from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_starting_model
+from napari_unet.model.weights_hash import hash_of_weights
 from napari_unet.notice import Notice
 from napari_unet.prediction.files import FilePredicted, FileStarted
 from napari_unet.provenance.card import (
@@ -26,7 +27,6 @@ from napari_unet.provenance.card import (
 )
 from napari_unet.provenance.environment import TimeSpan, environment_of, now
 from napari_unet.provenance.script import PredictionScript
-from napari_unet.provenance.weights_hash import hash_of_weights
 from napari_unet.run import Run
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def writing_cards(events: Events, trained: TrainedNetwork, model: UsedModel, dev
             started = now()
         elif isinstance(event, FilePredicted):
             environment = environment or environment_of(choose_device(device))
-            weights = weights or hash_of_weights(trained.network)
+            weights = weights or hash_of_weights(trained.network.state_dict())
             path = card_beside_result(event.target)
             card = _card_of_file(event, model, weights, environment, TimeSpan.since(started), path)
             yield from written(card, path)
@@ -220,7 +220,7 @@ def _card_of_window(
             name=model.name,
             place=None,
             starting=model.starting,
-            weights_sha256=hash_of_weights(trained.network),
+            weights_sha256=hash_of_weights(trained.network.state_dict()),
         ),
         name=name,
         image=None if path is None else Place(path=str(path)),

@@ -13,12 +13,12 @@ from napari_unet.external.importing import load_any_model
 from napari_unet.io.files import read_image
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_starting_model
+from napari_unet.model.weights_hash import hash_of_weights
 from napari_unet.prediction.files import FileFailed, predict_files
 from napari_unet.provenance.card import Pixels, config_of
 from napari_unet.provenance.environment import environment_of
 from napari_unet.provenance.rerun_report import RerunReport, in_words
 from napari_unet.provenance.training import device_again, found_again, threads_of
-from napari_unet.provenance.weights_hash import hash_of_weights
 from napari_unet.run import tap
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _model_again(known: Predictor, card: Path) -> TrainedNetwork:
     else:
         place = found_again(known.place, card)
         trained, name = load_any_model(str(place)), str(place)
-    if hash_of_weights(trained.network) != known.weights_sha256:
+    if hash_of_weights(trained.network.state_dict()) != known.weights_sha256:
         raise ConfigError(
             f"{name} has changed since: its weights are not those of {card.name}. Restore it, or "
             "predict anew."

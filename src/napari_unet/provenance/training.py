@@ -16,10 +16,10 @@ from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
 from napari_unet.io.files import CARD_SUFFIX, read_image, read_labels
 from napari_unet.model.devices import choose_device, problem_with
 from napari_unet.model.trained import load_network, save_network
+from napari_unet.model.weights_hash import hash_of_weights
 from napari_unet.provenance.card import LearnedFrom, Place, TrainingCard
 from napari_unet.provenance.environment import environment_of
 from napari_unet.provenance.rerun_report import RerunReport, in_words
-from napari_unet.provenance.weights_hash import hash_of_weights, largest_difference
 from napari_unet.run import tap
 from napari_unet.training.config import TrainConfig, present_names
 from napari_unet.training.dataset import AnnotatedImage
@@ -28,8 +28,10 @@ from napari_unet.training.loop import TrainingResult, train_network
 from napari_unet.training.preparation import prepare_training
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Mapping
     from pathlib import Path
+
+    from torch import Tensor
 
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.provenance.card import Environment, Weights
@@ -92,7 +94,7 @@ def card_of_training(
         inputs=inputs,
         model=Place.of(model, card),
         weights=weights,
-        weights_sha256=hash_of_weights(trained.network),
+        weights_sha256=hash_of_weights(trained.network.state_dict()),
         steps=result.state.step,
         stopped=result.stopped,
         scores=dict(kept[-1]) if kept else {},
@@ -153,7 +155,7 @@ def _train_and_compare(
         raise FileProblemError("It was stopped before its end: nothing is compared.")
     trained = result.trained if card.weights == "best" else result.latest
     save_network(trained, target)
-    if hash_of_weights(trained.network) == card.weights_sha256:
+    if hash_of_weights(trained.network.state_dict()) == card.weights_sha256:
         return RerunReport(True, "", target)
     found = RerunReport(False, _difference(card, path, trained), target, _causes(card))
     return replace(found, causes=in_words(card.environment, here, found))
@@ -247,10 +249,18 @@ def _difference(card: TrainingCard, path: Path, repeated: TrainedNetwork) -> str
         first = load_network(found_again(card.model, path))
     except NapariUNetError:
         return "its weights differ; the first model is gone, so nobody can say by how much"
-    if hash_of_weights(first.network) != card.weights_sha256:
+    if hash_of_weights(first.network.state_dict()) != card.weights_sha256:
         return "its weights differ; the first model file was changed since, so nobody can say how"
-    most = largest_difference(first.network, repeated.network)
+    most = _largest_difference(first.network.state_dict(), repeated.network.state_dict())
     return f"its weights differ by at most {most:.3g}"
+
+
+def _largest_difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
+    """Return by how much weights differ at most; infinite for those of another network."""
+    if {n: w.shape for n, w in one.items()} != {n: w.shape for n, w in other.items()}:
+        return float("inf")
+    pairs = [(w.cpu().double(), other[n].cpu().double()) for n, w in one.items() if w.numel()]
+    return max((float((a - b).abs().max()) for a, b in pairs), default=0.0)
 
 
 def _causes(card: TrainingCard) -> tuple[str, ...]:
