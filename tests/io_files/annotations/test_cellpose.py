@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from napari_unet.errors import FileProblemError
-from napari_unet.io.annotations.pickled import Opaque, array_in, look_into
+from napari_unet.io.annotations.pickled import Opaque, array_in, items_in, look_into
 from napari_unet.io.annotations.reading import read_annotations
 
 from .builders import cellpose_content, ring_and_neighbour, write_cellpose
@@ -113,6 +114,70 @@ def test_a_shape_that_is_none_is_not_put_into_words() -> None:
     state = (1, shape, Opaque("numpy dtype", ("u1",)), False, b"1")
     with pytest.raises(ValueError, match="has no shape"):
         array_in(Opaque("numpy.core.multiarray _reconstruct", (), state))
+
+
+def named(module: str, name: str) -> bytes:
+    """Return what puts a global on the stack of a pickle."""
+    return f"c{module}\n{name}\n".encode()
+
+
+def number(value: int) -> bytes:
+    return b"\x8a\x08" + value.to_bytes(8, "little")
+
+
+# What follows costs Python's own unpickler memory, hours or a crash, even where it allows no other
+# names than those that arrays are made of.
+RECONSTRUCT = named("numpy.core.multiarray", "_reconstruct") + named("numpy", "ndarray")
+OBJECTS = named("numpy", "dtype") + b"X\x01\x00\x00\x00O\x85R"
+
+
+@pytest.mark.fault(37)
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(RECONSTRUCT + number(2**40) + b"\x85C\x01b\x87R", id="an empty array"),
+        pytest.param(named("numpy", "ndarray") + number(2**40) + b"\x85\x85R", id="a call"),
+        pytest.param(named("numpy", "ndarray") + b"K\x01\x85" + OBJECTS + b"\x86R", id="objects"),
+        pytest.param(b"K\x01r" + b"\xff" * 4, id="a number to remember by"),
+    ],
+)
+def test_a_claimed_size_takes_no_memory(program: bytes) -> None:
+    tracemalloc.start()
+    look_into(b"\x80\x04" + program + b".")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2**20
+
+
+@pytest.mark.fault(37)
+@pytest.mark.parametrize("record", [b"\x96", b"\x8e", b"\x8d"], ids=["bytearray", "bytes", "text"])
+def test_bytes_that_are_not_there_are_refused(record: bytes) -> None:
+    with pytest.raises(ValueError, match="only 3 remain"):
+        look_into(b"\x80\x04" + record + (2**40).to_bytes(8, "little") + b"ab.")
+
+
+@pytest.mark.fault(37)
+def test_an_array_of_objects_holds_those_that_are_there() -> None:
+    """NumPy itself crashes here: it takes the claimed number of objects from an empty list."""
+    state = b"(K\x01" + number(2**20) + b"\x85" + OBJECTS + b"\x89]tb"
+    found = look_into(b"\x80\x04" + RECONSTRUCT + b"K\x00\x85C\x01b\x87R" + state + b".")
+    assert items_in(found) == []
+    assert array_in(found) is None
+
+
+@pytest.mark.fault(37)
+def test_keys_that_hold_each_other_many_times_are_not_hashed() -> None:
+    """Each level takes ten times as long to hash: 10**30 steps."""
+    levels = b"".join(b"(" + b"h%c" % at * 10 + b"tq%c0" % (at + 1) for at in range(30))
+    found = look_into(b"\x80\x04}K\x01\x85q\x000" + levels + b"h%cK\x01s." % 30)
+    assert found == {}
+
+
+@pytest.mark.fault(37)
+@pytest.mark.parametrize("record", [b"\x82\x01", b"P1\n", b"\x97"], ids=["EXT1", "PERSID", "NEXT"])
+def test_records_that_reach_into_the_process_are_refused(record: bytes) -> None:
+    with pytest.raises(ValueError, match="record of the kind"):
+        look_into(b"\x80\x04" + record + b".")
 
 
 @pytest.mark.parametrize(
