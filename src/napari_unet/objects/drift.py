@@ -51,7 +51,10 @@ def drift_between(previous: Mask, following: Mask) -> tuple[int, ...]:
 
 
 def _overlap_at_each_shift(previous: Mask, following: Mask) -> NDArray[np.float32]:
-    """Correlate circularly: pixels that two masks share once the first is shifted."""
+    """Correlate circularly: pixels that two masks share once the first is shifted.
+
+    As scikit-image's `phase_cross_correlation`, but of real numbers and in sizes that are fast.
+    """
     import scipy.fft  # on use: windows open without it
 
     shape = tuple(scipy.fft.next_fast_len(size, real=True) for size in previous.shape)
