@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from skimage.registration import phase_cross_correlation
 
 from napari_unet.objects.drift import drift_between, shared_part
 
@@ -28,6 +29,12 @@ def blobs(shape: tuple[int, ...], shift: tuple[int, ...] = ()) -> Mask:
 @given(st.integers(-25, 25), st.integers(-25, 25))
 def test_a_shift_is_found(down: int, right: int) -> None:
     assert drift_between(blobs((81, 97)), blobs((81, 97), (down, right))) == (down, right)
+
+
+def test_scikit_image_finds_the_same_shift() -> None:
+    previous, following = blobs((81, 97)), blobs((81, 97), (-13, 22))
+    expected, _, _ = phase_cross_correlation(following, previous, normalization=None)
+    assert drift_between(previous, following) == tuple(expected)
 
 
 def test_a_shift_of_a_volume_is_found() -> None:

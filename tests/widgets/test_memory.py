@@ -8,6 +8,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from napari.components import ViewerModel
 
 from napari_unet.widgets.annotate.dock import AnnotateWidget
 from napari_unet.widgets.common.session import session_of
@@ -89,6 +90,15 @@ def test_work_ends_with_its_window_and_the_session_after_it(
 
     going_on.set()
     qtbot.waitUntil(ended.is_set)
+    assert is_freed(left, qtbot)
+
+
+def test_the_session_of_a_viewer_without_a_window_goes_after_it(qtbot: QtBot) -> None:
+    viewer = ViewerModel()
+    left = weakref.ref(session_of(viewer))
+    del viewer
+    gc.collect()
+    session_of(ViewerModel())
     assert is_freed(left, qtbot)
 
 

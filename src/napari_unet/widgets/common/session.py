@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtWidgets import QApplication
 
 from napari_unet.notice import Notice
 from napari_unet.provenance.environment import TrainingOrigin
@@ -24,15 +25,16 @@ if TYPE_CHECKING:
     from napari_unet.widgets.common.result_layers import ResultLayers
     from napari_unet.widgets.train.run import TrainingRun
 
-# Of the process: napari makes each widget with nothing but the viewer, which takes no attributes of
-# others. By its id, since viewers are compared by their fields.
-_sessions: dict[int, Session] = {}
-# Sessions whose windows are gone and whose work is not: nobody else keeps them until it has ended.
-_ending: set[Session] = set()
-
 
 class Session(QObject):
     """The state of one viewer.
+
+    The application owns it, until its window is gone and its work has ended.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose.
 
     Attributes
     ----------
@@ -63,8 +65,9 @@ class Session(QObject):
     kind_chosen = Signal(str)  # "objects" or "classes"
     settings_loaded = Signal(str, object)  # name of a preset, TrainConfig
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, viewer: Any) -> None:
+        super().__init__(QApplication.instance())
+        self._viewer: weakref.ref[Any] | None = weakref.ref(viewer)
         keep_triton_apart()  # before torch is imported, and after the window was drawn
         self.training = BackgroundTask("U-Net training", self)
         self.prediction = BackgroundTask("U-Net prediction", self)
@@ -103,18 +106,20 @@ class Session(QObject):
     def end(self) -> None:
         """Stop all work, and let go of the viewer and its layers: the window is gone."""
         self.stop()
-        _ending.add(self)
         for task in self.findChildren(BackgroundTask):
             task.ended.connect(self._let_go)
         QTimer.singleShot(0, self._let_go)  # Qt takes the window apart just now
 
     def _let_go(self, outcome: object = None) -> None:
-        for key in [key for key, session in _sessions.items() if session is self]:
-            del _sessions[key]
+        self._viewer = None
         self.run = self.result = self.follower = None
         if not any(task.running for task in self.findChildren(BackgroundTask)):
-            _ending.discard(self)
             self.deleteLater()
+
+    @property
+    def viewer(self) -> Any:
+        """The viewer whose session this is, while it exists and has its window."""
+        return self._viewer() if self._viewer else None
 
     def _note_origin(self, event: object) -> None:
         if isinstance(event, TrainingOrigin):
@@ -183,9 +188,12 @@ def _tell_failure(outcome: Outcome) -> None:
 
 def session_of(viewer: Any) -> Session:
     """Return the session of a viewer; the same for all widgets, whatever proxy they were given."""
-    viewer = unwrapped(viewer)
-    key = id(viewer)
-    if key not in _sessions:
-        _sessions[key] = Session()
-        weakref.finalize(viewer, _sessions.pop, key, None)
-    return _sessions[key]
+    # napari makes each widget with nothing but the viewer, which takes no attributes of others.
+    viewer, application = unwrapped(viewer), QApplication.instance()
+    sessions = application.findChildren(Session) if application is not None else []
+    for session in sessions:
+        if session.viewer is viewer:
+            return session
+        if session.viewer is None:  # it had no window that could tell of its end
+            session.end()
+    return Session(viewer)
