@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_unet.errors import ConfigError
@@ -78,7 +79,7 @@ class Setting:
         return f"{self.default:g}, {self.unset}" if numbered else self.unset
 
     def check(self, value: Any) -> None:
-        """Refuse a value out of bounds.
+        """Refuse a value out of bounds, and a fraction where numbers are whole.
 
         Raises
         ------
@@ -87,6 +88,8 @@ class Setting:
         """
         if value is None and self.default is None:
             return
+        if self.kind is int and not isinstance(value, Integral):
+            raise ConfigError(f"{self.name} is {value!r}; choose a whole number, without a point.")
         if self.choices and value not in self.choices:
             raise ConfigError(f"{self.name} is {value!r}; choose {_either(self.choices)}.")
         low, high = self.minimum, self.maximum
@@ -159,13 +162,13 @@ def as_text(value: Any) -> str:
 
 
 def _finite(value: Any) -> float:
-    """Return a number as Python has it; NaN where it is not finite, or too large.
+    """Return a number as Python has it; NaN where it is none, not finite, or too large.
 
     NumPy would compare its own numbers in their precision, in which a bound may be infinite.
     """
     try:
         return float(value) if math.isfinite(value) else math.nan
-    except OverflowError:
+    except (OverflowError, TypeError):
         return math.nan
 
 
