@@ -102,6 +102,10 @@ def test_read_only_arrays_are_trained_on() -> None:
     assert nu.train(image, labels, CONFIG).record.steps == 3
 
 
+def test_a_model_says_in_one_line_what_it_is(model: nu.TrainedModel) -> None:
+    assert repr(model) == "<TrainedModel: objects in 2D images of 1 channel, 3 training steps>"
+
+
 # --- predict -----------------------------------------------------------------------------------
 
 

@@ -51,6 +51,16 @@ class TrainedModel:
 
     trained: TrainedNetwork
 
+    def __repr__(self) -> str:
+        """Say in one line what it is; the record tells the rest."""
+        record, network = self.record, self.record.network
+        table, channels = record.classes, network.in_channels
+        finds = "objects" if table.kind == "objects" else f"{table.n_classes} classes"
+        return (
+            f"<TrainedModel: {finds} in {network.ndim}D images of {channels} "
+            f"channel{'s' * (channels != 1)}, {record.steps} training steps>"
+        )
+
     @property
     def record(self) -> ModelRecord:
         """Network, classes, settings, scores and origin of the model."""
