@@ -33,6 +33,7 @@ def healthy(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(doctor, "version_of", versions.get)
     monkeypatch.setattr(doctor, "nvidia_gpu", lambda: None)
     monkeypatch.setattr(doctor, "ENVIRONMENT", ())  # see test_environment.py
+    monkeypatch.setattr(doctor, "NOTED", ())
     monkeypatch.setattr(devices, "choose_device", lambda name: torch.device("cpu"))
     return monkeypatch
 
@@ -56,6 +57,18 @@ def test_json_tells_versions_and_device(healthy: pytest.MonkeyPatch, capsys: Cap
     assert report["versions"]["torch"] == "2.13"
     assert report["device"].startswith("cpu (CPU, ")
     assert report["problems"] == []
+
+
+def test_a_missing_screen_is_noted_and_no_failure(
+    healthy: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    healthy.setattr(doctor, "NOTED", (lambda: [Problem("There is no screen.", "Use xvfb-run.")],))
+    outcome = run(capsys, "doctor")
+    assert outcome.code == 0
+    assert "No problem found." in outcome.out
+    assert "\nNote: There is no screen. Use xvfb-run." in outcome.out
+    report = json.loads(run(capsys, "doctor", "--json").out)
+    assert report["notes"] == [{"what": "There is no screen.", "remedy": "Use xvfb-run."}]
 
 
 def test_what_is_missing_is_shown_as_missing(healthy: pytest.MonkeyPatch, capsys: Capture) -> None:

@@ -33,6 +33,7 @@ from napari_unet.cli.window_environment import (
     display_problems,
     library_problems,
     plugin_problems,
+    screen_notes,
 )
 
 if TYPE_CHECKING:
@@ -260,6 +261,7 @@ def test_without_napari_no_library_is_missed(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(window_environment, "installed", lambda names: [])
     assert library_problems(lambda library: False) == []
     assert display_problems({}) == []
+    assert screen_notes({}) == []
     assert plugin_problems() == []
 
 
@@ -272,16 +274,16 @@ def test_a_qt_platform_without_layers_is_found(platform: str) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only X and Wayland have displays")
 def test_a_missing_screen_is_found() -> None:
-    what, remedy = only(display_problems({}))
+    what, remedy = only(screen_notes({}))
     assert what.startswith("There is no screen (DISPLAY is not set)")
     assert "xvfb-run" in remedy
-    assert display_problems({"WAYLAND_DISPLAY": "wayland-0"}) == []
-    assert display_problems({"DISPLAY": "elsewhere:10.0"}) == []
+    assert screen_notes({"WAYLAND_DISPLAY": "wayland-0"}) == []
+    assert screen_notes({"DISPLAY": "elsewhere:10.0"}) == []
 
 
 @pytest.mark.skipif(not Path("/tmp/.X11-unix").is_dir(), reason="no X server was ever here")
 def test_a_display_that_nobody_serves_is_found() -> None:
-    what, _ = only(display_problems({"DISPLAY": ":2047"}))
+    what, _ = only(screen_notes({"DISPLAY": ":2047"}))
     assert what.startswith("There is no screen (DISPLAY is :2047, where nobody answers)")
 
 

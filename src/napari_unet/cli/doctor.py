@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 ENVIRONMENT = (*environment.EXAMINATIONS, *window_environment.EXAMINATIONS)
+# What they find is no problem: all but the window works.
+NOTED = (window_environment.screen_notes,)
 _SHOWN = (OUR_DISTRIBUTION, "torch", "numpy", "numba", "scikit-image", "tifffile", "npe2", "napari")
 
 
@@ -39,15 +41,17 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     except Exception as error:  # a driver or a torch that is broken in a new way
         device, device_problems = "unknown", [failed("the device", error)]
     problems += device_problems
+    notes = examined(NOTED)
     report = {
         "python": platform.python_version(),
         "system": platform.platform(),
         "versions": versions,
         "device": device,
         "problems": [asdict(problem) for problem in problems],
+        "notes": [asdict(note) for note in notes],
     }
     if not options.json:
-        _print(report, problems)
+        _print(report, problems, notes)
     return report, 1 if problems else 0
 
 
@@ -111,7 +115,7 @@ def examine_devices() -> tuple[str, list[Problem]]:
     return name, [Problem(f"{gpu} is present but unusable: {reason}", "Update the NVIDIA driver.")]
 
 
-def _print(report: dict[str, Any], problems: Sequence[Problem]) -> None:
+def _print(report: dict[str, Any], problems: Sequence[Problem], notes: Sequence[Problem]) -> None:
     print(f"Python {report['python']} on {report['system']}")
     for name, number in report["versions"].items():
         print(f"  {name:18} {number or 'not installed'}")
@@ -120,3 +124,5 @@ def _print(report: dict[str, Any], problems: Sequence[Problem]) -> None:
         print("No problem found.")
     for problem in problems:
         print(f"\nProblem: {problem.what}\nRemedy:  {problem.remedy}")
+    for note in notes:
+        print(f"\nNote: {note.what} {note.remedy}")

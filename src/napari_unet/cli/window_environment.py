@@ -78,7 +78,7 @@ def library_problems(can_load: Callable[[str], bool] | None = None) -> list[Prob
 
 
 def display_problems(environment: Mapping[str, str] = os.environ) -> list[Problem]:
-    """Find that there is no screen to open a window on."""
+    """Find that Qt is told to open windows in which napari can show nothing."""
     if not _has_window():
         return []
     platform = environment.get("QT_QPA_PLATFORM", "").partition(":")[0]
@@ -90,8 +90,14 @@ def display_problems(environment: Mapping[str, str] = os.environ) -> list[Proble
                 "Remove QT_QPA_PLATFORM from the environment; without a screen use xvfb-run.",
             )
         ]
+    return []
+
+
+def screen_notes(environment: Mapping[str, str] = os.environ) -> list[Problem]:
+    """Find that there is no screen to open a window on: a cluster has none, and needs none."""
     display = environment.get("DISPLAY", "")
-    if sys.platform != "linux" or environment.get("WAYLAND_DISPLAY") or _answers(display):
+    elsewhere = sys.platform != "linux" or environment.get("WAYLAND_DISPLAY") or _answers(display)
+    if elsewhere or not _has_window():
         return []
     why = f"DISPLAY is {display}, where nobody answers" if display else "DISPLAY is not set"
     return [
