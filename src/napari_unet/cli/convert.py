@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.cli.targets import check_targets, one_by_one, pixel_size_of
+from napari_unet.cli.common import check_targets, one_by_one, pixel_size_of
 from napari_unet.errors import ConfigError, FileProblemError
 from napari_unet.io.annotations.pairing import annotation_stem, find_annotations, pair_annotations
 from napari_unet.io.annotations.reading import axes_in, read_annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.cli.targets import check_targets
+from napari_unet.cli.common import check_targets
 from napari_unet.evaluation import ERROR_VALUES, errors_of, evaluate
 from napari_unet.io.files import (
     find_images,

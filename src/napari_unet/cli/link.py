@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from napari_unet.cli.targets import check_targets, one_by_one
+from napari_unet.cli.common import check_targets, one_by_one
 from napari_unet.errors import LabelsError
 from napari_unet.io.files import (
     ImageFile,

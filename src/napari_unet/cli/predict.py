@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from napari_unet.cli.arguments.common import given_settings
+from napari_unet.cli.common import pixel_size_of
 from napari_unet.cli.progress import stop_on_interrupt
-from napari_unet.cli.targets import pixel_size_of
 from napari_unet.errors import ConfigError
 from napari_unet.external.importing import is_external_model, load_any_model
 from napari_unet.io.files import find_images

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from napari_unet.cli.arguments.common import given_settings
-from napari_unet.cli.targets import pixel_size_of
+from napari_unet.cli.common import pixel_size_of
 from napari_unet.data.axes import check_axes, unusable_axes, usable_axes
 from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
 from napari_unet.io.annotations.pairing import find_annotations, pair_annotations

@@ -1,4 +1,4 @@
-"""What a command would write, checked before it begins."""
+"""What several commands share: results that overwrite nothing, pixel sizes, file after file."""
 
 from __future__ import annotations
 
