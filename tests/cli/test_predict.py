@@ -23,7 +23,7 @@ from napari_unet.model.record import ModelRecord
 from napari_unet.model.trained import TrainedNetwork, save_network
 from napari_unet.model.unet import UNet
 from napari_unet.prediction.events import BlockSeparated, PredictionStarted, TileWritten
-from napari_unet.prediction.files import FileStarted
+from napari_unet.prediction.files import FileFormat, FileStarted, earlier_results
 
 from .builders import picture, run, write_images
 
@@ -414,6 +414,29 @@ def test_an_input_is_not_overwritten_through_a_link(
     outcome = run(capsys, "predict", model, images, "--output", tmp_path / "link", *CPU)
     assert outcome.code == 1
     assert "would overwrite" in outcome.error_line
+
+
+def test_a_second_run_says_which_results_it_replaces(
+    capsys: Capture, model: Path, images: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "o"
+    first = run(capsys, "predict", model, images, "--output", output, "--json", *CPU)
+    assert "will be replaced" not in first.err
+    second = run(capsys, "predict", model, images, "--output", output, "--json", *CPU)
+    assert f"Note: {output / 'one.tif'} and 1 more of an earlier run will be repl" in second.err
+
+
+@pytest.mark.parametrize(
+    ("file_format", "named"),
+    [("tiff", ["one.tif"]), ("zarr", ["two.zarr"]), ("auto", ["one.tif", "two.zarr"])],
+)
+def test_results_of_an_earlier_run_are_those_of_the_format(
+    tmp_path: Path, file_format: FileFormat, named: list[str]
+) -> None:
+    (tmp_path / "one.tif").touch()
+    (tmp_path / "two.zarr").mkdir()
+    paths = [tmp_path / "images" / name for name in ("one.tif", "two.tif", "three.tif")]
+    assert [each.name for each in earlier_results(paths, tmp_path, file_format)] == named
 
 
 def test_the_last_line_counts_the_objects(

@@ -24,6 +24,7 @@ from napari_unet.prediction.files import (
     FileFailed,
     FilePredicted,
     FileStarted,
+    earlier_results,
     identity_of,
     predict_files,
 )
@@ -60,6 +61,8 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         file_format: FileFormat = "zarr" if into_zarr else options.format
         events = predict_files(trained, paths, folder, config, stop, file_format, into_zarr)
         for event in writing_cards(events, trained, _used(options.model), config.device):
+            if isinstance(event, FileStarted) and event.number == 1:
+                _tell_of_replaced(earlier_results(paths, folder, file_format))
             bar.show(event)
             if isinstance(event, FilePredicted):
                 written.append(_row(event))
@@ -89,6 +92,17 @@ def _tell(record: ModelRecord, *, quiet: bool) -> None:
     """Say how a model of another program is understood."""
     if record.origin and not quiet:
         print(f"Note: {record.origin}", file=sys.stderr)
+
+
+def _tell_of_replaced(earlier: list[Path]) -> None:
+    """Say before the first image which results are lost, while Ctrl+C keeps them."""
+    if earlier:
+        more = f" and {len(earlier) - 1} more" if len(earlier) > 1 else ""
+        print(
+            f"Note: {earlier[0]}{more} of an earlier run will be replaced; another --output keeps "
+            "them.",
+            file=sys.stderr,
+        )
 
 
 def _used(model: str) -> UsedModel:

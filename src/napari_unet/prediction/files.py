@@ -237,6 +237,21 @@ class _Work:
         return split_zarr(image.path) is not None or pixels > _LARGEST_IN_MEMORY
 
 
+def earlier_results(
+    paths: Sequence[Path], folder: Path, file_format: FileFormat = "auto"
+) -> list[Path]:
+    """Return what lies where results of image files would go; what was interrupted goes on."""
+    found = []
+    for path in paths:
+        places = {
+            "tiff": tiff_beside(path, folder),
+            "zarr": folder / f"{stem_of(path)}{ZARR_SUFFIX}",
+        }
+        asked = places.values() if file_format == "auto" else [places[file_format]]
+        found += [place for place in asked if place.exists()]
+    return found
+
+
 def _hash_of_stored(path: Path) -> PixelHash | None:
     """Read a few boxes of an image or a result again, which is whole whether that works or not."""
     try:
