@@ -46,11 +46,12 @@ FLOOR = {
     "widgets": 5,
     "__init__": 5,  # the front door, which may name every floor
 }
-# Neighbours are strangers, but objects are made of data, a model file is written whole or not at
-# all, training may measure itself by the scores, and a run that is done again may need the model of
-# another program.
+# Neighbours are strangers, but objects are made of data and linked by settings, a model file is
+# written whole or not at all, training may measure itself by the scores, and a run that is done
+# again may need the model of another program.
 ALLOWED_SIDEWAYS = {
     ("objects", "data"),
+    ("objects", "settings"),
     ("model", "io"),
     ("training", "evaluation"),
     ("provenance", "external"),

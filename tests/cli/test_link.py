@@ -127,7 +127,7 @@ def test_a_file_that_fails_does_not_stop_the_others(capsys: Capture, tmp_path: P
         (["cells.tif", "--output", "."], 1, "would overwrite"),
         (["none.tif", "--output", "out"], 1, "none.tif"),
         (["cells.tif", "--axes", "TYX", "--axis", "Z", "--output", "out"], 1, "have no Z"),
-        (["cells.tif", "--gap", "-1", "--output", "out"], 2, "gap = -1"),
+        (["cells.tif", "--gap", "-1", "--output", "out"], 2, "gap is -1"),
         (["cells.tif", "--axis", "C", "--output", "out"], 2, "'C'"),
         (["cells.tif", "plane.tif", "--sequence", "--output", "out"], 1, "of one size"),
     ],

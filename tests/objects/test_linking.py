@@ -245,16 +245,35 @@ def test_wrong_frames_are_refused(frames: list[Labels], text: str) -> None:
         drained(frames, LinkConfig())
 
 
+@pytest.mark.parametrize(("axes", "axis"), [("TYX", "T"), ("ZYX", "Z"), ("TZYX", "T")])
+def test_where_no_axis_is_named_time_comes_first(axes: str, axis: str) -> None:
+    assert LinkConfig().along(axes).axis == axis
+    assert LinkConfig("Z").along(axes).axis == "Z"
+
+
+def test_a_gap_too_long_for_slices_is_refused_where_the_labels_have_no_time() -> None:
+    with pytest.raises(ConfigError, match="choose 0 or 1 through slices"):
+        LinkConfig(gap=3).along("ZYX")
+
+
+def test_with_a_minimum_overlap_of_0_all_that_touch_are_linked() -> None:
+    movie = [squares((5, 5)), squares((13, 13))]
+    _, apart = drained(movie, LinkConfig(follow_drift=False))
+    _, linked = drained(movie, LinkConfig(minimum_overlap=0, follow_drift=False))
+    assert (apart.n_tracks, linked.n_tracks) == (2, 1)
+
+
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"axis": "C"}, "'C'"),
-        ({"minimum_overlap": 0}, "minimum_overlap = 0"),
-        ({"minimum_overlap": 1.5}, "minimum_overlap = 1.5"),
-        ({"gap": -1}, "gap = -1"),
-        ({"axis": "Z", "gap": 2}, "0 or 1 through z"),
+        ({"axis": "C"}, "axis is 'C'; choose T or Z"),
+        ({"minimum_overlap": -0.1}, "minimum_overlap is -0.1; choose 0 to 1"),
+        ({"minimum_overlap": 1.5}, "minimum_overlap is 1.5; choose 0 to 1"),
+        ({"gap": -1}, "gap is -1; choose 0 to 1000 frames"),
+        ({"gap": 1.5}, "gap is 1.5; choose a whole number"),
+        ({"axis": "Z", "gap": 2}, "gap is 2; choose 0 or 1 through slices"),
     ],
-    ids=["axis", "no overlap", "too much overlap", "negative gap", "gap through z"],
+    ids=["axis", "low overlap", "high overlap", "negative gap", "half a frame", "gap through z"],
 )
 def test_wrong_settings_are_refused(settings: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError, match=text):

@@ -47,7 +47,8 @@ def add_prediction(desk: Desk, labels: NDArray[Any], kind: str = "objects", **mo
 
 def link(desk: Desk, axis: str | None = None) -> LinkPanel:
     panel = desk.predict.link
-    panel.axis_box.setCurrentIndex(panel.axis_box.findData(axis))
+    box = panel.form.editors["axis"].widget
+    box.setCurrentIndex(box.findData(axis))
     desk.click(panel.link_button)
     desk.wait_until_idle()
     return panel
@@ -128,11 +129,27 @@ def test_selected_labels_of_any_origin_are_linked(filmed: Desk) -> None:
     assert mine.visible
 
 
+def test_each_setting_of_linking_counts(filmed: Desk) -> None:
+    add_prediction(filmed, movie())
+    filmed.predict.link.form.editors["divisions"].widget.setChecked(False)
+    link(filmed)
+    assert filmed.viewer.layers["cells linked"].data.max() == 3
+    assert not filmed.viewer.layers["cells tracks"].graph
+
+
+def test_a_gap_that_slices_cannot_have_is_told(filmed: Desk) -> None:
+    add_prediction(filmed, movie())
+    filmed.predict.link.form.editors["gap"].widget.setValue(5)
+    panel = link(filmed, "Z")
+    assert panel.text.text() == "gap is 5; choose 0 or 1 through slices."
+    assert "cells linked" not in filmed.viewer.layers
+
+
 def test_a_second_click_takes_the_layers_of_the_first(filmed: Desk) -> None:
     add_prediction(filmed, movie())
     link(filmed)
     names = {layer.name for layer in filmed.viewer.layers}
-    filmed.predict.link.overlap_box.setValue(1.0)
+    filmed.predict.link.form.editors["minimum_overlap"].widget.setValue(1.0)
     link(filmed)
     assert {layer.name for layer in filmed.viewer.layers} == names
     assert filmed.viewer.layers["cells linked"].data.max() > 4

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from napari_unet.cli.arguments.common import given_settings
 from napari_unet.cli.common import check_targets, one_by_one
 from napari_unet.errors import LabelsError
 from napari_unet.io.files import (
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike
-    from napari_unet.objects.linking import LinkAxis, Linked
+    from napari_unet.objects.linking import Linked
 
 _TABLE = "tracks.csv"
 
@@ -48,13 +49,13 @@ class _Movie:
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     """Link each file, or all as one movie; return the report and the exit code."""
-    _config(options, "Z" if options.axis == "Z" else "T")  # wrong settings end it before any file
+    config = LinkConfig(**given_settings(LinkConfig, options))
     movies = _movies(options)
     link_movie = _link_sequence if options.sequence else _link_file
     linked, failed = one_by_one(
         movies,
         lambda movie: movie.inputs[0],
-        lambda movie: link_movie(movie, options),
+        lambda movie: link_movie(movie, config, options),
         None if options.json else _print_row,
     )
     return {"linked": linked, "failed": failed}, 1 if failed else 0
@@ -78,11 +79,7 @@ def _movies(options: argparse.Namespace) -> list[_Movie]:
     ]
 
 
-def _config(options: argparse.Namespace, axis: LinkAxis) -> LinkConfig:
-    return LinkConfig(axis, options.minimum_overlap, options.gap, options.divisions, options.drift)
-
-
-def _link_file(movie: _Movie, options: argparse.Namespace) -> dict[str, Any]:
+def _link_file(movie: _Movie, config: LinkConfig, options: argparse.Namespace) -> dict[str, Any]:
     """Link the planes or frames of one file."""
     path, target = movie.inputs[0], movie.targets[0]
     image = _read(path)
@@ -91,18 +88,20 @@ def _link_file(movie: _Movie, options: argparse.Namespace) -> dict[str, Any]:
         raise LabelsError(
             f"{path} holds one plane; add --sequence to link several files as one movie."
         )
-    axes = options.axes or _axes_of(labels, image.axes, options.axis)
-    axis: LinkAxis = options.axis or ("T" if "T" in axes else "Z")
-    linked, result = link_labels(labels, axes, _config(options, axis))
+    axes = options.axes or _axes_of(labels, image.axes, config.axis)
+    axis = str(config.along(axes).axis)
+    linked, result = link_labels(labels, axes, config)
     write_image(target, linked, axes, image.pixel_size)
     before = "TZ" if axis == "Z" and "T" in axes else axis
     return _finished(movie, axis, before, result)
 
 
-def _link_sequence(movie: _Movie, options: argparse.Namespace) -> dict[str, Any]:
+def _link_sequence(
+    movie: _Movie, config: LinkConfig, options: argparse.Namespace
+) -> dict[str, Any]:
     """Link files that are the frames of one movie, or the planes of one stack, one by one."""
-    axis: LinkAxis = options.axis or "T"
-    frames = Run(link_frames(_frames(movie.inputs), _config(options, axis)))
+    axis = str(config.along("T").axis)
+    frames = Run(link_frames(_frames(movie.inputs), config))
     progress = tqdm(movie.targets, unit="frame", disable=options.json, leave=False)
     for frame, target in zip(frames, progress, strict=True):
         write_image(target, frame, "ZYX"[-frame.ndim :])

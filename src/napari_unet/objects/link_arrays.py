@@ -46,15 +46,16 @@ def link(
     axes : {"TYX", "ZYX", "TZYX"}
         What the axes of `labels` are.
     axis : {"T", "Z"}, optional
-        Along which objects are linked: time where there is time, else z.
+        Along which objects are linked: time where there is time, else slices.
     minimum_overlap : float
         IoU below which two objects are not linked.
     gap : int
-        In how many frames in a row an object may be missing; through z at most 1.
+        In how many frames in a row an object may be missing; through slices at most 1.
     divisions : bool
         Whether objects that lie in one of the frame before are its daughters. Only over time.
     follow_drift : bool
-        Whether the shift of the whole frame is taken out first. Only over time.
+        Whether the shift of the whole frame is taken out first. Only over time. Where all cells
+        vanish and others appear elsewhere, that is a shift too.
 
     Returns
     -------
@@ -68,8 +69,7 @@ def link(
     LabelsError
         The labels are no integers, some are negative, or the axes do not fit.
     """
-    chosen: LinkAxis = axis or ("T" if "T" in axes else "Z")
-    config = LinkConfig(chosen, minimum_overlap, gap, divisions, follow_drift)
+    config = LinkConfig(axis, minimum_overlap, gap, divisions, follow_drift)
     return link_labels(labels, axes, config)
 
 
@@ -91,8 +91,10 @@ def linked_planes(labels: ArrayLike, axes: str, config: LinkConfig) -> LinkedPla
 
     Yields where each plane (through z) or frame (over time) lies, and its linked labels, int32.
     Returns the tracks; through z with several timepoints their rows are number, time, z, y, x.
-    Raises LabelsError if the labels are no integers, some are negative, or the axes do not fit.
+    Raises LabelsError if the labels are no integers, some are negative, or the axes do not fit;
+    ConfigError if the gap is too long for slices.
     """
+    config = config.along(axes)
     _check_axes(labels, axes, config)
     if config.axis == "T" or "T" not in axes:
         return (yield from _linked_run(labels, (), config, 0))
@@ -123,7 +125,7 @@ def _check_axes(labels: ArrayLike, axes: str, config: LinkConfig) -> None:
             f"Labels of axes {axes!r} and shape {tuple(labels.shape)} cannot be linked; use "
             f"{', '.join(LINKABLE_AXES)}, in this order and without channels."
         )
-    if config.axis not in axes:
+    if (config.axis or "") not in axes:
         raise LabelsError(
             f"Labels of axes {axes} have no {config.axis}; link along {axes[0]} instead."
         )

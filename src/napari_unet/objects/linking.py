@@ -23,6 +23,7 @@ from napari_unet.objects.matching import (
     joined,
     overlaps_between,
 )
+from napari_unet.settings import check_settings, setting
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
@@ -43,34 +44,69 @@ _LONGEST_GAP = 1000  # frames: as many are held in memory
 
 @dataclass(frozen=True)
 class LinkConfig:
-    """How objects are linked; values out of range raise ConfigError."""
+    """How objects are linked.
 
-    axis: LinkAxis = "T"
-    """Over time, or through z, where objects of the planes become objects of the stack."""
-    minimum_overlap: float = 0.1
-    """IoU below which two objects are not linked."""
-    gap: int = 1
-    """In how many frames in a row an object may be missing; through z at most 1."""
-    divisions: bool = True
-    """Whether objects that lie in one of the previous frame are its daughters: they get numbers of
-    their own. Only over time.
+    Each setting documents itself, as those of `PredictConfig` do.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of its range.
     """
-    follow_drift: bool = True
-    """Whether the shift of the whole foreground from frame to frame is found and taken out. Only
-    over time. Where all cells vanish and others appear elsewhere, that is a shift too.
-    """
+
+    axis: LinkAxis | None = setting(
+        None,
+        "Link over time (T): cells keep their numbers, daughters know their mother. Or through the "
+        "slices (Z): what was found slice by slice becomes whole objects.",
+        choices=("T", "Z"),
+        kind=str,
+        unset="time where there is time, else slices",
+        words={"T": "time", "Z": "slices (z)"},
+        label="Along",
+    )
+    minimum_overlap: float = setting(
+        0.1,
+        "Objects that overlap less are not linked: pixels of both, divided by pixels of either "
+        "(IoU, 0 to 1).",
+        0,
+        1,
+        label="Overlap",
+    )
+    gap: int = setting(
+        1,
+        "In how many frames in a row an object may be missing; through slices at most 1.",
+        0,
+        _LONGEST_GAP,
+        unit="frames",
+        label="Gap",
+    )
+    divisions: bool = setting(
+        True,
+        "Cells divide: daughters get numbers of their own and know their mother. Only over time.",
+        label="Divisions",
+    )
+    follow_drift: bool = setting(
+        True,
+        "Follow the shift of the whole field from frame to frame. Only over time.",
+        label="Follow drift",
+        flag="--drift",
+    )
 
     def __post_init__(self) -> None:
-        if self.axis not in ("T", "Z"):
-            raise ConfigError(f"Objects are linked along T or Z, not along {self.axis!r}.")
-        if not 0 < self.minimum_overlap <= 1:
-            raise ConfigError(
-                f"minimum_overlap = {self.minimum_overlap} is not above 0 and up to 1; use for "
-                "example 0.1."
-            )
-        if not 0 <= self.gap <= (1 if self.axis == "Z" else _LONGEST_GAP):
-            allowed = "0 or 1 through z" if self.axis == "Z" else f"0 to {_LONGEST_GAP}"
-            raise ConfigError(f"gap = {self.gap} frames cannot be bridged; use {allowed}.")
+        """Refuse values out of range."""
+        check_settings(self)
+        if self.axis == "Z" and self.gap > 1:
+            raise ConfigError(f"gap is {self.gap}; choose 0 or 1 through slices.")
+
+    def along(self, axes: str) -> LinkConfig:
+        """Return how labels of some axes are linked, where the axis is for them to say.
+
+        Raises
+        ------
+        ConfigError
+            The gap is too long for slices.
+        """
+        return replace(self, axis=self.axis or ("T" if "T" in axes else "Z"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +133,8 @@ def link_frames(
     frames : iterable of ndarray
         Labels ``[Z]YX`` (``YX`` through z), all of one shape and any integer dtype: 0 is
         background, the other numbers need not mean the same from frame to frame.
+    config : LinkConfig
+        How; over time where it names no axis.
 
     Yields
     ------
@@ -135,7 +173,7 @@ class _Linker:
 
     def __init__(self, config: LinkConfig) -> None:
         self._config = config
-        self._over_time = config.axis == "T"
+        self._over_time = config.axis != "Z"
         self._planes: deque[_Plane] = deque(maxlen=config.gap + 1)
         self._last_seen = np.full(1, _ENDED)  # by track
         self._rows: list[Table] = []

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels, Layer, Tracks
-from qtpy.QtWidgets import QDoubleSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_unet.errors import ConfigError
 from napari_unet.objects.link_arrays import linked_planes
 from napari_unet.objects.linking import LinkConfig
 from napari_unet.run import Run
+from napari_unet.settings import declared
 from napari_unet.widgets.common.button_grid import ButtonGrid
-from napari_unet.widgets.common.controls import add_row, button, choice, form_layout, note
+from napari_unet.widgets.common.controls import button, note
 from napari_unet.widgets.common.layers import (
     METADATA_KEY,
     labels_of,
@@ -23,6 +25,7 @@ from napari_unet.widgets.common.layers import (
 )
 from napari_unet.widgets.common.result_layers import active_labels, newest_prediction, predicted_of
 from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.common.settings_form import SettingsForm
 from napari_unet.widgets.common.task import BackgroundTask, Failed, Outcome
 
 if TYPE_CHECKING:
@@ -56,15 +59,7 @@ class LinkPanel(QWidget):
         self._viewer = viewer
         self._source: Labels | None = None
         self.task = _task_of(session_of(viewer))
-        self.axis_box = choice(
-            [("as its axes say", None), ("time", "T"), ("z", "Z")],
-            "Along which axis. Time: cells keep their number, daughters know their mother. Z: "
-            "what was found plane by plane becomes whole objects. Unnamed axes are taken for time.",
-        )
-        self.overlap_box = QDoubleSpinBox()
-        self.overlap_box.setRange(0.01, 1.0)
-        self.overlap_box.setSingleStep(0.05)
-        self.overlap_box.setValue(LinkConfig().minimum_overlap)
+        self.form = SettingsForm(LinkConfig(), declared(LinkConfig))
         self.link_button = button(
             "Lin&k",
             "Give the same object the same number and colour in all frames or planes, in a layer "
@@ -80,17 +75,9 @@ class LinkPanel(QWidget):
         self._show_state()
 
     def _lay_out(self) -> None:
-        form = form_layout()
-        add_row(form, "Along", self.axis_box)
-        add_row(
-            form,
-            "Overlap",
-            self.overlap_box,
-            "Objects that share less than this part of their pixels (IoU) are not linked.",
-        )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(form)
+        layout.addWidget(self.form.panel(self.form.editors))
         layout.addLayout(ButtonGrid(2, (self.link_button, self.stop_button)))
         layout.addWidget(self.text)
 
@@ -114,12 +101,17 @@ class LinkPanel(QWidget):
         if problem or source is None:
             self.text.setText(problem)
             return
+        try:
+            config: LinkConfig = self.form.value()
+            config = replace(config, axis=config.axis or _guessed_axis(source))
+        except ConfigError as error:
+            self.text.setText(str(error))
+            return
         labels = labels_of(source)
-        axis: LinkAxis = self.axis_box.currentData() or _guessed_axis(source)
         work = ToLink(
             labels=labels.copy() if isinstance(labels, np.ndarray) else labels,
-            axes="TZYX" if len(labels.shape) == 4 else f"{axis}YX",
-            config=LinkConfig(axis, self.overlap_box.value()),
+            axes="TZYX" if len(labels.shape) == 4 else f"{config.axis}YX",
+            config=config,
         )
         if self.task.start(partial(linking_events, work)):
             self._source = source
