@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_unet.errors import EvaluationError
+from napari_unet.errors import ConfigError, EvaluationError
 from napari_unet.evaluation import evaluate, rand_error, warping_error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_unet.evaluation.pairs import Kind
+    from napari_unet.data.labels import Kind
 
     Labels = NDArray[np.integer[Any]]
 
@@ -216,7 +216,7 @@ def test_a_truth_without_a_painted_pixel_is_refused(kind: Kind) -> None:
 
 @pytest.mark.parametrize("option", [{"kind": "cells"}, {"unpainted": "ignore"}], ids=str)
 def test_unknown_choices_are_refused_with_the_known_ones(option: dict[str, Any]) -> None:
-    with pytest.raises(EvaluationError, match="choose"):
+    with pytest.raises(ConfigError, match="choose"):
         evaluate(FINE, FINE, **option)
 
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
+from napari_unet.data.labels import Kind, Unpainted
 from napari_unet.errors import EvaluationError
-from napari_unet.evaluation.pairs import Kind, Unpainted
+from napari_unet.evaluation.config import EvaluateConfig
 from napari_unet.run import Run
 from napari_unet.widgets.common.annotation import annotation_of, new_annotation
 from napari_unet.widgets.common.layers import METADATA_KEY
@@ -154,16 +155,24 @@ def test_an_annotation_is_read_as_painted(desk: Desk) -> None:
 def test_a_mask_is_read_as_finished(desk: Desk, tmp_path: Path) -> None:
     panel = desk.predict.compare
     panel.truth_box.layer = new_annotation(desk.viewer, desk.image)
-    assert panel.unpainted_box.currentData() == "unlabelled"
+    assert panel.unpainted_editor.read() == "unlabelled"
     panel.truth_box.layer = open_truth(desk, four_squares(), tmp_path)
-    assert panel.unpainted_box.currentData() == "background"
+    assert panel.unpainted_editor.read() == "background"
+
+
+def test_opened_class_masks_are_compared_as_classes(desk: Desk, tmp_path: Path) -> None:
+    mine = desk.viewer.add_labels(np.where(flawed() > 0, 2, 1), name="mine")
+    truth = open_truth(desk, np.where(four_squares() > 0, 2, 1), tmp_path)
+    desk.viewer.layers.selection.active = mine
+    desk.predict.compare.kind_editor.show("classes")
+    assert "Mean IoU" in scores_in(compare(desk, truth).table)
 
 
 def test_what_0_means_can_be_corrected(desk: Desk, tmp_path: Path) -> None:
     add_prediction(desk, flawed())
     panel = desk.predict.compare
     panel.truth_box.layer = open_truth(desk, four_squares() + (four_squares() > 0), tmp_path)
-    panel.unpainted_box.setCurrentIndex(panel.unpainted_box.findData("unlabelled"))
+    panel.unpainted_editor.show("unlabelled")
     desk.click(panel.compare_button)
     desk.wait_until_idle()
     assert scores_in(panel.table)["False"] == "0"
@@ -232,7 +241,7 @@ def test_the_keyboard_reaches_everything(desk: Desk) -> None:
     panel = desk.predict.compare
     add_prediction(desk, flawed())
     panel.truth_box.layer = desk.viewer.add_labels(four_squares())
-    for each in (panel.truth_box, panel.unpainted_box, panel.compare_button):
+    for each in (panel.truth_box, panel.unpainted_editor.widget, panel.compare_button):
         assert each.focusPolicy() & Qt.FocusPolicy.TabFocus
         assert each.toolTip()
     HAND.keyClick(panel.compare_button, Qt.Key.Key_Space)
@@ -255,7 +264,7 @@ def to_compare(
     kind: Kind = "objects",
     unpainted: Unpainted = "background",
 ) -> ToCompare:
-    return ToCompare(prediction, truth, 2, kind, unpainted)
+    return ToCompare(prediction, truth, 2, EvaluateConfig(kind, unpainted))
 
 
 def run(task: ToCompare, stop: threading.Event) -> Comparison | None:
@@ -303,7 +312,7 @@ def test_a_frame_that_was_not_predicted_is_not_missed() -> None:
     truth = np.stack([four_squares(), four_squares()])
     prediction = np.stack([four_squares(), np.zeros_like(four_squares())])
     whole = (slice(0, 96), slice(0, 96))
-    task = ToCompare(prediction, truth, 2, "objects", "background", (((0,), whole),))
+    task = ToCompare(prediction, truth, 2, EvaluateConfig(), (((0,), whole),))
     comparison = Run(comparing_events(task, threading.Event())).finish()
     assert comparison is not None
     assert (comparison.scores["n_missed"], comparison.share) == (0, 0.5)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.cli.arguments.common import given_settings
 from napari_unet.cli.common import check_targets
 from napari_unet.evaluation import ERROR_VALUES, errors_of, evaluate
+from napari_unet.evaluation.config import EvaluateConfig
 from napari_unet.io.files import (
     find_images,
     make_folder,
@@ -30,13 +32,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     )
     predictions = [read_labels(prediction) for prediction, _ in pairs]
     truths = [read_labels(truth) for _, truth in pairs]
-    scores = evaluate(
-        predictions,
-        truths,
-        options.kind,
-        unpainted=options.unpainted,
-        per_image=options.per_image,
-    )
+    scores = evaluate(predictions, truths, **given_settings(EvaluateConfig, options))
     targets = _error_files(pairs, Path(options.errors).expanduser()) if options.errors else []
     for row, (_, truth) in zip(scores.get("images", []), pairs, strict=False):
         row["file"] = truth.name

@@ -17,8 +17,6 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage
-from skimage.metrics import adapted_rand_error
 
 from napari_unet.errors import EvaluationError
 
@@ -90,6 +88,9 @@ def rand_error(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float
     EvaluationError
         The shapes differ.
     """
+    from scipy import ndimage  # on use: the command line lists its options without them
+    from skimage.metrics import adapted_rand_error
+
     _check_shapes(prediction, truth)
     true_segments, n_true = ndimage.label(truth)
     predicted_segments, _ = ndimage.label(prediction)

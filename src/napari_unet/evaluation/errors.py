@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_unet.errors import EvaluationError
+from napari_unet.evaluation.config import EvaluateConfig
 from napari_unet.evaluation.mistakes import find_mistakes
 from napari_unet.evaluation.overlap import overlap_where
-from napari_unet.evaluation.pairs import check_choices, checked_images, prepared_pair
+from napari_unet.evaluation.pairs import checked_images, prepared_pair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_unet.data.labels import Kind, Unpainted
     from napari_unet.evaluation.overlap import Overlap
-    from napari_unet.evaluation.pairs import ComparedImages, Kind, Unpainted
+    from napari_unet.evaluation.pairs import ComparedImages
 
     IntArray = NDArray[np.integer[Any]]
 
@@ -142,10 +144,10 @@ def errors_of(
 
     Raises
     ------
-    EvaluationError
+    ConfigError, EvaluationError
         As `evaluate`, but nothing needs to be painted.
     """
-    check_choices(kind, unpainted)
+    EvaluateConfig(kind, unpainted)
     (checked,) = checked_images(prediction, truth)
     pair: ComparedImages = prepared_pair(*checked, kind, unpainted)
     paint = error_map if kind == "objects" else class_error_map

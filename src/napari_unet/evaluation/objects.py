@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from napari_unet.errors import EvaluationError
 from napari_unet.evaluation.overlap import overlap_where
@@ -253,6 +252,8 @@ def _best_pairs(
     # A further pair must outweigh any sum of IoUs, of which there are at most this many
     gain[row, column] = min(gain.shape) + 1 + ious[rivals]
     chosen_column = np.full(len(rows), -1)
+    from scipy.optimize import linear_sum_assignment  # on use, as in boundaries
+
     assigned = linear_sum_assignment(gain, maximize=True)
     chosen_column[assigned[0]] = assigned[1]
     winners = rivals[chosen_column[row] == column]

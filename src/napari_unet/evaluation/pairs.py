@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    IntArray = NDArray[np.integer[Any]]
+    from napari_unet.data.labels import Kind, Unpainted
 
-Kind = Literal["objects", "classes"]
-Unpainted = Literal["background", "unlabelled"]
+    IntArray = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,20 +37,6 @@ class ComparedImages:
     def fully_counted(self) -> bool:
         """Whether the truth is known everywhere, and there is any."""
         return self.n_counted == self.truth.size > 0
-
-
-def check_choices(kind: str, unpainted: str) -> None:
-    """Refuse unknown words.
-
-    Raises
-    ------
-    EvaluationError
-        `kind` or `unpainted` is none of those that exist.
-    """
-    if kind not in get_args(Kind):
-        raise EvaluationError(f"kind is {kind!r}; choose 'objects' or 'classes'.")
-    if unpainted not in get_args(Unpainted):
-        raise EvaluationError(f"unpainted is {unpainted!r}; choose 'background' or 'unlabelled'.")
 
 
 def prepared_pair(

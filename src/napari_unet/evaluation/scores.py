@@ -9,10 +9,11 @@ import numpy as np
 from napari_unet.errors import EvaluationError
 from napari_unet.evaluation.boundaries import BoundaryCounts, count_boundaries
 from napari_unet.evaluation.classes import ClassCounts, count_classes
+from napari_unet.evaluation.config import EvaluateConfig
 from napari_unet.evaluation.mistakes import MistakeCounts, count_mistakes
 from napari_unet.evaluation.objects import ObjectCounts, count_matches
 from napari_unet.evaluation.overlap import overlap_where
-from napari_unet.evaluation.pairs import check_choices, checked_images, prepared_pair
+from napari_unet.evaluation.pairs import checked_images, prepared_pair
 from napari_unet.evaluation.rand import RandCounts, count_rand
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.evaluation.pairs import ComparedImages, Kind, Unpainted
+    from napari_unet.data.labels import Kind, Unpainted
+    from napari_unet.evaluation.pairs import ComparedImages
 
     IntArray = NDArray[np.integer[Any]]
 
@@ -79,9 +81,11 @@ def evaluate(
 
     Raises
     ------
+    ConfigError
+        `kind` or `unpainted` is unknown.
     EvaluationError
         Numbers of images or shapes differ; labels are no whole numbers or negative; nothing is
-        painted; `kind` or `unpainted` is unknown.
+        painted.
 
     References
     ----------
@@ -97,7 +101,7 @@ def evaluate(
     >>> scores["ap_50"], scores["recall"]
     (0.5, 1.0)
     """
-    check_choices(kind, unpainted)
+    EvaluateConfig(kind, unpainted, per_image)
     pairs = [
         prepared_pair(prediction, true, kind, unpainted)
         for prediction, true in checked_images(predictions, truth)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari_unet.cli.arguments.common import add_command, add_paths
+from napari_unet.cli.arguments.common import add_command, add_paths, add_setting
+from napari_unet.evaluation.config import EvaluateConfig
+from napari_unet.settings import declared
 
 
 def add(commands: Any) -> None:
@@ -12,14 +14,8 @@ def add(commands: Any) -> None:
     evaluate = add_command(commands, "evaluate", "compare predictions with the truth")
     add_paths(evaluate, "--predictions", "predicted labels")
     add_paths(evaluate, "--truth", "true labels, paired by sorted file name")
-    evaluate.add_argument("--kind", required=True, choices=("objects", "classes"))
-    evaluate.add_argument(
-        "--unpainted",
-        choices=("unlabelled", "background"),
-        default="background",
-        help="what 0 means in the truth (default: background)",
-    )
-    evaluate.add_argument("--per-image", action="store_true", help="add the scores of each image")
+    for name, setting in declared(EvaluateConfig).items():  # which kind is to be said
+        add_setting(evaluate, setting, setting.default, required=name == "kind")
     evaluate.add_argument(
         "--errors",
         metavar="DIR",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,12 @@ from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
+from napari_unet.evaluation.config import EvaluateConfig
+from napari_unet.settings import declared
 from napari_unet.widgets.common.annotation import annotation_in, was_painted_here
 from napari_unet.widgets.common.controls import (
     add_row,
     button,
-    choice,
     form_layout,
     header_of,
     note,
@@ -30,6 +32,7 @@ from napari_unet.widgets.common.layers import (
 )
 from napari_unet.widgets.common.result_layers import active_labels, newest_prediction, predicted_of
 from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.common.settings_form import editor_of
 from napari_unet.widgets.common.task import BackgroundTask, Failed, Outcome
 from napari_unet.widgets.predict.compare_work import ToCompare, comparing_events, score_rows
 
@@ -38,12 +41,13 @@ if TYPE_CHECKING:
 
     from napari.viewer import Viewer
 
+    from napari_unet.data.labels import Kind
     from napari_unet.evaluation import ErrorValue
-    from napari_unet.evaluation.pairs import Kind
     from napari_unet.widgets.common.session import Session
     from napari_unet.widgets.predict.compare_work import Comparison, ScoreRow
 
 _TASK = "Comparing with the truth"
+_SETTINGS = declared(EvaluateConfig)
 _ERRORS = "errors"  # the metadata of our layers of errors
 _OPACITY = 0.9  # colours of labels below would make others of those in the legend
 
@@ -65,11 +69,9 @@ class ComparePanel(QWidget):
         self._truth: Labels | None = None
         self.task = _task_of(self._session)
         self.truth_box = LayerComboBox(viewer, Labels)
-        self.unpainted_box = choice(
-            [("not labelled yet", "unlabelled"), ("background", "background")],
-            "What unpainted pixels (0) mean in this layer. Painted: not labelled yet, they are "
-            "not counted, and 1 is background. Finished masks: background.",
-        )
+        as_predicted = replace(_SETTINGS["kind"], default=None, unset="as predicted, else objects")
+        self.kind_editor = editor_of(as_predicted)
+        self.unpainted_editor = editor_of(_SETTINGS["unpainted"])
         self.compare_button = button(
             "Compare",
             "Score the prediction, and colour what is missed, false, merged and split in a layer "
@@ -88,7 +90,8 @@ class ComparePanel(QWidget):
     def _lay_out(self) -> None:
         form = form_layout()
         add_row(form, "Truth", self.truth_box, "The labels layer to compare the prediction with.")
-        add_row(form, "Unpainted", self.unpainted_box)
+        for name, editor in (("kind", self.kind_editor), ("unpainted", self.unpainted_editor)):
+            add_row(form, _SETTINGS[name].label, editor.widget)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
@@ -116,13 +119,14 @@ class ComparePanel(QWidget):
             return
         predicted = predicted_of(prediction)
         labels = _as_it_is_now(labels_of(prediction))
-        kind: Kind = "classes" if predicted and predicted.kind == "classes" else "objects"
+        as_predicted: Kind = "classes" if predicted and predicted.kind == "classes" else "objects"
         work = ToCompare(
             prediction=labels,
             truth=_as_it_is_now(labels_of(truth)),
             ndim=predicted.ndim if predicted else min(2, labels.ndim),
-            kind=kind,
-            unpainted=self.unpainted_box.currentData(),
+            config=EvaluateConfig(
+                self.kind_editor.read() or as_predicted, self.unpainted_editor.read()
+            ),
             places=predicted.places if predicted else (),
         )
         if self.task.start(partial(comparing_events, work)):
@@ -152,8 +156,7 @@ class ComparePanel(QWidget):
         truth = self.truth_box.layer
         if truth is not None:
             painted = was_painted_here(truth) and self._session.settings.unpainted == "unlabelled"
-            meaning = "unlabelled" if painted else "background"
-            self.unpainted_box.setCurrentIndex(self.unpainted_box.findData(meaning))
+            self.unpainted_editor.show("unlabelled" if painted else "background")
 
     def _on_ended(self, outcome: Outcome) -> None:
         self.compare_button.setEnabled(True)

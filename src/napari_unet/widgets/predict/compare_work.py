@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike, Region
-    from napari_unet.evaluation.pairs import Kind, Unpainted
+    from napari_unet.data.labels import Kind
+    from napari_unet.evaluation.config import EvaluateConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +28,8 @@ class ToCompare:
         Frame axes, then ``[Z]YX``; lazy ones are read in the worker.
     ndim : int
         How many axes are of space: each frame before them is an image of its own.
-    kind : {"objects", "classes"}
-        What the numbers stand for.
-    unpainted : {"background", "unlabelled"}
-        What a 0 in the truth means.
+    config : EvaluateConfig
+        How.
     places : tuple of (tuple of int, tuple of slice)
         Frames, and the box in each, to compare; empty for all.
     """
@@ -38,8 +37,7 @@ class ToCompare:
     prediction: ArrayLike
     truth: ArrayLike
     ndim: int
-    kind: Kind
-    unpainted: Unpainted
+    config: EvaluateConfig
     places: tuple[tuple[tuple[int, ...], Region], ...] = ()
 
 
@@ -131,23 +129,24 @@ def comparing_events(
     from napari_unet.evaluation import errors_of, evaluate
 
     prediction, truth = np.asarray(task.prediction), np.asarray(task.truth)
+    kind, unpainted = task.config.kind, task.config.unpainted
     places = _places_of(task, truth.shape)
     scores = evaluate(
         [prediction[frame][region] for frame, region in places],
         [truth[frame][region] for frame, region in places],
-        task.kind,
-        unpainted=task.unpainted,
+        kind,
+        unpainted=unpainted,
     )
     errors = np.zeros(truth.shape, np.uint8)
     for frame, region in places:
         if stop.is_set():
             return None
         errors[frame][region] = errors_of(
-            prediction[frame][region], truth[frame][region], task.kind, task.unpainted
+            prediction[frame][region], truth[frame][region], kind, unpainted
         )
         yield frame
     compared = sum(errors[frame][region].size for frame, region in places)
-    return Comparison(task.kind, scores, errors, min(1.0, compared / max(1, truth.size)))
+    return Comparison(kind, scores, errors, min(1.0, compared / max(1, truth.size)))
 
 
 def _places_of(task: ToCompare, shape: tuple[int, ...]) -> list[tuple[tuple[int, ...], Region]]:
