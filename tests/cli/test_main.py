@@ -42,8 +42,8 @@ def test_the_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> Non
 def test_the_help_says_what_flags_of_a_prediction_take(capsys: pytest.CaptureFixture[str]) -> None:
     text = " ".join(run(capsys, "predict", "--help").out.split())
     assert "--threshold P " in text
-    assert "fp32 and bf16 are understood too" in text
-    assert "smaller than 0.15 of such a cell (default: 0, as trained)" in text
+    assert "float32 is exact" in text
+    assert "15 % of the area of such a cell (default: 0, as trained)" in text
     assert "as if its pixels were as large as those of the training images" in text
 
 

@@ -77,8 +77,9 @@ class ExportConfig:
 
     format: ExportFormat = setting(
         "onnx",
-        "onnx (onnxruntime, own code), bioimageio (a package for deepImageJ, ilastik and others), "
-        "torchscript, torch-export.",
+        "For which programs: bioimageio (a bioimage.io package: deepImageJ, ilastik and others), "
+        "onnx (ONNX Runtime, your own code), torchscript and torch-export (programs made with "
+        "PyTorch).",
         choices=EXPORT_FORMATS,
         words={
             "bioimageio": "bioimage.io package (deepImageJ, ilastik)",
@@ -100,9 +101,9 @@ class ExportConfig:
     )
     image: ArrayLike | None = setting(
         None,
-        "An image to check the export on.",
+        "An image on which the file is run, to check that it predicts what the model does.",
         kind=str,
-        unset="a texture",
+        unset="a drawn texture",
         unit="path",
         lacks={"window": "It checks on the selected image."},
     )
@@ -136,8 +137,8 @@ class ExportConfig:
     )
     licence: str = setting(
         "",
-        "An SPDX identifier such as CC-BY-4.0, CC0-1.0 or BSD-3-Clause; a bioimage.io package "
-        "needs one.",
+        "What others may do with it, by the short name (SPDX) of a licence, such as CC-BY-4.0, "
+        "CC0-1.0 or BSD-3-Clause; a bioimage.io package needs one.",
         unit="SPDX",
         label="Licence",
     )

@@ -112,7 +112,7 @@ class PredictConfig:
     views: int | None = setting(
         None,
         "Average the predictions of the image turned (4), or turned and mirrored (8): better, at 4 "
-        "or 8 times the work.",
+        "or 8 times the work (test-time augmentation).",
         choices=VIEWS,
         kind=int,
         unset="as trained",
@@ -130,7 +130,8 @@ class PredictConfig:
     )
     frames: tuple[tuple[int, ...], ...] | None = setting(
         None,
-        "Indices on the frame axes of what to predict; elsewhere the result is 0.",
+        "Which frames to predict (timepoints; slices, if the model is 2D), by numbers from 0; "
+        "elsewhere the result is 0.",
         kind=tuple,
         unset="all",
         label="View, Slice",
@@ -138,7 +139,8 @@ class PredictConfig:
     )
     region: Region | None = setting(
         None,
-        "Box of [Z]YX to predict, inside which objects are separated; elsewhere the result is 0.",
+        "The part of each frame to predict, a range of pixels along Y and X (in 3D Z, Y and X); "
+        "elsewhere the result is 0.",
         kind=tuple,
         unset="all",
         label="View, Slice",
@@ -165,14 +167,13 @@ class PredictConfig:
         "The image is looked at as if its pixels were as large as those of the training images, "
         "where both sizes are known, so that cells look as large as they did there. The result "
         "lies on the image's own pixels.",
-        unset="yes",
         label="Same scale as in training",
     )
     cell_size: float = setting(
         0.0,
-        "Diameter of a typical cell in pixels of the image: it is then seen so that its cells are "
-        "as large as the model expects them. It counts more than pixel sizes. A starting model "
-        "then also drops what is smaller than 0.15 of such a cell.",
+        "Diameter of a typical cell in pixels of the image. The model then sees the image enlarged "
+        "or reduced, with cells as large as those that it learned from, whatever the pixel sizes. "
+        "A starting model then also drops what has less than 15 % of the area of such a cell.",
         0,
         unset="as trained",
         unit="pixels",
@@ -180,9 +181,9 @@ class PredictConfig:
     )
     precision: Precision = setting(
         "auto",
-        "Number format: auto computes in bfloat16 where that is faster and the model's labels stay "
-        "the same but for 1 pixel in 1000; exact (float32) takes about twice as long there. "
-        "fp32 and bf16 are understood too.",
+        "How exactly to compute: auto computes with fewer digits (bfloat16) where that is "
+        "faster and changes the labels of fewer than 1 pixel in 1000; float32 is exact and takes "
+        "about twice as long there.",
         choices=PRECISIONS,
         words={"auto": "automatic", "float32": "exact (float32)", "bfloat16": "bfloat16"},
         label="Numbers",

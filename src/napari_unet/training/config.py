@@ -54,32 +54,61 @@ class TrainConfig:
         "What 0 means: unlabelled while painting, background in finished masks.",
         choices=("unlabelled", "background"),
     )
-    ndim: int = setting(2, "Spatial dimensions of the network.", 2, 3)
-    base_channels: int = setting(16, "Channels of the first level; doubled per level.", 1, 256)
-    depth: int = setting(3, "Number of 2x poolings.", 1, 6)
+    ndim: int = setting(
+        2, "2: the network looks at single planes. 3: it looks at whole volumes.", 2, 3
+    )
+    base_channels: int = setting(
+        16,
+        "Width of the network: feature maps of its first level, doubled per level. More can learn "
+        "more, and take longer.",
+        1,
+        256,
+    )
+    depth: int = setting(
+        3,
+        "How often the network halves the image (poolings): each time it sees twice as far around "
+        "a pixel.",
+        1,
+        6,
+    )
     flat_levels: int = setting(
         -1,
-        "3D: so many first levels look along the plane only, for stacks with thick slices. "
-        "-1: from the voxel size.",
+        "3D, for stacks with thick slices: so many of the first levels look within the slice only. "
+        "-1: chosen by the voxel size.",
         -1,
         6,
     )
     window: int = setting(
-        1, "Frames of a time-lapse seen at once, an odd number; 1: each alone.", 1, LARGEST_WINDOW
+        1,
+        "Timepoints of a time-lapse seen at once, an odd number; 1: each alone.",
+        1,
+        LARGEST_WINDOW,
     )
     channels: str = setting("", "Channels to use, counted from 0, as in 0,2. Empty: all.")
     padding: Padding = setting(
-        "same", "Unpadded as published, or same size.", choices=("valid", "same")
+        "same",
+        "At the rim of a patch: same fills up with zeros and answers for all of it; valid answers "
+        "only where it sees enough around, as published.",
+        choices=("valid", "same"),
     )
     normalization: Normalization = setting(
-        "batch", "What follows each convolution.", choices=("none", "batch")
+        "batch",
+        "batch: values are brought to one range after each convolution (BatchNorm), and a training "
+        "takes fewer steps; none: as published.",
+        choices=("none", "batch"),
     )
     start: Start = setting(
         "cells",
         "Weights to begin with: a starting model (2D, presets fast and accurate), or random.",
         choices=("cells", "random"),
     )
-    dropout: float = setting(0.0, "Dropout at the end of the contracting path.", 0, 0.9)
+    dropout: float = setting(
+        0.0,
+        "Share of the deepest features that each step leaves out at random, against learning by "
+        "heart.",
+        0,
+        0.9,
+    )
     binning: float = setting(
         0.0,
         "Image pixels per network pixel; below 1 the image is enlarged. Brings large and small "
@@ -87,21 +116,44 @@ class TrainConfig:
         0,
         LARGEST_BINNING,
     )
-    patch_size: int = setting(192, "Pixels of a training patch along each axis.", 16, 2048)
+    patch_size: int = setting(
+        192,
+        "Edge length in pixels of the patches that it learns from, cut out at random.",
+        16,
+        2048,
+    )
     batch_size: int = setting(4, "Patches per step.", 1, 256)
     steps: int = setting(600, "Training steps.", 1, 10_000_000)
     minutes: float = setting(
         0.0, "Train this long instead of a number of steps; 0: off.", 0, 525_600
     )
-    learning_rate: float = setting(2e-3, "Peak learning rate.", 1e-8, 10)
-    optimiser: Optimiser = setting("adamw", "Update rule.", choices=("adamw", "sgd"))
-    momentum: float = setting(0.9, "Momentum (first beta of AdamW).", 0, 0.9999)
-    weight_decay: float = setting(1e-4, "Decoupled weight decay.", 0, 1)
-    border_weight: float = setting(10.0, "w0: weight of gaps between touching cells.", 0, 1000)
+    learning_rate: float = setting(
+        2e-3,
+        "How much a step changes the network, at most: too much learns nothing, too little slowly.",
+        1e-8,
+        10,
+    )
+    optimiser: Optimiser = setting(
+        "adamw",
+        "How a step changes the network: AdamW, or SGD as published.",
+        choices=("adamw", "sgd"),
+    )
+    momentum: float = setting(
+        0.9,
+        "How much of a step is the direction of those before it (AdamW: its first beta).",
+        0,
+        0.9999,
+    )
+    weight_decay: float = setting(
+        1e-4, "How much a step pulls all weights towards 0, against learning by heart.", 0, 1
+    )
+    border_weight: float = setting(
+        10.0, "How much gaps between touching cells count beyond other pixels (w0).", 0, 1000
+    )
     border_sigma: float = setting(
         0.0,
-        "sigma: width of that weight in network pixels. 0: a tenth of the painted cells' diameter, "
-        "at most 5.",
+        "How far that weight reaches around gaps, in network pixels (sigma). 0: a tenth of the "
+        "painted cells' diameter, at most 5.",
         0,
         100,
     )
@@ -111,28 +163,48 @@ class TrainConfig:
     correction_weight: float = setting(
         3.0, "Pixels that you corrected count this many times.", 1, 100
     )
-    flip: bool = setting(True, "Augment by mirroring.")
-    rotate: bool = setting(True, "Augment by rotation in the plane.")
-    zoom: float = setting(0.15, "Augment by zooming up to this share.", 0, 0.9)
+    flip: bool = setting(True, "Learn from mirrored patches as well.")
+    rotate: bool = setting(True, "Learn from patches turned in the plane as well.")
+    zoom: float = setting(
+        0.15, "Learn from patches enlarged or reduced by up to this share as well.", 0, 0.9
+    )
     elastic_sigma: float = setting(
-        4.0, "Augment by elastic deformation of this many pixels on a 3x3 grid.", 0, 100
+        4.0,
+        "Learn from bent patches as well: the points of a 3x3 grid are moved by about this many "
+        "pixels (elastic deformation).",
+        0,
+        100,
     )
     intensity_jitter: float = setting(
-        0.2, "Augment contrast, brightness, gamma and noise by about this share.", 0, 1
+        0.2,
+        "Learn from patches of other contrast, brightness, gamma and noise as well, by about this "
+        "share.",
+        0,
+        1,
     )
     views: Views = setting(
         4,
         "Predict once, or average the predictions of the image in 4 quarter turns, or of these and "
-        "their 4 mirror images: better, at so many times the work.",
+        "their 4 mirror images: better, at so many times the work (test-time augmentation).",
         choices=VIEWS,
     )
     validation_share: float = setting(0.15, "Share of the paint held back for scores.", 0, 0.5)
-    validate_every: int = setting(50, "Steps between validations.", 1, 1_000_000)
-    seed: int = setting(0, "Same seed, same CPU, same weights.", 0, 2**31 - 1)
-    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps.")
+    validate_every: int = setting(
+        50, "Steps from one score on what is held back to the next.", 1, 1_000_000
+    )
+    seed: int = setting(
+        0,
+        "Where random numbers begin: with the same seed a CPU trains the same model again.",
+        0,
+        2**31 - 1,
+    )
+    device: str = setting(
+        "auto", "Where to compute: auto (a GPU that works, else the CPU), cpu, cuda, cuda:1, mps."
+    )
     precision: Precision = setting(
         "auto",
-        "Number format of the convolutions in training.",
+        "How exactly to compute in training: auto computes with fewer digits (bfloat16) where "
+        "that is much faster; float32 is exact.",
         choices=PRECISIONS,
     )
 
