@@ -144,5 +144,5 @@ def test_the_menu_offers_all_formats_and_asks_where(
     assert len(actions) == 6
     actions[1].trigger()
     desk.wait_until_idle()
-    assert asked == [("objects.zip", "ImageJ ROIs (*.zip)")]
+    assert asked == [("objects.zip", "ROIs for Fiji's ROI Manager (ZIP) (*.zip)")]
     assert (tmp_path / "cells.zip").exists()

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.cli.arguments.common import given_settings
 from napari_unet.cli.common import check_targets, one_by_one, pixel_size_of
 from napari_unet.errors import ConfigError, FileProblemError
+from napari_unet.io.annotations.drawn import LABEL_AXES
+from napari_unet.io.annotations.formats import SUFFIXES, ConvertConfig
 from napari_unet.io.annotations.pairing import annotation_stem, find_annotations, pair_annotations
 from napari_unet.io.annotations.reading import axes_in, read_annotations
-from napari_unet.io.annotations.writing import SUFFIXES, write_objects
+from napari_unet.io.annotations.writing import write_objects
 from napari_unet.io.files import ImageFile, find_images, make_folder, read_image
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_unet.io.annotations.drawn import Annotations
-    from napari_unet.io.annotations.writing import ObjectFormat
+    from napari_unet.io.annotations.formats import ObjectFormat
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,14 @@ class _Job:
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     """Convert each file; one that fails is reported and does not stop the others."""
+    options.pixel_size = pixel_size_of(options.pixel_size)
+    config = ConvertConfig(**given_settings(ConvertConfig, options))
     jobs = _jobs(options)
     parents = _mothers(Path(options.tracks).expanduser()) if options.tracks else {}
     converted, failed = one_by_one(
         jobs,
         lambda job: job.path,
-        lambda job: _convert(job, options, parents),
+        lambda job: _convert(job, config, parents),
         None if options.json else _print_row,
     )
     return {"converted": converted, "failed": failed}, 1 if failed else 0
@@ -79,23 +84,18 @@ def _target(path: Path, output: Path, to: ObjectFormat, *, alone: bool) -> Path:
     return output / f"{annotation_stem(path)}{of_format[0]}"
 
 
-def _convert(job: _Job, options: argparse.Namespace, parents: dict[int, int]) -> dict[str, Any]:
+def _convert(job: _Job, config: ConvertConfig, parents: dict[int, int]) -> dict[str, Any]:
     image = read_image(job.image) if job.image else None
-    shape, axes = _of_labels(image, options.axes)
-    found = read_annotations(
-        job.path,
-        shape,
-        axes,
-        "classes" if options.classes else "objects",
-        job.image.name if job.image else None,
-    )
+    shape, axes = _of_labels(image, config.axes)
+    name = job.image.name if job.image else None
+    found = read_annotations(job.path, shape, axes, config.kind, name)
     axes = axes or _named_axes(job.path, found)
-    size = pixel_size_of(options.pixel_size) or (image.pixel_size if image else {})
+    size = config.pixel_size or (image.pixel_size if image else {})
     pixels = image.array if image and tuple(image.array.shape) == found.labels.shape else None
     write_objects(
         job.target,
         found.labels,
-        options.to,
+        config.to,
         axes=axes,
         names=found.names,
         colours=found.colours,
@@ -109,7 +109,7 @@ def _convert(job: _Job, options: argparse.Namespace, parents: dict[int, int]) ->
         "output": str(job.target),
         "objects": int(np.count_nonzero(numbers)),
         "classes": {str(number): name for number, name in found.names.items()}
-        if options.classes
+        if config.kind == "classes"
         else {},
         "notices": list(found.notices),
     }
@@ -131,7 +131,7 @@ def _of_labels(
 def _named_axes(path: Path, found: Annotations) -> str | None:
     """Return the axes that the file itself names, where they are those of labels."""
     axes = axes_in(path)
-    known = axes in ("YX", "ZYX", "TYX", "TZYX") and len(axes) == found.labels.ndim
+    known = axes in LABEL_AXES and len(axes) == found.labels.ndim
     if path.is_dir() and not known:
         return "TYX" if found.labels.ndim == 3 else "TZYX"
     return axes if known else None

@@ -57,7 +57,7 @@ def add_setting(
         For argparse.
     """
     text = setting.help.replace("%", "%%")
-    if setting.unset:
+    if setting.usual and default != argparse.SUPPRESS and not more.get("required"):
         text = f"{text.rstrip('.')} (default: {setting.usual})"
     more |= {"dest": setting.name, "default": default, "help": text}
     if setting.kind is bool:

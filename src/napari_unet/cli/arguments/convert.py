@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari_unet.cli.arguments.common import add_command, add_pixel_size
-
-# As in napari_unet.io.annotations.writing, which is imported only once the arguments are known
-FORMATS = ("labels", "roi", "geojson", "coco", "csv", "ctc")
+from napari_unet.cli.arguments.common import add_command, add_pixel_size, add_setting
+from napari_unet.io.annotations.formats import ConvertConfig
+from napari_unet.settings import declared
 
 
 def add(commands: Any) -> None:
@@ -29,23 +28,23 @@ def add(commands: Any) -> None:
         help="file to write (one input), or a folder; for ctc always the folder of the frames",
     )
     convert.add_argument(
-        "--to",
-        required=True,
-        choices=FORMATS,
-        help="labels: TIFF; roi: ZIP for ImageJ's ROI Manager; geojson: QuPath; coco: COCO JSON; "
-        "csv: measurements; ctc: folder of the Cell Tracking Challenge",
-    )
-    convert.add_argument(
         "--image",
         nargs="+",
         metavar="IMAGE",
         help="the image, or images paired by name: outlines know no size, and tables want pixels",
     )
     convert.add_argument(
-        "--classes", action="store_true", help="number the classes, not the objects"
-    )
-    convert.add_argument("--axes", help="axes of the labels: YX, ZYX, TYX or TZYX")
-    convert.add_argument(
         "--tracks", metavar="CSV", help="for ctc: the table that `link` wrote, which names mothers"
     )
-    add_pixel_size(convert)
+    for name, setting in declared(ConvertConfig).items():
+        if name == "pixel_size":
+            add_pixel_size(convert)
+        elif "command line" not in setting.lacks:  # which format is to be said
+            add_setting(convert, setting, setting.default, required=name == "to")
+    convert.add_argument(
+        "--classes",
+        dest="kind",
+        action="store_const",
+        const="classes",
+        help="the same as --kind classes",
+    )

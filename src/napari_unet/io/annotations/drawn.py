@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     Ring = NDArray[np.floating[Any]]
 
+LABEL_AXES = ("YX", "ZYX", "TYX", "TZYX")
 AXES_OF = {2: "YX", 3: "ZYX", 4: "TZYX"}  # where they are not named
 
 
@@ -79,7 +80,7 @@ def axes_for(shape: Sequence[int], axes: str | None) -> str:
     Fewer than two or more than four axes, or letters that do not fit them, raise LabelsError.
     """
     axes = axes or AXES_OF.get(len(shape), "")
-    if axes not in ("YX", "ZYX", "TYX", "TZYX") or len(axes) != len(shape):
+    if axes not in LABEL_AXES or len(axes) != len(shape):
         raise LabelsError(
             f"Objects cannot be drawn in labels of shape {tuple(shape)} and axes {axes!r}; use "
             "YX, ZYX, TYX or TZYX, without channels."

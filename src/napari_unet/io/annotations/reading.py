@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_unet.data.labels import check_labels
-from napari_unet.errors import ConfigError, FileProblemError, LabelsError
+from napari_unet.errors import FileProblemError, LabelsError
 from napari_unet.io.annotations.canvas import paint
 from napari_unet.io.annotations.cellpose import is_seg, read_seg
 from napari_unet.io.annotations.coco import read_coco
 from napari_unet.io.annotations.ctc import is_ctc, read_ctc
 from napari_unet.io.annotations.drawn import Annotations
+from napari_unet.io.annotations.formats import ConvertConfig
 from napari_unet.io.annotations.geojson import read_geojson
 from napari_unet.io.annotations.rois import read_rois
 from napari_unet.io.files import IMAGE_SUFFIXES, is_run_card, open_labels, read_labels
@@ -93,8 +94,7 @@ def read_annotations(
     --------
     >>> nu.read_annotations("cells.zip", shape=(512, 512)).labels  # doctest: +SKIP
     """
-    if kind not in ("objects", "classes"):
-        raise ConfigError(f"kind is {kind!r}; choose 'objects' or 'classes'.")
+    ConvertConfig(kind=kind)
     path = Path(path).expanduser()
     if not path.exists():
         raise FileProblemError(f"There is no file or folder {path}.")

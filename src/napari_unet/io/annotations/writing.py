@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_unet.data.labels import check_labels
-from napari_unet.data.physical import UNKNOWN_SIZE, check_pixel_size
-from napari_unet.errors import ConfigError, FileProblemError
+from napari_unet.data.physical import UNKNOWN_SIZE
+from napari_unet.errors import FileProblemError
 from napari_unet.io.annotations.coco import coco
 from napari_unet.io.annotations.ctc import write_ctc
 from napari_unet.io.annotations.drawn import axes_for
+from napari_unet.io.annotations.formats import ConvertConfig, format_of
 from napari_unet.io.annotations.geojson import geojson
 from napari_unet.io.annotations.rois import roi_zip
 from napari_unet.io.atomic_writes import replace_file
@@ -29,33 +30,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import ArrayLike
     from napari_unet.data.physical import PixelSize
-
-ObjectFormat = Literal["labels", "roi", "geojson", "coco", "csv", "ctc"]
-FORMATS: tuple[ObjectFormat, ...] = get_args(ObjectFormat)
-# The first suffix of each is the one that is given to files that have none.
-SUFFIXES: dict[ObjectFormat, tuple[str, ...]] = {
-    "labels": (".tif", ".tiff"),
-    "roi": (".zip",),
-    "geojson": (".geojson",),
-    "coco": (".json",),
-    "csv": (".csv",),
-    "ctc": ("",),
-}
-
-
-def format_of(path: Path) -> ObjectFormat:
-    """Return the format that a file name asks for; a name without suffix is a folder of frames.
-
-    Raises
-    ------
-    ConfigError
-        Its suffix is that of no format.
-    """
-    for name, suffixes in SUFFIXES.items():
-        if path.suffix.lower() in suffixes:
-            return name
-    known = ", ".join(suffixes[0] for suffixes in SUFFIXES.values() if suffixes[0])
-    raise ConfigError(f"{path.name} tells no format; end it in {known}, or say which with 'to'.")
+    from napari_unet.io.annotations.formats import ObjectFormat
 
 
 def write_objects(
@@ -103,7 +78,7 @@ def write_objects(
     Raises
     ------
     ConfigError
-        There is no such format.
+        There is no such format or axes, or a pixel size is none.
     LabelsError
         The labels are no integers, some are negative, or the format cannot hold them.
     FileProblemError
@@ -111,12 +86,10 @@ def write_objects(
     """
     path = Path(path).expanduser()
     to = to or format_of(path)
-    if to not in FORMATS:
-        raise ConfigError(f"There is no format {to!r}; choose one of {', '.join(FORMATS)}.")
+    sizes = pixel_size or UNKNOWN_SIZE
+    ConvertConfig(to, axes=axes, pixel_size=sizes)
     labels = check_labels(labels)
     axes = axes_for(labels.shape, axes)
-    sizes = pixel_size or UNKNOWN_SIZE
-    check_pixel_size(sizes)
     if to == "labels":
         write_image(path, _small(labels), axes, sizes)
     elif to == "ctc":

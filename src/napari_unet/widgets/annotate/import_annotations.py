@@ -12,7 +12,10 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_unet.data.labels import annotation_from_mask
+from napari_unet.io.annotations.drawn import LABEL_AXES
+from napari_unet.io.annotations.formats import ConvertConfig
 from napari_unet.io.annotations.reading import ANNOTATION_SUFFIXES, read_annotations
+from napari_unet.settings import declared
 from napari_unet.widgets.common.annotation import PALETTE, annotation_of
 from napari_unet.widgets.common.layers import (
     channel_axis_of,
@@ -36,10 +39,7 @@ if TYPE_CHECKING:
     from napari_unet.io.annotations.drawn import Annotations
 
 _FILES = f"Annotations ({' '.join(f'*{suffix}' for suffix in ANNOTATION_SUFFIXES)});;All files (*)"
-_MEANINGS: tuple[tuple[str, Unpainted], ...] = (
-    ("0 is background: everything is labelled…", "background"),
-    ("0 is not labelled yet…", "unlabelled"),
-)
+_ZERO = declared(ConvertConfig)["unpainted"]
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ class ImportButton(QPushButton):
         kind: Callable[[], Kind],
         adopt: Callable[[Labels], object],
     ) -> None:
-        super().__init__("Import…")
-        self.setAccessibleName("Import…")
+        super().__init__(_ZERO.label)
+        self.setAccessibleName(_ZERO.label)
         self.setAutoDefault(True)  # Return works as the space bar does
         self.setToolTip(
             "Take annotations of Cellpose, StarDist, Fiji, QuPath and others from a file; you "
@@ -110,8 +110,8 @@ class ImportButton(QPushButton):
         ):
             menu = choices.addMenu(text)
             assert menu is not None
-            for meaning, zero in _MEANINGS:
-                menu.addAction(meaning, partial(ask, zero))
+            for zero in _ZERO.choices:
+                menu.addAction(f"{_ZERO.words[zero]}…", partial(ask, zero))
         self.setMenu(choices)
 
     def ask_for_file(self, zero: Unpainted) -> None:
@@ -194,4 +194,4 @@ def _add_layer(
 def _labels_axes_of(image: Image) -> str | None:
     """Return the axes of labels of an image, where its layer names them."""
     axes = (named_axes_of(image) or "").replace("C", "")
-    return axes if axes in ("YX", "ZYX", "TYX", "TZYX") else None
+    return axes if axes in LABEL_AXES else None

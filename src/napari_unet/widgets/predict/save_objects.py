@@ -13,8 +13,11 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_unet.data.labels import mask_from_annotation
-from napari_unet.io.annotations.writing import SUFFIXES, write_objects
+from napari_unet.io.annotations.formats import SUFFIXES, ConvertConfig
+from napari_unet.io.annotations.writing import write_objects
+from napari_unet.settings import declared
 from napari_unet.widgets.common.annotation import annotation_of, image_for, was_painted_here
+from napari_unet.widgets.common.controls import without_ampersand
 from napari_unet.widgets.common.layers import labels_of, pixels_of, plain_layers
 from napari_unet.widgets.common.placement import named_axes_of, pixel_size_of
 from napari_unet.widgets.common.result_layers import predicted_of
@@ -31,17 +34,9 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import ArrayLike
     from napari_unet.data.physical import PixelSize
-    from napari_unet.io.annotations.writing import ObjectFormat
+    from napari_unet.io.annotations.formats import ObjectFormat
 
-# Format: text in the menu, and what a file dialog calls its files.
-_CHOICES: dict[ObjectFormat, tuple[str, str]] = {
-    "labels": ("&Label image (TIFF)…", "Label images (*.tif)"),
-    "roi": ("&ROIs for Fiji's ROI Manager (ZIP)…", "ImageJ ROIs (*.zip)"),
-    "geojson": ("&QuPath (GeoJSON)…", "GeoJSON (*.geojson)"),
-    "coco": ("C&OCO (JSON)…", "COCO (*.json)"),
-    "csv": ("&Table of measurements (CSV)…", "Tables (*.csv)"),
-    "ctc": ("&Cell Tracking Challenge (folder)…", ""),
-}
+_FORMAT = declared(ConvertConfig)["to"]
 
 
 @dataclass(frozen=True)
@@ -85,8 +80,8 @@ class SaveObjectsButton(QPushButton):
     """
 
     def __init__(self, viewer: Viewer, layer: Callable[[], Labels | None]) -> None:
-        super().__init__("Save objects…")
-        self.setAccessibleName("Save objects…")
+        super().__init__(_FORMAT.label)
+        self.setAccessibleName(_FORMAT.label)
         self.setAutoDefault(True)  # Return works as the space bar does
         self.setToolTip(
             "Write the objects of the selected layer, or of the newest prediction, for Fiji, "
@@ -98,8 +93,8 @@ class SaveObjectsButton(QPushButton):
         self._task.ended.connect(self._on_ended)
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
-        for to, (text, _) in _CHOICES.items():
-            menu.addAction(text, partial(self.ask_to_save, to))
+        for to in _FORMAT.choices:
+            menu.addAction(f"{_FORMAT.words[to]}…", partial(self.ask_to_save, to))
         self.setMenu(menu)
 
     def ask_to_save(self, to: ObjectFormat) -> None:
@@ -107,8 +102,9 @@ class SaveObjectsButton(QPushButton):
         if to == "ctc":
             name = QFileDialog.getExistingDirectory(self, "Folder for the frames")
         else:
-            start = f"objects{SUFFIXES[to][0]}"
-            name, _ = QFileDialog.getSaveFileName(self, "Save objects", start, _CHOICES[to][1])
+            suffix = SUFFIXES[to][0]
+            files = f"{without_ampersand(_FORMAT.words[to])} (*{suffix})"
+            name, _ = QFileDialog.getSaveFileName(self, "Save objects", f"objects{suffix}", files)
         if name:
             self.save(Path(name), to)
 
