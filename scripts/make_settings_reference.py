@@ -10,7 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from napari_unet.evaluation.config import EvaluateConfig
 from napari_unet.export.config import ExportConfig
+from napari_unet.io.annotations.formats import ConvertConfig
+from napari_unet.objects.linking import LinkConfig
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.settings import Caller, declared
 
@@ -18,17 +21,41 @@ if TYPE_CHECKING:
     from napari_unet.settings import Setting
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "settings.md"
-_OF: dict[str, type] = {"prediction": PredictConfig, "export": ExportConfig}
+_OF: dict[str, type] = {
+    "prediction": PredictConfig,
+    "evaluation": EvaluateConfig,
+    "linking": LinkConfig,
+    "conversion": ConvertConfig,
+    "export": ExportConfig,
+}
 _INTRODUCTION = """\
 # Settings, side by side
 
-What can be set of a prediction and of an export: as a keyword in Python (`TrainedModel.predict`,
-`export_model`), as a flag of the command line (`napari-unet predict`, `napari-unet export`) and in
-the window (the dock *Predict*, the dialog *Export…*). Where one of the three lacks a setting, it
-says why. The settings of trainings are [in a table of their own](python.md#settings).
+What can be set in Python, on the command line and in the window. Where one of the three lacks a
+setting, it says why. The settings of trainings are [in a table of their own](python.md#settings).
+
+| of | Python | command line | dock |
+|---|---|---|---|
+| prediction | `TrainedModel.predict` | `napari-unet predict` | *Predict* |
+| evaluation | `evaluate` | `napari-unet evaluate` | *Predict*, *Compare with* |
+| linking | `link` | `napari-unet link` | *Predict*, *Link over time or z* |
+| conversion | `read_annotations`, `write_objects` | `napari-unet convert` | *Annotate*, *Predict* |
+| export | `export_model` | `napari-unet export` | dialog *Export…* |
 
 | of | what it is | Python | command line | window |
 |---|---|---|---|---|
+"""
+_TRAININGS = """
+What a training can be told beside its settings:
+
+| what | `train` | `napari-unet train` | window |
+|---|---|---|---|
+| go on exactly where it ended | `previous` (a file) | `--resume` | *Continue* |
+| train a model further | `previous` (a model) | `--previous` | *Continue* |
+| write model and state meanwhile | `output` | `--output` | always |
+| end after the present step | `stop` | Ctrl+C | *Stop* |
+| fully annotated regions | `regions` | none: Fill them with 1 in the labels. | *Fully annotated* |
+| corrected pixels, which count more | `corrected` | none: Labels do not tell them. | *Correct* |
 """
 
 
@@ -37,12 +64,12 @@ def page() -> str:
     rows = [
         _row(of, setting) for of, config in _OF.items() for setting in declared(config).values()
     ]
-    return _INTRODUCTION + "\n".join(rows) + "\n"
+    return _INTRODUCTION + "\n".join(rows) + "\n" + _TRAININGS
 
 
 def _row(of: str, setting: Setting) -> str:
-    unset = f" Default: {setting.usual}." if setting.unset else ""
-    cells = [of, f"{setting.help}{unset}", *(_cell(setting, each) for each in get_args(Caller))]
+    usual = f" Default: {setting.usual}." if setting.usual else ""
+    cells = [of, f"{setting.help}{usual}", *(_cell(setting, each) for each in get_args(Caller))]
     return f"| {' | '.join(cells)} |"
 
 

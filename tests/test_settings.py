@@ -55,6 +55,21 @@ def test_a_text_is_no_number() -> None:
         TrainConfig(zoom="wide")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("config", "name", "told"),
+    [
+        (PredictConfig, "cell_size", "0, as trained"),
+        (PredictConfig, "threshold", "as trained"),
+        (PredictConfig, "rescale", "yes"),
+        (PredictConfig, "device", "auto"),
+        (TrainConfig, "learning_rate", "0.002"),
+        (ExportConfig, "authors", ""),
+    ],
+)
+def test_defaults_are_told_as_value_or_in_words(config: type, name: str, told: str) -> None:
+    assert declared(config)[name].usual == told
+
+
 @pytest.mark.parametrize("value", [0, 1, np.float32(1), float("nan"), -1, 2])
 def test_a_threshold_lies_between_its_bounds(value: Any) -> None:
     with pytest.raises(ConfigError, match="choose a value between 0 and 1"):

@@ -74,9 +74,15 @@ class Setting:
 
     @property
     def usual(self) -> str:
-        """The default in words, after its number where it has one; "" where it has no words."""
-        numbered = self.unset and type(self.default) in (int, float)
-        return f"{self.default:g}, {self.unset}" if numbered else self.unset
+        """The default: its value, what it stands for in words, or both; "" where it is none."""
+        default = self.default
+        if isinstance(default, bool):
+            value = "yes" if default else "no"
+        elif isinstance(default, (int, float)):
+            value = f"{default:g}"
+        else:
+            value = default if isinstance(default, str) else ""
+        return ", ".join(filter(None, (value, self.unset)))
 
     def check(self, value: Any) -> None:
         """Refuse a value out of bounds, and a fraction where numbers are whole.

@@ -13,7 +13,10 @@ import pytest
 import napari_unet as nu
 from napari_unet import errors
 from napari_unet.cli.main import build_parser
+from napari_unet.evaluation.config import EvaluateConfig
 from napari_unet.export.config import ExportConfig
+from napari_unet.io.annotations.formats import ConvertConfig
+from napari_unet.objects.linking import LinkConfig
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.settings import declared
 from napari_unet.training.config import TrainConfig
@@ -69,8 +72,13 @@ def test_a_public_function_says_what_goes_in_what_comes_out_and_what_it_raises(
 
 @pytest.mark.parametrize(
     ("config", "function"),
-    [(PredictConfig, nu.TrainedModel.predict), (ExportConfig, nu.export_model)],
-    ids=["prediction", "export"],
+    [
+        (PredictConfig, nu.TrainedModel.predict),
+        (ExportConfig, nu.export_model),
+        (EvaluateConfig, nu.evaluate),
+        (LinkConfig, nu.link),
+    ],
+    ids=["prediction", "export", "evaluation", "linking"],
 )
 def test_the_keywords_are_the_declared_settings_with_their_defaults(
     config: type, function: Any
@@ -81,8 +89,19 @@ def test_the_keywords_are_the_declared_settings_with_their_defaults(
         assert given["pixel_size"] is None
         given["pixel_size"] = {}
     assert given == {name: setting.default for name, setting in declared(config).items()}
-    others = {"self", "model", "path", "image", "on_event"}
+    others = {"self", "model", "path", "image", "on_event", "predictions", "truth", "labels"}
+    others |= {"axes"} - set(declared(config))  # of the labels: no setting of linking
     assert set(keywords) - others == set(declared(config)) - others
+
+
+def test_the_settings_of_a_conversion_are_keywords_of_reading_or_writing() -> None:
+    reading = inspect.signature(nu.read_annotations).parameters
+    writing = inspect.signature(nu.write_objects).parameters
+    for name, setting in declared(ConvertConfig).items():
+        given = [each[name].default for each in (reading, writing) if name in each]
+        assert bool(given) == ("Python" not in setting.lacks)
+        usual = None if name == "pixel_size" else setting.default
+        assert all(default == usual for default in given)
 
 
 def test_the_page_of_settings_is_what_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,8 +113,23 @@ def test_the_page_of_settings_is_what_is_declared(monkeypatch: pytest.MonkeyPatc
     )
 
 
+def test_the_page_of_settings_has_what_else_a_training_can_be_told() -> None:
+    page = (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"^\|[^|`]+\| `(\w+)`[^|]*\|", page, re.MULTILINE))
+    keywords = set(inspect.signature(nu.train).parameters)
+    given = {"images", "labels", "config", "on_event", "axes", "pixel_size"}
+    assert keywords - given <= told
+
+
 @pytest.mark.parametrize(
-    ("command", "config"), [("predict", PredictConfig), ("export", ExportConfig)]
+    ("command", "config"),
+    [
+        ("predict", PredictConfig),
+        ("export", ExportConfig),
+        ("evaluate", EvaluateConfig),
+        ("link", LinkConfig),
+        ("convert", ConvertConfig),
+    ],
 )
 def test_each_setting_has_its_flag(command: str, config: type) -> None:
     commands: Any = next(a for a in build_parser()._actions if a.dest == "command").choices
@@ -104,9 +138,10 @@ def test_each_setting_has_its_flag(command: str, config: type) -> None:
         assert (setting.flag in flags) == ("command line" not in setting.lacks)
 
 
-def test_each_setting_of_a_prediction_has_its_control_in_the_dock() -> None:
+@pytest.mark.parametrize("config", [PredictConfig, EvaluateConfig, LinkConfig, ConvertConfig])
+def test_each_setting_has_its_control_in_a_dock(config: type) -> None:
     dock = (ROOT / "docs" / "reference" / "widgets.md").read_text(encoding="utf-8")
-    for setting in declared(PredictConfig).values():
+    for setting in declared(config).values():
         labels = [] if "window" in setting.lacks else setting.label.split(", ")
         assert all(f"\n| {label} | " in dock for label in labels)
 
