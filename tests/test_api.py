@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import napari_unet as nu
-from napari_unet.errors import FileProblemError, LabelsError, ModelFileError
+from napari_unet.errors import ConfigError, FileProblemError, LabelsError, ModelFileError
 from napari_unet.prediction.events import PredictionStarted, TilePredicted
-from napari_unet.training.events import StepDone
+from napari_unet.training.events import StepDone, TrainingStarted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,6 +87,99 @@ def test_events_are_handed_on_while_training() -> None:
     events: list[object] = []
     nu.train(IMAGE, LABELS, CONFIG, on_event=events.append)
     assert [event.step for event in events if isinstance(event, StepDone)] == [1, 2, 3]
+
+
+def test_a_training_can_be_stopped() -> None:
+    stop = threading.Event()
+
+    def stop_after_two(event: object) -> None:
+        if isinstance(event, StepDone) and event.step == 2:
+            stop.set()
+
+    assert nu.train(IMAGE, LABELS, CONFIG, stop_after_two, stop=stop).record.steps == 2
+
+
+def painted_pixels(**more: Any) -> int:
+    """How many pixels a training is told to learn from."""
+    events: list[object] = []
+    nu.train(IMAGE, LABELS, CONFIG.changed(steps=1), events.append, **more)
+    (started,) = [event for event in events if isinstance(event, TrainingStarted)]
+    return started.painted
+
+
+def test_unpainted_pixels_of_a_fully_annotated_region_are_background() -> None:
+    box = (slice(30, 40), slice(0, 20))
+    assert painted_pixels(regions=[box]) == painted_pixels() + 200
+
+
+def test_regions_and_corrections_are_of_each_image() -> None:
+    box = (slice(30, 40), slice(0, 20))
+    nu.train(
+        [IMAGE, IMAGE],
+        [LABELS, LABELS],
+        CONFIG.changed(steps=1),
+        regions=[[box], []],
+        corrected=[None, LABELS > 1],
+    )
+
+
+def test_corrected_pixels_change_what_is_learned(model: nu.TrainedModel) -> None:
+    assert not same_weights(nu.train(IMAGE, LABELS, CONFIG, corrected=LABELS == 2), model)
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ({"regions": [(slice(3, 9),)]}, "one slice per axis"),
+        ({"corrected": LABELS[:9] > 1}, r"Corrections \(9, 48\) do not match labels"),
+    ],
+    ids=["region", "corrections"],
+)
+def test_what_does_not_fit_the_labels_is_refused(more: dict[str, Any], text: str) -> None:
+    with pytest.raises(LabelsError, match=text):
+        nu.train(IMAGE, LABELS, CONFIG, **more)
+
+
+def test_regions_of_fewer_images_are_refused() -> None:
+    with pytest.raises(ConfigError, match="2 images but 1 values of regions"):
+        nu.train([IMAGE, IMAGE], [LABELS, LABELS], CONFIG, regions=[[]])
+
+
+def test_a_training_goes_on_exactly_where_its_file_ended(tmp_path: Path) -> None:
+    whole = nu.train(IMAGE, LABELS, CONFIG.changed(steps=4))
+    path, stop = tmp_path / "m.safetensors", threading.Event()
+
+    def stop_after_two(event: object) -> None:
+        if isinstance(event, StepDone) and event.step == 2:
+            stop.set()
+
+    config = CONFIG.changed(steps=4)
+    nu.train(IMAGE, LABELS, config, stop_after_two, output=path, stop=stop)
+    assert nu.load_model(path).record.steps == 2
+    assert same_weights(nu.train(IMAGE, LABELS, previous=path), whole)
+
+
+def test_a_finished_training_says_how_it_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    nu.train(IMAGE, LABELS, CONFIG, output=path)
+    with pytest.raises(ConfigError, match="already made 3 steps"):
+        nu.train(IMAGE, LABELS, previous=path)
+
+
+def test_a_model_is_trained_further_with_its_own_network(model: nu.TrainedModel) -> None:
+    events: list[object] = []
+    further = nu.train(
+        IMAGE, LABELS, nu.TrainConfig(steps=2, device="cpu"), events.append, previous=model
+    )
+    assert further.record.network == model.record.network
+    assert further.record.steps == 5
+    assert not same_weights(further, model)
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_training(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FileProblemError):
+        nu.train(IMAGE, LABELS, CONFIG, output=tmp_path / "file" / "m.safetensors")
 
 
 def test_training_leaves_its_inputs_alone() -> None:

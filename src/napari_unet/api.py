@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.data.physical import PixelSize
+    from napari_unet.data.splitting import BlockPlace
     from napari_unet.export.config import Exported, ExportEvent, ExportFormat
     from napari_unet.model.config import Precision
     from napari_unet.model.record import ModelRecord
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from napari_unet.prediction.stored import StoredResult
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.events import TrainingEvent
+    from napari_unet.training.state import TrainingState
 
 
 @dataclass(frozen=True)
@@ -381,6 +383,11 @@ def train(
     *,
     axes: str | Sequence[str | None] | None = None,
     pixel_size: PixelSize | Sequence[PixelSize] | None = None,
+    regions: Sequence[Region] | Sequence[Sequence[Region]] | None = None,
+    corrected: NDArray[Any] | Sequence[NDArray[Any] | None] | None = None,
+    previous: TrainedModel | str | os.PathLike[str] | None = None,
+    output: str | os.PathLike[str] | None = None,
+    stop: threading.Event | None = None,
 ) -> TrainedModel:
     """Train a U-Net on images and painted labels.
 
@@ -392,7 +399,7 @@ def train(
         One label image per image, of its shape without the channel axis. What the values mean
         is said by ``config.kind`` and ``config.unpainted``.
     config : TrainConfig, optional
-        Settings; the preset "fast" by default.
+        Settings; by default those of `previous`, or the preset "fast".
     on_event : callable, optional
         Called with each event.
     axes : str or sequence of str, optional
@@ -400,6 +407,19 @@ def train(
     pixel_size : mapping of str to float or sequence of such, optional
         Micrometres per pixel along "Z", "Y" and "X", of all images or of each: kept in the model,
         and in 3D the shape of the voxels decides how the network pools.
+    regions : sequence of tuple of slice, optional
+        Fully annotated boxes of the labels, a slice per axis: what is unpainted inside them is
+        background. Of several images a sequence for each.
+    corrected : ndarray or sequence of ndarray, optional
+        Where labels were corrected after a prediction, bool, of the shape of the labels, or None:
+        these pixels count ``config.correction_weight`` times. Of several images one for each.
+    previous : TrainedModel or path, optional
+        A model is trained further, on these images. A model file with its state beside it, as
+        `output` and ``napari-unet train`` write them, goes on exactly where its training ended.
+    output : path, optional
+        Model file to write at the end, and now and then meanwhile, with the state beside it.
+    stop : threading.Event, optional
+        Set it, from another thread or from `on_event`, to end after the present step.
 
     Returns
     -------
@@ -409,9 +429,15 @@ def train(
     Raises
     ------
     ConfigError
-        The axes or a pixel size are none, or there are not as many as images.
+        The axes or a pixel size are none, there are not as many of something as images, or the
+        previous training cannot go on with these settings.
+    ModelFileError, ModelMismatchError
+        What is to go on cannot be read, or does not fit the images or the settings.
+    FileProblemError
+        The model file cannot be written.
     LabelsError
-        Labels do not match their images, or hold too little to train on.
+        Labels, regions or corrections do not match their images, or there is too little to
+        train on.
     ImageError
         An image is empty or of an unusable dtype.
     DeviceError
@@ -425,12 +451,18 @@ def train(
     On a CPU the same seed, settings and number of threads give the same weights, bit for bit. On
     GPUs that is not guaranteed: they add up in an order that changes from run to run.
     """
-    from napari_unet.training.config import TrainConfig
+    from napari_unet.io.files import make_folder
+    from napari_unet.training.checkpoint import save_checkpoint, saving_checkpoints
     from napari_unet.training.dataset import AnnotatedImage
+    from napari_unet.training.events import Checkpoint
+    from napari_unet.training.going_on import what_stays
     from napari_unet.training.loop import train_network
     from napari_unet.training.preparation import prepare_training
 
-    config = TrainConfig() if config is None else config
+    if output is not None:  # known before a long training
+        make_folder(Path(output).parent)
+    begin, held_back, config = _begin_of(previous, config)
+    alone = not isinstance(images, (list, tuple))
     image_list: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images]
     labels_list: list[Any] = list(labels) if isinstance(labels, (list, tuple)) else [labels]
     if len(image_list) != len(labels_list):
@@ -442,19 +474,60 @@ def train(
     sizes = _each(pixel_size or {}, Mapping, len(image_list), "pixel_size")
     for size in sizes:
         check_pixel_size(size)
+    region_list = _each([regions] if alone else regions, type(None), len(image_list), "regions")
+    masks = _each([corrected] if alone else corrected, type(None), len(image_list), "corrected")
     annotated = [
         AnnotatedImage(
             f"image {i}",
             image,
             np.asarray(labels_list[i]),
+            regions=_boxes(region_list[i] or (), np.ndim(labels_list[i])),
+            corrected=None if masks[i] is None else np.asarray(masks[i], bool),
             axes=axes_list[i],
             pixel_size=sizes[i],
         )
         for i, image in enumerate(image_list)
     ]
-    data = prepare_training(annotated, config)
-    result = Run(train_network(data, config, threading.Event())).finish(on_event)
+    stays = what_stays(begin, config.ndim)
+    data = prepare_training(annotated, config, held_back=held_back, **stays)
+    events = train_network(data, config, stop or threading.Event(), begin)
+    if output is None:
+        return TrainedModel(Run(events).finish(on_event).trained)
+    path = Path(output)
+    result = Run(saving_checkpoints(events, path)).finish(on_event)
+    save_checkpoint(Checkpoint(result.trained, result.state), path)
     return TrainedModel(result.trained)
+
+
+def _begin_of(
+    previous: TrainedModel | str | os.PathLike[str] | None, config: TrainConfig | None
+) -> tuple[TrainingState | TrainedNetwork | None, tuple[BlockPlace, ...], TrainConfig]:
+    """Return what a training begins with, what that has held back, and the settings."""
+    from napari_unet.training.config import TrainConfig
+    from napari_unet.training.going_on import (
+        check_goes_on,
+        load_training,
+        settings_of,
+        settings_to_continue,
+    )
+
+    if previous is None:
+        return None, (), config or TrainConfig()
+    if isinstance(previous, TrainedModel):
+        config = config or settings_of(previous.record)
+        return previous.trained, (), settings_to_continue(config, previous.record)
+    state, usual = load_training(Path(previous))
+    check_goes_on(state, usual, config or usual)
+    return state, state.held_back, config or usual
+
+
+def _boxes(regions: Sequence[Region], ndim: int) -> tuple[Region, ...]:
+    for region in regions:
+        if len(region) != ndim:
+            raise LabelsError(
+                f"Region {region} does not fit labels of {ndim} axes; give one slice per axis."
+            )
+    return tuple(regions)
 
 
 def _each(given: Any, single: Any, number: int, name: str) -> list[Any]:

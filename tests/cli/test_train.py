@@ -339,6 +339,19 @@ def test_resume_of_a_finished_training_says_how_to_go_on(
     assert "already made 3 steps" in outcome.error_line
 
 
+def test_a_model_is_trained_further(capsys: Capture, good: list[object], tmp_path: Path) -> None:
+    _train(capsys, good, tmp_path / "m")
+    before = (tmp_path / "m.safetensors").read_bytes()
+    outcome = run(
+        capsys,
+        *(*good, "--previous", tmp_path / "m.safetensors", "--output", tmp_path / "n", "--json"),
+    )
+    assert json.loads(outcome.out)["steps"] == 6
+    assert (tmp_path / "m.safetensors").read_bytes() == before
+    card = json.loads((tmp_path / "n.run.json").read_text())
+    assert "earlier model" in json.dumps(card)
+
+
 def test_resume_with_another_network_is_refused(
     capsys: Capture, good: list[object], tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from napari_unet.errors import FileProblemError, NapariUNetError
 from napari_unet.model.devices import choose_device
 from napari_unet.model.trained import save_network
 from napari_unet.provenance.card import card_beside_model, write_card
-from napari_unet.provenance.environment import TimeSpan, TrainingOrigin, environment_of
+from napari_unet.provenance.environment import CONTINUED, TimeSpan, TrainingOrigin, environment_of
 from napari_unet.provenance.script import TrainingScript
 from napari_unet.provenance.training import card_of_training
 from napari_unet.run import Run
@@ -66,7 +66,7 @@ def _trained(
 ) -> TrainingResult:
     with stop_on_interrupt(STOPPING if group.first else "") as stop:
         events = train_network(
-            order.data, order.config, stop, order.resume, options.started, group=group
+            order.data, order.config, stop, order.previous, options.started, group=group
         )
         if not group.first:
             try:
@@ -104,7 +104,8 @@ def _write_card(result: TrainingResult, order: TrainingOrder, group: ProcessGrou
         tuple(source.pixel_size for source in sources),
         named=False,
     )
-    why_not = _RESUMED if order.resume else "" if group.alone else _TOGETHER
+    together = "" if group.alone else _TOGETHER
+    why_not = _RESUMED if order.resume else CONTINUED if order.previous else together
     origin = TrainingOrigin(
         order.config,
         order.pairs,

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from pydantic import TypeAdapter, ValidationError
 
 from napari_unet.cli.arguments.common import given_settings
 from napari_unet.cli.common import pixel_size_of
 from napari_unet.data.axes import check_axes, unusable_axes, usable_axes
-from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
+from napari_unet.errors import ConfigError, FileProblemError
 from napari_unet.io.annotations.pairing import find_annotations, pair_annotations
 from napari_unet.io.annotations.reading import is_external_annotation, read_annotations
 from napari_unet.io.disk import why_not_written
 from napari_unet.io.files import check_writable, find_images, name_of, read_image, read_labels
-from napari_unet.model.trained import load_network
+from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.provenance.environment import now
-from napari_unet.training.checkpoint import belongs_to, load_state, state_path
-from napari_unet.training.config import TrainConfig, present_names
+from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
+from napari_unet.training.going_on import (
+    check_goes_on,
+    load_training,
+    settings_of,
+    settings_to_continue,
+    what_stays,
+)
 from napari_unet.training.preparation import prepare_training
+from napari_unet.training.state import TrainingState
 
 if TYPE_CHECKING:
     import argparse
@@ -30,10 +34,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.io.files import ImageFile
-    from napari_unet.model.record import ModelRecord
+    from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import PresetName
     from napari_unet.training.dataset import TrainingData
-    from napari_unet.training.state import TrainingState
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,8 @@ class TrainingOrder:
         Settings: preset and flags, or those of the training that goes on.
     data : TrainingData
         Ready to be drawn from.
-    resume : TrainingState or None
-        What goes on.
+    previous : TrainingState, TrainedNetwork or None
+        A training that goes on, or a model that is trained further.
     pairs : list of tuple of Path
         Images and their labels.
     preset : str
@@ -61,10 +64,15 @@ class TrainingOrder:
     output: Path
     config: TrainConfig
     data: TrainingData
-    resume: TrainingState | None
+    previous: TrainingState | TrainedNetwork | None
     pairs: list[tuple[Path, Path]]
     preset: PresetName
     started: str
+
+    @property
+    def resume(self) -> TrainingState | None:
+        """The training that goes on exactly where it ended."""
+        return self.previous if isinstance(self.previous, TrainingState) else None
 
 
 def training_order(options: argparse.Namespace) -> TrainingOrder:
@@ -76,22 +84,13 @@ def training_order(options: argparse.Namespace) -> TrainingOrder:
         Names the file or the flag that cannot be used.
     """
     started, output = now(), _writable_output(options.output)
-    resume, config = _settings(options, output)
+    previous, config = _settings(options, output)
     pairs = pair_annotations(find_images(options.images), find_annotations(options.labels))
     images = [annotated_image(*pair, options, config) for pair in pairs]
-    data = (
-        prepare_training(
-            images,
-            config,
-            held_back=resume.held_back,
-            binning=resume.binning,
-            flat_levels=resume.flat_levels,
-            border_sigma=resume.border_sigma,
-        )
-        if resume
-        else prepare_training(images, config)
-    )
-    return TrainingOrder(output, config, data, resume, pairs, options.preset or "fast", started)
+    held_back = previous.held_back if isinstance(previous, TrainingState) else ()
+    stays = what_stays(previous, config.ndim)
+    data = prepare_training(images, config, held_back=held_back, **stays)
+    return TrainingOrder(output, config, data, previous, pairs, options.preset or "fast", started)
 
 
 def _writable_output(text: str) -> Path:
@@ -113,55 +112,24 @@ def _writable_output(text: str) -> Path:
 
 def _settings(
     options: argparse.Namespace, output: Path
-) -> tuple[TrainingState | None, TrainConfig]:
+) -> tuple[TrainingState | TrainedNetwork | None, TrainConfig]:
     """Combine preset and flags; a resumed training keeps its own settings but for the flags."""
     given = given_settings(TrainConfig, options)
+    if options.previous:
+        trained = load_model_or_starting_model(options.previous)
+        preset = TrainConfig.preset(options.preset) if options.preset else None
+        config = (preset or settings_of(trained.record)).changed(**given)
+        return trained, settings_to_continue(config, trained.record)
     if not options.resume:
         return None, TrainConfig.preset(options.preset or "fast", **given)
     if options.preset:
         raise ConfigError("--resume keeps the settings of the training; leave out --preset.")
     if "steps" in given:
         given.setdefault("minutes", 0.0)
-    record = load_network(output).record
-    previous = _settings_of(record)
+    state, previous = load_training(output)
     config = previous.changed(**given)
-    if config.optimiser != previous.optimiser:
-        raise ConfigError(f"--resume cannot change the optimiser from {previous.optimiser}.")
-    state = load_state(state_path(output))
-    if not belongs_to(state, record):
-        raise ModelFileError(
-            f"{state_path(output).name} is the state of a previous training (step {state.step}, "
-            f"the model has made {record.steps}): the program was ended while it wrote. Train anew."
-        )
-    if given.get("binning", 0) not in (0, state.binning):
-        raise ConfigError(
-            f"The training has a binning of {state.binning:g}; --resume cannot change it to "
-            f"{given['binning']:g}. Train a new model."
-        )
-    if not config.minutes and state.step >= config.steps:
-        raise ConfigError(
-            f"The training has already made {state.step} steps; give --steps above that, or "
-            "--minutes for as much time again."
-        )
+    check_goes_on(state, previous, config)
     return state, config
-
-
-def _settings_of(record: ModelRecord) -> TrainConfig:
-    unknown = sorted(set(record.training) - {f.name for f in fields(TrainConfig)})
-    if unknown:
-        raise ModelFileError(
-            f"The model was trained with a setting {unknown[0]!r} that this version does not "
-            "know. Update napari-unet-paint, or train anew."
-        )
-    try:
-        return TypeAdapter(TrainConfig).validate_json(
-            json.dumps(present_names(record.training)), strict=True
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ModelFileError(
-            f"The model's record has no usable {first['loc'][0]}: {first['msg']}. Train anew."
-        ) from error
 
 
 # --- What ``napari-unet train`` learns from: images with their labels, or annotations of others ---

@@ -26,8 +26,12 @@ def add(commands: Any) -> None:
     train.add_argument("--output", required=True, metavar="MODEL", help="model file to write")
     presets = "; ".join(f"{name}: {text.rstrip('.')}" for name, text in PRESET_HELP.items())
     train.add_argument("--preset", choices=tuple(PRESET_HELP), help=f"{presets} (default: fast)")
-    train.add_argument(
+    begin = train.add_mutually_exclusive_group()
+    begin.add_argument(
         "--resume", action="store_true", help="go on exactly where MODEL's training ended"
+    )
+    begin.add_argument(
+        "--previous", metavar="MODEL", help="train this model further, with its network"
     )
     train.add_argument(
         "--history", metavar="FILE", help="write a CSV table of the steps: loss, seconds, scores"

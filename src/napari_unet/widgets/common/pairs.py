@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from napari.layers import Labels
     from napari.viewer import Viewer
 
-    from napari_unet.model.record import ModelRecord
-    from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import AnnotatedImage
 
 _ANNOTATION, _IMAGE = range(2)
@@ -189,9 +187,6 @@ class PairsTable(PlainTable):
 
 # --- Frozen values of what the user sees now, for workers: they never touch a layer --------------
 
-# What a model decides, not the form, where it is trained further.
-_OF_THE_NETWORK = ("ndim", "base_channels", "depth", "padding", "normalization", "dropout")
-
 
 @dataclass(frozen=True)
 class LayerPair:
@@ -229,13 +224,3 @@ def annotated_image(viewer: Viewer, pair: LayerPair) -> AnnotatedImage:
 def annotated_images(viewer: Viewer, pairs: Sequence[LayerPair]) -> tuple[AnnotatedImage, ...]:
     """Copy what is painted on several images."""
     return tuple(annotated_image(viewer, pair) for pair in pairs)
-
-
-def settings_to_continue(config: TrainConfig, record: ModelRecord) -> TrainConfig:
-    """Return the settings of the form, with the network that a model has."""
-    network = {name: getattr(record.network, name) for name in _OF_THE_NETWORK}
-    patch = {}
-    previous = record.training.get("patch_size")
-    if isinstance(previous, int):
-        patch["patch_size"] = previous
-    return config.changed(**network, **patch)

@@ -29,7 +29,6 @@ from napari_unet.widgets.common.dock import Dock
 from napari_unet.widgets.common.pairs import (
     PairsTable,
     annotated_images,
-    settings_to_continue,
     what_is_missing,
 )
 from napari_unet.widgets.common.recovery import keeper_of
@@ -188,6 +187,8 @@ class TrainWidget(Dock):
         if model is None:
             show_warning("There is no model to go on with yet: train one, or load a model file.")
             return
+        from napari_unet.training.going_on import settings_to_continue  # torch, as the model
+
         try:
             config = settings_to_continue(self.config(), model.record)
             resumable = state is not None and _has_steps_left(state, config)

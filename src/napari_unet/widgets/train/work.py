@@ -61,38 +61,6 @@ class TrainingJob:
     checkpoint: Path | None = None
     files: tuple[str | None, ...] = ()
 
-    @property
-    def binning(self) -> float | None:
-        """Binning of what the training goes on with; a starting model takes any."""
-        from napari_unet.model.starting import is_starting_model
-        from napari_unet.training.state import TrainingState
-
-        if self.previous is None:
-            return None
-        if isinstance(self.previous, TrainingState):
-            return self.previous.binning
-        record = self.previous.record
-        return None if is_starting_model(record) else record.binning
-
-    @property
-    def flat_levels(self) -> int | None:
-        """Flat levels of the model that the training goes on with."""
-        from napari_unet.training.state import TrainingState
-
-        if self.previous is None:
-            return None
-        if isinstance(self.previous, TrainingState):
-            return self.previous.flat_levels
-        network = self.previous.record.network
-        return network.flat_levels if network.ndim == self.config.ndim else None
-
-    @property
-    def border_sigma(self) -> float | None:
-        """Width of the border weights of the training that goes on."""
-        from napari_unet.training.state import TrainingState
-
-        return self.previous.border_sigma if isinstance(self.previous, TrainingState) else None
-
 
 def training_events(
     order: TrainingJob, stop: threading.Event
@@ -112,6 +80,7 @@ def training_events(
     from napari_unet.notice import Notice
     from napari_unet.training.checkpoint import save_checkpoint, saving_checkpoints
     from napari_unet.training.events import Checkpoint
+    from napari_unet.training.going_on import what_stays
     from napari_unet.training.loop import train_network
     from napari_unet.training.preparation import prepare_training
 
@@ -120,9 +89,7 @@ def training_events(
         order.config,
         order.previous_data,
         order.held_back,
-        order.binning,
-        order.flat_levels,
-        order.border_sigma,
+        **what_stays(order.previous, order.config.ndim),
     )
     events = train_network(data, order.config, stop, order.previous, inbox=order.inbox)
     events = _telling_origin(events, order)

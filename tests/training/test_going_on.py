@@ -1,0 +1,70 @@
+"""What a training takes over from what it goes on with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from napari_unet.errors import ConfigError
+from napari_unet.model.starting import load_starting_model
+from napari_unet.model.trained import TrainedNetwork
+from napari_unet.training.config import TrainConfig
+from napari_unet.training.going_on import check_goes_on, what_stays
+from napari_unet.training.state import TrainingState
+
+
+def state_of(**more: Any) -> TrainingState:
+    return TrainingState(5, 1.0, {}, {}, {}, {}, 0.0, **more)
+
+
+def test_a_new_training_chooses_everything() -> None:
+    assert set(what_stays(None, 2).values()) == {None}
+
+
+def test_a_starting_model_takes_any_binning() -> None:
+    assert what_stays(load_starting_model("cells"), 2)["binning"] is None
+
+
+def test_another_model_keeps_its_binning() -> None:
+    model = load_starting_model("cells")
+    trained = TrainedNetwork(model.network, replace(model.record, binning=3, steps=7))
+    assert what_stays(trained, 2)["binning"] == 3
+
+
+def test_a_stopped_training_keeps_all() -> None:
+    stays = what_stays(state_of(binning=2, flat_levels=1, border_sigma=3), 3)
+    assert stays == {"binning": 2, "flat_levels": 1, "border_sigma": 3}
+
+
+def test_a_model_keeps_its_flat_levels() -> None:
+    model = load_starting_model("cells")
+    network = replace(model.record.network, ndim=3, flat_levels=2)
+    trained = TrainedNetwork(model.network, replace(model.record, network=network))
+    assert what_stays(trained, 3)["flat_levels"] == 2
+
+
+def test_a_model_of_planes_says_nothing_of_the_flat_levels_of_volumes() -> None:
+    assert what_stays(load_starting_model("cells"), 3)["flat_levels"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"optimiser": "sgd"}, "optimiser is 'sgd'; .* keeps its own, 'adamw'"),
+        ({"binning": 3}, "a binning of 1, which cannot become 3"),
+        ({"steps": 5}, "already made 5 steps"),
+    ],
+    ids=["optimiser", "binning", "nothing left"],
+)
+def test_settings_with_which_a_training_cannot_go_on_are_refused(
+    changes: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(ConfigError, match=text):
+        check_goes_on(state_of(), TrainConfig(), TrainConfig(**changes))
+
+
+@pytest.mark.parametrize("changes", [{"steps": 6}, {"steps": 5, "minutes": 1}, {"binning": 1}])
+def test_more_steps_and_more_time_are_taken(changes: dict[str, Any]) -> None:
+    check_goes_on(state_of(), TrainConfig(), TrainConfig(**changes))
