@@ -44,18 +44,12 @@ class _Part(BaseModel):
 
 
 class Place(_Part):
-    """Where a file lies.
-
-    Parameters
-    ----------
-    path : str
-        As it was given.
-    relative : str or None
-        From the card's folder; None where none leads there (another drive).
-    """
+    """Where a file lies."""
 
     path: str
+    """As it was given."""
     relative: str | None = None
+    """From the card's folder; None where none leads there (another drive)."""
 
     @classmethod
     def of(cls, path: Path, card: Path) -> Place:
@@ -74,7 +68,7 @@ class Place(_Part):
 
 
 class Pixels(_Part):
-    """What tells pixels from others; see `PixelHash`."""
+    """What identifies an image's pixels; see `PixelHash`."""
 
     shape: _Shape
     dtype: str
@@ -90,139 +84,82 @@ class Pixels(_Part):
 
 
 class Environment(_Part):
-    """What computed: bits of the result depend on it.
-
-    Parameters
-    ----------
-    versions : dict
-        Of this program, of torch, numpy and Python.
-    platform : str
-        Operating system and processor.
-    device : str
-        As torch calls it: "cpu", "cuda:0".
-    device_name : str
-        For people.
-    instructions : str
-        Vector instructions that torch uses on the CPU.
-    threads : int
-        Of torch, on the CPU.
-    """
+    """What computed: bits of the result depend on it."""
 
     versions: dict[str, str]
+    """Of this program, torch, numpy and Python."""
     platform: str
+    """Operating system and processor."""
     device: str
+    """As torch calls it: "cpu", "cuda:0"."""
     device_name: str
     instructions: str
+    """Vector instructions that torch uses on the CPU."""
     threads: Annotated[int, Field(ge=1, le=65_536)]
+    """Of torch, on the CPU."""
 
 
 class _Run(_Part):
-    """What all runs tell.
-
-    Parameters
-    ----------
-    environment : Environment
-        What computed.
-    started, ended : str
-        ISO 8601, with the time zone.
-    command : str
-        The equivalent command line, quoted for sh; "" where there is none.
-    not_repeatable : str
-        Why it cannot be done again, as one sentence; "" where it can.
-    """
+    """What every run records."""
 
     format_version: Literal[1] = 1
     environment: Environment
     started: str
     ended: str
+    """Both ISO 8601, with the time zone."""
     command: str
+    """The equivalent command line, quoted for sh; empty where there is none."""
     not_repeatable: str = ""
+    """Why it cannot be done again, as one sentence; empty where it can."""
 
 
 class LearnedFrom(_Part):
-    """One image of a training, with its labels.
-
-    Parameters
-    ----------
-    name : str
-        Of the file or layer.
-    image, labels : Place or None
-        Their files; None where they were in memory only.
-    axes : str or None
-        Of the image, where they were named.
-    pixel_size : dict
-        Micrometres by axis letter.
-    shape : tuple of int
-        Of the image.
-    image_sha256, labels_sha256 : str
-        As in the model file.
-    """
+    """One image of a training, with its labels."""
 
     name: str
+    """Of the file or layer."""
     image: Place | None
     labels: Place | None
+    """Both None where they were in memory only."""
     axes: str | None
+    """None where they were not named."""
     pixel_size: dict[str, float]
+    """Micrometres by axis letter."""
     shape: _Shape
     image_sha256: _Sha256
     labels_sha256: _Sha256
+    """Both as in the model file."""
 
 
 class TrainingCard(_Run):
-    """Of a training.
-
-    Parameters
-    ----------
-    settings : dict
-        All fields of `TrainConfig`, the seed among them.
-    inputs : tuple of LearnedFrom
-        In the order in which they were learned from.
-    model : Place or None
-        The model file.
-    weights : {"best", "last"}
-        Which of the training's weights it holds.
-    weights_sha256 : str
-        Of the weights in it.
-    steps : int
-        Taken.
-    stopped : bool
-        Whether it was stopped before its planned end.
-    scores : dict
-        The validation whose weights were kept.
-    validated : int
-        Step of the last validation; 0 without one.
-    """
+    """The card of a training."""
 
     what: Literal["train"] = "train"
     settings: dict[str, Setting]
+    """All fields of `TrainConfig`, the seed among them."""
     inputs: tuple[LearnedFrom, ...]
+    """In the order of the training."""
     model: Place | None
     weights: Weights = "best"
+    """Which of the training's weights the model file holds."""
     weights_sha256: _Sha256
     steps: _Count
     stopped: bool
+    """Before its planned end."""
     scores: dict[str, float | bool | None]
+    """Of the validation whose weights were kept."""
     validated: _Count = 0
+    """Step of the last validation; 0 without one."""
 
 
 class Predictor(_Part):
-    """The model of a prediction.
-
-    Parameters
-    ----------
-    name : str
-        What it was called.
-    place : Place or None
-        Its file; None of a starting model, or of one that was in memory only.
-    starting : str
-        Name of a starting model, else "".
-    weights_sha256 : str
-        Of its weights.
-    """
+    """The model of a prediction."""
 
     name: str
     place: Place | None
+    """None of a starting model, or of one that was in memory only."""
     starting: str
+    """Name of a starting model, else empty."""
     weights_sha256: _Sha256
 
 
@@ -276,49 +213,31 @@ def config_of(settings: _Part, device: str) -> PredictConfig:
 
 
 class PredictionCard(_Run):
-    """Of a prediction of one image.
-
-    Parameters
-    ----------
-    settings : model of pydantic
-        How: the fields of `PredictConfig`; axes and pixel size are those it had.
-    model : Predictor
-        By which model.
-    name : str
-        Of the image.
-    image : Place or None
-        Its file; None where it was in memory only.
-    image_pixels : Pixels or None
-        None where they could not be read again.
-    result : Place or None
-        Its file; None of a layer.
-    result_pixels : Pixels or None
-        Likewise.
-    kind : str
-        Objects, classes, probabilities or uncertainty.
-    axes : str
-        Of the result.
-    objects : int or None
-        How many.
-    """
+    """The card of a prediction of one image."""
 
     what: Literal["predict"] = "predict"
     settings: Annotated[_Part, GetPydanticSchema(lambda _, schema_of: schema_of(_PREDICT_SETTINGS))]
+    """The fields of `PredictConfig`; axes and pixel size are those of the image."""
     model: Predictor
     name: str
     image: Place | None
+    """None where it was in memory only."""
     image_pixels: Pixels | None
+    """None where they could not be read again."""
     result: Place | None
+    """None of a layer."""
     result_pixels: Pixels | None
+    """None where they could not be read again."""
     kind: str
+    """Objects, classes, probabilities or uncertainty."""
     axes: str
+    """Of the result."""
     objects: int | None = None
 
 
 RunCard = TrainingCard | PredictionCard
 
 
-# --- Write run cards beside results, and read them strictly: they come from outside as well ------
 _LARGEST_CARD = 16 * 2**20  # bytes; that of a training on a thousand images has half a million
 _LONGEST_REASON = 300
 _CARDS: TypeAdapter[RunCard] = TypeAdapter(Annotated[RunCard, Field(discriminator="what")])

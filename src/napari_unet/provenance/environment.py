@@ -1,4 +1,4 @@
-"""What computes here: versions, device, threads."""
+"""What computes here (versions, device, threads), and when a run began and ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_unet.model.devices import describe
 from napari_unet.provenance.card import Environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from napari_unet.training.config import TrainConfig
@@ -23,13 +23,7 @@ _PACKAGES = ("napari-unet-paint", "torch", "numpy")
 
 
 def environment_of(device: torch.device) -> Environment:
-    """Say what computes on a device, from the calling thread.
-
-    Parameters
-    ----------
-    device : torch.device
-        As `choose_device` chose it.
-    """
+    """Return what computes on a device that `choose_device` chose, from the calling thread."""
     versions = {name: version(name) for name in _PACKAGES}
     return Environment(
         versions={**versions, "python": platform.python_version()},
@@ -42,37 +36,23 @@ def environment_of(device: torch.device) -> Environment:
 
 
 def differences(then: Environment, now: Environment) -> tuple[str, ...]:
-    """Say in what two environments differ, as "torch 2.12.0 then, 2.13.0 now"."""
-    return tuple(_differences(then, now))
-
-
-def _differences(then: Environment, now: Environment) -> Iterator[str]:
-    for name in sorted(then.versions.keys() | now.versions.keys()):
-        previous, present = then.versions.get(name, "none"), now.versions.get(name, "none")
-        if previous != present:
-            yield f"{name} {previous} then, {present} now"
-    for name, previous, present in (
+    """Return in what two environments differ, as "torch 2.12.0 then, 2.13.0 now"."""
+    values: list[tuple[str, object, object]] = [
+        (name, then.versions.get(name, "none"), now.versions.get(name, "none"))
+        for name in sorted(then.versions.keys() | now.versions.keys())
+    ]
+    values += [
         ("device", then.device_name, now.device_name),
         ("platform", then.platform, now.platform),
         ("vector instructions", then.instructions, now.instructions),
-        ("threads", str(then.threads), str(now.threads)),
-    ):
-        if previous != present:
-            yield f"{name} {previous} then, {present} now"
-
-
-# --- When something began and ended --------------------------------------------------------------
+        ("threads", then.threads, now.threads),
+    ]
+    return tuple(f"{name} {one} then, {other} now" for name, one, other in values if one != other)
 
 
 @dataclass(frozen=True)
 class TimeSpan:
-    """When a run began and ended.
-
-    Parameters
-    ----------
-    started, ended : str
-        ISO 8601, in UTC.
-    """
+    """When a run began and ended, in ISO 8601 and UTC."""
 
     started: str
     ended: str
@@ -84,39 +64,24 @@ class TimeSpan:
 
 
 def now() -> str:
-    """Return the present moment in ISO 8601, in UTC."""
+    """Return the time in ISO 8601, in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-# --- What a training result does not tell itself. No torch here: windows listen for it -----------
-
-JOINED = "Strokes joined it while it trained, at moments that no file tells."
+JOINED = "Strokes joined it while it trained, at times that no file records."
 CONTINUED = "It went on from an earlier model or training."
 
 
 @dataclass(frozen=True)
 class TrainingOrigin:
-    """What a training result does not tell itself.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        The settings that it was started with.
-    files : sequence of (Path or None, Path or None)
-        Image and labels of each pair; None where they were in memory only.
-    environment : Environment
-        What computed.
-    span : TimeSpan
-        When.
-    command : str
-        The equivalent command line, or "".
-    not_repeatable : str
-        Why it cannot be done again, or "".
-    """
+    """What a training result does not say itself."""
 
     config: TrainConfig
     files: Sequence[tuple[Path | None, Path | None]]
+    """Image and labels of each pair; None where they were in memory only."""
     environment: Environment
     span: TimeSpan
     command: str = ""
+    """The equivalent command line; empty where there is none."""
     not_repeatable: str = ""
+    """Why it cannot be done again; empty where it can."""

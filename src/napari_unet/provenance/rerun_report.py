@@ -15,30 +15,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RerunReport:
-    """Whether a run gave the same again.
-
-    Parameters
-    ----------
-    identical : bool
-        Bit for bit.
-    difference : str
-        How it differs; "" where it does not.
-    output : Path
-        The new result.
-    causes : tuple of str
-        Why it may differ, the likeliest first.
-    compared : str
-        What was compared, where that is not all.
-    """
+    """Whether a run gave the same again."""
 
     identical: bool
+    """Bit for bit."""
     difference: str
+    """Empty where it is identical."""
     output: Path
+    """The new result."""
     causes: tuple[str, ...] = ()
+    """Why it may differ, the likeliest first."""
     compared: str = ""
+    """What was compared, where that is not all."""
 
     def __str__(self) -> str:
-        """Say it in a sentence."""
         if self.identical:
             return f"Identical, bit for bit{self.compared and f' ({self.compared})'}."
         return f"Different: {self.difference}. Likely cause: {'; '.join(self.causes)}."

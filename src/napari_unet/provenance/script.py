@@ -29,38 +29,24 @@ _INDENT = "    "
 
 @dataclass(frozen=True)
 class TrainingScript:
-    """A training, as files and settings.
-
-    Parameters
-    ----------
-    images, labels : tuple of str
-        Their files, one of each per image, in the order in which they are learned from.
-    output : str
-        The model file to write.
-    config : TrainConfig
-        The settings.
-    preset : str
-        The preset that they are told apart from.
-    axes : tuple of (str or None)
-        Of each image; None where they are guessed.
-    pixel_sizes : tuple of mapping
-        Of each image; empty where it is not known.
-    named : bool
-        Whether the files themselves say their axes and pixel sizes, so that the command line
-        need not.
-    notes : tuple of str
-        What the script does not express.
-    """
+    """A training, as files and settings."""
 
     images: tuple[str, ...]
     labels: tuple[str, ...]
+    """Files, one of each per image, in the order of the training."""
     output: str
+    """The model file to write."""
     config: TrainConfig
     preset: PresetName = "fast"
+    """Settings that differ from it are written."""
     axes: tuple[str | None, ...] = ()
+    """Of each image; None where they are guessed."""
     pixel_sizes: tuple[PixelSize, ...] = ()
+    """Of each image, in micrometres; empty where it is not known."""
     named: bool = True
+    """Whether the files name their axes and pixel sizes; else the command line does."""
     notes: tuple[str, ...] = ()
+    """What the script does not express."""
 
     def arguments(self) -> list[str]:
         """Return the command line as a list, the program first."""
@@ -101,40 +87,24 @@ class TrainingScript:
 
 @dataclass(frozen=True)
 class PredictionScript:
-    """A prediction, as files and settings.
-
-    Parameters
-    ----------
-    model : str
-        The model file, or the name of a starting model.
-    starting : bool
-        Whether it is a starting model.
-    image : str
-        The file.
-    output : str
-        Folder for the result.
-    config : PredictConfig
-        The settings.
-    result_axes : str
-        Of the result.
-    file_axes, file_pixel_size
-        What the file says itself: the command line need not repeat it.
-    file_format : str
-        "auto", "tiff" or "zarr".
-    notes : tuple of str
-        What the script does not express.
-    """
+    """A prediction, as files and settings."""
 
     model: str
+    """The model file, or the name of a starting model."""
     image: str
     output: str
+    """Folder for the result."""
     config: PredictConfig
     result_axes: str
     starting: bool = False
+    """Whether `model` names a starting model."""
     file_axes: str | None = None
     file_pixel_size: PixelSize = field(default_factory=dict)
+    """What the file says of both itself: the command line need not repeat it."""
     file_format: str = "auto"
+    """One of auto, tiff, zarr."""
     notes: tuple[str, ...] = ()
+    """What the script does not express."""
 
     def arguments(self) -> list[str]:
         """Return the command line as a list, the program first."""
@@ -153,10 +123,7 @@ class PredictionScript:
         return found
 
     def command(self, quote: Callable[[Sequence[str]], str] | None = None) -> str:
-        """Return the command line as text; notes stand above it as comments.
-
-        It predicts whole images: a part of one is told as a note.
-        """
+        """Return the command line as text, for whole images; notes stand above it as comments."""
         notes = self.notes
         if self.config.region is not None or self.config.frames is not None:
             notes += ("The command line predicts the whole image; the Python lines the part.",)
@@ -191,9 +158,7 @@ def quoted(arguments: Sequence[str]) -> str:
 
 
 def _with_notes(
-    arguments: Sequence[str],
-    notes: Sequence[str],
-    quote: Callable[[Sequence[str]], str] | None,
+    arguments: Sequence[str], notes: Sequence[str], quote: Callable[[Sequence[str]], str] | None
 ) -> str:
     mark = "rem " if _ON_WINDOWS else "# "
     return "\n".join([*_comments(notes, mark), (quote or quoted)(arguments)]) + "\n"

@@ -17,14 +17,7 @@ from napari_unet.data.labels import fill_regions
 from napari_unet.data.pixel_hashes import hash_pixels
 from napari_unet.errors import FileProblemError, NapariUNetError
 from napari_unet.io.disk import megabytes, why_not_written
-from napari_unet.io.files import (
-    ImageFile,
-    make_folder,
-    name_of,
-    read_image,
-    stem_of,
-    write_image,
-)
+from napari_unet.io.files import ImageFile, make_folder, name_of, read_image, stem_of, write_image
 from napari_unet.model.trained import save_network
 from napari_unet.provenance.prediction import starting_name
 from napari_unet.provenance.script import PredictionScript, TrainingScript
@@ -46,32 +39,18 @@ _FORBIDDEN = '<>:"/\\|?*'
 
 @dataclass(frozen=True)
 class TrainingBundle:
-    """A training as it stands in a window.
-
-    Parameters
-    ----------
-    images : tuple of AnnotatedImage
-        What would be learned from.
-    files : tuple of (Path or None)
-        Where the images come from, as far as that is known.
-    config : TrainConfig
-        The settings.
-    preset : str
-        That they began with.
-    """
+    """A training as it stands in a window."""
 
     images: tuple[AnnotatedImage, ...]
     files: tuple[Path | None, ...]
+    """Where the images come from, as far as that is known."""
     config: TrainConfig
     preset: PresetName
 
     def written_to(self, folder: Path) -> TrainingScript:
         """Write the labels, and images that no file holds as they are; return the script.
 
-        Parameters
-        ----------
-        folder : Path
-            It gets a new folder "script" ("script 2", ...) with all of it: nothing is replaced.
+        All goes to a new folder "script" ("script 2", ...) in the given one: nothing is replaced.
 
         Raises
         ------
@@ -144,35 +123,20 @@ class TrainingBundle:
 
 @dataclass(frozen=True)
 class PredictionBundle:
-    """A prediction as it stands in a window.
-
-    Parameters
-    ----------
-    model : TrainedNetwork
-        The model.
-    name : str
-        Of the image.
-    image : ArrayLike
-        Its pixels.
-    file : Path or None
-        Where they come from, as far as that is known.
-    config : PredictConfig
-        How; with its axes.
-    """
+    """A prediction as it stands in a window."""
 
     model: TrainedNetwork
     name: str
     image: ArrayLike
     file: Path | None
+    """Where the pixels come from, as far as that is known."""
     config: PredictConfig
+    """With the axes of the image."""
 
     def written_to(self, folder: Path) -> PredictionScript:
         """Write the model, unless it is bundled, and the image, unless a file holds it.
 
-        Parameters
-        ----------
-        folder : Path
-            It gets a new folder "script" ("script 2", ...) with both: nothing is replaced.
+        Both go to a new folder "script" ("script 2", ...) in the given one: nothing is replaced.
 
         Raises
         ------
@@ -224,7 +188,7 @@ def _new_folder(parent: Path) -> Iterator[Path]:
 
 
 def _made(folder: Path) -> bool:
-    """Make a folder; tell whether the name was free."""
+    """Make a folder; return whether the name was free."""
     try:
         folder.mkdir()
     except FileExistsError:

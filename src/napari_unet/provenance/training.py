@@ -52,19 +52,7 @@ def card_of_training(
     card: Path,
     weights: Weights = "best",
 ) -> TrainingCard:
-    """Say what was trained, how, on what, and what came of it.
-
-    Parameters
-    ----------
-    result : TrainingResult
-        What came of it.
-    origin : TrainingOrigin
-        All else.
-    model, card : Path
-        Where the model file lies, and where the card will.
-    weights : {"best", "last"}
-        Which of the result's weights the file holds.
-    """
+    """Return the card of a training, whose model file and card lie at `model` and `card`."""
     trained = result.trained if weights == "best" else result.latest
     history = result.trained.record.history
     kept = [entry for entry in history if entry.get("best")]
@@ -105,18 +93,7 @@ def card_of_training(
 def train_again(
     card: TrainingCard, path: Path, folder: Path, stop: threading.Event
 ) -> Generator[TrainingEvent, None, RerunReport]:
-    """Train again as a card says, and compare the weights.
-
-    Parameters
-    ----------
-    card : TrainingCard
-        What was trained.
-    path : Path
-        Where the card lies.
-    folder : Path
-        Where the new model goes.
-    stop : threading.Event
-        Set it to give up.
+    """Train again as the card at `path` says, into a folder, and compare the weights.
 
     Raises
     ------
@@ -244,13 +221,13 @@ def _check(same: bool, place: Place | None, what: str, card: Path) -> None:
 
 
 def _difference(card: TrainingCard, path: Path, repeated: TrainedNetwork) -> str:
-    """Say how far the weights are apart, where the first model is still there."""
+    """Return how far the weights are apart, where the first model is still there."""
     try:
         first = load_network(found_again(card.model, path))
     except NapariUNetError:
-        return "its weights differ; the first model is gone, so nobody can say by how much"
+        return "its weights differ; the first model is gone, so it is unknown by how much"
     if hash_of_weights(first.network.state_dict()) != card.weights_sha256:
-        return "its weights differ; the first model file was changed since, so nobody can say how"
+        return "its weights differ; the first model file was changed since, so it is unknown how"
     most = _largest_difference(first.network.state_dict(), repeated.network.state_dict())
     return f"its weights differ by at most {most:.3g}"
 
