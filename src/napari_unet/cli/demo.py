@@ -45,23 +45,16 @@ STEPS = 200
 
 @dataclass(frozen=True)
 class DemoSample:
-    """A painted sample image.
-
-    Parameters
-    ----------
-    name : str
-        What the image shows; its layers are called after it.
-    things : str
-        What is painted, in the plural.
-    image, paint, truth : ndarray
-        ``YX``, as `napari_unet.samples` gives them.
-    """
+    """A painted sample image."""
 
     name: str
+    """What the image shows; its layers are named after it."""
     things: str
+    """What is painted, in the plural."""
     image: NDArray[Any]
     paint: NDArray[Any]
     truth: NDArray[Any]
+    """All three ``YX``, as `napari_unet.samples` gives them."""
 
     @property
     def painted(self) -> NDArray[Any]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
-from platformdirs import user_data_path
+from platformdirs import user_cache_path, user_data_path
 
 from napari_unet.errors import first_line
 from napari_unet.model.devices import Problem
@@ -41,7 +41,7 @@ def examined(examinations: Iterable[Callable[[], list[Problem]]]) -> list[Proble
     for examine in examinations:
         try:
             found += examine()
-        except Exception as error:  # what is broken enough to break this, too
+        except Exception as error:  # of a package broken enough to break this
             name = getattr(examine, "__name__", "packages").replace("_", " ")
             found.append(failed(name.removesuffix(" problems"), error))
     return found
@@ -60,10 +60,9 @@ def python_problems(version: tuple[int, ...] = sys.version_info[:3]) -> list[Pro
     """Find a Python that is too old."""
     if version >= _PYTHON:
         return []
-    told = ".".join(map(str, version))
     return [
         Problem(
-            f"Python {told} is too old; 3.11 is the first that works.",
+            f"Python {'.'.join(map(str, version))} is too old; 3.11 is the first that works.",
             f"Install Python 3.12, and there: python -m pip install {OUR_DISTRIBUTION}",
         )
     ]
@@ -81,9 +80,8 @@ def package_problems(
             required = importlib.metadata.requires(OUR_DISTRIBUTION)
     problems = []
     asked = [Requirement(text) for text in required or ()]
-    # an extra is in use where all of its packages are there: what one asks of a package that all
-    # have is of no concern to others
-    unused = {_extra_of(each) for each in asked if _is_missing(each.name, version_of)} - {""}
+    # An extra is in use where all of its packages are there; others' bounds do not count.
+    unused = {_extra_of(each) for each in asked if is_missing(each.name, version_of)} - {""}
     for needed in asked:
         optional = _extra_of(needed) != ""
         if _extra_of(needed) in unused:
@@ -108,7 +106,8 @@ def _extra_of(needed: Requirement) -> str:
     return found.group(1) if found else ""
 
 
-def _is_missing(name: str, version_of: Callable[[str], str]) -> bool:
+def is_missing(name: str, version_of: Callable[[str], str]) -> bool:
+    """Return whether a distribution has no version, and so is not installed."""
     try:
         version_of(name)
     except importlib.metadata.PackageNotFoundError:
@@ -223,7 +222,7 @@ def compiler_cache_problems(environment: Mapping[str, str] = os.environ) -> list
     """Find that numba can keep nothing it compiles, so that each start takes longer."""
     named = environment.get("NUMBA_CACHE_DIR")
     beside = Path(__file__).parents[1] / "data" / "__pycache__"
-    places = [Path(named)] if named else [beside, _numba_cache()]
+    places = [Path(named)] if named else [beside, user_cache_path("numba")]
     errors = [_cannot_write(place) for place in places]
     if not all(errors):
         return []
@@ -250,7 +249,7 @@ def encoding_problems(encoding: str | None = None) -> list[Problem]:
 
 
 def _cannot_write(folder: Path) -> str | None:
-    """Say why nothing can be written to a folder that exists or can be made."""
+    """Return why nothing can be written to a folder that exists or can be made."""
     place = _existing(folder)
     if place is None:
         return f"there is no {folder.anchor or folder}"
@@ -266,12 +265,6 @@ def _cannot_write(folder: Path) -> str | None:
 def _existing(folder: Path) -> Path | None:
     """Return the folder, or the nearest one above it that exists; None of a drive that is gone."""
     return next((place for place in (folder, *folder.parents) if place.exists()), None)
-
-
-def _numba_cache() -> Path:
-    from platformdirs import user_cache_path
-
-    return user_cache_path("numba")
 
 
 def _reinstall(distribution: str) -> str:

@@ -25,7 +25,7 @@ COLUMNS = ("step", "loss", "seconds", "validation_loss", "iou", "object_f1", "pa
 
 
 def begin_history(path: Path, resume: TrainingState | None) -> None:
-    """Write the head of a new table; that of a resumed training is gone on with.
+    """Write the head of a new table; a resumed training continues the one there is.
 
     Raises
     ------
@@ -73,14 +73,10 @@ class _Table:
         self._broken = False
 
     def take(self, event: object) -> Notice | None:
-        """Note what an event tells; a row is written when the next one begins."""
+        """Take up an event; a row is written when the next one begins."""
         if isinstance(event, StepDone):
             problem = self.close()
-            self._row = {
-                "step": event.step,
-                "loss": event.loss,
-                "seconds": round(event.seconds, 4),
-            }
+            self._row = {"step": event.step, "loss": event.loss, "seconds": round(event.seconds, 4)}
             return problem
         if isinstance(event, Validated) and self._row:
             self._row["validation_loss"], self._row["iou"] = event.loss, event.iou
@@ -90,7 +86,7 @@ class _Table:
         return None
 
     def close(self) -> Notice | None:
-        """Write the row that was begun; say why where that is not possible."""
+        """Write the row that was begun; return a notice where that fails."""
         if self._broken or not self._row:
             return None
         try:

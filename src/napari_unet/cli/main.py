@@ -34,18 +34,7 @@ if TYPE_CHECKING:
 
 SUCCESS, FAILURE, WRONG_USE = 0, 1, 2
 # In the order in which ``--help`` lists them.
-_COMMANDS = (
-    train,
-    predict,
-    evaluate,
-    link,
-    convert,
-    export,
-    import_model,
-    rerun,
-    demo,
-    doctor,
-)
+_COMMANDS = (train, predict, evaluate, link, convert, export, import_model, rerun, demo, doctor)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -75,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NapariUNetError as error:
         print(f"napari-unet: {error}", file=sys.stderr)
         return FAILURE
-    except Exception as error:  # told in one line like any other; the traceback on demand
+    except Exception as error:  # in one line like any other; the traceback on demand
         if os.environ.get("NAPARI_UNET_TRACEBACK"):
             raise
         reason = (str(error).splitlines() or [""])[0]

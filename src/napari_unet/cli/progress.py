@@ -24,13 +24,7 @@ STOPPING = "Stopping after this step; what is done is kept."
 
 @contextlib.contextmanager
 def stop_on_interrupt(answer: str = STOPPING) -> Iterator[threading.Event]:
-    """Give an event that the first Ctrl+C sets; the second one interrupts as usual.
-
-    Parameters
-    ----------
-    answer : str
-        What to tell then; "" for nothing, where another process tells it.
-    """
+    """Give an event that the first Ctrl+C sets, printing `answer`; the next one interrupts."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -50,13 +44,7 @@ def stop_on_interrupt(answer: str = STOPPING) -> Iterator[threading.Event]:
 
 
 class TrainingBar:
-    """Show training events as a progress bar.
-
-    Parameters
-    ----------
-    quiet : bool
-        Show nothing but notices.
-    """
+    """Show training events as a progress bar; only the notices of them where `quiet`."""
 
     def __init__(self, quiet: bool) -> None:
         self._bar: tqdm[Any] = tqdm(

@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
 
 @contextlib.contextmanager
 def _folder(output: str | None) -> Iterator[Path]:
-    """Give the folder for the new result; one that nobody asked for is deleted."""
+    """Give the folder for the new result, a temporary one without --output."""
     if output is None:
         with tempfile.TemporaryDirectory() as temporary:
             yield Path(temporary)

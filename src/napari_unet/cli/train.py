@@ -91,7 +91,7 @@ def _save(result: TrainingResult, order: TrainingOrder, group: ProcessGroup) -> 
 
 
 def _write_card(result: TrainingResult, order: TrainingOrder, group: ProcessGroup) -> None:
-    """Say beside the model how it came about; without that it is as good."""
+    """Write the run card beside the model; a failure is a note, the model is as good without."""
     sources, path = result.data.sources, card_beside_model(order.output)
     images, labels = zip(*((str(image), str(labels)) for image, labels in order.pairs), strict=True)
     script = TrainingScript(

@@ -41,33 +41,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingOrder:
-    """What to train, and where the model goes.
-
-    Parameters
-    ----------
-    output : Path
-        The model's file.
-    config : TrainConfig
-        Settings: preset and flags, or those of the training that goes on.
-    data : TrainingData
-        Ready to be drawn from.
-    previous : TrainingState, TrainedNetwork or None
-        A training that goes on, or a model that is trained further.
-    pairs : list of tuple of Path
-        Images and their labels.
-    preset : str
-        Its name.
-    started : str
-        When, as an ISO date and time.
-    """
+    """What to train, and where the model goes."""
 
     output: Path
     config: TrainConfig
+    """From preset and flags, or from the training that is resumed."""
     data: TrainingData
     previous: TrainingState | TrainedNetwork | None
+    """A training that goes on, or a model that is trained further."""
     pairs: list[tuple[Path, Path]]
+    """Images and their labels."""
     preset: PresetName
     started: str
+    """ISO 8601, in UTC."""
 
     @property
     def resume(self) -> TrainingState | None:
@@ -132,17 +118,14 @@ def _settings(
     return state, config
 
 
-# --- What ``napari-unet train`` learns from: images with their labels, or annotations of others ---
-
-
 def annotated_image(
     path: Path, labels_path: Path, options: argparse.Namespace, config: TrainConfig
 ) -> AnnotatedImage:
-    """Open an image and its labels; the file's axes count where they fit network and labels."""
+    """Open an image and its labels; the file's axes are used where they fit network and labels."""
     image, ndim = read_image(path), config.ndim
-    labels, told = _labels_of(labels_path, image, options.axes or image.axes, config)
+    labels, found = _labels_of(labels_path, image, options.axes or image.axes, config)
     shape = tuple(image.array.shape)
-    notices, axes = (*image.notices, *told), options.axes or None
+    notices, axes = (*image.notices, *found), options.axes or None
     if axes is not None:
         check_axes(axes, len(shape), ndim)
     else:

@@ -11,7 +11,7 @@ from ctypes.util import find_library
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_unet.cli.environment import OUR_DISTRIBUTION
+from napari_unet.cli.environment import OUR_DISTRIBUTION, is_missing
 from napari_unet.model.devices import Problem
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def screen_notes(environment: Mapping[str, str] = os.environ) -> list[Problem]:
 
 
 def _answers(display: str) -> bool:
-    """Return whether an X server may be there; of one that is elsewhere nobody can tell cheaply."""
+    """Return whether an X server may be there; one on another machine is taken to be."""
     local = re.fullmatch(r":(\d+)(\.\d+)?", display)
     sockets = Path("/tmp/.X11-unix")
     if local is None or not sockets.is_dir():
@@ -135,14 +135,7 @@ def plugin_problems() -> list[Problem]:
 
 def installed(names: Collection[str]) -> list[str]:
     """Return those of some distributions that are installed."""
-    found = []
-    for name in names:
-        try:
-            importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        found.append(name)
-    return found
+    return [name for name in names if not is_missing(name, importlib.metadata.version)]
 
 
 def _has_window() -> bool:

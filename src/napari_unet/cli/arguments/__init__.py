@@ -1,1 +1,1 @@
-"""What each command of the command line takes, one module a command. Nothing heavy is imported."""
+"""The arguments of each command, one module a command. Nothing heavy is imported."""

@@ -41,21 +41,7 @@ def add_pixel_size(command: argparse.ArgumentParser) -> None:
 def add_setting(
     group: Any, setting: Setting, default: Any, aliases: Sequence[str] = (), **more: Any
 ) -> None:
-    """Make a flag of a setting.
-
-    Parameters
-    ----------
-    group : argument group
-        Where it goes.
-    setting : Setting
-        Its declaration.
-    default : object
-        What the options hold where the flag is not given.
-    aliases : sequence of str
-        What the flag may be called as well.
-    **more
-        For argparse.
-    """
+    """Make a flag of a setting; `default` is what the options hold where it is not given."""
     text = setting.help.replace("%", "%%")
     if setting.usual and default != argparse.SUPPRESS and not more.get("required"):
         text = f"{text.rstrip('.')} (default: {setting.usual})"
