@@ -10,13 +10,7 @@ import numpy as np
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QSize, Qt, QUrl
 from qtpy.QtGui import QDesktopServices, QIcon
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QInputDialog,
-    QListWidget,
-    QListWidgetItem,
-    QMessageBox,
-)
+from qtpy.QtWidgets import QFileDialog, QInputDialog, QListWidget, QListWidgetItem, QMessageBox
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.project.library import ModelLibrary, starting_entries
@@ -43,15 +37,7 @@ _THUMBNAIL = 48
 
 
 class ModelsWidget(Dock):
-    """Keeps models to use again, and opens and saves projects.
-
-    Parameters
-    ----------
-    napari_viewer : Viewer
-        The viewer that it is docked in.
-    library : ModelLibrary, optional
-        Where models are kept; in the user's data folder by default.
-    """
+    """Keeps models to use again, in the user's data folder by default; opens and saves projects."""
 
     def __init__(self, napari_viewer: Viewer, library: ModelLibrary | None = None) -> None:
         super().__init__(napari_viewer)
@@ -129,7 +115,7 @@ class ModelsWidget(Dock):
         return entry
 
     def refresh(self) -> None:
-        """Read the library anew."""
+        """Show the library as it is now."""
         self.list.clear()
         for entry in (*self.library.entries(), *starting_entries()):
             item = QListWidgetItem(_in_words(entry))

@@ -36,7 +36,7 @@ from napari_unet.widgets.common.layers import pixels_of, plain_layers
 from napari_unet.widgets.common.placement import named_axes_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.settings_form import SettingsForm
-from napari_unet.widgets.common.task import BackgroundTask, Failed, Outcome
+from napari_unet.widgets.common.task import Failed, Outcome, task_named
 
 if TYPE_CHECKING:
     import threading
@@ -47,23 +47,18 @@ if TYPE_CHECKING:
 
     from napari_unet.export.config import Exported
     from napari_unet.model.trained import TrainedNetwork
-    from napari_unet.widgets.common.session import Session
 
-TASK = "Exporting a model"
+TASK = "Exporting a model"  # of the session: closing the dialog does not end it
+_AUTHORS_FILE = "export authors.txt"  # of the last export, beside the library of models
+_MOST_LETTERS = 2000  # of it; more was not written by us
 _SETTINGS = declared(ExportConfig)
 
 
 class ExportDialog(QDialog):
     """Asks what to export, does it in the background, and shows how well it agrees.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        Its session has the model; its selected image is what the export is checked on.
-    folder : Path
-        Where the authors are remembered.
-    parent : QWidget, optional
-        Owner.
+    The model is that of the viewer's session; it is checked on the selected image. Authors are
+    remembered in `folder`.
     """
 
     def __init__(self, viewer: Viewer, folder: Path, parent: QWidget | None = None) -> None:
@@ -72,7 +67,7 @@ class ExportDialog(QDialog):
         self._session = session_of(viewer)
         self._proposed = self._session.model_name
         self._agreed: Path | None = None
-        self._task = _task_of(self._session)
+        self._task = task_named(self._session, TASK)
         self._lay_out()
         self.authors_box.setPlainText(remembered_authors(folder))
         self._task.started.connect(self._show_state)
@@ -213,7 +208,7 @@ class ExportDialog(QDialog):
 
 
 def _lines(height: int) -> QTextEdit:
-    """Return a field of several lines; a QTextEdit, since napari's themes give it a ground."""
+    """Return a field of several lines; a QTextEdit, since napari's themes colour its background."""
     made = QTextEdit()
     made.setAcceptRichText(False)
     made.setTabChangesFocus(True)
@@ -221,25 +216,13 @@ def _lines(height: int) -> QTextEdit:
     return made
 
 
-def _task_of(session: Session) -> BackgroundTask:
-    """Return the session's one task for exports: closing the dialog does not end it."""
-    found = session.findChildren(BackgroundTask, TASK)
-    return found[0] if found else BackgroundTask(TASK, session)
-
-
-# --- Who exported last: kept beside the library of models, so that nobody types it twice ---------
-
-_FILE = "export authors.txt"
-_LONGEST = 2000  # letters; more was not written by us
-
-
 def remembered_authors(folder: Path) -> str:
-    """Return the lines of the last export; none where there was none."""
+    """Return the authors' lines of the last export; empty without one."""
     with (
         contextlib.suppress(OSError, UnicodeDecodeError),
-        (folder / _FILE).open(encoding="utf-8") as file,
+        (folder / _AUTHORS_FILE).open(encoding="utf-8") as file,
     ):
-        return file.read(_LONGEST)
+        return file.read(_MOST_LETTERS)
     return ""
 
 
@@ -247,16 +230,13 @@ def remember_authors(folder: Path, lines: str) -> None:
     """Keep the lines; an export does not fail where that cannot be done."""
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        replace_file(folder / _FILE, lines[:_LONGEST].encode())
-
-
-# --- Exporting in a worker thread: torch is imported here ----------------------------------------
+        replace_file(folder / _AUTHORS_FILE, lines[:_MOST_LETTERS].encode())
 
 
 def export_events(
     model: TrainedNetwork, path: Path, config: ExportConfig, stop: threading.Event
 ) -> Generator[object, None, Exported | None]:
-    """Export a model; on a texture where the selected image is not one for this model."""
+    """Export a model, checked on a texture where the selected image does not fit this model."""
     from napari_unet.export.writing import export_model
     from napari_unet.prediction.config import PredictConfig
     from napari_unet.prediction.plan import plan_prediction

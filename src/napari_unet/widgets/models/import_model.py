@@ -1,4 +1,4 @@
-"""Take a model of another program into the library, in the background, and use it."""
+"""Import a model of another program into the library, in the background, and use it."""
 
 from __future__ import annotations
 
@@ -28,17 +28,9 @@ _FILTER = "Models of other programs (*.zip *.onnx *.yaml *.yml)"
 def importing_events(
     path: Path, library: ModelLibrary, stop: threading.Event
 ) -> Generator[object, None, Loaded]:
-    """Take in a model of another program, and save it to the library.
+    """Import a model of another program, and save it to the library.
 
-    Yields
-    ------
-    ImportStep
-        What comes next.
-
-    Returns
-    -------
-    tuple
-        The model, its name in the library, and None: there is no training to go on with.
+    Its events are `ImportStep`; it has no training to go on with.
     """
     from napari_unet.external.importing import import_model
 
@@ -48,19 +40,7 @@ def importing_events(
 
 
 class ModelImport(QObject):
-    """The button "Import…" of the Models widget.
-
-    Parameters
-    ----------
-    session : Session
-        Gets the model.
-    library : ModelLibrary
-        Keeps it.
-    text : QLabel
-        Says what is done, and how the model is understood.
-    parent : QWidget
-        The widget.
-    """
+    """The button "Import…" of the Models widget; `text` shows what it does."""
 
     imported = Signal()
 

@@ -1,4 +1,4 @@
-"""The images of a project as layers: whoever made the project chose their paths and placement."""
+"""The images of a project as layers: their paths and placement may come from anybody."""
 
 from __future__ import annotations
 
@@ -34,21 +34,10 @@ _PLACEMENT = ("scale", "translate", "units", "axis_labels")
 
 
 def open_image(viewer: Viewer, entry: ProjectImage, folder: Path | None = None) -> Image | None:
-    """Add the image of a project to a viewer, or find it there.
+    """Add the image of a project to a viewer, or find it there; `folder` is that of the project.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        Where it is added.
-    entry : ProjectImage
-        What was saved, of `without_odd_placement`.
-    folder : Path, optional
-        Where the project lies.
-
-    Returns
-    -------
-    Image or None
-        None where its file is not there, or is none that a project opens.
+    The entry comes from `without_odd_placement`. None means that its file is missing, or is of a
+    kind that no project opens.
 
     Raises
     ------
@@ -78,14 +67,9 @@ def placement_of(entry: ProjectImage, ndim: int) -> dict[str, Any]:
 
 
 def without_odd_placement(entry: ProjectImage) -> tuple[ProjectImage, str]:
-    """Leave out what napari refuses of where an image lies, and of its colours.
+    """Leave out what napari refuses of an image's placement and colours.
 
-    Returns
-    -------
-    ProjectImage
-        The image without it.
-    str
-        A sentence that tells what was left out and why; empty if nothing was.
+    Returned with a sentence on what was left out and why, which is empty if nothing was.
     """
     found = {
         "scale": _why_no_scale(entry.scale),
@@ -159,15 +143,9 @@ def _image_from_file(viewer: Viewer, entry: ProjectImage, folder: Path | None) -
 def is_opened_unasked(image_path: str, folder: Path | None = None) -> bool:
     """Return whether a path out of a project is there and holds pixels, by its ending.
 
-    Whoever made the project chose the path, and napari runs what it opens as ``.py``.
-
-    Parameters
-    ----------
-    image_path : str
-        As it stands in the project.
-    folder : Path, optional
-        Where the project lies. Windows logs in to a machine that a path names, even to see
-        whether a file is there; so no other machine is asked than that of the project.
+    The path comes from whoever made the project, and napari runs ``.py`` files that it opens.
+    Windows logs in to a machine that a path names, even to see whether a file is there; so no
+    other machine is asked than that of the project's folder.
     """
     if not image_path or _ADDRESS.fullmatch(image_path) or _is_on_other_machine(image_path, folder):
         return False

@@ -41,14 +41,9 @@ if TYPE_CHECKING:
 
 
 def project_of(viewer: Viewer, largest_copy: int | None = None) -> Project:
-    """Describe the images, annotations and settings of a session, as a frozen value.
+    """Return the images, annotations (copied) and settings of a session, as a frozen value.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose layers; annotations are copied.
-    largest_copy : int, optional
-        Images that come from no file are copied up to so many bytes; all by default.
+    Images that come from no file are copied up to so many bytes, by default all of them.
     """
     session = session_of(viewer)
     return Project(
@@ -92,14 +87,7 @@ def _image_entry(viewer: Viewer, pair: LayerPair, largest_copy: int | None) -> P
 def open_project(viewer: Viewer, project: Project, folder: Path | None = None) -> None:
     """Add the images and annotations of a project to a viewer, and take over its settings.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        Where they are added.
-    project : Project
-        Whoever made it: nothing in it keeps what else is in it from being opened.
-    folder : Path, optional
-        Where it lies.
+    A part that is damaged does not keep the others from being opened.
 
     Raises
     ------
@@ -190,12 +178,8 @@ def _corners(region: tuple[tuple[int, int], ...]) -> np.ndarray:
 def open_folder(viewer: Viewer, folder: Path) -> bool:
     """Open a project folder: layers and settings at once, its model in the background.
 
-    Errors are shown; what could be opened stays open.
-
-    Returns
-    -------
-    bool
-        False where there is no project that can be read: nothing was opened.
+    Errors are shown; what could be opened stays open. False means that there is no project that
+    can be read.
     """
     session = session_of(viewer)
     try:
