@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.state import TrainingState
-    from napari_unet.widgets.common.pairs import LayerPair
 
 # These have controls of their own.
 _MAIN_SETTINGS = ("kind", "unpainted", "start", "steps", "minutes", "device")
@@ -54,13 +53,7 @@ _ADVANCED = [name for name in declared(TrainConfig) if name not in _MAIN_SETTING
 
 
 class TrainWidget(Dock):
-    """Trains a U-Net on what is painted.
-
-    Parameters
-    ----------
-    napari_viewer : Viewer
-        The viewer that it is docked in.
-    """
+    """Trains a U-Net on what is painted."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
@@ -126,7 +119,9 @@ class TrainWidget(Dock):
         self.stop_button = button(
             "&Stop", "Stop after this step; the best and the last weights stay.", self.stop_training
         )
-        self.save_button = button("S&ave…", "Save the network to a file.", self.ask_to_save)
+        self.save_button = button(
+            "S&ave…", "Save the network to a file.", partial(ask_to_save, self, self._session)
+        )
         buttons = (self.train_button, self.continue_button, self.stop_button, self.save_button)
         layout.addLayout(ButtonGrid(4, buttons))
         to_copy = partial(training_to_copy, self._viewer, self)
@@ -205,27 +200,17 @@ class TrainWidget(Dock):
         if not pairs:
             show_warning(what_is_missing(self._viewer))
             return
-        self._run(pairs, config, previous)
-
-    def _run(
-        self,
-        pairs: tuple[LayerPair, ...],
-        config: TrainConfig,
-        previous: TrainingState | TrainedNetwork | None,
-    ) -> None:
         images = annotated_images(self._viewer, pairs)
-        session = self._session
+        session, continues = self._session, previous is not None
         run = TrainingRun(self._viewer, pairs, images, config.ndim, session)
-        run.live = self.live_box.isChecked()
-        run.continues = previous is not None
-        known = session.trained.data if previous is not None and session.trained else None
-        order = TrainingJob(
+        run.live, run.continues = self.live_box.isChecked(), continues
+        job = TrainingJob(
             images,
             config,
             run.inbox,
             previous,
-            known,
-            session.interrupted.held_back if previous is not None and session.interrupted else (),
+            session.trained.data if continues and session.trained else None,
+            session.interrupted.held_back if continues and session.interrupted else (),
             keeper_of(self._viewer).model_path,
             tuple(pair.image.source.path for pair in pairs),
         )
@@ -233,17 +218,13 @@ class TrainWidget(Dock):
             session.run.setParent(None)
         session.run = run
         run.follow(self.task)
-        self.task.start(partial(training_events, order))
+        self.task.start(partial(training_events, job))
         keeper_of(self._viewer).save_now()
 
     def stop_training(self) -> None:
         """Stop after the current step; the best and the last weights are kept."""
         self.task.stop()
         self._show_running()
-
-    def ask_to_save(self) -> None:
-        """Ask for a file name and save the model there."""
-        ask_to_save(self, self._session)
 
     def save_model(self, path: Path) -> None:
         """Save the session's model."""
@@ -263,8 +244,7 @@ class TrainWidget(Dock):
         self._show_preset_note()
 
     def _show_preset_note(self) -> None:
-        text = preset_text(self.preset_box.currentData(), self.pairs.pairs())
-        self.preset_note.setText(text)
+        self.preset_note.setText(preset_text(self.preset_box.currentData(), self.pairs.pairs()))
 
     def _show_settings(self, preset: str, config: TrainConfig) -> None:
         self.preset_box.setCurrentIndex(max(0, self.preset_box.findData(preset)))
@@ -279,13 +259,13 @@ class TrainWidget(Dock):
             box.setCurrentIndex(max(0, box.findData(value)))
 
     def _share_settings(self) -> None:
-        """Keep what the project is to remember; settings that do not fit are not kept."""
+        """Keep the settings for the project, unless they do not fit together."""
         with contextlib.suppress(NapariUNetError):
             self._session.settings = self.config()
             self._session.preset = self.preset_box.currentData()
 
     def _follow_pairs(self) -> None:
-        """Take the kind of what is learned from; the layer that is being painted decides."""
+        """Show the kind of the ticked layers; the one that is being painted decides."""
         self._show_preset_note()
         chosen = self._session.annotation
         layers = [pair.annotation for pair in self.pairs.pairs()]

@@ -1,4 +1,4 @@
-"""Which painted cells come out right: a line in words, and a way to those that do not."""
+"""Which painted cells come out right: a line of text, and a button that goes to the others."""
 
 from __future__ import annotations
 
@@ -23,13 +23,7 @@ _ABOUT = {
 
 
 class PaintedCellsLine(QWidget):
-    """Says how many painted cells are found, and goes from one that is not to the next.
-
-    Parameters
-    ----------
-    session : Session
-        Whose training, under way or ended, knows the layers.
-    """
+    """Shows how many painted cells are found, and goes from one that is not to the next."""
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -56,7 +50,7 @@ class PaintedCellsLine(QWidget):
         self.show_cells(())
 
     def show_cells(self, cells: tuple[PaintedCell, ...]) -> None:
-        """Say what became of the painted cells; of none, nothing."""
+        """Show how many cells are found; hide without cells."""
         self._cells = cells
         if self._shown is not None:
             self._shown = _same_cell(self._shown, cells)
@@ -73,7 +67,7 @@ class PaintedCellsLine(QWidget):
         self._say("Their layers are closed.")
 
     def _wrong_after(self, shown: PaintedCell | None) -> list[PaintedCell]:
-        """List the cells that are not found, those behind the one shown first."""
+        """List the cells that are not found, those after the one shown first."""
         first = 0 if shown is None else self._cells.index(shown) + 1
         around = (*self._cells[first:], *self._cells[:first])
         return [cell for cell in around if cell.verdict != "found"]
@@ -85,7 +79,7 @@ class PaintedCellsLine(QWidget):
 
 
 def cells_in_words(cells: Sequence[PaintedCell]) -> str:
-    """Say what became of the painted cells: "8 of 10 painted cells are found; 2 are merged."."""
+    """Return a sentence: "8 of 10 painted cells are found; 2 are merged."; empty without cells."""
     total = len(cells)
     found, merged, missed = (
         sum(cell.verdict == verdict for cell in cells) for verdict in ("found", "merged", "missed")
@@ -102,7 +96,7 @@ def cells_in_words(cells: Sequence[PaintedCell]) -> str:
 
 
 def new_cells_in_words(cells: Sequence[PaintedCell]) -> str:
-    """Say what was made of cells before they were learned; of none, nothing."""
+    """Return how many new cells were found before they were learned; empty without cells."""
     if not cells:
         return ""
     found, total = sum(cell.verdict == "found" for cell in cells), len(cells)
@@ -126,6 +120,6 @@ def _about(cell: PaintedCell | None) -> str:
 
 
 def _same_cell(cell: PaintedCell, cells: Sequence[PaintedCell]) -> PaintedCell | None:
-    """Return what became of a cell in a newer judgement."""
+    """Return the same cell in newer results."""
     place = cell.image, cell.frame, cell.centre
     return next((each for each in cells if (each.image, each.frame, each.centre) == place), None)

@@ -1,4 +1,4 @@
-"""How a training goes, as curves: the loss falls, cells are found, unseen paint is scored."""
+"""Curves of a training: loss, painted cells found, scores on unseen paint."""
 
 from __future__ import annotations
 
@@ -17,21 +17,14 @@ _SPACE = "\N{NO-BREAK SPACE}"  # an entry of the key stays in one line
 
 
 class PlotColours(NamedTuple):
-    """Colours that go with a theme of napari.
-
-    Parameters
-    ----------
-    text : str
-        Of axes, of words, and of the star at the best weights.
-    loss, found, score : str
-        Of the curves: of Okabe and Ito's palette (and, on light, Tol's wine), told apart by
-        colour-blind people. Their shapes differ as well.
-    """
+    """Colours that go with a theme of napari."""
 
     text: str
+    """Of axes, of words, and of the star at the best weights."""
     loss: str
     found: str
     score: str
+    """All three of Okabe and Ito's palette (on light, Tol's wine), safe for colour-blind people."""
 
 
 def colours_on(theme: str) -> PlotColours:
@@ -45,16 +38,8 @@ def colours_on(theme: str) -> PlotColours:
 class TrainingPlot(QWidget):
     """Plots loss, painted cells that are found, and scores on unseen paint over the steps.
 
-    The axis goes from 0 to 1 always: shares and scores do, and so does the loss of a network that
-    has begun to learn. A larger one runs along the upper edge. Drawing is throttled, not the data:
-    steps may come as fast as they like.
-
-    Parameters
-    ----------
-    theme : str
-        The theme of napari that it is shown in.
-    parent : QWidget, optional
-        Owner.
+    The axis always goes from 0 to 1, as scores do, and the loss after the first steps; a larger one
+    runs along the upper edge. Drawing is throttled, not the data.
     """
 
     def __init__(self, theme: str, parent: QWidget | None = None) -> None:
@@ -88,26 +73,26 @@ class TrainingPlot(QWidget):
         self.show_theme(theme)
 
     def show_theme(self, theme: str) -> None:
-        """Take the colours, and the size of letters, of a theme of napari."""
+        """Take the colours of a theme, and napari's font size."""
         self.colours = text, loss, found, score = colours_on(theme)
-        letters, size = self.font(), get_settings().appearance.font_size
-        letters.setPointSize(size)
+        font, size = self.font(), get_settings().appearance.font_size
+        font.setPointSize(size)
         for side in ("bottom", "left"):
             axis = self.chart.getAxis(side)
             axis.setPen(text)
             axis.setTextPen(text)
-            axis.setTickFont(letters)
+            axis.setTickFont(font)
         self.chart.setLabel("bottom", "step", color=text, **{"font-size": f"{size}pt"})
         self._loss_curve.setPen(pg.mkPen(loss, width=1.5))
         self._found_curve.setPen(pg.mkPen(found, width=2, style=Qt.PenStyle.DashLine))
         self._found_curve.setSymbolBrush(found)
         self._score_marks.setSymbolBrush(score)
         self._best_mark.setSymbolBrush(text)
-        self.chart.setFixedHeight(_LINES_OF_TEXT * QFontMetrics(letters).height())
+        self.chart.setFixedHeight(_LINES_OF_TEXT * QFontMetrics(font).height())
         self._show_key()
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Remove all points."""
         self._losses = _Curve([], [])
         self._found = _Curve([], [])
         self._scores = _Curve([], [])
@@ -150,7 +135,7 @@ class TrainingPlot(QWidget):
         self._show_key()
 
     def _show_key(self) -> None:
-        """Explain the marks that there are: trainings of classes have no cells."""
+        """Explain the marks that are drawn: trainings of classes have no cells."""
         text, loss, found, score = self.colours
         entries = [(loss, "━", "loss on paint")]
         if self._found.steps:
@@ -162,7 +147,7 @@ class TrainingPlot(QWidget):
         self.key.setText(" &nbsp; ".join(_key_entry(*entry) for entry in entries))
 
     def _in_words(self) -> str:
-        """Say what the plot shows, for who cannot see it."""
+        """Return what the plot shows, for screen readers."""
         parts = []
         if self._losses.steps:
             parts.append(f"loss on paint {self._losses.values[-1]:.3f}")
@@ -196,7 +181,7 @@ def _empty_chart() -> pg.PlotWidget:
     chart.setMouseEnabled(x=False, y=False)
     chart.hideButtons()
     chart.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the texts beside it say the same
-    chart.getPlotItem().layout.setContentsMargins(0, 4, 4, 6)  # else letters and marks are cut
+    chart.getPlotItem().layout.setContentsMargins(0, 4, 4, 6)  # else text and marks are cut
     chart.setYRange(0, 1)
     return chart
 

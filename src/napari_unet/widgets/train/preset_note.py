@@ -1,4 +1,4 @@
-"""What to say beside the presets: what each is for, and when another one fits the images."""
+"""The text beside the presets: what each is for, and when another one fits the images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari_unet.training.config import PresetName
     from napari_unet.widgets.common.pairs import LayerPair
 
-_FEWEST_SLICES = 8  # of fewer a network learns nothing along Z
+_FEWEST_SLICES = 8  # from fewer a network learns nothing along Z
 
 VOXEL_SIZE_HELP = (
     "The voxel size decides how much the network looks along Z. napari shows it as the layer's "
@@ -25,15 +25,7 @@ VOXEL_SIZE_HELP = (
 
 
 def preset_text(preset: PresetName, pairs: Sequence[LayerPair]) -> str:
-    """Say what a preset is for, and what would fit the chosen images better.
-
-    Parameters
-    ----------
-    preset : str
-        The chosen one.
-    pairs : sequence of LayerPair
-        What will be trained on.
-    """
+    """Return what a preset is for, and what would fit the chosen images better."""
     text = PRESET_HELP[preset]
     stacks = [pair for pair in pairs if _may_be_stack(pair)]
     if preset != "3d" and stacks:
@@ -52,7 +44,7 @@ def preset_text(preset: PresetName, pairs: Sequence[LayerPair]) -> str:
 
 
 def _may_be_stack(pair: LayerPair) -> bool:
-    """Return whether an image has slices along Z, or along an axis that nobody has named."""
+    """Return whether an image has slices along Z, or along an axis without a name."""
     labels, axes = labels_of(pair.annotation), named_axes_of(pair.image)
     if axes is None:
         return len(labels.shape) == 3 and labels.shape[0] >= _FEWEST_SLICES

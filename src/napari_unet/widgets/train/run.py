@@ -29,18 +29,7 @@ _VIEW_INTERVAL_MS = 300
 class TrainingRun(QObject):
     """Ties a running training to the layers, until it ends; it belongs to the session.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        The window.
-    pairs : tuple of LayerPair
-        What is trained on.
-    images : tuple of AnnotatedImage
-        Their state at the start.
-    ndim : int
-        Spatial dimensions of the network.
-    parent : QObject
-        Owner.
+    `images` are the pairs as they were at the start.
     """
 
     def __init__(
@@ -56,7 +45,7 @@ class TrainingRun(QObject):
         self.pairs = pairs
         self.live = True
         self.continues = False  # whether a previous model is trained further
-        # What a dock that is opened later is to show.
+        # For docks that are opened later.
         self.judged: PaintJudged | None = None
         self.joined: AnnotationsJoined | None = None
         self._viewer, self._ndim = viewer, ndim
@@ -79,7 +68,7 @@ class TrainingRun(QObject):
         self._view_timer.start()
 
     def share_view(self) -> None:
-        """Tell the training what is on screen: the topmost visible image that it learns from."""
+        """Send the training what is on screen: the topmost visible image that it learns from."""
         self._note_regions()
         if not self.live:
             self.inbox.view.put(None)
@@ -114,7 +103,7 @@ class TrainingRun(QObject):
         self._changed.clear()
 
     def _same_pixels(self, number: int) -> bool:
-        """Return whether layers have the shapes that they began with: else they are others now."""
+        """Return whether a pair has the shapes of the start; else its pixels were replaced."""
         pair, known = self.pairs[number], self._images[number]
         return (
             tuple(pixels_of(pair.image).shape) == tuple(known.image.shape)
@@ -128,7 +117,7 @@ class TrainingRun(QObject):
         self._join_timer.start()
 
     def _note_regions(self) -> None:
-        """Look for rectangles that were drawn: their layer may have come only now."""
+        """Look for new rectangles: their layer may have been added meanwhile."""
         for number, pair in enumerate(self.pairs):
             drawn = regions_of(self._viewer, pair.annotation)
             if drawn != self._images[number].regions and number not in self._changed:
@@ -162,5 +151,5 @@ class TrainingRun(QObject):
 
 
 def _same(one: AnnotatedImage, other: AnnotatedImage) -> bool:
-    """Return whether two snapshots say the same: moving a slider fires what painting fires."""
+    """Return whether two snapshots are the same: moving a slider fires what painting fires."""
     return one.regions == other.regions and same_paint(one.labels, other.labels)

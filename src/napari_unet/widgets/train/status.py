@@ -30,13 +30,7 @@ _GIB = 2**30
 
 
 class TrainingStatus(QWidget):
-    """Follows the training of a viewer.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose training.
-    """
+    """Follows the training of a viewer."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -146,7 +140,7 @@ class TrainingStatus(QWidget):
             self._plot.mark_best(step, score)
 
     def _show_joined(self, event: AnnotationsJoined) -> None:
-        """Tell that strokes joined, and how much of them needed no painting."""
+        """Show that strokes joined, and how many of the new cells were found before."""
         text, new = f"New strokes joined after step {event.step}", event.new_cells
         self.joined.setText(f"{text}: {new_cells_in_words(new)}." if new else f"{text}.")
         if self._plot is not None and new:
@@ -202,7 +196,7 @@ class TrainingStatus(QWidget):
         self._offer_weights()
 
     def _about_start(self, result: TrainingResult) -> str:
-        """Say so where nothing scored better than what the training began with."""
+        """Return a sentence where nothing scored better than what the training began with."""
         if not result.start_kept:
             return ""
         run = self._session.run
@@ -240,7 +234,7 @@ class TrainingStatus(QWidget):
 
 
 def score_in_words(event: Validated) -> str:
-    """Say how good a network is: "good (IoU 0.82, object F1 0.91)"."""
+    """Return how good a network is: "good (IoU 0.82, object F1 0.91)"."""
     value = _value(event)
     words = ((0.9, "excellent"), (0.75, "good"), (0.5, "fair"))
     word = next((word for least, word in words if value >= least), "poor so far")

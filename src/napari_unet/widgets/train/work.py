@@ -1,4 +1,4 @@
-"""What a training does in its worker thread: torch is imported here, not when a dock opens."""
+"""What a training does in its worker thread, and saving its model: torch is imported on use."""
 
 from __future__ import annotations
 
@@ -30,53 +30,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Everything that a training is to know, as it was when the button was clicked.
-
-    Parameters
-    ----------
-    images : tuple of AnnotatedImage
-        What to learn from.
-    config : TrainConfig
-        How.
-    inbox : Inbox
-        Brings what is painted later, and what is on screen.
-    previous : TrainingState, TrainedNetwork or None
-        Where to go on.
-    previous_data : TrainingData or None
-        What the previous training learned from, if that was in this session.
-    held_back : tuple of BlockPlace
-        What a training in an earlier session held back.
-    checkpoint : Path or None
-        Model file for checkpoints.
-    files : tuple of (str or None)
-        Where the layers of the images come from.
-    """
+    """What a training works on, as it was when the button was clicked."""
 
     images: tuple[AnnotatedImage, ...]
     config: TrainConfig
     inbox: Inbox
+    """Brings what is painted later, and what is on screen."""
     previous: TrainingState | TrainedNetwork | None = None
+    """Where to go on."""
     previous_data: TrainingData | None = None
+    """What the previous training learned from, if that was in this session."""
     held_back: tuple[BlockPlace, ...] = ()
+    """What a training in an earlier session held back."""
     checkpoint: Path | None = None
+    """Model file for checkpoints."""
     files: tuple[str | None, ...] = ()
+    """Where the layers of the images come from."""
 
 
 def training_events(
-    order: TrainingJob, stop: threading.Event
+    job: TrainingJob, stop: threading.Event
 ) -> Generator[object, None, TrainingResult]:
-    """Prepare and train.
-
-    Yields
-    ------
-    TrainingEvent, TrainingOrigin
-        See :func:`napari_unet.training.loop.train_network`; the last says how it came about.
-
-    Returns
-    -------
-    TrainingResult
-        The trained network and its state.
-    """
+    """Prepare and train; the last event is a `TrainingOrigin`."""
     from napari_unet.notice import Notice
     from napari_unet.training.checkpoint import save_checkpoint, saving_checkpoints
     from napari_unet.training.events import Checkpoint
@@ -85,29 +60,29 @@ def training_events(
     from napari_unet.training.preparation import prepare_training
 
     data = prepare_training(
-        order.images,
-        order.config,
-        order.previous_data,
-        order.held_back,
-        **what_stays(order.previous, order.config.ndim),
+        job.images,
+        job.config,
+        job.previous_data,
+        job.held_back,
+        **what_stays(job.previous, job.config.ndim),
     )
-    events = train_network(data, order.config, stop, order.previous, inbox=order.inbox)
-    events = _telling_origin(events, order)
-    if order.checkpoint is None:
+    events = train_network(data, job.config, stop, job.previous, inbox=job.inbox)
+    events = _with_origin(events, job)
+    if job.checkpoint is None:
         return (yield from events)
-    saved = order.inbox.checkpoint_saved
-    result = yield from saving_checkpoints(events, order.checkpoint, saved)
+    saved = job.inbox.checkpoint_saved
+    result = yield from saving_checkpoints(events, job.checkpoint, saved)
     try:
-        save_checkpoint(Checkpoint(result.trained, result.state), order.checkpoint)
+        save_checkpoint(Checkpoint(result.trained, result.state), job.checkpoint)
     except FileProblemError as error:
         yield Notice(f"The state of the training was not saved: {error}")
     return result
 
 
-def _telling_origin(
-    events: Generator[TrainingEvent, None, TrainingResult], order: TrainingJob
+def _with_origin(
+    events: Generator[TrainingEvent, None, TrainingResult], job: TrainingJob
 ) -> Generator[Any, None, TrainingResult]:
-    """Pass on the events of a training, and say at its end what its run card needs."""
+    """Pass on the events of a training, and at its end what its run card needs."""
     from napari_unet.model.devices import choose_device
     from napari_unet.provenance.environment import (
         CONTINUED,
@@ -121,23 +96,20 @@ def _telling_origin(
     from napari_unet.training.events import AnnotationsJoined
 
     started = now()
-    why_not = "" if order.previous is None else CONTINUED
+    why_not = "" if job.previous is None else CONTINUED
     run = Run(events)
     for event in run:
         if isinstance(event, AnnotationsJoined):
             why_not = JOINED
         yield event
     yield TrainingOrigin(
-        order.config,
-        [(path, None) for path in files_of(order.files or [None] * len(order.images))],
-        environment_of(choose_device(order.config.device)),
+        job.config,
+        [(path, None) for path in files_of(job.files or [None] * len(job.images))],
+        environment_of(choose_device(job.config.device)),
         TimeSpan.since(started),
         not_repeatable=why_not,
     )
     return run.result
-
-
-# --- Save the model in use to a file, with its run card where it was trained here ----------------
 
 
 def ask_to_save(parent: QWidget, session: Session) -> None:
@@ -149,7 +121,7 @@ def ask_to_save(parent: QWidget, session: Session) -> None:
 
 
 def save_model(session: Session, path: Path) -> None:
-    """Save the session's model; say what came of it."""
+    """Save the session's model, with its run card where it was trained here; show a message."""
     if session.model is None:
         show_warning("There is no model yet: train one first.")
         return
@@ -171,7 +143,7 @@ def save_model(session: Session, path: Path) -> None:
 
 
 def _write_card(session: Session, path: Path) -> None:
-    """Write the card of a model that the last training here left; of others nothing is known."""
+    """Write the card of a model of the last training here; remove that of any other."""
     from napari_unet.provenance.card import card_beside_model, write_card
     from napari_unet.provenance.training import card_of_training
 
@@ -179,6 +151,6 @@ def _write_card(session: Session, path: Path) -> None:
     is_best = result is not None and session.model is result.trained
     is_last = result is not None and session.model is result.latest
     if result is None or origin is None or not (is_best or is_last):
-        card.unlink(missing_ok=True)  # of a model that was here before
+        card.unlink(missing_ok=True)
         return
     write_card(card_of_training(result, origin, path, card, "best" if is_best else "last"), card)
