@@ -1,4 +1,4 @@
-"""Buttons side by side, in fewer columns where the dock is narrow or the letters are large."""
+"""Buttons side by side, in fewer columns where the dock is narrow or the font is large."""
 
 from __future__ import annotations
 
@@ -15,15 +15,7 @@ _SPACING = 6
 
 
 class ButtonGrid(QLayout):
-    """Columns of one width, as many as fit; hidden buttons leave no gap.
-
-    Parameters
-    ----------
-    columns : int
-        How many there are where there is room.
-    buttons : iterable of QWidget
-        In reading order.
-    """
+    """Up to so many columns of one width, as fit; hidden buttons leave no gap."""
 
     def __init__(self, columns: int, buttons: Iterable[QWidget] = ()) -> None:
         super().__init__()
@@ -52,11 +44,11 @@ class ButtonGrid(QLayout):
         return self._items.pop(index) if 0 <= index < len(self._items) else None
 
     def expandingDirections(self) -> Qt.Orientation:
-        """Say that more width is of use, and more height is not."""
+        """Return the direction in which more room is of use."""
         return Qt.Orientation.Horizontal
 
     def hasHeightForWidth(self) -> bool:
-        """Say that fewer columns need more rows."""
+        """Return that fewer columns need more rows."""
         return True
 
     def heightForWidth(self, width: int) -> int:

@@ -1,4 +1,4 @@
-"""Small pieces that the widgets are made of."""
+"""Small pieces that the widgets are made of: layouts, buttons, notes, the focus ring, sections."""
 
 from __future__ import annotations
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QShowEvent
 
 MODEL_FILES = "Models (*.safetensors)"  # what file dialogs offer
+_RING_WIDTH = 2  # in device-independent pixels, as all sizes of Qt
+_MOVES = (QEvent.Type.Move, QEvent.Type.Resize, QEvent.Type.Show, QEvent.Type.Hide)
+_OPEN, _CLOSED = "▼", "▶"  # as text they take the colour of the theme
 
 
 def form_layout() -> QFormLayout:
@@ -45,13 +48,13 @@ def form_layout() -> QFormLayout:
 
 
 def scrolling_column(widget: QWidget) -> QVBoxLayout:
-    """Give a dock widget its one column, which scrolls where the dock is too low for it."""
+    """Give a dock widget its one column, which scrolls where the dock is too low."""
     content = _Content()
     layout = QVBoxLayout(content)
     layout.setSpacing(8)
     scroll = QScrollArea()
     scroll.setWidgetResizable(True)
-    scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # no stop of the tabulator without a control
+    scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # Tab stops at controls only
     scroll.setFrameShape(QScrollArea.Shape.NoFrame)
     scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     scroll.setWidget(content)
@@ -63,7 +66,7 @@ def scrolling_column(widget: QWidget) -> QVBoxLayout:
 
 
 class _Content(QWidget):
-    """Has napari's size of letters where its style sheet names none: in tables and fields."""
+    """Has napari's font size where its style sheet names none: in tables and fields."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +74,7 @@ class _Content(QWidget):
         follow(self, self._appearance.events.font_size, self._take_size)
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """Take the size now that all parts are there: Qt hands it on to no later ones."""
+        """Take the size now that all parts are there: parts added later do not inherit it."""
         super().showEvent(event)
         self._take_size()
 
@@ -92,7 +95,7 @@ def button(text: str, tooltip: str, slot: Callable[[], object]) -> QPushButton:
 
 
 def without_ampersand(text: str) -> str:
-    """Return the text of a control as it is read, without the mark of its keyboard shortcut."""
+    """Return the text of a control as it is read, without the mark of its shortcut."""
     return text.replace("&", "")
 
 
@@ -131,13 +134,13 @@ class Note(QLabel):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setTextFormat(Qt.TextFormat.PlainText)  # names in it are of files, whoever made them
+        self.setTextFormat(Qt.TextFormat.PlainText)  # it may hold names of files from anywhere
         self.setWordWrap(True)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.hide()
 
     def setText(self, text: str | None) -> None:
-        """Say something, or nothing."""
+        """Show a text; hide where it is empty."""
         super().setText(text)
         # Without a parent it would open a window of its own.
         self.setVisible(bool(text) and self.parent() is not None)
@@ -177,45 +180,29 @@ def progress_bar(tooltip: str) -> QProgressBar:
 
 
 def duration(seconds: float) -> str:
-    """Say a time in words: "40 s", "3 min", "2 h 5 min"."""
+    """Return a time in words: "40 s", "3 min", "2 h 5 min"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-# --- Shows which control has the keyboard: napari's themes do not --------------------------------
-
-_WIDTH = 2  # in device-independent pixels, as all sizes of Qt
-_MOVES = (QEvent.Type.Move, QEvent.Type.Resize, QEvent.Type.Show, QEvent.Type.Hide)
-
-
 class FocusRing(QWidget):
-    """A frame around the control that has the keyboard, in the theme's colour of text.
+    """A frame over the control inside `content` that has the keyboard: napari's themes show none.
 
-    It lies over the controls, so that it shows alike on all of them and moves none.
-
-    Parameters
-    ----------
-    content : QWidget
-        The controls are somewhere inside it.
+    It is drawn in the theme's colour of text.
     """
 
     def __init__(self, content: QWidget) -> None:
         super().__init__(content)
         self._content = content
-        self._around: QWidget | None = None
+        self.around: QWidget | None = None  # the control with the keyboard, if it is inside
         self._watched: list[QWidget] = []
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.hide()
         application = cast("QApplication", QApplication.instance())
         application.focusChanged.connect(self._follow)
-
-    @property
-    def around(self) -> QWidget | None:
-        """The control with the keyboard, if it is one of those inside."""
-        return self._around
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
         """Fill what the mask leaves of the rectangle: its rim."""
@@ -234,8 +221,8 @@ class FocusRing(QWidget):
             with contextlib.suppress(RuntimeError):  # Qt has deleted it meanwhile
                 each.removeEventFilter(self)
         inside = now is not None and self._content.isAncestorOf(now)
-        self._around, self._watched = now if inside else None, []
-        part: QWidget | None = self._around
+        self.around, self._watched = now if inside else None, []
+        part = self.around
         while part is not None and part is not self._content:
             part.installEventFilter(self)
             self._watched.append(part)
@@ -243,37 +230,24 @@ class FocusRing(QWidget):
         self._surround()
 
     def _surround(self) -> None:
-        control = self._around
+        control = self.around
         if control is None or not control.isVisible():
             self.hide()
             return
         corner = control.mapTo(self._content, QPoint(0, 0))
-        outer = control.rect().translated(corner).adjusted(-_WIDTH, -_WIDTH, _WIDTH, _WIDTH)
+        width = _RING_WIDTH
+        outer = control.rect().translated(corner).adjusted(-width, -width, width, width)
         self.setGeometry(outer.intersected(self._content.rect()))
-        inner = self.rect().adjusted(_WIDTH, _WIDTH, -_WIDTH, -_WIDTH)
+        inner = self.rect().adjusted(width, width, -width, -width)
         self.setMask(QRegion(self.rect()).subtracted(QRegion(inner)))
         self.raise_()
         self.show()
 
 
-# --- A group of controls under a title that folds it away ----------------------------------------
-
-_OPEN, _CLOSED = "▼", "▶"  # as text they take the colour of the theme
-
-
 class Section(QWidget):
     """A title that is a button, and the panel that it shows and hides.
 
-    What is folded away is hidden, not only of no height, so that the tabulator passes it by.
-
-    Parameters
-    ----------
-    title : str
-        What the panel is for.
-    tooltip : str
-        The same in a sentence.
-    panel : QWidget
-        What is shown and hidden.
+    A closed panel is hidden, not only of no height, so that the Tab key skips it.
     """
 
     def __init__(self, title: str, tooltip: str, panel: QWidget) -> None:
@@ -302,7 +276,7 @@ class Section(QWidget):
         self.toggle_button.setChecked(True)
 
     def close_up(self) -> None:
-        """Fold the panel away."""
+        """Hide the panel."""
         self.toggle_button.setChecked(False)
 
     def _show(self, shown: bool) -> None:

@@ -38,14 +38,8 @@ _COMMAND, _PYTHON = "command line", "Python"
 class CopyScriptButton(QPushButton):
     """Asks where, writes a folder with what no file holds, and copies a text that uses it.
 
-    Parameters
-    ----------
-    session : Session
-        Of the viewer: the files are written in the background.
-    prepare : callable
-        Returns what to hand over, or None where something is missing, which it says itself.
-    what : str
-        What the widget does, for the tooltip: "this training".
+    `prepare` returns None, after it has shown what is missing. `what` is for the tooltip: "this
+    training".
     """
 
     def __init__(
@@ -72,13 +66,7 @@ class CopyScriptButton(QPushButton):
         self.setMenu(menu)
 
     def ask(self, form: str) -> None:
-        """Ask for the folder, and copy.
-
-        Parameters
-        ----------
-        form : {"command line", "Python"}
-            What the text is to be.
-        """
+        """Ask for the folder, and copy as "command line" or as "Python"."""
         make = self._prepare()
         if make is None:
             return
@@ -120,18 +108,7 @@ class Trains(Protocol):
 
 
 def training_to_copy(viewer: Viewer, train: Trains) -> Callable[[], ScriptBundle] | None:
-    """Freeze what Train would do now; say what is missing where it is.
-
-    Parameters
-    ----------
-    viewer, train : Viewer, Trains
-        Where.
-
-    Returns
-    -------
-    callable or None
-        To be called in a worker.
-    """
+    """Freeze what Train would do now, for a worker; where something is missing, show what."""
     try:
         config = train.config()
         AnnotationCopier(viewer).copy_corrections()

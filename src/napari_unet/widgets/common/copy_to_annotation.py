@@ -34,13 +34,7 @@ if TYPE_CHECKING:
 
 
 class AnnotationCopier:
-    """Copies from the predictions of a viewer into its annotations.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose layers.
-    """
+    """Copies from the predictions of a viewer into its annotations."""
 
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
@@ -73,16 +67,7 @@ class AnnotationCopier:
         )
 
     def copy_object(self, prediction: Labels, path: FramePath, number: int) -> None:
-        """Copy a whole object into the annotation.
-
-        Parameters
-        ----------
-        prediction : Labels
-            Stays as it is.
-        path : FramePath
-            In the frame of the object.
-        number : int
-            Of the object.
+        """Copy a whole object into the annotation, from the frame of a path.
 
         Raises
         ------
@@ -98,12 +83,7 @@ class AnnotationCopier:
     def copy_under_brush(self, prediction: Labels, at: NDArray[np.floating[Any]]) -> None:
         """Copy what lies under the annotation's brush, background included.
 
-        Parameters
-        ----------
-        prediction : Labels
-            Stays as it is.
-        at : ndarray
-            Centre of the brush, shape (axes of the layer,), in pixels.
+        The centre of the brush is `at`, of shape (axes of the layer,), in pixels.
 
         Raises
         ------
@@ -120,7 +100,7 @@ class AnnotationCopier:
         _teach(annotation, path.frame, copy_region(labels, painted, pixels, numbers))
 
     def copy_corrections(self) -> int:
-        """Teach what was corrected in all predictions since the last time; count the pixels."""
+        """Copy what was corrected in predictions since the last time; return how many pixels."""
         taught = 0
         for layer in plain_layers(self._viewer):
             predicted = predicted_of(layer) if isinstance(layer, Labels) else None
@@ -148,10 +128,7 @@ class AnnotationCopier:
         return taught
 
 
-_AS_ANNOTATION = {
-    "objects": corrections_as_annotation,
-    "classes": corrected_classes_as_annotation,
-}
+_AS_ANNOTATION = {"objects": corrections_as_annotation, "classes": corrected_classes_as_annotation}
 
 
 def _numbers_in(painted: NDArray[Any], path: FramePath, numbers: list[int]) -> dict[int, int]:

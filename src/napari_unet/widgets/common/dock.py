@@ -15,13 +15,7 @@ if TYPE_CHECKING:
 
 
 class Dock(QWidget):
-    """A widget that shares the session of its viewer, and guards the window it is docked in.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        The viewer that it is docked in.
-    """
+    """A widget that shares the session of its viewer, and guards the window it is docked in."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -29,6 +23,6 @@ class Dock(QWidget):
         self._session = session_of(viewer)
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """Guard the window: when it closes, nothing is to be lost, and all work is to end."""
+        """Guard the window: when it closes, nothing is lost, and all work ends."""
         super().showEvent(event)
         keeper_of(self._viewer).guard(self.window())

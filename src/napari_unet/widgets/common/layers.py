@@ -1,4 +1,4 @@
-"""Between napari's layers and plain arrays: choosing, matching, snapshots."""
+"""napari's layers: following their events, choosing among them, reading their arrays."""
 
 from __future__ import annotations
 
@@ -25,37 +25,59 @@ if TYPE_CHECKING:
 
 LayerT = TypeVar("LayerT", bound=Layer)
 
+# Marks layers that this plugin has made: predictions, uncertainty, weights.
+METADATA_KEY = "napari-unet-paint"
+
 
 def follow(owner: QObject, emitter: Any, slot: Callable[[object], object]) -> Callable[[], object]:
     """Connect a slot of a widget to an event of napari for as long as the widget exists.
 
-    napari's events know nothing of Qt: they would go on calling a widget that Qt has deleted. What
-    is left of it is not disconnected in its signal `destroyed`: Python that runs while Qt takes a
-    widget apart may free what is at work.
-
-    Parameters
-    ----------
-    owner : QObject
-        The widget, or what else of Qt, whose slot it is.
-    emitter : EventEmitter or SignalInstance
-        The event.
-    slot : bound method
-        Called with the event.
-
-    Returns
-    -------
-    callable
-        Ends it.
+    napari's events know nothing of Qt, and would go on calling a widget that Qt has deleted. Its
+    signal `destroyed` is of no use: Python that runs while Qt takes a widget apart may free what is
+    at work. What is returned disconnects the slot.
     """
     watched, method = weakref.ref(owner), weakref.WeakMethod(slot)
 
-    def tell(event: object = None) -> None:
+    def call_if_alive(event: object = None) -> None:
         alive, call = watched(), method()
         if alive is not None and call is not None and isalive(alive):
             call(event)
 
-    emitter.connect(tell)
-    return partial(emitter.disconnect, tell)
+    emitter.connect(call_if_alive)
+    return partial(emitter.disconnect, call_if_alive)
+
+
+class FollowedLayer:
+    """Calls a slot, without arguments, on some events of a layer, until the widget is deleted."""
+
+    def __init__(self, widget: QWidget, names: Sequence[str], slot: Callable[[], object]) -> None:
+        self._names, self._slot = names, slot
+        self._widget = weakref.ref(widget)
+        self._layer: Layer | None = None
+
+    def follow(self, layer: Layer | None) -> None:
+        """Follow this layer, and the previous one no more."""
+        if layer is self._layer:
+            return
+        self.leave()
+        self._layer = layer
+        if layer is not None:
+            for name in self._names:
+                layer.events[name].connect(self._call)
+
+    def leave(self) -> None:
+        """Follow no layer."""
+        layer, self._layer = self._layer, None
+        if layer is not None:
+            for name in self._names:
+                layer.events[name].disconnect(self._call)
+
+    def _call(self, event: object = None) -> None:
+        widget = self._widget()
+        if widget is None or not isalive(widget):
+            self.leave()
+        else:
+            self._slot()
 
 
 class OfImage:
@@ -79,15 +101,7 @@ class OfImage:
 
 
 class LayerComboBox(QComboBox, Generic[LayerT]):
-    """Chooses one of the viewer's layers of a kind; follows them as they come, go and change name.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose layers.
-    kind : type
-        `Image` or `Labels`; what this plugin has made of them (predictions, weights) is left out.
-    """
+    """Chooses one of the viewer's layers of a kind, without those that this plugin has made."""
 
     layer_changed = Signal()
 
@@ -115,14 +129,8 @@ class LayerComboBox(QComboBox, Generic[LayerT]):
             self.setCurrentIndex(self._layers.index(layer))
 
     def reset_choices(self, event: object = None) -> None:
-        """Read the layers anew, and keep the choice if its layer is still there."""
-        chosen = self.layer
-        found = [unwrapped(layer) for layer in self._viewer.layers]
-        layers = [
-            layer
-            for layer in found
-            if isinstance(layer, self._kind) and METADATA_KEY not in layer.metadata
-        ]
+        """Update the list, and keep the choice if its layer is still there."""
+        chosen, layers = self.layer, layers_of_others(self._viewer, self._kind)
         self.blockSignals(True)
         self.clear()
         self._layers = layers
@@ -146,13 +154,16 @@ def plain_layers(viewer: Viewer) -> list[Layer]:
     return [unwrapped(layer) for layer in viewer.layers]
 
 
-def pixels_of(image: Image) -> ArrayLike:
-    """Return the pixels of an image layer: full resolution, without transparency.
+def layers_of_others(viewer: Viewer, kind: type[LayerT]) -> list[LayerT]:
+    """List the layers of a kind that this plugin has not made."""
+    found = [layer for layer in plain_layers(viewer) if isinstance(layer, kind)]
+    return [layer for layer in found if METADATA_KEY not in layer.metadata]
 
-    Returns
-    -------
-    ArrayLike
-        As the layer holds it, lazy arrays included; colour as a last axis of 3.
+
+def pixels_of(image: Image) -> ArrayLike:
+    """Return the pixels of an image layer, as it holds them: full resolution, no transparency.
+
+    Lazy arrays stay lazy; colour is a last axis of 3.
     """
     pixels: ArrayLike = image.data[0] if image.multiscale else image.data
     if image.rgb and pixels.shape[-1] == 4:
@@ -162,7 +173,7 @@ def pixels_of(image: Image) -> ArrayLike:
 
 
 def notices_of(image: Image) -> tuple[str, ...]:
-    """Say in words what `pixels_of` leaves out."""
+    """Return in words what `pixels_of` leaves out."""
     pixels = image.data[0] if image.multiscale else image.data
     return (WITHOUT_TRANSPARENCY,) if image.rgb and pixels.shape[-1] == 4 else ()
 
@@ -196,20 +207,9 @@ def labels_shape_of(image: Image) -> tuple[int, ...]:
 
 
 def placement_of(image: Image, drop_axis: int | None) -> dict[str, Any]:
-    """Return where a labels layer must lie to cover an image layer.
+    """Return how to place labels over an image layer; see `placement_along`.
 
-    Parameters
-    ----------
-    image : Image
-        The image.
-    drop_axis : int or None
-        Axis of the image that the labels do not have.
-
-    Returns
-    -------
-    dict
-        Keyword arguments of `viewer.add_labels`: scale, translate, rotate, shear, affine, units,
-        axis labels; see `placement_along`.
+    The labels have all axes of the image but `drop_axis`.
     """
     return placement_along(image, [axis for axis in range(image.ndim) if axis != drop_axis])
 
@@ -217,71 +217,12 @@ def placement_of(image: Image, drop_axis: int | None) -> dict[str, Any]:
 def paint_events(layer: Labels) -> tuple[Any, ...]:
     """Return what fires on strokes, on undo and redo, and on new data.
 
-    Moving a slider fires `set_data` too: whoever listens compares before doing anything dear.
+    Moving a slider fires `set_data` too: compare before anything expensive.
     """
     return layer.events.paint, layer.events.set_data, layer.events.data
 
 
 def placement_from_labels(labels: Labels) -> dict[str, Any]:
     """Return where a labels layer lies, for a layer that covers it."""
-    return {
-        "scale": labels.scale,
-        "translate": labels.translate,
-        "rotate": labels.rotate,
-        "shear": labels.shear,
-        "affine": labels.affine,
-        "units": labels.units,
-        "axis_labels": labels.axis_labels,
-    }
-
-
-# --- Keys of what this plugin keeps in the metadata of layers ------------------------------------
-
-# Marks what the plugin has made: predictions, uncertainty, weights. Not offered to paint in.
-METADATA_KEY = "napari-unet-paint"
-
-
-# --- Follow the events of one layer at a time, for as long as a widget exists --------------------
-
-
-class FollowedLayer:
-    """Calls a slot when something of a layer changes.
-
-    Parameters
-    ----------
-    widget : QWidget
-        Whose slot it is: when Qt deletes it, nothing is called any more.
-    names : sequence of str
-        Events of the layer.
-    slot : callable
-        Called without arguments.
-    """
-
-    def __init__(self, widget: QWidget, names: Sequence[str], slot: Callable[[], object]) -> None:
-        self._names, self._slot = names, slot
-        self._widget = weakref.ref(widget)
-        self._layer: Layer | None = None
-
-    def follow(self, layer: Layer | None) -> None:
-        """Follow this layer, and the previous one no more."""
-        if layer is self._layer:
-            return
-        self.leave()
-        self._layer = layer
-        if layer is not None:
-            for name in self._names:
-                layer.events[name].connect(self._call)
-
-    def leave(self) -> None:
-        """Follow no layer."""
-        layer, self._layer = self._layer, None
-        if layer is not None:
-            for name in self._names:
-                layer.events[name].disconnect(self._call)
-
-    def _call(self, event: object = None) -> None:
-        widget = self._widget()
-        if widget is None or not isalive(widget):
-            self.leave()
-        else:
-            self._slot()
+    names = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+    return {name: getattr(labels, name) for name in names}

@@ -25,17 +25,9 @@ if TYPE_CHECKING:
 
 
 def loading_events(path: Path, name: str, stop: threading.Event) -> Generator[object, None, Loaded]:
-    """Load a model file, and the state of its training where it lies beside it.
+    """Load a model file, with its name and the state of its training where it lies beside it.
 
-    Yields
-    ------
-    object
-        A `Notice` where the state is damaged: the model is not lost with it.
-
-    Returns
-    -------
-    tuple
-        The model, its name, and the state or None.
+    A damaged state is a `Notice`: the model is not lost with it.
     """
     from napari_unet.model.trained import load_network
     from napari_unet.training.checkpoint import belongs_to, load_state, state_path
@@ -46,7 +38,7 @@ def loading_events(path: Path, name: str, stop: threading.Event) -> Generator[ob
     try:
         state = load_state(state_path(path))
     except ModelFileError as error:
-        yield Notice(f"{name} is loaded, but its training cannot be gone on with: {error}")
+        yield Notice(f"{name} is loaded, but its training cannot be continued: {error}")
         return model, name, None
     return model, name, state if belongs_to(state, model.record) else None
 
@@ -88,7 +80,7 @@ def save_project_with_model(
     if model is not None:
         save_network(model, folder / MODEL_FILE)
     if state is None:
-        state_path(folder / MODEL_FILE).unlink(missing_ok=True)  # of a model that was here before
+        state_path(folder / MODEL_FILE).unlink(missing_ok=True)  # of the previous model
     else:
         save_state(state, state_path(folder / MODEL_FILE))
     return folder

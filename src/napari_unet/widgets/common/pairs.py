@@ -1,4 +1,4 @@
-"""The list of image and annotation pairs that a training learns from."""
+"""Pairs of an image and its annotation: the table of them, and copies for a training."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QComboBox,
-    QHeaderView,
-    QTableWidgetItem,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QHeaderView, QTableWidgetItem, QWidget
 
 from napari_unet.data.paint import copy_of_paint
 from napari_unet.widgets.common.annotation import annotation_of, annotations_in, fits, image_for
 from napari_unet.widgets.common.layers import (
-    METADATA_KEY,
     follow,
     labels_of,
     labels_shape_of,
+    layers_of_others,
     notices_of,
     pixels_of,
     plain_layers,
@@ -39,6 +34,15 @@ if TYPE_CHECKING:
 
 _ANNOTATION, _IMAGE = range(2)
 _MOST_ROWS = 5
+# What a model decides, not the form, where it is trained further.
+
+
+@dataclass(frozen=True)
+class LayerPair:
+    """An image and the layer that it is annotated in."""
+
+    image: Image
+    annotation: Labels
 
 
 def every_pair(viewer: Viewer) -> tuple[LayerPair, ...]:
@@ -48,12 +52,8 @@ def every_pair(viewer: Viewer) -> tuple[LayerPair, ...]:
 
 
 def what_is_missing(viewer: Viewer) -> str:
-    """Say in words why there is nothing to learn from: no layers, or of other shapes."""
-    images = [
-        layer
-        for layer in plain_layers(viewer)
-        if isinstance(layer, Image) and METADATA_KEY not in layer.metadata
-    ]
+    """Return why there is nothing to learn from: no layers, or none that fit together."""
+    images = layers_of_others(viewer, Image)
     for layer in annotations_in(viewer):
         if images and annotation_of(layer).used and image_for(viewer, layer) is None:
             shape, image = tuple(labels_of(layer).shape), images[-1]
@@ -68,13 +68,7 @@ def what_is_missing(viewer: Viewer) -> str:
 
 
 class PairsTable(PlainTable):
-    """Shows every labels layer that can be painted in, with the image it belongs to.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose layers.
-    """
+    """Shows every labels layer that can be painted in, with the image it belongs to."""
 
     changed = Signal()
 
@@ -103,7 +97,7 @@ class PairsTable(PlainTable):
         return tuple(pair for pair in pairs if annotation_of(pair.annotation).used)
 
     def reset_choices(self, event: object = None) -> None:
-        """Read the layers anew; ticks and choices are kept with the layers."""
+        """Update the rows; ticks and choices are kept with the layers."""
         state = self._state()
         if state == self._shown:
             return
@@ -130,7 +124,7 @@ class PairsTable(PlainTable):
         self.changed.emit()
 
     def _follow_one_another(self) -> None:
-        """Let the tabulator go from the table to its boxes: new ones would come last of all."""
+        """Let the Tab key go from the table to its boxes: new ones would come last of all."""
         previous: QWidget = self
         for row in range(self.rowCount()):
             box = self.cellWidget(row, _IMAGE)
@@ -139,7 +133,7 @@ class PairsTable(PlainTable):
                 previous = box
 
     def _state(self) -> object:
-        """Return all that the table depends on: napari tells of layers more often than needed."""
+        """Return all that the table depends on: napari has more events than changes."""
         layers = plain_layers(self._viewer)
         rows = [
             (id(layer), layer.name, annotation_of(layer).used, id(annotation_of(layer).image))
@@ -158,11 +152,7 @@ class PairsTable(PlainTable):
         box = QComboBox()
         box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         shape = tuple(labels_of(layer).shape)
-        images = [
-            each
-            for each in plain_layers(self._viewer)
-            if isinstance(each, Image) and METADATA_KEY not in each.metadata and fits(each, shape)
-        ]
+        images = [each for each in layers_of_others(self._viewer, Image) if fits(each, shape)]
         box.addItems([image.name for image in images] or ["no image of its shape"])
         box.setEnabled(bool(images))
         box.setToolTip(f"The image that {layer.name} was painted on.")
@@ -183,25 +173,6 @@ class PairsTable(PlainTable):
             used = item.checkState() == Qt.CheckState.Checked
             annotation_of(self._rows[item.row()]).used = used
             self.changed.emit()
-
-
-# --- Frozen values of what the user sees now, for workers: they never touch a layer --------------
-
-
-@dataclass(frozen=True)
-class LayerPair:
-    """An image and the layer that it is annotated in.
-
-    Parameters
-    ----------
-    image : Image
-        The image layer.
-    annotation : Labels
-        The labels layer.
-    """
-
-    image: Image
-    annotation: Labels
 
 
 def annotated_image(viewer: Viewer, pair: LayerPair) -> AnnotatedImage:

@@ -1,4 +1,4 @@
-"""Where a result lies: on the pixels of its image, without the axes that it does not have."""
+"""Where layers lie: results on the pixels of their image; axes; micrometres per pixel."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
     from napari_unet.data.physical import PixelSize
 
+# Axis labels of layers. What is corrected there is seen everywhere in napari.
+_LETTERS = {
+    **dict.fromkeys(("t", "time", "frame"), "T"),
+    **dict.fromkeys(("c", "ch", "channel", "channels"), "C"),
+    **{"z": "Z", "y": "Y", "x": "X"},
+}
+
 
 def kept_axes(axes: str, ndim: int) -> tuple[int, ...]:
     """Return which axes of an image a result has, in the order of the result.
@@ -31,21 +38,10 @@ def kept_axes(axes: str, ndim: int) -> tuple[int, ...]:
 
 
 def placement_along(image: Image | Labels, keep: Sequence[int]) -> dict[str, Any]:
-    """Return where a layer must lie to cover an image layer.
+    """Return how to place a layer that has the axes `keep` of an image, in this order, over it.
 
-    Parameters
-    ----------
-    image : Image or Labels
-        The image.
-    keep : sequence of int
-        Its axes that the layer has, in the order of the layer.
-
-    Returns
-    -------
-    dict
-        Keyword arguments of a layer: scale, translate, rotate, shear, affine, units and axis
-        labels. What turns a dropped axis into a kept one cannot be kept: then rotation, shear and
-        affine are left out.
+    Keyword arguments of a layer: scale, translate, units, axis labels, rotate, shear, affine. The
+    last three are left out where they turn a dropped axis into a kept one.
     """
     keep = list(keep)
     placement: dict[str, Any] = {
@@ -54,7 +50,8 @@ def placement_along(image: Image | Labels, keep: Sequence[int]) -> dict[str, Any
         "units": tuple(image.units[axis] for axis in keep),
         "axis_labels": tuple(image.axis_labels[axis] for axis in keep),
     }
-    pixels, world = _transform_of(image), image.affine
+    parts = {name: getattr(image, name) for name in ("scale", "translate", "rotate", "shear")}
+    pixels, world = CompositeAffine(ndim=image.ndim, **parts), image.affine
     if _mixes(pixels.linear_matrix, keep) or _mixes(world.linear_matrix, keep):
         return placement
     kept = pixels.set_slice(keep)
@@ -65,28 +62,10 @@ def placement_along(image: Image | Labels, keep: Sequence[int]) -> dict[str, Any
 
 
 def moved_to(placement: dict[str, Any], start: Sequence[int]) -> dict[str, Any]:
-    """Return where a layer must lie whose first pixel is a pixel of a placed layer.
-
-    Parameters
-    ----------
-    placement : dict
-        Of `placement_along`.
-    start : sequence of int
-        That pixel.
-    """
+    """Return the placement of a layer that starts at a pixel of a placed layer."""
     parts = {name: placement.get(name) for name in ("scale", "rotate", "shear")}
     linear = CompositeAffine(ndim=len(start), **parts).linear_matrix
     return placement | {"translate": placement["translate"] + linear @ np.asarray(start, float)}
-
-
-def _transform_of(image: Image | Labels) -> CompositeAffine:
-    return CompositeAffine(
-        scale=image.scale,
-        translate=image.translate,
-        rotate=image.rotate,
-        shear=image.shear,
-        ndim=image.ndim,
-    )
 
 
 def _mixes(matrix: NDArray[np.floating[Any]], keep: Sequence[int]) -> bool:
@@ -94,23 +73,6 @@ def _mixes(matrix: NDArray[np.floating[Any]], keep: Sequence[int]) -> bool:
     dropped = [axis for axis in range(len(matrix)) if axis not in keep]
     across = matrix[np.ix_(keep, dropped)], matrix[np.ix_(dropped, keep)]
     return any(bool(np.abs(part).max(initial=0) > 1e-9) for part in across)
-
-
-# --- What napari's layers tell of their axes: letters, and micrometres per pixel -----------------
-# The letters are the layer's own axis labels: what is corrected here is seen everywhere in napari.
-
-_LETTERS = {
-    "t": "T",
-    "time": "T",
-    "frame": "T",
-    "c": "C",
-    "ch": "C",
-    "channel": "C",
-    "channels": "C",
-    "z": "Z",
-    "y": "Y",
-    "x": "X",
-}
 
 
 def named_axes_of(layer: Image | Labels) -> str | None:
@@ -130,17 +92,10 @@ def name_axes(image: Image, axes: str) -> None:
 
 
 def pixel_size_of(image: Image | Labels, axes: str | None = None) -> PixelSize:
-    """Return micrometres per pixel along those of ``ZYX`` whose length the layer tells.
+    """Return micrometres per pixel along those of ``ZYX`` whose length the layer knows.
 
-    Layers in pixels tell nothing.
-
-    Parameters
-    ----------
-    image : Image
-        The layer.
-    axes : str or None
-        Axes of its pixels where they are known from elsewhere; else those that it names, else
-        the last ones count as (Z,) Y, X.
+    Without `axes`, those that the layer names count, else the last ones as (Z,) Y, X. Layers in
+    pixels know no length.
     """
     axes = axes or named_axes_of(image) or ("TCZYX"[-image.ndim :] if image.ndim <= 5 else "")
     sizes = {}

@@ -38,15 +38,7 @@ _LONGEST_WAIT = 3.0  # seconds for a step and for writing its checkpoint
 
 
 class Keeper(QObject):
-    """Saves the annotations of a viewer to a recovery folder, a while after they change.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose layers.
-    parent : QObject
-        Owner.
-    """
+    """Saves the annotations of a viewer to a recovery folder, a while after they change."""
 
     def __init__(self, viewer: Viewer, parent: QObject) -> None:
         super().__init__(parent)
@@ -57,7 +49,7 @@ class Keeper(QObject):
         self._watched: weakref.WeakSet[Layer] = weakref.WeakSet()
         self._saved: Project | None = None
         self._under_way: _Save | None = None
-        self._told = False  # that nothing can be saved, since something was
+        self._warned = False  # that saving fails, until it works again
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_SAVE_DELAY_MS)
@@ -71,7 +63,7 @@ class Keeper(QObject):
         """The recovery folder; made on first use."""
         if self._folder is None:
             self._folder = new_recovery_folder()
-        claim(self._folder)  # somebody may have cleared the folder of the user's data
+        claim(self._folder)  # the folder of the user's data may have been cleared
         return self._folder
 
     @property
@@ -102,7 +94,7 @@ class Keeper(QObject):
     def _unsaved(self) -> Project | None:
         """Return what is painted now, unless that is nothing or saved already.
 
-        `Viewer.close` takes the layers away first: nothing must not replace what was saved.
+        `Viewer.close` removes the layers first: no layers must not replace what was saved.
         """
         viewer = self._viewer()
         if viewer is None:
@@ -117,7 +109,7 @@ class Keeper(QObject):
         """Save what is unsaved when a main window is about to close."""
         if isinstance(window, QMainWindow) and window.findChild(WindowGuard) is None:
             window.installEventFilter(WindowGuard(window, self))
-            window.destroyed.connect(self._session.end)  # other windows may keep the program
+            window.destroyed.connect(self._session.end)  # the program may have other windows
 
     def save_before_closing(self) -> None:
         """Save unsaved strokes and the training under way, at once."""
@@ -167,17 +159,17 @@ class Keeper(QObject):
             self._saved = None
             self._try_again_later(f"The annotations were not saved for recovery: {outcome.text}")
         else:
-            self._told = False
+            self._warned = False
 
     def _try_again_later(self, reason: str) -> None:
         self._timer.start()
-        if not self._told:  # and not again each time
+        if not self._warned:
             show_warning(f"{reason} napari-unet-paint goes on trying.")
-        self._told = True
+        self._warned = True
 
 
 class _Save:
-    """A save in another thread, that closing can wait for: events reach the window only later."""
+    """A save in another thread that closing can wait for: events reach the window only later."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
@@ -195,21 +187,13 @@ class _Save:
             self._ended.set()
 
     def is_good(self, seconds: float) -> bool:
-        """Wait for its end so long at most; what goes on after that is taken to succeed."""
+        """Wait so long at most for its end; a save that goes on is taken to succeed."""
         self._ended.wait(seconds)
         return not self._failed
 
 
 class WindowGuard(QObject):
-    """Tells a keeper that a window is about to close; lives as long as the window.
-
-    Parameters
-    ----------
-    window : QMainWindow
-        What is watched.
-    keeper : Keeper
-        Saves.
-    """
+    """Tells a keeper that a window is about to close; lives as long as the window."""
 
     def __init__(self, window: QMainWindow, keeper: Keeper) -> None:
         super().__init__(window)
@@ -247,13 +231,7 @@ def keeper_of(viewer: Viewer) -> Keeper:
 
 
 class RecoveryBar(QWidget):
-    """Offers what a crashed session left; hidden where there is nothing.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Where to restore.
-    """
+    """Offers what a crashed session left; hidden where there is nothing."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()

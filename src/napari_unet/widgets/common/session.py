@@ -27,37 +27,9 @@ if TYPE_CHECKING:
 
 
 class Session(QObject):
-    """The state of one viewer.
+    """The state of one viewer: the work that may be under way, and what came of it.
 
     The application owns it, until its window is gone and its work has ended.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose.
-
-    Attributes
-    ----------
-    training, prediction, weight_map, measuring, saving, storing, loading, copying : BackgroundTask
-        The work that may be under way.
-    model : TrainedNetwork or None
-        The model in use: trained here, or loaded.
-    model_name : str
-        What it is called.
-    trained : TrainingResult or None
-        What the last training here left, from which it can go on.
-    origin : TrainingOrigin or None
-        What the run card of that training is to tell.
-    interrupted : TrainingState or None
-        A training that was not finished, here or in the project that was opened.
-    run : TrainingRun or None
-        What ties the training under way to the layers.
-    result : ResultLayers or None
-        Where the newest prediction appears.
-    follower : object
-        What shows a prediction of a part, or into a file: it lives on when the dock is closed.
-    preset, settings : str, TrainConfig
-        What the Train widget shows, or would show.
     """
 
     model_changed = Signal()
@@ -81,20 +53,21 @@ class Session(QObject):
         self.training.happened.connect(self._note_origin)
         self.training.ended.connect(self._take_trained)
         self.loading.ended.connect(self._take_loaded)
-        # It speaks too: a closed dock tells nothing, and one closed and opened again not twice.
+        # It shows messages too: a closed dock shows none, and two docks would show each twice.
         for task in (self.training, self.loading):
             task.happened.connect(_tell_notice)
         for task in (self.training, self.prediction):
             task.ended.connect(_tell_failure)
-        self.model: TrainedNetwork | None = None
+        self.model: TrainedNetwork | None = None  # the one in use: trained here, or loaded
         self.model_name = ""
-        self.trained: TrainingResult | None = None
-        self.origin: TrainingOrigin | None = None
-        self.interrupted: TrainingState | None = None
-        self.run: TrainingRun | None = None
-        self.result: ResultLayers | None = None
+        self.trained: TrainingResult | None = None  # of the last training here
+        self.origin: TrainingOrigin | None = None  # of that training, for its run card
+        self.interrupted: TrainingState | None = None  # not finished, here or in a project
+        self.run: TrainingRun | None = None  # ties the training under way to the layers
+        self.result: ResultLayers | None = None  # where the newest prediction appears
+        # Shows a prediction of a part, or into a file: it lives on when the dock is closed.
         self.follower: object = None
-        self.preset, self.settings = "fast", TrainConfig()
+        self.preset, self.settings = "fast", TrainConfig()  # what the Train widget shows
         self._image: weakref.ref[Image] | None = None
         self._annotation: weakref.ref[Labels] | None = None
 
@@ -146,17 +119,7 @@ class Session(QObject):
     def load_model(
         self, model: TrainedNetwork, name: str, interrupted: TrainingState | None = None
     ) -> None:
-        """Use a model from elsewhere: the last training here is no longer its origin.
-
-        Parameters
-        ----------
-        model : TrainedNetwork
-            The model.
-        name : str
-            What it is called.
-        interrupted : TrainingState, optional
-            The training that it comes from, if that was not finished.
-        """
+        """Use a model from elsewhere: the last training here is no longer its origin."""
         self.trained, self.interrupted = None, interrupted
         self.set_model(model, name)
 

@@ -26,19 +26,7 @@ _FINE = 0.01  # smaller defaults are shown with more digits
 
 
 class Editor(NamedTuple):
-    """A control, and how its value is read and shown.
-
-    Parameters
-    ----------
-    widget : QWidget
-        The control.
-    changed : signal
-        Of the control.
-    read : callable
-        Returns the value.
-    show : callable
-        Shows a value.
-    """
+    """A control, its signal for changes, and how its value is read and shown."""
 
     widget: Any
     changed: Any
@@ -47,15 +35,7 @@ class Editor(NamedTuple):
 
 
 class SettingsForm(QObject):
-    """Edits declared settings; who makes one says where their rows go.
-
-    Parameters
-    ----------
-    config : dataclass
-        The settings to begin with.
-    names : iterable of str
-        Settings that are edited; others stay as they are.
-    """
+    """Edits some declared settings of a config; the others stay as they are."""
 
     changed = Signal()
 
@@ -130,7 +110,7 @@ def _choice(setting: Setting) -> Editor:
     def show(value: Any) -> None:
         index = box.findData(value)
         if index < 0:
-            if setting.choices:  # of which the check says that it is none
+            if setting.choices:  # raises where it is none of them
                 setting.check(value)
                 raise ConfigError(f"{setting.name} is {value!r}, which cannot be chosen here.")
             box.addItem(str(value), value)

@@ -33,10 +33,8 @@ def start_box() -> QComboBox:
 def starting_model_box(session: Session) -> QComboBox:
     """Return a choice that loads a starting model into the session."""
     box = choice(
-        [("Starting model…", None), *_TITLES],
-        f"Predict at once, with nothing painted. {_SUITS}",
+        [("Starting model…", None), *_TITLES], f"Predict at once, with nothing painted. {_SUITS}"
     )
-
     box.setAccessibleName("Starting model")
 
     def load() -> None:

@@ -1,4 +1,4 @@
-"""Tables as high as their rows, also when the letters grow."""
+"""Tables as high as their rows at any font size, and their cells."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QModelIndex, QPersistentModelIndex, QSize, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPalette, QPixmap
-from qtpy.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QTableWidget, QWidget
+from qtpy.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QTableWidget
 
 from napari_unet.widgets.common.controls import header_of
 
@@ -20,15 +20,7 @@ _CHANGES = (QEvent.Type.FontChange, QEvent.Type.StyleChange)
 
 
 class PlainTable(QTableWidget):
-    """A table without row numbers and grid, that the tabulator passes through.
-
-    Parameters
-    ----------
-    columns : int
-        How many.
-    parent : QWidget, optional
-        Owner.
-    """
+    """A table without row numbers and grid, through which the Tab key moves on."""
 
     _lines = 1
 
@@ -38,18 +30,12 @@ class PlainTable(QTableWidget):
         self._fit()
 
     def show_lines(self, lines: int) -> None:
-        """Be as high as the header and so many rows.
-
-        Parameters
-        ----------
-        lines : int
-            Further rows are scrolled to.
-        """
+        """Be as high as the header and so many rows; more rows scroll."""
         self._lines = lines
         self._fit()
 
     def changeEvent(self, event: QEvent | None) -> None:
-        """Grow with the letters."""
+        """Grow with the font."""
         super().changeEvent(event)
         if event is not None and event.type() in _CHANGES:
             self._fit()
@@ -62,13 +48,10 @@ class PlainTable(QTableWidget):
     def _fit(self) -> None:
         rows, header = self.verticalHeader(), self.horizontalHeader()
         if rows is None or header is None:
-            return  # Qt tells of fonts before there are any
+            return  # fonts change before there are any
         row_height = self.fontMetrics().height() + _ROW_PADDING
         rows.setDefaultSectionSize(row_height)
         self.setFixedHeight(header.sizeHint().height() + self._lines * row_height + _FRAME)
-
-
-# --- Cells of a table: squares in their true colour, and a frame where the keyboard is -----------
 
 
 def swatch_side(metrics: QFontMetrics) -> int:
@@ -77,13 +60,7 @@ def swatch_side(metrics: QFontMetrics) -> int:
 
 
 class CellDelegate(QStyledItemDelegate):
-    """Draws colours untinted where their row is selected, rimmed, and the current cell framed.
-
-    Parameters
-    ----------
-    table : QWidget
-        Whose items.
-    """
+    """Draws colours as rimmed squares, not tinted by selection, and frames the current cell."""
 
     def __init__(self, table: QWidget) -> None:
         super().__init__(table)

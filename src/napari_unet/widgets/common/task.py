@@ -1,8 +1,8 @@
 """Long work beside the window: a function or generator in a napari worker, its outcome in a value.
 
 Generator workers of superqt swallow every RuntimeError, and with it torch's out-of-memory and
-CUDA errors: nothing would ever tell the panel that its work has ended. So the generator that runs
-in the worker catches everything itself and returns what happened.
+CUDA errors: the panel would never know that its work has ended. So the generator that runs in the
+worker catches everything itself and returns what happened.
 """
 
 from __future__ import annotations
@@ -38,36 +38,24 @@ _LONGEST_WAIT = 0.1  # seconds
 
 @dataclass(frozen=True)
 class Finished:
-    """The work came to its end, or was stopped.
-
-    Parameters
-    ----------
-    result : object
-        What the work returned.
-    """
+    """The work came to its end, or was stopped; with what it returned."""
 
     result: Any
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The work ended in an error.
-
-    Parameters
-    ----------
-    text : str
-        For the user.
-    details : str
-        The traceback of an error that is not the user's, else empty.
-    """
+    """The work ended in an error."""
 
     text: str
+    """For the user."""
     details: str = ""
+    """The traceback of an error that is not the user's, else empty."""
 
 
 @dataclass(frozen=True)
 class Cancelled(Failed):
-    """The work was cut off because napari is closing: nobody needs to be told."""
+    """The work was cut off because napari is closing: no error is shown."""
 
 
 Outcome = Finished | Failed
@@ -76,14 +64,8 @@ Outcome = Finished | Failed
 class BackgroundTask(QObject):
     """Runs one function or generator at a time, in a thread of its own.
 
-    It belongs to the session, not to a widget: closing a dock widget does not end the work.
-
-    Parameters
-    ----------
-    name : str
-        What napari calls the work where it asks whether to close.
-    parent : QObject
-        Owner.
+    It belongs to the session, not to a widget: closing a dock widget does not end the work. napari
+    shows `name` where it asks whether to close.
     """
 
     started = Signal()
@@ -108,18 +90,10 @@ class BackgroundTask(QObject):
         return self._running and self._stop.is_set()
 
     def start(self, work: Work) -> bool:
-        """Start work, unless some is under way.
+        """Start work, unless some is under way: then return False.
 
-        Parameters
-        ----------
-        work : callable
-            Called in the worker thread with the event that means stop. Its result is that of the
-            work; of a generator, what comes of it, and what it yields are events.
-
-        Returns
-        -------
-        bool
-            False where the previous work is still under way.
+        `work` is called in the worker thread with the event that means stop. What it returns is the
+        result; what a generator yields are events.
         """
         if self._running:
             return False
@@ -158,7 +132,7 @@ class BackgroundTask(QObject):
 
 
 def _emit(signal: Any, value: object) -> None:
-    """Emit a signal, and let no widget vanish in the middle of its slot.
+    """Emit a signal, and keep widgets alive meanwhile.
 
     A dock that was closed listens until Python collects it as garbage. If that happens while a
     slot of one of its parts is at work, Qt deletes the part under it.
@@ -169,7 +143,7 @@ def _emit(signal: Any, value: object) -> None:
 
 
 def task_named(owner: QObject, name: str) -> BackgroundTask:
-    """Return the task of a name that belongs to a session; the same one for all its docks."""
+    """Return the task of a name of a session; the same one for all its docks."""
     for task in owner.findChildren(BackgroundTask):
         if task.objectName() == name:
             return task
@@ -177,7 +151,7 @@ def task_named(owner: QObject, name: str) -> BackgroundTask:
 
 
 class _NamedTask(partial[Any]):
-    """A function call whose text is a name for people: napari shows it when it is to close."""
+    """A function call whose text is a name for people: napari shows it before it closes."""
 
     name: str
 
@@ -239,13 +213,13 @@ class _QuietWorker(GeneratorWorker):  # type: ignore[misc]
 
     The one of superqt puts a hook of its own in place while it works. The hook belongs to the
     process, so workers that overlap put it back in the wrong order, and one that has long ended
-    is told of every warning from then on. napari's own hook shows them from any thread.
+    gets every warning from then on. napari's own hook shows them from any thread.
     """
 
     is_running = False  # in place of superqt's property, whose flag is private
 
     def run(self) -> None:
-        """Work in this thread, and tell how it ended."""
+        """Work in this thread, and emit how it ended."""
         # Work that yields seldom may outlast the application: then Qt has deleted the signals, and
         # an error in this thread would abort the process.
         with contextlib.suppress(RuntimeError):
@@ -253,7 +227,7 @@ class _QuietWorker(GeneratorWorker):  # type: ignore[misc]
             self.is_running = True
             result = self.work()
             self.is_running = False
-            if isinstance(result, Outcome):  # else it was aborted, which has been told
+            if isinstance(result, Outcome):  # else it was aborted, which has been emitted
                 self.returned.emit(result)
             self.finished.emit()
             # The signal at which superqt lets go of a worker has no public name. Without it ended
@@ -272,18 +246,7 @@ def _make_room() -> None:
 def outcome_of(
     make_events: Callable[[threading.Event], Events], stop: threading.Event
 ) -> Generator[Any, None, Outcome]:
-    """Run a generator of events to its end, and turn any error into an outcome.
-
-    Yields
-    ------
-    object
-        Its events.
-
-    Returns
-    -------
-    Outcome
-        `Finished` or `Failed`.
-    """
+    """Run a generator of events to its end, and turn any error into an outcome."""
     try:
         from napari_unet.model.devices import yield_to_foreground
 

@@ -50,7 +50,7 @@ class _DeepLoader(ExtensionFileLoader):
 def keep_triton_apart() -> None:
     """Let Triton, should anybody import it from now on, use its own LLVM; Linux alone needs it.
 
-    A library that another thread loads in the same moment prefers its own symbols as well.
+    A library that another thread loads at the same time prefers its own symbols as well.
     """
     if sys.platform == "linux" and hasattr(os, "RTLD_DEEPBIND"):
         if _TritonFinder not in sys.meta_path:

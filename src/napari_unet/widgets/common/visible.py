@@ -20,38 +20,16 @@ _VIEW_WIDTH = 600  # screen pixels that a canvas has at least, about
 
 
 def visible_box(viewer: Viewer, image: Image, labels_shape: Sequence[int]) -> Region:
-    """Return the box of the labels of an image that the viewer shows.
+    """Return the box of labels of an image that is on screen, one slice per axis of the labels.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        Its camera and its sliders decide.
-    image : Image
-        The image.
-    labels_shape : sequence of int
-        Shape of labels that belong to it: without its channel axis, if it has one.
-
-    Returns
-    -------
-    tuple of slice
-        One per axis of the labels, never empty: a single index on axes that have a slider. The
-        whole plane where the image is out of sight.
+    It is never empty: one index on axes that have a slider, the whole plane where the image is out
+    of sight.
     """
     return box_on_screen(viewer, image, label_axes(image, labels_shape))
 
 
 def box_on_screen(viewer: Viewer, image: Image, keep: Sequence[int]) -> Region:
-    """Return the box of the labels of an image that the viewer shows; see `visible_box`.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Its camera and its sliders decide.
-    image : Image
-        The image.
-    keep : sequence of int
-        Its axes that the labels have, in their order.
-    """
+    """Return the box on screen of labels with the axes `keep` of an image; see `visible_box`."""
     offset = viewer.dims.ndim - image.ndim
     displayed = [axis - offset for axis in viewer.dims.displayed if axis >= offset]
     corners = np.asarray(image.corner_pixels, float)
@@ -72,7 +50,7 @@ def box_on_screen(viewer: Viewer, image: Image, keep: Sequence[int]) -> Region:
 
 
 def label_axes(image: Image, labels_shape: Sequence[int]) -> list[int]:
-    """Return the axes of an image layer that its labels have too: named, else told by sizes."""
+    """Return the axes of an image layer that its labels have too: by name, else by their sizes."""
     shape = tuple(pixels_of(image).shape[: image.ndim])
     if len(shape) == len(labels_shape):
         return list(range(image.ndim))
@@ -84,15 +62,7 @@ def label_axes(image: Image, labels_shape: Sequence[int]) -> list[int]:
 
 
 def frame_and_region(box: Region, ndim: int) -> tuple[tuple[int, ...], Region]:
-    """Split a box of labels into the index of its frame and the region inside it.
-
-    Parameters
-    ----------
-    box : tuple of slice
-        One per axis of the labels.
-    ndim : int
-        Spatial dimensions of the network.
-    """
+    """Split a box of labels into the index of its frame and the region in its `ndim` last axes."""
     lead = len(box) - ndim
     return tuple(part.start for part in box[:lead]), box[lead:]
 
@@ -103,26 +73,11 @@ def camera_of(viewer: Viewer) -> Any:
 
 
 def look_at(
-    viewer: Viewer,
-    image: Image,
-    keep: Sequence[int],
-    position: Sequence[int],
-    pixels: int = 160,
+    viewer: Viewer, image: Image, keep: Sequence[int], position: Sequence[int], pixels: int = 160
 ) -> None:
-    """Move sliders and camera so that a pixel of the labels of an image is in the middle.
+    """Move sliders and camera so that the pixel at `position` in labels of an image is central.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose camera.
-    image : Image
-        The image.
-    keep : sequence of int
-        Its axes that its labels have, in their order.
-    position : sequence of int
-        Index in labels of the image.
-    pixels : int
-        How many pixels are to be seen, about.
+    The labels have the axes `keep` of the image; about so many pixels are to be seen.
     """
     at = np.zeros(image.ndim)
     at[list(keep)] = position
