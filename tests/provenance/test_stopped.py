@@ -20,7 +20,8 @@ from napari_unet.provenance.card import (
     read_card,
     write_card,
 )
-from napari_unet.provenance.environment import TimeSpan, TrainingOrigin, environment_of, now
+from napari_unet.provenance.environment import environment_of
+from napari_unet.provenance.origin import TimeSpan, TrainingOrigin, now
 from napari_unet.provenance.rerun_report import RerunReport
 from napari_unet.provenance.training import card_of_training, train_again
 from napari_unet.run import Run

@@ -13,7 +13,8 @@ from napari_unet.errors import FileProblemError, NapariUNetError
 from napari_unet.model.devices import choose_device
 from napari_unet.model.trained import save_network
 from napari_unet.provenance.card import card_beside_model, write_card
-from napari_unet.provenance.environment import CONTINUED, TimeSpan, TrainingOrigin, environment_of
+from napari_unet.provenance.environment import environment_of
+from napari_unet.provenance.origin import CONTINUED, TimeSpan, TrainingOrigin
 from napari_unet.provenance.script import TrainingScript
 from napari_unet.provenance.training import card_of_training
 from napari_unet.run import Run

@@ -25,7 +25,8 @@ from napari_unet.provenance.card import (
     settings_of,
     write_card,
 )
-from napari_unet.provenance.environment import TimeSpan, environment_of, now
+from napari_unet.provenance.environment import environment_of
+from napari_unet.provenance.origin import TimeSpan, now
 from napari_unet.provenance.script import PredictionScript
 from napari_unet.run import Run
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.provenance.card import Environment, Weights
-    from napari_unet.provenance.environment import TrainingOrigin
+    from napari_unet.provenance.origin import TrainingOrigin
     from napari_unet.training.dataset import TrainingData
     from napari_unet.training.events import TrainingEvent
 

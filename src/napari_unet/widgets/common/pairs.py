@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _ANNOTATION, _IMAGE = range(2)
 _MOST_ROWS = 5
-# What a model decides, not the form, where it is trained further.
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication
 
 from napari_unet.notice import Notice
-from napari_unet.provenance.environment import TrainingOrigin
+from napari_unet.provenance.origin import TrainingOrigin
 from napari_unet.training.config import TrainConfig
 from napari_unet.widgets.common.layers import unwrapped
 from napari_unet.widgets.common.task import BackgroundTask, Cancelled, Failed, Finished, Outcome

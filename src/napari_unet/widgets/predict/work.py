@@ -77,7 +77,7 @@ def with_card(
     PredictionEvent, PredictionCard
         The card comes last, and not of a prediction that was stopped.
     """
-    from napari_unet.provenance.environment import now
+    from napari_unet.provenance.origin import now
 
     started = now()
     result = yield from make_events(model, image, config, stop)
@@ -183,7 +183,7 @@ def stored_events(
     from napari_unet.prediction.files import identity_of
     from napari_unet.prediction.stored import predict_to_zarr
     from napari_unet.provenance.card import card_beside_result
-    from napari_unet.provenance.environment import now
+    from napari_unet.provenance.origin import now
     from napari_unet.provenance.prediction import UsedModel, card_of_stored, starting_name, written
 
     origin = identity_of(path) if path is not None and path.exists() else str(path or "")

@@ -84,14 +84,8 @@ def _with_origin(
 ) -> Generator[Any, None, TrainingResult]:
     """Pass on the events of a training, and at its end what its run card needs."""
     from napari_unet.model.devices import choose_device
-    from napari_unet.provenance.environment import (
-        CONTINUED,
-        JOINED,
-        TimeSpan,
-        TrainingOrigin,
-        environment_of,
-        now,
-    )
+    from napari_unet.provenance.environment import environment_of
+    from napari_unet.provenance.origin import CONTINUED, JOINED, TimeSpan, TrainingOrigin, now
     from napari_unet.provenance.script_bundle import files_of
     from napari_unet.training.events import AnnotationsJoined
 
