@@ -1,4 +1,4 @@
-"""Floor 3: scores of predictions against truth; numpy, scipy and scikit-image only.
+"""Floor 1: scores of predictions against truth; numpy, scipy and scikit-image only.
 
 `evaluate` gives all scores at once. The other names count one image each; the counts of several
 images are pooled by adding them.
@@ -19,7 +19,6 @@ from napari_unet.evaluation.errors import (
     ErrorValue,
     class_error_map,
     error_map,
-    errors_of,
 )
 from napari_unet.evaluation.mistakes import (
     MistakeCounts,
@@ -38,7 +37,7 @@ from napari_unet.evaluation.objects import (
 )
 from napari_unet.evaluation.overlap import Overlap, overlap_of, overlap_where, overlap_within
 from napari_unet.evaluation.rand import RandCounts, count_rand, object_rand_error
-from napari_unet.evaluation.scores import evaluate
+from napari_unet.evaluation.scores import errors_of, evaluate
 
 __all__ = [
     "ERROR_VALUES",

@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_unet.errors import EvaluationError
-from napari_unet.evaluation.config import EvaluateConfig
 from napari_unet.evaluation.mistakes import find_mistakes
 from napari_unet.evaluation.overlap import overlap_where
-from napari_unet.evaluation.pairs import checked_images, prepared_pair
+from napari_unet.evaluation.pairs import checked_images
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_unet.data.labels import Kind, Unpainted
     from napari_unet.evaluation.overlap import Overlap
-    from napari_unet.evaluation.pairs import ComparedImages
 
     IntArray = NDArray[np.integer[Any]]
 
@@ -126,32 +123,6 @@ def class_error_map(
     if counted is not None:
         errors[~counted] = 0
     return errors
-
-
-def errors_of(
-    prediction: NDArray[Any], truth: NDArray[Any], kind: Kind, unpainted: Unpainted
-) -> NDArray[np.uint8]:
-    """Return the error map of one image, with the truth read as `evaluate` reads it.
-
-    Parameters
-    ----------
-    prediction, truth : ndarray
-        ``[Z]YX`` of one shape, any integer dtype.
-    kind : {"objects", "classes"}
-        Which of `error_map` and `class_error_map` is made.
-    unpainted : {"background", "unlabelled"}
-        What a 0 in the truth means.
-
-    Raises
-    ------
-    ConfigError, EvaluationError
-        As `evaluate`, but nothing needs to be painted.
-    """
-    EvaluateConfig(kind, unpainted)
-    (checked,) = checked_images(prediction, truth)
-    pair: ComparedImages = prepared_pair(*checked, kind, unpainted)
-    paint = error_map if kind == "objects" else class_error_map
-    return paint(pair.prediction, pair.truth, pair.counted)
 
 
 def _check_counted(counted: NDArray[np.bool_] | None, truth: IntArray) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.labels import Kind, Unpainted
+    from napari_unet.data.labels import Unpainted
 
     IntArray = NDArray[np.integer[Any]]
 
@@ -40,7 +40,7 @@ class ComparedImages:
 
 
 def prepared_pair(
-    prediction: IntArray, truth: IntArray, kind: Kind, unpainted: Unpainted
+    prediction: IntArray, truth: IntArray, unpainted: Unpainted, may_hold_1: bool
 ) -> ComparedImages:
     """Make 0 the background of both images.
 
@@ -48,15 +48,16 @@ def prepared_pair(
     ----------
     prediction, truth : ndarray
         From `checked_images`.
-    kind, unpainted : str
+    unpainted : str
         As in `evaluate`.
+    may_hold_1 : bool
+        Whether 1, the background of such truth, is background in a prediction as well.
     """
     if unpainted == "background":
         return ComparedImages(prediction, truth, None)
-    counted = truth != 0
-    if kind == "classes":
+    if may_hold_1:
         prediction = _with_1_as_background(prediction)
-    return ComparedImages(prediction, _with_1_as_background(truth), counted)
+    return ComparedImages(prediction, _with_1_as_background(truth), truth != 0)
 
 
 def checked_images(

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from napari_unet.errors import EvaluationError
-from napari_unet.evaluation.boundaries import BoundaryCounts, count_boundaries
-from napari_unet.evaluation.classes import ClassCounts, count_classes
+from napari_unet.evaluation.comparisons import COMPARISONS
 from napari_unet.evaluation.config import EvaluateConfig
-from napari_unet.evaluation.mistakes import MistakeCounts, count_mistakes
-from napari_unet.evaluation.objects import ObjectCounts, count_matches
-from napari_unet.evaluation.overlap import overlap_where
 from napari_unet.evaluation.pairs import checked_images, prepared_pair
-from napari_unet.evaluation.rand import RandCounts, count_rand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from napari_unet.data.labels import Kind, Unpainted
-    from napari_unet.evaluation.pairs import ComparedImages
-
-    IntArray = NDArray[np.integer[Any]]
-
-Counts = TypeVar("Counts", ClassCounts, ObjectCounts, RandCounts, MistakeCounts, BoundaryCounts)
 
 
 def evaluate(
@@ -102,8 +91,9 @@ def evaluate(
     (0.5, 1.0)
     """
     EvaluateConfig(kind, unpainted, per_image)
+    comparison = COMPARISONS[kind]
     pairs = [
-        prepared_pair(prediction, true, kind, unpainted)
+        prepared_pair(prediction, true, unpainted, comparison.may_hold_1)
         for prediction, true in checked_images(predictions, truth)
     ]
     if not any(pair.n_counted for pair in pairs):
@@ -111,56 +101,31 @@ def evaluate(
             "No pixel of the truth can be compared: the images are empty, or nothing is painted. "
             "Paint some truth, or choose unpainted='background' if 0 is background in it."
         )
-    rows = _object_rows(pairs) if kind == "objects" else _class_rows(pairs)
-    pooled, *single = rows
+    pooled, *single = comparison.rows(pairs)
     return {**pooled, "images": single} if per_image else pooled
 
 
-def _object_rows(pairs: Sequence[ComparedImages]) -> list[dict[str, Any]]:
-    """Return the pooled scores, then those of each image."""
-    overlaps = [overlap_where(pair.prediction, pair.truth, pair.counted) for pair in pairs]
-    pixels = [
-        count_classes(_foreground(pair.prediction), _foreground(pair.truth), pair.counted)
-        for pair in pairs
-    ]
-    return [
-        {**foreground.scores_of(1), **objects.scores(), **rand.scores(), **mistakes.scores()}
-        for foreground, objects, rand, mistakes in zip(
-            _pooled_first(pixels, ClassCounts()),
-            _pooled_first(map(count_matches, overlaps), ObjectCounts()),
-            _pooled_first(map(count_rand, overlaps), RandCounts()),
-            _pooled_first(map(count_mistakes, overlaps), MistakeCounts()),
-            strict=True,
-        )
-    ]
+def errors_of(
+    prediction: NDArray[Any], truth: NDArray[Any], kind: Kind, unpainted: Unpainted
+) -> NDArray[np.uint8]:
+    """Return the error map of one image, with the truth read as `evaluate` reads it.
 
+    Parameters
+    ----------
+    prediction, truth : ndarray
+        ``[Z]YX`` of one shape, any integer dtype.
+    kind : {"objects", "classes"}
+        What the numbers stand for: it decides which mistakes are shown.
+    unpainted : {"background", "unlabelled"}
+        What a 0 in the truth means.
 
-def _class_rows(pairs: Sequence[ComparedImages]) -> list[dict[str, Any]]:
-    """Return the pooled scores, then those of each image."""
-    counts = [count_classes(pair.prediction, pair.truth, pair.counted) for pair in pairs]
-    counts = _pooled_first(counts, ClassCounts())
-    rows = [of_image.scores() for of_image in counts]
-    if len(counts[0].classes) != 2:
-        return rows
-    inside = counts[0].classes[0]
-    boundaries = [
-        count_boundaries(pair.prediction == inside, pair.truth == inside)
-        if pair.fully_counted  # a gap would part or join true cells where the prediction is right
-        else BoundaryCounts()
-        for pair in pairs
-    ]
-    return [
-        {**row, **of_image.scores()} if of_image.n_images else row
-        for row, of_image in zip(rows, _pooled_first(boundaries, BoundaryCounts()), strict=True)
-    ]
-
-
-def _pooled_first(counts: Iterable[Counts], nothing: Counts) -> list[Counts]:
-    """Return the sum of counts, then each of them."""
-    rows = list(counts)
-    rows.insert(0, sum(rows, nothing))
-    return rows
-
-
-def _foreground(labels: IntArray) -> IntArray:
-    return (labels > 0).astype(np.uint8)
+    Raises
+    ------
+    ConfigError, EvaluationError
+        As `evaluate`, but nothing needs to be painted.
+    """
+    EvaluateConfig(kind, unpainted)
+    comparison = COMPARISONS[kind]
+    (checked,) = checked_images(prediction, truth)
+    pair = prepared_pair(*checked, unpainted, comparison.may_hold_1)
+    return comparison.errors(pair.prediction, pair.truth, pair.counted)

@@ -241,10 +241,10 @@ def _class_names(truth: Labels) -> dict[int, str]:
 
 def _values_for(kind: Kind) -> list[ErrorValue]:
     """Return the values that an error map of this kind may hold."""
-    from napari_unet.evaluation.errors import CONFUSED, ERROR_VALUES, MERGED, SPLIT
+    from napari_unet.evaluation.comparisons import COMPARISONS
+    from napari_unet.evaluation.errors import ERROR_VALUES
 
-    others = (CONFUSED,) if kind == "objects" else (MERGED, SPLIT)
-    return [each for each in ERROR_VALUES if each.value not in others]
+    return [each for each in ERROR_VALUES if each.value in COMPARISONS[kind].error_values]
 
 
 def _legend_entry(each: ErrorValue) -> str:

@@ -77,35 +77,6 @@ class ScoreRow(NamedTuple):
     tooltip: str
 
 
-_OBJECT_SCORES = {
-    "f1_50": ("F1 at 0.5", "Objects found and right, of all true and predicted ones; IoU 0.5."),
-    "f1_75": ("F1 at 0.75", "The same, where objects must fit better: IoU 0.75."),
-    "ap_50": ("AP at 0.5", "Matches / (matches + missed + false) at IoU 0.5."),
-    "ap_75": ("AP at 0.75", "The same at IoU 0.75."),
-    "map": ("Mean AP", "Mean over IoU 0.50, 0.55 … 0.95, as in the Data Science Bowl 2018."),
-    "seg": ("SEG", "Mean IoU of the true objects, as in the Cell Tracking Challenge."),
-    "iou": ("IoU", "Of the foreground's pixels."),
-    "dice": ("Dice", "Of the foreground's pixels."),
-    "rand_error": (
-        "Rand error",
-        "Adapted Rand error, 0 is best. All that is missed counts as one object: of little use "
-        "where many small ones are.",
-    ),
-    "n_merged": ("Merged", "True objects that share a predicted one."),
-    "n_split": ("Split", "True objects that are predicted in parts."),
-    "n_missed": ("Missed", "True objects that were not found."),
-    "n_false": ("False", "Predicted objects where there is none."),
-    "n_truth": ("Objects", "True objects."),
-}
-_CLASS_SCORES = {
-    "iou": ("Mean IoU", "Mean over the classes, background included."),
-    "dice": ("Mean Dice", "Mean over the classes, background included."),
-    "pixel_error": ("Pixel error", "Share of the pixels that have the wrong class."),
-    "rand_error": ("Rand error", "Adapted Rand error of what the second class separates."),
-    "warping_error": ("Warping error", "Pixels that change what is joined and what is apart."),
-}
-
-
 def comparing_events(
     task: ToCompare, stop: threading.Event
 ) -> Generator[object, None, Comparison | None]:
@@ -168,11 +139,12 @@ def score_rows(comparison: Comparison, class_names: Mapping[int, str]) -> list[S
     class_names : mapping
         Names of classes by number; others are called "class 2".
     """
-    wording = _OBJECT_SCORES if comparison.kind == "objects" else _CLASS_SCORES
+    from napari_unet.evaluation.comparisons import COMPARISONS
+
     scores = comparison.scores
     rows = [
         ScoreRow(name, _short(scores[key]), tooltip)
-        for key, (name, tooltip) in wording.items()
+        for key, (name, tooltip) in COMPARISONS[comparison.kind].words.items()
         if key in scores
     ]
     for value, iou in scores.get("iou_per_class", {}).items():
