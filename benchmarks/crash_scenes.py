@@ -131,11 +131,11 @@ class Prediction(Scene):
         """Write a model and an image, and predict it once undisturbed."""
         import torch
 
-        from napari_unet.data.labels import ClassTable
         from napari_unet.model.config import UNetConfig
         from napari_unet.model.record import ModelRecord
         from napari_unet.model.trained import TrainedNetwork, save_network
         from napari_unet.model.unet import UNet
+        from napari_unet.tasks import ClassTable
 
         torch.manual_seed(0)
         config = UNetConfig(base_channels=2, depth=2, padding="same", out_channels=2)

@@ -17,10 +17,11 @@ import numpy as np
 from scipy import ndimage as ndi
 from skimage.feature import multiscale_basic_features
 
-from napari_unet.data.labels import UNLABELLED, ClassTable, target_of
+from napari_unet.data.labels import UNLABELLED
 from napari_unet.errors import ConfigError
 from napari_unet.evaluation import evaluate
 from napari_unet.objects.separation import separate_objects
+from napari_unet.tasks import ClassTable, target_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from napari_unet.data.labels import ClassTable
 from napari_unet.io.files import read_image
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.execution import Runner
@@ -40,6 +39,7 @@ from napari_unet.prediction.events import TileWritten
 from napari_unet.prediction.stored import predict_to_zarr
 from napari_unet.run import Run
 from napari_unet.samples import sample_dir
+from napari_unet.tasks import ClassTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

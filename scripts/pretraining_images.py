@@ -16,8 +16,8 @@ from skimage.transform import resize
 from synthetic_cells import synthetic_cells
 
 from napari_unet.data.binning import typical_diameter
-from napari_unet.data.labels import ClassTable
 from napari_unet.io.files import read_image, read_labels
+from napari_unet.tasks import ClassTable
 from napari_unet.training.dataset import AnnotatedImage
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _crops_of(data: Path, kind: Kind, rng: np.random.Generator) -> Iterator[Samp
 
 def _at_random_size(sample: Sample, rng: np.random.Generator) -> Sample:
     diameter = float(np.exp(rng.uniform(*np.log(_DIAMETERS))))
-    factor = diameter / typical_diameter([sample.labels], MASKS)
+    factor = diameter / typical_diameter([sample.labels], "background")
     shape = [max(32, round(size * factor)) for size in sample.labels.shape]
     image = resize(sample.image, shape, order=1, anti_aliasing=factor < 1, preserve_range=True)
     labels = resize(sample.labels, shape, order=0, anti_aliasing=False, preserve_range=True).astype(

@@ -31,6 +31,7 @@ FLOOR = {
     "data": 1,
     "objects": 1,
     "evaluation": 1,
+    "tasks": 1.5,
     "io": 2,
     "model": 2,
     "training": 3,
@@ -71,6 +72,7 @@ WITHOUT_TORCH = (
     "napari_unet.samples",
     "napari_unet.version",
     "napari_unet.settings",
+    "napari_unet.tasks",
 )
 WITHOUT_SCREEN = (
     *WITHOUT_TORCH,

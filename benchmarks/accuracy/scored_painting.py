@@ -21,7 +21,6 @@ from painter import owners_of
 
 from napari_unet.api import TrainedModel, starting_model
 from napari_unet.data.binning import typical_diameter
-from napari_unet.data.labels import ClassTable
 from napari_unet.errors import ModelMismatchError
 from napari_unet.evaluation import evaluate, overlap_of
 from napari_unet.model.cards import STARTING_MODELS
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from napari_unet.training.loop import TrainingResult
 
 _FROM_EVALUATE = ("f1_50", "f1_75", "map", "iou")
-_MASKS = ClassTable("objects", "background")
 
 
 @dataclass(frozen=True)
@@ -180,7 +178,7 @@ def predicted_by(model: TrainedModel, sample: Sample) -> Labels:
     """Predict with a starting model, which may take a single channel, or the size of cells."""
     settings: dict[str, Any] = {}
     if "cell_size" in inspect.signature(model.predict).parameters:
-        settings["cell_size"] = typical_diameter([sample.labels], _MASKS)
+        settings["cell_size"] = typical_diameter([sample.labels], "background")
     try:
         return model.predict(sample.image, axes=axes_of(sample.image), **settings)
     except ModelMismatchError:

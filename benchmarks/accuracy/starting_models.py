@@ -26,7 +26,7 @@ from napari_unet.io.files import read_image, read_labels
 from napari_unet.model.cards import STARTING_MODELS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-from pretraining_images import KINDS, MASKS, Sample, left_out, read_sample
+from pretraining_images import KINDS, Sample, left_out, read_sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +84,9 @@ def _scores(samples: list[Sample]) -> Iterator[str]:
     for name in STARTING_MODELS:
         model = starting_model(name)
         for circled in (False, True):
-            sizes = [typical_diameter([s.labels], MASKS) if circled else 0.0 for s in samples]
+            sizes = [
+                typical_diameter([s.labels], "background") if circled else 0.0 for s in samples
+            ]
             found = [
                 evaluate(model.predict(s.image, cell_size=size), s.labels)["f1_50"]
                 for s, size in zip(samples, sizes, strict=True)

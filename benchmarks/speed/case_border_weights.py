@@ -15,7 +15,7 @@ from scenes import crowded_labels
 from scipy import ndimage as ndi
 
 from napari_unet.data.border_weights import border_weight_map
-from napari_unet.data.labels import ClassTable, target_of
+from napari_unet.tasks import ClassTable, target_of
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.weights import pixel_weights
 

@@ -43,7 +43,7 @@ import sys
 from pathlib import Path
 import numpy as np
 import torch
-from napari_unet.data.labels import ClassTable
+from napari_unet.tasks import ClassTable
 from napari_unet.model.record import ModelRecord
 from napari_unet.model.trained import TrainedNetwork, save_network
 from napari_unet.model.unet import UNet

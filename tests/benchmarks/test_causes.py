@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from painted_images import IMAGES, Task
 from scored_painting import Measured, measure
 
-from napari_unet.data.labels import class_table
 from napari_unet.errors import ConfigError, FileProblemError
+from napari_unet.tasks import class_table
 from napari_unet.training import loop, preparation, targets
 from napari_unet.training.batch_statistics import statistics_of
 from napari_unet.training.config import TrainConfig

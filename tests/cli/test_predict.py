@@ -16,7 +16,6 @@ from napari_unet.api import load_model, starting_model
 from napari_unet.cli.predict import PredictionBar
 from napari_unet.data.axes import Region
 from napari_unet.data.frames import Frame
-from napari_unet.data.labels import ClassTable
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.execution import Runner
 from napari_unet.model.record import ModelRecord
@@ -24,6 +23,7 @@ from napari_unet.model.trained import TrainedNetwork, save_network
 from napari_unet.model.unet import UNet
 from napari_unet.prediction.events import BlockSeparated, PredictionStarted, TileWritten
 from napari_unet.prediction.files import FileFormat, FileStarted, earlier_results
+from napari_unet.tasks import ClassTable
 
 from .builders import picture, run, write_images
 

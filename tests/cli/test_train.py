@@ -13,9 +13,9 @@ import pytest
 
 from napari_unet.cli import train as train_command
 from napari_unet.model.trained import load_network, save_network
-from napari_unet.training import gradients
+from napari_unet.tasks import losses
+from napari_unet.tasks.losses import weighted_cross_entropy
 from napari_unet.training.checkpoint import load_state
-from napari_unet.training.losses import weighted_cross_entropy
 
 from .builders import TINY, picture, run, training_folders, write_images
 
@@ -496,7 +496,7 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
             os.kill(os.getpid(), signal.SIGINT)
         return right(logits, classes, weights)
 
-    monkeypatch.setattr(gradients, "weighted_cross_entropy", loss)
+    monkeypatch.setattr(losses, "weighted_cross_entropy", loss)
 
 
 def test_an_interrupt_keeps_what_is_done(

@@ -17,13 +17,13 @@ from napari_unet.data.binning import (
     typical_diameter,
 )
 from napari_unet.data.frames import Frame
-from napari_unet.data.labels import ClassTable
+from napari_unet.data.labels import Unpainted
 from napari_unet.data.rescaling import scaled_size
 
 Array = Any
 
-PAINT = ClassTable("objects", "unlabelled")
-MASKS = ClassTable("objects", "background")
+PAINT: Unpainted = "unlabelled"
+MASKS: Unpainted = "background"
 
 
 def discs(radius: int, spacing: int, number: int = 4) -> Array:
@@ -159,10 +159,12 @@ def ellipse(long: int, short: int, turned: float) -> Array:
 
 
 @pytest.mark.parametrize("turned", [0, 0.4, np.pi / 4])
-@pytest.mark.parametrize("table", [MASKS, PAINT], ids=["masks", "paint"])
-def test_a_long_cell_counts_by_its_area_however_it_lies(turned: float, table: ClassTable) -> None:
-    labels = ellipse(40, 20, turned) + (table is PAINT) * 1
-    assert typical_diameter([labels], table) == pytest.approx(2 * (40 * 20) ** 0.5, rel=0.02)
+@pytest.mark.parametrize("unpainted", [MASKS, PAINT])
+def test_a_long_cell_counts_by_its_area_however_it_lies(
+    turned: float, unpainted: Unpainted
+) -> None:
+    labels = ellipse(40, 20, turned) + (unpainted == PAINT) * 1
+    assert typical_diameter([labels], unpainted) == pytest.approx(2 * (40 * 20) ** 0.5, rel=0.02)
 
 
 def test_cells_that_are_painted_with_one_number_are_still_single_parts() -> None:
@@ -214,15 +216,14 @@ def test_a_small_cell_is_known_by_the_background_around_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "table"),
+    ("labels", "unpainted"),
     [
         pytest.param(np.zeros((9, 9), int), MASKS, id="nothing painted"),
         pytest.param(np.zeros((0, 9), int), MASKS, id="no pixel"),
-        pytest.param(discs(90, 190), ClassTable("classes", "background", (0, 1)), id="classes"),
     ],
 )
-def test_where_nobody_can_tell_the_size_is_unknown(labels: Array, table: ClassTable) -> None:
-    assert typical_diameter([labels], table) == 0
+def test_where_nobody_can_tell_the_size_is_unknown(labels: Array, unpainted: Unpainted) -> None:
+    assert typical_diameter([labels], unpainted) == 0
 
 
 def test_of_a_volume_sections_are_measured() -> None:

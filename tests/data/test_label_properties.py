@@ -12,15 +12,9 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from napari_unet.data.border_weights import border_weight_map
-from napari_unet.data.labels import (
-    BACKGROUND_VALUE,
-    UNLABELLED,
-    Unpainted,
-    check_labels,
-    class_table,
-    target_of,
-)
+from napari_unet.data.labels import BACKGROUND_VALUE, UNLABELLED, Unpainted, check_labels
 from napari_unet.errors import LabelsError, NothingToLearnError
+from napari_unet.tasks import class_table, target_of
 
 DTYPES = ["u1", "u2", "u4", "u8", ">u2", ">u4", ">u8", "i1", "i2", "i4", "i8", ">i4"]
 UNPAINTED = st.sampled_from(["unlabelled", "background"])

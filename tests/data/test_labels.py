@@ -10,17 +10,9 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from napari_unet.data.labels import (
-    ClassTable,
-    Kind,
-    Unpainted,
-    check_classes_painted,
-    check_labels,
-    class_table,
-    ridge_between,
-    target_of,
-)
+from napari_unet.data.labels import Kind, Unpainted, check_labels, ridge_between
 from napari_unet.errors import ConfigError, LabelsError, NothingToLearnError
+from napari_unet.tasks import ClassTable, check_classes_painted, class_table, target_of
 
 VALUES = np.array([[0, 1, 5, 9]])
 

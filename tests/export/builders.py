@@ -11,7 +11,6 @@ import pytest
 import torch
 from scipy import ndimage as ndi
 
-from napari_unet.data.labels import ClassTable
 from napari_unet.errors import ConfigError
 from napari_unet.export.config import ExportConfig, ModelAuthor
 from napari_unet.export.writing import export_model
@@ -20,6 +19,7 @@ from napari_unet.model.record import ModelRecord
 from napari_unet.model.trained import TrainedNetwork
 from napari_unet.model.unet import UNet
 from napari_unet.run import Run
+from napari_unet.tasks import ClassTable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,12 +16,12 @@ import torch
 
 import napari_unet as nu
 from napari_unet.api import TrainedModel
-from napari_unet.data.labels import ClassTable
 from napari_unet.errors import ConfigError, FileProblemError, ModelMismatchError
 from napari_unet.export import graphs as export_graphs
 from napari_unet.export.config import ExportChecked, ExportConfig, ExportStarted
 from napari_unet.export.facts import Facts
 from napari_unet.export.network import ExportNetwork
+from napari_unet.tasks import ClassTable
 
 from .builders import CLASSES, a_model, blobs, export
 from .test_network import ours

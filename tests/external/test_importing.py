@@ -16,13 +16,13 @@ from torch import nn
 
 import napari_unet as nu
 from napari_unet.data.frames import mirrored_positions
-from napari_unet.data.labels import ClassTable
 from napari_unet.errors import ModelFileError, ModelMismatchError
 from napari_unet.external.importing import Imported, ImportStep, import_model
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.trained import save_network
 from napari_unet.objects.separation import separate_objects
 from napari_unet.run import Run
+from napari_unet.tasks import ClassTable
 
 from .networks import EncoderBaseDecoder, EncodersDecoders, IncDownUpOutc, with_weights
 from .packages import (

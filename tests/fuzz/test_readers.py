@@ -21,7 +21,6 @@ import zarr
 from PIL import Image
 from safetensors.torch import save
 
-from napari_unet.data.labels import ClassTable
 from napari_unet.errors import NapariUNetError
 from napari_unet.io.files import in_memory, read_image, read_labels
 from napari_unet.model import tensor_file
@@ -33,6 +32,7 @@ from napari_unet.model.weights_hash import hash_of_weights
 from napari_unet.project.folder import Project, ProjectImage, load_project, save_project
 from napari_unet.project.library import ModelLibrary
 from napari_unet.project.recovery import abandoned, sweep
+from napari_unet.tasks import ClassTable
 from napari_unet.training.checkpoint import load_state, save_state
 from napari_unet.training.state import TrainingState
 

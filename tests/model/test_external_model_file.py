@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 
-from napari_unet.data.labels import ClassTable
 from napari_unet.errors import ConfigError, ModelFileError, ModelMismatchError
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.external import ExternalNetwork, ReadyExternal, meant
@@ -18,6 +17,7 @@ from napari_unet.model.external_config import ExternalConfig, LayersConfig
 from napari_unet.model.record import ModelRecord, record_from_json, record_to_json
 from napari_unet.model.tensor_file import write_tensors
 from napari_unet.model.trained import TrainedNetwork, load_network, save_network
+from napari_unet.tasks import ClassTable
 
 CONFIG = ExternalConfig("layers", 2, 1, 1, (4, 4), (8, 8), (8, 8), layers=LayersConfig())
 RECORD = ModelRecord(UNetConfig(1, 2), ClassTable("objects", "background"), external=CONFIG)

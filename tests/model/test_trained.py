@@ -10,7 +10,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_unet.data.labels import ClassTable
 from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.record import (
@@ -28,6 +27,7 @@ from napari_unet.model.trained import (
     save_network,
 )
 from napari_unet.model.unet import UNet
+from napari_unet.tasks import ClassTable
 
 CONFIG = UNetConfig(out_channels=3, base_channels=2, depth=2, normalization="batch")
 RECORD = ModelRecord(

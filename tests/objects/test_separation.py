@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from napari_unet.data.labels import ClassTable, target_of
 from napari_unet.objects.separation import separate_objects
+from napari_unet.tasks import ClassTable, target_of
 
 
 def two_squares(bridge: float) -> NDArray[np.float32]:

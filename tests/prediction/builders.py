@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from napari_unet.data.labels import ClassTable
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.execution import Runner
 from napari_unet.model.record import ModelRecord
@@ -17,6 +16,7 @@ from napari_unet.model.unet import UNet
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.predictor import PredictionResult, predict_image
 from napari_unet.run import Run
+from napari_unet.tasks import ClassTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

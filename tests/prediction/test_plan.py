@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from napari_unet.data.labels import ClassTable
 from napari_unet.errors import ConfigError, ImageError, ModelMismatchError
 from napari_unet.model.starting import load_starting_model, starting_weights
 from napari_unet.model.trained import TrainedNetwork
 from napari_unet.model.unet import UNet
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.plan import PredictionPlan, plan_prediction
+from napari_unet.tasks import ClassTable
 
 from .builders import a_model, noise, predict, see_the_image
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_unet.data.labels import ClassTable
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.region import predict_region
 from napari_unet.prediction.tiles import TilePlan
 from napari_unet.run import Run
+from napari_unet.tasks import ClassTable
 
 from .builders import a_model, predict
 

@@ -16,7 +16,6 @@ import torch
 import zarr
 
 from data.counting import CountingArray
-from napari_unet.data.labels import ClassTable
 from napari_unet.errors import ConfigError, FileProblemError, UnreadableError
 from napari_unet.io.files import find_images, read_image
 from napari_unet.model import precision
@@ -30,6 +29,7 @@ from napari_unet.prediction.lock import locked
 from napari_unet.prediction.partial import PartialResult, partial_folder
 from napari_unet.prediction.stored import StoredResult, predict_to_zarr
 from napari_unet.run import Run
+from napari_unet.tasks import ClassTable
 
 from .builders import a_model, noise, predict, see_the_image
 

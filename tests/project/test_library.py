@@ -77,11 +77,11 @@ def test_an_entry_tells_what_the_record_holds(library: ModelLibrary) -> None:
 
 
 def test_a_model_as_the_program_saves_it_is_listed(library: ModelLibrary) -> None:
-    from napari_unet.data.labels import ClassTable
     from napari_unet.model.config import UNetConfig
     from napari_unet.model.record import ModelRecord
     from napari_unet.model.trained import TrainedNetwork, save_network
     from napari_unet.model.unet import UNet
+    from napari_unet.tasks import ClassTable
 
     config = UNetConfig(base_channels=2, depth=1, padding="same")
     record = ModelRecord(config, ClassTable("objects", "unlabelled"), steps=7)
@@ -228,7 +228,7 @@ def test_a_disk_on_which_every_name_is_taken_is_told(
 
 SAVE = """
 import os, pathlib, sys, threading
-from napari_unet.data.labels import ClassTable
+from napari_unet.tasks import ClassTable
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.record import ModelRecord
 from napari_unet.model.trained import TrainedNetwork

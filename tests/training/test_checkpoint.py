@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from napari_unet.data.labels import ClassTable
 from napari_unet.data.splitting import BlockPlace
 from napari_unet.errors import FileProblemError, ModelFileError
 from napari_unet.model.tensor_file import read_tensors, write_tensors
 from napari_unet.model.weights_hash import hash_of_weights
+from napari_unet.tasks import ClassTable
 from napari_unet.training.checkpoint import load_state, save_state, state_path
 from napari_unet.training.state import TrainingState
 

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from napari_unet.errors import ConfigError, DeviceError
+from napari_unet.tasks.losses import painted_pixels, weighted_cross_entropy
 from napari_unet.training.batch_statistics import SharedBatchNorm, share_batch_statistics
 from napari_unet.training.distributed import ALONE, ProcessGroup
-from napari_unet.training.losses import painted_pixels, weighted_cross_entropy
 from napari_unet.training.patches import PatchSampler
 
 from .builders import cells, tiny_config

@@ -12,10 +12,10 @@ import pytest
 
 from napari_unet.errors import DeviceError
 from napari_unet.notice import Notice
+from napari_unet.tasks import ValidationScore
 from napari_unet.training import loop, trainer
 from napari_unet.training.events import PaintJudged, StepDone, TrainingStarted, Validated
 from napari_unet.training.trainer import Trainer
-from napari_unet.training.validation import ValidationScore
 
 from .builders import (
     all_finite,

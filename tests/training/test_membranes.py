@@ -10,14 +10,14 @@ import pytest
 import torch
 from scipy import ndimage as ndi
 
-from napari_unet.data.labels import ClassTable, class_table, target_of
+from napari_unet.tasks import ClassTable, ValidationScore, class_table, target_of
+from napari_unet.tasks.validation import cells_between
 from napari_unet.training import trainer
 from napari_unet.training.events import ViewPredicted
 from napari_unet.training.inbox import Inbox, View
 from napari_unet.training.live import LiveView
-from napari_unet.training.membranes import cells_between, membrane_class
+from napari_unet.training.membranes import membrane_class
 from napari_unet.training.trainer import Trainer
-from napari_unet.training.validation import ValidationScore
 
 from .builders import data_of, painted_classes, run, tiny_config, tissue
 

@@ -15,15 +15,15 @@ import torch
 from napari_unet.errors import ModelMismatchError
 from napari_unet.model.trained import save_network
 from napari_unet.notice import Notice
-from napari_unet.training import gradients, trainer
+from napari_unet.tasks import ValidationScore, losses
+from napari_unet.tasks.losses import weighted_cross_entropy
+from napari_unet.training import trainer
 from napari_unet.training.checkpoint import load_state, save_checkpoint, save_state, state_path
 from napari_unet.training.events import Checkpoint, StepDone
-from napari_unet.training.losses import weighted_cross_entropy
 from napari_unet.training.networks import copy_weights
 from napari_unet.training.optimisation import rate_schedule
 from napari_unet.training.patches import Batch, PatchSampler
 from napari_unet.training.trainer import Trainer
-from napari_unet.training.validation import ValidationScore
 
 from .builders import (
     all_finite,
@@ -63,7 +63,7 @@ def lose_numbers(monkeypatch: pytest.MonkeyPatch, at_calls: Sequence[int]) -> No
         value = right(logits, classes, weights)
         return value * float("nan") if next(calls) in at_calls else value
 
-    monkeypatch.setattr(gradients, "weighted_cross_entropy", loss)
+    monkeypatch.setattr(losses, "weighted_cross_entropy", loss)
 
 
 # --- repeatable --------------------------------------------------------------------------------
@@ -440,7 +440,7 @@ def lose_gradients(monkeypatch: pytest.MonkeyPatch, at_call: int) -> None:
             logits = _LostGradient.apply(logits)  # type: ignore[no-untyped-call]
         return right(logits, classes, weights)
 
-    monkeypatch.setattr(gradients, "weighted_cross_entropy", loss)
+    monkeypatch.setattr(losses, "weighted_cross_entropy", loss)
 
 
 @pytest.mark.parametrize("steps", [3, 4, 12])

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from napari_unet.data.labels import ClassTable
 from napari_unet.errors import ModelMismatchError
 from napari_unet.model.starting import load_starting_model
 from napari_unet.model.unet import UNet
+from napari_unet.tasks import ClassTable
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.networks import carried_over

@@ -12,7 +12,8 @@ import torch
 from napari_unet.model.execution import Runner
 from napari_unet.model.inference import InferenceNetwork
 from napari_unet.model.unet import UNet
-from napari_unet.training.validation import ValidationScore, validate
+from napari_unet.tasks import ValidationScore
+from napari_unet.training.validation import validate
 
 from .builders import cells, data_of, painted_cells, painted_classes, tiny_config, tissue
 

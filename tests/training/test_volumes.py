@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_unet.data.labels import ClassTable, target_of
 from napari_unet.errors import ImageError, LabelsError, ModelMismatchError
+from napari_unet.tasks import ClassTable, target_of
 from napari_unet.training.checkpoint import load_state, save_state
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage, TrainingData

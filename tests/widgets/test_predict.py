@@ -11,7 +11,6 @@ from napari.layers import Image, Labels
 from napari_unet.data.axes import Region
 from napari_unet.data.frames import Frame
 from napari_unet.data.intensity import IntensityNormalization
-from napari_unet.data.labels import ClassTable
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.execution import Runner
 from napari_unet.model.record import ModelRecord
@@ -21,6 +20,7 @@ from napari_unet.prediction import predictor
 from napari_unet.prediction.events import FrameFinished
 from napari_unet.prediction.plan import PredictionPlan
 from napari_unet.prediction.work import make_runner
+from napari_unet.tasks import ClassTable
 from napari_unet.widgets.common.result_layers import predicted_of
 
 from .conftest import Desk, disks

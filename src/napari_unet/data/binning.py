@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import Region
     from napari_unet.data.frames import Frame
-    from napari_unet.data.labels import ClassTable
+    from napari_unet.data.labels import Unpainted
 
 # Cells of these diameters in pixels are seen as they are.
 SMALLEST_COMFORTABLE, LARGEST_COMFORTABLE = 14.0, 36.0
@@ -55,7 +55,7 @@ def binned_frame(frame: Frame, factor: float) -> Frame:
 
 
 def binned_labels(
-    labels: NDArray[Any], factor: float, table: ClassTable, box: Region | None = None
+    labels: NDArray[Any], factor: float, unpainted: Unpainted, box: Region | None = None
 ) -> NDArray[Any]:
     """Bring painted labels to the grid: each pixel of it takes the value of most paint in it.
 
@@ -65,8 +65,8 @@ def binned_labels(
         ``[Z]YX``, any integer dtype.
     factor : float
         Pixels of the labels per pixel of the grid, along Y and X.
-    table : ClassTable
-        Whether 0 is unlabelled: then a pixel with any paint is painted.
+    unpainted : {"unlabelled", "background"}
+        What 0 means: where it is unlabelled, a pixel with any paint is painted.
     box : tuple of slice, optional
         What to return of the grid; all of it by default.
     """
@@ -79,7 +79,7 @@ def binned_labels(
     votes = np.zeros(samples.shape, np.uint8)
     for candidate in range(len(samples)):
         votes[candidate] = (samples == samples[candidate]).sum(axis=0)
-    if table.unpainted == "unlabelled":
+    if unpainted == "unlabelled":
         votes[samples == 0] = 0
     winner = votes.argmax(axis=0)
     binned: NDArray[Any] = np.take_along_axis(samples, winner[np.newaxis], axis=0)[0]
@@ -95,7 +95,7 @@ def binned_mask(
     return np.asarray(_samples(mask, factor, box).any(axis=0), bool)
 
 
-def typical_diameter(labels: Iterable[NDArray[Any]], table: ClassTable) -> float:
+def typical_diameter(labels: Iterable[NDArray[Any]], unpainted: Unpainted) -> float:
     """Measure how large the painted objects are; 0 where nobody can tell.
 
     Each connected part counts by its width: by the diameter of the circle that is as large, which
@@ -105,17 +105,15 @@ def typical_diameter(labels: Iterable[NDArray[Any]], table: ClassTable) -> float
     ----------
     labels : iterable of ndarray
         Painted labels, frame axes then ``[Z]YX``; volumes are measured plane by plane.
-    table : ClassTable
-        Classes have no size.
+    unpainted : {"unlabelled", "background"}
+        What 0 means.
 
     Returns
     -------
     float
         In pixels of the labels.
     """
-    if table.kind != "objects":
-        return 0.0
-    parts = [part for plane in _planes(labels) for part in _parts(plane, table)]
+    parts = [part for plane in _planes(labels) for part in _parts(plane, unpainted)]
     known = [(part, size) for part in parts if (size := _diameter(part)) > 0]
     if not known:
         return 0.0
@@ -158,13 +156,13 @@ def _planes(labels: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
             yield from image.reshape(-1, *image.shape[-2:])
 
 
-def _parts(plane: NDArray[Any], table: ClassTable) -> Iterator[_Part]:
+def _parts(plane: NDArray[Any], unpainted: Unpainted) -> Iterator[_Part]:
     """Find the connected parts: one number may be painted in many places."""
     box = paint_box(plane)  # parts are the same there, and much of a plane may be empty
     if box is None:
         return
     plane = plane[box]
-    painted = np.where(plane > BACKGROUND_VALUE[table.unpainted], plane, 0)
+    painted = np.where(plane > BACKGROUND_VALUE[unpainted], plane, 0)
     if not painted.any():
         return
     values, numbers = np.unique(painted, return_inverse=True)
@@ -173,7 +171,7 @@ def _parts(plane: NDArray[Any], table: ClassTable) -> Iterator[_Part]:
     areas = np.bincount(parts.ravel())
     for number, inside in enumerate(ndi.find_objects(parts), start=1):
         extent = max(side.stop - side.start for side in inside)
-        outlined = table.unpainted == "background" or _is_surrounded(plane, parts, number, inside)
+        outlined = unpainted == "background" or _is_surrounded(plane, parts, number, inside)
         yield _Part(extent, int(areas[number]), outlined)
 
 

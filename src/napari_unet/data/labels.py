@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_unet.data.paint import copy_of_paint, marked_boxes, values_in
-from napari_unet.errors import ConfigError, LabelsError, NothingToLearnError
+from napari_unet.data.paint import copy_of_paint, marked_boxes
+from napari_unet.errors import LabelsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -33,75 +33,6 @@ UNLABELLED = -1
 BACKGROUND_VALUE: dict[Unpainted, int] = {"unlabelled": 1, "background": 0}
 # Where no better threshold was found.
 DEFAULT_THRESHOLD = 0.5
-
-
-@dataclass(frozen=True)
-class ClassTable:
-    """Tell how painted values, network classes and result values correspond.
-
-    Parameters
-    ----------
-    kind : {"objects", "classes"}
-        Whether values above the background are single objects, or classes.
-    unpainted : {"unlabelled", "background"}
-        What the value 0 means.
-    painted : tuple of int
-        With classes: the painted value of each network class, ascending. Empty with objects.
-    """
-
-    kind: Kind
-    unpainted: Unpainted
-    painted: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Refuse tables that no labels could have made."""
-        if self.kind not in ("objects", "classes"):
-            raise ConfigError(f"kind is {self.kind!r}; choose 'objects' or 'classes'.")
-        if self.unpainted not in BACKGROUND_VALUE:
-            raise ConfigError(
-                f"unpainted is {self.unpainted!r}; choose 'unlabelled' or 'background'."
-            )
-        if list(self.painted) != sorted(set(self.painted)):
-            raise ConfigError(f"Class values {self.painted} are not ascending.")
-
-    @property
-    def n_classes(self) -> int:
-        """Number of network classes; with objects: background and foreground."""
-        return 2 if self.kind == "objects" else len(self.painted)
-
-    @property
-    def results(self) -> tuple[int, ...]:
-        """Value of each network class in a result: background is 0, others as painted."""
-        if self.kind == "objects":
-            return (0, 1)
-        background = BACKGROUND_VALUE[self.unpainted]
-        return tuple(0 if value == background else value for value in self.painted)
-
-    def decide(
-        self, probabilities: NDArray[np.float32], threshold: float = DEFAULT_THRESHOLD
-    ) -> NDArray[np.intp]:
-        """Decide which network class each pixel is of.
-
-        Parameters
-        ----------
-        probabilities : ndarray
-            Of each class: C, then any sizes.
-        threshold : float
-            Probability above which a pixel is of an object, or of the second of two classes. Of
-            more classes the most probable one wins.
-
-        Returns
-        -------
-        ndarray
-            Without C, 0 to `n_classes` - 1.
-        """
-        if self.takes_most_probable(threshold):
-            return np.asarray(probabilities.argmax(axis=0))
-        return np.asarray(probabilities[1] > threshold, np.intp)
-
-    def takes_most_probable(self, threshold: float) -> bool:
-        """Return whether each pixel is simply of its most probable class."""
-        return self.n_classes > 2 or (self.kind == "classes" and threshold == DEFAULT_THRESHOLD)
 
 
 @dataclass(frozen=True)
@@ -147,69 +78,30 @@ def check_labels(labels: NDArray[Any]) -> NDArray[np.integer[Any]]:
     return labels
 
 
-def class_table(
-    labels: Iterable[NDArray[Any]],
-    kind: Kind,
+def object_target(
+    labels: NDArray[np.integer[Any]],
     unpainted: Unpainted,
-    known: Iterable[int] = (),
-) -> ClassTable:
-    """Collect the classes that are painted anywhere in `labels`.
-
-    Parameters
-    ----------
-    labels : iterable of ndarray
-        Label images of any shape and integer dtype; ids may be sparse and large.
-    kind, unpainted : str
-        See the module's table.
-    known : iterable of int
-        Classes that a previous training knows, painted in these labels or not.
-
-    Returns
-    -------
-    ClassTable
-        With at least two classes.
-
-    Raises
-    ------
-    NothingToLearnError
-        With classes: fewer than two are painted.
-    """
-    if kind == "objects":
-        return ClassTable(kind, unpainted)
-    values = set(known)
-    for image_labels in labels:
-        values |= values_in(check_labels(image_labels))
-    if unpainted == "unlabelled":
-        values.discard(0)
-    if len(values) < 2:
-        raise _single_class_error(unpainted, len(values))
-    return ClassTable(kind, unpainted, tuple(sorted(values)))
-
-
-def target_of(
-    labels: NDArray[Any], table: ClassTable, sliver: float = 0.0, anisotropy: float = 1.0
+    sliver: float = 0.0,
+    anisotropy: float = 1.0,
 ) -> Target:
-    """Turn painted labels into a training target.
+    """Turn painted objects into a training target.
 
-    With objects, a one-pixel ridge of background is drawn between touching objects, so that
-    their foreground falls apart into 4-connected (in 3D 6-connected) components. Where two painted
-    objects leave an unpainted sliver between them, its middle line is background too.
+    A one-pixel ridge of background is drawn between touching objects, so that their foreground
+    falls apart into 4-connected (in 3D 6-connected) components. Where two painted objects leave an
+    unpainted sliver between them, its middle line is background too.
 
     Parameters
     ----------
     labels : ndarray
-        ``[Z]YX``, any integer dtype.
-    table : ClassTable
-        The meaning of the values.
+        ``[Z]YX``.
+    unpainted : {"unlabelled", "background"}
+        What a 0 means.
     sliver : float
         Pixels between two objects up to which unpainted pixels are a sliver; 0: none are.
     anisotropy : float
         How many times as long along Z as wide a voxel is.
     """
-    labels = check_labels(labels)
-    if table.kind == "classes":
-        return _class_target(labels, table)
-    background = BACKGROUND_VALUE[table.unpainted]
+    background = BACKGROUND_VALUE[unpainted]
     objects = np.where(labels > background, labels, 0)
     if objects.dtype.itemsize > 2:  # ids may exceed int32; only their difference matters
         ids, number = np.unique(objects, return_inverse=True)
@@ -217,17 +109,26 @@ def target_of(
     objects = objects.astype(np.int32)
     foreground = (objects > 0) & ~ridge_between(objects)
     classes = foreground.astype(np.int16)
-    if table.unpainted == "unlabelled":
-        unpainted = labels == 0
-        classes[unpainted] = UNLABELLED
-        classes[_implied_borders(objects, unpainted, sliver, anisotropy)] = 0
+    if unpainted == "unlabelled":
+        empty = labels == 0
+        classes[empty] = UNLABELLED
+        classes[_implied_borders(objects, empty, sliver, anisotropy)] = 0
     return Target(classes, objects)
 
 
-def _class_target(labels: NDArray[np.integer[Any]], table: ClassTable) -> Target:
+def class_target(labels: NDArray[np.integer[Any]], painted_values: Sequence[int]) -> Target:
+    """Turn painted classes into a training target.
+
+    Parameters
+    ----------
+    labels : ndarray
+        ``[Z]YX``.
+    painted_values : sequence of int
+        Of each network class, ascending; other values are unlabelled.
+    """
     largest = np.iinfo(labels.dtype).max
     # In the labels' own dtype: float64, where int64 and uint64 meet, takes neighbours for the same
-    painted = np.array([value for value in table.painted if value <= largest], labels.dtype)
+    painted = np.array([value for value in painted_values if value <= largest], labels.dtype)
     classes = np.full(labels.shape, UNLABELLED, np.int16)
     if painted.size:
         position = np.searchsorted(painted, labels).clip(max=len(painted) - 1)
@@ -291,28 +192,6 @@ def annotation_from_mask(mask: NDArray[Any], zero: Unpainted) -> NDArray[np.inte
     return annotation
 
 
-def mask_from_annotation(annotation: NDArray[np.integer[Any]], kind: Kind) -> NDArray[Any]:
-    """Turn painted labels into a mask, numbered as results are.
-
-    Parameters
-    ----------
-    annotation : ndarray
-        0 unlabelled, 1 background, objects or classes from 2 up.
-    kind : {"objects", "classes"}
-        What a number stands for.
-
-    Returns
-    -------
-    ndarray
-        Of the same dtype: unlabelled and background are 0, objects one lower, and classes as they
-        were painted.
-    """
-    above = annotation > 1
-    return np.where(above, annotation - above if kind == "objects" else annotation, 0).astype(
-        annotation.dtype
-    )
-
-
 def ridge_between(objects: NDArray[Any]) -> NDArray[np.bool_]:
     """Mark one pixel of each pair of face neighbours that belong to different objects.
 
@@ -362,35 +241,3 @@ def _borders_within(
         np.moveaxis(borders, axis, 0)[:-1] |= touching & open_here
         np.moveaxis(borders, axis, 0)[1:] |= touching & ~open_here & open_after
     return borders
-
-
-def check_classes_painted(targets: Iterable[Target], table: ClassTable) -> None:
-    """Refuse targets in which fewer than two classes are painted.
-
-    Raises
-    ------
-    NothingToLearnError
-        Nothing is painted, or a single class.
-    """
-    present: set[int] = set()
-    for target in targets:
-        classes = target.classes
-        if table.kind == "objects" and table.unpainted == "unlabelled":
-            # The ridge between touching objects is background, but nobody has painted it.
-            classes = classes[(classes != 0) | (target.objects == 0)]
-        present.update(int(c) for c in np.unique(classes) if c != UNLABELLED)
-    if len(present) < 2:
-        raise _single_class_error(table.unpainted, len(present))
-
-
-def _single_class_error(unpainted: Unpainted, n_painted: int) -> NothingToLearnError:
-    if unpainted == "background":
-        return NothingToLearnError(
-            "The labels hold a single class. Label at least one object or class beside the "
-            "background (0)."
-        )
-    found = "" if n_painted else "Nothing is painted yet. "
-    return NothingToLearnError(
-        f"{found}Paint at least two classes (background counts): 1 is background, "
-        "2 and up are objects or classes."
-    )

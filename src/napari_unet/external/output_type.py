@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from napari_unet.data.labels import ClassTable
 from napari_unet.errors import ModelFileError
 from napari_unet.model.external import activated
+from napari_unet.tasks import ClassTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

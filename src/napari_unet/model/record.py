@@ -11,11 +11,11 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from napari_unet.data.intensity import IntensityNormalization
 from napari_unet.data.intensity_steps import IntensitySteps
-from napari_unet.data.labels import ClassTable
 from napari_unet.data.rescaling import size_of_cell
 from napari_unet.errors import ConfigError, ModelFileError
 from napari_unet.model.config import LARGEST_BINNING, SMALLEST_BINNING, VIEWS, UNetConfig
 from napari_unet.model.external_config import ExternalConfig
+from napari_unet.tasks import ClassTable
 
 FORMAT_VERSION = 1
 _LONGEST_REASON = 300  # of what a hostile file says, in the message that refuses it
@@ -159,8 +159,8 @@ class ModelRecord:
                 f"The class table has {self.classes.n_classes} classes, the network "
                 f"{self.network.out_channels} output channels."
             )
-        two_classes = self.classes.kind == "classes" and self.classes.n_classes == 2
-        if self.membrane is not None and not (two_classes and self.membrane in (0, 1)):
+        possible = (None, 0, 1) if self.classes.may_hold_membrane else (None,)
+        if self.membrane not in possible:
             raise ConfigError(f"membrane is {self.membrane}; only one of two classes can be one.")
         self._check_external()
         self._check_images()

@@ -23,12 +23,12 @@ from napari_unet.prediction.tiles import plan_blocks, plan_tiles
 
 if TYPE_CHECKING:
     from napari_unet.data.axes import ArrayLike, Region
-    from napari_unet.data.labels import ClassTable
     from napari_unet.data.rescaling import Factors
     from napari_unet.model.config import Precision
     from napari_unet.model.record import ModelRecord
     from napari_unet.prediction.config import PredictConfig, ResultKind, ViewPoint
     from napari_unet.prediction.tiles import Blocks, TilePlan
+    from napari_unet.tasks import ClassTable
 
 # Sizes of pixels and cells that differ by less than this are taken as equal.
 _SAME_SIZE = 0.02

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from napari_unet.data.labels import ClassTable
 from napari_unet.data.splitting import BlockPlace
 from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
 from napari_unet.model.config import DEEPEST, LARGEST_BINNING, SMALLEST_BINNING
@@ -17,6 +16,7 @@ from napari_unet.model.tensor_file import read_tensors, write_tensors
 from napari_unet.model.trained import check_finite, save_network
 from napari_unet.notice import Notice
 from napari_unet.run import Run
+from napari_unet.tasks import ClassTable
 from napari_unet.training.events import Checkpoint, TrainingEvent
 from napari_unet.training.state import TrainingState
 

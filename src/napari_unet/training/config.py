@@ -20,6 +20,7 @@ from napari_unet.model.config import (
     UNetConfig,
 )
 from napari_unet.settings import check_settings, setting
+from napari_unet.tasks import TASKS, task_of
 
 PresetName = Literal["fast", "accurate", "paper", "3d"]
 Optimiser = Literal["adamw", "sgd"]
@@ -47,7 +48,7 @@ class TrainConfig:
     kind: Kind = setting(
         "objects",
         "Objects: each painted value is one cell. Classes: each painted value is one class.",
-        choices=("objects", "classes"),
+        choices=tuple(TASKS),
     )
     unpainted: Unpainted = setting(
         "unlabelled",
@@ -285,6 +286,7 @@ class TrainConfig:
             dropout=self.dropout,
             flat_levels=max(0, self.flat_levels) if self.ndim == 3 else 0,
             window=self.window,
+            output=task_of(self.kind).activation,
         )
 
     def patch_shape(self) -> tuple[int, ...]:

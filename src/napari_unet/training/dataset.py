@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityNormalization, IntensityRange
-    from napari_unet.data.labels import ClassTable, Target
+    from napari_unet.data.labels import Target
     from napari_unet.model.record import TrainingImageRecord
+    from napari_unet.tasks import ClassTable
     from napari_unet.training.config import TrainConfig
 
 

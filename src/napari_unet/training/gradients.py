@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_unet.training.losses import painted_pixels, weighted_cross_entropy
+from napari_unet.tasks.losses import painted_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from torch import Tensor, nn
 
@@ -28,12 +28,15 @@ class BatchLoss:
         (B, C_in, *) to (B, classes, *).
     precision : torch.dtype
         Of its convolutions.
+    of_task : callable
+        Loss of its scores (B, classes, *) for classes and weights (B, *): that of the task.
     teacher : Teacher or None
         Knows something about what is not painted.
     """
 
     network: nn.Module
     precision: torch.dtype
+    of_task: Callable[[Tensor, Tensor, Tensor], Tensor]
     teacher: Teacher | None = None
 
     def __call__(self, batch: Batch, shares: Tensor) -> Tensor:
@@ -58,7 +61,7 @@ class BatchLoss:
         with torch.autocast(images.device.type, self.precision, enabled=reduced):
             logits = self.network(images)  # (B, classes, *)
         classes, weights = batch.classes, batch.weights  # (B, *)
-        painted = weighted_cross_entropy(logits, classes, weights) * shares[0]
+        painted = self.of_task(logits, classes, weights) * shares[0]
         if self.teacher is None:
             return torch.stack([painted, torch.zeros_like(painted)])
         return torch.stack([painted, self.teacher.loss(logits, images, classes) * shares[1]])

@@ -16,7 +16,7 @@ from napari_unet.model.execution import Runner
 from napari_unet.model.memory import free_unused
 from napari_unet.model.precision import choose_precision
 from napari_unet.notice import Notice
-from napari_unet.objects.separation import separate_objects
+from napari_unet.tasks import Decision
 from napari_unet.training.events import ViewPredicted
 from napari_unet.training.sources import source_frames
 
@@ -108,18 +108,17 @@ class LiveView:
                 for p, r in zip(piece, region, strict=True)
             )
             probabilities[(slice(None), *into)] = runner.probabilities(frame, intensity, piece)
-        if classes.kind == "objects":
-            return self._separated(probabilities[1]), region
-        return np.array(classes.results)[classes.decide(probabilities, trainer.threshold)], region
+        return classes.task.decode(probabilities, classes, self._decision), region
 
-    def _separated(self, foreground: NDArray[np.float32]) -> NDArray[np.int32]:
+    @property
+    def _decision(self) -> Decision:
+        """What decides about the pixels of the image."""
         data = self._trainer.data
-        return separate_objects(
-            foreground,
-            data.smallest_in_image,
+        return Decision(
             self._trainer.threshold,
-            data.binning,
+            data.smallest_in_image,
             data.typical_object * data.binning**2,
+            data.binning,
         )
 
     def _frame_of(self, view: View) -> tuple[Frame, IntensityRange] | None:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage as ndi
 
+from napari_unet.tasks.validation import cells_between
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
-    from napari_unet.data.labels import ClassTable, Target
+    from napari_unet.data.labels import Target
+    from napari_unet.tasks import ClassTable
 
 # Of all pixels of the frames so many are painted: cells between strokes have no outlines.
 _DENSE = 0.5
@@ -45,34 +46,12 @@ def membrane_class(targets: Sequence[Target], table: ClassTable) -> int | None:
         Number of the class. Where both would do it is 1: `evaluate`, too, takes the class of the
         lower value for the inside of cells.
     """
-    if table.kind != "classes" or table.n_classes != 2 or not targets:
+    if not table.may_hold_membrane or not targets:
         return None
     painted = sum(int(target.painted.sum()) for target in targets)
     if painted < _DENSE * sum(target.classes.size for target in targets):
         return None
     return next((number for number in (1, 0) if _is_membrane(number, targets)), None)
-
-
-def cells_between(classes: NDArray[np.int16], membrane: int) -> tuple[NDArray[np.int32], int]:
-    """Give numbers to the cells: connected pieces of what is no membrane.
-
-    What is unlabelled parts no cells: it may be their inside.
-
-    Parameters
-    ----------
-    classes : ndarray
-        Class of each pixel, ``[Z]YX``; -1 where unlabelled.
-    membrane : int
-        Which of the two classes is the membrane.
-
-    Returns
-    -------
-    ndarray
-        ``[Z]YX`` int32: 0 on membranes; 4-connected, in 3D 6-connected.
-    int
-        How many there are.
-    """
-    return ndi.label(classes != membrane)  # type: ignore[no-any-return]
 
 
 def _is_membrane(number: int, targets: Sequence[Target]) -> bool:

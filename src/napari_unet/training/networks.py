@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from napari_unet.data.labels import ClassTable
     from napari_unet.model.config import UNetConfig
+    from napari_unet.tasks import ClassTable
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def carried_over(
                 "The model is another network than these settings and images ask for (first "
                 f"difference: {name}). Train a new network, or use the model's own settings."
             )
-    if previous == classes or classes.kind == "objects":
+    if previous.painted == classes.painted:  # or the channels are those of objects
         return weights
     result = dict(weights)
     for name in [name for name in fresh if name.endswith(_HEAD)]:

@@ -16,24 +16,16 @@ from napari_unet.data.binning import (
     binned_labels,
     binned_mask,
     choose_binning,
-    typical_diameter,
 )
 from napari_unet.data.intensity import (
     IntensityNormalization,
     measure_intensity,
 )
-from napari_unet.data.labels import (
-    UNLABELLED,
-    ClassTable,
-    Target,
-    check_classes_painted,
-    check_labels,
-    class_table,
-    fill_regions,
-)
+from napari_unet.data.labels import UNLABELLED, Target, check_labels, fill_regions
 from napari_unet.data.paint import is_painted, paint_box
 from napari_unet.data.splitting import Block, BlockPlace, validation_blocks
 from napari_unet.errors import LabelsError, ModelMismatchError
+from napari_unet.tasks import ClassTable, check_classes_painted, class_table
 from napari_unet.training.cropping import (
     box_of,
     cropped_frame,
@@ -130,7 +122,7 @@ def prepare_training(
         by_frame(image.labels, axes_of(image, config.ndim)[1], config.ndim) for image in sources
     ]
     cell_size = previous.cell_size if previous else 0.0
-    cell_size = cell_size or typical_diameter(by_frames, table)
+    cell_size = cell_size or table.task.diameter(by_frames, table.unpainted)
     if binning is None:
         binning = config.binning or _automatic_binning(cell_size, by_frames, table, config)
     notices: tuple[str, ...] = ()
@@ -265,7 +257,7 @@ def _painted_frames(
             kept = [p.as_region() for p in places if (p.image, p.frame) == (number, frame.index)]
             kept += [box_of(before.frame)] if before else []
             box = training_box(seen, labels[i], config, binning, kept)
-        painted = binned_labels(labels[i], binning, table, box)
+        painted = binned_labels(labels[i], binning, table.unpainted, box)
         if before is not None and previous is not None and previous.classes == table:
             known = FrameTarget(before.labels, before.target, before.border)
             frame_target = known.updated(painted, table, config, anisotropy)
@@ -345,7 +337,7 @@ def _is_plenty(painted: Sequence[_PaintedFrame], table: ClassTable) -> bool:
     Of ten painted cells each one is needed to learn from: they are judged all the same, and what
     is painted later is judged before it is learned.
     """
-    if table.kind != "objects" or table.unpainted == "background":
+    if not table.judged_singly:
         return True
     cells = sum(len(np.unique(frame.target.objects)) - 1 for frame in painted)
     return cells >= CELLS_TO_SPARE_SOME

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_unet.data.labels import ClassTable
     from napari_unet.data.splitting import BlockPlace
+    from napari_unet.tasks import ClassTable
 
 
 @dataclass(frozen=True)

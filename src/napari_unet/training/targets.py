@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.labels import Target, target_of
+from napari_unet.data.labels import Target
 from napari_unet.data.paint import marked_boxes
+from napari_unet.tasks import target_of
 from napari_unet.training.weights import border_reach, border_term, ridge_weight, sliver_of
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
-    from napari_unet.data.labels import ClassTable
+    from napari_unet.tasks import ClassTable
     from napari_unet.training.config import TrainConfig
 
 # Where the boxes are larger than this share of the frame all of it is as quick.
@@ -64,7 +65,7 @@ class FrameTarget:
         anisotropy : float
             How many times as long along Z as wide a voxel is.
         """
-        labels = _with_short_ids(labels, table)
+        labels = _with_short_ids(labels)
         target = target_of(labels, table, sliver_of(config), anisotropy)
         return cls(labels, target, _border_of(labels, target, table, config, anisotropy))
 
@@ -75,7 +76,7 @@ class FrameTarget:
 
         Itself where nothing has changed; arguments and result otherwise as of :meth:`of`.
         """
-        labels = _with_short_ids(labels, table)
+        labels = _with_short_ids(labels)
         alike = labels.shape == self.labels.shape and labels.dtype == self.labels.dtype
         changed = changed_boxes(self.labels, labels) if alike else None
         if changed == []:
@@ -136,9 +137,9 @@ def changed_boxes(before: NDArray[Any], now: NDArray[Any]) -> list[Region]:
     return marked_boxes(before != now)
 
 
-def _with_short_ids(labels: NDArray[Any], table: ClassTable) -> NDArray[Any]:
-    """Store the numbers of objects in two bytes where they fit: those are kept as they are."""
-    if table.kind != "objects" or labels.dtype.itemsize <= 2 or not labels.size:
+def _with_short_ids(labels: NDArray[Any]) -> NDArray[Any]:
+    """Store numbers in two bytes where they fit: those are kept as they are."""
+    if labels.dtype.itemsize <= 2 or not labels.size:
         return labels
     return labels.astype(np.uint16) if labels.max() < 2**16 else labels
 

@@ -64,16 +64,16 @@ from napari_unet.training.update import (
     new_average,
     step_where,
 )
-from napari_unet.training.validation import ValidationScore, validate, validation_runner
+from napari_unet.training.validation import validate, validation_runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
-    from napari_unet.data.labels import ClassTable
     from napari_unet.model.execution import Runner
     from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.tasks import ClassTable, ValidationScore
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData
     from napari_unet.training.patches import Batch
@@ -278,7 +278,9 @@ class Trainer:
 
     def _gradients_on(self, batch: Batch) -> Tensor:
         self.optimiser.zero_grad(set_to_none=True)
-        loss_of = BatchLoss(self._parallel, self._precision, self._teacher)
+        loss_of = BatchLoss(
+            self._parallel, self._precision, self.data.classes.task.loss, self._teacher
+        )
         whole = counted_pixels(batch)
         with chance_of(self._seed_of_dropout, self.device):
             parts = self._batcher.split(batch)
@@ -303,7 +305,8 @@ class Trainer:
 
     def _find_teacher(self) -> Teacher | None:
         """Let the starting model teach what is not painted, if it is any good on these images."""
-        if not self._pretrained or self.data.classes.kind != "objects" or is_dense(self.data):
+        taught = self._pretrained and self.data.classes.task.starting_model_teaches
+        if not taught or is_dense(self.data):
             return None
         seed = self.config.seed
         batches = (self.sampler.draw([seed, 4, trial]) for trial in range(_TRIALS_OF_TEACHER))
@@ -383,9 +386,8 @@ class Trainer:
 
     @property
     def _judges(self) -> bool:
-        """Whether painted cells are judged; masks have cells enough to hold some back."""
-        classes = self.data.classes
-        return classes.kind == "objects" and classes.unpainted == "unlabelled"
+        """Whether painted cells are judged."""
+        return self.data.classes.judged_singly
 
     def fit_statistics(self) -> None:
         """Let a starting model normalise by these images, as far as that suits what is painted.
@@ -463,7 +465,7 @@ class Trainer:
         self._load(self.averaged, state.averaged, classes)
         if classes == now:
             self.best = dict(state.best)
-            if self.data.membrane is not None or now.kind == "objects":
+            if self.data.membrane is not None or now.task.by_threshold:
                 self.threshold = state.threshold
             if state.optimiser:
                 restore_optimiser(self.optimiser, state.optimiser)
@@ -532,4 +534,4 @@ class Trainer:
 
 def _cut_alike(classes: ClassTable, membrane: int | None, data: TrainingData) -> bool:
     """Return whether a threshold chosen for such classes means the same for data."""
-    return classes.kind == "objects" or (classes, membrane) == (data.classes, data.membrane)
+    return classes.task.by_threshold or (classes, membrane) == (data.classes, data.membrane)

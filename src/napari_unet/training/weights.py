@@ -10,6 +10,7 @@ from scipy.ndimage import find_objects
 
 from napari_unet.data.border_weights import DEFAULT_SIGMA, border_weight_map
 from napari_unet.data.labels import UNLABELLED
+from napari_unet.tasks import task_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +90,7 @@ def border_term(
     ndarray or None
         ``[Z]YX`` float32, 0 where unlabelled; None where classes are learned.
     """
-    if config.kind != "objects":
+    if not task_of(config.kind).border_weighted:
         return None
     # The ridge between touching objects is background, where the weight is highest.
     separated = np.where(target.classes == 0, 0, target.objects)

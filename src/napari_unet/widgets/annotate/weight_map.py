@@ -31,13 +31,12 @@ def compute_weights(
     """
     import numpy as np
 
-    from napari_unet.data.binning import typical_diameter
-    from napari_unet.data.labels import class_table
+    from napari_unet.tasks import class_table
     from napari_unet.training.targets import FrameTarget
     from napari_unet.training.weights import class_balance, pixel_weights, sigma_of
 
     table = class_table([labels], config.kind, config.unpainted)
-    sigma = sigma_of(config, typical_diameter([labels], table))
+    sigma = sigma_of(config, table.task.diameter([labels], table.unpainted))
     config = config.changed(border_sigma=sigma)
     frame_target = FrameTarget.of(labels, table, config, 1.0)
     target = frame_target.target

@@ -9,6 +9,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap, label_colormap
 
+from napari_unet.tasks import task_of
 from napari_unet.widgets.common.layers import (
     METADATA_KEY,
     OfImage,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.labels import Kind
+    from napari_unet.tasks import Task
 
 ANNOTATION_KEY = "napari-unet-paint annotation"
 UNLABELLED_VALUE, BACKGROUND_VALUE, FIRST_VALUE = 0, 1, 2
@@ -70,6 +72,11 @@ class Annotation(OfImage):
     colours: dict[int, str] = field(default_factory=lambda: {BACKGROUND_VALUE: PALETTE[0]})
     used: bool = True
     corrected: NDArray[np.bool_] | None = None
+
+    @property
+    def task(self) -> Task:
+        """What a network is trained for that learns from it."""
+        return task_of(self.kind)
 
     def name_of(self, value: int) -> str:
         """Return the name of a class, or a plain one."""
@@ -136,7 +143,7 @@ def is_annotation(layer: Labels) -> bool:
 def colour_layer(layer: Labels, values: Iterable[int]) -> None:
     """Show a layer in the colours of its classes, or its objects in colours of their own."""
     annotation = annotation_of(layer)
-    if annotation.kind == "classes":
+    if annotation.task.named:
         colours: dict[int | None, Any] = {None: "#ffffff", 0: "transparent"}
         colours |= {value: annotation.colour_of(value) for value in values}
         layer.colormap = DirectLabelColormap(color_dict=colours)

@@ -10,7 +10,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QWidget
 
 from napari_unet.data.binning import typical_diameter
-from napari_unet.data.labels import BACKGROUND_VALUE, ClassTable
+from napari_unet.data.labels import BACKGROUND_VALUE
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.settings import declared
 from napari_unet.widgets.common.annotation import annotation_of
@@ -105,7 +105,7 @@ class CellSizeRow(QWidget):
         found = [
             painted_diameter(np.asarray(labels_of(pair.annotation)), unpainted)
             for pair in every_pair(self._viewer)
-            if pair.image is self._image and annotation_of(pair.annotation).kind == "objects"
+            if pair.image is self._image and not annotation_of(pair.annotation).task.named
         ]
         return next(filter(None, found), 0.0)
 
@@ -161,12 +161,12 @@ def painted_diameter(labels: NDArray[Any], unpainted: Unpainted) -> float:
 
     What could be a dab of the brush in a large cell is taken for a cell here: the user says so.
     """
-    found = typical_diameter([labels], ClassTable("objects", unpainted))
+    found = typical_diameter([labels], unpainted)
     if found or not labels.size:
         return found
     planes = labels.reshape(-1, *labels.shape[-2:])
     cells = (np.where(plane > BACKGROUND_VALUE[unpainted], plane, 0) for plane in planes)
-    return typical_diameter(cells, ClassTable("objects", "background"))
+    return typical_diameter(cells, "background")
 
 
 def _in_pixels(corners: Any, layer: Shapes, image: Image) -> NDArray[np.float64]:

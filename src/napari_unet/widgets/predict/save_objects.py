@@ -12,10 +12,10 @@ from napari.layers import Tracks
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
-from napari_unet.data.labels import mask_from_annotation
 from napari_unet.io.annotations.formats import SUFFIXES, ConvertConfig
 from napari_unet.io.annotations.writing import write_objects
 from napari_unet.settings import declared
+from napari_unet.tasks import task_of
 from napari_unet.widgets.common.annotation import annotation_of, image_for, was_painted_here
 from napari_unet.widgets.common.controls import without_ampersand
 from napari_unet.widgets.common.layers import labels_of, pixels_of, plain_layers
@@ -145,7 +145,7 @@ def to_save(viewer: Viewer, layer: Labels) -> ToSave:
     """Collect what belongs to a layer, on the main thread."""
     painted, labels = _is_paint(viewer, layer), np.array(labels_of(layer))
     if painted:
-        labels = mask_from_annotation(labels, annotation_of(layer).kind)
+        labels = annotation_of(layer).task.as_result(labels)
     predicted = predicted_of(layer)
     image = predicted.image if predicted else image_for(viewer, layer)
     pixels = pixels_of(image) if image is not None else None
@@ -187,8 +187,8 @@ def _classes_of(
     """Return names and colours of the classes in a layer; nothing for objects."""
     predicted, painted = predicted_of(layer), session_of(viewer).annotation
     of = painted if predicted is not None else layer
-    kind = predicted.kind if predicted is not None else annotation_of(layer).kind
-    if kind != "classes" or of is None:
+    task = annotation_of(layer).task if predicted is None else task_of(predicted.kind)
+    if not task.named or of is None:
         return {}, {}
     known = annotation_of(of)
     values = [int(value) for value in np.unique(labels) if value]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from napari_unet.training.losses import weighted_cross_entropy
+from napari_unet.tasks.losses import weighted_cross_entropy
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,11 +1,11 @@
-"""The loss: cross entropy per painted pixel, weighted (equation 1 of the paper)."""
+"""Losses, one function each: of scores (B, C, *) for a target and weights (B, *).
+
+Torch is imported when a loss is computed: what only asks for words need not wait for it.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-
-import torch
-from torch.nn import functional
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 def weighted_cross_entropy(logits: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
     """Average the cross entropy over the painted pixels, each with its weight.
+
+    Equation 1 of the paper.
 
     Parameters
     ----------
@@ -29,6 +31,9 @@ def weighted_cross_entropy(logits: Tensor, classes: Tensor, weights: Tensor) -> 
         A scalar: the sum of weight times cross entropy over the number of painted pixels;
         0 where nothing is painted.
     """
+    import torch
+    from torch.nn import functional
+
     painted = painted_pixels(classes, weights)
     known = classes.clamp(min=0)
     entropy = functional.cross_entropy(logits.float(), known, reduction="none")  # (B, *)

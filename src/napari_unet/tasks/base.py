@@ -1,0 +1,215 @@
+"""The questions that a task answers; `objects.py` and `classes.py` hold the answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+from napari_unet.data.labels import DEFAULT_THRESHOLD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from napari_unet.data.labels import Kind, Target, Unpainted
+    from napari_unet.objects.corrections import Edit
+    from napari_unet.tasks.table import ClassTable
+
+
+class Decision(NamedTuple):
+    """What a result depends on besides the network's probabilities."""
+
+    threshold: float = DEFAULT_THRESHOLD
+    smallest: int = 0
+    """Objects of fewer pixels are dropped."""
+    typical: float = 0
+    """Pixels of a typical object; 0: unknown."""
+    binning: float = 1
+    """Pixels of the map per pixel of the network."""
+
+
+@dataclass(frozen=True)
+class HeldBack:
+    """What there is to know of paint that was held back."""
+
+    table: ClassTable
+    decision: Decision
+    """How results are made on the network's grid; which threshold is best is found out."""
+    dense: bool
+    """Whether most of it is painted."""
+    membrane: int | None
+    """Of two classes the one that is the membrane between cells."""
+
+
+@dataclass(frozen=True)
+class ValidationScore:
+    """How well the held-back paint was predicted.
+
+    Parameters
+    ----------
+    loss : float
+        Weighted cross entropy.
+    iou : float
+        Foreground IoU with objects, else mean IoU of the classes.
+    object_f1 : float or None
+        F1 at IoU 0.5; None with classes, or where no object is held back.
+    threshold : float
+        Probability above which pixels belong to objects: that of the best mean AP, with which
+        F1 was counted. With membranes: above which they are of the second class, that of the
+        least Rand error.
+    """
+
+    loss: float
+    iou: float
+    object_f1: float | None
+    threshold: float = DEFAULT_THRESHOLD
+
+    @property
+    def value(self) -> float:
+        """The one number that decides which weights are best; higher is better."""
+        return self.iou if self.object_f1 is None else (self.iou + self.object_f1) / 2
+
+
+class Counts(Protocol):
+    """What is counted over held-back blocks, one after the other."""
+
+    def add(
+        self, probabilities: NDArray[np.float32], target: Target, weights: NDArray[np.float32]
+    ) -> None:
+        """Compare what was predicted of a block with its target."""
+
+    def scores(self) -> ValidationScore:
+        """Sum it up."""
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """What a network is trained for. One frozen value each; `task_of` finds them by their kind."""
+
+    kind: Kind
+    """Its name in settings, flags and model files."""
+    thing: str
+    """What the user paints, in a word: "object"."""
+    things: str
+    """The same of several."""
+    named: bool
+    """Whether a number stands for a class, which has a name and a colour; else it is one thing
+    among others, and the number itself means nothing."""
+    border_weighted: bool
+    """Whether gaps between things weigh more in the loss."""
+    judged_singly: bool
+    """Whether each painted thing is judged, where not all of the image is painted."""
+    starting_model_teaches: bool
+    """Whether the starting model, which knows cells, may teach what is unpainted."""
+    by_threshold: bool
+    """Whether pixels are decided by a threshold, whatever it is; else by the most probable class,
+    until a better threshold was found."""
+    membranes: bool
+    """Whether one of two classes may be the membrane between cells."""
+    activation: Literal["softmax"]
+    """What makes probabilities of the network's scores: an output of `UNetConfig`."""
+
+    # --- From paint or files to a target -----------------------------------------------------
+
+    @abstractmethod
+    def painted(
+        self, labels: Iterable[NDArray[Any]], unpainted: Unpainted, known: Iterable[int]
+    ) -> tuple[int, ...]:
+        """Return the painted value of each network class, ascending; nothing without classes.
+
+        Parameters
+        ----------
+        labels : iterable of ndarray
+            All labels there are.
+        unpainted : str
+            What 0 means in them.
+        known : iterable of int
+            Values that a previous training knows.
+        """
+
+    @abstractmethod
+    def n_classes(self, painted: Sequence[int]) -> int:
+        """Return how many channels the network has for what is painted."""
+
+    @abstractmethod
+    def target(
+        self,
+        labels: NDArray[np.integer[Any]],
+        table: ClassTable,
+        sliver: float,
+        anisotropy: float,
+    ) -> Target:
+        """Turn painted labels into a training target; arguments as of `target_of`."""
+
+    @abstractmethod
+    def painted_classes(self, target: Target, table: ClassTable) -> NDArray[np.int16]:
+        """Return the classes of a target that somebody painted."""
+
+    @abstractmethod
+    def diameter(self, labels: Iterable[NDArray[Any]], unpainted: Unpainted) -> float:
+        """Measure how large the painted things are in pixels; 0: they have no size."""
+
+    @abstractmethod
+    def corrections(
+        self,
+        before: NDArray[np.integer[Any]],
+        after: NDArray[np.integer[Any]],
+        annotation: NDArray[np.integer[Any]],
+    ) -> Edit:
+        """Return what a corrected prediction changes in the annotation of a frame, ``[Z]YX``."""
+
+    # --- Training ----------------------------------------------------------------------------
+
+    def loss(self, scores: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
+        """Compare the network's scores (B, C, *) with its target; see `tasks.losses`."""
+        from napari_unet.tasks.losses import weighted_cross_entropy
+
+        return weighted_cross_entropy(scores, classes, weights)
+
+    @abstractmethod
+    def counts(self, held_back: HeldBack) -> Counts:
+        """Return what counts how well held-back paint is predicted."""
+
+    # --- From probabilities to results -------------------------------------------------------
+
+    @abstractmethod
+    def results(self, table: ClassTable) -> tuple[int, ...]:
+        """Return the value of each network class in a result: background is 0."""
+
+    @abstractmethod
+    def decode(
+        self, probabilities: NDArray[np.float32], table: ClassTable, decision: Decision
+    ) -> NDArray[np.integer[Any]]:
+        """Turn probabilities, C then ``[Z]YX``, into what the user is shown."""
+
+    @abstractmethod
+    def as_result(self, annotation: NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """Give finished paint the numbers of results: 0 is background, of the same dtype.
+
+        Parameters
+        ----------
+        annotation : ndarray
+            0 unlabelled, 1 background, things from 2 up.
+        """
+
+    # --- Words -------------------------------------------------------------------------------
+
+    @abstractmethod
+    def wish(self, n_painted: int) -> str:
+        """Say what would help most where so many things are painted; nothing: there are enough."""
+
+    @abstractmethod
+    def channel_names(self, table: ClassTable) -> tuple[str, ...]:
+        """Say what each channel of an exported model is the probability of."""
+
+    @abstractmethod
+    def recipe(self, table: ClassTable, decision: Decision) -> str:
+        """Say how another program makes results of an exported model's probabilities."""
+
+    @abstractmethod
+    def recipe_in_python(self, table: ClassTable, decision: Decision) -> str:
+        """Return the same as a line of Python; `probabilities` and `facts` are known in it."""

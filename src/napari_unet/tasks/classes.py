@@ -1,0 +1,119 @@
+"""Classes: every painted number is one class, and each pixel is of one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.data.labels import BACKGROUND_VALUE, check_labels, class_target
+from napari_unet.data.paint import values_in
+from napari_unet.tasks.base import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.labels import Target, Unpainted
+    from napari_unet.objects.corrections import Edit
+    from napari_unet.tasks.base import Counts, Decision, HeldBack
+    from napari_unet.tasks.table import ClassTable
+
+
+@dataclass(frozen=True)
+class Classes(Task):
+    """A channel of the network for each painted number, the background's among them."""
+
+    def painted(
+        self, labels: Iterable[NDArray[Any]], unpainted: Unpainted, known: Iterable[int]
+    ) -> tuple[int, ...]:
+        values = set(known)
+        for image_labels in labels:
+            values |= values_in(check_labels(image_labels))
+        if unpainted == "unlabelled":
+            values.discard(0)
+        return tuple(sorted(values))
+
+    def n_classes(self, painted: Sequence[int]) -> int:
+        return len(painted)
+
+    def target(
+        self,
+        labels: NDArray[np.integer[Any]],
+        table: ClassTable,
+        sliver: float,
+        anisotropy: float,
+    ) -> Target:
+        return class_target(labels, table.painted)
+
+    def painted_classes(self, target: Target, table: ClassTable) -> NDArray[np.int16]:
+        return target.classes
+
+    def diameter(self, labels: Iterable[NDArray[Any]], unpainted: Unpainted) -> float:
+        return 0.0
+
+    def corrections(
+        self,
+        before: NDArray[np.integer[Any]],
+        after: NDArray[np.integer[Any]],
+        annotation: NDArray[np.integer[Any]],
+    ) -> Edit:
+        from napari_unet.objects.teaching import corrected_classes_as_annotation
+
+        return corrected_classes_as_annotation(before, after, annotation)
+
+    def counts(self, held_back: HeldBack) -> Counts:
+        from napari_unet.tasks.validation import ClassesFound
+
+        return ClassesFound(held_back)
+
+    def results(self, table: ClassTable) -> tuple[int, ...]:
+        """Return the values as painted, but 0 for the background."""
+        background = BACKGROUND_VALUE[table.unpainted]
+        return tuple(0 if value == background else value for value in table.painted)
+
+    def decode(
+        self, probabilities: NDArray[np.float32], table: ClassTable, decision: Decision
+    ) -> NDArray[np.integer[Any]]:
+        return np.array(table.results)[table.decide(probabilities, decision.threshold)]
+
+    def as_result(self, annotation: NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """Keep classes as they were painted."""
+        return np.where(annotation > 1, annotation, 0).astype(annotation.dtype)
+
+    def wish(self, n_painted: int) -> str:
+        return ""
+
+    def channel_names(self, table: ClassTable) -> tuple[str, ...]:
+        return tuple(f"class {value}" if value else "background" for value in table.results)
+
+    def recipe(self, table: ClassTable, decision: Decision) -> str:
+        values = ", ".join(map(str, table.results))
+        if table.takes_most_probable(decision.threshold):
+            return f"Classes: the channel of the highest probability; label values {values}."
+        return (
+            "Classes: the second channel where its probability is above "
+            f"{decision.threshold:.3f}, else the first; label values {values}."
+        )
+
+    def recipe_in_python(self, table: ClassTable, decision: Decision) -> str:
+        number = '(probabilities[1] > facts["threshold"]).astype(int)'
+        if table.takes_most_probable(decision.threshold):
+            number = "probabilities.argmax(axis=0)"
+        return f'labels = np.array(facts["label_values"])[{number}]'
+
+
+CLASSES = Classes(
+    kind="classes",
+    thing="class",
+    things="classes",
+    named=True,
+    border_weighted=False,
+    judged_singly=False,
+    starting_model_teaches=False,
+    by_threshold=False,
+    membranes=True,
+    activation="softmax",
+)

@@ -1,0 +1,126 @@
+"""Objects: every painted number is one cell, and touching cells are to come apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.data.labels import object_target
+from napari_unet.tasks.base import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.labels import Target, Unpainted
+    from napari_unet.objects.corrections import Edit
+    from napari_unet.tasks.base import Counts, Decision, HeldBack
+    from napari_unet.tasks.table import ClassTable
+
+_ENOUGH_PAINTED = 3
+
+
+@dataclass(frozen=True)
+class Objects(Task):
+    """Background and foreground for the network; the foreground falls apart into objects."""
+
+    def painted(
+        self, labels: Iterable[NDArray[Any]], unpainted: Unpainted, known: Iterable[int]
+    ) -> tuple[int, ...]:
+        return ()
+
+    def n_classes(self, painted: Sequence[int]) -> int:
+        return 2
+
+    def target(
+        self,
+        labels: NDArray[np.integer[Any]],
+        table: ClassTable,
+        sliver: float,
+        anisotropy: float,
+    ) -> Target:
+        return object_target(labels, table.unpainted, sliver, anisotropy)
+
+    def painted_classes(self, target: Target, table: ClassTable) -> NDArray[np.int16]:
+        if table.unpainted == "background":
+            return target.classes
+        # The ridge between touching objects is background, but nobody has painted it.
+        painted: NDArray[np.int16] = target.classes[(target.classes != 0) | (target.objects == 0)]
+        return painted
+
+    def diameter(self, labels: Iterable[NDArray[Any]], unpainted: Unpainted) -> float:
+        from napari_unet.data.binning import typical_diameter
+
+        return typical_diameter(labels, unpainted)
+
+    def corrections(
+        self,
+        before: NDArray[np.integer[Any]],
+        after: NDArray[np.integer[Any]],
+        annotation: NDArray[np.integer[Any]],
+    ) -> Edit:
+        from napari_unet.objects.teaching import corrections_as_annotation
+
+        return corrections_as_annotation(before, after, annotation)
+
+    def counts(self, held_back: HeldBack) -> Counts:
+        from napari_unet.tasks.validation import ObjectsFound
+
+        return ObjectsFound(held_back)
+
+    def results(self, table: ClassTable) -> tuple[int, ...]:
+        return (0, 1)
+
+    def decode(
+        self, probabilities: NDArray[np.float32], table: ClassTable, decision: Decision
+    ) -> NDArray[np.integer[Any]]:
+        from napari_unet.objects.separation import separate_objects
+
+        return separate_objects(
+            probabilities[1],
+            decision.smallest,
+            decision.threshold,
+            decision.binning,
+            decision.typical,
+        )
+
+    def as_result(self, annotation: NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """Give objects numbers that are one lower."""
+        above = annotation > 1
+        return np.where(above, annotation - above, 0).astype(annotation.dtype)
+
+    def wish(self, n_painted: int) -> str:
+        if n_painted < _ENOUGH_PAINTED:
+            return "A few more objects, some of them touching, would help."
+        return ""
+
+    def channel_names(self, table: ClassTable) -> tuple[str, ...]:
+        return ("background", "foreground")
+
+    def recipe(self, table: ClassTable, decision: Decision) -> str:
+        return (
+            f"Objects: pixels whose foreground is above {decision.threshold:.3f}. Telling touching "
+            "objects apart is not part of the model: label connected parts (4-connected in 2D, "
+            "6-connected in 3D), or use a watershed on the foreground. Objects below "
+            f"{decision.smallest} pixels are too small to count."
+        )
+
+    def recipe_in_python(self, table: ClassTable, decision: Decision) -> str:
+        return 'foreground = probabilities[1] > facts["threshold"]'
+
+
+OBJECTS = Objects(
+    kind="objects",
+    thing="object",
+    things="objects",
+    named=False,
+    border_weighted=True,
+    judged_singly=True,
+    starting_model_teaches=True,
+    by_threshold=True,
+    membranes=False,
+    activation="softmax",
+)

@@ -1,0 +1,189 @@
+"""What was painted: which value is which class of the network, and of a result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.data.labels import (
+    BACKGROUND_VALUE,
+    DEFAULT_THRESHOLD,
+    UNLABELLED,
+    Kind,
+    Unpainted,
+    check_labels,
+)
+from napari_unet.errors import ConfigError, NothingToLearnError
+from napari_unet.tasks.lookup import task_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.labels import Target
+    from napari_unet.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """Tell how painted values, network classes and result values correspond.
+
+    Parameters
+    ----------
+    kind : {"objects", "classes"}
+        Whether values above the background are single objects, or classes.
+    unpainted : {"unlabelled", "background"}
+        What the value 0 means.
+    painted : tuple of int
+        With classes: the painted value of each network class, ascending. Empty with objects.
+    """
+
+    kind: Kind
+    unpainted: Unpainted
+    painted: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse tables that no labels could have made."""
+        task_of(self.kind)
+        if self.unpainted not in BACKGROUND_VALUE:
+            raise ConfigError(
+                f"unpainted is {self.unpainted!r}; choose 'unlabelled' or 'background'."
+            )
+        if list(self.painted) != sorted(set(self.painted)):
+            raise ConfigError(f"Class values {self.painted} are not ascending.")
+
+    @property
+    def task(self) -> Task:
+        """What the network is trained for."""
+        return task_of(self.kind)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of network classes; with objects: background and foreground."""
+        return self.task.n_classes(self.painted)
+
+    @property
+    def results(self) -> tuple[int, ...]:
+        """Value of each network class in a result: background is 0, others as painted."""
+        return self.task.results(self)
+
+    @property
+    def judged_singly(self) -> bool:
+        """Whether each painted thing is judged; masks have enough to hold some back."""
+        return self.task.judged_singly and self.unpainted == "unlabelled"
+
+    @property
+    def may_hold_membrane(self) -> bool:
+        """Whether one of the classes may be the membrane between cells."""
+        return self.task.membranes and self.n_classes == 2
+
+    def decide(
+        self, probabilities: NDArray[np.float32], threshold: float = DEFAULT_THRESHOLD
+    ) -> NDArray[np.intp]:
+        """Decide which network class each pixel is of.
+
+        Parameters
+        ----------
+        probabilities : ndarray
+            Of each class: C, then any sizes.
+        threshold : float
+            Probability above which a pixel is of an object, or of the second of two classes. Of
+            more classes the most probable one wins.
+
+        Returns
+        -------
+        ndarray
+            Without C, 0 to `n_classes` - 1.
+        """
+        if self.takes_most_probable(threshold):
+            return np.asarray(probabilities.argmax(axis=0))
+        return np.asarray(probabilities[1] > threshold, np.intp)
+
+    def takes_most_probable(self, threshold: float) -> bool:
+        """Return whether each pixel is simply of its most probable class."""
+        by_default = not self.task.by_threshold and threshold == DEFAULT_THRESHOLD
+        return self.n_classes > 2 or by_default
+
+
+def class_table(
+    labels: Iterable[NDArray[Any]],
+    kind: Kind,
+    unpainted: Unpainted,
+    known: Iterable[int] = (),
+) -> ClassTable:
+    """Collect the classes that are painted anywhere in `labels`.
+
+    Parameters
+    ----------
+    labels : iterable of ndarray
+        Label images of any shape and integer dtype; ids may be sparse and large.
+    kind, unpainted : str
+        See the table of `napari_unet.data.labels`.
+    known : iterable of int
+        Classes that a previous training knows, painted in these labels or not.
+
+    Returns
+    -------
+    ClassTable
+        With at least two classes.
+
+    Raises
+    ------
+    NothingToLearnError
+        With classes: fewer than two are painted.
+    """
+    table = ClassTable(kind, unpainted, task_of(kind).painted(labels, unpainted, known))
+    if table.n_classes < 2:
+        raise _single_class_error(unpainted, table.n_classes)
+    return table
+
+
+def target_of(
+    labels: NDArray[Any], table: ClassTable, sliver: float = 0.0, anisotropy: float = 1.0
+) -> Target:
+    """Turn painted labels into a training target, as `object_target` or `class_target` does.
+
+    Parameters
+    ----------
+    labels : ndarray
+        ``[Z]YX``, any integer dtype.
+    table : ClassTable
+        The meaning of the values.
+    sliver : float
+        Pixels between two objects up to which unpainted pixels are a sliver; 0: none are.
+    anisotropy : float
+        How many times as long along Z as wide a voxel is.
+    """
+    return table.task.target(check_labels(labels), table, sliver, anisotropy)
+
+
+def check_classes_painted(targets: Iterable[Target], table: ClassTable) -> None:
+    """Refuse targets in which fewer than two classes are painted.
+
+    Raises
+    ------
+    NothingToLearnError
+        Nothing is painted, or a single class.
+    """
+    present: set[int] = set()
+    for target in targets:
+        classes = np.unique(table.task.painted_classes(target, table))
+        present.update(int(c) for c in classes if c != UNLABELLED)
+    if len(present) < 2:
+        raise _single_class_error(table.unpainted, len(present))
+
+
+def _single_class_error(unpainted: Unpainted, n_painted: int) -> NothingToLearnError:
+    if unpainted == "background":
+        return NothingToLearnError(
+            "The labels hold a single class. Label at least one object or class beside the "
+            "background (0)."
+        )
+    found = "" if n_painted else "Nothing is painted yet. "
+    return NothingToLearnError(
+        f"{found}Paint at least two classes (background counts): 1 is background, "
+        "2 and up are objects or classes."
+    )

@@ -1,0 +1,179 @@
+"""Count how well held-back paint is predicted, and choose the threshold that suits it best."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from napari_unet.data.labels import DEFAULT_THRESHOLD, UNLABELLED
+from napari_unet.evaluation.boundaries import rand_error
+from napari_unet.evaluation.classes import ClassCounts, count_classes
+from napari_unet.evaluation.objects import ObjectCounts, count_objects
+from napari_unet.evaluation.rand import RandCounts
+from napari_unet.tasks.base import ValidationScore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.labels import Target
+    from napari_unet.tasks.base import HeldBack
+    from napari_unet.tasks.table import ClassTable
+
+# The border weights draw the foreground in: objects are often best at less than one half.
+_THRESHOLDS = (0.3, 0.35, 0.4, 0.45, DEFAULT_THRESHOLD, 0.55, 0.6)
+# Of the second of two classes, where one is the membrane between cells: what is the best closes
+# gaps, and depends on how thick membranes were drawn.
+_MEMBRANE_THRESHOLDS = tuple(percent / 100 for percent in range(20, 85, 5))
+# On fewer held-back objects or cells another threshold than the default is chance; on sparse paint,
+# where objects may grow unpunished, it is bias.
+_ENOUGH_OBJECTS = 10
+
+
+class _Pixels:
+    """The loss, and which class each painted pixel was given."""
+
+    def __init__(self) -> None:
+        self.counts = ClassCounts()
+        self._loss_sum, self._n_painted = 0.0, 0
+
+    def add(
+        self, probabilities: NDArray[np.float32], target: Target, weights: NDArray[np.float32]
+    ) -> None:
+        painted = target.painted
+        self.counts += count_classes(probabilities.argmax(axis=0), target.classes, painted)
+        self._loss_sum += _loss_sum(probabilities, target.classes, weights)
+        self._n_painted += int(painted.sum())
+
+    @property
+    def loss(self) -> float:
+        return self._loss_sum / max(self._n_painted, 1)
+
+
+class ObjectsFound:
+    """The objects that are found at several thresholds, and the foreground's pixels."""
+
+    def __init__(self, held_back: HeldBack) -> None:
+        self._task, self._held_back = held_back.table.task, held_back
+        self._pixels = _Pixels()
+        tried = _THRESHOLDS if held_back.dense else (DEFAULT_THRESHOLD,)
+        self._objects = dict.fromkeys(tried, ObjectCounts())
+
+    def add(
+        self, probabilities: NDArray[np.float32], target: Target, weights: NDArray[np.float32]
+    ) -> None:
+        """Compare the objects of a block at every threshold."""
+        self._pixels.add(probabilities, target, weights)
+        for threshold in self._objects:
+            decision = self._held_back.decision._replace(threshold=threshold)
+            found = self._task.decode(probabilities, self._held_back.table, decision)
+            self._objects[threshold] += count_objects(found, target.objects, target.painted)
+
+    def scores(self) -> ValidationScore:
+        """Return them with the threshold of the best mean AP."""
+        threshold = self._best_threshold()
+        counts = self._objects[threshold]
+        f1 = counts.f1(0.5) if counts.n_truth else None
+        return ValidationScore(self._pixels.loss, self._pixels.counts.iou(1), f1, threshold)
+
+    def _best_threshold(self) -> float:
+        """Choose the threshold of the best mean AP, averaged with its neighbours to tame chance."""
+        objects = self._objects
+        if len(objects) < 2 or objects[DEFAULT_THRESHOLD].n_truth < _ENOUGH_OBJECTS:
+            return DEFAULT_THRESHOLD
+        smooth = _with_neighbours([objects[t].mean_ap for t in _THRESHOLDS])
+        return _THRESHOLDS[int(smooth.argmax())]
+
+
+class ClassesFound:
+    """The pixels of each class; of membranes also the cells between them."""
+
+    def __init__(self, held_back: HeldBack) -> None:
+        self._pixels = _Pixels()
+        membrane = held_back.membrane
+        self._membranes = None if membrane is None else _Membranes(held_back.table, membrane)
+
+    def add(
+        self, probabilities: NDArray[np.float32], target: Target, weights: NDArray[np.float32]
+    ) -> None:
+        """Compare the classes of a block, each pixel with its most probable one."""
+        self._pixels.add(probabilities, target, weights)
+        if self._membranes is not None:
+            self._membranes.add(probabilities, target.classes)
+
+    def scores(self) -> ValidationScore:
+        """Return them, with membranes with the threshold of the least Rand error."""
+        membranes = self._membranes
+        threshold = DEFAULT_THRESHOLD if membranes is None else membranes.best_threshold()
+        iou = float(self._pixels.counts.scores()["iou"])
+        return ValidationScore(self._pixels.loss, iou, None, threshold)
+
+
+class _Membranes:
+    """How well the cells between membranes are parted at several thresholds."""
+
+    def __init__(self, table: ClassTable, membrane: int) -> None:
+        self._table, self._inside = table, 1 - membrane
+        self._n_cells = 0
+        self._errors = dict.fromkeys(_MEMBRANE_THRESHOLDS, RandCounts())
+
+    def add(self, probabilities: NDArray[np.float32], classes: NDArray[np.int16]) -> None:
+        """Compare the cells of a block; what is unpainted parts the true and the found ones."""
+        truth = classes == self._inside
+        if not truth.any():
+            return
+        self._n_cells += cells_between(classes, 1 - self._inside)[1]
+        for threshold in self._errors:
+            found = self._table.decide(probabilities, threshold) == self._inside
+            error = rand_error(found & (classes != UNLABELLED), truth)
+            self._errors[threshold] += RandCounts(error, 1)
+
+    def best_threshold(self) -> float:
+        """Choose the threshold of the least Rand error, averaged with its neighbours."""
+        if self._n_cells < _ENOUGH_OBJECTS:
+            return DEFAULT_THRESHOLD
+        errors = [counts.scores()["rand_error"] for counts in self._errors.values()]
+        smooth = _with_neighbours(errors).round(6)
+        least = [t for t, error in zip(self._errors, smooth, strict=True) if error == smooth.min()]
+        return min(least, key=lambda threshold: abs(threshold - DEFAULT_THRESHOLD))
+
+
+def cells_between(classes: NDArray[np.int16], membrane: int) -> tuple[NDArray[np.int32], int]:
+    """Give numbers to the cells: connected pieces of what is no membrane.
+
+    What is unlabelled parts no cells: it may be their inside.
+
+    Parameters
+    ----------
+    classes : ndarray
+        Class of each pixel, ``[Z]YX``; -1 where unlabelled.
+    membrane : int
+        Which of the two classes is the membrane.
+
+    Returns
+    -------
+    ndarray
+        ``[Z]YX`` int32: 0 on membranes; 4-connected, in 3D 6-connected.
+    int
+        How many there are.
+    """
+    return ndi.label(classes != membrane)  # type: ignore[no-any-return]
+
+
+def _with_neighbours(scores: Sequence[float]) -> NDArray[np.float64]:
+    """Average the scores of thresholds with those of the next ones."""
+    padded = np.pad(np.asarray(scores, np.float64), 1, mode="edge")
+    return (padded[:-2] + padded[1:-1] + padded[2:]) / 3
+
+
+def _loss_sum(
+    probabilities: NDArray[np.float32],
+    classes: NDArray[np.int16],
+    weights: NDArray[np.float32],
+) -> float:
+    wanted = np.take_along_axis(probabilities, classes.clip(min=0)[np.newaxis], axis=0)[0]
+    entropy = -np.log(np.maximum(wanted, np.float32(1e-7)))
+    return float((entropy * weights).sum())
