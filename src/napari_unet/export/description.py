@@ -13,7 +13,6 @@ from napari_unet.export.graphs import ONNX_OPSET
 if TYPE_CHECKING:
     from napari_unet.export.config import ExportConfig, ExportFormat
     from napari_unet.export.facts import Facts
-    from napari_unet.model.record import ModelRecord
 
 _PAPER = {
     "text": "Ronneberger, O., Fischer, P., Brox, T.: U-Net: Convolutional Networks for Biomedical "
@@ -183,16 +182,6 @@ def readme_of(facts: Facts, file_format: ExportFormat, file: str) -> str:
     )
 
 
-def _labelling(record: ModelRecord) -> str:
-    """Return the line that makes labels of probabilities."""
-    above = 'probabilities[1] > facts["threshold"]'
-    if record.classes.kind == "objects":
-        return f"foreground = {above}\n"
-    most = record.classes.takes_most_probable(record.threshold)
-    number = "probabilities.argmax(axis=0)" if most else f"({above}).astype(int)"
-    return f'labels = np.array(facts["label_values"])[{number}]\n'
-
-
 def python_example(facts: Facts, file_format: ExportFormat, file: str) -> str:
     """Return lines that predict ``image.tif`` whole by an exported file."""
     network = facts.record.network
@@ -200,7 +189,7 @@ def python_example(facts: Facts, file_format: ExportFormat, file: str) -> str:
     channels = "" if network.input_bands > 1 else "[np.newaxis]"
     axes = tuple(range(1, 1 + network.ndim))
     shape = facts.axes[1:] if network.input_bands > 1 else facts.axes[2:]
-    label = _labelling(facts.record)
+    table = facts.record.classes
     return (
         f"import json\n\nimport numpy as np\n{imports}import tifffile\n\n"
         f"{load}"
@@ -208,5 +197,5 @@ def python_example(facts: Facts, file_format: ExportFormat, file: str) -> str:
         f'low, high = np.percentile(image, facts["percentiles"], axis={axes}, keepdims=True)\n'
         "scaled = ((image - low) / np.maximum(high - low, 1e-9))[np.newaxis].astype(np.float32)\n"
         f"{run}"
-        f"{label}"
+        f"{table.task.recipe_in_python(table, facts.decision)}\n"
     )

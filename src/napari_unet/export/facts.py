@@ -10,6 +10,7 @@ from napari_unet.data.axes import SPATIAL_AXES
 from napari_unet.data.intensity import HIGHEST, LOWEST
 from napari_unet.export.network import tile_halos, tile_steps
 from napari_unet.model.config import VIEW_WORDS
+from napari_unet.tasks import Decision
 from napari_unet.version import __version__
 
 if TYPE_CHECKING:
@@ -72,19 +73,20 @@ class Facts:
     @property
     def output_names(self) -> tuple[str, ...]:
         """What each output channel is the probability of."""
-        classes = self.record.classes
-        if classes.kind == "objects":
-            return ("background", "foreground")
-        return tuple(f"class {value}" if value else "background" for value in classes.results)
+        return self.record.classes.task.channel_names(self.record.classes)
 
     @property
     def summary(self) -> str:
         """The user's description, or one made from the record."""
         if self.description:
             return self.description
-        what = "objects" if self.record.classes.kind == "objects" else "classes"
-        ndim = self.record.network.ndim
+        what, ndim = self.record.classes.task.things, self.record.network.ndim
         return f"A {ndim}D U-Net for probabilities of {what}, painted and trained in napari."
+
+    @property
+    def decision(self) -> Decision:
+        """What results depend on besides the probabilities."""
+        return Decision(self.record.threshold, self.record.smallest_object)
 
     def as_values(self) -> dict[str, Any]:
         """Return all facts as plain JSON values."""
@@ -168,32 +170,14 @@ def _binned(binning: float) -> str:
 
 
 def _of_output(facts: Facts) -> list[str]:
-    record = facts.record
-    lines = [
+    table = facts.record.classes
+    return [
         "## What comes out",
         "",
         f"- Probabilities of the same size, one channel each: {', '.join(facts.output_names)}.",
+        f"- {table.task.recipe(table, facts.decision)}",
+        "",
     ]
-    if record.classes.kind == "objects":
-        lines.append(
-            f"- Objects: pixels whose foreground is above {record.threshold:.3f}. Telling touching "
-            "objects apart is not part of the model: label connected parts (4-connected in 2D, "
-            "6-connected in 3D), or use a watershed on the foreground. Objects below "
-            f"{record.smallest_object} pixels are too small to count."
-        )
-    else:
-        lines.append(_of_classes(record))
-    return [*lines, ""]
-
-
-def _of_classes(record: ModelRecord) -> str:
-    values = ", ".join(map(str, record.classes.results))
-    if record.classes.takes_most_probable(record.threshold):
-        return f"- Classes: the channel of the highest probability; label values {values}."
-    return (
-        "- Classes: the second channel where its probability is above "
-        f"{record.threshold:.3f}, else the first; label values {values}."
-    )
 
 
 def _of_training(record: ModelRecord) -> list[str]:

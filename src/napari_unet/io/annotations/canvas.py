@@ -13,6 +13,7 @@ from napari_unet.errors import LabelsError
 from napari_unet.io.annotations.drawn import Annotations, Drawn, axes_for
 from napari_unet.io.annotations.filling import pixels_of
 from napari_unet.io.disk import megabytes
+from napari_unet.tasks import task_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,8 +51,8 @@ def paint(
         raise LabelsError("The file holds no object with an area; draw or export some first.")
     shape = _extent(drawn) if shape is None else tuple(shape)
     axes = axes_for(shape, axes)
-    names = _class_names(drawn) if kind == "classes" else {}
-    numbers = _numbers(drawn, names) if kind == "classes" else _numbers_of_objects(drawn)
+    names = _class_names(drawn) if task_of(kind).named else {}
+    numbers = _numbers(drawn, names) if names else _numbers_of_objects(drawn)
     canvas = _Canvas(shape, axes, max(numbers), kind)
     for each, number in zip(drawn, numbers, strict=True):
         canvas.add(each, number)
