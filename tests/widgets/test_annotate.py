@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from napari_unet.tasks.objects import OBJECTS
 from napari_unet.widgets.annotate.coverage import coverage_text, measure_coverage
 
 from .conftest import Desk, disks, strokes_on
@@ -125,16 +126,14 @@ def test_painting_without_a_layer_says_what_to_click(desk: Desk) -> None:
     ],
 )
 def test_the_coverage_hint_names_what_helps_most(values: list[int], hint: str) -> None:
-    assert hint in coverage_text(
-        measure_coverage(np.array([values], np.uint16), "objects"), "objects"
-    )
+    assert hint in coverage_text(measure_coverage(np.array([values], np.uint16), OBJECTS), OBJECTS)
 
 
 def test_unpainted_pixels_of_regions_are_counted_as_background_in_huge_planes_too() -> None:
     labels = np.zeros((3000, 3000), np.uint16)
     labels[100:200, 100:200] = 2
 
-    coverage = measure_coverage(labels, "objects", [(slice(0, 1000), slice(0, 500))])
+    coverage = measure_coverage(labels, OBJECTS, [(slice(0, 1000), slice(0, 500))])
 
     assert coverage.step > 1
     assert coverage.pixels_of(1) == pytest.approx(1000 * 500 - 100 * 100, rel=0.01)

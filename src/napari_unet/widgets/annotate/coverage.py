@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
-    from napari_unet.data.labels import Kind
+    from napari_unet.tasks import Task
 
 _COUNTED_PIXELS = 2**21  # counting more would be felt while painting
 
@@ -57,15 +57,15 @@ class Coverage:
         return [value for value in self.pixels if value > BACKGROUND_VALUE]
 
 
-def measure_coverage(labels: NDArray[Any], kind: Kind, regions: Sequence[Region] = ()) -> Coverage:
+def measure_coverage(labels: NDArray[Any], task: Task, regions: Sequence[Region] = ()) -> Coverage:
     """Count what is painted in a plane.
 
     Parameters
     ----------
     labels : ndarray
         ``YX``: 0 unlabelled, 1 background, 2 and up objects or classes.
-    kind : {"objects", "classes"}
-        Whether numbers are objects; strokes of a class are counted as components.
+    task : Task
+        What is painted: strokes of classes are counted as components.
     regions : sequence of tuple of slice
         Boxes of the plane, ``YX``, in which unpainted is background, as it is for a training.
     """
@@ -75,7 +75,7 @@ def measure_coverage(labels: NDArray[Any], kind: Kind, regions: Sequence[Region]
     values, counts = np.unique(counted, return_counts=True)
     pixels = {int(v): int(n) for v, n in zip(values, counts, strict=True) if v > 0}
     components = {}
-    if kind == "classes":
+    if task.named:
         components = {value: int(ndi.label(counted == value)[1]) for value in pixels}
     return Coverage(pixels, counted.size, components, step)
 
@@ -108,23 +108,22 @@ def _every(step: int, region: Region) -> Region:
     return tuple(slice(-(-part.start // step), -(-part.stop // step)) for part in region)
 
 
-def coverage_text(coverage: Coverage, kind: Kind) -> str:
+def coverage_text(coverage: Coverage, task: Task) -> str:
     """Say in words what is painted and what would help most."""
-    things = "objects" if kind == "objects" else "classes"
     total = max(coverage.total, 1)
     foreground = sum(coverage.pixels[value] for value in coverage.objects)
     background = coverage.pixels.get(BACKGROUND_VALUE, 0)
     text = (
         f"Painted: {(background + foreground) / total:.1%} of the pixels; "
-        f"{len(coverage.objects)} {things} ({foreground / total:.1%}) and background "
+        f"{len(coverage.objects)} {task.things} ({foreground / total:.1%}) and background "
         f"({background / total:.1%})."
     )
     if not foreground:
-        return f"{text} Paint a few {things}: each with its own number."
+        return f"{text} Paint a few {task.things}: each with its own number."
     if not background:
         return f"{text} Background: nothing painted yet. A stroke between cells helps most."
-    if kind == "objects" and len(coverage.objects) < 3:
-        return f"{text} A few more objects, some of them touching, would help."
+    if wish := task.wish(len(coverage.objects)):
+        return f"{text} {wish}"
     if background < foreground / 4:
         return f"{text} Little background so far: a stroke in the open and one between cells help."
     return f"{text} Enough to train; more where the result is wrong helps most."

@@ -11,6 +11,7 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt
 
 from napari_unet.errors import NapariUNetError
+from napari_unet.tasks import TASKS
 from napari_unet.training.config import TrainConfig
 from napari_unet.widgets.annotate.class_table import (
     ClassTableWidget,
@@ -80,7 +81,7 @@ class AnnotateWidget(Dock):
         self.join_button = JoinButton(napari_viewer)
         self.annotation_box = LayerComboBox(napari_viewer, Labels)
         self.kind_box = choice(
-            [("objects", "objects"), ("classes", "classes")],
+            [(task.things, task.kind) for task in TASKS.values()],
             "What a painted number stands for: one cell, or one class. Train follows this choice.",
         )
         self.painter = Painter(napari_viewer, self.annotation_box, self.kind_box, self)
@@ -118,7 +119,7 @@ class AnnotateWidget(Dock):
         )
         self.mask_button.setMenu(mask_menu)
         self.import_button = ImportButton(
-            self._viewer, lambda: self.image_box.layer, lambda: self.painter.kind, self._adopt
+            self._viewer, lambda: self.image_box.layer, lambda: self.painter.task.kind, self._adopt
         )
         layout.addLayout(ButtonGrid(3, (self.new_button, self.mask_button, self.import_button)))
         layout.addWidget(self.table)
@@ -164,7 +165,7 @@ class AnnotateWidget(Dock):
         if image is None:
             show_warning("Open an image first: drop a file on the window, or File > Open Sample.")
             return
-        self._adopt(new_annotation(self._viewer, image, self.painter.kind))
+        self._adopt(new_annotation(self._viewer, image, self.painter.task.kind))
         self.painter.take_brush(FIRST_VALUE)
 
     def _take_joined(self, image: Image) -> None:
@@ -181,7 +182,7 @@ class AnnotateWidget(Dock):
             What 0 means in it.
         """
         try:
-            layer = add_annotation_from(self._viewer, mask, zero, self.painter.kind)
+            layer = add_annotation_from(self._viewer, mask, zero, self.painter.task.kind)
         except NapariUNetError as error:
             show_error(str(error))
         else:
@@ -231,7 +232,7 @@ class AnnotateWidget(Dock):
         if layer is None:
             return
         labels = np.array(shown_plane(self._viewer, layer))
-        config = TrainConfig(kind=self.painter.kind)
+        config = TrainConfig(kind=self.painter.task.kind)
         if not self._session.weight_map.start(partial(compute_weights, labels, config)):
             show_info("The weight map is still being computed.")
 
@@ -243,7 +244,7 @@ class AnnotateWidget(Dock):
             self._viewer.layers.selection.active = self.annotation
 
     def _choose_kind(self) -> None:
-        kind = self.painter.kind
+        kind = self.painter.task.kind
         if self.annotation is not None:
             annotation_of(self.annotation).kind = kind
             self.painter.show_classes(self.annotation)
@@ -251,7 +252,7 @@ class AnnotateWidget(Dock):
         self._show_kind()
 
     def _show_kind(self) -> None:
-        self._tools.show_kind(self.painter.kind)
+        self._tools.show_task(self.painter.task)
         self._watcher.tell_soon()
 
     def _watch(self) -> None:
@@ -289,16 +290,16 @@ class AnnotateWidget(Dock):
             self.coverage.setText("Click New annotation, then paint a few cells and background.")
             self.table.show_rows(())
             return
-        kind = self.painter.kind
+        task = self.painter.task
         plane, regions = shown_plane(self._viewer, layer), shown_regions(self._viewer, layer)
-        coverage = measure_coverage(plane, kind, regions)
+        coverage = measure_coverage(plane, task, regions)
         self.table.show_rows(self._rows(layer, coverage))
         self.table.mark(0 if layer.mode == "erase" else layer.selected_label)
-        text = coverage_text(coverage, kind)
+        text = coverage_text(coverage, task)
         self.coverage.setText(text if layer.ndim == 2 else f"In this plane. {text}")
 
     def _rows(self, layer: Labels, coverage: Coverage) -> tuple[ClassRow, ...]:
         annotation = annotation_of(layer)
-        if annotation.kind == "objects":
-            return rows_of_objects(annotation, coverage)
-        return rows_of_classes(annotation, coverage, self.painter.class_values(layer))
+        if annotation.task.named:
+            return rows_of_classes(annotation, coverage, self.painter.class_values(layer))
+        return rows_of_objects(annotation, coverage)

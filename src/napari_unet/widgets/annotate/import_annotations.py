@@ -183,7 +183,7 @@ def _add_layer(
     layer = Labels(labels, name=f"{order.path.stem} as annotation", **placement)
     annotation = annotation_of(layer)
     annotation.kind, annotation.image = order.kind, image
-    if order.kind == "classes":  # in paint every number is one higher
+    if annotation.task.named:  # in paint every number is one higher
         annotation.names |= {value + 1: name for value, name in found.names.items()}
         colours = {value: PALETTE[value % len(PALETTE)] for value in found.names} | found.colours
         annotation.colours |= {value + 1: colour for value, colour in colours.items()}

@@ -15,7 +15,7 @@ from napari_unet.widgets.common.controls import button
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from napari_unet.data.labels import Kind
+    from napari_unet.tasks import Task
 
 
 class Paints(Protocol):
@@ -88,16 +88,14 @@ class PaintTools(ButtonGrid):
             annotate.show_weight_map,
         )
 
-    def show_kind(self, kind: Kind) -> None:
-        """Show the buttons that make sense where numbers are objects, or classes."""
-        of_objects = kind == "objects"
-        thing = "object" if of_objects else "class"
-        self.next_button.setText(f"Next {thing}")
-        self.next_button.setAccessibleName(f"Next {thing}")
-        self.next_button.setToolTip(f"Paint the next {thing} (key N).")
+    def show_task(self, task: Task) -> None:
+        """Show the buttons that make sense for what is painted."""
+        self.next_button.setText(f"Next {task.thing}")
+        self.next_button.setAccessibleName(f"Next {task.thing}")
+        self.next_button.setToolTip(f"Paint the next {task.thing} (key N).")
         for each in (self.add_button, self.remove_button):
-            each.setVisible(not of_objects)
-        self.same_button.setVisible(of_objects)
+            each.setVisible(task.named)
+        self.same_button.setVisible(not task.named)
 
 
 # --- Single keys that work wherever the focus is in the window, canvas included ------------------

@@ -8,6 +8,7 @@ import numpy as np
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_unet.tasks import task_of
 from napari_unet.widgets.annotate.coverage import shown_plane
 from napari_unet.widgets.common.annotation import (
     BACKGROUND_VALUE,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from qtpy.QtWidgets import QComboBox, QWidget
 
-    from napari_unet.data.labels import Kind
+    from napari_unet.tasks import Task
     from napari_unet.widgets.common.layers import LayerComboBox
 
 
@@ -41,7 +42,7 @@ class Painter(QObject):
     annotation_box : LayerComboBox
         Chooses the layer to paint in.
     kind_box : QComboBox
-        Chooses what a painted number stands for; its data are "objects" and "classes".
+        Chooses what a painted number stands for; its data are the kinds of tasks.
     parent : QWidget, optional
         Owner.
     """
@@ -66,10 +67,9 @@ class Painter(QObject):
         return self._annotation_box.layer
 
     @property
-    def kind(self) -> Kind:
+    def task(self) -> Task:
         """What a painted number stands for."""
-        kind: Kind = self._kind_box.currentData()
-        return kind
+        return task_of(self._kind_box.currentData())
 
     def layer_to_paint(self) -> Labels | None:
         """Make the layer that is painted in the active one; warn where there is none."""
@@ -97,8 +97,8 @@ class Painter(QObject):
         self.brush_taken.emit(value)
 
     def pick(self, value: int) -> None:
-        """Paint with a class; with objects, everything above the background is the newest one."""
-        if value > BACKGROUND_VALUE and self.kind == "objects":
+        """Paint with a class; of objects, everything above the background is the newest one."""
+        if value > BACKGROUND_VALUE and not self.task.named:
             self.paint_latest()
         else:
             self.take_brush(value)
@@ -116,7 +116,7 @@ class Painter(QObject):
             The classes to go through, ascending; after the last one comes the first again.
         """
         layer = self.annotation
-        if layer is None or self.kind == "objects":
+        if layer is None or not self.task.named:
             self.take_brush(FIRST_VALUE if layer is None else next_object(labels_of(layer)))
             return
         classes = [value for value in values if value > BACKGROUND_VALUE]

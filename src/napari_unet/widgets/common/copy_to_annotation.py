@@ -8,12 +8,8 @@ import numpy as np
 from napari.layers import Image, Labels
 
 from napari_unet.errors import LabelsError
-from napari_unet.objects.teaching import (
-    annotation_number_for,
-    copy_region,
-    corrected_classes_as_annotation,
-    corrections_as_annotation,
-)
+from napari_unet.objects.teaching import annotation_number_for, copy_region
+from napari_unet.tasks import task_of
 from napari_unet.widgets.common.annotation import (
     annotation_of,
     annotations_in,
@@ -120,15 +116,11 @@ class AnnotationCopier:
                 if np.array_equal(before[frame], after[frame]):
                     continue
                 painted = np.asarray(labels_of(annotation))[frame]
-                as_edit = _AS_ANNOTATION[predicted.kind]
-                edit = as_edit(before[frame], after[frame], painted)
+                edit = task_of(predicted.kind).corrections(before[frame], after[frame], painted)
                 _teach(annotation, frame, edit)
                 taught += int(edit.values.size)
         predicted.taken = after.copy()
         return taught
-
-
-_AS_ANNOTATION = {"objects": corrections_as_annotation, "classes": corrected_classes_as_annotation}
 
 
 def _numbers_in(painted: NDArray[Any], path: FramePath, numbers: list[int]) -> dict[int, int]:

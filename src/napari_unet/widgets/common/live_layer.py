@@ -54,7 +54,7 @@ class LiveLayer:
             self.layer = self._new_layer()
         shown = np.asarray(self.layer.data)[event.frame]
         labels = event.labels
-        if annotation_of(self._pair.annotation).kind == "objects":
+        if not annotation_of(self._pair.annotation).task.named:
             labels = keep_numbers(labels, shown[event.region])
         shown[event.region] = labels
         self.layer.refresh(extent=False, thumbnail=False)
@@ -105,7 +105,7 @@ def _give_away(event: Any) -> None:
 def colour_like(layer: Labels, annotation: Labels) -> None:
     """Show a prediction in the colours of what was painted; background is never shown."""
     painted = annotation_of(annotation)
-    if painted.kind == "classes":
+    if painted.task.named:
         from napari.utils.colormaps import DirectLabelColormap
 
         colours: dict[int | None, Any] = {None: "#ffffff", 0: "transparent"}

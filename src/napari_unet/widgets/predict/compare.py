@@ -15,6 +15,8 @@ from qtpy.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem, QVBoxLay
 
 from napari_unet.evaluation.config import EvaluateConfig
 from napari_unet.settings import declared
+from napari_unet.tasks import task_of
+from napari_unet.tasks.objects import OBJECTS
 from napari_unet.widgets.common.annotation import annotation_in, was_painted_here
 from napari_unet.widgets.common.controls import (
     add_row,
@@ -119,7 +121,7 @@ class ComparePanel(QWidget):
             return
         predicted = predicted_of(prediction)
         labels = _as_it_is_now(labels_of(prediction))
-        as_predicted: Kind = "classes" if predicted and predicted.kind == "classes" else "objects"
+        as_predicted: Kind = task_of(predicted.kind).kind if predicted else OBJECTS.kind
         work = ToCompare(
             prediction=labels,
             truth=_as_it_is_now(labels_of(truth)),

@@ -15,6 +15,7 @@ from napari_unet.objects.link_arrays import linked_planes
 from napari_unet.objects.linking import LinkConfig
 from napari_unet.run import Run
 from napari_unet.settings import declared
+from napari_unet.tasks import task_of
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import button, note
 from napari_unet.widgets.common.layers import (
@@ -161,8 +162,8 @@ def _problem_of(source: Labels | None) -> str:
     predicted = predicted_of(source)
     if predicted is not None and predicted.in_progress:
         return f"{source.name} is still being predicted: link it when it is done."
-    if predicted is not None and predicted.kind == "classes":
-        return f"{source.name} holds classes: only objects are linked."
+    if predicted is not None and (task := task_of(predicted.kind)).named:
+        return f"{source.name} holds {task.things}: only objects are linked."
     n_axes = len(labels_of(source).shape)
     if n_axes not in (3, 4):
         return (

@@ -131,7 +131,7 @@ class MeasurePanel(QWidget):
 
         columns = dict(outcome.result)
         annotation = self._session.annotation
-        if annotation is not None and annotation_of(annotation).kind == "classes":
+        if annotation is not None and annotation_of(annotation).task.named:
             known = annotation_of(annotation)
             columns["class"] = np.array([known.name_of(int(v)) for v in columns["index"]])
         self._layer.features = pd.DataFrame(columns)

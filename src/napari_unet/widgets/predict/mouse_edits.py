@@ -15,6 +15,7 @@ from napari_unet.objects.corrections import (
     merge_objects,
     split_object,
 )
+from napari_unet.tasks import task_of
 from napari_unet.widgets.common.result_layers import predicted_of
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def path_in_frame(layer: Labels, path: NDArray[np.floating[Any]]) -> FramePath:
         for at, size in zip(path[0, :lead], layer.data.shape, strict=False)
     )
     labels = np.asarray(layer.data)[frame]
-    if predicted is None or predicted.kind == "objects":
+    if predicted is None or not task_of(predicted.kind).named:
         return FramePath(frame, labels, path[:, lead:])
     parts, classes = _connected_parts(labels)
     return FramePath(frame, parts, path[:, lead:], classes)

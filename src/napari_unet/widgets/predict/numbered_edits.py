@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.errors import LabelsError
+from napari_unet.tasks import task_of
 from napari_unet.widgets.common.result_layers import predicted_of
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def path_through(
         An object is not in this plane, or numbers stand for classes.
     """
     predicted = predicted_of(layer)
-    if predicted is not None and predicted.kind == "classes":
+    if predicted is not None and task_of(predicted.kind).named:
         raise LabelsError(
             f"{layer.name} holds classes: their parts have no numbers. Use the mouse."
         )

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QCheckBox, QSpinBox
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.settings import declared
+from napari_unet.tasks import TASKS
 from napari_unet.training.config import PRESET_HELP, TrainConfig
 from napari_unet.widgets.common.annotation import annotation_of
 from napari_unet.widgets.common.button_grid import ButtonGrid
@@ -60,7 +61,7 @@ class TrainWidget(Dock):
         self.task = self._session.training
         self.pairs = PairsTable(napari_viewer)
         self.kind_box = choice(
-            [("objects", "objects"), ("classes", "classes")],
+            [(task.things, task.kind) for task in TASKS.values()],
             "Objects: each painted number is one cell; touching cells are separated. "
             "Classes: each painted number is one class.",
         )
