@@ -231,6 +231,29 @@ def test_nobody_drives_a_generator_by_hand() -> None:
     assert [name_of(path) for path in MODULES if catches(path, "StopIteration")] == []
 
 
+# What a prediction is asked for has the same two words, and others besides: that is no task.
+ABOUT_RESULTS = (
+    "prediction/",
+    "provenance/prediction.py",
+    "cli/predict.py",
+    "widgets/common/regions.py",
+    "widgets/common/result_layers.py",
+    "widgets/common/stored_layers.py",
+    "widgets/predict/dock.py",
+)
+
+
+def test_nobody_asks_a_task_which_one_it_is() -> None:
+    names = [name_of(path) for path in MODULES if compares_kinds(path)]
+    assert [name for name in names if not name.startswith(("tasks/", *ABOUT_RESULTS))] == []
+
+
+def compares_kinds(path: Path) -> bool:
+    compared = [node for node in nodes_of(path) if isinstance(node, ast.Compare)]
+    words = [each for node in compared for each in ast.walk(node) if isinstance(each, ast.Constant)]
+    return any(word.value in ("objects", "classes") for word in words)
+
+
 def catches(path: Path, error: str) -> bool:
     handlers = [node for node in nodes_of(path) if isinstance(node, ast.ExceptHandler)]
     caught = [name for each in handlers if each.type for name in ast.walk(each.type)]
