@@ -24,7 +24,7 @@ from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.plan import plan_prediction
 from napari_unet.prediction.predictor import predict_image
 from napari_unet.prediction.stored import predict_to_zarr
-from napari_unet.prediction.work import make_runner, separate_block, tile_values
+from napari_unet.prediction.work import make_runner, separate_block
 from napari_unet.run import Run
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Streams:
         """Predict what `separate` works on."""
         for tile, pixels in zip(self.plan.tiles, self._inputs, strict=True):
             probabilities = self._runner.compute(pixels, self._frame, tile)
-            self._foreground[tile] = tile_values(probabilities, self.plan)
+            self._foreground[tile] = self.plan.result.of_tile(probabilities, self.plan)
 
     def _read(self) -> Iterator[NDArray[np.float32]]:
         intensity = measure_intensity(self._frame, self._trained.record.intensity)

@@ -253,8 +253,7 @@ class _Run:
             self._partial.begin_frame(frame)
         tiles = set(range(len(self._plan.tiles)))
         tiles -= self._tiles_done.get(frame, set())
-        with_objects = self._plan.kind == "objects"
-        blocks = set(range(len(self._plan.blocks))) if with_objects else set()
+        blocks = set(range(len(self._plan.blocks))) if self._plan.result.is_separated else set()
         blocks -= {block for block in blocks if self._partial.has_block(frame, block)}
         self._frames[frame] = _FrameState(tiles, blocks)
         if tiles:
@@ -288,7 +287,7 @@ class _Run:
 
     def _after_tiles(self, frame: int) -> None:
         state = self._frames[frame]
-        if self._plan.kind != "objects":
+        if not self._plan.result.is_separated:
             self._finish(frame)
             return
         for block in sorted(state.blocks, reverse=True):  # before the tiles of later frames
@@ -298,7 +297,7 @@ class _Run:
 
     def _number_what_can_be(self) -> None:
         """Give numbers to the objects of a frame as soon as all frames before have theirs."""
-        while self._plan.kind == "objects" and self._to_number < self._n_frames:
+        while self._plan.result.is_separated and self._to_number < self._n_frames:
             frame = self._to_number
             if frame in self._finished:
                 self.last = self._finished[frame]

@@ -15,7 +15,7 @@ import numpy as np
 
 from napari_unet.prediction.events import BlockSeparated, TilePredicted
 from napari_unet.prediction.pipeline import one_thread
-from napari_unet.prediction.work import import_separation, shown_values
+from napari_unet.prediction.work import import_separation
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -172,15 +172,15 @@ def predict_frames(
         same: what is there of them may be of use.
     """
     with closing(tiles), one_thread("objects") as thread:
-        if plan.kind == "objects":
+        if plan.result.is_separated:
             thread.submit(import_separation)
         numbers, before, missing = _Numbers(thread), None, 0
         for work in works:
-            objects = _Objects(work, plan, numbers) if plan.kind == "objects" else None
+            objects = _Objects(work, plan, numbers) if plan.result.is_separated else None
             missing = work.n_todo
             for job, values in islice(tiles, missing):
                 missing -= 1
-                labels = shown_values(values, plan)
+                labels = plan.result.shown(values, plan)
                 yield TilePredicted(job.number, work.index, job.region, labels)
                 if objects is not None:
                     objects.add(job.region)

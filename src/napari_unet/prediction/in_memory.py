@@ -83,7 +83,7 @@ class FrameInMemory:
 
     def end(self, last: int) -> Iterable[PredictionEvent]:
         """Tell the final values."""
-        if self._plan.kind == "probabilities":
+        if self._plan.result.is_per_class:
             return ()
         region = self._plan.region
         return (FrameFinished(self.index, region, self._target[region]),)

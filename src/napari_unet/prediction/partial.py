@@ -86,7 +86,7 @@ class PartialResult:
     def write_tile(self, frame: int, tile: int, values: NDArray[Any]) -> None:
         """Write what a tile gives: foreground to the scratch folder, all else to the result."""
         region = self.plan.tiles[tile]
-        if self.plan.kind == "objects":
+        if self.plan.result.is_separated:
             self.foreground(frame)[region] = values
         else:
             self.write_result(frame, region, values)
@@ -94,7 +94,7 @@ class PartialResult:
     def begin_frame(self, frame: int) -> None:
         """Make the scratch folder of a frame; what is there stays."""
         folder = self._scratch(frame)
-        if self.plan.kind != "objects" or folder.exists():
+        if not self.plan.result.is_separated or folder.exists():
             return
         unfinished = folder.with_name(f"{folder.name}.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed here
@@ -191,8 +191,7 @@ class PartialResult:
         FileProblemError
             It cannot be renamed.
         """
-        is_labels = self.plan.kind not in ("probabilities", "uncertainty")
-        if is_labels and not add_pyramid(self.folder, stop):
+        if self.plan.result.is_labels and not add_pyramid(self.folder, stop):
             return False
         _sweep_chunks(self.folder)
         finish(self.folder, target)
@@ -346,9 +345,8 @@ def _create(result: PartialResult, pixel_size: PixelSize) -> None:
     sizes = dict(zip(plan.result_axes, plan.result_shape, strict=True))
     chunks = dict(zip(SPATIAL_AXES[plan.ndim], _clipped(plan.chunks, plan.shape), strict=True))
     chunks["C"] = plan.classes.n_classes
-    of_labels = plan.kind in ("objects", "classes")
-    create = create_label_store if of_labels else create_intensity_store
-    dtype = np.dtype(np.uint32) if plan.kind == "objects" else plan.tile_dtype
+    create = create_label_store if plan.result.is_labels else create_intensity_store
+    dtype = np.dtype(np.uint32) if plan.result.is_separated else plan.tile_dtype
     create(
         result.folder,
         [sizes[axis] for axis in axes],

@@ -19,7 +19,6 @@ import numpy as np
 from napari_unet.data.axes import SPATIAL_AXES, frame_axes
 from napari_unet.data.intensity import unusual_pixels
 from napari_unet.notice import Notice
-from napari_unet.prediction.work import tile_values
 from napari_unet.run import Run
 
 if TYPE_CHECKING:
@@ -147,7 +146,8 @@ def computed_tiles(
     """
     with closing(read_ahead(jobs, reader, stop)) as tiles:
         for job, pixels in tiles:
-            yield job, tile_values(runner.compute(pixels, job.frame, job.region), plan)
+            probabilities = runner.compute(pixels, job.frame, job.region)
+            yield job, plan.result.of_tile(probabilities, plan)
 
 
 def read_ahead(

@@ -19,6 +19,7 @@ from napari_unet.data.axes import (
 from napari_unet.data.frames import Frame, frames_of
 from napari_unet.data.rescaling import plane_factors, size_of_cell
 from napari_unet.errors import ConfigError, ImageError, ModelMismatchError
+from napari_unet.prediction.results import RESULT_TYPES
 from napari_unet.prediction.tiles import plan_blocks, plan_tiles
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from napari_unet.model.config import Precision
     from napari_unet.model.record import ModelRecord
     from napari_unet.prediction.config import PredictConfig, ResultKind, ViewPoint
+    from napari_unet.prediction.results import ResultType
     from napari_unet.prediction.tiles import Blocks, TilePlan
     from napari_unet.tasks import ClassTable
 
@@ -118,25 +120,26 @@ class PredictionPlan:
     foreground: int = 1
 
     @property
+    def result(self) -> ResultType:
+        """What the kind of result means."""
+        return RESULT_TYPES[self.kind]
+
+    @property
     def result_axes(self) -> str:
         """Axes of the result: those of the frames, C with probabilities, then ``[Z]YX``."""
-        channel = "C" if self.kind == "probabilities" else ""
+        channel = "C" if self.result.is_per_class else ""
         return frame_axes(self.axes, self.ndim) + channel + SPATIAL_AXES[self.ndim]
 
     @property
     def result_shape(self) -> tuple[int, ...]:
         """Sizes along `result_axes`."""
-        channels = (self.classes.n_classes,) if self.kind == "probabilities" else ()
+        channels = (self.classes.n_classes,) if self.result.is_per_class else ()
         return (*self.frames_shape, *channels, *self.shape)
 
     @property
     def tile_dtype(self) -> np.dtype[Any]:
         """Type of what a tile gives: with objects the foreground probability in steps of 1/255."""
-        if self.kind in ("probabilities", "uncertainty"):
-            return np.dtype(np.float32)
-        if self.kind == "objects":
-            return np.dtype(np.uint8)
-        return np.min_scalar_type(max(self.classes.results))
+        return self.result.tile_dtype or np.min_scalar_type(max(self.classes.results))
 
     @property
     def n_frames(self) -> int:
@@ -215,7 +218,7 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
         region,
         tiles.within(region),
         plan_blocks(region, of_blocks.stride, network.ndim, factors),
-        (of_blocks if kind == "objects" else tiles).stride,
+        (of_blocks if RESULT_TYPES[kind].is_separated else tiles).stride,
         config.frames,
         config.near,
         record.classes,
@@ -423,12 +426,14 @@ def _clipped(region: Region | None, shape: tuple[int, ...]) -> Region:
 
 def _own_threshold(record: ModelRecord, kind: ResultKind, foreground: int) -> float:
     """Return the model's threshold, which is one of class 1; objects may be made of class 0."""
-    return 1 - record.threshold if kind == "objects" and foreground == 0 else record.threshold
+    turned = RESULT_TYPES[kind].is_separated and foreground == 0
+    return 1 - record.threshold if turned else record.threshold
 
 
 def _result_kind(config: PredictConfig, record: ModelRecord) -> ResultKind:
     kind = config.result or record.classes.kind
-    if kind == "objects" and record.classes.kind != "objects" and record.membrane is None:
+    of_objects = record.classes.kind == "objects" or record.membrane is not None
+    if RESULT_TYPES[kind].is_separated and not of_objects:
         raise ModelMismatchError(
             "This model was trained on classes and cannot separate objects; ask for classes "
             "or probabilities, or train with kind 'objects'."

@@ -87,7 +87,7 @@ def predict_image(
     device = choose_device(config.device)
     plan = settled(plan, device)
     runner = make_runner(trained, plan, device)
-    with_objects = plan.kind == "objects"
+    with_objects = plan.result.is_separated
     result = np.zeros(plan.result_shape, np.int32 if with_objects else plan.tile_dtype)
     shown_device = describe(device_for(trained.network, device))
     notices = unused_gpu(config.device, device)

@@ -112,9 +112,9 @@ def predict_region(
     runner = make_runner(trained, plan, device)
     shown_device = describe(device_for(trained.network, device))
     yield from starting_events(plan, shown_device, 1, unused_gpu(config.device, device))
-    bands = plan.classes.n_classes if plan.kind == "probabilities" else 0
+    bands = plan.classes.n_classes if plan.result.is_per_class else 0
     values = _Part(plan.region, plan.shape, plan.tile_dtype, bands)
-    with_objects = plan.kind == "objects"
+    with_objects = plan.result.is_separated
     found = _Part(plan.region, plan.shape, np.int32) if with_objects else values
     work = FrameInMemory(plan, frame, 0, values, found)
     normalization = trained.record.normalization

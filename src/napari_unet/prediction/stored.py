@@ -192,7 +192,7 @@ def _go_on(
 
 def result_of(plan: PredictionPlan, target: Path, last: int | None) -> StoredResult:
     """Return what a prediction left; `last` is the highest number given, None if incomplete."""
-    objects = last if plan.kind == "objects" else None
+    objects = last if plan.result.is_separated else None
     return StoredResult(plan.kind, target, stored_axes(plan), objects, complete=last is not None)
 
 

@@ -43,10 +43,6 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-# Foreground probabilities are kept in steps of 1/255: a fourth of the memory, and more than
-# enough for thresholds.
-_STEPS = 255
-
 
 def settled(plan: PredictionPlan, device: torch.device) -> PredictionPlan:
     """Choose the number format where a plan leaves it open, once for all its tiles."""
@@ -119,34 +115,7 @@ def predict_tile(
         Of `plan.tile_dtype`: with objects the foreground in steps of 1/255, probabilities as
         C followed by the tile, uncertainty, or the value of each pixel's class.
     """
-    return tile_values(runner.probabilities(frame, intensity, tile), plan)
-
-
-def tile_values(probabilities: NDArray[np.float32], plan: PredictionPlan) -> NDArray[Any]:
-    """Turn the probabilities of a tile, C followed by its sizes, into what `predict_tile` gives."""
-    if plan.kind == "probabilities":
-        return probabilities
-    if plan.kind == "uncertainty":
-        from napari_unet.data.uncertainty import uncertainty_of
-
-        return uncertainty_of(probabilities)
-    if plan.kind == "objects":
-        steps = np.multiply(probabilities[plan.foreground], np.float32(_STEPS))
-        return np.asarray(np.rint(steps, out=steps).astype(plan.tile_dtype))
-    return _classes_in(probabilities, plan)
-
-
-def shown_values(values: NDArray[Any], plan: PredictionPlan) -> NDArray[Any]:
-    """Return what a tile shows before its objects are separated: 1 is foreground."""
-    if plan.kind == "objects":
-        return np.asarray(values > plan.threshold * _STEPS).astype(np.uint8)
-    return _classes_in(values, plan) if plan.kind == "probabilities" else values
-
-
-def _classes_in(probabilities: NDArray[np.float32], plan: PredictionPlan) -> NDArray[Any]:
-    table = plan.classes
-    results = np.array(table.results, np.min_scalar_type(max(table.results)))
-    return np.asarray(results[table.decide(probabilities, plan.threshold)])
+    return plan.result.of_tile(runner.probabilities(frame, intensity, tile), plan)
 
 
 def import_separation() -> None:

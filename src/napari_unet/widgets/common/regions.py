@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Labels, Shapes
 
+from napari_unet.prediction.results import RESULT_TYPES
 from napari_unet.widgets.common.layers import (
     METADATA_KEY,
     labels_of,
@@ -118,8 +119,8 @@ class RegionLayer:
     def _on_event(self, event: Any) -> None:
         from napari_unet.prediction.events import PredictionStarted, TilePredicted
 
-        if isinstance(event, PredictionStarted) and event.kind != "probabilities":
-            unsure = event.kind == "uncertainty"
+        if isinstance(event, PredictionStarted) and not RESULT_TYPES[event.kind].is_per_class:
+            unsure = not RESULT_TYPES[event.kind].is_labels
             self._remove_previous(unsure)
             sizes = (part.stop - part.start for part in self._region)
             shape = (*(1,) * self._frame_axes, *sizes)
@@ -139,7 +140,7 @@ class RegionLayer:
         self._task.ended.disconnect(self._on_ended)
         if isinstance(outcome, Failed):
             self._remove(self.layer)
-        elif outcome.result.kind == "probabilities":
+        elif RESULT_TYPES[outcome.result.kind].is_per_class:
             self._show_probabilities(outcome.result.array)
         elif self.layer is not None:
             self._pixels[...] = outcome.result.array

@@ -11,6 +11,7 @@ from napari.layers import Image, Labels
 
 from napari_unet.io.files import read_image
 from napari_unet.io.zarr_files import ZARR_SUFFIX
+from napari_unet.prediction.results import RESULT_TYPES
 from napari_unet.widgets.common.layers import METADATA_KEY, pixels_of, plain_layers
 from napari_unet.widgets.common.placement import name_axes, placement_along
 from napari_unet.widgets.common.task import Finished, Outcome
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_unet.model.trained import TrainedNetwork
-    from napari_unet.prediction.config import PredictConfig
+    from napari_unet.prediction.config import PredictConfig, ResultKind
     from napari_unet.prediction.stored import StoredResult
     from napari_unet.widgets.common.task import BackgroundTask
 
@@ -49,7 +50,7 @@ def levels_of(path: Path) -> list[Any]:
     return [group[str(level["path"])] for level in ome["multiscales"][0]["datasets"]]
 
 
-def show_stored(viewer: Viewer, path: Path, kind: str, axes: str, placement: Any) -> Layer:
+def show_stored(viewer: Viewer, path: Path, kind: ResultKind, axes: str, placement: Any) -> Layer:
     """Show a result that lies in an OME-Zarr, in place of an older one of the same file.
 
     Parameters
@@ -75,7 +76,7 @@ def show_stored(viewer: Viewer, path: Path, kind: str, axes: str, placement: Any
             viewer.layers.remove(layer)
     levels = levels_of(path)
     about = {"metadata": {METADATA_KEY: STORED, _FILE: str(path)}, **placement}
-    if kind in ("objects", "classes"):
+    if RESULT_TYPES[kind].is_labels:
         added = Labels(
             levels if len(levels) > 1 else levels[0],
             multiscale=len(levels) > 1,
@@ -113,7 +114,7 @@ def _of_channel(axes: str, number: int) -> tuple[Any, ...]:
     return tuple(number if letter == "C" else slice(None) for letter in axes)
 
 
-def open_pair(viewer: Viewer, path: Path, target: Path, kind: str, axes: str) -> None:
+def open_pair(viewer: Viewer, path: Path, target: Path, kind: ResultKind, axes: str) -> None:
     """Open an image file and its result as layers.
 
     Parameters
@@ -133,7 +134,7 @@ def open_pair(viewer: Viewer, path: Path, target: Path, kind: str, axes: str) ->
     file = read_image(path)
     image = _image_layer(file.array, file.axes, path.stem, file.pixel_size)
     viewer.add_layer(image)
-    letters = axes.replace("C", "") if kind == "probabilities" else axes
+    letters = axes.replace("C", "")
     placement = {
         "scale": [file.pixel_size.get(letter, 1.0) for letter in letters],
         "units": ["um" if letter in file.pixel_size else "pixel" for letter in letters],
@@ -145,7 +146,7 @@ def open_pair(viewer: Viewer, path: Path, target: Path, kind: str, axes: str) ->
     result = read_image(target).array
     about = {"metadata": {METADATA_KEY: STORED}, **placement}
     name = f"{path.stem} prediction"
-    if kind in ("objects", "classes"):
+    if RESULT_TYPES[kind].is_labels:
         viewer.add_layer(Labels(result, name=name, **about))
         return
     for number in range(result.shape[axes.index("C")] if "C" in axes else 1):

@@ -1,0 +1,83 @@
+"""What sets the kinds of results apart: asked here, once, and nowhere by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from napari_unet.prediction.config import ResultKind
+    from napari_unet.prediction.plan import PredictionPlan
+
+# Foreground probabilities are kept in steps of 1/255: a fourth of the memory, and more than
+# enough for thresholds.
+_STEPS = 255
+
+
+@dataclass(frozen=True)
+class ResultType:
+    """One kind of result.
+
+    Parameters
+    ----------
+    of_tile : callable
+        Turns the probabilities of a tile, C followed by its sizes, into its values.
+    shown : callable
+        Turns these values into those that a tile shows as soon as it is there.
+    tile_dtype : dtype or None
+        Of the values; None: the smallest that holds all classes.
+    is_labels : bool
+        Whether it is shown as labels and stored with lower resolutions; else it is float32 from 0
+        to 1.
+    is_separated : bool
+        Whether the tiles are a foreground, in which objects are then separated.
+    is_per_class : bool
+        Whether it has an axis C, one value for each class.
+    """
+
+    of_tile: Callable[[NDArray[np.float32], PredictionPlan], NDArray[Any]]
+    shown: Callable[[NDArray[Any], PredictionPlan], NDArray[Any]]
+    tile_dtype: np.dtype[Any] | None = None
+    is_labels: bool = False
+    is_separated: bool = False
+    is_per_class: bool = False
+
+
+def _as_they_are(values: NDArray[Any], plan: PredictionPlan) -> NDArray[Any]:
+    return values
+
+
+def _classes(probabilities: NDArray[Any], plan: PredictionPlan) -> NDArray[Any]:
+    table = plan.classes
+    results = np.array(table.results, np.min_scalar_type(max(table.results)))
+    return np.asarray(results[table.decide(probabilities, plan.threshold)])
+
+
+def _uncertainty(probabilities: NDArray[np.float32], plan: PredictionPlan) -> NDArray[Any]:
+    from napari_unet.data.uncertainty import uncertainty_of
+
+    return uncertainty_of(probabilities)
+
+
+def _foreground(probabilities: NDArray[np.float32], plan: PredictionPlan) -> NDArray[Any]:
+    steps = np.multiply(probabilities[plan.foreground], np.float32(_STEPS))
+    return np.asarray(np.rint(steps, out=steps).astype(np.uint8))
+
+
+def _above_threshold(foreground: NDArray[Any], plan: PredictionPlan) -> NDArray[Any]:
+    return np.asarray(foreground > plan.threshold * _STEPS).astype(np.uint8)
+
+
+_FLOAT, _BYTE = np.dtype(np.float32), np.dtype(np.uint8)
+RESULT_TYPES: Mapping[ResultKind, ResultType] = {
+    "objects": ResultType(_foreground, _above_threshold, _BYTE, is_labels=True, is_separated=True),
+    "classes": ResultType(_classes, _as_they_are, is_labels=True),
+    "probabilities": ResultType(_as_they_are, _classes, _FLOAT, is_per_class=True),
+    "uncertainty": ResultType(_uncertainty, _as_they_are, _FLOAT),
+}
