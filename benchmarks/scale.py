@@ -36,7 +36,7 @@ from napari_unet.model.unet import UNet
 from napari_unet.objects.measurements import measure_objects
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import TileWritten
-from napari_unet.prediction.stored import predict_to_zarr
+from napari_unet.prediction.predictor import predict_image
 from napari_unet.run import Run
 from napari_unet.samples import sample_dir
 from napari_unet.tasks import ClassTable
@@ -148,7 +148,7 @@ def huge(work: Path, size: int) -> dict[str, Any]:
     config = PredictConfig(device="cpu", pixel_size={"Y": 0.5, "X": 0.5})
     with PeakMemory() as memory, ForwardTime() as forward:
         begin, cpu_begin = time.perf_counter(), time.process_time()
-        events = predict_to_zarr(model, image, config, work / "huge-out.zarr", threading.Event())
+        events = predict_image(model, image, config, threading.Event(), work / "huge-out.zarr")
         result = Run(events).finish()
         seconds = time.perf_counter() - begin
         cpu_seconds = time.process_time() - cpu_begin
@@ -182,7 +182,7 @@ def frames(work: Path) -> dict[str, Any]:
     config = PredictConfig(device="cpu")
     begin = time.perf_counter()
     result = Run(
-        predict_to_zarr(model, image, config, work / "frames-out.zarr", threading.Event())
+        predict_image(model, image, config, threading.Event(), work / "frames-out.zarr")
     ).finish(watch)
     late = np.array(memory[_WARM_UP:])
     slope = float(np.polyfit(np.arange(len(late)), late, 1)[0])
@@ -221,7 +221,7 @@ def objects(work: Path) -> dict[str, Any]:
         config = PredictConfig(device="cpu")
         target = work / "objects-out.zarr"
         result = Run(
-            predict_to_zarr(_tiny_network(), image, config, target, threading.Event())
+            predict_image(_tiny_network(), image, config, threading.Event(), target)
         ).finish()
         labelled = time.perf_counter() - begin
     finally:
@@ -259,7 +259,7 @@ def cluster(work: Path) -> dict[str, Any]:
     model = load_starting_model("cells")
     begin = time.perf_counter()
     image = read_image(path).array
-    Run(predict_to_zarr(model, image, config, work / "alone-out.zarr", threading.Event())).finish()
+    Run(predict_image(model, image, config, threading.Event(), work / "alone-out.zarr")).finish()
     alone_seconds = time.perf_counter() - begin
     alone = read_image(work / "alone-out.zarr").array[:]
     figures: dict[str, Any] = {"seconds_of_one_process": round(alone_seconds, 1)}

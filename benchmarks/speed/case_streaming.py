@@ -23,7 +23,6 @@ from napari_unet.model.starting import load_starting_model
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.plan import plan_prediction
 from napari_unet.prediction.predictor import predict_image
-from napari_unet.prediction.stored import predict_to_zarr
 from napari_unet.prediction.work import make_runner, separate_block
 from napari_unet.run import Run
 
@@ -72,7 +71,7 @@ class Streams:
         shutil.rmtree(target, ignore_errors=True)
         lazy = LazyTiff(self._folder / "image.tif")
         config = PredictConfig(result=result)
-        Run(predict_to_zarr(self._trained, lazy, config, target, threading.Event())).finish()
+        Run(predict_image(self._trained, lazy, config, threading.Event(), target)).finish()
 
     def separate(self) -> None:
         """Tell the objects apart, with nothing else going on."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from napari_unet.model.record import ModelRecord
     from napari_unet.prediction.config import ResultKind
     from napari_unet.prediction.events import PredictionEvent
-    from napari_unet.prediction.stored import StoredResult
+    from napari_unet.prediction.results import Prediction
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.events import TrainingEvent
     from napari_unet.training.state import TrainingState
@@ -163,7 +163,7 @@ class TrainedModel:
             precision=precision,
         )
         events = predict_image(self.trained, image, config, threading.Event())
-        return Run(events).finish(on_event).array
+        return Run(events).finish(on_event).whole()
 
     def predict_to_zarr(
         self,
@@ -174,7 +174,7 @@ class TrainedModel:
         source: str = "",
         on_event: Callable[[PredictionEvent], object] | None = None,
         **settings: Any,
-    ) -> StoredResult:
+    ) -> Prediction:
         """Predict an image of any size into an OME-Zarr, with bounded memory.
 
         Called again after an interruption, it goes on where it was.
@@ -198,7 +198,7 @@ class TrainedModel:
 
         Returns
         -------
-        StoredResult
+        Prediction
             Where it lies, its axes, and how many objects there are.
 
         Raises
@@ -210,13 +210,11 @@ class TrainedModel:
         FileProblemError
             The result cannot be written, or another process writes it.
         """
-        from napari_unet.prediction.stored import predict_to_zarr
-
         unknown = sorted(set(settings) - {each.name for each in fields(PredictConfig)})
         if unknown:
             raise ConfigError(f"There is no setting {unknown[0]!r}.")
         config = PredictConfig(result, **settings)
-        events = predict_to_zarr(self.trained, image, config, Path(path), threading.Event(), source)
+        events = predict_image(self.trained, image, config, threading.Event(), Path(path), source)
         return Run(events).finish(on_event)
 
     def export(

@@ -56,7 +56,7 @@ all_family = pytest.mark.parametrize(
 def ours(model: TrainedNetwork, image: Array, axes: str) -> Array:
     """The probabilities of the first frame, by our own prediction."""
     config = PredictConfig("probabilities", axes, device="cpu", precision="float32")
-    found = Run(predict_image(model, image, config, threading.Event())).finish().array
+    found = Run(predict_image(model, image, config, threading.Event())).finish().whole()
     return found[0] if "T" in axes else found
 
 

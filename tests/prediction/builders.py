@@ -14,7 +14,7 @@ from napari_unet.model.record import ModelRecord
 from napari_unet.model.trained import TrainedNetwork
 from napari_unet.model.unet import UNet
 from napari_unet.prediction.config import PredictConfig
-from napari_unet.prediction.predictor import PredictionResult, predict_image
+from napari_unet.prediction.predictor import predict_image
 from napari_unet.run import Run
 from napari_unet.tasks import ClassTable
 
@@ -61,7 +61,7 @@ def predict(
     stop: threading.Event | None = None,
     watch: Callable[[object], object] | None = None,
     **config: Any,
-) -> tuple[list[Any], PredictionResult]:
+) -> tuple[list[Any], Any]:
     """Predict on the CPU; return all events and the result. `watch` sees each event at once."""
     events = predict_image(
         model, image, PredictConfig(device="cpu", **config), stop or threading.Event()

@@ -25,7 +25,8 @@ from napari_unet.prediction import cluster
 from napari_unet.prediction.cluster import connected, predict_on_cluster
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import TileWritten
-from napari_unet.prediction.stored import StoredResult, predict_to_zarr
+from napari_unet.prediction.predictor import predict_image
+from napari_unet.prediction.results import Prediction
 from napari_unet.run import Run
 
 from .builders import a_model, noise
@@ -62,14 +63,14 @@ def files(tmp_path: Path) -> tuple[str, Path]:
     return str(tmp_path / "model.safetensors"), tmp_path / "image.zarr"
 
 
-def drained(events: Any, watch: Callable[[object], object] | None = None) -> StoredResult:
-    result: StoredResult = Run(events).finish(watch)
+def drained(events: Any, watch: Callable[[object], object] | None = None) -> Prediction:
+    result: Prediction = Run(events).finish(watch)
     return result
 
 
 def by_one_process(files: tuple[str, Path], target: Path, config: PredictConfig) -> Any:
     image = read_image(files[1]).array
-    drained(predict_to_zarr(a_model(), image, config, target, threading.Event()))
+    drained(predict_image(a_model(), image, config, threading.Event(), target))
     return read_image(target).array[:]
 
 
@@ -80,7 +81,7 @@ def by_the_cluster(
     config: PredictConfig = CONFIG,
     watch: Callable[[object], object] | None = None,
     stop: threading.Event | None = None,
-) -> StoredResult:
+) -> Prediction:
     events = predict_on_cluster(client, *files, config, target, stop or threading.Event())
     return drained(events, watch)
 
@@ -106,7 +107,7 @@ def test_two_workers_see_the_image_at_any_binning(
     save_network(model, Path(files[0]))
     by_the_cluster(client, files, tmp_path / "cluster.zarr")
     image = read_image(files[1]).array
-    drained(predict_to_zarr(model, image, CONFIG, tmp_path / "alone.zarr", threading.Event()))
+    drained(predict_image(model, image, CONFIG, threading.Event(), tmp_path / "alone.zarr"))
     found, expected = (read_image(tmp_path / f"{n}.zarr").array[:] for n in ("cluster", "alone"))
     np.testing.assert_array_equal(found, expected)
 
@@ -230,7 +231,7 @@ def test_a_model_file_that_was_replaced_is_read_again(
     save_network(other, Path(files[0]))
     by_the_cluster(client, files, tmp_path / "second.zarr")
     image = read_image(files[1]).array
-    drained(predict_to_zarr(other, image, CONFIG, tmp_path / "alone.zarr", threading.Event()))
+    drained(predict_image(other, image, CONFIG, threading.Event(), tmp_path / "alone.zarr"))
     found, expected = (read_image(tmp_path / n).array[:] for n in ("second.zarr", "alone.zarr"))
     np.testing.assert_array_equal(found, expected)
 

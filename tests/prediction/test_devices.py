@@ -18,12 +18,10 @@ from napari_unet.io.files import read_image
 from napari_unet.model import trained as ready
 from napari_unet.model.inference import InferenceNetwork
 from napari_unet.notice import Notice
-from napari_unet.prediction import predictor, region, stored
+from napari_unet.prediction import predictor
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import PredictionStarted, TilePredicted
 from napari_unet.prediction.predictor import predict_image
-from napari_unet.prediction.region import predict_region
-from napari_unet.prediction.stored import predict_to_zarr
 from napari_unet.run import Run
 
 from .builders import a_model, noise
@@ -63,9 +61,8 @@ class PretendedGpu(InferenceNetwork):
 def gpu(monkeypatch: pytest.MonkeyPatch) -> type[PretendedGpu]:
     kind = type("Gpu", (PretendedGpu,), {})
     monkeypatch.setattr(ready, "InferenceNetwork", kind)
-    for module in (predictor, region, stored):
-        monkeypatch.setattr(module, "choose_device", lambda name: GPU)
-        monkeypatch.setattr(module, "describe", lambda device: "NVIDIA H200")
+    monkeypatch.setattr(predictor, "choose_device", lambda name: GPU)
+    monkeypatch.setattr(predictor, "describe", lambda device: "NVIDIA H200")
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 4_000_000_000)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2_000_000_000, 8_000_000_000))
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
@@ -154,7 +151,7 @@ def test_a_network_that_does_not_fit_is_computed_on_the_cpu(
 def test_a_region_is_predicted_too(gpu: type[PretendedGpu]) -> None:
     box = (slice(20, 120), slice(30, 140))
     config = PredictConfig(region=box, frames=((),), result="probabilities", **CONFIG)
-    events, result = end_of(predict_region(a_model(), IMAGE, config, threading.Event()))
+    events, result = end_of(predict_image(a_model(), IMAGE, config, threading.Event()))
     assert result.complete
     assert texts(events)[-1].endswith("the rest is computed on the CPU.")
 
@@ -169,12 +166,12 @@ def test_a_file_is_the_same_and_the_device_is_chosen_once(
         chosen.append(name)
         return GPU
 
-    monkeypatch.setattr(stored, "choose_device", choose)
+    monkeypatch.setattr(predictor, "choose_device", choose)
     config = PredictConfig(**CONFIG)
     arrays = []
     for name, gpu.tiles in (("right", 10**9), ("short", 2)):
         target = tmp_path / f"{name}.zarr"
-        prediction = predict_to_zarr(a_model(), IMAGE, config, target, threading.Event())
+        prediction = predict_image(a_model(), IMAGE, config, threading.Event(), target)
         events, result = end_of(prediction)
         assert result.complete
         arrays.append(np.asarray(read_image(target).array[...]))
@@ -184,20 +181,15 @@ def test_a_file_is_the_same_and_the_device_is_chosen_once(
 
 
 @pytest.mark.fault(11)
-@pytest.mark.parametrize("way", ["memory", "region", "file"])
+@pytest.mark.parametrize("way", ["memory", "file"])
 def test_a_gpu_that_is_passed_over_is_told_at_the_beginning(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str
 ) -> None:
-    for module in (predictor, region, stored):
-        monkeypatch.setattr(module, "choose_device", lambda name: CPU)
-        monkeypatch.setattr(module, "unused_gpu", lambda name, device: (f"{name}: an old GPU.",))
+    monkeypatch.setattr(predictor, "choose_device", lambda name: CPU)
+    monkeypatch.setattr(predictor, "unused_gpu", lambda name, device: (f"{name}: an old GPU.",))
     config, stop = PredictConfig(**CONFIG), threading.Event()
-    predictions: dict[str, Any] = {
-        "memory": lambda: predict_image(a_model(), IMAGE, config, stop),
-        "region": lambda: predict_region(a_model(), IMAGE, config, stop),
-        "file": lambda: predict_to_zarr(a_model(), IMAGE, config, tmp_path / "x.zarr", stop),
-    }
-    with closing(predictions[way]()) as events:
+    target = tmp_path / "x.zarr" if way == "file" else None
+    with closing(predict_image(a_model(), IMAGE, config, stop, target)) as events:
         first, second = next(events), next(events)
     assert isinstance(first, PredictionStarted)
     assert second == Notice("auto: an old GPU.")

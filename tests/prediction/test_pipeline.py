@@ -1,4 +1,4 @@
-"""Reading ahead, storing behind, objects beside: in order, bounded, and no thread stays."""
+"""Reading ahead, storing behind: in order, bounded, and no thread stays."""
 
 from __future__ import annotations
 
@@ -9,19 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
-from napari_unet.errors import UnreadableError
-from napari_unet.prediction import in_memory, tiles
+from napari_unet.prediction import predictor, tiles
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import BlockSeparated, FrameFinished, TilePredicted
-from napari_unet.prediction.frame_work import blocks_that_see
-from napari_unet.prediction.pipeline import TileJob, read_ahead, stored_behind
+from napari_unet.prediction.pipeline import Writer, one_thread, read_ahead
 from napari_unet.prediction.predictor import predict_image
-from napari_unet.prediction.stored import predict_to_zarr
-from napari_unet.prediction.tiles import Blocks
-from napari_unet.prediction.work import separate_block
 
 from .builders import a_model, noise, predict
 
@@ -43,16 +37,6 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiles, "DEFAULT_TILE_SIZE", {2: 16, 3: 8})
     monkeypatch.setattr(tiles, "BLOCK_SIZE", {2: 32, 3: 16})
     monkeypatch.setattr(tiles, "BLOCK_MARGIN", {2: 16, 3: 8})
-
-
-def job(number: int, store: Callable[[Any], None] = lambda _: None) -> TileJob:
-    where: Any = (slice(number, number + 1),)
-    no_frame: Any = None
-    return TileJob(no_frame, where, number, store)
-
-
-def noting(notes: list[int], number: int, _: Any) -> None:
-    notes.append(number)
 
 
 # --- reading -----------------------------------------------------------------------------------
@@ -110,44 +94,39 @@ def test_nothing_is_read_after_a_stop_before_the_first() -> None:
 
 
 def test_one_is_stored_while_the_next_is_made() -> None:
-    stored = threading.Event()
+    begun, go = threading.Event(), threading.Event()
 
-    def made() -> Iterator[tuple[TileJob, Any]]:
-        yield job(0, lambda _: stored.set()), None
-        assert stored.wait(SECONDS)  # nobody has asked for more yet
-        yield job(1), None
+    def store() -> None:
+        begun.set()
+        assert go.wait(SECONDS)
 
-    assert len(list(stored_behind(made()))) == 2  # type: ignore[arg-type]
+    with one_thread("writer") as thread:
+        writer = Writer(thread)
+        writer.submit(store)
+        assert begun.wait(SECONDS)  # and here the next one is made
+        go.set()
+        writer.wait()
 
 
-def test_each_is_told_after_it_is_stored() -> None:
+def test_no_more_than_one_waits_to_be_stored() -> None:
     stored: list[int] = []
-    made: Any = ((job(n, partial(noting, stored, n)), None) for n in range(5))
-    for done, _ in stored_behind(made):
-        assert done.number in stored
+    with one_thread("writer") as thread:
+        writer = Writer(thread)
+        for number in range(9):
+            writer.submit(partial(stored.append, number))
+            assert len(stored) >= number
+    assert stored == list(range(9))
 
 
-def test_what_came_before_an_error_is_stored_and_told() -> None:
-    stored: list[int] = []
-
-    def made() -> Iterator[tuple[TileJob, Any]]:
-        for n in range(3):
-            yield job(n, partial(noting, stored, n)), None
-        raise UnreadableError("no disk")
-
-    done = stored_behind(made())  # type: ignore[arg-type]
-    assert [next(done)[0].number for _ in range(3)] == stored == [0, 1, 2]
-    with pytest.raises(UnreadableError, match="no disk"):
-        next(done)
-
-
-def test_an_error_of_storing_is_raised() -> None:
-    def full(_: Any) -> None:
+def test_an_error_of_storing_is_raised_when_the_next_is_stored() -> None:
+    def full() -> None:
         raise OSError(28, "No space left on device")
 
-    made: Any = ((job(n, full), None) for n in range(3))
-    with pytest.raises(OSError, match="No space left"):
-        list(stored_behind(made))
+    with one_thread("writer") as thread:
+        writer = Writer(thread)
+        writer.submit(full)
+        with pytest.raises(OSError, match="No space left"):
+            writer.submit(full)
 
 
 # --- threads -----------------------------------------------------------------------------------
@@ -155,7 +134,7 @@ def test_an_error_of_storing_is_raised() -> None:
 
 def in_a_file(folder: Path, image: Any) -> Any:
     config = PredictConfig(device="cpu", tile_size=16)
-    return predict_to_zarr(a_model(), image, config, folder / "out.zarr", threading.Event())
+    return predict_image(a_model(), image, config, threading.Event(), folder / "out.zarr")
 
 
 def in_memory_of(_: Path, image: Any) -> Any:
@@ -197,51 +176,6 @@ def test_threads_are_as_polite_as_the_one_that_asks() -> None:
 # --- objects -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("margin", [0, 1, 5, 40])
-def test_the_blocks_that_see_a_tile_are_those_whose_view_it_meets(margin: int) -> None:
-    blocks = Blocks((slice(7, 90), slice(0, 61)), (16, 20), (margin, margin // 2))
-    for top in range(7, 90, 11):
-        tile = (slice(top, min(90, top + 11)), slice(13, 26))
-        expected = [
-            number
-            for number in range(len(blocks))
-            if all(
-                t.start < s.stop and s.start < t.stop
-                for t, s in zip(tile, blocks.seen(number), strict=True)
-            )
-        ]
-        assert blocks_that_see(blocks, tile) == expected
-
-
-@pytest.mark.usefixtures("small_blocks")
-def test_a_block_is_told_apart_while_tiles_are_still_to_come(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    begun = threading.Event()
-
-    def separate(*arguments: Any) -> Any:
-        begun.set()
-        return separate_block(*arguments)
-
-    def watch(event: object) -> None:
-        if isinstance(event, TilePredicted) and event.number == 29:
-            assert begun.wait(SECONDS)
-
-    monkeypatch.setattr(in_memory, "separate_block", separate)
-    events, _ = predict(a_model(), noise(70, 90), tile_size=16, watch=watch)
-    assert sum(isinstance(event, TilePredicted) for event in events) == 30
-
-
-@pytest.mark.usefixtures("small_blocks")
-def test_a_block_sees_all_of_its_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Told apart at once or at the very end: the objects are the same."""
-    early = predict(a_model(), noise(2, 70, 90), tile_size=16)[1].array
-    monkeypatch.setattr("napari_unet.prediction.frame_work.blocks_that_see", lambda *_: [])
-    late = predict(a_model(), noise(2, 70, 90), tile_size=16)[1].array
-    assert early.max() > 1
-    np.testing.assert_array_equal(early, late)
-
-
 @pytest.mark.usefixtures("small_blocks")
 def test_blocks_are_told_in_their_order_when_all_tiles_are_there() -> None:
     events, _ = predict(a_model(), noise(70, 90), tile_size=16)
@@ -251,14 +185,10 @@ def test_blocks_are_told_in_their_order_when_all_tiles_are_there() -> None:
     assert max(n for n, event in enumerate(events) if isinstance(event, TilePredicted)) == 30
 
 
-def test_frames_are_finished_one_behind_the_tiles() -> None:
+def test_each_frame_is_finished_before_the_tiles_of_the_next() -> None:
     events, _ = predict(a_model(), noise(4, 20, 24))
-    tiles_seen, finished = 0, 0
-    for event in events:
-        tiles_seen += isinstance(event, TilePredicted)
-        finished += isinstance(event, FrameFinished)
-        assert finished <= tiles_seen <= finished + 2
-    assert finished == 4
+    told = [event.frame for event in events if isinstance(event, TilePredicted | FrameFinished)]
+    assert told == [(frame,) for frame in range(4) for _ in range(2)]
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -266,6 +196,6 @@ def test_an_error_of_a_block_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     def separate(*_: Any) -> Any:
         raise MemoryError("too many objects")
 
-    monkeypatch.setattr(in_memory, "separate_block", separate)
+    monkeypatch.setattr(predictor, "separate_block", separate)
     with pytest.raises(MemoryError, match="too many objects"):
         predict(a_model(), noise(70, 90), tile_size=16)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_unet.prediction.config import PredictConfig
-from napari_unet.prediction.region import predict_region
+from napari_unet.prediction.predictor import predict_image
 from napari_unet.prediction.tiles import TilePlan
 from napari_unet.run import Run
 from napari_unet.tasks import ClassTable
@@ -121,7 +121,7 @@ def test_any_region_is_cut_from_the_whole(
         for n, start, part in zip(size, starts, share, strict=True)
     )
     config = PredictConfig("probabilities", device="cpu", region=region, tile_size=tile)
-    found = Run(predict_region(FLAT, image, config, threading.Event())).finish()
+    found: Any = Run(predict_image(FLAT, image, config, threading.Event())).finish()
     whole: Array = predict(FLAT, image, result="probabilities")[1].array
     np.testing.assert_allclose(found.array, whole[(..., *region)], atol=1e-5)
 

@@ -27,7 +27,8 @@ from napari_unet.prediction.events import PredictionStarted, TilePredicted
 from napari_unet.prediction.files import identity_of
 from napari_unet.prediction.lock import locked
 from napari_unet.prediction.partial import PartialResult, partial_folder
-from napari_unet.prediction.stored import StoredResult, predict_to_zarr
+from napari_unet.prediction.predictor import predict_image
+from napari_unet.prediction.results import Prediction
 from napari_unet.run import Run
 from napari_unet.tasks import ClassTable
 
@@ -58,9 +59,9 @@ def store(
     stop: threading.Event | None = None,
     watch: Callable[[object], object] | None = None,
     **config: Any,
-) -> tuple[list[Any], StoredResult]:
-    events = predict_to_zarr(
-        model, image, PredictConfig(device="cpu", **config), target, stop or threading.Event()
+) -> tuple[list[Any], Prediction]:
+    events = predict_image(
+        model, image, PredictConfig(device="cpu", **config), stop or threading.Event(), target
     )
     run, seen = Run(events), list[Any]()
     for event in run:
@@ -418,7 +419,7 @@ def test_objects_in_a_file_never_wrap(
     monkeypatch.setattr(tiles, "DEFAULT_TILE_SIZE", {2: 256, 3: 8})
     monkeypatch.setattr(tiles, "BLOCK_SIZE", {2: 512, 3: 16})
     _, result = store(image, tmp_path / "out.zarr")
-    labels = read_image(result.path).array[:]
+    labels = result.array[:]
     assert result.objects == labels.max() == n * n
     assert len(np.unique(labels)) == n * n + 1
 
@@ -536,12 +537,12 @@ def test_in_memory_too_a_broken_chunk_is_named() -> None:
 def test_a_full_disk_is_told_and_what_is_done_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     told: list[object] = []
     with monkeypatch.context() as patch:
-        patch.setattr(PartialResult, "write_block", full)
+        patch.setattr(np, "savez_compressed", full)
         with pytest.raises(FileProblemError, match=r"Disk full: .*What is done is kept"):
             store(noise(70, 90), tmp_path / "out.zarr", watch=told.append)
     rest, result = store(noise(70, 90), tmp_path / "out.zarr")

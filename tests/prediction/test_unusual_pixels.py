@@ -12,8 +12,7 @@ import pytest
 from napari_unet.notice import Notice
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import TilePredicted
-from napari_unet.prediction.region import predict_region
-from napari_unet.prediction.stored import predict_to_zarr
+from napari_unet.prediction.predictor import predict_image
 
 from .builders import a_model, noise, predict
 
@@ -44,7 +43,7 @@ def notices_in(events: Any) -> list[str]:
 
 def notices_into_a_file(image: Array, path: Path, **config: Any) -> list[str]:
     settings = PredictConfig(device="cpu", **config)
-    return notices_in(predict_to_zarr(MODEL, image, settings, path, threading.Event()))
+    return notices_in(predict_image(MODEL, image, settings, threading.Event(), path))
 
 
 @pytest.mark.fault(15)
@@ -99,7 +98,7 @@ def test_of_a_region_its_own_are_counted_alone() -> None:
     image = noise(40, 40)
     image[:20, :20] = np.nan
     config = PredictConfig(device="cpu", region=(slice(10, 30), slice(0, 40)))
-    told = notices_in(predict_region(MODEL, image, config, threading.Event()))
+    told = notices_in(predict_image(MODEL, image, config, threading.Event()))
     assert told == [replaced(200)]
 
 

@@ -24,7 +24,6 @@ from napari_unet.prediction.cluster_tasks import Order, measure_frame, predict_o
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.partial import open_partial
 from napari_unet.prediction.plan import plan_prediction
-from napari_unet.prediction.stored import plan_whole
 from napari_unet.prediction.work import make_runner, settled
 
 from .builders import a_model, noise
@@ -130,7 +129,8 @@ def test_the_threads_of_a_worker_load_a_model_and_make_it_ready_once(
     model, image, loaded, checked = a_model(), noise(60, 60), [], []
     save_network(model, tmp_path / "model.safetensors")
     zarr.save_array(tmp_path / "image.zarr", image)
-    plan = plan_whole(model, image, PredictConfig(device="cpu", tile_size=20), CPU)
+    config = PredictConfig(device="cpu", tile_size=20)
+    plan = settled(plan_prediction(model.record, image, config), CPU)
     partial = open_partial(tmp_path / "out.zarr", plan, "this", {})
     partial.begin_frame(0)
     order = Order(

@@ -109,7 +109,7 @@ def test_predictions_have_the_size_of_the_image() -> None:
     _, result = run(data(binning=2), config_of(steps=60, base_channels=4, learning_rate=1e-2))
     config = PredictConfig(device="cpu", tile_size=32)
     events = predict_image(result.trained, image, config, threading.Event())
-    found = Run(events).finish().array
+    found = Run(events).finish().whole()
     assert found.shape == image.shape
     assert ((found > 0) == (labels > 0)).mean() > 0.9
 
@@ -129,7 +129,7 @@ def test_tiles_do_not_change_the_prediction(binning: float) -> None:
             )
         )
         .finish()
-        .array
+        .whole()
         for size in (256, 16)
     )
     np.testing.assert_allclose(cut, whole, atol=1e-5)

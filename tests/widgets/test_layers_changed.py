@@ -13,14 +13,13 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 
+from napari_unet.prediction import predictor
 from napari_unet.prediction.events import TilePredicted
 from napari_unet.run import Run
 from napari_unet.training.events import AnnotationsJoined, StepDone, ViewPredicted
 from napari_unet.widgets.common.layers import plain_layers
 from napari_unet.widgets.common.result_layers import predicted_of
 from napari_unet.widgets.common.session import session_of
-from napari_unet.widgets.predict import runs as predict_runs
-from napari_unet.widgets.predict import work as prediction_work
 from napari_unet.widgets.train import run as training_run
 
 from .conftest import Desk, disks, strokes_on
@@ -129,19 +128,19 @@ def test_pixels_of_another_shape_are_not_joined_to_a_training(painted: Painted) 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Predictions wait after each tile until this is set, or until they are stopped."""
-    go, real = threading.Event(), prediction_work.prediction_events
+    go, real = threading.Event(), predictor.predict_image
 
     def waiting(
-        model: Any, image: Any, config: Any, stop: threading.Event
+        model: Any, image: Any, config: Any, stop: threading.Event, *file: Any
     ) -> Generator[object, None, Any]:
-        run = Run(real(model, image, config, stop))
+        run = Run(real(model, image, config, stop, *file))
         for event in run:
             yield event
             while isinstance(event, TilePredicted) and not go.wait(0.01) and not stop.is_set():
                 yield "waiting"
         return run.result
 
-    monkeypatch.setattr(predict_runs, "prediction_events", waiting)
+    monkeypatch.setattr(predictor, "predict_image", waiting)
     return go
 
 

@@ -115,7 +115,7 @@ def _predict(trained: TrainedNetwork, sample: DemoSample, device: str) -> NDArra
     events = predict_image(
         trained, sample.image, PredictConfig(device=device, result="objects"), threading.Event()
     )
-    return Run(events).finish().array
+    return Run(events).finish().whole()
 
 
 def _scores(prediction: NDArray[Any], sample: DemoSample) -> dict[str, Any]:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from napari_unet.model.record import ModelRecord
     from napari_unet.prediction.events import PredictionEvent
     from napari_unet.prediction.files import FileFormat, IntoZarr
-    from napari_unet.prediction.stored import StoredResult
+    from napari_unet.prediction.results import Prediction
 
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
@@ -132,7 +132,7 @@ def _on_cluster(
     config: PredictConfig,
     target: Path,
     stop: threading.Event,
-) -> Generator[PredictionEvent, None, StoredResult]:
+) -> Generator[PredictionEvent, None, Prediction]:
     from napari_unet.prediction.cluster import predict_on_cluster
 
     source = identity_of(image.path)

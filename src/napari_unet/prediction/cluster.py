@@ -30,9 +30,10 @@ from napari_unet.prediction.cluster_tasks import (
 )
 from napari_unet.prediction.events import BlockSeparated, PredictionEvent, TileWritten
 from napari_unet.prediction.lock import locked
-from napari_unet.prediction.partial import open_partial, order_of, writing_to
-from napari_unet.prediction.stored import GOES_ON, StoredResult, plan_whole, result_of
-from napari_unet.prediction.work import number_objects, starting_events
+from napari_unet.prediction.partial import open_partial, order_of
+from napari_unet.prediction.plan import plan_prediction
+from napari_unet.prediction.predictor import GOES_ON, check_whole
+from napari_unet.prediction.work import number_objects, settled, starting_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from napari_unet.prediction.config import PredictConfig
+    from napari_unet.prediction.results import Prediction
 
 # Tasks per thread of the cluster that are under way, so that no worker waits for the client.
 _TASKS_PER_THREAD = 3
@@ -133,7 +135,7 @@ def predict_on_cluster(
     target: Path,
     stop: threading.Event,
     source: str = "",
-) -> Generator[PredictionEvent, None, StoredResult]:
+) -> Generator[PredictionEvent, None, Prediction]:
     """Spread the tiles and blocks of an image over a cluster.
 
     Parameters
@@ -159,7 +161,8 @@ def predict_on_cluster(
         As in a single process.
     """
     trained, pixels = load_model_or_starting_model(model), read_image(image).array
-    plan = plan_whole(trained, pixels, config, choose_device(config.device))
+    check_whole(config)
+    plan = settled(plan_prediction(trained.record, pixels, config), choose_device(config.device))
     identity = order_of(trained, plan, source, pixels)
     threads = sum(_untyped(client).nthreads().values())
     if not threads:
@@ -172,11 +175,7 @@ def predict_on_cluster(
         notices = (GOES_ON,) if run.goes_on else ()
         yield from starting_events(plan, f"{threads} threads of a cluster", plan.n_frames, notices)
         yield from run.events(stop)
-        if stop.is_set():
-            return result_of(plan, target, None)
-        with writing_to(partial.folder):
-            finished = partial.finish(target, stop)
-        return result_of(plan, target, run.last if finished else None)
+        return partial.end(run.last, not stop.is_set(), stop)
 
 
 class _Run:
@@ -249,8 +248,7 @@ class _Run:
             self._futures[future] = task
 
     def _begin(self, frame: int) -> None:
-        with writing_to(self._partial.folder):
-            self._partial.begin_frame(frame)
+        self._partial.begin_frame(frame)
         tiles = set(range(len(self._plan.tiles)))
         tiles -= self._tiles_done.get(frame, set())
         blocks = set(range(len(self._plan.blocks))) if self._plan.result.is_separated else set()

@@ -13,7 +13,7 @@ from napari_unet.io.files import read_image
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.model.weights_hash import hash_of_weights
-from napari_unet.prediction.partial import trying_again, writing_to
+from napari_unet.prediction.partial import trying_again
 from napari_unet.prediction.work import make_runner, predict_tile, separate_block
 
 if TYPE_CHECKING:
@@ -71,22 +71,19 @@ def predict_one(order: Order, frame: int, intensity: Scaling, tile: int) -> None
     plan, runner = order.partial.plan, _runner_for(order, opened)
     of_frame, region = plan.frame(opened.pixels, frame), plan.tiles[tile]
     values = trying_again(lambda: predict_tile(runner, of_frame, intensity, region, plan))
-    with writing_to(order.partial.folder):
-        order.partial.write_tile(frame, tile, values)
+    order.partial.write_tile(frame, tile, values)
 
 
 def separate_one(order: Order, frame: int, block: int) -> None:
     """Tell the objects of a block apart and write them in numbers of their own."""
     plan = order.partial.plan
     labels, objects = separate_block(order.partial.foreground(frame), plan, block)
-    with writing_to(order.partial.folder):
-        order.partial.write_block(frame, block, labels, objects)
+    order.partial.write_block(frame, block, labels, objects)
 
 
 def write_one(order: Order, frame: int, block: int, table: NDArray[np.uint32]) -> None:
     """Write the objects of a block in their final numbers."""
-    with writing_to(order.partial.folder):
-        order.partial.number_block(frame, block, table)
+    order.partial.number_block(frame, block, table)
 
 
 @dataclass

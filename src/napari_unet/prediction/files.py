@@ -28,7 +28,6 @@ from napari_unet.io.ome_zarr import check_replaceable
 from napari_unet.io.zarr_files import ZARR_SUFFIX, split_zarr
 from napari_unet.prediction.plan import cell_size_known
 from napari_unet.prediction.predictor import predict_image
-from napari_unet.prediction.stored import StoredResult, predict_to_zarr
 
 if TYPE_CHECKING:
     import threading
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig, ResultKind
     from napari_unet.prediction.events import PredictionEvent
+    from napari_unet.prediction.results import Prediction
 
 FileFormat = Literal["auto", "tiff", "zarr"]
 # Images of more values than this are predicted into an OME-Zarr unless a TIFF is asked for.
@@ -46,11 +46,11 @@ _FILES_LOOKED_AT = 100_000
 
 
 class IntoZarr(Protocol):
-    """Predicts an image file into an OME-Zarr: in this process, or on a cluster."""
+    """Predicts an image file into an OME-Zarr in another way than here: on a cluster."""
 
     def __call__(
         self, image: ImageFile, config: PredictConfig, target: Path, stop: threading.Event
-    ) -> Generator[PredictionEvent, None, StoredResult]:
+    ) -> Generator[PredictionEvent, None, Prediction]:
         """Give the events of a prediction; its result is returned."""
         ...
 
@@ -166,7 +166,7 @@ def predict_files(
         cell_size_known(trained.record, config.cell_size)
     make_folder(folder)
     _check_names(paths, folder)
-    work = _Work(trained, folder, config, file_format, into_zarr or _in_this_process(trained))
+    work = _Work(trained, folder, config, file_format, into_zarr)
     written = []
     for number, path in enumerate(paths, start=1):
         if stop.is_set():
@@ -193,7 +193,7 @@ class _Work:
     folder: Path
     config: PredictConfig
     file_format: FileFormat
-    into_zarr: IntoZarr
+    into_zarr: IntoZarr | None
 
     def predict(
         self, path: Path, stop: threading.Event
@@ -211,24 +211,32 @@ class _Work:
             pixel_size=self.config.pixel_size or image.pixel_size,
             notices=notices,
         )
-        if self._is_for_zarr(image):
-            target = self.folder / f"{stem_of(path)}{ZARR_SUFFIX}"
-            check_replaceable(target)
-            stored = yield from self.into_zarr(image, config, target, stop)
-            if not stored.complete:
-                return None
-            hashes = _hash_of_stored(path), _hash_of_stored(target)
-            return FilePredicted(
-                path, target, stored.kind, stored.axes, stored.objects, config, *hashes
-            )
-        result = yield from predict_image(self.trained, image.array, config, stop)
+        result = yield from self._events(image, config, stop)
         if not result.complete:
             return None
-        target = tiff_beside(path, self.folder)
-        write_image(target, result.array, result.axes, config.pixel_size)
-        objects = int(result.array.max()) if result.kind == "objects" else None
-        hashes = hash_pixels(image.array), hash_pixels(result.array)
-        return FilePredicted(path, target, result.kind, result.axes, objects, config, *hashes)
+        hashes: tuple[PixelHash | None, PixelHash | None]
+        if result.path is None:
+            target, pixels = tiff_beside(path, self.folder), result.whole()
+            write_image(target, pixels, result.axes, config.pixel_size)
+            hashes = hash_pixels(image.array), hash_pixels(pixels)
+        else:
+            target, hashes = result.path, (_hash_of(path), _hash_of(result.path))
+        return FilePredicted(
+            path, target, result.kind, result.axes, result.objects, config, *hashes
+        )
+
+    def _events(
+        self, image: ImageFile, config: PredictConfig, stop: threading.Event
+    ) -> Generator[PredictionEvent, None, Prediction]:
+        """Predict into memory what is to be a TIFF."""
+        if not self._is_for_zarr(image):
+            return predict_image(self.trained, image.array, config, stop)
+        target = self.folder / f"{stem_of(image.path)}{ZARR_SUFFIX}"
+        check_replaceable(target)
+        if self.into_zarr is not None:
+            return self.into_zarr(image, config, target, stop)
+        source = identity_of(image.path)
+        return predict_image(self.trained, image.array, config, stop, target, source)
 
     def _is_for_zarr(self, image: ImageFile) -> bool:
         if self.file_format != "auto":
@@ -252,7 +260,7 @@ def earlier_results(
     return found
 
 
-def _hash_of_stored(path: Path) -> PixelHash | None:
+def _hash_of(path: Path) -> PixelHash | None:
     """Read a few boxes of an image or a result again, which is whole whether that works or not."""
     try:
         return hash_pixels(read_image(path).array)
@@ -268,16 +276,6 @@ def _check_new(path: Path, before: Sequence[Path]) -> None:
                 f"Its result would have the name of that of {other}. Rename one of them, or give "
                 "them different output folders."
             )
-
-
-def _in_this_process(trained: TrainedNetwork) -> IntoZarr:
-    def into_zarr(
-        image: ImageFile, config: PredictConfig, target: Path, stop: threading.Event
-    ) -> Generator[PredictionEvent, None, StoredResult]:
-        source = identity_of(image.path)
-        return (yield from predict_to_zarr(trained, image.array, config, target, stop, source))
-
-    return into_zarr
 
 
 def identity_of(path: Path) -> str:

@@ -17,7 +17,7 @@ import shutil
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 import zarr
@@ -35,6 +35,7 @@ from napari_unet.io.ome_zarr import (
 )
 from napari_unet.model.weights_hash import hash_of_weights
 from napari_unet.objects.stitching import BlockObjects
+from napari_unet.prediction.results import Prediction
 from napari_unet.version import __version__
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ Result = TypeVar("Result")
 # Pixels of a frame by which a changed image is known.
 _LOOKED_AT = 2**14
 _ATTEMPTS = 3
+_PARTIAL = ".partial"
 _SCRATCH, _JOURNAL, _ORDER = ".scratch", "journal.txt", "order.json"
 _UNFINISHED_CHUNK = re.compile(r".*\.[0-9a-f]{32}\.partial")  # as zarr-python 3.1 names it
 _JOURNAL_LINE = re.compile(r"^(tile|frame) (\d+) (\d+)\n", re.MULTILINE)
@@ -73,29 +75,38 @@ class PartialResult:
 
     folder: Path
     plan: PredictionPlan
+    goes_on: ClassVar[bool] = True
+
+    def attempt(self, read: Callable[[], Result]) -> Result:
+        """Read a part of the image; see `trying_again`."""
+        return trying_again(read)
 
     def write_result(self, frame: int, box: Region, values: NDArray[Any]) -> None:
         """Write final values of a frame; `values` have a first axis C with probabilities."""
         plan = self.plan
-        index = np.unravel_index(frame, plan.frames_shape) if plan.frames_shape else ()
         where: dict[str, Any] = dict(zip(SPATIAL_AXES[plan.ndim], box, strict=True))
-        where |= dict(zip(frame_axes(plan.axes, plan.ndim), map(int, index), strict=True))
+        where |= dict(zip(frame_axes(plan.axes, plan.ndim), plan.index_of(frame), strict=True))
         key = tuple(where.get(axis, slice(None)) for axis in stored_axes(plan))
         _array(self.folder / "0")[key] = values
 
     def write_tile(self, frame: int, tile: int, values: NDArray[Any]) -> None:
         """Write what a tile gives: foreground to the scratch folder, all else to the result."""
         region = self.plan.tiles[tile]
-        if self.plan.result.is_separated:
-            self.foreground(frame)[region] = values
-        else:
-            self.write_result(frame, region, values)
+        with writing_to(self.folder):
+            if self.plan.result.is_separated:
+                self.foreground(frame)[region] = values
+            else:
+                self.write_result(frame, region, values)
 
     def begin_frame(self, frame: int) -> None:
         """Make the scratch folder of a frame; what is there stays."""
         folder = self._scratch(frame)
         if not self.plan.result.is_separated or folder.exists():
             return
+        with writing_to(self.folder):
+            self._make_scratch(folder)
+
+    def _make_scratch(self, folder: Path) -> None:
         unfinished = folder.with_name(f"{folder.name}.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed here
         unfinished.mkdir(parents=True)
@@ -120,15 +131,16 @@ class PartialResult:
         self, frame: int, block: int, labels: NDArray[np.int32], objects: BlockObjects
     ) -> None:
         """Write the labels of a block in its own numbers, then what joins it to its neighbours."""
-        _array(self._scratch(frame) / "labels")[self.plan.blocks.box(block)] = labels
         strips: dict[str, NDArray[Any]] = {"count": np.array(objects.count)}
         strips |= {f"low{axis}": strip for axis, strip in objects.low.items()}
         strips |= {f"high{axis}": strip for axis, strip in objects.high.items()}
         path = self._block_file(frame, block)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **strips)
-        temporary.replace(path)  # only now the block is done
+        with writing_to(self.folder):
+            _array(self._scratch(frame) / "labels")[self.plan.blocks.box(block)] = labels
+            with temporary.open("wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **strips)
+            temporary.replace(path)  # only now the block is done
 
     def read_block(self, frame: int, block: int) -> BlockObjects:
         """Read what joins a block to its neighbours."""
@@ -150,8 +162,9 @@ class PartialResult:
     def number_block(self, frame: int, block: int, table: NDArray[np.uint32]) -> None:
         """Write a block's labels to the result, in their final numbers."""
         box = self.plan.blocks.box(block)
-        labels = np.asarray(_array(self._scratch(frame) / "labels")[box])
-        self.write_result(frame, box, table[labels])
+        with writing_to(self.folder):
+            labels = np.asarray(_array(self._scratch(frame) / "labels")[box])
+            self.write_result(frame, box, table[labels])
 
     def done(self) -> tuple[dict[int, set[int]], dict[int, int]]:
         """Return the tiles that are done of each frame, and the last number of finished ones."""
@@ -183,6 +196,21 @@ class PartialResult:
         self._note(f"frame {frame} {last}")
         shutil.rmtree(self._scratch(frame), ignore_errors=True)
 
+    def shown_frame(self, frame: int) -> None:
+        """Return nothing: what is stored is shown when it is whole."""
+
+    def end(self, last: int, complete: bool, stop: threading.Event) -> Prediction:
+        """Give the result its name, unless it was stopped, and return where it is."""
+        plan, target = self.plan, self.folder.with_name(self.folder.name.removesuffix(_PARTIAL))
+        with writing_to(self.folder):
+            complete = complete and not stop.is_set() and self.finish(target, stop)
+        sizes = dict(zip(plan.result_axes, plan.result_shape, strict=True))
+        axes = stored_axes(plan)
+        shape = tuple(sizes[axis] for axis in axes)
+        box = tuple(slice(0, size) for size in shape)
+        objects = last if plan.result.is_separated and complete else None
+        return Prediction(plan.kind, target, axes, shape, box, complete, objects)
+
     def finish(self, target: Path, stop: threading.Event) -> bool:
         """Add the lower resolutions and give the result its name; tell whether it came to that.
 
@@ -200,7 +228,10 @@ class PartialResult:
         return True
 
     def _note(self, line: str) -> None:
-        with (self.folder / _SCRATCH / _JOURNAL).open("a", encoding="ascii") as journal:
+        with (
+            writing_to(self.folder),
+            (self.folder / _SCRATCH / _JOURNAL).open("a", encoding="ascii") as journal,
+        ):
             journal.write(line + "\n")
 
     def _scratch(self, frame: int) -> Path:
@@ -212,7 +243,7 @@ class PartialResult:
 
 def partial_folder(target: Path) -> Path:
     """Return where a result grows until it is whole."""
-    return target.with_name(f"{target.name}.partial")
+    return target.with_name(f"{target.name}{_PARTIAL}")
 
 
 def open_partial(

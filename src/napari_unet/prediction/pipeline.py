@@ -1,16 +1,15 @@
 """Read the next tile, and store the last one, while the present one is computed.
 
 The network runs in the thread that asks for the tiles; one thread reads ahead of it by one tile,
-and one may write behind it by one tile. So at most three tiles are in memory, and what is slow
-about a disk or a network drive is not waited for. Tiles come in order, each after it is stored,
-and errors after the tiles before them.
+and one writes behind it by one tile. So at most three tiles are in memory, and what is slow about
+a disk or a network drive is not waited for.
 """
 
 from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,11 +18,10 @@ import numpy as np
 from napari_unet.data.axes import SPATIAL_AXES, frame_axes
 from napari_unet.data.intensity import unusual_pixels
 from napari_unet.notice import Notice
-from napari_unet.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
-    from concurrent.futures import Future
+    from concurrent.futures import Executor, Future
 
     from numpy.typing import NDArray
 
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityMeasure, Scaling
     from napari_unet.model.execution import Runner
-    from napari_unet.prediction.plan import PredictionPlan
 
 Item = TypeVar("Item")
 Read = TypeVar("Read")
@@ -45,18 +42,18 @@ class TileJob:
     ----------
     frame : Frame
         Where it lies.
+    tile : int
+        Its number in the plan.
     region : Region
         Its box in the frame, ``[Z]YX``.
     number : int
         Tiles done when this one is, of all frames.
-    store : callable
-        Stores its values.
     """
 
     frame: Frame
+    tile: int
     region: Region
     number: int
-    store: Callable[[NDArray[Any]], None]
 
 
 class TileReader:
@@ -107,11 +104,6 @@ class TileReader:
         return map(Notice, unusual_pixels(self._not_finite, self._constant))
 
 
-def at_once(read: Callable[[], Read]) -> Read:
-    """Try it once: what cannot be read in memory cannot be read a second time either."""
-    return read()
-
-
 @contextmanager
 def one_thread(name: str) -> Iterator[ThreadPoolExecutor]:
     """Lend a thread that does one thing after the other; at the end it is gone.
@@ -125,29 +117,7 @@ def one_thread(name: str) -> Iterator[ThreadPoolExecutor]:
     finally:
         # an abandoned generator is closed in whatever thread collects the garbage
         elsewhere = threading.get_ident() != number
-        thread.shutdown(wait=elsewhere, cancel_futures=True)
-
-
-def computed_tiles(
-    runner: Runner,
-    plan: PredictionPlan,
-    jobs: Iterable[TileJob],
-    reader: TileReader,
-    stop: threading.Event,
-) -> Generator[tuple[TileJob, NDArray[Any]], None, None]:
-    """Predict tiles in the calling thread, while the next one is read in another.
-
-    Yields
-    ------
-    TileJob
-        In their order.
-    ndarray
-        As `predict_tile` gives it.
-    """
-    with closing(read_ahead(jobs, reader, stop)) as tiles:
-        for job, pixels in tiles:
-            probabilities = runner.compute(pixels, job.frame, job.region)
-            yield job, plan.result.of_tile(probabilities, plan)
+        thread.shutdown(wait=elsewhere)
 
 
 def read_ahead(
@@ -176,54 +146,29 @@ def read_ahead(
             yield coming[0], coming[1].result()
 
 
-def stored_at_once(
-    tiles: Generator[tuple[TileJob, NDArray[Any]], None, None],
-) -> Generator[tuple[TileJob, NDArray[Any]], None, None]:
-    """Store tiles in the same thread as they come: in memory that takes no time."""
-    with closing(tiles):
-        for job, values in tiles:
-            job.store(values)
-            yield job, values
-
-
-def stored_behind(
-    tiles: Generator[tuple[TileJob, NDArray[Any]], None, None],
-) -> Generator[tuple[TileJob, NDArray[Any]], None, None]:
-    """Store tiles in a thread of their own, each while the next one is made.
+class Writer:
+    """Writes in a thread, one thing at a time, while the next is made.
 
     Parameters
     ----------
-    tiles : generator
-        Tiles as they come; closed at the end. Where it fails, those before are stored and told
-        first.
-
-    Yields
-    ------
-    TileJob, ndarray
-        What came, after it is stored. Errors of storing are raised here.
+    thread : Executor
+        Of one thread; what was submitted is written before it ends.
     """
-    with one_thread("writer") as thread, closing(tiles):
-        waiting: tuple[TileJob, NDArray[Any], Future[None]] | None = None
-        run = Run(_until_failure(tiles))
-        for job, values in run:
-            before, waiting = waiting, (job, values, thread.submit(job.store, values))
-            if before is not None:
-                before[2].result()
-                yield before[0], before[1]
-        if waiting is not None:
-            waiting[2].result()
-            yield waiting[0], waiting[1]
-        if run.result is not None:
-            raise run.result
 
+    def __init__(self, thread: Executor) -> None:
+        self._thread = thread
+        self._last: Future[None] | None = None
 
-def _until_failure(items: Iterable[Item]) -> Generator[Item, None, Exception | None]:
-    """Pass on items; return the error that ended them, to be raised in its turn."""
-    try:
-        yield from items
-    except Exception as error:
-        return error
-    return None
+    def submit(self, write: Callable[[], None]) -> None:
+        """Let something be written, after what came before; errors of that are raised here."""
+        self.wait()
+        self._last = self._thread.submit(write)
+
+    def wait(self) -> None:
+        """Wait until all is written; raise what went wrong."""
+        last, self._last = self._last, None
+        if last is not None:
+            last.result()
 
 
 # --- Count what is unusual about pixels while they are read, so that nothing is read twice -------

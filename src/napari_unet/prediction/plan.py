@@ -146,17 +146,30 @@ class PredictionPlan:
         """How many frames the image has."""
         return int(np.prod(self.frames_shape, dtype=np.int64))
 
+    @property
+    def box(self) -> tuple[slice, ...]:
+        """What is predicted, along `result_axes`: the smallest box that holds it."""
+        frames = [slice(0, size) for size in self.frames_shape]
+        if self.frames is not None:
+            wanted = [index for index in np.ndindex(*self.frames_shape) if index in self.frames]
+            along = zip(*wanted, strict=True) if wanted else [[-1]] * len(frames)
+            frames = [slice(max(0, min(at)), max(at) + 1) for at in along]
+        channels = [slice(0, self.classes.n_classes)] if self.result.is_per_class else []
+        return (*frames, *channels, *self.region)
+
+    def index_of(self, frame: int) -> tuple[int, ...]:
+        """Return where a frame lies on the frame axes; they are counted in row-major order."""
+        index = np.unravel_index(frame, self.frames_shape) if self.frames_shape else ()
+        return tuple(map(int, index))
+
+    def number_of(self, frame: Frame) -> int:
+        """Return the number of a frame."""
+        return int(np.ravel_multi_index(frame.index, self.frames_shape)) if frame.index else 0
+
     def frame(self, image: ArrayLike, number: int) -> Frame:
-        """Return one frame of the image; they are counted in row-major order."""
-        index = np.unravel_index(number, self.frames_shape) if self.frames_shape else ()
-        return Frame(
-            image,
-            self.axes,
-            self.ndim,
-            tuple(int(i) for i in index),
-            self.used_channels,
-            self.window,
-        )
+        """Return one frame of the image."""
+        index = self.index_of(number)
+        return Frame(image, self.axes, self.ndim, index, self.used_channels, self.window)
 
     def frames_of(self, image: ArrayLike) -> list[Frame]:
         """Return the frames to predict, those nearest to what is on screen first."""

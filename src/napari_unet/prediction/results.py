@@ -1,8 +1,9 @@
-"""What sets the kinds of results apart: asked here, once, and nowhere by name."""
+"""What sets the kinds of results apart, asked by name nowhere else; what predictions leave."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_unet.data.axes import ArrayLike
     from napari_unet.prediction.config import ResultKind
     from napari_unet.prediction.plan import PredictionPlan
 
@@ -48,6 +50,11 @@ class ResultType:
     is_separated: bool = False
     is_per_class: bool = False
 
+    @property
+    def shows_labels(self) -> bool:
+        """Whether a tile shows labels when it comes: of probabilities, the likeliest class."""
+        return self.is_labels or self.is_per_class
+
 
 def _as_they_are(values: NDArray[Any], plan: PredictionPlan) -> NDArray[Any]:
     return values
@@ -81,3 +88,64 @@ RESULT_TYPES: Mapping[ResultKind, ResultType] = {
     "probabilities": ResultType(_as_they_are, _classes, _FLOAT, is_per_class=True),
     "uncertainty": ResultType(_uncertainty, _as_they_are, _FLOAT),
 }
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a finished or stopped prediction leaves.
+
+    Parameters
+    ----------
+    kind : {"objects", "classes", "probabilities", "uncertainty"}
+        What it is.
+    pixels : ndarray or Path
+        In memory those of the `box`; or the OME-Zarr that holds them, which is not there yet if
+        the prediction was stopped.
+    axes : str
+        Their axes: of frames, C with probabilities, and space.
+    shape : tuple of int
+        Sizes of the whole image along `axes`.
+    box : tuple of slice
+        What of it was predicted, along `axes`.
+    complete : bool
+        Whether all of that is done. In memory the rest is 0; a file goes on where it was when the
+        same is predicted again.
+    objects : int or None
+        How many, with objects.
+    """
+
+    kind: ResultKind
+    pixels: NDArray[Any] | Path
+    axes: str
+    shape: tuple[int, ...]
+    box: tuple[slice, ...]
+    complete: bool
+    objects: int | None
+
+    @property
+    def type(self) -> ResultType:
+        """What the kind of result means."""
+        return RESULT_TYPES[self.kind]
+
+    @property
+    def path(self) -> Path | None:
+        """The OME-Zarr; None in memory."""
+        return self.pixels if isinstance(self.pixels, Path) else None
+
+    @property
+    def array(self) -> ArrayLike:
+        """Labels (integers: background 0), or float32 from 0 to 1; of a file, read on demand."""
+        if not isinstance(self.pixels, Path):
+            return self.pixels
+        from napari_unet.io.files import read_image
+
+        return read_image(self.pixels).array
+
+    def whole(self) -> NDArray[Any]:
+        """Return an array of all of the image: 0 where nothing was predicted."""
+        array = np.asarray(self.array)
+        if array.shape == self.shape:
+            return array
+        whole = np.zeros(self.shape, array.dtype)
+        whole[self.box] = array
+        return whole

@@ -87,12 +87,13 @@ class TilePlan:
         """Return the parts of the tiles that lie in a box."""
         return TilePlan(region, self.stride)
 
-    def nearest_first(self, near: ViewPoint | None) -> list[Region]:
-        """List the tiles, those near a view point first."""
+    def nearest_first(self, near: ViewPoint | None) -> Sequence[int]:
+        """List the numbers of the tiles, those near a view point first."""
+        numbers = range(len(self))
         if near is None:
-            return list(self)
+            return numbers
         centre = near.centre
-        return sorted(self, key=lambda tile: _distance(tile, centre))
+        return sorted(numbers, key=lambda number: _distance(self[number], centre))
 
 
 @dataclass(frozen=True)

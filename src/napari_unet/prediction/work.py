@@ -3,15 +3,14 @@
 Both are functions of a plan and of pixels alone, so that it does not matter in which order, where
 or how often they are done: in memory, from file to file, or by the workers of a cluster.
 
-What separates objects is imported on use: it takes half a second, in which the network can run.
+What separates objects is imported on use: it takes half a second.
 """
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,14 +22,13 @@ from napari_unet.model.memory import Shortage, within_memory
 from napari_unet.model.precision import choose_precision
 from napari_unet.notice import Notice
 from napari_unet.prediction.events import PredictionStarted
-from napari_unet.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import ArrayLike, Region
+    from napari_unet.data.axes import Region
     from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import Scaling
     from napari_unet.model.external import ReadyNetwork
@@ -40,8 +38,6 @@ if TYPE_CHECKING:
     from napari_unet.prediction.events import PredictionEvent
     from napari_unet.prediction.plan import PredictionPlan
     from napari_unet.prediction.tiles import Blocks
-
-Result = TypeVar("Result")
 
 
 def settled(plan: PredictionPlan, device: torch.device) -> PredictionPlan:
@@ -91,19 +87,6 @@ def make_runner(trained: TrainedNetwork, plan: PredictionPlan, device: torch.dev
     return runner
 
 
-def told(
-    events: Generator[PredictionEvent, None, Result], runner: Runner
-) -> Generator[PredictionEvent, None, Result]:
-    """Pass on the events of a prediction, and what its runner has noticed meanwhile."""
-    with closing(events):
-        run = Run(events)
-        for event in run:
-            yield from map(Notice, runner.fallback.take_notices())
-            yield event
-        yield from map(Notice, runner.fallback.take_notices())
-    return run.result
-
-
 def predict_tile(
     runner: Runner, frame: Frame, intensity: Scaling, tile: Region, plan: PredictionPlan
 ) -> NDArray[Any]:
@@ -118,20 +101,14 @@ def predict_tile(
     return plan.result.of_tile(runner.probabilities(frame, intensity, tile), plan)
 
 
-def import_separation() -> None:
-    """Import what separates objects: called early in a thread, nobody waits for it later."""
-    import napari_unet.objects.separation
-    import napari_unet.objects.stitching  # noqa: F401
-
-
 def separate_block(
-    foreground: ArrayLike, plan: PredictionPlan, number: int
+    foreground: Any, plan: PredictionPlan, number: int
 ) -> tuple[NDArray[np.int32], BlockObjects]:
     """Tell the objects of one block apart.
 
     Parameters
     ----------
-    foreground : ArrayLike
+    foreground : array_like
         Of the frame, ``[Z]YX`` uint8, as `predict_tile` gives it; only what the block sees is
         read.
     plan : PredictionPlan

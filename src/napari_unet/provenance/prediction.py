@@ -9,7 +9,6 @@ import numpy as np
 
 from napari_unet.data.pixel_hashes import hash_pixels
 from napari_unet.errors import FileProblemError
-from napari_unet.io.files import read_image
 from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_starting_model
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from napari_unet.prediction.config import PredictConfig
     from napari_unet.prediction.events import PredictionEvent
     from napari_unet.prediction.files import FileEvent
-    from napari_unet.prediction.stored import StoredResult
+    from napari_unet.prediction.results import Prediction
     from napari_unet.provenance.card import Environment, RunCard
 
     Events = Generator[FileEvent | PredictionEvent, None, tuple[FilePredicted, ...]]
@@ -153,15 +152,15 @@ def starting_name(record: ModelRecord) -> str:
     return ""
 
 
-def card_of_layer(
+def card_of_window(
     trained: TrainedNetwork,
     model: UsedModel,
     image: tuple[str, Any, Path | None],
-    result: Any,
+    result: Prediction,
     config: PredictConfig,
     started: str,
 ) -> PredictionCard:
-    """Say what was predicted into a layer; arrays in memory are hashed, others not read again.
+    """Say what was predicted from a layer; arrays in memory are hashed, others not read again.
 
     Parameters
     ----------
@@ -169,45 +168,15 @@ def card_of_layer(
         By what.
     image : (str, ArrayLike, Path or None)
         Name, pixels and, where they come from one, the file.
-    result : PredictionResult or RegionResult
+    result : Prediction
         What came of it.
     config : PredictConfig
         How.
     started : str
         When: see `now`.
     """
-    objects = int(result.array.max(initial=0)) if result.kind == "objects" else None
-    card = _card_of_window(trained, model, image, result.kind, config, started)
-    axes = getattr(result, "axes", "")
-    found = Pixels.of(hash_pixels(result.array))
-    return card.model_copy(update={"result_pixels": found, "axes": axes, "objects": objects})
-
-
-def card_of_stored(
-    trained: TrainedNetwork,
-    model: UsedModel,
-    image: tuple[str, Any, Path | None],
-    result: StoredResult,
-    config: PredictConfig,
-    started: str,
-) -> PredictionCard:
-    """Say what was predicted from a layer into a file; arguments as of `card_of_layer`."""
-    card = _card_of_window(trained, model, image, result.kind, config, started)
-    place = Place.of(result.path, card_beside_result(result.path))
-    found = Pixels.of(hash_pixels(read_image(result.path).array))
-    told = {"result": place, "result_pixels": found, "axes": result.axes, "objects": result.objects}
-    return card.model_copy(update=told)
-
-
-def _card_of_window(
-    trained: TrainedNetwork,
-    model: UsedModel,
-    image: tuple[str, Any, Path | None],
-    kind: str,
-    config: PredictConfig,
-    started: str,
-) -> PredictionCard:
-    name, pixels, path = image
+    name, pixels, origin = image
+    path = result.path
     in_memory = isinstance(pixels, np.ndarray) and not isinstance(pixels, np.memmap)
     span = TimeSpan.since(started)
     return PredictionCard(
@@ -224,10 +193,11 @@ def _card_of_window(
             weights_sha256=hash_of_weights(trained.network.state_dict()),
         ),
         name=name,
-        image=None if path is None else Place(path=str(path)),
+        image=None if origin is None else Place(path=str(origin)),
         image_pixels=Pixels.of(hash_pixels(pixels)) if in_memory else None,
-        result=None,
-        result_pixels=None,
-        kind=kind,
-        axes="",
+        result=None if path is None else Place.of(path, card_beside_result(path)),
+        result_pixels=Pixels.of(hash_pixels(result.array)),
+        kind=result.kind,
+        axes=result.axes,
+        objects=result.objects,
     )

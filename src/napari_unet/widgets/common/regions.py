@@ -15,7 +15,7 @@ from napari_unet.widgets.common.layers import (
     plain_layers,
 )
 from napari_unet.widgets.common.placement import moved_to, placement_along
-from napari_unet.widgets.common.result_layers import uncertainty_image
+from napari_unet.widgets.common.result_layers import show_probabilities, uncertainty_image
 from napari_unet.widgets.common.task import Failed, Outcome
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
+    from napari_unet.prediction.results import Prediction
     from napari_unet.widgets.common.task import BackgroundTask
 
 REGIONS_KEY = "napari-unet-paint regions"
@@ -140,8 +141,10 @@ class RegionLayer:
         self._task.ended.disconnect(self._on_ended)
         if isinstance(outcome, Failed):
             self._remove(self.layer)
-        elif RESULT_TYPES[outcome.result.kind].is_per_class:
-            self._show_probabilities(outcome.result.array)
+        elif outcome.result.type.is_per_class:
+            result: Prediction = outcome.result
+            values = np.asarray(result.array)
+            show_probabilities(self._viewer, values, result.axes, self._name, self._placement)
         elif self.layer is not None:
             self._pixels[...] = outcome.result.array
             self.layer.editable = True
@@ -161,17 +164,6 @@ class RegionLayer:
             )
         self._viewer.add_layer(layer)
         return layer
-
-    def _show_probabilities(self, bands: Any) -> None:
-        for number, values in enumerate(bands):
-            layer = Image(
-                values[(np.newaxis,) * self._frame_axes],
-                name=f"{self._name}, probability of class {number}",
-                contrast_limits=(0, 1),
-                metadata={METADATA_KEY: "probabilities"},
-                **self._placement,
-            )
-            self._viewer.add_layer(layer)
 
     def _remove_previous(self, unsure: bool) -> None:
         """Take away the part that was predicted before, unless someone has painted there."""

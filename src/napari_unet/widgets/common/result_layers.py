@@ -9,6 +9,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer
 
+from napari_unet.prediction.results import RESULT_TYPES
 from napari_unet.widgets.common.layers import METADATA_KEY, OfImage, plain_layers, unwrapped
 from napari_unet.widgets.common.live_layer import colour_like
 from napari_unet.widgets.common.placement import placement_along
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
+    from napari_unet.prediction.config import ResultKind
+    from napari_unet.prediction.results import Prediction
 
 _REFRESH_MS = 100
 
@@ -86,6 +89,21 @@ def uncertainty_image(values: NDArray[Any], name: str, placement: Mapping[str, A
         metadata={METADATA_KEY: "uncertainty"},
         **placement,
     )
+
+
+def show_probabilities(
+    viewer: Viewer, values: NDArray[Any], axes: str, name: str, placement: Mapping[str, Any]
+) -> None:
+    """Show the probability of each class, along the axis C of an array, in a layer of its own."""
+    for number, of_class in enumerate(np.moveaxis(values, axes.index("C"), 0)):
+        layer = Image(
+            of_class,
+            name=f"{name}, probability of class {number}",
+            contrast_limits=(0, 1),
+            metadata={METADATA_KEY: "probabilities"},
+            **placement,
+        )
+        viewer.add_layer(layer)
 
 
 class ResultLayers:
@@ -157,8 +175,8 @@ class ResultLayers:
         elif predicted is not None and predicted.labels.any():
             self._pixels[...] = predicted.labels  # what was there before stays
             self._refresh()
-        elif self.layer is not None and self.layer in plain_layers(self._viewer):
-            self._viewer.layers.remove(self.layer)
+        else:
+            self._remove_layer()
         if predicted is not None:
             predicted.in_progress = False
         if isinstance(self.layer, Labels):
@@ -179,10 +197,10 @@ class ResultLayers:
             if layer.metadata.get(METADATA_KEY) == "live":
                 layer.visible = False
 
-    def _prepare(self, shape: tuple[int, ...], kind: str) -> None:
+    def _prepare(self, shape: tuple[int, ...], kind: ResultKind) -> None:
         """Add the layer, or take the one of the last prediction if nobody has touched it."""
         self._frame_axes = len(shape) - self._ndim
-        if kind == "uncertainty":
+        if not RESULT_TYPES[kind].shows_labels:
             self.layer = self._uncertainty_layer(shape)
             self._pixels = self.layer.data
             return
@@ -208,7 +226,7 @@ class ResultLayers:
             predicted.places = ()
             layer.refresh()
 
-    def _new_layer(self, shape: tuple[int, ...], kind: str) -> Labels:
+    def _new_layer(self, shape: tuple[int, ...], kind: ResultKind) -> Labels:
         predicted = Predicted(np.zeros(shape, np.int32), self._ndim, kind)
         predicted.image = self._image
         layer = self._labels_layer(np.zeros(shape, np.int32), predicted)
@@ -233,27 +251,33 @@ class ResultLayers:
         self._viewer.add_layer(layer)
         return layer
 
-    def _finish(self, result: Any) -> None:
+    def _finish(self, result: Prediction) -> None:
         """Show what has not been shown yet; probabilities come as image layers."""
         if self.layer is None:
             return
-        if result.kind == "probabilities":
-            self._show_probabilities(result)
+        if result.type.is_per_class:
+            self._remove_layer()
+            whole = result.whole()
+            show_probabilities(self._viewer, whole, result.axes, self._name, self._placement)
             return
         # Frames that were announced are there already, and may have been corrected since.
         predicted = predicted_of(self.layer) if isinstance(self.layer, Labels) else None
-        shown = self._pixels
-        for frame in np.ndindex(*result.array.shape[: self._frame_axes]):
-            if frame in self._finished_frames or predicted is None:
-                continue
-            previous = predicted.labels[frame]
-            found = result.array[frame]
-            first = 0 if self._whole or result.kind != "objects" else int(predicted.labels.max())
-            previous[...] = np.where(found > 0, found.astype(np.int32) + first, previous)
-            shown[frame] = previous
+        if predicted is not None and not result.complete:
+            self._write_unfinished(result.whole(), predicted, result.type.is_separated)
         if result.complete and self.layer not in plain_layers(self._viewer):
             self._viewer.add_layer(self.layer)  # it was removed on the way
         self._refresh()
+
+    def _write_unfinished(
+        self, whole: NDArray[Any], predicted: Predicted, is_separated: bool
+    ) -> None:
+        for frame in np.ndindex(*whole.shape[: self._frame_axes]):
+            if frame in self._finished_frames:
+                continue
+            previous, found = predicted.labels[frame], whole[frame]
+            first = 0 if self._whole or not is_separated else int(predicted.labels.max())
+            previous[...] = np.where(found > 0, found.astype(np.int32) + first, previous)
+            self._pixels[frame] = previous
 
     def _write(self, frame: tuple[int, ...], region: Any, labels: Any) -> None:
         if self.layer is None:
@@ -281,7 +305,7 @@ class ResultLayers:
         if self.layer is not None:
             self.layer.refresh()
 
-    def _untouched_layer(self, shape: tuple[int, ...], kind: str) -> Labels | None:
+    def _untouched_layer(self, shape: tuple[int, ...], kind: ResultKind) -> Labels | None:
         """Find a result of this image that still is what was predicted."""
         for layer in plain_layers(self._viewer):
             ours = isinstance(layer, Labels) and predicted_of(layer) is not None
@@ -296,16 +320,6 @@ class ResultLayers:
                 return found
         return None
 
-    def _show_probabilities(self, result: Any) -> None:
+    def _remove_layer(self) -> None:
         if self.layer is not None and self.layer in plain_layers(self._viewer):
             self._viewer.layers.remove(self.layer)
-        probabilities = np.moveaxis(result.array, result.axes.index("C"), 0)
-        for number, values in enumerate(probabilities):
-            layer = Image(
-                values,
-                name=f"{self._name}, probability of class {number}",
-                contrast_limits=(0, 1),
-                metadata={METADATA_KEY: "probabilities"},
-                **self._placement,
-            )
-            self._viewer.add_layer(layer)

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels
 
 from napari_unet.io.files import read_image
-from napari_unet.io.zarr_files import ZARR_SUFFIX
 from napari_unet.prediction.results import RESULT_TYPES
-from napari_unet.widgets.common.layers import METADATA_KEY, pixels_of, plain_layers
+from napari_unet.widgets.common.layers import METADATA_KEY, plain_layers
 from napari_unet.widgets.common.placement import name_axes, placement_along
 from napari_unet.widgets.common.task import Finished, Outcome
-from napari_unet.widgets.predict.work import stored_events
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from napari.layers import Layer
     from napari.viewer import Viewer
 
-    from napari_unet.model.trained import TrainedNetwork
-    from napari_unet.prediction.config import PredictConfig, ResultKind
-    from napari_unet.prediction.stored import StoredResult
+    from napari_unet.prediction.config import ResultKind
+    from napari_unet.prediction.results import Prediction
     from napari_unet.widgets.common.task import BackgroundTask
 
 _FILE = "napari-unet-paint file"
@@ -168,7 +164,7 @@ def _image_layer(array: Any, axes: str | None, name: str, sizes: Any) -> Image:
 # --- Predict an image into a file, whatever its size, and show the result from there -------------
 
 
-class FileTarget:
+class FileResult:
     """One prediction into a file; its layers appear when it is whole.
 
     Parameters
@@ -179,24 +175,15 @@ class FileTarget:
         The image.
     keep : sequence of int
         Its axes that the result has, in its order.
-    path : Path
-        The OME-Zarr; the suffix is added where it lacks.
     """
 
-    def __init__(self, viewer: Viewer, image: Image, keep: Sequence[int], path: Path) -> None:
-        self._viewer, self._image = viewer, image
-        self._placement = placement_along(image, keep)
-        self.path = path if path.suffix == ZARR_SUFFIX else path.with_name(path.name + ZARR_SUFFIX)
+    def __init__(self, viewer: Viewer, image: Image, keep: Sequence[int]) -> None:
+        self._viewer, self._placement = viewer, placement_along(image, keep)
 
-    def start(self, task: BackgroundTask, model: TrainedNetwork, config: PredictConfig) -> None:
-        """Predict in the background."""
+    def follow(self, task: BackgroundTask) -> None:
+        """Show what a task has predicted when it has ended."""
         self._task = task
         task.ended.connect(self._on_ended)
-        pixels, where = pixels_of(self._image), self._image.source.path
-        origin = Path(where) if where else None
-        task.start(
-            partial(stored_events, model, pixels, config, self.path, origin, self._image.name)
-        )
 
     def _on_ended(self, outcome: Outcome) -> None:
         self._task.ended.disconnect(self._on_ended)
@@ -205,9 +192,14 @@ class FileTarget:
             show_stored(self._viewer, result.path, result.kind, result.axes, self._placement)
 
 
-def said_of_file(result: StoredResult) -> str:
-    """Say what became of a prediction into a file, and how a cancelled one goes on."""
-    if not result.complete:
+def said_of(result: Prediction) -> str:
+    """Say what became of a prediction, and how one into a file goes on that was cancelled."""
+    if result.path is None and not result.complete:
+        text = "Cancelled; finished tiles are kept."
+    elif result.path is None:
+        text = "Done."
+    elif not result.complete:
         return f"Cancelled. To go on where it was, choose {result.path.name} again."
-    count = "" if result.objects is None else f" {result.objects:,} objects."
-    return f"Done: {result.path.name} is written.{count}"
+    else:
+        text = f"Done: {result.path.name} is written."
+    return text if result.objects is None else f"{text} {result.objects:,} objects."

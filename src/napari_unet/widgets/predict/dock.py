@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import QFileDialog
@@ -17,7 +17,7 @@ from napari_unet.widgets.common.copy_script import prediction_to_copy
 from napari_unet.widgets.common.dock import Dock
 from napari_unet.widgets.common.layers import pixels_of
 from napari_unet.widgets.common.model_work import loading_events
-from napari_unet.widgets.common.stored_layers import said_of_file
+from napari_unet.widgets.common.stored_layers import said_of
 from napari_unet.widgets.common.task import Failed, Outcome
 from napari_unet.widgets.predict.batch import BatchTable
 from napari_unet.widgets.predict.compare import ComparePanel
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_unet.prediction.config import PredictConfig
+    from napari_unet.prediction.results import Prediction
     from napari_unet.widgets.common.copy_script import ScriptBundle
 
 
@@ -277,21 +278,11 @@ class PredictWidget(Dock):
         else:
             self._show_result(outcome.result)
 
-    def _show_result(self, result: Any) -> None:
-        from napari_unet.prediction.region import RegionResult
-        from napari_unet.prediction.stored import StoredResult
-
-        if isinstance(result, StoredResult):
-            self.progress.end(said_of_file(result))
-            return
-        text = "Done." if result.complete else "Cancelled; finished tiles are kept."
-        if result.kind == "objects" and result.array.size:
-            n_objects = np.unique(result.array[result.array > 0]).size
-            text += f" {n_objects} objects."
-        self.progress.end(text)
+    def _show_result(self, result: Prediction) -> None:
+        self.progress.end(said_of(result))
         shown = self._session.result.layer if self._session.result else None
-        small = result.array.size <= _MEASURED_AT_ONCE and not isinstance(result, RegionResult)
-        if result.kind == "objects" and small and isinstance(shown, Labels):
+        small = math.prod(result.shape) <= _MEASURED_AT_ONCE
+        if result.path is None and result.type.is_separated and small and isinstance(shown, Labels):
             self.measure.measure_layer(shown)
-        if not result.complete:
+        if result.path is None and not result.complete:
             show_info("The prediction is incomplete: it was cancelled.")

@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from qtpy.QtCore import QObject
 
+from napari_unet.io.zarr_files import ZARR_SUFFIX
 from napari_unet.prediction.config import PredictConfig, ViewPoint
 from napari_unet.widgets.common.layers import pixels_of
 from napari_unet.widgets.common.regions import RegionLayer
 from napari_unet.widgets.common.result_layers import ResultLayers
-from napari_unet.widgets.common.stored_layers import FileTarget
+from napari_unet.widgets.common.stored_layers import FileResult
 from napari_unet.widgets.common.visible import box_on_screen, frame_and_region
 from napari_unet.widgets.predict.work import (
     Source,
     check_size,
     is_large,
-    prediction_events,
-    region_events,
-    with_card,
+    predict_with_card,
 )
 
 if TYPE_CHECKING:
@@ -103,13 +102,15 @@ def predict_into_layer(
         What to predict of it: see `scoped`.
     """
     task, pixels = session.prediction, pixels_of(image)
-    source = Source(session.model_name, image.name, image.source.path)
+    session.result = None
+    source = Source.of(session.model_name, image)
+    work = partial(predict_with_card, source, model, pixels, config, None)
     if config.frames is not None and config.region is not None and is_large(image, keep):
         part = RegionLayer(viewer, image, keep)
         session.follower = part
         part.follow(task, config.frames[0], config.region)
         CardKeeper(task, part)
-        task.start(partial(with_card, region_events, source, model, pixels, config))
+        task.start(work)
         return
     result = ResultLayers(
         viewer,
@@ -122,7 +123,7 @@ def predict_into_layer(
     session.result = result
     result.follow(task)
     CardKeeper(task, result)
-    task.start(partial(with_card, prediction_events, source, model, pixels, config))
+    task.start(work)
 
 
 def predict_into_file(
@@ -141,11 +142,16 @@ def predict_into_file(
     viewer, session, model, image, keep, config
         As `predict_into_layer`.
     path : Path
-        The OME-Zarr.
+        The OME-Zarr; the suffix is added where it lacks.
     """
-    target = FileTarget(viewer, image, keep, path)
-    session.follower = target
-    target.start(session.prediction, model, config)
+    path = path if path.suffix == ZARR_SUFFIX else path.with_name(path.name + ZARR_SUFFIX)
+    source = Source.of(session.model_name, image)
+    shown = FileResult(viewer, image, keep)
+    session.follower = shown
+    shown.follow(session.prediction)
+    session.prediction.start(
+        partial(predict_with_card, source, model, pixels_of(image), config, path)
+    )
 
 
 # --- Keep the run card of a prediction with the layer that shows it ------------------------------

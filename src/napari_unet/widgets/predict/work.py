@@ -14,7 +14,7 @@ from napari_unet.widgets.common.layers import pixels_of
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Generator, Sequence
 
     from napari.layers import Image
     from numpy.typing import NDArray
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari_unet.data.uncertainty import Spot
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig
+    from napari_unet.prediction.results import Prediction
 
 
 @dataclass(frozen=True)
@@ -46,68 +47,67 @@ class Source:
     ----------
     model, image : str
         What they are called.
-    path : str or None
+    path : Path or None
         File of the image, as far as that is known.
     """
 
     model: str
     image: str
-    path: str | None
+    path: Path | None
+
+    @classmethod
+    def of(cls, model: str, image: Image) -> Source:
+        """Name a model, and an image by its layer."""
+        return cls(model, image.name, Path(image.source.path) if image.source.path else None)
+
+    def identity(self) -> str:
+        """Return what tells the image from others: layers of one file are often its channels.
+
+        When the file was changed is looked up: not for the window's thread.
+        """
+        from napari_unet.prediction.files import identity_of
+
+        known = self.path is not None and self.path.exists()
+        origin = identity_of(self.path) if self.path and known else str(self.path or "")
+        return f"{origin} {self.image}"
 
 
-def with_card(
-    make_events: Callable[..., Generator[object, None, Any]],
+def predict_with_card(
     source: Source,
     model: TrainedNetwork,
     image: ArrayLike,
     config: PredictConfig,
+    target: Path | None,
     stop: threading.Event,
-) -> Generator[object, None, Any]:
-    """Predict, and tell the run card of what came of it.
+) -> Generator[object, None, Prediction]:
+    """Predict, and say on a run card what came of it: of a layer it is told, of a file written.
 
     Parameters
     ----------
-    make_events : callable
-        `prediction_events` or `region_events`.
     source : Source
         Names.
+    target : Path or None
+        The OME-Zarr to write; None for memory.
 
     Yields
     ------
     PredictionEvent, PredictionCard
         The card comes last, and not of a prediction that was stopped.
     """
+    from napari_unet.prediction.predictor import predict_image
+    from napari_unet.provenance.card import card_beside_result
     from napari_unet.provenance.origin import now
+    from napari_unet.provenance.prediction import UsedModel, card_of_window, starting_name, written
 
     started = now()
-    result = yield from make_events(model, image, config, stop)
+    identity = "" if target is None else source.identity()
+    result = yield from predict_image(model, image, config, stop, target, identity)
     if result.complete:
-        from napari_unet.provenance.prediction import UsedModel, card_of_layer, starting_name
-
         used = UsedModel(source.model, starting=starting_name(model.record))
-        path = Path(source.path) if source.path else None
-        yield card_of_layer(model, used, (source.image, image, path), result, config, started)
+        named = (source.image, image, source.path)
+        card = card_of_window(model, used, named, result, config, started)
+        yield from [card] if target is None else written(card, card_beside_result(target))
     return result
-
-
-def prediction_events(
-    model: TrainedNetwork, image: ArrayLike, config: PredictConfig, stop: threading.Event
-) -> Generator[object, None, Any]:
-    """Predict an image.
-
-    Yields
-    ------
-    PredictionEvent
-        See :func:`napari_unet.prediction.predictor.predict_image`.
-
-    Returns
-    -------
-    PredictionResult
-        The labels or probabilities.
-    """
-    from napari_unet.prediction.predictor import predict_image
-
-    return (yield from predict_image(model, image, config, stop))
 
 
 def uncertainty_events(
@@ -116,7 +116,7 @@ def uncertainty_events(
     painted: NDArray[np.bool_] | None,
     config: PredictConfig,
     stop: threading.Event,
-) -> Generator[object, None, Any]:
+) -> Generator[object, None, Prediction]:
     """Predict where a network is unsure, then rank the spots.
 
     Yields
@@ -129,70 +129,14 @@ def uncertainty_events(
 
     config = replace(config, result="uncertainty")
     result = yield from predict_image(model, image, config, stop)
-    ndim = model.record.network.ndim
+    unsure = result.whole()
     spots: list[Spot] = []
-    for frame in np.ndindex(*result.array.shape[: result.array.ndim - ndim]):
-        if result.array[frame].any():
+    for frame in np.ndindex(*unsure.shape[: unsure.ndim - model.record.network.ndim]):
+        if unsure[frame].any():
             known = None if painted is None else painted[frame]
-            unsure = result.array[frame].astype(np.float32, copy=False)
-            spots.extend(find_spots(unsure, known, frame=frame))
+            spots.extend(find_spots(unsure[frame], known, frame=frame))
     spots.sort(key=lambda spot: -spot.score)
     yield UncertainSpots(tuple(spots))
-    return result
-
-
-def region_events(
-    model: TrainedNetwork, image: ArrayLike, config: PredictConfig, stop: threading.Event
-) -> Generator[object, None, Any]:
-    """Predict a region of an image that is too large to hold a result for all of it.
-
-    Returns
-    -------
-    RegionResult
-        Of the region alone.
-    """
-    from napari_unet.prediction.region import predict_region
-
-    return (yield from predict_region(model, image, config, stop))
-
-
-def stored_events(
-    model: TrainedNetwork,
-    image: ArrayLike,
-    config: PredictConfig,
-    target: Path,
-    path: Path | None,
-    name: str,
-    stop: threading.Event,
-) -> Generator[object, None, Any]:
-    """Predict an image into an OME-Zarr.
-
-    Parameters
-    ----------
-    path : Path or None
-        Where the image lies, as far as that is known: when it was changed is looked up here, and
-        not on the window's thread.
-    name : str
-        Of its layer: layers of one file are often its channels.
-
-    Returns
-    -------
-    StoredResult
-        Where it is.
-    """
-    from napari_unet.prediction.files import identity_of
-    from napari_unet.prediction.stored import predict_to_zarr
-    from napari_unet.provenance.card import card_beside_result
-    from napari_unet.provenance.origin import now
-    from napari_unet.provenance.prediction import UsedModel, card_of_stored, starting_name, written
-
-    origin = identity_of(path) if path is not None and path.exists() else str(path or "")
-    source, started = f"{origin} {name}", now()
-    result = yield from predict_to_zarr(model, image, config, target, stop, source)
-    if result.complete:
-        used = UsedModel("model", starting=starting_name(model.record))
-        card = card_of_stored(model, used, (name, image, path), result, config, started)
-        yield from written(card, card_beside_result(target))
     return result
 
 
