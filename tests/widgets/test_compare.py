@@ -17,7 +17,6 @@ from qtpy.QtTest import QTest
 from napari_unet.data.labels import Kind, Unpainted
 from napari_unet.errors import EvaluationError
 from napari_unet.evaluation.config import EvaluateConfig
-from napari_unet.run import Run
 from napari_unet.widgets.common.annotation import annotation_of, new_annotation
 from napari_unet.widgets.common.layers import METADATA_KEY
 from napari_unet.widgets.common.result_layers import Predicted
@@ -25,7 +24,7 @@ from napari_unet.widgets.predict.compare import ComparePanel, ScoreTable
 from napari_unet.widgets.predict.compare_work import (
     Comparison,
     ToCompare,
-    comparing_events,
+    compare_labels,
     score_rows,
 )
 
@@ -267,20 +266,16 @@ def to_compare(
     return ToCompare(prediction, truth, 2, EvaluateConfig(kind, unpainted))
 
 
-def run(task: ToCompare, stop: threading.Event) -> Comparison | None:
-    return Run(comparing_events(task, stop)).finish()
-
-
 def test_a_stopped_comparison_has_no_result() -> None:
     stop = threading.Event()
     stop.set()
-    assert run(to_compare(flawed(), four_squares()), stop) is None
+    assert compare_labels(to_compare(flawed(), four_squares()), stop) is None
 
 
 def test_what_cannot_be_compared_is_an_error_of_ours() -> None:
     nothing = np.zeros((4, 4), int)
     with pytest.raises(EvaluationError, match="nothing is painted"):
-        run(to_compare(nothing, nothing, unpainted="unlabelled"), threading.Event())
+        compare_labels(to_compare(nothing, nothing, unpainted="unlabelled"), threading.Event())
 
 
 @pytest.mark.parametrize(
@@ -313,7 +308,7 @@ def test_a_frame_that_was_not_predicted_is_not_missed() -> None:
     prediction = np.stack([four_squares(), np.zeros_like(four_squares())])
     whole = (slice(0, 96), slice(0, 96))
     task = ToCompare(prediction, truth, 2, EvaluateConfig(), (((0,), whole),))
-    comparison = Run(comparing_events(task, threading.Event())).finish()
+    comparison = compare_labels(task, threading.Event())
     assert comparison is not None
     assert (comparison.scores["n_missed"], comparison.share) == (0, 0.5)
     assert not comparison.errors[1].any()

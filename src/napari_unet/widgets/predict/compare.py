@@ -36,7 +36,7 @@ from napari_unet.widgets.common.result_layers import active_labels, newest_predi
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.settings_form import editor_of
 from napari_unet.widgets.common.task import BackgroundTask, Failed, Outcome
-from napari_unet.widgets.predict.compare_work import ToCompare, comparing_events, score_rows
+from napari_unet.widgets.predict.compare_work import ToCompare, compare_labels, score_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,7 +131,7 @@ class ComparePanel(QWidget):
             ),
             places=predicted.places if predicted else (),
         )
-        if self.task.start(partial(comparing_events, work)):
+        if self.task.start(partial(compare_labels, work)):
             self._compared, self._truth = prediction, truth
             self.text.setText(f"Comparing {prediction.name} with {truth.name}…")
         self.compare_button.setEnabled(not self.task.running)

@@ -9,7 +9,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Generator, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -77,15 +77,8 @@ class ScoreRow(NamedTuple):
     tooltip: str
 
 
-def comparing_events(
-    task: ToCompare, stop: threading.Event
-) -> Generator[object, None, Comparison | None]:
+def compare_labels(task: ToCompare, stop: threading.Event) -> Comparison | None:
     """Score a prediction and colour its errors, in a worker thread.
-
-    Yields
-    ------
-    tuple of int
-        The position of each frame whose errors are found.
 
     Returns
     -------
@@ -115,7 +108,6 @@ def comparing_events(
         errors[frame][region] = errors_of(
             prediction[frame][region], truth[frame][region], kind, unpainted
         )
-        yield frame
     compared = sum(errors[frame][region].size for frame, region in places)
     return Comparison(kind, scores, errors, min(1.0, compared / max(1, truth.size)))
 
