@@ -349,3 +349,36 @@ def test_each_weight_learns() -> None:
 def test_the_unpadded_twin_is_in_the_same_mode(training: bool) -> None:
     network = UNet(UNetConfig(base_channels=2, depth=2, padding="same")).train(training)
     assert network.unpadded().training is training
+
+
+def with_statistics(ndim: int) -> UNet:
+    """A network whose BatchNorm layers have something to do."""
+    torch.manual_seed(0)
+    network = UNet(UNetConfig(base_channels=2, depth=2, ndim=ndim, normalization="batch"))
+    for values in network.state_dict().values():
+        if values.is_floating_point() and values.ndim == 1:
+            values.uniform_(0.5, 1.5)
+    return network.eval()
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_folding_batch_norm_into_convolutions_changes_no_score(ndim: int) -> None:
+    network = with_statistics(ndim)
+    images = torch.rand(2, 1, *[44] * ndim)
+    with torch.inference_mode():
+        torch.testing.assert_close(network.folded()(images), network(images))
+
+
+def test_a_folded_network_is_one_without_batch_norm_and_the_other_one_stays() -> None:
+    network = with_statistics(2)
+    before = {name: values.clone() for name, values in network.state_dict().items()}
+    twin = network.folded()
+    assert twin.state_dict().keys() == UNet(twin.config).state_dict().keys()
+    with torch.no_grad():
+        next(twin.parameters()).zero_()
+    assert all(torch.equal(before[name], values) for name, values in network.state_dict().items())
+
+
+def test_a_network_without_batch_norm_is_folded_to_itself() -> None:
+    network, image = UNet(SMALL).eval(), torch.rand(1, 1, 44, 44)
+    assert torch.equal(network.folded()(image), network(image))

@@ -11,12 +11,11 @@ from scipy import ndimage
 
 from napari_unet.samples import load_nuclei_2d
 from napari_unet.training.config import TrainConfig
-from napari_unet.training.distillation import Teacher, folded_copy, gaps_in, trust_in
-from napari_unet.training.networks import random_network
+from napari_unet.training.distillation import Teacher, gaps_in, trust_in
 from napari_unet.training.patches import Batch
 from napari_unet.training.trainer import Trainer
 
-from .builders import data_of, tiny_config
+from .builders import data_of
 
 Array = Any
 CPU = torch.device("cpu")
@@ -28,17 +27,6 @@ class Seer(torch.nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         scores: torch.Tensor = torch.cat([-images, images], dim=1) * 20
         return scores
-
-
-def begin_at_chance(network: torch.nn.Module) -> None:
-    """Give BatchNorm layers something to do."""
-    chance = torch.Generator().manual_seed(1)
-    for layer in network.modules():
-        if isinstance(layer, torch.nn.BatchNorm2d):
-            assert layer.running_mean is not None
-            assert layer.running_var is not None
-            for values in (layer.running_mean, layer.running_var, layer.weight.data):
-                values.copy_(torch.rand(values.shape, generator=chance) + 0.5)
 
 
 def bars() -> torch.Tensor:
@@ -75,21 +63,6 @@ def test_gaps_are_what_closing_adds(shape: tuple[int, ...]) -> None:
     grown = ndimage.maximum_filter(foreground.numpy(), size, mode="constant", cval=-np.inf)
     closed = ndimage.minimum_filter(grown, size, mode="constant", cval=np.inf)
     np.testing.assert_array_equal(gaps_in(foreground), closed - foreground.numpy())
-
-
-def test_folding_batch_norm_into_convolutions_changes_no_score() -> None:
-    network = random_network(tiny_config().network(1, 2), 0)
-    begin_at_chance(network)
-    images = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        torch.testing.assert_close(folded_copy(network)(images), network.eval()(images))
-
-
-def test_a_folded_network_has_no_batch_norm_left_and_the_other_one_stays() -> None:
-    network = random_network(tiny_config().network(1, 2), 0)
-    twin = folded_copy(network)
-    assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in twin.modules())
-    assert any(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules())
 
 
 def test_new_paint_makes_no_new_teacher_network() -> None:

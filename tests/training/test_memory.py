@@ -113,9 +113,9 @@ def _stay_in_evaluation(network: UNet) -> None:
 
 
 def _teacher_of(trainer: Trainer) -> Any:
-    from napari_unet.training.distillation import Teacher, folded_copy
+    from napari_unet.training.distillation import Teacher
 
-    return Teacher(folded_copy(trainer.network), 1.0)
+    return Teacher(trainer.network.folded(), 1.0)
 
 
 def test_what_batchnorm_met_in_a_try_that_failed_is_forgotten(

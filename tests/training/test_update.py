@@ -89,9 +89,9 @@ def test_a_step_with_a_teacher_waits_for_nothing_either() -> None:
 
 
 def _any_teacher(trainer: Trainer) -> Any:
-    from napari_unet.training.distillation import Teacher, folded_copy
+    from napari_unet.training.distillation import Teacher
 
-    return Teacher(folded_copy(trainer.network), 1.0)
+    return Teacher(trainer.network.folded(), 1.0)
 
 
 def test_a_wait_would_be_found() -> None:

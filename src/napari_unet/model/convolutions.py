@@ -7,14 +7,13 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from napari_unet.model.memory import is_out_of_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 _CONVOLUTION: dict[int, Any] = {2: functional.conv2d, 3: functional.conv3d}
 _UP_CONVOLUTION: dict[int, Any] = {2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
@@ -214,30 +213,6 @@ def composed(up: Tensor, following: Tensor) -> Tensor:
     padding = [size - 1 for size in following.shape[2:]]
     weights: Tensor = _CONVOLUTION[up.ndim - 2](up, following, padding=padding)
     return weights
-
-
-def folded(level: nn.Sequential) -> Iterator[tuple[Tensor, Tensor]]:
-    """Return weight and bias of each convolution of a level, batch normalisation folded in."""
-    layers = list(level)
-    for number, layer in enumerate(layers):
-        if not isinstance(layer, (nn.Conv2d, nn.Conv3d)):
-            continue
-        norm = layers[number + 1]
-        if isinstance(norm, (nn.BatchNorm2d, nn.BatchNorm3d)):
-            assert norm.running_mean is not None
-            assert norm.running_var is not None
-            yield fuse_conv_bn_weights(
-                layer.weight,
-                layer.bias,
-                norm.running_mean,
-                norm.running_var,
-                norm.eps,
-                norm.weight,
-                norm.bias,
-            )
-        else:
-            assert layer.bias is not None
-            yield layer.weight, layer.bias
 
 
 def make_convolution(

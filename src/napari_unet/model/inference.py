@@ -30,7 +30,6 @@ from napari_unet.model.convolutions import (
     OneDnnError,
     UpConvolution,
     composed,
-    folded,
     give_up_onednn,
     make_convolution,
 )
@@ -72,6 +71,7 @@ class InferenceNetwork:
     ) -> None:
         self.config = network.config
         self.device, self.precision = device, precision
+        network = network.folded()
         self._contracting = [self._double_convolution(level) for level in network.contracting]
         self._expanding = [
             self._expanding_level(up, level, number)
@@ -186,39 +186,34 @@ class InferenceNetwork:
         return shapes[::-1]
 
     def _double_convolution(self, level: nn.Module) -> tuple[Convolution, Convolution]:
-        assert isinstance(level, nn.Sequential)
-        first, second = (
-            make_convolution(*layer, self.device, self.precision) for layer in folded(level)
-        )
-        return first, second
+        first, second = _weights(level)
+        return self._convolution(*first), self._convolution(*second)
 
     def _expanding_level(self, up: nn.Module, level: nn.Module, number: int) -> _ExpandingLevel:
         """Take an up-convolution and a double convolution apart, and put them together anew."""
-        assert isinstance(up, (nn.ConvTranspose2d, nn.ConvTranspose3d))
-        assert isinstance(level, nn.Sequential)
-        assert up.bias is not None
-        (weight, bias), second = folded(level)
-        of_skip, *of_timepoints = torch.split(weight, up.out_channels, dim=1)
-        weights = torch.cat([composed(up.weight, part) for part in of_timepoints])
+        up_weight, up_bias = up.parameters()
+        (weight, bias), second = _weights(level)
+        of_skip, *of_timepoints = torch.split(weight, len(up_bias), dim=1)
+        weights = torch.cat([composed(up_weight, part) for part in of_timepoints])
         for part in of_timepoints:  # every pixel of the result sees the up-convolution's bias
-            bias = bias + part.flatten(2).sum(dim=2) @ up.bias
+            bias = bias + part.flatten(2).sum(dim=2) @ up_bias
         weights = weights.to(self.device, self.precision)
         return _ExpandingLevel(
             UpConvolution(
                 weights.contiguous(memory_format=LAYOUT[self.config.ndim]),
                 doubling(self.config, number),
             ),
-            make_convolution(of_skip, bias, self.device, self.precision),
-            make_convolution(*second, self.device, self.precision),
+            self._convolution(of_skip, bias),
+            self._convolution(*second),
         )
 
     def _output_convolution(self, output: nn.Module) -> Convolution:
-        weight, bias = output.weight, output.bias
-        assert isinstance(weight, Tensor)
-        assert isinstance(bias, Tensor)
+        weight, bias = output.parameters()
         # only differences count: they then keep their digits
-        weight, bias = weight - weight.mean(dim=0), bias - bias.mean()
-        return make_convolution(weight, bias, self.device, self.precision, relu=False)
+        return self._convolution(weight - weight.mean(dim=0), bias - bias.mean(), relu=False)
+
+    def _convolution(self, weight: Tensor, bias: Tensor, relu: bool = True) -> Convolution:
+        return make_convolution(weight, bias, self.device, self.precision, relu)
 
 
 class _ExpandingLevel:
@@ -259,6 +254,12 @@ class _ExpandingLevel:
             band = self._second(band)
             result[:, :, start:stop] = band if output is None else output(band)
         return result
+
+
+def _weights(level: nn.Module) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return weight and bias of both convolutions of a level, where BatchNorm is folded in."""
+    weight, bias, second_weight, second_bias = level.parameters()
+    return (weight, bias), (second_weight, second_bias)
 
 
 def _convolved_twice(sizes: Sequence[int], convolution: Convolution) -> list[int]:

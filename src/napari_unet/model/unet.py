@@ -5,12 +5,14 @@ Shape letters: B batch, C channels, and ``*`` for the spatial axes, YX in 2D and
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_unet.errors import ModelMismatchError
 
@@ -129,6 +131,15 @@ class UNet(nn.Module):
         twin.load_state_dict(self.state_dict(), assign=True)
         return twin.train(self.training)
 
+    def folded(self) -> UNet:
+        """Return a copy for evaluation whose convolutions do what BatchNorm did after them."""
+        copy = deepcopy(self).eval().requires_grad_(False)
+        copy.config = replace(self.config, normalization="none")
+        if self.config.normalization == "batch":
+            for level in (*copy.contracting, *copy.expanding):
+                _fold(level)
+        return copy
+
     def _check_input(self, images: Tensor) -> None:
         config = self.config
         if images.ndim != config.ndim + 2 or images.shape[1] != config.input_bands:
@@ -154,12 +165,12 @@ def doubling(config: UNetConfig, level: int) -> tuple[int, ...]:
 
 def _each_timepoint_alone(images: Tensor, window: int) -> Tensor:
     """Make timepoints images of their own; (B, window * C, *) to (B * window, C, *)."""
-    return images.reshape(len(images) * window, -1, *images.shape[2:])
+    return images.reshape(images.shape[0] * window, -1, *images.shape[2:])
 
 
 def _all_timepoints_together(features: Tensor, window: int) -> Tensor:
     """Undo `_each_timepoint_alone`; (B * window, C, *) to (B, window * C, *)."""
-    return features.reshape(len(features) // window, -1, *features.shape[2:])
+    return features.reshape(features.shape[0] // window, -1, *features.shape[2:])
 
 
 def _double_convolution(c_in: int, c_out: int, config: UNetConfig, level: int) -> nn.Sequential:
@@ -180,6 +191,15 @@ def _double_convolution(c_in: int, c_out: int, config: UNetConfig, level: int) -
             layers.append(_BATCH_NORM[config.ndim](c_out))
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
+
+
+def _fold(level: nn.Module) -> None:
+    """Let the convolutions of a level do what the BatchNorm after each does in evaluation."""
+    assert isinstance(level, nn.Sequential)
+    layers: list[Any] = list(level)
+    del level[:]
+    for convolution, norm, relu in zip(layers[::3], layers[1::3], layers[2::3], strict=True):
+        level.extend([fuse_conv_bn_eval(convolution, norm), relu])
 
 
 def _crop_centre(skip: Tensor, like: Tensor) -> Tensor:

@@ -9,17 +9,14 @@ starting model predicts what is painted: on images unlike its own it is not list
 from __future__ import annotations
 
 import math
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_unet.data.labels import UNLABELLED
-from napari_unet.model.unet import BatchNorm
 from napari_unet.training.batch_statistics import set_statistics
 from napari_unet.training.distributed import ALONE, ProcessGroup
 from napari_unet.training.networks import begin_with, random_network
@@ -91,7 +88,7 @@ class StartingModel:
             set_statistics(network, self._statistics)
             if self._config.ndim == 2:
                 network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self._network = folded_copy(network.to(self._device))
+            self._network = network.to(self._device).folded()
         trust = trust_in(self._network, batches, self._device, group)
         return Teacher(self._network, trust, precision) if trust >= _LEAST_TRUST else None
 
@@ -100,22 +97,6 @@ def is_dense(data: TrainingData) -> bool:
     """Return whether so much is painted that there is nothing to add."""
     painted = sum(int(frame.target.painted.sum()) for frame in data.frames)
     return painted > _DENSE * sum(frame.target.classes.size for frame in data.frames)
-
-
-def folded_copy(network: UNet) -> UNet:
-    """Return a copy for evaluation whose convolutions do what BatchNorm did after them."""
-    copy = deepcopy(network).eval()
-    for block in (*copy.contracting, *copy.expanding):
-        assert isinstance(block, nn.Sequential)
-        layers: list[nn.Module] = []
-        for layer in block:
-            if isinstance(layer, BatchNorm):
-                layers[-1] = fuse_conv_bn_eval(layers[-1], layer)  # type: ignore[type-var]
-            else:
-                layers.append(layer)
-        del block[:]
-        block.extend(layers)
-    return copy.requires_grad_(False)
 
 
 @dataclass(frozen=True)
