@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from napari_unet.export.network import ExportNetwork
 from napari_unet.tasks import ClassTable
 
 from .builders import CLASSES, a_model, blobs, export
-from .test_network import ours
+from .test_network import ours, seen
 
 TORCH_FORMATS = ("torchscript", "torch-export")
 FORMATS = ("onnx", *TORCH_FORMATS)
@@ -120,6 +121,29 @@ def test_all_members_of_the_family_are_exported(
 ) -> None:
     _, result = export(a_model(record=record, **network), tmp_path / "m", format)
     assert result.path.exists()
+
+
+@pytest.fixture(scope="session")
+def traced(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What a TorchScript file of a binned model of three frames holds, and the model; read only."""
+    model = a_model(record={"binning": 2}, window=3)
+    _, result = export(model, tmp_path_factory.mktemp("traced") / "m", "torchscript")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is deprecated
+        return model, torch.jit.load(result.path)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("size", [(1, 3), (2, 2), (31, 96), (150, 17)], ids=str)
+def test_a_torchscript_file_takes_images_of_any_size(traced: Any, size: tuple[int, ...]) -> None:
+    model, module = traced
+    image = blobs(3, *size)
+    with torch.inference_mode():
+        found = module(torch.from_numpy(seen(model, image, "TYX"))[None])[0].numpy()
+    assert np.abs(found - ours(model, image, "TYX")).max() < 1e-5
+
+
+def test_a_torchscript_file_is_bound_to_no_device(traced: Any) -> None:
+    assert "Device" not in str(traced[1].inlined_graph)
 
 
 def test_the_channels_that_a_model_uses_are_cut_from_the_image(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from torch import Tensor
+
     from napari_unet.export.facts import Facts
     from napari_unet.export.network import ExportNetwork
 
@@ -91,9 +93,12 @@ def write_onnx(network: ExportNetwork, facts: Facts, path: Path) -> None:
 def write_torchscript(network: ExportNetwork, facts: Facts, path: Path) -> None:
     """Write one TorchScript archive."""
     with _quietly():
-        scripted = torch.jit.script(network)
+        # Checked is the file itself, at other sizes.
+        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+            network, _example(facts), check_trace=False
+        )
         content = io.BytesIO()  # of files torch tells no OSError
-        torch.jit.save(scripted, content, _extra_files={f"{FACTS_KEY}.json": facts.as_json()})
+        torch.jit.save(traced, content, _extra_files={f"{FACTS_KEY}.json": facts.as_json()})
     path.write_bytes(content.getvalue())
 
 
@@ -111,20 +116,21 @@ def smallest_sizes(facts: Facts) -> tuple[int, ...]:
     return (2,) * (record.network.ndim - 2) + plane
 
 
+def _example(facts: Facts) -> Tensor:
+    """Return an image whose sizes all differ, so that none is taken for another."""
+    sizes = [3 * least + 7 * axis + 20 for axis, least in enumerate(smallest_sizes(facts))]
+    return torch.zeros(1, facts.record.network.input_bands, *sizes)
+
+
 def _exported(network: ExportNetwork, facts: Facts) -> torch.export.ExportedProgram:
-    config = facts.record.network
-    smallest = smallest_sizes(facts)
     sizes = [
         torch.export.Dim(letter.lower(), min=least, max=_LARGEST_SIZE)
-        for letter, least in zip(facts.axes[2:], smallest, strict=True)
+        for letter, least in zip(facts.axes[2:], smallest_sizes(facts), strict=True)
     ]
-    # sizes that are all different, so that none is taken for another
-    example = [3 * least + 7 * axis + 20 for axis, least in enumerate(smallest)]
-    image = torch.zeros(1, config.input_bands, *example)
     with _quietly():
         return torch.export.export(
             network,
-            (image,),
+            (_example(facts),),
             dynamic_shapes=(dict(enumerate(sizes, start=2)),),
             prefer_deferred_runtime_asserts_over_guards=True,
         )

@@ -7,23 +7,22 @@ on its pooling grid (see :mod:`napari_unet.model.execution`), turned and mirrore
 Any image size is taken. A tile of an image gives what the whole image gives where it begins at a
 multiple of `tile_steps`, except in the outer `tile_halos` of it where the image goes on.
 
-The module is written so that `torch.jit.script` and `torch.export` understand it.
+`torch.jit.trace` and `torch.export` follow the sizes of an image through this module as long as no
+line decides by them; what is counted is counted by a buffer, which lies where the weights do.
 """
 
 from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from napari_unet.data.intensity import HIGHEST, LOWEST
 from napari_unet.errors import ModelMismatchError
-from napari_unet.model.config import OUTPUT_PHASE, shortest_output
-from napari_unet.model.convolutions import folded
-from napari_unet.model.unet import doubling
+from napari_unet.model.config import OUTPUT_PHASE
 
 if TYPE_CHECKING:
     from napari_unet.model.config import UNetConfig
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
 
 # The binning is a fraction of whole numbers, the lower one up to this.
 _FINEST = 100
-_CONVOLUTION: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
-_UP_CONVOLUTION: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-_POOLING: dict[int, Any] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 
 
 class ExportNetwork(nn.Module):
@@ -49,32 +45,15 @@ class ExportNetwork(nn.Module):
         1; 4: the average over all quarter turns in the plane; 8: and their mirror images.
     """
 
+    one: Tensor
+
     def __init__(self, network: UNet, binning: float = 1, views: int = 1) -> None:
         super().__init__()
-        config = network.config
-        self.ndim, self.window, self.views = config.ndim, config.window, views
-        self.lowest, self.highest = LOWEST, HIGHEST
-        ratios = _ratios(config, binning)  # as whole numbers: of large images positions would
-        self.image_pixels = [ratio.numerator for ratio in ratios]  # have too few digits in
-        self.own_pixels = [ratio.denominator for ratio in ratios]  # float32
-        self.factors = list(config.pooling_factors)
-        self.halos = list(config.halos)
-        self.rims = [-OUTPUT_PHASE % factor for factor in self.factors]
-        self.shortest = [shortest_output(factor) for factor in self.factors]
-        self.crops = _crops(config)  # the deepest level first, as they are run
-        *contracting, bottom = [_double_convolution(level) for level in network.contracting]
-        self.contracting, self.bottom = nn.ModuleList(contracting), bottom
-        self.pooling = nn.ModuleList(
-            _POOLING[config.ndim](kernel_size=doubling(config, level))
-            for level in range(config.depth)
-        )
-        self.up_convolutions = nn.ModuleList(
-            _up_convolution(each) for each in list(network.up_convolutions)[::-1]
-        )
-        self.expanding = nn.ModuleList(
-            _double_convolution(level) for level in list(network.expanding)[::-1]
-        )
-        self.output = _output_convolution(network.output)
+        self.network, self.views = network.folded().cpu().unpadded(), views
+        self.rims = [-OUTPUT_PHASE % factor for factor in network.config.pooling_factors]
+        # as whole numbers: of large images positions would have too few digits in float32
+        self.ratios = [ratio.as_integer_ratio() for ratio in _ratios(network.config, binning)]
+        self.register_buffer("one", torch.ones(1, dtype=torch.int64))
         self.eval().requires_grad_(False)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -90,59 +69,92 @@ class ExportNetwork(nn.Module):
         Tensor
             (B, out_channels, *), float32, of the same sizes.
         """
-        coarse = image.clamp(self.lowest, self.highest)
-        for axis, (k, d) in enumerate(zip(self.image_pixels, self.own_pixels)):
-            if k != d:
-                length = (coarse.shape[axis + 2] * d + k - 1) // k
-                coarse = _resampled(coarse, axis + 2, k, d, length)
-        seen = coarse
-        for axis in range(self.ndim):
-            size, factor = coarse.shape[axis + 2], self.factors[axis]
-            rim, shortest = self.rims[axis], self.shortest[axis]
-            # of a factor of 2 the shortest output may be longer than the image
-            steps = (size + rim - shortest + factor - 1) // factor + (1 if factor == 2 else 0)
-            length = 2 * self.halos[axis] + shortest + steps * factor
-            seen = _mirrored(seen, axis + 2, rim + self.halos[axis], length)
-        probabilities = self._average_of_views(seen)  # (B, C, *), with a rim, and more at the end
-        for axis, (rim, k, d) in enumerate(zip(self.rims, self.image_pixels, self.own_pixels)):
-            probabilities = probabilities.narrow(axis + 2, rim, coarse.shape[axis + 2])
-            if k != d:
-                length = image.shape[axis + 2]
-                probabilities = _resampled(probabilities, axis + 2, d, k, length)
+        coarse = image.clamp(LOWEST, HIGHEST)
+        for axis, (k, d) in enumerate(self.ratios, start=2):
+            coarse = self._resampled(coarse, axis, k, d, (coarse.shape[axis] * d + k - 1) // k)
+        probabilities = self._average_of_views(self._with_halo(coarse))  # (B, C, *), with a rim
+        for axis, (rim, (k, d)) in enumerate(zip(self.rims, self.ratios, strict=True), start=2):
+            probabilities = probabilities.narrow(axis, rim, coarse.shape[axis])
+            probabilities = self._resampled(probabilities, axis, d, k, image.shape[axis])
         return probabilities
 
     def _average_of_views(self, image: Tensor) -> Tensor:
         """Average the probabilities over views of an image; (B, C_in, *) to (B, C, *')."""
-        total = self._probabilities(image)
+        total = self.network.probabilities(image)
         for view in range(1, self.views):
             turns, mirror = view % 4, view >= 4
-            turned = torch.rot90(image, turns, [-2, -1])
-            seen = self._probabilities(turned.flip([-1]) if mirror else turned)
-            seen = seen.flip([-1]) if mirror else seen
-            total = total + torch.rot90(seen, -turns, [-2, -1])
+            turned = torch.rot90(image, turns, (-2, -1))
+            seen = self.network.probabilities(turned.flip(-1) if mirror else turned)
+            seen = seen.flip(-1) if mirror else seen
+            total = total + torch.rot90(seen, -turns, (-2, -1))
         return total / self.views
 
-    def _probabilities(self, images: Tensor) -> Tensor:
-        """Run the unpadded network; (B, window * in_channels, *) to (B, C, *')."""
-        n_images, window = images.shape[0], self.window
-        features = images.reshape([n_images * window, -1] + list(images.shape[2:]))
-        skips: list[Tensor] = []
-        for convolve, pool in zip(self.contracting, self.pooling):
-            features = convolve(features)
-            skips.append(features)
-            features = pool(features)
-        features = self.bottom(features)
-        for level, (up, convolve) in enumerate(zip(self.up_convolutions, self.expanding)):
-            features = up(features)
-            skip = skips.pop()
-            if len(skips) == 0 and window > 1:  # timepoints meet at full resolution
-                features = features.reshape([n_images, -1] + list(features.shape[2:]))
-                skip = skip.reshape([n_images, window, -1] + list(skip.shape[2:]))[:, window // 2]
-            for axis in range(self.ndim):
-                skip = skip.narrow(axis + 2, self.crops[level][axis], features.shape[axis + 2])
-            features = convolve(torch.cat([skip, features], dim=1))
-        scores: Tensor = self.output(features)
-        return scores.softmax(dim=1)
+    def _with_halo(self, image: Tensor) -> Tensor:
+        """Mirror an image beyond its borders as far as the unpadded network looks."""
+        config = self.network.config
+        for axis, (rim, halo, factor, shortest) in enumerate(
+            zip(
+                self.rims,
+                config.halos,
+                config.pooling_factors,
+                config.shortest_outputs,
+                strict=True,
+            ),
+            start=2,
+        ):
+            # of a factor of 2 the shortest output may be longer than the image
+            steps = (image.shape[axis] + rim - shortest + factor - 1) // factor + int(factor == 2)
+            length = 2 * halo + shortest + steps * factor
+            image = self._mirrored(image, axis, self._numbers(length) - rim - halo)
+        return image
+
+    def _numbers(self, length: int) -> Tensor:
+        """Count from 0; `torch.arange` would be traced for one device."""
+        return self.one.expand(length).cumsum(0) - 1
+
+    def _mirrored(self, image: Tensor, axis: int, positions: Tensor) -> Tensor:
+        """Take pixels along an axis, of which those beyond its ends are mirrored."""
+        last = self.one * (image.shape[axis] - 1)  # a tensor: ONNX divides none by a size
+        period = (2 * last).clamp(min=1)
+        positions = torch.remainder(positions.abs(), period)
+        positions = torch.minimum(torch.minimum(positions, period - positions), last)
+        return image.index_select(axis, positions)
+
+    def _resampled(self, image: Tensor, axis: int, k: int, d: int, length: int) -> Tensor:
+        """Bring an axis to pixels that are each k / d of the previous ones long."""
+        if k == d:
+            return image
+        return (self._averaged if k > d else self._between)(image, axis, k, d, length)
+
+    def _averaged(self, image: Tensor, axis: int, k: int, d: int, length: int) -> Tensor:
+        """Average what each new pixel covers; at the edge, what there is of it."""
+        size = self.one * image.shape[axis]
+        start = self._numbers(length) * k  # in parts of which a pixel has d
+        stop = torch.minimum(start + k, size * d)
+        parts = []
+        for further in range((k + d - 1) // d + (d > 1)):
+            at = start // d + further
+            covered = torch.minimum(stop, (at + 1) * d) - torch.maximum(start, at * d)
+            pixels = image.index_select(axis, torch.minimum(at, size - 1))
+            parts.append(_along(axis, covered.clamp(min=0), image) * pixels)
+        return torch.stack(parts).sum(dim=0) / _along(axis, stop - start, image)
+
+    def _between(self, image: Tensor, axis: int, k: int, d: int, length: int) -> Tensor:
+        """Interpolate at the centres of the new pixels; beyond the ends the outermost hold."""
+        last = self.one * (image.shape[axis] - 1)
+        at = ((2 * self._numbers(length) + 1) * k - d).clamp(min=0)
+        low = at // (2 * d)
+        share = _along(axis, at - low * (2 * d), image) / (2 * d)
+        below = image.index_select(axis, torch.minimum(low, last))
+        above = image.index_select(axis, torch.minimum(low + 1, last))
+        return below * (1 - share) + above * share
+
+
+def _along(axis: int, values: Tensor, image: Tensor) -> Tensor:
+    """Return whole numbers along one axis of an image as factors of its pixels."""
+    shape = [1] * image.ndim
+    shape[axis] = -1
+    return values.to(image.dtype).reshape(shape)
 
 
 def tile_steps(config: UNetConfig, binning: float) -> tuple[int, ...]:
@@ -185,104 +197,3 @@ def _ratios(config: UNetConfig, binning: float) -> tuple[Fraction, ...]:
             "than two decimals. Train with a rounded one, as in 1.25."
         )
     return (Fraction(1),) * (config.ndim - 2) + (ratio, ratio)
-
-
-def _mirrored(image: Tensor, axis: int, before: int, length: int) -> Tensor:
-    """Let an axis begin `before` pixels earlier and be so long, mirrored beyond its ends."""
-    # a tensor: ONNX divides no tensor by the size of another
-    period = torch.full([1], 2 * (image.shape[axis] - 1), device=image.device).clamp(min=1)
-    positions = torch.arange(length, device=image.device) - before
-    positions = torch.remainder(positions.abs(), period)
-    positions = torch.minimum(positions, period - positions).clamp(max=image.shape[axis] - 1)
-    return image.index_select(axis, positions)
-
-
-def _resampled(image: Tensor, axis: int, k: int, d: int, length: int) -> Tensor:
-    """Bring an axis to pixels that are each k / d of the previous ones long."""
-    return _averaged(image, axis, k, d, length) if k > d else _between(image, axis, k, d, length)
-
-
-def _averaged(image: Tensor, axis: int, k: int, d: int, length: int) -> Tensor:
-    """Average what each new pixel covers; one that the edge cuts is the mean of what there is."""
-    size = image.shape[axis]
-    start = torch.arange(length, device=image.device) * k  # in parts of which a pixel has d
-    stop = (start + k).clamp(max=size * d)
-    first = start // d
-    shape = [1] * image.dim()
-    shape[axis] = -1
-    covered = (torch.minimum(stop, (first + 1) * d) - start).to(image.dtype).reshape(shape)
-    total = covered * image.index_select(axis, first.clamp(max=size - 1))
-    for further in range(1, (k + d - 1) // d + (1 if d > 1 else 0)):
-        at = first + further
-        parts = (torch.minimum(stop, (at + 1) * d) - at * d).clamp(min=0)
-        covered = parts.to(image.dtype).reshape(shape)
-        total = total + covered * image.index_select(axis, at.clamp(max=size - 1))
-    return total / (stop - start).to(image.dtype).reshape(shape)
-
-
-def _between(image: Tensor, axis: int, k: int, d: int, length: int) -> Tensor:
-    """Interpolate linearly at the centres of the new pixels; beyond the ends the outermost hold."""
-    last = image.shape[axis] - 1
-    at = ((2 * torch.arange(length, device=image.device) + 1) * k - d).clamp(min=0)
-    low = at // (2 * d)
-    shape = [1] * image.dim()
-    shape[axis] = -1
-    share = ((at - low * (2 * d)).to(image.dtype) / (2 * d)).reshape(shape)
-    below = image.index_select(axis, low.clamp(max=last))
-    above = image.index_select(axis, (low + 1).clamp(max=last))
-    return below * (1 - share) + above * share
-
-
-def _crops(config: UNetConfig) -> list[list[int]]:
-    """Return what the skip connections lose on each side, the deepest level first."""
-    lost = [4] * config.ndim  # by the two convolutions of the bottom
-    crops = []
-    for level in reversed(range(config.depth)):
-        lost = [n * factor for n, factor in zip(lost, doubling(config, level), strict=True)]
-        crops.append([n // 2 for n in lost])
-        flat = level < config.flat_levels
-        lost = [n + (0 if flat and config.ndim - axis == 3 else 8) for axis, n in enumerate(lost)]
-    return crops
-
-
-def _double_convolution(level: nn.Module) -> nn.Sequential:
-    """Copy a double convolution as it predicts: unpadded, batch normalisation folded in."""
-    assert isinstance(level, nn.Sequential)
-    layers: list[nn.Module] = []
-    for weight, bias in folded(level):
-        layers += [_convolution(weight, bias), nn.ReLU()]
-    return nn.Sequential(*layers)
-
-
-def _convolution(weight: Tensor, bias: Tensor) -> nn.Module:
-    ndim = weight.dim() - 2
-    copy: nn.Module = _CONVOLUTION[ndim](
-        weight.shape[1], weight.shape[0], kernel_size=tuple(weight.shape[2:])
-    )
-    return _with(copy, weight, bias)
-
-
-def _up_convolution(up: nn.Module) -> nn.Module:
-    weight, bias = up.weight, up.bias
-    assert isinstance(weight, Tensor)
-    assert isinstance(bias, Tensor)
-    kernel = tuple(weight.shape[2:])
-    copy: nn.Module = _UP_CONVOLUTION[len(kernel)](
-        weight.shape[0], weight.shape[1], kernel_size=kernel, stride=kernel
-    )
-    return _with(copy, weight, bias)
-
-
-def _output_convolution(output: nn.Module) -> nn.Module:
-    weight, bias = output.weight, output.bias
-    assert isinstance(weight, Tensor)
-    assert isinstance(bias, Tensor)
-    # only differences count: they then keep their digits
-    weight, bias = weight - weight.mean(dim=0), bias - bias.mean()
-    return _convolution(weight, bias)
-
-
-def _with(copy: nn.Module, weight: Tensor, bias: Tensor) -> nn.Module:
-    tensors = {"weight": weight.detach().cpu().clone(), "bias": bias.detach().cpu().clone()}
-    copy.load_state_dict(tensors)
-    return copy
