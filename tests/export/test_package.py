@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ import pytest
 from napari_unet.errors import ConfigError, ModelMismatchError
 from napari_unet.export import package as export_package
 from napari_unet.export.facts import Facts
-from napari_unet.export.network import ExportNetwork
 from napari_unet.export.package_runs import release_packages
 from napari_unet.export.sample import make_sample
 
@@ -32,9 +32,9 @@ def packages() -> None:
     needs_packages()
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _nothing_is_left_open() -> Iterator[None]:
-    """Else a later test is told of the packages that bioimageio leaves open."""
+    """Else a test of another module is told of the packages that bioimageio leaves open."""
     yield
     release_packages()
 
@@ -46,6 +46,14 @@ def package(packages: None, tmp_path_factory: pytest.TempPathFactory) -> Any:
     path = tmp_path_factory.mktemp("package") / "My nuclei"
     _, result = export(model, path, "bioimageio", description="Nuclei.", image=blobs(150, 140))
     return model, result
+
+
+@pytest.fixture(scope="session")
+def stack(packages: None, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A package of a model of classes in stacks of two channels, checked on a small one."""
+    model = a_model(CLASSES, ndim=3, depth=1, flat_levels=1, in_channels=2)
+    path, image = tmp_path_factory.mktemp("package") / "stack", blobs(2, 3, 30, 28)
+    return export(model, path, "bioimageio", image=image, axes="CZYX")[1]
 
 
 def described(path: Path) -> Any:
@@ -92,36 +100,27 @@ def test_the_blocks_that_bioimageio_cuts_give_what_our_prediction_gives(package:
     assert np.abs(theirs - sample.answer(sample.pixels)).max() < 1e-5
 
 
-def test_a_model_of_classes_in_3d_becomes_a_package(tmp_path: Path) -> None:
-    model = a_model(CLASSES, ndim=3, depth=1, flat_levels=1)
-    _, result = export(model, tmp_path / "stack", "bioimageio")
-    names = described(result.path).outputs[0].axes[1].channel_names
+def test_the_channels_of_a_model_of_classes_have_their_names(stack: Any) -> None:
+    names = described(stack.path).outputs[0].axes[1].channel_names
     assert names == ["background", "class_3", "class_7"]
 
 
-@pytest.mark.parametrize(
-    ("network", "image"),
-    [({"ndim": 3, "depth": 2}, blobs(9, 30, 28)), ({"in_channels": 2}, blobs(2, 40, 38))],
-    ids=["stack", "channels"],
-)
-def test_an_image_that_is_smaller_than_a_block_is_mirrored_for_the_check(
-    network: Any, image: Any, tmp_path: Path
-) -> None:
-    _, result = export(a_model(**network), tmp_path / "small", "bioimageio", image=image)
-    assert result.checked_on == "the image"
-    assert max(check.largest_difference for check in result.checks) < 1e-5
+def test_a_stack_that_is_smaller_than_a_block_is_mirrored_for_the_check(stack: Any) -> None:
+    assert stack.checked_on == "the image"
+    assert max(check.largest_difference for check in stack.checks) < 1e-5
 
 
 def test_a_package_that_predicts_something_else_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    package: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forward = ExportNetwork._average_of_views
-    monkeypatch.setattr(
-        ExportNetwork, "_average_of_views", lambda self, image: forward(self, image).square()
-    )
-    monkeypatch.setattr(export_package, "write_torchscript", lambda n, f, path: path.write_text(""))
+    with zipfile.ZipFile(package[1].path) as files:
+        of_another = {name: files.read(name) for name in ("weights.onnx", "weights.pt")}
+    for writer in ("write_onnx", "write_torchscript"):
+        monkeypatch.setattr(
+            export_package, writer, lambda n, f, path: path.write_bytes(of_another[path.name])
+        )
     with pytest.raises(ModelMismatchError, match="Nothing was exported"):
-        export(a_model(), tmp_path / "cells", "bioimageio")
+        export(a_model(depth=1), tmp_path / "cells", "bioimageio")
     assert list(tmp_path.iterdir()) == []
 
 
