@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -11,6 +13,15 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+os.environ["NAPARI_CONFIG"] = ""  # napari neither reads the settings of who runs this, nor writes them
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage without what stays to the end: with each window napari's fixture does twice."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

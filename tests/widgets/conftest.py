@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
+from npe2 import PluginManifest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QCheckBox
@@ -94,6 +95,15 @@ class Desk:
         x = (position[1] * scale_x - centre_x) * camera.zoom + native.width() / 2
         y = (position[0] * scale_y - centre_y) * camera.zoom + native.height() / 2
         return QPoint(round(x), round(y))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def plugins_found_once() -> Iterator[None]:
+    """Each viewer of the tests would read all manifests of the environment again."""
+    found = list(PluginManifest.discover())
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(PluginManifest, "discover", lambda paths=(): iter(found))
+        yield
 
 
 @pytest.fixture(autouse=True)
