@@ -1,7 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint audit docs build release-check check-installed
+.PHONY: help demo test test-all lint audit docs build release-check check-installed
 ARGS ?=
 JOBS ?= auto
+PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(JOBS) --dist worksteal
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[a-z -]* ## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -10,9 +11,13 @@ demo: ## set up, train on ten painted cells and show what that changes
 	@scripts/setup.sh demo
 	@.venv/bin/napari-unet demo $(ARGS)
 
-test: ## set up and run all tests (ARGS="-k samples" chooses, JOBS=0 runs them in one process)
+test: ## set up and run the quick tests (ARGS="-k samples" chooses, JOBS=0 runs them in one process)
 	@scripts/setup.sh test
-	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@$(PYTEST) -m "not slow and not fuzz" $(ARGS)
+
+test-all: ## set up and run all tests, with all examples
+	@scripts/setup.sh test
+	@$(PYTEST) --hypothesis-profile all $(ARGS)
 
 lint: ## check style, formatting and types
 	@scripts/setup.sh lint

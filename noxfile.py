@@ -31,27 +31,28 @@ CONSTRAINED = ("-c", "constraints.txt")
 
 def _test(session: nox.Session, qt: str, *options: str) -> None:
     environment = {**ONE_THREAD, "QT_API": qt}
-    arguments = session.posargs or ["-n", "auto", "--dist", "loadfile"]
-    session.run("python", "-m", "pytest", *options, *arguments, env=environment)
+    arguments = session.posargs or ["-n", "auto", "--dist", "worksteal"]
+    examples = ["--hypothesis-profile", "all"]
+    session.run("python", "-m", "pytest", *examples, *options, *arguments, env=environment)
 
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests with the versions of constraints.txt."""
+    """Run all tests with the versions of constraints.txt."""
     session.install(*CONSTRAINED, "-e", ".[all,test]")
     _test(session, "pyqt6")
 
 
 @nox.session(python=PYTHONS[-1])
 def tests_newest(session: nox.Session) -> None:
-    """Run the tests with the newest versions of everything."""
+    """Run all tests with the newest versions of everything."""
     session.install("--upgrade", "-e", ".[all,test]")
     _test(session, "pyqt6")
 
 
 @nox.session(python=PYTHONS[0])
 def tests_lowest(session: nox.Session) -> None:
-    """Run the tests with the lowest versions that pyproject.toml allows.
+    """Run all tests with the lowest versions that pyproject.toml allows.
 
     Where those are not to be had, UV_OVERRIDE names a file of others (see uv's manual).
     """

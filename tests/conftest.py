@@ -9,17 +9,23 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 
-os.environ["NAPARI_CONFIG"] = ""  # napari neither reads the settings of who runs this, nor writes them
+os.environ["NAPARI_CONFIG"] = ""  # nobody's own settings of napari are read or written
+
+# A busy machine is no error: no deadline. `make test-all` tries all examples.
+settings.register_profile("all", max_examples=100, deadline=None)
+settings.register_profile("quick", max_examples=15, deadline=None)
+settings.load_profile("quick")
 
 
 def pytest_collection_finish() -> None:
-    """Collect garbage without what stays to the end: with each window napari's fixture does twice."""
+    """Leave what stays to the end out of the garbage that each window of a test collects."""
     gc.collect()
     gc.freeze()
 

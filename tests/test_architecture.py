@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -87,6 +88,7 @@ WITHOUT_SCREEN = (
 )
 
 
+@cache
 def imported_by(module: str) -> set[str]:
     """Import a package with all its modules in a fresh interpreter; return the top-level names."""
     program = (

@@ -159,6 +159,7 @@ assert main(["predict", "cells", folder + "a.tif", "--output", folder + "p"]) ==
 """
 
 
+@pytest.mark.slow
 @pytest.mark.fault(50)
 def test_an_offline_machine_trains_and_predicts_and_has_its_starting_models(tmp_path: Path) -> None:
     result = subprocess.run(

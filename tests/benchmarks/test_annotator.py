@@ -16,7 +16,7 @@ from annotator import (
     walk,
     wrong_cells,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
@@ -242,7 +242,6 @@ def test_labels_of_another_size_are_refused() -> None:
         Annotator(np.zeros((9, 9)), np.ones((9, 8), np.uint8), 0)
 
 
-@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), threshold=st.floats(0.3, 1.5), predicted_seed=st.integers(0, 99))
 def test_no_paint_ever_contradicts_the_truth(
     seed: int, threshold: float, predicted_seed: int
@@ -259,7 +258,6 @@ def test_no_paint_ever_contradicts_the_truth(
         assert met[0] > 0
 
 
-@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), budget=st.floats(1, 60))
 def test_a_walk_is_connected_and_no_longer_than_its_budget(seed: int, budget: float) -> None:
     passed = walk(np.ones((50, 50)), (25, 25), budget, np.random.default_rng(seed))

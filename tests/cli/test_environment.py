@@ -304,6 +304,7 @@ def test_a_plugin_that_is_switched_off_is_found(monkeypatch: pytest.MonkeyPatch)
 # --- all of it ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_machine_that_is_broken_in_several_ways_is_told_all_of_it(tmp_path: Path) -> None:
     (tmp_path / "imagecodecs.py").write_text("raise ImportError('a DLL is missing')")
     (tmp_path / "data").write_text("in the place of the folder")

@@ -126,7 +126,6 @@ def named_axes(draw: st.DrawFn, ndim: int) -> str:
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
-@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_any_order_of_the_axes_is_read_as_channels_then_space(
     ndim: int, data: st.DataObject
@@ -187,7 +186,6 @@ def test_a_guess_is_always_valid_or_refused(shape: list[int], ndim: int, channel
     check_axes(axes, len(shape), ndim)
 
 
-@settings(max_examples=100, deadline=None)
 @given(ndim=st.sampled_from([2, 3]), bands=st.integers(1, 12), at_end=st.booleans())
 def test_bands_of_the_number_that_the_network_takes_are_found(
     ndim: int, bands: int, at_end: bool

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -97,7 +97,6 @@ small_labels = hnp.arrays(
 
 
 @pytest.mark.fault(26)
-@settings(max_examples=60, deadline=None)
 @given(labels=small_labels)
 def test_weights_are_finite_within_bounds_and_zero_inside_objects(
     labels: NDArray[np.uint8],
@@ -109,7 +108,6 @@ def test_weights_are_finite_within_bounds_and_zero_inside_objects(
     assert not weights[labels > 0].any()
 
 
-@settings(max_examples=40, deadline=None)
 @given(labels=small_labels)
 def test_any_small_image_equals_the_formula(labels: NDArray[np.uint8]) -> None:
     np.testing.assert_allclose(border_weight_map(labels), direct(labels), atol=1e-5)
@@ -123,7 +121,6 @@ def test_settings_without_meaning_are_refused(settings_: dict[str, Any]) -> None
         border_weight_map(np.zeros((4, 4), int), **settings_)
 
 
-@settings(max_examples=40, deadline=None)
 @given(labels=small_labels, names=st.permutations([1, 2, 3, 4]))
 def test_the_names_of_the_objects_do_not_matter(
     labels: NDArray[np.uint8], names: list[int]
@@ -132,7 +129,6 @@ def test_the_names_of_the_objects_do_not_matter(
     np.testing.assert_array_equal(border_weight_map(renamed), border_weight_map(labels))
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     labels=small_labels,
     w0=st.floats(0, 1000),
@@ -147,7 +143,6 @@ def test_weights_never_exceed_the_height(
     assert (weights <= np.float32(w0)).all()
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     labels=hnp.arrays(np.uint8, (5, 7), elements=st.integers(0, 3)),
     spacing=st.tuples(st.floats(0.2, 4), st.floats(0.2, 4)),
@@ -159,7 +154,6 @@ def test_any_spacing_equals_the_formula(
     np.testing.assert_allclose(border_weight_map(labels, spacing=spacing), expected, atol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     labels=hnp.arrays(
         np.uint16, hnp.array_shapes(min_dims=3, max_dims=3, max_side=9), elements=st.integers(0, 5)
@@ -175,7 +169,6 @@ def test_any_volume_equals_the_formula_whatever_its_spacing_and_the_width(
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), count=st.integers(2, 30), radius=st.floats(1, 12))
 def test_objects_far_from_each_other_and_near_equal_the_formula(
     seed: int, count: int, radius: float
@@ -205,7 +198,6 @@ def test_lengths_beyond_single_precision_give_finite_weights(sigma: float, spaci
     assert np.isfinite(weights).all()
 
 
-@settings(max_examples=30, deadline=None)
 @given(labels=small_labels)
 def test_a_mirrored_image_has_mirrored_weights(labels: NDArray[np.uint8]) -> None:
     np.testing.assert_allclose(
@@ -213,7 +205,6 @@ def test_a_mirrored_image_has_mirrored_weights(labels: NDArray[np.uint8]) -> Non
     )
 
 
-@settings(max_examples=30, deadline=None)
 @given(labels=hnp.arrays(np.uint8, (6, 8), elements=st.integers(0, 4)))
 def test_the_order_of_the_axes_does_not_matter(labels: NDArray[np.uint8]) -> None:
     np.testing.assert_allclose(border_weight_map(labels.T), border_weight_map(labels).T, rtol=1e-6)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -133,7 +133,6 @@ def test_float16_is_normalised_as_the_same_values_in_float32() -> None:
     np.testing.assert_array_equal(normalised(narrow), normalised(narrow.astype(np.float32)))
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     image=hnp.arrays(
         st.sampled_from([np.uint8, np.int16, np.uint16]),
@@ -147,7 +146,6 @@ def test_any_integer_image_keeps_its_order_within_the_limits(image: NDArray[Any]
     assert (np.diff(result.ravel()[ascending]) >= 0).all()
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     image=hnp.arrays(
         np.float32,

@@ -157,7 +157,6 @@ def test_the_ridge_belongs_to_its_object_still() -> None:
     assert target.objects[0, 0] == target.objects[0, 1] != target.objects[0, 2]
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     labels=hnp.arrays(np.uint8, (6, 7), elements=st.integers(0, 4)),
     names=st.permutations([2, 3, 4]),
@@ -172,7 +171,6 @@ def test_the_names_of_the_objects_do_not_matter(
     )
 
 
-@settings(max_examples=60, deadline=None)
 @given(labels=hnp.arrays(np.uint8, (6, 7), elements=st.integers(0, 4)))
 def test_exactly_the_unpainted_pixels_are_unlabelled(labels: NDArray[np.uint8]) -> None:
     target = target_of(labels, ClassTable("objects", "unlabelled"))

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_unet.data.frames import Frame, mirrored_positions, read_mirrored
@@ -16,7 +16,6 @@ def test_positions_are_those_of_numpy_reflection(size: int, before: int, after: 
     np.testing.assert_array_equal(mirrored_positions(-before, size + after, size), expected)
 
 
-@settings(deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     start=st.tuples(st.integers(-20, 20), st.integers(-20, 20)),
@@ -88,7 +87,6 @@ class Marking:
         return np.zeros(self.shape, np.uint8)[key]
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     size=st.integers(1, 30),
     start=st.integers(-60, 60),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_unet.data.frames import Frame
@@ -48,7 +48,6 @@ def test_a_finer_grid_is_interpolated_linearly() -> None:
     np.testing.assert_allclose(found[0, 0, 1:-1], np.arange(14) / 2 + 0.25, atol=1e-6)
 
 
-@settings(deadline=None)
 @given(factor=FACTORS, size=st.integers(1, 40))
 def test_the_mean_of_an_image_is_kept(factor: float, size: int) -> None:
     image = np.full((size, size), 7, np.float32)
@@ -56,7 +55,6 @@ def test_the_mean_of_an_image_is_kept(factor: float, size: int) -> None:
     np.testing.assert_allclose(found, 7, rtol=1e-5)
 
 
-@settings(deadline=None)
 @given(factor=FACTORS, data=st.data())
 def test_a_region_alone_is_what_it_is_in_the_whole(factor: float, data: st.DataObject) -> None:
     frame = scaled_frame(Frame(noise(23, 31), "YX", 2), (1.0, factor))
@@ -67,7 +65,6 @@ def test_a_region_alone_is_what_it_is_in_the_whole(factor: float, data: st.DataO
     np.testing.assert_allclose(frame.read(region), whole[(slice(None), *region)], atol=1e-5)
 
 
-@settings(deadline=None)
 @given(size=st.integers(1, 500), factor=FACTORS)
 def test_the_grid_covers_the_whole_image(size: int, factor: float) -> None:
     n = scaled_size(size, factor)
@@ -99,7 +96,6 @@ def test_a_linear_ramp_comes_back_as_a_ramp(factor: float) -> None:
     np.testing.assert_allclose(back[0, :, 3:-5], ramp[:, 3:-5], atol=0.05)
 
 
-@settings(deadline=None)
 @given(factor=FACTORS, data=st.data())
 def test_an_enlarged_region_alone_is_what_it_is_in_the_whole(
     factor: float, data: st.DataObject

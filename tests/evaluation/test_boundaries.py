@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from skimage.measure import label
 
@@ -104,14 +104,12 @@ def test_of_all_256_neighbourhoods_exactly_those_that_keep_topology_flip(middle:
         assert flipped == flipping_keeps_topology(truth, 1, 1), bits
 
 
-@settings(max_examples=60, deadline=None)
 @given(image_pairs)
 def test_a_warp_keeps_the_number_of_pieces(pair: tuple[Binary, Binary]) -> None:
     truth, prediction = pair
     assert piece_counts(warp_towards(truth, prediction)) == piece_counts(truth)
 
 
-@settings(max_examples=60, deadline=None)
 @given(image_pairs)
 def test_a_warp_never_touches_pixels_that_agree(pair: tuple[Binary, Binary]) -> None:
     truth, prediction = pair
@@ -119,7 +117,6 @@ def test_a_warp_never_touches_pixels_that_agree(pair: tuple[Binary, Binary]) -> 
     assert (warp_towards(truth, prediction)[agree] == truth[agree]).all()
 
 
-@settings(max_examples=60, deadline=None)
 @given(image_pairs)
 def test_after_a_warp_no_differing_pixel_could_still_flip(pair: tuple[Binary, Binary]) -> None:
     truth, prediction = pair
@@ -128,7 +125,6 @@ def test_after_a_warp_no_differing_pixel_could_still_flip(pair: tuple[Binary, Bi
         assert not flipping_keeps_topology(warped, row, column)
 
 
-@settings(max_examples=30, deadline=None)
 @given(image_pairs)
 def test_a_warp_changes_neither_input(pair: tuple[Binary, Binary]) -> None:
     truth, prediction = pair
@@ -190,7 +186,6 @@ def test_rand_segments_of_a_volume_reach_across_slices() -> None:
     assert rand_error(np.array([[[True, True]], [[False, False]]]), truth) > 0
 
 
-@settings(max_examples=60, deadline=None)
 @given(image_pairs)
 def test_both_errors_lie_between_0_and_1(pair: tuple[Binary, Binary]) -> None:
     prediction, truth = pair
@@ -198,7 +193,6 @@ def test_both_errors_lie_between_0_and_1(pair: tuple[Binary, Binary]) -> None:
     assert 0 <= warping_error(prediction, truth) <= 1
 
 
-@settings(max_examples=40, deadline=None)
 @given(binary_images)
 def test_a_perfect_prediction_has_no_error(truth: Binary) -> None:
     assert rand_error(truth, truth) == 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_unet.errors import EvaluationError
@@ -84,7 +84,6 @@ def test_different_shapes_are_refused_with_both_shapes_named(
         count_classes(PREDICTION[:, :5], TRUTH, counted)
 
 
-@settings(max_examples=50, deadline=None)
 @given(class_images, class_images, class_images, class_images)
 def test_adding_counts_equals_counting_the_images_side_by_side(
     first: Labels, second: Labels, third: Labels, fourth: Labels
@@ -93,7 +92,6 @@ def test_adding_counts_equals_counting_the_images_side_by_side(
     assert added == count_classes(np.hstack([first, third]), np.hstack([second, fourth]))
 
 
-@settings(max_examples=50, deadline=None)
 @given(class_images, class_images)
 def test_every_score_lies_between_0_and_1(prediction: Labels, truth: Labels) -> None:
     counts = count_classes(prediction, truth)
@@ -101,7 +99,6 @@ def test_every_score_lies_between_0_and_1(prediction: Labels, truth: Labels) -> 
         assert all(0 <= score <= 1 for score in counts.scores_of(value).values())
 
 
-@settings(max_examples=50, deadline=None)
 @given(class_images, class_images)
 def test_dice_follows_from_iou(prediction: Labels, truth: Labels) -> None:
     counts = count_classes(prediction, truth)
@@ -110,7 +107,6 @@ def test_dice_follows_from_iou(prediction: Labels, truth: Labels) -> None:
         assert counts.dice(value) == pytest.approx(2 * iou / (1 + iou))
 
 
-@settings(max_examples=50, deadline=None)
 @given(class_images, class_images)
 def test_precision_of_one_direction_is_recall_of_the_other(
     prediction: Labels, truth: Labels

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_unet.errors import ConfigError, EvaluationError
@@ -220,7 +220,6 @@ def test_unknown_choices_are_refused_with_the_known_ones(option: dict[str, Any])
         evaluate(FINE, FINE, **option)
 
 
-@settings(max_examples=50, deadline=None)
 @given(label_images, label_images, kinds)
 def test_pooled_scores_of_one_image_are_those_of_the_image(
     prediction: Labels, truth: Labels, kind: Kind
@@ -230,7 +229,6 @@ def test_pooled_scores_of_one_image_are_those_of_the_image(
     assert pooled == single
 
 
-@settings(max_examples=50, deadline=None)
 @given(label_images, label_images, kinds)
 def test_scores_lie_between_0_and_1_and_fit_into_json(
     prediction: Labels, truth: Labels, kind: Kind
@@ -243,7 +241,6 @@ def test_scores_lie_between_0_and_1_and_fit_into_json(
     )
 
 
-@settings(max_examples=30, deadline=None)
 @given(label_images, kinds)
 def test_a_perfect_prediction_has_scores_1_and_errors_0(truth: Labels, kind: Kind) -> None:
     for key, score in evaluate(truth, truth, kind).items():
@@ -253,7 +250,6 @@ def test_a_perfect_prediction_has_scores_1_and_errors_0(truth: Labels, kind: Kin
             assert score == 1
 
 
-@settings(max_examples=30, deadline=None)
 @given(label_images, label_images, st.permutations(range(1, 5)))
 def test_new_object_numbers_in_the_truth_change_nothing(
     prediction: Labels, truth: Labels, order: list[int]
@@ -262,7 +258,6 @@ def test_new_object_numbers_in_the_truth_change_nothing(
     assert evaluate(prediction, renumbered) == pytest.approx(evaluate(prediction, truth))
 
 
-@settings(max_examples=30, deadline=None)
 @given(label_images, label_images)
 def test_the_order_of_the_images_does_not_matter(first: Labels, second: Labels) -> None:
     forward = evaluate([first, second], [second, second])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_unet.errors import EvaluationError
@@ -71,7 +71,6 @@ def test_mistakes_are_those_of_the_definition(
     assert (counts.n_missed, counts.n_false, counts.n_merged, counts.n_split) == expected
 
 
-@settings(max_examples=60, deadline=None)
 @given(label_images, label_images)
 def test_every_true_object_is_matched_or_missed_or_merged_or_split(
     prediction: Labels, truth: Labels
@@ -82,7 +81,6 @@ def test_every_true_object_is_matched_or_missed_or_merged_or_split(
     np.testing.assert_array_equal(found.missed, ~(matched | found.merged | found.split))
 
 
-@settings(max_examples=60, deadline=None)
 @given(label_images, label_images)
 def test_definitions_hold_when_written_with_masks(prediction: Labels, truth: Labels) -> None:
     found = mistakes_in(prediction, truth)
@@ -107,7 +105,6 @@ def test_definitions_hold_when_written_with_masks(prediction: Labels, truth: Lab
     assert {t for t, flag in zip(true_numbers, found.split, strict=True) if flag} == split
 
 
-@settings(max_examples=30, deadline=None)
 @given(label_images)
 def test_a_perfect_prediction_has_no_mistakes(truth: Labels) -> None:
     assert count_mistakes(overlap_of(truth, truth)) == MistakeCounts()
@@ -148,14 +145,12 @@ def test_the_map_colours(truth: str, prediction: str, expected: str) -> None:
     np.testing.assert_array_equal(error_map(row(prediction), row(truth)), row(expected))
 
 
-@settings(max_examples=60, deadline=None)
 @given(label_images, label_images)
 def test_the_map_covers_all_objects_and_nothing_else(prediction: Labels, truth: Labels) -> None:
     covered = error_map(prediction, truth) > 0
     np.testing.assert_array_equal(covered, (prediction > 0) | (truth > 0))
 
 
-@settings(max_examples=60, deadline=None)
 @given(label_images, label_images)
 def test_a_colour_is_on_the_map_where_its_count_is_not_0(prediction: Labels, truth: Labels) -> None:
     counts = count_mistakes(overlap_of(prediction, truth))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_unet.errors import EvaluationError
@@ -90,7 +90,6 @@ def best_pairing(overlap: Overlap, iou_threshold: float) -> tuple[int, float]:
     return best
 
 
-@settings(max_examples=60, deadline=None)
 @given(label_images, label_images, st.sampled_from([0.05, 0.1, 0.2, 1 / 3, 0.5, 0.6]))
 def test_the_pairing_is_the_best_of_all_that_can_be_tried(
     prediction: Labels, truth: Labels, iou_threshold: float
@@ -102,7 +101,6 @@ def test_the_pairing_is_the_best_of_all_that_can_be_tried(
     assert match.ious.sum() == pytest.approx(iou_sum)
 
 
-@settings(max_examples=40, deadline=None)
 @given(label_images, label_images)
 def test_no_object_is_matched_twice(prediction: Labels, truth: Labels) -> None:
     match = match_objects(overlap_of(prediction, truth), 0.05)
@@ -184,7 +182,6 @@ def test_predictions_on_unpainted_ground_are_no_false_positives() -> None:
     assert count_objects(PREDICTION, TRUTH, counted).n_predicted == 3
 
 
-@settings(max_examples=50, deadline=None)
 @given(label_images, label_images, st.permutations(range(1, 5)), st.integers(1, 10**15))
 def test_new_numbers_of_the_objects_do_not_change_the_scores(
     prediction: Labels, truth: Labels, order: list[int], factor: int
@@ -194,7 +191,6 @@ def test_new_numbers_of_the_objects_do_not_change_the_scores(
     assert count_objects(renumbered, truth).scores() == pytest.approx(scores)
 
 
-@settings(max_examples=50, deadline=None)
 @given(label_images, label_images)
 def test_every_score_lies_between_0_and_1(prediction: Labels, truth: Labels) -> None:
     scores = count_objects(prediction, truth).scores()
@@ -202,7 +198,6 @@ def test_every_score_lies_between_0_and_1(prediction: Labels, truth: Labels) -> 
     assert all(0 <= score <= 1 for score in scores.values())
 
 
-@settings(max_examples=30, deadline=None)
 @given(label_images)
 def test_a_perfect_prediction_scores_1(truth: Labels) -> None:
     scores = count_objects(truth, truth).scores()
@@ -210,7 +205,6 @@ def test_a_perfect_prediction_scores_1(truth: Labels) -> None:
     assert set(scores.values()) == {1.0}
 
 
-@settings(max_examples=30, deadline=None)
 @given(label_images, label_images)
 def test_counts_at_each_threshold_equal_a_match_at_that_threshold(
     prediction: Labels, truth: Labels

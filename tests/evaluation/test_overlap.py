@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_unet.errors import EvaluationError
@@ -116,7 +116,6 @@ def test_predicted_objects_count_if_at_least_half_of_them_is_inside(
 label_images = hnp.arrays(np.int64, (2, 4, 5), elements=st.sampled_from([0, 1, 2, 40, 10**12]))
 
 
-@settings(max_examples=50, deadline=None)
 @given(label_images, label_images)
 def test_intersections_equal_those_counted_pixel_by_pixel(
     prediction: Labels, truth: Labels
@@ -128,7 +127,6 @@ def test_intersections_equal_those_counted_pixel_by_pixel(
     assert pairs_of(overlap_of(prediction, truth)) == expected
 
 
-@settings(max_examples=50, deadline=None)
 @given(label_images, label_images)
 def test_counting_everywhere_is_counting_without_a_limit(prediction: Labels, truth: Labels) -> None:
     everywhere = np.ones(truth.shape, bool)

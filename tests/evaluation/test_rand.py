@@ -7,7 +7,7 @@ from typing import Any
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -26,19 +26,16 @@ def test_the_error_is_that_computed_by_hand() -> None:
     assert error(np.array([[3, 3, 3, 3]]), np.array([[1, 1, 2, 2]])) == 1 - 2 * 4 / (4 + 12)
 
 
-@settings(max_examples=30, deadline=None)
 @given(label_images)
 def test_the_truth_itself_has_no_error(truth: Labels) -> None:
     assert error(truth, truth) == 0
 
 
-@settings(max_examples=40, deadline=None)
 @given(label_images, label_images)
 def test_the_error_lies_between_0_and_1(prediction: Labels, truth: Labels) -> None:
     assert 0 <= error(prediction, truth) <= 1
 
 
-@settings(max_examples=40, deadline=None)
 @given(label_images, label_images)
 def test_what_is_predicted_outside_true_objects_does_not_count(
     prediction: Labels, truth: Labels
@@ -54,7 +51,6 @@ def test_without_pairs_to_compare_there_is_no_error(truth: Labels) -> None:
     assert error(np.array([[1, 1, 2]]), truth) == 0
 
 
-@settings(max_examples=40, deadline=None)
 @given(hnp.arrays(bool, (6, 7)), hnp.arrays(bool, (6, 7)))
 def test_segments_of_a_boundary_image_are_objects(prediction: Any, truth: Any) -> None:
     from scipy import ndimage

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from ctc_metrics.metrics.technical.seg import seg
 from ctc_metrics.utils.representations import match
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from skimage.metrics import adapted_rand_error
@@ -67,7 +67,6 @@ def test_matches_are_those_of_stardist(seed: int, iou_threshold: float) -> None:
     assert ours == pytest.approx([theirs.precision, theirs.recall, theirs.f1, theirs.accuracy])
 
 
-@settings(max_examples=60, deadline=None)
 @given(label_images, label_images, st.sampled_from(THRESHOLDS))
 def test_any_images_match_as_in_stardist(
     prediction: Labels, truth: Labels, iou_threshold: float
@@ -107,7 +106,6 @@ def test_the_rand_error_is_that_of_scikit_image(seed: int) -> None:
     assert evaluate(prediction, truth)["rand_error"] == pytest.approx(theirs)
 
 
-@settings(max_examples=60, deadline=None)
 @given(label_images, label_images)
 def test_any_images_have_the_rand_error_of_scikit_image(prediction: Labels, truth: Labels) -> None:
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -63,6 +63,7 @@ def test_the_files_have_their_names_and_nothing_else_is_left(exported: Any) -> N
     assert sorted(p.name for p in result.path.parent.iterdir()) == [name, f"{name}.md"]
 
 
+@pytest.mark.slow
 def test_the_python_lines_beside_it_run_on_their_own(exported: Any, tmp_path: Path) -> None:
     _, _, result = exported
     image = blobs(77, 90)
@@ -100,6 +101,7 @@ def test_an_onnx_file_names_no_path_of_this_machine(tmp_path: Path, model: Any) 
     assert b"export_network" not in content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "record"),
     [

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import random
     from pathlib import Path
 
-pytestmark = [pytest.mark.fault(35), pytest.mark.fault(37)]
+pytestmark = [pytest.mark.fuzz, pytest.mark.fault(35), pytest.mark.fault(37)]
 
 LABELS = np.zeros((12, 16), np.uint16)
 LABELS[1:8, 1:8] = 1

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.fault(35), pytest.mark.fault(39)]
+pytestmark = [pytest.mark.fuzz, pytest.mark.fault(35), pytest.mark.fault(39)]
 
 ODD = (*map(str, NUMBERS), *(text for text in TEXTS if len(text) < 400), "--", "-1", "*", "~nobody")
 FLAGS = ("--output", "--axes", "--pixel-size", "--kind", "--json", "--result", "--threshold",

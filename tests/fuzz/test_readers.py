@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     Case = Callable[[random.Random], object]
 
-pytestmark = [pytest.mark.fault(35), pytest.mark.fault(39)]
+pytestmark = [pytest.mark.fuzz, pytest.mark.fault(35), pytest.mark.fault(39)]
 
 CONFIG = UNetConfig(base_channels=2, depth=1)
 RECORD = ModelRecord(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -256,7 +256,6 @@ def test_what_is_paired_can_have_another_name() -> None:
         pair_files(paths("a", "b"), paths("a"), "predictions", "truth")
 
 
-@settings(max_examples=50, deadline=None)
 @given(stems=st.lists(st.text("abc123_", min_size=1, max_size=4), unique=True, max_size=6))
 def test_equal_stems_pair_whatever_their_order(stems: list[str]) -> None:
     pairs = pair_files(paths(*stems), paths(*reversed(stems)))

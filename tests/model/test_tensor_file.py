@@ -34,7 +34,6 @@ def refusal(path: Path) -> str:
     return str(caught.value)
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     shape=st.lists(st.integers(0, 4), max_size=4),
     dtype=st.sampled_from([torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.bool]),
@@ -162,7 +161,6 @@ def test_any_change_of_its_bytes_is_refused_in_one_line(
     assert "\n" not in refusal(path)
 
 
-@settings(max_examples=100, deadline=None)
 @given(noise=st.binary(max_size=200))
 def test_any_bytes_are_refused(tmp_path_factory: pytest.TempPathFactory, noise: bytes) -> None:
     path = tmp_path_factory.mktemp("files") / "x.safetensors"

@@ -254,7 +254,6 @@ def test_any_line_loses_no_pixel_and_touches_no_other_object(
     np.testing.assert_array_equal(parts[labels != 1], labels[labels != 1])
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     vertices=st.lists(
         st.tuples(st.floats(1, 18), st.floats(-3, 23) | st.sampled_from([0.5, 7.5, 8.0])),
@@ -290,7 +289,6 @@ def test_an_object_does_not_grow_by_less_than_nothing() -> None:
         grow_object(bar(), 3, -1)
 
 
-@settings(max_examples=60, deadline=None)
 @given(labels=any_labels, number=st.integers(1, 7), pixels=st.integers(0, 4))
 def test_growing_changes_background_only(labels: IntArray, number: int, pixels: int) -> None:
     grown = grow_object(labels, number, pixels).applied_to(labels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from skimage.registration import phase_cross_correlation
@@ -25,7 +25,6 @@ def blobs(shape: tuple[int, ...], shift: tuple[int, ...] = ()) -> Mask:
     return mask
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.integers(-25, 25), st.integers(-25, 25))
 def test_a_shift_is_found(down: int, right: int) -> None:
     assert drift_between(blobs((81, 97)), blobs((81, 97), (down, right))) == (down, right)

@@ -8,7 +8,7 @@ from typing import Any
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -19,7 +19,6 @@ Labels = NDArray[np.integer[Any]]
 label_images = hnp.arrays(np.int64, (3, 7), elements=st.integers(0, 3))
 
 
-@settings(max_examples=60, deadline=None)
 @given(label_images, label_images)
 def test_every_pair_of_values_is_counted(first: Labels, second: Labels) -> None:
     joint = joint_counts(first, second)
@@ -29,7 +28,6 @@ def test_every_pair_of_values_is_counted(first: Labels, second: Labels) -> None:
     assert counted == Counter(zip(first.ravel().tolist(), second.ravel().tolist(), strict=True))
 
 
-@settings(max_examples=60, deadline=None)
 @given(label_images, label_images)
 def test_overlapping_objects_come_largest_overlap_first_then_by_number(
     first: Labels, second: Labels

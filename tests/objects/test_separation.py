@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
@@ -192,7 +192,6 @@ def test_the_probabilities_are_left_alone() -> None:
     np.testing.assert_array_equal(foreground, two_squares(0.6))
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     ndim=st.sampled_from([2, 3]),
@@ -217,7 +216,6 @@ def test_any_answer_gives_numbered_objects_that_are_no_debris(
     assert (found > 0)[(components > 0) & large[components]].all()
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     ndim=st.sampled_from([2, 3]),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
@@ -63,7 +63,6 @@ def discs(shape: tuple[int, ...], n: int, radius: int, seed: int) -> Array:
     return image.astype(np.float32)
 
 
-@settings(deadline=None, max_examples=40)
 @given(seed=st.integers(0, 10_000), n=st.integers(0, 25), stride=st.sampled_from([16, 24, 40]))
 def test_objects_that_fit_a_margin_are_those_of_the_whole(seed: int, n: int, stride: int) -> None:
     foreground = discs((80, 70), n, 4, seed)
@@ -100,7 +99,6 @@ def test_cells_that_touch_at_a_face_stay_apart() -> None:
     assert found[12, 6] == found[12, 58] != found[25, 6]
 
 
-@settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 1000))
 def test_numbers_have_no_gaps(seed: int) -> None:
     found, last = stitched(discs((60, 60), 12, 5, seed), (24, 24), 16)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_unet.errors import ConfigError, ImageError, ModelMismatchError
@@ -89,7 +89,6 @@ def test_every_size_comes_back_as_it_went_in(size: int) -> None:
 
 @pytest.mark.fault(20, 21)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), tile=st.integers(4, 50))
-@settings(deadline=None, max_examples=30)
 def test_any_size_comes_back_with_any_tiles(height: int, width: int, tile: int) -> None:
     _, result = predict(MODEL, noise(height, width), tile_size=tile, result="probabilities")
     assert result.array.shape == (2, height, width)

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_unet.errors import ConfigError
@@ -37,7 +37,6 @@ def columns(plan: TilePlan) -> list[slice]:
     depth=DEPTHS,
     extra=st.integers(0, 40),
 )
-@settings(deadline=None, max_examples=60)
 def test_tiles_hold_each_pixel_exactly_once(shape: tuple[int, ...], depth: int, extra: int) -> None:
     times = np.zeros(shape, int)
     for region in plan_tiles(shape, network(depth, len(shape)), 2**depth + extra):
@@ -46,7 +45,6 @@ def test_tiles_hold_each_pixel_exactly_once(shape: tuple[int, ...], depth: int, 
 
 
 @given(size=SIZES, depth=DEPTHS, extra=TILE_SIZES)
-@settings(deadline=None, max_examples=100)
 def test_tiles_start_on_the_pooling_grid(size: int, depth: int, extra: int) -> None:
     factor = 2**depth
     tiles = columns(plan_tiles((1, size), network(depth), factor + extra))
@@ -54,7 +52,6 @@ def test_tiles_start_on_the_pooling_grid(size: int, depth: int, extra: int) -> N
 
 
 @given(size=SIZES, depth=DEPTHS, extra=TILE_SIZES)
-@settings(deadline=None, max_examples=100)
 def test_no_tile_is_larger_than_asked(size: int, depth: int, extra: int) -> None:
     largest = 2**depth + extra
     tiles = columns(plan_tiles((1, size), network(depth), largest))
@@ -62,14 +59,12 @@ def test_no_tile_is_larger_than_asked(size: int, depth: int, extra: int) -> None
 
 
 @given(size=SIZES, depth=DEPTHS, extra=TILE_SIZES)
-@settings(deadline=None, max_examples=100)
 def test_all_tiles_but_the_last_are_alike(size: int, depth: int, extra: int) -> None:
     tiles = columns(plan_tiles((1, size), network(depth), 2**depth + extra))
     assert len({tile.stop - tile.start for tile in tiles[:-1]}) <= 1
 
 
 @given(size=SIZES, depth=DEPTHS, extra=TILE_SIZES)
-@settings(deadline=None, max_examples=100)
 def test_tiles_follow_each_other_without_gap(size: int, depth: int, extra: int) -> None:
     tiles = columns(plan_tiles((1, size), network(depth), 2**depth + extra))
     assert all(before.stop == after.start for before, after in pairwise(tiles))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -148,7 +148,6 @@ def test_a_damaged_file_is_left_out_and_listed_apart(library: ModelLibrary, cont
     assert library.unreadable() == (bad,)
 
 
-@settings(max_examples=100, deadline=None)
 @given(name=st.text(max_size=300))
 def test_any_name_gives_a_free_file_in_the_folder_or_is_refused(name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -244,6 +243,7 @@ store_model(ModelLibrary(pathlib.Path(sys.argv[1])), model, "a", None, threading
 """
 
 
+@pytest.mark.slow
 @pytest.mark.fault(34)
 def test_a_save_that_was_killed_before_its_name_leaves_nothing_for_long(
     library: ModelLibrary,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
@@ -28,7 +28,6 @@ def scene(seed: int = 0, n_classes: int = 3) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @given(seed=st.integers(0, 1000), n_classes=st.integers(2, 6))
-@settings(deadline=None, max_examples=30)
 def test_with_all_weights_one_it_is_the_cross_entropy_of_torch(seed: int, n_classes: int) -> None:
     logits, classes, _ = scene(seed, n_classes)
     expected = functional.cross_entropy(logits, classes, ignore_index=-1)

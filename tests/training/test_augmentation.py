@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -158,7 +158,6 @@ def test_a_volume_rotates_in_the_plane_only(seed: int) -> None:
 
 
 @given(seed=st.integers(0, 10_000), zoom=st.floats(0.01, 0.9))
-@settings(deadline=None, max_examples=40)
 def test_a_zoom_scales_all_axes_alike_and_within_its_share(seed: int, zoom: float) -> None:
     config = tiny_config(**{**UNDEFORMED, "zoom": zoom})
     positions = random_positions((9, 9), config, generator(seed))
@@ -196,13 +195,11 @@ def test_the_elastic_displacement_has_the_asked_spread() -> None:
 
 
 @given(n_fine=st.integers(1, 200), n_coarse=st.integers(2, 9))
-@settings(deadline=None, max_examples=60)
 def test_cubic_weights_sum_to_one(n_fine: int, n_coarse: int) -> None:
     np.testing.assert_allclose(cubic_weights(n_fine, n_coarse).sum(axis=1), 1, atol=1e-12)
 
 
 @given(n_coarse=st.integers(2, 9), between=st.integers(1, 20))
-@settings(deadline=None, max_examples=40)
 def test_cubic_weights_give_the_nodes_back(n_coarse: int, between: int) -> None:
     weights = cubic_weights((n_coarse - 1) * between + 1, n_coarse)
     np.testing.assert_allclose(weights[::between], np.eye(n_coarse), atol=1e-9)
@@ -287,7 +284,6 @@ def test_labels_stay_on_what_they_label(seed: int, ndim: int) -> None:
     sigma=st.floats(0, 100),
     seed=st.integers(0, 1000),
 )
-@settings(deadline=None, max_examples=60)
 def test_the_reach_holds_every_position(
     shape: list[int], zoom: float, rotate: bool, sigma: float, seed: int
 ) -> None:
@@ -340,7 +336,6 @@ def test_jitter_draws_for_each_channel() -> None:
 
 
 @given(seed=st.integers(0, 10_000), strength=st.floats(0.01, 1))
-@settings(deadline=None, max_examples=40)
 def test_jitter_of_normalised_pixels_is_finite(seed: int, strength: float) -> None:
     patch = generator(seed).uniform(-1, 3, (1, 8, 8)).astype(np.float32)
     patch[0, 0, 0] = 0

@@ -113,6 +113,7 @@ def test_the_paint_of_a_cropped_frame_teaches_what_that_of_the_whole_teaches(
     np.testing.assert_array_equal(cropped.frame.read(some), whole.frame.read(there))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("binning", [1, 2], ids=["as it is", "binned"])
 @pytest.mark.parametrize(
     ("row", "column"), [(AT + 40, AT + 40), (300, 3000)], ids=["inside the box", "far outside"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_unet.tasks import class_table
@@ -58,7 +58,6 @@ def assert_equal(one: FrameTarget, other: FrameTarget) -> None:
     unpainted=st.sampled_from(["unlabelled", "background"]),
     anisotropy=st.sampled_from([1.0, 3.0]),
 )
-@settings(deadline=None, max_examples=40)
 def test_updating_equals_computing_all(
     seed: int, strokes: int, shape: tuple[int, ...], unpainted: Any, anisotropy: float
 ) -> None:

@@ -56,6 +56,7 @@ def test_an_autosave_that_failed_is_told_and_tried_again(painted: Painted, refus
     np.testing.assert_array_equal(saved_paint(refused), labels.data)
 
 
+@pytest.mark.slow
 @pytest.mark.fault(47)
 def test_a_stroke_is_saved_soon_whatever_layers_there_were_before(desk: Desk) -> None:
     keeper = keeper_of(desk.viewer)

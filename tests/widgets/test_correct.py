@@ -167,6 +167,7 @@ def test_corrections_are_taught_once(desk: Desk) -> None:
     assert "Nothing was corrected" in desk.last_notice
 
 
+@pytest.mark.slow
 def test_continue_learns_the_corrections(painted: tuple[Desk, Labels]) -> None:
     desk, labels = painted
     desk.click(desk.train.train_button)

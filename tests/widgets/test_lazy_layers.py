@@ -81,6 +81,7 @@ def film(make_desk: Callable[..., Desk]) -> Desk:
     return desk
 
 
+@pytest.mark.slow
 def test_a_network_that_sees_three_moments_trains_and_predicts_a_time_lapse(film: Desk) -> None:
     film.train.form.set_value(film.train.config().changed(window=3))
 

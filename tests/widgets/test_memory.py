@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 DOCKS = (AnnotateWidget, TrainWidget, PredictWidget, ModelsWidget)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dock", DOCKS, ids=lambda dock: dock.__name__)
 @pytest.mark.parametrize("show", [True, False], ids=["shown", "hidden"])
 def test_a_closed_viewer_is_freed(
@@ -48,6 +49,7 @@ def test_a_closed_viewer_is_freed(
     assert is_freed(closed, qtbot)
 
 
+@pytest.mark.slow
 def test_a_viewer_that_trained_and_predicted_is_freed(
     make_desk: Callable[..., Desk], qtbot: QtBot
 ) -> None:
@@ -66,6 +68,7 @@ def test_a_viewer_that_trained_and_predicted_is_freed(
     assert is_freed(closed, qtbot)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dock", DOCKS, ids=lambda dock: dock.__name__)
 def test_work_ends_with_its_window_and_the_session_after_it(
     dock: Callable[[Viewer], Any], make_napari_viewer: Callable[..., Viewer], qtbot: QtBot

@@ -41,6 +41,7 @@ def predict_with(desk: Desk, model: TrainedNetwork) -> None:
     desk.wait_until_idle()
 
 
+@pytest.mark.slow
 def test_paint_train_predict_finds_the_disks(painted: Painted) -> None:
     desk, _ = painted
     desk.train.steps_box.setValue(120)  # at 60 hardly any probability is far from one half

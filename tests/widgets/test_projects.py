@@ -146,6 +146,7 @@ def test_a_bundled_model_is_loaded_like_any_other(bundled: tuple[Desk, ModelsWid
 # --- projects ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_project_comes_back_as_it_was(
     painted: Painted, make_napari_viewer: Callable[..., Viewer], tmp_path: Path
 ) -> None:

@@ -85,6 +85,7 @@ def two_programs(program: str, one: list[str], other: list[str]) -> list[str]:
     return [output for output, _ in ended]
 
 
+@pytest.mark.slow
 def test_two_programs_that_save_a_model_of_one_name_lose_none(tmp_path: Path) -> None:
     two_programs(SAVE, [str(tmp_path), "a", "b"], [str(tmp_path), "b", "a"])
 
