@@ -23,6 +23,7 @@ from napari_unet.widgets.predict.dock import PredictWidget
 from napari_unet.widgets.train.dock import TrainWidget
 
 from .leftovers import sweep_up
+from .panels import PanelViewer
 from .scenes import TINY, disks, strokes_on
 
 __all__ = ["TINY", "disks", "strokes_on"]
@@ -124,11 +125,29 @@ def swept() -> Iterator[None]:
 
 
 @pytest.fixture
-def make_desk(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Callable[..., Desk]:
+def make_viewer(request: pytest.FixtureRequest, qtbot: QtBot) -> Iterator[Callable[[], Any]]:
+    """Give a function that opens napari in tests marked `canvas`, and its docks alone in others."""
+    if request.node.get_closest_marker("canvas"):
+        make_napari_viewer = request.getfixturevalue("make_napari_viewer")
+        yield lambda: make_napari_viewer(show=True)
+        return
+    viewers: list[PanelViewer] = []
+
+    def make() -> PanelViewer:
+        viewers.append(PanelViewer())
+        return viewers[-1]
+
+    yield make
+    for viewer in viewers:
+        viewer.close()
+
+
+@pytest.fixture
+def make_desk(make_viewer: Callable[[], Any], qtbot: QtBot) -> Callable[..., Desk]:
     """Give a function that opens a viewer with an image and docks the widgets."""
 
     def make(image: NDArray[Any] | None = None, **placement: Any) -> Desk:
-        viewer = make_napari_viewer(show=True)
+        viewer = make_viewer()
         layer = viewer.add_image(disks() if image is None else image, name="disks", **placement)
         annotate = AnnotateWidget(viewer)
         train, predict = TrainWidget(viewer), PredictWidget(viewer)

@@ -10,6 +10,8 @@ from napari_unet.widgets.annotate.coverage import coverage_text, measure_coverag
 
 from .conftest import Desk, disks, strokes_on
 
+pytestmark = pytest.mark.canvas
+
 
 @pytest.mark.fault(24)
 def test_a_new_annotation_covers_an_image_that_is_scaled_and_moved(

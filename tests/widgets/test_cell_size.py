@@ -102,6 +102,7 @@ def test_with_nothing_painted_a_circle_can_be_drawn_at_once(desk: Desk) -> None:
     assert desk.predict.status.text() == "Draw a circle over one cell."
 
 
+@pytest.mark.canvas
 def test_the_box_follows_the_circle(desk: Desk) -> None:
     desk.click(desk.predict.options.cell_size.from_cell)
 

@@ -16,6 +16,8 @@ from napari_unet.widgets.common.regions import regions_of
 
 from .conftest import HAND, Desk, disks, strokes_on
 
+pytestmark = pytest.mark.canvas
+
 
 def paint_classes(desk: Desk) -> Labels:
     box = desk.annotate.kind_box

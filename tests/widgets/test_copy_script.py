@@ -85,6 +85,7 @@ def same_weights(one: TrainedNetwork, other: TrainedNetwork) -> bool:
     return all(torch.equal(mine[name], its[name]) for name in mine)
 
 
+@pytest.mark.canvas
 @pytest.mark.slow
 def test_what_was_painted_trained_and_predicted_is_the_same_outside(
     painted: Painted, folder: Path, tmp_path: Path

@@ -13,6 +13,8 @@ from napari_unet.widgets.common.session import session_of
 
 from .conftest import Desk, disks, strokes_on
 
+pytestmark = pytest.mark.canvas
+
 
 def predicted(desk: Desk, kind: str = "objects") -> Labels:
     """Three predicted objects, or classes: two squares that touch, and a bar."""

@@ -82,6 +82,7 @@ def reopen_train(desk: Desk) -> TrainWidget:
     return widget
 
 
+@pytest.mark.canvas
 @pytest.mark.fault(4)
 def test_a_training_goes_on_while_its_dock_is_closed_and_the_next_one_shows_it(
     painted: Painted,
@@ -103,6 +104,7 @@ def test_a_training_goes_on_while_its_dock_is_closed_and_the_next_one_shows_it(
     assert len(notification_manager.records) == before
 
 
+@pytest.mark.canvas
 @pytest.mark.fault(4)
 def test_a_failure_is_told_once_though_the_dock_was_opened_again(
     painted: Painted, monkeypatch: pytest.MonkeyPatch
@@ -130,6 +132,7 @@ def test_a_failure_is_told_once_though_the_dock_was_opened_again(
     assert sum("no more" in text for text in told) == 1
 
 
+@pytest.mark.canvas
 @pytest.mark.fault(4)
 def test_a_prediction_goes_on_while_its_dock_is_closed(desk: Desk, gate: threading.Event) -> None:
     predict_until_the_first_tile(desk)
@@ -217,6 +220,7 @@ def test_two_windows_train_at_once_each_its_own_model(make_desk: Callable[..., D
     assert keeper_of(desks[0].viewer).folder != keeper_of(desks[1].viewer).folder
 
 
+@pytest.mark.canvas
 @pytest.mark.fault(8)
 def test_a_window_that_closes_stops_its_training_and_not_that_of_another(
     make_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch

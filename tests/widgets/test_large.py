@@ -86,6 +86,7 @@ def pixels_of_levels(desk: Desk) -> Any:
     return layer.data
 
 
+@pytest.mark.canvas
 @pytest.mark.fault(30, 31)
 def test_a_view_of_a_huge_image_takes_memory_for_the_view_alone(huge: Desk) -> None:
     tracemalloc.start()
@@ -123,6 +124,7 @@ def test_the_uncertainty_of_a_part_of_a_large_image_is_an_image(
     assert 0 < layer.data.max() <= 1
 
 
+@pytest.mark.canvas
 @pytest.mark.fault(24)
 def test_the_part_lies_where_it_was_seen(huge: Desk) -> None:
     huge.click(huge.predict.view_button)
@@ -137,6 +139,7 @@ def test_the_part_lies_where_it_was_seen(huge: Desk) -> None:
     np.testing.assert_array_equal(result.scale, (2, 2))
 
 
+@pytest.mark.canvas
 def test_a_second_view_replaces_the_untouched_first(huge: Desk) -> None:
     for _ in range(2):
         huge.click(huge.predict.view_button)
@@ -145,6 +148,7 @@ def test_a_second_view_replaces_the_untouched_first(huge: Desk) -> None:
     assert sum(isinstance(layer, Labels) for layer in huge.viewer.layers) == 1
 
 
+@pytest.mark.canvas
 def test_a_part_that_was_painted_stays(huge: Desk) -> None:
     huge.click(huge.predict.view_button)
     huge.wait_until_idle()

@@ -256,6 +256,7 @@ def test_a_layer_of_the_name_of_the_live_prediction_is_the_users(painted: Painte
     assert (mine.data == 9).all()
 
 
+@pytest.mark.canvas
 @pytest.mark.fault(7)
 def test_a_live_prediction_that_was_painted_on_is_left_alone(painted: Painted) -> None:
     desk, _ = painted
@@ -276,6 +277,7 @@ def test_a_live_prediction_that_was_painted_on_is_left_alone(painted: Painted) -
     assert "disks live prediction [1]" in desk.viewer.layers
 
 
+@pytest.mark.canvas
 @pytest.mark.fault(7)
 def test_a_result_that_was_painted_on_is_left_alone(desk: Desk) -> None:
     predict_with(desk, eager())

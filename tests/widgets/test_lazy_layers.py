@@ -45,6 +45,7 @@ def pyramid() -> tuple[list[Any], CountingArray]:
     return [lazy(full), *coarse], full
 
 
+@pytest.mark.canvas
 @pytest.mark.fault(30, 31)
 def test_a_stroke_and_a_training_on_a_multiscale_layer_never_read_all_of_it(
     make_desk: Callable[..., Desk],

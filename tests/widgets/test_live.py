@@ -81,6 +81,7 @@ def test_the_live_layer_lies_below_the_paint_and_takes_no_focus(painted: Painted
     stop(desk)
 
 
+@pytest.mark.canvas
 def test_only_what_is_on_screen_is_predicted(painted: Painted) -> None:
     desk, _ = painted
     camera = camera_of(desk.viewer)
@@ -119,6 +120,7 @@ def test_without_live_prediction_no_layer_appears(painted: Painted) -> None:
     stop(desk)
 
 
+@pytest.mark.canvas
 @pytest.mark.fault(6)
 def test_a_new_stroke_joins_the_running_training(painted: Painted) -> None:
     desk, labels = painted
@@ -135,6 +137,7 @@ def test_a_new_stroke_joins_the_running_training(painted: Painted) -> None:
     stop(desk)
 
 
+@pytest.mark.canvas
 def test_an_undone_stroke_leaves_the_training_again(painted: Painted) -> None:
     desk, labels = painted
     before = np.count_nonzero(labels.data)
@@ -265,6 +268,7 @@ def test_facts_name_device_time_and_memory(painted: Painted) -> None:
     stop(desk)
 
 
+@pytest.mark.canvas
 def test_a_region_drawn_in_the_image_teaches_background(painted: Painted) -> None:
     desk, labels = painted
     desk.annotate.annotation_box.layer = labels

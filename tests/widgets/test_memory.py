@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from .conftest import Desk
 
+pytestmark = pytest.mark.canvas
+
 DOCKS = (AnnotateWidget, TrainWidget, PredictWidget, ModelsWidget)
 
 

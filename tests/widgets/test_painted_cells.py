@@ -232,6 +232,7 @@ def test_a_training_says_how_many_painted_cells_are_found(painted: Painted) -> N
     assert "painted cells are found" in desk.train.shown.cells.text.text()
 
 
+@pytest.mark.canvas
 def test_a_dock_that_is_opened_again_says_it_too(painted: Painted) -> None:
     desk, _ = painted
     events = train_on(desk)
@@ -245,6 +246,7 @@ def test_a_dock_that_is_opened_again_says_it_too(painted: Painted) -> None:
     assert "painted cells" in said
 
 
+@pytest.mark.canvas
 def test_new_strokes_tell_how_many_of_their_cells_were_already_found(
     painted: Painted, monkeypatch: pytest.MonkeyPatch
 ) -> None:

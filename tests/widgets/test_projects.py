@@ -146,6 +146,7 @@ def test_a_bundled_model_is_loaded_like_any_other(bundled: tuple[Desk, ModelsWid
 # --- projects ----------------------------------------------------------------------------------
 
 
+@pytest.mark.canvas
 @pytest.mark.slow
 def test_a_project_comes_back_as_it_was(
     painted: Painted, make_napari_viewer: Callable[..., Viewer], tmp_path: Path
@@ -246,6 +247,7 @@ def test_paint_is_saved_for_recovery(painted: Painted) -> None:
     np.testing.assert_array_equal(saved, labels.data)
 
 
+@pytest.mark.canvas
 @pytest.mark.fault(47)
 def test_a_stroke_is_saved_after_a_while(painted: Painted, monkeypatch: pytest.MonkeyPatch) -> None:
     desk, labels = painted
@@ -380,6 +382,7 @@ def test_a_crashed_training_resumes_in_a_new_session(
     assert 0 < session.interrupted.step < 50
 
 
+@pytest.mark.canvas
 def test_closing_the_window_saves_unsaved_strokes_and_the_training(painted: Painted) -> None:
     desk, labels = painted
     desk.train.steps_box.setValue(100_000)
@@ -415,5 +418,6 @@ def test_no_stroke_waits_for_longer_than_half_a_minute(desk: Desk) -> None:
     assert keeper_of(desk.viewer)._timer.interval() <= 30_000
 
 
+@pytest.mark.canvas
 def test_the_main_window_is_guarded(desk: Desk) -> None:
     assert desk.viewer.window._qt_window.findChild(WindowGuard) is not None

@@ -56,6 +56,7 @@ def test_slice_predicts_the_plane_on_screen(stack: Desk) -> None:
     assert planes_of(stack.viewer.layers["disks prediction"]) == [2]
 
 
+@pytest.mark.canvas
 def test_view_predicts_what_is_on_screen_alone(stack: Desk) -> None:
     camera = camera_of(stack.viewer)
     camera.zoom *= 4
@@ -212,6 +213,7 @@ def test_nothing_to_export_says_what_to_click(desk: Desk, tmp_path: Path) -> Non
     assert "click Measure first" in desk.last_notice
 
 
+@pytest.mark.canvas
 def test_the_table_of_napari_opens(desk: Desk) -> None:
     predicted(desk)
     desk.click(desk.predict.measure.measure_button)

@@ -93,6 +93,7 @@ def test_a_training_too_short_for_a_score_says_that_its_start_is_kept(desk: Desk
     assert desk.train.shown.status.text().endswith(said)
 
 
+@pytest.mark.canvas
 def test_the_window_can_be_painted_in_while_it_trains(painted: Painted) -> None:
     desk, labels = painted
     desk.train.steps_box.setValue(100_000)
