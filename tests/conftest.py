@@ -35,6 +35,7 @@ def one_torch_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+    torch.backends.cudnn.deterministic = True  # some tests want the same bits again, of a GPU too
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import napari_unet as nu
+from device import DEVICE_NAME
 from napari_unet.errors import ConfigError, FileProblemError, LabelsError, ModelFileError
 from napari_unet.prediction.events import PredictionStarted, TilePredicted
 from napari_unet.training.events import StepDone, TrainingStarted
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 Array = Any
 CONFIG = nu.TrainConfig(
-    base_channels=2, depth=2, patch_size=32, batch_size=2, steps=3, device="cpu"
+    base_channels=2, depth=2, patch_size=32, batch_size=2, steps=3, device=DEVICE_NAME
 )
 
 
@@ -203,18 +204,18 @@ def test_a_model_says_in_one_line_what_it_is(model: nu.TrainedModel) -> None:
 
 
 def test_objects_are_predicted_by_default(model: nu.TrainedModel) -> None:
-    labels = model.predict(IMAGE, device="cpu")
+    labels = model.predict(IMAGE, device=DEVICE_NAME)
     assert labels.shape == IMAGE.shape
     assert labels.dtype.kind == "u"
 
 
 def test_probabilities_have_a_class_axis(model: nu.TrainedModel) -> None:
-    assert model.predict(IMAGE, "probabilities", device="cpu").shape == (2, 48, 48)
+    assert model.predict(IMAGE, "probabilities", device=DEVICE_NAME).shape == (2, 48, 48)
 
 
 def test_events_are_handed_on_while_predicting(model: nu.TrainedModel) -> None:
     events: list[object] = []
-    model.predict(IMAGE, tile_size=16, device="cpu", on_event=events.append)
+    model.predict(IMAGE, tile_size=16, device=DEVICE_NAME, on_event=events.append)
     assert isinstance(events[0], PredictionStarted)
     tiles = [event for event in events if isinstance(event, TilePredicted)]
     assert len(tiles) == events[0].tiles == 9
@@ -224,16 +225,16 @@ def test_a_read_only_image_is_predicted(model: nu.TrainedModel) -> None:
     image = IMAGE.copy()
     image.flags.writeable = False
     np.testing.assert_array_equal(
-        model.predict(image, device="cpu"), model.predict(IMAGE, device="cpu")
+        model.predict(image, device=DEVICE_NAME), model.predict(IMAGE, device=DEVICE_NAME)
     )
 
 
 def test_one_model_predicts_in_two_threads_at_once(model: nu.TrainedModel) -> None:
-    expected = model.predict(IMAGE, "probabilities", device="cpu")
+    expected = model.predict(IMAGE, "probabilities", device=DEVICE_NAME)
     found: list[Array] = []
 
     def predict() -> None:
-        found.append(model.predict(IMAGE, "probabilities", tile_size=16, device="cpu"))
+        found.append(model.predict(IMAGE, "probabilities", tile_size=16, device=DEVICE_NAME))
 
     threads = [threading.Thread(target=predict) for _ in range(2)]
     for thread in threads:
@@ -260,8 +261,8 @@ def test_a_loaded_model_predicts_as_before(
     path = tmp_path / "m.safetensors"
     model.save(str(path) if as_text else path)
     loaded = nu.load_model(str(path) if as_text else path)
-    before = model.predict(IMAGE, "probabilities", device="cpu")
-    after = loaded.predict(IMAGE, "probabilities", device="cpu")
+    before = model.predict(IMAGE, "probabilities", device=DEVICE_NAME)
+    after = loaded.predict(IMAGE, "probabilities", device=DEVICE_NAME)
     np.testing.assert_allclose(after, before, atol=1e-6)
 
 
@@ -272,7 +273,8 @@ def test_a_loaded_model_gives_the_same_labels(
     model.save(tmp_path / "m.safetensors")
     loaded = nu.load_model(tmp_path / "m.safetensors")
     np.testing.assert_array_equal(
-        loaded.predict(IMAGE, result, device="cpu"), model.predict(IMAGE, result, device="cpu")
+        loaded.predict(IMAGE, result, device=DEVICE_NAME),
+        model.predict(IMAGE, result, device=DEVICE_NAME),
     )
 
 

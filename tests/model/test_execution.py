@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from device import DEVICE
 from napari_unet.data.frames import Frame
 from napari_unet.data.intensity import IntensityRange
 from napari_unet.model.config import UNetConfig
@@ -28,7 +29,7 @@ def random_network() -> UNet:
 
 
 NETWORK = random_network()
-RUNNER = Runner.of(NETWORK, torch.device("cpu"))
+RUNNER = Runner.of(NETWORK, DEVICE)
 IMAGE = np.random.default_rng(0).random((120, 136), dtype=np.float32)
 FRAME = Frame(IMAGE, "YX", 2)
 WHOLE = RUNNER.probabilities(FRAME, AS_IT_IS, (slice(0, 120), slice(0, 136)))
@@ -157,7 +158,7 @@ def test_a_shift_by_the_pooling_factor_shifts_the_result() -> None:
 def runner_of(**changes: Any) -> Runner:
     torch.manual_seed(2)
     config = UNetConfig(**{"base_channels": 2, "depth": 2, "padding": "same", **changes})
-    return Runner.of(UNet(config).eval(), torch.device("cpu"))
+    return Runner.of(UNet(config).eval(), DEVICE)
 
 
 @settings(max_examples=8, deadline=None)
@@ -206,13 +207,13 @@ def test_the_result_is_float32_with_the_classes_first() -> None:
 
 def test_a_runner_leaves_the_mode_of_the_network_alone() -> None:
     network = UNet(CONFIG).train()
-    Runner.of(network, torch.device("cpu"))
+    Runner.of(network, DEVICE)
     assert network.training
 
 
 def test_a_runner_keeps_the_weights_that_it_was_made_with() -> None:
     network = UNet(CONFIG).eval()
-    runner = Runner.of(network, torch.device("cpu"))
+    runner = Runner.of(network, DEVICE)
     region = (slice(0, 10), slice(0, 10))
     before = runner.probabilities(FRAME, AS_IT_IS, region)
     with torch.no_grad():
@@ -223,14 +224,14 @@ def test_a_runner_keeps_the_weights_that_it_was_made_with() -> None:
 def test_predicting_leaves_the_statistics_of_batchnorm_alone() -> None:
     network = UNet(CONFIG).train()
     before = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    runner = Runner.of(network, torch.device("cpu"))
+    runner = Runner.of(network, DEVICE)
     runner.probabilities(FRAME, AS_IT_IS, (slice(0, 10), slice(0, 10)))
     assert all(torch.equal(buffer, before[name]) for name, buffer in network.named_buffers())
 
 
 def test_no_gradient_is_kept() -> None:
     network = UNet(CONFIG)
-    runner = Runner.of(network, torch.device("cpu"))
+    runner = Runner.of(network, DEVICE)
     runner.probabilities(FRAME, AS_IT_IS, (slice(0, 10), slice(0, 10)))
     assert all(parameter.grad is None for parameter in network.parameters())
 
@@ -242,7 +243,7 @@ def test_no_gradient_is_kept() -> None:
 def test_binned_and_turned_regions_alone_are_what_they_are_in_the_whole(
     binning: float, views: int, data: st.DataObject
 ) -> None:
-    runner = Runner.of(NETWORK, torch.device("cpu"), factors=(binning, binning), views=views)
+    runner = Runner.of(NETWORK, DEVICE, factors=(binning, binning), views=views)
     whole = runner.probabilities(FRAME, AS_IT_IS, tuple(slice(0, n) for n in IMAGE.shape))
     start = data.draw(st.integers(0, 100))
     region = (slice(start, data.draw(st.integers(start + 1, 120))), slice(7, 40))
@@ -252,7 +253,7 @@ def test_binned_and_turned_regions_alone_are_what_they_are_in_the_whole(
 
 @pytest.mark.parametrize("views", [4, 8])
 def test_the_average_of_views_of_a_turned_image_is_the_turned_result(views: int) -> None:
-    runner = Runner.of(NETWORK, torch.device("cpu"), views=views)
+    runner = Runner.of(NETWORK, DEVICE, views=views)
     image = IMAGE[:64, :64]  # whole poolings: both orientations lie on one grid
     region = (slice(0, 64), slice(0, 64))
     straight = runner.probabilities(Frame(image, "YX", 2), AS_IT_IS, region)
@@ -261,7 +262,7 @@ def test_the_average_of_views_of_a_turned_image_is_the_turned_result(views: int)
 
 
 def test_eight_views_of_a_mirrored_image_are_the_mirrored_result() -> None:
-    runner = Runner.of(NETWORK, torch.device("cpu"), views=8)
+    runner = Runner.of(NETWORK, DEVICE, views=8)
     image = IMAGE[:64, :64]
     region = (slice(0, 64), slice(0, 64))
     straight = runner.probabilities(Frame(image, "YX", 2), AS_IT_IS, region)
@@ -278,7 +279,7 @@ def test_one_view_is_not_the_turned_result() -> None:
 
 
 def test_a_binned_runner_gives_the_full_size() -> None:
-    runner = Runner.of(NETWORK, torch.device("cpu"), factors=(3, 3))
+    runner = Runner.of(NETWORK, DEVICE, factors=(3, 3))
     assert runner.probabilities(FRAME, AS_IT_IS, (slice(0, 120), slice(5, 136))).shape == (
         2,
         120,
@@ -289,6 +290,6 @@ def test_a_binned_runner_gives_the_full_size() -> None:
 def test_turned_volumes_are_volumes() -> None:
     volume = Frame(np.random.default_rng(0).random((6, 20, 28), dtype=np.float32), "ZYX", 3)
     network = UNet(UNetConfig(ndim=3, base_channels=2, depth=1, padding="same")).eval()
-    runner = Runner.of(network, torch.device("cpu"), factors=(1, 2, 2), views=8)
+    runner = Runner.of(network, DEVICE, factors=(1, 2, 2), views=8)
     region = (slice(0, 6), slice(0, 20), slice(0, 28))
     assert runner.probabilities(volume, AS_IT_IS, region).shape == (2, 6, 20, 28)

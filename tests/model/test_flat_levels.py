@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from device import DEVICE
 from napari_unet.data.frames import Frame
 from napari_unet.data.intensity import IntensityRange
 from napari_unet.errors import ModelMismatchError
@@ -42,7 +43,7 @@ def volume(*shape: int) -> Frame:
 @settings(max_examples=5, deadline=None)
 @given(data=st.data())
 def test_a_region_alone_is_what_it_is_in_the_whole(flat_levels: int, data: st.DataObject) -> None:
-    runner = Runner.of(network_of(flat_levels), torch.device("cpu"))
+    runner = Runner.of(network_of(flat_levels), DEVICE)
     shape = (11, 19, 16)
     frame = volume(*shape)
     whole = runner.probabilities(frame, AS_IT_IS, tuple(slice(0, size) for size in shape))
@@ -61,7 +62,7 @@ def test_a_region_alone_is_what_it_is_in_the_whole(flat_levels: int, data: st.Da
 def test_few_slices_are_mirrored_and_every_region_is_what_it_is_in_the_whole(
     flat_levels: int, slices: int
 ) -> None:
-    runner = Runner.of(network_of(flat_levels), torch.device("cpu"))
+    runner = Runner.of(network_of(flat_levels), DEVICE)
     frame = volume(slices, 9, 10)
     plane = (slice(0, 9), slice(0, 10))
     whole = runner.probabilities(frame, AS_IT_IS, (slice(0, slices), *plane))
@@ -96,7 +97,7 @@ def test_the_padded_network_keeps_the_size_and_agrees_with_the_unpadded_one_insi
     with torch.inference_mode():
         padded = network.probabilities(image)[0].numpy()
     middle = tuple(slice(m, n - m) for m, n in zip(margins, shape, strict=True))
-    alone = Runner.of(network, torch.device("cpu")).probabilities(frame, AS_IT_IS, middle)
+    alone = Runner.of(network, DEVICE).probabilities(frame, AS_IT_IS, middle)
     np.testing.assert_allclose(alone, padded[(slice(None), *middle)], atol=1e-5)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from device import DEVICE_NAME
 from napari_unet import starting_model
 from napari_unet.errors import ModelFileError
 from napari_unet.evaluation import evaluate
@@ -56,7 +57,7 @@ def test_its_weights_are_finite_float32(name: str) -> None:
 @each_model
 def test_it_finds_the_nuclei_of_the_sample_untrained(name: str) -> None:
     image, _, labels = load_nuclei_2d()
-    found = starting_model(name).predict(image, device="cpu")
+    found = starting_model(name).predict(image, device=DEVICE_NAME)
     assert evaluate(found, labels, kind="objects")["f1_50"] > 0.6
 
 
@@ -132,6 +133,6 @@ def test_it_finds_bright_disks() -> None:
     grid = np.indices((128, 128)) % 32 - 16
     disks = (grid**2).sum(axis=0) < 80
     noisy = disks + np.random.default_rng(0).normal(0, 0.05, disks.shape)
-    found = starting_model("cells").predict(noisy.astype(np.float32), device="cpu") > 0
+    found = starting_model("cells").predict(noisy.astype(np.float32), device=DEVICE_NAME) > 0
     overlap = np.count_nonzero(found & disks) / np.count_nonzero(found | disks)
     assert overlap > 0.5

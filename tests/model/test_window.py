@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from device import DEVICE
 from napari_unet.data.frames import Frame
 from napari_unet.data.intensity import IntensityNormalization, measure_intensity
 from napari_unet.errors import ModelMismatchError
@@ -70,7 +71,7 @@ def test_another_number_of_timepoints_is_refused() -> None:
 
 
 def test_a_region_alone_is_what_it_is_in_the_whole() -> None:
-    runner = Runner.of(network_of(3), torch.device("cpu"))
+    runner = Runner.of(network_of(3), DEVICE)
     frame = Frame(MOVIE, "TYX", 2, (0,), window=3)
     intensity = measure_intensity(frame, IntensityNormalization())
     whole = runner.probabilities(frame, intensity, (slice(0, 40), slice(0, 44)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from device import DEVICE_NAME
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.execution import Runner
 from napari_unet.model.record import ModelRecord
@@ -64,7 +65,7 @@ def predict(
 ) -> tuple[list[Any], Any]:
     """Predict on the CPU; return all events and the result. `watch` sees each event at once."""
     events = predict_image(
-        model, image, PredictConfig(device="cpu", **config), stop or threading.Event()
+        model, image, PredictConfig(device=DEVICE_NAME, **config), stop or threading.Event()
     )
     run, seen = Run(events), list[Any]()
     for event in run:

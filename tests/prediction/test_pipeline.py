@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from device import DEVICE_NAME
 from napari_unet.prediction import predictor, tiles
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import BlockSeparated, FrameFinished, TilePredicted
@@ -133,12 +134,12 @@ def test_an_error_of_storing_is_raised_when_the_next_is_stored() -> None:
 
 
 def in_a_file(folder: Path, image: Any) -> Any:
-    config = PredictConfig(device="cpu", tile_size=16)
+    config = PredictConfig(device=DEVICE_NAME, tile_size=16)
     return predict_image(a_model(), image, config, threading.Event(), folder / "out.zarr")
 
 
 def in_memory_of(_: Path, image: Any) -> Any:
-    config = PredictConfig(device="cpu", tile_size=16)
+    config = PredictConfig(device=DEVICE_NAME, tile_size=16)
     return predict_image(a_model(), image, config, threading.Event())
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from device import DEVICE_NAME
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.predictor import predict_image
 from napari_unet.prediction.tiles import TilePlan
@@ -120,7 +121,7 @@ def test_any_region_is_cut_from_the_whole(
         slice(start, start + max(1, int((n - start) * part)))
         for n, start, part in zip(size, starts, share, strict=True)
     )
-    config = PredictConfig("probabilities", device="cpu", region=region, tile_size=tile)
+    config = PredictConfig("probabilities", device=DEVICE_NAME, region=region, tile_size=tile)
     found: Any = Run(predict_image(FLAT, image, config, threading.Event())).finish()
     whole: Array = predict(FLAT, image, result="probabilities")[1].array
     np.testing.assert_allclose(found.array, whole[(..., *region)], atol=1e-5)

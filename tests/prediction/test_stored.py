@@ -16,6 +16,7 @@ import torch
 import zarr
 
 from data.counting import CountingArray
+from device import DEVICE_NAME
 from napari_unet.errors import ConfigError, FileProblemError, UnreadableError
 from napari_unet.io.files import find_images, read_image
 from napari_unet.model import precision
@@ -61,7 +62,7 @@ def store(
     **config: Any,
 ) -> tuple[list[Any], Prediction]:
     events = predict_image(
-        model, image, PredictConfig(device="cpu", **config), stop or threading.Event(), target
+        model, image, PredictConfig(device=DEVICE_NAME, **config), stop or threading.Event(), target
     )
     run, seen = Run(events), list[Any]()
     for event in run:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from device import DEVICE_NAME
 from napari_unet.notice import Notice
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import TilePredicted
@@ -42,7 +43,7 @@ def notices_in(events: Any) -> list[str]:
 
 
 def notices_into_a_file(image: Array, path: Path, **config: Any) -> list[str]:
-    settings = PredictConfig(device="cpu", **config)
+    settings = PredictConfig(device=DEVICE_NAME, **config)
     return notices_in(predict_image(MODEL, image, settings, threading.Event(), path))
 
 
@@ -97,7 +98,7 @@ def test_on_another_grid_the_pixels_of_the_image_are_counted(size: float) -> Non
 def test_of_a_region_its_own_are_counted_alone() -> None:
     image = noise(40, 40)
     image[:20, :20] = np.nan
-    config = PredictConfig(device="cpu", region=(slice(10, 30), slice(0, 40)))
+    config = PredictConfig(device=DEVICE_NAME, region=(slice(10, 30), slice(0, 40)))
     told = notices_in(predict_image(MODEL, image, config, threading.Event()))
     assert told == [replaced(200)]
 

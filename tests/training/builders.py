@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from device import DEVICE_NAME
 from napari_unet.run import Run
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage, TrainingData
@@ -45,7 +46,7 @@ def tiny_config(**changes: Any) -> TrainConfig:
         "batch_size": 2,
         "steps": 6,
         "validate_every": 3,
-        "device": "cpu",
+        "device": DEVICE_NAME,
         "precision": "float32",
     }
     return TrainConfig(**{**settings, **changes})
@@ -108,7 +109,10 @@ def of_type(events: list[Any], kind: type) -> list[Any]:
 
 
 def same_weights(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+    """Compare them bit by bit, wherever they lie."""
+    return one.keys() == other.keys() and all(
+        torch.equal(one[name].cpu(), other[name].cpu()) for name in one
+    )
 
 
 def all_finite(weights: dict[str, Tensor]) -> bool:

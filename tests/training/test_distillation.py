@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from device import DEVICE, DEVICE_NAME
 from napari_unet.samples import load_nuclei_2d
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.distillation import Teacher, gaps_in, trust_in
@@ -126,8 +127,8 @@ def test_little_trust_teaches_little() -> None:
 
 
 def trainer_of(image: Array, labels: Array, **changes: Any) -> Trainer:
-    config = TrainConfig(device="cpu", patch_size=64, batch_size=2, **changes)
-    return Trainer(data_of(image, labels, config), config, CPU, None)
+    config = TrainConfig(device=DEVICE_NAME, patch_size=64, batch_size=2, **changes)
+    return Trainer(data_of(image, labels, config), config, DEVICE, None)
 
 
 def painted_nuclei() -> tuple[Array, Array]:

@@ -5,6 +5,7 @@ There is no GPU here: the trainings compute on the CPU, under the name of a GPU 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,12 +19,15 @@ from napari_unet.training.checkpoint import load_state, save_state
 from napari_unet.training.events import StepDone, TrainingStarted
 from napari_unet.training.trainer import Trainer
 
-from .builders import cells, of_type, run, same_weights, tiny_config
+from .builders import cells, of_type, run, same_weights
+from .builders import tiny_config as config_anywhere
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
+
+tiny_config = partial(config_anywhere, device="cpu")  # which pretends to be another device
 
 DEAD = RuntimeError("CUDA error: unspecified launch failure\nCompile with TORCH_USE_CUDA_DSA")
 LACKING = NotImplementedError("The operator 'aten::max_pool3d' is not implemented for MPS.")

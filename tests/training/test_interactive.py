@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 
+from device import DEVICE
 from napari_unet.errors import ModelMismatchError
 from napari_unet.notice import Notice
 from napari_unet.run import Run
@@ -377,7 +377,7 @@ def test_new_paint_in_a_held_back_block_asks_anew() -> None:
 
 def test_after_new_paint_the_weights_that_come_can_be_the_best() -> None:
     config = tiny_config()
-    trainer = Trainer(data_of(IMAGE, half_painted(), config), config, torch.device("cpu"), None)
+    trainer = Trainer(data_of(IMAGE, half_painted(), config), config, DEVICE, None)
     trainer.best_value = 0.99
     trainer.adopt(data_of(IMAGE, LABELS, config))
     assert trainer.best_value == -np.inf
@@ -386,7 +386,7 @@ def test_after_new_paint_the_weights_that_come_can_be_the_best() -> None:
 def test_a_state_of_other_paint_brings_no_score_to_beat() -> None:
     config = tiny_config(validation_share=0.0)
     state = run(data_of(IMAGE, half_painted(), config), config)[1].state
-    resumed = Trainer(data_of(IMAGE, LABELS, config), config, torch.device("cpu"), state)
+    resumed = Trainer(data_of(IMAGE, LABELS, config), config, DEVICE, state)
     assert state.best_value >= 0
     assert resumed.best_value == -np.inf
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from device import DEVICE, DEVICE_NAME
 from napari_unet.notice import Notice
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.predictor import predict_image
@@ -107,7 +108,7 @@ def test_the_user_is_told() -> None:
 def test_predictions_have_the_size_of_the_image() -> None:
     image, labels = large_cells()
     _, result = run(data(binning=2), config_of(steps=60, base_channels=4, learning_rate=1e-2))
-    config = PredictConfig(device="cpu", tile_size=32)
+    config = PredictConfig(device=DEVICE_NAME, tile_size=32)
     events = predict_image(result.trained, image, config, threading.Event())
     found = Run(events).finish().whole()
     assert found.shape == image.shape
@@ -124,7 +125,7 @@ def test_tiles_do_not_change_the_prediction(binning: float) -> None:
             predict_image(
                 result.trained,
                 image,
-                PredictConfig("probabilities", device="cpu", tile_size=size, views=8),
+                PredictConfig("probabilities", device=DEVICE_NAME, tile_size=size, views=8),
                 threading.Event(),
             )
         )
@@ -139,26 +140,24 @@ def test_tiles_do_not_change_the_prediction(binning: float) -> None:
 def test_the_live_view_has_the_size_of_what_is_on_screen(
     binning: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torch
 
     config = config_of(binning=binning)
     prepared = data_of(*large_cells(), config)
     inbox = Inbox()
     inbox.view.put(View(0, (), (slice(10, 111), slice(0, 61))))
-    live = LiveView(Trainer(prepared, config, torch.device("cpu"), None), inbox.view)
+    live = LiveView(Trainer(prepared, config, DEVICE, None), inbox.view)
     (event,) = live.update(threading.Event())
     assert isinstance(event, ViewPredicted)
     assert event.labels.shape == (101, 61)
 
 
 def test_the_live_view_of_an_enlarged_image_is_the_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
 
     monkeypatch.setattr("napari_unet.training.live._LARGEST_VIEW", {2: 128})
     config = config_of(binning=0.25)
     inbox = Inbox()
     inbox.view.put(View(0, (), (slice(0, 96), slice(0, 96))))
-    trainer = Trainer(data_of(*small_cells(), config), config, torch.device("cpu"), None)
+    trainer = Trainer(data_of(*small_cells(), config), config, DEVICE, None)
     (event,) = LiveView(trainer, inbox.view).update(threading.Event())
     assert isinstance(event, ViewPredicted)
     assert event.region == (slice(32, 64), slice(32, 64))

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import napari_unet as nu
+from device import DEVICE_NAME
 from napari_unet.errors import ImageError, LabelsError
 from napari_unet.notice import Notice
 
@@ -52,7 +53,7 @@ def trained_on(image: Array, labels: Array, **changes: Any) -> tuple[list[str], 
 @pytest.mark.parametrize("shape", [(5, 5), (1, 2), (1, 40), (40, 1), (2, 2)], ids=str)
 def test_an_image_of_a_few_pixels_trains_and_predicts(shape: tuple[int, int], kind: str) -> None:
     told, model = trained_on(noise(*shape), two_strokes(*shape), kind=kind)
-    assert model.predict(noise(*shape), device="cpu").shape == shape
+    assert model.predict(noise(*shape), device=DEVICE_NAME).shape == shape
     # of objects the judged paint says how it goes
     assert kind == "objects" or any("hold some back" in text for text in told)
 
@@ -63,7 +64,7 @@ def test_a_volume_of_a_few_pixels_trains_and_predicts(shape: tuple[int, ...]) ->
     labels = np.zeros(shape, np.uint8)
     labels[0, 0], labels[-1, -1] = 1, 2
     _, model = trained_on(noise(*shape), labels, ndim=3)
-    assert model.predict(noise(*shape), device="cpu").shape == shape
+    assert model.predict(noise(*shape), device=DEVICE_NAME).shape == shape
 
 
 @pytest.mark.fault(28)
@@ -80,7 +81,7 @@ def test_an_image_of_one_value_trains_and_is_told_of(value: float) -> None:
     _, labels = painted_cells(48)
     told, model = trained_on(np.full((48, 48), value, np.float32), labels)
     assert any("same value everywhere: nothing can be seen" in text for text in told)
-    assert np.isfinite(model.predict(noise(48, 48), "probabilities", device="cpu")).all()
+    assert np.isfinite(model.predict(noise(48, 48), "probabilities", device=DEVICE_NAME)).all()
 
 
 @pytest.mark.fault(26)
@@ -91,7 +92,7 @@ def test_sparse_classes_come_back_as_painted_from_a_saved_model(tmp_path: Path) 
     _, model = trained_on(image, painted, kind="classes")
     model.save(tmp_path / "m.safetensors")
     again = nu.load_model(tmp_path / "m.safetensors")
-    found = again.predict(noise(200, 200), device="cpu")
+    found = again.predict(noise(200, 200), device=DEVICE_NAME)
     assert set(np.unique(found).tolist()) <= {0, 7, 200, 2**40}
     assert again.trained.record.classes.painted == (1, 7, 200, 2**40)
 
@@ -100,7 +101,7 @@ def test_sparse_classes_come_back_as_painted_from_a_saved_model(tmp_path: Path) 
 def test_more_classes_than_a_byte_holds_train() -> None:
     labels = np.arange(48 * 48).reshape(48, 48) // 4  # 576 classes
     _, model = trained_on(noise(48, 48), labels, kind="classes", unpainted="background")
-    found = model.predict(noise(48, 48), device="cpu")
+    found = model.predict(noise(48, 48), device=DEVICE_NAME)
     assert model.trained.record.classes.n_classes == 576
     assert found.dtype == np.uint16
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 from scipy import ndimage as ndi
 
+from device import DEVICE
 from napari_unet.tasks import ClassTable, ValidationScore, class_table, target_of
 from napari_unet.tasks.validation import cells_between
 from napari_unet.training import trainer
@@ -165,7 +165,7 @@ def test_the_live_view_takes_the_threshold(threshold: float, expected: int) -> N
     inbox = Inbox()
     inbox.view.put(View(0, (), (slice(0, 32), slice(0, 32))))
     data = data_of(noise(96, 96), tissue(), CLASSES)
-    training = Trainer(data, CLASSES, torch.device("cpu"), None)
+    training = Trainer(data, CLASSES, DEVICE, None)
     training.threshold = threshold
     (event,) = LiveView(training, inbox.view).update(Event())
     assert isinstance(event, ViewPredicted)
@@ -176,13 +176,13 @@ def test_a_threshold_of_membranes_is_not_that_of_other_classes(model: TrainedNet
     sparse = np.where(np.arange(96) % 24 == 0, tissue(), 0)
     data = data_of(noise(96, 96), sparse, CLASSES)
     assert data.membrane is None
-    assert Trainer(data, CLASSES, torch.device("cpu"), model).threshold == 0.5
+    assert Trainer(data, CLASSES, DEVICE, model).threshold == 0.5
 
 
 def test_a_threshold_of_membranes_ends_where_the_paint_shows_none() -> None:
     dense = data_of(noise(96, 96), tissue(), CLASSES)
     sparse = data_of(noise(96, 96), np.where(np.arange(96) % 24 == 0, tissue(), 0), CLASSES)
-    training = Trainer(dense, CLASSES, torch.device("cpu"), None)
+    training = Trainer(dense, CLASSES, DEVICE, None)
     training.threshold = 0.35
     training.adopt(sparse)
     assert training.threshold == 0.5

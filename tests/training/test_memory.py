@@ -6,6 +6,7 @@ There is no GPU here: errors of one are raised where a network meets more than s
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +23,8 @@ from napari_unet.training.networks import copy_weights
 from napari_unet.training.patches import PatchSampler
 from napari_unet.training.trainer import Trainer
 
-from .builders import UNDEFORMED, all_finite, cells, of_type, run, same_weights, tiny_config
+from .builders import UNDEFORMED, all_finite, cells, of_type, run, same_weights
+from .builders import tiny_config as config_anywhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.training.patches import Batch
+
+tiny_config = partial(config_anywhere, device="cpu")  # which pretends to be another device
 
 pytestmark = pytest.mark.fault(9)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from device import DEVICE
 from napari_unet.errors import UnreadableError
 from napari_unet.training import trainer as trainer_module
 from napari_unet.training.events import StepDone
@@ -175,7 +176,7 @@ def test_a_training_that_fails_leaves_no_thread(monkeypatch: pytest.MonkeyPatch)
 
 def test_adopted_data_are_drawn_from_at_once() -> None:
     config = tiny_config()
-    trainer = trainer_module.Trainer(cells(config), config, torch.device("cpu"), None)
+    trainer = trainer_module.Trainer(cells(config), config, DEVICE, None)
     with trainer.prefetching():
         trainer.train_step(0.5)
         trainer.adopt(cells(config, size=64))

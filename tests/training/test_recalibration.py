@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from device import DEVICE, DEVICE_NAME
 from napari_unet.model.unet import BatchNorm, UNet
 from napari_unet.samples import load_nuclei_2d
 from napari_unet.training.batch_statistics import (
@@ -79,8 +80,8 @@ def painted_nuclei() -> Any:
 
 
 def trainer_of(image: Any, labels: Any, **changes: Any) -> Trainer:
-    config = TrainConfig.preset("fast", device="cpu", patch_size=64, batch_size=1, **changes)
-    return Trainer(data_of(image, labels, config), config, CPU, None)
+    config = TrainConfig.preset("fast", device=DEVICE_NAME, patch_size=64, batch_size=1, **changes)
+    return Trainer(data_of(image, labels, config), config, DEVICE, None)
 
 
 @pytest.mark.parametrize("start", ["cells", "random"])
@@ -116,7 +117,7 @@ def test_statistics_that_suit_the_paint_better_are_taken_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trainer = trainer_of(*painted_nuclei())
-    here = recomputed_statistics(trainer.network, trainer.data, CPU)
+    here = recomputed_statistics(trainer.network, trainer.data, DEVICE)
     prefer(monkeypatch, trainer, here)
     trainer.fit_statistics()
     torch.testing.assert_close(first_mean(statistics_of(trainer.network)), first_mean(here))
@@ -151,11 +152,13 @@ def test_a_resumed_training_is_taught_by_the_starting_model_that_was_fitted(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     trainer = trainer_of(*painted_nuclei())
-    prefer(monkeypatch, trainer, recomputed_statistics(trainer.network, trainer.data, CPU))
+    prefer(monkeypatch, trainer, recomputed_statistics(trainer.network, trainer.data, DEVICE))
     trainer.fit_statistics()
     trainer.train_step(0.5)
     save_state(training_state(trainer), tmp_path / "state.safetensors")
-    resumed = Trainer(trainer.data, trainer.config, CPU, load_state(tmp_path / "state.safetensors"))
+    resumed = Trainer(
+        trainer.data, trainer.config, DEVICE, load_state(tmp_path / "state.safetensors")
+    )
     assert trainer.fitted
     assert same_weights(trainer.fitted, resumed.fitted)
     assert not same_weights(resumed.fitted, statistics_of(resumed.network))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from device import DEVICE
 from napari_unet.errors import ModelMismatchError
 from napari_unet.model.trained import save_network
 from napari_unet.notice import Notice
@@ -495,7 +496,7 @@ def test_a_training_that_went_to_float32_goes_on_in_it(
     lose_numbers(monkeypatch, [2, 3, 4])
     save_state(run(data, config)[1].state, tmp_path / "x.safetensors")
     state = load_state(tmp_path / "x.safetensors")
-    resumed = Trainer(data, config, torch.device("cpu"), state)
+    resumed = Trainer(data, config, DEVICE, state)
     assert state.in_float32
     assert resumed._precision == torch.float32
 
@@ -504,13 +505,13 @@ def test_a_training_in_bfloat16_goes_on_in_bfloat16(tmp_path: Path) -> None:
     config = tiny_config(precision="bfloat16", steps=2)
     save_state(run(cells(config), config)[1].state, tmp_path / "x.safetensors")
     state = load_state(tmp_path / "x.safetensors")
-    assert Trainer(cells(config), config, torch.device("cpu"), state)._precision == torch.bfloat16
+    assert Trainer(cells(config), config, DEVICE, state)._precision == torch.bfloat16
 
 
 @pytest.mark.fault(13)
 def test_weights_that_are_not_finite_are_never_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_config()
-    trainer = Trainer(cells(config), config, torch.device("cpu"), None)
+    trainer = Trainer(cells(config), config, DEVICE, None)
     trainer.train_step(0.5)
     with torch.no_grad():
         next(trainer.averaged_network.parameters()).fill_(float("nan"))
@@ -552,7 +553,7 @@ def test_weights_that_blew_up_are_replaced_by_the_best(monkeypatch: pytest.Monke
 def test_statistics_that_overflow_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """The variance of a patch may be infinite where its loss is a number."""
     config = tiny_config(validation_share=0.0)
-    trainer = Trainer(cells(config), config, torch.device("cpu"), None)
+    trainer = Trainer(cells(config), config, DEVICE, None)
     right = trainer._parallel.forward
 
     def forward(images: Tensor) -> Tensor:

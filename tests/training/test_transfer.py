@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from device import DEVICE_NAME
 from napari_unet.errors import ModelMismatchError
 from napari_unet.model.starting import load_starting_model
 from napari_unet.model.unet import UNet
@@ -63,7 +64,7 @@ def test_another_network_is_refused() -> None:
 
 
 def test_a_starting_model_is_trained_further_on_any_number_of_channels() -> None:
-    config = TrainConfig(steps=1, patch_size=32, batch_size=1, binning=1, device="cpu")
+    config = TrainConfig(steps=1, patch_size=32, batch_size=1, binning=1, device=DEVICE_NAME)
     image, labels = painted_cells()
     images = [AnnotatedImage("colours", np.stack([image] * 3), labels)]
     _, result = run(prepare_training(images, config), config, resume=load_starting_model("cells"))

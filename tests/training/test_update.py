@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from device import DEVICE
 from napari_unet.training.config import Optimiser
 from napari_unet.training.networks import copy_weights, random_network
 from napari_unet.training.optimisation import (
@@ -70,7 +71,7 @@ class NeverRead:
 )
 def test_no_step_waits_for_the_device(changes: dict[str, Any]) -> None:
     config = tiny_config(**changes)
-    trainer = Trainer(cells(config), config, CPU, None)
+    trainer = Trainer(cells(config), config, DEVICE, None)
     trainer._losses = NeverRead()
     trainer.train_step(0.5)
     with Waits() as waits:
@@ -80,7 +81,7 @@ def test_no_step_waits_for_the_device(changes: dict[str, Any]) -> None:
 
 def test_a_step_with_a_teacher_waits_for_nothing_either() -> None:
     config = tiny_config(start="cells", base_channels=16, depth=3)
-    trainer = Trainer(cells(config), config, CPU, None)
+    trainer = Trainer(cells(config), config, DEVICE, None)
     trainer._teacher = trainer._starting.teacher([], torch.float32) or _any_teacher(trainer)
     trainer._losses = NeverRead()
     with Waits() as waits:
