@@ -57,7 +57,7 @@ class TrainedModel:
         """Say in one line what it is; the record tells the rest."""
         record, network = self.record, self.record.network
         table, channels = record.classes, network.in_channels
-        finds = "objects" if table.kind == "objects" else f"{table.n_classes} classes"
+        finds = f"{table.n_classes} " * table.task.named + table.task.things
         return (
             f"<TrainedModel: {finds} in {network.ndim}D images of {channels} "
             f"channel{'s' * (channels != 1)}, {record.steps} training steps>"

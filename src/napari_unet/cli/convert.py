@@ -18,6 +18,7 @@ from napari_unet.io.annotations.pairing import annotation_stem, find_annotations
 from napari_unet.io.annotations.reading import axes_in, read_annotations
 from napari_unet.io.annotations.writing import write_objects
 from napari_unet.io.files import ImageFile, find_images, make_folder, read_image
+from napari_unet.tasks import task_of
 
 if TYPE_CHECKING:
     import argparse
@@ -109,7 +110,7 @@ def _convert(job: _Job, config: ConvertConfig, parents: dict[int, int]) -> dict[
         "output": str(job.target),
         "objects": int(np.count_nonzero(numbers)),
         "classes": {str(number): name for number, name in found.names.items()}
-        if config.kind == "classes"
+        if task_of(config.kind).named
         else {},
         "notices": list(found.notices),
     }
