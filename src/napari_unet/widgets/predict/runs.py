@@ -11,10 +11,10 @@ from qtpy.QtCore import QObject
 from napari_unet.io.zarr_files import ZARR_SUFFIX
 from napari_unet.prediction.config import PredictConfig, ViewPoint
 from napari_unet.widgets.common.layers import pixels_of
-from napari_unet.widgets.common.regions import RegionLayer
 from napari_unet.widgets.common.result_layers import ResultLayers
 from napari_unet.widgets.common.stored_layers import FileResult
 from napari_unet.widgets.common.visible import box_on_screen, frame_and_region
+from napari_unet.widgets.predict.region_layer import RegionLayer
 from napari_unet.widgets.predict.work import (
     Source,
     check_size,
