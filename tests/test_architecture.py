@@ -236,7 +236,7 @@ def test_nobody_drives_a_generator_by_hand() -> None:
 # What a prediction is asked for has the same two words, and others besides: that is no task.
 ABOUT_RESULTS = (
     "prediction/",
-    "provenance/prediction.py",
+    "provenance/prediction_card.py",
     "cli/predict.py",
     "widgets/common/regions.py",
     "widgets/common/result_layers.py",

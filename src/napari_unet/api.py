@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.data.physical import PixelSize
-    from napari_unet.data.splitting import BlockPlace
+    from napari_unet.data.validation_blocks import BlockPlace
     from napari_unet.export.config import Exported, ExportEvent, ExportFormat
     from napari_unet.model.config import Precision
     from napari_unet.model.record import ModelRecord

@@ -23,7 +23,7 @@ from napari_unet.provenance.card import (
 from napari_unet.provenance.environment import environment_of
 from napari_unet.provenance.origin import TimeSpan, TrainingOrigin, now
 from napari_unet.provenance.rerun_report import RerunReport
-from napari_unet.provenance.training import card_of_training, train_again
+from napari_unet.provenance.training_card import card_of_training, train_again
 from napari_unet.run import Run
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from napari_unet.data.splitting import BlockPlace
+from napari_unet.data.validation_blocks import BlockPlace
 from napari_unet.errors import FileProblemError, ModelFileError
 from napari_unet.model.tensor_file import read_tensors, write_tensors
 from napari_unet.model.weights_hash import hash_of_weights

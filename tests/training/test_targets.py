@@ -13,9 +13,9 @@ from napari_unet.tasks import class_table
 from napari_unet.training import targets
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
+from napari_unet.training.pixel_weights import border_term
 from napari_unet.training.preparation import prepare_training
 from napari_unet.training.targets import FrameTarget, changed_boxes
-from napari_unet.training.weights import border_term
 
 from .builders import tiny_config
 

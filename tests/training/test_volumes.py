@@ -15,9 +15,9 @@ from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage, TrainingData
 from napari_unet.training.object_sizes import smallest_painted_object
 from napari_unet.training.patches import PatchSampler
+from napari_unet.training.pixel_weights import pixel_weights
 from napari_unet.training.preparation import prepare_training
 from napari_unet.training.sources import record_of
-from napari_unet.training.weights import pixel_weights
 
 from .builders import run, tiny_config
 

@@ -28,7 +28,7 @@ from napari_unet.prediction.files import (
     identity_of,
     predict_files,
 )
-from napari_unet.provenance.prediction import UsedModel, writing_cards
+from napari_unet.provenance.prediction_card import UsedModel, writing_cards
 
 if TYPE_CHECKING:
     import argparse

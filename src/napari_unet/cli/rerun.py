@@ -12,7 +12,7 @@ from napari_unet.cli.progress import run_training, stop_on_interrupt
 from napari_unet.io.files import make_folder
 from napari_unet.provenance.card import TrainingCard, read_card
 from napari_unet.provenance.rerun_prediction import predict_again
-from napari_unet.provenance.training import train_again
+from napari_unet.provenance.training_card import train_again
 from napari_unet.run import Run
 
 if TYPE_CHECKING:

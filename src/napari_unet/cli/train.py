@@ -16,7 +16,7 @@ from napari_unet.provenance.card import card_beside_model, write_card
 from napari_unet.provenance.environment import environment_of
 from napari_unet.provenance.origin import CONTINUED, TimeSpan, TrainingOrigin
 from napari_unet.provenance.script import TrainingScript
-from napari_unet.provenance.training import card_of_training
+from napari_unet.provenance.training_card import card_of_training
 from napari_unet.run import Run
 from napari_unet.training.checkpoint import save_state, saving_checkpoints, state_path
 from napari_unet.training.distributed import ProcessGroup

@@ -15,8 +15,8 @@ from napari_unet.data.intensity import IntensityNormalization
 from napari_unet.errors import ModelFileError, ModelMismatchError
 from napari_unet.external.as_unet import as_unet
 from napari_unet.external.check import compare_with_example, normalised
+from napari_unet.external.facts import PROBED
 from napari_unet.external.output_type import class_table, understand
-from napari_unet.external.reading import PROBED
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.external import ExternalNetwork, raw_output
 from napari_unet.model.onnx_graph import read_graph
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.data.intensity_steps import IntensitySteps
+    from napari_unet.external.facts import Reading
     from napari_unet.external.output_type import Understood
-    from napari_unet.external.reading import Reading
     from napari_unet.model.external_config import Activation, ExternalConfig, LayersConfig
     from napari_unet.model.unet import UNet
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from napari_unet.errors import ModelFileError
 from napari_unet.external.build import finished
 from napari_unet.external.check import compare_with_example, in_order, normalised
+from napari_unet.external.facts import Reading
 from napari_unet.external.known_networks import recognise
 from napari_unet.external.operations import Postprocessing, postprocessing, preprocessing
 from napari_unet.external.package_data import (
@@ -24,7 +25,6 @@ from napari_unet.external.package_data import (
 )
 from napari_unet.external.package_files import LARGEST_WEIGHTS, FolderFiles, open_files
 from napari_unet.external.package_text import read_text
-from napari_unet.external.reading import Reading
 from napari_unet.model.external import ExternalNetwork
 from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.run import Run
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Generator
 
+    from napari_unet.external.facts import Example
     from napari_unet.external.known_networks import KnownWeights
     from napari_unet.external.package_files import PackageFiles
     from napari_unet.external.package_text import PackageText
-    from napari_unet.external.reading import Example
     from napari_unet.model.external_config import Activation, LayersConfig
     from napari_unet.model.trained import TrainedNetwork
 

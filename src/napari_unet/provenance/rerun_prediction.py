@@ -18,7 +18,7 @@ from napari_unet.prediction.files import FileFailed, predict_files
 from napari_unet.provenance.card import Pixels, config_of
 from napari_unet.provenance.environment import environment_of
 from napari_unet.provenance.rerun_report import RerunReport, in_words
-from napari_unet.provenance.training import device_again, found_again, threads_of
+from napari_unet.provenance.training_card import device_again, found_again, threads_of
 from napari_unet.run import tap
 
 if TYPE_CHECKING:

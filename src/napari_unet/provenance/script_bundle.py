@@ -19,7 +19,7 @@ from napari_unet.errors import FileProblemError, NapariUNetError
 from napari_unet.io.disk import megabytes, why_not_written
 from napari_unet.io.files import ImageFile, make_folder, name_of, read_image, stem_of, write_image
 from napari_unet.model.trained import save_network
-from napari_unet.provenance.prediction import starting_name
+from napari_unet.provenance.prediction_card import starting_name
 from napari_unet.provenance.script import PredictionScript, TrainingScript
 from napari_unet.training.sources import axes_of
 

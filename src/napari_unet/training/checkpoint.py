@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from napari_unet.data.splitting import BlockPlace
+from napari_unet.data.validation_blocks import BlockPlace
 from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
 from napari_unet.model.config import DEEPEST, LARGEST_BINNING, SMALLEST_BINNING
 from napari_unet.model.tensor_file import read_tensors, write_tensors

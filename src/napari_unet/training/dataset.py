@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_unet.data.border_weights import DEFAULT_SIGMA
 from napari_unet.data.rescaling import size_of_cell
-from napari_unet.data.splitting import Block, BlockPlace
+from napari_unet.data.validation_blocks import Block, BlockPlace
 from napari_unet.training.cropping import moved, origin_of
 
 if TYPE_CHECKING:

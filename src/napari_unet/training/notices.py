@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from napari_unet.data.frames import Frame
-    from napari_unet.data.splitting import Block
+    from napari_unet.data.validation_blocks import Block
     from napari_unet.training.dataset import AnnotatedImage, TrainingFrame
 
 _LOOKED_AT = 2**26

@@ -23,7 +23,7 @@ from napari_unet.data.intensity import (
 )
 from napari_unet.data.labels import UNLABELLED, Target, check_labels, fill_regions
 from napari_unet.data.paint import is_painted, paint_box
-from napari_unet.data.splitting import Block, BlockPlace, validation_blocks
+from napari_unet.data.validation_blocks import Block, BlockPlace, validation_blocks
 from napari_unet.errors import LabelsError, ModelMismatchError
 from napari_unet.tasks import ClassTable, check_classes_painted, class_table
 from napari_unet.training.cropping import (
@@ -42,6 +42,7 @@ from napari_unet.training.dataset import (
 from napari_unet.training.membranes import membrane_class
 from napari_unet.training.notices import notices_by_image, notices_of
 from napari_unet.training.object_sizes import smallest_painted_object
+from napari_unet.training.pixel_weights import class_balance, pixel_weights, sigma_of
 from napari_unet.training.sources import (
     anisotropy_of,
     axes_of,
@@ -52,7 +53,6 @@ from napari_unet.training.sources import (
     source_frames,
 )
 from napari_unet.training.targets import FrameTarget
-from napari_unet.training.weights import class_balance, pixel_weights, sigma_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

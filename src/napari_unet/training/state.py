@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_unet.data.splitting import BlockPlace
+    from napari_unet.data.validation_blocks import BlockPlace
     from napari_unet.tasks import ClassTable
 
 

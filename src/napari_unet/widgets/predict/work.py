@@ -97,7 +97,12 @@ def predict_with_card(
     from napari_unet.prediction.predictor import predict_image
     from napari_unet.provenance.card import card_beside_result
     from napari_unet.provenance.origin import now
-    from napari_unet.provenance.prediction import UsedModel, card_of_window, starting_name, written
+    from napari_unet.provenance.prediction_card import (
+        UsedModel,
+        card_of_window,
+        starting_name,
+        written,
+    )
 
     started = now()
     identity = "" if target is None else source.identity()
@@ -149,7 +154,7 @@ def files_events(
 ) -> Generator[object, None, Any]:
     """Predict image files into a folder, with a run card beside each result."""
     from napari_unet.prediction.files import predict_files
-    from napari_unet.provenance.prediction import UsedModel, starting_name, writing_cards
+    from napari_unet.provenance.prediction_card import UsedModel, starting_name, writing_cards
 
     events = predict_files(model, paths, target, config, stop)
     used = UsedModel("model", starting=starting_name(model.record))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Generator
 
-    from napari_unet.data.splitting import BlockPlace
+    from napari_unet.data.validation_blocks import BlockPlace
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import AnnotatedImage, TrainingData
@@ -139,7 +139,7 @@ def save_model(session: Session, path: Path) -> None:
 def _write_card(session: Session, path: Path) -> None:
     """Write the card of a model of the last training here; remove that of any other."""
     from napari_unet.provenance.card import card_beside_model, write_card
-    from napari_unet.provenance.training import card_of_training
+    from napari_unet.provenance.training_card import card_of_training
 
     card, result, origin = card_beside_model(path), session.trained, session.origin
     is_best = result is not None and session.model is result.trained

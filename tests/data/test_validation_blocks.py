@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from napari_unet.data.splitting import Block, validation_blocks
+from napari_unet.data.validation_blocks import Block, validation_blocks
 
 
 def painted_everywhere(size: int = 128) -> NDArray[np.int16]:
