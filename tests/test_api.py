@@ -292,6 +292,25 @@ def test_a_loaded_model_has_the_same_record(model: nu.TrainedModel, tmp_path: Pa
     assert nu.load_model(tmp_path / "m.safetensors").record == model.record
 
 
+def test_a_training_that_made_no_step_leaves_the_file_as_it_was(
+    model: nu.TrainedModel, tmp_path: Path
+) -> None:
+    model.save(tmp_path / "m.safetensors")
+    before, stop = (tmp_path / "m.safetensors").read_bytes(), threading.Event()
+    stop.set()
+    with pytest.raises(FileProblemError, match="ended before its first step"):
+        nu.train(IMAGE, LABELS, CONFIG, output=tmp_path / "m.safetensors", stop=stop)
+    assert (tmp_path / "m.safetensors").read_bytes() == before
+
+
+def test_a_model_without_its_state_says_how_it_is_trained_further(
+    model: nu.TrainedModel, tmp_path: Path
+) -> None:
+    model.save(tmp_path / "m.safetensors")
+    with pytest.raises(ModelFileError, match=r"no m\.state\.safetensors beside .*load_model"):
+        nu.train(IMAGE, LABELS, previous=tmp_path / "m.safetensors")
+
+
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"There is no model file .*m\.safetensors"):
         nu.load_model(tmp_path / "m.safetensors")

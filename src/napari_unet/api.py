@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.data.physical import check_pixel_size
-from napari_unet.errors import ConfigError, LabelsError
+from napari_unet.errors import ConfigError, FileProblemError, LabelsError
 from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import TrainedNetwork, load_network, save_network
 from napari_unet.prediction.config import PredictConfig
@@ -397,7 +397,7 @@ def train(
         One label image per image, of its shape without the channel axis. What the values mean
         is said by ``config.kind`` and ``config.unpainted``.
     config : TrainConfig, optional
-        Settings; by default those of `previous`, or the preset "fast".
+        Settings; by default those of `previous`, or the preset "fast" (of a starting model too).
     on_event : callable, optional
         Called with each event.
     axes : str or sequence of str, optional
@@ -412,7 +412,8 @@ def train(
         Where labels were corrected after a prediction, bool, of the shape of the labels, or None:
         these pixels count ``config.correction_weight`` times. Of several images one for each.
     previous : TrainedModel or path, optional
-        A model is trained further, on these images. A model file with its state beside it, as
+        A model is trained further, on these images; it keeps its network and the size of its
+        patches, whatever `config` says. A model file with its state beside it, as
         `output` and ``napari-unet train`` write them, goes on exactly where its training ended.
     output : path, optional
         Model file to write at the end, and now and then meanwhile, with the state beside it.
@@ -458,7 +459,7 @@ def train(
     from napari_unet.training.preparation import prepare_training
 
     if output is not None:  # known before a long training
-        make_folder(Path(output).parent)
+        make_folder(Path(output).expanduser().parent)
     begin, held_back, config = _begin_of(previous, config)
     alone = not isinstance(images, (list, tuple))
     image_list: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images]
@@ -491,8 +492,13 @@ def train(
     events = train_network(data, config, stop or threading.Event(), begin)
     if output is None:
         return TrainedModel(Run(events).finish(on_event).trained)
-    path = Path(output)
+    path = Path(output).expanduser()
     result = Run(saving_checkpoints(events, path)).finish(on_event)
+    if result.state.step == 0:
+        raise FileProblemError(
+            f"The training ended before its first step, and {path} was left as it is. Give it more "
+            "time."
+        )
     save_checkpoint(Checkpoint(result.trained, result.state), path)
     return TrainedModel(result.trained)
 
@@ -505,14 +511,12 @@ def _begin_of(
     from napari_unet.training.going_on import (
         check_goes_on,
         load_training,
-        settings_of,
         settings_to_continue,
     )
 
     if previous is None:
         return None, (), config or TrainConfig()
     if isinstance(previous, TrainedModel):
-        config = config or settings_of(previous.record)
         return previous.trained, (), settings_to_continue(config, previous.record)
     state, usual = load_training(Path(previous))
     check_goes_on(state, usual, config or usual)
@@ -525,7 +529,7 @@ def _boxes(regions: Sequence[Region], ndim: int) -> tuple[Region, ...]:
             raise LabelsError(
                 f"Region {region} does not fit labels of {ndim} axes; give one slice per axis."
             )
-    return tuple(regions)
+    return tuple(tuple(region) for region in regions)
 
 
 def _each(given: Any, single: Any, number: int, name: str) -> list[Any]:

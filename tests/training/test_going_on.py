@@ -11,7 +11,7 @@ from napari_unet.errors import ConfigError
 from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import TrainedNetwork
 from napari_unet.training.config import TrainConfig
-from napari_unet.training.going_on import check_goes_on, what_stays
+from napari_unet.training.going_on import check_goes_on, settings_to_continue, what_stays
 from napari_unet.training.state import TrainingState
 
 
@@ -68,3 +68,39 @@ def test_settings_with_which_a_training_cannot_go_on_are_refused(
 @pytest.mark.parametrize("changes", [{"steps": 6}, {"steps": 5, "minutes": 1}, {"binning": 1}])
 def test_more_steps_and_more_time_are_taken(changes: dict[str, Any]) -> None:
     check_goes_on(state_of(), TrainConfig(), TrainConfig(**changes))
+
+
+def trained_for(**settings: Any) -> TrainedNetwork:
+    """A model that somebody trained, with these settings, from the starting model."""
+    model = load_starting_model("cells")
+    training = {**model.record.training, **settings}
+    return TrainedNetwork(model.network, replace(model.record, training=training, steps=7))
+
+
+def test_a_model_is_trained_further_with_its_own_settings() -> None:
+    record = trained_for(minutes=3.0, unpainted="unlabelled").record
+    config = settings_to_continue(None, record)
+    assert (config.minutes, config.unpainted) == (3.0, "unlabelled")
+
+
+def test_steps_that_are_asked_for_take_the_place_of_its_minutes() -> None:
+    config = settings_to_continue(None, trained_for(minutes=3.0).record, {"steps": 5})
+    assert (config.minutes, config.steps) == (0, 5)
+
+
+def test_a_starting_model_is_trained_as_a_new_training_would_be() -> None:
+    config = settings_to_continue(None, load_starting_model("cells").record)
+    fast = TrainConfig.preset("fast")
+    assert (config.minutes, config.unpainted) == (fast.minutes, fast.unpainted)
+    assert (config.binning, config.views) == (fast.binning, fast.views)
+
+
+def test_the_network_stays_whatever_the_preset_says() -> None:
+    record = load_starting_model("cells").record
+    config = settings_to_continue(TrainConfig(depth=5, window=3), record)
+    assert (config.depth, config.window) == (record.network.depth, record.network.window)
+
+
+def test_another_network_is_refused_where_it_is_asked_for_by_name() -> None:
+    with pytest.raises(ConfigError, match=r"depth is 5; .* keeps its own, 3"):
+        settings_to_continue(None, load_starting_model("cells").record, {"depth": 5})

@@ -112,7 +112,7 @@ def _write_card(result: TrainingResult, order: TrainingOrder, group: ProcessGrou
         order.pairs,
         environment_of(choose_device(group.device(order.config.device))),
         TimeSpan.since(order.started),
-        script.command().strip(),
+        "" if order.previous else script.command().strip(),
         why_not,
     )
     try:

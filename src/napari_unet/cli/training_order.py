@@ -21,7 +21,6 @@ from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.going_on import (
     check_goes_on,
     load_training,
-    settings_of,
     settings_to_continue,
     what_stays,
 )
@@ -104,8 +103,7 @@ def _settings(
     if options.previous:
         trained = load_model_or_starting_model(options.previous)
         preset = TrainConfig.preset(options.preset) if options.preset else None
-        config = (preset or settings_of(trained.record)).changed(**given)
-        return trained, settings_to_continue(config, trained.record)
+        return trained, settings_to_continue(preset, trained.record, given)
     if not options.resume:
         return None, TrainConfig.preset(options.preset or "fast", **given)
     if options.preset:

@@ -55,8 +55,16 @@ def load_model_or_starting_model(name: str) -> TrainedNetwork:
 
 def is_starting_model(record: ModelRecord) -> bool:
     """Return whether a model is one of the starting models, as it came with the program."""
-    there = [card.name for card in STARTING_MODELS.values() if card.path.is_file()]
-    return any(load_starting_model(name).record == record for name in there)
+    return any(_record_in(card.path) == record for card in STARTING_MODELS.values())
+
+
+@cache
+def _record_in(path: Path) -> ModelRecord | None:
+    """Return the record of a bundled model; None if the file is missing or damaged."""
+    try:
+        return load_network(path).record
+    except ModelFileError:
+        return None
 
 
 def expected_cell_size(record: ModelRecord) -> float:

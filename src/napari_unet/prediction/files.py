@@ -255,8 +255,9 @@ def earlier_results(
             "tiff": tiff_beside(path, folder),
             "zarr": folder / f"{stem_of(path)}{ZARR_SUFFIX}",
         }
-        asked = places.values() if file_format == "auto" else [places[file_format]]
-        found += [place for place in asked if place.exists()]
+        likely: FileFormat = "tiff" if places["tiff"].exists() and not split_zarr(path) else "zarr"
+        place = places[likely if file_format == "auto" else file_format]
+        found += [place] * place.exists()
     return found
 
 

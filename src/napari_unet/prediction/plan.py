@@ -445,7 +445,7 @@ def _own_threshold(record: ModelRecord, kind: ResultKind, foreground: int) -> fl
 
 def _result_kind(config: PredictConfig, record: ModelRecord) -> ResultKind:
     kind = config.result or record.classes.kind
-    of_objects = record.classes.kind == "objects" or record.membrane is not None
+    of_objects = RESULT_TYPES[record.classes.kind].is_separated or record.membrane is not None
     if RESULT_TYPES[kind].is_separated and not of_objects:
         raise ModelMismatchError(
             "This model was trained on classes and cannot separate objects; ask for classes "

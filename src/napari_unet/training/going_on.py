@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
-from typing import TYPE_CHECKING, TypedDict
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -16,13 +17,16 @@ from napari_unet.training.config import TrainConfig, present_names
 from napari_unet.training.state import TrainingState
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from napari_unet.model.record import ModelRecord
     from napari_unet.model.trained import TrainedNetwork
 
 # What a model decides, not the settings, where it is trained further.
-_OF_THE_NETWORK = ("ndim", "base_channels", "depth", "padding", "normalization", "dropout")
+_OF_THE_NETWORK = (
+    "ndim", "base_channels", "depth", "window", "padding", "normalization", "dropout",
+)  # fmt: skip
 
 
 class WhatStays(TypedDict):
@@ -51,14 +55,41 @@ def what_stays(previous: TrainingState | TrainedNetwork | None, ndim: int) -> Wh
     )
 
 
-def settings_to_continue(config: TrainConfig, record: ModelRecord) -> TrainConfig:
-    """Return settings with the network that a model has."""
+def settings_to_continue(
+    config: TrainConfig | None, record: ModelRecord, given: Mapping[str, Any] = MappingProxyType({})
+) -> TrainConfig:
+    """Return the settings with which a model is trained further.
+
+    Parameters
+    ----------
+    config : TrainConfig or None
+        Its network and patches are replaced by those of the model. None: the model's own settings;
+        of a starting model, whose own are for hours of many images, the preset fast.
+    record : ModelRecord
+        Of the model.
+    given : mapping of str to value
+        Settings that were asked for by name; they count more than those of `config`.
+
+    Raises
+    ------
+    ConfigError
+        A setting of the network was asked for that is not the model's.
+    """
     network = {name: getattr(record.network, name) for name in _OF_THE_NETWORK}
-    patch = {}
-    previous = record.training.get("patch_size")
-    if isinstance(previous, int):
-        patch["patch_size"] = previous
-    return config.changed(**network, **patch)
+    for name in network.keys() & given.keys():
+        if given[name] != network[name]:
+            raise ConfigError(
+                f"{name} is {given[name]!r}; a model that is trained further keeps its own, "
+                f"{network[name]!r}."
+            )
+    if config is None:
+        starting = is_starting_model(record)
+        config = TrainConfig.preset("fast") if starting else settings_of(record)
+    elif isinstance(patch := record.training.get("patch_size"), int):
+        config = config.changed(patch_size=patch)
+    if "steps" in given:
+        config = config.changed(minutes=0.0)  # unless they are given as well
+    return config.changed(**network).changed(**given)
 
 
 def load_training(path: Path) -> tuple[TrainingState, TrainConfig]:
@@ -76,6 +107,12 @@ def load_training(path: Path) -> tuple[TrainingState, TrainConfig]:
     """
     record = load_network(path).record
     config = settings_of(record)
+    if not state_path(path).exists():
+        raise ModelFileError(
+            f"There is no {state_path(path).name} beside {path}: without its state a training "
+            "cannot go on exactly. Train the model further instead "
+            "(nu.train(previous=nu.load_model(...)), or --previous)."
+        )
     state = load_state(state_path(path))
     if not belongs_to(state, record):
         raise ModelFileError(

@@ -18,9 +18,9 @@ from napari_unet.widgets.common.annotation import (
     new_annotation,
 )
 from napari_unet.widgets.common.layers import labels_of, plain_layers
+from napari_unet.widgets.common.mouse_edits import FramePath, disk, path_in_frame, write_edit
 from napari_unet.widgets.common.result_layers import Predicted, predicted_of
 from napari_unet.widgets.common.session import session_of
-from napari_unet.widgets.predict.mouse_edits import FramePath, disk, path_in_frame, write_edit
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

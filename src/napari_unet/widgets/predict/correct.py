@@ -16,14 +16,14 @@ from napari_unet.errors import NapariUNetError
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import add_row, button, form_layout, note
 from napari_unet.widgets.common.copy_to_annotation import AnnotationCopier
-from napari_unet.widgets.common.result_layers import active_labels, newest_prediction, predicted_of
-from napari_unet.widgets.predict.mouse_edits import (
+from napari_unet.widgets.common.mouse_edits import (
     FramePath,
     edit_along,
     numbers_along,
     path_in_frame,
     write_edit,
 )
+from napari_unet.widgets.common.result_layers import active_labels, newest_prediction, predicted_of
 from napari_unet.widgets.predict.numbered_edits import numbers_in, path_through
 
 if TYPE_CHECKING:

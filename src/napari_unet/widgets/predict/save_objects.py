@@ -122,6 +122,10 @@ class SaveObjectsButton(QPushButton):
         if layer is None:
             show_warning("There are no objects to save yet: click Whole or View above.")
             return
+        predicted = predicted_of(layer)
+        if predicted is not None and predicted.in_progress:
+            show_warning(f"{layer.name} is still being predicted: save it when it is done.")
+            return
         if to != "ctc" and not path.suffix:
             path = path.with_name(path.name + SUFFIXES[to][0])
         if self._task.start(partial(save_objects, path, to, to_save(self._viewer, layer))):
