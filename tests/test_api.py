@@ -132,9 +132,12 @@ def test_corrected_pixels_change_what_is_learned(model: nu.TrainedModel) -> None
     ("more", "text"),
     [
         ({"regions": [(slice(3, 9),)]}, "one slice per axis"),
+        ({"regions": [((3, 9), (3, 9))]}, "one slice per axis"),
+        ({"regions": [(slice(3, 9), slice(400, 500))]}, "that lies within them"),
+        ({"regions": (slice(3, 9), slice(3, 9))}, "one slice per axis"),
         ({"corrected": LABELS[:9] > 1}, r"Corrections \(9, 48\) do not match labels"),
     ],
-    ids=["region", "corrections"],
+    ids=["region", "no slices", "outside", "a single box", "corrections"],
 )
 def test_what_does_not_fit_the_labels_is_refused(more: dict[str, Any], text: str) -> None:
     with pytest.raises(LabelsError, match=text):

@@ -480,7 +480,7 @@ def train(
             f"image {i}",
             image,
             np.asarray(labels_list[i]),
-            regions=_boxes(region_list[i] or (), np.ndim(labels_list[i])),
+            regions=_boxes(region_list[i] or (), np.shape(labels_list[i])),
             corrected=None if masks[i] is None else np.asarray(masks[i], bool),
             axes=axes_list[i],
             pixel_size=sizes[i],
@@ -523,13 +523,23 @@ def _begin_of(
     return state, state.held_back, config or usual
 
 
-def _boxes(regions: Sequence[Region], ndim: int) -> tuple[Region, ...]:
+def _boxes(regions: Sequence[Any], shape: tuple[int, ...]) -> tuple[Region, ...]:
     for region in regions:
-        if len(region) != ndim:
+        is_box = isinstance(region, (tuple, list)) and len(region) == len(shape)
+        if not is_box or not all(map(_lies_within, region, shape)):
             raise LabelsError(
-                f"Region {region} does not fit labels of {ndim} axes; give one slice per axis."
+                f"Region {region} does not fit labels of shape {shape}; give one slice per axis "
+                "that lies within them, as (slice(0, 64), slice(0, 64))."
             )
     return tuple(tuple(region) for region in regions)
+
+
+def _lies_within(part: object, size: int) -> bool:
+    """Return whether something is a slice of pixels that an axis has, none left out."""
+    if not isinstance(part, slice) or part.step not in (None, 1):
+        return False
+    start, stop, _ = part.indices(size)
+    return start < stop and (part.stop is None or part.stop <= size)
 
 
 def _each(given: Any, single: Any, number: int, name: str) -> list[Any]:

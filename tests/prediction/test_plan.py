@@ -344,3 +344,17 @@ def test_a_plan_of_a_huge_image_is_small() -> None:
 def test_a_plan_knows_its_result() -> None:
     found = plan(a_model(ClassTable("classes", "unlabelled", (1, 2, 3))), 4, 40, 50)
     assert (found.result_axes, found.result_shape) == ("TYX", (4, 40, 50))
+
+
+# --- frames ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("frames", [((5,),), (1,)], ids=["beyond the last", "a bare number"])
+def test_frames_of_which_the_image_has_none_are_refused(frames: Any) -> None:
+    with pytest.raises(ConfigError, match=r"the image has none; choose among \(0,\) to \(2,\)"):
+        plan(MODEL, 3, 20, 24, axes="TYX", frames=frames)
+
+
+def test_of_frames_that_are_asked_for_those_that_are_there_are_predicted() -> None:
+    chosen = plan(MODEL, 3, 20, 24, axes="TYX", frames=((1,), (7,)))
+    assert [frame.index for frame in chosen.frames_of(noise(3, 20, 24))] == [(1,)]

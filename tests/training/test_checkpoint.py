@@ -15,6 +15,7 @@ from safetensors.torch import save
 from napari_unet.data.validation_blocks import BlockPlace
 from napari_unet.errors import FileProblemError, ModelFileError
 from napari_unet.model.tensor_file import read_tensors, write_tensors
+from napari_unet.model.trained import load_network
 from napari_unet.model.weights_hash import hash_of_weights
 from napari_unet.tasks import ClassTable
 from napari_unet.training.checkpoint import load_state, save_state, state_path
@@ -83,6 +84,12 @@ def test_best_weights_whose_score_new_paint_made_void_come_back_without_one(
     read = load_state(tmp_path / "s.safetensors")
     assert read.best_value == -math.inf
     assert equal(read.best, written.best)
+
+
+def test_a_state_that_is_opened_as_a_model_names_its_model(tmp_path: Path) -> None:
+    save_state(a_state(), tmp_path / "x.state.safetensors")
+    with pytest.raises(ModelFileError, match=r"Choose its model, .*x\.safetensors"):
+        load_network(tmp_path / "x.state.safetensors")
 
 
 def test_a_state_lies_beside_its_model(tmp_path: Path) -> None:

@@ -132,6 +132,9 @@ def load_network(path: Path) -> TrainedNetwork:
         The file is missing, damaged, or no model of this program.
     """
     tensors, content = read_tensors(path)
+    if "format_version" not in content and path.stem.endswith(".state"):
+        model = path.with_stem(path.stem.removesuffix(".state"))
+        raise ModelFileError(f"{path} is the state of a training. Choose its model, {model}.")
     record = record_from_json(content, str(path))
     broken = _not_finite(tensors)
     if broken is not None:

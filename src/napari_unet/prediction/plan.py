@@ -23,6 +23,8 @@ from napari_unet.prediction.results import RESULT_TYPES
 from napari_unet.prediction.tiles import plan_blocks, plan_tiles
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.data.rescaling import Factors
     from napari_unet.model.config import Precision
@@ -216,6 +218,8 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
     ratios, notices = by_size(record, config, network.ndim)
     binning = plane_factors(network.ndim, record.binning)
     factors = tuple(k * ratio for k, ratio in zip(binning, ratios, strict=True))
+    frames_shape = tuple(sizes[axis] for axis in frame_axes(axes, network.ndim))
+    _check_frames(config.frames, frames_shape)
     region = _clipped(config.region, shape)
     tiles = plan_tiles(shape, record.geometry, config.tile_size, factors)
     of_blocks = plan_tiles(shape, record.geometry, None, factors)
@@ -224,7 +228,7 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
         axes,
         network.ndim,
         shape,
-        tuple(sizes[axis] for axis in frame_axes(axes, network.ndim)),
+        frames_shape,
         used_channels,
         network.window,
         factors,
@@ -242,6 +246,16 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
         (*config.notices, *notices),
         _precision(config, record),
         foreground,
+    )
+
+
+def _check_frames(frames: Collection[object] | None, shape: tuple[int, ...]) -> None:
+    """Refuse a choice of frames of which the image has none: the result would be empty."""
+    if frames is None or any(index in frames for index in np.ndindex(shape)):
+        return
+    first, last = (0,) * len(shape), tuple(n - 1 for n in shape)
+    raise ConfigError(
+        f"frames is {tuple(frames)}, of which the image has none; choose among {first} to {last}."
     )
 
 
