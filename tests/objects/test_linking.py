@@ -269,7 +269,7 @@ def test_with_a_minimum_overlap_of_0_all_that_touch_are_linked() -> None:
         ({"axis": "C"}, "axis is 'C'; choose T or Z"),
         ({"minimum_overlap": -0.1}, "minimum_overlap is -0.1; choose 0 to 1"),
         ({"minimum_overlap": 1.5}, "minimum_overlap is 1.5; choose 0 to 1"),
-        ({"gap": -1}, "gap is -1; choose 0 to 1000 frames"),
+        ({"gap": -1}, "gap is -1; choose 0 to 1000 frame"),
         ({"gap": 1.5}, "gap is 1.5; choose a whole number"),
         ({"axis": "Z", "gap": 2}, "gap is 2; choose 0 or 1 through slices"),
     ],

@@ -60,7 +60,7 @@ class LinkConfig:
         "slices (Z): what was found slice by slice becomes whole objects.",
         choices=("T", "Z"),
         kind=str,
-        unset="time where there is time, else slices",
+        unset="time, if any, else z",
         words={"T": "time", "Z": "slices (z)"},
         label="Along",
     )
@@ -77,7 +77,7 @@ class LinkConfig:
         "In how many frames in a row an object may be missing; through slices at most 1.",
         0,
         _LONGEST_GAP,
-        unit="frames",
+        unit="frame(s)",
         label="Gap",
     )
     divisions: bool = setting(
