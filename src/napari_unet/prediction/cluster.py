@@ -57,8 +57,6 @@ def connected(scheduler: str | None, workers: int | None) -> Iterator[Client]:
 
     Parameters
     ----------
-    scheduler : str or None
-        Its address.
     workers : int or None
         Processes to start on this machine instead.
 
@@ -140,14 +138,10 @@ def predict_on_cluster(
 
     Parameters
     ----------
-    client : distributed.Client
-        Connected to the scheduler.
     model : str
         Model file that all workers can read, or the name of a starting model.
     image : Path
         Image that all workers can read; an OME-Zarr, so that they read chunks of it.
-    config : PredictConfig
-        What to predict, and on which device of the workers.
     target : Path
         The OME-Zarr to write, in a folder that all workers can write.
     stop : threading.Event
@@ -319,10 +313,7 @@ class _Run:
 def _result_of(future: Any, task: _Task) -> Any:
     """Return what a task gave.
 
-    Raises
-    ------
-    DeviceError
-        It ended worker after worker, or was waiting in each of them.
+    Raises DeviceError if the task ended worker after worker, or was waiting in each of them.
     """
     from distributed import KilledWorker
 

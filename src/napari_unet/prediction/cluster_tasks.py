@@ -32,30 +32,18 @@ _opening = threading.Lock()
 
 @dataclass(frozen=True)
 class Order:
-    """What a worker is told: where things lie.
-
-    Parameters
-    ----------
-    model : str
-        Model file, or the name of a starting model.
-    image : str
-        Path of the image.
-    partial : PartialResult
-        Where the result grows.
-    device : str
-        Where workers compute.
-    identity : str
-        Changes with model and image: workers that have opened an earlier order open them again.
-    model_hash : str
-        Of the weights that the client has.
-    """
+    """What a worker is told: where things lie."""
 
     model: str
+    """Model file, or the name of a starting model."""
     image: str
     partial: PartialResult
+    """Where the result grows."""
     device: str
     identity: str
+    """Changes with model and image: workers that have opened an earlier order open them again."""
     model_hash: str
+    """Of the weights that the client has."""
 
 
 def measure_frame(order: Order, frame: int) -> Scaling:
@@ -75,7 +63,7 @@ def predict_one(order: Order, frame: int, intensity: Scaling, tile: int) -> None
 
 
 def separate_one(order: Order, frame: int, block: int) -> None:
-    """Tell the objects of a block apart and write them in numbers of their own."""
+    """Separate the objects of a block and write them in numbers of their own."""
     plan = order.partial.plan
     labels, objects = separate_block(order.partial.foreground(frame), plan, block)
     order.partial.write_block(frame, block, labels, objects)
@@ -88,24 +76,13 @@ def write_one(order: Order, frame: int, block: int, table: NDArray[np.uint32]) -
 
 @dataclass
 class _Opened:
-    """What a worker keeps of an order, so that each tile need not make it anew.
-
-    Parameters
-    ----------
-    trained : TrainedNetwork
-        The model.
-    pixels : ArrayLike
-        The image.
-    model_hash : str
-        Of the model's weights.
-    runner : Runner or None
-        The model made ready, from the first tile on.
-    """
+    """What a worker keeps of an order, so that each tile need not make it anew."""
 
     trained: TrainedNetwork
     pixels: ArrayLike
     model_hash: str
     runner: Runner | None = None
+    """The model made ready, from the first tile on."""
 
 
 def _runner_for(order: Order, opened: _Opened) -> Runner:
@@ -120,10 +97,7 @@ def _runner_for(order: Order, opened: _Opened) -> Runner:
 def _opened_for(order: Order) -> _Opened:
     """Return model and image, and make sure that it is the model that the client has.
 
-    Raises
-    ------
-    ModelMismatchError
-        The file was changed meanwhile, or is another one here.
+    Raises ModelMismatchError if the file was changed meanwhile, or is another one here.
     """
     with _opening:
         opened = _opened(order.model, order.image, order.identity, order.device)

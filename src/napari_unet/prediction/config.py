@@ -24,18 +24,12 @@ RESULT_KINDS: tuple[ResultKind, ...] = get_args(ResultKind)
 
 @dataclass(frozen=True)
 class ViewPoint:
-    """The middle of what is on screen.
-
-    Parameters
-    ----------
-    frame : tuple of int
-        Index on the frame axes.
-    centre : tuple of float
-        Pixel in ``[Z]YX``.
-    """
+    """The middle of what is on screen."""
 
     frame: tuple[int, ...]
+    """Index on the frame axes."""
     centre: tuple[float, ...]
+    """Pixel in ``[Z]YX``."""
 
 
 def _channels(text: str) -> tuple[int, ...] | None:
@@ -48,7 +42,7 @@ def _precision(text: str) -> str:
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """Say what to predict and how.
+    """What to predict and how.
 
     Each setting documents itself, as those of `TrainConfig` do; what follows are no settings but
     what the window knows of the image.

@@ -17,99 +17,64 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PredictionStarted:
-    """The work is planned.
-
-    Parameters
-    ----------
-    device : str
-        Where it computes, for people.
-    tiles : int
-        Tiles of all frames together.
-    shape : tuple of int
-        Shape of the label result: frame axes, then ``[Z]YX``.
-    kind : str
-        Objects, classes, probabilities or uncertainty.
-    precision : {"float32", "bfloat16"}
-        Number format of the convolutions.
-    """
+    """The work is planned."""
 
     device: str
+    """Where it computes, for people."""
     tiles: int
+    """Tiles of all frames together."""
     shape: tuple[int, ...]
+    """Shape of the label result: frame axes, then ``[Z]YX``."""
     kind: ResultKind
     precision: Precision = "float32"
+    """Of the convolutions."""
 
 
 @dataclass(frozen=True)
 class TilePredicted:
-    """One tile is done.
-
-    Parameters
-    ----------
-    number : int
-        Tiles done so far, of all frames.
-    frame : tuple of int
-        Index on the frame axes.
-    region : Region
-        The tile's box in ``[Z]YX``.
-    labels : ndarray
-        Result value per pixel: 0 background; with objects, 1 for all foreground; uncertainty as
-        float32.
-    """
+    """One tile is done."""
 
     number: int
+    """Tiles done so far, of all frames."""
     frame: tuple[int, ...]
+    """Index on the frame axes."""
     region: Region
+    """The tile's box in ``[Z]YX``."""
     labels: NDArray[Any]
+    """Result value per pixel: 0 background; with objects, 1 for all foreground; uncertainty as
+    float32.
+    """
 
 
 @dataclass(frozen=True)
 class TileWritten:
-    """A tile that was computed elsewhere is in the file.
-
-    Parameters
-    ----------
-    number : int
-        Tiles done so far, of all frames.
-    """
+    """A tile that was computed elsewhere is in the file."""
 
     number: int
+    """Tiles done so far, of all frames."""
 
 
 @dataclass(frozen=True)
 class BlockSeparated:
-    """The objects of a block of a large frame are separated.
-
-    Parameters
-    ----------
-    number, total : int
-        How many of the frame's blocks are done, of how many.
-    frame : tuple of int
-        Index on the frame axes.
-    """
+    """The objects of a block of a large frame are separated."""
 
     number: int
+    """Blocks of the frame done so far, of how many."""
     total: int
     frame: tuple[int, ...]
+    """Index on the frame axes."""
 
 
 @dataclass(frozen=True)
 class FrameFinished:
-    """All tiles of a frame are done, and its objects are separated.
-
-    Parameters
-    ----------
-    frame : tuple of int
-        Index on the frame axes.
-    region : Region
-        The predicted box in ``[Z]YX``; the whole frame unless less was asked for.
-    labels : ndarray
-        The final values of that box.
-    """
+    """All tiles of a frame are done, and its objects are separated."""
 
     frame: tuple[int, ...]
+    """Index on the frame axes."""
     region: Region
+    """The predicted box in ``[Z]YX``; the whole frame unless less was asked for."""
     labels: NDArray[Any]
+    """The final values of that box."""
 
 
 PredictionEvent = (
@@ -122,21 +87,13 @@ PredictionEvent = (
 
 @dataclass(frozen=True)
 class PredictionProgress:
-    """How far the prediction of an image is.
-
-    Parameters
-    ----------
-    tile, tiles : int
-        How many are done, of how many.
-    block, blocks : int
-        The same of the blocks whose objects are separated at present; 0 while tiles come.
-    notices : str
-        What the user should know.
-    """
+    """How far the prediction of an image is."""
 
     tile: int = 0
+    """Tiles done, of how many."""
     tiles: int = 0
     block: int = 0
+    """Blocks separated of the present frame, of how many; 0 while tiles come."""
     blocks: int = 0
     notices: str = ""
 

@@ -57,65 +57,42 @@ class IntoZarr(Protocol):
 
 @dataclass(frozen=True)
 class FileStarted:
-    """A file is being read.
-
-    Parameters
-    ----------
-    number, total : int
-        Which, from 1, of how many.
-    path : Path
-        The file.
-    """
+    """A file is being read."""
 
     number: int
+    """Which file, from 1, of how many."""
     total: int
     path: Path
 
 
 @dataclass(frozen=True)
 class FilePredicted:
-    """A result was written.
-
-    Parameters
-    ----------
-    path, target : Path
-        The image and its result.
-    kind : {"objects", "classes", "probabilities", "uncertainty"}
-        What was written.
-    axes : str
-        Axes of the result.
-    objects : int or None
-        How many, with objects.
-    config : PredictConfig
-        How it was predicted: with the axes and the pixel size of the file.
-    image, result : PixelHash or None
-        What tells the pixels of both from others; None where they could not be read again.
-    """
+    """A result was written."""
 
     path: Path
+    """The image."""
     target: Path
+    """The result."""
     kind: ResultKind
     axes: str
+    """Of the result."""
     objects: int | None
+    """Number of objects; None for other kinds of result."""
     config: PredictConfig
+    """How it was predicted: with the axes and the pixel size of the file."""
     image: PixelHash | None
+    """Hash of the pixels of the image; None where they could not be read again."""
     result: PixelHash | None
+    """Likewise of the result."""
 
 
 @dataclass(frozen=True)
 class FileFailed:
-    """A file could not be predicted; the others go on.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    text : str
-        Why, and the remedy.
-    """
+    """A file could not be predicted; the others go on."""
 
     path: Path
     text: str
+    """Why, and the remedy."""
 
 
 FileEvent = FileStarted | FilePredicted | FileFailed
@@ -134,10 +111,6 @@ def predict_files(
 
     Parameters
     ----------
-    trained : TrainedNetwork
-        The model.
-    paths : sequence of Path
-        The images.
     folder : Path
         Where the results go; made where it does not exist.
     config : PredictConfig
@@ -149,11 +122,6 @@ def predict_files(
         TIFF.
     into_zarr : callable, optional
         Predicts one image into an OME-Zarr; in this process by default.
-
-    Returns
-    -------
-    tuple of FilePredicted
-        What was written.
 
     Raises
     ------

@@ -36,13 +36,7 @@ class _Part:
 
 
 class ResultInMemory:
-    """A `ResultStore` in memory.
-
-    Parameters
-    ----------
-    plan : PredictionPlan
-        What is predicted.
-    """
+    """A `ResultStore` in memory."""
 
     goes_on: ClassVar[bool] = False
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PATIENCE_SECONDS = 0.5  # to take over the lock of a process that is gone; never for one that works
-_WRITTEN_WITHIN_SECONDS = 10  # after that nobody is about to tell who holds a lock
+_WRITTEN_WITHIN_SECONDS = 10  # after that no process is about to write who holds a lock
 
 
 @contextmanager
@@ -27,15 +27,12 @@ def locked(target: Path) -> Iterator[None]:
 
     A lock is a file that exists, not one that the system locks: clusters share file systems on
     which the latter holds on one machine only, or not at all. The lock of a process of this
-    machine that is gone is taken over; of a process on another machine nobody can tell. filelock
+    machine that is gone is taken over; of a process on another machine that is not known. filelock
     takes over by exchanging two names; where the file system refuses that, as NFS and SMB do, the
-    lock of a process whose number nobody has any more is deleted here. A lock that is neither
-    filelock's nor empty is nobody's to judge: it is deleted by hand.
+    lock of a process whose number is no longer in use is deleted here. A lock that is neither
+    filelock's nor empty is left to be deleted by hand.
 
-    Raises
-    ------
-    FileProblemError
-        Another process writes it, or the folder cannot be written.
+    Raises FileProblemError if another process writes it, or the folder cannot be written.
     """
     path = target.with_name(f".{target.name}.lock")
     # Whatever thread collects an abandoned generator gives the lock back.
@@ -113,7 +110,7 @@ def _holder_in(content: str) -> tuple[int, str] | None:
 
 
 def _clear_unwritten(path: Path) -> None:
-    """Delete an empty lock that nobody is about to fill, as a power cut leaves it.
+    """Delete an empty lock that no process is about to fill, as a power cut leaves it.
 
     Who deletes it holds a lock for that, and looks again: else of two the second would delete the
     new lock of the first. By the clock of the disk that lock tells what time it is: those of two

@@ -63,17 +63,10 @@ _JOURNAL_LINE = re.compile(r"^(tile|frame) (\d+) (\d+)\n", re.MULTILINE)
 
 @dataclass(frozen=True)
 class PartialResult:
-    """The folder of a prediction that is under way; workers on other machines open it as well.
-
-    Parameters
-    ----------
-    folder : Path
-        Where it grows.
-    plan : PredictionPlan
-        What is predicted.
-    """
+    """The folder of a prediction that is under way; workers on other machines open it as well."""
 
     folder: Path
+    """Where the result grows."""
     plan: PredictionPlan
     goes_on: ClassVar[bool] = True
 
@@ -212,12 +205,9 @@ class PartialResult:
         return Prediction(plan.kind, target, axes, shape, box, complete, objects)
 
     def finish(self, target: Path, stop: threading.Event) -> bool:
-        """Add the lower resolutions and give the result its name; tell whether it came to that.
+        """Add the lower resolutions and give the result its name; return whether it came to that.
 
-        Raises
-        ------
-        FileProblemError
-            It cannot be renamed.
+        Raises FileProblemError if it cannot be renamed.
         """
         if self.plan.result.is_labels and not add_pyramid(self.folder, stop):
             return False
@@ -251,22 +241,15 @@ def open_partial(
 ) -> PartialResult:
     """Make the folder of a prediction, or go on with one of the same order.
 
+    Raises FileProblemError if the folder cannot be written.
+
     Parameters
     ----------
-    target : Path
-        Where the result will be.
-    plan : PredictionPlan
-        What is predicted.
     order : str
         Identifies image, model and settings: see `order_of`. What another order has left is
         thrown away.
     pixel_size : mapping of str to float
         Micrometres per pixel of the image.
-
-    Raises
-    ------
-    FileProblemError
-        The folder cannot be written.
     """
     folder = partial_folder(target)
     result = PartialResult(folder, plan)
@@ -290,13 +273,7 @@ def open_partial(
 
 @contextmanager
 def writing_to(folder: Path) -> Iterator[None]:
-    """Say where something could not be written, and that what is done is kept.
-
-    Raises
-    ------
-    FileProblemError
-        For any error of the file system.
-    """
+    """Raise errors of the file system as FileProblemError: where, and that what is done is kept."""
     try:
         yield
     except OSError as error:
@@ -309,21 +286,16 @@ def writing_to(folder: Path) -> Iterator[None]:
 def order_of(trained: TrainedNetwork, plan: PredictionPlan, source: str, image: ArrayLike) -> str:
     """Describe image, model and settings, so that only the same prediction goes on with a result.
 
+    Raises UnreadableError if the image cannot be read.
+
     Parameters
     ----------
     trained : TrainedNetwork
         The model: its weights are hashed.
-    plan : PredictionPlan
-        The settings.
     source : str
         Says which image it is, for example its path and when it was changed.
     image : ArrayLike
         Some thousand pixels of its first and its last frame are hashed.
-
-    Raises
-    ------
-    UnreadableError
-        They cannot be read.
     """
     record = trained.record
     settings = repr((plan, asdict(record.steps_of_others or record.intensity), record.external))
@@ -351,10 +323,7 @@ def _hash_of_some_pixels(plan: PredictionPlan, image: ArrayLike) -> str:
 def trying_again(read: Callable[[], Result]) -> Result:
     """Read a part of an image; what cannot be read is tried again.
 
-    Raises
-    ------
-    UnreadableError
-        It cannot be read a third time either.
+    Raises UnreadableError if it cannot be read a third time either.
     """
     for _ in range(_ATTEMPTS - 1):
         with contextlib.suppress(UnreadableError):

@@ -36,24 +36,15 @@ Read = TypeVar("Read")
 
 @dataclass(frozen=True)
 class TileJob:
-    """A tile that is to be predicted.
-
-    Parameters
-    ----------
-    frame : Frame
-        Where it lies.
-    tile : int
-        Its number in the plan.
-    region : Region
-        Its box in the frame, ``[Z]YX``.
-    number : int
-        Tiles done when this one is, of all frames.
-    """
+    """A tile that is to be predicted."""
 
     frame: Frame
     tile: int
+    """Its number in the plan."""
     region: Region
+    """Its box in the frame, ``[Z]YX``."""
     number: int
+    """Tiles done when this one is, of all frames."""
 
 
 class TileReader:
@@ -61,8 +52,6 @@ class TileReader:
 
     Parameters
     ----------
-    runner : Runner
-        Knows what it sees.
     normalization : IntensityMeasure
         Each frame is measured before its first tile.
     attempt : callable
@@ -100,7 +89,7 @@ class TileReader:
         return pixels
 
     def notices(self) -> Iterator[Notice]:
-        """Say what was unusual about the pixels; ask when the last tile has come."""
+        """Return what was unusual about the pixels; ask when the last tile has come."""
         return map(Notice, unusual_pixels(self._not_finite, self._constant))
 
 
@@ -127,8 +116,6 @@ def read_ahead(
 
     Parameters
     ----------
-    items : iterable
-        What to read.
     read : callable
         Reads one; called by one thread alone. Its errors are raised when their turn has come.
     stop : threading.Event
@@ -149,10 +136,7 @@ def read_ahead(
 class Writer:
     """Writes in a thread, one thing at a time, while the next is made.
 
-    Parameters
-    ----------
-    thread : Executor
-        Of one thread; what was submitted is written before it ends.
+    The executor is of one thread; what was submitted is written before it ends.
     """
 
     def __init__(self, thread: Executor) -> None:
@@ -178,13 +162,6 @@ class Watched:
     """A box of a frame, in which pixels that are not finite are counted as they are read.
 
     What is read around it, or at neighbouring timepoints, belongs to other boxes: not counted.
-
-    Parameters
-    ----------
-    frame : Frame
-        The image at its full resolution.
-    region : Region
-        The box, ``[Z]YX``.
 
     Attributes
     ----------

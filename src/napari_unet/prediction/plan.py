@@ -47,79 +47,51 @@ _LEAST_AGREEMENT = 0.999
 
 @dataclass(frozen=True)
 class PredictionPlan:
-    """What is predicted, from which pixels, in which tiles.
-
-    Parameters
-    ----------
-    kind : {"objects", "classes", "probabilities", "uncertainty"}
-        The result.
-    axes : str
-        Axes of the image.
-    ndim : int
-        Spatial dimensions of the network.
-    shape : tuple of int
-        ``[Z]YX`` of a frame.
-    frames_shape : tuple of int
-        Sizes along the frame axes.
-    used_channels : tuple of int
-        Channels of the image that are read; empty: all.
-    window : int
-        Frames that the network sees at once.
-    factors : tuple of float
-        Pixels of the image per pixel of the network, along ``[Z]YX``.
-    region : Region
-        The box of each frame that is predicted.
-    tiles : TilePlan
-        Its tiles.
-    blocks : Blocks
-        Where its objects are separated.
-    chunks : tuple of int
-        Chunks along ``[Z]YX`` of a file that holds the result: no two tiles, or blocks, write to
-        the same one.
-    frames : tuple of tuple of int, or None
-        Frames to predict; None is all.
-    near : ViewPoint or None
-        What is predicted first.
-    classes : ClassTable
-        What the outputs of the network mean.
-    threshold : float
-        Above it a pixel is of an object; with classes, of the second of two.
-    views : int
-        Views to average.
-    smallest : int
-        Objects of fewer pixels are dropped.
-    typical : float
-        Pixels that a typical object covers; 0: unknown.
-    notices : tuple of str
-        What the user should know.
-    precision : {"auto", "float32", "bfloat16"}
-        Number format of the convolutions; "auto" is the fastest where it is computed.
-    foreground : int
-        With objects: the class that they are made of.
-    """
+    """What is predicted, from which pixels, in which tiles."""
 
     kind: ResultKind
     axes: str
+    """Of the image."""
     ndim: int
+    """Spatial dimensions of the network."""
     shape: tuple[int, ...]
+    """``[Z]YX`` of a frame."""
     frames_shape: tuple[int, ...]
+    """Sizes along the frame axes."""
     used_channels: tuple[int, ...]
+    """Channels of the image that are read; empty: all."""
     window: int
+    """Frames that the network sees at once."""
     factors: Factors
+    """Pixels of the image per pixel of the network, along ``[Z]YX``."""
     region: Region
+    """The box of each frame that is predicted."""
     tiles: TilePlan
+    """Those of the region."""
     blocks: Blocks
+    """Where its objects are separated."""
     chunks: tuple[int, ...]
+    """Chunks along ``[Z]YX`` of a file that holds the result: no two tiles, or blocks, write to the
+    same one.
+    """
     frames: tuple[tuple[int, ...], ...] | None
+    """Frames to predict; None is all."""
     near: ViewPoint | None
     classes: ClassTable
+    """What the outputs of the network mean."""
     threshold: float
+    """Above it a pixel is of an object; with classes, of the second of two."""
     views: int
+    """Views to average."""
     smallest: int
+    """Objects of fewer pixels are dropped."""
     typical: float = 0.0
+    """Pixels that a typical object covers; 0: unknown."""
     notices: tuple[str, ...] = ()
     precision: Precision = "auto"
+    """Of the convolutions; "auto" is the fastest where it is computed."""
     foreground: int = 1
+    """With objects: the class that they are made of."""
 
     @property
     def result(self) -> ResultType:
@@ -189,12 +161,8 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
 
     Parameters
     ----------
-    record : ModelRecord
-        Of the model.
     image : ArrayLike
         Its shape and dtype are looked at.
-    config : PredictConfig
-        What is wanted.
 
     Raises
     ------
@@ -264,10 +232,7 @@ def guessed_axes(record: ModelRecord, image: ArrayLike) -> str:
 
     A model of chosen channels has learned from images with more of them.
 
-    Raises
-    ------
-    ImageError
-        The image has too few or too many axes.
+    Raises ImageError if the image has too few or too many axes.
     """
     network = record.network
     axes = guess_axes(image.shape, network.ndim, network.in_channels)

@@ -113,8 +113,6 @@ def predict_image(
 
     Parameters
     ----------
-    trained : TrainedNetwork
-        The model.
     image : ArrayLike
         Any size from 1x1 up; never read as a whole.
     config : PredictConfig
@@ -172,10 +170,7 @@ def predict_image(
 def check_whole(config: PredictConfig) -> None:
     """Refuse to store a part of an image.
 
-    Raises
-    ------
-    ConfigError
-        The settings name a part.
+    Raises ConfigError if the settings name a part.
     """
     if config.region is not None or config.frames is not None:
         raise ConfigError(
@@ -214,12 +209,7 @@ def _predict_frames(
 ) -> Generator[PredictionEvent, None, tuple[int, bool]]:
     """Predict frames one after the other, and separate the objects of each.
 
-    Returns
-    -------
-    int
-        The last number that was given to an object.
-    bool
-        Whether all is done.
+    Returns the last number that was given to an object, and whether all is done.
     """
     tiles_done, frames_done = store.done()
     last, jobs = 0, _jobs(frames, plan, store, tiles_done, frames_done)
@@ -282,10 +272,7 @@ def _separate(
 ) -> Generator[PredictionEvent, None, int]:
     """Separate the objects of a frame block by block, and give them numbers above `last`.
 
-    Returns
-    -------
-    int
-        The last number given.
+    Returns the last number given.
     """
     blocks, total = plan.blocks, len(plan.blocks)
     for block in range(total):

@@ -24,31 +24,22 @@ _STEPS = 255
 
 @dataclass(frozen=True)
 class ResultType:
-    """One kind of result.
-
-    Parameters
-    ----------
-    of_tile : callable
-        Turns the probabilities of a tile, C followed by its sizes, into its values.
-    shown : callable
-        Turns these values into those that a tile shows as soon as it is there.
-    tile_dtype : dtype or None
-        Of the values; None: the smallest that holds all classes.
-    is_labels : bool
-        Whether it is shown as labels and stored with lower resolutions; else it is float32 from 0
-        to 1.
-    is_separated : bool
-        Whether the tiles are a foreground, in which objects are then separated.
-    is_per_class : bool
-        Whether it has an axis C, one value for each class.
-    """
+    """One kind of result."""
 
     of_tile: Callable[[NDArray[np.float32], PredictionPlan], NDArray[Any]]
+    """Turns the probabilities of a tile, C followed by its sizes, into its values."""
     shown: Callable[[NDArray[Any], PredictionPlan], NDArray[Any]]
+    """Turns these values into those that a tile shows as soon as it is there."""
     tile_dtype: np.dtype[Any] | None = None
+    """Of the values; None: the smallest that holds all classes."""
     is_labels: bool = False
+    """Whether it is shown as labels and stored with lower resolutions; else it is float32 from 0 to
+    1.
+    """
     is_separated: bool = False
+    """Whether the tiles are a foreground, in which objects are then separated."""
     is_per_class: bool = False
+    """Whether it has an axis C, one value for each class."""
 
     @property
     def shows_labels(self) -> bool:
@@ -92,35 +83,25 @@ RESULT_TYPES: Mapping[ResultKind, ResultType] = {
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a finished or stopped prediction leaves.
-
-    Parameters
-    ----------
-    kind : {"objects", "classes", "probabilities", "uncertainty"}
-        What it is.
-    pixels : ndarray or Path
-        In memory those of the `box`; or the OME-Zarr that holds them, which is not there yet if
-        the prediction was stopped.
-    axes : str
-        Their axes: of frames, C with probabilities, and space.
-    shape : tuple of int
-        Sizes of the whole image along `axes`.
-    box : tuple of slice
-        What of it was predicted, along `axes`.
-    complete : bool
-        Whether all of that is done. In memory the rest is 0; a file goes on where it was when the
-        same is predicted again.
-    objects : int or None
-        How many, with objects.
-    """
+    """What a finished or stopped prediction leaves."""
 
     kind: ResultKind
     pixels: NDArray[Any] | Path
+    """In memory those of the `box`; or the OME-Zarr that holds them, which is not there yet if the
+    prediction was stopped.
+    """
     axes: str
+    """Their axes: of frames, C with probabilities, and space."""
     shape: tuple[int, ...]
+    """Sizes of the whole image along `axes`."""
     box: tuple[slice, ...]
+    """What of it was predicted, along `axes`."""
     complete: bool
+    """Whether all of that is done. In memory the rest is 0; a file goes on where it was when the
+    same is predicted again.
+    """
     objects: int | None
+    """Number of objects; None for other kinds of result."""
 
     @property
     def type(self) -> ResultType:

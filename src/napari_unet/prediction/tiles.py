@@ -47,17 +47,12 @@ class TilePlan:
     """The tiles of one frame, or of a box of it; together they hold each pixel exactly once.
 
     A few numbers, however many tiles there are: they are counted row by row.
-
-    Parameters
-    ----------
-    region : tuple of slice
-        The box that they cover, ``[Z]YX``.
-    stride : tuple of int
-        Pixels from one tile to the next along each axis; the first tile of the frame begins at 0.
     """
 
     region: Region
+    """The box that they cover, ``[Z]YX``."""
     stride: tuple[int, ...]
+    """Pixels from one tile to the next along each axis; the first tile of the frame begins at 0."""
 
     def __len__(self) -> int:
         return int(np.prod(self._counts, dtype=np.int64))
@@ -98,21 +93,14 @@ class TilePlan:
 
 @dataclass(frozen=True)
 class Blocks:
-    """The blocks of one frame, or of a box of it, in which objects are separated.
-
-    Parameters
-    ----------
-    region : Region
-        What is divided, ``[Z]YX``.
-    stride : tuple of int
-        Pixels from one block to the next along each axis.
-    margin : tuple of int
-        Pixels that a block sees on each side beside its own.
-    """
+    """The blocks of one frame, or of a box of it, in which objects are separated."""
 
     region: Region
+    """What is divided, ``[Z]YX``."""
     stride: tuple[int, ...]
+    """Pixels from one block to the next along each axis."""
     margin: tuple[int, ...]
+    """Pixels that a block sees on each side beside its own."""
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -157,6 +145,8 @@ def plan_tiles(
 ) -> TilePlan:
     """Cut a frame into tiles of about equal size.
 
+    Raises ConfigError if the tile size is smaller than the pooling factor.
+
     Parameters
     ----------
     shape : sequence of int
@@ -167,11 +157,6 @@ def plan_tiles(
         Largest edge length of a tile in pixels of the network, without its halo.
     factors : tuple of float
         Pixels of the image per pixel of the network, along ``[Z]YX``; 1 where empty.
-
-    Raises
-    ------
-    ConfigError
-        The tile size is smaller than the pooling factor.
     """
     if tile_size is not None and tile_size < config.pooling_factor:
         raise ConfigError(

@@ -55,7 +55,7 @@ def device_for(network: UNet | ExternalNetwork, device: torch.device) -> torch.d
 def starting_events(
     plan: PredictionPlan, device: str, n_frames: int, notices: Sequence[str] = ()
 ) -> Iterator[PredictionEvent]:
-    """Say what is planned, then what the user should know about it."""
+    """Yield what is planned, then what the user should know about it."""
     shape = (*plan.frames_shape, *plan.shape)
     yield PredictionStarted(device, len(plan.tiles) * n_frames, shape, plan.kind, plan.precision)
     yield from map(Notice, (*plan.notices, *notices))
@@ -104,17 +104,13 @@ def predict_tile(
 def separate_block(
     foreground: Any, plan: PredictionPlan, number: int
 ) -> tuple[NDArray[np.int32], BlockObjects]:
-    """Tell the objects of one block apart.
+    """Separate the objects of one block.
 
     Parameters
     ----------
     foreground : array_like
         Of the frame, ``[Z]YX`` uint8, as `predict_tile` gives it; only what the block sees is
         read.
-    plan : PredictionPlan
-        With objects.
-    number : int
-        Which block.
 
     Returns
     -------
@@ -144,10 +140,6 @@ def number_objects(
 
     Parameters
     ----------
-    blocks : Blocks
-        How the blocks lie.
-    objects : sequence of BlockObjects
-        Of each block, in their order.
     first : int
         Numbers begin above this.
 
