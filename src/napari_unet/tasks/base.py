@@ -42,31 +42,23 @@ class HeldBack:
     dense: bool
     """Whether most of it is painted."""
     membrane: int | None
-    """Of two classes the one that is the membrane between cells."""
+    """Of two classes the one that is the membrane between cells; None: there is none."""
 
 
 @dataclass(frozen=True)
 class ValidationScore:
-    """How well the held-back paint was predicted.
-
-    Parameters
-    ----------
-    loss : float
-        Weighted cross entropy.
-    iou : float
-        Foreground IoU with objects, else mean IoU of the classes.
-    object_f1 : float or None
-        F1 at IoU 0.5; None with classes, or where no object is held back.
-    threshold : float
-        Probability above which pixels belong to objects: that of the best mean AP, with which
-        F1 was counted. With membranes: above which they are of the second class, that of the
-        least Rand error.
-    """
+    """How well the held-back paint was predicted."""
 
     loss: float
+    """Weighted cross entropy."""
     iou: float
+    """Foreground IoU with objects, else mean IoU of the classes."""
     object_f1: float | None
+    """F1 at IoU 0.5; None with classes, or where no object is held back."""
     threshold: float = DEFAULT_THRESHOLD
+    """Probability above which pixels belong to objects: that of the best mean AP, with which F1 was
+    counted. With membranes: above which they are of the second class, that of the least Rand error.
+    """
 
     @property
     def value(self) -> float:
@@ -123,8 +115,6 @@ class Task(ABC):
 
         Parameters
         ----------
-        labels : iterable of ndarray
-            All labels there are.
         unpainted : str
             What 0 means in them.
         known : iterable of int
@@ -190,25 +180,22 @@ class Task(ABC):
     def as_result(self, annotation: NDArray[np.integer[Any]]) -> NDArray[Any]:
         """Give finished paint the numbers of results: 0 is background, of the same dtype.
 
-        Parameters
-        ----------
-        annotation : ndarray
-            0 unlabelled, 1 background, things from 2 up.
+        Paint is 0 where unlabelled, 1 on background, and from 2 up on things.
         """
 
     # --- Words -------------------------------------------------------------------------------
 
     @abstractmethod
     def wish(self, n_painted: int) -> str:
-        """Say what would help most where so many things are painted; nothing: there are enough."""
+        """Return what would help most where so many things are painted; "": there are enough."""
 
     @abstractmethod
     def channel_names(self, table: ClassTable) -> tuple[str, ...]:
-        """Say what each channel of an exported model is the probability of."""
+        """Return what each channel of an exported model is the probability of."""
 
     @abstractmethod
     def recipe(self, table: ClassTable, decision: Decision) -> str:
-        """Say how another program makes results of an exported model's probabilities."""
+        """Return how another program makes results of an exported model's probabilities."""
 
     @abstractmethod
     def recipe_in_python(self, table: ClassTable, decision: Decision) -> str:

@@ -25,7 +25,7 @@ _ENOUGH_PAINTED = 3
 
 @dataclass(frozen=True)
 class Objects(Task):
-    """Background and foreground for the network; the foreground falls apart into objects."""
+    """Background and foreground for the network; the foreground is divided into objects."""
 
     def painted(
         self, labels: Iterable[NDArray[Any]], unpainted: Unpainted, known: Iterable[int]
@@ -47,7 +47,7 @@ class Objects(Task):
     def painted_classes(self, target: Target, table: ClassTable) -> NDArray[np.int16]:
         if table.unpainted == "background":
             return target.classes
-        # The ridge between touching objects is background, but nobody has painted it.
+        # The ridge between touching objects is background, but was not painted.
         painted: NDArray[np.int16] = target.classes[(target.classes != 0) | (target.objects == 0)]
         return painted
 

@@ -29,21 +29,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClassTable:
-    """Tell how painted values, network classes and result values correspond.
-
-    Parameters
-    ----------
-    kind : {"objects", "classes"}
-        Whether values above the background are single objects, or classes.
-    unpainted : {"unlabelled", "background"}
-        What the value 0 means.
-    painted : tuple of int
-        With classes: the painted value of each network class, ascending. Empty with objects.
-    """
+    """How painted values, network classes and result values correspond."""
 
     kind: Kind
+    """Whether values above the background are single objects, or classes."""
     unpainted: Unpainted
+    """What the value 0 means."""
     painted: tuple[int, ...] = ()
+    """With classes: the painted value of each network class, ascending. Empty with objects."""
 
     def __post_init__(self) -> None:
         """Refuse tables that no labels could have made."""
@@ -114,26 +107,16 @@ def class_table(
     unpainted: Unpainted,
     known: Iterable[int] = (),
 ) -> ClassTable:
-    """Collect the classes that are painted anywhere in `labels`.
+    """Collect the classes that are painted anywhere in `labels`, two or more.
+
+    Raises NothingToLearnError if with classes: fewer than two are painted.
 
     Parameters
     ----------
-    labels : iterable of ndarray
-        Label images of any shape and integer dtype; ids may be sparse and large.
     kind, unpainted : str
         See the table of `napari_unet.data.labels`.
     known : iterable of int
         Classes that a previous training knows, painted in these labels or not.
-
-    Returns
-    -------
-    ClassTable
-        With at least two classes.
-
-    Raises
-    ------
-    NothingToLearnError
-        With classes: fewer than two are painted.
     """
     table = ClassTable(kind, unpainted, task_of(kind).painted(labels, unpainted, known))
     if table.n_classes < 2:
@@ -150,8 +133,6 @@ def target_of(
     ----------
     labels : ndarray
         ``[Z]YX``, any integer dtype.
-    table : ClassTable
-        The meaning of the values.
     sliver : float
         Pixels between two objects up to which unpainted pixels are a sliver; 0: none are.
     anisotropy : float
@@ -163,10 +144,7 @@ def target_of(
 def check_classes_painted(targets: Iterable[Target], table: ClassTable) -> None:
     """Refuse targets in which fewer than two classes are painted.
 
-    Raises
-    ------
-    NothingToLearnError
-        Nothing is painted, or a single class.
+    Raises NothingToLearnError if nothing is painted, or a single class.
     """
     present: set[int] = set()
     for target in targets:

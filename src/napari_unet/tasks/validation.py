@@ -150,8 +150,6 @@ def cells_between(classes: NDArray[np.int16], membrane: int) -> tuple[NDArray[np
     ----------
     classes : ndarray
         Class of each pixel, ``[Z]YX``; -1 where unlabelled.
-    membrane : int
-        Which of the two classes is the membrane.
 
     Returns
     -------
