@@ -26,19 +26,15 @@ def bfloat16_agreement(
 
     Parameters
     ----------
-    network : UNet
-        The weights to try.
     data : TrainingData
         On two of its frames, around the paint.
     threshold : float
         Probability above which a pixel is of an object, or of the second of two classes.
-    device : torch.device
-        Where.
 
     Returns
     -------
     float or None
-        0 to 1; None where bfloat16 is not fast on the device, and nobody knows.
+        0 to 1; None where bfloat16 is not fast on the device: it is not measured.
     """
     if fastest_precision(device) != torch.bfloat16:
         return None

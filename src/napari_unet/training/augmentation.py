@@ -33,19 +33,14 @@ _OVERSHOOT = 1.25
 
 @dataclass(frozen=True)
 class Deformation:
-    """Where the pixels of one patch are taken from: turned and scaled, then displaced.
-
-    Parameters
-    ----------
-    matrix : ndarray
-        (ndim, ndim) float64: turns, mirrors and zooms, in ``[Z]YX``.
-    nodes : ndarray or None
-        Displacements in pixels on a coarse grid that spans the patch: (3, 3, 2) or
-        (3, 3, 3, 3), the vector last.
-    """
+    """Where the pixels of one patch are taken from: turned and scaled, then displaced."""
 
     matrix: NDArray[np.float64]
+    """(ndim, ndim) float64: turns, mirrors and zooms, in ``[Z]YX``."""
     nodes: NDArray[np.float64] | None
+    """Displacements in pixels on a coarse grid that spans the patch: (3, 3, 2) or (3, 3, 3, 3), the
+    vector last.
+    """
 
     @classmethod
     def drawn(cls, config: TrainConfig, rng: np.random.Generator) -> Deformation:
@@ -72,8 +67,6 @@ class Deformation:
         ----------
         shape : sequence of int
             ``[Z]YX`` shape of the patch.
-        device : torch.device
-            Where to.
 
         Returns
         -------
@@ -182,37 +175,22 @@ class Jitter:
 
     All timepoints of a time-lapse are changed alike but for the noise: a camera's settings stay
     over neighbouring timepoints, and each timepoint was normalised by itself before.
-
-    Parameters
-    ----------
-    curve : ndarray
-        (3, C) float32: gamma, contrast and brightness per channel, of all timepoints.
-    noise : float
-        Standard deviation of the grain.
-    seed : int
-        Of the grain.
     """
 
     curve: NDArray[np.float32]
+    """(3, C) float32: gamma, contrast and brightness per channel, of all timepoints."""
     noise: float
+    """Standard deviation of the grain."""
     seed: int
+    """Of the grain."""
 
     @classmethod
     def drawn(
         cls, channels: int, strength: float, rng: np.random.Generator, window: int = 1
     ) -> Jitter | None:
-        """Draw one; None where the strength is 0.
+        """Draw one; None where the strength is 0: about the relative size of the changes.
 
-        Parameters
-        ----------
-        channels : int
-            Of the patch; the channels of each timepoint after those of the one before.
-        strength : float
-            About the relative size of the changes.
-        rng : numpy.random.Generator
-            Source of chance.
-        window : int
-            Timepoints.
+        The channels of each of `window` timepoints come after those of the one before.
         """
         if strength == 0:
             return None

@@ -55,12 +55,7 @@ def share_batch_statistics(network: nn.Module, group: ProcessGroup) -> None:
 class SharedBatchNorm(nn.Module):
     """A BatchNorm of any number of axes whose batch is that of all ranks.
 
-    Parameters
-    ----------
-    layer : BatchNorm
-        Whose parameters and running statistics it takes over.
-    group : ProcessGroup
-        Whose batches are one.
+    It takes over the parameters and running statistics of a layer.
     """
 
     running_mean: Tensor
@@ -180,16 +175,9 @@ def set_statistics(network: nn.Module, statistics: Mapping[str, Tensor]) -> None
 def recomputed_statistics(
     network: nn.Module, data: TrainingData, device: torch.device
 ) -> dict[str, Tensor]:
-    """Return the statistics that a network would have of images as a whole.
+    """Return the statistics that a network would have of images as a whole; it stays as it is.
 
-    Parameters
-    ----------
-    network : Module
-        It stays as it is.
-    data : TrainingData
-        Of its frames evenly spaced, undeformed squares are looked at.
-    device : torch.device
-        Where the network lies.
+    Undeformed squares of evenly spaced frames are looked at.
     """
     copy = deepcopy(network)
     update_bn(_views(data), copy, device)

@@ -52,10 +52,7 @@ def state_path(model_path: Path) -> Path:
 def save_state(state: TrainingState, path: Path) -> None:
     """Write a training state atomically.
 
-    Raises
-    ------
-    FileProblemError
-        The file cannot be written, or weights are not finite.
+    Raises FileProblemError if the file cannot be written, or weights are not finite.
     """
     tensors: dict[str, Tensor] = {}
     groups = (
@@ -91,10 +88,7 @@ def save_state(state: TrainingState, path: Path) -> None:
 def save_checkpoint(checkpoint: Checkpoint, model_path: Path) -> None:
     """Write a checkpoint as model file and, beside it, state.
 
-    Raises
-    ------
-    FileProblemError
-        A file cannot be written.
+    Raises FileProblemError if a file cannot be written.
     """
     save_network(checkpoint.trained, model_path)
     save_state(checkpoint.state, state_path(model_path))
@@ -111,8 +105,6 @@ def saving_checkpoints(
 
     Parameters
     ----------
-    events : generator
-        A running training.
     model_path : Path
         The model file; the state lies beside it.
     saved : threading.Event, optional
@@ -135,10 +127,7 @@ def saving_checkpoints(
 def load_state(path: Path) -> TrainingState:
     """Read a training state.
 
-    Raises
-    ------
-    ModelFileError
-        The file is missing, damaged, or no training state.
+    Raises ModelFileError if the file is missing, damaged, or no training state.
     """
     tensors, content = read_tensors(path)
     prefixes = (_LAST, _AVERAGED, _BEST, _OPTIMISER, _FITTED)

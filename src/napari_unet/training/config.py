@@ -34,7 +34,7 @@ _THINNEST_PATCH, _THINNEST_BLOCK = 8, 4
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Say how to train. The defaults are the preset "fast".
+    """How to train. The defaults are the preset "fast".
 
     Each field documents itself: `napari_unet.settings.declared` returns their help texts, bounds
     and choices.

@@ -35,18 +35,12 @@ _REACH = 1.5
 
 @dataclass(frozen=True)
 class CroppedFrame(Frame):
-    """A box of a frame, read as a frame of its own.
-
-    Parameters
-    ----------
-    whole : Frame or None
-        The frame; never None but for the defaults of the fields before.
-    box : tuple of slice
-        Where, in ``[Z]YX`` of `whole`.
-    """
+    """A box of a frame, read as a frame of its own."""
 
     whole: Frame | None = None
+    """The frame; never None but for the defaults of the fields before."""
     box: Region = ()
+    """Where, in ``[Z]YX`` of `whole`."""
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
@@ -115,8 +109,6 @@ def training_box(
         As the network sees it: binned.
     labels : ndarray
         What is painted, ``[Z]YX``, not binned; 0 is unlabelled.
-    config : TrainConfig
-        How far a patch reaches.
     binning : float
         Pixels of the labels per pixel of the frame, along Y and X.
     kept : iterable of tuple of slice

@@ -29,76 +29,51 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """One image with its labels, as the user has them.
-
-    Parameters
-    ----------
-    name : str
-        File or layer name.
-    image : ArrayLike
-        Any axes that go with the labels.
-    labels : ndarray
-        The image's shape without its channel axis, which is found by comparing the shapes where
-        `axes` is not given; any integer dtype.
-    regions : tuple of Region
-        Fully annotated boxes of the labels: what is unpainted inside them is background.
-    corrected : ndarray or None
-        Labels that the user corrected after a prediction: they count more. Shape of the labels,
-        bool.
-    axes : str or None
-        One of the letters TCZYX per axis of the image; guessed beside the labels if None.
-    pixel_size : mapping of str to float
-        Micrometres per pixel by axis letter, of the axes of which it is known.
-    notices : tuple of str
-        What the user should know of how the image was read.
-    """
+    """One image with its labels, as the user has them."""
 
     name: str
+    """File or layer name."""
     image: ArrayLike
+    """Any axes that go with the labels."""
     labels: NDArray[Any]
+    """The image's shape without its channel axis, which is found by comparing the shapes where
+    `axes` is not given; any integer dtype.
+    """
     regions: tuple[Region, ...] = ()
+    """Fully annotated boxes of the labels: what is unpainted inside them is background."""
     corrected: NDArray[np.bool_] | None = None
+    """Labels that the user corrected after a prediction: they count more. Shape of the labels,
+    bool.
+    """
     axes: str | None = None
+    """One of the letters TCZYX per axis of the image; guessed beside the labels if None."""
     pixel_size: Mapping[str, float] = field(default_factory=dict)
+    """Micrometres per pixel by axis letter, of the axes of which it is known."""
     notices: tuple[str, ...] = ()
+    """What the user should know of how the image was read."""
 
 
 @dataclass(frozen=True)
 class TrainingFrame:
-    """One painted frame, or of a large one the box around its paint.
-
-    Parameters
-    ----------
-    image : int
-        Number of the annotated image that it is a frame of.
-    frame : Frame
-        The pixels.
-    intensity : IntensityRange
-        Their normalisation.
-    labels : ndarray
-        What was painted, ``[Z]YX``.
-    target : Target
-        Classes and objects of each pixel.
-    weights : ndarray
-        Weight of each pixel in the loss, ``[Z]YX`` float32; 0 where unlabelled.
-    held_back : ndarray
-        Where the pixel is kept for validation, ``[Z]YX`` bool.
-    corrected : ndarray or None
-        Where the user corrected a prediction, ``[Z]YX`` bool.
-    border : ndarray or None
-        The part of the weights that follows from `target` alone, ``[Z]YX`` float32; None with
-        classes.
-    """
+    """One painted frame, or of a large one the box around its paint."""
 
     image: int
+    """Number of the annotated image that it is a frame of."""
     frame: Frame
     intensity: IntensityRange
     labels: NDArray[Any]
+    """What was painted, ``[Z]YX``."""
     target: Target
     weights: NDArray[np.float32]
+    """Weight of each pixel in the loss, ``[Z]YX`` float32; 0 where unlabelled."""
     held_back: NDArray[np.bool_]
+    """Where the pixel is kept for validation, ``[Z]YX`` bool."""
     corrected: NDArray[np.bool_] | None = None
+    """Where the user corrected a prediction, ``[Z]YX`` bool."""
     border: NDArray[np.float32] | None = None
+    """The part of the weights that follows from `target` alone, ``[Z]YX`` float32; None with
+    classes.
+    """
 
     @property
     def trained_on(self) -> NDArray[np.bool_]:
@@ -108,61 +83,42 @@ class TrainingFrame:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Everything a training reads.
-
-    Parameters
-    ----------
-    frames : tuple of TrainingFrame
-        The painted frames; frames without paint are left out.
-    classes : ClassTable
-        Meaning of the network's outputs.
-    intensity : IntensityNormalization
-        How images are normalised.
-    channels : int
-        Channels of the images.
-    blocks : tuple of Block
-        Held back for validation.
-    smallest_object : int
-        Objects of fewer pixels are dropped; 0 with classes.
-    images : tuple of TrainingImageRecord
-        Names and hashes.
-    sources : tuple of AnnotatedImage
-        What the data were made from, fully annotated regions filled.
-    notices : tuple of str
-        What the user should know.
-    binning : float
-        Pixels of the images per pixel of the frames, along Y and X: frames, blocks and
-        `smallest_object` are binned, `sources` are not.
-    flat_levels : int
-        Levels of a 3D network that neither pool nor convolve along Z: as the settings say, or
-        as the voxel size asks for.
-    pixel_size : dict
-        Micrometres per pixel of the images, along each of ``[Z]YX``; empty: not known.
-    border_sigma : float
-        Width of the border weights in pixels of the frames: as the settings say, or as the size
-        of the cells asks for.
-    cell_size : float
-        Diameter of a typical painted object, in volumes of its sections, in pixels of the images;
-        0: not known.
-    membrane : int or None
-        Of two classes the one that is the membrane between cells; None: the classes are others.
-    """
+    """Everything a training reads."""
 
     frames: tuple[TrainingFrame, ...]
+    """Frames without paint are left out."""
     classes: ClassTable
+    """Meaning of the network's outputs."""
     intensity: IntensityNormalization
     channels: int
     blocks: tuple[Block, ...]
+    """Held back for validation."""
     smallest_object: int
+    """Objects of fewer pixels are dropped; 0 with classes."""
     images: tuple[TrainingImageRecord, ...]
     sources: tuple[AnnotatedImage, ...]
+    """What the data were made from, fully annotated regions filled."""
     notices: tuple[str, ...]
     binning: float = 1
+    """Pixels of the images per pixel of the frames, along Y and X: frames, blocks and
+    `smallest_object` are binned, `sources` are not.
+    """
     flat_levels: int = 0
+    """Levels of a 3D network that neither pool nor convolve along Z: as the settings say, or as the
+    voxel size asks for.
+    """
     pixel_size: dict[str, float] = field(default_factory=dict)
+    """Micrometres per pixel of the images, along each of ``[Z]YX``; empty: not known."""
     border_sigma: float = DEFAULT_SIGMA
+    """Width of the border weights in pixels of the frames: as the settings say, or as the size of
+    the cells asks for.
+    """
     cell_size: float = 0.0
+    """Diameter of a typical painted object, in volumes of its sections, in pixels of the images; 0:
+    not known.
+    """
     membrane: int | None = None
+    """Of two classes the one that is the membrane between cells; None: the classes are others."""
 
     @property
     def smallest_in_image(self) -> int:
@@ -221,10 +177,7 @@ class TrainingData:
     def renumbered(self, images: Sequence[ArrayLike]) -> TrainingData:
         """Give the images the numbers that they have in another list; others are left out.
 
-        Parameters
-        ----------
-        images : sequence of ArrayLike
-            Pixels; an image is the same if its pixels lie at the same place.
+        An image is the same if its pixels lie at the same place.
         """
         numbers: dict[int, int] = {}
         for number, image in enumerate(images):

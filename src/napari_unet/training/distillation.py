@@ -47,12 +47,8 @@ class StartingModel:
 
     Parameters
     ----------
-    name : str
-        Which one.
     config : UNetConfig
         The network that learns, with the classes of a starting model.
-    device : torch.device
-        Where.
     statistics : mapping of str to Tensor
         What it normalises by; what is missing stays its own.
     """
@@ -71,17 +67,7 @@ class StartingModel:
     def teacher(
         self, batches: Iterable[Batch], precision: torch.dtype, group: ProcessGroup = ALONE
     ) -> Teacher | None:
-        """Let it teach, if it is any good at what is painted in some batches.
-
-        Parameters
-        ----------
-        batches : iterable of Batch
-            To try it on.
-        precision : torch.dtype
-            Number format of its convolutions.
-        group : ProcessGroup
-            The processes that train together, each with other batches.
-        """
+        """Let it teach, if it is any good at what is painted in some batches."""
         if self._network is None:
             network = random_network(self._config, seed=0)
             begin_with(network, self._name)
@@ -101,21 +87,14 @@ def is_dense(data: TrainingData) -> bool:
 
 @dataclass(frozen=True)
 class Teacher:
-    """What a starting model says where nothing is painted.
-
-    Parameters
-    ----------
-    network : Module
-        The starting model, in evaluation mode.
-    trust : float
-        0 to 1.
-    precision : torch.dtype
-        Number format of its convolutions.
-    """
+    """What a starting model says where nothing is painted."""
 
     network: nn.Module
+    """The starting model, in evaluation mode."""
     trust: float
+    """0 to 1."""
     precision: torch.dtype = torch.float32
+    """Number format of its convolutions."""
 
     def loss(self, logits: Tensor, images: Tensor, classes: Tensor) -> Tensor:
         """Return the cross entropy to the teacher's probabilities, averaged over what is unpainted.
@@ -144,10 +123,7 @@ class Teacher:
 def gaps_in(foreground: Tensor) -> Tensor:
     """Return how much of a narrow gap each pixel is, 0 to 1: closing minus the map itself.
 
-    Parameters
-    ----------
-    foreground : Tensor
-        (B, *), probability of foreground.
+    The probability of foreground is (B, *).
     """
     grown = foreground
     for axis in range(1, foreground.ndim):
@@ -181,11 +157,8 @@ def trust_in(
 ) -> float:
     """Measure how far a starting model is right about what is painted, on all ranks' batches.
 
-    Returns
-    -------
-    float
-        Its sensitivity plus specificity minus one (Youden's index), squared; 0 if it is no better
-        than chance, or one class is not painted.
+    Returns its sensitivity plus specificity minus one (Youden's index), squared; 0 if it is no
+    better than chance, or one class is not painted.
     """
     counts = torch.zeros(2, 2)  # painted class, predicted class
     for batch in batches:

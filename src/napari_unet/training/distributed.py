@@ -50,40 +50,25 @@ _TELLING_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """One of several processes that train together; by default the only one.
-
-    Parameters
-    ----------
-    rank : int
-        Number of this process, from 0.
-    size : int
-        Number of processes.
-    local_rank : int
-        Number of this process on its machine: that of its GPU.
-    alone : bool
-        Whether torchrun has nothing to do with it. What torchrun starts computes alike for any
-        number of processes, also for one: to the last digits of float32.
-    """
+    """One of several processes that train together; by default the only one."""
 
     rank: int = 0
+    """Number of this process, from 0."""
     size: int = 1
     local_rank: int = 0
+    """Number of this process on its machine: that of its GPU."""
     alone: bool = True
+    """Whether torchrun has nothing to do with it. What torchrun starts computes alike for any
+    number of processes, also for one: to the last digits of float32.
+    """
 
     @classmethod
     @contextmanager
     def of_environment(cls, environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGroup]:
         """Join the processes that ``torchrun`` started; outside of it, be alone.
 
-        Parameters
-        ----------
-        environment : mapping
-            Holds RANK, WORLD_SIZE and LOCAL_RANK if there are several.
-
-        Raises
-        ------
-        ConfigError
-            They are no numbers, or do not fit together.
+        The environment holds RANK, WORLD_SIZE and LOCAL_RANK if there are several. Raises
+        ConfigError if they are no numbers, or do not fit together.
         """
         group = cls._read(environment)
         if group.alone:
@@ -140,10 +125,7 @@ class ProcessGroup:
     def device(self, name: str) -> str:
         """Return the device of this process for the one that the user named.
 
-        Raises
-        ------
-        DeviceError
-            All processes would share one GPU, or there are not enough of them.
+        Raises DeviceError if all processes would share one GPU, or there are not enough of them.
         """
         if self.alone or name == "cpu":
             return name
@@ -237,7 +219,7 @@ ALONE = ProcessGroup()
 
 @contextmanager
 def _ending_with_parent() -> Iterator[None]:
-    """Let this process end soon after torchrun was killed: nobody else would end it.
+    """Let this process end soon after torchrun was killed: nothing else would end it.
 
     Waiting for the other ranks, or for a GPU, it would never notice by itself.
     """

@@ -19,101 +19,64 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingStarted:
-    """The data are prepared and the network stands.
-
-    Parameters
-    ----------
-    device : str
-        Where it computes, for people.
-    frames : int
-        Painted frames.
-    painted : int
-        Painted pixels, validation included.
-    validation_blocks : int
-        Blocks held back; 0 where the paint is too little to spare any.
-    steps : int
-        Planned steps, the finished ones of a resumed training included; 0 where time decides.
-    """
+    """The data are prepared and the network stands."""
 
     device: str
+    """Where it computes, for people."""
     frames: int
     painted: int
+    """Painted pixels, validation included."""
     validation_blocks: int
+    """Blocks held back; 0 where the paint is too little to spare any."""
     steps: int
+    """Planned steps, the finished ones of a resumed training included; 0 where time decides."""
 
 
 @dataclass(frozen=True)
 class StepDone:
-    """One optimiser update was made.
-
-    Parameters
-    ----------
-    step : int
-        Its number, from 1.
-    loss : float
-        Weighted cross entropy of what is painted on its patches; what a starting model teaches
-        besides is not in it.
-    progress : float
-        Share of the training that is done, 0 to 1.
-    seconds_left : float
-        Estimate of the time that remains.
-    seconds : float
-        How long it took.
-    memory : int
-        Bytes that the training holds: on the GPU, or of the whole program on the CPU.
-    """
+    """One optimiser update was made."""
 
     step: int
+    """Its number, from 1."""
     loss: float
+    """Weighted cross entropy of what is painted on its patches; what a starting model teaches
+    besides is not in it.
+    """
     progress: float
+    """Share of the training that is done, 0 to 1."""
     seconds_left: float
     seconds: float = 0.0
     memory: int = 0
+    """Bytes that the training holds: on the GPU, or of the whole program on the CPU."""
 
 
 @dataclass(frozen=True)
 class Validated:
-    """The held-back blocks were predicted and scored.
-
-    Parameters
-    ----------
-    step : int
-        After which step.
-    loss : float
-        Weighted cross entropy on the painted pixels of the blocks.
-    iou : float
-        Foreground IoU with objects, mean IoU of the classes otherwise.
-    object_f1 : float or None
-        F1 of the objects at IoU 0.5; None with classes, or where no object is held back.
-    best : bool
-        Whether the weights are kept: their score is the best so far, or as good within the noise
-        of few labels.
-    """
+    """The held-back blocks were predicted and scored."""
 
     step: int
+    """After which step."""
     loss: float
+    """Weighted cross entropy on the painted pixels of the blocks."""
     iou: float
+    """Foreground IoU with objects, mean IoU of the classes otherwise."""
     object_f1: float | None
+    """F1 of the objects at IoU 0.5; None with classes, or where no object is held back."""
     best: bool
+    """Whether the weights are kept: their score is the best so far, or as good within the noise of
+    few labels.
+    """
 
 
 @dataclass(frozen=True)
 class PaintJudged:
-    """The painted cells were predicted and compared with their paint.
-
-    Parameters
-    ----------
-    step : int
-        After which step.
-    cells : tuple of PaintedCell
-        One per painted cell; of very many an even choice.
-    best : bool
-        Whether the weights are kept; see `Validated`.
-    """
+    """The painted cells were predicted and compared with their paint."""
 
     step: int
     cells: tuple[PaintedCell, ...]
+    """One per painted cell; of very many an even choice."""
     best: bool = False
+    """Whether the weights are kept; see `Validated`."""
 
     @property
     def found(self) -> int:
@@ -123,69 +86,43 @@ class PaintJudged:
 
 @dataclass(frozen=True)
 class AnnotationsJoined:
-    """Newly painted labels are learned from, from the next step on.
-
-    Parameters
-    ----------
-    step : int
-        After which step.
-    painted : int
-        Painted pixels now, validation included.
-    validation_blocks : int
-        Blocks held back now.
-    new_cells : tuple of PaintedCell
-        What the network of the moment makes of the cells that are new, before it learns them: an
-        honest score, which costs no paint.
-    """
+    """Newly painted labels are learned from, from the next step on."""
 
     step: int
     painted: int
+    """Painted pixels now, validation included."""
     validation_blocks: int
+    """Blocks held back now."""
     new_cells: tuple[PaintedCell, ...] = ()
+    """What the network makes of the cells that are new, before it learns them: an honest score,
+    which costs no paint.
+    """
 
 
 @dataclass(frozen=True)
 class ViewPredicted:
-    """What is on screen was predicted with the weights of the moment.
-
-    Parameters
-    ----------
-    step : int
-        After which step.
-    image : int
-        Number of the annotated image.
-    frame : tuple of int
-        Index on its frame axes.
-    region : tuple of slice
-        The predicted box, in ``[Z]YX``.
-    labels : ndarray
-        Of that box: 0 background; objects 1..N, or classes as painted.
-    seconds : float
-        How long it took.
-    """
+    """What is on screen was predicted with the weights as they are now."""
 
     step: int
     image: int
+    """Number of the annotated image."""
     frame: tuple[int, ...]
+    """Index on its frame axes."""
     region: Region
+    """The predicted box, in ``[Z]YX``."""
     labels: NDArray[np.integer[Any]]
+    """Of that box: 0 background; objects 1..N, or classes as painted."""
     seconds: float
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that is needed to go on if the program ends now; whoever listens may write it down.
-
-    Parameters
-    ----------
-    trained : TrainedNetwork
-        The best network so far.
-    state : TrainingState
-        From which the training can go on.
-    """
+    """All that is needed to go on if the program ends now; whoever listens may write it down."""
 
     trained: TrainedNetwork
+    """The best network so far."""
     state: TrainingState
+    """From which the training can go on."""
 
 
 TrainingEvent = (

@@ -60,20 +60,15 @@ def settings_to_continue(
 ) -> TrainConfig:
     """Return the settings with which a model is trained further.
 
+    Raises ConfigError if a setting of the network was asked for that is not the model's.
+
     Parameters
     ----------
     config : TrainConfig or None
         Its network and patches are replaced by those of the model. None: the model's own settings;
         of a starting model, whose own are for hours of many images, the preset fast.
-    record : ModelRecord
-        Of the model.
     given : mapping of str to value
         Settings that were asked for by name; they count more than those of `config`.
-
-    Raises
-    ------
-    ConfigError
-        A setting of the network was asked for that is not the model's.
     """
     network = {name: getattr(record.network, name) for name in _OF_THE_NETWORK}
     for name in network.keys() & given.keys():
@@ -95,15 +90,8 @@ def settings_to_continue(
 def load_training(path: Path) -> tuple[TrainingState, TrainConfig]:
     """Read a training that can go on exactly where it ended: its state, and its settings.
 
-    Parameters
-    ----------
-    path : Path
-        The model file; the state lies beside it.
-
-    Raises
-    ------
-    ModelFileError
-        A file is missing or damaged, or the two are of different trainings.
+    The state lies beside the model file. Raises ModelFileError if a file is missing or damaged, or
+    the two are of different trainings.
     """
     record = load_network(path).record
     config = settings_of(record)
@@ -125,10 +113,7 @@ def load_training(path: Path) -> tuple[TrainingState, TrainConfig]:
 def check_goes_on(state: TrainingState, previous: TrainConfig, config: TrainConfig) -> None:
     """Refuse settings with which a training cannot go on exactly, or has nothing left to do.
 
-    Raises
-    ------
-    ConfigError
-        Names the setting.
+    Raises ConfigError, which names the setting.
     """
     if config.optimiser != previous.optimiser:
         raise ConfigError(
@@ -150,10 +135,7 @@ def check_goes_on(state: TrainingState, previous: TrainConfig, config: TrainConf
 def settings_of(record: ModelRecord) -> TrainConfig:
     """Return the settings that a model was trained with.
 
-    Raises
-    ------
-    ModelFileError
-        This version does not know one of them, or it is out of its bounds.
+    Raises ModelFileError if this version does not know one of them, or it is out of its bounds.
     """
     unknown = sorted(set(record.training) - {f.name for f in fields(TrainConfig)})
     if unknown:

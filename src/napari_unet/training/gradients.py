@@ -20,39 +20,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BatchLoss:
-    """The loss of a network on patches: what is painted, and what the starting model teaches.
-
-    Parameters
-    ----------
-    network : nn.Module
-        (B, C_in, *) to (B, classes, *).
-    precision : torch.dtype
-        Of its convolutions.
-    of_task : callable
-        Loss of its scores (B, classes, *) for classes and weights (B, *): that of the task.
-    teacher : Teacher or None
-        Knows something about what is not painted.
-    """
+    """The loss of a network on patches: what is painted, and what the starting model teaches."""
 
     network: nn.Module
+    """(B, C_in, *) to (B, classes, *)."""
     precision: torch.dtype
+    """Of its convolutions."""
     of_task: Callable[[Tensor, Tensor, Tensor], Tensor]
+    """Loss of its scores (B, classes, *) for classes and weights (B, *): that of the task."""
     teacher: Teacher | None = None
 
     def __call__(self, batch: Batch, shares: Tensor) -> Tensor:
         """Return what is minimised of some patches, on their device.
 
+        Parameters
+        ----------
+        shares : Tensor
+            (2,), what their painted and their unpainted pixels count for.
+
         Returns
         -------
         Tensor
             (2,), the loss of what is painted, and of what the starting model teaches.
-
-        Parameters
-        ----------
-        batch : Batch
-            The patches.
-        shares : Tensor
-            (2,), what their painted and their unpainted pixels count for.
         """
         images = batch.images  # (B, C, *)
         if images.ndim == 4:
@@ -74,8 +63,6 @@ def add_gradients(
 
     Parameters
     ----------
-    loss_of : BatchLoss
-        What is minimised.
     parts : iterable of Batch
         The batch, in as many parts as memory asks for.
     whole : Tensor

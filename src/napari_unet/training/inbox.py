@@ -39,39 +39,25 @@ class Mailbox(Generic[Value]):
 
 @dataclass(frozen=True)
 class View:
-    """What is on screen.
-
-    Parameters
-    ----------
-    image : int
-        Number of the annotated image.
-    frame : tuple of int
-        Index on its frame axes.
-    region : tuple of slice
-        The visible box, in ``[Z]YX``.
-    """
+    """What is on screen."""
 
     image: int
+    """Number of the annotated image."""
     frame: tuple[int, ...]
+    """Index on its frame axes."""
     region: Region
+    """The visible box, in ``[Z]YX``."""
 
 
 @dataclass(frozen=True)
 class Inbox:
-    """The mailboxes of one training; any thread may write, the training reads between steps.
-
-    Parameters
-    ----------
-    annotations : Mailbox
-        The annotated images as they are painted now: all of them, in the order of the start.
-    view : Mailbox
-        What to predict now and then.
-    checkpoint_wanted, checkpoint_saved : threading.Event
-        Set the first to have a checkpoint made after the present step; whoever writes it down
-        sets the second.
-    """
+    """The mailboxes of one training; any thread may write, the training reads between steps."""
 
     annotations: Mailbox[tuple[AnnotatedImage, ...]] = field(default_factory=Mailbox)
+    """The annotated images as they are painted now: all of them, in the order of the start."""
     view: Mailbox[View] = field(default_factory=Mailbox)
+    """What to predict now and then."""
     checkpoint_wanted: threading.Event = field(default_factory=threading.Event)
+    """Set it to have a checkpoint made after the present step."""
     checkpoint_saved: threading.Event = field(default_factory=threading.Event)
+    """Set by whoever has written it down."""

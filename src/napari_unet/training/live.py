@@ -43,15 +43,7 @@ _PAUSE_PER_SECOND = 4.0
 
 
 class LiveView:
-    """Predicts the visible region with the weights as they are now.
-
-    Parameters
-    ----------
-    trainer : Trainer
-        Whose network, and whose images.
-    view : Mailbox of View
-        What is on screen.
-    """
+    """Predicts the visible region with the weights as they are now."""
 
     def __init__(self, trainer: Trainer, view: Mailbox[View]) -> None:
         self._trainer = trainer

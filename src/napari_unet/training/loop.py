@@ -52,39 +52,28 @@ if TYPE_CHECKING:
 # Of a time limit this much is kept for writing the model file, but at most a twentieth.
 _CLOSING_SECONDS = 1.5
 _CHECKPOINT_SECONDS = 20.0
-# Nobody waits a minute for the first score.
+# The first score comes sooner than after a minute.
 _FIRST_SCORES = (10, 25)
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a finished or stopped training leaves.
-
-    Parameters
-    ----------
-    trained : TrainedNetwork
-        The weights of the best validation, or the last ones where none was made.
-    latest : TrainedNetwork
-        The last weights.
-    state : TrainingState
-        From which the training can go on.
-    data : TrainingData
-        What it learned from in the end.
-    stopped : bool
-        Whether it was stopped before its planned end.
-    painted_cells : tuple of PaintedCell
-        What `trained` makes of the painted cells; empty where they are not judged.
-    start_kept : bool
-        Whether `trained` is what the training began with: nothing scored better.
-    """
+    """What a finished or stopped training leaves."""
 
     trained: TrainedNetwork
+    """The weights of the best validation, or the last ones where none was made."""
     latest: TrainedNetwork
+    """The last weights."""
     state: TrainingState
+    """From which the training can go on."""
     data: TrainingData
+    """What it learned from in the end."""
     stopped: bool
+    """Whether it was stopped before its planned end."""
     painted_cells: tuple[PaintedCell, ...] = ()
+    """What `trained` makes of the painted cells; empty where they are not judged."""
     start_kept: bool = False
+    """Whether `trained` is what the training began with: nothing scored better."""
 
 
 def train_network(
@@ -283,7 +272,7 @@ def _join_annotations(trainer: Trainer, inbox: Inbox) -> Iterator[AnnotationsJoi
 
 
 class _Clock:
-    """Tell how far a training is: by steps, or by time, which keeps some for a last validation.
+    """How far a training is: by steps, or by time, which keeps some for a last validation.
 
     Several ranks go by the time of the first one, and stop where any of them is to stop: they
     must ask alike.

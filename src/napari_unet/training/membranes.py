@@ -35,8 +35,6 @@ def membrane_class(targets: Sequence[Target], table: ClassTable) -> int | None:
 
     Parameters
     ----------
-    targets : sequence of Target
-        Of all painted frames, ``[Z]YX``.
     table : ClassTable
         With classes, two of them: else there is none.
 

@@ -20,13 +20,7 @@ _SMALLEST_PATCH = 16
 
 
 class MicroBatcher:
-    """Divides batches into micro-batches that fit, and remembers for all steps what did not.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        Batch and patch size to begin with.
-    """
+    """Divides batches into micro-batches that fit, and remembers for all steps what did not."""
 
     def __init__(self, config: TrainConfig) -> None:
         self._config, self._at_once = config, config.batch_size
@@ -48,22 +42,12 @@ class MicroBatcher:
     def take_less(self, shortage: Shortage, edge: int) -> str:
         """Compute less at once from now on: half the patches, in the end half the patch.
 
+        Raises NotEnoughMemoryError if the smallest patch alone does not fit.
+
         Parameters
         ----------
-        shortage : Shortage
-            Of the step that did not fit.
         edge : int
             Pixels of its patches along each axis of the plane.
-
-        Returns
-        -------
-        str
-            What the user should know.
-
-        Raises
-        ------
-        NotEnoughMemoryError
-            The smallest patch alone does not fit.
         """
         if self._at_once > 1:
             self._at_once = (self._at_once + 1) // 2

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def chance_of(seed: int, device: torch.device) -> Iterator[None]:
-    """Let torch's chance on the CPU and on `device` follow a seed, and nobody else notice."""
+    """Let torch's chance on the CPU and on `device` follow a seed, and put it back at the end."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.default_generator.manual_seed(seed)
@@ -69,6 +69,9 @@ def carried_over(
 ) -> dict[str, Tensor]:
     """Give weights of one class table to a network of another.
 
+    Raises ModelMismatchError if one of the two is of objects, or takes other channels, or is
+    another network.
+
     Parameters
     ----------
     weights : dict of Tensor
@@ -77,16 +80,6 @@ def carried_over(
         What the output channels mean, and what they are to mean.
     fresh : dict of Tensor
         State of a new network with the classes `classes`: new classes begin with these.
-
-    Returns
-    -------
-    dict of Tensor
-        For the network with the classes `classes`.
-
-    Raises
-    ------
-    ModelMismatchError
-        One of the two is of objects, or takes other channels, or is another network.
     """
     if previous.kind != classes.kind:
         raise ModelMismatchError(

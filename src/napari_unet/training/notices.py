@@ -27,14 +27,10 @@ _MANY, _COMPACT, _AS_LONG = 8, 0.4, 2.5
 def notices_of(
     frames: Sequence[TrainingFrame], blocks: Sequence[Block], binning: float, plenty: bool
 ) -> tuple[str, ...]:
-    """Say in words what is unusual about training data.
+    """Return in words what is unusual about training data.
 
     Parameters
     ----------
-    frames : sequence of TrainingFrame
-        The painted frames.
-    blocks : sequence of Block
-        What is held back of them.
     binning : float
         Pixels of the images per pixel of the frames.
     plenty : bool
@@ -85,14 +81,9 @@ def _in_words(binning: float) -> str:
 
 
 def notices_by_image(images: Sequence[AnnotatedImage], learned: Collection[int]) -> tuple[str, ...]:
-    """Say of each image how it was read, and where it teaches nothing.
+    """Return of each image how it was read, and where it teaches nothing.
 
-    Parameters
-    ----------
-    images : sequence of AnnotatedImage
-        All that were given.
-    learned : collection of int
-        Numbers of those that something is learned from.
+    Something is learned from the images of the numbers `learned`.
     """
     notices = [f"{image.name}: {text}" for image in images for text in image.notices]
     idle = [image.name for number, image in enumerate(images) if number not in learned]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.labels import Target, Unpainted
 
-# Debris is what is smaller than this share of nearly the smallest object that was painted.
+# Dropped is what is smaller than this share of nearly the smallest object that was painted.
 _SMALLEST_SHARE, _SMALLEST_PERCENTILE = 0.5, 5
 # A ball of volume V has a largest section of area A: V = 4 / (3 sqrt(pi)) * A ** 1.5.
 _BALL_OF_SECTION = 4 / (3 * np.sqrt(np.pi))

@@ -33,43 +33,24 @@ _MOST_PIXELS = {2: 2**20, 3: 2**21}
 
 @dataclass(frozen=True)
 class PaintedCell:
-    """One painted cell, and what became of it.
-
-    Parameters
-    ----------
-    image : int
-        Number of the annotated image.
-    frame : tuple of int
-        Index on its frame axes.
-    centre : tuple of int
-        A pixel of the cell in ``[Z]YX`` of the image.
-    iou : float
-        IoU with the object that overlaps it most, on painted pixels.
-    verdict : {"found", "missed", "merged"}
-        Merged: one object covers most of this cell and of another painted one.
-    """
+    """One painted cell, and what became of it."""
 
     image: int
+    """Number of the annotated image."""
     frame: tuple[int, ...]
+    """Index on its frame axes."""
     centre: tuple[int, ...]
+    """A pixel of the cell in ``[Z]YX`` of the image."""
     iou: float
+    """IoU with the object that overlaps it most, on painted pixels."""
     verdict: Verdict
+    """Merged: one object covers most of this cell and of another painted one."""
 
 
 def judge_painted_cells(
     runner: Runner, data: TrainingData, threshold: float
 ) -> tuple[PaintedCell, ...]:
-    """Predict the painted cells, undeformed and with their surroundings, and compare.
-
-    Parameters
-    ----------
-    runner : Runner
-        The network, at the resolution of the frames.
-    data : TrainingData
-        Of objects.
-    threshold : float
-        Probability above which a pixel belongs to an object.
-    """
+    """Predict the painted cells, undeformed and with their surroundings, and compare."""
     cells: dict[tuple[int, int], PaintedCell] = {}  # boxes overlap: each cell counts once
     for frame, box in _boxes(data.frames):
         for number, cell in _judge(runner, data, frame, box, threshold):

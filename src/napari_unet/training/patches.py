@@ -36,21 +36,14 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Batch:
-    """Patches for one step.
-
-    Parameters
-    ----------
-    images : Tensor
-        (B, C, *) float32, normalised.
-    classes : Tensor
-        (B, *') int64, -1 where unlabelled; smaller than the images for unpadded networks.
-    weights : Tensor
-        (B, *') float32.
-    """
+    """Patches for one step."""
 
     images: Tensor
+    """(B, C, *) float32, normalised."""
     classes: Tensor
+    """(B, *') int64, -1 where unlabelled; smaller than the images for unpadded networks."""
     weights: Tensor
+    """(B, *') float32."""
 
     def to(self, device: torch.device) -> Batch:
         """Return the patches on a device; themselves where they are there."""
@@ -62,8 +55,6 @@ class PatchSampler:
 
     Parameters
     ----------
-    data : TrainingData
-        The painted frames.
     config : TrainConfig
         Patch and batch size, deformations.
     first : int
@@ -108,10 +99,7 @@ class PatchSampler:
     def draw(self, seed: Sequence[int]) -> Batch:
         """Draw the batch that belongs to `seed`.
 
-        Raises
-        ------
-        UnreadableError
-            An image cannot be read where a patch is to be.
+        Raises UnreadableError if an image cannot be read where a patch is to be.
         """
         patches = [self._draw_painted(np.random.default_rng([*seed, n])) for n in self._numbers]
         images, targets = (torch.stack(parts) for parts in zip(*patches, strict=True))

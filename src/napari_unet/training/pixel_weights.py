@@ -42,8 +42,6 @@ def pixel_weights(
 
     Parameters
     ----------
-    target : Target
-        Classes and objects.
     balance : ndarray
         Weight per class, shape (n_classes,).
     config : TrainConfig
@@ -76,15 +74,6 @@ def border_term(
 ) -> NDArray[np.float32] | None:
     """Compute the border weights alone.
 
-    Parameters
-    ----------
-    target : Target
-        Classes and objects.
-    config : TrainConfig
-        Height and width of the weight.
-    anisotropy : float
-        As in :func:`pixel_weights`.
-
     Returns
     -------
     ndarray or None
@@ -115,8 +104,6 @@ def sigma_of(config: TrainConfig, cell_size: float = 0.0) -> float:
 
     Parameters
     ----------
-    config : TrainConfig
-        May say it itself.
     cell_size : float
         Diameter of the painted cells in network pixels; 0: not known.
     """

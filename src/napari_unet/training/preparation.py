@@ -86,8 +86,6 @@ def prepare_training(
     ----------
     images : sequence of AnnotatedImage
         At least one; all of the same number of channels.
-    config : TrainConfig
-        The settings.
     previous : TrainingData, optional
         Data of the same training, before more was painted: what has not changed is taken from
         there, and what was learned from or held back stays so.
@@ -324,7 +322,7 @@ def _choose_blocks(
 
 
 def _as_painted(frame: _PaintedFrame, table: ClassTable) -> Target:
-    """Leave out the borders that slivers imply: nobody has painted background there."""
+    """Leave out the borders that slivers imply: background was not painted there."""
     if table.unpainted == "background":
         return frame.target
     classes = np.where(frame.frame_target.labels == 0, np.int16(UNLABELLED), frame.target.classes)

@@ -1,4 +1,4 @@
-"""How annotated images fall apart into frames, and what is known of their voxels."""
+"""How annotated images are divided into frames, and what is known of their voxels."""
 
 from __future__ import annotations
 
@@ -34,10 +34,7 @@ _HESITATION = 0.5
 def axes_of(image: AnnotatedImage, ndim: int) -> tuple[str, str]:
     """Return the axes of an image and of its labels: as given, else guessed from the shapes.
 
-    Raises
-    ------
-    LabelsError
-        The labels have not the image's shape without its channel axis.
+    Raises LabelsError if the labels have not the image's shape without its channel axis.
     """
     shape, labels_shape = tuple(image.image.shape), tuple(image.labels.shape)
     if image.axes is None:
@@ -68,17 +65,7 @@ def source_frames(image: AnnotatedImage, config: TrainConfig) -> list[Frame]:
 
 
 def by_frame(labels: NDArray[Any], axes: str, ndim: int) -> NDArray[Any]:
-    """Bring labels to one ``[Z]YX`` array per frame, in the order of the frames.
-
-    Parameters
-    ----------
-    labels : ndarray
-        Any axes but C.
-    axes : str
-        Their letters.
-    ndim : int
-        Spatial dimensions of a frame.
-    """
+    """Bring labels to one ``[Z]YX`` array per frame, in the order of the frames."""
     spatial = SPATIAL_AXES[ndim]
     ordered = labels.transpose([axes.index(axis) for axis in frame_axes(axes, ndim) + spatial])
     first = ordered.ndim - ndim
@@ -102,8 +89,6 @@ def choose_flat_levels(
 
     Parameters
     ----------
-    images : sequence of AnnotatedImage
-        With their pixel sizes.
     config : TrainConfig
         Its ``flat_levels`` is taken unless -1.
     binning : float
@@ -133,13 +118,6 @@ def common_pixel_size(
     images: Sequence[AnnotatedImage], ndim: int
 ) -> tuple[dict[str, float], tuple[str, ...]]:
     """Return the pixel size that a model of these images has.
-
-    Parameters
-    ----------
-    images : sequence of AnnotatedImage
-        With their pixel sizes.
-    ndim : int
-        Spatial dimensions of the network.
 
     Returns
     -------

@@ -32,21 +32,13 @@ _MOST = 0.5
 
 @dataclass(frozen=True)
 class FrameTarget:
-    """What is painted on a frame, and what follows from it alone.
-
-    Parameters
-    ----------
-    labels : ndarray
-        The paint, ``[Z]YX``.
-    target : Target
-        Classes and objects of each pixel.
-    border : ndarray or None
-        Border weight of each pixel, ``[Z]YX`` float32; None with classes.
-    """
+    """What is painted on a frame, and what follows from it alone."""
 
     labels: NDArray[Any]
+    """The paint, ``[Z]YX``."""
     target: Target
     border: NDArray[np.float32] | None
+    """Border weight of each pixel, ``[Z]YX`` float32; None with classes."""
 
     @classmethod
     def of(
@@ -58,10 +50,6 @@ class FrameTarget:
         ----------
         labels : ndarray
             The paint, ``[Z]YX``, any integer dtype.
-        table : ClassTable
-            The meaning of its values.
-        config : TrainConfig
-            Height and width of the border weight.
         anisotropy : float
             How many times as long along Z as wide a voxel is.
         """

@@ -92,23 +92,12 @@ _NOISE_OF_SCORES = 0.02
 class Trainer:
     """Network, optimiser and best weights of one training.
 
+    Raises ModelMismatchError if what is to go on is of another network.
+
     Parameters
     ----------
-    data : TrainingData
-        What to learn from.
-    config : TrainConfig
-        How.
-    device : torch.device
-        Where.
     previous : TrainingState, TrainedNetwork or None
         An interrupted training to go on with exactly, or a model to train further.
-    group : ProcessGroup
-        The processes that train together.
-
-    Raises
-    ------
-    ModelMismatchError
-        What is to go on is of another network.
     """
 
     def __init__(
@@ -213,12 +202,9 @@ class Trainer:
     def train_step(self, progress: float) -> float:
         """Make one update at the given share of the training.
 
-        Returns
-        -------
-        float
-            Its loss on what is painted; NaN where loss or gradient were not finite, and nothing
-            was changed. On a GPU it is the loss of the step before, so that nothing waits for the
-            present one.
+        Returns its loss on what is painted; NaN where loss or gradient were not finite, and nothing
+        was changed. On a GPU it is the loss of the step before, so that nothing waits for the
+        present one.
         """
         self.step += 1
         for group in self.optimiser.param_groups:
@@ -242,10 +228,7 @@ class Trainer:
     def _fill_gradients(self, buffers: Buffers) -> Tensor:
         """Compute the gradients of a step, of less at once where memory is short.
 
-        Returns
-        -------
-        Tensor
-            (2,), the losses of this rank's patches, on the device.
+        Returns (2,), the losses of this rank's patches, on the device.
         """
         if not self.group.alone:  # the others would wait for this one
             return self._gradients_on(self._draw())
@@ -265,7 +248,7 @@ class Trainer:
     def _try_gradients(self) -> Tensor | Shortage:
         """Draw the batch and compute its gradients, as far as memory allows."""
         batch = within_memory(self._draw, self.device)
-        if isinstance(batch, Shortage):  # of a moment perhaps, and not of what a step takes
+        if isinstance(batch, Shortage):  # passing perhaps, and not of what a step takes
             self._batches.forget()
             time.sleep(_PAUSE_SECONDS)
             batch = within_memory(self._draw, self.device)
@@ -319,7 +302,7 @@ class Trainer:
         return found
 
     def recover(self) -> Notice:
-        """Tell of a step that changed nothing; after a few, go on more carefully."""
+        """Report a step that changed nothing; after a few, go on more carefully."""
         self._failures += 1
         if self._failures < _PATIENCE_WITH_NAN:
             return Notice(f"Step {self._told_step} was skipped: its loss is not a finite number.")
@@ -351,10 +334,7 @@ class Trainer:
     def assess(self) -> list[PaintJudged | Validated]:
         """Score what is held back and what is painted, and keep the weights if they are the best.
 
-        Returns
-        -------
-        list of PaintJudged or Validated
-            Empty where there is neither a held-back block nor a painted cell.
+        Empty where there is neither a held-back block nor a painted cell.
         """
         network = self.averaged_network
         runner = validation_runner(network, self.device)

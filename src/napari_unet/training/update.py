@@ -1,4 +1,4 @@
-"""One update of a network, or none: decided on the device, so that nobody waits for it.
+"""One update of a network, or none: decided on the device, so that nothing waits for it.
 
 A step whose loss or gradient is no finite number must change nothing. To ask the device before
 each update would let a GPU stand still until the answer has come; so the answer stays a tensor
@@ -47,10 +47,6 @@ def average_where(finite: Tensor, averaged: AveragedModel, network: nn.Module) -
     ----------
     finite : Tensor
         (), bool: whether there is anything new.
-    averaged : AveragedModel
-        The average; on the device of the network.
-    network : Module
-        The weights of this step.
     """
     met: Tensor = averaged.n_averaged
     decay = ((1 + met) / (10 + met)).clamp(max=_AVERAGING_DECAY)
@@ -66,13 +62,7 @@ def average_where(finite: Tensor, averaged: AveragedModel, network: nn.Module) -
 
 
 class Buffers:
-    """The buffers of a network as they are now, to be put back.
-
-    Parameters
-    ----------
-    network : Module
-        Whose buffers; they stay the same objects.
-    """
+    """The buffers of a network as they are now, to be put back; they stay the same objects."""
 
     def __init__(self, network: nn.Module) -> None:
         buffers = list(network.buffers())
@@ -86,7 +76,7 @@ class Buffers:
             _fill(group, torch.where(finite, _flat(group), before))
 
     def finite(self) -> Tensor:
-        """Return whether (), bool: all of them are finite now; nobody waits for it."""
+        """Return whether (), bool: all of them are finite now; nothing waits for it."""
         kinds = [group for group in self._groups if group[0].is_floating_point()]
         if not kinds:
             return torch.tensor(True)

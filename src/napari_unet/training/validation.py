@@ -31,15 +31,7 @@ def validation_runner(network: UNet, device: torch.device) -> Runner:
 
 
 def validate(runner: Runner, data: TrainingData) -> ValidationScore:
-    """Predict the held-back blocks and compare with their paint.
-
-    Parameters
-    ----------
-    runner : Runner
-        The network.
-    data : TrainingData
-        With at least one block.
-    """
+    """Predict the held-back blocks, at least one, and compare with their paint."""
     counts = data.classes.task.counts(_held_back(data))
     for block in data.blocks:
         frame, region = data.frames[block.frame], block.region
