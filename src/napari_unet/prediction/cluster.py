@@ -53,19 +53,10 @@ _PATIENCE_SECONDS = 30.0
 
 @contextmanager
 def connected(scheduler: str | None, workers: int | None) -> Iterator[Client]:
-    """Connect to a cluster, or start one on this machine, and leave it at the end.
+    """Connect to a cluster, or start so many workers on this machine, and leave it at the end.
 
-    Parameters
-    ----------
-    workers : int or None
-        Processes to start on this machine instead.
-
-    Raises
-    ------
-    ConfigError
-        dask.distributed is not installed, or no worker is asked for.
-    DeviceError
-        The scheduler does not answer.
+    Raises ConfigError if dask.distributed is not installed, or no worker is asked for; DeviceError
+    if the scheduler does not answer.
     """
     try:
         import dask.config

@@ -248,7 +248,7 @@ def _check_new(path: Path, before: Sequence[Path]) -> None:
 
 
 def identity_of(path: Path) -> str:
-    """Return what tells a file from others and from its previous contents.
+    """Return what identifies a file and its present contents.
 
     Of a Zarr folder the newest change of the files in it counts, of up to 100,000 of them.
     """

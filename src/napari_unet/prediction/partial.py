@@ -239,17 +239,10 @@ def partial_folder(target: Path) -> Path:
 def open_partial(
     target: Path, plan: PredictionPlan, order: str, pixel_size: PixelSize
 ) -> PartialResult:
-    """Make the folder of a prediction, or go on with one of the same order.
+    """Make the folder of a prediction, or go on with one of the same order: see `order_of`.
 
-    Raises FileProblemError if the folder cannot be written.
-
-    Parameters
-    ----------
-    order : str
-        Identifies image, model and settings: see `order_of`. What another order has left is
-        thrown away.
-    pixel_size : mapping of str to float
-        Micrometres per pixel of the image.
+    What another order has left is thrown away. The pixel size is in micrometres per pixel of the
+    image. Raises FileProblemError if the folder cannot be written.
     """
     folder = partial_folder(target)
     result = PartialResult(folder, plan)
@@ -286,16 +279,9 @@ def writing_to(folder: Path) -> Iterator[None]:
 def order_of(trained: TrainedNetwork, plan: PredictionPlan, source: str, image: ArrayLike) -> str:
     """Describe image, model and settings, so that only the same prediction goes on with a result.
 
-    Raises UnreadableError if the image cannot be read.
-
-    Parameters
-    ----------
-    trained : TrainedNetwork
-        The model: its weights are hashed.
-    source : str
-        Says which image it is, for example its path and when it was changed.
-    image : ArrayLike
-        Some thousand pixels of its first and its last frame are hashed.
+    The weights of the model are hashed, and some thousand pixels of the first and the last frame of
+    the image. `source` says which image it is, for example its path and when it was changed. Raises
+    UnreadableError if the image cannot be read.
     """
     record = trained.record
     settings = repr((plan, asdict(record.steps_of_others or record.intensity), record.external))

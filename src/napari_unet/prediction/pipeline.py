@@ -50,12 +50,8 @@ class TileJob:
 class TileReader:
     """Reads what the network sees of one tile after the other, for one thread.
 
-    Parameters
-    ----------
-    normalization : IntensityMeasure
-        Each frame is measured before its first tile.
-    attempt : callable
-        Calls its argument, and perhaps again where that fails.
+    Each frame is measured for its normalisation before its first tile. `attempt` calls its
+    argument, and perhaps again where that fails.
     """
 
     def __init__(
@@ -114,12 +110,8 @@ def read_ahead(
 ) -> Generator[tuple[Item, Read], None, None]:
     """Read things in a thread of their own, the next one while the last is worked on.
 
-    Parameters
-    ----------
-    read : callable
-        Reads one; called by one thread alone. Its errors are raised when their turn has come.
-    stop : threading.Event
-        Set it to end before the next.
+    `read` is called by one thread alone; its errors are raised when their turn has come. Set `stop`
+    to end before the next.
     """
     with one_thread("reader") as thread:
         coming: tuple[Item, Future[Read]] | None = None

@@ -157,21 +157,11 @@ class PredictionPlan:
 
 
 def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig) -> PredictionPlan:
-    """Decide how an image is predicted; not a pixel is read.
+    """Decide how an image is predicted from its shape and dtype; not a pixel is read.
 
-    Parameters
-    ----------
-    image : ArrayLike
-        Its shape and dtype are looked at.
-
-    Raises
-    ------
-    ConfigError
-        The cell size is far from what the model knows.
-    ModelMismatchError
-        Model and image do not fit, or the model cannot give this kind of result.
-    ImageError
-        The image is empty or of an unusable dtype, or its axes are wrong.
+    Raises ConfigError if the cell size is far from what the model knows; ModelMismatchError if
+    model and image do not fit, or the model cannot give this kind of result; ImageError if the
+    image is empty or of an unusable dtype, or its axes are wrong.
     """
     network = record.network
     kind = _result_kind(config, record)
@@ -320,12 +310,8 @@ def _is_starting_model(record: ModelRecord) -> bool:
 def cell_size_known(record: ModelRecord, asked: float) -> float:
     """Return how large the cells are that a model expects, if cells of a size can be shown to it.
 
-    Raises
-    ------
-    ModelMismatchError
-        The model does not know.
-    ConfigError
-        The size is far from what it knows.
+    Raises ModelMismatchError if the model does not know; ConfigError if the size is far from what
+    it knows.
     """
     from napari_unet.model.starting import expected_cell_size
 

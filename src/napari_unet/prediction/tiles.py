@@ -176,20 +176,11 @@ def plan_tiles(
 
 
 def plan_blocks(region: Region, tile: tuple[int, ...], ndim: int, factors: Factors = ()) -> Blocks:
-    """Divide a box of a frame into the blocks in which its objects are separated.
+    """Divide a box of a frame, ``[Z]YX``, into the blocks in which its objects are separated.
 
-    They depend neither on the size of the tiles nor on who computes them: nor do the objects.
-
-    Parameters
-    ----------
-    region : tuple of slice
-        The box, ``[Z]YX``.
-    tile : tuple of int
-        Stride of the default tiles: blocks are made of whole ones.
-    ndim : int
-        Spatial dimensions.
-    factors : tuple of float
-        Pixels of the image per pixel of the network, along ``[Z]YX``; 1 where empty.
+    They depend neither on the size of the tiles nor on who computes them: nor do the objects. They
+    are made of whole default tiles, of the stride `tile`. The factors are pixels of the image per
+    pixel of the network, along ``[Z]YX``; 1 where empty.
     """
     strides, margins = [], []
     for part, k, of_tile in zip(region, factors or (1.0,) * ndim, tile, strict=True):

@@ -90,13 +90,10 @@ def make_runner(trained: TrainedNetwork, plan: PredictionPlan, device: torch.dev
 def predict_tile(
     runner: Runner, frame: Frame, intensity: Scaling, tile: Region, plan: PredictionPlan
 ) -> NDArray[Any]:
-    """Predict one tile.
+    """Predict one tile, in `plan.tile_dtype`.
 
-    Returns
-    -------
-    ndarray
-        Of `plan.tile_dtype`: with objects the foreground in steps of 1/255, probabilities as
-        C followed by the tile, uncertainty, or the value of each pixel's class.
+    With objects the foreground in steps of 1/255, probabilities as C followed by the tile,
+    uncertainty, or the value of each pixel's class.
     """
     return plan.result.of_tile(runner.probabilities(frame, intensity, tile), plan)
 
@@ -106,18 +103,9 @@ def separate_block(
 ) -> tuple[NDArray[np.int32], BlockObjects]:
     """Separate the objects of one block.
 
-    Parameters
-    ----------
-    foreground : array_like
-        Of the frame, ``[Z]YX`` uint8, as `predict_tile` gives it; only what the block sees is
-        read.
-
-    Returns
-    -------
-    ndarray
-        Labels of the block's own box, 1..N.
-    BlockObjects
-        What joins it to its neighbours.
+    The foreground is that of the frame, ``[Z]YX`` uint8, as `predict_tile` gives it; only what the
+    block sees is read. Returns int32 labels of the block's own box, 1..N, and what joins it to its
+    neighbours.
     """
     from napari_unet.objects.separation import separate_objects
     from napari_unet.objects.stitching import own_labels
@@ -138,17 +126,8 @@ def number_objects(
 ) -> tuple[list[NDArray[np.uint32]], int]:
     """Give the objects of a frame their numbers, those that cross from block to block once.
 
-    Parameters
-    ----------
-    first : int
-        Numbers begin above this.
-
-    Returns
-    -------
-    list of ndarray
-        For each block a table from its own numbers to the final ones.
-    int
-        The highest number given.
+    Numbers begin above `first`. Returns a table for each block, from its own numbers to the final
+    ones, and the highest number given.
     """
     from napari_unet.objects.stitching import final_numbers, same_objects
 
