@@ -113,12 +113,8 @@ class Task(ABC):
     ) -> tuple[int, ...]:
         """Return the painted value of each network class, ascending; nothing without classes.
 
-        Parameters
-        ----------
-        unpainted : str
-            What 0 means in them.
-        known : iterable of int
-            Values that a previous training knows.
+        `unpainted` is what 0 means in the labels; `known` are values that a previous training
+        knows.
         """
 
     @abstractmethod

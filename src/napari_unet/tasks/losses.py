@@ -14,22 +14,9 @@ if TYPE_CHECKING:
 def weighted_cross_entropy(logits: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
     """Average the cross entropy over the painted pixels, each with its weight.
 
-    Equation 1 of the paper.
-
-    Parameters
-    ----------
-    logits : Tensor
-        (B, C, *), class scores.
-    classes : Tensor
-        (B, *), int64 class per pixel; -1 where unlabelled.
-    weights : Tensor
-        (B, *), weight per pixel.
-
-    Returns
-    -------
-    Tensor
-        A scalar: the sum of weight times cross entropy over the number of painted pixels;
-        0 where nothing is painted.
+    Equation 1 of the paper. Class scores are (B, C, *); classes (B, *), int64, -1 where unlabelled;
+    weights (B, *). Returns a scalar: the sum of weight times cross entropy over the number of
+    painted pixels; 0 where nothing is painted.
     """
     import torch
     from torch.nn import functional

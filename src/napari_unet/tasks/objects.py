@@ -1,4 +1,4 @@
-"""Objects: every painted number is one cell, and touching cells are to come apart."""
+"""Objects: every painted number is one cell, and touching cells are to be separated."""
 
 from __future__ import annotations
 

@@ -76,20 +76,11 @@ class ClassTable:
     def decide(
         self, probabilities: NDArray[np.float32], threshold: float = DEFAULT_THRESHOLD
     ) -> NDArray[np.intp]:
-        """Decide which network class each pixel is of.
+        """Decide which network class, 0 to `n_classes` - 1, each pixel is of.
 
-        Parameters
-        ----------
-        probabilities : ndarray
-            Of each class: C, then any sizes.
-        threshold : float
-            Probability above which a pixel is of an object, or of the second of two classes. Of
-            more classes the most probable one wins.
-
-        Returns
-        -------
-        ndarray
-            Without C, 0 to `n_classes` - 1.
+        Probabilities are of each class: C, then any sizes. The threshold is the probability above
+        which a pixel is of an object, or of the second of two classes; of more classes the most
+        probable one wins.
         """
         if self.takes_most_probable(threshold):
             return np.asarray(probabilities.argmax(axis=0))
@@ -109,14 +100,11 @@ def class_table(
 ) -> ClassTable:
     """Collect the classes that are painted anywhere in `labels`, two or more.
 
-    Raises NothingToLearnError if with classes: fewer than two are painted.
+    Labels are of any shape and integer dtype, ids may be sparse and large; `known` are classes that
+    a previous training knows, painted in these labels or not. See the table of
+    `napari_unet.data.labels`.
 
-    Parameters
-    ----------
-    kind, unpainted : str
-        See the table of `napari_unet.data.labels`.
-    known : iterable of int
-        Classes that a previous training knows, painted in these labels or not.
+    Raises NothingToLearnError if, with classes, fewer than two are painted.
     """
     table = ClassTable(kind, unpainted, task_of(kind).painted(labels, unpainted, known))
     if table.n_classes < 2:
@@ -129,14 +117,9 @@ def target_of(
 ) -> Target:
     """Turn painted labels into a training target, as `object_target` or `class_target` does.
 
-    Parameters
-    ----------
-    labels : ndarray
-        ``[Z]YX``, any integer dtype.
-    sliver : float
-        Pixels between two objects up to which unpainted pixels are a sliver; 0: none are.
-    anisotropy : float
-        How many times as long along Z as wide a voxel is.
+    Labels are ``[Z]YX`` of any integer dtype. Up to `sliver` pixels between two objects, unpainted
+    pixels are a sliver; 0: none are. The anisotropy is how many times as long along Z as wide a
+    voxel is.
     """
     return table.task.target(check_labels(labels), table, sliver, anisotropy)
 

@@ -142,21 +142,10 @@ class _Membranes:
 
 
 def cells_between(classes: NDArray[np.int16], membrane: int) -> tuple[NDArray[np.int32], int]:
-    """Give numbers to the cells: connected pieces of what is no membrane.
+    """Give numbers to the cells, connected pieces of what is no membrane; and return how many.
 
-    What is unlabelled parts no cells: it may be their inside.
-
-    Parameters
-    ----------
-    classes : ndarray
-        Class of each pixel, ``[Z]YX``; -1 where unlabelled.
-
-    Returns
-    -------
-    ndarray
-        ``[Z]YX`` int32: 0 on membranes; 4-connected, in 3D 6-connected.
-    int
-        How many there are.
+    What is unlabelled (-1) parts no cells: it may be their inside. Classes are ``[Z]YX``; so are
+    the cells, int32: 0 on membranes; 4-connected, in 3D 6-connected.
     """
     return ndi.label(classes != membrane)  # type: ignore[no-any-return]
 
