@@ -22,19 +22,9 @@ _BOX = {2: (192, 192), 3: (16, 64, 64)}
 def bfloat16_agreement(
     network: UNet, data: TrainingData, threshold: float, device: torch.device
 ) -> float | None:
-    """Measure the share of pixels that get the same label in bfloat16 and in float32.
+    """Measure the share of pixels (0 to 1) that get the same label in bfloat16 and in float32.
 
-    Parameters
-    ----------
-    data : TrainingData
-        On two of its frames, around the paint.
-    threshold : float
-        Probability above which a pixel is of an object, or of the second of two classes.
-
-    Returns
-    -------
-    float or None
-        0 to 1; None where bfloat16 is not fast on the device: it is not measured.
+    Compared are two frames, around the paint. None where bfloat16 is not fast on the device.
     """
     if fastest_precision(device) != torch.bfloat16:
         return None

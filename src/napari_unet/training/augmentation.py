@@ -61,17 +61,9 @@ class Deformation:
         return tuple(int(pixels) for pixels in np.ceil(farthest + 1e-3))
 
     def positions(self, shape: Sequence[int], device: torch.device) -> Tensor:
-        """Compute the positions of all pixels of a patch.
+        """Compute the positions of all pixels of a patch of a ``[Z]YX`` shape.
 
-        Parameters
-        ----------
-        shape : sequence of int
-            ``[Z]YX`` shape of the patch.
-
-        Returns
-        -------
-        Tensor
-            (ndim, *shape) float32: pixels along ``[Z]YX`` from where the patch's centre is.
+        (ndim, *shape) float32: pixels along ``[Z]YX`` from where the patch's centre is.
         """
         positions = torch.from_numpy(self._coefficients()).to(device, non_blocking=True)
         for size in shape:  # each time the axis in front is filled, and goes to the end
@@ -116,10 +108,7 @@ def _random_matrix(ndim: int, config: TrainConfig, rng: np.random.Generator) -> 
 def cubic_weights(n_fine: int, n_coarse: int) -> NDArray[np.float64]:
     """Weights of cubic convolution (Keys 1981, a = -0.5) from a coarse grid to a fine one.
 
-    Returns
-    -------
-    ndarray
-        Shape (n_fine, n_coarse); rows sum to 1. End points coincide; edges are replicated.
+    (n_fine, n_coarse); rows sum to 1. End points coincide; edges are replicated.
     """
     at = np.linspace(0, n_coarse - 1, n_fine)
     weights = np.zeros((n_fine, n_coarse))
@@ -135,19 +124,9 @@ def cubic_weights(n_fine: int, n_coarse: int) -> NDArray[np.float64]:
 
 
 def sample_smooth(region: Tensor, positions: Tensor) -> Tensor:
-    """Take (bi- or tri-)linear samples of a region of an image.
+    """Take (bi- or tri-)linear samples (C, *P) of a region (C, *R) float32 of odd sizes.
 
-    Parameters
-    ----------
-    region : Tensor
-        (C, *R) float32, odd sizes.
-    positions : Tensor
-        (ndim, *P), pixels relative to the region's centre.
-
-    Returns
-    -------
-    Tensor
-        (C, *P).
+    Positions are (ndim, *P), pixels relative to the region's centre.
     """
     return _sample(region, positions, "bilinear")
 

@@ -101,14 +101,8 @@ def saving_checkpoints(
 ) -> Generator[TrainingEvent, None, Result]:
     """Write the checkpoints of a training as model file and state, and pass on all other events.
 
-    A checkpoint that cannot be written becomes a `Notice`: the training is worth more.
-
-    Parameters
-    ----------
-    model_path : Path
-        The model file; the state lies beside it.
-    saved : threading.Event, optional
-        Set after each checkpoint.
+    The state lies beside the model file; `saved` is set after each checkpoint. A checkpoint that
+    cannot be written becomes a `Notice`: the training is worth more.
     """
     run = Run(events)
     for event in run:

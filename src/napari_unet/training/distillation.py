@@ -45,12 +45,8 @@ _DENSE = 0.5
 class StartingModel:
     """A starting model that can teach; its network is made once, when it is first asked for.
 
-    Parameters
-    ----------
-    config : UNetConfig
-        The network that learns, with the classes of a starting model.
-    statistics : mapping of str to Tensor
-        What it normalises by; what is missing stays its own.
+    `config` is the network that learns, with the classes of a starting model. `statistics` are what
+    it normalises by; what is missing stays its own.
     """
 
     def __init__(
@@ -99,14 +95,8 @@ class Teacher:
     def loss(self, logits: Tensor, images: Tensor, classes: Tensor) -> Tensor:
         """Return the cross entropy to the teacher's probabilities, averaged over what is unpainted.
 
-        Parameters
-        ----------
-        logits : Tensor
-            (B, 2, *), scores of the network that learns.
-        images : Tensor
-            (B, C, *), what it has seen.
-        classes : Tensor
-            (B, *), -1 where unlabelled.
+        Scores of the network that learns are (B, 2, *), the images (B, C, *), classes (B, *) with
+        -1 where unlabelled.
         """
         reduced = self.precision != torch.float32
         with torch.no_grad():

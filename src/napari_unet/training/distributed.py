@@ -180,14 +180,10 @@ class ProcessGroup:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Fail on all ranks where one fails, with its error told once, by the first rank.
+        """Fail on all ranks where one fails, with its error reported once, by the first rank.
 
-        Raises
-        ------
-        AlreadyToldError
-            On all ranks but the first.
-        NapariUNetError
-            On the first rank, where another one failed.
+        The first rank raises NapariUNetError if another one failed; the others raise
+        AlreadyToldError.
         """
         if self.alone:
             yield

@@ -33,15 +33,8 @@ class BatchLoss:
     def __call__(self, batch: Batch, shares: Tensor) -> Tensor:
         """Return what is minimised of some patches, on their device.
 
-        Parameters
-        ----------
-        shares : Tensor
-            (2,), what their painted and their unpainted pixels count for.
-
-        Returns
-        -------
-        Tensor
-            (2,), the loss of what is painted, and of what the starting model teaches.
+        (2,): the loss of what is painted, and of what the starting model teaches. `shares`, (2,),
+        is what their painted and their unpainted pixels count for.
         """
         images = batch.images  # (B, C, *)
         if images.ndim == 4:
@@ -63,8 +56,6 @@ def add_gradients(
 
     Parameters
     ----------
-    parts : iterable of Batch
-        The batch, in as many parts as memory asks for.
     whole : Tensor
         (2,), `counted_pixels` of the whole batch.
     of_ranks : Tensor

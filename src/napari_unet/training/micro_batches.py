@@ -42,12 +42,8 @@ class MicroBatcher:
     def take_less(self, shortage: Shortage, edge: int) -> str:
         """Compute less at once from now on: half the patches, in the end half the patch.
 
+        Patches have `edge` pixels along each axis of the plane. Returns what the user should know.
         Raises NotEnoughMemoryError if the smallest patch alone does not fit.
-
-        Parameters
-        ----------
-        edge : int
-            Pixels of its patches along each axis of the plane.
         """
         if self._at_once > 1:
             self._at_once = (self._at_once + 1) // 2

@@ -38,7 +38,7 @@ def random_network(config: UNetConfig, seed: int) -> UNet:
 
 
 def begin_with(network: UNet, name: str) -> bool:
-    """Begin with the weights of a starting model; tell whether they are of such a network."""
+    """Begin with the weights of a starting model; return whether they are of such a network."""
     weights = starting_weights(name, network.config, dict(network.state_dict()))
     if weights is None:
         return False
@@ -69,17 +69,8 @@ def carried_over(
 ) -> dict[str, Tensor]:
     """Give weights of one class table to a network of another.
 
-    Raises ModelMismatchError if one of the two is of objects, or takes other channels, or is
-    another network.
-
-    Parameters
-    ----------
-    weights : dict of Tensor
-        State of a network with the classes `previous`.
-    previous, classes : ClassTable
-        What the output channels mean, and what they are to mean.
-    fresh : dict of Tensor
-        State of a new network with the classes `classes`: new classes begin with these.
+    New classes begin with the weights `fresh` of a new network. Raises ModelMismatchError if one of
+    the two is of objects, or takes other channels, or is another network.
     """
     if previous.kind != classes.kind:
         raise ModelMismatchError(

@@ -29,13 +29,9 @@ def notices_of(
 ) -> tuple[str, ...]:
     """Return in words what is unusual about training data.
 
-    Parameters
-    ----------
-    binning : float
-        Pixels of the images per pixel of the frames.
-    plenty : bool
-        Whether some of the paint was to be held back. Of few cells none is, as it should be: what
-        becomes of them is said while it trains, which is no news to stop at.
+    `plenty`: some of the paint was to be held back. Of few cells none is, as it should be: what
+    becomes of them is reported during training. The binning is in pixels of the images per pixel of
+    the frames.
     """
     bad = sum(_count_not_finite(frame.frame) for frame in frames)
     constant = sum(frame.intensity.is_constant for frame in frames)
@@ -81,7 +77,7 @@ def _in_words(binning: float) -> str:
 
 
 def notices_by_image(images: Sequence[AnnotatedImage], learned: Collection[int]) -> tuple[str, ...]:
-    """Return of each image how it was read, and where it teaches nothing.
+    """Return, for each image, how it was read, and where it teaches nothing.
 
     Something is learned from the images of the numbers `learned`.
     """

@@ -22,13 +22,9 @@ _BALL_OF_SECTION = 4 / (3 * np.sqrt(np.pi))
 def smallest_painted_object(targets: Iterable[tuple[Target, float]], unpainted: Unpainted) -> int:
     """Return the number of pixels below which an object is dropped; 0 without objects.
 
-    Parameters
-    ----------
-    targets : iterable of (Target, float)
-        Per frame what is painted, and how many times as long along Z as wide a voxel is.
-    unpainted : {"unlabelled", "background"}
-        What is not painted. In volumes of which some slices are painted, an object that is seen
-        in a single slice counts as the ball of which that is the section.
+    With each target comes how many times as long along Z as wide a voxel is. In volumes of which
+    some slices are painted, an object that is seen in a single slice counts as the ball of which
+    that is the section.
     """
     sizes: list[NDArray[Any]] = [np.zeros(0)]
     for target, anisotropy in targets:

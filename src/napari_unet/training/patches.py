@@ -53,20 +53,12 @@ class Batch:
 class PatchSampler:
     """Draw batches of deformed patches whose surroundings are painted.
 
-    Parameters
-    ----------
-    config : TrainConfig
-        Patch and batch size, deformations.
-    first : int
-        Number of the first patch in a larger batch of which this sampler draws a part.
-    device : torch.device
-        Where pixels are deformed, and where the batches lie.
+    `first` is the number of the first patch in a larger batch of which this sampler draws a part.
+    Pixels are deformed on `device`, and the batches lie there.
 
-    Notes
-    -----
     Each patch is a function of the seed of its batch and its number alone, so that a resumed
-    training draws what the uninterrupted one would have drawn, and several processes draw the
-    parts of what one of them would have drawn.
+    training draws what the uninterrupted one would have drawn, and several processes draw the parts
+    of what one of them would have drawn.
     """
 
     def __init__(

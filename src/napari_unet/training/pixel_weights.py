@@ -97,15 +97,10 @@ def border_term(
 
 
 def sigma_of(config: TrainConfig, cell_size: float = 0.0) -> float:
-    """Return the width of the border weight for cells of a size, in network pixels.
+    """Return the width of the border weight for cells of a diameter.
 
-    The paper's cells were some ten times as wide as its sigma of 5 pixels, which covers a nucleus
-    of ten pixels as a whole.
-
-    Parameters
-    ----------
-    cell_size : float
-        Diameter of the painted cells in network pixels; 0: not known.
+    Both are in network pixels; a diameter of 0 is not known. The paper's cells were some ten times
+    as wide as its sigma of 5 pixels, which covers a nucleus of ten pixels as a whole.
     """
     if config.border_sigma or not cell_size:
         return config.border_sigma or DEFAULT_SIGMA

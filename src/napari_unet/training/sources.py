@@ -52,13 +52,8 @@ def axes_of(image: AnnotatedImage, ndim: int) -> tuple[str, str]:
 def source_frames(image: AnnotatedImage, config: TrainConfig) -> list[Frame]:
     """Split an annotated image into the frames that a network of these settings sees.
 
-    Raises
-    ------
-    LabelsError
-        The labels do not match the image.
-    ImageError
-        The image is empty or of an unusable dtype, its axes do not fit the settings, or it has
-        not the channels that are to be used.
+    Raises LabelsError if the labels do not match the image; ImageError if it is empty or of an
+    unusable dtype, its axes do not fit the settings, or it lacks a channel that is to be used.
     """
     axes, _ = axes_of(image, config.ndim)
     return frames_of(image.image, axes, config.ndim, config.used_channels, config.window)
@@ -83,23 +78,11 @@ def anisotropy_of(image: AnnotatedImage) -> float | None:
 def choose_flat_levels(
     images: Sequence[AnnotatedImage], config: TrainConfig, binning: float
 ) -> tuple[int, tuple[str, ...]]:
-    """Choose how many first levels neither pool nor convolve along Z.
+    """Choose how many first levels neither pool nor convolve along Z; and notices.
 
-    As many as make the voxels about isotropic, for the median of the images of known voxel size.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        Its ``flat_levels`` is taken unless -1.
-    binning : float
-        Pixels of the image per pixel of the network, along Y and X.
-
-    Returns
-    -------
-    int
-        0 to ``config.depth``.
-    tuple of str
-        What the user should know about it.
+    0 to ``config.depth``: as many as make the voxels about isotropic, for the median of the images
+    of known voxel size, unless ``config.flat_levels`` says it. The binning is in pixels of the
+    image per pixel of the network, along Y and X.
     """
     if config.ndim == 2 or config.flat_levels >= 0:
         return config.network(1, 2).flat_levels, ()
@@ -117,15 +100,10 @@ def choose_flat_levels(
 def common_pixel_size(
     images: Sequence[AnnotatedImage], ndim: int
 ) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Return the pixel size that a model of these images has.
+    """Return the pixel size that a model of these images has, and notices where sizes differ.
 
-    Returns
-    -------
-    dict
-        Micrometres along each of ``[Z]YX``, the median over the images; empty unless the size of
-        every image is known.
-    tuple of str
-        What the user should know: the extremes where sizes differ.
+    Micrometres along each of ``[Z]YX``, the median over the images; empty unless the size of every
+    image is known.
     """
     axes = SPATIAL_AXES[ndim]
     if not all(axis in image.pixel_size for image in images for axis in axes):

@@ -44,14 +44,9 @@ class FrameTarget:
     def of(
         cls, labels: NDArray[Any], table: ClassTable, config: TrainConfig, anisotropy: float
     ) -> FrameTarget:
-        """Compute it of a whole frame.
+        """Compute it of the paint of a whole frame, ``[Z]YX`` of any integer dtype.
 
-        Parameters
-        ----------
-        labels : ndarray
-            The paint, ``[Z]YX``, any integer dtype.
-        anisotropy : float
-            How many times as long along Z as wide a voxel is.
+        The anisotropy is how many times as long along Z as wide a voxel is.
         """
         labels = _with_short_ids(labels)
         target = target_of(labels, table, sliver_of(config), anisotropy)

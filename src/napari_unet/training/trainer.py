@@ -92,12 +92,8 @@ _NOISE_OF_SCORES = 0.02
 class Trainer:
     """Network, optimiser and best weights of one training.
 
-    Raises ModelMismatchError if what is to go on is of another network.
-
-    Parameters
-    ----------
-    previous : TrainingState, TrainedNetwork or None
-        An interrupted training to go on with exactly, or a model to train further.
+    `previous` is an interrupted training to go on with exactly, or a model to train further. Raises
+    ModelMismatchError if it is of another network.
     """
 
     def __init__(

@@ -41,12 +41,7 @@ def average_where(finite: Tensor, averaged: AveragedModel, network: nn.Module) -
     """Average the weights of about the last 100 steps, of fewer in the beginning.
 
     Single steps on few labels scatter; their average is better than any of them, and a training
-    that is stopped early loses little.
-
-    Parameters
-    ----------
-    finite : Tensor
-        (), bool: whether there is anything new.
+    that is stopped early loses little. Nothing is added unless `finite`, () bool, is true.
     """
     met: Tensor = averaged.n_averaged
     decay = ((1 + met) / (10 + met)).clamp(max=_AVERAGING_DECAY)
