@@ -333,7 +333,7 @@ def cell_size_known(record: ModelRecord, asked: float) -> float:
 def _by_cell_size(
     record: ModelRecord, config: PredictConfig, ndim: int
 ) -> tuple[tuple[float, ...], tuple[str, ...]]:
-    """Return how much larger cells are than the model expects, along ``[Z]YX``, and what to tell.
+    """Return how much larger cells are than the model expects, along ``[Z]YX``, and notices.
 
     The user's word counts, whatever the pixel sizes.
     """
@@ -354,7 +354,7 @@ def _resized(ratio: float) -> str:
 def _by_pixel_size(
     record: ModelRecord, config: PredictConfig, ndim: int
 ) -> tuple[tuple[float, ...], tuple[str, ...]]:
-    """Return how many image pixels a training pixel is long, along ``[Z]YX``, and what to tell."""
+    """Return how many image pixels a training pixel is long, along ``[Z]YX``, and notices."""
     letters = SPATIAL_AXES[ndim]
     equal = (1.0,) * ndim
     model, image = record.pixel_size, config.pixel_size

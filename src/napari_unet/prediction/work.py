@@ -90,10 +90,10 @@ def make_runner(trained: TrainedNetwork, plan: PredictionPlan, device: torch.dev
 def predict_tile(
     runner: Runner, frame: Frame, intensity: Scaling, tile: Region, plan: PredictionPlan
 ) -> NDArray[Any]:
-    """Predict one tile, in `plan.tile_dtype`.
+    """Predict one tile; the result is of `plan.tile_dtype`.
 
-    With objects the foreground in steps of 1/255, probabilities as C followed by the tile,
-    uncertainty, or the value of each pixel's class.
+    It is, with objects, the foreground in steps of 1/255; probabilities as C followed by the tile;
+    uncertainty; or the value of each pixel's class.
     """
     return plan.result.of_tile(runner.probabilities(frame, intensity, tile), plan)
 
