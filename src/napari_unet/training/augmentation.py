@@ -63,7 +63,7 @@ class Deformation:
     def positions(self, shape: Sequence[int], device: torch.device) -> Tensor:
         """Compute the positions of all pixels of a patch of a ``[Z]YX`` shape.
 
-        (ndim, *shape) float32: pixels along ``[Z]YX`` from where the patch's centre is.
+        They are (ndim, *shape) float32: pixels along ``[Z]YX`` from where the patch's centre is.
         """
         positions = torch.from_numpy(self._coefficients()).to(device, non_blocking=True)
         for size in shape:  # each time the axis in front is filled, and goes to the end
@@ -108,7 +108,7 @@ def _random_matrix(ndim: int, config: TrainConfig, rng: np.random.Generator) -> 
 def cubic_weights(n_fine: int, n_coarse: int) -> NDArray[np.float64]:
     """Weights of cubic convolution (Keys 1981, a = -0.5) from a coarse grid to a fine one.
 
-    (n_fine, n_coarse); rows sum to 1. End points coincide; edges are replicated.
+    Their shape is (n_fine, n_coarse); rows sum to 1. End points coincide; edges are replicated.
     """
     at = np.linspace(0, n_coarse - 1, n_fine)
     weights = np.zeros((n_fine, n_coarse))

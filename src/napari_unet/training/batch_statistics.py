@@ -175,7 +175,7 @@ def set_statistics(network: nn.Module, statistics: Mapping[str, Tensor]) -> None
 def recomputed_statistics(
     network: nn.Module, data: TrainingData, device: torch.device
 ) -> dict[str, Tensor]:
-    """Return the statistics that a network would have of images as a whole; it stays as it is.
+    """Return the statistics that a network, which stays as it is, would have of images as a whole.
 
     Undeformed squares of evenly spaced frames are looked at.
     """

@@ -42,9 +42,7 @@ class AnnotatedImage:
     regions: tuple[Region, ...] = ()
     """Fully annotated boxes of the labels: what is unpainted inside them is background."""
     corrected: NDArray[np.bool_] | None = None
-    """Labels that the user corrected after a prediction: they count more. Shape of the labels,
-    bool.
-    """
+    """Labels that the user corrected after a prediction: they count more. The shape of `labels`."""
     axes: str | None = None
     """One of the letters TCZYX per axis of the image; guessed beside the labels if None."""
     pixel_size: Mapping[str, float] = field(default_factory=dict)
@@ -71,9 +69,7 @@ class TrainingFrame:
     corrected: NDArray[np.bool_] | None = None
     """Where the user corrected a prediction, ``[Z]YX`` bool."""
     border: NDArray[np.float32] | None = None
-    """The part of the weights that follows from `target` alone, ``[Z]YX`` float32; None with
-    classes.
-    """
+    """The part of the weights that follows from `target`, ``[Z]YX`` float32; None with classes."""
 
     @property
     def trained_on(self) -> NDArray[np.bool_]:
@@ -104,18 +100,13 @@ class TrainingData:
     `smallest_object` are binned, `sources` are not.
     """
     flat_levels: int = 0
-    """Levels of a 3D network that neither pool nor convolve along Z: as the settings say, or as the
-    voxel size asks for.
-    """
+    """Levels of a 3D network that neither pool nor convolve along Z."""
     pixel_size: dict[str, float] = field(default_factory=dict)
     """Micrometres per pixel of the images, along each of ``[Z]YX``; empty: not known."""
     border_sigma: float = DEFAULT_SIGMA
-    """Width of the border weights in pixels of the frames: as the settings say, or as the size of
-    the cells asks for.
-    """
+    """Width of the border weights in pixels of the frames."""
     cell_size: float = 0.0
-    """Diameter of a typical painted object, in volumes of its sections, in pixels of the images; 0:
-    not known.
+    """Diameter of a typical painted object, in 3D of its sections, in image pixels; 0: not known.
     """
     membrane: int | None = None
     """Of two classes the one that is the membrane between cells; None: the classes are others."""

@@ -54,17 +54,9 @@ def add_gradients(
 ) -> Tensor:
     """Add the gradient of a batch to that of the network's parameters, part by part.
 
-    Parameters
-    ----------
-    whole : Tensor
-        (2,), `counted_pixels` of the whole batch.
-    of_ranks : Tensor
-        (2,), what this rank's pixels count for beside those of the others.
-
-    Returns
-    -------
-    Tensor
-        (2,), the loss of what is painted and of what is taught besides, on its device.
+    `whole`, (2,), are the `counted_pixels` of the whole batch; `of_ranks`, (2,), what this rank's
+    pixels count for beside those of the others. Returns (2,), on its device, the loss of what is
+    painted and of what is taught besides.
     """
     total = torch.zeros(2, device=whole.device)
     for part in parts:

@@ -33,8 +33,8 @@ _LARGEST_SHARE = 0.5
 def membrane_class(targets: Sequence[Target], table: ClassTable) -> int | None:
     """Find the class that is a thin network whose removal parts the other one into many cells.
 
-    None unless there are two classes. Where both would do it is 1: `evaluate`, too, takes the class
-    of the lower value for the inside of cells.
+    None unless there are two classes. Where both would do it is class 1: `evaluate`, too, takes the
+    class of the lower value for the inside of cells.
     """
     if not table.may_hold_membrane or not targets:
         return None

@@ -72,13 +72,7 @@ def pixel_weights(
 def border_term(
     target: Target, config: TrainConfig, anisotropy: float = 1.0
 ) -> NDArray[np.float32] | None:
-    """Compute the border weights alone.
-
-    Returns
-    -------
-    ndarray or None
-        ``[Z]YX`` float32, 0 where unlabelled; None where classes are learned.
-    """
+    """Compute the border weights: ``[Z]YX`` float32, 0 where unlabelled; None with classes."""
     if not task_of(config.kind).border_weighted:
         return None
     # The ridge between touching objects is background, where the weight is highest.

@@ -80,9 +80,9 @@ def choose_flat_levels(
 ) -> tuple[int, tuple[str, ...]]:
     """Choose how many first levels neither pool nor convolve along Z; and notices.
 
-    0 to ``config.depth``: as many as make the voxels about isotropic, for the median of the images
-    of known voxel size, unless ``config.flat_levels`` says it. The binning is in pixels of the
-    image per pixel of the network, along Y and X.
+    They are 0 to ``config.depth``: as many as make the voxels about isotropic, for the median of
+    the images of known voxel size, unless ``config.flat_levels`` is not -1. The binning is in
+    pixels of the image per pixel of the network, along Y and X.
     """
     if config.ndim == 2 or config.flat_levels >= 0:
         return config.network(1, 2).flat_levels, ()
@@ -102,8 +102,8 @@ def common_pixel_size(
 ) -> tuple[dict[str, float], tuple[str, ...]]:
     """Return the pixel size that a model of these images has, and notices where sizes differ.
 
-    Micrometres along each of ``[Z]YX``, the median over the images; empty unless the size of every
-    image is known.
+    In micrometres along each of ``[Z]YX``, the median over the images; empty unless the size of
+    every image is known.
     """
     axes = SPATIAL_AXES[ndim]
     if not all(axis in image.pixel_size for image in images for axis in axes):
