@@ -26,6 +26,7 @@ class PredictionStarted:
     shape: tuple[int, ...]
     """Shape of the label result: frame axes, then ``[Z]YX``."""
     kind: ResultKind
+    """Objects, classes, probabilities or uncertainty."""
     precision: Precision = "float32"
     """Of the convolutions."""
 
@@ -59,8 +60,9 @@ class BlockSeparated:
     """The objects of a block of a large frame are separated."""
 
     number: int
-    """Blocks of the frame done so far, of how many."""
+    """Blocks of the frame done so far."""
     total: int
+    """Blocks of the frame."""
     frame: tuple[int, ...]
     """Index on the frame axes."""
 
@@ -90,12 +92,15 @@ class PredictionProgress:
     """How far the prediction of an image is."""
 
     tile: int = 0
-    """Tiles done, of how many."""
+    """Tiles done."""
     tiles: int = 0
+    """Tiles of all frames together."""
     block: int = 0
-    """Blocks separated of the present frame, of how many; 0 while tiles come."""
+    """Blocks of the present frame that are separated; 0 while tiles come."""
     blocks: int = 0
+    """Blocks of the present frame."""
     notices: str = ""
+    """What the user should know."""
 
     def after(self, event: object) -> PredictionProgress:
         """Return how far it is after an event."""

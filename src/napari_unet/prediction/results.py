@@ -86,6 +86,7 @@ class Prediction:
     """What a finished or stopped prediction leaves."""
 
     kind: ResultKind
+    """Objects, classes, probabilities or uncertainty."""
     pixels: NDArray[Any] | Path
     """In memory those of the `box`; or the OME-Zarr that holds them, which is not there yet if the
     prediction was stopped.
