@@ -24,6 +24,7 @@ class TrainingStarted:
     device: str
     """Where it computes, for people."""
     frames: int
+    """Painted frames."""
     painted: int
     """Painted pixels, validation included."""
     validation_blocks: int
@@ -45,7 +46,9 @@ class StepDone:
     progress: float
     """Share of the training that is done, 0 to 1."""
     seconds_left: float
+    """Estimate of the time that remains."""
     seconds: float = 0.0
+    """How long it took."""
     memory: int = 0
     """Bytes that the training holds: on the GPU, or of the whole program on the CPU."""
 
@@ -73,6 +76,7 @@ class PaintJudged:
     """The painted cells were predicted and compared with their paint."""
 
     step: int
+    """After which step."""
     cells: tuple[PaintedCell, ...]
     """One per painted cell; of very many an even choice."""
     best: bool = False
@@ -89,6 +93,7 @@ class AnnotationsJoined:
     """Newly painted labels are learned from, from the next step on."""
 
     step: int
+    """After which step."""
     painted: int
     """Painted pixels now, validation included."""
     validation_blocks: int
@@ -104,6 +109,7 @@ class ViewPredicted:
     """What is on screen was predicted with the weights as they are now."""
 
     step: int
+    """After which step."""
     image: int
     """Number of the annotated image."""
     frame: tuple[int, ...]
@@ -113,6 +119,7 @@ class ViewPredicted:
     labels: NDArray[np.integer[Any]]
     """Of that box: 0 background; objects 1..N, or classes as painted."""
     seconds: float
+    """How long it took."""
 
 
 @dataclass(frozen=True)
