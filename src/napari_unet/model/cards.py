@@ -12,33 +12,21 @@ _WEIGHTS = Path(__file__).parent / "weights"
 
 @dataclass(frozen=True)
 class StartingCard:
-    """Say what a bundled model is.
-
-    Parameters
-    ----------
-    name : str
-        By which settings, Python and the command line call it.
-    title : str
-        What the widgets call it.
-    suits : str
-        For images of what kind.
-    trained_on : str
-        What it has seen.
-    scores : str
-        What it reaches with nothing painted.
-    licence : str
-        Under which terms its weights and training images are.
-    command : str
-        What trains it again, in a checkout.
-    """
+    """What a bundled model is."""
 
     name: str
+    """How settings, Python and the command line call it."""
     title: str
+    """How the widgets call it."""
     suits: str
+    """The kind of images that it is for."""
     trained_on: str
     scores: str
+    """What it reaches with nothing painted."""
     licence: str
+    """Of its weights and of its training images."""
     command: str
+    """What trains it again, in a checkout."""
 
     @property
     def path(self) -> Path:
@@ -79,13 +67,7 @@ STARTING_MODELS = {
 
 
 def starting_card(name: str) -> StartingCard:
-    """Return the card of a starting model whose file is there.
-
-    Raises
-    ------
-    ModelFileError
-        There is no such starting model, or its file is missing.
-    """
+    """Return the card of a starting model; ModelFileError where there is none, or no file of it."""
     card = STARTING_MODELS.get(name)
     if card is None:
         raise ModelFileError(

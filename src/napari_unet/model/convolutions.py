@@ -83,13 +83,8 @@ class OneDnnConvolution:
     """A convolution by one call of oneDNN, with its weights in the order that oneDNN wants.
 
     Parameters as `PlainConvolution`; on the CPU. The operators are those that torch's own compiler
-    calls. They are not part of torch's public interface: after :func:`give_up_onednn`
-    `PlainConvolution` does the work.
-
-    Raises
-    ------
-    OneDnnError
-        Here or by a call: an operator failed.
+    calls. They are not part of torch's public interface: where one fails, here or in a call,
+    OneDnnError is raised, and after :func:`give_up_onednn` `PlainConvolution` does the work.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, relu: bool = True) -> None:
@@ -157,12 +152,7 @@ def _tried(operator: Callable[[], Tensor]) -> Tensor:
 class UpConvolution:
     """An up-convolution and the convolution that follows it, as one transposed convolution.
 
-    Parameters
-    ----------
-    weight : Tensor
-        (C, channels, *kernel) of the transposed convolution.
-    stride : sequence of int
-        Along each axis.
+    Its `weight` is that of the transposed convolution: (C, channels, *kernel).
     """
 
     def __init__(self, weight: Tensor, stride: Sequence[int]) -> None:
@@ -198,17 +188,9 @@ class UpConvolution:
 def composed(up: Tensor, following: Tensor) -> Tensor:
     """Compose an up-convolution with the convolution of its result.
 
-    Parameters
-    ----------
-    up : Tensor
-        (C, M, *stride): weights of a transposed convolution whose kernel is its stride.
-    following : Tensor
-        (N, M, *kernel): weights of a convolution.
-
-    Returns
-    -------
-    Tensor
-        (C, N, *(stride + kernel - 1)): weights of a transposed convolution of the same stride.
+    From the weights (C, M, *stride) of a transposed convolution whose kernel is its stride, and
+    those (N, M, *kernel) of a convolution, come those of a transposed convolution of the same
+    stride: (C, N, *(stride + kernel - 1)).
     """
     padding = [size - 1 for size in following.shape[2:]]
     weights: Tensor = _CONVOLUTION[up.ndim - 2](up, following, padding=padding)
@@ -256,7 +238,7 @@ def _onednn_agrees(ndim: int, precision: torch.dtype) -> bool:
             (plain.plus(features, other), fused.plus(features, other)),
         )
     except RuntimeError as error:  # of oneDNN, or torch's own: a number format that is lacking here
-        if is_out_of_memory(error):  # tells nothing of the operators
+        if is_out_of_memory(error):  # no fault of the operators
             raise
         return False
     tolerance = 16 * torch.finfo(precision).eps

@@ -24,12 +24,7 @@ def choose_device(name: str = "auto") -> torch.device:
     ----------
     name : str
         "auto" (a CUDA GPU that works, else Apple's MPS, else the CPU), "cpu", "cuda", "cuda:1",
-        "mps".
-
-    Raises
-    ------
-    DeviceError
-        The named device does not exist or does not work here.
+        "mps". DeviceError where that does not exist or does not work here.
     """
     if name == "auto":
         for candidate in ("cuda", "mps"):
@@ -43,7 +38,7 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def unused_gpu(name: str, device: torch.device) -> tuple[str, ...]:
-    """Say that "auto" has passed an NVIDIA GPU over, and why; nothing where there is none.
+    """Return a note that "auto" has passed an NVIDIA GPU over, and why; empty where there is none.
 
     Parameters
     ----------
@@ -71,7 +66,7 @@ def _gpu_of_driver() -> str | None:
 
 
 def problem_with(name: str) -> str | None:
-    """Say in one sentence why a device cannot be used, or return None where it can."""
+    """Return in one sentence why a device cannot be used, or None where it can."""
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -134,15 +129,7 @@ def yield_to_foreground() -> None:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is wrong, and what to do about it.
-
-    Parameters
-    ----------
-    what : str
-        One sentence.
-    remedy : str
-        A command or an action.
-    """
+    """Something that is wrong, and what to do about it: a command or an action."""
 
     what: str
     remedy: str

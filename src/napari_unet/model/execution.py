@@ -41,24 +41,15 @@ _VIEWS = tuple((turns, mirror) for mirror in (False, True) for turns in range(4)
 
 @dataclass(frozen=True)
 class Runner:
-    """A network made ready to predict regions of frames.
-
-    Parameters
-    ----------
-    network : ReadyNetwork
-        Weights on their device, in their number format.
-    factors : tuple of float
-        Pixels of the image per pixel of the network, along ``[Z]YX``; empty: they are the same.
-    views : int
-        1; 4: the average over all quarter turns in the plane; 8: and their mirror images.
-    spare : callable, optional
-        Makes the network ready on the CPU, for where its device fails; see `Fallback`.
-    """
+    """A network made ready to predict regions of frames."""
 
     network: ReadyNetwork
     factors: Factors = ()
+    """Pixels of the image per pixel of the network, along ``[Z]YX``; empty: they are the same."""
     views: int = 1
+    """1; 4: the average over all quarter turns in the plane; 8: and their mirror images."""
     spare: Callable[[], ReadyNetwork] | None = None
+    """Makes the network ready on the CPU, for where its device fails; see `Fallback`."""
 
     @cached_property
     def fallback(self) -> Fallback:
@@ -101,11 +92,6 @@ class Runner:
     def read(self, frame: Frame, intensity: Scaling, region: Region) -> NDArray[np.float32]:
         """Read what the network sees of one region; no torch, so any thread may do it.
 
-        Parameters
-        ----------
-        frame, intensity, region
-            As `probabilities`.
-
         Returns
         -------
         ndarray
@@ -123,22 +109,8 @@ class Runner:
     ) -> NDArray[np.float32]:
         """Compute the class probabilities in one region from what `read` gave for it.
 
-        Parameters
-        ----------
-        pixels : ndarray
-            Shape C_in followed by the network's input; float32.
-        frame, region
-            As `probabilities`; not a pixel of the frame is read.
-
-        Returns
-        -------
-        ndarray
-            As `probabilities`.
-
-        Raises
-        ------
-        NotEnoughMemoryError
-            Not even the smallest part of the region fits.
+        Not a pixel of the frame is read. Takes and returns arrays as `read` and `probabilities`
+        return them; NotEnoughMemoryError where not even the smallest part of the region fits.
         """
         scaled, of_network = self._seen(frame, region)
         probabilities = self.fallback.compute(pixels, self._average_of_views)  # (C, *)
@@ -158,7 +130,7 @@ class Runner:
         return pixels.mean(axis=0, keepdims=True) if one_band and len(pixels) > 1 else pixels
 
     def _finite(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give pixels whose probabilities (C, *) are no numbers to the first class, and say so."""
+        """Give pixels whose probabilities (C, *) are no numbers to the first class, and warn."""
         if math.isfinite(float(probabilities.sum())):
             return probabilities
         lost = ~np.isfinite(probabilities).all(axis=0)

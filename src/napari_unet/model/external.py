@@ -43,15 +43,9 @@ class ExternalNetwork:
 
     Parameters
     ----------
-    config : ExternalConfig
-        What it takes and returns.
     tensors : mapping of str to Tensor
-        The weights; of an ONNX graph one tensor of bytes named "onnx".
-
-    Raises
-    ------
-    ModelFileError
-        The tensors are not those of such a network.
+        The weights; of an ONNX graph one tensor of bytes named "onnx". ModelFileError where they
+        are not those of such a network.
     """
 
     def __init__(self, config: ExternalConfig, tensors: Mapping[str, Tensor]) -> None:
@@ -72,10 +66,8 @@ class ExternalNetwork:
     def on(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         """Return what maps (B, C_in, *) to (B, raw_channels, *'), padded as its authors did.
 
-        Raises
-        ------
-        ModelFileError
-            The graph is damaged, holds what is not run, or a library is missing.
+        Raises ModelFileError if the graph is damaged, holds what is not run, or a library is
+        missing.
         """
         if self.config.engine == "onnx":
             session = OnnxSession(self._tensors[_GRAPH].numpy().tobytes())
@@ -108,15 +100,7 @@ class _Arranged:
 
 
 class ReadyExternal:
-    """A network of another program on its device, ready to predict.
-
-    Parameters
-    ----------
-    network : ExternalNetwork
-        Its weights.
-    device : torch.device
-        Where to compute; ONNX graphs run on the CPU.
-    """
+    """A network of another program on its device, ready to predict; ONNX graphs run on the CPU."""
 
     def __init__(self, network: ExternalNetwork, device: torch.device) -> None:
         self.config = network.config
@@ -171,13 +155,7 @@ class ReadyExternal:
 
 
 def raw_output(run: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Run a network of others as it is.
-
-    Raises
-    ------
-    ModelMismatchError
-        It cannot take images of this shape.
-    """
+    """Run a network of others as it is; ModelMismatchError where it cannot take such a shape."""
     try:
         return run(images).float()
     except (RuntimeError, KeyError, IndexError, ValueError) as error:

@@ -50,27 +50,18 @@ class Geometry(Protocol):
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class LayersConfig:
-    """What the weights of a U-Net of others do not show; the rest is read off their shapes.
-
-    Parameters
-    ----------
-    normalization : {"none", "batch", "group", "instance"}
-        Beside each convolution.
-    groups : int
-        Of "group".
-    normalized_first : bool
-        Whether the normalisation stands before its convolution.
-    enlarging : {"transposed", "nearest", "linear"}
-        How the expanding path doubles the size.
-    skip_first : bool
-        Whether what skips ahead comes before what was enlarged where both are joined.
-    """
+    """What the weights of a U-Net of others do not show; the rest is read off their shapes."""
 
     normalization: Normalizing = "none"
+    """Beside each convolution."""
     groups: int = 1
+    """Of "group"."""
     normalized_first: bool = False
+    """Whether the normalisation stands before its convolution."""
     enlarging: Enlarging = "transposed"
+    """How the expanding path doubles the size."""
     skip_first: bool = True
+    """Whether what skips ahead comes before what was enlarged where both are joined."""
 
     def __post_init__(self) -> None:
         """Refuse impossible numbers."""
@@ -81,57 +72,45 @@ class LayersConfig:
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class ExternalConfig:
-    """Describe a network of another program, and what its numbers mean.
+    """A network of another program, and what its numbers mean.
 
     Sizes are along ``[Z]YX``. The network is always run on boxes that begin at multiples of
     `steps` in the image, with `halos` around what is kept: so its result does not depend on where
     tiles lie, as far as the halo is as wide as the network sees.
-
-    Parameters
-    ----------
-    engine : {"onnx", "layers"}
-        Whether an ONNX graph is run, or the layers of a U-Net are.
-    in_channels : int
-        Channels of the image.
-    raw_channels : int
-        Channels that the network itself returns.
-    steps : tuple of int
-        Sizes of inputs are `smallest` plus multiples of these.
-    halos : tuple of int
-        Context on each side, multiples of the steps.
-    smallest : tuple of int
-        Smallest sizes of an input.
-    fixed : bool
-        Whether inputs must be of the smallest sizes exactly.
-    input_axes, output_axes : str
-        Axes of the arrays that the network takes and returns: "bcyx", "byxc".
-    activation : {"none", "sigmoid", "softmax"}
-        What makes probabilities of what the network returns.
-    meaning : {"foreground", "boundary", "exclusive", "independent"}
-        "foreground": one map of objects. "boundary": maps of objects and of their outlines, of
-        which the difference counts. "exclusive": a map for each class, the background first.
-        "independent": a map for each class but the background.
-    foreground, boundary : int
-        Which channels these are.
-    layers : LayersConfig or None
-        Of the engine "layers".
     """
 
     engine: Engine
+    """Whether an ONNX graph is run, or the layers of a U-Net are."""
     ndim: int
     in_channels: int
+    """Channels of the image."""
     raw_channels: int
+    """Channels that the network itself returns."""
     steps: tuple[int, ...]
+    """Sizes of inputs are `smallest` plus multiples of these."""
     halos: tuple[int, ...]
+    """Context on each side, multiples of the steps."""
     smallest: tuple[int, ...]
+    """Smallest sizes of an input."""
     fixed: bool = False
+    """Whether inputs must be of the smallest sizes exactly."""
     input_axes: str = "bcyx"
+    """Axes of the array that the network takes: "bcyx", "byxc"."""
     output_axes: str = "bcyx"
+    """Axes of the array that it returns."""
     activation: Activation = "none"
+    """What makes probabilities of what the network returns."""
     meaning: Meaning = "foreground"
+    """"foreground": one map of objects. "boundary": maps of objects and of their outlines, of which
+    the difference counts. "exclusive": a map for each class, the background first. "independent": a
+    map for each class but the background.
+    """
     foreground: int = 0
+    """Which channel this is."""
     boundary: int = 0
+    """Which channel this is."""
     layers: LayersConfig | None = None
+    """Of the engine "layers"."""
 
     def __post_init__(self) -> None:
         """Refuse what no network can be."""

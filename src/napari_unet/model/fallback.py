@@ -41,8 +41,6 @@ class Fallback:
 
     Parameters
     ----------
-    network : ReadyNetwork
-        On its device.
     spare : callable, optional
         Makes the same network ready on the CPU, once, where the device fails or has no memory
         even for the smallest box. Without it those are errors.
@@ -69,7 +67,7 @@ class Fallback:
         return told
 
     def compute(self, pixels: NDArray[np.float32], compute: Compute) -> NDArray[np.float32]:
-        """Compute one box.
+        """Compute one box; NotEnoughMemoryError if the smallest does not fit and there is no spare.
 
         Parameters
         ----------
@@ -82,11 +80,6 @@ class Fallback:
         -------
         ndarray
             Shape C followed by the network's output; float32.
-
-        Raises
-        ------
-        NotEnoughMemoryError
-            The smallest box does not fit, and there is no spare network.
         """
         cut = self._cut(pixels.shape[1:])
         if cut is not None and self._too_large is not None and pixels.size >= self._too_large:
@@ -125,7 +118,7 @@ class Fallback:
         assert self._spare is not None
         self.network, self._spare = self._spare(), None
         self._too_large = None
-        # that tiles are computed in parts is over before it was told
+        # that tiles are computed in parts is over before it was reported
         self._notices = [*(told for told in self._notices if told != _IN_PARTS), notice]
 
     def _in_halves(

@@ -58,8 +58,6 @@ class InferenceNetwork:
     ----------
     network : UNet
         Any padding; it is left as it is, and may go on learning.
-    device : torch.device
-        Where to compute.
     precision : torch.dtype
         Number format of weights and feature maps: float32, bfloat16 or float16. Inside a
         convolution sums are of float32, whatever it is.
@@ -92,15 +90,8 @@ class InferenceNetwork:
     def scores(self, images: Tensor) -> Tensor:
         """Compute the class scores (logits); their mean is 0.
 
-        Parameters
-        ----------
-        images : Tensor
-            (B, in_channels * window, *), float32, of sizes that an unpadded network takes.
-
-        Returns
-        -------
-        Tensor
-            (B, out_channels, *'), float32; each size is smaller by the halo on both sides.
+        From (B, in_channels * window, *), of sizes that an unpadded network takes, to
+        (B, out_channels, *'), each size smaller by the halo on both sides; both float32.
         """
         if self.device.type == "cpu" and len(images) > 1:  # bands are of one image
             return torch.cat([self.scores(image[None]) for image in images])
@@ -219,14 +210,8 @@ class InferenceNetwork:
 class _ExpandingLevel:
     """A level of the expanding path, computed band by band.
 
-    Parameters
-    ----------
-    up : UpConvolution
-        From the level below to what is added.
-    of_skip : Convolution
-        Of what skips ahead.
-    second : Convolution
-        Of their sum, rectified.
+    `up` brings the level below to what is added, `of_skip` convolves what skips ahead, and `second`
+    their rectified sum.
     """
 
     def __init__(self, up: UpConvolution, of_skip: Convolution, second: Convolution) -> None:

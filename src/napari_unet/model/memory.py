@@ -1,4 +1,4 @@
-"""Notice that memory is short, and say how short; devices say it in many ways."""
+"""Recognise errors that mean short memory, and how short; each device words them otherwise."""
 
 from __future__ import annotations
 
@@ -25,24 +25,16 @@ _BYTES = {"bytes": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 <
 
 @dataclass(frozen=True)
 class Shortage:
-    """How much memory was lacking; holds neither the error nor the tensors that it held.
-
-    Parameters
-    ----------
-    device : torch.device
-        Where.
-    needed : int or None
-        Bytes that the work would have held; None where nobody said.
-    free : int or None
-        Bytes that are free; None where nobody knows.
-    """
+    """How much memory was lacking; holds neither the error nor the tensors that it held."""
 
     device: torch.device
     needed: int | None
+    """Bytes that the work would have held; None: unknown."""
     free: int | None
+    """Bytes that are free; None: unknown."""
 
     def __str__(self) -> str:
-        """Say it in a sentence without its full stop."""
+        """Return a sentence without its full stop."""
         kind = "memory" if self.device.type == "cpu" else "GPU memory"
         needed = "" if self.needed is None else f"needs about {self.needed / 1e9:.1f} GB"
         free = "" if self.free is None else f"{self.free / 1e9:.1f}{'' if needed else ' GB'} free"
@@ -51,7 +43,7 @@ class Shortage:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory is short, on whatever device."""
+    """Return whether an error means that memory is short, on whatever device."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and bool(_TELLTALE.search(str(error)))

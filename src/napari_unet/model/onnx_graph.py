@@ -119,42 +119,31 @@ _MISSING = (
 
 @dataclass(frozen=True)
 class GraphFacts:
-    """What a graph says of itself.
-
-    Parameters
-    ----------
-    input_name, output_name : str
-        Of its image and its result.
-    input_shape, output_shape : tuple of int or None
-        Sizes; None where they are free.
-    ends_with : str
-        The last operation.
-    step : int
-        By how much its poolings shrink an image, at most.
-    reach : tuple of int or None
-        How far the result at one pixel sees, along the spatial axes; None: over all of the image,
-        or nobody knows.
-    metadata : dict
-        What its writer noted.
-    """
+    """What a graph states about itself."""
 
     input_name: str
     output_name: str
     input_shape: tuple[int | None, ...]
+    """Sizes; None where they are free."""
     output_shape: tuple[int | None, ...]
+    """Sizes; None where they are free."""
     ends_with: str
+    """The last operation."""
     step: int
+    """By how much its poolings shrink an image, at most."""
     reach: tuple[int, ...] | None
+    """How far the result at one pixel sees, along the spatial axes; None: over all of the image, or
+    unknown.
+    """
     metadata: dict[str, str]
+    """What its writer noted."""
 
 
 def read_graph(data: bytes) -> GraphFacts:
     """Look through an ONNX file; nothing in it is run.
 
-    Raises
-    ------
-    ModelFileError
-        It is none, or holds what a plain U-Net does not need; or the library onnx is missing.
+    Raises ModelFileError if it is none, or holds what a plain U-Net does not need; or the library
+    onnx is missing.
     """
     if len(data) > LARGEST_GRAPH:
         raise ModelFileError(
@@ -231,17 +220,9 @@ def _shape(value: Any) -> tuple[int | None, ...]:
 
 
 class OnnxSession:
-    """An ONNX graph that is ready to run.
+    """An ONNX graph that is ready to run; the file is looked through first.
 
-    Parameters
-    ----------
-    data : bytes
-        The file; it is looked through first.
-
-    Raises
-    ------
-    ModelFileError
-        See `read_graph`; or onnxruntime cannot run it.
+    Raises ModelFileError: see `read_graph`; or onnxruntime cannot run it.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -266,12 +247,7 @@ class OnnxSession:
     def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run it.
 
-        Raises
-        ------
-        MemoryError
-            Memory is short.
-        ModelMismatchError
-            It cannot take this image.
+        Raises MemoryError if memory is short, and ModelMismatchError if it cannot take this image.
         """
         try:
             results = self._session.run([self.facts.output_name], {self.facts.input_name: image})

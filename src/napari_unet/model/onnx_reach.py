@@ -25,18 +25,12 @@ _LARGEST = 4096
 
 @dataclass(frozen=True)
 class _Seen:
-    """Of one array in the graph, along its spatial axes.
-
-    Parameters
-    ----------
-    pixels : tuple of float
-        Pixels of the image per element.
-    reach : tuple of float
-        Pixels of the image that an element sees on each side.
-    """
+    """Of one array in the graph, along its spatial axes."""
 
     pixels: tuple[float, ...]
+    """Pixels of the image per element."""
     reach: tuple[float, ...]
+    """Pixels of the image that an element sees on each side."""
 
 
 def step_and_reach(graph: Any) -> tuple[int, tuple[int, ...] | None]:
@@ -47,7 +41,7 @@ def step_and_reach(graph: Any) -> tuple[int, tuple[int, ...] | None]:
     int
         How many pixels become one at its bottom.
     tuple of int or None
-        Pixels that the result sees on each side; None where it sees all, or nobody knows.
+        Pixels that the result sees on each side; None: all, or unknown.
     """
     ndim = _dimensions(graph)
     image = _Seen((1.0,) * ndim, (0.0,) * ndim)

@@ -34,15 +34,7 @@ def depth_of(weights: Mapping[str, Tensor]) -> int:
 
 
 class PlainLayers:
-    """A padded U-Net of others.
-
-    Parameters
-    ----------
-    config : LayersConfig
-        What the weights do not show.
-    weights : mapping of str to Tensor
-        By name, see the module; all on one device.
-    """
+    """A padded U-Net of others; its weights by name (see the module), all on one device."""
 
     def __init__(self, config: LayersConfig, weights: Mapping[str, Tensor]) -> None:
         self.config, self.weights = config, dict(weights)

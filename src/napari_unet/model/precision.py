@@ -79,7 +79,7 @@ def _probe(device: torch.device) -> dict[torch.dtype, float]:
 def true_float32(device: torch.device, precision: torch.dtype) -> Iterator[None]:
     """Let convolutions in float32 be of float32 where torch would round to TF32, with 10 bits.
 
-    Tiles could be told from the whole by that rounding, and whoever asks for float32 means it.
+    By that rounding tiles would differ from the whole, and whoever asks for float32 means it.
     Trainings leave torch's choice as it is.
     """
     if device.type != "cuda" or precision != torch.float32:

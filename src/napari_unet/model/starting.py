@@ -27,10 +27,7 @@ _FUSION = "expanding.0.0.weight"
 def load_starting_model(name: str) -> TrainedNetwork:
     """Load a starting model.
 
-    Raises
-    ------
-    ModelFileError
-        There is no such starting model, or its file is missing or damaged.
+    Raises ModelFileError if there is none of that name, or its file is missing or damaged.
     """
     return load_network(starting_card(name).path)
 
@@ -38,10 +35,7 @@ def load_starting_model(name: str) -> TrainedNetwork:
 def load_model_or_starting_model(name: str) -> TrainedNetwork:
     """Load a model file, or the starting model of that name where there is no such file.
 
-    Raises
-    ------
-    ModelFileError
-        There is neither, or the file is damaged.
+    Raises ModelFileError if there is neither, or the file is damaged.
     """
     path = Path(name)
     if name in STARTING_MODELS and not path.is_file():
@@ -68,7 +62,7 @@ def _record_in(path: Path) -> ModelRecord | None:
 
 
 def expected_cell_size(record: ModelRecord) -> float:
-    """Return the diameter in image pixels of the cells that a model expects; 0: nobody knows."""
+    """Return the diameter in image pixels of the cells that a model expects; 0: unknown."""
     from napari_unet.data.binning import BEST_DIAMETER  # scipy, which a prediction may not need
 
     if is_starting_model(record):  # which has seen all sizes, and knows this one best
@@ -94,12 +88,8 @@ def starting_weights(
 
     Parameters
     ----------
-    name : str
-        The starting model.
-    config : UNetConfig
-        The network.
     fresh : dict of Tensor
-        Its random weights: outputs that mean other than background and cell keep them.
+        Random weights of the network: outputs that mean other than background and cell keep them.
 
     Returns
     -------

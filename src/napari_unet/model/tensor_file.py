@@ -39,10 +39,8 @@ _OTHERS = {
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], content: dict[str, Any]) -> None:
     """Write tensors and JSON content atomically: the old file stays whole until the new one is.
 
-    Raises
-    ------
-    FileProblemError
-        The folder is missing or not writable, the disk is full, or a number is not finite.
+    Raises FileProblemError if the folder is missing or not writable, the disk is full, or a number
+    is not finite.
     """
     path = Path(path)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -66,10 +64,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], content: dict[str, 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what :func:`write_tensors` wrote; nothing in the file is executed.
 
-    Raises
-    ------
-    ModelFileError
-        The file is missing, truncated, changed since it was written, or of another program.
+    Raises ModelFileError if the file is missing, truncated, changed since it was written, or of
+    another program.
     """
     path = Path(path)
     found = _size_of(path)

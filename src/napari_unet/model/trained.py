@@ -37,17 +37,10 @@ _LONGEST_REASON = 300  # of what a hostile file says, in the message that refuse
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A network with its weights, and its record.
-
-    Parameters
-    ----------
-    network : UNet or ExternalNetwork
-        In evaluation mode; of another program where the record says so.
-    record : ModelRecord
-        Its class table, normalisation and origin.
-    """
+    """A network with its weights, and its record."""
 
     network: UNet | ExternalNetwork
+    """In evaluation mode; of another program where the record has it `external`."""
     record: ModelRecord
 
     @cached_property
@@ -59,10 +52,8 @@ class TrainedNetwork:
     def unet(self) -> UNet:
         """The network, to go on learning.
 
-        Raises
-        ------
-        ModelMismatchError
-            It is of another program, or wants images as another program makes them.
+        Raises ModelMismatchError if it is of another program, or wants images as another program
+        makes them.
         """
         if isinstance(self.network, ExternalNetwork) or not self.record.can_learn:
             raise ModelMismatchError(
@@ -76,10 +67,7 @@ class TrainedNetwork:
 def save_network(trained: TrainedNetwork, path: Path) -> None:
     """Write a model file atomically: one safetensors file with the record as JSON metadata.
 
-    Raises
-    ------
-    FileProblemError
-        The file cannot be written, or weights are not finite.
+    Raises FileProblemError if the file cannot be written, or weights are not finite.
     """
     tensors = trained.network.state_dict()
     check_finite(tensors, path)
@@ -89,10 +77,7 @@ def save_network(trained: TrainedNetwork, path: Path) -> None:
 def save_compact_network(trained: TrainedNetwork, path: Path) -> None:
     """Write a model file of half the size: weights as float16, read back as float32.
 
-    Raises
-    ------
-    FileProblemError
-        The file cannot be written, or weights are not finite as float16.
+    Raises FileProblemError if the file cannot be written, or weights are not finite as float16.
     """
     tensors = {
         name: tensor.half() if tensor.is_floating_point() else tensor
@@ -103,13 +88,7 @@ def save_compact_network(trained: TrainedNetwork, path: Path) -> None:
 
 
 def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse to write weights that are no numbers over a file that may hold good ones.
-
-    Raises
-    ------
-    FileProblemError
-        Some are NaN or infinite.
-    """
+    """Refuse, by FileProblemError, to write weights that are no numbers over a good file."""
     name = _not_finite(tensors)
     if name is not None:
         raise FileProblemError(
@@ -126,10 +105,7 @@ def _not_finite(tensors: Mapping[str, Tensor]) -> str | None:
 def load_network(path: Path) -> TrainedNetwork:
     """Read a model file, float32 or compact. Nothing in it is executed.
 
-    Raises
-    ------
-    ModelFileError
-        The file is missing, damaged, or no model of this program.
+    Raises ModelFileError if the file is missing, damaged, or no model of this program.
     """
     tensors, content = read_tensors(path)
     if "format_version" not in content and path.stem.endswith(".state"):
@@ -167,10 +143,8 @@ def _widened(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
 def build_network(config: UNetConfig, tensors: dict[str, Tensor], source: str) -> UNet:
     """Put weights into a network of the given shape, in evaluation mode.
 
-    Raises
-    ------
-    ModelFileError
-        Names, shapes or number formats of the weights are not those of the network.
+    Raises ModelFileError if names, shapes or number formats of the weights are not those of the
+    network.
     """
     with torch.device("meta"):  # costs nothing, however large a hostile config is
         network = UNet(config)
@@ -195,10 +169,7 @@ def _described(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.dtype, tuple
 class KeptReady:
     """Makes a network ready to predict, and keeps what it made last.
 
-    Parameters
-    ----------
-    network : UNet or ExternalNetwork
-        It may go on learning: changed weights are made ready anew.
+    The network may go on learning: changed weights are made ready anew.
     """
 
     def __init__(self, network: UNet | ExternalNetwork) -> None:

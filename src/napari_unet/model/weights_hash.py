@@ -1,4 +1,4 @@
-"""Tell the weights of networks apart."""
+"""A hash by which the weights of networks can be compared."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def hash_of_weights(weights: Mapping[str, Tensor], about: str = "") -> str:
     Parameters
     ----------
     weights : mapping of str to Tensor
-        By name, in any order, on any device: what `state_dict` of a network returns.
+        In any order, on any device: what `state_dict` of a network returns.
     about : str, optional
         Hashed too: the text of a file that is to be found changed when its text is.
     """
