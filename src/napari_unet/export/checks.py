@@ -46,10 +46,7 @@ def compare_with_ours(
 ) -> ExportCheck:
     """Compare probabilities, both C[Z]YX.
 
-    Raises
-    ------
-    ModelMismatchError
-        They differ by more than rounding; the text holds the figures.
+    Raises ModelMismatchError if they differ by more than rounding; the text holds the figures.
     """
     if ours.shape != theirs.shape:
         raise ModelMismatchError(

@@ -1,4 +1,4 @@
-"""What to export and what an export tells, as frozen values; no torch is imported here."""
+"""What to export and what an export reports, as frozen values; no torch is imported here."""
 
 from __future__ import annotations
 
@@ -33,27 +33,18 @@ _LONGEST_DESCRIPTION = 1024
 
 @dataclass(frozen=True)
 class ModelAuthor:
-    """Somebody who made a model.
-
-    Parameters
-    ----------
-    name : str
-        In full.
-    affiliation : str
-        Institute; may be empty.
-    """
+    """Somebody who made a model."""
 
     name: str
+    """In full."""
     affiliation: str = ""
+    """Institute; may be empty."""
 
     @classmethod
     def parse(cls, text: str) -> ModelAuthor:
         """Read "Name, Affiliation"; all after the first comma is the affiliation.
 
-        Raises
-        ------
-        ConfigError
-            There is no name, or it holds a slash.
+        Raises ConfigError if there is no name, or it holds a slash.
         """
         name, _, affiliation = (part.strip() for part in text.partition(","))
         if not name or "/" in name or "\\" in name:
@@ -65,7 +56,7 @@ class ModelAuthor:
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Say what to export and how to describe it.
+    """What to export and how to describe it.
 
     Each setting documents itself, as those of `PredictConfig` do.
 
@@ -189,43 +180,27 @@ def with_extension(path: Path, file_format: ExportFormat) -> Path:
 
 @dataclass(frozen=True)
 class ExportStarted:
-    """A file is being written under a temporary name.
-
-    Parameters
-    ----------
-    path : Path
-        Its final name.
-    format : str
-        One of `EXPORT_FORMATS`.
-    """
+    """A file is being written under a temporary name."""
 
     path: Path
+    """Its final name."""
     format: ExportFormat
 
 
 @dataclass(frozen=True)
 class ExportCheck:
-    """How well a written file, run by another program, agrees with our own prediction.
-
-    Parameters
-    ----------
-    program : str
-        What ran it.
-    way : str
-        "whole image" or "tiles".
-    pixels : int
-        Pixels that were compared.
-    largest_difference : float
-        Of any probability.
-    agreement : float
-        Share of pixels with the same label.
-    """
+    """How well a written file, run by another program, agrees with our own prediction."""
 
     program: str
+    """What ran it."""
     way: str
+    """"whole image" or "tiles"."""
     pixels: int
+    """How many were compared."""
     largest_difference: float
+    """Of any probability."""
     agreement: float
+    """Share of pixels with the same label."""
 
     def __str__(self) -> str:
         """Return one line of text."""
@@ -237,37 +212,22 @@ class ExportCheck:
 
 @dataclass(frozen=True)
 class ExportChecked:
-    """One check was passed.
-
-    Parameters
-    ----------
-    check : ExportCheck
-        Its figures.
-    """
+    """One check was passed."""
 
     check: ExportCheck
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export leaves.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    checks : tuple of ExportCheck
-        All were passed.
-    readme : Path or None
-        The text beside it; a bioimage.io package holds its own.
-    checked_on : {"the image", "a texture"}
-        A texture where no image was given, or where its middle shows nothing.
-    """
+    """What an export leaves."""
 
     path: Path
     checks: tuple[ExportCheck, ...]
+    """All were passed."""
     readme: Path | None = None
+    """The text beside it; a bioimage.io package holds its own."""
     checked_on: str = "the image"
+    """"the image", or "a texture" where no image was given, or where its middle shows nothing."""
 
     def __str__(self) -> str:
         """Return the text that is shown."""

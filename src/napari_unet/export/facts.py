@@ -23,21 +23,13 @@ _HISTORY_KEYS = ("step", "iou", "object_f1")
 
 @dataclass(frozen=True)
 class Facts:
-    """What another program has to know.
-
-    Parameters
-    ----------
-    record : ModelRecord
-        Of the model.
-    views : int
-        Views that the exported graph averages.
-    name, description : str
-        What the user calls it.
-    """
+    """What another program has to know."""
 
     record: ModelRecord
     views: int
+    """Views that the exported graph averages."""
     name: str
+    """What the user calls the model."""
     description: str
 
     @property

@@ -40,10 +40,7 @@ _EXTRAS = {
 def require(*modules: str) -> None:
     """Make sure that optional libraries are there.
 
-    Raises
-    ------
-    ConfigError
-        Some are not installed; the text says how to get them.
+    Raises ConfigError if some are not installed; the text says how to get them.
     """
     missing = []
     for module in modules:
@@ -97,7 +94,7 @@ def write_torchscript(network: ExportNetwork, facts: Facts, path: Path) -> None:
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
             network, _example(facts), check_trace=False
         )
-        content = io.BytesIO()  # of files torch tells no OSError
+        content = io.BytesIO()  # to files torch raises no OSError
         torch.jit.save(traced, content, _extra_files={f"{FACTS_KEY}.json": facts.as_json()})
     path.write_bytes(content.getvalue())
 

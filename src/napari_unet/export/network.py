@@ -59,15 +59,8 @@ class ExportNetwork(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Compute the class probabilities of each pixel.
 
-        Parameters
-        ----------
-        image : Tensor
-            (B, in_channels * window, *), float32, of any sizes; percentiles at 0 and 1.
-
-        Returns
-        -------
-        Tensor
-            (B, out_channels, *), float32, of the same sizes.
+        From (B, in_channels * window, *) of any sizes, percentiles at 0 and 1, to
+        (B, out_channels, *) of the same sizes; both float32.
         """
         coarse = image.clamp(LOWEST, HIGHEST)
         for axis, (k, d) in enumerate(self.ratios, start=2):
@@ -185,10 +178,8 @@ def tile_halos(config: UNetConfig, binning: float) -> tuple[int, ...]:
 def _ratios(config: UNetConfig, binning: float) -> tuple[Fraction, ...]:
     """Return the pixels of the image per pixel of the network along ``[Z]YX``, exactly.
 
-    Raises
-    ------
-    ModelMismatchError
-        The binning has so many digits that hardly a tile would begin where a whole pixel does.
+    Raises ModelMismatchError if the binning has so many digits that hardly a tile would begin where
+    a whole pixel does.
     """
     ratio = Fraction(binning).limit_denominator(_FINEST)
     if float(ratio) != binning:

@@ -41,10 +41,7 @@ _LONGEST_REASON = 600
 def check_libraries() -> None:
     """Refuse to begin where a package cannot be written or checked.
 
-    Raises
-    ------
-    ConfigError
-        A library is missing, or those that are there do not work together.
+    Raises ConfigError if a library is missing, or those that are there do not work together.
     """
     require("bioimageio.spec", "bioimageio.core", "onnx", "onnxscript", "onnxruntime")
     import pydantic
@@ -61,13 +58,7 @@ def check_libraries() -> None:
 
 
 def check_licence(licence: str) -> None:
-    """Refuse what is no SPDX identifier.
-
-    Raises
-    ------
-    ConfigError
-        It is none.
-    """
+    """Refuse, by ConfigError, what is no SPDX identifier."""
     with silenced():
         from bioimageio.spec.generic.v0_3 import LicenseId
 
@@ -83,20 +74,16 @@ def check_licence(licence: str) -> None:
 def write_package(
     network: ExportNetwork, facts: Facts, sample: Sample, config: ExportConfig, path: Path
 ) -> None:
-    """Write a package.
+    """Write a package: one zip file.
 
     Parameters
     ----------
     network : ExportNetwork
         What is written as ONNX and as TorchScript.
-    facts : Facts
-        Of the model.
     sample : Sample
         The first block of it becomes the test tensors and the cover.
     config : ExportConfig
         Name, authors, licence.
-    path : Path
-        The zip file.
 
     Raises
     ------
@@ -169,7 +156,7 @@ def _save_cover(
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
-    """Let bioimageio's libraries work without remarks on screen; they are not told to the user."""
+    """Let bioimageio's libraries work without remarks on screen; the user does not see them."""
     from loguru import logger
 
     logger.disable("bioimageio")

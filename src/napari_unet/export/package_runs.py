@@ -33,15 +33,9 @@ _FORMATS = {"onnx": "ONNX", "torchscript": "TorchScript"}
 def package_checks(path: Path, facts: Facts, sample: Sample) -> Iterator[ExportCheck]:
     """Run a package on a sample, whole and in tiles, with each of its weights.
 
-    Yields
-    ------
-    ExportCheck
-        The figures of each comparison.
+    Yields the figures of each comparison.
 
-    Raises
-    ------
-    ModelMismatchError
-        bioimageio.core does not accept the package, or its result differs.
+    Raises ModelMismatchError if bioimageio.core does not accept the package, or its result differs.
     """
     description = _accepted(path)
     for weights, name in _FORMATS.items():

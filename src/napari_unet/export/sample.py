@@ -31,24 +31,15 @@ _BLOB = 4.0
 
 @dataclass(frozen=True)
 class Sample:
-    """A piece of image, and who predicts it.
-
-    Parameters
-    ----------
-    pixels : ndarray
-        C[Z]YX, float32, as the microscope gives them; the channels of all timepoints.
-    trained : TrainedNetwork
-        The model.
-    views : int
-        Views to average.
-    origin : {"the image", "a texture"}
-        Whence the pixels are.
-    """
+    """A piece of image, and what predicts it."""
 
     pixels: NDArray[np.float32]
+    """C[Z]YX, float32, as the microscope gives them; the channels of all timepoints."""
     trained: TrainedNetwork
     views: int
+    """Views to average."""
     origin: Literal["the image", "a texture"] = "the image"
+    """Where the pixels come from."""
 
     def answer(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Predict the probabilities of a piece by the tiles of our own prediction; C[Z]YX."""
@@ -97,13 +88,9 @@ def make_sample(
 
     Parameters
     ----------
-    trained : TrainedNetwork
-        The model.
     image : ArrayLike or None
         One that the model can predict; a texture is drawn where there is none, where a channel
         of its middle has one value alone, and where a starting model would see a mean of channels.
-    axes : str or None
-        Its axes.
     sides : sequence of int
         Size along ``[Z]YX``; a smaller image is mirrored beyond its borders.
     views : int

@@ -73,12 +73,8 @@ def export_model(
 
     Parameters
     ----------
-    trained : TrainedNetwork
-        The model.
     path : Path
         What to write; the format's extension is added where it lacks.
-    config : ExportConfig
-        What to write, and how to describe it.
     stop : threading.Event
         Set it from any thread to end before the next check; nothing is left then.
 
