@@ -23,54 +23,36 @@ _KEY = "setting"
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting, as it was declared by `setting`.
-
-    Parameters
-    ----------
-    name, default
-        Of the field.
-    help : str
-        Sentences for flags, tooltips and the reference.
-    minimum, maximum : float or None
-        What it may be at least and at most.
-    between : bool
-        Whether it has to lie between these two, and may be neither.
-    choices : tuple
-        What it may be, where that is a list.
-    kind : type
-        Of its value, where it has one.
-    unset : str
-        What the default stands for, in words, where it is no value of its own: "as trained".
-    words : mapping
-        Choices as the window calls them; one that is missing is called what it is. Where all is
-        allowed, what the window offers.
-    unit : str
-        Of a number, in the plural; of a text, what it holds.
-    label : str
-        What its control in the window is called.
-    flag : str
-        Of the command line.
-    parse : callable or None
-        Reads it from a text, where `kind` is not enough.
-    lacks : mapping
-        Why one of the callers does not have it, as a sentence.
-    """
+    """One setting, as it was declared by `setting`."""
 
     name: str
     default: Any
     help: str
+    """Sentences for flags, tooltips and the reference."""
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[Any, ...] = ()
+    """What it may be, where that is a list."""
     kind: type = str
+    """Of its value, where it has one."""
     unset: str = ""
+    """What the default stands for, in words, where it is no value of its own: "as trained"."""
     words: Mapping[Any, str] = field(default_factory=dict)
+    """Choices as the window calls them; one that is missing is called what it is. Where all is
+    allowed, what the window offers.
+    """
     unit: str = ""
+    """Of a number, in the plural; of a text, what it holds."""
     label: str = ""
+    """What its control in the window is called."""
     flag: str = ""
+    """Of the command line."""
     parse: Callable[[str], Any] | None = None
+    """Reads it from a text, where `kind` is not enough."""
     lacks: Mapping[Caller, str] = field(default_factory=dict)
+    """Why one of the callers does not have it, as a sentence."""
     between: bool = False
+    """Whether it has to lie between minimum and maximum, and may be neither."""
 
     @property
     def usual(self) -> str:
@@ -85,13 +67,7 @@ class Setting:
         return ", ".join(filter(None, (value, self.unset)))
 
     def check(self, value: Any) -> None:
-        """Refuse a value out of bounds, and a fraction where numbers are whole.
-
-        Raises
-        ------
-        ConfigError
-            It is out of its bounds.
-        """
+        """Refuse, by ConfigError, a value out of bounds, and a fraction where numbers are whole."""
         if value is None and self.default is None:
             return
         if self.kind is int and not isinstance(value, Integral):
@@ -144,13 +120,7 @@ def declared(config: type) -> Mapping[str, Setting]:
 
 
 def check_settings(config: Any) -> None:
-    """Refuse settings out of bounds.
-
-    Raises
-    ------
-    ConfigError
-        A value is out of its bounds.
-    """
+    """Refuse settings out of bounds, by ConfigError."""
     for name, each in declared(type(config)).items():
         each.check(getattr(config, name))
 

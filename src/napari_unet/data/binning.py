@@ -44,8 +44,8 @@ LARGEST_AUTOMATIC = 8.0
 
 # What fills less of the square around it is a stroke, and cells are longer than their strokes.
 _STROKE_FILL, _CELL_PER_STROKE = 0.3, 1.6
-# A whole cell is told from a dab or a stroke of the brush in a larger one by what is painted so
-# near to it, at least this share.
+# A painted part is a whole cell where at least this share of what lies so near to it is painted;
+# elsewhere it may be a dab or a stroke of the brush in a larger one.
 _NEAR, _NEAR_SHARE = 3, 0.25
 
 
@@ -96,7 +96,7 @@ def binned_mask(
 
 
 def typical_diameter(labels: Iterable[NDArray[Any]], unpainted: Unpainted) -> float:
-    """Measure how large the painted objects are; 0 where nobody can tell.
+    """Measure how large the painted objects are, in pixels of the labels; 0 where that is unclear.
 
     Each connected part counts by its width: by the diameter of the circle that is as large, which
     long cells have as well as round ones. Of strokes the cell is guessed that they lie in.
@@ -107,11 +107,6 @@ def typical_diameter(labels: Iterable[NDArray[Any]], unpainted: Unpainted) -> fl
         Painted labels, frame axes then ``[Z]YX``; volumes are measured plane by plane.
     unpainted : {"unlabelled", "background"}
         What 0 means.
-
-    Returns
-    -------
-    float
-        In pixels of the labels.
     """
     parts = [part for plane in _planes(labels) for part in _parts(plane, unpainted)]
     known = [(part, size) for part in parts if (size := _diameter(part)) > 0]
@@ -186,7 +181,7 @@ def _is_surrounded(
 
 
 def _diameter(part: _Part) -> float:
-    """Estimate the diameter of the cell that a painted part belongs to; 0: it does not tell."""
+    """Estimate the diameter of the cell that a painted part belongs to; 0 where that is unclear."""
     round_one = float(2 * np.sqrt(part.area / np.pi))
     if part.outlined:  # rods and threads must not become too thin
         return min(round_one, 2 * part.area / part.extent)

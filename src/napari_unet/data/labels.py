@@ -37,18 +37,12 @@ DEFAULT_THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class Target:
-    """What the network is to answer at each pixel of one frame.
-
-    Parameters
-    ----------
-    classes : ndarray
-        Network class per pixel, ``[Z]YX`` int16; -1 where unlabelled.
-    objects : ndarray
-        Object ids per pixel, ``[Z]YX`` int32, 0 elsewhere; all 0 with classes.
-    """
+    """What the network is to answer at each pixel of one frame."""
 
     classes: NDArray[np.int16]
+    """Network class per pixel, ``[Z]YX``; -1 where unlabelled."""
     objects: NDArray[np.int32]
+    """Object ids per pixel, ``[Z]YX``, 0 elsewhere; all 0 with classes."""
 
     @property
     def painted(self) -> NDArray[np.bool_]:
@@ -58,12 +52,9 @@ class Target:
 
 
 def check_labels(labels: NDArray[Any]) -> NDArray[np.integer[Any]]:
-    """Return `labels` as an integer array, or refuse them.
+    """Return `labels` as an integer array.
 
-    Raises
-    ------
-    LabelsError
-        The labels are no integers, or some are negative.
+    Raises LabelsError if the labels are no integers, or some are negative.
     """
     labels = np.asarray(labels)
     if labels.dtype.kind == "b":
@@ -86,8 +77,8 @@ def object_target(
 ) -> Target:
     """Turn painted objects into a training target.
 
-    A one-pixel ridge of background is drawn between touching objects, so that their foreground
-    falls apart into 4-connected (in 3D 6-connected) components. Where two painted objects leave an
+    A one-pixel ridge of background is drawn between touching objects, so that each 4-connected (in
+    3D 6-connected) component of the foreground is of one object. Where two painted objects leave an
     unpainted sliver between them, its middle line is background too.
 
     Parameters
@@ -117,12 +108,10 @@ def object_target(
 
 
 def class_target(labels: NDArray[np.integer[Any]], painted_values: Sequence[int]) -> Target:
-    """Turn painted classes into a training target.
+    """Turn painted classes ``[Z]YX`` into a training target.
 
     Parameters
     ----------
-    labels : ndarray
-        ``[Z]YX``.
     painted_values : sequence of int
         Of each network class, ascending; other values are unlabelled.
     """
@@ -193,13 +182,7 @@ def annotation_from_mask(mask: NDArray[Any], zero: Unpainted) -> NDArray[np.inte
 
 
 def ridge_between(objects: NDArray[Any]) -> NDArray[np.bool_]:
-    """Mark one pixel of each pair of face neighbours that belong to different objects.
-
-    Parameters
-    ----------
-    objects : ndarray
-        ``[Z]YX``, 0 background.
-    """
+    """Mark one pixel of each pair of face neighbours in different objects, ``[Z]YX``."""
     ridge = np.zeros(objects.shape, bool)
     for axis in range(objects.ndim):
         here = np.moveaxis(objects, axis, 0)[:-1]
@@ -214,7 +197,7 @@ def _implied_borders(
 ) -> NDArray[np.bool_]:
     """Mark the unpainted pixels midway between two different objects that lie near each other.
 
-    Nobody paints cells up to the last pixel: two numbers side by side say that a border runs
+    Users do not paint cells up to the last pixel: two numbers side by side mean that a border runs
     between them, although not exactly where. An unpainted cell does not fit into so narrow a gap.
     """
     borders = np.zeros(objects.shape, bool)

@@ -23,13 +23,7 @@ def as_unet(config: ExternalConfig, weights: Mapping[str, Tensor]) -> UNet | Non
     """Return the same network as a U-Net of ours, or None where it is another function.
 
     One map of a sigmoid becomes two of a softmax: 0 for the background, the same for the objects.
-
-    Parameters
-    ----------
-    config : ExternalConfig
-        Of the engine "layers".
-    weights : mapping of str to Tensor
-        See :mod:`napari_unet.model.plain_layers`.
+    The weights of the engine "layers" are as :mod:`napari_unet.model.plain_layers` has them.
     """
     layers = config.layers
     alone = config.meaning == "foreground" and config.activation == "sigmoid"

@@ -46,8 +46,6 @@ def finished(
 
     Parameters
     ----------
-    reading : Reading
-        What is known of it.
     weights : mapping of str to Tensor, or bytes
         Of a known network, or an ONNX file.
     layers : LayersConfig, optional
@@ -223,14 +221,12 @@ def with_sizes(
 
     Parameters
     ----------
-    reading : Reading
-        What is declared.
     config : ExternalConfig
         What is filled in.
     step : int
         By how much its poolings shrink an image.
     reach : tuple of int or None
-        Pixels that it sees on each side; None: all, or nobody knows.
+        Pixels that it sees on each side; None: all, or unknown.
 
     Returns
     -------
