@@ -44,33 +44,21 @@ _MOST_ROWS = 8
 
 @dataclass(frozen=True)
 class ClassRow:
-    """What one row shows.
-
-    Parameters
-    ----------
-    value : int
-        The painted number; with objects the row of all objects has the first one.
-    name, colour : str
-        Colour as ``#rrggbb``, or "" where each object has its own.
-    pixels, objects : int
-        What is painted.
-    """
+    """What one row shows."""
 
     value: int
+    """The painted number; with objects the row of all objects has the first one."""
     name: str
     colour: str
+    """As ``#rrggbb``, or "" where each object has its own."""
     pixels: int
+    """How many are painted."""
     objects: int
+    """How many are painted."""
 
 
 class ClassTableWidget(PlainTable):
-    """Shows classes; asks to pick, rename or recolour one.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        Owner.
-    """
+    """Shows classes; asks to pick, rename or recolour one."""
 
     picked = Signal(int)
     renamed = Signal(int, str)
@@ -184,7 +172,7 @@ class ClassTableWidget(PlainTable):
             self.recoloured.emit(row.value, colour.name())
 
 
-# --- What the table of classes says about an annotation, row by row ------------------------------
+# --- What the table of classes shows of an annotation, row by row --------------------------------
 
 
 def rows_of_objects(annotation: Annotation, coverage: Coverage) -> tuple[ClassRow, ...]:
@@ -207,14 +195,7 @@ def rows_of_classes(
 ) -> tuple[ClassRow, ...]:
     """Return the rows where numbers are classes: one for each.
 
-    Parameters
-    ----------
-    annotation : Annotation
-        Knows names and colours.
-    coverage : Coverage
-        What is painted.
-    values : iterable of int
-        The numbers of the classes, background included, in the order of the rows.
+    `values` are the numbers of the classes, background included, in the order of the rows.
     """
     return tuple(
         ClassRow(

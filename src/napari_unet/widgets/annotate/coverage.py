@@ -28,24 +28,16 @@ _COUNTED_PIXELS = 2**21  # counting more would be felt while painting
 
 @dataclass(frozen=True)
 class Coverage:
-    """What is painted in one plane.
-
-    Parameters
-    ----------
-    pixels : dict of int to int
-        Painted pixels per number, of those that are painted.
-    total : int
-        Pixels of the plane.
-    components : dict of int to int
-        With classes: connected strokes or objects per class.
-    step : int
-        Every how manieth pixel along each axis was counted; 1 unless the plane is huge.
-    """
+    """What is painted in one plane."""
 
     pixels: dict[int, int]
+    """Painted pixels per number, of those that are painted."""
     total: int
+    """Pixels of the plane."""
     components: dict[int, int]
+    """With classes: connected strokes or objects per class."""
     step: int = 1
+    """Every how manieth pixel along each axis was counted; 1 unless the plane is huge."""
 
     def pixels_of(self, *values: int) -> int:
         """Return the painted pixels of some numbers, scaled up where not all were counted."""
@@ -109,7 +101,7 @@ def _every(step: int, region: Region) -> Region:
 
 
 def coverage_text(coverage: Coverage, task: Task) -> str:
-    """Say in words what is painted and what would help most."""
+    """Return in words what is painted and what would help most."""
     total = max(coverage.total, 1)
     foreground = sum(coverage.pixels[value] for value in coverage.objects)
     background = coverage.pixels.get(BACKGROUND_VALUE, 0)

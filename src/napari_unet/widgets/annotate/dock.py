@@ -67,13 +67,7 @@ _KEYS_TEXT = (
 
 
 class AnnotateWidget(Dock):
-    """Prepares painting: 0 is unlabelled, 1 is background, 2 and up are objects or classes.
-
-    Parameters
-    ----------
-    napari_viewer : Viewer
-        The viewer that it is docked in.
-    """
+    """Prepares painting: 0 is unlabelled, 1 is background, 2 and up are objects or classes."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
@@ -172,14 +166,9 @@ class AnnotateWidget(Dock):
         self.image_box.layer = image
 
     def take_mask(self, mask: Labels, zero: Unpainted) -> None:
-        """Add an annotation that says what an existing mask says.
+        """Add an annotation with what an existing mask holds; the mask stays as it is.
 
-        Parameters
-        ----------
-        mask : Labels
-            Stays as it is.
-        zero : {"unlabelled", "background"}
-            What 0 means in it.
+        `zero` is what 0 means in it.
         """
         try:
             layer = add_annotation_from(self._viewer, mask, zero, self.painter.task.kind)

@@ -44,30 +44,20 @@ _ZERO = declared(ConvertConfig)["unpainted"]
 
 @dataclass(frozen=True)
 class ToImport:
-    """What is read, settled before the work begins.
-
-    Parameters
-    ----------
-    path : Path
-        File or folder.
-    shape : tuple of int
-        Of the image's labels.
-    axes : str or None
-        Axes of these, where they are known.
-    kind : {"objects", "classes"}
-        What a number will stand for.
-    zero : {"unlabelled", "background"}
-        What 0 means in the file.
-    image_name : str
-        Which image it is, for files of several.
-    """
+    """What is read, settled before the work begins."""
 
     path: Path
+    """File or folder."""
     shape: tuple[int, ...]
+    """Of the image's labels."""
     axes: str | None
+    """Of these labels; None: unknown."""
     kind: Kind
+    """What a number will stand for."""
     zero: Unpainted
+    """What 0 means in the file."""
     image_name: str
+    """Which image it is, for files of several."""
 
 
 class ImportButton(QPushButton):
@@ -75,8 +65,6 @@ class ImportButton(QPushButton):
 
     Parameters
     ----------
-    viewer : Viewer
-        Where the annotation is added.
     image : callable
         Gives the image that is annotated, or None.
     kind : callable
@@ -129,12 +117,7 @@ class ImportButton(QPushButton):
     def take(self, path: Path, zero: Unpainted) -> None:
         """Read a file or folder in the background, and make an annotation of it.
 
-        Parameters
-        ----------
-        path : Path
-            What to read.
-        zero : {"unlabelled", "background"}
-            What 0 means in it.
+        `zero` is what 0 means in it.
         """
         image = self._image()
         if image is None:

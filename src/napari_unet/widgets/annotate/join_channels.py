@@ -30,13 +30,7 @@ _TOOLTIP = (
 
 
 class JoinButton(QPushButton):
-    """Joins the selected image layers of a viewer; enabled where that is possible.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose layers.
-    """
+    """Joins the selected image layers of a viewer; enabled where that is possible."""
 
     joined = Signal(object)  # the new image layer
 
@@ -51,7 +45,7 @@ class JoinButton(QPushButton):
         self._show_possible()
 
     def join(self) -> None:
-        """Add the joined image, and tell which it is."""
+        """Add the joined image, and show which it is."""
         images = joinable_images(self._viewer)
         if images:
             joined = join_channels(images)
@@ -78,12 +72,8 @@ def joinable_images(viewer: Viewer) -> tuple[Image, ...]:
 def join_channels(images: Sequence[Image]) -> Image:
     """Return an image layer with a first axis ``c``, placed as the first of some layers.
 
-    Lazy layers stay lazy: nothing is read. Multiscale layers are joined level by level.
-
-    Parameters
-    ----------
-    images : sequence of Image
-        At least two, of the same shape, without a channel axis.
+    Takes at least two, of the same shape, without a channel axis. Lazy layers stay lazy: nothing is
+    read. Multiscale layers are joined level by level.
     """
     levels = [_stacked(level) for level in zip(*map(_levels, images), strict=True)]
     first = images[0]

@@ -24,14 +24,7 @@ if TYPE_CHECKING:
 class MaskMenu(QMenu):
     """Offers the labels layers of a viewer, each with what 0 may mean in it.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose labels layers.
-    take : callable
-        Called with the chosen layer and what 0 means in it.
-    parent : QWidget, optional
-        Owner.
+    `take` is called with the chosen layer and what 0 means in it.
     """
 
     def __init__(
@@ -60,16 +53,12 @@ class MaskMenu(QMenu):
 
 
 def add_annotation_from(viewer: Viewer, mask: Labels, zero: Unpainted, kind: Kind) -> Labels:
-    """Add an annotation that says what an existing mask says.
+    """Add an annotation with what an existing mask holds; the mask stays as it is.
 
     Parameters
     ----------
-    viewer : Viewer
-        Where to add it.
-    mask : Labels
-        Stays as it is.
     zero : {"unlabelled", "background"}
-        What 0 means in it.
+        What 0 means in the mask.
     kind : {"objects", "classes"}
         What a painted number stands for.
 

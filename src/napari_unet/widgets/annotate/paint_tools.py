@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Paints(Protocol):
-    """What the buttons ask of the Annotate widget; it says there what each does."""
+    """What the buttons ask of the Annotate widget, where each is documented."""
 
     def paint_background(self) -> None: ...  # noqa: D102
     def paint_next(self) -> None: ...  # noqa: D102
@@ -32,13 +32,7 @@ class Paints(Protocol):
 
 
 class PaintTools(ButtonGrid):
-    """Buttons, two in a row.
-
-    Parameters
-    ----------
-    annotate : Paints
-        Whose methods the buttons call.
-    """
+    """Buttons, two in a row, that call the Annotate widget."""
 
     def __init__(self, annotate: Paints) -> None:
         super().__init__(2)
@@ -104,14 +98,9 @@ class PaintTools(ButtonGrid):
 
 
 def add_shortcuts(widget: QWidget, actions: Mapping[str, Callable[[], object]]) -> None:
-    """Let keys call functions while a dock widget is on screen.
+    """Let keys, as Qt writes them, call functions while a dock widget is on screen.
 
-    Parameters
-    ----------
-    widget : QWidget
-        Where it is hidden, its keys are napari's again.
-    actions : mapping of str to callable
-        Keys, as Qt writes them, and what they do.
+    Where it is hidden, its keys are napari's again.
     """
     for key, action in actions.items():
         shortcut = QShortcut(QKeySequence(key), widget)

@@ -35,16 +35,7 @@ if TYPE_CHECKING:
 class Painter(QObject):
     """Takes brush, eraser and rectangle tool of the chosen layer, and keeps its classes.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose layers are painted in.
-    annotation_box : LayerComboBox
-        Chooses the layer to paint in.
-    kind_box : QComboBox
-        Chooses what a painted number stands for; its data are the kinds of tasks.
-    parent : QWidget, optional
-        Owner.
+    The data of `kind_box`, what a painted number stands for, are the kinds of tasks.
     """
 
     changed = Signal()  # the classes of the layer: their names, colours, or which there are
@@ -110,10 +101,7 @@ class Painter(QObject):
     def paint_next(self, values: Sequence[int]) -> None:
         """Paint the next object, or the next class.
 
-        Parameters
-        ----------
-        values : sequence of int
-            The classes to go through, ascending; after the last one comes the first again.
+        `values` are the classes to go through, ascending; after the last one comes the first again.
         """
         layer = self.annotation
         if layer is None or not self.task.named:
@@ -157,13 +145,7 @@ class Painter(QObject):
         self.take_brush(value)
 
     def remove_class(self, value: int | None) -> None:
-        """Remove a class and its paint.
-
-        Parameters
-        ----------
-        value : int or None
-            The chosen class; where it is None or the background, a warning says what to choose.
-        """
+        """Remove a class and its paint; warn where `value` is None or the background."""
         layer = self.layer_to_paint()
         if layer is None or value is None or value <= BACKGROUND_VALUE:
             show_warning("Choose a class in the table first; the background stays.")
@@ -189,7 +171,7 @@ class Painter(QObject):
             self.show_classes(self.annotation)
 
     def show_classes(self, layer: Labels) -> None:
-        """Show a layer in the colours of its classes, and tell that they may have changed."""
+        """Show a layer in the colours of its classes, and emit that they may have changed."""
         colour_layer(layer, self.class_values(layer))
         self.changed.emit()
 
@@ -206,17 +188,12 @@ _DELAY_MS = 250
 
 
 class PaintWatcher(QObject):
-    """Follows the paint of one layer, and tells a moment after the last change.
-
-    Parameters
-    ----------
-    owner : QWidget
-        As long as it exists, the layer is followed.
+    """Follows the paint of one layer, and emits `painted` shortly after the last change.
 
     Attributes
     ----------
     layer : Labels or None
-        The layer that is followed.
+        The layer that is followed, as long as the owner exists.
     """
 
     painted = Signal()
@@ -251,5 +228,5 @@ class PaintWatcher(QObject):
         leave += [follow(self._owner, emitter, self.tell_soon) for emitter in emitters]
 
     def tell_soon(self, event: object = None) -> None:
-        """Emit `painted` a moment later; asked again meanwhile, a moment after that."""
+        """Emit `painted` a little later; asked again meanwhile, that much after that."""
         self._timer.start()

@@ -24,10 +24,7 @@ def compute_weights(
 ) -> NDArray[Any]:
     """Compute the weights of one plane or volume, in a worker thread.
 
-    Returns
-    -------
-    ndarray
-        ``[Z]YX`` float32: what each pixel counts in the loss; 0 where unlabelled.
+    Returns ``[Z]YX`` float32: what each pixel counts in the loss; 0 where unlabelled.
     """
     import numpy as np
 

@@ -41,12 +41,7 @@ _SHOWN_ROWS = 8
 class BatchTable(QWidget):
     """Lists the files of a folder while they are predicted; hidden before there are any.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        Where a double click opens an image with its result.
-    task : BackgroundTask
-        Runs the predictions.
+    A double click opens an image with its result.
     """
 
     def __init__(self, viewer: Viewer, task: BackgroundTask) -> None:
@@ -134,7 +129,7 @@ class BatchTable(QWidget):
             item.setToolTip(as_plain(tooltip) or item.toolTip())
 
     def _explain(self, row: int, *_: int) -> None:
-        """Say below the table, in full, why a file failed: the column is narrow."""
+        """Show below the table, in full, why a file failed: the column is narrow."""
         self.reason.setText(self._reasons.get(row, ""))
 
     def _on_ended(self, outcome: Outcome) -> None:

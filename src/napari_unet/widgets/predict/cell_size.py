@@ -33,15 +33,7 @@ _CELL_KEY = "napari-unet-paint cell"
 
 
 class CellSizeRow(QWidget):
-    """The diameter of a typical cell, and a button that takes it from one.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Where a cell may be circled.
-    session : Session
-        Whose settings say what unpainted pixels mean.
-    """
+    """The diameter of a typical cell, and a button that takes it from one that is circled."""
 
     told = Signal(str)
     """What to do next, or what was found."""
@@ -143,10 +135,7 @@ class CellSizeRow(QWidget):
 def circled_diameter(layer: Shapes, image: Image) -> float:
     """Return how large the shapes of a layer are, as the diameter of circles, in image pixels.
 
-    Returns
-    -------
-    float
-        The median of several; 0 where there are none.
+    The median of several; 0 where there are none.
     """
     found = [
         _diameter(kind, _in_pixels(corners, layer, image))
@@ -159,7 +148,7 @@ def circled_diameter(layer: Shapes, image: Image) -> float:
 def painted_diameter(labels: NDArray[Any], unpainted: Unpainted) -> float:
     """Return how large painted cells are in pixels; 0 where none is painted.
 
-    What could be a dab of the brush in a large cell is taken for a cell here: the user says so.
+    What could be a dab of the brush in a large cell is taken for a cell: the user has chosen it.
     """
     found = typical_diameter([labels], unpainted)
     if found or not labels.size:

@@ -55,13 +55,7 @@ _OPACITY = 0.9  # colours of labels below would make others of those in the lege
 
 
 class ComparePanel(QWidget):
-    """Scores the selected prediction, or the newest one, against a labels layer.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose layers.
-    """
+    """Scores the selected prediction, or the newest one, against a labels layer."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -137,7 +131,7 @@ class ComparePanel(QWidget):
         self.compare_button.setEnabled(not self.task.running)
 
     def _problem(self, prediction: Labels | None, truth: Labels | None) -> str:
-        """Say what keeps two layers from being compared, or nothing."""
+        """Return what keeps two layers from being compared, or nothing."""
         if prediction is None:
             return "There is no prediction to compare yet: click Whole or View above."
         if truth is None:
@@ -187,7 +181,7 @@ class ComparePanel(QWidget):
             self.forget()
 
     def _complain(self, problem: str) -> None:
-        """Say what is wrong, and show no scores that belong to something else."""
+        """Show what is wrong, and no scores that belong to something else."""
         self.text.setText(problem)
         self.table.show_rows(())
         self.legend.setText("")

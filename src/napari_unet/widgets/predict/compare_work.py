@@ -20,57 +20,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ToCompare:
-    """Two label images of one shape, and how they are read.
-
-    Parameters
-    ----------
-    prediction, truth : array_like
-        Frame axes, then ``[Z]YX``; lazy ones are read in the worker.
-    ndim : int
-        How many axes are of space: each frame before them is an image of its own.
-    config : EvaluateConfig
-        How.
-    places : tuple of (tuple of int, tuple of slice)
-        Frames, and the box in each, to compare; empty for all.
-    """
+    """Two label images of one shape, and how they are read."""
 
     prediction: ArrayLike
+    """Frame axes, then ``[Z]YX``; a lazy one is read in the worker. So is the truth."""
     truth: ArrayLike
     ndim: int
+    """How many axes are of space: each frame before them is an image of its own."""
     config: EvaluateConfig
     places: tuple[tuple[tuple[int, ...], Region], ...] = ()
+    """Frames, and the box in each, to compare; empty for all."""
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What came out.
-
-    Parameters
-    ----------
-    kind : {"objects", "classes"}
-        What the numbers stand for.
-    scores : mapping
-        As `evaluate` returns them; the frames are pooled.
-    errors : ndarray
-        uint8, of the shape of the prediction: values of `ERROR_VALUES`.
-    share : float
-        Of the pixels that was predicted and compared.
-    """
+    """What came out."""
 
     kind: Kind
+    """What the numbers stand for."""
     scores: Mapping[str, Any] = field(default_factory=dict)
+    """As `evaluate` returns them; the frames are pooled."""
     errors: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    """Of the shape of the prediction: values of `ERROR_VALUES`."""
     share: float = 1.0
+    """Of the pixels that was predicted and compared."""
 
 
 class ScoreRow(NamedTuple):
-    """One score in words.
-
-    Parameters
-    ----------
-    name, text, tooltip : str
-        What it is called, its value, and what it means.
-    """
+    """One score in words."""
 
     name: str
     text: str
@@ -78,17 +55,9 @@ class ScoreRow(NamedTuple):
 
 
 def compare_labels(task: ToCompare, stop: threading.Event) -> Comparison | None:
-    """Score a prediction and colour its errors, in a worker thread.
+    """Score a prediction and colour its errors, in a worker thread; None if it was stopped.
 
-    Returns
-    -------
-    Comparison or None
-        None if it was stopped.
-
-    Raises
-    ------
-    EvaluationError
-        The images cannot be compared.
+    Raises EvaluationError if the images cannot be compared.
     """
     from napari_unet.evaluation import errors_of, evaluate
 
@@ -124,12 +93,7 @@ def _places_of(task: ToCompare, shape: tuple[int, ...]) -> list[tuple[tuple[int,
 def score_rows(comparison: Comparison, class_names: Mapping[int, str]) -> list[ScoreRow]:
     """Return the scores that a person wants to see.
 
-    Parameters
-    ----------
-    comparison : Comparison
-        What came out.
-    class_names : mapping
-        Names of classes by number; others are called "class 2".
+    Classes without a name in `class_names`, which is by number, are called "class 2".
     """
     from napari_unet.evaluation.comparisons import COMPARISONS
 

@@ -81,13 +81,7 @@ _NOTHING = {
 
 
 class CorrectPanel(QWidget):
-    """Tools that act on the newest prediction, or on the one that is selected.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose layers.
-    """
+    """Tools that act on the newest prediction, or on the one that is selected."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -128,13 +122,7 @@ class CorrectPanel(QWidget):
         return newest_prediction(self._viewer)
 
     def take_tool(self, tool: str) -> None:
-        """Take a tool in hand, or put it down if it is the one in hand.
-
-        Parameters
-        ----------
-        tool : str
-            A key of `TOOLS`.
-        """
+        """Take one of `TOOLS` in hand, or put it down if it is the one in hand."""
         again = tool == self._tool
         self.put_down()
         layer = self.prediction
@@ -174,7 +162,7 @@ class CorrectPanel(QWidget):
             layer.mouse_pan = layer.mode in ("pan_zoom", "transform")
 
     def hideEvent(self, event: QHideEvent | None) -> None:
-        """Put the tool down with the panel: without its buttons nobody could."""
+        """Put the tool down with the panel: without its buttons the user could not."""
         self.put_down()
         super().hideEvent(event)
 
@@ -206,17 +194,7 @@ class CorrectPanel(QWidget):
                 yield
 
     def apply(self, layer: Labels, tool: str, path: NDArray[np.floating[Any]]) -> None:
-        """Use a tool along a path.
-
-        Parameters
-        ----------
-        layer : Labels
-            A prediction.
-        tool : str
-            A key of `TOOLS`.
-        path : ndarray
-            Shape (points, axes of the layer), in pixels.
-        """
+        """Use one of `TOOLS` along a path (points, axes of the layer), in pixels of the layer."""
         inside = path_in_frame(layer, path)
         numbers = numbers_along(inside)
         if numbers:
@@ -235,15 +213,7 @@ class CorrectPanel(QWidget):
         write_edit(layer, inside.frame, edit)
 
     def apply_by_number(self, layer: Labels, tool: str) -> None:
-        """Use a tool on the objects whose numbers are written in the field, in the plane on screen.
-
-        Parameters
-        ----------
-        layer : Labels
-            A prediction of objects.
-        tool : str
-            A key of `TOOLS`.
-        """
+        """Use one of `TOOLS` on the objects whose numbers are in the field, in the plane shown."""
         if tool == "copy":
             show_warning("Take over copies where the mouse goes; Take object knows numbers.")
             return

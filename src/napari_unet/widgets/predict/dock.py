@@ -44,13 +44,7 @@ _MEASURED_AT_ONCE = 2**26  # pixels; larger results are measured when asked for
 
 
 class PredictWidget(Dock):
-    """Predicts what is on screen, a slice, a whole stack, into a file, or a folder.
-
-    Parameters
-    ----------
-    napari_viewer : Viewer
-        The viewer that it is docked in.
-    """
+    """Predicts what is on screen, a slice, a whole stack, into a file, or a folder."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
@@ -114,13 +108,7 @@ class PredictWidget(Dock):
             show_info("A model is still being loaded.")
 
     def start_prediction(self, scope: str = "whole") -> None:
-        """Predict the chosen image in the background.
-
-        Parameters
-        ----------
-        scope : {"view", "slice", "whole"}
-            How much of it.
-        """
+        """Predict the chosen image in the background: its "view", a "slice" or the "whole"."""
         image, model = self.ready_image(), self._session.model
         if image is None or model is None:
             return
@@ -154,7 +142,7 @@ class PredictWidget(Dock):
         )
 
     def to_copy(self) -> Callable[[], ScriptBundle] | None:
-        """Freeze what Whole would do now, for a script; say what is missing where it is."""
+        """Freeze what Whole would do now, for a script; show what is missing where it is."""
         image, model = self.ready_image(), self._session.model
         config = None if image is None else self._config_of_whole(image)
         if image is None or model is None or config is None:
@@ -169,19 +157,10 @@ class PredictWidget(Dock):
             return None
 
     def config(self, image: Image, scope: str) -> PredictConfig:
-        """Return what to predict, from what is on screen now.
+        """Return what to predict, from what is on screen now: its "view", a "slice" or the "whole".
 
-        Parameters
-        ----------
-        image : Image
-            What is predicted.
-        scope : {"view", "slice", "whole"}
-            How much of it.
-
-        Raises
-        ------
-        NapariUNetError
-            Model and image do not fit, or the result would not fit into memory.
+        Raises NapariUNetError if model and image do not fit, or the result would not fit into
+        memory.
         """
         model = self._session.model
         ndim = 2 if model is None else model.record.network.ndim
@@ -202,7 +181,7 @@ class PredictWidget(Dock):
         return config
 
     def _refuse(self, image: Image, text: str) -> None:
-        """Say in one place what does not fit: model, image, and why."""
+        """Show in one place what does not fit: model, image, and why."""
         text = f"The model {self._session.model_name!r} cannot predict {image.name!r}: {text}"
         self.progress.fail(text)
         show_error(text)
@@ -233,7 +212,7 @@ class PredictWidget(Dock):
         self.buttons.show_state()
 
     def ready_image(self) -> Image | None:
-        """Return the chosen image if it can be predicted now; else say what is missing."""
+        """Return the chosen image if it can be predicted now; else show what is missing."""
         if self.task.running:
             show_warning(f"A prediction is already running. {self.status.text()}")
             return None

@@ -47,13 +47,7 @@ _LETTER_OF = {"t": "T", "time": "T", "z": "Z"}  # what axes may be called
 
 
 class LinkPanel(QWidget):
-    """Links the objects of the selected labels layer, or of the newest prediction.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose layers.
-    """
+    """Links the objects of the selected labels layer, or of the newest prediction."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -156,7 +150,7 @@ def _task_of(session: Session) -> BackgroundTask:
 
 
 def _problem_of(source: Labels | None) -> str:
-    """Say what keeps a layer from being linked, or nothing."""
+    """Return what keeps a layer from being linked, or nothing."""
     if source is None:
         return "There is nothing to link: select a labels layer, or predict one."
     predicted = predicted_of(source)
@@ -173,7 +167,7 @@ def _problem_of(source: Labels | None) -> str:
 
 
 def _guessed_axis(source: Labels) -> LinkAxis:
-    """Take time where the first axis is time, or has no name that says z."""
+    """Take time where the first axis is time, or is not named z."""
     letter = _LETTER_OF.get(str(source.axis_labels[0]).lower(), "T")
     return "Z" if letter == "Z" and source.ndim == 3 else "T"
 
@@ -245,20 +239,12 @@ def _mark_as_edited(event: Any) -> None:
 
 @dataclass(frozen=True, eq=False)
 class ToLink:
-    """Labels, and how their objects are linked.
-
-    Parameters
-    ----------
-    labels : ArrayLike
-        Lazy ones are read in the worker, plane by plane.
-    axes : {"TYX", "ZYX", "TZYX"}
-        What their axes are.
-    config : LinkConfig
-        How they are linked.
-    """
+    """Labels, and how their objects are linked."""
 
     labels: ArrayLike
+    """Lazy ones are read in the worker, plane by plane."""
     axes: str
+    """One of "TYX", "ZYX", "TZYX"."""
     config: LinkConfig
 
     @property
@@ -270,56 +256,31 @@ class ToLink:
 
 @dataclass(frozen=True)
 class PlaneLinked:
-    """One more plane, or frame, is linked.
-
-    Parameters
-    ----------
-    number, total : int
-        Which one, from 1; and of how many.
-    """
+    """One more plane, or frame, is linked."""
 
     number: int
+    """Which one, from 1."""
     total: int
 
 
 @dataclass(frozen=True, eq=False)
 class LinkedLabels:
-    """What came out.
-
-    Parameters
-    ----------
-    labels : ndarray
-        int32, of the shape of what was linked.
-    linked : Linked
-        The tracks.
-    over_time : bool
-        Whether they are tracks in time, and not objects of a stack.
-    """
+    """What came out."""
 
     labels: NDArray[np.int32]
+    """Of the shape of what was linked."""
     linked: Linked
+    """The tracks."""
     over_time: bool
+    """Whether they are tracks in time, and not objects of a stack."""
 
 
 def linking_events(
     task: ToLink, stop: threading.Event
 ) -> Generator[PlaneLinked, None, LinkedLabels | None]:
-    """Link the objects of labels, in a worker thread.
+    """Link the objects of labels, in a worker thread; returns None if it was stopped.
 
-    Yields
-    ------
-    PlaneLinked
-        After each plane.
-
-    Returns
-    -------
-    LinkedLabels or None
-        None if it was stopped.
-
-    Raises
-    ------
-    LabelsError
-        The labels are no integers, some are negative, or the axes do not fit.
+    Raises LabelsError if the labels are no integers, some are negative, or the axes do not fit.
     """
     found = np.zeros(tuple(task.labels.shape), np.int32)
     planes = Run(linked_planes(task.labels, task.axes, task.config))

@@ -30,13 +30,7 @@ if TYPE_CHECKING:
 
 
 class MeasurePanel(QWidget):
-    """Measures the objects of the selected labels layer, or of the newest prediction.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose layers.
-    """
+    """Measures the objects of the selected labels layer, or of the newest prediction."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()

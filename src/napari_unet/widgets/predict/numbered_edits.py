@@ -20,18 +20,7 @@ if TYPE_CHECKING:
 
 
 def numbers_in(text: str) -> list[int]:
-    """Read numbers of objects, as in ``3, 7``.
-
-    Parameters
-    ----------
-    text : str
-        As somebody typed it.
-
-    Raises
-    ------
-    LabelsError
-        It holds something else.
-    """
+    """Read numbers of objects, as in ``3, 7``; LabelsError where the text holds something else."""
     words = [word for word in re.split(r"[\s,;]+", text.strip()) if word]
     odd = [word for word in words if not word.isascii() or not word.isdigit() or int(word) == 0]
     if odd:
@@ -46,10 +35,6 @@ def path_through(
 
     Parameters
     ----------
-    viewer : Viewer
-        Its sliders tell the plane.
-    layer : Labels
-        A prediction of objects.
     numbers : sequence of int
         Of objects in this plane.
     tool : str

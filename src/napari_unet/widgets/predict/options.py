@@ -35,15 +35,7 @@ _SETTINGS = declared(PredictConfig)
 
 
 class PredictOptions(QWidget):
-    """Chooses the image, says what its axes are, and how it is predicted.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose images.
-    session : Session
-        Whose model.
-    """
+    """Chooses the image, shows what its axes are, and sets how it is predicted."""
 
     def __init__(self, viewer: Viewer, session: Session) -> None:
         super().__init__()
@@ -90,10 +82,7 @@ class PredictOptions(QWidget):
     def keep(self, image: Image) -> tuple[int, ...]:
         """Return which axes of an image the result has, in its order.
 
-        Raises
-        ------
-        ModelMismatchError
-            The model cannot read such an image.
+        Raises ModelMismatchError if the model cannot read such an image.
         """
         axes, model = self.axes_of(image), self._session.model
         ndim = 2 if model is None else model.record.network.ndim
@@ -108,10 +97,7 @@ class PredictOptions(QWidget):
     def axes_of(self, image: Image) -> str:
         """Return the axes of an image's pixels: named, else guessed.
 
-        Raises
-        ------
-        ModelMismatchError
-            They are unknown, and the model cannot guess them.
+        Raises ModelMismatchError if they are unknown, and the model cannot guess them.
         """
         if image is self.image_box.layer and self.axes_row.axes is not None:
             return self.axes_row.axes
@@ -120,10 +106,8 @@ class PredictOptions(QWidget):
     def config(self, image: Image) -> PredictConfig:
         """Return how a whole image is predicted.
 
-        Raises
-        ------
-        ConfigError, ModelMismatchError
-            The channels are no numbers; or the axes do not fit the model.
+        Raises ConfigError if the channels are no numbers, ModelMismatchError if the axes do not
+        fit.
         """
         axes = self.axes_of(image)
         return replace(
@@ -181,7 +165,7 @@ class PredictOptions(QWidget):
 
 
 def _unknown(record: ModelRecord, of_image: PixelSize, letters: str) -> str:
-    """Say whose pixel size is not known, or nothing."""
+    """Return whose pixel size is not known, or nothing."""
     lacks_image = any(letter not in of_image for letter in letters)
     lacks_model = any(letter not in record.pixel_size for letter in letters)
     if lacks_image and lacks_model:
@@ -214,13 +198,8 @@ _MEANING = {"T": "time", "C": "channels", "Z": "slices"}
 class AxesRow(QComboBox):
     """Shows the axes of an image layer, and writes what is chosen into its axis labels.
 
-    Where the axis labels do not name them all, it shows what is guessed, and says so.
-
-    Parameters
-    ----------
-    guess : callable
-        Guesses the axes of an image whose axis labels do not tell them; may raise
-        NapariUNetError.
+    Where the axis labels do not name them all, it shows what `guess` returns, and that it is a
+    guess; `guess` may raise NapariUNetError.
     """
 
     axes_changed = Signal()

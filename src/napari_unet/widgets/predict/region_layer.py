@@ -31,14 +31,7 @@ if TYPE_CHECKING:
 class RegionLayer:
     """Shows what is predicted of one region of one frame, in a layer of its own.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        Where the layer is added.
-    image : Image
-        The image that is predicted.
-    keep : sequence of int
-        Its axes that the result has, in its order.
+    `keep` are the axes of the image that the result has, in its order.
     """
 
     def __init__(self, viewer: Viewer, image: Image, keep: Sequence[int]) -> None:

@@ -40,16 +40,14 @@ Keep = tuple[int, ...]
 def scoped(
     viewer: Viewer, image: Image, keep: Sequence[int], ndim: int, config: PredictConfig, scope: str
 ) -> PredictConfig:
-    """Say which part of an image is predicted, from what is on screen now.
+    """Choose which part of an image is predicted, from what is on screen now.
 
     Parameters
     ----------
     viewer : Viewer
         Its camera and its sliders decide.
-    image : Image
-        What is predicted.
     keep : sequence of int
-        Its axes that the result has, in its order.
+        Axes of the image that the result has, in its order.
     ndim : int
         Spatial dimensions of the network.
     config : PredictConfig
@@ -88,18 +86,7 @@ def predict_into_layer(
 ) -> None:
     """Predict in the background; the result appears as it comes.
 
-    Parameters
-    ----------
-    viewer, session : Viewer, Session
-        Where.
-    model : TrainedNetwork
-        The model.
-    image : Image
-        The image.
-    keep : tuple of int
-        Its axes that the result has, in its order.
-    config : PredictConfig
-        What to predict of it: see `scoped`.
+    `keep` are the axes of the image that the result has, in its order; `scoped` makes `config`.
     """
     task, pixels = session.prediction, pixels_of(image)
     session.result = None
@@ -137,12 +124,7 @@ def predict_into_file(
 ) -> None:
     """Predict into an OME-Zarr in the background, and show it when it is whole.
 
-    Parameters
-    ----------
-    viewer, session, model, image, keep, config
-        As `predict_into_layer`.
-    path : Path
-        The OME-Zarr; the suffix is added where it lacks.
+    As `predict_into_layer`; the suffix is added to `path` where it lacks.
     """
     path = path if path.suffix == ZARR_SUFFIX else path.with_name(path.name + ZARR_SUFFIX)
     source = Source.of(session.model_name, image)
@@ -168,16 +150,10 @@ class ShowsResult(Protocol):
 
 
 class CardKeeper(QObject):
-    """Puts the card that a prediction tells into the metadata of its layer, at the end.
+    """Puts the card that a prediction yields into the metadata of its layer, at the end.
 
-    The layer keeps the card as it is: frozen.
-
-    Parameters
-    ----------
-    task : BackgroundTask
-        Predicts.
-    result : ShowsResult
-        Follows the task too, and was connected first.
+    The layer keeps the card as it is: frozen. `result` follows the task too, and was connected
+    first.
     """
 
     def __init__(self, task: BackgroundTask, result: ShowsResult) -> None:

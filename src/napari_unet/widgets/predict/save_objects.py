@@ -41,42 +41,27 @@ _FORMAT = declared(ConvertConfig)["to"]
 
 @dataclass(frozen=True)
 class ToSave:
-    """What is written, settled before the work begins; see `write_objects`.
-
-    Parameters
-    ----------
-    labels : ndarray
-        A copy: the layer may be painted in meanwhile.
-    axes : str or None
-        Of the labels, where they are known.
-    names, colours : dict of int to str
-        Of classes.
-    image : ArrayLike or None
-        Whose intensities are measured.
-    pixel_size : PixelSize
-        As far as it is known.
-    parents : dict of int to int
-        Mother of each daughter, where the objects were linked.
-    """
+    """What is written, settled before the work begins; see `write_objects`."""
 
     labels: NDArray[Any]
+    """A copy: the layer may be painted in meanwhile."""
     axes: str | None
+    """Of the labels; None: unknown."""
     names: dict[int, str]
+    """Of classes."""
     colours: dict[int, str]
     image: ArrayLike | None
+    """Whose intensities are measured; None: none are."""
     pixel_size: PixelSize
+    """As far as it is known."""
     parents: dict[int, int]
+    """Mother of each daughter, where the objects were linked."""
 
 
 class SaveObjectsButton(QPushButton):
     """Saves the objects of a layer in a format that is chosen in its menu.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose layers.
-    layer : callable
-        Gives the layer to save, or None.
+    `layer` gives the layer to save, or None.
     """
 
     def __init__(self, viewer: Viewer, layer: Callable[[], Labels | None]) -> None:
@@ -115,8 +100,6 @@ class SaveObjectsButton(QPushButton):
         ----------
         path : Path
             The file, which gets the format's suffix where it has none; for "ctc" the folder.
-        to : {"labels", "roi", "geojson", "coco", "csv", "ctc"}
-            The format.
         """
         layer = self._layer()
         if layer is None:
@@ -181,7 +164,7 @@ def save_objects(path: Path, to: ObjectFormat, what: ToSave, stop: threading.Eve
 
 
 def _is_paint(viewer: Viewer, layer: Labels) -> bool:
-    """Return whether 1 is the background in a layer, and 0 what nobody has looked at."""
+    """Return whether 1 is the background in a layer, and 0 what has not been looked at."""
     return was_painted_here(layer) and session_of(viewer).settings.unpainted == "unlabelled"
 
 

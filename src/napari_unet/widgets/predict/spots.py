@@ -33,7 +33,7 @@ class Predicts(Protocol):
     """What the panel asks of the Predict widget."""
 
     def ready_image(self) -> Image | None:
-        """Return the image to predict, or say what is missing."""
+        """Return the image to predict, or show what is missing."""
 
     def config(self, image: Image, scope: str) -> PredictConfig:
         """Return what to predict of it."""
@@ -43,15 +43,7 @@ class Predicts(Protocol):
 
 
 class SpotsPanel(QWidget):
-    """Asks the model where it is unsure, and goes there.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose camera moves.
-    predict : Predicts
-        Knows the image, and what is on screen.
-    """
+    """Asks the model where it is unsure, and goes there."""
 
     def __init__(self, viewer: Viewer, predict: Predicts) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class PredictStatus(QWidget):
-    """Shows what a running prediction tells.
+    """Shows what a running prediction reports.
 
     Attributes
     ----------
@@ -54,11 +54,11 @@ class PredictStatus(QWidget):
         self.end(f"{self._progress.text.capitalize()}.")
 
     def end(self, text: str) -> None:
-        """Say how it ended; what the user should know stays."""
+        """Show how it ended; what the user should know stays."""
         self.line.setText(f"{text} {self._progress.notices}".strip())
 
     def fail(self, text: str) -> None:
-        """Say why it failed."""
+        """Show why it failed."""
         self.bar.setValue(0)
         self.line.setText(text)
 
@@ -85,19 +85,11 @@ class Starts(Protocol):
         """Stop."""
 
     def to_copy(self) -> Callable[[], ScriptBundle] | None:
-        """Say what a script is to do."""
+        """Return what a script is to do."""
 
 
 class PredictButtons(QWidget):
-    """Start, stop, and choose a model.
-
-    Parameters
-    ----------
-    session : Session
-        Whose model, and whose prediction may be under way.
-    predict : Starts
-        What they start.
-    """
+    """Start, stop, and choose a model."""
 
     def __init__(self, session: Session, predict: Starts) -> None:
         super().__init__()

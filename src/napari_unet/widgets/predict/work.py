@@ -28,32 +28,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class UncertainSpots:
-    """Where a network is unsure.
-
-    Parameters
-    ----------
-    spots : tuple of Spot
-        The most uncertain first.
-    """
+    """Where a network is unsure."""
 
     spots: tuple[Spot, ...]
+    """The most uncertain first."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a run card tells of model and image, beside their numbers.
-
-    Parameters
-    ----------
-    model, image : str
-        What they are called.
-    path : Path or None
-        File of the image, as far as that is known.
-    """
+    """What a run card states about model and image, beside their numbers."""
 
     model: str
+    """What it is called."""
     image: str
+    """What it is called."""
     path: Path | None
+    """File of the image; None: unknown."""
 
     @classmethod
     def of(cls, model: str, image: Image) -> Source:
@@ -61,7 +51,7 @@ class Source:
         return cls(model, image.name, Path(image.source.path) if image.source.path else None)
 
     def identity(self) -> str:
-        """Return what tells the image from others: layers of one file are often its channels.
+        """Return a text that differs between images: layers of one file are often its channels.
 
         When the file was changed is looked up: not for the window's thread.
         """
@@ -80,19 +70,10 @@ def predict_with_card(
     target: Path | None,
     stop: threading.Event,
 ) -> Generator[object, None, Prediction]:
-    """Predict, and say on a run card what came of it: of a layer it is told, of a file written.
+    """Predict, and make a run card of the result: it is yielded for a layer, written for a file.
 
-    Parameters
-    ----------
-    source : Source
-        Names.
-    target : Path or None
-        The OME-Zarr to write; None for memory.
-
-    Yields
-    ------
-    PredictionEvent, PredictionCard
-        The card comes last, and not of a prediction that was stopped.
+    `target` is the OME-Zarr to write; None: the result stays in memory. The card comes last, and
+    not of a prediction that was stopped.
     """
     from napari_unet.prediction.predictor import predict_image
     from napari_unet.provenance.card import card_beside_result
@@ -122,13 +103,7 @@ def uncertainty_events(
     config: PredictConfig,
     stop: threading.Event,
 ) -> Generator[object, None, Prediction]:
-    """Predict where a network is unsure, then rank the spots.
-
-    Yields
-    ------
-    PredictionEvent, UncertainSpots
-        The spots come last.
-    """
+    """Predict where a network is unsure, then rank the spots: `UncertainSpots` come last."""
     from napari_unet.data.uncertainty import find_spots
     from napari_unet.prediction.predictor import predict_image
 
@@ -172,24 +147,13 @@ LARGEST_COVERED = 2**26
 def is_large(image: Image, keep: Sequence[int]) -> bool:
     """Return whether a layer for all of a result would be a waste of memory.
 
-    Parameters
-    ----------
-    image : Image
-        The image.
-    keep : sequence of int
-        Its axes that the result has.
+    `keep` are the axes of the image that the result has.
     """
     return math.prod(pixels_of(image).shape[axis] for axis in keep) > LARGEST_COVERED
 
 
 def check_size(shape: Sequence[int]) -> None:
-    """Refuse a result that does not fit into memory.
-
-    Raises
-    ------
-    ImageError
-        It has too many pixels.
-    """
+    """Refuse, by ImageError, a result that has too many pixels to fit into memory."""
     if math.prod(shape) > LARGEST_IN_MEMORY:
         raise ImageError(
             f"{' x '.join(f'{size:,}' for size in shape)} pixels are too large a result for "
