@@ -194,7 +194,7 @@ class ExportCheck:
     program: str
     """What ran it."""
     way: str
-    """"whole image" or "tiles"."""
+    """Either "whole image" or "tiles"."""
     pixels: int
     """How many were compared."""
     largest_difference: float
@@ -222,12 +222,13 @@ class Exported:
     """What an export leaves."""
 
     path: Path
+    """The file."""
     checks: tuple[ExportCheck, ...]
     """All were passed."""
     readme: Path | None = None
     """The text beside it; a bioimage.io package holds its own."""
     checked_on: str = "the image"
-    """"the image", or "a texture" where no image was given, or where its middle shows nothing."""
+    """Is "a texture" where no image was given, or where its middle shows nothing."""
 
     def __str__(self) -> str:
         """Return the text that is shown."""

@@ -94,7 +94,7 @@ def write_torchscript(network: ExportNetwork, facts: Facts, path: Path) -> None:
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
             network, _example(facts), check_trace=False
         )
-        content = io.BytesIO()  # to files torch raises no OSError
+        content = io.BytesIO()  # torch raises no OSError for files
         torch.jit.save(traced, content, _extra_files={f"{FACTS_KEY}.json": facts.as_json()})
     path.write_bytes(content.getvalue())
 

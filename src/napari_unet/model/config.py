@@ -58,7 +58,7 @@ class UNetConfig:
     dropout : float
         Dropout rate at the end of the contracting path, between 0 and 1.
     output : {"softmax"}
-        Probabilities of classes that exclude each other. Model files hold it.
+        Probabilities of classes that exclude each other. Stored in model files.
     flat_levels : int
         In 3D: so many of the first levels neither convolve nor pool along Z, until the voxels of
         a stack with thick slices are about as long as wide. At `depth` only the bottom sees

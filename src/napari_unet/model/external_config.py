@@ -101,14 +101,14 @@ class ExternalConfig:
     activation: Activation = "none"
     """What makes probabilities of what the network returns."""
     meaning: Meaning = "foreground"
-    """"foreground": one map of objects. "boundary": maps of objects and of their outlines, of which
-    the difference counts. "exclusive": a map for each class, the background first. "independent": a
-    map for each class but the background.
+    """What the maps are. "foreground": a single one, of objects. "boundary": of objects and of
+    their outlines; the difference counts. "exclusive": one for each class, the background first.
+    "independent": one for each class but the background.
     """
     foreground: int = 0
-    """Which channel this is."""
+    """Which channel is that of objects, where `meaning` has one."""
     boundary: int = 0
-    """Which channel this is."""
+    """Which channel is that of outlines."""
     layers: LayersConfig | None = None
     """Of the engine "layers"."""
 
