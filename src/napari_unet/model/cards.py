@@ -1,4 +1,4 @@
-"""The bundled starting models by name: what each is for, and whence it comes. No torch here."""
+"""The bundled starting models by name: what each is for, and where it comes from. No torch here."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Coverage:
     components: dict[int, int]
     """With classes: connected strokes or objects per class."""
     step: int = 1
-    """Every how manieth pixel along each axis was counted; 1 unless the plane is huge."""
+    """Distance along each axis of the pixels that were counted; 1 unless the plane is huge."""
 
     def pixels_of(self, *values: int) -> int:
         """Return the painted pixels of some numbers, scaled up where not all were counted."""
