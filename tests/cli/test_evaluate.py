@@ -92,6 +92,19 @@ def test_images_are_pooled(capsys: Capture, tmp_path: Path) -> None:
     assert json.loads(outcome.out)["recall"] == 0.5
 
 
+def test_files_whose_numbers_differ_are_paired_with_a_note(capsys: Capture, tmp_path: Path) -> None:
+    predictions, truth = {"001": MASKS, "002": MASKS}, {"003": MASKS, "004": MASKS}
+    outcome = evaluate(capsys, tmp_path, predictions, truth, "--kind", "objects")
+    assert "paired in order: 001.tif with 003.tif" in outcome.err
+
+
+def test_files_of_one_number_and_two_words_are_paired_silently(
+    capsys: Capture, tmp_path: Path
+) -> None:
+    predictions, truth = {"img_1": MASKS, "img_2": MASKS}, {"mask_1": MASKS, "mask_2": MASKS}
+    assert not evaluate(capsys, tmp_path, predictions, truth, "--kind", "objects").err
+
+
 def test_without_json_a_table_is_printed(capsys: Capture, tmp_path: Path) -> None:
     outcome = evaluate(
         capsys, tmp_path, {"a": MASKS}, {"a": MASKS}, "--kind", "objects", "--per-image"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
+from napari_unet.io.files import name_of, stem_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -33,6 +35,22 @@ def check_targets(targets: Sequence[Path], read: Iterable[Path], remedy: str) ->
     for target in targets:
         if target.resolve() in taken:
             raise FileProblemError(f"{target} would overwrite what is read; choose {remedy}.")
+
+
+def note_unlike_pairs(pairs: Sequence[tuple[Path, Path]]) -> None:
+    """Print that files are paired in order whose numbers differ: they may not belong together."""
+    unlike = [pair for pair in pairs if len(set(map(_numbers_in, pair))) > 1]
+    if len(pairs) > 1 and unlike:
+        first, second = map(name_of, unlike[0])
+        print(
+            f"Note: No two names agree, so files are paired in order: {first} with {second}. Name "
+            "them alike if that is wrong.",
+            file=sys.stderr,
+        )
+
+
+def _numbers_in(path: Path) -> tuple[str, ...]:
+    return tuple(re.findall(r"[0-9]+", stem_of(path)))
 
 
 # --- The option ``--pixel-size``, of training and of prediction ----------------------------------

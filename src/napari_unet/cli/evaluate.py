@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.arguments.common import given_settings
-from napari_unet.cli.common import check_targets
+from napari_unet.cli.common import check_targets, note_unlike_pairs
 from napari_unet.evaluation import ERROR_VALUES, errors_of, evaluate
 from napari_unet.evaluation.config import EvaluateConfig
 from napari_unet.io.files import (
@@ -30,6 +30,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     pairs = pair_files(
         find_images(options.predictions), find_images(options.truth), "predictions", "truths"
     )
+    note_unlike_pairs(pairs)
     predictions = [read_labels(prediction) for prediction, _ in pairs]
     truths = [read_labels(truth) for _, truth in pairs]
     scores = evaluate(predictions, truths, **given_settings(EvaluateConfig, options))

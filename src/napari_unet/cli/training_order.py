@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.arguments.common import given_settings
-from napari_unet.cli.common import pixel_size_of
+from napari_unet.cli.common import note_unlike_pairs, pixel_size_of
 from napari_unet.data.axes import check_axes, unusable_axes, usable_axes
 from napari_unet.errors import ConfigError, FileProblemError
 from napari_unet.io.annotations.pairing import find_annotations, pair_annotations
@@ -71,6 +71,7 @@ def training_order(options: argparse.Namespace) -> TrainingOrder:
     started, output = now(), _writable_output(options.output)
     previous, config = _settings(options, output)
     pairs = pair_annotations(find_images(options.images), find_annotations(options.labels))
+    note_unlike_pairs(pairs)
     images = [annotated_image(*pair, options, config) for pair in pairs]
     held_back = previous.held_back if isinstance(previous, TrainingState) else ()
     stays = what_stays(previous, config.ndim)
