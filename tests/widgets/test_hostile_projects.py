@@ -11,7 +11,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_unet.project.folder import Project, ProjectImage, load_project, save_project
-from napari_unet.widgets.common.controls import as_plain, note
+from napari_unet.widgets.common.controls import Note, as_plain
 from napari_unet.widgets.models.project_images import is_opened_unasked
 from napari_unet.widgets.models.projects import open_project
 
@@ -75,7 +75,7 @@ def test_colours_and_regions_that_cannot_be_shown_are_left_out(desk: Desk, tmp_p
 
 
 def test_markup_in_names_is_shown_as_it_is_written(desk: Desk) -> None:
-    label = note()
+    label = Note()
     label.setText("<img src=x> & co")
     assert label.textFormat() == Qt.TextFormat.PlainText
     assert as_plain("<b>x</b>") == "<qt>&lt;b&gt;x&lt;/b&gt;</qt>"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -287,7 +286,7 @@ def _smallest(record: ModelRecord, config: PredictConfig, ratios: tuple[float, .
     scaled = record.smallest_object * float(np.prod(ratios))
     if config.cell_size and record.network.ndim == 2 and _is_starting_model(record):
         # Of cells of all sizes it knows no smallest; who says how large they are here does.
-        scaled = max(scaled, _SMALLEST_SHARE * math.pi / 4 * config.cell_size**2)
+        scaled = max(scaled, _SMALLEST_SHARE * size_of_cell(config.cell_size, 2))
     return round(scaled)
 
 

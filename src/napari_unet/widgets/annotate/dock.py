@@ -38,11 +38,11 @@ from napari_unet.widgets.common.annotation import (
 )
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import (
+    Note,
     add_row,
     button,
     choice,
     form_layout,
-    note,
     scrolling_column,
 )
 from napari_unet.widgets.common.dock import Dock
@@ -80,8 +80,8 @@ class AnnotateWidget(Dock):
         )
         self.painter = Painter(napari_viewer, self.annotation_box, self.kind_box, self)
         self.table = ClassTableWidget()
-        self.coverage = note()
-        self.keys = note()
+        self.coverage = Note()
+        self.keys = Note()
         self.keys.setTextFormat(Qt.TextFormat.RichText)
         self.keys.setText(_KEYS_TEXT)
         self.recovery = RecoveryBar(napari_viewer)

@@ -152,11 +152,6 @@ class Note(QLabel):
         return super().event(event)
 
 
-def note() -> Note:
-    """Return a label for a few sentences."""
-    return Note()
-
-
 def header_of(table: QTableWidget) -> QHeaderView:
     """Make a table plain, without row numbers and grid, and return its column header."""
     rows, columns = table.verticalHeader(), table.horizontalHeader()

@@ -16,7 +16,7 @@ from napari_unet.errors import NapariUNetError
 from napari_unet.project.folder import MODEL_FILE, load_project, save_project
 from napari_unet.project.recovery import abandoned, claim, discard, new_recovery_folder, sweep
 from napari_unet.widgets.common.button_grid import ButtonGrid
-from napari_unet.widgets.common.controls import button, note
+from napari_unet.widgets.common.controls import Note, button
 from napari_unet.widgets.common.layers import follow, paint_events, plain_layers, unwrapped
 from napari_unet.widgets.common.regions import REGIONS_KEY
 from napari_unet.widgets.common.session import session_of
@@ -238,7 +238,7 @@ class RecoveryBar(QWidget):
         self._viewer = viewer
         self._session = session_of(viewer)
         keeper_of(viewer)
-        self.text = note()
+        self.text = Note()
         self.restore_button = button(
             "Restore", "Open these annotations, and the training that was under way.", self.restore
         )

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QFileDialog, QInputDialog, QListWidget, QListWidgetIt
 from napari_unet.errors import NapariUNetError
 from napari_unet.project.library import ModelLibrary, starting_entries
 from napari_unet.widgets.common.button_grid import ButtonGrid
-from napari_unet.widgets.common.controls import as_plain, button, note, scrolling_column
+from napari_unet.widgets.common.controls import Note, as_plain, button, scrolling_column
 from napari_unet.widgets.common.dock import Dock
 from napari_unet.widgets.common.model_work import (
     loading_events,
@@ -51,9 +51,9 @@ class ModelsWidget(Dock):
             "Saved models, the newest first, then the bundled ones. "
             "Double-click or Return loads one."
         )
-        self.text = note()
-        self.card_note = note()
-        self.damaged_note = note()
+        self.text = Note()
+        self.card_note = Note()
+        self.damaged_note = Note()
         self.model_import = ModelImport(self._session, self.library, self.text, self)
         self._lay_out()
         self.list.itemActivated.connect(self.load)

@@ -31,7 +31,7 @@ from napari_unet.export.config import (
 )
 from napari_unet.io.atomic_writes import replace_file
 from napari_unet.settings import declared
-from napari_unet.widgets.common.controls import add_row, as_plain, button, form_layout, note
+from napari_unet.widgets.common.controls import Note, add_row, as_plain, button, form_layout
 from napari_unet.widgets.common.layers import pixels_of, plain_layers
 from napari_unet.widgets.common.placement import named_axes_of
 from napari_unet.widgets.common.session import session_of
@@ -108,7 +108,7 @@ class ExportDialog(QDialog):
         for each in (self.browse_button, self.export_button, self.close_button):
             row.addWidget(each)
         layout.addLayout(row)
-        self.text = note()
+        self.text = Note()
         layout.addWidget(self.text)
         self.resize(420, self.sizeHint().height())
 

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 from napari_unet.errors import NapariUNetError
 from napari_unet.io.files import find_images, name_of
 from napari_unet.prediction.events import PredictionProgress
-from napari_unet.widgets.common.controls import as_plain, note
+from napari_unet.widgets.common.controls import Note, as_plain
 from napari_unet.widgets.common.stored_layers import open_pair
 from napari_unet.widgets.common.tables import PlainTable
 from napari_unet.widgets.predict.work import files_events
@@ -65,7 +65,7 @@ class BatchTable(QWidget):
         self.table.header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.table.itemActivated.connect(self._open)
         self.table.currentCellChanged.connect(self._explain)
-        self.reason = note()
+        self.reason = Note()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.table)

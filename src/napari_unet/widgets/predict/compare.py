@@ -19,11 +19,11 @@ from napari_unet.tasks import task_of
 from napari_unet.tasks.objects import OBJECTS
 from napari_unet.widgets.common.annotation import annotation_in, was_painted_here
 from napari_unet.widgets.common.controls import (
+    Note,
     add_row,
     button,
     form_layout,
     header_of,
-    note,
 )
 from napari_unet.widgets.common.layers import (
     METADATA_KEY,
@@ -35,7 +35,7 @@ from napari_unet.widgets.common.layers import (
 from napari_unet.widgets.common.result_layers import active_labels, newest_prediction, predicted_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.settings_form import editor_of
-from napari_unet.widgets.common.task import BackgroundTask, Failed, Outcome
+from napari_unet.widgets.common.task import Failed, Outcome, task_named
 from napari_unet.widgets.predict.compare_work import ToCompare, compare_labels, score_rows
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
     from napari_unet.data.labels import Kind
     from napari_unet.evaluation import ErrorValue
-    from napari_unet.widgets.common.session import Session
     from napari_unet.widgets.predict.compare_work import Comparison, ScoreRow
 
 _TASK = "Comparing with the truth"
@@ -63,7 +62,7 @@ class ComparePanel(QWidget):
         self._session = session_of(viewer)
         self._compared: Labels | None = None
         self._truth: Labels | None = None
-        self.task = _task_of(self._session)
+        self.task = task_named(self._session, _TASK)
         self.truth_box = LayerComboBox(viewer, Labels)
         as_predicted = replace(_SETTINGS["kind"], default=None, unset="as predicted, else objects")
         self.kind_editor = editor_of(as_predicted)
@@ -74,7 +73,7 @@ class ComparePanel(QWidget):
             "of its own.",
             self.compare,
         )
-        self.text, self.legend = note(), note()
+        self.text, self.legend = Note(), Note()
         self.legend.setTextFormat(Qt.TextFormat.RichText)
         self.table = ScoreTable()
         self._lay_out()
@@ -222,12 +221,6 @@ class ScoreTable(QTableWidget):
 def _as_it_is_now(labels: Any) -> Any:
     """Copy what painting may change; what is lazy is read by the worker."""
     return labels.copy() if isinstance(labels, np.ndarray) else labels
-
-
-def _task_of(session: Session) -> BackgroundTask:
-    """Return the session's task for comparing: one, however often the widget is opened."""
-    found: BackgroundTask | None = session.findChild(BackgroundTask, _TASK)
-    return found or BackgroundTask(_TASK, session)
 
 
 def _class_names(truth: Labels) -> dict[int, str]:

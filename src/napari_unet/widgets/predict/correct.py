@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.widgets.common.button_grid import ButtonGrid
-from napari_unet.widgets.common.controls import add_row, button, form_layout, note
+from napari_unet.widgets.common.controls import Note, add_row, button, form_layout
 from napari_unet.widgets.common.copy_to_annotation import AnnotationCopier
 from napari_unet.widgets.common.mouse_edits import (
     FramePath,
@@ -100,7 +100,7 @@ class CorrectPanel(QWidget):
             "so by itself. Corrected pixels count more.",
             self.teach,
         )
-        self.text = note()
+        self.text = Note()
         self.numbers_edit = QLineEdit()
         self.numbers_edit.setPlaceholderText("with the mouse")
         self.numbers_edit.textChanged.connect(self.put_down)

@@ -12,7 +12,7 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import QFileDialog
 
 from napari_unet.errors import NapariUNetError
-from napari_unet.widgets.common.controls import MODEL_FILES, Section, note, scrolling_column
+from napari_unet.widgets.common.controls import MODEL_FILES, Note, Section, scrolling_column
 from napari_unet.widgets.common.copy_script import prediction_to_copy
 from napari_unet.widgets.common.dock import Dock
 from napari_unet.widgets.common.layers import pixels_of
@@ -50,7 +50,7 @@ class PredictWidget(Dock):
         super().__init__(napari_viewer)
         self.task = self._session.prediction
         self.options = PredictOptions(napari_viewer, self._session)
-        self.model_note = note()
+        self.model_note = Note()
         self.progress = PredictStatus()
         self.status = self.progress.line
         self.batch = BatchTable(napari_viewer, self.task)

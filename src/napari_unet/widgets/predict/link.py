@@ -17,7 +17,7 @@ from napari_unet.run import Run
 from napari_unet.settings import declared
 from napari_unet.tasks import task_of
 from napari_unet.widgets.common.button_grid import ButtonGrid
-from napari_unet.widgets.common.controls import button, note
+from napari_unet.widgets.common.controls import Note, button
 from napari_unet.widgets.common.layers import (
     METADATA_KEY,
     labels_of,
@@ -27,7 +27,7 @@ from napari_unet.widgets.common.layers import (
 from napari_unet.widgets.common.result_layers import active_labels, newest_prediction, predicted_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.settings_form import SettingsForm
-from napari_unet.widgets.common.task import BackgroundTask, Failed, Outcome
+from napari_unet.widgets.common.task import Failed, Outcome, task_named
 
 if TYPE_CHECKING:
     import threading
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import ArrayLike
     from napari_unet.objects.linking import LinkAxis, Linked
-    from napari_unet.widgets.common.session import Session
 
 _TASK = "Linking objects"
 _LINKED = "linked"  # the metadata of our layers of linked labels and of tracks
@@ -53,7 +52,7 @@ class LinkPanel(QWidget):
         super().__init__()
         self._viewer = viewer
         self._source: Labels | None = None
-        self.task = _task_of(session_of(viewer))
+        self.task = task_named(session_of(viewer), _TASK)
         self.form = SettingsForm(LinkConfig(), declared(LinkConfig))
         self.link_button = button(
             "Lin&k",
@@ -62,7 +61,7 @@ class LinkPanel(QWidget):
             self.link,
         )
         self.stop_button = button("Stop", "Stop linking; no layer is added.", self.stop)
-        self.text = note()
+        self.text = Note()
         self._lay_out()
         self.task.started.connect(self._show_state)
         self.task.happened.connect(self._on_event)
@@ -141,12 +140,6 @@ class LinkPanel(QWidget):
             self.text.setText(_sentence(source, outcome.result))
         else:
             self.text.setText(f"{source.name} was closed meanwhile.")
-
-
-def _task_of(session: Session) -> BackgroundTask:
-    """Return the session's task for linking: one, however often the widget is opened."""
-    found: BackgroundTask | None = session.findChild(BackgroundTask, _TASK)
-    return found or BackgroundTask(_TASK, session)
 
 
 def _problem_of(source: Labels | None) -> str:

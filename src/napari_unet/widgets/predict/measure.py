@@ -14,7 +14,7 @@ from napari_unet.io.tables import write_csv
 from napari_unet.objects.measurements import measure_objects
 from napari_unet.widgets.common.annotation import annotation_of, image_for
 from napari_unet.widgets.common.button_grid import ButtonGrid
-from napari_unet.widgets.common.controls import button, note
+from napari_unet.widgets.common.controls import Note, button
 from napari_unet.widgets.common.layers import channel_axis_of, labels_of, pixels_of
 from napari_unet.widgets.common.result_layers import active_labels, newest_prediction, predicted_of
 from napari_unet.widgets.common.session import session_of
@@ -49,7 +49,7 @@ class MeasurePanel(QWidget):
         self.csv_button = button(
             "E&xport CSV…", "Write the measurements to a file.", self.ask_to_export
         )
-        self.text = note()
+        self.text = Note()
         row = ButtonGrid(3, (self.measure_button, self.table_button, self.csv_button))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

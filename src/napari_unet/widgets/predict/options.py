@@ -13,7 +13,7 @@ from napari_unet.data.axes import SPATIAL_AXES, guess_axes
 from napari_unet.errors import ModelMismatchError, NapariUNetError
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.settings import declared
-from napari_unet.widgets.common.controls import Section, add_row, form_layout, note
+from napari_unet.widgets.common.controls import Note, Section, add_row, form_layout
 from napari_unet.widgets.common.layers import FollowedLayer, LayerComboBox, notices_of, pixels_of
 from napari_unet.widgets.common.placement import kept_axes, name_axes, named_axes_of, pixel_size_of
 from napari_unet.widgets.common.settings_form import SettingsForm
@@ -45,7 +45,7 @@ class PredictOptions(QWidget):
         self.form = SettingsForm(PredictConfig(), (*_MAIN, *_ADVANCED))
         self.channels_edit = self.form.editors["used_channels"].widget
         self.scale_check = self.form.editors["rescale"].widget
-        self.size_note = note()
+        self.size_note = Note()
         self.cell_size = CellSizeRow(viewer, session)
         self._lay_out()
         self._followed = FollowedLayer(self, ("scale", "units"), self._show_sizes)

@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from napari_unet.errors import NapariUNetError
-from napari_unet.widgets.common.controls import button, note
+from napari_unet.widgets.common.controls import Note, button
 from napari_unet.widgets.common.layers import labels_of, pixels_of
 from napari_unet.widgets.common.result_layers import ResultLayers
 from napari_unet.widgets.common.session import session_of
@@ -63,7 +63,7 @@ class SpotsPanel(QWidget):
         self.list.setMaximumHeight(_SHOWN_LINES * self.list.fontMetrics().lineSpacing())
         self.list.currentItemChanged.connect(self._go)
         self.list.itemClicked.connect(self._go)
-        self.text = note()
+        self.text = Note()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for each in (self.show_button, self.list, self.text):

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_unet.prediction.events import PredictionProgress
 from napari_unet.widgets.common.button_grid import ButtonGrid
-from napari_unet.widgets.common.controls import button, note, progress_bar
+from napari_unet.widgets.common.controls import Note, button, progress_bar
 from napari_unet.widgets.common.copy_script import CopyScriptButton
 from napari_unet.widgets.common.starting import starting_model_box
 
@@ -34,7 +34,7 @@ class PredictStatus(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.bar = progress_bar("How much is done.")
-        self.line = note()
+        self.line = Note()
         self._progress = PredictionProgress()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

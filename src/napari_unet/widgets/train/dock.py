@@ -16,12 +16,12 @@ from napari_unet.training.config import PRESET_HELP, TrainConfig
 from napari_unet.widgets.common.annotation import annotation_of
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import (
+    Note,
     Section,
     add_row,
     button,
     choice,
     form_layout,
-    note,
     scrolling_column,
 )
 from napari_unet.widgets.common.copy_script import CopyScriptButton, training_to_copy
@@ -76,7 +76,7 @@ class TrainWidget(Dock):
             [("automatic", "auto"), ("CPU", "cpu"), ("NVIDIA GPU", "cuda"), ("Apple GPU", "mps")],
             "Where to compute. Automatic takes a GPU that works, else the CPU, and shows which.",
         )
-        self.preset_note = note()
+        self.preset_note = Note()
         self.preset_note.setToolTip(VOXEL_SIZE_HELP)
         self.steps_box = QSpinBox()
         self.steps_box.setRange(1, 10_000_000)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QWidget
 
-from napari_unet.widgets.common.controls import button, note
+from napari_unet.widgets.common.controls import Note, button
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ class PaintedCellsLine(QWidget):
         self._session = session
         self._cells: tuple[PaintedCell, ...] = ()
         self._shown: PaintedCell | None = None
-        self.text = note()
+        self.text = Note()
         self.text.setToolTip(
             "Found: one object covers the painted cell, and no other painted one. Merged: one "
             "object covers it and another painted cell. Missed: no object matches it. A stroke "

@@ -14,7 +14,7 @@ from napari_unet.training.events import (
     TrainingStarted,
     Validated,
 )
-from napari_unet.widgets.common.controls import choice, duration, note, progress_bar
+from napari_unet.widgets.common.controls import Note, choice, duration, progress_bar
 from napari_unet.widgets.common.layers import follow
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome
@@ -45,11 +45,11 @@ class TrainingStatus(QWidget):
         self._best_step: int | None = None
         self._found_before = ""
         self.progress = progress_bar("How much of the training is done.")
-        self.status = note()
-        self.facts = note()
+        self.status = Note()
+        self.facts = Note()
         self.cells = PaintedCellsLine(self._session)
-        self.joined = note()
-        self.score = note()
+        self.joined = Note()
+        self.score = Note()
         self.weights_box = choice(
             [("Use the best weights", "best"), ("Use the last weights", "last")],
             "The best scored highest on painted cells and held-back paint; the last have seen the "
