@@ -151,7 +151,7 @@ def _of_weights(reading: Reading, known: KnownWeights) -> TrainedNetwork:
     """Find out which of the networks that the weights may belong to gives the right answer."""
     if reading.example is None:
         raise ModelFileError(
-            "The package has no test tensors, so nobody can tell whether its weights were "
+            "The package has no test tensors, so it is unknown whether its weights were "
             "understood. Ask its authors for the model as ONNX."
         )
     found = _best(reading, known)

@@ -99,7 +99,7 @@ def _compared(
     except NapariUNetError:
         if same_samples:
             return replace(again, identical=True, compared="64 boxes of it, the first is gone")
-        difference = "its pixels differ; the first result is gone or changed, so nobody can say how"
+        difference = "its pixels differ; the first result is gone or changed, so it is unknown how"
     if not difference:
         return replace(again, identical=True)
     again = replace(again, difference=difference)
