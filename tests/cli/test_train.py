@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -486,35 +487,61 @@ def test_an_output_below_a_file_is_refused_before_training(
 # --- Ctrl+C ------------------------------------------------------------------------------------
 
 
-def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Press Ctrl+C while the given step is computed."""
+ends_on_windows = pytest.mark.skipif(sys.platform == "win32", reason="it would end the process")
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int = signal.SIGINT) -> None:
+    """Press Ctrl+C while the given step is computed, or send another signal."""
     right = weighted_cross_entropy
     steps = iter(range(1, 10_000))
 
     def loss(logits: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
         if next(steps) == step:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
         return right(logits, classes, weights)
 
     monkeypatch.setattr(losses, "weighted_cross_entropy", loss)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SIGINT",
+        pytest.param("SIGTERM", marks=ends_on_windows),
+        pytest.param("SIGHUP", marks=ends_on_windows),
+    ],
+)
 def test_an_interrupt_keeps_what_is_done(
-    monkeypatch: pytest.MonkeyPatch, capsys: Capture, good: list[object], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture, good: list[object], tmp_path: Path, name: str
 ) -> None:
-    interrupt_at(monkeypatch, 2)
+    interrupt_at(monkeypatch, 2, getattr(signal, name))
     outcome = run(capsys, *good, "--output", tmp_path / "m", "--steps", 1000, "--json")
     report = json.loads(outcome.out)
     assert (outcome.code, report["steps"], report["stopped"]) == (0, 2, True)
     assert load_network(tmp_path / "m.safetensors").record.steps == 2
 
 
-def test_afterwards_ctrl_c_works_as_before(
+@ends_on_windows
+def test_a_signal_that_nohup_ignores_stays_ignored(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        interrupt_at(monkeypatch, 2, signal.SIGHUP)
+        outcome = run(capsys, *good, "--output", tmp_path / "m", "--steps", 4, "--json")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    report = json.loads(outcome.out)
+    assert (report["steps"], report["stopped"]) == (4, False)
+
+
+def test_afterwards_signals_work_as_before(
     capsys: Capture, good: list[object], tmp_path: Path
 ) -> None:
-    before = signal.getsignal(signal.SIGINT)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
     run(capsys, *good, "--output", tmp_path / "m", "--json")
-    assert signal.getsignal(signal.SIGINT) is before
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 def test_time_counts_from_the_start_of_the_program(

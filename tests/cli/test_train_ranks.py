@@ -140,11 +140,12 @@ def test_what_is_wrong_is_told_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
-def test_an_interrupt_stops_all_and_keeps_what_is_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_an_interrupt_stops_all_and_keeps_what_is_done(tmp_path: Path, name: str) -> None:
     arguments = [*inputs(tmp_path), "--json", "--steps", "1000000", "--validation-share", "0"]
     files = ["--output", str(tmp_path / "m"), "--history", str(tmp_path / "m.csv")]
     with begun(tmp_path / "m.csv", *arguments, *files) as process:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(getattr(signal, name))
         out, err = process.communicate(timeout=60)
     report = json.loads(out)
     assert report["stopped"]
@@ -166,9 +167,27 @@ def test_where_one_process_dies_all_end(tmp_path: Path, lost: int) -> None:
     assert not psutil.wait_procs(workers, timeout=10)[1]
     assert "Signal 9 (SIGKILL) received" in err  # torchrun's table
     if lost != 0:
-        told = next(line for line in err.splitlines() if line.startswith("napari-unet: "))
-        assert "Training stopped: one of its 2 processes was killed" in told
-        assert "probably out of memory" in told
+        told = [line for line in err.splitlines() if line.startswith("napari-unet: ")]
+        assert len(told) == 1, err
+        assert "Training stopped: one of its 2 processes was killed" in told[0]
+        assert "probably out of memory" in told[0]
+
+
+@pytest.mark.fault(44)
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGSTOP")
+def test_a_first_process_that_torchrun_ends_before_it_noticed_still_tells_why(
+    tmp_path: Path,
+) -> None:
+    arguments = [*inputs(tmp_path), "--json", "--steps", "1000000", "--validation-share", "0"]
+    files = ["--output", str(tmp_path / "m"), "--history", str(tmp_path / "m.csv")]
+    with begun(tmp_path / "m.csv", *arguments, *files) as process:
+        first, another = psutil.Process(process.pid).children()
+        first.suspend()
+        another.kill()
+        time.sleep(2)  # torchrun looks ten times a second, and asks the first one to end
+        first.resume()
+        _, err = process.communicate(timeout=60)
+    assert "Training stopped: one of its 2 processes was killed" in err
 
 
 @pytest.mark.fault(45)

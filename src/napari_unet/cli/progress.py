@@ -22,9 +22,19 @@ Result = TypeVar("Result")
 STOPPING = "Stopping after this step; what is done is kept."
 
 
+# What asks a program to end: Ctrl+C, `kill` (also of a queue whose time is over, and of torchrun
+# when another process died), and the terminal that is closed (Windows has none).
+_ENDING = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+
+
 @contextlib.contextmanager
 def stop_on_interrupt(answer: str = STOPPING) -> Iterator[threading.Event]:
-    """Give an event that the first Ctrl+C sets, printing `answer`; the next one interrupts."""
+    """Give an event that Ctrl+C, SIGTERM or SIGHUP sets, printing `answer`; the next one ends.
+
+    A signal that the process was started to ignore (``nohup``) stays ignored.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -32,15 +42,26 @@ def stop_on_interrupt(answer: str = STOPPING) -> Iterator[threading.Event]:
 
     def handle(signum: int, frame: object) -> None:
         stop.set()
-        signal.signal(signal.SIGINT, previous)
+        restore()
         if answer:
-            print(answer, file=sys.stderr)
+            with contextlib.suppress(OSError):  # the terminal may be what is gone
+                print(answer, file=sys.stderr)
 
-    previous = signal.signal(signal.SIGINT, handle)
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    previous = {
+        number: signal.getsignal(number)
+        for number in _ENDING
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    for number in previous:
+        signal.signal(number, handle)
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, previous)
+        restore()
 
 
 class TrainingBar:
