@@ -75,6 +75,7 @@ def open_docks(theme: str = "dark", points: int = 9) -> Iterator[Docks]:
     viewer.add_image(disks(), name="disks")
     viewer.add_labels(strokes_on(disks()), name="paint")
     window = QMainWindow()
+    window.setDockOptions(QMainWindow.DockOption.AnimatedDocks)  # no tabs: all are seen at once
     window.setStyleSheet(get_stylesheet(theme, extra_variables={"font_size": f"{points}pt"}))
     docks = Docks(
         window,

@@ -20,7 +20,7 @@ from napari_unet.training.events import StepDone, ViewPredicted
 from napari_unet.widgets.common.recovery import keeper_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.predict.dock import PredictWidget
-from napari_unet.widgets.train import dock as train
+from napari_unet.widgets.train import run as train
 from napari_unet.widgets.train import work as training_work
 from napari_unet.widgets.train.dock import TrainWidget
 

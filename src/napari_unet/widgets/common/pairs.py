@@ -50,6 +50,11 @@ def every_pair(viewer: Viewer) -> tuple[LayerPair, ...]:
     return tuple(LayerPair(image, layer) for image, layer in found if image is not None)
 
 
+def ticked_pairs(viewer: Viewer) -> tuple[LayerPair, ...]:
+    """List the annotations to learn from whose image is open."""
+    return tuple(pair for pair in every_pair(viewer) if annotation_of(pair.annotation).used)
+
+
 def what_is_missing(viewer: Viewer) -> str:
     """Return why there is nothing to learn from: no layers, or none that fit together."""
     images = layers_of_others(viewer, Image)
@@ -92,8 +97,7 @@ class PairsTable(PlainTable):
 
     def pairs(self) -> tuple[LayerPair, ...]:
         """Return the ticked pairs whose image is open."""
-        pairs = every_pair(self._viewer)
-        return tuple(pair for pair in pairs if annotation_of(pair.annotation).used)
+        return ticked_pairs(self._viewer)
 
     def reset_choices(self, event: object = None) -> None:
         """Update the rows; ticks and choices are kept with the layers."""

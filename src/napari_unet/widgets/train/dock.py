@@ -25,20 +25,14 @@ from napari_unet.widgets.common.controls import (
     scrolling_column,
 )
 from napari_unet.widgets.common.copy_script import CopyScriptButton, training_to_copy
-from napari_unet.widgets.common.copy_to_annotation import AnnotationCopier
 from napari_unet.widgets.common.dock import Dock
-from napari_unet.widgets.common.pairs import (
-    PairsTable,
-    annotated_images,
-    what_is_missing,
-)
-from napari_unet.widgets.common.recovery import keeper_of
+from napari_unet.widgets.common.pairs import PairsTable
 from napari_unet.widgets.common.settings_form import SettingsForm
 from napari_unet.widgets.common.starting import start_box
 from napari_unet.widgets.train.preset_note import VOXEL_SIZE_HELP, preset_text
-from napari_unet.widgets.train.run import TrainingRun
+from napari_unet.widgets.train.run import begin_training, what_to_continue
 from napari_unet.widgets.train.status import TrainingStatus
-from napari_unet.widgets.train.work import TrainingJob, ask_to_save, save_model, training_events
+from napari_unet.widgets.train.work import ask_to_save, save_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -179,48 +173,19 @@ class TrainWidget(Dock):
 
     def continue_training(self) -> None:
         """Go on with the model in use, on what is painted and corrected now."""
-        model, state = self._session.model, self._session.interrupted
-        if model is None:
+        if self._session.model is None:
             show_warning("There is no model to go on with yet: train one, or load a model file.")
             return
-        from napari_unet.training.going_on import settings_to_continue  # torch, as the model
-
         try:
-            config = settings_to_continue(self.config(), model.record)
-            resumable = state is not None and _has_steps_left(state, config)
-            self._start(config, state if resumable else model)
+            self._start(*what_to_continue(self._session, self.config()))
         except NapariUNetError as error:
             show_error(str(error))
 
     def _start(self, config: TrainConfig, previous: TrainingState | TrainedNetwork | None) -> None:
         if self.task.running:
             show_warning(f"Training is already running. {self.shown.status.text()}")
-            return
-        AnnotationCopier(self._viewer).copy_corrections()
-        pairs = self.pairs.pairs()
-        if not pairs:
-            show_warning(what_is_missing(self._viewer))
-            return
-        images = annotated_images(self._viewer, pairs)
-        session, continues = self._session, previous is not None
-        run = TrainingRun(self._viewer, pairs, images, config.ndim, session)
-        run.live, run.continues = self.live_box.isChecked(), continues
-        job = TrainingJob(
-            images,
-            config,
-            run.inbox,
-            previous,
-            session.trained.data if continues and session.trained else None,
-            session.interrupted.held_back if continues and session.interrupted else (),
-            keeper_of(self._viewer).model_path,
-            tuple(pair.image.source.path for pair in pairs),
-        )
-        if session.run is not None:
-            session.run.setParent(None)
-        session.run = run
-        run.follow(self.task)
-        self.task.start(partial(training_events, job))
-        keeper_of(self._viewer).save_now()
+        else:
+            begin_training(self._viewer, config, previous, self.live_box.isChecked())
 
     def stop_training(self) -> None:
         """Stop after the current step; the best and the last weights are kept."""
@@ -283,7 +248,3 @@ class TrainWidget(Dock):
         self.continue_button.setEnabled(not running and model is not None)
         self.stop_button.setEnabled(running and not self.task.stopping)
         self.save_button.setEnabled(model is not None)
-
-
-def _has_steps_left(state: TrainingState, config: TrainConfig) -> bool:
-    return state.step - state.cycle_start < config.steps + state.extra_steps

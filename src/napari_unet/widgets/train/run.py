@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, QTimer
 
 from napari_unet.data.paint import same_paint
 from napari_unet.training.events import AnnotationsJoined, PaintJudged, ViewPredicted
 from napari_unet.training.inbox import Inbox, View
+from napari_unet.widgets.common.copy_to_annotation import AnnotationCopier
 from napari_unet.widgets.common.layers import labels_of, paint_events, pixels_of, plain_layers
 from napari_unet.widgets.common.live_layer import LiveLayer
-from napari_unet.widgets.common.pairs import LayerPair, annotated_image
+from napari_unet.widgets.common.pairs import (
+    LayerPair,
+    annotated_image,
+    annotated_images,
+    ticked_pairs,
+    what_is_missing,
+)
+from napari_unet.widgets.common.recovery import keeper_of
 from napari_unet.widgets.common.regions import regions_of
+from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.visible import frame_and_region, label_axes, look_at, visible_box
+from napari_unet.widgets.train.work import TrainingJob, training_events
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
+    from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import AnnotatedImage
     from napari_unet.training.painted_cells import PaintedCell
+    from napari_unet.training.state import TrainingState
+    from napari_unet.widgets.common.session import Session
     from napari_unet.widgets.common.task import BackgroundTask
 
 _JOIN_DELAY_MS = 1500  # after the last stroke
@@ -153,3 +169,59 @@ class TrainingRun(QObject):
 def _same(one: AnnotatedImage, other: AnnotatedImage) -> bool:
     """Return whether two snapshots are the same: moving a slider fires what painting fires."""
     return one.regions == other.regions and same_paint(one.labels, other.labels)
+
+
+def begin_training(
+    viewer: Viewer,
+    config: TrainConfig,
+    previous: TrainingState | TrainedNetwork | None,
+    live: bool = True,
+) -> None:
+    """Train on a snapshot of images and paint, in the background; corrections count as paint.
+
+    Warns where there is nothing to learn from. Raises NapariUNetError where the layers do not fit.
+    """
+    session = session_of(viewer)
+    AnnotationCopier(viewer).copy_corrections()
+    pairs = ticked_pairs(viewer)
+    if not pairs:
+        show_warning(what_is_missing(viewer))
+        return
+    images = annotated_images(viewer, pairs)
+    continues = previous is not None
+    run = TrainingRun(viewer, pairs, images, config.ndim, session)
+    run.live, run.continues = live, continues
+    job = TrainingJob(
+        images,
+        config,
+        run.inbox,
+        previous,
+        session.trained.data if continues and session.trained else None,
+        session.interrupted.held_back if continues and session.interrupted else (),
+        keeper_of(viewer).model_path,
+        tuple(pair.image.source.path for pair in pairs),
+    )
+    if session.run is not None:
+        session.run.setParent(None)
+    session.run = run
+    run.follow(session.training)
+    session.training.start(partial(training_events, job))
+    keeper_of(viewer).save_now()
+
+
+def what_to_continue(
+    session: Session, config: TrainConfig
+) -> tuple[TrainConfig, TrainingState | TrainedNetwork]:
+    """Return the settings under which the model in use is trained further, and where it goes on.
+
+    A training that was stopped goes on exactly where it was. Raises ConfigError where the settings
+    do not fit the model.
+    """
+    from napari_unet.training.going_on import settings_to_continue  # torch, as the model
+
+    model, state = session.model, session.interrupted
+    assert model is not None
+    config = settings_to_continue(config, model.record)
+    if state is not None and state.step - state.cycle_start < config.steps + state.extra_steps:
+        return config, state
+    return config, model
