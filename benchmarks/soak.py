@@ -181,7 +181,7 @@ def _actions(
     viewer = window.viewer
 
     def paint() -> None:
-        layer = window.annotate.annotation
+        layer = window.annotate.target.annotation
         if layer is None:
             window.click(window.annotate.new_button)
             return
@@ -192,7 +192,7 @@ def _actions(
             window.drag(rng)
 
     def undo() -> None:
-        layer = window.annotate.annotation
+        layer = window.annotate.target.annotation
         if layer is not None:
             layer.undo()
 

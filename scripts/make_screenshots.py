@@ -91,7 +91,7 @@ def paint(viewer: napari.Viewer, annotate: Any) -> None:
     """Paint two more cells, and background beside them."""
     camera = viewer.scene.camera
     zoom, (whole_y, whole_x) = camera.zoom, camera.center[-2:]
-    annotate.annotation_box.layer = viewer.layers["nuclei 2D strokes"]
+    annotate.target.annotation_box.layer = viewer.layers["nuclei 2D strokes"]
     look_at(viewer, 120, 180, 4)
     click(annotate.next_button)
     fill_cell(viewer, 97, 178, 20, 20)
@@ -184,7 +184,7 @@ def animation() -> None:
     recorder = Recorder(viewer.window._qt_window)
     WATCHERS.append(recorder.look)
     raise_dock(annotate)
-    annotate.annotation_box.layer = layer
+    annotate.target.annotation_box.layer = layer
     live(1)
     click(annotate.next_button)
     _paint_unpainted_cell(viewer, layer.data)
@@ -239,7 +239,7 @@ def themed(theme: str) -> None:
     viewer = open_viewer(theme)
     viewer.open_sample(PLUGIN, "nuclei_2d")
     annotate, training, prediction = open_docks(viewer)
-    annotate.annotation_box.layer = viewer.layers["nuclei 2D strokes"]
+    annotate.target.annotation_box.layer = viewer.layers["nuclei 2D strokes"]
     trained_a_little(viewer, training, prediction)
     taken = []
     for dock in (annotate, training, prediction):
@@ -262,7 +262,7 @@ def hidpi() -> None:
     viewer = open_viewer()
     viewer.open_sample(PLUGIN, "nuclei_2d")
     annotate, training, prediction = open_docks(viewer)
-    annotate.annotation_box.layer = viewer.layers["nuclei 2D strokes"]
+    annotate.target.annotation_box.layer = viewer.layers["nuclei 2D strokes"]
     trained_a_little(viewer, training, prediction)
     raise_dock(training)
     live(0.5)

@@ -77,7 +77,7 @@ def background_beside(truth: Any, number: int) -> list[tuple[float, float]]:
 def paint(viewer: napari.Viewer, annotate: Any, truth: Any) -> None:
     """Paint cells and background in three slices, and in two sections from the side."""
     click(annotate.new_button)
-    layer = annotate.annotation
+    layer = annotate.target.annotation
     numbers: dict[int, int] = {}
     for axis, position in SECTIONS:
         viewer.dims.order = (axis, *(other for other in range(3) if other != axis))
@@ -89,7 +89,7 @@ def paint(viewer: napari.Viewer, annotate: Any, truth: Any) -> None:
         cells = [cell for cell in regionprops(section) if cell.area >= 20]
         for cell in sorted(cells, key=lambda cell: -cell.area)[:CELLS_PER_SECTION]:
             if cell.label in numbers:  # a hand takes the pipette
-                annotate.painter.take_brush(numbers[cell.label])
+                annotate.target.painter.take_brush(numbers[cell.label])
             else:
                 click(annotate.next_button)
                 numbers[cell.label] = layer.selected_label

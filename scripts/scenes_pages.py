@@ -91,12 +91,12 @@ def membranes() -> None:
     viewer.add_image(image, name="slice_1")
     annotate, training, prediction = open_docks(viewer)
     raise_dock(annotate)
-    annotate.kind_box.setCurrentIndex(annotate.kind_box.findData("classes"))
+    annotate.target.kind_box.setCurrentIndex(annotate.target.kind_box.findData("classes"))
     click(annotate.new_button)
     click(annotate.add_button)
     for value, name in ((1, "inside"), (2, "membrane"), (3, "mitochondrion")):
-        annotate.painter.rename(value, name)
-    layer = annotate.annotation
+        annotate.target.painter.rename(value, name)
+    layer = annotate.target.annotation
     layer.data = np.where(painted > 1, painted, 0).astype(layer.data.dtype)
     click(annotate.region_button)
     rows, columns = np.nonzero(painted)
@@ -135,7 +135,7 @@ def movie() -> None:
     training.form.set_value(training.config().changed(patch_size=96, batch_size=2))
     train(training, STEPS["movie"])
     predict(prediction)
-    annotate.annotation.visible = False
+    annotate.target.annotation.visible = False
     panel = prediction.link
     scroll_to(panel)
     click(panel.link_button)
@@ -153,7 +153,7 @@ def movie() -> None:
 
 def _paint_some(viewer: napari.Viewer, annotate: Any, truth: Any) -> None:
     """Paint some nuclei of two frames with background around, one of them by hand."""
-    layer = annotate.annotation
+    layer = annotate.target.annotation
     painted = np.zeros_like(truth)
     for frame, numbers in PAINTED_NUCLEI.items():
         chosen = np.isin(truth[frame], numbers)
@@ -165,7 +165,7 @@ def _paint_some(viewer: napari.Viewer, annotate: Any, truth: Any) -> None:
     layer.data = painted.astype(layer.data.dtype)
     viewer.dims.set_current_step(0, LATE)
     viewer.reset_view()
-    annotate.painter.take_brush(PAINTED_NUCLEI[LATE][0] + 1)
+    annotate.target.painter.take_brush(PAINTED_NUCLEI[LATE][0] + 1)
     layer.brush_size = 5
     y, x = np.mean(np.nonzero(by_hand), axis=1)
     fill_cell(viewer, float(y), float(x), 10, 10)

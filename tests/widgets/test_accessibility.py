@@ -47,7 +47,9 @@ def test_every_control_has_a_tooltip_that_says_more_than_its_text(docks: Docks, 
 
 
 def test_a_button_with_another_text_has_another_name(docks: Docks) -> None:
-    docks.annotate.kind_box.setCurrentIndex(docks.annotate.kind_box.findData("classes"))
+    docks.annotate.target.kind_box.setCurrentIndex(
+        docks.annotate.target.kind_box.findData("classes")
+    )
 
     assert docks.annotate.next_button.accessibleName() == "Next class"
 
@@ -160,7 +162,7 @@ def test_no_button_is_narrower_than_its_text(qapp: object, points: int) -> None:
 
 def test_tables_have_letters_as_large_as_napari(qapp: object) -> None:
     with open_docks(points=LARGE) as docks:
-        table = docks.annotate.table
+        table = docks.annotate.target.table
 
         assert table.font().pointSize() == LARGE
         assert table.rowHeight(0) > table.fontMetrics().height()

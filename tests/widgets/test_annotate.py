@@ -21,7 +21,7 @@ def test_a_new_annotation_covers_an_image_that_is_scaled_and_moved(
 
     desk.click(desk.annotate.new_button)
 
-    layer = desk.annotate.annotation
+    layer = desk.annotate.target.annotation
     assert layer is not None
     assert layer.data.shape == desk.image.data.shape
     np.testing.assert_array_equal(layer.scale, desk.image.scale)
@@ -37,8 +37,8 @@ def test_a_new_annotation_of_a_colour_image_has_no_channel_axis(
 
     desk.click(desk.annotate.new_button)
 
-    assert desk.annotate.annotation is not None
-    assert desk.annotate.annotation.data.shape == (96, 96)
+    assert desk.annotate.target.annotation is not None
+    assert desk.annotate.target.annotation.data.shape == (96, 96)
 
 
 def test_a_new_annotation_takes_the_brush_with_the_first_object(desk: Desk) -> None:
@@ -53,8 +53,8 @@ def test_a_stroke_of_the_mouse_paints_the_chosen_number(desk: Desk) -> None:
 
     desk.stroke((12, 12), (12, 30))
 
-    assert desk.annotate.annotation is not None
-    assert desk.annotate.annotation.data[12, 20] == 2
+    assert desk.annotate.target.annotation is not None
+    assert desk.annotate.target.annotation.data[12, 20] == 2
 
 
 def test_next_object_paints_with_a_number_of_its_own(desk: Desk) -> None:
@@ -64,8 +64,8 @@ def test_next_object_paints_with_a_number_of_its_own(desk: Desk) -> None:
     desk.click(desk.annotate.next_button)
     desk.stroke((60, 12), (60, 16))
 
-    assert desk.annotate.annotation is not None
-    assert desk.annotate.annotation.data[60, 14] == 3
+    assert desk.annotate.target.annotation is not None
+    assert desk.annotate.target.annotation.data[60, 14] == 3
 
 
 def test_background_is_painted_with_one(desk: Desk) -> None:
@@ -74,8 +74,8 @@ def test_background_is_painted_with_one(desk: Desk) -> None:
     desk.click(desk.annotate.background_button)
     desk.stroke((24, 10), (24, 60))
 
-    assert desk.annotate.annotation is not None
-    assert set(np.unique(desk.annotate.annotation.data)) == {0, 1}
+    assert desk.annotate.target.annotation is not None
+    assert set(np.unique(desk.annotate.target.annotation.data)) == {0, 1}
 
 
 def test_the_eraser_makes_paint_unlabelled_again(desk: Desk) -> None:
@@ -88,25 +88,25 @@ def test_the_eraser_makes_paint_unlabelled_again(desk: Desk) -> None:
     desk.click(desk.annotate.erase_button)
     desk.stroke((12, 8), (12, 20))
 
-    assert desk.annotate.annotation is not None
-    assert not desk.annotate.annotation.data.any()
+    assert desk.annotate.target.annotation is not None
+    assert not desk.annotate.target.annotation.data.any()
 
 
 def test_the_coverage_follows_a_stroke_and_its_undo(desk: Desk) -> None:
     desk.click(desk.annotate.new_button)
     desk.stroke((12, 12), (12, 16))
-    desk.qtbot.waitUntil(lambda: "1 objects" in desk.annotate.coverage.text())
+    desk.qtbot.waitUntil(lambda: "1 objects" in desk.annotate.target.coverage.text())
 
-    assert desk.annotate.annotation is not None
-    desk.annotate.annotation.undo()
+    assert desk.annotate.target.annotation is not None
+    desk.annotate.target.annotation.undo()
 
-    desk.qtbot.waitUntil(lambda: "0 objects" in desk.annotate.coverage.text())
+    desk.qtbot.waitUntil(lambda: "0 objects" in desk.annotate.target.coverage.text())
 
 
 def test_without_an_image_a_warning_says_what_to_do(desk: Desk) -> None:
     desk.viewer.layers.clear()
 
-    desk.annotate.create_annotation()
+    desk.annotate.target.create()
 
     assert "Open an image first" in desk.last_notice
 
@@ -144,7 +144,7 @@ def test_unpainted_pixels_of_regions_are_counted_as_background_in_huge_planes_to
 
 def test_switching_between_annotations_leaves_nothing_behind(desk: Desk) -> None:
     first, second = (desk.viewer.add_labels(strokes_on(disks()), name=name) for name in "ab")
-    box = desk.annotate.annotation_box
+    box = desk.annotate.target.annotation_box
     box.layer = first
     before = len(first.events.paint.callbacks), len(second.events.paint.callbacks)
 

@@ -61,8 +61,8 @@ def test_an_autosave_that_failed_is_told_and_tried_again(painted: Painted, refus
 def test_a_stroke_is_saved_soon_whatever_layers_there_were_before(desk: Desk) -> None:
     keeper = keeper_of(desk.viewer)
     for _ in range(20):  # new layers lie where removed ones did, in memory
-        desk.annotate.create_annotation()
-        layer = desk.annotate.annotation
+        desk.annotate.target.create()
+        layer = desk.annotate.target.annotation
         assert layer is not None
         keeper._timer.stop()
         layer.paint((10, 10), 2)

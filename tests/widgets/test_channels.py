@@ -90,8 +90,8 @@ def test_a_network_of_two_channels_trains_on_a_joined_image(desk: Desk) -> None:
     select(desk, desk.image, other)
     desk.click(desk.annotate.join_button)
     desk.click(desk.annotate.new_button)
-    assert desk.annotate.annotation is not None
-    desk.annotate.annotation.data = strokes_on(disks())
+    assert desk.annotate.target.annotation is not None
+    desk.annotate.target.annotation.data = strokes_on(disks())
     desk.train_tiny(5)
 
     desk.click(desk.train.train_button)
@@ -108,9 +108,9 @@ def test_a_snapshot_has_the_names_of_all_axes_and_the_pixel_size(
     placement = {"scale": (2, 0.5, 0.5), "units": ("um",) * 3, "axis_labels": ("z", "y", "x")}
     desk = make_desk(np.stack([disks()] * 3), **placement)
     desk.click(desk.annotate.new_button)
-    assert desk.annotate.annotation is not None
+    assert desk.annotate.target.annotation is not None
 
-    image = annotated_image(desk.viewer, LayerPair(desk.image, desk.annotate.annotation))
+    image = annotated_image(desk.viewer, LayerPair(desk.image, desk.annotate.target.annotation))
 
     assert image.axes == "ZYX"
     assert dict(image.pixel_size) == {"Z": 2.0, "Y": 0.5, "X": 0.5}

@@ -20,10 +20,10 @@ pytestmark = pytest.mark.canvas
 
 
 def paint_classes(desk: Desk) -> Labels:
-    box = desk.annotate.kind_box
+    box = desk.annotate.target.kind_box
     box.setCurrentIndex(box.findData("classes"))
     desk.click(desk.annotate.new_button)
-    layer = desk.annotate.annotation
+    layer = desk.annotate.target.annotation
     assert layer is not None
     return layer
 
@@ -36,7 +36,7 @@ def key(desk: Desk, name: str) -> None:
 
 
 def row_of(desk: Desk, value: int) -> list[str]:
-    table: Any = desk.annotate.table
+    table: Any = desk.annotate.target.table
     row = table.values.index(value)
     return [table.item(row, column).text() for column in range(table.columnCount())]
 
@@ -46,7 +46,7 @@ def row_of(desk: Desk, value: int) -> list[str]:
 
 def test_the_table_counts_painted_pixels_and_objects(painted: tuple[Desk, Labels]) -> None:
     desk, labels = painted
-    desk.annotate._show_coverage()
+    desk.annotate.target.painter.changed.emit()
 
     assert row_of(desk, 1)[3] == f"{np.count_nonzero(labels.data == 1):,}"
     assert row_of(desk, 2)[3:] == [f"{np.count_nonzero(labels.data > 1):,}", "8"]
@@ -67,13 +67,13 @@ def test_a_class_is_added_and_painted_with(desk: Desk) -> None:
     desk.stroke((12, 12), (12, 30))
 
     assert layer.data[12, 20] == 3
-    assert desk.annotate.table.values == (1, 2, 3)
+    assert desk.annotate.target.table.values == (1, 2, 3)
 
 
 def test_a_class_is_renamed_in_the_table(desk: Desk) -> None:
     layer = paint_classes(desk)
 
-    name: Any = desk.annotate.table.item(1, 2)
+    name: Any = desk.annotate.target.table.item(1, 2)
     name.setText("membrane")
 
     assert annotation_of(layer).names[2] == "membrane"
@@ -82,10 +82,10 @@ def test_a_class_is_renamed_in_the_table(desk: Desk) -> None:
 def test_a_class_is_recoloured_in_layer_and_table(desk: Desk) -> None:
     layer = paint_classes(desk)
 
-    desk.annotate.table.recoloured.emit(2, "#ff0000")
+    desk.annotate.target.table.recoloured.emit(2, "#ff0000")
 
     np.testing.assert_allclose(layer.get_color(2), (1, 0, 0, 1))
-    swatch: Any = desk.annotate.table.item(1, 1)
+    swatch: Any = desk.annotate.target.table.item(1, 1)
     assert swatch.data(Qt.ItemDataRole.DecorationRole).name() == "#ff0000"
 
 
@@ -93,7 +93,7 @@ def test_a_removed_class_takes_its_paint_along_and_undo_brings_it_back(desk: Des
     layer = paint_classes(desk)
     desk.click(desk.annotate.add_button)
     desk.stroke((12, 12), (12, 30))
-    desk.annotate.table.setCurrentCell(2, 0)
+    desk.annotate.target.table.setCurrentCell(2, 0)
 
     desk.click(desk.annotate.remove_button)
 
@@ -106,17 +106,17 @@ def test_a_click_on_a_row_paints_with_it(desk: Desk) -> None:
     layer = paint_classes(desk)
     layer.mode = "erase"
 
-    desk.annotate.table.cellClicked.emit(0, 0)
+    desk.annotate.target.table.cellClicked.emit(0, 0)
 
     assert (layer.mode, layer.selected_label) == ("paint", 1)
 
 
 def test_background_shows_in_its_own_colour_among_objects(desk: Desk) -> None:
     desk.click(desk.annotate.new_button)
-    layer = desk.annotate.annotation
+    layer = desk.annotate.target.annotation
     assert layer is not None
 
-    desk.annotate.table.recoloured.emit(1, "#00ff00")
+    desk.annotate.target.table.recoloured.emit(1, "#00ff00")
 
     np.testing.assert_allclose(layer.get_color(1), (0, 1, 0, 1), atol=0.01)
 
@@ -146,7 +146,7 @@ def test_keys_work_while_painting(desk: Desk, name: str, mode: str, value: int) 
     dock.raise_()
     desk.click(desk.annotate.new_button)
     desk.stroke((12, 12), (12, 16))
-    layer = desk.annotate.annotation
+    layer = desk.annotate.target.annotation
     assert layer is not None
 
     key(desk, name)
@@ -172,7 +172,7 @@ def test_number_keys_pick_classes(desk: Desk) -> None:
 
 def test_a_drawn_rectangle_is_a_fully_annotated_region(desk: Desk) -> None:
     desk.click(desk.annotate.new_button)
-    layer = desk.annotate.annotation
+    layer = desk.annotate.target.annotation
     assert layer is not None
 
     desk.click(desk.annotate.region_button)
@@ -187,7 +187,7 @@ def test_a_drawn_rectangle_is_a_fully_annotated_region(desk: Desk) -> None:
 def test_a_region_of_a_scaled_stack_lies_in_its_plane(make_desk: Callable[..., Desk]) -> None:
     desk = make_desk(np.stack([disks()] * 4), scale=(2, 0.5, 0.5))
     desk.click(desk.annotate.new_button)
-    layer = desk.annotate.annotation
+    layer = desk.annotate.target.annotation
     assert layer is not None
     desk.viewer.dims.set_current_step(0, 1)
     desk.click(desk.annotate.region_button)
@@ -205,11 +205,11 @@ def test_what_is_unpainted_in_a_drawn_rectangle_counts_as_painted_background(des
 
     desk.stroke((10, 20), (40, 60))
 
-    layer = desk.annotate.annotation
+    layer = desk.annotate.target.annotation
     assert layer is not None
     ((rows, columns),) = regions_of(desk.viewer, layer)
     pixels = (rows.stop - rows.start) * (columns.stop - columns.start)
-    table: Any = desk.annotate.table
+    table: Any = desk.annotate.target.table
     desk.qtbot.waitUntil(lambda: table.item(0, 3).text() == f"{pixels:,}")
 
     desk.viewer.layers.remove(desk.viewer.layers.selection.active)
@@ -219,7 +219,7 @@ def test_what_is_unpainted_in_a_drawn_rectangle_counts_as_painted_background(des
 def test_a_rectangle_counts_in_its_own_plane_only(make_desk: Callable[..., Desk]) -> None:
     desk = make_desk(np.stack([disks()] * 4))
     desk.click(desk.annotate.new_button)
-    layer = desk.annotate.annotation
+    layer = desk.annotate.target.annotation
     assert layer is not None
     desk.viewer.dims.set_current_step(0, 1)
     desk.click(desk.annotate.region_button)
@@ -239,7 +239,7 @@ def test_a_mask_becomes_an_annotation(desk: Desk, zero: str, where_zero: int) ->
 
     desk.annotate.take_mask(mask, zero)  # type: ignore[arg-type]
 
-    layer = desk.annotate.annotation
+    layer = desk.annotate.target.annotation
     assert layer is not None
     np.testing.assert_array_equal(layer.data, np.where(mask.data > 0, 2, where_zero))
 

@@ -104,7 +104,7 @@ def test_every_correction_is_undone_in_one_step(
 
 def test_an_object_is_taken_over_into_the_annotation(desk: Desk) -> None:
     desk.click(desk.annotate.new_button)
-    annotation = desk.annotate.annotation
+    annotation = desk.annotate.target.annotation
     assert annotation is not None
     layer = predicted(desk)
     take(desk, "copy_object")
@@ -118,7 +118,7 @@ def test_an_object_is_taken_over_into_the_annotation(desk: Desk) -> None:
 
 def test_the_brush_takes_over_what_it_touches_in_one_undo(desk: Desk) -> None:
     desk.click(desk.annotate.new_button)
-    annotation = desk.annotate.annotation
+    annotation = desk.annotate.target.annotation
     assert annotation is not None
     predicted(desk)
     take(desk, "copy")
@@ -142,7 +142,7 @@ def test_without_an_annotation_one_is_made(desk: Desk) -> None:
 
 def test_teaching_copies_corrected_objects_and_marks_them(desk: Desk) -> None:
     desk.click(desk.annotate.new_button)
-    annotation = desk.annotate.annotation
+    annotation = desk.annotate.target.annotation
     assert annotation is not None
     predicted(desk)
     take(desk, "delete")
@@ -237,10 +237,10 @@ def test_of_a_class_only_the_part_under_the_mouse_is_deleted(desk: Desk) -> None
 
 
 def test_classes_are_taught_with_the_values_they_have(desk: Desk) -> None:
-    box = desk.annotate.kind_box
+    box = desk.annotate.target.kind_box
     box.setCurrentIndex(box.findData("classes"))
     desk.click(desk.annotate.new_button)
-    annotation = desk.annotate.annotation
+    annotation = desk.annotate.target.annotation
     assert annotation is not None
     layer = predicted(desk, "classes")
     layer.data_setitem((np.array([0, 1]), np.array([0, 0])), 3)
@@ -263,7 +263,7 @@ def test_the_prediction_of_a_closed_image_says_to_open_it(desk: Desk) -> None:
 
 def test_what_is_still_being_predicted_is_neither_taught_nor_corrected(desk: Desk) -> None:
     desk.click(desk.annotate.new_button)
-    annotation = desk.annotate.annotation
+    annotation = desk.annotate.target.annotation
     assert annotation is not None
     layer = predicted(desk)
     layer.metadata[METADATA_KEY].in_progress = True
@@ -294,7 +294,7 @@ def test_a_cancelled_second_prediction_teaches_nothing(painted: tuple[Desk, Labe
 
 def test_corrections_never_go_to_the_annotation_of_another_image(desk: Desk) -> None:
     desk.click(desk.annotate.new_button)
-    annotation = desk.annotate.annotation
+    annotation = desk.annotate.target.annotation
     assert annotation is not None
     layer = predicted(desk)
     layer.metadata[METADATA_KEY].image = desk.viewer.add_image(disks(), name="other")

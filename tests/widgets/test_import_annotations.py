@@ -28,7 +28,7 @@ def masks() -> Any:
 def import_file(desk: Desk, path: Path, zero: Any = "background") -> Any:
     desk.annotate.import_button.take(path, zero)
     desk.wait_until_idle()
-    return desk.annotate.annotation
+    return desk.annotate.target.annotation
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_file_becomes_paint(
 def test_classes_keep_names_and_colours(desk: Desk, tmp_path: Path) -> None:
     names, colours = {1: "nucleus", 2: "debris"}, {1: "#ff0000", 2: "#00ff00"}
     write_objects(tmp_path / "q.geojson", masks(), names=names, colours=colours)
-    desk.annotate.kind_box.setCurrentIndex(desk.annotate.kind_box.findData("classes"))
+    desk.annotate.target.kind_box.setCurrentIndex(desk.annotate.target.kind_box.findData("classes"))
     layer = import_file(desk, tmp_path / "q.geojson")
     annotation = annotation_of(layer)
     assert annotation.kind == "classes"
@@ -121,8 +121,8 @@ def test_the_menu_asks_for_a_file_and_what_0_means(
     assert texts == ["0 is background: everything is labelled…", "0 is not labelled yet…"]
     files.actions()[1].trigger()
     desk.wait_until_idle()
-    assert desk.annotate.annotation is not None
-    assert desk.annotate.annotation.data.min() == 0
+    assert desk.annotate.target.annotation is not None
+    assert desk.annotate.target.annotation.data.min() == 0
 
 
 def test_without_an_image_it_says_so(desk: Desk, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ ROW = 1  # of that class
 @pytest.fixture
 def docks(qapp: object) -> Iterator[Docks]:
     with open_docks() as opened:
-        box = opened.annotate.kind_box
+        box = opened.annotate.target.kind_box
         box.setCurrentIndex(box.findData("classes"))
         yield opened
 
@@ -39,7 +39,7 @@ def press(widget: object, name: str) -> None:
 
 
 def painted(docks: Docks) -> Labels:
-    layer = docks.annotate.annotation
+    layer = docks.annotate.target.annotation
     assert layer is not None
     return layer
 
@@ -49,9 +49,9 @@ def painted(docks: Docks) -> Labels:
 
 @pytest.mark.parametrize("key", ["Return", "Enter", "Space"])
 def test_a_key_picks_the_class_of_the_current_row(docks: Docks, key: str) -> None:
-    docks.annotate.table.setCurrentCell(ROW, _NUMBER)
+    docks.annotate.target.table.setCurrentCell(ROW, _NUMBER)
 
-    press(docks.annotate.table, key)
+    press(docks.annotate.target.table, key)
 
     assert painted(docks).selected_label == CLASS
     assert painted(docks).mode == "paint"
@@ -59,7 +59,7 @@ def test_a_key_picks_the_class_of_the_current_row(docks: Docks, key: str) -> Non
 
 @pytest.mark.parametrize("column", [_NUMBER, _NAME], ids=["in the number", "in the name"])
 def test_f2_renames_a_class(docks: Docks, column: int) -> None:
-    table = docks.annotate.table
+    table = docks.annotate.target.table
     table.setCurrentCell(ROW, column)
 
     press(table, "F2")
@@ -78,25 +78,25 @@ def test_a_key_in_its_cell_changes_a_colour(
     from qtpy.QtGui import QColor
 
     monkeypatch.setattr(QColorDialog, "getColor", lambda *_: QColor("#ff0000"))
-    docks.annotate.table.setCurrentCell(ROW, _COLOUR)
+    docks.annotate.target.table.setCurrentCell(ROW, _COLOUR)
 
-    press(docks.annotate.table, key)
+    press(docks.annotate.target.table, key)
 
     assert annotation_of(painted(docks)).colour_of(CLASS) == "#ff0000"
 
 
 def test_escape_closes_the_dialog_of_colours_and_changes_none(docks: Docks) -> None:
     before = annotation_of(painted(docks)).colour_of(CLASS)
-    docks.annotate.table.setCurrentCell(ROW, _COLOUR)
+    docks.annotate.target.table.setCurrentCell(ROW, _COLOUR)
     QTimer.singleShot(200, lambda: press(QApplication.activeModalWidget(), "Escape"))
 
-    press(docks.annotate.table, "Return")
+    press(docks.annotate.target.table, "Return")
 
     assert annotation_of(painted(docks)).colour_of(CLASS) == before
 
 
 def test_picking_keeps_the_column_that_the_keys_are_in(docks: Docks) -> None:
-    table = docks.annotate.table
+    table = docks.annotate.target.table
     table.setCurrentCell(ROW, _NAME)
 
     press(table, "Space")
@@ -105,7 +105,7 @@ def test_picking_keeps_the_column_that_the_keys_are_in(docks: Docks) -> None:
 
 
 def test_a_letter_starts_no_edit(docks: Docks) -> None:
-    table = docks.annotate.table
+    table = docks.annotate.target.table
     table.setCurrentCell(ROW, _NAME)
 
     press(table, "M")
@@ -116,7 +116,7 @@ def test_a_letter_starts_no_edit(docks: Docks) -> None:
 @pytest.mark.parametrize("name", ["classes", "pairs", "files"])
 def test_the_tabulator_leaves_a_table(docks: Docks, name: str) -> None:
     table = {
-        "classes": docks.annotate.table,
+        "classes": docks.annotate.target.table,
         "pairs": docks.train.pairs,
         "files": docks.predict.batch.table,
     }[name]

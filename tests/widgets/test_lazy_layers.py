@@ -53,7 +53,7 @@ def test_a_stroke_and_a_training_on_a_multiscale_layer_never_read_all_of_it(
     levels, full = pyramid()
     desk = make_desk(levels, multiscale=True, contrast_limits=(0, 255))
     desk.click(desk.annotate.new_button)
-    layer = desk.annotate.annotation
+    layer = desk.annotate.target.annotation
     assert layer is not None
     layer.data[_AT : _AT + 96, _AT : _AT + 96] = strokes_on(disks())
     desk.stroke((100, 100), (100, 900))
@@ -74,10 +74,10 @@ def film(make_desk: Callable[..., Desk]) -> Desk:
     frames = np.stack([np.roll(disks(), shift, axis=1) for shift in range(8)])
     desk = make_desk(frames, axis_labels=("t", "y", "x"))
     desk.click(desk.annotate.new_button)
-    assert desk.annotate.annotation is not None
+    assert desk.annotate.target.annotation is not None
     for moment in (0, 3, 7):
         strokes = np.roll(strokes_on(disks()), moment, axis=1)
-        desk.annotate.annotation.data[moment] = strokes
+        desk.annotate.target.annotation.data[moment] = strokes
     desk.train_tiny(20)
     return desk
 
@@ -102,8 +102,8 @@ def test_a_volume_trains_with_flat_levels_of_its_voxel_size(make_desk: Callable[
     placement = {"scale": (4, 0.25, 0.25), "units": ("um",) * 3, "axis_labels": ("z", "y", "x")}
     desk = make_desk(volume, **placement)
     desk.click(desk.annotate.new_button)
-    assert desk.annotate.annotation is not None
-    desk.annotate.annotation.data[3:9:2] = strokes_on(disks(48))
+    assert desk.annotate.target.annotation is not None
+    desk.annotate.target.annotation.data[3:9:2] = strokes_on(disks(48))
     _choose_3d(desk)
 
     desk.click(desk.train.train_button)

@@ -271,7 +271,7 @@ def test_facts_name_device_time_and_memory(painted: Painted) -> None:
 @pytest.mark.canvas
 def test_a_region_drawn_in_the_image_teaches_background(painted: Painted) -> None:
     desk, labels = painted
-    desk.annotate.annotation_box.layer = labels
+    desk.annotate.target.annotation_box.layer = labels
     desk.click(desk.annotate.region_button)
     desk.stroke((2, 2), (46, 90))
     session = session_of(desk.viewer)

@@ -61,7 +61,7 @@ def test_the_model_in_use_is_added_to_the_library(models: tuple[Desk, ModelsWidg
 
 def test_a_kept_model_shows_a_picture_score_and_images(painted: Painted) -> None:
     desk, labels = painted
-    desk.annotate.annotation_box.layer = labels
+    desk.annotate.target.annotation_box.layer = labels
     widget = ModelsWidget(desk.viewer)
     desk.viewer.window.add_dock_widget(widget, name="Models", tabify=True)
     desk.click(desk.train.train_button)
@@ -153,7 +153,7 @@ def test_a_project_comes_back_as_it_was(
 ) -> None:
     desk, labels = painted
     annotation_of(labels).names[1] = "outside"
-    desk.annotate.annotation_box.layer = labels
+    desk.annotate.target.annotation_box.layer = labels
     desk.click(desk.annotate.region_button)
     desk.stroke((2, 2), (20, 20))
     desk.click(desk.train.train_button)

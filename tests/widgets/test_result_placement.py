@@ -60,8 +60,8 @@ def uncertainty(desk: Desk) -> Layer:
 
 def annotation(desk: Desk) -> Layer:
     desk.click(desk.annotate.new_button)
-    assert desk.annotate.annotation is not None
-    return desk.annotate.annotation
+    assert desk.annotate.target.annotation is not None
+    return desk.annotate.target.annotation
 
 
 def weights(desk: Desk) -> Layer:
@@ -118,5 +118,7 @@ def test_a_rectangle_drawn_on_a_turned_image_is_that_rectangle(
     layer: Any = regions(desk)
     layer.add_rectangles(np.array([[10, 20], [40, 60]]))
 
-    assert desk.annotate.annotation is not None
-    assert regions_of(desk.viewer, desk.annotate.annotation) == ((slice(10, 41), slice(20, 61)),)
+    assert desk.annotate.target.annotation is not None
+    assert regions_of(desk.viewer, desk.annotate.target.annotation) == (
+        (slice(10, 41), slice(20, 61)),
+    )

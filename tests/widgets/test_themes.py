@@ -47,7 +47,7 @@ def ink_of(widget: QWidget) -> str:
 @pytest.mark.parametrize("theme", THEMES)
 def test_notes_are_read(qapp: object, theme: str) -> None:
     with open_docks(theme) as docks:
-        note = docks.annotate.coverage
+        note = docks.annotate.target.coverage
 
         assert contrast(ink_of(note), ground_of(theme)) > OF_TEXT
 
@@ -171,4 +171,4 @@ def test_docks_follow_another_theme_of_napari(make_napari_viewer: Callable[..., 
     viewer.theme = "light"
     QApplication.processEvents()
 
-    assert ink_of(dock.coverage) == get_theme("light").text.as_hex()
+    assert ink_of(dock.target.coverage) == get_theme("light").text.as_hex()

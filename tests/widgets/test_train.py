@@ -210,7 +210,7 @@ def test_the_form_shows_exactly_the_preset(desk: Desk, name: str) -> None:
 
 
 def test_train_follows_the_kind_that_is_chosen_while_painting(desk: Desk) -> None:
-    box = desk.annotate.kind_box
+    box = desk.annotate.target.kind_box
 
     box.setCurrentIndex(box.findData("classes"))
 

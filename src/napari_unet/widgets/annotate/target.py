@@ -1,0 +1,204 @@
+"""What is painted, on which image, in which layer: the choices, and what they come to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.layers import Image, Labels
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import QObject, Signal
+
+from napari_unet.tasks import TASKS
+from napari_unet.widgets.annotate.class_table import (
+    ClassTableWidget,
+    rows_of_classes,
+    rows_of_objects,
+)
+from napari_unet.widgets.annotate.coverage import (
+    coverage_text,
+    measure_coverage,
+    shown_plane,
+    shown_regions,
+)
+from napari_unet.widgets.annotate.painter import Painter, PaintWatcher
+from napari_unet.widgets.common.annotation import (
+    FIRST_VALUE,
+    annotation_of,
+    image_for,
+    new_annotation,
+)
+from napari_unet.widgets.common.controls import Note, choice
+from napari_unet.widgets.common.layers import LayerComboBox, follow
+from napari_unet.widgets.common.regions import regions_layer
+from napari_unet.widgets.common.session import session_of
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+    from qtpy.QtWidgets import QWidget
+
+    from napari_unet.tasks import Task
+    from napari_unet.widgets.annotate.class_table import ClassRow
+    from napari_unet.widgets.annotate.coverage import Coverage
+
+_BRUSH_SIZE = 8
+
+
+class PaintTarget(QObject):
+    """Controls that choose what is painted and where, and tell how much is; a dock places them.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose session learns of the choice.
+    dock : QWidget
+        Where the controls are placed.
+    hint : str
+        What to do while there is no layer to paint in.
+
+    Attributes
+    ----------
+    image_box, annotation_box, kind_box : QComboBox
+        Which image, which labels layer, and what a painted number stands for.
+    painter : Painter
+        Takes brush and eraser.
+    table : ClassTableWidget
+        The classes, or background and objects.
+    coverage : Note
+        How much is painted, and what would help most.
+    """
+
+    changed = Signal()  # another image, layer or kind
+
+    def __init__(self, viewer: Viewer, dock: QWidget, hint: str) -> None:
+        super().__init__(dock)
+        self._hint = hint
+        self._viewer, self._session = viewer, session_of(viewer)
+        self.image_box = LayerComboBox(viewer, Image)
+        self.annotation_box = LayerComboBox(viewer, Labels)
+        self.kind_box = choice(
+            [(task.things, task.kind) for task in TASKS.values()],
+            "What a painted number stands for: one cell, or one class. Train follows this choice.",
+        )
+        self.painter = Painter(viewer, self.annotation_box, self.kind_box, dock)
+        self.table = ClassTableWidget()
+        self.coverage = Note()
+        self._watcher = PaintWatcher(dock)
+        self._connect(dock)
+        self.watch()
+
+    def _connect(self, dock: QWidget) -> None:
+        self.annotation_box.layer_changed.connect(self.watch)
+        self.image_box.layer_changed.connect(self._share_choice)
+        self.kind_box.currentIndexChanged.connect(self._choose_kind)
+        self.table.picked.connect(self.painter.pick)
+        self.table.renamed.connect(self.painter.rename)
+        self.table.recoloured.connect(self.painter.recolour)
+        self.painter.brush_taken.connect(self.table.mark)
+        self.painter.changed.connect(self._show_coverage)
+        self._watcher.painted.connect(self._show_coverage)
+        self._session.annotation_chosen.connect(self._follow_choice)
+        follow(self, self._viewer.dims.events.current_step, self._watcher.tell_soon)
+        follow(self, self._viewer.layers.events.inserted, self._watch_regions)
+        follow(self, self._viewer.layers.events.removed, self._watch_regions)
+
+    @property
+    def image(self) -> Image | None:
+        """The image that is painted on."""
+        return self.image_box.layer
+
+    @property
+    def annotation(self) -> Labels | None:
+        """The labels layer that is painted in."""
+        return self.painter.annotation
+
+    @property
+    def task(self) -> Task:
+        """What a painted number stands for."""
+        return self.painter.task
+
+    def create(self) -> bool:
+        """Add a labels layer that covers the image, and take the brush; warn where there is none.
+
+        Return whether there is one now.
+        """
+        image = self.image
+        if image is None:
+            show_warning("Open an image first: drop a file on the window, or File > Open Sample.")
+            return False
+        self.adopt(new_annotation(self._viewer, image, self.task.kind))
+        self.painter.take_brush(FIRST_VALUE)
+        return True
+
+    def adopt(self, layer: Labels) -> None:
+        """Paint in a layer that was just made."""
+        layer.brush_size = _BRUSH_SIZE
+        self.annotation_box.layer = layer
+        self.watch()
+        self._viewer.layers.selection.active = layer
+
+    def watch(self) -> None:
+        """Follow the paint of the chosen layer."""
+        layer = self.annotation
+        if layer is not self._watcher.layer:
+            self._watcher.watch(layer)
+            self._watch_regions()
+            if layer is not None:
+                self._take_over(layer)
+        self._share_choice()
+        self._show_kind()
+
+    def _choose_kind(self) -> None:
+        kind = self.task.kind
+        if self.annotation is not None:
+            annotation_of(self.annotation).kind = kind
+            self.painter.show_classes(self.annotation)
+        self._session.kind_chosen.emit(kind)
+        self._show_kind()
+
+    def _show_kind(self) -> None:
+        self.changed.emit()
+        self._watcher.tell_soon()
+
+    def _watch_regions(self, event: object = None) -> None:
+        layer = self.annotation
+        self._watcher.watch_regions(None if layer is None else regions_layer(self._viewer, layer))
+
+    def _take_over(self, layer: Labels) -> None:
+        annotation = annotation_of(layer)
+        known = image_for(self._viewer, layer)
+        if known is not None:
+            annotation.image = known
+            self.image_box.layer = known
+        self.kind_box.setCurrentIndex(self.kind_box.findData(annotation.kind))
+        self.painter.show_classes(layer)
+
+    def _share_choice(self) -> None:
+        image, layer = self.image, self.annotation
+        same = image is self._session.image and layer is self._session.annotation
+        if image is not None and layer is not None and not same:
+            self._session.choose_annotation(image, layer)
+
+    def _follow_choice(self) -> None:
+        """Show what was chosen in another dock."""
+        layer = self._session.annotation
+        if layer is not None and layer is not self.annotation:
+            self.annotation_box.layer = layer
+
+    def _show_coverage(self) -> None:
+        layer = self.annotation
+        if layer is None:
+            self.coverage.setText(self._hint)
+            self.table.show_rows(())
+            return
+        plane, regions = shown_plane(self._viewer, layer), shown_regions(self._viewer, layer)
+        coverage = measure_coverage(plane, self.task, regions)
+        self.table.show_rows(self._rows(layer, coverage))
+        self.table.mark(0 if layer.mode == "erase" else layer.selected_label)
+        text = coverage_text(coverage, self.task)
+        self.coverage.setText(text if layer.ndim == 2 else f"In this plane. {text}")
+
+    def _rows(self, layer: Labels, coverage: Coverage) -> tuple[ClassRow, ...]:
+        annotation = annotation_of(layer)
+        if annotation.task.named:
+            return rows_of_classes(annotation, coverage, self.painter.class_values(layer))
+        return rows_of_objects(annotation, coverage)
