@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from dataclasses import FrozenInstanceError, fields
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,6 +29,9 @@ from .builders import (
     stopped_after,
     tiny_config,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # --- events ------------------------------------------------------------------------------------
 
@@ -118,6 +122,36 @@ def test_a_stop_before_the_first_step_still_gives_a_model() -> None:
 def test_a_finished_training_is_not_called_stopped() -> None:
     config = tiny_config(steps=1)
     assert not run(cells(config), config)[1].stopped
+
+
+# --- patience ----------------------------------------------------------------------------------
+
+
+def scores(monkeypatch: pytest.MonkeyPatch, values: Iterator[float]) -> None:
+    """Let validations find these IoUs, one after the other."""
+    monkeypatch.setattr(trainer, "validate", lambda *_: ValidationScore(1.0, next(values), None))
+    monkeypatch.setattr(trainer, "judge_painted_cells", lambda *_: ())
+
+
+def test_without_a_gain_it_ends_when_patience_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores(monkeypatch, itertools.chain([0.5, 0.7], itertools.repeat(0.7)))
+    config = tiny_config(steps=100, validate_every=3, patience=2)
+    events, result = run(cells(config), config)
+    assert [event.step for event in of_type(events, Validated)] == [3, 6, 9, 10, 12]
+    assert (result.state.step, result.settled, result.stopped) == (12, True, False)
+
+
+def test_while_scores_rise_all_steps_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores(monkeypatch, itertools.count(0.1, 0.01))
+    config = tiny_config(steps=21, validate_every=3, patience=1)
+    result = run(cells(config), config)[1]
+    assert (result.state.step, result.settled) == (21, False)
+
+
+def test_without_patience_set_all_steps_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores(monkeypatch, itertools.repeat(0.5))
+    config = tiny_config(steps=21, validate_every=3)
+    assert run(cells(config), config)[1].state.step == 21
 
 
 # --- minutes -----------------------------------------------------------------------------------

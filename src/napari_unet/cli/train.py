@@ -130,6 +130,7 @@ def _report(result: TrainingResult, output: Path, group: ProcessGroup) -> dict[s
         "processes": group.size,
         "seconds": round(result.state.seconds, 1),
         "stopped": result.stopped,
+        "settled": result.settled,
         "validation": kept[-1] if kept else None,
     }
 

@@ -193,6 +193,13 @@ class TrainConfig:
     validate_every: int = setting(
         50, "Steps from one score on what is held back to the next.", 1, 1_000_000
     )
+    patience: int = setting(
+        0,
+        "End where so many scores in a row brought no gain; the best weights are kept. 0: make "
+        "all steps.",
+        0,
+        10_000,
+    )
     seed: int = setting(
         0,
         "Where random numbers begin: with the same seed a CPU trains the same model again.",

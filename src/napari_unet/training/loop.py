@@ -70,6 +70,8 @@ class TrainingResult:
     """What it learned from in the end."""
     stopped: bool
     """Whether it was stopped before its planned end."""
+    settled: bool = False
+    """Whether it ended before its planned end because its scores rose no more."""
     painted_cells: tuple[PaintedCell, ...] = ()
     """What `trained` makes of the painted cells; empty where they are not judged."""
     start_kept: bool = False
@@ -184,6 +186,7 @@ def _train(
                     yield from assessed
                     yield from trainer.take_notices()
                     finished = clock.finished()
+                    clock.settled = trainer.settled
                 if group.first and (clock.checkpoint_due() or inbox.checkpoint_wanted.is_set()):
                     inbox.checkpoint_wanted.clear()
                     yield Checkpoint(best_model(trainer), training_state(trainer))
@@ -206,7 +209,8 @@ def _train(
         latest,
         state,
         trainer.data,
-        stopped=not finished,
+        stopped=not finished and not clock.settled,
+        settled=clock.settled and not finished,
         painted_cells=trainer.best_cells,
         start_kept=bool(start) and trainer.best is start,
     )
@@ -284,6 +288,7 @@ class _Clock:
         self._limit = minutes * 60 - min(_CLOSING_SECONDS, minutes * 3)
         self._origin = time.monotonic() if started is None else started
         self._stop, self._stop_agreed = stop, False
+        self.settled = False  # the first rank alone scores, and knows it
         self._seconds_before = trainer.seconds
         self._loop_start, self._first_step = self.elapsed(), trainer.step
         self._last_checkpoint = self._loop_start
@@ -306,7 +311,7 @@ class _Clock:
         """Read the seconds since the start of the first rank, and whether any is to stop."""
         own = time.monotonic() - self._origin
         group = self._trainer.group
-        self._elapsed, self._stop_agreed = group.agree(own, self._stop.is_set())
+        self._elapsed, self._stop_agreed = group.agree(own, self._stop.is_set() or self.settled)
         return self._elapsed
 
     def stopped(self) -> bool:

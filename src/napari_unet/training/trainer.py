@@ -87,6 +87,8 @@ _PATIENCE_WITH_NAN = 3
 _PAUSE_SECONDS = 0.5  # until memory that another program took may be free again
 # Scores on little held-back paint scatter by this much: among equals, the longer trained wins.
 _NOISE_OF_SCORES = 0.02
+# So much better than all before is a gain: learning creeps on in smaller steps than noise.
+_LEAST_GAIN = 0.005
 
 
 class Trainer:
@@ -115,6 +117,7 @@ class Trainer:
         self.cycle_start, self.extra_steps = 0, 0
         self.best: dict[str, Tensor] = {}
         self.best_value = -math.inf
+        self._gained_at = 0  # after this step the scores last rose
         self.best_cells: tuple[PaintedCell, ...] = ()  # what the best weights make of them
         self.threshold = DEFAULT_THRESHOLD
         self.history: list[dict[str, float | bool | None]] = []
@@ -408,6 +411,8 @@ class Trainer:
 
     def _keep_if_best(self, value: float, score: ValidationScore | None) -> bool:
         """Keep the averaged weights if nothing so far is better than they are."""
+        if value > self.best_value + _LEAST_GAIN:
+            self._gained_at = self.step
         best = value >= self.best_value - _NOISE_OF_SCORES
         weights = copy_weights(self.averaged_network) if best else {}
         if not all_finite(weights):
@@ -420,6 +425,13 @@ class Trainer:
             self.best_value = max(value, self.best_value)
             self.threshold = self.threshold if score is None else score.threshold
         return best
+
+    @property
+    def settled(self) -> bool:
+        """Whether the scores have brought no gain for as long as the user's patience lasts."""
+        patience = self.config.patience * self.config.validate_every
+        scored = math.isfinite(self.best_value)
+        return scored and 0 < patience <= self.step - self._gained_at
 
     def measure_agreement(self) -> None:
         """Find out whether the best network may predict in bfloat16; at the end, since it costs.
@@ -452,6 +464,7 @@ class Trainer:
         if classes == now and state.held_back == self.data.held_back and same_paint:
             self.best_value = state.best_value
         self.step, self.seconds = state.step, state.seconds
+        self._gained_at = self.step
         self.cycle_start, self.extra_steps = state.cycle_start, state.extra_steps
         self.history = list(state.history)
 
@@ -468,7 +481,7 @@ class Trainer:
             )
         self._load(self.network, weights, model.record.classes)
         self.averaged = new_average(self.network, self.device)
-        self.step = self.cycle_start = model.record.steps
+        self.step = self.cycle_start = self._gained_at = model.record.steps
         if _cut_alike(model.record.classes, model.record.membrane, self.data):
             self.threshold = model.record.threshold
         self.history = list(model.record.history)

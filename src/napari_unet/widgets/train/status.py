@@ -189,7 +189,8 @@ class TrainingStatus(QWidget):
             self.status.setText("Stopped before the first step: the previous model stays.")
             return
         ended = "Stopped" if result.stopped else "Finished"
-        text = f"{ended} after {result.state.step} steps. {self._about_start(result)}"
+        why = " It gets no better." if result.settled else ""
+        text = f"{ended} after {result.state.step} steps.{why} {self._about_start(result)}"
         self.status.setText(text.strip())
         if result.painted_cells:  # of the weights that are used, which may not be the last
             self.cells.show_cells(result.painted_cells)
