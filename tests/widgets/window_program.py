@@ -112,7 +112,7 @@ def predict_a_layer(program: Program) -> None:
 
 def predict_a_file(program: Program) -> None:
     """Some of many tiles are written."""
-    _predict(program, lambda: program.predict.predict_to_file(program.folder / "result.zarr"))
+    _predict(program, lambda: program.predict.starter.start_into(program.folder / "result.zarr"))
 
 
 def _predict(program: Program, start: Callable[[], object]) -> None:

@@ -83,8 +83,11 @@ class Painter(QObject):
                 "(right click on the layer)."
             )
             return
+        layer.preserve_labels = False
         layer.selected_label = value
         layer.mode = "paint"
+        if value == BACKGROUND_VALUE and not self.task.named:
+            _protect_cells(layer)
         self.brush_taken.emit(value)
 
     def pick(self, value: int) -> None:
@@ -121,6 +124,7 @@ class Painter(QObject):
         """Take the eraser."""
         layer = self.layer_to_paint()
         if layer is not None:
+            layer.preserve_labels = False
             layer.mode = "erase"
             self.brush_taken.emit(UNLABELLED_VALUE)
 
@@ -180,6 +184,19 @@ class Painter(QObject):
         known = set(annotation_of(layer).names) | {BACKGROUND_VALUE, FIRST_VALUE}
         known |= {int(v) for v in np.unique(shown_plane(self._viewer, layer)) if v > 0}
         return sorted(known)
+
+
+def _protect_cells(layer: Labels) -> None:
+    """Let the brush paint over nothing that is painted, as long as it paints background."""
+
+    def release(event: object = None) -> None:
+        layer.preserve_labels = False
+        layer.events.selected_label.disconnect(release)
+        layer.events.mode.disconnect(release)
+
+    layer.preserve_labels = True
+    layer.events.selected_label.connect(release)
+    layer.events.mode.connect(release)
 
 
 # --- Notice when the paint of a layer changes, without counting at every move of the mouse -------

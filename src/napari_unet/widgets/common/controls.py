@@ -90,6 +90,8 @@ def button(text: str, tooltip: str, slot: Callable[[], object]) -> QPushButton:
     made.setToolTip(tooltip)
     made.setAccessibleName(without_ampersand(text))
     made.setAutoDefault(True)  # Return works as the space bar does
+    # Not by a click: the space bar, which pans napari's canvas, would press it again.
+    made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     made.clicked.connect(lambda: slot())
     return made
 

@@ -116,6 +116,12 @@ class Session(QObject):
         self.model, self.model_name = model, name
         self.model_changed.emit()
 
+    def forget_model(self) -> None:
+        """Use no model: the next training begins with a starting model or random weights."""
+        self.model, self.model_name = None, ""
+        self.trained = self.interrupted = None
+        self.model_changed.emit()
+
     def load_model(
         self, model: TrainedNetwork, name: str, interrupted: TrainingState | None = None
     ) -> None:

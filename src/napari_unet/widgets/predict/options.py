@@ -1,11 +1,10 @@
-"""What is predicted and how: the upper part of the Predict widget."""
+"""How an image is predicted: its axes, its cells, the settings."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
@@ -13,7 +12,7 @@ from napari_unet.data.axes import SPATIAL_AXES, guess_axes
 from napari_unet.errors import ModelMismatchError, NapariUNetError
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.settings import declared
-from napari_unet.widgets.common.controls import Note, Section, add_row, form_layout
+from napari_unet.widgets.common.controls import Note, Section, add_row
 from napari_unet.widgets.common.layers import FollowedLayer, LayerComboBox, notices_of, pixels_of
 from napari_unet.widgets.common.placement import kept_axes, name_axes, named_axes_of, pixel_size_of
 from napari_unet.widgets.common.settings_form import SettingsForm
@@ -22,7 +21,9 @@ from napari_unet.widgets.predict.cell_size import CellSizeRow
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from napari.layers import Image
     from napari.viewer import Viewer
+    from qtpy.QtWidgets import QFormLayout
 
     from napari_unet.data.physical import PixelSize
     from napari_unet.model.record import ModelRecord
@@ -35,12 +36,30 @@ _SETTINGS = declared(PredictConfig)
 
 
 class PredictOptions(QWidget):
-    """Chooses the image, shows what its axes are, and sets how it is predicted."""
+    """Shows what the axes of an image are, and sets how it is predicted.
 
-    def __init__(self, viewer: Viewer, session: Session) -> None:
+    Parameters
+    ----------
+    viewer : Viewer
+        Where cells may be circled.
+    session : Session
+        Whose model decides what fits.
+    image_box : LayerComboBox of Image
+        Chooses the image; the dock has it.
+    rows : QFormLayout
+        Gets the rows, below those that it has.
+    """
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        session: Session,
+        image_box: LayerComboBox[Image],
+        rows: QFormLayout,
+    ) -> None:
         super().__init__()
-        self._session = session
-        self.image_box = LayerComboBox(viewer, Image)
+        self._session, self._rows = session, rows
+        self.image_box = image_box
         self.axes_row = AxesRow(self._guess)
         self.form = SettingsForm(PredictConfig(), (*_MAIN, *_ADVANCED))
         self.channels_edit = self.form.editors["used_channels"].widget
@@ -54,8 +73,7 @@ class PredictOptions(QWidget):
         self._show_image()
 
     def _lay_out(self) -> None:
-        form = form_layout()
-        add_row(form, "Image", self.image_box, "The image to predict.")
+        form = self._rows
         add_row(form, "Axes", self.axes_row)
         self.form.add_rows(form, ["used_channels"])
         cell_size = QLabel("Cell size")

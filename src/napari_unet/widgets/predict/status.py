@@ -84,14 +84,16 @@ class Starts(Protocol):
     def cancel(self) -> None:
         """Stop."""
 
-    def to_copy(self) -> Callable[[], ScriptBundle] | None:
-        """Return what a script is to do."""
-
 
 class PredictButtons(QWidget):
     """Start, stop, and choose a model."""
 
-    def __init__(self, session: Session, predict: Starts) -> None:
+    def __init__(
+        self,
+        session: Session,
+        predict: Starts,
+        to_copy: Callable[[], Callable[[], ScriptBundle] | None],
+    ) -> None:
         super().__init__()
         self._session = session
         start = predict.start_prediction
@@ -114,7 +116,7 @@ class PredictButtons(QWidget):
         )
         self.load = button("Load model…", "Use a saved model file.", predict.ask_to_load)
         self.starting = starting_model_box(session)
-        self.copy = CopyScriptButton(session, predict.to_copy, "the prediction of the whole image")
+        self.copy = CopyScriptButton(session, to_copy, "the prediction of the whole image")
         self._starters = (self.view, self.slice, self.whole, self.file, self.folder)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

@@ -118,6 +118,15 @@ class TrainingRun(QObject):
             self.inbox.annotations.put(tuple(self._images))
         self._changed.clear()
 
+    @property
+    def outdated(self) -> bool:
+        """Whether something is painted now that this training has not learned from."""
+        numbers = filter(self._same_pixels, range(len(self.pairs)))
+        return any(
+            not _same(annotated_image(self._viewer, self.pairs[number]), self._images[number])
+            for number in numbers
+        )
+
     def _same_pixels(self, number: int) -> bool:
         """Return whether a pair has the shapes of the start; else its pixels were replaced."""
         pair, known = self.pairs[number], self._images[number]
