@@ -22,8 +22,7 @@ import torch
 from pretraining_images import training_images
 
 from napari_unet.model.trained import TrainedNetwork, save_compact_network
-from napari_unet.notice import Notice
-from napari_unet.run import Run
+from napari_unet.run import Notice, Run
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.events import StepDone, Validated
 from napari_unet.training.loop import train_network

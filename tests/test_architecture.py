@@ -25,7 +25,6 @@ SCREEN = QT | {"napari", "magicgui"}
 
 FLOOR = {
     "errors": 0,
-    "notice": 0,
     "run": 0,
     "version": 0,
     "settings": 1,
@@ -66,7 +65,7 @@ WITHOUT_TORCH = (
     "napari_unet.errors",
     "napari_unet.evaluation",
     "napari_unet.io",
-    "napari_unet.notice",
+    "napari_unet.run",
     "napari_unet.objects",
     "napari_unet.project",
     "napari_unet.run",
@@ -188,7 +187,7 @@ def test_only_the_top_floor_mentions_the_screen() -> None:
 
 
 def test_data_never_mentions_torch() -> None:
-    rooms = {"data", "errors", "evaluation", "io", "notice", "objects", "samples", "settings"}
+    rooms = {"data", "errors", "evaluation", "io", "objects", "samples", "settings"}
     without = [path for path in MODULES if room_of(path) in rooms]
     assert [name_of(path) for path in without if "torch" in top_names(path)] == []
 

@@ -12,7 +12,6 @@ import torch
 from figures import Figure, Options
 
 from napari_unet.data.frames import Frame
-from napari_unet.data.intensity import measure_intensity
 from napari_unet.model.execution import Runner
 from napari_unet.prediction.tiles import plan_tiles
 
@@ -32,7 +31,7 @@ def measure(options: Options) -> Iterator[Figure]:
     """Compare scores of one image in float32 between layouts, away from its border."""
     size = 700 if options.quick else 1550
     model, image = subject.trained_model(), subject.image_of(size)
-    intensity = measure_intensity(Frame(image, "YX", 2, ()), model.record.intensity)
+    intensity = model.record.intensity.measure(Frame(image, "YX", 2, ()))
     reference = _scores(model, image, intensity, 768)
     inner = (slice(None), *(slice(_BORDER, -_BORDER),) * 2)
     layouts = {

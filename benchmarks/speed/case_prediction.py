@@ -14,7 +14,6 @@ from figures import Figure, Options, fastest
 from torch.utils.flop_counter import FlopCounterMode
 
 from napari_unet.data.frames import Frame
-from napari_unet.data.intensity import measure_intensity
 from napari_unet.model.devices import choose_device, describe
 from napari_unet.model.execution import Runner
 from napari_unet.model.inference import InferenceNetwork
@@ -86,7 +85,7 @@ _NNUNET_AS_SHIPPED = "nnU-Net as shipped (512 px, half overlap, mirroring, float
 
 def _normalised(model: nu.TrainedModel, image: NDArray[Any]) -> Tensor:
     frame = Frame(image, "YX", 2, ())
-    pixels = measure_intensity(frame, model.record.intensity).normalise(image[None])
+    pixels = model.record.intensity.measure(frame).normalise(image[None])
     return torch.from_numpy(pixels)[None]  # (1, 1, Y, X)
 
 
@@ -99,7 +98,7 @@ def _bare_forward(
     network = runner.network
     assert isinstance(network, InferenceNetwork)
     frame = Frame(image, "YX", 2, ())
-    intensity = measure_intensity(frame, model.record.intensity)
+    intensity = model.record.intensity.measure(frame)
     inputs = [
         torch.from_numpy(runner.read(frame, intensity, tile))[None].to(device)
         for tile in plan.tiles

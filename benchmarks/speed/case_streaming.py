@@ -16,7 +16,6 @@ import numpy as np
 import tifffile
 from figures import Figure, Options, fastest
 
-from napari_unet.data.intensity import measure_intensity
 from napari_unet.io.tiff_files import LazyTiff
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_starting_model
@@ -85,7 +84,7 @@ class Streams:
             self._foreground[tile] = self.plan.result.of_tile(probabilities, self.plan)
 
     def _read(self) -> Iterator[NDArray[np.float32]]:
-        intensity = measure_intensity(self._frame, self._trained.record.intensity)
+        intensity = self._trained.record.intensity.measure(self._frame)
         for tile in self.plan.tiles:
             yield self._runner.read(self._frame, intensity, tile)
 

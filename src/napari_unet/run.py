@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -58,3 +59,11 @@ def tap(
         callback(event)
         yield event
     return run.result
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something unusual that the user should know and that does not stop the work."""
+
+    text: str
+    """One sentence."""

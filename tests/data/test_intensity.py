@@ -13,7 +13,6 @@ from napari_unet.data.frames import Frame
 from napari_unet.data.intensity import (
     IntensityNormalization,
     IntensityRange,
-    measure_intensity,
 )
 from napari_unet.data.rescaling import scaled_frame
 from napari_unet.errors import ConfigError
@@ -24,7 +23,7 @@ IMAGE = RNG.integers(100, 4000, (200, 200)).astype(np.uint16)
 
 def normalised(image: NDArray[Any]) -> NDArray[np.float32]:
     frame = Frame(image, "YX", 2)
-    intensity = measure_intensity(frame, IntensityNormalization())
+    intensity = IntensityNormalization().measure(frame)
     result: NDArray[np.float32] = intensity.normalise(frame.read((slice(None), slice(None))))[0]
     return result
 
@@ -97,7 +96,7 @@ def test_a_nearly_empty_image_keeps_its_few_bright_pixels() -> None:
 
 def test_each_channel_has_its_own_range() -> None:
     frame = Frame(np.stack([IMAGE, IMAGE * 2]), "CYX", 2)
-    low, high = np.array(measure_intensity(frame, IntensityNormalization()).low)
+    low, high = np.array(IntensityNormalization().measure(frame).low)
     assert high == pytest.approx(2 * low)
 
 
@@ -162,14 +161,14 @@ def test_any_real_image_becomes_finite(image: NDArray[np.float32]) -> None:
 def test_a_useless_channel_leaves_the_others_alone(fill: float) -> None:
     good = IMAGE.astype(np.float32)
     frame = Frame(np.stack([np.full_like(good, fill), good]), "CYX", 2)
-    intensity = measure_intensity(frame, IntensityNormalization())
+    intensity = IntensityNormalization().measure(frame)
     result = intensity.normalise(frame.read((slice(None), slice(None))))
     np.testing.assert_array_equal(result[1], normalised(good))
 
 
 def test_a_tile_is_normalised_by_the_range_of_the_whole() -> None:
     frame = Frame(IMAGE, "YX", 2)
-    intensity = measure_intensity(frame, IntensityNormalization())
+    intensity = IntensityNormalization().measure(frame)
     tile = intensity.normalise(frame.read((slice(20, 30), slice(40, 60))))
     np.testing.assert_array_equal(tile[0], normalised(IMAGE)[20:30, 40:60])
 
@@ -192,7 +191,7 @@ def test_of_a_large_image_only_a_sample_is_measured() -> None:
             return part
 
     image = Counting()
-    measure_intensity(Frame(image, "YX", 2), IntensityNormalization())
+    IntensityNormalization().measure(Frame(image, "YX", 2))
     assert 2**18 < image.asked <= 2**20
 
 
@@ -216,7 +215,7 @@ def test_an_offset_does_not_swallow_the_grey_values_on_another_grid(factor: floa
         frame = Frame(image, "YX", 2)
         scaled = scaled_frame(frame, (factor, factor))
         whole = tuple(slice(0, size) for size in scaled.spatial_shape)
-        return measure_intensity(frame, IntensityNormalization()).normalise(scaled.read(whole))
+        return IntensityNormalization().measure(frame).normalise(scaled.read(whole))
 
     np.testing.assert_allclose(seen(levels + np.uint32(2**31)), seen(levels), atol=1e-5)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_unet.data.frames import Frame
-from napari_unet.data.intensity_steps import IntensityStep, IntensitySteps
+from napari_unet.data.intensity import IntensityStep, IntensitySteps
 from napari_unet.errors import ConfigError
 
 rng = np.random.default_rng(0)

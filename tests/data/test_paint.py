@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_unet.data import paint
-from napari_unet.data.paint import copy_of_paint, paint_box, same_paint, values_in
+from napari_unet.data import labels as paint
+from napari_unet.data.labels import copy_of_paint, paint_box, same_paint, values_in
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from napari_unet.data.frames import frames_of
-from napari_unet.data.intensity import measure_intensity
 from napari_unet.errors import ModelMismatchError
 from napari_unet.export.checks import run_in_tiles
 from napari_unet.export.facts import Facts
@@ -65,7 +64,7 @@ def seen(model: TrainedNetwork, image: Array, axes: str) -> Array:
     network = model.record.network
     frame = frames_of(image, axes, network.ndim, (), network.window)[0]
     whole = frame.read(tuple(slice(0, size) for size in frame.spatial_shape))
-    return measure_intensity(frame, model.record.intensity).normalise(whole)
+    return model.record.intensity.measure(frame).normalise(whole)
 
 
 def run_of(model: TrainedNetwork) -> Any:

@@ -10,7 +10,7 @@ import torch
 
 from device import DEVICE
 from napari_unet.data.frames import Frame
-from napari_unet.data.intensity import IntensityNormalization, measure_intensity
+from napari_unet.data.intensity import IntensityNormalization
 from napari_unet.errors import ModelMismatchError
 from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.model.config import UNetConfig
@@ -73,7 +73,7 @@ def test_another_number_of_timepoints_is_refused() -> None:
 def test_a_region_alone_is_what_it_is_in_the_whole() -> None:
     runner = Runner.of(network_of(3), DEVICE)
     frame = Frame(MOVIE, "TYX", 2, (0,), window=3)
-    intensity = measure_intensity(frame, IntensityNormalization())
+    intensity = IntensityNormalization().measure(frame)
     whole = runner.probabilities(frame, intensity, (slice(0, 40), slice(0, 44)))
     region = (slice(7, 29), slice(13, 40))
     part = runner.probabilities(frame, intensity, region)
@@ -83,7 +83,7 @@ def test_a_region_alone_is_what_it_is_in_the_whole() -> None:
 def test_each_timepoint_is_normalised_by_itself() -> None:
     movie = MOVIE * np.array([1, 10, 100, 1000, 10000], np.float32)[:, None, None]
     frame = Frame(movie, "TYX", 2, (2,), window=3)
-    low, middle, high = measure_intensity(frame, IntensityNormalization()).high
+    low, middle, high = IntensityNormalization().measure(frame).high
     assert high > 5 * middle > 25 * low
 
 

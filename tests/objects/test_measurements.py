@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from napari_unet.errors import FileProblemError, ImageError, LabelsError
-from napari_unet.io.tables import write_csv
+from napari_unet.io.disk import write_csv
 from napari_unet.objects.measurements import measure_objects
 
 LABELS = np.zeros((20, 30), np.uint16)

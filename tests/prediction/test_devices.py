@@ -17,12 +17,11 @@ import torch
 from napari_unet.io.files import read_image
 from napari_unet.model import trained as ready
 from napari_unet.model.inference import InferenceNetwork
-from napari_unet.notice import Notice
 from napari_unet.prediction import predictor
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import PredictionStarted, TilePredicted
 from napari_unet.prediction.predictor import predict_image
-from napari_unet.run import Run
+from napari_unet.run import Notice, Run
 
 from .builders import a_model, noise
 

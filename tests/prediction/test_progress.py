@@ -5,7 +5,6 @@ from functools import reduce
 import numpy as np
 import pytest
 
-from napari_unet.notice import Notice
 from napari_unet.prediction.events import (
     BlockSeparated,
     FrameFinished,
@@ -14,6 +13,7 @@ from napari_unet.prediction.events import (
     TilePredicted,
     TileWritten,
 )
+from napari_unet.run import Notice
 
 STARTED = PredictionStarted("CPU", 4, (8, 8), "objects")
 BOX = (slice(0, 8), slice(0, 8))

@@ -21,7 +21,6 @@ from napari_unet.errors import ConfigError, FileProblemError, UnreadableError
 from napari_unet.io.files import find_images, read_image
 from napari_unet.model import precision
 from napari_unet.model.trained import TrainedNetwork
-from napari_unet.notice import Notice
 from napari_unet.prediction import tiles
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import PredictionStarted, TilePredicted
@@ -30,7 +29,7 @@ from napari_unet.prediction.lock import locked
 from napari_unet.prediction.partial import PartialResult, partial_folder
 from napari_unet.prediction.predictor import predict_image
 from napari_unet.prediction.results import Prediction
-from napari_unet.run import Run
+from napari_unet.run import Notice, Run
 from napari_unet.tasks import ClassTable
 
 from .builders import a_model, noise, predict, see_the_image

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from device import DEVICE_NAME
-from napari_unet.notice import Notice
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import TilePredicted
 from napari_unet.prediction.predictor import predict_image
+from napari_unet.run import Notice
 
 from .builders import a_model, noise, predict
 

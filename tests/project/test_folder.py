@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_unet.errors import FileProblemError, LabelsError
-from napari_unet.io.atomic_writes import machine_id
+from napari_unet.io.disk import machine_id
 from napari_unet.project import folder as folder_module
 from napari_unet.project.folder import (
     MODEL_FILE,

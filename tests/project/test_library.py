@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from napari_unet.errors import FileProblemError, ImageError
-from napari_unet.io.atomic_writes import unfinished_path
+from napari_unet.io.disk import unfinished_path
 from napari_unet.project import library as library_module
 from napari_unet.project.library import ModelLibrary
 from napari_unet.project.model_entry import ModelEntry

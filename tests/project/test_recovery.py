@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from napari_unet.errors import FileProblemError
-from napari_unet.io.atomic_writes import machine_id
+from napari_unet.io.disk import machine_id
 from napari_unet.project.folder import Project, save_project
 from napari_unet.project.recovery import abandoned, claim, discard, new_recovery_folder, sweep
 

@@ -13,7 +13,7 @@ import torch
 
 from napari_unet.errors import DeviceError
 from napari_unet.model.unet import UNet
-from napari_unet.notice import Notice
+from napari_unet.run import Notice
 from napari_unet.training import loop, model_and_state
 from napari_unet.training.checkpoint import load_state, save_state
 from napari_unet.training.events import StepDone, TrainingStarted

@@ -13,11 +13,10 @@ from napari_unet.cli.history import begin_history, logging_steps
 from napari_unet.errors import FileProblemError
 from napari_unet.io.files import write_image
 from napari_unet.model.trained import load_network
-from napari_unet.notice import Notice
 from napari_unet.project.folder import Project, ProjectImage, load_project, save_project
 from napari_unet.project.library import ModelLibrary
 from napari_unet.project.recovery import new_recovery_folder
-from napari_unet.run import Run
+from napari_unet.run import Notice, Run
 from napari_unet.training import loop
 from napari_unet.training.checkpoint import save_checkpoint, saving_checkpoints
 from napari_unet.training.events import Checkpoint, StepDone

@@ -10,8 +10,7 @@ import pytest
 
 from device import DEVICE
 from napari_unet.errors import ModelMismatchError
-from napari_unet.notice import Notice
-from napari_unet.run import Run
+from napari_unet.run import Notice, Run
 from napari_unet.training.checkpoint import load_state, save_state, saving_checkpoints
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.events import (

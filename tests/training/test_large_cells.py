@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from device import DEVICE, DEVICE_NAME
-from napari_unet.notice import Notice
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.predictor import predict_image
-from napari_unet.run import Run
+from napari_unet.run import Notice, Run
 from napari_unet.training.checkpoint import load_state, save_state
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.events import ViewPredicted

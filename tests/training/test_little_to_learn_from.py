@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import napari_unet as nu
 from device import DEVICE_NAME
 from napari_unet.errors import ImageError, LabelsError
-from napari_unet.notice import Notice
+from napari_unet.run import Notice
 
 from .builders import data_of, painted_cells, run, tiny_config
 

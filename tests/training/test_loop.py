@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from napari_unet.errors import DeviceError
-from napari_unet.notice import Notice
+from napari_unet.run import Notice
 from napari_unet.tasks import ValidationScore
 from napari_unet.training import loop, trainer
 from napari_unet.training.events import PaintJudged, StepDone, TrainingStarted, Validated

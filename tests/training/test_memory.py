@@ -15,7 +15,7 @@ import torch
 from napari_unet.errors import NotEnoughMemoryError
 from napari_unet.model.inference import InferenceNetwork
 from napari_unet.model.unet import UNet
-from napari_unet.notice import Notice
+from napari_unet.run import Notice
 from napari_unet.training.events import StepDone, Validated, ViewPredicted
 from napari_unet.training.inbox import Inbox, View
 from napari_unet.training.live import LiveView

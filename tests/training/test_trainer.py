@@ -15,7 +15,7 @@ import torch
 from device import DEVICE
 from napari_unet.errors import ModelMismatchError
 from napari_unet.model.trained import save_network
-from napari_unet.notice import Notice
+from napari_unet.run import Notice
 from napari_unet.tasks import ValidationScore, losses
 from napari_unet.tasks.losses import weighted_cross_entropy
 from napari_unet.training import trainer

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from napari_unet.errors import UnreadableError
-from napari_unet.notice import Notice
+from napari_unet.run import Notice
 from napari_unet.training import agreement
 from napari_unet.training.events import StepDone
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from napari_unet.model import devices
-from napari_unet.notice import Notice
+from napari_unet.run import Notice
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.inbox import Inbox

@@ -12,10 +12,14 @@ import numpy as np
 from napari_unet.cli.arguments.common import given_settings
 from napari_unet.cli.common import check_targets, one_by_one, pixel_size_of
 from napari_unet.errors import ConfigError, FileProblemError
-from napari_unet.io.annotations.drawn import LABEL_AXES
-from napari_unet.io.annotations.formats import SUFFIXES, ConvertConfig
-from napari_unet.io.annotations.pairing import annotation_stem, find_annotations, pair_annotations
-from napari_unet.io.annotations.reading import axes_in, read_annotations
+from napari_unet.io.annotations.formats import LABEL_AXES, SUFFIXES, ConvertConfig
+from napari_unet.io.annotations.reading import (
+    annotation_stem,
+    axes_in,
+    find_annotations,
+    pair_annotations,
+    read_annotations,
+)
 from napari_unet.io.annotations.writing import write_objects
 from napari_unet.io.files import ImageFile, find_images, make_folder, read_image
 from napari_unet.tasks import task_of

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_unet.errors import FileProblemError
 from napari_unet.io.disk import why_not_written
-from napari_unet.notice import Notice
-from napari_unet.run import Run
+from napari_unet.run import Notice, Run
 from napari_unet.training.events import PaintJudged, StepDone, Validated
 
 if TYPE_CHECKING:

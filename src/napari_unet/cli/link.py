@@ -12,6 +12,7 @@ from tqdm import tqdm
 from napari_unet.cli.arguments.common import given_settings
 from napari_unet.cli.common import check_targets, one_by_one
 from napari_unet.errors import LabelsError
+from napari_unet.io.disk import write_csv
 from napari_unet.io.files import (
     ImageFile,
     find_images,
@@ -21,7 +22,6 @@ from napari_unet.io.files import (
     tiff_beside,
     write_image,
 )
-from napari_unet.io.tables import write_csv
 from napari_unet.objects.link_arrays import LINKABLE_AXES, link_labels
 from napari_unet.objects.linking import LinkConfig, link_frames
 from napari_unet.run import Run

@@ -17,7 +17,6 @@ from napari_unet.errors import ConfigError
 from napari_unet.external.importing import is_external_model, load_any_model
 from napari_unet.io.files import find_images
 from napari_unet.model.cards import STARTING_MODELS
-from napari_unet.notice import Notice
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.events import PredictionProgress, PredictionStarted
 from napari_unet.prediction.files import (
@@ -29,6 +28,7 @@ from napari_unet.prediction.files import (
     predict_files,
 )
 from napari_unet.provenance.prediction_card import UsedModel, writing_cards
+from napari_unet.run import Notice
 
 if TYPE_CHECKING:
     import argparse

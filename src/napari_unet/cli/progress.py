@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tqdm import tqdm
 
-from napari_unet.notice import Notice
-from napari_unet.run import Run
+from napari_unet.run import Notice, Run
 from napari_unet.training.events import PaintJudged, StepDone, TrainingStarted, Validated
 
 if TYPE_CHECKING:

@@ -10,8 +10,12 @@ from napari_unet.cli.arguments.common import given_settings
 from napari_unet.cli.common import note_unlike_pairs, pixel_size_of
 from napari_unet.data.axes import check_axes, unusable_axes, usable_axes
 from napari_unet.errors import ConfigError, FileProblemError
-from napari_unet.io.annotations.pairing import find_annotations, pair_annotations
-from napari_unet.io.annotations.reading import is_external_annotation, read_annotations
+from napari_unet.io.annotations.reading import (
+    find_annotations,
+    is_external_annotation,
+    pair_annotations,
+    read_annotations,
+)
 from napari_unet.io.disk import why_not_written
 from napari_unet.io.files import check_writable, find_images, name_of, read_image, read_labels
 from napari_unet.model.starting import load_model_or_starting_model

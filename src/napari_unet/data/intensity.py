@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 
 from napari_unet.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
@@ -61,8 +64,26 @@ class IntensityNormalization:
             )
 
     def measure(self, frame: Frame) -> IntensityRange:
-        """Measure a whole frame; see :func:`measure_intensity`."""
-        return measure_intensity(frame, self)
+        """Measure a whole frame on a sample that is spread evenly over it.
+
+        A constant channel gets the range of that constant, so that it becomes 0 everywhere.
+        """
+        sample = sample_of(frame)  # (C, pixels)
+        lows, highs, medians = [], [], []
+        for channel in sample:
+            finite = channel[np.isfinite(channel)]
+            if finite.size == 0:
+                finite = np.zeros(1, np.float32)
+            if np.abs(finite).max() > _SAFE_IN_FLOAT32:
+                finite = finite.astype(np.float64)
+            percentiles = (self.low_percentile, self.high_percentile, 50)
+            low, high, median = np.percentile(finite, percentiles)
+            if high <= low:  # nearly all pixels alike: take the few that differ
+                low, high = finite.min(), finite.max()
+            lows.append(float(low))
+            highs.append(float(high))
+            medians.append(float(median))
+        return IntensityRange(tuple(lows), tuple(highs), tuple(medians))
 
 
 def unusual_pixels(not_finite: int, constant: int) -> tuple[str, ...]:
@@ -111,29 +132,6 @@ class IntensityRange:
         return max(map(abs, self.low + self.high)) > _SAFE_IN_FLOAT32
 
 
-def measure_intensity(frame: Frame, normalization: IntensityNormalization) -> IntensityRange:
-    """Measure the intensity range of a whole frame on a sample that is spread evenly over it.
-
-    A constant channel gets the range of that constant, so that it becomes 0 everywhere.
-    """
-    sample = sample_of(frame)  # (C, pixels)
-    lows, highs, medians = [], [], []
-    for channel in sample:
-        finite = channel[np.isfinite(channel)]
-        if finite.size == 0:
-            finite = np.zeros(1, np.float32)
-        if np.abs(finite).max() > _SAFE_IN_FLOAT32:
-            finite = finite.astype(np.float64)
-        percentiles = (normalization.low_percentile, normalization.high_percentile, 50)
-        low, high, median = np.percentile(finite, percentiles)
-        if high <= low:  # nearly all pixels alike: take the few that differ
-            low, high = finite.min(), finite.max()
-        lows.append(float(low))
-        highs.append(float(high))
-        medians.append(float(median))
-    return IntensityRange(tuple(lows), tuple(highs), tuple(medians))
-
-
 def sample_of(frame: Frame) -> Pixels:
     """Read about a million pixels of a frame, all where there are fewer; shape (C, pixels)."""
     boxes = sample_regions(frame.spatial_shape, _SAMPLE_PIXELS)
@@ -172,3 +170,132 @@ def sample_boxes(shape: tuple[int, ...], wanted: int) -> list[Region]:
         starts = np.unique((centres - length / 2).clip(0, max(0, size - length)).astype(int))
         per_axis.append([slice(int(a), min(size, int(a) + length)) for a in starts])
     return list(product(*per_axis))
+
+
+# --- Images normalised step by step, as another program says that its model wants them -----------
+# Each step is a function of a pixel's value alone, once the figures of the whole frame are known
+# that it needs; so they are measured on the frame, in the order of the steps, and never on a tile.
+
+StepKind = Literal["percentiles", "standardise", "linear", "clip", "binarise"]
+
+
+@dataclass(frozen=True)
+class IntensityStep:
+    """One step of a normalisation."""
+
+    kind: StepKind
+    """The percentiles `first` and `second` become 0 and 1; "standardise": mean 0 and standard
+    deviation 1; "linear": times `first` plus `second`; "clip": to `first` .. `second`;
+    "binarise": 1 above `first`, else 0.
+    """
+    first: tuple[float, ...] = ()
+    """One figure, or one per channel; empty for "standardise"."""
+    second: tuple[float, ...] = ()
+    """As `first`."""
+    jointly: bool = False
+    """Whether all channels are measured together."""
+    eps: float = 1e-6
+    """Added to what is divided by."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(StepKind):
+            raise ConfigError(f"{self.kind!r} is no step of a normalisation.")
+        if not all(map(math.isfinite, (*self.first, *self.second, self.eps))):
+            raise ConfigError(f"The figures of {self.kind!r} are not finite.")
+        wanted = {"standardise": (), "binarise": self.first[:1]}.get(self.kind, self.second)
+        if len(wanted) == 0 and self.kind != "standardise":
+            raise ConfigError(f"{self.kind!r} has no figures.")
+        if self.kind == "percentiles" and not 0 <= self.first[0] < self.second[0] <= 100:
+            raise ConfigError(
+                f"Percentiles {self.first[0]} and {self.second[0]} are not in order; choose "
+                "0 <= low < high <= 100."
+            )
+        if self.eps < 0:
+            raise ConfigError(f"eps is {self.eps}; choose 0 or more.")
+
+
+@dataclass(frozen=True)
+class IntensitySteps:
+    """The normalisation of another program: its steps in order; none leaves values as they are."""
+
+    steps: tuple[IntensityStep, ...] = ()
+
+    def measure(self, frame: Frame) -> MeasuredSteps:
+        """Measure a whole frame, on a sample that is spread evenly over one above a megapixel."""
+        sample = sample_of(frame).astype(np.float64)  # (C, pixels)
+        finite = [channel[np.isfinite(channel)] for channel in sample]
+        median = tuple(float(np.median(channel)) if channel.size else 0.0 for channel in finite)
+        constant = all(not each.size or bool(each.min() == each.max()) for each in finite)
+        values = _replaced(sample, median)
+        figures = []
+        for step in self.steps:
+            figures.append(_figures_of(step, values))
+            values = _applied(step, figures[-1], values)
+        return MeasuredSteps(self.steps, tuple(figures), median, constant)
+
+
+@dataclass(frozen=True)
+class MeasuredSteps:
+    """What the steps do to the values of one frame."""
+
+    steps: tuple[IntensityStep, ...]
+    figures: tuple[NDArray[np.float64] | None, ...]
+    """Of each step what is subtracted and what is divided by, shape (2, C); None: neither."""
+    median: tuple[float, ...]
+    """Per channel; replaces pixels that are not finite."""
+    is_constant: bool = False
+    """Whether every channel has one value alone."""
+
+    def normalise(self, pixels: Pixels) -> NDArray[np.float32]:
+        """Compute the steps on pixels of shape ``C[Z]YX``."""
+        values = _replaced(pixels.astype(np.float64), self.median)
+        for step, figures in zip(self.steps, self.figures, strict=True):
+            values = _applied(step, figures, values)
+        limit = float(np.finfo(np.float32).max)
+        return np.clip(values, -limit, limit).astype(np.float32)
+
+
+def _applied(
+    step: IntensityStep, figures: NDArray[np.float64] | None, pixels: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Compute a step on pixels of shape C followed by any axes."""
+    if step.kind == "binarise":
+        return (pixels > step.first[0]).astype(np.float64)
+    if figures is None:
+        return np.clip(pixels, step.first[0], step.second[0])
+    minus, by = figures.reshape(2, -1, *(1,) * (pixels.ndim - 1))
+    return np.asarray((pixels - minus) / by)
+
+
+def _figures_of(step: IntensityStep, values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Find the figures of a step in the values (C, pixels) that come before it."""
+    channels = len(values)
+    if step.kind in ("clip", "binarise"):
+        return None
+    if step.kind == "linear":
+        gains, offsets = _each(step.first, channels), _each(step.second, channels)
+        if 0 in gains:
+            raise ConfigError("A gain of 0 leaves nothing of an image.")
+        return np.stack([-offsets / gains, 1 / gains])
+    seen = values.reshape(1, -1) if step.jointly else values
+    if step.kind == "standardise":
+        minus, by = seen.mean(axis=1), seen.std(axis=1) + step.eps
+    else:
+        minus, high = np.percentile(seen, (step.first[0], step.second[0]), axis=1)
+        by = high - minus + step.eps
+    return np.stack([_each(minus, channels), _each(np.where(by > 0, by, 1.0), channels)])
+
+
+def _each(figures: Sequence[float] | NDArray[np.float64], channels: int) -> NDArray[np.float64]:
+    if len(figures) not in (1, channels):
+        raise ConfigError(
+            f"The normalisation has figures for {len(figures)} channels, the image {channels}."
+        )
+    return np.broadcast_to(np.asarray(figures, np.float64), channels)
+
+
+def _replaced(pixels: NDArray[np.float64], median: tuple[float, ...]) -> NDArray[np.float64]:
+    if np.isfinite(pixels).all():
+        return pixels
+    shape = (-1,) + (1,) * (pixels.ndim - 1)
+    return np.where(np.isfinite(pixels), pixels, np.reshape(median, shape))

@@ -35,7 +35,7 @@ from napari_unet.export.graphs import (
 )
 from napari_unet.export.network import ExportNetwork
 from napari_unet.export.sample import make_sample
-from napari_unet.io.atomic_writes import (
+from napari_unet.io.disk import (
     replace_file,
     sweep_unfinished,
     sync_folder,

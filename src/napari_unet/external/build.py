@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_unet.data.intensity_steps import IntensitySteps
+    from napari_unet.data.intensity import IntensitySteps
     from napari_unet.external.facts import Reading
     from napari_unet.external.output_type import Understood
     from napari_unet.model.external_config import Activation, ExternalConfig, LayersConfig

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from napari_unet.data.intensity_steps import IntensitySteps
+    from napari_unet.data.intensity import IntensitySteps
     from napari_unet.external.operations import Postprocessing
     from napari_unet.model.external_config import Activation
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.data.intensity_steps import IntensityStep, IntensitySteps
+from napari_unet.data.intensity import IntensityStep, IntensitySteps
 from napari_unet.errors import ConfigError, ModelFileError
 
 if TYPE_CHECKING:

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize
 from napari_unet.errors import FileProblemError
-from napari_unet.io.atomic_writes import sync_folder
-from napari_unet.io.disk import why_not_written
+from napari_unet.io.disk import sync_folder, why_not_written
 
 if TYPE_CHECKING:
     import threading

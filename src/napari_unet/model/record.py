@@ -9,8 +9,7 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
-from napari_unet.data.intensity import IntensityNormalization
-from napari_unet.data.intensity_steps import IntensitySteps
+from napari_unet.data.intensity import IntensityNormalization, IntensitySteps
 from napari_unet.data.rescaling import size_of_cell
 from napari_unet.errors import ConfigError, ModelFileError
 from napari_unet.model.config import LARGEST_BINNING, SMALLEST_BINNING, VIEWS, UNetConfig

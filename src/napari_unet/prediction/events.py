@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.notice import Notice
+from napari_unet.run import Notice
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,8 +10,7 @@ import psutil
 from filelock import SoftFileLock, Timeout
 
 from napari_unet.errors import FileProblemError
-from napari_unet.io.atomic_writes import sweep_unfinished
-from napari_unet.io.disk import why_not_written
+from napari_unet.io.disk import sweep_unfinished, why_not_written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ import numpy as np
 
 from napari_unet.data.axes import SPATIAL_AXES, frame_axes
 from napari_unet.data.intensity import unusual_pixels
-from napari_unet.notice import Notice
+from napari_unet.run import Notice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator

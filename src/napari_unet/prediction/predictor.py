@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from napari_unet.errors import ConfigError
 from napari_unet.model.devices import choose_device, describe, unused_gpu
-from napari_unet.notice import Notice
 from napari_unet.prediction.events import BlockSeparated, FrameFinished, TilePredicted
 from napari_unet.prediction.in_memory import ResultInMemory
 from napari_unet.prediction.pipeline import TileJob, TileReader, Writer, one_thread, read_ahead
@@ -27,6 +26,7 @@ from napari_unet.prediction.work import (
     settled,
     starting_events,
 )
+from napari_unet.run import Notice
 
 if TYPE_CHECKING:
     import threading

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 
 from napari_unet.errors import FileProblemError
-from napari_unet.io.atomic_writes import machine_id, sync_folder
+from napari_unet.io.disk import machine_id, sync_folder
 from napari_unet.io.files import in_memory, read_image
 
 if TYPE_CHECKING:

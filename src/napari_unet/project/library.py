@@ -15,8 +15,7 @@ import numpy as np
 from platformdirs import user_data_path
 
 from napari_unet.errors import FileProblemError, ImageError, ModelFileError
-from napari_unet.io.atomic_writes import replace_file
-from napari_unet.io.disk import why_not_written
+from napari_unet.io.disk import replace_file, why_not_written
 from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.project.model_entry import THUMBNAIL_SUFFIX, ModelEntry, read_entry
 

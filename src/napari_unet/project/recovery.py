@@ -15,8 +15,7 @@ import psutil
 from platformdirs import user_data_path
 
 from napari_unet.errors import FileProblemError
-from napari_unet.io.atomic_writes import machine_id
-from napari_unet.io.disk import why_not_written
+from napari_unet.io.disk import machine_id, why_not_written
 from napari_unet.project.folder import MODEL_FILE, is_project
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_unet.data.labels import Kind
 from napari_unet.errors import FileProblemError
-from napari_unet.io.atomic_writes import replace_file
+from napari_unet.io.disk import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -21,8 +21,7 @@ from pydantic import (
 )
 
 from napari_unet.errors import ConfigError, FileProblemError
-from napari_unet.io.atomic_writes import replace_file
-from napari_unet.io.disk import megabytes, short_reason, why_not_written
+from napari_unet.io.disk import megabytes, replace_file, short_reason, why_not_written
 from napari_unet.io.files import CARD_SUFFIX
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.settings import declared

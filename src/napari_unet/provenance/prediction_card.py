@@ -13,7 +13,6 @@ from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_starting_model
 from napari_unet.model.weights_hash import hash_of_weights
-from napari_unet.notice import Notice
 from napari_unet.prediction.files import FilePredicted, FileStarted
 from napari_unet.provenance.card import (
     Pixels,
@@ -27,7 +26,7 @@ from napari_unet.provenance.card import (
 from napari_unet.provenance.environment import environment_of
 from napari_unet.provenance.origin import TimeSpan, now
 from napari_unet.provenance.script import PredictionScript
-from napari_unet.run import Run
+from napari_unet.run import Notice, Run
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

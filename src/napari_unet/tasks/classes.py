@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.labels import BACKGROUND_VALUE, check_labels, class_target
-from napari_unet.data.paint import values_in
+from napari_unet.data.labels import BACKGROUND_VALUE, check_labels, class_target, values_in
 from napari_unet.tasks.base import Task
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
 from napari_unet.model.config import DEEPEST, LARGEST_BINNING, SMALLEST_BINNING
 from napari_unet.model.tensor_file import read_tensors, write_tensors
 from napari_unet.model.trained import check_finite, save_network
-from napari_unet.notice import Notice
-from napari_unet.run import Run
+from napari_unet.run import Notice, Run
 from napari_unet.tasks import ClassTable
 from napari_unet.training.events import Checkpoint, TrainingEvent
 from napari_unet.training.state import TrainingState

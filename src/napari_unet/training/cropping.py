@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.data.frames import Frame
-from napari_unet.data.paint import paint_box
+from napari_unet.data.labels import paint_box
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.intensity import IntensityNormalization, measure_intensity
+from napari_unet.data.intensity import IntensityNormalization
 from napari_unet.data.rescaling import plane_factors
 from napari_unet.errors import NotEnoughMemoryError, UnreadableError, first_line
 from napari_unet.model.execution import Runner
 from napari_unet.model.memory import free_unused
 from napari_unet.model.precision import choose_precision
-from napari_unet.notice import Notice
+from napari_unet.run import Notice
 from napari_unet.tasks import Decision
 from napari_unet.training.events import ViewPredicted
 from napari_unet.training.sources import source_frames
@@ -124,7 +124,7 @@ class LiveView:
             return frame, painted.intensity
         key = view.image, view.frame
         if key not in self._ranges:
-            self._ranges[key] = measure_intensity(frame, IntensityNormalization())
+            self._ranges[key] = IntensityNormalization().measure(frame)
         return frame, self._ranges[key]
 
 

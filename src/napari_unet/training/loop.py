@@ -19,7 +19,7 @@ from napari_unet.errors import (
 )
 from napari_unet.model.devices import choose_device, describe, memory_used, unused_gpu
 from napari_unet.model.memory import is_out_of_memory
-from napari_unet.notice import Notice
+from napari_unet.run import Notice
 from napari_unet.training.distributed import ALONE, ProcessGroup
 from napari_unet.training.events import (
     AnnotationsJoined,

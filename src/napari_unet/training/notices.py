@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.data.intensity import sample_regions, unusual_pixels
-from napari_unet.data.paint import paint_box
+from napari_unet.data.labels import paint_box
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

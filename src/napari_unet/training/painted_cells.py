@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy.ndimage import center_of_mass
 
-from napari_unet.data.paint import marked_boxes
+from napari_unet.data.labels import marked_boxes
 from napari_unet.objects.separation import separate_objects
 from napari_unet.training.cropping import origin_of
 

@@ -19,10 +19,15 @@ from napari_unet.data.binning import (
 )
 from napari_unet.data.intensity import (
     IntensityNormalization,
-    measure_intensity,
 )
-from napari_unet.data.labels import UNLABELLED, Target, check_labels, fill_regions
-from napari_unet.data.paint import is_painted, paint_box
+from napari_unet.data.labels import (
+    UNLABELLED,
+    Target,
+    check_labels,
+    fill_regions,
+    is_painted,
+    paint_box,
+)
 from napari_unet.data.validation_blocks import Block, BlockPlace, validation_blocks
 from napari_unet.errors import LabelsError, ModelMismatchError
 from napari_unet.tasks import ClassTable, check_classes_painted, class_table
@@ -268,9 +273,7 @@ def _painted_frames(
             corrected = binned_mask(corrected_frames[i], binning, box)
             corrected = corrected if corrected.any() else None
         # Predictions measure the image as it is, not as the network sees it
-        intensity = (
-            before.intensity if before else measure_intensity(frame, IntensityNormalization())
-        )
+        intensity = before.intensity if before else IntensityNormalization().measure(frame)
         yield _PaintedFrame(
             number,
             cropped_frame(seen, box),

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_unet.data.axes import SPATIAL_AXES, axes_beside_labels, frame_axes
 from napari_unet.data.frames import frames_of
-from napari_unet.data.paint import painted_bands
+from napari_unet.data.labels import painted_bands
 from napari_unet.data.pixel_hashes import hash_of
 from napari_unet.errors import LabelsError
 from napari_unet.model.record import TrainingImageRecord

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.labels import Target
-from napari_unet.data.paint import marked_boxes
+from napari_unet.data.labels import Target, marked_boxes
 from napari_unet.tasks import target_of
 from napari_unet.training.pixel_weights import border_reach, border_term, ridge_weight, sliver_of
 

@@ -20,7 +20,7 @@ from napari_unet.model.precision import choose_precision
 from napari_unet.model.starting import is_starting_model, with_channels
 from napari_unet.model.trained import build_network
 from napari_unet.model.unet import UNet
-from napari_unet.notice import Notice
+from napari_unet.run import Notice
 from napari_unet.training.agreement import bfloat16_agreement
 from napari_unet.training.batch_statistics import (
     mixed_statistics,

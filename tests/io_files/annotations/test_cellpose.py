@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from napari_unet.errors import FileProblemError
-from napari_unet.io.annotations.pickled import Opaque, array_in, items_in, look_into
+from napari_unet.io.annotations.cellpose import Opaque, array_in, items_in, look_into
 from napari_unet.io.annotations.reading import read_annotations
 
 from .builders import cellpose_content, ring_and_neighbour, write_cellpose

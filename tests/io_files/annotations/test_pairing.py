@@ -9,8 +9,7 @@ import pytest
 import tifffile
 
 from napari_unet.errors import ConfigError, FileProblemError, LabelsError
-from napari_unet.io.annotations.pairing import find_annotations, pair_annotations
-from napari_unet.io.annotations.reading import read_annotations
+from napari_unet.io.annotations.reading import find_annotations, pair_annotations, read_annotations
 from napari_unet.io.annotations.writing import write_objects
 
 from .builders import ring_and_neighbour, write_cellpose
@@ -109,7 +108,7 @@ def test_a_failed_write_leaves_the_old_file(
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("napari_unet.io.atomic_writes.os.replace", full)
+    monkeypatch.setattr("napari_unet.io.disk.os.replace", full)
     with pytest.raises(FileProblemError, match="Disk full"):
         write_objects(path, ring_and_neighbour() * 2)
     assert path.read_bytes() == before

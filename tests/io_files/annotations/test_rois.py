@@ -10,7 +10,7 @@ import pytest
 from roifile import ROI_SUBTYPE, ROI_TYPE, ImagejRoi, roiread, roiwrite
 
 from napari_unet.errors import FileProblemError, LabelsError
-from napari_unet.io.annotations import zipped
+from napari_unet.io.annotations import rois
 from napari_unet.io.annotations.reading import read_annotations
 from napari_unet.io.annotations.writing import write_objects
 
@@ -171,7 +171,7 @@ def test_planes_beyond_imagej_s_format_are_refused(tmp_path: Path) -> None:
 def test_a_bomb_is_refused_before_it_is_unpacked(
     limit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(zipped, limit, 1000)
+    monkeypatch.setattr(rois, limit, 1000)
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.roi", bytes(10**6))
     with pytest.raises(FileProblemError, match="unpacks to more than"):
@@ -182,7 +182,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(
 def test_an_archive_of_too_many_files_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(zipped, "_MOST_ENTRIES", 3)
+    monkeypatch.setattr(rois, "_MOST_ENTRIES", 3)
     with pytest.raises(FileProblemError, match="holds 4 files"):
         read(tmp_path, *[roi_of(SQUARE)] * 4)
 

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from napari_unet.io.annotations import filling
-from napari_unet.io.annotations.filling import fill
+from napari_unet.io.annotations import outlines
+from napari_unet.io.annotations.outlines import fill, parts_of, signed_area, trace
 from napari_unet.io.annotations.reading import read_annotations
-from napari_unet.io.annotations.tracing import parts_of, signed_area, trace
 from napari_unet.io.annotations.writing import write_objects
 
 from .builders import label_images, ring_and_neighbour
@@ -149,7 +148,7 @@ def counted(
 def test_all_rings_of_an_object_are_filled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = nested_frames()
     calls = counted(
-        "napari_unet.io.annotations.filling._crossings", filling._crossings, monkeypatch
+        "napari_unet.io.annotations.outlines._crossings", outlines._crossings, monkeypatch
     )
     filled = fill(trace(labels)[1], 40, 40)
     assert filled is not None
@@ -159,6 +158,6 @@ def test_all_rings_of_an_object_are_filled_at_once(monkeypatch: pytest.MonkeyPat
 
 def test_a_hole_is_not_compared_with_every_part(monkeypatch: pytest.MonkeyPatch) -> None:
     rings = trace(nested_frames())[1]
-    calls = counted("napari_unet.io.annotations.tracing.signed_area", signed_area, monkeypatch)
+    calls = counted("napari_unet.io.annotations.outlines.signed_area", signed_area, monkeypatch)
     assert [len(part) for part in parts_of(rings)] == [2] * 10
     assert len(calls) <= 2 * len(rings)

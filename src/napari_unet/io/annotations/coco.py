@@ -6,12 +6,12 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter
+from pydantic import Discriminator, Field, Tag, TypeAdapter
 
 from napari_unet.errors import FileProblemError, LabelsError
 from napari_unet.io.annotations.drawn import Drawn
-from napari_unet.io.annotations.json_files import json_bytes, read_json
-from napari_unet.io.annotations.tracing import trace
+from napari_unet.io.annotations.json_files import Number, Part, json_bytes, read_json
+from napari_unet.io.annotations.outlines import trace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,50 +19,43 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_Number = Annotated[float, Field(allow_inf_nan=False)]
 _Size = Annotated[int, Field(ge=1, le=2**31)]
 
 
-class _Part(BaseModel):
-    """A part of the file; what is not named here is ignored."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
-
-
-class _Image(_Part):
+class _Image(Part):
     id: int | str
     file_name: str = ""
     height: _Size
     width: _Size
 
 
-class _Runs(_Part):
+class _Runs(Part):
     size: Annotated[list[_Size], Field(min_length=2, max_length=2)]
     counts: list[Annotated[int, Field(ge=0, le=2**62)]] | str
 
 
 _Segmentation = Annotated[
-    Annotated[list[list[_Number]], Tag("polygons")] | Annotated[_Runs, Tag("runs")],
+    Annotated[list[list[Number]], Tag("polygons")] | Annotated[_Runs, Tag("runs")],
     Discriminator(lambda value: "runs" if isinstance(value, dict) else "polygons"),
 ]
 
 
-class _Annotation(_Part):
+class _Annotation(Part):
     image_id: int | str
     category_id: int | str | None = None
     segmentation: _Segmentation | None = None
     object_id: Annotated[int, Field(ge=1, lt=2**63)] | None = None  # ours
 
 
-class _Category(_Part):
+class _Category(Part):
     id: int | str
     name: str
 
 
-class _File(_Part):
+class _File(Part):
     images: list[_Image]
     annotations: list[_Annotation]
-    categories: list[_Category] = []
+    categories: tuple[_Category, ...] = ()
 
 
 _FILE = TypeAdapter(_File)
@@ -155,10 +148,7 @@ def _geometry(
     if isinstance(segmentation, _Runs):
         return (), _runs_of(path, segmentation, size), size[0]
     if any(len(points) % 2 for points in segmentation):
-        raise FileProblemError(
-            f"Cannot read {path} as COCO JSON: a polygon has an odd number of coordinates. Export "
-            "it again."
-        )
+        raise _damaged(path, "a polygon has an odd number of coordinates")
     rings = [np.array(points).reshape(-1, 2) for points in segmentation if len(points) >= 6]
     return tuple((ring,) for ring in rings), None, 0
 
@@ -166,17 +156,13 @@ def _geometry(
 def _runs_of(path: Path, runs: _Runs, size: tuple[int, int]) -> NDArray[np.int64]:
     """Return (first, length) of each run of the object's pixels, column after column."""
     if tuple(runs.size) != size:
-        raise FileProblemError(
-            f"Cannot read {path} as COCO JSON: run lengths are for a size of {tuple(runs.size)}, "
-            f"the image has {size}. Export it again."
-        )
+        told = tuple(runs.size)
+        raise _damaged(path, f"run lengths are for a size of {told}, the image has {size}")
     counts = _unpacked(path, runs.counts) if isinstance(runs.counts, str) else runs.counts
     total = runs.size[0] * runs.size[1]
     if any(count < 0 for count in counts) or sum(counts) != total:
-        raise FileProblemError(
-            f"Cannot read {path} as COCO JSON: run lengths add up to {sum(counts)}, the image "
-            f"has {total} pixels. Export it again."
-        )
+        reason = f"run lengths add up to {sum(counts)}, the image has {total} pixels"
+        raise _damaged(path, reason)
     lengths = np.array(counts, np.int64)
     first = np.cumsum(lengths) - lengths
     found = np.stack([first, lengths], axis=1)[1::2]
@@ -191,9 +177,7 @@ def _unpacked(path: Path, text: str) -> list[int]:
     for letter in text:
         code = ord(letter) - 48
         if not 0 <= code < 64 or shift > 60 or len(counts) > _COUNTS:
-            raise FileProblemError(
-                f"Cannot read {path} as COCO JSON: {letter!r} is no run length. Export it again."
-            )
+            raise _damaged(path, f"{letter!r} is no run length")
         value |= (code & 0x1F) << shift
         shift += 5
         if code & 0x20:
@@ -205,11 +189,15 @@ def _unpacked(path: Path, text: str) -> list[int]:
     return counts
 
 
+def _damaged(path: Path, reason: str) -> FileProblemError:
+    return FileProblemError(f"Cannot read {path} as COCO JSON: {reason}. Export it again.")
+
+
 def coco(
     labels: NDArray[np.integer[Any]],
     axes: str,
-    names: Mapping[int, str] | None = None,
-    file_name: str = "image.tif",
+    names: Mapping[int, str] | None,
+    file_name: str,
 ) -> bytes:
     """Return a COCO file: an image for each plane, an annotation for each object in it.
 
@@ -226,7 +214,8 @@ def coco(
         plane = labels[index]
         name = _plane_name(file_name, index, axes)
         images.append({"id": image_id, "file_name": name, "height": height, "width": width})
-        sizes = dict(zip(*_sizes(plane), strict=True))
+        numbers, counts = np.unique(plane, return_counts=True)
+        sizes = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
         for number, rings in trace(plane).items():
             word = (names or {}).get(number, classes[0])
             annotations.append(
@@ -248,11 +237,6 @@ def _plane_name(file_name: str, index: tuple[int, ...], axes: str) -> str:
     path = PurePath(file_name)
     planes = [f"_{letter.lower()}{at + 1:04d}" for letter, at in zip(axes, index, strict=False)]
     return f"{path.stem}{''.join(planes)}{path.suffix}"
-
-
-def _sizes(plane: NDArray[np.integer[Any]]) -> tuple[list[int], list[int]]:
-    numbers, counts = np.unique(plane, return_counts=True)
-    return numbers.tolist(), counts.tolist()
 
 
 def _segmentation(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +10,7 @@ import numpy as np
 from napari_unet.data.labels import check_labels
 from napari_unet.errors import FileProblemError, LabelsError
 from napari_unet.io.annotations.drawn import Annotations
-from napari_unet.io.atomic_writes import replace_file
-from napari_unet.io.disk import megabytes, why_not_written
+from napari_unet.io.disk import megabytes, replace_file, why_not_written
 from napari_unet.io.files import make_folder, read_labels, write_image
 
 if TYPE_CHECKING:
@@ -26,15 +24,6 @@ _FRAME = re.compile(r"(man_seg|man_track|mask)_?(\d{1,6})(?:_(\d{1,6}))?\.tiff?"
 _INSIDE = ("SEG", "TRA")  # of 01_GT and 01_ST
 _MOST = np.iinfo(np.uint16).max
 _MOST_PIXELS = 2**36
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """A file of a folder: which frame it is, and which plane of it where it is no whole one."""
-
-    path: Path
-    frame: int
-    plane: int | None
 
 
 def is_ctc(path: Path) -> bool:
@@ -66,35 +55,31 @@ def read_ctc(path: Path, shape: Sequence[int] | None = None) -> Annotations:
             f"The folder {path} holds no man_seg*.tif, man_track*.tif or mask*.tif."
         )
     frames = _frames_in(folder)
-    first = _read(frames[0])
-    by_plane = frames[0].plane is not None
-    if any((each.plane is not None) != by_plane for each in frames):
+    first = check_labels(read_labels(frames[0][1]))
+    ndim = len(frames[0][0])
+    if any(len(index) != ndim for index, _ in frames):
         raise FileProblemError(
             f"The folder {folder} holds whole frames and single planes; part it."
         )
-    whole = _whole_shape(frames, first, shape)
+    whole = _whole_shape([index for index, _ in frames], first, shape)
     if np.prod(whole, dtype=float) > _MOST_PIXELS:
         raise FileProblemError(
             f"The frames of {folder} are numbered up to {whole[0] - 1}: {whole} labels do not fit "
             "into memory. Number them from 0."
         )
     labels = np.zeros(whole, np.uint16 if first.dtype.itemsize < 4 else np.uint32)
-    known = set()
-    for each in frames:
-        index = (each.frame,) if each.plane is None else (each.frame, each.plane)
-        plane = first if each is frames[0] else _read(each)
+    for at, (index, file) in enumerate(frames):
+        plane = check_labels(read_labels(file)) if at else first
         if plane.shape != whole[len(index) :] or int(plane.max(initial=0)) > 2**32 - 1:
             raise FileProblemError(
-                f"{each.path} has shape {plane.shape}, not {whole[len(index) :]} like the others."
+                f"{file} has shape {plane.shape}, not {whole[len(index) :]} like the others."
             )
         if plane.max(initial=0) > np.iinfo(labels.dtype).max:
             labels = labels.astype(np.uint32)
         labels[index] = plane
-        known.add(index)
-    missing = tuple(
-        index for index in np.ndindex(*whole[: 2 if by_plane else 1]) if index not in known
-    )
-    return Annotations(labels, "objects", unlabelled=missing, notices=_notices(missing, by_plane))
+    known = {index for index, _ in frames}
+    missing = tuple(index for index in np.ndindex(*whole[:ndim]) if index not in known)
+    return Annotations(labels, "objects", unlabelled=missing, notices=_notices(missing))
 
 
 def _folder_of(path: Path) -> Path | None:
@@ -102,44 +87,38 @@ def _folder_of(path: Path) -> Path | None:
     return next((each for each in candidates if each.is_dir() and _frames_in(each)), None)
 
 
-def _frames_in(folder: Path) -> list[_Frame]:
-    found: dict[str, list[_Frame]] = {}
+def _frames_in(folder: Path) -> list[tuple[tuple[int, ...], Path]]:
+    """Return the files with labels: which frame each is, and which plane of it if not all."""
+    found: dict[str, list[tuple[tuple[int, ...], Path]]] = {}
     for path in sorted(folder.iterdir()):
         match = _FRAME.fullmatch(path.name)
         if match:
-            plane = None if match[3] is None else int(match[3])
-            frame = _Frame(path, int(match[2]), plane)
-            found.setdefault(match[1].lower(), []).append(frame)
+            index = tuple(int(number) for number in match.groups()[1:] if number is not None)
+            found.setdefault(match[1].lower(), []).append((index, path))
     return next((found[name] for name in ("man_seg", "man_track", "mask") if name in found), [])
 
 
-def _read(frame: _Frame) -> NDArray[np.integer[Any]]:
-    return check_labels(read_labels(frame.path))
-
-
 def _whole_shape(
-    frames: list[_Frame], first: NDArray[Any], shape: Sequence[int] | None
+    indices: list[tuple[int, ...]], first: NDArray[Any], shape: Sequence[int] | None
 ) -> tuple[int, ...]:
-    last = max(each.frame for each in frames)
-    planes = [each.plane for each in frames if each.plane is not None]
-    told = (last + 1, *((max(planes) + 1,) if planes else ()), *first.shape)
+    told = (*(max(along) + 1 for along in zip(*indices, strict=True)), *first.shape)
     if shape is None:
         return told
     wanted = tuple(shape)
     fits = len(wanted) == len(told) and wanted[-2:] == told[-2:]
     if not fits or any(a < b for a, b in zip(wanted, told, strict=True)):
         raise LabelsError(
-            f"The frames are numbered up to {last} and make labels of shape {told}; the image has "
-            f"shape {wanted}. Choose the folder of this movie."
+            f"The frames are numbered up to {told[0] - 1} and make labels of shape {told}; the "
+            f"image has shape {wanted}. Choose the folder of this movie."
         )
     return wanted
 
 
-def _notices(missing: tuple[tuple[int, ...], ...], by_plane: bool) -> tuple[str, ...]:
+def _notices(missing: tuple[tuple[int, ...], ...]) -> tuple[str, ...]:
     if not missing:
         return ()
     named = ", ".join("/".join(map(str, index)) for index in missing[:10])
-    what = "Planes (frame/plane)" if by_plane else "Frames"
+    what = "Planes (frame/plane)" if len(missing[0]) > 1 else "Frames"
     more = " ..." if len(missing) > 10 else ""
     return (f"{what} without labels: {named}{more}; nothing is labelled there.",)
 
@@ -197,7 +176,7 @@ def _refuse_others(folder: Path, names: Sequence[str]) -> None:
     """Refuse a folder with frames that would stay, and be read with the new ones."""
     if not folder.is_dir():
         return
-    others = sorted({each.path.name for each in _frames_in(folder)} - set(names))
+    others = sorted({path.name for _, path in _frames_in(folder)} - set(names))
     if others:
         raise FileProblemError(
             f"The folder {folder} holds {others[0]} of another movie ({len(others)} such frames); "

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from napari_unet.data.labels import Kind, Unpainted
 from napari_unet.data.physical import PixelSize, check_pixel_size
-from napari_unet.errors import ConfigError
-from napari_unet.io.annotations.drawn import LABEL_AXES
+from napari_unet.errors import ConfigError, LabelsError
 from napari_unet.settings import check_settings, setting
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 ObjectFormat = Literal["labels", "roi", "geojson", "coco", "csv", "ctc"]
@@ -25,6 +25,7 @@ SUFFIXES: dict[ObjectFormat, tuple[str, ...]] = {
     "csv": (".csv",),
     "ctc": ("",),
 }
+LABEL_AXES = ("YX", "ZYX", "TYX", "TZYX")
 _AS_IT_IS = "It leaves numbers as the file has them; a training asks what 0 means."
 
 
@@ -108,3 +109,17 @@ def format_of(path: Path) -> ObjectFormat:
             return name
     known = ", ".join(suffixes[0] for suffixes in SUFFIXES.values() if suffixes[0])
     raise ConfigError(f"{path.name} tells no format; end it in {known}, or say which with 'to'.")
+
+
+def axes_for(shape: Sequence[int], axes: str | None) -> str:
+    """Return the letters of the axes of labels.
+
+    Fewer than two or more than four axes, or letters that do not fit them, raise LabelsError.
+    """
+    axes = axes or {2: "YX", 3: "ZYX", 4: "TZYX"}.get(len(shape), "")
+    if axes not in LABEL_AXES or len(axes) != len(shape):
+        raise LabelsError(
+            f"Objects cannot be drawn in labels of shape {tuple(shape)} and axes {axes!r}; use "
+            "YX, ZYX, TYX or TZYX, without channels."
+        )
+    return axes

@@ -5,55 +5,47 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter
+from pydantic import Discriminator, Field, Tag, TypeAdapter
 
-from napari_unet.errors import LabelsError
 from napari_unet.io.annotations.drawn import Drawn
-from napari_unet.io.annotations.json_files import json_bytes, read_json
-from napari_unet.io.annotations.tracing import parts_of, trace
+from napari_unet.io.annotations.json_files import Number, Part, json_bytes, read_json
+from napari_unet.io.annotations.outlines import parts_of, trace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     Columns = Mapping[str, NDArray[Any]]
 
-_Number = Annotated[float, Field(allow_inf_nan=False)]
-_Ring = list[Annotated[list[_Number], Field(min_length=2, max_length=4)]]
+_Ring = list[Annotated[list[Number], Field(min_length=2, max_length=4)]]
 
 
-class _Part(BaseModel):
-    """A part of the file; what is not named here is ignored."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
-
-
-class _Plane(_Part):
+class _Plane(Part):
     z: int = 0
     t: int = 0
 
 
-class _Polygon(_Part):
+class _Polygon(Part):
     type: Literal["Polygon"]
     coordinates: list[_Ring]
     plane: _Plane | None = None
 
 
-class _MultiPolygon(_Part):
+class _MultiPolygon(Part):
     type: Literal["MultiPolygon"]
     coordinates: list[list[_Ring]]
     plane: _Plane | None = None
 
 
-class _OtherGeometry(_Part):
+class _OtherGeometry(Part):
     type: Literal["Point", "LineString", "MultiPoint", "MultiLineString", "GeometryCollection"]
 
 
-class _Class(_Part):
+class _Class(Part):
     name: str = ""
-    names: list[str] = []
+    names: tuple[str, ...] = ()
     color: list[int] | None = None
     colorRGB: int | None = None
 
@@ -70,7 +62,7 @@ class _Class(_Part):
         return "" if self.colorRGB is None else f"#{self.colorRGB & 0xFFFFFF:06x}"
 
 
-class _Properties(_Part):
+class _Properties(Part):
     name: str | int | None = None
     classification: _Class | str | None = None
 
@@ -88,13 +80,13 @@ _Geometry = Annotated[
 ]
 
 
-class _Feature(_Part):
+class _Feature(Part):
     type: Literal["Feature"]
     geometry: _Geometry | None = None
     properties: _Properties | None = None
 
 
-class _Collection(_Part):
+class _Collection(Part):
     type: Literal["FeatureCollection"]
     features: list[_Feature]
 
@@ -123,13 +115,8 @@ def read_geojson(path: Path) -> tuple[list[Drawn], tuple[str, ...]]:
     FileProblemError.
     """
     content = read_json(path, _FILE, "GeoJSON")
-    features: Sequence[_Feature] = (
-        content.features
-        if isinstance(content, _Collection)
-        else [content]
-        if isinstance(content, _Feature)
-        else content
-    )
+    features = content.features if isinstance(content, _Collection) else content
+    features = [features] if isinstance(features, _Feature) else features
     drawn = [each for feature in features for each in _drawn(feature)]
     without = len(features) - len(drawn)
     text = f"Features without an area (points, lines): {without}; they are left out."
@@ -141,7 +128,12 @@ def _drawn(feature: _Feature) -> list[Drawn]:
     if geometry is None or isinstance(geometry, _OtherGeometry):
         return []
     polygons = [geometry.coordinates] if isinstance(geometry, _Polygon) else geometry.coordinates
-    rings = [_ring(ring) for polygon in polygons for ring in polygon if len(ring) > 2]
+    rings = [
+        np.array([point[:2] for point in ring], np.float64)
+        for polygon in polygons
+        for ring in polygon
+        if len(ring) > 2
+    ]
     if not rings:
         return []
     about = feature.properties or _Properties()
@@ -159,10 +151,6 @@ def _drawn(feature: _Feature) -> list[Drawn]:
     ]
 
 
-def _ring(points: list[list[float]]) -> NDArray[np.float64]:
-    return np.array([point[:2] for point in points], np.float64)
-
-
 def _number(name: str | int | None) -> int | None:
     text = "" if name is None else str(name)
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
@@ -174,9 +162,8 @@ def geojson(
     names: Mapping[int, str] | None = None,
     colours: Mapping[int, str] | None = None,
     table: Columns | None = None,
-    kind: str = "detection",
 ) -> bytes:
-    """Return a GeoJSON file for QuPath: one feature for each object and plane.
+    """Return a GeoJSON file for QuPath: one detection for each object and plane.
 
     Outlines follow the edges of the pixels, so that they hold exactly these; holes and parts are
     kept. Labels are ``YX``, ``ZYX``, ``TYX`` or ``TZYX``, 0 background.
@@ -187,18 +174,14 @@ def geojson(
         Class of each number, and its colour as ``#rrggbb``.
     table : mapping of str to ndarray, optional
         Columns of `measure_objects`: they become QuPath's measurements.
-    kind : {"detection", "annotation"}
-        What the objects are in QuPath; else LabelsError.
     """
-    if kind not in ("detection", "annotation"):
-        raise LabelsError(f"QuPath knows no {kind!r}; choose 'detection' or 'annotation'.")
     measured = _measurements(table) if table else {}
     features = []
     for index in np.ndindex(*labels.shape[:-2]):
         plane = {"c": -1, "z": 0, "t": 0}
         plane |= {letter.lower(): at for letter, at in zip(axes, index, strict=False)}
         for number, rings in trace(labels[index]).items():
-            about: dict[str, Any] = {"objectType": kind, "name": str(number)}
+            about: dict[str, Any] = {"objectType": "detection", "name": str(number)}
             if names and number in names:
                 about["classification"] = _classification(number, names, colours or {})
             if number in measured:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from napari_unet.errors import FileProblemError
 from napari_unet.io.disk import megabytes, short_reason
@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Content = TypeVar("Content")
+Number = Annotated[float, Field(allow_inf_nan=False)]
 _LARGEST = 2**30  # bytes
+
+
+class Part(BaseModel):
+    """A part of a file; what is not named here is ignored."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
 
 def read_json(path: Path, kind: TypeAdapter[Content], name: str) -> Content:

@@ -11,8 +11,8 @@ import numpy as np
 from napari_unet.errors import NapariUNetError
 from napari_unet.io.annotations.cellpose import is_seg
 from napari_unet.io.annotations.reading import read_annotations
+from napari_unet.io.annotations.rois import names_in
 from napari_unet.io.annotations.writing import write_objects
-from napari_unet.io.annotations.zipped import names_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

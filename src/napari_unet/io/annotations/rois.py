@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
+import zipfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +13,8 @@ import numpy as np
 
 from napari_unet.errors import FileProblemError, LabelsError
 from napari_unet.io.annotations.drawn import Drawn
-from napari_unet.io.annotations.tracing import trace
-from napari_unet.io.annotations.zipped import entries_of, zip_of
-from napari_unet.io.disk import short_reason
+from napari_unet.io.annotations.outlines import trace
+from napari_unet.io.disk import megabytes, short_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,6 +36,9 @@ _NAME_OF_PLACE = re.compile(r"(?:(\d{4,5})-)?\d{4,5}-\d{4,5}")
 _COUNT_BEHIND = re.compile(r"-\d+\Z")  # nucleus-1: of ROIs of one name ImageJ counts the further
 _NO_WORD = re.compile(r"[\d\s_.:-]*")
 _OVAL_CORNERS = 360
+_MOST_ENTRIES = 200_000  # of an archive
+_LARGEST_ENTRY = 2**26  # bytes, unpacked
+_LARGEST_ALL = 2**30
 
 
 def read_rois(path: Path) -> tuple[list[Drawn], tuple[str, ...]]:
@@ -49,7 +53,11 @@ def read_rois(path: Path) -> tuple[list[Drawn], tuple[str, ...]]:
             roi = _decoded(content)
             rings = _rings_of(roi)
         except Exception as error:  # decoders of damaged files raise whatever they come upon
-            raise _damaged(path, entry, short_reason(error)) from error
+            inside = "" if entry == path.name else f" ({entry})"
+            raise FileProblemError(
+                f"Cannot read {path}{inside}: {short_reason(error).rstrip('.')}. Save the ROIs "
+                "again in ImageJ."
+            ) from error
         if not rings:
             without_area += 1
             continue
@@ -60,7 +68,7 @@ def read_rois(path: Path) -> tuple[list[Drawn], tuple[str, ...]]:
 
 def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
     if path.suffix.lower() == ".zip":
-        yield from entries_of(path, ".roi")
+        yield from _entries_of(path, ".roi")
         return
     try:
         with path.open("rb") as file:
@@ -145,11 +153,8 @@ def _in_own_numbers(drawn: list[Drawn]) -> list[Drawn]:
     return [replace(each, number=None) for each in drawn]
 
 
-def _damaged(path: Path, entry: str, reason: str) -> FileProblemError:
-    inside = "" if entry == path.name else f" ({entry})"
-    return FileProblemError(
-        f"Cannot read {path}{inside}: {reason.rstrip('.')}. Save the ROIs again in ImageJ."
-    )
+def _damaged(path: Path, reason: str) -> FileProblemError:
+    return FileProblemError(f"Cannot read {path}: {reason.rstrip('.')}. Save it again.")
 
 
 def roi_zip(
@@ -168,16 +173,17 @@ def roi_zip(
             f"({_LARGEST_PLANE} at most); write GeoJSON."
         )
     classes = sorted(set((names or {}).values()))
-    entries = []
-    for index in np.ndindex(*labels.shape[:-2]):
-        for number, rings in trace(labels[index]).items():
-            word = (names or {}).get(number, "")
-            roi = _encoded(rings, _roi_name(number, index, axes, word))
-            _place(roi, index)
-            roi.group = min(classes.index(word) + 1, 255) if word else 0
-            safe = re.sub(r"[^\w\-. ]", "_", roi.name)
-            entries.append((f"{safe}.roi", roi.tobytes()))
-    return zip_of(entries)
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for index in np.ndindex(*labels.shape[:-2]):
+            for number, rings in trace(labels[index]).items():
+                word = (names or {}).get(number, "")
+                roi = _encoded(rings, _roi_name(number, index, axes, word))
+                _place(roi, index)
+                roi.group = min(classes.index(word) + 1, 255) if word else 0
+                safe = re.sub(r"[^\w\-. ]", "_", roi.name)
+                archive.writestr(f"{safe}.roi", roi.tobytes())
+    return content.getvalue()
 
 
 def _roi_name(number: int, index: tuple[int, ...], axes: str, word: str) -> str:
@@ -220,3 +226,50 @@ def _as_path(ring: NDArray[np.int64]) -> NDArray[np.float64]:
     steps[0, 0] = 0
     steps[:, 1:] = ring
     return np.append(steps.ravel(), 4)
+
+
+# --- ZIP archives in memory: nothing is unpacked to a disk, and bombs stay small ------------------
+
+
+def names_in(path: Path) -> list[str]:
+    """Return the names of the files in an archive; raises FileProblemError if it is damaged."""
+    with _opened(path) as archive:
+        return archive.namelist()
+
+
+def _entries_of(path: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of those files in an archive whose name ends in `suffix`.
+
+    An archive that is damaged or locked, or unpacks to more than objects can need, raises
+    FileProblemError.
+    """
+    left = _LARGEST_ALL
+    with _opened(path) as archive:
+        for entry in archive.infolist():
+            if not entry.filename.lower().endswith(suffix):
+                continue
+            try:
+                with archive.open(entry) as file:
+                    content = file.read(_LARGEST_ENTRY + 1)
+            except Exception as error:  # decoders of damaged files raise whatever they come upon
+                raise _damaged(path, f"{entry.filename}: {short_reason(error)}") from error
+            left -= len(content)
+            if len(content) > _LARGEST_ENTRY or left < 0:
+                raise FileProblemError(
+                    f"{path} unpacks to more than {megabytes(_LARGEST_ALL)} (or one file in it to "
+                    f"more than {megabytes(_LARGEST_ENTRY)}); save fewer objects at once."
+                )
+            yield entry.filename, content
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    try:
+        archive = zipfile.ZipFile(path)
+    except Exception as error:  # see _entries_of
+        raise _damaged(path, short_reason(error)) from error
+    if len(archive.filelist) > _MOST_ENTRIES:
+        archive.close()
+        raise FileProblemError(
+            f"{path} holds {len(archive.filelist)} files; {_MOST_ENTRIES} objects are read at most."
+        )
+    return archive

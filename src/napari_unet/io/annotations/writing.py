@@ -9,17 +9,13 @@ import numpy as np
 
 from napari_unet.data.labels import check_labels
 from napari_unet.data.physical import UNKNOWN_SIZE
-from napari_unet.errors import FileProblemError
 from napari_unet.io.annotations.coco import coco
 from napari_unet.io.annotations.ctc import write_ctc
-from napari_unet.io.annotations.drawn import axes_for
-from napari_unet.io.annotations.formats import ConvertConfig, format_of
+from napari_unet.io.annotations.formats import ConvertConfig, axes_for, format_of
 from napari_unet.io.annotations.geojson import geojson
 from napari_unet.io.annotations.rois import roi_zip
-from napari_unet.io.atomic_writes import replace_file
-from napari_unet.io.disk import why_not_written
+from napari_unet.io.disk import write_csv, write_file
 from napari_unet.io.files import write_image
-from napari_unet.io.tables import write_csv
 from napari_unet.objects.measurements import measure_objects
 
 if TYPE_CHECKING:
@@ -97,12 +93,12 @@ def write_objects(
     elif to == "csv":
         write_csv(_table(labels, axes, image, sizes, names), path)
     elif to == "roi":
-        _replace(path, roi_zip(labels, axes, names))
+        write_file(path, roi_zip(labels, axes, names))
     elif to == "coco":
-        _replace(path, coco(labels, axes, names, f"{path.stem}.tif"))
+        write_file(path, coco(labels, axes, names, f"{path.stem}.tif"))
     else:
         table = _table(labels, axes, image, sizes)
-        _replace(path, geojson(labels, axes, names, colours, table))
+        write_file(path, geojson(labels, axes, names, colours, table))
 
 
 def _small(labels: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
@@ -129,12 +125,3 @@ def _table(
     if names:
         table["class"] = np.array([names.get(n, "") for n in table["index"].tolist()], object)
     return table
-
-
-def _replace(path: Path, content: bytes) -> None:
-    try:
-        replace_file(path, content)
-    except OSError as error:
-        raise FileProblemError(
-            f"{why_not_written(path, error, len(content))} Choose another place."
-        ) from error

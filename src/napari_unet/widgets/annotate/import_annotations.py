@@ -12,8 +12,7 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_unet.data.labels import annotation_from_mask
-from napari_unet.io.annotations.drawn import LABEL_AXES
-from napari_unet.io.annotations.formats import ConvertConfig
+from napari_unet.io.annotations.formats import LABEL_AXES, ConvertConfig
 from napari_unet.io.annotations.reading import ANNOTATION_SUFFIXES, read_annotations
 from napari_unet.settings import declared
 from napari_unet.widgets.common.annotation import PALETTE, annotation_of

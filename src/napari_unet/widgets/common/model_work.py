@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_unet.errors import ModelFileError
-from napari_unet.io.atomic_writes import unfinished_path
-from napari_unet.notice import Notice
+from napari_unet.io.disk import unfinished_path
+from napari_unet.run import Notice
 
 if TYPE_CHECKING:
     import threading

@@ -9,7 +9,7 @@ from napari.layers import Image
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QHeaderView, QTableWidgetItem, QWidget
 
-from napari_unet.data.paint import copy_of_paint
+from napari_unet.data.labels import copy_of_paint
 from napari_unet.widgets.common.annotation import annotation_of, annotations_in, fits, image_for
 from napari_unet.widgets.common.layers import (
     follow,

@@ -11,7 +11,7 @@ from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
 
-from napari_unet.data.paint import is_painted, same_paint
+from napari_unet.data.labels import is_painted, same_paint
 from napari_unet.errors import NapariUNetError
 from napari_unet.project.folder import MODEL_FILE, load_project, save_project
 from napari_unet.project.recovery import abandoned, claim, discard, new_recovery_folder, sweep

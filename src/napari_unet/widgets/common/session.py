@@ -9,8 +9,8 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication
 
-from napari_unet.notice import Notice
 from napari_unet.provenance.origin import TrainingOrigin
+from napari_unet.run import Notice
 from napari_unet.training.config import TrainConfig
 from napari_unet.widgets.common.layers import unwrapped
 from napari_unet.widgets.common.task import BackgroundTask, Cancelled, Failed, Finished, Outcome

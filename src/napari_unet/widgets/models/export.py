@@ -29,7 +29,7 @@ from napari_unet.export.config import (
     ModelAuthor,
     with_extension,
 )
-from napari_unet.io.atomic_writes import replace_file
+from napari_unet.io.disk import replace_file
 from napari_unet.settings import declared
 from napari_unet.widgets.common.controls import Note, add_row, as_plain, button, form_layout
 from napari_unet.widgets.common.layers import pixels_of, plain_layers

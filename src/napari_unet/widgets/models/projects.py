@@ -10,7 +10,7 @@ import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_error
 
-from napari_unet.data.paint import copy_of_paint
+from napari_unet.data.labels import copy_of_paint
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
 from napari_unet.io.disk import short_reason
 from napari_unet.project.folder import MODEL_FILE, Project, ProjectImage, load_project

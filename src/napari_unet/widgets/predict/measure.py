@@ -10,7 +10,7 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from napari_unet.errors import NapariUNetError
-from napari_unet.io.tables import write_csv
+from napari_unet.io.disk import write_csv
 from napari_unet.objects.measurements import measure_objects
 from napari_unet.widgets.common.annotation import annotation_of, image_for
 from napari_unet.widgets.common.button_grid import ButtonGrid

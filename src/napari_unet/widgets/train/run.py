@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, QTimer
 
-from napari_unet.data.paint import same_paint
+from napari_unet.data.labels import same_paint
 from napari_unet.training.events import AnnotationsJoined, PaintJudged, ViewPredicted
 from napari_unet.training.inbox import Inbox, View
 from napari_unet.widgets.common.copy_to_annotation import AnnotationCopier

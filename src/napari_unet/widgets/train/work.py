@@ -52,7 +52,7 @@ def training_events(
     job: TrainingJob, stop: threading.Event
 ) -> Generator[object, None, TrainingResult]:
     """Prepare and train; the last event is a `TrainingOrigin`."""
-    from napari_unet.notice import Notice
+    from napari_unet.run import Notice
     from napari_unet.training.checkpoint import save_checkpoint, saving_checkpoints
     from napari_unet.training.events import Checkpoint
     from napari_unet.training.going_on import what_stays

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_unet.io import atomic_writes as whole_files
-from napari_unet.io.atomic_writes import replace_file, sweep_unfinished
+from napari_unet.io.disk import machine_id, replace_file, sweep_unfinished
 
 pytestmark = pytest.mark.fault(34)
 
@@ -20,7 +19,7 @@ A_DAY = 24 * 3600
 
 
 def unfinished(folder: Path, process: int, machine: str | None = None) -> Path:
-    machine = whole_files.machine_id() if machine is None else machine
+    machine = machine_id() if machine is None else machine
     path = folder / f".m.safetensors.{machine}-{process}-0123abcd.tmp"
     path.write_bytes(b"half")
     return path
