@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from napari_unet.data.frames import Frame
+from napari_unet.data.frames import Frame, scaled_frame
 from napari_unet.data.intensity import (
     IntensityNormalization,
     IntensityRange,
 )
-from napari_unet.data.rescaling import scaled_frame
 from napari_unet.errors import ConfigError
 
 RNG = np.random.default_rng(0)

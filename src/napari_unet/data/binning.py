@@ -16,8 +16,9 @@ import numpy as np
 from scipy import ndimage as ndi
 from skimage.measure import label as label_parts
 
+from napari_unet.data.frames import scaled_frame
 from napari_unet.data.labels import BACKGROUND_VALUE, paint_box
-from napari_unet.data.rescaling import plane_factors, scaled_frame, scaled_size
+from napari_unet.data.rescaling import plane_factors, scaled_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -6,12 +6,13 @@ Axes that are neither the channel nor spatial for the network (T always, Z for a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_unet.data.axes import SPATIAL_AXES, channels_of, check_axes, check_image, frame_axes
+from napari_unet.data.rescaling import Factors, read_scaled, scaled_size
 from napari_unet.errors import ImageError, NapariUNetError, UnreadableError, first_line
 
 if TYPE_CHECKING:
@@ -42,10 +43,17 @@ class Frame:
     """Odd number of neighbouring frames along T that are read as further channels, the earliest
     first. Before the first and after the last frame time is mirrored.
     """
+    factors: Factors = ()
+    """Pixels of the image per pixel of the frame along ``[Z]YX``; empty: they are the same."""
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
-        """Sizes along ``[Z]YX``."""
+        """Sizes along ``[Z]YX``; pixels of another grid may be cut at the far edges."""
+        sizes = self._image_shape
+        return tuple(map(scaled_size, sizes, self.factors)) if self.factors else sizes
+
+    @property
+    def _image_shape(self) -> tuple[int, ...]:
         return tuple(self.array.shape[self.axes.index(a)] for a in SPATIAL_AXES[self.ndim])
 
     @property
@@ -65,6 +73,11 @@ class Frame:
             of the image's dtype, else float64: 32-bit counts with an offset differ in digits that
             float32 has not.
         """
+        if self.factors:
+            return read_scaled(self._read_window, self._image_shape, self.factors, region)
+        return self._read_window(region)
+
+    def _read_window(self, region: Region) -> Pixels:
         timepoints = [self._read_timepoint(index, region) for index in self._timepoints()]
         return timepoints[0] if len(timepoints) == 1 else np.concatenate(timepoints)
 
@@ -107,6 +120,11 @@ class Frame:
         pixels = pixels.transpose([kept.index(a) for a in "C" + spatial])
         exact = np.float32 if np.can_cast(pixels.dtype, np.float32) else np.float64
         return np.ascontiguousarray(pixels, dtype=exact)
+
+
+def scaled_frame(frame: Frame, factors: Factors) -> Frame:
+    """Return a frame on another grid; itself where all factors are 1."""
+    return frame if all(k == 1 for k in factors) else replace(frame, factors=factors)
 
 
 def _pixels_at(array: ArrayLike, key: tuple[slice | int, ...]) -> NDArray[Any]:

@@ -9,21 +9,19 @@ the first pixel; *factors* are image pixels per pixel of the grid along ``[Z]YX`
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.frames import Frame
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
-    from napari_unet.data.frames import Pixels
+
+    Pixels = NDArray[np.floating[Any]]
 
 Factors = tuple[float, ...]
 
@@ -56,63 +54,37 @@ def size_of_cell(
     return math.pi / 6 * diameter**3 / anisotropy
 
 
-@dataclass(frozen=True)
-class ScaledFrame(Frame):
-    """A frame seen on another grid.
+def read_scaled(
+    read: Callable[[Region], Pixels], shape: Sequence[int], factors: Factors, region: Region
+) -> Pixels:
+    """Read a region of the grid of an image of size `shape`, of which `read` reads any region.
 
     Where the grid is coarser its pixels are means of the area that they cover, where it is finer
     they are interpolated linearly.
     """
-
-    factors: Factors = ()
-    """Pixels of the image per pixel of the frame, along ``[Z]YX``."""
-
-    @property
-    def spatial_shape(self) -> tuple[int, ...]:
-        """Sizes along ``[Z]YX``; pixels at the far edges may be cut."""
-        full = super().spatial_shape
-        return tuple(scaled_size(size, k) for size, k in zip(full, self.factors, strict=True))
-
-    def read(self, region: Region) -> Pixels:
-        """Read a region that lies inside the frame; see :meth:`Frame.read`."""
-        full = Frame(self.array, self.axes, self.ndim, self.index, self.used_channels, self.window)
-        wanted = [part.indices(n) for part, n in zip(region, self.spatial_shape, strict=True)]
-        boxes = [
-            _source(start, stop, k, size)
-            for (start, stop, _), k, size in zip(
-                wanted, self.factors, full.spatial_shape, strict=True
-            )
-        ]
-        pixels = full.read(tuple(boxes))
-        finite = np.isfinite(pixels)
-        if not finite.all():  # of infinities there are neither means nor shares
-            pixels = np.where(finite, pixels, pixels.dtype.type(np.nan))
-        for axis, ((start, stop, _), box, k, size) in enumerate(
-            zip(wanted, boxes, self.factors, full.spatial_shape, strict=True), start=1
-        ):
-            pixels = _resampled(pixels, axis, range(start, stop), box.start, k, size)
-        steps = (slice(None), *(slice(None, None, step) for _, _, step in wanted))
-        return np.ascontiguousarray(pixels[steps])
+    wanted = [
+        part.indices(scaled_size(size, k))
+        for part, size, k in zip(region, shape, factors, strict=True)
+    ]
+    boxes = [
+        _source(start, stop, k, size)
+        for (start, stop, _), k, size in zip(wanted, factors, shape, strict=True)
+    ]
+    pixels = read(tuple(boxes))
+    finite = np.isfinite(pixels)
+    if not finite.all():  # of infinities there are neither means nor shares
+        pixels = np.where(finite, pixels, pixels.dtype.type(np.nan))
+    for axis, ((start, stop, _), box, k, size) in enumerate(
+        zip(wanted, boxes, factors, shape, strict=True), start=1
+    ):
+        pixels = _resampled(pixels, axis, range(start, stop), box.start, k, size)
+    steps = (slice(None), *(slice(None, None, step) for _, _, step in wanted))
+    return np.ascontiguousarray(pixels[steps])
 
 
 def plane_factors(ndim: int, factor: float) -> Factors:
     """Return the factors along ``[Z]YX`` of a grid that differs in the plane alone."""
     return (1,) * (ndim - 2) + (factor, factor)
-
-
-def scaled_frame(frame: Frame, factors: Factors) -> Frame:
-    """Return a frame on another grid; itself where all factors are 1."""
-    if all(k == 1 for k in factors):
-        return frame
-    return ScaledFrame(
-        frame.array,
-        frame.axes,
-        frame.ndim,
-        frame.index,
-        frame.used_channels,
-        frame.window,
-        factors,
-    )
 
 
 def scaled_size(size: int, factor: float) -> int:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_unet.data.frames import read_mirrored
-from napari_unet.data.rescaling import Factors, enlarged, scaled_frame, scaled_region
+from napari_unet.data.frames import read_mirrored, scaled_frame
+from napari_unet.data.rescaling import Factors, enlarged, scaled_region
 from napari_unet.model.config import OUTPUT_PHASE, UNetConfig, shortest_output
 from napari_unet.model.fallback import Fallback
 from napari_unet.model.inference import InferenceNetwork

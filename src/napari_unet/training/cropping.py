@@ -68,6 +68,7 @@ def cropped_frame(frame: Frame, box: Region | None) -> Frame:
         frame.index,
         frame.used_channels,
         frame.window,
+        frame.factors,
         frame,
         box,
     )
