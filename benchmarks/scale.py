@@ -360,13 +360,13 @@ class _Film:
 
 def _tiled_sample(path: Path, size: int) -> None:
     """Write a uint16 OME-Zarr that repeats the sample image, with noise of its own."""
-    from napari_unet.io.ome_zarr import create_intensity_store
+    from napari_unet.io.ome_zarr import create_store
 
     sample = np.asarray(read_image(sample_dir() / "nuclei2d_image.tif").array)
     edge = 512
     chunks = (edge, edge)
-    store = create_intensity_store(
-        path, (size, size), np.dtype(np.uint16), chunks, "YX", {"Y": 0.5, "X": 0.5}
+    store = create_store(
+        path, (size, size), np.dtype(np.uint16), chunks, "YX", {"Y": 0.5, "X": 0.5}, {}
     )
     plane = np.tile(sample, (2, 2))
     rng = np.random.default_rng(0)

@@ -75,28 +75,25 @@ def load_nuclei_3d() -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
 def phase_2d() -> list[LayerTuple]:
     """Return the cells in phase contrast, and ten of them painted, as napari layers."""
     image, paint, _ = load_phase_2d()
-    return [
-        (image, {"name": "phase contrast 2D"}, "image"),
-        (paint, {"name": "phase contrast 2D paint"}, "labels"),
-    ]
+    return _layers(image, "phase contrast 2D", paint, "phase contrast 2D paint")
 
 
 def nuclei_2d() -> list[LayerTuple]:
     """Return the 2D nuclei and their painted strokes as napari layers."""
     image, strokes, _ = load_nuclei_2d()
-    return [
-        (image, {"name": "nuclei 2D"}, "image"),
-        (strokes, {"name": "nuclei 2D strokes"}, "labels"),
-    ]
+    return _layers(image, "nuclei 2D", strokes, "nuclei 2D strokes")
 
 
 def nuclei_3d() -> list[LayerTuple]:
     """Return the 3D nuclei and their full labels as napari layers."""
     image, labels = load_nuclei_3d()
-    return [
-        (image, {"name": "nuclei 3D"}, "image"),
-        (labels, {"name": "nuclei 3D labels"}, "labels"),
-    ]
+    return _layers(image, "nuclei 3D", labels, "nuclei 3D labels")
+
+
+def _layers(
+    image: npt.NDArray[Any], name: str, labels: npt.NDArray[Any], name_of_labels: str
+) -> list[LayerTuple]:
+    return [(image, {"name": name}, "image"), (labels, {"name": name_of_labels}, "labels")]
 
 
 def _read(name: str) -> npt.NDArray[Any]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_unet.data.physical import check_pixel_size, micrometres, size_along, spacing
+from napari_unet.data.physical import check_pixel_size, micrometres, size_along
 from napari_unet.errors import ConfigError
 
 
@@ -42,14 +42,6 @@ def test_what_is_no_length_is_unknown(unit: str | None) -> None:
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_length_that_cannot_be_is_unknown(value: float) -> None:
     assert micrometres(value, "µm") is None
-
-
-def test_the_spacing_is_in_the_order_of_the_axes() -> None:
-    assert spacing({"X": 0.1, "Y": 0.2, "Z": 1.0}, "ZYX") == (1.0, 0.2, 0.1)
-
-
-def test_there_is_no_spacing_where_one_axis_is_unknown() -> None:
-    assert spacing({"X": 0.1, "Y": 0.2}, "ZYX") is None
 
 
 def test_sizes_of_axes_that_are_not_there_are_left_out() -> None:

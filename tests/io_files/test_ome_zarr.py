@@ -19,8 +19,7 @@ from napari_unet.io.files import find_images, read_image, read_labels
 from napari_unet.io.ome_zarr import (
     add_pyramid,
     check_replaceable,
-    create_intensity_store,
-    create_label_store,
+    create_store,
     finish,
     put_back_previous,
     regions_of_chunks,
@@ -37,7 +36,7 @@ def small_overviews(monkeypatch: pytest.MonkeyPatch) -> None:
 def make_labels(folder: Path, side: int = 70) -> np.ndarray[Any, Any]:
     """Write a store of 3 planes of labels, and return them."""
     labels = np.random.default_rng(0).integers(0, 2**32, (3, side, side - 5), np.uint32)
-    store = create_label_store(folder, labels.shape, "uint32", (1, 16, 16), "ZYX", SIZE)
+    store = create_store(folder, labels.shape, "uint32", (1, 16, 16), "ZYX", SIZE)
     for region in regions_of_chunks(store.shape, store.chunks):
         store[region] = labels[region]
     return labels
@@ -63,7 +62,7 @@ def test_labels_come_back_with_axes_and_pixel_size(tmp_path: Path) -> None:
 def test_probabilities_come_back_with_their_channels(tmp_path: Path) -> None:
     probabilities = np.random.default_rng(0).random((2, 3, 20, 30), np.float32)
     shape, chunks = probabilities.shape, (1, 1, 16, 16)
-    store = create_intensity_store(tmp_path / "a.zarr", shape, "float32", chunks, "CZYX", SIZE)
+    store = create_store(tmp_path / "a.zarr", shape, "float32", chunks, "CZYX", SIZE, {})
     store[...] = probabilities
     image = read_image(tmp_path / "a.zarr")
     assert (image.axes, image.pixel_size) == ("CZYX", SIZE)
@@ -72,7 +71,7 @@ def test_probabilities_come_back_with_their_channels(tmp_path: Path) -> None:
 
 
 def test_the_metadata_is_that_of_ngff_0_5(tmp_path: Path) -> None:
-    create_label_store(tmp_path / "a.zarr", (2, 3, 4, 5), "int32", (1, 1, 4, 5), "TZYX", {"X": 0.5})
+    create_store(tmp_path / "a.zarr", (2, 3, 4, 5), "int32", (1, 1, 4, 5), "TZYX", {"X": 0.5})
     assert metadata_of(tmp_path / "a.zarr") == {
         "version": "0.5",
         "multiscales": [
@@ -102,13 +101,13 @@ def test_the_metadata_is_that_of_ngff_0_5(tmp_path: Path) -> None:
 
 
 def test_background_takes_no_room(tmp_path: Path) -> None:
-    store = create_label_store(tmp_path / "a.zarr", (10**6, 10**6), "uint32", (956, 956), "YX")
+    store = create_store(tmp_path / "a.zarr", (10**6, 10**6), "uint32", (956, 956), "YX")
     store[:956, :956] = 0
     assert len(list((tmp_path / "a.zarr").rglob("*"))) == 3  # two files of metadata, one folder
 
 
 def test_chunks_are_not_larger_than_the_image(tmp_path: Path) -> None:
-    store = create_label_store(tmp_path / "a.zarr", (30, 20), "uint16", (956, 956), "YX")
+    store = create_store(tmp_path / "a.zarr", (30, 20), "uint16", (956, 956), "YX")
     assert store.chunks == (30, 20)
 
 
@@ -200,7 +199,7 @@ def test_a_stopped_pyramid_lists_whole_levels_and_goes_on(
 
 def test_a_pyramid_never_holds_a_level_in_memory(tmp_path: Path) -> None:
     side, chunk = 4096, 256
-    store = create_label_store(tmp_path / "a.zarr", (side, side), "uint32", (chunk, chunk), "YX")
+    store = create_store(tmp_path / "a.zarr", (side, side), "uint32", (chunk, chunk), "YX")
     for region in regions_of_chunks(store.shape, store.chunks):
         store[region] = region[0].start + region[1].start + 1
     tracemalloc.start()

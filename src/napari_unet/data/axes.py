@@ -10,18 +10,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from napari_unet.errors import (
-    ConfigError,
-    ImageError,
-    LabelsError,
-)
+from napari_unet.errors import ConfigError, ImageError, LabelsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from collections.abc import Iterable, Sequence
 
 SPATIAL_AXES = {2: "YX", 3: "ZYX"}
 _ALL_AXES = "TCZYX"
+_NAMED = {"time": "T", "channel": "C", **{letter.lower(): letter for letter in _ALL_AXES}}
 _COLOUR_CHANNELS = (3, 4)
 WITHOUT_TRANSPARENCY = "Transparency is left out: red, green and blue are used."
 
@@ -73,6 +69,13 @@ def frame_axes(axes: str, ndim: int) -> str:
 def is_axes(text: str) -> bool:
     """Return whether a text names axes: letters of TCZYX, each at most once."""
     return len(set(text)) == len(text) and set(text) <= set(_ALL_AXES)
+
+
+def axes_of_names(names: Iterable[object], ndim: int) -> str | None:
+    """Return the letters of axes called "t" or "time", "z" and so on; None where one has none."""
+    letters = "".join(_NAMED.get(str(name).lower(), "?") for name in names)
+    usable = is_axes(letters) and len(letters) == ndim and {"Y", "X"} <= set(letters)
+    return letters if usable else None
 
 
 def parse_channels(text: str | None) -> tuple[int, ...]:

@@ -59,16 +59,7 @@ def binned_labels(
 ) -> NDArray[Any]:
     """Bring painted labels to the grid: each pixel of it takes the value of most paint in it.
 
-    Parameters
-    ----------
-    labels : ndarray
-        ``[Z]YX``, any integer dtype.
-    factor : float
-        Pixels of the labels per pixel of the grid, along Y and X.
-    unpainted : {"unlabelled", "background"}
-        What 0 means: where it is unlabelled, a pixel with any paint is painted.
-    box : tuple of slice, optional
-        What to return of the grid; all of it by default.
+    Where 0 is unlabelled, a pixel with any paint is painted. `box` is what to return of the grid.
     """
     if factor == 1:
         return labels if box is None else labels[box]
@@ -99,14 +90,8 @@ def typical_diameter(labels: Iterable[NDArray[Any]], unpainted: Unpainted) -> fl
     """Measure how large the painted objects are, in pixels of the labels; 0 where that is unclear.
 
     Each connected part counts by its width: by the diameter of the circle that is as large, which
-    long cells have as well as round ones. Of strokes the cell is guessed that they lie in.
-
-    Parameters
-    ----------
-    labels : iterable of ndarray
-        Painted labels, frame axes then ``[Z]YX``; volumes are measured plane by plane.
-    unpainted : {"unlabelled", "background"}
-        What 0 means.
+    long cells have as well as round ones. Of strokes the cell is guessed that they lie in. Volumes
+    are measured plane by plane.
     """
     parts = [part for plane in _planes(labels) for part in _parts(plane, unpainted)]
     known = [(part, size) for part in parts if (size := _diameter(part)) > 0]
@@ -117,14 +102,9 @@ def typical_diameter(labels: Iterable[NDArray[Any]], unpainted: Unpainted) -> fl
 
 
 def choose_binning(diameter: float, largest: float = LARGEST_AUTOMATIC) -> float:
-    """Choose the binning at which cells have the best size; 1 where they are comfortable.
+    """Choose the binning, up to `largest`, at which cells have the best size; 1 if comfortable.
 
-    Parameters
-    ----------
-    diameter : float
-        Of a typical cell, in pixels of the image; 0: unknown.
-    largest : float
-        The binning is no larger than this, which is at least 1.
+    `diameter` is that of a typical cell, in pixels of the image; 0: unknown.
     """
     if diameter == 0 or SMALLEST_COMFORTABLE <= diameter <= LARGEST_COMFORTABLE:
         return 1.0

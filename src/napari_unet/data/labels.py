@@ -33,6 +33,9 @@ UNLABELLED = -1
 BACKGROUND_VALUE: dict[Unpainted, int] = {"unlabelled": 1, "background": 0}
 # Where no better threshold was found.
 DEFAULT_THRESHOLD = 0.5
+_BAND_PIXELS = 2**20
+# Boxes around what is marked begin and end on multiples of so many pixels.
+BOX_GRID = 32
 
 
 @dataclass(frozen=True)
@@ -110,10 +113,7 @@ def object_target(
 def class_target(labels: NDArray[np.integer[Any]], painted_values: Sequence[int]) -> Target:
     """Turn painted classes ``[Z]YX`` into a training target.
 
-    Parameters
-    ----------
-    painted_values : sequence of int
-        Of each network class, ascending; other values are unlabelled.
+    `painted_values` are those of the network's classes, ascending; others are unlabelled.
     """
     largest = np.iinfo(labels.dtype).max
     # In the labels' own dtype: float64, where int64 and uint64 meet, takes neighbours for the same
@@ -127,20 +127,7 @@ def class_target(labels: NDArray[np.integer[Any]], painted_values: Sequence[int]
 
 
 def fill_regions(labels: NDArray[Any], regions: Sequence[Region]) -> NDArray[Any]:
-    """Make what is unpainted inside fully annotated regions background.
-
-    Parameters
-    ----------
-    labels : ndarray
-        Painted labels: 0 unlabelled, 1 background.
-    regions : sequence of tuple of slice
-        Boxes of `labels`, one slice per axis.
-
-    Returns
-    -------
-    ndarray
-        `labels` itself where there is no region, else a copy.
-    """
+    """Make what is unpainted inside fully annotated regions background: in a copy, if any."""
     if not regions:
         return labels
     filled = copy_of_paint(labels)
@@ -151,24 +138,10 @@ def fill_regions(labels: NDArray[Any], regions: Sequence[Region]) -> NDArray[Any
 
 
 def annotation_from_mask(mask: NDArray[Any], zero: Unpainted) -> NDArray[np.integer[Any]]:
-    """Turn a finished or partial mask into painted labels.
+    """Turn a finished or partial mask, in which 0 means `zero`, into painted labels.
 
-    Parameters
-    ----------
-    mask : ndarray
-        0 and objects or classes from 1 up, any integer dtype.
-    zero : {"unlabelled", "background"}
-        What 0 means in the mask.
-
-    Returns
-    -------
-    ndarray
-        0 unlabelled, 1 background, every number of the mask one higher; uint16 or wider.
-
-    Raises
-    ------
-    LabelsError
-        The mask is no label image, or holds the largest number of uint64.
+    They are 0 unlabelled, 1 background, every number of the mask one higher; uint16 or wider.
+    Raises LabelsError if the mask is no label image, or holds the largest number of uint64.
     """
     mask = check_labels(mask)
     largest = int(mask.max(initial=0))
@@ -185,11 +158,21 @@ def ridge_between(objects: NDArray[Any]) -> NDArray[np.bool_]:
     """Mark one pixel of each pair of face neighbours in different objects, ``[Z]YX``."""
     ridge = np.zeros(objects.shape, bool)
     for axis in range(objects.ndim):
-        here = np.moveaxis(objects, axis, 0)[:-1]
-        next_one = np.moveaxis(objects, axis, 0)[1:]
-        touching = (here != next_one) & (here > 0) & (next_one > 0)
-        np.moveaxis(ridge, axis, 0)[:-1] |= touching
+        here, _ = _neighbours(ridge, axis)
+        here |= _touching(objects, axis)
     return ridge
+
+
+def _neighbours(pixels: NDArray[Any], axis: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return views of all pixels but the last ones along an axis, and of those behind them."""
+    moved = np.moveaxis(pixels, axis, 0)
+    return moved[:-1], moved[1:]
+
+
+def _touching(objects: NDArray[Any], axis: int) -> NDArray[np.bool_]:
+    here, after = _neighbours(objects, axis)
+    touching: NDArray[np.bool_] = (here != after) & (here > 0) & (after > 0)
+    return touching
 
 
 def _implied_borders(
@@ -216,26 +199,18 @@ def _borders_within(
     grown = expand_labels(objects, sliver / 2, spacing)
     borders = np.zeros(objects.shape, bool)
     for axis in range(objects.ndim):
-        here, after = (np.moveaxis(grown, axis, 0)[part] for part in (slice(-1), slice(1, None)))
-        touching = (here != after) & (here > 0) & (after > 0)
-        open_here, open_after = (
-            np.moveaxis(unpainted, axis, 0)[part] for part in (slice(-1), slice(1, None))
-        )
-        np.moveaxis(borders, axis, 0)[:-1] |= touching & open_here
-        np.moveaxis(borders, axis, 0)[1:] |= touching & ~open_here & open_after
+        touching = _touching(grown, axis)
+        open_here, open_after = _neighbours(unpainted, axis)
+        here, after = _neighbours(borders, axis)
+        here |= touching & open_here
+        after |= touching & ~open_here & open_after
     return borders
 
 
-# --- Where labels are painted, of images so large that most of their labels are 0 ----------------
+# --- Where labels are painted ---------------------------------------------------------------------
 # An empty layer of an image of a terabyte costs nothing: the system gives memory to the pages that
 # are written alone. What is here keeps it so. Labels are looked at band by band along their first
 # axis, and bands without paint are left alone.
-
-_BAND_PIXELS = 2**20
-
-
-# Boxes around what is marked begin and end on multiples of so many pixels.
-BOX_GRID = 32
 
 
 def bands_of(labels: ArrayLike) -> Iterator[tuple[slice, NDArray[Any]]]:

@@ -68,6 +68,12 @@ def micrometres(value: float, unit: str | None) -> float | None:
     return float(f"{value * factor:.12g}")  # 65 nm are 0.065, not 0.06500000000000002
 
 
+def known_sizes(lengths: Mapping[str, tuple[float, str | None]]) -> dict[str, float]:
+    """Return the micrometres of each axis whose length, value and unit, is one."""
+    sizes = {axis: micrometres(value, unit) for axis, (value, unit) in lengths.items()}
+    return {axis: size for axis, size in sizes.items() if size is not None}
+
+
 def _micrometres_of(unit: str) -> float | None:
     text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), unit).strip()
     text = text.replace("\N{GREEK SMALL LETTER MU}", "µ").replace("\N{ANGSTROM SIGN}", "Å")
@@ -101,10 +107,3 @@ def size_along(axes: str, pixel_size: PixelSize) -> dict[str, float]:
     {'Y': 0.5, 'X': 0.5}
     """
     return {axis: pixel_size[axis] for axis in "ZYX" if axis in axes and axis in pixel_size}
-
-
-def spacing(pixel_size: PixelSize, axes: str) -> tuple[float, ...] | None:
-    """Return the micrometres per pixel along some axes; None where one of them is unknown."""
-    if not all(axis in pixel_size for axis in axes):
-        return None
-    return tuple(float(pixel_size[axis]) for axis in axes)

@@ -105,17 +105,11 @@ def scaled_region(region: Region, factors: Sequence[float], shape: Sequence[int]
 def enlarged(
     coarse: NDArray[np.float32], start: Sequence[int], region: Region, factors: Sequence[float]
 ) -> NDArray[np.float32]:
-    """Bring values on a grid to the pixels of a region of the image.
+    """Bring values of a box of a grid that begins at `start` to the pixels of a region.
 
     Of a coarser grid they are interpolated linearly, of a finer one a pixel takes the mean of what
-    it covers: a gap that is narrower than a pixel still lowers its value.
-
-    Parameters
-    ----------
-    coarse : ndarray
-        Shape C followed by a box of the grid that begins at `start`.
-    region : tuple of slice
-        Box of the image; beyond the outermost centres the outermost value holds.
+    it covers: a gap that is narrower than a pixel still lowers its value. Beyond the outermost
+    centres the outermost value holds.
     """
     values: Pixels = coarse
     sides = zip(start, region, factors, strict=True)

@@ -59,26 +59,12 @@ def find_spots(
     """Rank boxes of one frame by their mean uncertainty.
 
     All boxes are equally large and lie within the image, so that its borders are neither favoured
-    (by means of fewer pixels) nor dropped (by pixels beyond them that count as certain).
+    (by means of fewer pixels) nor dropped (by pixels beyond them that count as certain). Painted
+    pixels count as certain; those of another shape raise LabelsError.
 
-    Parameters
-    ----------
-    uncertainty : ndarray
-        ``[Z]YX`` float32, 0 to 1.
-    painted : ndarray of bool, optional
-        ``[Z]YX``, where there is a label already: these pixels count as certain. Another shape
-        raises LabelsError.
-    size : int
-        Edge of the boxes in pixels along Y and X, at least 1, else ConfigError; a quarter of it
-        along Z. An image that is smaller limits it. Two spots are at least `size` pixels apart
-        along one axis.
-    frame : tuple of int
-        Index of the frame, handed on to the spots.
-
-    Returns
-    -------
-    tuple of Spot
-        At most `most`, by descending score; those that score less than 0.02 are left out.
+    `size` is the edge of the boxes along Y and X, at least 1, else ConfigError; a quarter of it
+    along Z. An image that is smaller limits it. Two spots are at least so far apart along one axis.
+    They come by descending score, without those that score less than 0.02.
     """
     if size < 1:
         raise ConfigError(f"size is {size}; spots need boxes of at least 1 pixel.")

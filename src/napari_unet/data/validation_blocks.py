@@ -67,23 +67,16 @@ def validation_blocks(
 ) -> tuple[Block, ...]:
     """Choose blocks that together hold about `share` of the painted pixels.
 
+    There is none where the paint is too little, or in too few places, to spare any.
+
     Parameters
     ----------
     classes : sequence of ndarray
         Per frame the network class of each pixel, -1 where unlabelled (see ``Target``).
-    share : float
-        0 to below 1.
-    block_shape : sequence of int
-        Edge lengths of a block in pixels, along ``[Z]YX``.
     kept : sequence of Block
         Already held back, and to stay so.
     trained_on : sequence of ndarray or None
-        Per frame the pixels that a network has already learned from, bool: no block may hold one.
-
-    Returns
-    -------
-    tuple of Block
-        Empty where the paint is too little, or in too few places, to spare any.
+        Per frame the pixels that a network has already learned from: no block may hold one.
     """
     blocks = [
         Block(frame, region)

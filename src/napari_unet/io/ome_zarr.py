@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import uuid
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize
@@ -22,76 +23,46 @@ from napari_unet.io.disk import sync_folder, why_not_written
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import zarr
 
 LARGEST_OVERVIEW = 1024  # pixels along Y and X of the last level of a pyramid
 
+LABELS = MappingProxyType({"image-label": {"version": "0.5"}})
 _OURS = "napari_unet"  # the attribute by which we know our own stores
 _AXIS_TYPES = {"T": "time", "C": "channel"}  # all others are space
 _ZSTD_LEVEL = 3
 
 
-def create_label_store(
+def create_store(
     folder: Path,
     shape: Sequence[int],
     dtype: Any,
     chunks: Sequence[int],
     axes: str,
     pixel_size: PixelSize = UNKNOWN_SIZE,
+    about: Mapping[str, Any] = LABELS,
 ) -> zarr.Array[Any]:
-    """Make an empty OME-Zarr of labels: all background, nothing of it on disk yet.
+    """Make an empty OME-Zarr: all 0, nothing of it on disk yet.
 
     Parameters
     ----------
     folder : Path
-        Its folder, which must not exist.
-    shape, chunks : sequence of int
-        Sizes of the array and of its chunks.
-    dtype : dtype
-        Type of the labels, an integer.
+        Its folder, which must not exist, else FileProblemError.
     axes : str
         One of the letters TCZYX per axis. NGFF wants them in this order.
     pixel_size : PixelSize
         Micrometres per axis; axes of unknown size get scale 1 and no unit.
+    about : mapping
+        What its metadata says besides: `LABELS`, or nothing of intensities.
 
     Returns
     -------
     zarr.Array
         Level 0, compressed by zstd; write whole chunks.
-
-    Raises
-    ------
-    FileProblemError
-        The folder exists, or cannot be written.
     """
-    about = {"image-label": {"version": "0.5"}}
-    return _create(folder, shape, dtype, chunks, axes, pixel_size, about)
-
-
-def create_intensity_store(
-    folder: Path,
-    shape: Sequence[int],
-    dtype: Any,
-    chunks: Sequence[int],
-    axes: str,
-    pixel_size: PixelSize = UNKNOWN_SIZE,
-) -> zarr.Array[Any]:
-    """Make an empty OME-Zarr of intensities, such as probabilities; see `create_label_store`."""
-    return _create(folder, shape, dtype, chunks, axes, pixel_size, {})
-
-
-def _create(
-    folder: Path,
-    shape: Sequence[int],
-    dtype: Any,
-    chunks: Sequence[int],
-    axes: str,
-    pixel_size: PixelSize,
-    about: dict[str, Any],
-) -> zarr.Array[Any]:
     import zarr
 
     if folder.exists():
@@ -145,16 +116,6 @@ def _create_level(
     )
 
 
-def _open_group(folder: Path) -> zarr.Group:
-    import zarr
-
-    if not is_ours(folder):
-        raise FileProblemError(
-            f"{folder} is no OME-Zarr that napari-unet wrote; choose another folder."
-        )
-    return zarr.open_group(store=str(folder), mode="r+")
-
-
 def _level_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
     import zarr
 
@@ -164,7 +125,7 @@ def _level_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
 
 
 def is_ours(folder: Path) -> bool:
-    """Return whether a folder is an OME-Zarr made by `create_label_store` or its sister."""
+    """Return whether a folder is an OME-Zarr made by `create_store`."""
     try:
         metadata = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))
         return _OURS in metadata["attributes"]
@@ -177,27 +138,19 @@ def add_pyramid(folder: Path, stop: threading.Event | None = None) -> bool:
 
     Pixels are picked, not averaged: of labels there is no average. One chunk is written at a
     time, from four of the level before. A level is listed when it is whole; called again after
-    an interruption, the function goes on with the first that is missing.
+    an interruption, the function goes on with the first that is missing. Set `stop` to end after
+    the current chunk.
 
-    Parameters
-    ----------
-    folder : Path
-        A store of ours whose level 0 is written.
-    stop : threading.Event
-        Set it to end after the current chunk.
-
-    Returns
-    -------
-    bool
-        Whether all levels are there, the last with at most `LARGEST_OVERVIEW` pixels along Y
-        and X; False where it was stopped.
-
-    Raises
-    ------
-    FileProblemError
-        The folder is none of our stores, or cannot be written.
+    Returns whether all levels are there, the last with at most `LARGEST_OVERVIEW` pixels along Y
+    and X. Raises FileProblemError if the folder is none of our stores, or cannot be written.
     """
-    group = _open_group(folder)
+    import zarr
+
+    if not is_ours(folder):
+        raise FileProblemError(
+            f"{folder} is no OME-Zarr that napari-unet wrote; choose another folder."
+        )
+    group = zarr.open_group(store=str(folder), mode="r+")
     ome: Any = group.attrs["ome"]
     multiscale = ome["multiscales"][0]
     datasets = multiscale["datasets"]
@@ -254,19 +207,10 @@ def regions_of_chunks(shape: Sequence[int], chunks: Sequence[int]) -> Iterator[t
 
 
 def finish(partial: Path, final: Path) -> None:
-    """Give a whole store its final name, in place of an older one of ours.
+    """Give a whole store its final name, in the same folder, in place of an older one of ours.
 
-    Parameters
-    ----------
-    partial : Path
-        The store under its unfinished name, in the folder of `final`.
-    final : Path
-        Its name from now on.
-
-    Raises
-    ------
-    FileProblemError
-        `final` is something that we did not write, or the folder cannot be renamed.
+    Raises FileProblemError if `final` is something that we did not write, or `partial` cannot be
+    renamed.
     """
     check_replaceable(final)
     if hasattr(os, "sync"):  # chunks that a power cut takes would read as background
@@ -306,13 +250,7 @@ def put_back_previous(final: Path) -> None:
 
 
 def check_replaceable(final: Path) -> None:
-    """Make sure, before long work, that a store may be written under a name.
-
-    Raises
-    ------
-    FileProblemError
-        There is something that we did not write.
-    """
+    """Raise FileProblemError, before long work, if under a name lies what we did not write."""
     if (final.exists() or final.is_symlink()) and not is_ours(final):
         raise FileProblemError(
             f"{final} exists and was not written by napari-unet; move it or choose another folder."

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from napari_unet.data.axes import WITHOUT_TRANSPARENCY, is_axes
-from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize, micrometres, size_along
+from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize, known_sizes, size_along
 from napari_unet.errors import FileProblemError
 from napari_unet.io.disk import megabytes, short_reason
 
@@ -169,7 +169,7 @@ def _pixel_size(file: tifffile.TiffFile) -> PixelSize:
     if isinstance(ours, dict):
         return {axis: float(size) for axis, size in ours.items()}
     unit = _RESOLUTION_UNITS.get(_tag(file, "ResolutionUnit", 1))
-    size = _sizes({axis: (_resolution(file, axis), unit) for axis in "YX"})
+    size = known_sizes({axis: (_resolution(file, axis), unit) for axis in "YX"})
     return UNKNOWN_SIZE if any(s > _PRINTERS_PIXEL for s in size.values()) else size
 
 
@@ -177,7 +177,7 @@ def _size_in_ome(xml: str) -> PixelSize:
     pixels = ElementTree.fromstring(xml).find(".//{*}Pixels")
     if pixels is None:
         return UNKNOWN_SIZE
-    return _sizes(
+    return known_sizes(
         {
             axis: (
                 float(pixels.get(f"PhysicalSize{axis}", 0)),
@@ -193,18 +193,13 @@ def _size_in_imagej(file: tifffile.TiffFile) -> PixelSize:
     unit = about.get("unit")
     units = {axis: str(about.get(f"{axis.lower()}unit", unit)) for axis in "ZYX"}
     depth = about.get("spacing")
-    return _sizes(
+    return known_sizes(
         {
             "Z": (abs(depth) if isinstance(depth, int | float) else 0.0, units["Z"]),
             "Y": (_resolution(file, "Y"), units["Y"]),
             "X": (_resolution(file, "X"), units["X"]),
         }
     )
-
-
-def _sizes(lengths: dict[str, tuple[float, str | None]]) -> dict[str, float]:
-    known = {axis: micrometres(value, unit) for axis, (value, unit) in lengths.items()}
-    return {axis: size for axis, size in known.items() if size is not None}
 
 
 def _resolution(file: tifffile.TiffFile, axis: str) -> float:

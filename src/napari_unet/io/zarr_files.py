@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.axes import is_axes
-from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize, micrometres
+from napari_unet.data.axes import axes_of_names
+from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize, known_sizes
 from napari_unet.errors import FileProblemError
 from napari_unet.io.disk import short_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     import zarr
 
@@ -30,7 +30,6 @@ _METADATA_FILES = ("zarr.json", ".zarray", ".zgroup")
 _CODECS = ("filters", "compressor", "codecs", "storage_transformers")
 _LONGEST_TYPE = 100
 _PICKLE = re.compile(r"\bpickle\b", re.IGNORECASE)
-_LETTERS = {"time": "T", "channel": "C", "t": "T", "c": "C", "z": "Z", "y": "Y", "x": "X"}
 
 
 def split_zarr(path: Path) -> tuple[Path, str] | None:
@@ -186,7 +185,7 @@ def _with_metadata(
             for dataset in multiscale["datasets"]:
                 if str(dataset["path"]) == level:
                     return array, *_described(multiscale, dataset, array.ndim)
-    return array, _letters(_dimension_names(array), array.ndim), UNKNOWN_SIZE
+    return array, axes_of_names(_dimension_names(array), array.ndim), UNKNOWN_SIZE
 
 
 def _multiscales(group: Path) -> list[dict[str, Any]]:
@@ -204,7 +203,7 @@ def _described(
         axis if isinstance(axis, dict) else {"name": axis}
         for axis in multiscale.get("axes", "tczyx")
     ]
-    axes = _letters([str(axis["name"]) for axis in described], ndim)
+    axes = axes_of_names((axis["name"] for axis in described), ndim)
     if axes is None:
         return None, UNKNOWN_SIZE
     scale = [1.0] * ndim
@@ -215,22 +214,16 @@ def _described(
         factors = transform.get("scale")
         if transform.get("type") == "scale" and factors and len(factors) == ndim:
             scale = [length * float(factor) for length, factor in zip(scale, factors, strict=True)]
-    sizes = {
-        letter: micrometres(length, axis.get("unit"))
+    lengths = {
+        letter: (length, axis.get("unit"))
         for letter, length, axis in zip(axes, scale, described, strict=True)
         if letter in "ZYX"
     }
-    return axes, {letter: size for letter, size in sizes.items() if size is not None}
+    return axes, known_sizes(lengths)
 
 
-def _dimension_names(array: zarr.Array[Any]) -> list[str]:
+def _dimension_names(array: zarr.Array[Any]) -> list[Any]:
     """Return the names that Zarr 3 has for axes, or those that xarray writes into Zarr 2."""
     names = getattr(array.metadata, "dimension_names", None)
     names = names or array.attrs.asdict().get("_ARRAY_DIMENSIONS")
-    return [str(name) for name in names] if isinstance(names, list | tuple) else []
-
-
-def _letters(names: Sequence[str], ndim: int) -> str | None:
-    letters = "".join(_LETTERS.get(name.lower(), "?") for name in names)
-    usable = is_axes(letters) and len(letters) == ndim and {"Y", "X"} <= set(letters)
-    return letters if usable else None
+    return list(names) if isinstance(names, list | tuple) else []

@@ -27,9 +27,9 @@ from napari_unet.data.intensity import sample_boxes
 from napari_unet.errors import FileProblemError, UnreadableError
 from napari_unet.io.disk import why_not_written
 from napari_unet.io.ome_zarr import (
+    LABELS,
     add_pyramid,
-    create_intensity_store,
-    create_label_store,
+    create_store,
     finish,
     put_back_previous,
 )
@@ -331,15 +331,15 @@ def _create(result: PartialResult, pixel_size: PixelSize) -> None:
     sizes = dict(zip(plan.result_axes, plan.result_shape, strict=True))
     chunks = dict(zip(SPATIAL_AXES[plan.ndim], _clipped(plan.chunks, plan.shape), strict=True))
     chunks["C"] = plan.classes.n_classes
-    create = create_label_store if plan.result.is_labels else create_intensity_store
     dtype = np.dtype(np.uint32) if plan.result.is_separated else plan.tile_dtype
-    create(
+    create_store(
         result.folder,
         [sizes[axis] for axis in axes],
         dtype,
         [chunks.get(axis, 1) for axis in axes],
         axes,
         pixel_size,
+        LABELS if plan.result.is_labels else {},
     )
 
 

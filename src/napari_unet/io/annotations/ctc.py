@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from skimage.util import map_array
 
 from napari_unet.data.labels import check_labels
 from napari_unet.errors import FileProblemError, LabelsError
@@ -156,13 +157,9 @@ def write_ctc(
     names = [f"mask{time:0{digits}d}.tif" for time in range(len(labels))]
     _refuse_others(folder, names)
     make_folder(folder)
-    for time, (frame, table) in enumerate(zip(labels, tables, strict=True)):
-        values, new = table
-        renumbered = np.zeros(frame.shape, np.uint16)
-        if values.size:
-            at = np.searchsorted(values, frame).clip(max=values.size - 1)
-            renumbered = np.where(values[at] == frame, new[at], 0).astype(np.uint16)
-        write_image(folder / names[time], renumbered, "ZYX"[-frame.ndim :])
+    for name, frame, (values, new) in zip(names, labels, tables, strict=True):
+        renumbered = map_array(frame, values, new.astype(np.uint16))
+        write_image(folder / name, renumbered, "ZYX"[-frame.ndim :])
     path = folder / "res_track.txt"
     try:
         replace_file(path, "".join(f"{' '.join(map(str, row))}\n" for row in rows).encode())
@@ -207,5 +204,5 @@ def _tracks(
                 row = current[value] = len(rows) - 1
             rows[row][2] = time
             new.append(row + 1)
-        tables.append((values, np.array(new, np.int64)))
+        tables.append((values, np.array(new)))
     return [(n, first, last, parent) for n, first, last, parent in rows], tables

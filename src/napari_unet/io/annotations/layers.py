@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.data.axes import axes_of_names
 from napari_unet.errors import NapariUNetError
 from napari_unet.io.annotations.cellpose import is_seg
+from napari_unet.io.annotations.formats import LABEL_AXES
 from napari_unet.io.annotations.reading import read_annotations
 from napari_unet.io.annotations.rois import names_in
 from napari_unet.io.annotations.writing import write_objects
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     LayerData = tuple[Any, dict[str, Any], str]
-
-_SPACE = {"z": "Z", "y": "Y", "x": "X", "t": "T"}
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | None:
@@ -59,20 +59,12 @@ def _layer(path: Path) -> LayerData:
 def write_labels(path: str, labels: Any, attributes: dict[str, Any]) -> list[str]:
     """Write a Labels layer: ROI zip, GeoJSON, COCO or a table, by the suffix; return the paths.
 
-    Of several levels the finest is written. Axis labels, scale and units are taken from the layer's
-    attributes.
+    Of several levels the finest is written. Its axes are those that the layer names.
     """
     finest = (
         labels[0] if isinstance(labels, list | tuple) or attributes.get("multiscale") else labels
     )
     array = np.asarray(finest)
-    write_objects(path, array, axes=_axes_of(attributes, array.ndim))
+    axes = axes_of_names(attributes.get("axis_labels") or (), array.ndim)
+    write_objects(path, array, axes=axes if axes in LABEL_AXES else None)
     return [path]
-
-
-def _axes_of(attributes: dict[str, Any], ndim: int) -> str | None:
-    labels = [str(label).lower() for label in attributes.get("axis_labels") or ()]
-    letters = "".join(
-        _SPACE.get(label[:1] if label in ("time",) else label, "?") for label in labels
-    )
-    return letters if len(letters) == ndim and letters in ("YX", "ZYX", "TYX", "TZYX") else None

@@ -6,7 +6,6 @@ import io
 import logging
 import re
 import zipfile
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,7 +62,7 @@ def read_rois(path: Path) -> tuple[list[Drawn], tuple[str, ...]]:
             continue
         drawn.append(_drawn(roi, rings, entry))
     text = f"ROIs without an area (lines, points, texts): {without_area}; they are left out."
-    return _in_own_numbers(drawn), (text,) if without_area else ()
+    return drawn, (text,) if without_area else ()
 
 
 def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -144,13 +143,6 @@ def _drawn(roi: ImagejRoi, rings: tuple[Ring, ...], entry: str) -> Drawn:
         z=z if z >= 0 else None,
         t=t if t >= 0 else None,
     )
-
-
-def _in_own_numbers(drawn: list[Drawn]) -> list[Drawn]:
-    """Drop numbers that name nothing: where some objects have none, or one is 0."""
-    if all(each.number for each in drawn):
-        return drawn
-    return [replace(each, number=None) for each in drawn]
 
 
 def _damaged(path: Path, reason: str) -> FileProblemError:
