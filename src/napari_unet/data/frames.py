@@ -1,8 +1,4 @@
-"""Frames of an image: read region by region, whatever the image is made of.
-
-Axes that are neither the channel nor spatial for the network (T always, Z for a 2D network) are
-*frames*: they are looped over, lazily.
-"""
+"""Frames of an image: read region by region, whatever the image is made of."""
 
 from __future__ import annotations
 
@@ -102,19 +98,11 @@ class Frame:
 
     def _read_pixels(self, index: tuple[int, ...], region: Region, channels: slice) -> Pixels:
         spatial = SPATIAL_AXES[self.ndim]
-        frame_index = iter(index)
-        key: list[slice | int] = []
-        kept = ""
-        for axis in self.axes:
-            if axis in spatial:
-                key.append(region[spatial.index(axis)])
-                kept += axis
-            elif axis == "C":
-                key.append(channels)
-                kept += axis
-            else:
-                key.append(next(frame_index))
-        pixels = _pixels_at(self.array, tuple(key))
+        wanted: dict[str, slice | int] = {"C": channels}
+        wanted |= zip(spatial, region, strict=True)
+        wanted |= zip(frame_axes(self.axes, self.ndim), index, strict=True)
+        pixels = _pixels_at(self.array, tuple(wanted[axis] for axis in self.axes))
+        kept = "".join(axis for axis in self.axes if axis in "C" + spatial)
         if "C" not in kept:
             pixels, kept = pixels[np.newaxis], "C" + kept
         pixels = pixels.transpose([kept.index(a) for a in "C" + spatial])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -31,24 +31,6 @@ LOWEST, HIGHEST = -1.0, 3.0
 _SAFE_IN_FLOAT32 = 1e37
 
 
-class Scaling(Protocol):
-    """What brings the grey values of one frame to the range of a network."""
-
-    @property
-    def is_constant(self) -> bool:
-        """Whether every channel has one value alone."""
-
-    def normalise(self, pixels: Pixels) -> NDArray[np.float32]:
-        """Scale pixels of shape ``C[Z]YX``."""
-
-
-class IntensityMeasure(Protocol):
-    """A rule by which frames are normalised."""
-
-    def measure(self, frame: Frame) -> Scaling:
-        """Measure a whole frame."""
-
-
 @dataclass(frozen=True)
 class IntensityNormalization:
     """Which percentiles of each channel of the whole image (never of a tile) become 0 and 1."""
@@ -57,11 +39,7 @@ class IntensityNormalization:
     high_percentile: float = 99.8
 
     def __post_init__(self) -> None:
-        if not 0 <= self.low_percentile < self.high_percentile <= 100:
-            raise ConfigError(
-                f"Percentiles {self.low_percentile} and {self.high_percentile} are not in order; "
-                "choose 0 <= low < high <= 100."
-            )
+        _check_percentiles(self.low_percentile, self.high_percentile)
 
     def measure(self, frame: Frame) -> IntensityRange:
         """Measure a whole frame on a sample that is spread evenly over it.
@@ -84,6 +62,13 @@ class IntensityNormalization:
             highs.append(float(high))
             medians.append(float(median))
         return IntensityRange(tuple(lows), tuple(highs), tuple(medians))
+
+
+def _check_percentiles(low: float, high: float) -> None:
+    if not 0 <= low < high <= 100:
+        raise ConfigError(
+            f"Percentiles {low} and {high} are not in order; choose 0 <= low < high <= 100."
+        )
 
 
 def unusual_pixels(not_finite: int, constant: int) -> tuple[str, ...]:
@@ -145,15 +130,11 @@ def sample_regions(shape: tuple[int, ...], wanted: int = _SAMPLE_PIXELS) -> list
     One region of every so many pixels; of a huge frame many small boxes, because such slices would
     touch each chunk of a file.
     """
-    if np.prod(shape, dtype=float) <= _STRIDED_PIXELS:
-        return [_strided(shape, wanted)]
-    return sample_boxes(shape, wanted)
-
-
-def _strided(shape: tuple[int, ...], wanted: int) -> Region:
-    pixels = float(np.prod(shape))
+    pixels = float(np.prod(shape, dtype=float))
+    if pixels > _STRIDED_PIXELS:
+        return sample_boxes(shape, wanted)
     step = max(1, int(np.ceil((pixels / wanted) ** (1 / len(shape)))))
-    return tuple(slice(None, None, step if size > step else 1) for size in shape)
+    return [tuple(slice(None, None, step if size > step else 1) for size in shape)]
 
 
 def sample_boxes(shape: tuple[int, ...], wanted: int) -> list[Region]:
@@ -205,11 +186,8 @@ class IntensityStep:
         wanted = {"standardise": (), "binarise": self.first[:1]}.get(self.kind, self.second)
         if len(wanted) == 0 and self.kind != "standardise":
             raise ConfigError(f"{self.kind!r} has no figures.")
-        if self.kind == "percentiles" and not 0 <= self.first[0] < self.second[0] <= 100:
-            raise ConfigError(
-                f"Percentiles {self.first[0]} and {self.second[0]} are not in order; choose "
-                "0 <= low < high <= 100."
-            )
+        if self.kind == "percentiles":
+            _check_percentiles(self.first[0], self.second[0])
         if self.eps < 0:
             raise ConfigError(f"eps is {self.eps}; choose 0 or more.")
 
@@ -299,3 +277,9 @@ def _replaced(pixels: NDArray[np.float64], median: tuple[float, ...]) -> NDArray
         return pixels
     shape = (-1,) + (1,) * (pixels.ndim - 1)
     return np.where(np.isfinite(pixels), pixels, np.reshape(median, shape))
+
+
+IntensityMeasure = IntensityNormalization | IntensitySteps
+"""A rule by which frames are normalised: measures a whole frame."""
+Scaling = IntensityRange | MeasuredSteps
+"""What brings the grey values of one frame to the range of a network."""

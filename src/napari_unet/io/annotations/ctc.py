@@ -35,20 +35,12 @@ def is_ctc(path: Path) -> bool:
 def read_ctc(path: Path, shape: Sequence[int] | None = None) -> Annotations:
     """Read the frames of a folder; frames and planes that it does not have are unlabelled.
 
-    Parameters
-    ----------
-    path : Path
-        ``01_GT``, ``01_ST``, ``01_RES``, or ``SEG`` or ``TRA`` in them. Of ``01_GT`` the
-        segmentation is taken where there is one, else the markers of the tracks.
-    shape : sequence of int, optional
-        ``TYX`` or ``TZYX`` of the movie, which may go on behind the last frame of the folder.
+    The folder is ``01_GT``, ``01_ST``, ``01_RES``, or ``SEG`` or ``TRA`` in them. Of ``01_GT`` the
+    segmentation is taken where there is one, else the markers of the tracks. `shape` is ``TYX`` or
+    ``TZYX`` of the movie, which may go on behind the last frame of the folder.
 
-    Raises
-    ------
-    FileProblemError
-        There are no such files, or they do not fit together.
-    LabelsError
-        The movie has another shape.
+    Raises FileProblemError if there are no such files, or they do not fit together; LabelsError if
+    the movie has another shape.
     """
     folder = _folder_of(path)
     if folder is None:
@@ -133,12 +125,8 @@ def write_ctc(
     number before. Labels are ``TYX`` or ``TZYX``, 0 background; an object has the same number in
     all frames. `parents` are the mothers of daughters, as `link` finds them.
 
-    Raises
-    ------
-    LabelsError
-        There is no time, or there are more numbers than fit into 16 bits.
-    FileProblemError
-        A file cannot be written, or the folder holds frames of a longer movie.
+    Raises LabelsError if there is no time, or there are more numbers than fit into 16 bits;
+    FileProblemError if a file cannot be written, or the folder holds frames of a longer movie.
     """
     if labels.ndim not in (3, 4):
         raise LabelsError(

@@ -31,15 +31,7 @@ _AS_IT_IS = "It leaves numbers as the file has them; a training asks what 0 mean
 
 @dataclass(frozen=True)
 class ConvertConfig:
-    """Say how objects are read from, and written for, other programs.
-
-    Each setting documents itself, as those of `PredictConfig` do.
-
-    Raises
-    ------
-    ConfigError
-        There is no such choice, or a pixel size is none.
-    """
+    """How objects are read from, and written for, other programs; each setting documents itself."""
 
     to: ObjectFormat | None = setting(
         None,
@@ -99,10 +91,7 @@ class ConvertConfig:
 def format_of(path: Path) -> ObjectFormat:
     """Return the format that a file name asks for; a name without suffix is a folder of frames.
 
-    Raises
-    ------
-    ConfigError
-        Its suffix is that of no format.
+    A suffix that is that of no format raises ConfigError.
     """
     for name, suffixes in SUFFIXES.items():
         if path.suffix.lower() in suffixes:

@@ -28,7 +28,9 @@ def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | 
     Ours are ROI files and ZIP files of them, Cellpose's ``_seg.npy`` and GeoJSON.
     """
     paths = [path] if isinstance(path, str) else list(path)
-    return _read if paths and all(_is_ours(Path(each)) for each in paths) else None
+    if not paths or not all(_is_ours(Path(each)) for each in paths):
+        return None
+    return lambda _: [_layer(Path(each)) for each in paths]
 
 
 def _is_ours(path: Path) -> bool:
@@ -41,11 +43,6 @@ def _is_ours(path: Path) -> bool:
         except NapariUNetError:
             return False
     return is_seg(path) if suffix == ".npy" else suffix in (".roi", ".geojson")
-
-
-def _read(path: str | Sequence[str]) -> list[LayerData]:
-    paths = [path] if isinstance(path, str) else list(path)
-    return [_layer(Path(each)) for each in paths]
 
 
 def _layer(path: Path) -> LayerData:
