@@ -15,7 +15,7 @@ import psutil
 
 from napari_unet.errors import LabelsError
 from napari_unet.io.annotations.formats import axes_for
-from napari_unet.io.annotations.outlines import box_of, fill
+from napari_unet.io.annotations.outlines import fill, surrounded_box
 from napari_unet.io.disk import megabytes
 from napari_unet.tasks import task_of
 
@@ -230,7 +230,7 @@ def pixels_of(drawn: Drawn, height: int, width: int) -> Filled | None:
     """
     if drawn.runs is not None:
         return _of_runs(drawn.runs, drawn.run_height, height, width)
-    box = box_of(drawn.rings, height, width)
+    box = surrounded_box(drawn.rings, height, width)
     if box is None:
         return None
     top, left, bottom, right = box

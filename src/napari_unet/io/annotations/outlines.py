@@ -30,7 +30,7 @@ def fill(rings: Sequence[NDArray[Any]], height: int, width: int) -> Filled | Non
     They are the first row and column of a box, and bool ``YX`` which of its pixels are inside; None
     where the plane has none of them. Raises LabelsError if a coordinate is no number.
     """
-    box = box_of(rings, height, width)
+    box = surrounded_box(rings, height, width)
     if box is None:
         return None
     top, left, bottom, right = box
@@ -44,7 +44,7 @@ def fill(rings: Sequence[NDArray[Any]], height: int, width: int) -> Filled | Non
     return (top, left, inside) if inside.any() else None
 
 
-def box_of(
+def surrounded_box(
     rings: Sequence[NDArray[Any]], height: int, width: int
 ) -> tuple[int, int, int, int] | None:
     """Return first row and column, and those behind the last, of what rings may surround."""
