@@ -124,7 +124,8 @@ def _enter_weights(
         )
         for axis in range(1, labels.ndim):
             length = shape[axis]
-            away = _squared_steps(int(min(reach / steps[axis], length - 1)) + 1, steps[axis])
+            count = int(min(reach / steps[axis], length - 1)) + 1
+            away = ((np.arange(count) * steps[axis]) ** 2).astype(np.float32)
             by_axis = (2, math.prod(shape[:axis]), length, math.prod(shape[axis + 1 :]))
             last = axis == labels.ndim - 1
             border_kernel.look_along(
@@ -141,7 +142,3 @@ def _enter_weights(
     border_kernel.enter_weights(
         labels.ravel(), squares.reshape(2, -1), reach, w0, sigma, weights.reshape(-1)
     )
-
-
-def _squared_steps(count: int, step: float) -> NDArray[np.float32]:
-    return ((np.arange(count) * step) ** 2).astype(np.float32)

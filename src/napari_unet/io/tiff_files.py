@@ -190,14 +190,13 @@ def _size_in_ome(xml: str) -> PixelSize:
 
 def _size_in_imagej(file: tifffile.TiffFile) -> PixelSize:
     about = file.imagej_metadata or {}
-    unit = about.get("unit")
-    units = {axis: str(about.get(f"{axis.lower()}unit", unit)) for axis in "ZYX"}
     depth = about.get("spacing")
+    lengths = {axis: _resolution(file, axis) for axis in "YX"}
+    lengths["Z"] = abs(depth) if isinstance(depth, int | float) else 0.0
     return known_sizes(
         {
-            "Z": (abs(depth) if isinstance(depth, int | float) else 0.0, units["Z"]),
-            "Y": (_resolution(file, "Y"), units["Y"]),
-            "X": (_resolution(file, "X"), units["X"]),
+            axis: (lengths[axis], str(about.get(f"{axis.lower()}unit", about.get("unit"))))
+            for axis in "ZYX"
         }
     )
 
