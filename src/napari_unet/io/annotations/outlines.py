@@ -14,7 +14,7 @@ from scipy import ndimage
 from napari_unet.errors import LabelsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -142,26 +142,16 @@ def parts_of(rings: list[Corners]) -> list[list[Corners]]:
         return [[*outer, *holes]]
     if not holes:
         return [[ring] for ring in outer]
-    part_at = _parts_by_pixel(rings)
-    parts = {part_at(ring): [ring] for ring in outer}
-    for hole in holes:
-        parts[part_at(hole)].append(hole)
-    return list(parts.values())
-
-
-def _parts_by_pixel(rings: list[Corners]) -> Callable[[Corners], int]:
-    """Return a function from a ring to its part, whose pixels are connected by edges."""
     width, height = np.concatenate(rings).max(axis=0).tolist()
     filled = fill(rings, height, width)
     assert filled is not None  # rings follow the edges of pixels
     top, left, inside = filled
-    numbers, _ = ndimage.label(inside)
-
-    def part_at(ring: Corners) -> int:
+    numbers, _ = ndimage.label(inside)  # pixels of a part are connected by edges
+    parts: dict[int, list[Corners]] = {}
+    for ring in (*outer, *holes):
         x, y = _pixel_beside(ring)
-        return int(numbers[y - top, x - left])
-
-    return part_at
+        parts.setdefault(int(numbers[y - top, x - left]), []).append(ring)
+    return list(parts.values())
 
 
 def _pixel_beside(ring: Corners) -> tuple[int, int]:
