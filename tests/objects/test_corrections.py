@@ -19,6 +19,7 @@ from napari_unet.objects.teaching import (
     changes_between,
     copy_region,
     corrections_as_annotation,
+    keep_corrected_objects,
 )
 
 IntArray = NDArray[np.integer[Any]]
@@ -470,6 +471,38 @@ def test_neither_prediction_nor_annotation_is_written_to() -> None:
     for array in arrays:
         array.setflags(write=False)
     corrections_as_annotation(*arrays)
+
+
+# corrections outlive a new prediction
+
+
+def test_a_corrected_object_stays_whole_in_a_new_prediction() -> None:
+    kept, stays = keep_corrected_objects(
+        row(1, 0, 0, 0, 2), row(5, 5, 0, 0, 0), row(5, 5, 5, 0, 0), 6
+    )
+    np.testing.assert_array_equal(kept, row(5, 5, 5, 0, 2))
+    np.testing.assert_array_equal(stays, row(1, 1, 1, 0, 0))
+
+
+def test_both_halves_of_a_split_stay() -> None:
+    kept, _ = keep_corrected_objects(row(1, 1, 1, 1, 1), row(5, 5, 5, 5, 0), row(5, 5, 6, 6, 0), 7)
+    np.testing.assert_array_equal(kept, row(5, 5, 6, 6, 0))
+
+
+def test_a_deleted_object_that_is_found_again_stays_away() -> None:
+    kept, _ = keep_corrected_objects(row(1, 1, 1, 0, 2), row(5, 5, 0, 0, 0), row(0, 0, 0, 0, 0), 6)
+    np.testing.assert_array_equal(kept, row(0, 0, 0, 0, 2))
+
+
+def test_a_new_object_never_shares_the_number_of_a_corrected_one() -> None:
+    kept, _ = keep_corrected_objects(row(0, 0, 0, 5, 5), row(5, 5, 0, 0, 0), row(6, 6, 0, 0, 0), 7)
+    assert not set(kept[:, 3:].ravel()) & {5, 6}
+
+
+def test_without_corrections_the_new_prediction_comes_as_it_is() -> None:
+    kept, stays = keep_corrected_objects(row(3, 0, 1), row(1, 1, 2), row(1, 1, 2), 4)
+    np.testing.assert_array_equal(kept, row(3, 0, 1))
+    assert not stays.any()
 
 
 # colours that do not flicker

@@ -12,7 +12,16 @@ import pytest
 from napari_unet.data.labels import Kind
 from napari_unet.errors import ConfigError
 from napari_unet.evaluation.comparisons import COMPARISONS
-from napari_unet.tasks import TASKS, ClassTable, Decision, Task, class_table, task_of
+from napari_unet.tasks import (
+    FILLED,
+    OUTLINES,
+    TASKS,
+    ClassTable,
+    Decision,
+    Task,
+    class_table,
+    task_of,
+)
 
 PAINT = np.array([[0, 1, 2, 5], [0, 1, 2, 5]], np.uint16)
 SURE = np.array([[[0.9, 0.2, 0.4, 0.1]] * 2, [[0.1, 0.8, 0.6, 0.9]] * 2], np.float32)
@@ -83,3 +92,15 @@ def test_classes_have_no_size() -> None:
 
 def test_only_few_objects_leave_a_wish() -> None:
     assert [bool(task_of("objects").wish(n)) for n in (2, 3)] == [True, False]
+
+
+def test_objects_are_shown_as_outlines_and_classes_filled() -> None:
+    assert task_of("objects").look == OUTLINES
+    assert task_of("classes").look == FILLED
+
+
+def test_corrected_pixels_of_classes_stay_in_a_new_result() -> None:
+    before, after, new = np.array([[1, 1, 2, 0], [1, 3, 2, 0], [2, 2, 2, 2]])
+    kept, stays = task_of("classes").keep_corrections(new, before, after, 4)
+    assert kept.tolist() == [2, 3, 2, 2]
+    assert stays.tolist() == [False, True, False, False]

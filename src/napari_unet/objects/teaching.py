@@ -141,3 +141,25 @@ def corrected_classes_as_annotation(
     changed = np.nonzero(before != after)
     classes = {int(value): int(value) for value in np.unique(after[changed])}
     return copy_region(after, annotation, changed, classes)
+
+
+def keep_corrected_objects(
+    new: IntArray, before: IntArray, after: IntArray, unused: int
+) -> tuple[IntArray, NDArray[np.bool_]]:
+    """Put what was corrected in a prediction, from `before` to `after`, into a new one.
+
+    Corrected objects stay whole, and what was deleted stays background. New objects that lie there
+    for the most part go; the others keep their numbers, or get one from `unused` up where a
+    corrected object has it. Also returns which pixels stay as they are.
+    """
+    changed = before != after
+    met = np.union1d(before[changed], after[changed])
+    stays: NDArray[np.bool_] = changed | np.isin(after, met[met > 0])
+    pixels = np.bincount(new.ravel(), minlength=1)
+    hidden = np.bincount(new[stays], minlength=pixels.size)
+    numbers = np.arange(pixels.size, dtype=np.int32)
+    met_twice = np.isin(numbers, np.union1d(before[stays], after[stays]))
+    numbers[met_twice] = unused + np.arange(np.count_nonzero(met_twice))
+    numbers[2 * hidden > pixels] = 0
+    numbers[0] = 0
+    return np.where(stays, after, numbers[new]), stays

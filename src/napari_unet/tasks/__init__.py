@@ -5,16 +5,28 @@ The rest of the program asks the task, and never which one it is.
 
 from __future__ import annotations
 
-from napari_unet.tasks.base import Counts, Decision, HeldBack, Task, ValidationScore
+from napari_unet.tasks.base import (
+    FILLED,
+    OUTLINES,
+    Counts,
+    Decision,
+    HeldBack,
+    Look,
+    Task,
+    ValidationScore,
+)
 from napari_unet.tasks.lookup import TASKS, task_of
 from napari_unet.tasks.table import ClassTable, check_classes_painted, class_table, target_of
 
 __all__ = [
+    "FILLED",
+    "OUTLINES",
     "TASKS",
     "ClassTable",
     "Counts",
     "Decision",
     "HeldBack",
+    "Look",
     "Task",
     "ValidationScore",
     "check_classes_painted",

@@ -6,12 +6,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
+import numpy as np
+
 from napari_unet.data.labels import DEFAULT_THRESHOLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -30,6 +31,17 @@ class Decision(NamedTuple):
     """Pixels of a typical object; 0: unknown."""
     binning: float = 1
     """Pixels of the map per pixel of the network."""
+
+
+class Look(NamedTuple):
+    """How a result is shown over its image."""
+
+    outline: int
+    """Width of the outlines in pixels; 0: filled."""
+    opacity: float
+
+
+OUTLINES, FILLED = Look(2, 1.0), Look(0, 0.4)
 
 
 @dataclass(frozen=True)
@@ -104,6 +116,8 @@ class Task(ABC):
     """Whether one of two classes may be the membrane between cells."""
     activation: Literal["softmax"]
     """What makes probabilities of the network's scores: an output of `UNetConfig`."""
+    look: Look = FILLED
+    """How results are shown at first."""
 
     # --- From paint or files to a target -----------------------------------------------------
 
@@ -178,6 +192,20 @@ class Task(ABC):
 
         Paint is 0 where unlabelled, 1 on background, and from 2 up on things.
         """
+
+    def keep_corrections(
+        self,
+        new: NDArray[np.integer[Any]],
+        before: NDArray[np.integer[Any]],
+        after: NDArray[np.integer[Any]],
+        unused: int,
+    ) -> tuple[NDArray[np.integer[Any]], NDArray[np.bool_]]:
+        """Put what was corrected in a result, `before` to `after`, into a `new` one of its place.
+
+        Numbers from `unused` up belong to nothing. Also returns which pixels stay as they are.
+        """
+        stays = before != after
+        return np.where(stays, after, new), stays
 
     # --- Words -------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.data.labels import object_target
-from napari_unet.tasks.base import Task
+from napari_unet.tasks.base import OUTLINES, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -92,6 +92,18 @@ class Objects(Task):
         above = annotation > 1
         return np.where(above, annotation - above, 0).astype(annotation.dtype)
 
+    def keep_corrections(
+        self,
+        new: NDArray[np.integer[Any]],
+        before: NDArray[np.integer[Any]],
+        after: NDArray[np.integer[Any]],
+        unused: int,
+    ) -> tuple[NDArray[np.integer[Any]], NDArray[np.bool_]]:
+        """Keep corrected objects whole, and deleted ones away."""
+        from napari_unet.objects.teaching import keep_corrected_objects
+
+        return keep_corrected_objects(new, before, after, unused)
+
     def wish(self, n_painted: int) -> str:
         if n_painted < _ENOUGH_PAINTED:
             return "A few more objects, some of them touching, would help."
@@ -123,4 +135,5 @@ OBJECTS = Objects(
     by_threshold=True,
     membranes=False,
     activation="softmax",
+    look=OUTLINES,
 )
