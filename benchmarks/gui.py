@@ -120,7 +120,7 @@ def measure(seconds: float) -> list[Figure]:
     train.steps_box.setValue(1_000_000)
     begin = time.perf_counter()
     train.train_button.click()
-    wait(lambda: any("live" in layer.name for layer in viewer.layers), 120)
+    wait(lambda: any("prediction" in layer.name for layer in viewer.layers), 120)
     figures.append(Figure("from Train to the first live prediction", _since(begin), 10, "s "))
     before = annotation.data.copy()
     lateness.start()

@@ -108,7 +108,7 @@ def train(viewer: napari.Viewer, widget: Any) -> None:
     """Train, paint on meanwhile, stop."""
     raise_dock(widget)
     click(widget.train_button)
-    while not any("live" in layer.name for layer in viewer.layers):
+    while not any("prediction" in layer.name for layer in viewer.layers):
         live(0.2)
     live(10)
     drag(viewer, [(330, 300), (334, 320), (330, 345)])
@@ -192,7 +192,7 @@ def animation() -> None:
     raise_dock(training)
     click(training.train_button)
     recorder.pause = 1.0  # longer where little happens
-    while not any("live" in each.name for each in viewer.layers):
+    while not any("prediction" in each.name for each in viewer.layers):
         live(0.2)
     layer.visible = False
     live(4)

@@ -233,7 +233,7 @@ def test_nobody_drives_a_generator_by_hand() -> None:
 
 
 # What a prediction is asked for has the same two words, and others besides: that is no task.
-ABOUT_RESULTS = ("cli/predict.py", "widgets/common/result_layers.py")
+ABOUT_RESULTS = ("cli/predict.py",)
 
 
 def test_nobody_asks_a_task_which_one_it_is() -> None:

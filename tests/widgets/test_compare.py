@@ -19,7 +19,7 @@ from napari_unet.errors import EvaluationError
 from napari_unet.evaluation.config import EvaluateConfig
 from napari_unet.widgets.common.annotation import annotation_of, new_annotation
 from napari_unet.widgets.common.layers import METADATA_KEY
-from napari_unet.widgets.common.result_layers import Predicted
+from napari_unet.widgets.common.result_layer import Predicted
 from napari_unet.widgets.predict.compare import ComparePanel, ScoreTable
 from napari_unet.widgets.predict.compare_work import (
     Comparison,

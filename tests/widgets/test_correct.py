@@ -8,7 +8,7 @@ from napari.layers import Labels
 
 from napari_unet.widgets.common.annotation import annotation_of
 from napari_unet.widgets.common.layers import METADATA_KEY
-from napari_unet.widgets.common.result_layers import Predicted
+from napari_unet.widgets.common.result_layer import Predicted
 from napari_unet.widgets.common.session import session_of
 
 from .conftest import Desk, disks, strokes_on

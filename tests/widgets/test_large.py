@@ -149,10 +149,26 @@ def test_a_second_view_replaces_the_untouched_first(huge: Desk) -> None:
 
 
 @pytest.mark.canvas
-def test_a_part_that_was_painted_stays(huge: Desk) -> None:
+def test_what_was_painted_in_a_part_stays(huge: Desk) -> None:
+    huge.click(huge.predict.view_button)
+    huge.wait_until_idle()
+    part = huge.viewer.layers["huge prediction of a part"]
+    part.data[:3] = 77
+
+    huge.click(huge.predict.view_button)
+    huge.wait_until_idle()
+
+    assert (part.data[:3] == 77).all()
+    assert sum(isinstance(layer, Labels) for layer in huge.viewer.layers) == 1
+
+
+@pytest.mark.canvas
+def test_a_part_elsewhere_leaves_a_painted_one_alone(huge: Desk) -> None:
     huge.click(huge.predict.view_button)
     huge.wait_until_idle()
     huge.viewer.layers["huge prediction of a part"].data[:3] = 77
+    camera_of(huge.viewer).center = (0, HUGE + 126, HUGE + 136)
+    huge.qtbot.wait(200)
 
     huge.click(huge.predict.view_button)
     huge.wait_until_idle()

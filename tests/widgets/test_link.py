@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_unet.objects.linking import LinkConfig
 from napari_unet.widgets.common.layers import METADATA_KEY
-from napari_unet.widgets.common.result_layers import Predicted
+from napari_unet.widgets.common.result_layer import Predicted
 from napari_unet.widgets.predict.link import LinkPanel, ToLink, linking_events
 
 from .conftest import Desk, disks

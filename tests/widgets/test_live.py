@@ -50,7 +50,7 @@ def test_what_is_on_screen_is_predicted_while_training(painted: Painted) -> None
     events = train_on(desk)
     wait_for(desk, events, ViewPredicted, 2)
 
-    live = desk.viewer.layers["disks live prediction"]
+    live = desk.viewer.layers["disks prediction"]
     assert isinstance(live, Labels)
     assert live.data.shape == labels.data.shape
     stop(desk)
@@ -61,7 +61,7 @@ def test_what_the_starting_model_sees_is_shown_before_the_first_step(desk: Desk)
     desk.train.start_box.setCurrentIndex(desk.train.start_box.findData("cells"))
     events = train_on(desk)
     wait_for(desk, events, ViewPredicted)
-    shown = "disks live prediction" in desk.viewer.layers
+    shown = "disks prediction" in desk.viewer.layers
     stop(desk)
 
     kinds = [type(event) for event in events]
@@ -76,7 +76,7 @@ def test_the_live_layer_lies_below_the_paint_and_takes_no_focus(painted: Painted
     wait_for(desk, events, ViewPredicted)
 
     names = [layer.name for layer in desk.viewer.layers]
-    assert names.index("disks live prediction") < names.index("paint")
+    assert names.index("disks prediction") < names.index("paint")
     assert desk.viewer.layers.selection.active is labels
     stop(desk)
 
@@ -116,7 +116,7 @@ def test_without_live_prediction_no_layer_appears(painted: Painted) -> None:
     events = train_on(desk)
     wait_for(desk, events, StepDone, 10)
 
-    assert "disks live prediction" not in desk.viewer.layers
+    assert "disks prediction" not in desk.viewer.layers
     stop(desk)
 
 

@@ -10,10 +10,10 @@ import pytest
 from napari.layers import Layer, Shapes
 
 from napari_unet.training.events import ViewPredicted
-from napari_unet.widgets.common.live_layer import LiveLayer
 from napari_unet.widgets.common.pairs import LayerPair
 from napari_unet.widgets.common.regions import regions_of
 from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.train.run import live_layer
 
 from .conftest import Desk, disks, strokes_on
 from .test_predict import untrained
@@ -75,9 +75,9 @@ def weights(desk: Desk) -> Layer:
 
 def live(desk: Desk) -> Layer:
     painted: Any = annotation(desk)
-    shown = LiveLayer(desk.viewer, LayerPair(desk.image, painted))
+    shown = live_layer(desk.viewer, LayerPair(desk.image, painted), 2)
     region = (slice(0, 9), slice(0, 9))
-    shown.show(ViewPredicted(1, 0, (), region, np.ones((9, 9), np.uint8), 0.1))
+    shown.show_live(ViewPredicted(1, 0, (), region, np.ones((9, 9), np.uint8), 0.1))
     assert shown.layer is not None
     return shown.layer
 

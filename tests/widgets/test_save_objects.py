@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_unet.io.annotations.reading import read_annotations
 from napari_unet.widgets.common.annotation import annotation_of, new_annotation
 from napari_unet.widgets.common.layers import METADATA_KEY
-from napari_unet.widgets.common.result_layers import Predicted
+from napari_unet.widgets.common.result_layer import Predicted
 from napari_unet.widgets.common.session import session_of
 
 from .conftest import Desk

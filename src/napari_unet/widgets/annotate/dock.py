@@ -17,7 +17,7 @@ from napari_unet.widgets.annotate.coverage import (
 from napari_unet.widgets.annotate.import_annotations import ImportButton
 from napari_unet.widgets.annotate.join_channels import JoinButton
 from napari_unet.widgets.annotate.mask_menu import MaskMenu, add_annotation_from
-from napari_unet.widgets.annotate.paint_tools import PaintTools, add_shortcuts
+from napari_unet.widgets.annotate.paint_tools import PaintTools
 from napari_unet.widgets.annotate.target import PaintTarget
 from napari_unet.widgets.annotate.weight_map import compute_weights, show_weights
 from napari_unet.widgets.common.button_grid import ButtonGrid
@@ -28,7 +28,7 @@ from napari_unet.widgets.common.controls import (
     form_layout,
     scrolling_column,
 )
-from napari_unet.widgets.common.dock import Dock
+from napari_unet.widgets.common.dock import Dock, add_shortcuts
 from napari_unet.widgets.common.recovery import RecoveryBar
 from napari_unet.widgets.common.task import Failed, Outcome
 

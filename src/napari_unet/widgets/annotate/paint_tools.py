@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
-
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QShortcut, QWidget
 
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import button
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from napari_unet.tasks import Task
 
 
@@ -90,24 +83,3 @@ class PaintTools(ButtonGrid):
         for each in (self.add_button, self.remove_button):
             each.setVisible(task.named)
         self.same_button.setVisible(not task.named)
-
-
-# --- Single keys that work wherever the focus is in the window, canvas included ------------------
-# napari never fires the keybindings of a manifest, so these are Qt's own. A text field keeps the
-# keys that are typed into it.
-
-
-def add_shortcuts(widget: QWidget, actions: Mapping[str, Callable[[], object]]) -> None:
-    """Let keys, as Qt writes them, call functions while a dock widget is on screen.
-
-    Where it is hidden, its keys are napari's again.
-    """
-    for key, action in actions.items():
-        shortcut = QShortcut(QKeySequence(key), widget)
-        shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
-        shortcut.setAutoRepeat(False)
-        shortcut.activated.connect(partial(_call, action))
-
-
-def _call(action: Callable[[], object]) -> None:
-    action()

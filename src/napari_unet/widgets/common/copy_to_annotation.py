@@ -19,7 +19,7 @@ from napari_unet.widgets.common.annotation import (
 )
 from napari_unet.widgets.common.layers import labels_of, plain_layers
 from napari_unet.widgets.common.mouse_edits import FramePath, disk, path_in_frame, write_edit
-from napari_unet.widgets.common.result_layers import Predicted, predicted_of
+from napari_unet.widgets.common.result_layer import Predicted, predicted_of
 from napari_unet.widgets.common.session import session_of
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ class AnnotationCopier:
             f"The image of {prediction.name} is closed: open it again to make an annotation of it."
         )
 
-    def copy_object(self, prediction: Labels, path: FramePath, number: int) -> None:
-        """Copy a whole object into the annotation, from the frame of a path.
+    def copy_object(self, prediction: Labels, path: FramePath, number: int) -> Labels:
+        """Copy a whole object into the annotation, from the frame of a path; return the layer.
 
         Raises
         ------
@@ -75,6 +75,7 @@ class AnnotationCopier:
         numbers = _numbers_in(painted, path, [number])
         edit = copy_region(path.labels, painted, np.nonzero(path.labels == number), numbers)
         _teach(annotation, path.frame, edit)
+        return annotation
 
     def copy_under_brush(self, prediction: Labels, at: NDArray[np.floating[Any]]) -> None:
         """Copy what lies under the annotation's brush, background included.

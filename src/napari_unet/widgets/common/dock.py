@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QShortcut, QWidget
 
 from napari_unet.widgets.common.recovery import keeper_of
+from napari_unet.widgets.common.result_layer import change_look, shown_result, step_through_results
 from napari_unet.widgets.common.session import session_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from napari.layers import Labels
     from napari.viewer import Viewer
     from qtpy.QtGui import QShowEvent
+
+    from napari_unet.widgets.common.session import Session
 
 
 class Dock(QWidget):
@@ -27,7 +35,11 @@ class Dock(QWidget):
     def showEvent(self, event: QShowEvent | None) -> None:
         """Guard the window: when it closes, nothing is lost, and all work ends."""
         super().showEvent(event)
-        keeper_of(self._viewer).guard(self.window())
+        window: Any = self.window()
+        keeper_of(self._viewer).guard(window)
+        if isinstance(window, QMainWindow) and window.property(_KEYS_ADDED) is None:
+            window.setProperty(_KEYS_ADDED, True)
+            add_shortcuts(window, result_keys(self._session))
         if not self._joined_tabs:  # later the user may have put it elsewhere
             self._joined_tabs = True
             QTimer.singleShot(0, self._join_tabs)  # Qt is laying the window out just now
@@ -58,3 +70,45 @@ def _dock_of(widget: QWidget) -> QDockWidget | None:
     while parent is not None and not isinstance(parent, QDockWidget):
         parent = parent.parentWidget()
     return parent
+
+
+# --- Single keys that work wherever the focus is in the window, canvas included ------------------
+# napari never fires the keybindings of a manifest, so these are Qt's own. A text field keeps the
+# keys that are typed into it.
+
+_KEYS_ADDED = "napari-unet-paint keys"
+
+
+def add_shortcuts(widget: QWidget, actions: Mapping[str, Callable[[], object]]) -> None:
+    """Let keys, as Qt writes them, call functions while a widget is on screen.
+
+    Where a dock is hidden, its keys are napari's again.
+    """
+    for key, action in actions.items():
+        shortcut = QShortcut(QKeySequence(key), widget)
+        shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
+        shortcut.setAutoRepeat(False)
+        shortcut.activated.connect(partial(_call, action))
+
+
+def _call(action: Callable[[], object]) -> None:
+    action()
+
+
+def result_keys(session: Session) -> dict[str, Callable[[], object]]:
+    """Return the keys of the result on screen: how it is shown, and those before and after it."""
+    actions: dict[str, Callable[[Labels], str]] = {
+        "H": change_look,
+        ",": partial(step_through_results, by=-1),
+        ".": partial(step_through_results, by=1),
+    }
+    return {key: partial(_act_on_result, session, action) for key, action in actions.items()}
+
+
+def _act_on_result(session: Session, action: Callable[[Labels], str]) -> None:
+    viewer = session.viewer
+    if viewer is None:
+        return
+    layer = shown_result(viewer)
+    viewer.status = "There is no result yet." if layer is None else action(layer)
+    session.told_of_result.emit(viewer.status)

@@ -16,7 +16,7 @@ from napari_unet.objects.corrections import (
     split_object,
 )
 from napari_unet.tasks import task_of
-from napari_unet.widgets.common.result_layers import predicted_of
+from napari_unet.widgets.common.result_layer import predicted_of
 
 if TYPE_CHECKING:
     from napari.layers import Labels

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.loop import TrainingResult
     from napari_unet.training.state import TrainingState
-    from napari_unet.widgets.common.result_layers import ResultLayers
+    from napari_unet.widgets.predict.runs import ShownPrediction
     from napari_unet.widgets.train.run import TrainingRun
 
 
@@ -35,6 +35,7 @@ class Session(QObject):
     model_changed = Signal()
     annotation_chosen = Signal()
     kind_chosen = Signal(str)  # "objects" or "classes"
+    told_of_result = Signal(str)  # what became of what is shown
     settings_loaded = Signal(str, object)  # name of a preset, TrainConfig
 
     def __init__(self, viewer: Any) -> None:
@@ -64,9 +65,8 @@ class Session(QObject):
         self.origin: TrainingOrigin | None = None  # of that training, for its run card
         self.interrupted: TrainingState | None = None  # not finished, here or in a project
         self.run: TrainingRun | None = None  # ties the training under way to the layers
-        self.result: ResultLayers | None = None  # where the newest prediction appears
-        # Shows a prediction of a part, or into a file: it lives on when the dock is closed.
-        self.follower: object = None
+        # Where the newest prediction appears: it lives on when the dock is closed.
+        self.result: ShownPrediction | None = None
         self.preset, self.settings = "fast", TrainConfig()  # what the Train widget shows
         self._image: weakref.ref[Image] | None = None
         self._annotation: weakref.ref[Labels] | None = None
@@ -85,7 +85,7 @@ class Session(QObject):
 
     def _let_go(self, outcome: object = None) -> None:
         self._viewer = None
-        self.run = self.result = self.follower = None
+        self.run = self.result = None
         if not any(task.running for task in self.findChildren(BackgroundTask)):
             self.deleteLater()
 

@@ -10,19 +10,15 @@ from napari.layers import Image, Labels
 from napari_unet.io.files import read_image
 from napari_unet.prediction.results import RESULT_TYPES
 from napari_unet.widgets.common.layers import METADATA_KEY, plain_layers
-from napari_unet.widgets.common.placement import name_axes, placement_along
-from napari_unet.widgets.common.task import Finished, Outcome
+from napari_unet.widgets.common.placement import name_axes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from napari.layers import Layer
     from napari.viewer import Viewer
 
     from napari_unet.prediction.config import ResultKind
-    from napari_unet.prediction.results import Prediction
-    from napari_unet.widgets.common.task import BackgroundTask
 
 _FILE = "napari-unet-paint file"
 STORED = "stored"  # the metadata of layers that show a result file
@@ -159,47 +155,3 @@ def _image_layer(array: Any, axes: str | None, name: str, sizes: Any) -> Image:
         layer.scale = [sizes.get(letter, 1.0) for letter in letters]
         layer.units = ["um" if letter in sizes else "pixel" for letter in letters]
     return layer
-
-
-# --- Predict an image into a file, whatever its size, and show the result from there -------------
-
-
-class FileResult:
-    """One prediction into a file; its layers appear when it is whole.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Where the layers are added.
-    image : Image
-        The image.
-    keep : sequence of int
-        Its axes that the result has, in its order.
-    """
-
-    def __init__(self, viewer: Viewer, image: Image, keep: Sequence[int]) -> None:
-        self._viewer, self._placement = viewer, placement_along(image, keep)
-
-    def follow(self, task: BackgroundTask) -> None:
-        """Show what a task has predicted when it has ended."""
-        self._task = task
-        task.ended.connect(self._on_ended)
-
-    def _on_ended(self, outcome: Outcome) -> None:
-        self._task.ended.disconnect(self._on_ended)
-        result: Any = outcome.result if isinstance(outcome, Finished) else None
-        if result is not None and result.complete:
-            show_stored(self._viewer, result.path, result.kind, result.axes, self._placement)
-
-
-def said_of(result: Prediction) -> str:
-    """Say what became of a prediction, and how one into a file goes on that was cancelled."""
-    if result.path is None and not result.complete:
-        text = "Cancelled; finished tiles are kept."
-    elif result.path is None:
-        text = "Done."
-    elif not result.complete:
-        return f"Cancelled. To go on where it was, choose {result.path.name} again."
-    else:
-        text = f"Done: {result.path.name} is written."
-    return text if result.objects is None else f"{text} {result.objects:,} objects."

@@ -5,6 +5,7 @@ Each correction is one step of napari's undo, in the layer that it changes.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from napari_unet.errors import NapariUNetError
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, add_row, button, form_layout
 from napari_unet.widgets.common.copy_to_annotation import AnnotationCopier
+from napari_unet.widgets.common.layers import plain_layers
 from napari_unet.widgets.common.mouse_edits import (
     FramePath,
     edit_along,
@@ -23,7 +25,13 @@ from napari_unet.widgets.common.mouse_edits import (
     path_in_frame,
     write_edit,
 )
-from napari_unet.widgets.common.result_layers import active_labels, newest_prediction, predicted_of
+from napari_unet.widgets.common.result_layer import (
+    HIDDEN,
+    active_labels,
+    newest_prediction,
+    predicted_of,
+)
+from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.predict.numbered_edits import numbers_in, path_through
 
 if TYPE_CHECKING:
@@ -88,6 +96,9 @@ class CorrectPanel(QWidget):
         self._viewer = viewer
         self._copier = AnnotationCopier(viewer)
         self._tool = ""
+        # The tool acts on a prediction, and is held in the layer that it writes to: there napari
+        # undoes its last step.
+        self._target: Labels | None = None
         self._in_hand: Labels | None = None
         self.buttons: dict[str, QPushButton] = {}
         for tool, (text, tooltip, _) in TOOLS.items():
@@ -128,20 +139,24 @@ class CorrectPanel(QWidget):
         layer = self.prediction
         if again:
             return
+        self.buttons[tool].setChecked(False)
         if layer is None:
-            self.buttons[tool].setChecked(False)
             show_warning("There is no prediction to correct yet: click Whole or View above.")
-            return
-        predicted = predicted_of(layer)
-        if predicted is not None and predicted.in_progress:
-            self.buttons[tool].setChecked(False)
+        elif (predicted := predicted_of(layer)) is not None and predicted.in_progress:
             show_warning("This is still being predicted: correct it when it is done, or cancel.")
-            return
-        if self.numbers_edit.text().strip():
-            self.buttons[tool].setChecked(False)
+        elif not layer.visible:
+            self._tell(HIDDEN)
+        elif self.numbers_edit.text().strip():
             self.apply_by_number(layer, tool)
-            return
-        self._tool, self._in_hand = tool, layer
+        else:
+            self._hold(tool, layer)
+
+    def _hold(self, tool: str, target: Labels) -> None:
+        layer = target
+        if tool.startswith("copy"):
+            with suppress(NapariUNetError):  # it is told when the tool is used
+                layer = self._copier.annotation_for(target)
+        self._tool, self._target, self._in_hand = tool, target, layer
         layer.mode = "pan_zoom"
         layer.mouse_pan = False
         layer.mouse_drag_callbacks.append(self._drag)
@@ -152,7 +167,7 @@ class CorrectPanel(QWidget):
 
     def put_down(self) -> None:
         """Put the tool down: the mouse is napari's again."""
-        layer, self._in_hand, self._tool = self._in_hand, None, ""
+        layer, self._in_hand, self._target, self._tool = self._in_hand, None, None, ""
         for each in self.buttons.values():
             each.setChecked(False)
         self.text.clear()
@@ -172,25 +187,36 @@ class CorrectPanel(QWidget):
 
     def _drag(self, layer: Labels, event: Any) -> Generator[None, None, None]:
         """Collect where the mouse goes, and act at its end, or on the way with the brush."""
-        path = [np.asarray(layer.world_to_data(event.position), float)]
+        target = self._target
+        if target is None or target not in plain_layers(self._viewer):
+            return
+        if not (layer.visible and target.visible):
+            self._tell(f"{layer.name} is hidden: show it." if target.visible else HIDDEN)
+            return
+        path = [np.asarray(target.world_to_data(event.position), float)]
         try:
             if self._tool == "copy":
-                yield from self._brush(layer, event)
+                yield from self._brush(target, event)
                 return
             yield
             while event.type == "mouse_move":
-                path.append(np.asarray(layer.world_to_data(event.position), float))
+                path.append(np.asarray(target.world_to_data(event.position), float))
                 yield
-            self.apply(layer, self._tool, np.array(path))
+            self.apply(target, self._tool, np.array(path))
         except NapariUNetError as error:
             show_warning(str(error))
 
-    def _brush(self, layer: Labels, event: Any) -> Generator[None, None, None]:
+    def _tell(self, text: str) -> None:
+        """Tell it where it is seen, however far the dock is scrolled."""
+        self.text.setText(text)
+        session_of(self._viewer).told_of_result.emit(text)
+
+    def _brush(self, target: Labels, event: Any) -> Generator[None, None, None]:
         """Copy all along a drag, as one step of the annotation's undo."""
-        with self._copier.annotation_for(layer).block_history():
+        with self._copier.annotation_for(target).block_history():
             while event.type in ("mouse_press", "mouse_move"):
-                at = np.asarray(layer.world_to_data(event.position), float)
-                self._copier.copy_under_brush(layer, at)
+                at = np.asarray(target.world_to_data(event.position), float)
+                self._copier.copy_under_brush(target, at)
                 yield
 
     def apply(self, layer: Labels, tool: str, path: NDArray[np.floating[Any]]) -> None:
@@ -204,7 +230,8 @@ class CorrectPanel(QWidget):
 
     def _change(self, layer: Labels, tool: str, inside: FramePath, numbers: list[int]) -> None:
         if tool == "copy_object":
-            self._copier.copy_object(layer, inside, numbers[0])
+            annotation = self._copier.copy_object(layer, inside, numbers[0])
+            self._viewer.layers.selection.active = annotation  # Ctrl+Z undoes it there
             return
         edit = edit_along(tool, inside, numbers)
         if edit.empty:

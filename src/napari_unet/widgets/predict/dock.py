@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 from napari_unet.errors import NapariUNetError
@@ -23,7 +24,7 @@ from napari_unet.widgets.common.controls import (
 from napari_unet.widgets.common.dock import Dock
 from napari_unet.widgets.common.layers import LayerComboBox
 from napari_unet.widgets.common.model_work import loading_events
-from napari_unet.widgets.common.stored_layers import said_of
+from napari_unet.widgets.common.result_layer import predicted_of
 from napari_unet.widgets.common.task import Failed, Outcome
 from napari_unet.widgets.predict.batch import BatchTable
 from napari_unet.widgets.predict.compare import ComparePanel
@@ -31,6 +32,7 @@ from napari_unet.widgets.predict.correct import CorrectPanel
 from napari_unet.widgets.predict.link import LinkPanel
 from napari_unet.widgets.predict.measure import MeasurePanel
 from napari_unet.widgets.predict.options import PredictOptions
+from napari_unet.widgets.predict.runs import said_of
 from napari_unet.widgets.predict.spots import SpotsPanel
 from napari_unet.widgets.predict.start import PredictionStarter
 from napari_unet.widgets.predict.status import PredictButtons, PredictStatus
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
     from napari_unet.prediction.results import Prediction
 
 
+_KEYS_TEXT = (
+    "Keys: <b>H</b> outlines, filled, hidden; <b>,</b> and <b>.</b> earlier and later result."
+)
 _MEASURED_AT_ONCE = 2**26  # pixels; larger results are measured when asked for
 
 
@@ -74,11 +79,14 @@ class PredictWidget(Dock):
         self._show_state()
 
     def _lay_out(self) -> None:
-        layout = scrolling_column(self)
+        layout, keys = scrolling_column(self), Note()
+        keys.setTextFormat(Qt.TextFormat.RichText)
+        keys.setText(_KEYS_TEXT)
         layout.addWidget(self.options)
         layout.addWidget(self.model_note)
         layout.addWidget(self.buttons)
         layout.addWidget(self.progress)
+        layout.addWidget(keys)
         layout.addWidget(self.batch)
         for title, tooltip, panel in (
             ("Where is it unsure?", "Spots to look at, and to paint on, next.", self.spots),
@@ -96,6 +104,7 @@ class PredictWidget(Dock):
         self._session.model_changed.connect(self._show_state)
         self._session.model_changed.connect(self.options.show_model)
         self._session.annotation_chosen.connect(self._follow_image)
+        self._session.told_of_result.connect(self.progress.end)
         self.options.cell_size.told.connect(self.status.setText)
         self.task.started.connect(self._show_start)
         self.task.happened.connect(self.progress.show_event)
@@ -188,8 +197,9 @@ class PredictWidget(Dock):
     def _show_result(self, result: Prediction) -> None:
         self.progress.end(said_of(result))
         shown = self._session.result.layer if self._session.result else None
+        covers = isinstance(shown, Labels) and predicted_of(shown) is not None
         small = math.prod(result.shape) <= _MEASURED_AT_ONCE
-        if result.path is None and result.type.is_separated and small and isinstance(shown, Labels):
+        if result.path is None and result.type.is_separated and small and covers:
             self.measure.measure_layer(shown)
         if result.path is None and not result.complete:
             show_info("The prediction is incomplete: it was cancelled.")

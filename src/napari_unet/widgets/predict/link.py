@@ -24,7 +24,7 @@ from napari_unet.widgets.common.layers import (
     placement_from_labels,
     plain_layers,
 )
-from napari_unet.widgets.common.result_layers import active_labels, newest_prediction, predicted_of
+from napari_unet.widgets.common.result_layer import active_labels, newest_prediction, predicted_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.settings_form import SettingsForm
 from napari_unet.widgets.common.task import Failed, Outcome, task_named

@@ -16,7 +16,7 @@ from napari_unet.widgets.common.annotation import annotation_of, image_for
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, button
 from napari_unet.widgets.common.layers import channel_axis_of, labels_of, pixels_of
-from napari_unet.widgets.common.result_layers import active_labels, newest_prediction, predicted_of
+from napari_unet.widgets.common.result_layer import active_labels, newest_prediction, predicted_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome
 from napari_unet.widgets.predict.save_objects import SaveObjectsButton

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_unet.errors import LabelsError
 from napari_unet.tasks import task_of
-from napari_unet.widgets.common.result_layers import predicted_of
+from napari_unet.widgets.common.result_layer import predicted_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject
+import numpy as np
+from napari.layers import Image
+from qtpy.QtCore import QTimer
 
 from napari_unet.io.zarr_files import ZARR_SUFFIX
 from napari_unet.prediction.config import PredictConfig, ViewPoint
-from napari_unet.widgets.common.layers import pixels_of
-from napari_unet.widgets.common.result_layers import ResultLayers
-from napari_unet.widgets.common.stored_layers import FileResult
+from napari_unet.prediction.results import RESULT_TYPES
+from napari_unet.widgets.common.layers import METADATA_KEY, pixels_of, plain_layers
+from napari_unet.widgets.common.placement import moved_to, placement_along
+from napari_unet.widgets.common.result_layer import ResultLayer
+from napari_unet.widgets.common.stored_layers import show_stored
+from napari_unet.widgets.common.task import Finished, Outcome
 from napari_unet.widgets.common.visible import box_on_screen, frame_and_region
-from napari_unet.widgets.predict.region_layer import RegionLayer
 from napari_unet.widgets.predict.work import (
     Source,
     check_size,
@@ -26,13 +30,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from napari.layers import Image, Layer
+    from napari.layers import Labels, Layer
     from napari.viewer import Viewer
 
-    from napari_unet.data.axes import Region
+    from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.prediction.config import ResultKind
+    from napari_unet.prediction.events import TilePredicted
+    from napari_unet.prediction.results import Prediction
+    from napari_unet.provenance.card import PredictionCard
     from napari_unet.widgets.common.session import Session
-    from napari_unet.widgets.common.task import BackgroundTask, Outcome
 
 Keep = tuple[int, ...]
 
@@ -88,29 +95,9 @@ def predict_into_layer(
 
     `keep` are the axes of the image that the result has, in its order; `scoped` makes `config`.
     """
-    task, pixels = session.prediction, pixels_of(image)
-    session.result = None
-    source = Source.of(session.model_name, image)
-    work = partial(predict_with_card, source, model, pixels, config, None)
-    if config.frames is not None and config.region is not None and is_large(image, keep):
-        part = RegionLayer(viewer, image, keep)
-        session.follower = part
-        part.follow(task, config.frames[0], config.region)
-        CardKeeper(task, part)
-        task.start(work)
-        return
-    result = ResultLayers(
-        viewer,
-        image,
-        keep,
-        model.record.network.ndim,
-        whole=config.region is None,
-        annotation=session.annotation,
-    )
-    session.result = result
-    result.follow(task)
-    CardKeeper(task, result)
-    task.start(work)
+    source, pixels = Source.of(session.model_name, image), pixels_of(image)
+    session.result = ShownPrediction(viewer, session, image, keep, config, model)
+    session.prediction.start(partial(predict_with_card, source, model, pixels, config, None))
 
 
 def predict_into_file(
@@ -127,51 +114,221 @@ def predict_into_file(
     As `predict_into_layer`; the suffix is added to `path` where it lacks.
     """
     path = path if path.suffix == ZARR_SUFFIX else path.with_name(path.name + ZARR_SUFFIX)
-    source = Source.of(session.model_name, image)
-    shown = FileResult(viewer, image, keep)
-    session.follower = shown
-    shown.follow(session.prediction)
-    session.prediction.start(
-        partial(predict_with_card, source, model, pixels_of(image), config, path)
-    )
+    source, task = Source.of(session.model_name, image), session.prediction
+    placement = placement_along(image, keep)
+
+    def show(outcome: Outcome) -> None:
+        task.ended.disconnect(show)
+        result: Any = outcome.result if isinstance(outcome, Finished) else None
+        if result is not None and result.complete:
+            show_stored(viewer, result.path, result.kind, result.axes, placement)
+
+    task.ended.connect(show)
+    task.start(partial(predict_with_card, source, model, pixels_of(image), config, path))
 
 
-# --- Keep the run card of a prediction with the layer that shows it ------------------------------
+# --- Show a prediction as it comes ---------------------------------------------------------------
 
 CARD_KEY = "napari-unet-paint run card"
+_REFRESH_MS = 100
 
 
-class ShowsResult(Protocol):
-    """What writes a prediction into a layer."""
+class ShownPrediction:
+    """Follows the next prediction of a session: labels or uncertainty as they come.
+
+    Probabilities come at the end. Of an image for which a whole result would be a waste of memory,
+    a part gets a layer that covers that part alone.
+    """
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        session: Session,
+        image: Image,
+        keep: Sequence[int],
+        config: PredictConfig,
+        model: TrainedNetwork,
+    ) -> None:
+        self._viewer, self._session, self._image = viewer, session, image
+        self._ndim = model.record.network.ndim
+        self._placement = placement_along(image, keep)
+        self._start: tuple[int, ...] = ()
+        self._shape: tuple[int, ...] = ()
+        self._whole, part = config.region is None, ""
+        if config.frames is not None and config.region is not None and is_large(image, keep):
+            frame, region, part = config.frames[0], config.region, " of a part"
+            self._start = (*frame, *(each.start for each in region))
+            self._shape = (*(1 for _ in frame), *(each.stop - each.start for each in region))
+            self._placement = moved_to(self._placement, self._start)
+        self._name, self._unsure = (f"{image.name} {what}{part}" for what in _NAMES)
+        self._labels: ResultLayer | None = None
+        self._image_layer: Image | None = None
+        self._finished: set[tuple[int, ...]] = set()
+        self._card: PredictionCard | None = None
+        self._timer = QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_REFRESH_MS)
+        self._timer.timeout.connect(self._refresh)
+        session.prediction.happened.connect(self._on_event)
+        session.prediction.ended.connect(self._on_ended)
 
     @property
     def layer(self) -> Layer | None:
-        """The layer."""
+        """Where the result appears."""
+        return self._image_layer if self._labels is None else self._labels.layer
 
-
-class CardKeeper(QObject):
-    """Puts the card that a prediction yields into the metadata of its layer, at the end.
-
-    The layer keeps the card as it is: frozen. `result` follows the task too, and was connected
-    first.
-    """
-
-    def __init__(self, task: BackgroundTask, result: ShowsResult) -> None:
-        super().__init__(task)
-        self._task, self._result = task, result
-        self._card: Any = None
-        task.happened.connect(self._on_event)
-        task.ended.connect(self._on_ended)
-
-    def _on_event(self, event: object) -> None:
+    def _on_event(self, event: Any) -> None:
+        from napari_unet.prediction.events import FrameFinished, PredictionStarted, TilePredicted
         from napari_unet.provenance.card import PredictionCard
 
-        if isinstance(event, PredictionCard):
+        if isinstance(event, PredictionStarted):
+            self._begin(self._shape or event.shape, event.kind)
+        elif isinstance(event, TilePredicted):
+            self._write(event)
+        elif isinstance(event, FrameFinished) and self._labels is not None:
+            self._labels.settle(event.frame, event.region, event.labels)
+            self._finished.add(event.frame)
+            self._refresh_soon()
+        elif isinstance(event, PredictionCard):
             self._card = event
 
+    def _begin(self, shape: tuple[int, ...], kind: ResultKind) -> None:
+        if not RESULT_TYPES[kind].shows_labels:
+            self._image_layer = uncertainty_layer(
+                self._viewer, shape, self._unsure, self._placement
+            )
+            return
+        self._labels = ResultLayer(
+            self._viewer,
+            self._image,
+            kind,
+            self._ndim,
+            shape,
+            self._placement,
+            self._learned_from(),
+            self._start,
+            self._whole,
+        )
+        self._labels.begin()
+
+    def _learned_from(self) -> Labels | None:
+        run = self._session.run
+        pairs = run.pairs if run is not None else ()
+        return next((pair.annotation for pair in pairs if pair.image is self._image), None)
+
+    def _write(self, tile: TilePredicted) -> None:
+        if self._labels is not None:
+            self._labels.show_tile(tile.frame, tile.region, tile.labels)
+        elif self._image_layer is not None:
+            start = self._start or (0,) * self._image_layer.ndim
+            at = (*(slice(i, i + 1) for i in tile.frame), *tile.region)
+            box = tuple(slice(a.start - s, a.stop - s) for a, s in zip(at, start, strict=True))
+            self._image_layer.data[box] = tile.labels
+        self._refresh_soon()
+
     def _on_ended(self, outcome: Outcome) -> None:
-        self._task.happened.disconnect(self._on_event)
-        self._task.ended.disconnect(self._on_ended)
-        if self._card is not None and self._result.layer is not None:
-            self._result.layer.metadata[CARD_KEY] = self._card
-        self.deleteLater()
+        self._session.prediction.happened.disconnect(self._on_event)
+        self._session.prediction.ended.disconnect(self._on_ended)
+        if isinstance(outcome, Finished):
+            self._end(outcome.result)
+        elif self._labels is not None:
+            self._labels.undo()
+        elif self._image_layer is not None and self._image_layer in plain_layers(self._viewer):
+            self._viewer.layers.remove(self._image_layer)
+        if self._card is not None and self.layer is not None:
+            self.layer.metadata[CARD_KEY] = self._card  # frozen
+
+    def _end(self, result: Prediction) -> None:
+        if result.type.is_per_class:
+            if self._labels is not None:
+                self._labels.remove()
+            array = result.array if self._start else result.whole()
+            show_probabilities(self._viewer, array, result.axes, self._name, self._placement)
+        elif self._labels is not None:
+            self._settle_unfinished(result)
+            change = self._labels.end()
+            if result.complete:
+                self._labels.bring_back()
+            if change:
+                self._session.told_of_result.emit(f"{said_of(result, change)} {_WAY_BACK}")
+        self._refresh()
+
+    def _settle_unfinished(self, result: Prediction) -> None:
+        lead = len(result.box) - self._ndim
+        for index in np.ndindex(*(part.stop - part.start for part in result.box[:lead])):
+            frame = tuple(a.start + i for a, i in zip(result.box, index, strict=False))
+            if frame not in self._finished and self._labels is not None:
+                found = np.asarray(result.array[index])
+                self._labels.settle_found(frame, result.box[lead:], found)
+
+    def _refresh_soon(self) -> None:
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def _refresh(self) -> None:
+        if self.layer is not None:
+            self.layer.refresh()
+
+
+_NAMES = ("prediction", "uncertainty")
+_WAY_BACK = "The comma key brings the earlier result back."
+
+
+def said_of(result: Prediction, objects: str = "") -> str:
+    """Return what became of a prediction, and how one into a file goes on that was cancelled.
+
+    `objects` is how many there are, if that is known better.
+    """
+    if result.path is None and not result.complete:
+        text = "Cancelled; finished tiles are kept."
+    elif result.path is None:
+        text = "Done."
+    elif not result.complete:
+        return f"Cancelled. To go on where it was, choose {result.path.name} again."
+    else:
+        text = f"Done: {result.path.name} is written."
+    objects = objects or ("" if result.objects is None else f"{result.objects:,} objects")
+    return f"{text} {objects}." if objects else text
+
+
+def uncertainty_layer(
+    viewer: Viewer, shape: tuple[int, ...], name: str, placement: dict[str, Any]
+) -> Image:
+    """Return the layer that shows, over an image, how unsure the model is: from 0 to 1.
+
+    That of the last time goes on where it covers the same pixels, else it goes.
+    """
+    for layer in plain_layers(viewer):
+        if layer.name == name and layer.metadata.get(METADATA_KEY) == "uncertainty":
+            here = np.array_equal(layer.translate, placement["translate"])
+            if here and layer.data.shape == shape:
+                found: Image = layer
+                return found
+            viewer.layers.remove(layer)
+    layer = Image(
+        np.zeros(shape, np.float32),
+        name=name,
+        colormap="magma",
+        blending="additive",
+        opacity=0.6,
+        contrast_limits=(0, 1),
+        metadata={METADATA_KEY: "uncertainty"},
+        **placement,
+    )
+    viewer.add_layer(layer)
+    return layer
+
+
+def show_probabilities(
+    viewer: Viewer, values: ArrayLike, axes: str, name: str, placement: dict[str, Any]
+) -> None:
+    """Show the probability of each class, along the axis C of an array, in a layer of its own."""
+    for number, of_class in enumerate(np.moveaxis(np.asarray(values), axes.index("C"), 0)):
+        layer = Image(
+            of_class,
+            name=f"{name}, probability of class {number}",
+            contrast_limits=(0, 1),
+            metadata={METADATA_KEY: "probabilities"},
+            **placement,
+        )
+        viewer.add_layer(layer)

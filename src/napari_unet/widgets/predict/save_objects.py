@@ -20,7 +20,7 @@ from napari_unet.widgets.common.annotation import annotation_of, image_for, was_
 from napari_unet.widgets.common.controls import without_ampersand
 from napari_unet.widgets.common.layers import labels_of, pixels_of, plain_layers
 from napari_unet.widgets.common.placement import named_axes_of, pixel_size_of
-from napari_unet.widgets.common.result_layers import predicted_of
+from napari_unet.widgets.common.result_layer import predicted_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome, task_named
 

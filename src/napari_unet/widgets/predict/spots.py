@@ -13,9 +13,9 @@ from qtpy.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 from napari_unet.errors import NapariUNetError
 from napari_unet.widgets.common.controls import Note, button
 from napari_unet.widgets.common.layers import labels_of, pixels_of
-from napari_unet.widgets.common.result_layers import ResultLayers
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.visible import look_at
+from napari_unet.widgets.predict.runs import ShownPrediction
 from napari_unet.widgets.predict.work import UncertainSpots, check_size, uncertainty_events
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class SpotsPanel(QWidget):
         self._viewer, self._predict = viewer, predict
         self._session = session_of(viewer)
         self._image: Image | None = None
-        self._result: ResultLayers | None = None  # Qt's connections alone do not keep it alive
+        self._result: ShownPrediction | None = None  # Qt's connections alone do not keep it alive
         self.show_button = button(
             "Show me whe&re it is unsure",
             "Compute the uncertainty of the plane on screen, and list the spots where a few "
@@ -87,10 +87,7 @@ class SpotsPanel(QWidget):
         self._image = image
         self.list.clear()
         self.text.setText("Looking…")
-        self._result = ResultLayers(
-            self._viewer, image, keep, model.record.network.ndim, whole=False
-        )
-        self._result.follow(self._session.prediction)
+        self._result = ShownPrediction(self._viewer, self._session, image, keep, config, model)
         make_events = partial(
             uncertainty_events, model, pixels_of(image), self._painted(image), config
         )

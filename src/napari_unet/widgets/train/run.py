@@ -11,9 +11,16 @@ from qtpy.QtCore import QObject, QTimer
 from napari_unet.data.labels import same_paint
 from napari_unet.training.events import AnnotationsJoined, PaintJudged, ViewPredicted
 from napari_unet.training.inbox import Inbox, View
+from napari_unet.widgets.common.annotation import annotation_of
 from napari_unet.widgets.common.copy_to_annotation import AnnotationCopier
-from napari_unet.widgets.common.layers import labels_of, paint_events, pixels_of, plain_layers
-from napari_unet.widgets.common.live_layer import LiveLayer
+from napari_unet.widgets.common.layers import (
+    METADATA_KEY,
+    labels_of,
+    paint_events,
+    pixels_of,
+    placement_from_labels,
+    plain_layers,
+)
 from napari_unet.widgets.common.pairs import (
     LayerPair,
     annotated_image,
@@ -23,6 +30,7 @@ from napari_unet.widgets.common.pairs import (
 )
 from napari_unet.widgets.common.recovery import keeper_of
 from napari_unet.widgets.common.regions import regions_of
+from napari_unet.widgets.common.result_layer import Predicted, ResultLayer
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.visible import frame_and_region, label_axes, look_at, visible_box
 from napari_unet.widgets.train.work import TrainingJob, training_events
@@ -66,7 +74,6 @@ class TrainingRun(QObject):
         self.joined: AnnotationsJoined | None = None
         self._viewer, self._ndim = viewer, ndim
         self._images = list(images)
-        self._live_layers = [LiveLayer(viewer, pair) for pair in pairs]
         self._changed: set[int] = set()
         self._join_timer = self._timer(_JOIN_DELAY_MS, self.join_now)
         self._join_timer.setSingleShot(True)
@@ -157,13 +164,16 @@ class TrainingRun(QObject):
         if isinstance(event, ViewPredicted) and self.live:
             pair = self.pairs[event.image]
             if pair.annotation in plain_layers(self._viewer):
-                self._live_layers[event.image].show(event)
+                live_layer(self._viewer, pair, self._ndim).show_live(event)
 
     def _end(self, outcome: object) -> None:
         self._view_timer.stop()
         self._join_timer.stop()
         self._task.happened.disconnect(self._on_event)
         self._task.ended.disconnect(self._end)
+        for layer in plain_layers(self._viewer):
+            if isinstance(about := layer.metadata.get(METADATA_KEY), Predicted):
+                about.live = False
         for pair in self.pairs:
             for emitter in paint_events(pair.annotation):
                 emitter.disconnect(self._note_paint)
@@ -173,6 +183,20 @@ class TrainingRun(QObject):
         timer.setInterval(interval)
         timer.timeout.connect(slot)
         return timer
+
+
+def live_layer(viewer: Viewer, pair: LayerPair, ndim: int) -> ResultLayer:
+    """Return where it is shown what a network of `ndim` dimensions finds in an image."""
+    paint = pair.annotation
+    return ResultLayer(
+        viewer,
+        pair.image,
+        annotation_of(paint).kind,
+        ndim,
+        tuple(labels_of(paint).shape),
+        placement_from_labels(paint),
+        paint,
+    )
 
 
 def _same(one: AnnotatedImage, other: AnnotatedImage) -> bool:
