@@ -1,0 +1,283 @@
+"""Objects of an image that nothing is painted on: a model tried at several sizes of cells.
+
+A model finds cells that have the size it expects. On an image of which nothing is known it is run
+as if cells were small, middle, large and very large. The size at which most of what it finds is
+sure, and as large as it should be, is chosen; the foreground at every size is kept, so that
+another size, another threshold or another smallest object needs no network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.data.rescaling import size_of_cell
+from napari_unet.errors import ConfigError, ModelMismatchError
+from napari_unet.model.starting import expected_cell_size
+from napari_unet.objects.clicking import confidences
+from napari_unet.objects.separation import separate_objects
+from napari_unet.prediction.plan import plan_prediction
+from napari_unet.prediction.predictor import predict_image
+from napari_unet.run import Run
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Generator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import ArrayLike, Region
+    from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.prediction.config import PredictConfig
+    from napari_unet.prediction.events import PredictionEvent
+
+    Foreground = NDArray[np.uint8]
+
+# Diameters in pixels: half, once, twice and four times what the starting models know best. Steps
+# of half an octave choose no better (docs/results/proposals.md).
+SIZES = (15.0, 30.0, 60.0, 120.0)
+# Sizes are tried in the middle of a view: so many pixels along each axis show cells enough.
+LARGEST_VIEW = 1024
+_STEPS = 255
+# Smaller than this share of a cell of the size tried: dropped.
+_SMALLEST_SHARE = 0.15
+# An object whose mean probability exceeds the threshold by less is dropped. One cell circled, F1
+# over eleven sets: 0.631 with all, 0.648 from 0.60, 0.659 from 0.65, 0.644 from 0.70.
+_LEAST_ABOVE = 0.15
+# Below this quality no size fits.
+_FITS = 0.25
+
+# Of the quality, see `quality_of`: all chosen on eleven sets together.
+_SURE, _SURE_STEEP = 0.75, 10.0
+_SIZE_WINDOW, _SIZE_STEEP = (-1.0, 0.6), 1 / 0.15
+_UNSURE = (51, 204)
+_UNSURE_POWER = 0.25
+
+
+@dataclass(frozen=True)
+class ScaleTried:
+    """One size of cells was tried."""
+
+    number: int
+    """Sizes tried so far."""
+    scales: int
+    """Sizes to try."""
+    cell_size: float
+    """Diameter in pixels of the image."""
+    quality: float
+    """How well what was found fits, 0 to 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Proposals:
+    """What a model finds in a view at several sizes of cells."""
+
+    foreground: Mapping[float, Foreground]
+    """By diameter of a cell in pixels: probability in steps of 1/255, ``YX`` of the view."""
+    qualities: Mapping[float, float]
+    """How well what was found fits each size, 0 to 1."""
+    frame: tuple[int, ...]
+    """Index of the view on the frame axes."""
+    region: Region
+    """Box of the view in the frame, ``YX``."""
+    expected: float
+    """Diameter in pixels of the cells that the model expects."""
+    threshold: float
+    """The model's."""
+    complete: bool
+    """Whether all sizes were tried."""
+
+    @property
+    def cell_size(self) -> float:
+        """The size that fits best; 0 if none was tried to the end."""
+        return max(self.qualities, key=lambda size: self.qualities[size], default=0.0)
+
+    @property
+    def fits(self) -> bool:
+        """Whether what was found looks like cells at all."""
+        return self.qualities.get(self.cell_size, 0.0) >= _FITS
+
+    def objects(
+        self,
+        cell_size: float | None = None,
+        smallest: int | None = None,
+        sensitivity: float = 0.5,
+    ) -> NDArray[np.int32]:
+        """Label the objects of the view, without running the network.
+
+        Parameters
+        ----------
+        cell_size : float, optional
+            Diameter of a cell in pixels: the nearest size that was tried is taken, and cells of
+            this size are expected in it. The best one by default.
+        smallest : int, optional
+            Objects of fewer pixels are dropped; by default of 15 % of a cell.
+        sensitivity : float
+            0 to 1: higher finds more; 0.5 takes the model's threshold.
+
+        Raises
+        ------
+        ConfigError
+            A value is out of its range, or no size was tried to the end.
+        """
+        if not 0 < sensitivity < 1:
+            raise ConfigError(f"sensitivity is {sensitivity:g}; choose a value between 0 and 1.")
+        if not self.foreground:
+            raise ConfigError("The search was stopped before anything was found; search again.")
+        wanted = self.cell_size if cell_size is None else cell_size
+        if wanted <= 0:
+            raise ConfigError(f"cell_size is {wanted:g}; choose a value above 0.")
+        size = min(self.foreground, key=lambda tried: abs(np.log(tried / wanted)))
+        threshold = _moved(self.threshold, sensitivity)
+        foreground = self.foreground[size]
+        found = _separated(foreground, wanted, size / self.expected, threshold, smallest)
+        return _sure_enough(found, foreground, threshold)
+
+
+def propose(
+    trained: TrainedNetwork,
+    image: ArrayLike,
+    config: PredictConfig,
+    stop: threading.Event,
+    sizes: Sequence[float] = SIZES,
+) -> Generator[PredictionEvent | ScaleTried, None, Proposals]:
+    """Find objects in a view of which nothing is known, at several sizes of cells.
+
+    Parameters
+    ----------
+    trained : TrainedNetwork
+        A starting model, or another model in 2D that knows how large its cells are.
+    image : ArrayLike
+        Only the view is read.
+    config : PredictConfig
+        Names the view by one of its `frames` (the first by default) and its `region`; the result,
+        the cell size and the smallest object that it names do not count.
+    stop : threading.Event
+        Set it from any thread to end after the current tile; sizes that are finished are kept.
+    sizes : sequence of float
+        Diameters of cells in pixels.
+
+    Yields
+    ------
+    PredictionEvent or ScaleTried
+        Those of the predictions, large cells (the quickest) first; `ScaleTried` after each.
+
+    Raises
+    ------
+    ConfigError, ModelMismatchError, ImageError
+        As `predict_image`.
+    """
+    expected = expected_cell_size(trained.record)
+    if not expected or trained.record.network.ndim != 2:
+        raise ModelMismatchError(
+            "Only a model in 2D that knows how large its cells are can be tried at several sizes; "
+            "take a starting model."
+        )
+    foreground: dict[float, Foreground] = {}
+    qualities: dict[float, float] = {}
+    threshold = config.threshold or trained.record.threshold
+    view = _view_of(trained, image, config)
+    for number, size in enumerate(sorted(sizes, reverse=True), 1):
+        events = predict_image(trained, image, replace(view, cell_size=size), stop)
+        run = Run(events)
+        yield from run
+        if not run.result.complete:
+            break
+        pixels = run.result.pixels
+        assert isinstance(pixels, np.ndarray)
+        found = np.rint(pixels.reshape(pixels.shape[-3:])[1] * np.float32(_STEPS))
+        foreground[size] = found.astype(np.uint8)
+        objects = _separated(foreground[size], size, size / expected, threshold)
+        qualities[size] = quality_of(foreground[size], objects, size, threshold)
+        yield ScaleTried(number, len(sizes), size, qualities[size])
+    assert view.frames is not None
+    assert view.region is not None
+    complete = len(foreground) == len(sizes)
+    return Proposals(
+        foreground, qualities, view.frames[0], view.region, expected, threshold, complete
+    )
+
+
+def find_cell_size(
+    trained: TrainedNetwork, image: ArrayLike, config: PredictConfig, stop: threading.Event
+) -> Generator[PredictionEvent | ScaleTried, None, float]:
+    """Return the diameter in pixels at which a model finds cells best; 0 after an early stop."""
+    run = Run(propose(trained, image, config, stop))
+    yield from run
+    return run.result.cell_size
+
+
+def quality_of(
+    foreground: Foreground, objects: NDArray[np.int32], cell_size: float, threshold: float
+) -> float:
+    """Return how well objects fit the size of cells at which they were looked for, 0 to 1.
+
+    It is the share of them, by their diameter, that are sure (a mean probability above 0.75) and
+    of about that size (half of it to one and a half times it). It is lower where much of the
+    foreground is in no object, and where much of the view is unsure.
+    """
+    count = int(objects.max(initial=0))
+    if count == 0:
+        return 0.0
+    areas = np.bincount(objects.ravel(), minlength=count + 1)[1:]
+    sizes = np.log2(2 * np.sqrt(areas / np.pi) / cell_size)
+    low, high = _SIZE_WINDOW
+    fits = _rises((sizes - low) * _SIZE_STEEP) * _rises((high - sizes) * _SIZE_STEEP)
+    sure = _rises((confidences(foreground, objects)[1:] - _SURE) * _SURE_STEEP)
+    lengths = np.sqrt(areas)
+    share = (lengths * fits * sure).sum() / (lengths.sum() + np.median(lengths))  # few prove less
+    inside = max(1, int(np.count_nonzero(foreground > threshold * _STEPS)))
+    unsure = np.count_nonzero((foreground > _UNSURE[0]) & (foreground < _UNSURE[1])) / inside
+    kept = min(1.0, areas.sum() / inside)
+    return float(share * kept * (1 + unsure) ** -_UNSURE_POWER)
+
+
+def _view_of(trained: TrainedNetwork, image: ArrayLike, config: PredictConfig) -> PredictConfig:
+    """Name one frame and the middle of its region, of which probabilities are wanted."""
+    plain = replace(config, result="probabilities", cell_size=0.0, smallest=None)
+    plan = plan_prediction(trained.record, image, plain)
+    frames = plan.frames or (plan.index_of(0),)
+    return replace(plain, frames=frames[:1], region=tuple(map(_middle, plan.region)))
+
+
+def _middle(part: slice) -> slice:
+    length = int(part.stop - part.start)
+    size = min(length, LARGEST_VIEW)
+    start = part.start + (length - size) // 2
+    return slice(start, start + size)
+
+
+def _separated(
+    foreground: Foreground,
+    cell_size: float,
+    binning: float,
+    threshold: float,
+    smallest: int | None = None,
+) -> NDArray[np.int32]:
+    typical = size_of_cell(cell_size, 2)
+    least = round(_SMALLEST_SHARE * typical) if smallest is None else smallest
+    return separate_objects(foreground, least, threshold, binning, typical)
+
+
+def _sure_enough(
+    objects: NDArray[np.int32], foreground: Foreground, threshold: float
+) -> NDArray[np.int32]:
+    """Drop what barely exceeds the threshold, and number the rest 1..N."""
+    kept = confidences(foreground, objects) >= min(1.0, threshold + _LEAST_ABOVE)
+    kept[0] = False
+    numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
+    return numbers[objects]
+
+
+def _moved(threshold: float, sensitivity: float) -> float:
+    """Return the threshold at a sensitivity: at 0 it is 1, at 0.5 the model's, at 1 it is 0."""
+    if sensitivity <= 0.5:
+        return 1 - (1 - threshold) * sensitivity * 2
+    return threshold * (1 - sensitivity) * 2
+
+
+def _rises(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rise smoothly from 0 to 1."""
+    return 1 / (1 + np.exp(-values))
