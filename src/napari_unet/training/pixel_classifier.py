@@ -1,0 +1,194 @@
+"""Pixel classification: classes learned from a few strokes in a second, long before a U-Net can.
+
+Each pixel is described by filters of several scales: smoothed intensity, edges, texture, those of
+scikit-image's `multiscale_basic_features`. A small perceptron learns their classes from what is
+painted, each class counting alike. The features of the starting models do not help: beside the
+filters they are learned by heart (docs/results/classes_in_seconds.md).
+
+A volume is seen slice by slice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy.ndimage import find_objects
+from skimage.feature import multiscale_basic_features
+from torch import nn
+from torch.nn import functional
+
+from napari_unet.data.frames import read_mirrored
+from napari_unet.data.rescaling import Factors, enlarged, scaled_frame, scaled_region
+from napari_unet.training.networks import chance_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from napari_unet.data.axes import Region
+    from napari_unet.data.frames import Frame
+    from napari_unet.data.intensity import Scaling
+    from napari_unet.training.dataset import TrainingData, TrainingFrame
+
+# Widths of the filters in pixels: 1, 2, 4, 8, 16.
+_FINEST, _COARSEST = 1, 16
+# The widest Gaussian ends after four widths; second differences see two more pixels.
+_HALO = 4 * _COARSEST + 2
+# Features of paint are computed in tiles of this edge length, of very many in an even choice.
+_TILE, _MOST_TILES = 512, 32
+_PIXELS_PER_CLASS = 5000
+_HIDDEN, _STEPS, _BATCH, _RATE = 48, 200, 1024, 5e-3
+# Neighbouring pixels of a stroke are all but the same: without noise and dropout the strokes are
+# learned by heart.
+_NOISE, _DROPOUT = 0.3, 0.3
+_AT_ONCE = 2**18  # pixels
+
+
+@dataclass(frozen=True)
+class PixelClassifier:
+    """Tells the class of a pixel by what is around it."""
+
+    network: nn.Sequential
+    """Features (N, F) to scores (N, classes), in evaluation mode, on the CPU."""
+    factors: Factors = ()
+    """Pixels of the image per pixel that it learned from, along ``[Z]YX``; empty: the same."""
+
+    @classmethod
+    def fitted(cls, data: TrainingData, seed: int) -> PixelClassifier:
+        """Learn from all paint that is not held back; the same for the same seed."""
+        rng = np.random.default_rng([seed, 6])
+        features, classes = _painted_pixels(data, rng)
+        with chance_of(seed, torch.device("cpu")), torch.enable_grad():
+            return cls(_fitted(features, classes, data.classes.n_classes))
+
+    def probabilities(
+        self, frame: Frame, intensity: Scaling, region: Region
+    ) -> NDArray[np.float32]:
+        """Compute the class probabilities in one region of a frame, C then the region's sizes.
+
+        They do not depend on where the region ends.
+        """
+        scaled = scaled_frame(frame, self.factors)
+        if scaled is frame:
+            return self._classified(features_in(frame, intensity, region))
+        box = scaled_region(region, self.factors, scaled.spatial_shape)
+        probabilities = self._classified(features_in(scaled, intensity, box))
+        return enlarged(probabilities, [part.start for part in box], region, self.factors)
+
+    @torch.inference_mode()
+    def _classified(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Classify features (F, *)."""
+        pixels = torch.from_numpy(features.reshape(len(features), -1).T)
+        parts = [self.network(part).softmax(dim=1) for part in torch.split(pixels, _AT_ONCE)]
+        probabilities: NDArray[np.float32] = torch.cat(parts).T.contiguous().numpy()
+        return probabilities.reshape(-1, *features.shape[1:])
+
+
+def features_in(frame: Frame, intensity: Scaling, region: Region) -> NDArray[np.float32]:
+    """Describe the pixels of a region: (F, *), F features then the region's sizes."""
+    around = [(part.start, part.stop) for part in region]
+    around[-2:] = [(start - _HALO, stop + _HALO) for start, stop in around[-2:]]
+    starts, stops = zip(*around, strict=True)
+    pixels = intensity.normalise(read_mirrored(frame, starts, stops))  # (C, *)
+    inside = (slice(_HALO, -_HALO),) * 2
+    if frame.ndim == 2:
+        return _features(pixels)[(slice(None), *inside)]
+    slices = [_features(pixels[:, z])[(slice(None), *inside)] for z in range(pixels.shape[1])]
+    return np.stack(slices, axis=1)
+
+
+def _features(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Filter a plane (C, Y, X) on all scales; returns (F, Y, X)."""
+    features = multiscale_basic_features(
+        plane, sigma_min=_FINEST, sigma_max=_COARSEST, channel_axis=0
+    )
+    return np.ascontiguousarray(np.moveaxis(features, -1, 0), dtype=np.float32)
+
+
+def _painted_pixels(data: TrainingData, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Return features (N, F) and classes (N,) of painted pixels, of very many a choice."""
+    tiles = [(frame, tile) for frame in data.frames for tile in _painted_tiles(frame)]
+    if len(tiles) > _MOST_TILES:
+        evenly = np.linspace(0, len(tiles) - 1, _MOST_TILES).round().astype(int)
+        tiles = [tiles[i] for i in evenly]
+    features, classes = [], []
+    for frame, tile in tiles:
+        painted = frame.trained_on[tile]
+        described = features_in(frame.frame, frame.intensity, tile)
+        features.append(described[:, painted].T)
+        classes.append(frame.target.classes[tile][painted])
+    all_features, all_classes = np.concatenate(features), np.concatenate(classes)
+    chosen = np.sort(np.concatenate([_some(of, rng) for of in _by_class(all_classes)]))
+    return torch.from_numpy(all_features[chosen]), torch.from_numpy(all_classes[chosen]).long()
+
+
+def _painted_tiles(frame: TrainingFrame) -> Iterator[Region]:
+    """Cover the paint of a frame with boxes no larger than needed, in 3D slice by slice."""
+    painted = frame.trained_on
+    edges = (1,) * (painted.ndim - 2) + (_TILE, _TILE)
+    starts = [range(0, size, edge) for size, edge in zip(painted.shape, edges, strict=True)]
+    for corner in product(*starts):
+        tile = tuple(slice(a, a + edge) for a, edge in zip(corner, edges, strict=True))
+        for box in find_objects(painted[tile].astype(np.uint8)):
+            yield tuple(
+                slice(a + part.start, a + part.stop) for a, part in zip(corner, box, strict=True)
+            )
+
+
+def _by_class(classes: NDArray[np.int16]) -> list[NDArray[np.intp]]:
+    return [np.flatnonzero(classes == number) for number in np.unique(classes)]
+
+
+def _some(positions: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
+    if len(positions) <= _PIXELS_PER_CLASS:
+        return positions
+    return rng.choice(positions, _PIXELS_PER_CLASS, replace=False)
+
+
+def _fitted(features: Tensor, classes: Tensor, n_classes: int) -> nn.Sequential:
+    """Train a perceptron on features (N, F) of classes (N,), each class counting alike."""
+    deviation, mean = torch.std_mean(features, dim=0, correction=0)
+    network = nn.Sequential(
+        _Standardised(mean, deviation.clamp(min=1e-6)),
+        nn.Linear(features.shape[1], _HIDDEN),
+        nn.ReLU(),
+        nn.Dropout(_DROPOUT),
+        nn.Linear(_HIDDEN, _HIDDEN),
+        nn.ReLU(),
+        nn.Dropout(_DROPOUT),
+        nn.Linear(_HIDDEN, n_classes),
+    )
+    optimiser = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, _STEPS)
+    weights = len(classes) / torch.bincount(classes, minlength=n_classes).clamp(min=1)
+    for _ in range(_STEPS):
+        chosen = torch.randint(len(classes), (_BATCH,))
+        loss = functional.cross_entropy(network(features[chosen]), classes[chosen], weights)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+    return network.eval().requires_grad_(False)
+
+
+class _Standardised(nn.Module):
+    """Brings features to mean 0 and deviation 1, and blurs them while they are learned."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, mean: Tensor, deviation: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Standardise (N, F)."""
+        standard = (features - self.mean) / self.deviation
+        return standard + _NOISE * torch.randn_like(standard) if self.training else standard
