@@ -109,6 +109,8 @@ class Task(ABC):
     """Whether each painted thing is judged, where not all of the image is painted."""
     starting_model_teaches: bool
     """Whether the starting model, which knows cells, may teach what is unpainted."""
+    pixel_classifier: bool
+    """Whether a pixel classifier answers until the network is as good, and teaches it meanwhile."""
     by_threshold: bool
     """Whether pixels are decided by a threshold, whatever it is; else by the most probable class,
     until a better threshold was found."""

@@ -112,6 +112,7 @@ CLASSES = Classes(
     border_weighted=False,
     judged_singly=False,
     starting_model_teaches=False,
+    pixel_classifier=True,
     by_threshold=False,
     membranes=True,
     activation="softmax",

@@ -132,6 +132,7 @@ OBJECTS = Objects(
     border_weighted=True,
     judged_singly=True,
     starting_model_teaches=True,
+    pixel_classifier=False,
     by_threshold=True,
     membranes=False,
     activation="softmax",

@@ -120,6 +120,8 @@ class ViewPredicted:
     """Of that box: 0 background; objects 1..N, or classes as painted."""
     seconds: float
     """How long it took."""
+    by_classifier: bool = False
+    """Whether a pixel classifier predicted it, since the network is not yet as good."""
 
 
 @dataclass(frozen=True)

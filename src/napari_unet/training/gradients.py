@@ -29,6 +29,8 @@ class BatchLoss:
     of_task: Callable[[Tensor, Tensor, Tensor], Tensor]
     """Loss of its scores (B, classes, *) for classes and weights (B, *): that of the task."""
     teacher: Teacher | None = None
+    trust_in_classifier: float = 0.0
+    """How much counts what a pixel classifier says of unlabelled pixels, 0 to 1."""
 
     def __call__(self, batch: Batch, shares: Tensor) -> Tensor:
         """Return what is minimised of some patches, on their device.
@@ -44,6 +46,9 @@ class BatchLoss:
             logits = self.network(images)  # (B, classes, *)
         classes, weights = batch.classes, batch.weights  # (B, *)
         painted = self.of_task(logits, classes, weights) * shares[0]
+        if self.trust_in_classifier:
+            taught = self.of_task(logits, classes, -weights) * self.trust_in_classifier
+            return torch.stack([painted, taught * shares[1]])
         if self.teacher is None:
             return torch.stack([painted, torch.zeros_like(painted)])
         return torch.stack([painted, self.teacher.loss(logits, images, classes) * shares[1]])
@@ -68,6 +73,7 @@ def add_gradients(
 
 
 def counted_pixels(batch: Batch) -> Tensor:
-    """Count the painted and the unpainted pixels (2,) of a batch, on its device."""
+    """Count the painted pixels (2,) of a batch, on its device, and those that can be taught."""
     painted = painted_pixels(batch.classes, batch.weights)
-    return torch.stack([painted.sum(), (batch.classes < 0).sum()])
+    taught = painted_pixels(batch.classes, -batch.weights)
+    return torch.stack([painted.sum(), taught.sum() + (batch.classes < 0).sum()])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from napari_unet.data.intensity import IntensityRange
     from napari_unet.training.inbox import Mailbox, View
     from napari_unet.training.trainer import Trainer
+    from napari_unet.training.validation import Predictor
 
 # A stop waits for a piece of this edge length at most: 0.1 to 0.3 s on one CPU core. In pixels of
 # the image, or of the network where these are more.
@@ -73,7 +75,15 @@ class LiveView:
         labels, region = predicted
         seconds = time.monotonic() - begin
         self._next = time.monotonic() + max(_PAUSE_SECONDS, _PAUSE_PER_SECOND * seconds)
-        yield ViewPredicted(self._trainer.step, view.image, view.frame, region, labels, seconds)
+        yield ViewPredicted(
+            self._trainer.step,
+            view.image,
+            view.frame,
+            region,
+            labels,
+            seconds,
+            by_classifier=self._trainer.leading_classifier is not None,
+        )
 
     def _predict(
         self, view: View, stop: threading.Event
@@ -86,9 +96,7 @@ class LiveView:
         binning = trainer.data.binning
         share = min(1, binning)  # an enlarged image is more work
         region = _middle(view.region, frame.spatial_shape, int(share * _LARGEST_VIEW[frame.ndim]))
-        precision = choose_precision(trainer.config.precision, trainer.device)
-        factors = plane_factors(frame.ndim, binning)
-        runner = Runner.of(trainer.averaged_network, trainer.device, precision, factors)
+        predictor = self._predictor(frame.ndim)
         shape = tuple(part.stop - part.start for part in region)
         classes = trainer.data.classes
         probabilities = np.zeros((classes.n_classes, *shape), np.float32)
@@ -99,8 +107,17 @@ class LiveView:
                 slice(p.start - r.start, p.stop - r.start)
                 for p, r in zip(piece, region, strict=True)
             )
-            probabilities[(slice(None), *into)] = runner.probabilities(frame, intensity, piece)
+            probabilities[(slice(None), *into)] = predictor.probabilities(frame, intensity, piece)
         return classes.task.decode(probabilities, classes, self._decision), region
+
+    def _predictor(self, ndim: int) -> Predictor:
+        """Return what is best at present: the network, or until then a pixel classifier."""
+        trainer = self._trainer
+        factors = plane_factors(ndim, trainer.data.binning)
+        if trainer.leading_classifier is not None:
+            return replace(trainer.leading_classifier, factors=factors)
+        precision = choose_precision(trainer.config.precision, trainer.device)
+        return Runner.of(trainer.averaged_network, trainer.device, precision, factors)
 
     @property
     def _decision(self) -> Decision:

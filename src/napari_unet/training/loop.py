@@ -165,7 +165,9 @@ def _train(
     finished = clock.finished()
     if finished and trainer.step == 0:
         yield Notice("The time was over before the first step: the network is untrained.")
-    if trainer.step or trainer.knows_something:  # random weights would show noise
+    if (
+        trainer.step or trainer.knows_something or trainer.leading_classifier
+    ):  # random weights would show noise
         yield from live.update(stop)
     start: dict[str, Tensor] = {}
     if trainer.knows_something and not trainer.step_in_cycle and group.first:

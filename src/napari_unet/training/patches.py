@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -24,8 +24,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from napari_unet.data.axes import Region
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData, TrainingFrame
+
+
+class Guess(Protocol):
+    """Guesses what nobody painted."""
+
+    def __call__(self, frame: TrainingFrame, region: Region) -> NDArray[np.float32] | None:
+        """Return classes, and weights below 0, of a region of a frame: (2, *)."""
+
+
+def unknown(frame: TrainingFrame, region: Region) -> None:
+    """Guess nothing."""
+
 
 # So often a patch is drawn anew in which no painted pixel was hit.
 _TRIES = 8
@@ -43,7 +56,7 @@ class Batch:
     classes: Tensor
     """(B, *') int64, -1 where unlabelled; smaller than the images for unpadded networks."""
     weights: Tensor
-    """(B, *') float32."""
+    """(B, *') float32; below 0 where a pixel classifier, not the user, said the class."""
 
     def to(self, device: torch.device) -> Batch:
         """Return the patches on a device; themselves where they are there."""
@@ -67,7 +80,9 @@ class PatchSampler:
         config: TrainConfig,
         first: int = 0,
         device: torch.device = _CPU,
+        guess: Guess = unknown,
     ) -> None:
+        self._guess = guess
         self._numbers = range(first, first + config.batch_size)
         self._frames = data.frames
         self._device = device
@@ -128,7 +143,7 @@ class PatchSampler:
         image = sample_smooth(self._placed(pixels), where)
         if jitter is not None:
             jitter.apply(image)
-        target = _read_target(frame, centre, deformation.reach(self._patch))
+        target = _read_target(frame, centre, deformation.reach(self._patch), self._guess)
         return image, sample_nearest(self._placed(target), inner)
 
     def _placed(self, region: NDArray[np.float32]) -> Tensor:
@@ -200,7 +215,7 @@ def _read_pixels(
 
 
 def _read_target(
-    frame: TrainingFrame, centre: NDArray[np.int64], reach: Sequence[int]
+    frame: TrainingFrame, centre: NDArray[np.int64], reach: Sequence[int], guess: Guess
 ) -> NDArray[np.float32]:
     """Read classes and weights (2, *) around a pixel; nothing is labelled beyond the border."""
     start = [int(c) - pixels for c, pixels in zip(centre, reach, strict=True)]
@@ -215,4 +230,8 @@ def _read_target(
     used = ~frame.held_back[inside]
     np.copyto(target[0][into], frame.target.classes[inside], where=used)
     np.copyto(target[1][into], frame.weights[inside], where=used)
+    guessed = guess(frame, inside)
+    if guessed is not None:
+        unlabelled = used & ~frame.target.painted[inside]
+        np.copyto(target[(slice(None), *into)], guessed, where=unlabelled)
     return target

@@ -54,7 +54,13 @@ from napari_unet.training.painted_cells import (
     mean_iou_of_found,
     was_painted,
 )
-from napari_unet.training.patches import PatchSampler
+from napari_unet.training.patches import PatchSampler, unknown
+from napari_unet.training.pixel_teacher import (
+    CLASSIFIER_IOU,
+    PixelTeacher,
+    is_beaten,
+    trust_after,
+)
 from napari_unet.training.prefetch import BatchPrefetcher, BatchSource, DrawnWhenNeeded
 from napari_unet.training.state import TrainingState
 from napari_unet.training.update import (
@@ -77,11 +83,14 @@ if TYPE_CHECKING:
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData
     from napari_unet.training.patches import Batch
+    from napari_unet.training.pixel_classifier import PixelClassifier
 
 # How much the statistics of the images count beside those of the starting model; compared on paint.
 _SHARES_OF_STATISTICS = (0.0, 0.5, 1.0)
 _TRIALS_OF_TEACHER = 4  # batches that a starting model is tried on
 _CONTINUED_RATE = 0.5  # peak of the learning rate of what is trained further
+_TAUGHT_RATE = 2.0  # the same where a pixel classifier teaches
+_STARTING_CLASSES = 2  # what starting models tell apart; other outputs begin with random weights
 _LARGEST_GRADIENT = 10.0
 _PATIENCE_WITH_NAN = 3
 _PAUSE_SECONDS = 0.5  # until memory that another program took may be free again
@@ -109,6 +118,7 @@ class Trainer:
         config = data.settled(config)
         self.data, self.config, self.device, self.group = data, config, device, group
         self._batcher, self._notices = MicroBatcher(config), list[str]()
+        self._pixel_teacher = self._find_pixel_teacher()
         self.sampler = self._new_sampler()
         self.network_config = config.network(data.channels, data.classes.n_classes)
         self.network = self._placed(random_network(self.network_config, config.seed))
@@ -177,9 +187,18 @@ class Trainer:
 
     @property
     def _peak_rate(self) -> float:
-        """What knows something already is trained more gently than random weights."""
-        gently = self.cycle_start > 0 or self._pretrained
-        return self.config.learning_rate * (_CONTINUED_RATE if gently else 1.0)
+        """What knows something already is trained more gently than random weights.
+
+        But not a starting model whose outputs are new; and what is taught every pixel bears more.
+        """
+        if self.cycle_start > 0:
+            share = _CONTINUED_RATE
+        elif self._pixel_teacher is not None:
+            share = _TAUGHT_RATE
+        else:
+            new_outputs = self.network_config.out_channels != _STARTING_CLASSES
+            share = _CONTINUED_RATE if self._pretrained and not new_outputs else 1.0
+        return self.config.learning_rate * share
 
     @property
     def averaged_network(self) -> UNet:
@@ -261,7 +280,11 @@ class Trainer:
     def _gradients_on(self, batch: Batch) -> Tensor:
         self.optimiser.zero_grad(set_to_none=True)
         loss_of = BatchLoss(
-            self._parallel, self._precision, self.data.classes.task.loss, self._teacher
+            self._parallel,
+            self._precision,
+            self.data.classes.task.loss,
+            self._teacher,
+            self._trust_in_classifier,
         )
         whole = counted_pixels(batch)
         with chance_of(self._seed_of_dropout, self.device):
@@ -280,6 +303,7 @@ class Trainer:
         if not _cut_alike(self.data.classes, self.data.membrane, data):
             self.threshold, self.best_value = DEFAULT_THRESHOLD, -math.inf
         self.data = data
+        self._pixel_teacher = self._find_pixel_teacher()
         self.sampler = self._new_sampler()
         self._teacher = self._find_teacher()
         wanted = self.step_in_cycle + self.config.steps // 2
@@ -352,6 +376,8 @@ class Trainer:
         )
         if score is not None:
             entry = {"step": self.step, "best": best, **asdict(score)}
+            if self._pixel_teacher is not None:
+                entry[CLASSIFIER_IOU] = self._pixel_teacher.iou
             if not math.isfinite(score.loss):  # files hold numbers only
                 entry["loss"] = None
             self.history.append(entry)
@@ -513,7 +539,27 @@ class Trainer:
         first = self.group.rank * self.config.batch_size
         deforms = self.device.type == "cuda"  # Apple's GPUs do not sample volumes
         device = self.device if deforms else torch.device("cpu")
-        return PatchSampler(self.data, self._batcher.config, first, device)
+        guess = unknown if self._pixel_teacher is None else self._pixel_teacher.guess
+        return PatchSampler(self.data, self._batcher.config, first, device, guess)
+
+    def _find_pixel_teacher(self) -> PixelTeacher | None:
+        """Let a pixel classifier learn the paint, where that is quick and there is need of one."""
+        if not self.data.classes.task.pixel_classifier or is_dense(self.data):
+            return None
+        return PixelTeacher.fitted(self.data, self.config.seed)
+
+    @property
+    def leading_classifier(self) -> PixelClassifier | None:
+        """The pixel classifier, until the network is as good on paint that was held back."""
+        if self._pixel_teacher is None or self.cycle_start > 0 or is_beaten(self.history):
+            return None
+        return self._pixel_teacher.classifier
+
+    @property
+    def _trust_in_classifier(self) -> float:
+        if self._pixel_teacher is None or self.cycle_start > 0:
+            return 0.0
+        return trust_after(self.step, self.history)
 
     def _placed(self, network: UNet) -> UNet:
         if self.config.ndim == 2:

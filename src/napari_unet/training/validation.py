@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -14,11 +14,26 @@ from napari_unet.model.memory import Shortage, within_memory
 from napari_unet.tasks import Decision, HeldBack
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import Region
+    from napari_unet.data.frames import Frame
+    from napari_unet.data.intensity import Scaling
     from napari_unet.model.unet import UNet
     from napari_unet.tasks import ValidationScore
     from napari_unet.training.dataset import TrainingData
 
 _DENSE_PAINT = 0.5  # of the held-back pixels
+
+
+class Predictor(Protocol):
+    """What tells the class of pixels: a `Runner`, or a pixel classifier."""
+
+    def probabilities(
+        self, frame: Frame, intensity: Scaling, region: Region
+    ) -> NDArray[np.float32]:
+        """Compute the class probabilities in one region of a frame, C then the region's sizes."""
 
 
 def validation_runner(network: UNet, device: torch.device) -> Runner:
@@ -30,14 +45,14 @@ def validation_runner(network: UNet, device: torch.device) -> Runner:
     return Runner(ready, spare=on_cpu if device.type != "cpu" else None)
 
 
-def validate(runner: Runner, data: TrainingData) -> ValidationScore:
+def validate(predictor: Predictor, data: TrainingData) -> ValidationScore:
     """Predict the held-back blocks, at least one, and compare with their paint."""
     counts = data.classes.task.counts(_held_back(data))
     for block in data.blocks:
         frame, region = data.frames[block.frame], block.region
         target = Target(frame.target.classes[region], frame.target.objects[region])
         if target.painted.any():
-            probabilities = runner.probabilities(frame.frame, frame.intensity, region)
+            probabilities = predictor.probabilities(frame.frame, frame.intensity, region)
             counts.add(probabilities, target, frame.weights[region])
     return counts.scores()
 

@@ -1,0 +1,190 @@
+"""A pixel classifier is shown first, and teaches the network until the network is better."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from napari_unet.run import Run
+from napari_unet.tasks import TASKS
+from napari_unet.training.events import StepDone, ViewPredicted
+from napari_unet.training.gradients import BatchLoss, counted_pixels
+from napari_unet.training.inbox import Inbox, View
+from napari_unet.training.loop import train_network
+from napari_unet.training.patches import Batch, PatchSampler
+from napari_unet.training.pixel_teacher import (
+    CLASSIFIER_IOU,
+    PixelTeacher,
+    is_beaten,
+    trust_after,
+)
+from napari_unet.training.trainer import Trainer
+
+from .builders import (
+    UNDEFORMED,
+    cells,
+    data_of,
+    of_type,
+    painted_classes,
+    run,
+    same_weights,
+    tiny_config,
+)
+
+CPU = torch.device("cpu")
+
+
+def scored(network: float, classifier: float | None) -> list[dict[str, float | bool | None]]:
+    return [{"step": 10, "best": True, "iou": network, CLASSIFIER_IOU: classifier}]
+
+
+@cache
+def sparse() -> Any:
+    image, labels = painted_classes(64)
+    labels[:, 24:] = 0
+    return data_of(image, labels, config())
+
+
+def config(**changes: Any) -> Any:
+    return tiny_config(kind="classes", validation_share=0.0, **changes)
+
+
+@cache
+def teacher() -> PixelTeacher:
+    return PixelTeacher.fitted(sparse(), seed=0)
+
+
+# --- when it leads -----------------------------------------------------------------------------
+
+
+def test_a_classifier_leads_until_both_are_scored() -> None:
+    assert not is_beaten([])
+    assert not is_beaten(scored(0.9, None))
+
+
+def test_a_network_that_scores_as_well_takes_over() -> None:
+    assert is_beaten(scored(0.5, 0.5))
+    assert not is_beaten(scored(0.49, 0.5))
+
+
+def test_only_the_last_score_counts() -> None:
+    assert not is_beaten([*scored(0.9, 0.5), *scored(0.4, 0.5)])
+
+
+def test_a_classifier_is_trusted_less_the_better_the_network_is() -> None:
+    trusts = [trust_after(0, scored(iou, 0.5)) for iou in (0.4, 0.5, 0.55, 0.6, 0.7)]
+    assert trusts == pytest.approx([1, 1, 0.5, 0, 0])
+
+
+def test_a_classifier_is_trusted_less_with_time() -> None:
+    assert trust_after(150, []) == pytest.approx(trust_after(0, []) / 2)
+
+
+# --- what it teaches ---------------------------------------------------------------------------
+
+
+def test_a_guess_is_the_likeliest_class_and_how_sure_that_is() -> None:
+    frame = sparse().frames[0]
+    region = (slice(3, 40), slice(10, 21))
+    probabilities = teacher().classifier.probabilities(frame.frame, frame.intensity, region)
+    classes, weights = teacher().guess(frame, region)
+    sure = np.abs(probabilities[0] - probabilities[1]) > 0.01
+    assert np.array_equal(classes[sure], probabilities.argmax(axis=0)[sure])
+    np.testing.assert_allclose(weights, -probabilities.max(axis=0), atol=0.01)
+
+
+def test_patches_keep_the_paint_and_show_guesses_elsewhere() -> None:
+    settings = config(**UNDEFORMED)
+    plain = PatchSampler(sparse(), settings).of_step(1)
+    taught = PatchSampler(sparse(), settings, guess=teacher().guess).of_step(1)
+    painted = plain.classes >= 0
+    assert torch.equal(taught.classes[painted], plain.classes[painted])
+    assert torch.equal(taught.weights[painted], plain.weights[painted])
+    assert (taught.weights[~painted] <= 0).all()
+    assert (taught.weights < 0).any()
+
+
+def test_guesses_are_learned_as_far_as_the_classifier_is_trusted() -> None:
+    scores = torch.zeros(1, 2, 1, 2)
+    batch = Batch(torch.zeros(1, 1, 1, 2), torch.tensor([[[0, 1]]]), torch.tensor([[[1.0, -0.5]]]))
+    whole = counted_pixels(batch)
+    assert whole.tolist() == [1, 1]
+
+    def losses(trust: float) -> list[float]:
+        loss_of = BatchLoss(
+            lambda images: scores,  # type: ignore[arg-type]
+            torch.float32,
+            TASKS["classes"].loss,
+            trust_in_classifier=trust,
+        )
+        return [float(loss) for loss in loss_of(batch, torch.ones(2))]
+
+    assert losses(0.0) == pytest.approx([np.log(2), 0])
+    assert losses(0.5) == pytest.approx([np.log(2), 0.25 * np.log(2)])
+
+
+# --- in a training -----------------------------------------------------------------------------
+
+
+def test_objects_have_no_pixel_classifier() -> None:
+    settings = tiny_config()
+    assert Trainer(cells(settings), settings, CPU, None).leading_classifier is None
+
+
+def test_where_most_is_painted_there_is_none_either() -> None:
+    settings = config()
+    data = data_of(*painted_classes(64), settings)
+    assert Trainer(data, settings, CPU, None).leading_classifier is None
+
+
+def test_the_first_view_comes_before_the_first_step_and_from_the_classifier() -> None:
+    inbox = Inbox()
+    inbox.view.put(View(0, (), (slice(0, 64), slice(0, 64))))
+    settings = config(steps=1)
+    events = list(Run(train_network(sparse(), settings, threading.Event(), inbox=inbox)))
+    kinds = [type(event) for event in events]
+    assert kinds.index(ViewPredicted) < kinds.index(StepDone)
+    first = of_type(events, ViewPredicted)[0]
+    assert first.by_classifier
+    truth = np.where(painted_classes(64)[1] > 1, 5, 0)
+    known = painted_classes(64)[1] > 0
+    assert np.mean((first.labels == truth)[known]) > 0.9
+
+
+def test_a_network_that_has_taken_over_is_shown() -> None:
+    settings = config()
+    trainer = Trainer(sparse(), settings, CPU, None)
+    assert trainer.leading_classifier is not None
+    trainer.history = scored(0.6, 0.5)
+    assert trainer.leading_classifier is None
+
+
+def test_a_resumed_training_is_the_uninterrupted_one() -> None:
+    settings = config(steps=4)
+    _, whole = run(sparse(), settings)
+    stop = threading.Event()
+
+    def after_two(event: object) -> None:
+        if isinstance(event, StepDone) and event.step == 2:
+            stop.set()
+
+    _, part = run(sparse(), settings, stop=stop, watch=after_two)
+    _, resumed = run(sparse(), settings, resume=part.state)
+    assert same_weights(resumed.state.last, whole.state.last)
+
+
+def test_scores_of_the_classifier_are_kept_in_the_history() -> None:
+    image, labels = painted_classes(160)
+    labels[:, 60:] = 0
+    settings = tiny_config(kind="classes", validation_share=0.3, steps=3)
+    data = data_of(image, labels, settings)
+    assert data.blocks
+    trainer = Trainer(data, replace(settings), CPU, None)
+    trainer.assess()
+    assert 0 < float(trainer.history[-1][CLASSIFIER_IOU] or 0) <= 1
