@@ -21,8 +21,8 @@ from skimage.feature import multiscale_basic_features
 from torch import nn
 from torch.nn import functional
 
-from napari_unet.data.frames import read_mirrored
-from napari_unet.data.rescaling import Factors, enlarged, scaled_frame, scaled_region
+from napari_unet.data.frames import read_mirrored, scaled_frame
+from napari_unet.data.rescaling import Factors, enlarged, scaled_region
 from napari_unet.training.networks import chance_of
 
 if TYPE_CHECKING:
