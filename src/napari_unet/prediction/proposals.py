@@ -16,7 +16,7 @@ import numpy as np
 from napari_unet.data.rescaling import size_of_cell
 from napari_unet.errors import ConfigError, ModelMismatchError
 from napari_unet.model.starting import expected_cell_size
-from napari_unet.objects.clicking import confidences
+from napari_unet.objects.clicking import Clickable, confidences
 from napari_unet.objects.separation import separate_objects
 from napari_unet.prediction.plan import plan_prediction
 from napari_unet.prediction.predictor import predict_image
@@ -41,6 +41,7 @@ SIZES = (15.0, 30.0, 60.0, 120.0)
 # Sizes are tried in the middle of a view: so many pixels along each axis show cells enough.
 LARGEST_VIEW = 1024
 _STEPS = 255
+_COMMON_SIZE = 30.0  # of a cell, where nothing is known of it
 # Smaller than this share of a cell of the size tried: dropped.
 _SMALLEST_SHARE = 0.15
 # An object whose mean probability exceeds the threshold by less is dropped. One cell circled, F1
@@ -99,6 +100,12 @@ class Proposals:
         """Whether what was found looks like cells at all."""
         return self.qualities.get(self.cell_size, 0.0) >= _FITS
 
+    def threshold_at(self, sensitivity: float) -> float:
+        """Return the threshold at a sensitivity: at 0 it is 1, at 0.5 the model's, at 1 it is 0."""
+        if sensitivity <= 0.5:
+            return 1 - (1 - self.threshold) * sensitivity * 2
+        return self.threshold * (1 - sensitivity) * 2
+
     def objects(
         self,
         cell_size: float | None = None,
@@ -130,7 +137,7 @@ class Proposals:
         if wanted <= 0:
             raise ConfigError(f"cell_size is {wanted:g}; choose a value above 0.")
         size = min(self.foreground, key=lambda tried: abs(np.log(tried / wanted)))
-        threshold = _moved(self.threshold, sensitivity)
+        threshold = self.threshold_at(sensitivity)
         foreground = self.foreground[size]
         found = _separated(foreground, wanted, size / self.expected, threshold, smallest)
         return _sure_enough(found, foreground, threshold)
@@ -271,13 +278,32 @@ def _sure_enough(
     return numbers[objects]
 
 
-def _moved(threshold: float, sensitivity: float) -> float:
-    """Return the threshold at a sensitivity: at 0 it is 1, at 0.5 the model's, at 1 it is 0."""
-    if sensitivity <= 0.5:
-        return 1 - (1 - threshold) * sensitivity * 2
-    return threshold * (1 - sensitivity) * 2
-
-
 def _rises(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rise smoothly from 0 to 1."""
     return 1 / (1 + np.exp(-values))
+
+
+def clickable_view(
+    trained: TrainedNetwork, image: ArrayLike, config: PredictConfig, stop: threading.Event
+) -> Generator[PredictionEvent, None, tuple[tuple[int, ...], Region, Clickable]]:
+    """Find the foreground of a view, for clicks on its objects.
+
+    Returns the frame, the box of the view in it, and what can be clicked there.
+    """
+    view = replace(_view_of(trained, image, config), cell_size=config.cell_size)
+    plan = plan_prediction(trained.record, image, view)
+    run = Run(predict_image(trained, image, view, stop))
+    yield from run
+    pixels = np.asarray(run.result.pixels)
+    foreground = pixels.reshape(pixels.shape[-3:])[plan.foreground]
+    area = plan.typical or size_of_cell(_COMMON_SIZE, 2)
+    clickable = Clickable(
+        np.rint(foreground * np.float32(_STEPS)).astype(np.uint8),
+        float(2 * np.sqrt(area / np.pi)),
+        plan.threshold,
+        plan.factors[-1],
+    )
+    assert clickable.objects is not None  # found here, not at the first click
+    assert view.frames is not None
+    assert view.region is not None
+    return view.frames[0], view.region, clickable

@@ -12,16 +12,18 @@ if TYPE_CHECKING:
     from napari_unet.widgets.annotate.dock import AnnotateWidget as AnnotateWidget
     from napari_unet.widgets.models.dock import ModelsWidget as ModelsWidget
     from napari_unet.widgets.predict.dock import PredictWidget as PredictWidget
+    from napari_unet.widgets.segment.dock import SegmentWidget as SegmentWidget
     from napari_unet.widgets.train.dock import TrainWidget as TrainWidget
 
 _HOME_OF = {
     "AnnotateWidget": "napari_unet.widgets.annotate.dock",
     "ModelsWidget": "napari_unet.widgets.models.dock",
     "PredictWidget": "napari_unet.widgets.predict.dock",
+    "SegmentWidget": "napari_unet.widgets.segment.dock",
     "TrainWidget": "napari_unet.widgets.train.dock",
 }
 
-__all__ = ["AnnotateWidget", "ModelsWidget", "PredictWidget", "TrainWidget"]
+__all__ = ["AnnotateWidget", "ModelsWidget", "PredictWidget", "SegmentWidget", "TrainWidget"]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils.notifications import show_info, show_warning
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_unet.errors import NapariUNetError
@@ -88,41 +89,22 @@ _NOTHING = {
 }
 
 
-class CorrectPanel(QWidget):
-    """Tools that act on the newest prediction, or on the one that is selected."""
+class CorrectTools(QObject):
+    """What the mouse corrects: the newest prediction, or the one that is selected."""
 
-    def __init__(self, viewer: Viewer) -> None:
-        super().__init__()
+    taken = Signal(str)  # one of `TOOLS` was taken in hand; "": put down
+    told = Signal(str)  # how it is used, or why it does nothing
+    edited = Signal()  # something was corrected
+
+    def __init__(self, viewer: Viewer, parent: QObject) -> None:
+        super().__init__(parent)
         self._viewer = viewer
-        self._copier = AnnotationCopier(viewer)
+        self.copier = AnnotationCopier(viewer)
         self._tool = ""
         # The tool acts on a prediction, and is held in the layer that it writes to: there napari
         # undoes its last step.
         self._target: Labels | None = None
         self._in_hand: Labels | None = None
-        self.buttons: dict[str, QPushButton] = {}
-        for tool, (text, tooltip, _) in TOOLS.items():
-            made = button(text, tooltip, partial(self.take_tool, tool))
-            made.setCheckable(True)
-            self.buttons[tool] = made
-        self.teach_button = button(
-            "Teach the corrections",
-            "Copy all corrected objects into the annotation; Continue in the Train widget does "
-            "so by itself. Corrected pixels count more.",
-            self.teach,
-        )
-        self.text = Note()
-        self.numbers_edit = QLineEdit()
-        self.numbers_edit.setPlaceholderText("with the mouse")
-        self.numbers_edit.textChanged.connect(self.put_down)
-        form = form_layout()
-        add_row(form, "Objects", self.numbers_edit, _NUMBERS_HELP)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(form)
-        layout.addLayout(ButtonGrid(3, self.buttons.values()))
-        layout.addWidget(self.teach_button)
-        layout.addWidget(self.text)
 
     @property
     def prediction(self) -> Labels | None:
@@ -132,54 +114,48 @@ class CorrectPanel(QWidget):
             return active
         return newest_prediction(self._viewer)
 
-    def take_tool(self, tool: str) -> None:
-        """Take one of `TOOLS` in hand, or put it down if it is the one in hand."""
-        again = tool == self._tool
-        self.put_down()
+    def ready(self) -> Labels | None:
+        """Return the prediction if it can be corrected now; else tell why not."""
         layer = self.prediction
-        if again:
-            return
-        self.buttons[tool].setChecked(False)
         if layer is None:
             show_warning("There is no prediction to correct yet: click Whole or View above.")
         elif (predicted := predicted_of(layer)) is not None and predicted.in_progress:
             show_warning("This is still being predicted: correct it when it is done, or cancel.")
         elif not layer.visible:
             self._tell(HIDDEN)
-        elif self.numbers_edit.text().strip():
-            self.apply_by_number(layer, tool)
         else:
-            self._hold(tool, layer)
+            return layer
+        return None
 
-    def _hold(self, tool: str, target: Labels) -> None:
+    def take(self, tool: str) -> None:
+        """Take one of `TOOLS` in hand, or put it down if it is the one in hand."""
+        again = tool == self._tool
+        self.put_down()
+        target = None if again else self.ready()
+        if target is None:
+            return
         layer = target
         if tool.startswith("copy"):
             with suppress(NapariUNetError):  # it is told when the tool is used
-                layer = self._copier.annotation_for(target)
+                layer = self.copier.annotation_for(target)
         self._tool, self._target, self._in_hand = tool, target, layer
         layer.mode = "pan_zoom"
         layer.mouse_pan = False
         layer.mouse_drag_callbacks.append(self._drag)
         layer.events.mode.connect(self._mode_changed)
         self._viewer.layers.selection.active = layer
-        self.buttons[tool].setChecked(True)
-        self.text.setText(TOOLS[tool][2])
+        self.taken.emit(tool)
+        self.told.emit(TOOLS[tool][2])
 
     def put_down(self) -> None:
         """Put the tool down: the mouse is napari's again."""
         layer, self._in_hand, self._target, self._tool = self._in_hand, None, None, ""
-        for each in self.buttons.values():
-            each.setChecked(False)
-        self.text.clear()
         if layer is not None:
             layer.events.mode.disconnect(self._mode_changed)
             layer.mouse_drag_callbacks.remove(self._drag)
             layer.mouse_pan = layer.mode in ("pan_zoom", "transform")
-
-    def hideEvent(self, event: QHideEvent | None) -> None:
-        """Put the tool down with the panel: without its buttons the user could not."""
-        self.put_down()
-        super().hideEvent(event)
+        self.taken.emit("")
+        self.told.emit("")
 
     def _mode_changed(self, event: object = None) -> None:
         """Another tool of napari was taken: ours goes down."""
@@ -208,15 +184,15 @@ class CorrectPanel(QWidget):
 
     def _tell(self, text: str) -> None:
         """Tell it where it is seen, however far the dock is scrolled."""
-        self.text.setText(text)
+        self.told.emit(text)
         session_of(self._viewer).told_of_result.emit(text)
 
     def _brush(self, target: Labels, event: Any) -> Generator[None, None, None]:
         """Copy all along a drag, as one step of the annotation's undo."""
-        with self._copier.annotation_for(target).block_history():
+        with self.copier.annotation_for(target).block_history():
             while event.type in ("mouse_press", "mouse_move"):
                 at = np.asarray(target.world_to_data(event.position), float)
-                self._copier.copy_under_brush(target, at)
+                self.copier.copy_under_brush(target, at)
                 yield
 
     def apply(self, layer: Labels, tool: str, path: NDArray[np.floating[Any]]) -> None:
@@ -224,13 +200,14 @@ class CorrectPanel(QWidget):
         inside = path_in_frame(layer, path)
         numbers = numbers_along(inside)
         if numbers:
-            self._change(layer, tool, inside, numbers)
+            self.change(layer, tool, inside, numbers)
         else:
             show_info("There is no object under the mouse.")
 
-    def _change(self, layer: Labels, tool: str, inside: FramePath, numbers: list[int]) -> None:
+    def change(self, layer: Labels, tool: str, inside: FramePath, numbers: list[int]) -> None:
+        """Use one of `TOOLS` on numbered objects that lie under a path."""
         if tool == "copy_object":
-            annotation = self._copier.copy_object(layer, inside, numbers[0])
+            annotation = self.copier.copy_object(layer, inside, numbers[0])
             self._viewer.layers.selection.active = annotation  # Ctrl+Z undoes it there
             return
         edit = edit_along(tool, inside, numbers)
@@ -238,6 +215,60 @@ class CorrectPanel(QWidget):
             show_info(_NOTHING[tool])
             return
         write_edit(layer, inside.frame, edit)
+        self.edited.emit()
+
+
+class CorrectPanel(QWidget):
+    """All tools that correct a prediction, with the mouse or by numbers of objects."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.tools = CorrectTools(viewer, self)
+        self.buttons: dict[str, QPushButton] = {}
+        for tool, (text, tooltip, _) in TOOLS.items():
+            made = button(text, tooltip, partial(self.take_tool, tool))
+            made.setCheckable(True)
+            self.buttons[tool] = made
+        self.teach_button = button(
+            "Teach the corrections",
+            "Copy all corrected objects into the annotation; Continue in the Train widget does "
+            "so by itself. Corrected pixels count more.",
+            self.teach,
+        )
+        self.text = Note()
+        self.numbers_edit = QLineEdit()
+        self.numbers_edit.setPlaceholderText("with the mouse")
+        self.numbers_edit.textChanged.connect(self.tools.put_down)
+        self.tools.taken.connect(self._show_taken)
+        self.tools.told.connect(self.text.setText)
+        form = form_layout()
+        add_row(form, "Objects", self.numbers_edit, _NUMBERS_HELP)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(form)
+        layout.addLayout(ButtonGrid(3, self.buttons.values()))
+        layout.addWidget(self.teach_button)
+        layout.addWidget(self.text)
+
+    def take_tool(self, tool: str) -> None:
+        """Take one of `TOOLS` in hand, or act at once on the objects whose numbers are given."""
+        if not self.numbers_edit.text().strip():
+            self.tools.take(tool)
+            return
+        self.tools.put_down()
+        layer = self.tools.ready()
+        if layer is not None:
+            self.apply_by_number(layer, tool)
+
+    def hideEvent(self, event: QHideEvent | None) -> None:
+        """Put the tool down with the panel: without its buttons the user could not."""
+        self.tools.put_down()
+        super().hideEvent(event)
+
+    def _show_taken(self, tool: str) -> None:
+        for name, made in self.buttons.items():
+            made.setChecked(name == tool)
 
     def apply_by_number(self, layer: Labels, tool: str) -> None:
         """Use one of `TOOLS` on the objects whose numbers are in the field, in the plane shown."""
@@ -249,7 +280,7 @@ class CorrectPanel(QWidget):
             groups = [numbers] if tool == "merge" else [[number] for number in numbers]
             paths = [path_through(self._viewer, layer, group, tool) for group in groups]
             for path, group in zip(paths, groups, strict=True):
-                self._change(layer, tool, path_in_frame(layer, path), group)
+                self.tools.change(layer, tool, path_in_frame(layer, path), group)
         except NapariUNetError as error:
             show_warning(str(error))
             return
@@ -257,7 +288,7 @@ class CorrectPanel(QWidget):
 
     def teach(self) -> None:
         """Copy every corrected object, and what was deleted, into the annotation."""
-        taught = self._copier.copy_corrections()
+        taught = self.tools.copier.copy_corrections()
         show_info(
             f"{taught} corrected pixels are in the annotation now; click Continue to learn them."
             if taught

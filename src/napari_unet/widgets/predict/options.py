@@ -93,6 +93,11 @@ class PredictOptions(QWidget):
             )
         )
 
+    def forget_cells(self) -> None:
+        """Leave size, threshold and smallest object to the model."""
+        self.cell_size.box.setValue(0)
+        self.form.set_value(replace(self.form.value(), threshold=None, smallest=None))
+
     def show_model(self) -> None:
         """Guess axes, and compare pixel sizes, for another model."""
         self.axes_row.show_axes()

@@ -93,6 +93,14 @@ class SpotsPanel(QWidget):
         )
         self._session.prediction.start(make_events)
 
+    def next_spot(self) -> None:
+        """Go to the next spot of the list; look for spots where there is none."""
+        row = self.list.currentRow() + 1
+        if row < self.list.count():
+            self.list.setCurrentRow(row)
+        else:
+            self.find_spots()
+
     def _painted(self, image: Image) -> NDArray[np.bool_] | None:
         """Return what is painted on an image: there it needs no more strokes."""
         annotation: Labels | None = self._session.annotation

@@ -1,0 +1,1 @@
+"""One dock with the whole loop: paint, train, look, correct, measure."""

@@ -1,0 +1,199 @@
+"""The Paint & Segment widget: the whole loop in one column."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QMenu, QPushButton
+
+from napari_unet.prediction.results import Prediction
+from napari_unet.widgets.annotate.target import PaintTarget
+from napari_unet.widgets.common.button_grid import ButtonGrid
+from napari_unet.widgets.common.controls import (
+    Note,
+    Section,
+    add_row,
+    button,
+    form_layout,
+    scrolling_column,
+)
+from napari_unet.widgets.common.dock import Dock, add_shortcuts
+from napari_unet.widgets.common.recovery import RecoveryBar
+from napari_unet.widgets.common.starting import starting_model_box
+from napari_unet.widgets.common.task import Failed
+from napari_unet.widgets.predict.link import LinkPanel
+from napari_unet.widgets.predict.measure import MeasurePanel
+from napari_unet.widgets.predict.options import PredictOptions
+from napari_unet.widgets.predict.runs import said_of
+from napari_unet.widgets.predict.spots import SpotsPanel
+from napari_unet.widgets.predict.start import PredictionStarter
+from napari_unet.widgets.predict.status import PredictStatus
+from napari_unet.widgets.predict.work import is_large
+from napari_unet.widgets.segment.learn import LearnPanel
+from napari_unet.widgets.segment.suggest import SuggestionPanel
+from napari_unet.widgets.segment.tools import ToolBox
+from napari_unet.widgets.train.work import ask_to_save
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_unet.widgets.common.task import Outcome
+
+_PLUGIN = "napari-unet-paint"
+_NO_PAINT = "Paint three cells, each with its own number: click Cell, and fill one."
+
+
+class SegmentWidget(Dock):
+    """Paint, train, look, correct, measure: on one image after the other."""
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(napari_viewer)
+        self.target = PaintTarget(napari_viewer, self, _NO_PAINT)
+        self.recovery = RecoveryBar(napari_viewer)
+        self.model_note = Note()
+        self._settings = form_layout()
+        self.options = PredictOptions(
+            napari_viewer, self._session, self.target.image_box, self._settings
+        )
+        self.progress = PredictStatus()
+        self.starter = PredictionStarter(napari_viewer, self.options, self.progress)
+        self.suggestions = SuggestionPanel(napari_viewer, self.target, self.options)
+        self.tools = ToolBox(napari_viewer, self.target, self.options, self)
+        self.learn = LearnPanel(napari_viewer, lambda: self.target.task.kind)
+        self.spots = SpotsPanel(napari_viewer, self.starter)
+        self.measure = MeasurePanel(napari_viewer)
+        self.link = LinkPanel(napari_viewer)
+        self._lay_out()
+        self._connect()
+        self._show_state()
+
+    def _lay_out(self) -> None:
+        layout = scrolling_column(self)
+        layout.addWidget(self.recovery)
+        form = form_layout()
+        add_row(form, "Image", self.target.image_box, "The image to work on.")
+        add_row(form, "Find", self.target.kind_box)
+        layout.addLayout(form)
+        layout.addWidget(self.suggestions)
+        layout.addLayout(self.tools)
+        layout.addWidget(self.tools.text)
+        layout.addWidget(self.target.table)
+        layout.addWidget(self.target.coverage)
+        layout.addWidget(self.learn)
+        layout.addLayout(self._result_buttons())
+        layout.addWidget(self.progress)
+        layout.addWidget(self.model_note)
+        layout.addLayout(ButtonGrid(2, (starting_model_box(self._session), self._more_button())))
+        self.settings = Section(
+            "Settings of the result", "Cell size, sensitivity and more.", self.options
+        )
+        self.link_section = Section(
+            "Link over time or z", "One number for the same cell in all frames.", self.link
+        )
+        for section in (
+            self.settings,
+            Section("Where is it unsure?", "Spots to look at, and to paint on, next.", self.spots),
+            Section("Measure and export", "A table of all cells, and files.", self.measure),
+            self.link_section,
+        ):
+            layout.addWidget(section)
+        layout.addStretch(1)
+
+    def _result_buttons(self) -> ButtonGrid:
+        start = self.starter.start
+        self.view_button = button(
+            "Segment this view", "Find the cells in what is on screen.", partial(start, "view")
+        )
+        self.slice_button = button(
+            "This slice", "Find the cells in the plane on screen.", partial(start, "slice")
+        )
+        self.whole_button = button(
+            "&Everything",
+            "Find the cells in the whole image or stack, what is on screen first.",
+            partial(start, "whole"),
+        )
+        self.cancel_button = button(
+            "&Cancel", "Stop after this tile; what is finished is kept.", self.cancel
+        )
+        return ButtonGrid(
+            2, (self.view_button, self.slice_button, self.whole_button, self.cancel_button)
+        )
+
+    def _more_button(self) -> QPushButton:
+        made, menu = QPushButton("More…"), QMenu(self)
+        made.setToolTip("Models, projects, other programs, and the docks with all settings.")
+        made.setAccessibleName("More")
+        menu.addAction("Save the model…", partial(ask_to_save, self, self._session))
+        menu.addAction("Begin anew, without the model in use", self.forget_model)
+        menu.addSeparator()
+        for name in ("Annotate", "Train", "Predict", "Models and projects"):
+            menu.addAction(f"{name}…", partial(self._open_dock, name))
+        made.setMenu(menu)
+        return made
+
+    def _connect(self) -> None:
+        task = self._session.prediction
+        self._session.model_changed.connect(self._show_state)
+        self._session.model_changed.connect(self.options.show_model)
+        self.target.changed.connect(self._show_state)
+        self.target.image_box.layer_changed.connect(self._show_state)
+        self.options.cell_size.told.connect(self.progress.end)
+        task.started.connect(self.progress.begin)
+        task.started.connect(self._show_state)
+        task.happened.connect(self.progress.show_event)
+        task.ended.connect(self._on_ended)
+        self.learn.learned.connect(self._use_learned)
+        self.suggestions.used.connect(self._fill_in)
+        keys: dict[str, Any] = {"T": self.learn.toggle, "U": self.next_unsure}
+        add_shortcuts(self, {**keys, **self.tools.keys})
+
+    def cancel(self) -> None:
+        """Stop what is being found after the present tile."""
+        self._session.prediction.stop()
+        self._show_state()
+
+    def forget_model(self) -> None:
+        """Begin the next training with a starting model again."""
+        self._session.forget_model()
+
+    def next_unsure(self) -> None:
+        """Go to the next spot where the model is unsure, and take up the brush."""
+        self.spots.next_spot()
+
+    def _open_dock(self, name: str) -> None:
+        self._viewer.window.add_plugin_dock_widget(_PLUGIN, name)
+
+    def _use_learned(self) -> None:
+        """Let the model say how large its cells are, now that it has learned it from paint."""
+        self.options.forget_cells()
+        self._fill_in()
+
+    def _fill_in(self) -> None:
+        """Find the cells of the whole image with the model in use; of a huge one in view."""
+        image = self.target.image
+        if image is None or self._session.prediction.running:
+            return
+        large = is_large(image, self.starter.kept_axes(image))
+        self.starter.start("view" if large else "whole")
+
+    def _on_ended(self, outcome: Outcome) -> None:
+        self._show_state()
+        if isinstance(outcome, Failed):
+            self.progress.fail(outcome.text)
+        elif isinstance(outcome.result, Prediction):
+            self.progress.end(said_of(outcome.result))
+
+    def _show_state(self) -> None:
+        session, image = self._session, self.target.image
+        running, model = session.prediction.running, session.model
+        stack = image is not None and image.ndim > 2
+        for each in (self.view_button, self.slice_button, self.whole_button):
+            each.setEnabled(model is not None and not running)
+        self.slice_button.setVisible(stack)
+        self.link_section.setVisible(stack)
+        self.cancel_button.setVisible(running)
+        self.cancel_button.setEnabled(not session.prediction.stopping)
+        self.tools.show_task(self.target.task)
+        self.target.table.setVisible(self.target.task.named)
+        self.model_note.setText(f"Model in use: {session.model_name}." if model else "")

@@ -1,0 +1,199 @@
+"""Train and Pause: one button, in words what came of it, and on by itself where paint joins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_error
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_unet.errors import NapariUNetError
+from napari_unet.training.events import (
+    AnnotationsJoined,
+    PaintJudged,
+    StepDone,
+    TrainingStarted,
+    Validated,
+)
+from napari_unet.widgets.annotate.painter import PaintWatcher
+from napari_unet.widgets.common.controls import Note, button, progress_bar
+from napari_unet.widgets.common.layers import channel_axis_of, pixels_of
+from napari_unet.widgets.common.pairs import ticked_pairs
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.common.task import Failed, Outcome
+from napari_unet.widgets.train.painted_cells import PaintedCellsLine, new_cells_in_words
+from napari_unet.widgets.train.run import begin_training, what_to_continue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari.layers import Image
+    from napari.viewer import Viewer
+
+    from napari_unet.data.labels import Kind
+    from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.training.config import TrainConfig
+    from napari_unet.training.loop import TrainingResult
+    from napari_unet.training.state import TrainingState
+
+# It pauses by itself after so many scores without a gain.
+_PATIENCE = 3
+# After the last stroke, before it goes on by itself: several strokes are one thought.
+_PAUSE_MS = 1500
+_TRAIN, _PAUSE = "&Train  (T)", "Pause  (T)"
+_HELP = (
+    "Learn from what is painted, with the model in use, until it gets no better; you can go on "
+    "painting meanwhile. What comes out right is never given up for something worse."
+)
+
+
+class LearnPanel(QWidget):
+    """Trains what `kind` says on all that is painted, until it gets no better or is paused."""
+
+    learned = Signal()  # a training has ended, and its model is in use
+
+    def __init__(self, viewer: Viewer, kind: Callable[[], Kind]) -> None:
+        super().__init__()
+        self._viewer, self._kind = viewer, kind
+        self._session = session_of(viewer)
+        self._task = self._session.training
+        self._at_start, self._kept = "", False
+        self.button = button(_TRAIN, _HELP, self.toggle)
+        self.progress = progress_bar("How much of the training is done, at most.")
+        self.cells = PaintedCellsLine(self._session)
+        self.text = Note()
+        self._lay_out()
+        # It goes on by itself where it has paused by itself and something new is painted.
+        self._watcher = PaintWatcher(self)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_PAUSE_MS)
+        self._timer.timeout.connect(self._go_on)
+        self._watcher.painted.connect(self._timer.start)
+        self._task.started.connect(self._show_start)
+        self._task.happened.connect(self._show_event)
+        self._task.ended.connect(self._show_end)
+        self._show_running()
+
+    def _lay_out(self) -> None:
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for each in (self.button, self.progress, self.cells, self.text):
+            layout.addWidget(each)
+
+    def toggle(self) -> None:
+        """Train, or pause where it trains."""
+        if self._task.running:
+            self._task.stop()
+            self._show_running()
+        else:
+            self.start()
+
+    def start(self) -> None:
+        """Train with the model in use, or a starting model, on what is painted."""
+        self._watch_paint(False)
+        try:
+            begin_training(self._viewer, *self._plan())
+        except NapariUNetError as error:
+            show_error(str(error))
+
+    def _plan(self) -> tuple[TrainConfig, TrainingState | TrainedNetwork | None]:
+        """Return the settings, and what the training goes on with, if anything."""
+        config = self._session.settings.changed(kind=self._kind(), patience=_PATIENCE, minutes=0.0)
+        model = self._session.model
+        if model is None or not self._fits(config):
+            return config, None
+        from napari_unet.provenance.prediction_card import starting_name
+
+        name = starting_name(model.record)
+        if name:
+            return config.changed(start=name), None
+        return what_to_continue(self._session, config)
+
+    def _fits(self, config: TrainConfig) -> bool:
+        """Return whether the model in use can learn further from the images that are painted."""
+        model = self._session.model
+        assert model is not None
+        record = model.record
+        same = (record.network.ndim, record.classes.kind) == (config.ndim, config.kind)
+        channels = {_channels(pair.image) for pair in ticked_pairs(self._viewer)}
+        return same and channels == {record.network.in_channels}
+
+    def _watch_paint(self, watched: bool) -> None:
+        self._timer.stop()
+        self._watcher.watch(self._session.annotation if watched else None)
+
+    def _go_on(self) -> None:
+        run = self._session.run
+        if not self._task.running and run is not None and run.outdated:
+            self.start()
+
+    def _show_start(self) -> None:
+        self._at_start, self._kept = "", False
+        self.cells.show_cells(())
+        self.progress.setValue(0)
+        self.text.setText("Looking at what is painted…")
+        self._show_running()
+
+    def _show_event(self, event: object) -> None:
+        if isinstance(event, TrainingStarted):
+            self.text.setText(f"Learning on {event.device}.")
+        elif isinstance(event, StepDone):
+            self.progress.setValue(round(1000 * event.progress))
+        elif isinstance(event, PaintJudged):
+            self._show_cells(event)
+        elif isinstance(event, Validated):
+            self._kept = not event.best
+            self._show_words()
+        elif isinstance(event, AnnotationsJoined):
+            new = new_cells_in_words(event.new_cells)
+            self.text.setText(f"New paint, learning it{f': {new}' if new else ''}.")
+
+    def _show_cells(self, event: PaintJudged) -> None:
+        if not self._at_start:
+            self._at_start = f"At the start {event.found} of {len(event.cells)}."
+        self.cells.show_cells(event.cells)
+        self._kept = not event.best
+        self._show_words()
+
+    def _show_words(self) -> None:
+        kept = "This version is no better: the earlier one is kept." if self._kept else ""
+        self.text.setText(f"{self._at_start} {kept}".strip())
+
+    def _show_end(self, outcome: Outcome) -> None:
+        self._show_running()
+        if isinstance(outcome, Failed):
+            self.text.setText(outcome.text)
+            return
+        result: TrainingResult = outcome.result
+        self.cells.show_cells(result.painted_cells)
+        self.text.setText(f"{self._at_start} {_end_in_words(result)}".strip())
+        if not result.stopped:
+            self._watch_paint(True)
+        if result.state.step:
+            self.learned.emit()
+
+    def _show_running(self) -> None:
+        running = self._task.running
+        self.button.setText(_PAUSE if running else _TRAIN)
+        self.button.setEnabled(not self._task.stopping)
+        self.progress.setVisible(running)
+
+
+def _end_in_words(result: TrainingResult) -> str:
+    if result.state.step == 0:
+        return "Paused before the first step: the model in use stays."
+    if result.start_kept:
+        ended = "Nothing was better than the model that it began with; that one is kept."
+    else:
+        ended = "" if result.stopped else "It gets no better by itself."
+    more = "" if result.stopped else " Paint where it is wrong, and it goes on."
+    return f"{'Paused. ' if result.stopped else ''}{ended}{more}".strip()
+
+
+def _channels(image: Image) -> int:
+    axis, shape = channel_axis_of(image), pixels_of(image).shape
+    if image.rgb:
+        return int(shape[-1])
+    return 1 if axis is None else int(shape[axis])

@@ -1,0 +1,351 @@
+"""Paint & Segment: the whole loop in one dock, as a person goes through it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from napari.layers import Labels
+
+from napari_unet.training.config import TrainConfig
+from napari_unet.widgets.common.result_layer import predicted_of
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.common.task import BackgroundTask
+from napari_unet.widgets.segment import learn, suggest
+from napari_unet.widgets.segment.dock import SegmentWidget
+
+from .scenes import TINY, disks, strokes_on
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytestqt.qtbot import QtBot
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A viewer with an image, and the dock."""
+
+    viewer: Any
+    dock: SegmentWidget
+    qtbot: QtBot
+
+    def wait(self) -> None:
+        """Let the window live until nothing is under way."""
+        tasks = session_of(self.viewer).findChildren(BackgroundTask)
+        self.qtbot.wait(20)
+        self.qtbot.waitUntil(lambda: not any(task.running for task in tasks), timeout=60_000)
+        self.qtbot.wait(20)
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Let the window live until something is so."""
+        self.qtbot.waitUntil(condition, timeout=60_000)
+
+    @property
+    def results(self) -> list[Labels]:
+        """The layers that show results."""
+        layers = [each for each in self.viewer.layers if isinstance(each, Labels)]
+        return [layer for layer in layers if predicted_of(layer) is not None]
+
+    @property
+    def annotation(self) -> Labels:
+        """The layer that is painted in."""
+        layer = self.dock.target.annotation
+        assert layer is not None
+        return layer
+
+    @property
+    def session(self) -> Any:
+        """What is shared by the docks."""
+        return session_of(self.viewer)
+
+
+@pytest.fixture
+def make_bench(
+    make_viewer: Callable[[], Any], qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Bench]:
+    """Give a function that opens the dock on an image; it looks for cells only if it `looks`."""
+
+    def make(*, looks: bool = False, paint: bool = False) -> Bench:
+        monkeypatch.setattr(suggest, "_DELAY_MS", 10 if looks else 10_000_000)
+        monkeypatch.setattr(learn, "_PAUSE_MS", 10)
+        viewer = make_viewer()
+        viewer.add_image(disks(), name="disks")
+        if paint:
+            viewer.add_labels(strokes_on(disks()), name="paint")
+        dock = SegmentWidget(viewer)
+        viewer.window.add_dock_widget(dock, name="Paint & Segment")
+        session_of(viewer).settings = TrainConfig().changed(**TINY, start="random", steps=20)
+        return Bench(viewer, dock, qtbot)
+
+    return make
+
+
+@pytest.fixture
+def bench(make_bench: Callable[..., Bench]) -> Bench:
+    return make_bench()
+
+
+@pytest.fixture
+def painted(make_bench: Callable[..., Bench]) -> Bench:
+    return make_bench(paint=True)
+
+
+@pytest.fixture
+def suggested(make_bench: Callable[..., Bench]) -> Bench:
+    """The dock some seconds after an image was opened."""
+    bench = make_bench(looks=True)
+    bench.wait_for(lambda: "cells found" in bench.dock.suggestions.text.text())
+    bench.wait()
+    return bench
+
+
+def whole(layer: Labels) -> bool:
+    """Return whether all of the image was predicted in a layer."""
+    predicted = predicted_of(layer)
+    return predicted is not None and predicted.places == (((), (slice(0, 96), slice(0, 96))),)
+
+
+# --- On opening an image -----------------------------------------------------------------------
+
+
+def test_an_image_that_is_opened_is_searched_without_a_click(suggested: Bench) -> None:
+    assert len(suggested.results) == 1
+    assert len(np.unique(suggested.results[0].data)) > 8
+    assert suggested.session.model is None
+
+
+def test_the_sliders_change_what_is_shown_without_the_network(suggested: Bench) -> None:
+    before = np.array(suggested.results[0].data)
+    suggested.dock.suggestions.smallest.setValue(100)
+    suggested.dock.suggestions.sensitivity.setValue(6)
+    suggested.wait()
+    assert np.count_nonzero(suggested.results[0].data) < np.count_nonzero(before)
+
+
+def test_using_what_is_found_makes_its_model_and_size_those_in_use(suggested: Bench) -> None:
+    said = suggested.dock.suggestions.text.text()
+    size = float(said.split("about ")[1].split()[0])
+    suggested.dock.suggestions.use_button.click()
+    suggested.wait()
+    assert suggested.session.model_name == "Cells (many kinds)"
+    assert suggested.dock.options.cell_size.value == pytest.approx(size, abs=0.5)
+    assert whole(suggested.results[0])
+
+
+def test_what_is_not_wanted_goes(suggested: Bench) -> None:
+    suggested.dock.suggestions.dismiss_button.click()
+    assert suggested.results == []
+    assert not suggested.dock.suggestions.isVisible()
+
+
+def test_who_has_painted_is_not_disturbed(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(looks=True, paint=True)
+    bench.qtbot.wait(100)
+    bench.wait()
+    assert bench.results == []
+
+
+def test_closing_the_image_ends_the_search(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(looks=True)
+    bench.wait_for(lambda: bench.dock.suggestions._task.running)
+    bench.viewer.layers.clear()
+    bench.wait()
+    assert not bench.dock.suggestions.isVisible()
+
+
+# --- Tools -------------------------------------------------------------------------------------
+
+
+def test_the_first_tool_makes_the_layer_to_paint_in(bench: Bench) -> None:
+    bench.dock.tools.take("cell")
+    layer = bench.annotation
+    assert (layer.mode, layer.selected_label) == ("paint", 2)
+    assert bench.dock.tools.buttons["cell"].isChecked()
+
+
+def test_without_an_image_a_tool_makes_no_layer(bench: Bench) -> None:
+    bench.viewer.layers.clear()
+    bench.dock.tools.take("cell")
+    assert bench.dock.target.annotation is None
+    assert not bench.dock.tools.buttons["cell"].isChecked()
+
+
+def test_background_is_not_painted_over_cells(painted: Bench) -> None:
+    painted.dock.tools.take("background")
+    layer = painted.annotation
+    cells = np.array(layer.data) > 1
+    layer.paint((12, 12), 1)
+    assert (layer.data[cells] > 1).all()
+
+
+def test_after_the_background_a_cell_may_be_painted_over_anything(painted: Bench) -> None:
+    painted.dock.tools.take("background")
+    painted.dock.tools.take("cell")
+    layer = painted.annotation
+    assert not layer.preserve_labels
+
+
+@pytest.mark.parametrize(("size", "larger", "smaller"), [(40, 48, 33), (2, 3, 1), (1, 2, 1)])
+def test_the_brush_changes_by_a_fifth(bench: Bench, size: int, larger: int, smaller: int) -> None:
+    bench.dock.tools.take("cell")
+    layer = bench.annotation
+    layer.brush_size = size
+    bench.dock.tools.keys["]"]()
+    assert layer.brush_size == larger
+    layer.brush_size = size
+    bench.dock.tools.keys["["]()
+    assert layer.brush_size == smaller
+
+
+# --- Train and Pause ---------------------------------------------------------------------------
+
+
+def test_a_training_that_ends_fills_in_the_whole_image(painted: Bench) -> None:
+    painted.dock.learn.button.click()
+    assert painted.session.training.running
+    assert painted.dock.learn.button.text().startswith("Pause")
+    painted.wait_for(lambda: not painted.session.training.running)
+    painted.wait()
+    assert painted.session.model is not None
+    (layer,) = painted.results
+    assert whole(layer)
+
+
+def test_a_pause_keeps_the_model_and_does_not_go_on_by_itself(painted: Bench) -> None:
+    painted.session.settings = painted.session.settings.changed(steps=100_000, patience=0)
+    painted.dock.learn.start()
+    painted.wait_for(lambda: painted.session.run.judged is not None)
+    painted.dock.learn.toggle()
+    painted.wait()
+    painted.annotation.paint((60, 60), 2)
+    painted.qtbot.wait(400)
+    assert not painted.session.training.running
+    assert painted.session.model is not None
+
+
+def test_it_goes_on_by_itself_where_something_new_is_painted(painted: Bench) -> None:
+    painted.dock.learn.start()
+    painted.wait_for(lambda: not painted.session.training.running)
+    painted.wait()
+    steps = painted.session.model.record.steps
+    painted.annotation.paint((60, 60), 12)
+    painted.wait_for(lambda: painted.session.training.running)
+    painted.wait()
+    assert painted.session.model.record.steps > steps
+
+
+def test_moving_about_is_nothing_new(painted: Bench) -> None:
+    painted.dock.learn.start()
+    painted.wait()
+    painted.annotation.refresh()
+    painted.qtbot.wait(400)
+    assert not painted.session.training.running
+
+
+def test_another_kind_begins_a_new_model(painted: Bench) -> None:
+    painted.dock.learn.start()
+    painted.wait()
+    painted.dock.target.kind_box.setCurrentIndex(1)
+    painted.dock.learn.start()
+    painted.wait()
+    assert painted.session.model.record.classes.kind == "classes"
+
+
+def test_what_was_learned_knows_its_cells_itself(painted: Bench) -> None:
+    painted.dock.options.cell_size.box.setValue(40)
+    painted.dock.learn.start()
+    painted.wait()
+    assert painted.dock.options.cell_size.value == 0
+
+
+# --- Correcting is teaching --------------------------------------------------------------------
+
+
+def test_what_is_deleted_is_learned_as_background(painted: Bench) -> None:
+    painted.session.settings = painted.session.settings.changed(steps=80, validate_every=40)
+    painted.dock.learn.start()
+    painted.wait()
+    layer = painted.results[0]
+    place = tuple(int(at) for at in np.argwhere(layer.data > 0)[0])
+    painted.dock.tools.correct.apply(layer, "delete", np.array([place], float))
+    assert layer.data[place] == 0
+    assert painted.annotation.data[place] == 1
+
+
+# --- Click a cell ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clickable(bench: Bench) -> Bench:
+    bench.dock.tools.take("click")
+    bench.wait()
+    return bench
+
+
+def proposed(bench: Bench) -> Any:
+    names = [layer.name for layer in bench.viewer.layers]
+    found = bench.viewer.layers["Proposed cell"].data if "Proposed cell" in names else None
+    return None if found is None else np.asarray(found) > 0
+
+
+def test_a_click_proposes_the_whole_cell(clickable: Bench) -> None:
+    clickable.dock.tools.click.propose((36.0, 36.0))
+    disk = np.hypot(*(np.indices((96, 96)) - 36)) < 7
+    mask = proposed(clickable)
+    assert (mask & disk).sum() / (mask | disk).sum() > 0.75
+    assert not np.any(clickable.annotation.data)
+
+
+def test_enter_paints_it_as_one_step_of_undo(clickable: Bench) -> None:
+    clickable.dock.tools.click.propose((36.0, 36.0))
+    mask = proposed(clickable)
+    clickable.dock.tools.click.accept()
+    layer = clickable.annotation
+    np.testing.assert_array_equal(layer.data == 2, mask)
+    assert proposed(clickable) is None
+    layer.undo()
+    assert not layer.data.any()
+
+
+def test_the_next_click_paints_the_one_before(clickable: Bench) -> None:
+    for place in ((36.0, 36.0), (60.0, 60.0), (36.0, 60.0)):
+        clickable.dock.tools.click.propose(place)
+    assert np.unique(clickable.annotation.data).tolist() == [0, 2, 3]
+
+
+def test_shift_adds_and_escape_drops(clickable: Bench) -> None:
+    click = clickable.dock.tools.click
+    click.propose((36.0, 36.0))
+    one = proposed(clickable).sum()
+    click.propose((36.0, 60.0), {"Shift"})
+    assert proposed(clickable).sum() > 1.5 * one
+    click.drop()
+    assert proposed(clickable) is None
+    assert not clickable.annotation.data.any()
+
+
+def test_a_cell_that_is_painted_stays_as_it_is(clickable: Bench) -> None:
+    layer = clickable.annotation
+    layer.data[30:43, 30:36] = 9
+    layer.refresh()
+    clickable.dock.tools.click.propose((36.0, 38.0))
+    clickable.dock.tools.click.accept()
+    assert (layer.data[30:43, 30:36] == 9).all()
+    assert (layer.data == 10).any()
+
+
+def test_a_box_proposes_what_is_in_it(clickable: Bench) -> None:
+    clickable.dock.tools.click.propose_box((26.0, 26.0), (46.0, 46.0))
+    assert proposed(clickable)[36, 36]
+    assert not proposed(clickable)[36, 60]
+
+
+def test_another_tool_puts_it_down(clickable: Bench) -> None:
+    clickable.dock.tools.click.propose((36.0, 36.0))
+    clickable.dock.tools.take("background")
+    assert proposed(clickable) is None
+    assert clickable.annotation.mode == "paint"
+    assert not clickable.dock.tools.buttons["click"].isChecked()
