@@ -18,7 +18,8 @@ from napari_unet.io.files import read_image, read_labels, write_image
 from napari_unet.model.starting import load_starting_model
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.provenance import script_bundle
-from napari_unet.provenance.script_bundle import PredictionBundle, TrainingBundle
+from napari_unet.provenance.script import TrainingScript
+from napari_unet.provenance.script_bundle import bundle_prediction, bundle_training
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 
@@ -28,13 +29,15 @@ IMAGE, LABELS = picture()
 CONFIG = TrainConfig(steps=3, base_channels=2, depth=2, patch_size=32, batch_size=2, device="cpu")
 
 
-def ordered(*images: AnnotatedImage, files: tuple[Path | None, ...] = ()) -> TrainingBundle:
-    return TrainingBundle(images, files or (None,) * len(images), CONFIG, "fast")
+def bundled(
+    folder: Path, *images: AnnotatedImage, files: tuple[Path | None, ...] = ()
+) -> TrainingScript:
+    return bundle_training(folder, images, files or (None,) * len(images), CONFIG, "fast")
 
 
 def test_images_and_labels_are_written_as_they_are(tmp_path: Path) -> None:
     image = AnnotatedImage("a cell", IMAGE, LABELS, pixel_size={"Y": 0.5, "X": 0.5})
-    script = ordered(image).written_to(tmp_path)
+    script = bundled(tmp_path, image)
     written = read_image(script.images[0])
     np.testing.assert_array_equal(written.array, IMAGE)
     np.testing.assert_array_equal(read_labels(script.labels[0]), LABELS)
@@ -44,7 +47,7 @@ def test_images_and_labels_are_written_as_they_are(tmp_path: Path) -> None:
 def test_a_file_that_holds_the_image_is_named(tmp_path: Path) -> None:
     write_image(tmp_path / "cells.tif", IMAGE, "YX")
     image = AnnotatedImage("renamed", IMAGE, LABELS)
-    script = ordered(image, files=(tmp_path / "cells.tif",)).written_to(tmp_path / "s")
+    script = bundled(tmp_path / "s", image, files=(tmp_path / "cells.tif",))
     assert script.images == (str(tmp_path / "cells.tif"),)
 
 
@@ -57,33 +60,33 @@ def test_a_file_that_holds_something_else_is_not_named(
     tmp_path: Path, array: Any, axes: str, size: dict[str, float]
 ) -> None:
     write_image(tmp_path / "cells.tif", array, axes, size)
-    script = ordered(
-        AnnotatedImage("cells", IMAGE, LABELS), files=(tmp_path / "cells.tif",)
-    ).written_to(tmp_path / "s")
+    script = bundled(
+        tmp_path / "s", AnnotatedImage("cells", IMAGE, LABELS), files=(tmp_path / "cells.tif",)
+    )
     np.testing.assert_array_equal(read_image(script.images[0]).array, IMAGE)
 
 
 def test_images_keep_their_order(tmp_path: Path) -> None:
     images = [AnnotatedImage(name, IMAGE, LABELS) for name in ("b", "a", "a")]
-    script = ordered(*images).written_to(tmp_path)
+    script = bundled(tmp_path, *images)
     assert [Path(path).name for path in script.images] == ["1 b.tif", "2 a.tif", "3 a.tif"]
 
 
 def test_fully_annotated_regions_are_written_as_background(tmp_path: Path) -> None:
     region = (slice(20, 30), slice(0, 5))
-    script = ordered(AnnotatedImage("a", IMAGE, LABELS, (region,))).written_to(tmp_path)
+    script = bundled(tmp_path, AnnotatedImage("a", IMAGE, LABELS, (region,)))
     assert (read_labels(script.labels[0])[region] == 1).all()
 
 
 def test_names_that_no_file_can_have_are_changed(tmp_path: Path) -> None:
-    script = ordered(AnnotatedImage("../a/b:c\n*", IMAGE, LABELS)).written_to(tmp_path)
+    script = bundled(tmp_path, AnnotatedImage("../a/b:c\n*", IMAGE, LABELS))
     assert Path(script.images[0]).parent == tmp_path / "script" / "images"
     assert Path(script.images[0]).is_file()
 
 
 def test_that_corrections_count_more_is_said(tmp_path: Path) -> None:
     image = AnnotatedImage("a", IMAGE, LABELS, corrected=LABELS > 2)
-    script = ordered(image).written_to(tmp_path)
+    script = bundled(tmp_path, image)
     assert script.command().startswith("# In the window, pixels that were corrected count 3 times")
     assert script.python().startswith("# In the window")
 
@@ -93,7 +96,7 @@ def test_an_image_too_large_for_a_copy_is_refused(
 ) -> None:
     monkeypatch.setattr(script_bundle, "_LARGEST", 100)
     with pytest.raises(FileProblemError, match="save it as an OME-Zarr"):
-        ordered(AnnotatedImage("a", IMAGE, LABELS)).written_to(tmp_path)
+        bundled(tmp_path, AnnotatedImage("a", IMAGE, LABELS))
     assert not any(tmp_path.iterdir())
 
 
@@ -105,11 +108,11 @@ def test_nothing_in_the_chosen_folder_is_replaced(tmp_path: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"mine")
     image = AnnotatedImage("cells", IMAGE, LABELS)
-    training = ordered(image).written_to(tmp_path)
+    training = bundled(tmp_path, image)
     model = load_starting_model("cells")
     model = replace(model, record=replace(model.record, training={"steps": 1}))
     config = PredictConfig(None, "YX", device="cpu")
-    prediction = PredictionBundle(model, "cells", IMAGE, None, config).written_to(tmp_path)
+    prediction = bundle_prediction(tmp_path, model, "cells", IMAGE, None, config)
     assert {path.read_bytes() for path in own} == {b"mine"}
     assert training.output == str(tmp_path / "script" / "model.safetensors")
     assert prediction.model == str(tmp_path / "script 2" / "model.safetensors")
@@ -118,7 +121,7 @@ def test_nothing_in_the_chosen_folder_is_replaced(tmp_path: Path) -> None:
 def test_only_what_differs_from_the_preset_is_named(tmp_path: Path) -> None:
     image = AnnotatedImage("a", IMAGE, LABELS)
     config = TrainConfig.preset("accurate", flip=False, minutes=2.0)
-    script = TrainingBundle((image,), (None,), config, "accurate").written_to(tmp_path)
+    script = bundle_training(tmp_path, (image,), (None,), config, "accurate")
     found = script.arguments()
     assert found[found.index("--preset") :] == [
         *("--preset", "accurate", "--minutes", "2.0", "--no-flip")
@@ -133,7 +136,7 @@ def test_command_and_python_give_the_same_weights(
         AnnotatedImage("b", IMAGE, LABELS, pixel_size={"Y": 0.5, "X": 0.5}),
         AnnotatedImage("a", np.stack([IMAGE] * 2), np.stack([LABELS] * 2), axes="TYX"),
     ]
-    script = ordered(*images).written_to(tmp_path)
+    script = bundled(tmp_path, *images)
     assert main(shlex.split(script.command())[1:]) == 0
     first = load_model(script.output).trained.network.state_dict()
     exec(script.python(), {})
@@ -147,7 +150,7 @@ def test_command_and_python_give_the_same_pixels(
 ) -> None:
     config = PredictConfig(result, "YX", device="cpu", views=1, pixel_size={"Y": 0.4, "X": 0.4})
     model = load_starting_model("cells")
-    script = PredictionBundle(model, "a cell", IMAGE, None, config).written_to(tmp_path)
+    script = bundle_prediction(tmp_path, model, "a cell", IMAGE, None, config)
     assert main(shlex.split(script.command())[1:]) == 0
     (target,) = (tmp_path / "script" / "results").glob("*.tif")
     first = read_image(target)
@@ -161,7 +164,7 @@ def test_a_part_is_said_to_need_python(tmp_path: Path) -> None:
     region = (slice(0, 16), slice(0, 16))
     config = PredictConfig(None, "YX", region=region, device="cpu")
     model = load_starting_model("cells")
-    script = PredictionBundle(model, "a", IMAGE, None, config).written_to(tmp_path)
+    script = bundle_prediction(tmp_path, model, "a", IMAGE, None, config)
     assert script.command().startswith("# The command line predicts the whole image")
     exec(script.python(), {})
     assert not read_image(tmp_path / "script" / "results" / "a.tif").array[16:].any()

@@ -14,15 +14,16 @@ from napari_unet.io.files import write_image
 from napari_unet.model.devices import choose_device
 from napari_unet.model.trained import save_network
 from napari_unet.provenance.card import (
+    Environment,
     Place,
     TrainingCard,
+    TrainingOrigin,
     card_beside_model,
+    now,
     read_card,
     write_card,
 )
-from napari_unet.provenance.environment import environment_of
-from napari_unet.provenance.origin import TimeSpan, TrainingOrigin, now
-from napari_unet.provenance.rerun_report import RerunReport
+from napari_unet.provenance.rerun import RerunReport
 from napari_unet.provenance.training_card import card_of_training, train_again
 from napari_unet.run import Run
 from napari_unet.training.config import TrainConfig
@@ -55,9 +56,9 @@ def stopped_training(folder: Path, after: Stopping, step: int) -> Path:
     result = training.result
     model = folder / "m.safetensors"
     save_network(result.trained, model)
-    environment = environment_of(choose_device("cpu"))
+    environment = Environment.of(choose_device("cpu"))
     files = [(folder / "i.tif", folder / "l.tif")]
-    origin = TrainingOrigin(CONFIG, files, environment, TimeSpan.since(now()))
+    origin = TrainingOrigin(CONFIG, files, environment, now(), now())
     card = card_beside_model(model)
     write_card(card_of_training(result, origin, model, card), card)
     return card

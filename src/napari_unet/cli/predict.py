@@ -27,7 +27,7 @@ from napari_unet.prediction.files import (
     identity_of,
     predict_files,
 )
-from napari_unet.provenance.prediction_card import UsedModel, writing_cards
+from napari_unet.provenance.prediction_card import writing_cards
 from napari_unet.run import Notice
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     ):
         file_format: FileFormat = "zarr" if into_zarr else options.format
         events = predict_files(trained, paths, folder, config, stop, file_format, into_zarr)
-        for event in writing_cards(events, trained, _used(options.model), config.device):
+        name, file = _used(options.model)
+        for event in writing_cards(events, trained, name, file, config.device):
             if isinstance(event, FileStarted) and event.number == 1:
                 _tell_of_replaced(earlier_results(paths, folder, file_format))
             bar.show(event)
@@ -105,12 +106,12 @@ def _tell_of_replaced(earlier: list[Path]) -> None:
         )
 
 
-def _used(model: str) -> UsedModel:
-    """Say which model is meant: see `load_model_or_starting_model`."""
+def _used(model: str) -> tuple[str, Path | None]:
+    """Return name and file of the model that is meant: see `load_model_or_starting_model`."""
     path = Path(model)
     if model in STARTING_MODELS and not path.is_file():
-        return UsedModel(model, starting=model)
-    return UsedModel(path.stem, path)
+        return model, None
+    return path.stem, path
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from napari_unet.cli.predict import PredictionBar
 from napari_unet.cli.progress import run_training, stop_on_interrupt
 from napari_unet.io.files import make_folder
 from napari_unet.provenance.card import TrainingCard, read_card
-from napari_unet.provenance.rerun_prediction import predict_again
+from napari_unet.provenance.prediction_card import predict_again
 from napari_unet.provenance.training_card import train_again
 from napari_unet.run import Run
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari_unet.provenance.card import RunCard
-    from napari_unet.provenance.rerun_report import RerunReport
+    from napari_unet.provenance.rerun import RerunReport
 
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:

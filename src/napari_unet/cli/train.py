@@ -12,9 +12,14 @@ from napari_unet.cli.training_order import TrainingOrder, training_order
 from napari_unet.errors import FileProblemError, NapariUNetError
 from napari_unet.model.devices import choose_device
 from napari_unet.model.trained import save_network
-from napari_unet.provenance.card import card_beside_model, write_card
-from napari_unet.provenance.environment import environment_of
-from napari_unet.provenance.origin import CONTINUED, TimeSpan, TrainingOrigin
+from napari_unet.provenance.card import (
+    CONTINUED,
+    Environment,
+    TrainingOrigin,
+    card_beside_model,
+    now,
+    write_card,
+)
 from napari_unet.provenance.script import TrainingScript
 from napari_unet.provenance.training_card import card_of_training
 from napari_unet.run import Run
@@ -110,8 +115,9 @@ def _write_card(result: TrainingResult, order: TrainingOrder, group: ProcessGrou
     origin = TrainingOrigin(
         order.config,
         order.pairs,
-        environment_of(choose_device(group.device(order.config.device))),
-        TimeSpan.since(order.started),
+        Environment.of(choose_device(group.device(order.config.device))),
+        order.started,
+        now(),
         "" if order.previous else script.command().strip(),
         why_not,
     )

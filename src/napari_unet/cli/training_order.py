@@ -19,7 +19,7 @@ from napari_unet.io.annotations.reading import (
 from napari_unet.io.disk import why_not_written
 from napari_unet.io.files import check_writable, find_images, name_of, read_image, read_labels
 from napari_unet.model.starting import load_model_or_starting_model
-from napari_unet.provenance.origin import now
+from napari_unet.provenance.card import now
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.going_on import (

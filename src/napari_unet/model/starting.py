@@ -47,9 +47,15 @@ def load_model_or_starting_model(name: str) -> TrainedNetwork:
     return load_network(path)
 
 
+def starting_name(record: ModelRecord) -> str:
+    """Return the name of the starting model that a record is of; "" of other models."""
+    found = (name for name, card in STARTING_MODELS.items() if _record_in(card.path) == record)
+    return next(found, "")
+
+
 def is_starting_model(record: ModelRecord) -> bool:
     """Return whether a model is one of the starting models, as it came with the program."""
-    return any(_record_in(card.path) == record for card in STARTING_MODELS.values())
+    return bool(starting_name(record))
 
 
 @cache

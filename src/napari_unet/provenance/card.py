@@ -1,12 +1,16 @@
 """A run card: all that is needed to do a training or a prediction again, and to compare.
 
 It is JSON beside the result. It comes from outside as well, so it is read strictly: of known
-fields, types and size; nothing in it is executed.
+fields, types and size; nothing in it is executed. Windows open with it, so no torch is imported.
 """
 
 from __future__ import annotations
 
 import os
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
@@ -27,13 +31,26 @@ from napari_unet.prediction.config import PredictConfig
 from napari_unet.settings import declared
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
     from napari_unet.data.pixel_hashes import PixelHash
+    from napari_unet.training.config import TrainConfig
 
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
 _Shape = Annotated[tuple[_Count, ...], Field(max_length=10)]
 Weights = Literal["best", "last"]
 Setting = bool | int | float | str | None
+JOINED = "Strokes joined it while it trained, at times that no file records."
+CONTINUED = "It went on from an earlier model or training."
+_PACKAGES = ("napari-unet-paint", "torch", "numpy")
+
+
+def now() -> str:
+    """Return the time in ISO 8601, in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class _Part(BaseModel):
@@ -96,6 +113,42 @@ class Environment(_Part):
     """Vector instructions that torch uses on the CPU."""
     threads: Annotated[int, Field(ge=1, le=65_536)]
     """Of torch, on the CPU."""
+
+    @classmethod
+    def of(cls, device: torch.device) -> Environment:
+        """Return what computes on a device that `choose_device` chose, from the calling thread."""
+        import torch
+
+        from napari_unet.model.devices import describe
+
+        return cls(
+            versions={
+                **{name: version(name) for name in _PACKAGES},
+                "python": platform.python_version(),
+            },
+            platform=f"{platform.system()} {platform.machine()}",
+            device=str(device),
+            device_name=describe(device),
+            instructions=torch.backends.cpu.get_cpu_capability(),
+            threads=torch.get_num_threads(),
+        )
+
+
+@dataclass(frozen=True)
+class TrainingOrigin:
+    """What a training result does not say itself."""
+
+    config: TrainConfig
+    files: Sequence[tuple[Path | None, Path | None]]
+    """Image and labels of each pair; None where they were in memory only."""
+    environment: Environment
+    started: str
+    ended: str
+    """Both ISO 8601; see `now`."""
+    command: str = ""
+    """The equivalent command line; empty where there is none."""
+    not_repeatable: str = ""
+    """Why it cannot be done again; empty where it can."""
 
 
 class _Run(_Part):

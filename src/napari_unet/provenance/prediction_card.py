@@ -2,92 +2,78 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_unet.data.pixel_hashes import hash_pixels
-from napari_unet.errors import FileProblemError
-from napari_unet.model.cards import STARTING_MODELS
+from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
+from napari_unet.external.importing import load_any_model
+from napari_unet.io.files import read_image
 from napari_unet.model.devices import choose_device
-from napari_unet.model.starting import load_starting_model
+from napari_unet.model.starting import load_starting_model, starting_name
 from napari_unet.model.weights_hash import hash_of_weights
-from napari_unet.prediction.files import FilePredicted, FileStarted
+from napari_unet.prediction.files import FileFailed, FilePredicted, FileStarted, predict_files
 from napari_unet.provenance.card import (
+    Environment,
     Pixels,
     Place,
     PredictionCard,
     Predictor,
     card_beside_result,
+    config_of,
+    now,
     settings_of,
     write_card,
 )
-from napari_unet.provenance.environment import environment_of
-from napari_unet.provenance.origin import TimeSpan, now
+from napari_unet.provenance.rerun import (
+    RerunReport,
+    device_again,
+    found_again,
+    likely_causes,
+    threads_of,
+)
 from napari_unet.provenance.script import PredictionScript
-from napari_unet.run import Notice, Run
+from napari_unet.run import Notice, Run, tap
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
-    from napari_unet.model.record import ModelRecord
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig
     from napari_unet.prediction.events import PredictionEvent
-    from napari_unet.prediction.files import FileEvent
+    from napari_unet.prediction.files import FileEvent, FileFormat
     from napari_unet.prediction.results import Prediction
-    from napari_unet.provenance.card import Environment, RunCard
+    from napari_unet.provenance.card import RunCard
 
     Events = Generator[FileEvent | PredictionEvent, None, tuple[FilePredicted, ...]]
 
 
-@dataclass(frozen=True)
-class UsedModel:
-    """The model of a prediction, as its user named it.
+def writing_cards(
+    events: Events, trained: TrainedNetwork, name: str, path: Path | None, device: str
+) -> Events:
+    """Write a run card beside each result of `predict_files`; pass on all events.
 
-    Parameters
-    ----------
-    name : str
-        What it is called.
-    path : Path or None
-        Its file; None of a starting model, and of one that is in memory only.
-    starting : str
-        Name of a starting model, else "".
-    """
-
-    name: str
-    path: Path | None = None
-    starting: str = ""
-
-
-def writing_cards(events: Events, trained: TrainedNetwork, model: UsedModel, device: str) -> Events:
-    """Write a run card beside each result of a prediction of files; pass on all events.
-
-    A card that cannot be written becomes a `Notice`: the result is worth more.
-
-    Parameters
-    ----------
-    events : generator
-        Of `predict_files`.
-    trained, model : TrainedNetwork, UsedModel
-        What predicts.
-    device : str
-        What was asked for.
+    A card that cannot be written becomes a `Notice`: the result is worth more. `name` is what the
+    model is called, `path` its file; None of a starting model, and of one that is in memory only.
+    `device` is what was asked for.
     """
     environment: Environment | None = None
     started, weights = now(), ""
+    starting = "" if path else starting_name(trained.record)
     run = Run(events)
     for event in run:
         if isinstance(event, FileStarted):
             started = now()
         elif isinstance(event, FilePredicted):
-            environment = environment or environment_of(choose_device(device))
+            environment = environment or Environment.of(choose_device(device))
             weights = weights or hash_of_weights(trained.network.state_dict())
-            path = card_beside_result(event.target)
-            card = _card_of_file(event, model, weights, environment, TimeSpan.since(started), path)
-            yield from written(card, path)
+            card = card_beside_result(event.target)
+            place = None if path is None else Place.of(path, card)
+            model = Predictor(name=name, place=place, starting=starting, weights_sha256=weights)
+            yield from written(_card_of_file(event, model, environment, started, card), card)
         yield event
     return run.result
 
@@ -101,23 +87,15 @@ def written(card: RunCard, path: Path) -> Iterator[Notice]:
 
 
 def _card_of_file(
-    done: FilePredicted,
-    model: UsedModel,
-    weights: str,
-    environment: Environment,
-    span: TimeSpan,
-    card: Path,
+    done: FilePredicted, model: Predictor, environment: Environment, started: str, card: Path
 ) -> PredictionCard:
-    place = None if model.path is None else Place.of(model.path, card)
     return PredictionCard(
         environment=environment,
-        started=span.started,
-        ended=span.ended,
+        started=started,
+        ended=now(),
         command=_command_of_file(done, model),
         settings=settings_of(done.config),
-        model=Predictor(
-            name=model.name, place=place, starting=model.starting, weights_sha256=weights
-        ),
+        model=model,
         name=done.path.name,
         image=Place.of(done.path, card),
         image_pixels=Pixels.of(done.image),
@@ -129,11 +107,11 @@ def _card_of_file(
     )
 
 
-def _command_of_file(done: FilePredicted, model: UsedModel) -> str:
-    if not model.starting and model.path is None:
+def _command_of_file(done: FilePredicted, model: Predictor) -> str:
+    if not model.starting and model.place is None:
         return ""
     script = PredictionScript(
-        model.starting or str(model.path),
+        model.starting or (model.place.path if model.place else ""),
         str(done.path),
         str(done.target.parent),
         done.config,
@@ -143,17 +121,9 @@ def _command_of_file(done: FilePredicted, model: UsedModel) -> str:
     return script.command().strip()
 
 
-def starting_name(record: ModelRecord) -> str:
-    """Return the name of the starting model that a record is of; "" of other models."""
-    for name, card in STARTING_MODELS.items():
-        if card.path.is_file() and load_starting_model(name).record == record:
-            return name
-    return ""
-
-
 def card_of_window(
     trained: TrainedNetwork,
-    model: UsedModel,
+    model: str,
     image: tuple[str, Any, Path | None],
     result: Prediction,
     config: PredictConfig,
@@ -161,34 +131,22 @@ def card_of_window(
 ) -> PredictionCard:
     """Say what was predicted from a layer; arrays in memory are hashed, others not read again.
 
-    Parameters
-    ----------
-    trained, model : TrainedNetwork, UsedModel
-        By what.
-    image : (str, ArrayLike, Path or None)
-        Name, pixels and, where they come from one, the file.
-    result : Prediction
-        What came of it.
-    config : PredictConfig
-        How.
-    started : str
-        When: see `now`.
+    `model` is what it is called; `image` name, pixels and, where they come from one, the file.
     """
     name, pixels, origin = image
     path = result.path
     in_memory = isinstance(pixels, np.ndarray) and not isinstance(pixels, np.memmap)
-    span = TimeSpan.since(started)
     return PredictionCard(
-        environment=environment_of(choose_device(config.device)),
-        started=span.started,
-        ended=span.ended,
+        environment=Environment.of(choose_device(config.device)),
+        started=started,
+        ended=now(),
         command="",
         not_repeatable="It was predicted from a layer of napari. Use 'Copy as script' there.",
         settings=settings_of(config),
         model=Predictor(
-            name=model.name,
+            name=model,
             place=None,
-            starting=model.starting,
+            starting=starting_name(trained.record),
             weights_sha256=hash_of_weights(trained.network.state_dict()),
         ),
         name=name,
@@ -200,3 +158,115 @@ def card_of_window(
         axes=result.axes,
         objects=result.objects,
     )
+
+
+def predict_again(
+    card: PredictionCard, path: Path, folder: Path, stop: threading.Event
+) -> Generator[FileEvent | PredictionEvent, None, RerunReport]:
+    """Predict again as the card at `path` says, into a folder, and compare the pixels.
+
+    Raises ConfigError if it cannot be repeated, or image or model are missing or have changed: the
+    text names them. FileProblemError if the result cannot be written, or it was stopped.
+    """
+    if card.not_repeatable or card.result is None:
+        raise ConfigError(f"{path.name} cannot be done again. {card.not_repeatable}".strip())
+    image = found_again(card.image, path)
+    trained = _model_again(card.model, path)
+    config = _config_again(card, path)
+    target = folder / card.result.found_from(path).name
+    if target.exists():
+        raise FileProblemError(f"{target} is there already; choose another --output folder.")
+    _check_image(image, card)
+    with threads_of(card.environment):
+        here = Environment.of(choose_device(config.device))
+        file_format: FileFormat = "zarr" if target.suffix == ".zarr" else "tiff"
+        done = yield from tap(
+            predict_files(trained, [image], folder, config, stop, file_format), _raise_failure
+        )
+    if not done:
+        raise FileProblemError("It was stopped before its end: nothing is compared.")
+    return _compared(card, path, done[0], here)
+
+
+def _raise_failure(event: object) -> None:
+    """Of the one file that there is, a failure is an error."""
+    if isinstance(event, FileFailed):
+        raise FileProblemError(event.text)
+
+
+def _compared(
+    card: PredictionCard, path: Path, done: FilePredicted, here: Environment
+) -> RerunReport:
+    """Compare the files too where the hashes differ, or are of samples."""
+    found = Pixels.of(done.result)
+    alike = found is not None and found == card.result_pixels
+    if alike and not (found and found.sampled):
+        return RerunReport(True, "", done.target)
+    try:
+        difference = _difference(card, path, done.target)
+    except NapariUNetError:
+        if alike:
+            boxes = "64 boxes of it, the first is gone"
+            return RerunReport(True, "", done.target, compared=boxes)
+        difference = "its pixels differ; the first result is gone or changed, so it is unknown how"
+    causes = likely_causes(card.environment, here) if difference else ()
+    return RerunReport(not difference, difference, done.target, causes)
+
+
+def _difference(card: PredictionCard, path: Path, second: Path) -> str:
+    """Say in how many pixels the files differ, read plane by plane; "" where in none.
+
+    Raises FileProblemError, or what a reader raises, where the first is gone or was changed.
+    """
+    first = None if card.result is None else card.result.found_from(path)
+    if first is None or Pixels.of(hash_pixels(read_image(first).array)) != card.result_pixels:
+        raise FileProblemError("It was changed since.")
+    one, other = read_image(first).array, read_image(second).array
+    if tuple(one.shape) != tuple(other.shape):
+        return f"its shape is {tuple(other.shape)}, that of the first {tuple(one.shape)}"
+    differing, most = 0, 0.0
+    for number in range(one.shape[0]):
+        mine, its = np.asarray(one[number]), np.asarray(other[number])
+        unequal = mine != its
+        if unequal.any():
+            differing += int(np.count_nonzero(unequal))
+            apart = np.abs(mine.astype(np.float64) - its.astype(np.float64))
+            most = max(most, float(apart.max()))
+    if not differing:
+        return ""
+    text = f"{differing} of {int(np.prod(one.shape))} pixels differ"
+    return f"{text} by at most {most:.3g}" if np.dtype(one.dtype).kind == "f" else text
+
+
+def _model_again(known: Predictor, card: Path) -> TrainedNetwork:
+    if known.starting:
+        trained, name = load_starting_model(known.starting), f"The starting model {known.starting}"
+    else:
+        place = found_again(known.place, card)
+        trained, name = load_any_model(str(place)), str(place)
+    if hash_of_weights(trained.network.state_dict()) != known.weights_sha256:
+        raise ConfigError(
+            f"{name} has changed since: its weights are not those of {card.name}. Restore it, or "
+            "predict anew."
+        )
+    return trained
+
+
+def _config_again(card: PredictionCard, path: Path) -> PredictConfig:
+    try:
+        return config_of(card.settings, device_again(card.environment))
+    except ConfigError as error:
+        raise ConfigError(f"{path} has settings that cannot be used: {error}") from error
+
+
+def _check_image(image: Path, card: PredictionCard) -> None:
+    """Tell before the work what would be in vain."""
+    try:
+        pixels = Pixels.of(hash_pixels(read_image(image).array))
+    except NapariUNetError as error:
+        raise ConfigError(str(error)) from error
+    if card.image_pixels is not None and pixels != card.image_pixels:
+        raise ConfigError(
+            f"{image} has changed since: its pixels are not those of the card. Restore it, or "
+            "predict anew."
+        )

@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import math
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +17,8 @@ from napari_unet.data.pixel_hashes import hash_pixels
 from napari_unet.errors import FileProblemError, NapariUNetError
 from napari_unet.io.disk import megabytes, why_not_written
 from napari_unet.io.files import ImageFile, make_folder, name_of, read_image, stem_of, write_image
+from napari_unet.model.starting import starting_name
 from napari_unet.model.trained import save_network
-from napari_unet.provenance.prediction_card import starting_name
 from napari_unet.provenance.script import PredictionScript, TrainingScript
 from napari_unet.training.sources import axes_of
 
@@ -37,141 +36,111 @@ _LARGEST = 2**28  # pixels of an image that is written as a copy
 _FORBIDDEN = '<>:"/\\|?*'
 
 
-@dataclass(frozen=True)
-class TrainingBundle:
-    """A training as it stands in a window."""
+def bundle_training(
+    folder: Path,
+    images: Sequence[AnnotatedImage],
+    files: Sequence[Path | None],
+    config: TrainConfig,
+    preset: PresetName,
+) -> TrainingScript:
+    """Write the labels of a training, and images that no file holds as they are; return the script.
 
-    images: tuple[AnnotatedImage, ...]
-    files: tuple[Path | None, ...]
-    """Where the images come from, as far as that is known."""
-    config: TrainConfig
-    preset: PresetName
+    `files` are where the images come from, as far as that is known. All goes to a new folder
+    "script" ("script 2", ...) in the given one: nothing is replaced.
 
-    def written_to(self, folder: Path) -> TrainingScript:
-        """Write the labels, and images that no file holds as they are; return the script.
-
-        All goes to a new folder "script" ("script 2", ...) in the given one: nothing is replaced.
-
-        Raises
-        ------
-        FileProblemError
-            A file cannot be written, or an image is too large for a copy.
-        NapariUNetError
-            Labels do not match their image.
-        """
-        axes = [axes_of(image, self.config.ndim) for image in self.images]
-        found = [
-            file
-            if file is not None and _holds(file, image.image, own[0], image.pixel_size)
-            else None
-            for file, image, own in zip(self.files, self.images, axes, strict=True)
-        ]
-        with _new_folder(folder) as own_folder:
-            return self._script_in(own_folder, axes, found)
-
-    def _script_in(
-        self, folder: Path, axes: list[tuple[str, str]], found: list[Path | None]
-    ) -> TrainingScript:
-        places = self._places(found, folder)
-        for target, image, own in zip(places, self.images, axes, strict=True):
+    Raises FileProblemError if a file cannot be written, or an image is too large for a copy;
+    NapariUNetError if labels do not match their image.
+    """
+    axes = [axes_of(image, config.ndim) for image in images]
+    found = [
+        file if file is not None and _holds(file, image.image, own[0], image.pixel_size) else None
+        for file, image, own in zip(files, images, axes, strict=True)
+    ]
+    with _new_folder(folder) as own_folder:
+        places = _places(found, [image.name for image in images], own_folder)
+        labels = [own_folder / "labels" / f"{stem_of(place)}.tif" for place in places]
+        for target, image, own in zip(places, images, axes, strict=True):
             if target not in found:
-                make_folder(target.parent)
                 _write(target, image.image, own[0], image.pixel_size)
-        labels = [folder / "labels" / f"{stem_of(place)}.tif" for place in places]
-        make_folder(folder / "labels")
-        for target, image, own in zip(labels, self.images, axes, strict=True):
+        for target, image, own in zip(labels, images, axes, strict=True):
             painted = image.labels
-            if self.config.unpainted == "unlabelled":
+            if config.unpainted == "unlabelled":
                 painted = fill_regions(painted, image.regions)
             _write(target, np.asarray(painted), own[1], image.pixel_size)
-        return TrainingScript(
-            tuple(map(str, places)),
-            tuple(map(str, labels)),
-            str(folder / "model.safetensors"),
-            self.config,
-            self.preset,
-            tuple(own[0] for own in axes),
-            tuple(dict(image.pixel_size) for image in self.images),
-            notes=self._notes(),
-        )
-
-    def _places(self, found: list[Path | None], folder: Path) -> list[Path]:
-        """Name the files of the images so that they pair with labels, and sort as they are."""
-        names = [image.name for image in self.images]
-        places = [
-            file or folder / "images" / f"{_file_stem(name)}.tif"
-            for file, name in zip(found, names, strict=True)
-        ]
-        in_order = sorted(places, key=lambda path: (name_of(path), str(path))) == places
-        if in_order and len({stem_of(path) for path in places}) == len(places):
-            return places
-        digits = len(str(len(names)))
-        return [
-            folder / "images" / f"{number:0{digits}} {_file_stem(name)}.tif"
-            for number, name in enumerate(names, start=1)
-        ]
-
-    def _notes(self) -> tuple[str, ...]:
-        if not any(i.corrected is not None and i.corrected.any() for i in self.images):
-            return ()
-        weight = f"{self.config.correction_weight:g}"
-        return (
-            f"In the window, pixels that were corrected count {weight} times; here they count "
-            "once, so the weights differ.",
-        )
+    return TrainingScript(
+        tuple(map(str, places)),
+        tuple(map(str, labels)),
+        str(own_folder / "model.safetensors"),
+        config,
+        preset,
+        tuple(own[0] for own in axes),
+        tuple(dict(image.pixel_size) for image in images),
+        notes=_notes(images, config),
+    )
 
 
-@dataclass(frozen=True)
-class PredictionBundle:
-    """A prediction as it stands in a window."""
+def _places(found: Sequence[Path | None], names: Sequence[str], folder: Path) -> list[Path]:
+    """Name the files of the images so that they pair with labels, and sort as they are."""
+    places = [
+        file or folder / "images" / f"{_file_stem(name)}.tif"
+        for file, name in zip(found, names, strict=True)
+    ]
+    in_order = sorted(places, key=lambda path: (name_of(path), str(path))) == places
+    if in_order and len({stem_of(path) for path in places}) == len(places):
+        return places
+    digits = len(str(len(names)))
+    return [
+        folder / "images" / f"{number:0{digits}} {_file_stem(name)}.tif"
+        for number, name in enumerate(names, start=1)
+    ]
 
-    model: TrainedNetwork
-    name: str
-    image: ArrayLike
-    file: Path | None
-    """Where the pixels come from, as far as that is known."""
-    config: PredictConfig
-    """With the axes of the image."""
 
-    def written_to(self, folder: Path) -> PredictionScript:
-        """Write the model, unless it is bundled, and the image, unless a file holds it.
+def _notes(images: Sequence[AnnotatedImage], config: TrainConfig) -> tuple[str, ...]:
+    if not any(i.corrected is not None and i.corrected.any() for i in images):
+        return ()
+    return (
+        f"In the window, pixels that were corrected count {config.correction_weight:g} times; here "
+        "they count once, so the weights differ.",
+    )
 
-        Both go to a new folder "script" ("script 2", ...) in the given one: nothing is replaced.
 
-        Raises
-        ------
-        FileProblemError
-            A file cannot be written, or the image is too large for a copy.
-        """
-        with _new_folder(folder) as own_folder:
-            return self._script_in(own_folder)
+def bundle_prediction(
+    folder: Path,
+    model: TrainedNetwork,
+    name: str,
+    image: ArrayLike,
+    file: Path | None,
+    config: PredictConfig,
+) -> PredictionScript:
+    """Write the model, unless it is bundled, and the image, unless `file` holds it.
 
-    def _script_in(self, folder: Path) -> PredictionScript:
-        config, axes = self.config, self.config.axes or ""
-        starting = starting_name(self.model.record)
-        model = starting or str(folder / "model.safetensors")
+    `config` has the axes of the image. All goes to a new folder: see `bundle_training`.
+
+    Raises FileProblemError if a file cannot be written, or the image is too large for a copy.
+    """
+    axes, size = config.axes or "", config.pixel_size
+    starting, ndim = starting_name(model.record), model.record.network.ndim
+    with _new_folder(folder) as own_folder:
+        weights = starting or str(own_folder / "model.safetensors")
         if not starting:
-            save_network(self.model, Path(model))
-        if self.file is not None and _holds(self.file, self.image, None, {}):
-            own = read_image(self.file)
-            place, own_axes, size = self.file, own.axes, own.pixel_size
+            save_network(model, Path(weights))
+        if file is not None and _holds(file, image, None, {}):
+            own = read_image(file)
+            place, own_axes, size = file, own.axes, own.pixel_size
         else:
-            place = folder / "images" / f"{_file_stem(self.name)}.tif"
-            make_folder(place.parent)
-            _write(place, self.image, axes, config.pixel_size)
-            own_axes, size = axes, config.pixel_size
-        ndim = self.model.record.network.ndim
-        bands = "C" if config.result == "probabilities" else ""
-        return PredictionScript(
-            model,
-            str(place),
-            str(folder / "results"),
-            config,
-            frame_axes(axes, ndim) + bands + SPATIAL_AXES[ndim],
-            bool(starting),
-            own_axes,
-            size,
-        )
+            place, own_axes = own_folder / "images" / f"{_file_stem(name)}.tif", axes
+            _write(place, image, axes, size)
+    bands = "C" if config.result == "probabilities" else ""
+    return PredictionScript(
+        weights,
+        str(place),
+        str(own_folder / "results"),
+        config,
+        frame_axes(axes, ndim) + bands + SPATIAL_AXES[ndim],
+        bool(starting),
+        own_axes,
+        size,
+    )
 
 
 @contextlib.contextmanager
@@ -237,6 +206,7 @@ def _write(target: Path, pixels: ArrayLike, axes: str, size: PixelSize) -> None:
             f"{target.stem} has {total} and lies in no file that can be read as it is: save it as "
             "an OME-Zarr with its axes and pixel size, and open that."
         )
+    make_folder(target.parent)
     write_image(target, np.asarray(pixels[...]), axes, size)
 
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from functools import partial
 from typing import TYPE_CHECKING
 
-import torch
 from pydantic import TypeAdapter, ValidationError
 
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
 from napari_unet.io.files import CARD_SUFFIX, read_image, read_labels
-from napari_unet.model.devices import choose_device, problem_with
+from napari_unet.model.devices import choose_device
 from napari_unet.model.trained import load_network, save_network
 from napari_unet.model.weights_hash import hash_of_weights
-from napari_unet.provenance.card import LearnedFrom, Place, TrainingCard
-from napari_unet.provenance.environment import environment_of
-from napari_unet.provenance.rerun_report import RerunReport, in_words
+from napari_unet.provenance.card import Environment, LearnedFrom, Place, TrainingCard
+from napari_unet.provenance.rerun import (
+    IN_MEMORY,
+    RerunReport,
+    device_again,
+    found_again,
+    likely_causes,
+    threads_of,
+)
 from napari_unet.run import tap
 from napari_unet.training.config import TrainConfig, present_names
 from napari_unet.training.dataset import AnnotatedImage
@@ -28,21 +32,15 @@ from napari_unet.training.loop import TrainingResult, train_network
 from napari_unet.training.preparation import prepare_training
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Generator, Mapping
     from pathlib import Path
 
     from torch import Tensor
 
     from napari_unet.model.trained import TrainedNetwork
-    from napari_unet.provenance.card import Environment, Weights
-    from napari_unet.provenance.origin import TrainingOrigin
+    from napari_unet.provenance.card import TrainingOrigin, Weights
     from napari_unet.training.dataset import TrainingData
     from napari_unet.training.events import TrainingEvent
-
-IN_MEMORY = (
-    "Model, images or labels were in memory only. In the window, 'Copy as script' writes them to "
-    "files."
-)
 
 
 def card_of_training(
@@ -74,8 +72,8 @@ def card_of_training(
     in_memory = any(path is None for pair in origin.files for path in pair)
     return TrainingCard(
         environment=origin.environment,
-        started=origin.span.started,
-        ended=origin.span.ended,
+        started=origin.started,
+        ended=origin.ended,
         command=origin.command,
         not_repeatable=origin.not_repeatable or (IN_MEMORY if in_memory else ""),
         settings=asdict(origin.config),
@@ -95,12 +93,8 @@ def train_again(
 ) -> Generator[TrainingEvent, None, RerunReport]:
     """Train again as the card at `path` says, into a folder, and compare the weights.
 
-    Raises
-    ------
-    ConfigError
-        It cannot be repeated, or an input is missing or has changed: the text names it.
-    FileProblemError
-        The model cannot be written, or it was stopped.
+    Raises ConfigError if it cannot be repeated, or an input is missing or has changed: the text
+    names it. FileProblemError if the model cannot be written, or it was stopped.
     """
     if card.not_repeatable:
         raise ConfigError(f"{path.name} cannot be done again. {card.not_repeatable}")
@@ -124,7 +118,7 @@ def _train_and_compare(
     stop: threading.Event,
 ) -> Generator[TrainingEvent, None, RerunReport]:
     with threads_of(card.environment):
-        here = environment_of(choose_device(config.device))
+        here = Environment.of(choose_device(config.device))
         ended = threading.Event()
         events = train_network(data, config, ended)
         result = yield from tap(events, partial(_end_as_then, card, ended, stop))
@@ -134,42 +128,8 @@ def _train_and_compare(
     save_network(trained, target)
     if hash_of_weights(trained.network.state_dict()) == card.weights_sha256:
         return RerunReport(True, "", target)
-    found = RerunReport(False, _difference(card, path, trained), target, _causes(card))
-    return replace(found, causes=in_words(card.environment, here, found))
-
-
-@contextlib.contextmanager
-def threads_of(environment: Environment) -> Iterator[None]:
-    """Compute with as many threads as then."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(environment.threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def device_again(environment: Environment) -> str:
-    """Return the device of a run where it works here, else "auto"."""
-    return "auto" if problem_with(environment.device) else environment.device
-
-
-def found_again(place: Place | None, card: Path) -> Path:
-    """Return where an input lies now.
-
-    Raises
-    ------
-    ConfigError
-        It is gone, or was in memory only.
-    """
-    if place is None:
-        raise ConfigError(f"{card.name} cannot be done again. {IN_MEMORY}")
-    found = place.found_from(card)
-    if not found.exists():
-        raise ConfigError(
-            f"{place.path} is missing: it cannot be done again without it. Put it back there."
-        )
-    return found
+    causes = likely_causes(card.environment, here, _causes(card))
+    return RerunReport(False, _difference(card, path, trained), target, causes)
 
 
 def _end_as_then(
@@ -195,7 +155,7 @@ def _config_again(card: TrainingCard, path: Path) -> TrainConfig:
         )
     except (ValidationError, ConfigError) as error:
         reason = " ".join(str(error).splitlines()[:3])
-        raise ConfigError(f"{path} has a setting that cannot be used: {reason}") from (error)
+        raise ConfigError(f"{path} has a setting that cannot be used: {reason}") from error
     if config.minutes:
         config = config.changed(minutes=0.0, steps=max(1, card.steps))
     return config.changed(device=device_again(card.environment))

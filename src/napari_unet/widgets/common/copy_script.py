@@ -24,13 +24,12 @@ if TYPE_CHECKING:
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig
     from napari_unet.provenance.script import PredictionScript, TrainingScript
-    from napari_unet.provenance.script_bundle import PredictionBundle, TrainingBundle
     from napari_unet.training.config import TrainConfig
     from napari_unet.widgets.common.pairs import PairsTable
     from napari_unet.widgets.common.session import Session
 
-    ScriptBundle = TrainingBundle | PredictionBundle
     Script = TrainingScript | PredictionScript
+    ScriptBundle = Callable[[Path], Script]
 
 _COMMAND, _PYTHON = "command line", "Python"
 
@@ -43,7 +42,7 @@ class CopyScriptButton(QPushButton):
     """
 
     def __init__(
-        self, session: Session, prepare: Callable[[], Callable[[], ScriptBundle] | None], what: str
+        self, session: Session, prepare: Callable[[], ScriptBundle | None], what: str
     ) -> None:
         super().__init__("Copy as script")
         self.setAccessibleName("Copy as script")
@@ -74,7 +73,7 @@ class CopyScriptButton(QPushButton):
         if name:
             self.copy_to(make, Path(name), form)
 
-    def copy_to(self, make: Callable[[], ScriptBundle], folder: Path, form: str) -> None:
+    def copy_to(self, make: ScriptBundle, folder: Path, form: str) -> None:
         """Write the files to a new folder in this one in the background, then copy the text."""
         task = self._session.copying
         if task.running:
@@ -82,7 +81,7 @@ class CopyScriptButton(QPushButton):
             return
         self._form = form
         task.ended.connect(self._on_ended)
-        task.start(lambda stop: make().written_to(folder))
+        task.start(lambda stop: make(folder))
 
     def _on_ended(self, outcome: Outcome) -> None:
         self._session.copying.ended.disconnect(self._on_ended)
@@ -107,7 +106,7 @@ class Trains(Protocol):
         """Return the settings."""
 
 
-def training_to_copy(viewer: Viewer, train: Trains) -> Callable[[], ScriptBundle] | None:
+def training_to_copy(viewer: Viewer, train: Trains) -> ScriptBundle | None:
     """Freeze what Train would do now, for a worker; where something is missing, show what."""
     try:
         config = train.config()
@@ -122,23 +121,23 @@ def training_to_copy(viewer: Viewer, train: Trains) -> Callable[[], ScriptBundle
     images, preset = annotated_images(viewer, pairs), train.preset_box.currentData()
     paths = [pair.image.source.path for pair in pairs]
 
-    def make() -> ScriptBundle:
-        from napari_unet.provenance.script_bundle import TrainingBundle, files_of
+    def make(folder: Path) -> Script:
+        from napari_unet.provenance.script_bundle import bundle_training, files_of
 
-        return TrainingBundle(images, files_of(paths), config, preset)
+        return bundle_training(folder, images, files_of(paths), config, preset)
 
     return make
 
 
 def prediction_to_copy(
     model: TrainedNetwork, image: Image, pixels: Any, config: PredictConfig
-) -> Callable[[], ScriptBundle]:
+) -> ScriptBundle:
     """Freeze a prediction of a whole image; what is returned is called in a worker."""
     name, path = image.name, image.source.path
 
-    def make() -> ScriptBundle:
-        from napari_unet.provenance.script_bundle import PredictionBundle, files_of
+    def make(folder: Path) -> Script:
+        from napari_unet.provenance.script_bundle import bundle_prediction, files_of
 
-        return PredictionBundle(model, name, pixels, files_of([path])[0], config)
+        return bundle_prediction(folder, model, name, pixels, files_of([path])[0], config)
 
     return make

@@ -13,7 +13,6 @@ from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.predict.runs import predict_into_file, predict_into_layer, scoped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from napari.layers import Image
@@ -54,7 +53,7 @@ class PredictionStarter:
             self._viewer, self._session, model, image, self.kept_axes(image), config, path
         )
 
-    def to_copy(self) -> Callable[[], ScriptBundle] | None:
+    def to_copy(self) -> ScriptBundle | None:
         """Freeze a prediction of the whole image for a script; show what is missing."""
         image, model = self.ready_image(), self._session.model
         config = None if image is None else self._config_of_whole(image)

@@ -92,7 +92,7 @@ class PredictButtons(QWidget):
         self,
         session: Session,
         predict: Starts,
-        to_copy: Callable[[], Callable[[], ScriptBundle] | None],
+        to_copy: Callable[[], ScriptBundle | None],
     ) -> None:
         super().__init__()
         self._session = session

@@ -76,22 +76,15 @@ def predict_with_card(
     not of a prediction that was stopped.
     """
     from napari_unet.prediction.predictor import predict_image
-    from napari_unet.provenance.card import card_beside_result
-    from napari_unet.provenance.origin import now
-    from napari_unet.provenance.prediction_card import (
-        UsedModel,
-        card_of_window,
-        starting_name,
-        written,
-    )
+    from napari_unet.provenance.card import card_beside_result, now
+    from napari_unet.provenance.prediction_card import card_of_window, written
 
     started = now()
     identity = "" if target is None else source.identity()
     result = yield from predict_image(model, image, config, stop, target, identity)
     if result.complete:
-        used = UsedModel(source.model, starting=starting_name(model.record))
         named = (source.image, image, source.path)
-        card = card_of_window(model, used, named, result, config, started)
+        card = card_of_window(model, source.model, named, result, config, started)
         yield from [card] if target is None else written(card, card_beside_result(target))
     return result
 
@@ -129,11 +122,10 @@ def files_events(
 ) -> Generator[object, None, Any]:
     """Predict image files into a folder, with a run card beside each result."""
     from napari_unet.prediction.files import predict_files
-    from napari_unet.provenance.prediction_card import UsedModel, starting_name, writing_cards
+    from napari_unet.provenance.prediction_card import writing_cards
 
     events = predict_files(model, paths, target, config, stop)
-    used = UsedModel("model", starting=starting_name(model.record))
-    return (yield from writing_cards(events, model, used, config.device))
+    return (yield from writing_cards(events, model, "model", None, config.device))
 
 
 # --- How large a result may be that is held in memory --------------------------------------------

@@ -104,7 +104,7 @@ class LearnPanel(QWidget):
         model = self._session.model
         if model is None or not self._fits(config):
             return config, None
-        from napari_unet.provenance.prediction_card import starting_name
+        from napari_unet.model.starting import starting_name
 
         name = starting_name(model.record)
         if name:

@@ -84,8 +84,7 @@ def _with_origin(
 ) -> Generator[Any, None, TrainingResult]:
     """Pass on the events of a training, and at its end what its run card needs."""
     from napari_unet.model.devices import choose_device
-    from napari_unet.provenance.environment import environment_of
-    from napari_unet.provenance.origin import CONTINUED, JOINED, TimeSpan, TrainingOrigin, now
+    from napari_unet.provenance.card import CONTINUED, JOINED, Environment, TrainingOrigin, now
     from napari_unet.provenance.script_bundle import files_of
     from napari_unet.training.events import AnnotationsJoined
 
@@ -99,8 +98,9 @@ def _with_origin(
     yield TrainingOrigin(
         job.config,
         [(path, None) for path in files_of(job.files or [None] * len(job.images))],
-        environment_of(choose_device(job.config.device)),
-        TimeSpan.since(started),
+        Environment.of(choose_device(job.config.device)),
+        started,
+        now(),
         not_repeatable=why_not,
     )
     return run.result
