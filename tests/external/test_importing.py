@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +16,9 @@ from torch import nn
 import napari_unet as nu
 from napari_unet.data.frames import mirrored_positions
 from napari_unet.errors import ModelFileError, ModelMismatchError
-from napari_unet.external.importing import Imported, ImportStep, import_model
+from napari_unet.external.importing import import_model
 from napari_unet.model.config import UNetConfig
-from napari_unet.model.trained import save_network
+from napari_unet.model.trained import TrainedNetwork, save_network
 from napari_unet.objects.separation import separate_objects
 from napari_unet.run import Run
 from napari_unet.tasks import ClassTable
@@ -41,14 +40,14 @@ Array = Any
 MARGIN = 64  # more than any of these networks sees
 
 
-def taken_in(path: Path) -> Imported:
-    run = Run(import_model(path, threading.Event()))
-    assert all(isinstance(event, ImportStep) for event in run)
+def taken_in(path: Path) -> tuple[TrainedNetwork, str]:
+    run = Run(import_model(path))
+    assert all(event.endswith("…") for event in run)
     return run.result
 
 
 def model_of(path: Path) -> nu.TrainedModel:
-    return nu.TrainedModel(taken_in(path).trained)
+    return nu.TrainedModel(taken_in(path)[0])
 
 
 @torch.no_grad()
@@ -159,7 +158,7 @@ def test_eight_views_of_a_graph_are_averaged(tmp_path: Path) -> None:
 
 def test_a_network_that_is_ours_becomes_one_of_ours(tmp_path: Path) -> None:
     network = with_weights(IncDownUpOutc())
-    trained = taken_in(write_zip(tmp_path / "their.zip", package_files(network))).trained
+    trained = taken_in(write_zip(tmp_path / "their.zip", package_files(network)))[0]
 
     assert trained.record.external is None
     assert trained.record.network == UNetConfig(
@@ -188,15 +187,15 @@ def test_an_unpacked_package_is_read_by_its_description(tmp_path: Path) -> None:
     for name, content in package_files(with_weights(IncDownUpOutc())).items():
         (tmp_path / name).write_bytes(content)
 
-    by_folder, by_file = taken_in(tmp_path), taken_in(tmp_path / "rdf.yaml")
+    by_folder, by_file = taken_in(tmp_path)[0], taken_in(tmp_path / "rdf.yaml")[0]
 
-    assert by_folder.trained.record.network == by_file.trained.record.network
+    assert by_folder.record.network == by_file.record.network
 
 
 def test_a_package_inside_of_a_folder_of_its_zip_is_found(tmp_path: Path) -> None:
     files = package_files(with_weights(IncDownUpOutc()))
     path = write_zip(tmp_path / "a.zip", {f"their/{name}": each for name, each in files.items()})
-    assert taken_in(path).name == "Their model"
+    assert taken_in(path)[1] == "Their model"
 
 
 def test_three_exclusive_maps_become_classes(tmp_path: Path) -> None:
@@ -205,7 +204,7 @@ def test_three_exclusive_maps_become_classes(tmp_path: Path) -> None:
     text["outputs"][0]["postprocessing"] = [{"name": "softmax", "kwargs": {}}]
     files = package_files(network, text, after=lambda scores: scores.softmax(dim=1))
 
-    trained = taken_in(write_zip(tmp_path / "their.zip", files)).trained
+    trained = taken_in(write_zip(tmp_path / "their.zip", files))[0]
 
     assert trained.record.classes == ClassTable("classes", "background", (0, 1, 2))
 
@@ -289,7 +288,7 @@ def test_objects_and_their_outlines_become_objects(tmp_path: Path) -> None:
 def test_the_name_of_a_program_in_a_package_is_never_opened(tmp_path: Path) -> None:
     files = package_files(with_weights(EncoderBaseDecoder(1)), text_05("cells"))
     files["net.py"] = b"raise SystemExit('it was run')"
-    assert taken_in(write_zip(tmp_path / "their.zip", files)).name == "Newer"
+    assert taken_in(write_zip(tmp_path / "their.zip", files))[1] == "Newer"
 
 
 def test_a_threshold_is_taken_over(tmp_path: Path) -> None:
@@ -298,7 +297,7 @@ def test_a_threshold_is_taken_over(tmp_path: Path) -> None:
     text["outputs"][0]["postprocessing"] = [
         SIGMOID, {"name": "binarize", "kwargs": {"threshold": 0.7}}]  # fmt: skip
     files = package_files(network, text, after=lambda scores: (scores.sigmoid() > 0.7).float())
-    assert taken_in(write_zip(tmp_path / "a.zip", files)).trained.record.threshold == 0.7
+    assert taken_in(write_zip(tmp_path / "a.zip", files))[0].record.threshold == 0.7
 
 
 # --- what is refused -----------------------------------------------------------------------------
@@ -398,7 +397,7 @@ def test_distances_are_no_probabilities(tmp_path: Path) -> None:
 
 def test_it_cannot_be_trained_further_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(onnx_bytes())
-    trained = taken_in(tmp_path / "net.onnx").trained
+    trained = taken_in(tmp_path / "net.onnx")[0]
     save_network(trained, tmp_path / "net.safetensors")
 
     assert not trained.record.can_learn

@@ -13,8 +13,14 @@ import pytest
 import torch
 
 from napari_unet.errors import ModelFileError
-from napari_unet.external.package_data import read_example, read_state_dict
-from napari_unet.external.package_files import FolderFiles, ZipFiles, check_name, open_files
+from napari_unet.external.package_files import (
+    FolderFiles,
+    ZipFiles,
+    check_name,
+    open_files,
+    read_example,
+    read_state_dict,
+)
 from napari_unet.external.package_text import PackageFile
 
 from .packages import array_bytes, write_zip

@@ -13,10 +13,14 @@ import torch
 
 from napari_unet.data.intensity import IntensityNormalization
 from napari_unet.errors import ModelFileError, ModelMismatchError
-from napari_unet.external.as_unet import as_unet
-from napari_unet.external.check import compare_with_example, normalised
-from napari_unet.external.facts import PROBED
-from napari_unet.external.output_type import class_table, understand
+from napari_unet.external.answers import (
+    class_table,
+    compare_with_example,
+    normalised,
+    understand,
+)
+from napari_unet.external.known_networks import as_unet
+from napari_unet.external.reading import PROBED
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.external import ExternalNetwork, raw_output
 from napari_unet.model.onnx_graph import read_graph
@@ -30,8 +34,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.data.intensity import IntensitySteps
+    from napari_unet.data.intensity_steps import IntensitySteps
+    from napari_unet.external.answers import Understood
     from napari_unet.external.facts import Reading
     from napari_unet.external.output_type import Understood
+    from napari_unet.external.reading import Reading
     from napari_unet.model.external_config import Activation, ExternalConfig, LayersConfig
     from napari_unet.model.unet import UNet
 
@@ -58,7 +65,7 @@ def finished(
     ModelFileError
         It cannot run, or does not return what its package says.
     """
-    activation = activation or reading.post.activation
+    activation = activation or reading.activation
     config, tensors, remarks = _described(reading, weights, layers)
     run = ExternalNetwork(config, tensors).on(torch.device("cpu"))
     raw, checked = _answer(reading, config, run, activation)
@@ -115,7 +122,7 @@ def _record(
         plain if unet is None else unet.config,
         class_table(understood, config.out_channels),
         ours or IntensityNormalization(),
-        threshold=reading.post.threshold or 0.5,
+        threshold=reading.threshold or 0.5,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         external=config if unet is None else None,
         steps_of_others=reading.steps if ours is None else None,
@@ -132,7 +139,9 @@ def _answer(
     """Run the example, or noise where there is none; return the answer, and how good it is."""
     if reading.example is not None:
         image = normalised(reading.example[0], reading.steps)
-        compared = compare_with_example(run, image, reading.example[1], reading.post, activation)
+        compared = compare_with_example(
+            run, image, reading.example[1], reading.threshold, activation
+        )
         if compared is None:
             raise ModelFileError(
                 f"The model returns nothing of the shape {reading.example[1].shape} for the "

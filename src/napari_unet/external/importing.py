@@ -7,58 +7,42 @@ run but arithmetic, and what a package says of its own answers decides whether i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_unet.errors import ModelFileError
+from napari_unet.external.answers import compare_with_example, in_order, normalised
 from napari_unet.external.build import finished
-from napari_unet.external.check import compare_with_example, in_order, normalised
-from napari_unet.external.facts import Reading
 from napari_unet.external.known_networks import recognise
-from napari_unet.external.operations import Postprocessing, postprocessing, preprocessing
-from napari_unet.external.package_data import (
+from napari_unet.external.package_files import (
+    LARGEST_WEIGHTS,
+    SCRIPT,
+    FolderFiles,
+    open_files,
     read_example,
+    read_source,
     read_state_dict,
-    read_weights,
-    refuse_script,
 )
-from napari_unet.external.package_files import LARGEST_WEIGHTS, FolderFiles, open_files
 from napari_unet.external.package_text import read_text
+from napari_unet.external.reading import Reading, postprocessing, preprocessing
 from napari_unet.model.external import ExternalNetwork
 from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.run import Run
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Generator
 
-    from napari_unet.external.facts import Example
-    from napari_unet.external.known_networks import KnownWeights
+    from torch import Tensor
+
     from napari_unet.external.package_files import PackageFiles
     from napari_unet.external.package_text import PackageText
+    from napari_unet.external.reading import Example
     from napari_unet.model.external_config import Activation, LayersConfig
     from napari_unet.model.trained import TrainedNetwork
 
 SUFFIXES = (".zip", ".onnx", ".yaml", ".yml")
 _DESCRIPTIONS = ("rdf.yaml", "bioimageio.yaml", "model.yaml")
-
-
-@dataclass(frozen=True)
-class ImportStep:
-    """What an import is doing, in words."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Imported:
-    """A model that was imported."""
-
-    trained: TrainedNetwork
-    """`record.origin` says in words how it is understood."""
-    name: str
-    """What to call it."""
 
 
 def is_external_model(path: Path) -> bool:
@@ -76,23 +60,21 @@ def load_any_model(name: str) -> TrainedNetwork:
     path = Path(name).expanduser()
     if not is_external_model(path):
         return load_model_or_starting_model(name)
-    import threading
-
-    return Run(import_model(path, threading.Event())).finish().trained
+    return Run(import_model(path)).finish()[0]
 
 
-def import_model(path: Path, stop: threading.Event) -> Generator[ImportStep, None, Imported]:
-    """Import a model of another program.
+def import_model(path: Path) -> Generator[str, None, tuple[TrainedNetwork, str]]:
+    """Import a model of another program; yields what it is doing, returns the model and its name.
 
     `path` is an ``.onnx`` file, or a model package of bioimage.io: a zip archive, its folder, or
-    the description in it. Set `stop` to end before the next step. Raises ModelFileError if the
-    model is damaged or hostile, no plain U-Net, or does not return what its package says.
+    the description in it. `record.origin` says in words how it is understood. Raises ModelFileError
+    if the model is damaged or hostile, no plain U-Net, or does not return what its package says.
     """
-    yield ImportStep(f"Reading {path.name} …")
+    yield f"Reading {path.name} …"
     if path.suffix.lower() == ".onnx":
         data = FolderFiles(path.parent).read(path.name, LARGEST_WEIGHTS)
-        yield ImportStep("Looking through the ONNX graph …")
-        return Imported(finished(Reading.of_graph(data, path.name), data), path.stem)
+        yield "Looking through the ONNX graph …"
+        return finished(Reading.of_graph(data, path.name), data), path.stem
     files = open_files(path)
     text, folder = read_text(files)
     example = _example(files, folder, text)
@@ -101,12 +83,12 @@ def import_model(path: Path, stop: threading.Event) -> Generator[ImportStep, Non
         text.image,
         text.result,
         preprocessing(text.image.operations, text.image.letters),
-        postprocessing(text.result.operations),
+        *postprocessing(text.result.operations),
         text.labels,
         example,
     )
-    yield ImportStep("Comparing with the package's own example …")
-    return Imported(_of_package(files, folder, text, reading), text.name)
+    yield "Comparing with the package's own example …"
+    return _of_package(files, folder, text, reading), text.name
 
 
 def _example(files: PackageFiles, folder: str, text: PackageText) -> Example | None:
@@ -128,18 +110,15 @@ def _of_package(
     state, graph = text.weights.get("pytorch_state_dict"), text.weights.get("onnx")
     if state is not None:
         try:
-            known = recognise(
-                read_state_dict(read_weights(files, folder, state)), dict(state.kwargs)
-            )
-            return _of_weights(reading, known)
+            tensors = read_state_dict(read_source(files, folder, state))
+            return _of_weights(reading, *recognise(tensors, state.kwargs))
         except ModelFileError:
             if graph is None:
                 raise
     if graph is not None:
-        data = read_weights(files, folder, graph)
-        return finished(reading, data)
+        return finished(reading, read_source(files, folder, graph))
     if "torchscript" in text.weights:
-        raise refuse_script()
+        raise ModelFileError(SCRIPT)
     kinds = ", ".join(sorted(text.weights)) or "none"
     raise ModelFileError(
         f"The package has weights of the kinds {kinds[:100]}; ONNX and PyTorch state dicts can be "
@@ -147,50 +126,41 @@ def _of_package(
     )
 
 
-def _of_weights(reading: Reading, known: KnownWeights) -> TrainedNetwork:
+def _of_weights(
+    reading: Reading,
+    family: str,
+    weights: dict[str, Tensor],
+    candidates: tuple[LayersConfig, ...],
+) -> TrainedNetwork:
     """Find out which of the networks that the weights may belong to gives the right answer."""
     if reading.example is None:
         raise ModelFileError(
             "The package has no test tensors, so it is unknown whether its weights were "
             "understood. Ask its authors for the model as ONNX."
         )
-    found = _best(reading, known)
-    if found is None:
-        raise ModelFileError(
-            f"No network of the style {known.family} can take the package's test image. Ask its "
-            "authors for the model as ONNX."
-        )
-    largest, share, layers, activation = found
-    if layers is None:
-        raise ModelFileError(
-            f"The weights look like a U-Net of the style {known.family}, but its answer to the "
-            f"package's test image differs by up to {largest:.3g} ({share:.2%} of the numbers by "
-            "more than 0.001). Ask its authors for the model as ONNX."
-        )
-    return finished(reading, known.weights, layers, activation)
-
-
-def _best(
-    reading: Reading, known: KnownWeights
-) -> tuple[float, float, LayersConfig | None, Activation] | None:
-    """Return the first candidate that agrees, or how well the best one does."""
-    assert reading.example is not None
     image, answer = normalised(reading.example[0], reading.steps), reading.example[1]
-    best: tuple[float, float, LayersConfig | None, Activation] | None = None
-    for layers in known.candidates:
-        run = ExternalNetwork(reading.config(layers=layers), known.weights).on(image.device)
-        for activation in _activations(reading.post):
-            compared = compare_with_example(run, image, answer, reading.post, activation)
-            if compared is None:
-                continue
-            agreement = compared[0]
-            if agreement.is_good:
-                return agreement.largest, agreement.share, layers, activation
-            if best is None or agreement.share < best[1]:
-                best = agreement.largest, agreement.share, None, activation
-    return best
+    tried = []
+    for layers, activation in product(candidates, _activations(reading.activation)):
+        run = ExternalNetwork(reading.config(layers=layers), weights).on(image.device)
+        compared = compare_with_example(run, image, answer, reading.threshold, activation)
+        if compared is None:
+            continue
+        if compared[0].is_good:
+            return finished(reading, weights, layers, activation)
+        tried.append(compared[0])
+    if not tried:
+        raise ModelFileError(
+            f"No network of the style {family} can take the package's test image. Ask its authors "
+            "for the model as ONNX."
+        )
+    best = min(tried, key=lambda each: each.share)
+    raise ModelFileError(
+        f"The weights look like a U-Net of the style {family}, but its answer to the package's "
+        f"test image differs by up to {best.largest:.3g} ({best.share:.2%} of the numbers by more "
+        "than 0.001). Ask its authors for the model as ONNX."
+    )
 
 
-def _activations(post: Postprocessing) -> tuple[Activation, ...]:
+def _activations(declared: Activation) -> tuple[Activation, ...]:
     """List what may follow the last layer: what is declared, or what its program does itself."""
-    return ("none", "sigmoid", "softmax") if post.activation == "none" else (post.activation,)
+    return ("none", "sigmoid", "softmax") if declared == "none" else (declared,)

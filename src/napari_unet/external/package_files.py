@@ -7,16 +7,27 @@ folder, with a link, or with more entries than any package has, is refused as a 
 
 from __future__ import annotations
 
+import hashlib
+import io
+import math
 import re
 import stat
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
 
 from napari_unet.errors import ModelFileError, first_line
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from napari_unet.external.package_text import PackageFile
 
 LARGEST_WEIGHTS = 2**30
 LARGEST_TENSOR = 2**29
@@ -27,7 +38,13 @@ _PIECE = 2**20
 _END, _END_64 = b"PK\x05\x06", b"PK\x06\x07"
 _LONGEST_END = 22 + 2**16
 _LONGEST_NAME = 80  # of what a hostile archive says, in the message that refuses it
+_INSIDE = ("state_dict", "model_state_dict", "model")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_WHOLE = "Download the whole package again."
+SCRIPT = (
+    "The package holds TorchScript, which is a program, and no program of a package is run here. "
+    "Ask its authors for the model as ONNX, or as a PyTorch state dict."
+)
 
 
 class PackageFiles(Protocol):
@@ -136,9 +153,6 @@ class ZipFiles:
         return bytes(content)
 
 
-_WHOLE = "Download the whole package again."
-
-
 def _check_directory(path: Path) -> None:
     """Check the end of an archive, before its list of entries is read into memory."""
     with path.open("rb") as file:
@@ -197,3 +211,108 @@ def _damaged(path: Path, error: BaseException) -> str:
 
 def _shown(name: str) -> str:
     return repr(name[:_LONGEST_NAME])
+
+
+# --- Arrays and weights out of a package, read as numbers: no pickle is ever run ----------------
+
+
+def read_source(
+    files: PackageFiles, folder: str, source: PackageFile, largest: int = LARGEST_WEIGHTS
+) -> bytes:
+    """Read a file that a description names, and compare its hash.
+
+    Raises ModelFileError if it is missing, too large, elsewhere, or not the one that was meant.
+    """
+    name = _inside(source.source, folder)
+    content = files.read(name, largest)
+    if source.sha256 and hashlib.sha256(content).hexdigest() != source.sha256.lower():
+        raise ModelFileError(
+            f"{name} of the package was damaged or exchanged (its checksum differs). Download the "
+            "package again."
+        )
+    return content
+
+
+def read_example(files: PackageFiles, folder: str, source: PackageFile) -> NDArray[Any]:
+    """Read a test tensor.
+
+    Raises ModelFileError if it is none, or claims to hold more than it does.
+    """
+    content = read_source(files, folder, source, LARGEST_TENSOR)
+    try:
+        file = io.BytesIO(content)
+        version = np.lib.format.read_magic(file)
+        read_header = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read_header(file)
+        if dtype.kind not in "uifb" or math.prod(shape) * dtype.itemsize > len(content):
+            raise ValueError(f"it claims to be {dtype} of shape {shape}")
+        file.seek(0)
+        array: NDArray[Any] = np.load(file, allow_pickle=False)
+    except (ValueError, OSError, EOFError, TypeError, SyntaxError, RecursionError) as error:
+        raise ModelFileError(
+            f"{source.source[:80]} is no array of numbers: {first_line(error)[:150]}."
+        ) from error
+    return array
+
+
+def read_state_dict(content: bytes) -> dict[str, Tensor]:
+    """Read the tensors of a PyTorch checkpoint.
+
+    It is opened by torch's own reader of weights, which knows tensors and containers and calls
+    nothing else. The archive is checked first: it must not unpack to more than it is.
+    Raises ModelFileError if it holds anything but named tensors, or claims more than it holds.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            entries = archive.infolist()
+        packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+        scripted = any("/code/" in f"/{entry.filename}" for entry in entries)
+        if scripted:
+            raise ModelFileError(SCRIPT)
+        if packed or sum(entry.file_size for entry in entries) > len(content):
+            raise ModelFileError("The weights are packed in a way that torch.save does not use.")
+        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except ModelFileError:
+        raise
+    except Exception as error:  # readers of damaged files raise whatever they come upon
+        raise ModelFileError(
+            "The weights are no plain state dict, and nothing else of a checkpoint is opened "
+            f"({first_line(error)[:150]}). Ask for the model as ONNX."
+        ) from error
+    return _named_tensors(loaded, len(content))
+
+
+def _named_tensors(loaded: Any, size: int) -> dict[str, Tensor]:
+    for name in _INSIDE:
+        if isinstance(loaded, dict) and isinstance(loaded.get(name), dict):
+            loaded = loaded[name]
+    if not isinstance(loaded, dict) or not loaded:
+        raise ModelFileError("The weights are no table of named tensors. Ask for ONNX.")
+    held = 0
+    for name, tensor in loaded.items():
+        plain = isinstance(name, str) and isinstance(tensor, torch.Tensor)
+        if not plain or tensor.layout != torch.strided or tensor.is_quantized:
+            raise ModelFileError(f"{str(name)[:80]!r} of the weights is no plain tensor.")
+        held += tensor.numel() * tensor.element_size()
+        if held > 2 * size:
+            raise ModelFileError("The weights claim to hold more numbers than are there.")
+        if not bool(tensor.isfinite().all()):
+            raise ModelFileError(f"The weights {name[:80]!r} are not finite; they predict nothing.")
+    return dict(loaded)
+
+
+def _inside(name: str, folder: str) -> str:
+    """Return the name of a file in its package.
+
+    Raises ModelFileError if it lies on the network, or leads out of the package.
+    """
+    if "://" in name:
+        raise ModelFileError(
+            f"The package names its file by an address ({name[:80]}), and nothing is fetched from "
+            "the network. Download the whole package (on bioimage.io: Download) and import that."
+        )
+    return check_name(folder + name.removeprefix("./"))

@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_unet.errors import ModelFileError, first_line
-from napari_unet.external.package_files import LARGEST_TEXT, check_name
+from napari_unet.external.package_files import LARGEST_TEXT
 
 if TYPE_CHECKING:
     from napari_unet.external.package_files import PackageFiles
@@ -175,20 +175,6 @@ def _count(value: Any, known: dict[int, int], depth: int, name: str) -> int:
     if known[id(value)] > _MOST_VALUES:
         raise ModelFileError(f"{name} repeats itself endlessly; not read.")
     return known[id(value)]
-
-
-def inside(source: PackageFile, folder: str) -> str:
-    """Return the name of a file in its package.
-
-    Raises ModelFileError if it lies on the network, or leads out of the package.
-    """
-    name = source.source
-    if "://" in name:
-        raise ModelFileError(
-            f"The package names its file by an address ({name[:80]}), and nothing is fetched from "
-            "the network. Download the whole package (on bioimage.io: Download) and import that."
-        )
-    return check_name(folder + name.removeprefix("./"))
 
 
 # --- Bring descriptions of the formats 0.4 and 0.5 of bioimage.io to one form --------------------

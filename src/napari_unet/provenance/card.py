@@ -1,7 +1,7 @@
 """A run card: all that is needed to do a training or a prediction again, and to compare.
 
 It is JSON beside the result. It comes from outside as well, so it is read strictly: of known
-fields, types and size; nothing in it is executed. Windows open with it, so no torch is imported.
+fields, types and size; nothing in it is executed. No torch is imported with it.
 """
 
 from __future__ import annotations

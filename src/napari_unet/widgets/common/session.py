@@ -9,6 +9,7 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication
 
+from napari_unet.notice import Notice
 from napari_unet.provenance.card import TrainingOrigin
 from napari_unet.run import Notice
 from napari_unet.training.config import TrainConfig
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
     from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.provenance.card import TrainingOrigin
     from napari_unet.training.loop import TrainingResult
     from napari_unet.training.state import TrainingState
     from napari_unet.widgets.predict.runs import ShownPrediction
@@ -95,6 +97,8 @@ class Session(QObject):
         return self._viewer() if self._viewer else None
 
     def _note_origin(self, event: object) -> None:
+        from napari_unet.provenance.card import TrainingOrigin  # with pydantic: not at the start
+
         if isinstance(event, TrainingOrigin):
             self.origin = event
 

@@ -28,15 +28,15 @@ _FILTER = "Models of other programs (*.zip *.onnx *.yaml *.yml)"
 def importing_events(
     path: Path, library: ModelLibrary, stop: threading.Event
 ) -> Generator[object, None, Loaded]:
-    """Import a model of another program, and save it to the library.
+    """Import a model of another program, and save it to the library; its events are texts.
 
-    Its events are `ImportStep`; it has no training to go on with.
+    It has no training to go on with.
     """
     from napari_unet.external.importing import import_model
 
-    imported = yield from import_model(path, stop)
-    stored = store_model(library, imported.trained, imported.name, None, stop)
-    return imported.trained, stored.stem, None
+    trained, name = yield from import_model(path)
+    stored = store_model(library, trained, name, None, stop)
+    return trained, stored.stem, None
 
 
 class ModelImport(QObject):
@@ -75,9 +75,8 @@ class ModelImport(QObject):
         self.button.setEnabled(False)
 
     def _on_event(self, event: object) -> None:
-        text = getattr(event, "text", None)
-        if self._at_work and isinstance(text, str):
-            self._text.setText(text)
+        if self._at_work and isinstance(event, str):
+            self._text.setText(event)
 
     def _on_ended(self, outcome: Outcome) -> None:
         if not self._at_work:
