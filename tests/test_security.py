@@ -26,14 +26,13 @@ RUNS_WHAT_IT_READS = {
 }  # fmt: skip
 # Model packages and annotations: no entry is ever written to a disk, sizes are counted.
 READS_ARCHIVES = {
-    "external/package_data.py",
     "external/package_files.py",
     "io/annotations/rois.py",
 }
 # The two exceptions, and why each runs nothing of others.
 ALLOWED = {
     # state dicts of other programs: always with weights_only=True, torch is of 2.10 or newer
-    "external/package_data.py": {"torch.load"},
+    "external/package_files.py": {"torch.load"},
     # what it has written itself a moment ago, under a name of its own
     "export/checks.py": {"torch.jit.load"},
 }
@@ -93,7 +92,7 @@ def test_no_array_is_read_with_pickles() -> None:
 def test_the_one_place_that_reads_state_dicts_reads_weights_alone() -> None:
     calls = [
         call
-        for call in calls_in(SOURCE / "external/package_data.py")
+        for call in calls_in(SOURCE / "external/package_files.py")
         if ast.unparse(call.func) == "torch.load"
     ]
     given = [{k.arg: ast.unparse(k.value) for k in call.keywords} for call in calls]

@@ -14,10 +14,9 @@ from figures import Figure, Options, fastest
 from torch.utils.flop_counter import FlopCounterMode
 
 from napari_unet.data.frames import Frame
-from napari_unet.model.devices import choose_device, describe
+from napari_unet.model.devices import choose_device, describe, fastest_precision
 from napari_unet.model.execution import Runner
 from napari_unet.model.inference import InferenceNetwork
-from napari_unet.model.precision import fastest_precision
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.plan import plan_prediction
 

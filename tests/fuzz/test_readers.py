@@ -26,9 +26,9 @@ from napari_unet.io.files import in_memory, read_image, read_labels
 from napari_unet.model import tensor_file
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.record import ModelRecord, TrainingImageRecord, record_to_json
+from napari_unet.model.tensor_file import hash_of_weights
 from napari_unet.model.trained import TrainedNetwork, load_network, save_network
 from napari_unet.model.unet import UNet
-from napari_unet.model.weights_hash import hash_of_weights
 from napari_unet.project.folder import Project, ProjectImage, load_project, save_project
 from napari_unet.project.library import ModelLibrary
 from napari_unet.project.recovery import abandoned, sweep

@@ -229,7 +229,7 @@ def test_a_number_format_without_public_convolutions_is_not_fused(
     def refuse(*_: Any) -> Tensor:
         raise RuntimeError('"slow_conv2d_cpu" not implemented for this number format')
 
-    monkeypatch.setitem(convolutions._CONVOLUTION, 2, refuse)
+    monkeypatch.setitem(convolutions.CONVOLUTION, 2, refuse)
     assert not onednn_fuses(2, torch.bfloat16)
 
 

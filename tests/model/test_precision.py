@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from napari_unet.model import precision
+from napari_unet.model import devices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,16 +22,16 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def forget() -> Iterator[None]:
     """Probe anew."""
-    precision.fastest_precision.cache_clear()
+    devices.fastest_precision.cache_clear()
     yield
-    precision.fastest_precision.cache_clear()
+    devices.fastest_precision.cache_clear()
 
 
 @pytest.mark.parametrize(
     ("name", "expected"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)]
 )
 def test_a_named_precision_is_taken(name: Precision, expected: torch.dtype) -> None:
-    assert precision.choose_precision(name, CPU) == expected
+    assert devices.choose_precision(name, CPU) == expected
 
 
 @pytest.mark.parametrize(
@@ -46,16 +46,16 @@ def test_bfloat16_is_chosen_where_it_is_much_faster(
     monkeypatch: pytest.MonkeyPatch, seconds: float, expected: torch.dtype
 ) -> None:
     probed = {torch.float32: 1.0, torch.bfloat16: seconds}
-    monkeypatch.setattr(precision, "_probe", lambda device: probed)
-    assert precision.choose_precision("auto", CPU) == expected
+    monkeypatch.setattr(devices, "_seconds_of", lambda device: probed)
+    assert devices.choose_precision("auto", CPU) == expected
 
 
 def test_a_device_without_bfloat16_uses_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(device: torch.device) -> dict[torch.dtype, float]:
         raise RuntimeError("not implemented for 'BFloat16'")
 
-    monkeypatch.setattr(precision, "_probe", refuse)
-    assert precision.choose_precision("auto", CPU) == torch.float32
+    monkeypatch.setattr(devices, "_seconds_of", refuse)
+    assert devices.choose_precision("auto", CPU) == torch.float32
 
 
 def test_a_device_is_probed_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,20 +65,20 @@ def test_a_device_is_probed_once(monkeypatch: pytest.MonkeyPatch) -> None:
         probed.append(device)
         return {torch.float32: 1.0, torch.bfloat16: 0.5}
 
-    monkeypatch.setattr(precision, "_probe", probe)
+    monkeypatch.setattr(devices, "_seconds_of", probe)
     for _ in range(3):
-        precision.choose_precision("auto", CPU)
+        devices.choose_precision("auto", CPU)
     assert len(probed) == 1
 
 
 def test_the_probe_times_both_formats() -> None:
-    seconds = precision._probe(CPU)
+    seconds = devices._seconds_of(CPU)
     assert set(seconds) == {torch.float32, torch.bfloat16}
     assert all(0 < each < 60 for each in seconds.values())
 
 
 def test_on_an_apple_gpu_it_is_float32() -> None:
-    assert precision.fastest_precision(torch.device("mps")) == torch.float32
+    assert devices.fastest_precision(torch.device("mps")) == torch.float32
 
 
 # --- float32 on NVIDIA GPUs --------------------------------------------------------------------
@@ -90,7 +90,7 @@ def test_float32_asked_of_a_gpu_is_float32_and_the_setting_comes_back(
     monkeypatch: pytest.MonkeyPatch, before: bool
 ) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", before)
-    with precision.true_float32(torch.device("cuda"), torch.float32):
+    with devices.true_float32(torch.device("cuda"), torch.float32):
         assert torch.backends.cudnn.allow_tf32 is False
     assert torch.backends.cudnn.allow_tf32 is before
 
@@ -102,14 +102,14 @@ def test_elsewhere_the_setting_is_left_alone(
     monkeypatch: pytest.MonkeyPatch, device: str, dtype: torch.dtype
 ) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    with precision.true_float32(torch.device(device), dtype):
+    with devices.true_float32(torch.device(device), dtype):
         assert torch.backends.cudnn.allow_tf32 is True
 
 
 def test_overlapping_users_leave_the_setting_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     cuda = torch.device("cuda")
-    one, other = (precision.true_float32(cuda, torch.float32) for _ in range(2))
+    one, other = (devices.true_float32(cuda, torch.float32) for _ in range(2))
     one.__enter__()
     other.__enter__()
     one.__exit__(None, None, None)
@@ -122,7 +122,7 @@ def test_overlapping_users_leave_the_setting_as_it_was(monkeypatch: pytest.Monke
 def test_where_somebody_uses_the_newer_switches_they_come_back(before: str) -> None:
     program = (
         "import torch\n"
-        "from napari_unet.model.precision import true_float32\n"
+        "from napari_unet.model.devices import true_float32\n"
         "conv = torch.backends.cudnn.conv\n"
         f"conv.fp32_precision = {before!r}\n"
         "with true_float32(torch.device('cuda'), torch.float32):\n"

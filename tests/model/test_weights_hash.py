@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_unet.model.weights_hash import hash_of_weights
+from napari_unet.model.tensor_file import hash_of_weights
 
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.zeros((), dtype=torch.bfloat16)}
 

@@ -19,7 +19,7 @@ from data.counting import CountingArray
 from device import DEVICE_NAME
 from napari_unet.errors import ConfigError, FileProblemError, UnreadableError
 from napari_unet.io.files import find_images, read_image
-from napari_unet.model import precision
+from napari_unet.model import devices as precision
 from napari_unet.model.trained import TrainedNetwork
 from napari_unet.prediction import tiles
 from napari_unet.prediction.config import PredictConfig

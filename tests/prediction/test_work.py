@@ -17,8 +17,8 @@ import zarr
 from napari_unet.errors import ConfigError
 from napari_unet.model import trained as ready
 from napari_unet.model.starting import load_model_or_starting_model
-from napari_unet.model.trained import save_network
-from napari_unet.model.weights_hash import hash_of_weights
+from napari_unet.model.tensor_file import hash_of_weights
+from napari_unet.model.trained import KeptReady, save_network
 from napari_unet.prediction import cluster_tasks
 from napari_unet.prediction.cluster_tasks import Order, measure_frame, predict_one
 from napari_unet.prediction.config import PredictConfig
@@ -83,14 +83,14 @@ def test_another_number_format_is_made_ready_anew() -> None:
 def made_ready(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """The networks that were made ready, each of which takes a while."""
     made: list[object] = []
-    before = ready._made_ready
+    before = KeptReady._made_ready
 
     def slowly(*what: Any) -> Any:
         time.sleep(0.05)
         made.append(what[0])
         return before(*what)
 
-    monkeypatch.setattr(ready, "_made_ready", slowly)
+    monkeypatch.setattr(KeptReady, "_made_ready", slowly)
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.data.intensity_steps import IntensitySteps
-    from napari_unet.model.external_config import Activation, Meaning
+    from napari_unet.model.external_config import Activation, ExternalConfig, Meaning
 
 # Numbers differ where they differ by more than this, relative to those above 1.
 _TOLERANCE = 1e-3
@@ -104,25 +105,14 @@ def compare_with_example(
     return Agreement(float(np.nanmax(differences)), float(wrong.mean())), raw
 
 
-class Understood(NamedTuple):
-    """What a network returns."""
-
-    activation: Activation
-    """What makes probabilities of it."""
-    meaning: Meaning
-    """See `ExternalConfig`."""
-    foreground: int
-    """Channel of the objects."""
-    boundary: int
-    """Channel of their outlines."""
-    remarks: tuple[str, ...]
-    """What was decided, for people."""
-
-
 def understand(
-    raw: Tensor, activation: Activation, names: Sequence[str], labels: Sequence[str]
-) -> Understood:
-    """Decide what a network returns.
+    config: ExternalConfig,
+    raw: Tensor,
+    activation: Activation,
+    names: Sequence[str],
+    labels: Sequence[str],
+) -> tuple[ExternalConfig, list[str]]:
+    """Decide what a network returns, and describe it; with what was decided, for people.
 
     `raw` (B, C, *) is what it returned of an example, before the activation that is known to
     follow. `names` are those of its channels, if any, `labels` tags and names of the model, lower
@@ -148,24 +138,35 @@ def understand(
     exclusive = channels > 1 and float((maps.sum(dim=1) - 1).abs().max()) < 0.01
     words = [name.lower() for name in names] if len(names) == channels else [""] * channels
     pair = _with_boundary(words, labels, exclusive)
+    meaning: Meaning
+    foreground, boundary = pair or (0, 0)
     if channels == 1:
-        remarks.append("its one map was taken as the probability of objects")
-        return Understood(activation, "foreground", 0, 0, tuple(remarks))
-    if pair is not None:
-        foreground, boundary = pair
-        remarks.append(
-            f"objects are channel {foreground} minus their outlines in channel {boundary}, counted "
-            "from 0"
+        meaning = "foreground"
+        remark = "its one map was taken as the probability of objects"
+    elif pair is not None:
+        meaning = "boundary"
+        remark = (
+            f"objects are channel {foreground} minus their outlines in channel {boundary}, "
+            "counted from 0"
         )
-        return Understood(activation, "boundary", foreground, boundary, tuple(remarks))
-    if exclusive:
-        remarks.append(f"its {channels} maps exclude each other; the first is the background")
-        return Understood(activation, "exclusive", 0, 0, tuple(remarks))
-    remarks.append(
-        f"its {channels} maps do not exclude each other: the highest one above a half is a pixel's "
-        "class, and where none is, there is background"
+    elif exclusive:
+        meaning = "exclusive"
+        remark = f"its {channels} maps exclude each other; the first is the background"
+    else:
+        meaning = "independent"
+        remark = (
+            f"its {channels} maps do not exclude each other: the highest one above a half is a "
+            "pixel's class, and where none is, there is background"
+        )
+    understood = replace(
+        config,
+        raw_channels=channels,
+        activation=activation,
+        meaning=meaning,
+        foreground=foreground,
+        boundary=boundary,
     )
-    return Understood(activation, "independent", 0, 0, tuple(remarks))
+    return understood, [*remarks, remark]
 
 
 def _with_boundary(
@@ -190,10 +191,10 @@ def _with_boundary(
     return None
 
 
-def class_table(understood: Understood, out_channels: int) -> ClassTable:
+def class_table(config: ExternalConfig) -> ClassTable:
     """Return what predictions of such a network hold."""
-    if understood.meaning in ("foreground", "boundary") or (
-        understood.meaning == "exclusive" and out_channels == 2
+    if config.meaning in ("foreground", "boundary") or (
+        config.meaning == "exclusive" and config.out_channels == 2
     ):
         return ClassTable("objects", "background")
-    return ClassTable("classes", "background", tuple(range(out_channels)))
+    return ClassTable("classes", "background", tuple(range(config.out_channels)))

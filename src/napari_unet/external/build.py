@@ -13,31 +13,23 @@ import torch
 
 from napari_unet.data.intensity import IntensityNormalization
 from napari_unet.errors import ModelFileError, ModelMismatchError
-from napari_unet.external.answers import (
-    class_table,
-    compare_with_example,
-    normalised,
-    understand,
-)
+from napari_unet.external.answers import class_table, compare_with_example, normalised, understand
 from napari_unet.external.known_networks import as_unet
 from napari_unet.external.reading import PROBED
 from napari_unet.model.config import UNetConfig
-from napari_unet.model.external import ExternalNetwork, raw_output
+from napari_unet.model.external import ExternalNetwork, depth_of, raw_output
 from napari_unet.model.onnx_graph import read_graph
-from napari_unet.model.plain_layers import depth_of
 from napari_unet.model.record import ModelRecord
 from napari_unet.model.trained import TrainedNetwork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
     from napari_unet.data.intensity import IntensitySteps
     from napari_unet.data.intensity_steps import IntensitySteps
-    from napari_unet.external.answers import Understood
     from napari_unet.external.facts import Reading
-    from napari_unet.external.output_type import Understood
     from napari_unet.external.reading import Reading
     from napari_unet.model.external_config import Activation, ExternalConfig, LayersConfig
     from napari_unet.model.unet import UNet
@@ -49,43 +41,24 @@ def finished(
     layers: LayersConfig | None = None,
     activation: Activation | None = None,
 ) -> TrainedNetwork:
-    """Build the model.
+    """Build the model: of weights and `layers` of a known network, or of an ONNX file.
 
-    Parameters
-    ----------
-    weights : mapping of str to Tensor, or bytes
-        Of a known network, or an ONNX file.
-    layers : LayersConfig, optional
-        The known network.
-    activation : {"none", "sigmoid", "softmax"}, optional
-        What follows it; what the package declares by default.
-
-    Raises
-    ------
-    ModelFileError
-        It cannot run, or does not return what its package says.
+    `activation` is what follows it, by default what the package declares. Raises ModelFileError if
+    it cannot run, or does not return what its package says.
     """
     activation = activation or reading.activation
     config, tensors, remarks = _described(reading, weights, layers)
     run = ExternalNetwork(config, tensors).on(torch.device("cpu"))
     raw, checked = _answer(reading, config, run, activation)
     names = next((axis.names for axis in reading.result.axes if axis.letter == "c"), ())
-    understood = understand(raw, activation, names, reading.labels)
-    config = replace(
-        config,
-        raw_channels=raw.shape[1],
-        activation=understood.activation,
-        meaning=understood.meaning,
-        foreground=understood.foreground,
-        boundary=understood.boundary,
-    )
+    config, decided = understand(config, raw, activation, names, reading.labels)
     unet = as_unet(config, tensors)
     if unet is not None:
         remarks = (*remarks, "it is exactly a U-Net of this program, and was taken in as one")
     elif config.engine == "onnx":
         remarks = (*remarks, "onnxruntime computes it, on the CPU")
-    told = (*reading.remarks, *understood.remarks, *remarks, checked)
-    record = _record(reading, config, understood, unet, told)
+    told = (*reading.remarks, *decided, *remarks, checked)
+    record = _record(reading, config, unet, told)
     return TrainedNetwork(unet or ExternalNetwork(config, tensors), record)
 
 
@@ -110,17 +83,13 @@ def _described(
 
 
 def _record(
-    reading: Reading,
-    config: ExternalConfig,
-    understood: Understood,
-    unet: UNet | None,
-    told: tuple[str, ...],
+    reading: Reading, config: ExternalConfig, unet: UNet | None, told: Sequence[str]
 ) -> ModelRecord:
     ours = _as_ours(reading.steps)
     plain = UNetConfig(config.in_channels, config.out_channels, config.ndim)
     return ModelRecord(
         plain if unet is None else unet.config,
-        class_table(understood, config.out_channels),
+        class_table(config),
         ours or IntensityNormalization(),
         threshold=reading.threshold or 0.5,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -226,23 +195,10 @@ def reach_of_layers(weights: Mapping[str, Tensor], ndim: int) -> tuple[int, ...]
 def with_sizes(
     reading: Reading, config: ExternalConfig, step: int, reach: tuple[int, ...] | None
 ) -> tuple[ExternalConfig, tuple[str, ...]]:
-    """Decide sizes, steps and halos: what is declared, and what the network needs.
+    """Fill in sizes, steps and halos: what is declared, and what the network needs.
 
-    Parameters
-    ----------
-    config : ExternalConfig
-        What is filled in.
-    step : int
-        By how much its poolings shrink an image.
-    reach : tuple of int or None
-        Pixels that it sees on each side; None: all, or unknown.
-
-    Returns
-    -------
-    ExternalConfig
-        With sizes.
-    tuple of str
-        What the user should know.
+    Its poolings shrink an image by `step`, and it sees `reach` pixels on each side; None: all, or
+    unknown. With the sizes comes what the user should know.
     """
     inputs, outputs = reading.of_space(reading.image), reading.of_space(reading.result)
     smallest = [axis.smallest for axis in inputs]
@@ -263,10 +219,7 @@ def with_sizes(
 
 
 def _of_fixed_size(
-    config: ExternalConfig,
-    sizes: tuple[int, ...],
-    wanted: list[int],
-    seen: tuple[int, ...] | None,
+    config: ExternalConfig, sizes: tuple[int, ...], wanted: list[int], seen: tuple[int, ...] | None
 ) -> tuple[ExternalConfig, tuple[str, ...]]:
     if len(set(sizes[-2:])) > 1:
         raise ModelFileError(

@@ -127,10 +127,7 @@ def _of_package(
 
 
 def _of_weights(
-    reading: Reading,
-    family: str,
-    weights: dict[str, Tensor],
-    candidates: tuple[LayersConfig, ...],
+    reading: Reading, family: str, weights: dict[str, Tensor], candidates: tuple[LayersConfig, ...]
 ) -> TrainedNetwork:
     """Find out which of the networks that the weights may belong to gives the right answer."""
     if reading.example is None:
@@ -139,8 +136,11 @@ def _of_weights(
             "understood. Ask its authors for the model as ONNX."
         )
     image, answer = normalised(reading.example[0], reading.steps), reading.example[1]
+    activations: tuple[Activation, ...] = (reading.activation,)
+    if reading.activation == "none":  # or its program does it itself
+        activations = ("none", "sigmoid", "softmax")
     tried = []
-    for layers, activation in product(candidates, _activations(reading.activation)):
+    for layers, activation in product(candidates, activations):
         run = ExternalNetwork(reading.config(layers=layers), weights).on(image.device)
         compared = compare_with_example(run, image, answer, reading.threshold, activation)
         if compared is None:
@@ -159,8 +159,3 @@ def _of_weights(
         f"test image differs by up to {best.largest:.3g} ({best.share:.2%} of the numbers by more "
         "than 0.001). Ask its authors for the model as ONNX."
     )
-
-
-def _activations(declared: Activation) -> tuple[Activation, ...]:
-    """List what may follow the last layer: what is declared, or what its program does itself."""
-    return ("none", "sigmoid", "softmax") if declared == "none" else (declared,)

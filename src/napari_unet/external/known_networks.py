@@ -14,8 +14,8 @@ import torch
 
 from napari_unet.errors import ConfigError, ModelFileError
 from napari_unet.model.config import UNetConfig
+from napari_unet.model.external import depth_of
 from napari_unet.model.external_config import LayersConfig
-from napari_unet.model.plain_layers import depth_of
 from napari_unet.model.unet import UNet
 
 if TYPE_CHECKING:
@@ -88,31 +88,26 @@ def _sequential(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     ``PATH#INDEX.weight`` becomes ``PATH.N.conv.weight`` or ``PATH.N.norm.weight``.
     """
-    members: dict[str, set[int]] = {}
-    convolutions = set()
-    for name, tensor in tensors.items():
-        path, mark, rest = name.partition("#")
-        if mark:
-            index = int(rest.partition(".")[0])
-            members.setdefault(path, set()).add(index)
-            if tensor.ndim >= 4:
-                convolutions.add((path, index))
-    found = {}
-    for name, tensor in tensors.items():
-        path, mark, rest = name.partition("#")
-        if not mark:
-            found[name] = tensor
-            continue
-        index = int(rest.partition(".")[0])
-        of = rest.partition(".")[2]
-        before = sorted(i for p, i in convolutions if p == path)
-        if (path, index) in convolutions:
-            found[f"{path}.{before.index(index)}.conv.{of}"] = tensor
-        else:  # after a convolution, or before the first
-            first_norm = min(members[path]) not in before
-            number = sum(i < index for i in before) - (not first_norm)
-            found[f"{path}.{number}.norm.{of}"] = tensor
-    return found
+    convolves: dict[str, dict[int, bool]] = {}  # by path and index
+    parts = {name: re.fullmatch(r"(.*)#(\d+)\.(.*)", name) for name in tensors}
+    for name, part in parts.items():
+        if part:
+            of_path = convolves.setdefault(part[1], {})
+            index = int(part[2])
+            of_path[index] = of_path.get(index, False) or tensors[name].ndim >= 4
+    return {
+        _member(part, convolves) if part else name: tensors[name] for name, part in parts.items()
+    }
+
+
+def _member(part: re.Match[str], convolves: Mapping[str, Mapping[int, bool]]) -> str:
+    """Return the name of a member of a sequence."""
+    path, index, of = part[1], int(part[2]), part[3]
+    members = convolves[path]
+    before = sum(convolution for each, convolution in members.items() if each < index)
+    if members[index]:
+        return f"{path}.{before}.conv.{of}"
+    return f"{path}.{before - members[min(members)]}.norm.{of}"  # after a convolution, or before it
 
 
 def _own(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -271,16 +266,16 @@ def as_unet(config: ExternalConfig, weights: Mapping[str, Tensor]) -> UNet | Non
     """Return the same network as a U-Net of ours, or None where it is another function.
 
     One map of a sigmoid becomes two of a softmax: 0 for the background, the same for the objects.
-    The weights of the engine "layers" are as :mod:`napari_unet.model.plain_layers` has them.
+    The weights of the engine "layers" are as :mod:`napari_unet.model.external` has them.
     """
     layers = config.layers
     alone = config.meaning == "foreground" and config.activation == "sigmoid"
     exclusive = config.meaning == "exclusive" and config.activation == "softmax"
-    if layers is None or not (alone or exclusive) or not layers.skip_first:
+    if layers is None or not (alone or exclusive) or layers.normalized_first:
         return None
-    if layers.normalization not in ("none", "batch") or layers.enlarging != "transposed":
+    if layers.normalization not in ("none", "batch"):
         return None
-    if layers.normalized_first:
+    if layers.enlarging != "transposed" or not layers.skip_first:
         return None
     tensors = _state_dict(weights, layers.normalization == "batch")
     if alone:

@@ -14,7 +14,7 @@ import re
 import stat
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -39,27 +39,14 @@ _END, _END_64 = b"PK\x05\x06", b"PK\x06\x07"
 _LONGEST_END = 22 + 2**16
 _LONGEST_NAME = 80  # of what a hostile archive says, in the message that refuses it
 _INSIDE = ("state_dict", "model_state_dict", "model")
+# The last one is a password, or an unknown method.
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError)
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _WHOLE = "Download the whole package again."
 SCRIPT = (
     "The package holds TorchScript, which is a program, and no program of a package is run here. "
     "Ask its authors for the model as ONNX, or as a PyTorch state dict."
 )
-
-
-class PackageFiles(Protocol):
-    """The files of a package."""
-
-    name: str
-
-    def names(self) -> tuple[str, ...]:
-        """Return the names of all files, relative, with ``/``."""
-
-    def read(self, name: str, largest: int) -> bytes:
-        """Read a file of at most so many bytes.
-
-        Raises ModelFileError if there is none, or it is larger, damaged, or lies elsewhere.
-        """
 
 
 def open_files(path: Path) -> PackageFiles:
@@ -104,7 +91,10 @@ class FolderFiles:
         return tuple(sorted(p.name for p in self._folder.iterdir() if p.is_file()))
 
     def read(self, name: str, largest: int) -> bytes:
-        """Read a file; see `PackageFiles`."""
+        """Read a file of at most so many bytes.
+
+        Raises ModelFileError if there is none, or it is larger, damaged, or lies elsewhere.
+        """
         path = self._folder / check_name(name)
         try:
             if not path.resolve().is_relative_to(self._folder.resolve()):
@@ -128,7 +118,7 @@ class ZipFiles:
         try:
             with zipfile.ZipFile(path) as archive:
                 self._entries = _checked(archive.infolist(), path)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        except _UNREADABLE as error:
             raise ModelFileError(_damaged(path, error)) from error
 
     def names(self) -> tuple[str, ...]:
@@ -136,7 +126,7 @@ class ZipFiles:
         return tuple(self._entries)
 
     def read(self, name: str, largest: int) -> bytes:
-        """Read a file; see `PackageFiles`."""
+        """Read a file; see `FolderFiles`."""
         entry = self._entries.get(check_name(name))
         if entry is None:
             raise ModelFileError(f"The package lacks its file {_shown(name)}. {_WHOLE}")
@@ -146,11 +136,12 @@ class ZipFiles:
                 while piece := file.read(_PIECE):  # what is claimed of sizes is not believed
                     content += piece
                     _within(content, name, largest)
-        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as error:
-            raise ModelFileError(_damaged(self._path, error)) from error
-        except (RuntimeError, NotImplementedError) as error:  # a password, an unknown method
+        except _UNREADABLE as error:
             raise ModelFileError(_damaged(self._path, error)) from error
         return bytes(content)
+
+
+PackageFiles: TypeAlias = FolderFiles | ZipFiles
 
 
 def _check_directory(path: Path) -> None:

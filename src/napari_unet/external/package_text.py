@@ -94,7 +94,6 @@ class PackageText(_Part):
     """What is used of a description."""
 
     name: str
-    format_version: str
     image: TensorText
     result: TensorText
     weights: dict[str, WeightsText]
@@ -120,16 +119,15 @@ def read_text(files: PackageFiles) -> tuple[PackageText, str]:
     if not isinstance(content, dict) or content.get("type", "model") != "model":
         raise ModelFileError(f"{name} of {files.name} describes no model.")
     version = str(content.get("format_version", ""))
-    reader = {"0.4": of_04, "0.5": of_05}.get(version.rpartition(".")[0])
-    if reader is None:
+    minor = version.rpartition(".")[0]
+    if minor not in ("0.4", "0.5"):
         raise ModelFileError(
             f"The package has format {version[:20] or 'unknown'}; 0.4 and 0.5 are read. Ask for a "
             "newer package."
         )
     try:
-        return PackageText.model_validate(reader(content)), name.removesuffix(
-            name.rpartition("/")[2]
-        )
+        text = PackageText.model_validate(_facts(content, minor))
+        return text, name.removesuffix(name.rpartition("/")[2])
     except (ValidationError, KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         reason = " ".join(" ".join(str(error).splitlines()[:3]).split())[:300]
         raise ModelFileError(
@@ -193,67 +191,24 @@ def _only(tensors: Any, what: str) -> dict[str, Any]:
     return result
 
 
-def of_04(content: dict[str, Any]) -> dict[str, Any]:
-    """Read format 0.4."""
-    image, result = _only(content["inputs"], "inputs"), _only(content["outputs"], "outputs")
+def _axes_04(image: Any, result: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the axes of image and result, of format 0.4."""
     shape = image["shape"]
     smallest, steps = (
         (shape["min"], shape["step"]) if isinstance(shape, dict) else (shape, [0] * len(shape))
     )
     of_result = result.get("shape")
-    if isinstance(of_result, dict):
-        _check_same_size(zip(result["axes"], of_result["scale"], strict=True))
+    scales = of_result["scale"] if isinstance(of_result, dict) else [1] * len(result["axes"])
     halo = result.get("halo") or [0] * len(result["axes"])
-    tests, answers = content.get("test_inputs"), content.get("test_outputs")
-    return _facts(
-        content,
-        {
-            "axes": [
-                {"letter": letter, "smallest": size, "step": step}
-                for letter, size, step in zip(image["axes"], smallest, steps, strict=True)
-            ],
-            "operations": image.get("preprocessing") or [],
-            "test": tests[0] if tests else None,
-        },
-        {
-            "axes": [
-                {"letter": letter, "halo": around}
-                for letter, around in zip(result["axes"], halo, strict=True)
-            ],
-            "operations": result.get("postprocessing") or [],
-            "test": answers[0] if answers else None,
-        },
-        (),
-    )
-
-
-def _check_same_size(scales: Any) -> None:
-    if any(letter in _SPACE and scale != 1 for letter, scale in scales):
-        raise ModelFileError("The result of the model has pixels of another size than its image.")
-
-
-def of_05(content: dict[str, Any]) -> dict[str, Any]:
-    """Read format 0.5."""
-    image, result = _only(content["inputs"], "inputs"), _only(content["outputs"], "outputs")
-    axes = [_axis_05(axis) for axis in result["axes"]]
-    _check_same_size((axis["letter"], axis.pop("scale")) for axis in axes)
-    of_image = [_axis_05(axis) for axis in image["axes"]]
-    for axis in of_image:
-        axis.pop("scale")
-    names = [name for axis in axes for name in axis["names"]]
-    return _facts(
-        content,
-        {
-            "axes": of_image,
-            "operations": image.get("preprocessing") or [],
-            "test": image.get("test_tensor"),
-        },
-        {
-            "axes": axes,
-            "operations": result.get("postprocessing") or [],
-            "test": result.get("test_tensor"),
-        },
-        tuple(names),
+    return (
+        [
+            {"letter": letter, "smallest": size, "step": step}
+            for letter, size, step in zip(image["axes"], smallest, steps, strict=True)
+        ],
+        [
+            {"letter": letter, "halo": around, "scale": scale}
+            for letter, around, scale in zip(result["axes"], halo, scales, strict=True)
+        ],
     )
 
 
@@ -279,22 +234,32 @@ def _axis_05(axis: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _facts(
-    content: dict[str, Any], image: dict[str, Any], result: dict[str, Any], names: tuple[str, ...]
-) -> dict[str, Any]:
+def _facts(content: dict[str, Any], version: str) -> dict[str, Any]:
+    """Return what is used of a description, in one form."""
+    image, result = _only(content["inputs"], "inputs"), _only(content["outputs"], "outputs")
+    if version == "0.4":
+        of_image, of_result = _axes_04(image, result)
+        tests = [(content.get(name) or [None])[0] for name in ("test_inputs", "test_outputs")]
+    else:
+        of_result = [_axis_05(axis) for axis in result["axes"]]
+        of_image = [_axis_05(axis) for axis in image["axes"]]
+        tests = [image.get("test_tensor"), result.get("test_tensor")]
+    if any(axis["letter"] in _SPACE and axis["scale"] != 1 for axis in of_result):
+        raise ModelFileError("The result of the model has pixels of another size than its image.")
     weights = {
         kind: {"source": entry["source"], "sha256": entry.get("sha256"), "kwargs": _kwargs(entry)}
         for kind, entry in content["weights"].items()
         if isinstance(entry, dict)
     }
-    tags = [str(tag) for tag in content.get("tags") or []]
+    before, after = image.get("preprocessing") or [], result.get("postprocessing") or []
+    name, tags = str(content.get("name", "")), [str(tag) for tag in content.get("tags") or []]
+    channels = [channel for axis in of_result for channel in axis.get("names", ())]
     return {
-        "name": str(content.get("name", "")) or "model",
-        "format_version": str(content["format_version"]),
-        "image": image,
-        "result": result,
+        "name": name or "model",
+        "image": {"axes": of_image, "operations": before, "test": tests[0]},
+        "result": {"axes": of_result, "operations": after, "test": tests[1]},
         "weights": weights,
-        "labels": [each.lower() for each in (*tags, *names, str(content.get("name", "")))],
+        "labels": [each.lower() for each in (*tags, *channels, name)],
     }
 
 

@@ -66,13 +66,14 @@ class Reading:
             )
         smallest = max(facts.step, PROBED[len(letters) - 2] // 2)
         smallest = -(-smallest // facts.step) * facts.step
-        sizes = tuple(
-            _axis(letter, size or smallest, 0 if size else facts.step)
+        sizes = [
+            {"letter": letter, "smallest": size or smallest, "step": 0 if size else facts.step}
             for letter, size in zip(letters, facts.input_shape, strict=True)
-        )
-        axes = tuple(_axis(letter) for letter in letters)
+        ]
+        image = TensorText.model_validate({"axes": sizes})
+        result = TensorText.model_validate({"axes": [{"letter": letter} for letter in letters]})
         remark = "it does not say how images are normalised: percentiles 1 and 99.8 became 0 and 1"
-        return cls(name, TensorText(axes=sizes), TensorText(axes=axes), _OURS, remarks=(remark,))
+        return cls(name, image, result, _OURS, remarks=(remark,))
 
     @property
     def ndim(self) -> int:
@@ -111,10 +112,6 @@ class Reading:
         if None in found or "".join(a for a in tensor.letters if a in "zyx") != self.space:
             raise ModelFileError(f"The model has axes {tensor.letters!r}; give a plain U-Net's.")
         return tuple(axis for axis in found if axis is not None)
-
-
-def _axis(letter: str, smallest: int | None = None, step: int = 0) -> Axis:
-    return Axis.model_validate({"letter": letter, "smallest": smallest, "step": step})
 
 
 # --- What a package wants done before and after its network, as steps of our own ----------------

@@ -38,34 +38,6 @@ class UNetConfig:
     The defaults give the family of Ronneberger, Fischer and Brox (2015); ``UNetConfig.paper()``
     is the published network itself.
 
-    Parameters
-    ----------
-    in_channels : int
-        Channels of the input image, at one timepoint.
-    out_channels : int
-        Output maps, one per class.
-    ndim : int
-        Spatial dimensions: 2 (YX) or 3 (ZYX).
-    base_channels : int
-        Channels of the first level; each deeper level has twice as many.
-    depth : int
-        Number of 2x poolings.
-    padding : {"valid", "same"}
-        Unpadded convolutions as published, or zero-padded ones that keep the size.
-    normalization : {"none", "batch"}
-        What follows each 3x3 convolution. Only normalisations that do not look at the tile
-        in prediction are offered, so that tiled results equal untiled ones.
-    dropout : float
-        Dropout rate at the end of the contracting path, between 0 and 1.
-    output : {"softmax"}
-        Probabilities of classes that exclude each other. Stored in model files.
-    flat_levels : int
-        In 3D: so many of the first levels neither convolve nor pool along Z, until the voxels of
-        a stack with thick slices are about as long as wide. At `depth` only the bottom sees
-        neighbouring slices.
-    window : int
-        Timepoints of a time-lapse seen at once, an odd number; the middle one is predicted.
-
     Raises
     ------
     ConfigError
@@ -73,16 +45,30 @@ class UNetConfig:
     """
 
     in_channels: int = 1
+    """Channels of the input image, at one timepoint."""
     out_channels: int = 2
+    """Output maps, one per class."""
     ndim: int = 2
+    """Spatial dimensions: 2 (YX) or 3 (ZYX)."""
     base_channels: int = 64
+    """Channels of the first level; each deeper level has twice as many."""
     depth: int = 4
+    """Number of 2x poolings."""
     padding: Padding = "valid"
+    """Unpadded convolutions as published, or zero-padded ones that keep the size."""
     normalization: Normalization = "none"
+    """What follows each 3x3 convolution. Only normalisations that do not look at the tile in
+    prediction are offered, so that tiled results equal untiled ones."""
     dropout: float = 0.0
+    """Dropout rate at the end of the contracting path, between 0 and 1."""
     output: Literal["softmax"] = "softmax"
+    """Probabilities of classes that exclude each other. Stored in model files."""
     flat_levels: int = 0
+    """In 3D: so many of the first levels neither convolve nor pool along Z, until the voxels of a
+    stack with thick slices are about as long as wide. At `depth` only the bottom sees neighbouring
+    slices."""
     window: int = 1
+    """Timepoints of a time-lapse seen at once, an odd number; the middle one is predicted."""
 
     def __post_init__(self) -> None:
         """Refuse values that no network can have."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,8 +15,9 @@ from napari_unet.model.memory import is_out_of_memory
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_CONVOLUTION: dict[int, Any] = {2: functional.conv2d, 3: functional.conv3d}
-_UP_CONVOLUTION: dict[int, Any] = {2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
+CONVOLUTION: dict[int, Any] = {2: functional.conv2d, 3: functional.conv3d}
+UP_CONVOLUTION: dict[int, Any] = {2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
+POOLING: dict[int, Any] = {2: functional.max_pool2d, 3: functional.max_pool3d}
 LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 # What an operator raises that does not exist, takes other arguments, or cannot do this shape.
@@ -37,36 +38,16 @@ def give_up_onednn() -> None:
     _onednn_given_up.set()
 
 
-class Convolution(Protocol):
-    """An unpadded convolution with its bias, perhaps followed by ReLU."""
-
-    kernel: tuple[int, ...]
-    channels: int
-
-    def __call__(self, features: Tensor) -> Tensor:
-        """Convolve; (B, C, *) to (B, channels, *')."""
-
-    def plus(self, features: Tensor, other: Tensor) -> Tensor:
-        """Convolve, add `other` of the result's shape, and rectify."""
-
-
 class PlainConvolution:
-    """A convolution by torch's public functions, on any device.
+    """An unpadded convolution with its bias by torch's public functions, on any device.
 
-    Parameters
-    ----------
-    weight : Tensor
-        (channels, C, *kernel).
-    bias : Tensor
-        (channels,).
-    relu : bool
-        Whether the result is rectified.
+    `weight` is (channels, C, *kernel), `bias` (channels,); the result is rectified with `relu`.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, relu: bool = True) -> None:
         self.kernel, self.channels = tuple(weight.shape[2:]), len(weight)
         self._weight, self._bias, self._relu = weight, bias, relu
-        self._convolve = _CONVOLUTION[len(self.kernel)]
+        self._convolve = CONVOLUTION[len(self.kernel)]
 
     def __call__(self, features: Tensor) -> Tensor:
         """Convolve; (B, C, *) to (B, channels, *')."""
@@ -125,18 +106,13 @@ class OneDnnConvolution:
 
     def _fused_sum(self, features: Tensor, other: Tensor) -> Tensor:
         result: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(
-            features,
-            other,
-            self._packed,
-            self._bias,
-            *self._geometry,
-            "add",
-            1.0,
-            "relu",
-            [],
-            "",
+            *(features, other, self._packed, self._bias),
+            *(*self._geometry, "add", 1.0, "relu", [], ""),
         )
         return result
+
+
+Convolution: TypeAlias = PlainConvolution | OneDnnConvolution
 
 
 def _tried(operator: Callable[[], Tensor]) -> Tensor:
@@ -158,7 +134,7 @@ class UpConvolution:
     def __init__(self, weight: Tensor, stride: Sequence[int]) -> None:
         self._weight, self._stride = weight, tuple(stride)
         self._kernel = tuple(weight.shape[2:])
-        self._convolve = _UP_CONVOLUTION[len(stride)]
+        self._convolve = UP_CONVOLUTION[len(stride)]
         # What the following convolution loses at the borders is not computed.
         self._lost = [size - step for size, step in zip(self._kernel, stride, strict=True)]
 
@@ -193,16 +169,12 @@ def composed(up: Tensor, following: Tensor) -> Tensor:
     stride: (C, N, *(stride + kernel - 1)).
     """
     padding = [size - 1 for size in following.shape[2:]]
-    weights: Tensor = _CONVOLUTION[up.ndim - 2](up, following, padding=padding)
+    weights: Tensor = CONVOLUTION[up.ndim - 2](up, following, padding=padding)
     return weights
 
 
 def make_convolution(
-    weight: Tensor,
-    bias: Tensor,
-    device: torch.device,
-    precision: torch.dtype,
-    relu: bool = True,
+    weight: Tensor, bias: Tensor, device: torch.device, precision: torch.dtype, relu: bool = True
 ) -> Convolution:
     """Place a convolution on a device, in a number format, by the fastest way there."""
     ndim = weight.ndim - 2

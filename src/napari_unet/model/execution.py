@@ -20,8 +20,8 @@ import torch
 from napari_unet.data.frames import read_mirrored, scaled_frame
 from napari_unet.data.rescaling import Factors, enlarged, scaled_region
 from napari_unet.model.config import OUTPUT_PHASE, UNetConfig, shortest_output
-from napari_unet.model.fallback import Fallback
 from napari_unet.model.inference import InferenceNetwork
+from napari_unet.model.memory import Fallback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,31 +71,16 @@ class Runner:
     def probabilities(
         self, frame: Frame, intensity: Scaling, region: Region
     ) -> NDArray[np.float32]:
-        """Compute the class probabilities in one region of a frame.
+        """Compute the class probabilities in any box inside a frame: C (classes) and its sizes.
 
-        Parameters
-        ----------
-        frame : Frame
-            The image; mirrored beyond its borders.
-        intensity : Scaling
-            Of the whole frame.
-        region : tuple of slice
-            Any box inside the frame.
-
-        Returns
-        -------
-        ndarray
-            Shape C (classes) followed by the region's sizes; float32.
+        `intensity` is that of the whole frame, which is mirrored beyond its borders.
         """
         return self.compute(self.read(frame, intensity, region), frame, region)
 
     def read(self, frame: Frame, intensity: Scaling, region: Region) -> NDArray[np.float32]:
         """Read what the network sees of one region; no torch, so any thread may do it.
 
-        Returns
-        -------
-        ndarray
-            Shape C_in followed by the network's input, normalised; float32.
+        That is C_in followed by the network's input, normalised.
         """
         scaled, of_network = self._seen(frame, region)
         boxes, halos = self._outputs(of_network), self.network.config.halos
@@ -113,7 +98,11 @@ class Runner:
         return them; NotEnoughMemoryError where not even the smallest part of the region fits.
         """
         scaled, of_network = self._seen(frame, region)
-        probabilities = self.fallback.compute(pixels, self._average_of_views)  # (C, *)
+
+        def compute(network: ReadyNetwork, image: Tensor) -> Tensor:
+            return average_of_views(network.probabilities, image, self.views)
+
+        probabilities = self.fallback.compute(pixels, compute)  # (C, *)
         crop = tuple(
             slice(part.start - box_start, part.stop - box_start)
             for part, (box_start, _) in zip(of_network, self._outputs(of_network), strict=True)
@@ -159,19 +148,22 @@ class Runner:
             )
         ]
 
-    def _average_of_views(self, network: ReadyNetwork, image: Tensor) -> Tensor:
-        """Average the probabilities over views of an image; (B, C_in, *) to (B, C, *').
 
-        Inputs begin at 2 and end at -2 modulo the pooling factor (those of others at 0), so a box
-        turned round meets the same grid wherever it lies.
-        """
-        total = network.probabilities(image)
-        for turns, mirror in _VIEWS[1 : self.views]:
-            view = torch.rot90(image, turns, (-2, -1))
-            seen = network.probabilities(view.flip(-1) if mirror else view)
-            seen = seen.flip(-1) if mirror else seen
-            total = total + torch.rot90(seen, -turns, (-2, -1))
-        return total / self.views
+def average_of_views(
+    probabilities: Callable[[Tensor], Tensor], image: Tensor, views: int
+) -> Tensor:
+    """Average the probabilities over so many views of an image; (B, C_in, *) to (B, C, *').
+
+    Inputs begin at 2 and end at -2 modulo the pooling factor (those of others at 0): a box turned
+    round meets the same grid wherever it lies.
+    """
+    total = probabilities(image)
+    for turns, mirror in _VIEWS[1:views]:
+        view = torch.rot90(image, turns, (-2, -1))
+        seen = probabilities(view.flip(-1) if mirror else view)
+        seen = seen.flip(-1) if mirror else seen
+        total = total + torch.rot90(seen, -turns, (-2, -1))
+    return total / views
 
 
 def aligned_output(
@@ -179,22 +171,9 @@ def aligned_output(
 ) -> tuple[int, int]:
     """Find the smallest output of an unpadded network that lies on the grid and covers a range.
 
-    Parameters
-    ----------
-    start, stop : int
-        The range of pixels to cover along one axis.
-    factor : int
-        The network's pooling factor along this axis.
-    phase : int
-        Outputs begin at this modulo the factor.
-    shortest : int, optional
-        The shortest output; longer ones add the factor. That of a U-Net by default.
-
-    Returns
-    -------
-    tuple of int
-        Start and stop of the output: of a U-Net start is -2 modulo the factor, the length 4
-        modulo it.
+    All along one axis: `start` and `stop` of the range, the network's pooling factor, where outputs
+    begin modulo it (`phase`), and the `shortest` output, to which longer ones add the factor. Of a
+    U-Net, start is -2 modulo the factor, and the length 4 modulo it.
     """
     begin = start - (start - phase) % factor
     shortest = shortest_output(factor) if shortest is None else shortest

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from itertools import product
+from functools import partial
+from itertools import count, product
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from napari_unet.errors import ModelFileError, ModelMismatchError, first_line
+from napari_unet.model.convolutions import CONVOLUTION, POOLING, UP_CONVOLUTION
+from napari_unet.model.devices import true_float32
 from napari_unet.model.memory import is_out_of_memory
 from napari_unet.model.onnx_graph import LARGEST_GRAPH, OnnxSession
-from napari_unet.model.plain_layers import PlainLayers
-from napari_unet.model.precision import true_float32
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from napari_unet.model.config import UNetConfig
-    from napari_unet.model.external_config import Activation, ExternalConfig
+    from napari_unet.model.external_config import Activation, ExternalConfig, Geometry, LayersConfig
 
 _GRAPH = "onnx"
+_LINEAR = {2: "bilinear", 3: "trilinear"}
 
 
 class ReadyNetwork(Protocol):
@@ -31,7 +33,7 @@ class ReadyNetwork(Protocol):
     precision: torch.dtype
 
     @property
-    def config(self) -> UNetConfig | ExternalConfig:
+    def config(self) -> Geometry:
         """Its geometry."""
 
     def probabilities(self, images: Tensor) -> Tensor:
@@ -39,13 +41,9 @@ class ReadyNetwork(Protocol):
 
 
 class ExternalNetwork:
-    """A network of another program with its weights.
+    """A network of another program with its weights: of an ONNX graph one tensor of bytes, "onnx".
 
-    Parameters
-    ----------
-    tensors : mapping of str to Tensor
-        The weights; of an ONNX graph one tensor of bytes named "onnx". ModelFileError where they
-        are not those of such a network.
+    Raises ModelFileError where they are not those of such a network.
     """
 
     def __init__(self, config: ExternalConfig, tensors: Mapping[str, Tensor]) -> None:
@@ -71,32 +69,25 @@ class ExternalNetwork:
         """
         if self.config.engine == "onnx":
             session = OnnxSession(self._tensors[_GRAPH].numpy().tobytes())
-            return _Arranged(self.config, session)
+            return partial(_of_graph, self.config, session)
         assert self.config.layers is not None
         weights = {name: tensor.to(device) for name, tensor in self._tensors.items()}
         return PlainLayers(self.config.layers, weights)
 
 
-class _Arranged:
-    """An ONNX graph that takes and returns arrays in the order of axes that we use."""
-
-    def __init__(self, config: ExternalConfig, session: OnnxSession) -> None:
-        self._config, self._session = config, session
-        self._own = "bc" + "zyx"[-config.ndim :]
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Run images one by one; (B, C_in, *) to (B, C, *')."""
-        return torch.cat([self._run(image[None].cpu().numpy()) for image in images])
-
-    def _run(self, image: np.ndarray) -> Tensor:
-        taken = _with_axes(image, self._own, self._config.input_axes)
-        returned = self._session(np.ascontiguousarray(taken, np.float32))
-        axes = self._config.output_axes
+def _of_graph(config: ExternalConfig, session: OnnxSession, images: Tensor) -> Tensor:
+    """Run images one by one, with axes in the order of the graph; (B, C_in, *) to (B, C, *')."""
+    own, results = "bc" + "zyx"[-config.ndim :], []
+    for image in images:
+        taken = _with_axes(image[None].cpu().numpy(), own, config.input_axes)
+        returned = session(np.ascontiguousarray(taken, np.float32))
+        axes = config.output_axes
         if returned.ndim != len(axes):
             raise ModelMismatchError(
                 f"The model returned an array of shape {returned.shape}, not one of axes {axes}."
             )
-        return torch.from_numpy(np.ascontiguousarray(_with_axes(returned, axes, self._own)))
+        results.append(torch.from_numpy(np.ascontiguousarray(_with_axes(returned, axes, own))))
+    return torch.cat(results)
 
 
 class ReadyExternal:
@@ -202,3 +193,95 @@ def _with_axes(array: np.ndarray, axes: str, wanted: str) -> np.ndarray:
         if axis not in axes:
             array, axes = array[np.newaxis], axis + axes
     return array.transpose([axes.index(axis) for axis in wanted])
+
+
+# --- U-Nets of other programs, run straight from their weights under names of our own ------------
+#
+# "contracting.L.N.conv.weight" is the N-th convolution of level L, ".norm.*" what normalises beside
+# it, "expanding.L.N" the same on the way up, "up.L.conv" an up-convolution (or a 1x1 convolution
+# after an enlargement), "output.conv" the last one. The number of levels, the channels and the
+# kernels are those of the weights.
+
+
+def depth_of(weights: Mapping[str, Tensor]) -> int:
+    """Return the number of poolings."""
+    return next(
+        level for level in count() if f"contracting.{level + 1}.0.conv.weight" not in weights
+    )
+
+
+class PlainLayers:
+    """A padded U-Net of others; its weights by name (see above), all on one device."""
+
+    def __init__(self, config: LayersConfig, weights: Mapping[str, Tensor]) -> None:
+        self.config, self.weights = config, dict(weights)
+        self.depth = depth_of(weights)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Compute what the network returns; (B, C_in, *) to (B, C, *)."""
+        ndim = images.ndim - 2
+        skips: list[Tensor] = []
+        features = images
+        for level in range(self.depth + 1):
+            if level > 0:
+                features = POOLING[ndim](features, 2)  # (B, C, */2)
+            features = self._convolutions(f"contracting.{level}", features)
+            skips.append(features)
+        for level in reversed(range(self.depth)):
+            features = self._enlarged(f"up.{level}.conv", features)  # (B, C', *2)
+            parts = [skips[level], features]
+            features = torch.cat(parts if self.config.skip_first else parts[::-1], dim=1)
+            features = self._convolutions(f"expanding.{level}", features)
+        return self._convolved("output.conv", features)
+
+    def _convolutions(self, path: str, features: Tensor) -> Tensor:
+        for number in count():
+            name = f"{path}.{number}"
+            if f"{name}.conv.weight" not in self.weights:
+                return features
+            if self.config.normalized_first:
+                features = self._normalised(f"{name}.norm", features)
+            features = self._convolved(f"{name}.conv", features)
+            if not self.config.normalized_first:
+                features = self._normalised(f"{name}.norm", features)
+            features = features.relu()
+        raise AssertionError
+
+    def _convolved(self, name: str, features: Tensor) -> Tensor:
+        weight = self.weights[f"{name}.weight"]
+        padding = tuple(size // 2 for size in weight.shape[2:])
+        convolution = CONVOLUTION[features.ndim - 2]
+        result: Tensor = convolution(
+            features, weight, self.weights.get(f"{name}.bias"), padding=padding
+        )
+        return result
+
+    def _enlarged(self, name: str, features: Tensor) -> Tensor:
+        ndim = features.ndim - 2
+        if self.config.enlarging == "transposed":
+            weight = self.weights[f"{name}.weight"]
+            result: Tensor = UP_CONVOLUTION[ndim](
+                features, weight, self.weights.get(f"{name}.bias"), stride=2
+            )
+            return result
+        if self.config.enlarging == "nearest":
+            features = functional.interpolate(features, scale_factor=2, mode="nearest")
+        else:
+            features = functional.interpolate(
+                features, scale_factor=2, mode=_LINEAR[ndim], align_corners=False
+            )
+        return self._convolved(name, features) if f"{name}.weight" in self.weights else features
+
+    def _normalised(self, name: str, features: Tensor) -> Tensor:
+        kind = self.config.normalization
+        weight, bias = self.weights.get(f"{name}.weight"), self.weights.get(f"{name}.bias")
+        if kind == "batch":
+            mean, variance = (self.weights[f"{name}.running_{of}"] for of in ("mean", "var"))
+            return functional.batch_norm(features, mean, variance, weight, bias)
+        if kind == "group":
+            channels = features.shape[1]
+            groups = self.config.groups if channels >= self.config.groups else 1
+            return functional.group_norm(features, groups, weight, bias)
+        if kind == "instance":
+            return functional.instance_norm(features, weight=weight, bias=bias)
+        return features

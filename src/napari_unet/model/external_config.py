@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, TypeAlias
 
 from pydantic import ConfigDict, with_config
 
 from napari_unet.errors import ConfigError
+from napari_unet.model.config import UNetConfig
 
 Engine = Literal["onnx", "layers"]
 Activation = Literal["none", "sigmoid", "softmax"]
@@ -17,34 +18,6 @@ Enlarging = Literal["transposed", "nearest", "linear"]
 
 _LARGEST = 4096  # of any size or number of channels in a description
 _AXES = {2: "bcyx", 3: "bczyx"}
-
-
-class Geometry(Protocol):
-    """What a plan of tiles must know of a network; all along ``[Z]YX``."""
-
-    @property
-    def ndim(self) -> int:
-        """Spatial dimensions."""
-
-    @property
-    def pooling_factors(self) -> tuple[int, ...]:
-        """Steps in which inputs may be shifted, and grow."""
-
-    @property
-    def pooling_factor(self) -> int:
-        """The step in the plane."""
-
-    @property
-    def halos(self) -> tuple[int, ...]:
-        """Pixels on each side of an input of which there is no output."""
-
-    @property
-    def shortest_outputs(self) -> tuple[int, ...]:
-        """Shortest outputs."""
-
-    @property
-    def output_phase(self) -> int:
-        """Where outputs begin in the image, modulo the step."""
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -128,7 +101,8 @@ class ExternalConfig:
         if self.fixed and any(out < 1 for out in self.shortest_outputs):
             raise ConfigError(f"halos {self.halos} leave nothing of inputs of {self.smallest}.")
         for axes in (self.input_axes, self.output_axes):
-            if not set(axes) <= set(_AXES[self.ndim]) or not _spatial(axes) == _AXES[self.ndim][2:]:
+            space = "".join(axis for axis in axes if axis in "zyx")
+            if not set(axes) <= set(_AXES[self.ndim]) or space != _AXES[self.ndim][2:]:
                 raise ConfigError(f"axes {axes!r} are not those of a {self.ndim}D image.")
             if len(set(axes)) != len(axes):
                 raise ConfigError(f"axes {axes!r} name one twice.")
@@ -173,8 +147,7 @@ class ExternalConfig:
         return 0
 
 
-def _spatial(axes: str) -> str:
-    return "".join(axis for axis in axes if axis in "zyx")
+Geometry: TypeAlias = UNetConfig | ExternalConfig  # what a plan of tiles knows of a network
 
 
 def _check_between(name: str, values: tuple[int, ...], lowest: int) -> None:

@@ -18,14 +18,14 @@ interface: where it fails, torch's public functions compute the same.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from napari_unet.model.convolutions import (
     LAYOUT,
+    POOLING,
     Convolution,
     OneDnnError,
     UpConvolution,
@@ -33,7 +33,7 @@ from napari_unet.model.convolutions import (
     give_up_onednn,
     make_convolution,
 )
-from napari_unet.model.precision import true_float32
+from napari_unet.model.devices import true_float32
 from napari_unet.model.unet import doubling
 
 if TYPE_CHECKING:
@@ -48,19 +48,12 @@ _BAND_BYTES = 4 << 20
 # Smaller feature maps gain nothing from bands.
 _SMALLEST_BANDED = 4 * _BAND_BYTES
 
-_POOLING: dict[int, Any] = {2: functional.max_pool2d, 3: functional.max_pool3d}
-
 
 class InferenceNetwork:
     """A snapshot of a U-Net's weights, ready to predict without padding.
 
-    Parameters
-    ----------
-    network : UNet
-        Any padding; it is left as it is, and may go on learning.
-    precision : torch.dtype
-        Number format of weights and feature maps: float32, bfloat16 or float16. Inside a
-        convolution sums are of float32, whatever it is.
+    The network may have any padding, and may go on learning. `precision` is the number format of
+    weights and feature maps; inside a convolution sums are of float32, whatever it is.
     """
 
     @torch.inference_mode()
@@ -147,7 +140,7 @@ class InferenceNetwork:
             stop = min(sizes[0], start + rows)
             band = second(first(features[:, :, start : stop + lost]))
             into = slice(start // factors[0], stop // factors[0])
-            pooled[:, :, into] = _POOLING[self.config.ndim](band, factors)
+            pooled[:, :, into] = POOLING[self.config.ndim](band, factors)
             low, high = max(start, kept[0].start), min(stop, kept[0].stop)
             if low < high:
                 into = slice(low - margins[0], high - margins[0])

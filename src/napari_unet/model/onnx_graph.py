@@ -7,6 +7,7 @@ and everything that no U-Net needs.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,101 +15,44 @@ import numpy as np
 import torch
 
 from napari_unet.errors import ModelFileError, ModelMismatchError, first_line
-from napari_unet.model.onnx_reach import step_and_reach
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    # Along each axis, of one array in a graph: pixels of the image per element, and how many an
+    # element sees on each side.
+    _Seen = tuple[tuple[float, float], ...]
+
 LARGEST_GRAPH = 2**30
 _MOST_NODES = 20_000
 _DOMAINS = ("", "ai.onnx")
-# What a U-Net and the arithmetic of its sizes are exported as.
-_OPERATIONS = frozenset(
+# Each result depends on the same place alone, or on one that is moved as a whole. What is neither
+# here nor below may depend on all of the image.
+_IN_PLACE = frozenset(
     [
-        "Abs",
-        "Add",
-        "And",
-        "AveragePool",
-        "BatchNormalization",
-        "Cast",
-        "CastLike",
-        "Ceil",
-        "Clip",
-        "Concat",
-        "Constant",
-        "ConstantOfShape",
-        "Conv",
-        "ConvTranspose",
-        "CumSum",
-        "DepthToSpace",
-        "Div",
-        "Dropout",
-        "Elu",
-        "Equal",
-        "Erf",
-        "Exp",
-        "Expand",
-        "Flatten",
-        "Floor",
-        "Gather",
-        "Gelu",
-        "GlobalAveragePool",
-        "Greater",
-        "GreaterOrEqual",
-        "GroupNormalization",
-        "HardSigmoid",
-        "HardSwish",
-        "Identity",
-        "InstanceNormalization",
-        "LayerNormalization",
-        "LeakyRelu",
-        "Less",
-        "LessOrEqual",
-        "Log",
-        "MatMul",
-        "Max",
-        "MaxPool",
-        "Min",
-        "Mish",
-        "Mod",
-        "Mul",
-        "Neg",
-        "Not",
-        "Or",
-        "PRelu",
-        "Pad",
-        "Pow",
-        "Range",
-        "Reciprocal",
-        "ReduceMax",
-        "ReduceMean",
-        "ReduceMin",
-        "ReduceProd",
-        "ReduceSum",
-        "Relu",
-        "Reshape",
-        "Resize",
-        "Round",
-        "Selu",
-        "Shape",
-        "Sigmoid",
-        "Size",
-        "Slice",
-        "Softmax",
-        "Softplus",
-        "SpaceToDepth",
-        "Split",
-        "Sqrt",
-        "Squeeze",
-        "Sub",
-        "Sum",
-        "Tanh",
-        "Transpose",
-        "Unsqueeze",
-        "Upsample",
+        *("Abs", "Add", "And", "BatchNormalization", "Cast", "CastLike", "Ceil", "Clip", "Concat"),
+        *("Div", "Dropout", "Elu", "Equal", "Erf", "Exp", "Floor", "Gelu", "Greater"),
+        *("GreaterOrEqual", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Less"),
+        *("LessOrEqual", "Log", "Max", "Min", "Mish", "Mod", "Mul", "Neg", "Not", "Or", "PRelu"),
+        *("Pad", "Pow", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Slice", "Softplus"),
+        *("Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Transpose", "Unsqueeze"),
         "Where",
     ]
 )
+_WITH_KERNEL = frozenset(["Conv", "MaxPool", "AveragePool"])
+# What a U-Net and the arithmetic of its sizes are exported as.
+_OPERATIONS = frozenset(
+    [
+        *_IN_PLACE,
+        *_WITH_KERNEL,
+        *("Constant", "ConstantOfShape", "ConvTranspose", "CumSum", "DepthToSpace", "Expand"),
+        *("Flatten", "Gather", "GlobalAveragePool", "GroupNormalization"),
+        *("InstanceNormalization", "LayerNormalization", "MatMul", "Range", "ReduceMax"),
+        *("ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Resize", "Shape"),
+        *("Size", "Softmax", "SpaceToDepth", "Upsample"),
+    ]
+)
+_LARGEST = 4096  # of pixels that become one, and that a result sees
 _FLOAT = 1  # TensorProto.FLOAT
 _EXTERNAL = 1  # TensorProto.EXTERNAL
 _MISSING = (
@@ -121,22 +65,16 @@ _MISSING = (
 class GraphFacts:
     """What a graph states about itself."""
 
-    input_name: str
-    output_name: str
     input_shape: tuple[int | None, ...]
     """Sizes; None where they are free."""
     output_shape: tuple[int | None, ...]
     """Sizes; None where they are free."""
-    ends_with: str
-    """The last operation."""
     step: int
     """By how much its poolings shrink an image, at most."""
     reach: tuple[int, ...] | None
     """How far the result at one pixel sees, along the spatial axes; None: over all of the image, or
     unknown.
     """
-    metadata: dict[str, str]
-    """What its writer noted."""
 
 
 def read_graph(data: bytes) -> GraphFacts:
@@ -169,18 +107,10 @@ def read_graph(data: bytes) -> GraphFacts:
             f"The ONNX graph has {len(inputs)} inputs and {len(graph.output)} outputs; a model "
             "of one image in and one probability image out can be used. Export it so."
         )
-    image, result = inputs[0], graph.output[0]
+    image = inputs[0]
     if image.type.tensor_type.elem_type != _FLOAT:
         raise ModelFileError("The ONNX graph does not take float32 images. Export it in float32.")
-    return GraphFacts(
-        image.name,
-        result.name,
-        _shape(image),
-        _shape(result),
-        graph.node[-1].op_type if len(graph.node) else "",
-        *step_and_reach(graph),
-        {entry.key: entry.value for entry in model.metadata_props},
-    )
+    return GraphFacts(_shape(image), _shape(graph.output[0]), *step_and_reach(graph))
 
 
 def _check_operations(model: Any) -> None:
@@ -226,7 +156,7 @@ class OnnxSession:
     """
 
     def __init__(self, data: bytes) -> None:
-        self.facts = read_graph(data)
+        read_graph(data)
         try:
             import onnxruntime
         except ImportError as error:
@@ -243,6 +173,7 @@ class OnnxSession:
             raise ModelFileError(
                 f"onnxruntime cannot run the ONNX graph: {first_line(error)[:200]}. Export it anew."
             ) from error
+        self._name = self._session.get_inputs()[0].name
 
     def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run it.
@@ -250,7 +181,7 @@ class OnnxSession:
         Raises MemoryError if memory is short, and ModelMismatchError if it cannot take this image.
         """
         try:
-            results = self._session.run([self.facts.output_name], {self.facts.input_name: image})
+            results = self._session.run(None, {self._name: image})
         except Exception as error:
             reason = first_line(error)[:200]
             if "alloc" in str(error).lower():
@@ -259,3 +190,83 @@ class OnnxSession:
                 f"The model cannot take {'x'.join(map(str, image.shape))} numbers: {reason}"
             ) from error
         return np.asarray(results[0], np.float32)
+
+
+# --- How far each pixel of a result sees, from kernels and strides alone -------------------------
+
+
+def step_and_reach(graph: Any) -> tuple[int, tuple[int, ...] | None]:
+    """Follow kernels and strides through a graph.
+
+    Returns how many pixels become one at its bottom, and how many the result sees on each side;
+    None: all, or unknown.
+    """
+    ndim = _dimensions(graph)
+    image = ((1.0, 0.0),) * ndim
+    constants = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    known = {each.name: image for each in graph.input if each.name not in constants}
+    deepest, last = 1.0, image
+    for node in graph.node:
+        inputs = [known[name] for name in node.input if name in known]
+        if not inputs or node.op_type == "Shape":
+            continue  # constants, and arithmetic of sizes
+        weights = constants.get(node.input[1]) if len(node.input) > 1 else None
+        seen = _after(node, _joined(inputs), ndim, weights)
+        deepest = max(deepest, *(pixels for pixels, _ in seen))
+        for name in node.output:
+            known[name] = seen
+        last = known.get(graph.output[0].name, last)
+    step = int(min(deepest, _LARGEST))
+    if any(pixels != 1 or reach >= _LARGEST for pixels, reach in last):
+        return step, None
+    return step, tuple(math.ceil(reach) for _, reach in last)
+
+
+def _after(node: Any, before: _Seen, ndim: int, weights: tuple[int, ...] | None) -> _Seen:
+    """Return what the result of an operation sees; `weights` is the shape of its second input."""
+    lists = {each.name: list(each.ints) for each in node.attribute if len(each.ints)}
+    strides = _along(lists.get("strides"), ndim)
+    all_of_it = tuple((pixels, math.inf) for pixels, _ in before)
+    if node.op_type in _WITH_KERNEL:
+        kernel = lists.get("kernel_shape") or list((weights or ())[2:])
+        if len(kernel) != ndim:
+            return all_of_it
+        dilations = _along(lists.get("dilations"), ndim)
+        return tuple(
+            (pixels * stride, reach + (size // 2) * dilation * pixels)
+            for (pixels, reach), stride, size, dilation in zip(
+                before, strides, kernel, dilations, strict=True
+            )
+        )
+    if node.op_type in ("ConvTranspose", "Resize", "Upsample"):
+        by = strides if node.op_type == "ConvTranspose" else (2,) * ndim  # as in a U-Net
+        return tuple((p / factor, r + p) for (p, r), factor in zip(before, by, strict=True))
+    return before if node.op_type in _IN_PLACE or _of_channels(node) else all_of_it
+
+
+def _of_channels(node: Any) -> bool:
+    """Return whether it is a softmax over the channels of each place."""
+    axis = next((each.i for each in node.attribute if each.name == "axis"), -1)
+    return bool(node.op_type == "Softmax" and axis == 1)
+
+
+def _joined(inputs: list[_Seen]) -> _Seen:
+    along = (zip(*axis, strict=True) for axis in zip(*inputs, strict=True))
+    return tuple((max(pixels), max(reach)) for pixels, reach in along)
+
+
+def _along(values: list[int] | None, ndim: int) -> tuple[int, ...]:
+    return tuple(values) if values is not None and len(values) == ndim else (1,) * ndim
+
+
+def _dimensions(graph: Any) -> int:
+    """Return the number of spatial axes, by the weights of the first convolution."""
+    weights = {tensor.name: tensor.dims for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Conv":
+            for attribute in node.attribute:
+                if attribute.name == "kernel_shape":
+                    return len(attribute.ints)
+            if node.input[1] in weights:
+                return len(weights[node.input[1]]) - 2
+    return 2

@@ -13,7 +13,7 @@ from napari_unet.data.intensity import IntensityNormalization, IntensitySteps
 from napari_unet.data.rescaling import size_of_cell
 from napari_unet.errors import ConfigError, ModelFileError
 from napari_unet.model.config import LARGEST_BINNING, SMALLEST_BINNING, VIEWS, UNetConfig
-from napari_unet.model.external_config import ExternalConfig
+from napari_unet.model.external_config import ExternalConfig, Geometry
 from napari_unet.tasks import ClassTable
 
 FORMAT_VERSION = 1
@@ -22,106 +22,73 @@ _LONGEST_REASON = 300  # of what a hostile file says, in the message that refuse
 
 @dataclass(frozen=True)
 class TrainingImageRecord:
-    """One image that a model was trained on.
-
-    Parameters
-    ----------
-    name : str
-        File or layer name.
-    shape : tuple of int
-        Shape of the image.
-    image_sha256, labels_sha256 : str
-        Hashes of the pixels and of the labels.
-    """
+    """One image that a model was trained on."""
 
     name: str
+    """File or layer name."""
     shape: tuple[int, ...]
+    """Shape of the image."""
     image_sha256: str
     labels_sha256: str
+    """Hashes of the pixels and of the labels."""
 
 
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class ModelRecord:
-    """Everything besides the weights that is needed to use a model and to trust it.
-
-    Parameters
-    ----------
-    network : UNetConfig
-        The shape of the network; of an `external` one only its dimensions and channels.
-    classes : ClassTable
-        What its output channels mean.
-    intensity : IntensityNormalization
-        How images are brought to the network's range.
-    smallest_object : int
-        Objects of fewer pixels are dropped.
-    binning : float
-        Pixels of the image per pixel of the network, along Y and X; below 1 it is enlarged.
-    views : int
-        Views that a prediction averages: 1, 4 (quarter turns) or 8 (and mirrored).
-    threshold : float
-        Probability above which a pixel is of an object, or of the second of two classes; chosen
-        on the held-back blocks.
-    training : dict
-        The training configuration.
-    history : list of dict
-        The validations of the training, one entry each.
-    images : tuple of TrainingImageRecord
-        What it was trained on.
-    versions : dict
-        Versions of the programs that trained it.
-    created : str
-        When, in ISO 8601.
-    steps : int
-        Training steps taken.
-    format_version : int
-        Version of this record.
-    pixel_size : dict
-        Micrometres per pixel of the training images (unbinned), by axis letter; empty: unknown.
-    used_channels : tuple of int
-        Channels of an image that the network sees, in this order; empty: all.
-    bfloat16_agreement : float or None
-        Share of pixels of the training images that get the same label in bfloat16 and in
-        float32; None: not measured.
-    external : ExternalConfig or None
-        The shape of a network of another program, which is no U-Net of ours.
-    steps_of_others : IntensitySteps or None
-        How another program brings images to the network's range; instead of `intensity`.
-    origin : str
-        Of a model of another program: where it comes from, and how it is understood.
-    cell_size : float
-        Diameter of a typical cell, of its sections in volumes, in pixels of the training images;
-        0: unknown.
-    membrane : int or None
-        Of two classes the one that is the membrane between cells: the other one can be parted into
-        objects. None: the classes are others.
-    """
+    """Everything besides the weights that is needed to use a model and to trust it."""
 
     network: UNetConfig
+    """The shape of the network; of an `external` one only its dimensions and channels."""
     classes: ClassTable
+    """What its output channels mean."""
     intensity: IntensityNormalization = IntensityNormalization()
+    """How images are brought to the network's range."""
     smallest_object: int = 0
+    """Objects of fewer pixels are dropped."""
     binning: float = 1
+    """Pixels of the image per pixel of the network, along Y and X; below 1 it is enlarged."""
     views: int = 1
+    """Views that a prediction averages: 1, 4 (quarter turns) or 8 (and mirrored)."""
     threshold: float = 0.5
+    """Probability above which a pixel is of an object, or of the second of two classes; chosen on
+    the held-back blocks."""
     training: dict[str, Any] = field(default_factory=dict)
+    """The training configuration."""
     history: list[dict[str, float | bool | None]] = field(default_factory=list)
+    """The validations of the training, one entry each."""
     images: tuple[TrainingImageRecord, ...] = ()
+    """What it was trained on."""
     versions: dict[str, str] = field(default_factory=dict)
+    """Versions of the programs that trained it."""
     created: str = ""
+    """When, in ISO 8601."""
     steps: int = 0
+    """Training steps taken."""
     format_version: int = FORMAT_VERSION
+    """Version of this record."""
     pixel_size: dict[str, float] = field(default_factory=dict)
+    """Micrometres per pixel of the training images (unbinned), by axis letter; empty: unknown."""
     used_channels: tuple[int, ...] = ()
+    """Channels of an image that the network sees, in this order; empty: all."""
     bfloat16_agreement: float | None = None
+    """Share of pixels of the training images that get the same label in bfloat16 and in float32;
+    None: not measured."""
     external: ExternalConfig | None = None
+    """The shape of a network of another program, which is no U-Net of ours."""
     steps_of_others: IntensitySteps | None = None
+    """How another program brings images to the network's range; instead of `intensity`."""
     origin: str = ""
+    """Of a model of another program: where it comes from, and how it is understood."""
     cell_size: float = 0.0
+    """Diameter of a typical cell, of its sections in volumes, in pixels of the training images; 0:
+    unknown."""
     membrane: int | None = None
+    """Of two classes the one that is the membrane between cells: the other one can be parted into
+    objects. None: the classes are others."""
 
     @property
-    def geometry(self) -> UNetConfig | ExternalConfig:
+    def geometry(self) -> Geometry:
         """The shape of the network that predicts."""
         return self.external or self.network
 
@@ -205,7 +172,7 @@ def record_from_json(content: dict[str, Any], source: str) -> ModelRecord:
     version = content.get("format_version")
     if type(version) is not int or version != FORMAT_VERSION:
         raise ModelFileError(
-            f"{source} has model format {_shortened(version)}; this version reads "
+            f"{source} has model format {repr(version)[:_LONGEST_REASON]}; this version reads "
             f"{FORMAT_VERSION}. Update napari-unet-paint."
         )
     if "foreign" in content:  # what version 0.1 called it
@@ -218,7 +185,3 @@ def record_from_json(content: dict[str, Any], source: str) -> ModelRecord:
         raise ModelFileError(
             f"{source} has metadata that does not fit: {first[:_LONGEST_REASON]}"
         ) from error
-
-
-def _shortened(value: object) -> str:
-    return repr(value)[:_LONGEST_REASON]

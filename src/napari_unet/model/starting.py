@@ -88,26 +88,14 @@ def with_channels(weights: dict[str, Tensor], channels: int) -> dict[str, Tensor
 def starting_weights(
     name: str, config: UNetConfig, fresh: dict[str, Tensor]
 ) -> dict[str, Tensor] | None:
-    """Return weights of a starting model for a network of the same shape.
+    """Return weights of a starting model for a network of the same shape; None for another one.
 
-    A starting model comes in one or several shapes, one file each.
+    A starting model comes in one or several shapes, one file each. `fresh` are random weights:
+    outputs that mean other than background and cell keep them. Images of several channels begin
+    with the mean of their channels; a network that sees several timepoints with what it sees of the
+    middle one, so that it predicts at first what the starting model does.
 
-    Parameters
-    ----------
-    fresh : dict of Tensor
-        Random weights of the network: outputs that mean other than background and cell keep them.
-
-    Returns
-    -------
-    dict of Tensor or None
-        None where the network has another shape. Images of several channels begin with the
-        mean of their channels. A network that sees several timepoints begins with what it sees of
-        the middle one, and predicts at first what the starting model does.
-
-    Raises
-    ------
-    ModelFileError
-        There is no such starting model, or its file is missing or damaged.
+    Raises ModelFileError if there is no such model, or its file is missing or damaged.
     """
     for path in starting_card(name).weight_files:
         if (weights := _fitted(_weights_in(path), config, fresh)) is not None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
 from napari_unet.errors import FileProblemError, ModelFileError
+from napari_unet.io.atomic_writes import replace_file
 from napari_unet.io.disk import megabytes, replace_file, why_not_written
 from napari_unet.model.weights_hash import hash_of_weights
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 _JSON_KEY = "napari_unet"
 _HASH_KEY = "sha256"
 _LARGEST_HEADER = 16 * 2**20
-_LONGEST_REASON = 300  # of what a hostile file says, in the message that refuses it
+LONGEST_REASON = 300  # of what a hostile file says, in the message that refuses it
 _DAMAGED = "Restore it from a copy, or train again."
 # How files begin that people take for a model file.
 _OTHERS = {
@@ -85,7 +88,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except ModelFileError:
         raise
     except Exception as error:  # readers of damaged files raise whatever they come upon
-        reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+        reason = " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
         raise ModelFileError(
             f"{path.name} is not a complete model file ({_size(found)}): {reason}. {_DAMAGED}"
         ) from error
@@ -102,7 +105,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         json.dumps(content, allow_nan=False)  # JSON knows no NaN and no infinity, Python's does
     except (ValueError, RecursionError) as error:
         raise ModelFileError(
-            f"{path.name} has unreadable metadata: {str(error)[:_LONGEST_REASON]}."
+            f"{path.name} has unreadable metadata: {str(error)[:LONGEST_REASON]}."
         ) from error
     if not isinstance(content, dict):
         raise ModelFileError(f"{path.name} has metadata that are no table.")
@@ -142,3 +145,16 @@ def _expected_size(path: Path) -> int | None:
 
 def _size(size: int) -> str:
     return megabytes(size) if size >= 100_000 else f"{size} bytes"
+
+
+def hash_of_weights(weights: Mapping[str, Tensor], about: str = "") -> str:
+    """Return the SHA-256 of names, types, shapes and values, in any order and on any device.
+
+    `about` is hashed too: the text of a file that is to be found changed when its text is.
+    """
+    digest = hashlib.sha256(about.encode())
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}".encode())
+        values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(values.numpy().data)
+    return digest.hexdigest()

@@ -10,15 +10,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_unet.errors import (
-    FileProblemError,
-    ModelFileError,
-    ModelMismatchError,
-)
+from napari_unet.errors import FileProblemError, ModelFileError, ModelMismatchError
 from napari_unet.model.external import ExternalNetwork, ReadyExternal
 from napari_unet.model.inference import InferenceNetwork
 from napari_unet.model.record import ModelRecord, record_from_json, record_to_json
-from napari_unet.model.tensor_file import read_tensors, write_tensors
+from napari_unet.model.tensor_file import LONGEST_REASON, read_tensors, write_tensors
 from napari_unet.model.unet import UNet
 
 if TYPE_CHECKING:
@@ -31,8 +27,6 @@ if TYPE_CHECKING:
     from napari_unet.model.external import ReadyNetwork
 
     _Key = tuple[torch.device, torch.dtype, tuple[int, ...]]
-
-_LONGEST_REASON = 300  # of what a hostile file says, in the message that refuses it
 
 
 @dataclass(frozen=True)
@@ -153,7 +147,7 @@ def build_network(config: UNetConfig, tensors: dict[str, Tensor], source: str) -
         differing = sorted(set(expected.items()) ^ set(found.items()), key=str)
         raise ModelFileError(
             f"The weights in {source} are not those of the network it describes "
-            f"(first difference: {differing[0][0][:_LONGEST_REASON]}). Restore it from a copy."
+            f"(first difference: {differing[0][0][:LONGEST_REASON]}). Restore it from a copy."
         )
     network.load_state_dict(tensors, assign=True)
     return network.eval()
@@ -187,26 +181,19 @@ class KeptReady:
         Of threads that ask at the same time one makes it ready, and the others wait.
         """
         with self._making:
-            return self._on(device, precision)
+            # A twentieth of the time that making ready takes.
+            weights = tuple(map(_checksum, self._network.state_dict().values()))
+            key, kept = (device, precision, weights), self._kept
+            if kept is None or kept[0] != key:
+                self._kept = kept = key, self._made_ready(device, precision)
+            return kept[1]
 
-    def _on(self, device: torch.device, precision: torch.dtype) -> ReadyNetwork:
-        # A twentieth of the time that making ready takes.
-        weights = tuple(map(_checksum, self._network.state_dict().values()))
-        key = device, precision, weights
-        kept = self._kept
-        if kept is None or kept[0] != key:
-            self._kept = kept = key, _made_ready(self._network, device, precision)
-        return kept[1]
+    def _made_ready(self, device: torch.device, precision: torch.dtype) -> ReadyNetwork:
+        if isinstance(self._network, ExternalNetwork):
+            return ReadyExternal(self._network, device)
+        return InferenceNetwork(self._network, device, precision)
 
 
 def _checksum(tensor: Tensor) -> int:
     values = tensor.detach().cpu().contiguous().reshape(-1)
     return zlib.crc32(values.view(torch.uint8).numpy().data)
-
-
-def _made_ready(
-    network: UNet | ExternalNetwork, device: torch.device, precision: torch.dtype
-) -> ReadyNetwork:
-    if isinstance(network, ExternalNetwork):
-        return ReadyExternal(network, device)
-    return InferenceNetwork(network, device, precision)

@@ -58,10 +58,7 @@ class UNet(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.up_convolutions = nn.ModuleList(
             _UP_CONVOLUTION[config.ndim](
-                deep,
-                shallow,
-                kernel_size=doubling(config, level),
-                stride=doubling(config, level),
+                deep, shallow, kernel_size=doubling(config, level), stride=doubling(config, level)
             )
             for level, (shallow, deep) in enumerate(pairwise(channels))
         )

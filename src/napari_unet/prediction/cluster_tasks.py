@@ -12,7 +12,7 @@ from napari_unet.errors import ModelMismatchError
 from napari_unet.io.files import read_image
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_model_or_starting_model
-from napari_unet.model.weights_hash import hash_of_weights
+from napari_unet.model.tensor_file import hash_of_weights
 from napari_unet.prediction.partial import trying_again
 from napari_unet.prediction.work import make_runner, predict_tile, separate_block
 

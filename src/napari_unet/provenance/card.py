@@ -251,13 +251,7 @@ def settings_of(config: PredictConfig) -> _Part:
 
 
 def config_of(settings: _Part, device: str) -> PredictConfig:
-    """Return a prediction's settings from plain values.
-
-    Raises
-    ------
-    ConfigError
-        A value is out of its range.
-    """
+    """Return a prediction's settings from plain values; ConfigError if one is out of its range."""
     known = settings.model_dump()
     if known["region"] is not None:
         known["region"] = tuple(slice(*ends) for ends in known["region"])
@@ -306,13 +300,7 @@ def card_beside_result(path: Path) -> Path:
 
 
 def write_card(card: RunCard, path: Path) -> None:
-    """Write a card, atomically.
-
-    Raises
-    ------
-    FileProblemError
-        It cannot be written.
-    """
+    """Write a card, atomically; FileProblemError if it cannot be written."""
     content = card.model_dump_json(indent=2).encode() + b"\n"
     try:
         replace_file(path, content)
@@ -321,13 +309,7 @@ def write_card(card: RunCard, path: Path) -> None:
 
 
 def read_card(path: Path) -> RunCard:
-    """Read a card.
-
-    Raises
-    ------
-    ConfigError
-        It is missing, too large, or no run card of this version.
-    """
+    """Read a card; ConfigError if it is missing, too large, or none of this version."""
     try:
         size = path.stat().st_size
         if size > _LARGEST_CARD:

@@ -18,7 +18,7 @@ from napari_unet.settings import as_text, changed_settings, declared
 from napari_unet.training.config import PRESET_HELP, PresetName, TrainConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_unet.data.physical import PixelSize
 
@@ -62,9 +62,9 @@ class TrainingScript:
             found += _pixel_size_flag(size or {})
         return found
 
-    def command(self, quote: Callable[[Sequence[str]], str] | None = None) -> str:
+    def command(self) -> str:
         """Return the command line as text; notes stand above it as comments."""
-        return _with_notes(self.arguments(), self.notes, quote)
+        return _with_notes(self.arguments(), self.notes)
 
     def python(self) -> str:
         """Return Python lines that do the same."""
@@ -122,12 +122,12 @@ class PredictionScript:
             found += ["--format", self.file_format]
         return found
 
-    def command(self, quote: Callable[[Sequence[str]], str] | None = None) -> str:
+    def command(self) -> str:
         """Return the command line as text, for whole images; notes stand above it as comments."""
         notes = self.notes
         if self.config.region is not None or self.config.frames is not None:
             notes += ("The command line predicts the whole image; the Python lines the part.",)
-        return _with_notes(self.arguments(), notes, quote)
+        return _with_notes(self.arguments(), notes)
 
     def python(self) -> str:
         """Return Python lines that predict into an array and write it as a TIFF."""
@@ -157,11 +157,9 @@ def quoted(arguments: Sequence[str]) -> str:
     return subprocess.list2cmdline(arguments) if _ON_WINDOWS else shlex.join(arguments)
 
 
-def _with_notes(
-    arguments: Sequence[str], notes: Sequence[str], quote: Callable[[Sequence[str]], str] | None
-) -> str:
+def _with_notes(arguments: Sequence[str], notes: Sequence[str]) -> str:
     mark = "rem " if _ON_WINDOWS else "# "
-    return "\n".join([*_comments(notes, mark), (quote or quoted)(arguments)]) + "\n"
+    return "\n".join([*_comments(notes, mark), quoted(arguments)]) + "\n"
 
 
 def _comments(notes: Sequence[str], mark: str) -> list[str]:

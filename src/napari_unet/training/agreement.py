@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from napari_unet.model.devices import fastest_precision
 from napari_unet.model.execution import Runner
-from napari_unet.model.precision import fastest_precision
 
 if TYPE_CHECKING:
     from napari_unet.data.axes import Region

@@ -15,8 +15,8 @@ from torch import nn
 
 from napari_unet.data.labels import DEFAULT_THRESHOLD
 from napari_unet.errors import DeviceError, ModelMismatchError, UnreadableError
+from napari_unet.model.devices import choose_precision
 from napari_unet.model.memory import Shortage, within_memory
-from napari_unet.model.precision import choose_precision
 from napari_unet.model.starting import is_starting_model, with_channels
 from napari_unet.model.trained import build_network
 from napari_unet.model.unet import UNet
