@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.data.physical import PixelSize
     from napari_unet.data.validation_blocks import BlockPlace
-    from napari_unet.export.config import Exported, ExportEvent, ExportFormat
+    from napari_unet.export.config import ExportCheck, Exported, ExportFormat
     from napari_unet.model.config import Precision
     from napari_unet.model.record import ModelRecord
     from napari_unet.prediction.config import ResultKind
@@ -224,7 +224,7 @@ class TrainedModel:
         *,
         image: ArrayLike | None = None,
         axes: str | None = None,
-        on_event: Callable[[ExportEvent], object] | None = None,
+        on_event: Callable[[ExportCheck], object] | None = None,
         **description: Any,
     ) -> Exported:
         """Write the model for other programs, and check it by running it; see `export_model`."""
@@ -290,7 +290,7 @@ def export_model(
     description: str = "",
     authors: Sequence[str] = (),
     licence: str = "",
-    on_event: Callable[[ExportEvent], object] | None = None,
+    on_event: Callable[[ExportCheck], object] | None = None,
 ) -> Exported:
     """Write a model for other programs, and check it by running it.
 
@@ -316,7 +316,7 @@ def export_model(
     licence : str
         SPDX identifier such as "CC-BY-4.0"; a bioimage.io package needs one.
     on_event : callable, optional
-        Called with each event.
+        Called with each check that was passed.
 
     Returns
     -------

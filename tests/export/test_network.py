@@ -12,8 +12,8 @@ import torch
 from napari_unet.data.frames import frames_of
 from napari_unet.errors import ModelMismatchError
 from napari_unet.export.checks import run_in_tiles
-from napari_unet.export.facts import Facts
-from napari_unet.export.network import ExportNetwork, tile_halos, tile_steps
+from napari_unet.export.description import Facts
+from napari_unet.export.graphs import ExportNetwork, tile_halos, tile_steps
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.trained import TrainedNetwork
 from napari_unet.prediction.config import PredictConfig

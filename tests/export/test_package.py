@@ -12,9 +12,9 @@ import pytest
 
 from napari_unet.errors import ConfigError, ModelMismatchError
 from napari_unet.export import package as export_package
-from napari_unet.export.facts import Facts
-from napari_unet.export.package_runs import release_packages
-from napari_unet.export.sample import make_sample
+from napari_unet.export.checks import make_sample
+from napari_unet.export.description import Facts, package_sides
+from napari_unet.export.package import release_packages
 
 from .builders import AUTHORS, CLASSES, a_model, blobs, export, needs_packages
 
@@ -90,9 +90,24 @@ def test_it_says_how_to_scale_and_tile(package: Any) -> None:
     assert description.config.model_extra["napari_unet"]["threshold"] == model.record.threshold
 
 
-def test_the_blocks_that_bioimageio_cuts_give_what_our_prediction_gives(package: Any) -> None:
-    from napari_unet.export.package_runs import blockwise
+def blockwise(path: Path, pixels: Any, facts: Facts) -> Any:
+    """Predict C[Z]YX in the smallest blocks that bioimageio.core itself cuts."""
+    from bioimageio.core import Tensor, create_prediction_pipeline
+    from bioimageio.core.digest_spec import create_sample_for_model
+    from bioimageio.spec import load_model_description
 
+    letters = facts.axes[2:].lower()
+    description = load_model_description(path, perform_io_checks=False)
+    image = Tensor(pixels[np.newaxis], dims=("batch", "channel", *letters))
+    sizes = dict(zip(letters, package_sides(facts), strict=True))
+    block = {"image": {"batch": 1, "channel": len(pixels), **sizes}}
+    with create_prediction_pipeline(description, weight_format="onnx") as pipeline:
+        sample = create_sample_for_model(description, inputs={"image": image})
+        predicted = pipeline.predict_sample_with_fixed_blocking(sample, block)
+    return np.asarray(predicted.members["probabilities"].data)[0]
+
+
+def test_the_blocks_that_bioimageio_cuts_give_what_our_prediction_gives(package: Any) -> None:
     model, result = package
     facts = Facts(model.record, 1, "", "")
     sample = make_sample(model, None, None, (68, 64), 1)  # multiples of the step

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari_unet.cli.arguments.common import given_settings
 from napari_unet.cli.progress import stop_on_interrupt
 from napari_unet.data.axes import usable_axes
-from napari_unet.export.config import ExportChecked, ExportConfig
+from napari_unet.export.config import ExportConfig
 from napari_unet.export.writing import export_model
 from napari_unet.io.files import find_images, read_image
 from napari_unet.model.starting import load_model_or_starting_model
@@ -19,7 +19,7 @@ from napari_unet.run import Run
 if TYPE_CHECKING:
     import argparse
 
-    from napari_unet.export.config import Exported, ExportEvent
+    from napari_unet.export.config import ExportCheck, Exported
 
 _STOPPING = "Stopping after this check; nothing is written."
 
@@ -46,9 +46,8 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     return _report(exported), 0
 
 
-def _print_check(event: ExportEvent) -> None:
-    if isinstance(event, ExportChecked):
-        print(f"Checked: {event.check}.", file=sys.stderr)
+def _print_check(check: ExportCheck) -> None:
+    print(f"Checked: {check}.", file=sys.stderr)
 
 
 def _report(exported: Exported) -> dict[str, Any]:

@@ -179,15 +179,6 @@ def with_extension(path: Path, file_format: ExportFormat) -> Path:
 
 
 @dataclass(frozen=True)
-class ExportStarted:
-    """A file is being written under a temporary name."""
-
-    path: Path
-    """Its final name."""
-    format: ExportFormat
-
-
-@dataclass(frozen=True)
 class ExportCheck:
     """How well a written file, run by another program, agrees with our own prediction."""
 
@@ -211,13 +202,6 @@ class ExportCheck:
 
 
 @dataclass(frozen=True)
-class ExportChecked:
-    """One check was passed."""
-
-    check: ExportCheck
-
-
-@dataclass(frozen=True)
 class Exported:
     """What an export leaves."""
 
@@ -234,6 +218,3 @@ class Exported:
         """Return the text that is shown."""
         first = f"Exported {self.path}. Checked by running it on {self.checked_on}:"
         return "\n".join([first, *map(str, self.checks)])
-
-
-ExportEvent = ExportStarted | ExportChecked

@@ -13,28 +13,29 @@ from typing import TYPE_CHECKING
 from napari_unet.errors import FileProblemError, ModelMismatchError
 from napari_unet.export.checks import (
     compare_with_ours,
+    make_sample,
     onnx_run,
     run_in_tiles,
     sample_sides,
     torch_export_run,
     torchscript_run,
 )
-from napari_unet.export.config import (
-    ExportChecked,
-    Exported,
-    ExportStarted,
-    with_extension,
-)
-from napari_unet.export.description import readme_of
-from napari_unet.export.facts import Facts
+from napari_unet.export.config import Exported, with_extension
+from napari_unet.export.description import Facts, package_sides
 from napari_unet.export.graphs import (
+    ExportNetwork,
     require,
     write_onnx,
     write_torch_export,
     write_torchscript,
 )
-from napari_unet.export.network import ExportNetwork
-from napari_unet.export.sample import make_sample
+from napari_unet.export.package import (
+    check_libraries,
+    check_licence,
+    package_checks,
+    release_packages,
+    write_package,
+)
 from napari_unet.io.disk import (
     replace_file,
     sweep_unfinished,
@@ -48,13 +49,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
-    from napari_unet.export.config import (
-        ExportCheck,
-        ExportConfig,
-        ExportEvent,
-        ExportFormat,
-    )
-    from napari_unet.export.sample import Sample
+    from napari_unet.export.checks import Sample
+    from napari_unet.export.config import ExportCheck, ExportConfig, ExportFormat
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.model.unet import UNet
 
@@ -68,35 +64,15 @@ _RUNS = {"onnx": onnx_run, "torchscript": torchscript_run, "torch-export": torch
 
 def export_model(
     trained: TrainedNetwork, path: Path, config: ExportConfig, stop: threading.Event
-) -> Generator[ExportEvent, None, Exported | None]:
-    """Write a model for other programs, and check it by running it.
+) -> Generator[ExportCheck, None, Exported | None]:
+    """Write a model for other programs, and check it by running it; yields each check it passed.
 
-    Parameters
-    ----------
-    path : Path
-        What to write; the format's extension is added where it lacks.
-    stop : threading.Event
-        Set it from any thread to end before the next check; nothing is left then.
+    The format's extension is added to `path` where it lacks. Set `stop` from any thread to end
+    before the next check: None is returned, and nothing is left.
 
-    Yields
-    ------
-    ExportEvent
-        `ExportStarted`, then `ExportChecked` for each check that was passed.
-
-    Returns
-    -------
-    Exported or None
-        None after a stop.
-
-    Raises
-    ------
-    ConfigError
-        A library is missing, or the licence is none.
-    ModelMismatchError
-        The written file does not predict what the model does, or the image does not fit. Nothing
-        is left.
-    FileProblemError
-        The file cannot be written.
+    Raises ConfigError if a library is missing, or the licence is none; ModelMismatchError if the
+    written file does not predict what the model does, or the image does not fit, and nothing is
+    left; FileProblemError if the file cannot be written.
     """
     _check_libraries(config)
     path = with_extension(path, config.format)
@@ -104,7 +80,6 @@ def export_model(
     facts = Facts(trained.record, views, config.name_for(path), config.description)
     sample = make_sample(trained, config.image, config.axes, _sides(facts, config.format), views)
     network = ExportNetwork(_own(trained), trained.record.binning, views)
-    yield ExportStarted(path, config.format)
     checks: list[ExportCheck] = []
     with _written(path) as hidden:
         _write(network, facts, sample, config, hidden)
@@ -112,7 +87,7 @@ def export_model(
             if stop.is_set():
                 return None
             checks.append(check)
-            yield ExportChecked(check)
+            yield check
         _move(hidden, path)
     readme = _write_readme(path, facts, config.format)
     return Exported(path, tuple(checks), readme, sample.origin)
@@ -130,8 +105,6 @@ def _own(trained: TrainedNetwork) -> UNet:
 
 def _check_libraries(config: ExportConfig) -> None:
     if config.format == "bioimageio":
-        from napari_unet.export.package import check_libraries, check_licence
-
         check_libraries()
         check_licence(config.licence)
     elif config.format == "onnx":
@@ -142,8 +115,6 @@ def _sides(facts: Facts, file_format: ExportFormat) -> tuple[int, ...]:
     sides = sample_sides(facts)
     if file_format != "bioimageio":
         return sides
-    from napari_unet.export.description import package_sides
-
     return tuple(map(max, sides, package_sides(facts)))
 
 
@@ -151,8 +122,6 @@ def _write(
     network: ExportNetwork, facts: Facts, sample: Sample, config: ExportConfig, path: Path
 ) -> None:
     if config.format == "bioimageio":
-        from napari_unet.export.package import write_package
-
         write_package(network, facts, sample, config, path)
     else:
         _WRITERS[config.format](network, facts, path)
@@ -162,8 +131,6 @@ def _checks(
     path: Path, facts: Facts, sample: Sample, file_format: ExportFormat
 ) -> Iterator[ExportCheck]:
     if file_format == "bioimageio":
-        from napari_unet.export.package_runs import package_checks, release_packages
-
         try:
             yield from package_checks(path, facts, sample)
         finally:
@@ -206,10 +173,57 @@ def _write_readme(path: Path, facts: Facts, file_format: ExportFormat) -> Path |
     if file_format == "bioimageio":
         return None
     readme = path.with_name(path.name + ".md")
+    example = _python_example(facts, file_format, path.name)
+    text = f"{facts.as_markdown()}\n## In Python\n\n```python\n{example}```\n"
     try:
-        replace_file(readme, readme_of(facts, file_format, path.name).encode())
+        replace_file(readme, text.encode())
     except OSError as error:
         raise FileProblemError(
             f"{path.name} was exported, but {readme.name} cannot be written: {error}."
         ) from error
     return readme
+
+
+# --- Lines of Python that run an exported file, and need nothing of this program ----------------
+
+_LOADING = {
+    "onnx": (
+        "import onnxruntime\n",
+        'session = onnxruntime.InferenceSession("{file}")\n'
+        'facts = json.loads(session.get_modelmeta().custom_metadata_map["napari_unet"])\n',
+        'probabilities = session.run(None, {{"image": scaled}})[0][0]\n',
+    ),
+    "torchscript": (
+        "import torch\n",
+        'extra = {{"napari_unet.json": ""}}\n'
+        'model = torch.jit.load("{file}", _extra_files=extra)\n'
+        'facts = json.loads(extra["napari_unet.json"])\n',
+        "probabilities = model(torch.from_numpy(scaled))[0].numpy()\n",
+    ),
+    "torch-export": (
+        "import torch\n",
+        'extra = {{"napari_unet.json": ""}}\n'
+        'model = torch.export.load("{file}", extra_files=extra).module()\n'
+        'facts = json.loads(extra["napari_unet.json"])\n',
+        "probabilities = model(torch.from_numpy(scaled))[0].numpy()\n",
+    ),
+}
+
+
+def _python_example(facts: Facts, file_format: ExportFormat, file: str) -> str:
+    """Return lines that predict ``image.tif`` whole by an exported file."""
+    network = facts.record.network
+    imports, load, run = (part.format(file=file) for part in _LOADING[file_format])
+    channels = "" if network.input_bands > 1 else "[np.newaxis]"
+    axes = tuple(range(1, 1 + network.ndim))
+    shape = facts.axes[1:] if network.input_bands > 1 else facts.axes[2:]
+    table = facts.record.classes
+    return (
+        f"import json\n\nimport numpy as np\n{imports}import tifffile\n\n"
+        f"{load}"
+        f'image = tifffile.imread("image.tif").astype("float32"){channels}  # {shape} in the file\n'
+        f'low, high = np.percentile(image, facts["percentiles"], axis={axes}, keepdims=True)\n'
+        "scaled = ((image - low) / np.maximum(high - low, 1e-9))[np.newaxis].astype(np.float32)\n"
+        f"{run}"
+        f"{table.task.recipe_in_python(table, facts.decision)}\n"
+    )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from napari_unet.data.intensity_steps import IntensitySteps
+    from napari_unet.data.intensity import IntensitySteps
     from napari_unet.model.external_config import Activation, ExternalConfig, Meaning
 
 # Numbers differ where they differ by more than this, relative to those above 1.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.data.intensity import IntensitySteps
-    from napari_unet.external.operations import Postprocessing
+    from napari_unet.external.reading import Postprocessing
     from napari_unet.model.external_config import Activation
 
 # Numbers differ where they differ by more than this, relative to those above 1.

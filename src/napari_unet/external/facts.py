@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet.data.intensity import IntensityStep, IntensitySteps
 from napari_unet.errors import ModelFileError
-from napari_unet.external.operations import Postprocessing
 from napari_unet.external.package_text import Axis, TensorText
+from napari_unet.external.reading import Postprocessing
 from napari_unet.model.external_config import ExternalConfig
 from napari_unet.model.onnx_graph import read_graph
 

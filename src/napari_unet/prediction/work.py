@@ -20,8 +20,6 @@ from napari_unet.model.devices import choose_precision
 from napari_unet.model.execution import Runner
 from napari_unet.model.external import ExternalNetwork
 from napari_unet.model.memory import Shortage, within_memory
-from napari_unet.model.precision import choose_precision
-from napari_unet.notice import Notice
 from napari_unet.prediction.events import PredictionStarted
 from napari_unet.run import Notice
 

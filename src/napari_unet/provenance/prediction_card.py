@@ -13,8 +13,6 @@ from napari_unet.io.files import read_image
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_starting_model, starting_name
 from napari_unet.model.tensor_file import hash_of_weights
-from napari_unet.model.weights_hash import hash_of_weights
-from napari_unet.notice import Notice
 from napari_unet.prediction.files import FileFailed, FilePredicted, FileStarted, predict_files
 from napari_unet.provenance.card import (
     Environment,

@@ -16,8 +16,6 @@ from napari_unet.errors import NotEnoughMemoryError, UnreadableError, first_line
 from napari_unet.model.devices import choose_precision
 from napari_unet.model.execution import Runner
 from napari_unet.model.memory import free_unused
-from napari_unet.model.precision import choose_precision
-from napari_unet.notice import Notice
 from napari_unet.run import Notice
 from napari_unet.tasks import Decision
 from napari_unet.training.events import ViewPredicted

@@ -24,7 +24,7 @@ from napari_unet.errors import ImageError, ModelMismatchError, NapariUNetError
 from napari_unet.export.config import (
     COMMON_LICENCES,
     EXTENSIONS,
-    ExportChecked,
+    ExportCheck,
     ExportConfig,
     ModelAuthor,
     with_extension,
@@ -182,8 +182,8 @@ class ExportDialog(QDialog):
         return bool(answer == QMessageBox.StandardButton.Yes)
 
     def _on_event(self, event: object) -> None:
-        if isinstance(event, ExportChecked):
-            self.text.setText(f"Checked: {event.check}.")
+        if isinstance(event, ExportCheck):
+            self.text.setText(f"Checked: {event}.")
 
     def _on_ended(self, outcome: Outcome) -> None:
         if isinstance(outcome, Failed):
