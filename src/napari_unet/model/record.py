@@ -29,8 +29,9 @@ class TrainingImageRecord:
     shape: tuple[int, ...]
     """Shape of the image."""
     image_sha256: str
+    """Hash of the pixels."""
     labels_sha256: str
-    """Hashes of the pixels and of the labels."""
+    """Hash of the labels."""
 
 
 @with_config(ConfigDict(extra="forbid"))
