@@ -25,7 +25,7 @@ from napari_unet.export.graphs import ExportNetwork
 from napari_unet.tasks import ClassTable
 
 from .builders import CLASSES, a_model, blobs, export
-from .test_network import ours, seen
+from .test_graphs import ours, seen
 
 TORCH_FORMATS = ("torchscript", "torch-export")
 FORMATS = ("onnx", *TORCH_FORMATS)

@@ -18,6 +18,7 @@ from napari_unet.errors import FileProblemError, ModelFileError
 from napari_unet.model.tensor_file import hash_of_weights, read_tensors, write_tensors
 
 TENSORS = {"a.weight": torch.arange(12.0).reshape(3, 4), "n": torch.tensor(7)}
+WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.zeros((), dtype=torch.bfloat16)}
 
 
 @pytest.fixture
@@ -328,3 +329,28 @@ def test_a_folder_in_place_of_the_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(FileProblemError, match="Cannot write"):
         write_tensors(tmp_path / "x", TENSORS, {})
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_the_hash_stays_as_in_files_that_were_saved() -> None:
+    expected = "15bcc1d600a4e4eea3cf6ae9048ec1de41e94d5e8e824290d2b7f511e9b4c4cd"
+    assert hash_of_weights(WEIGHTS) == expected
+
+
+def test_the_order_of_names_does_not_matter() -> None:
+    assert hash_of_weights(dict(reversed(WEIGHTS.items()))) == hash_of_weights(WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param(WEIGHTS["a"] + 1, id="value"),
+        pytest.param(WEIGHTS["a"].reshape(3, 2), id="shape"),
+        pytest.param(WEIGHTS["a"].view(torch.int32), id="type"),
+    ],
+)
+def test_other_weights_have_another_hash(changed: torch.Tensor) -> None:
+    assert hash_of_weights({**WEIGHTS, "a": changed}) != hash_of_weights(WEIGHTS)
+
+
+def test_another_text_about_them_is_another_hash() -> None:
+    assert hash_of_weights(WEIGHTS, "x") != hash_of_weights(WEIGHTS)
