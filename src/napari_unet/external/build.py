@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.data.intensity import IntensitySteps
-    from napari_unet.external.facts import Reading
     from napari_unet.external.reading import Reading
     from napari_unet.model.external_config import Activation, ExternalConfig, LayersConfig
     from napari_unet.model.unet import UNet

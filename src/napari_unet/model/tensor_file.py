@@ -14,7 +14,6 @@ from safetensors.torch import save
 
 from napari_unet.errors import FileProblemError, ModelFileError
 from napari_unet.io.disk import megabytes, replace_file, why_not_written
-from napari_unet.model.tensor_file import hash_of_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
