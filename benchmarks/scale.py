@@ -35,8 +35,8 @@ from napari_unet.model.trained import TrainedNetwork
 from napari_unet.model.unet import UNet
 from napari_unet.objects.measurements import measure_objects
 from napari_unet.prediction.config import PredictConfig
-from napari_unet.prediction.events import TileWritten
 from napari_unet.prediction.predictor import predict_image
+from napari_unet.prediction.results import PredictionProgress
 from napari_unet.run import Run
 from napari_unet.samples import sample_dir
 from napari_unet.tasks import ClassTable
@@ -268,7 +268,7 @@ def cluster(work: Path) -> dict[str, Any]:
             victim = sorted(client.run(os.getpid).values())[0]
 
             def kill(event: object, at: int | None = kill_at, victim: int = victim) -> None:
-                if isinstance(event, TileWritten) and event.number == at:
+                if isinstance(event, PredictionProgress) and event.tile == at:
                     os.kill(victim, signal.SIGKILL)
 
             target = work / f"{name}-out.zarr"

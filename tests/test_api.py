@@ -12,7 +12,7 @@ import pytest
 import napari_unet as nu
 from device import DEVICE_NAME
 from napari_unet.errors import ConfigError, FileProblemError, LabelsError, ModelFileError
-from napari_unet.prediction.events import PredictionStarted, TilePredicted
+from napari_unet.prediction.results import PredictionStarted, TilePredicted
 from napari_unet.training.events import StepDone, TrainingStarted
 
 if TYPE_CHECKING:

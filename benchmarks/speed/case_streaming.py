@@ -20,9 +20,9 @@ from napari_unet.io.tiff_files import LazyTiff
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_starting_model
 from napari_unet.prediction.config import PredictConfig
+from napari_unet.prediction.pipeline import make_runner, separate_block
 from napari_unet.prediction.plan import plan_prediction
 from napari_unet.prediction.predictor import predict_image
-from napari_unet.prediction.work import make_runner, separate_block
 from napari_unet.run import Run
 
 if TYPE_CHECKING:

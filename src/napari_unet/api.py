@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from napari_unet.model.config import Precision
     from napari_unet.model.record import ModelRecord
     from napari_unet.prediction.config import ResultKind
-    from napari_unet.prediction.events import PredictionEvent
-    from napari_unet.prediction.results import Prediction
+    from napari_unet.prediction.results import Prediction, PredictionEvent
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.events import TrainingEvent
     from napari_unet.training.state import TrainingState

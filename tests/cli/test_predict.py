@@ -21,8 +21,8 @@ from napari_unet.model.execution import Runner
 from napari_unet.model.record import ModelRecord
 from napari_unet.model.trained import TrainedNetwork, save_network
 from napari_unet.model.unet import UNet
-from napari_unet.prediction.events import BlockSeparated, PredictionStarted, TileWritten
 from napari_unet.prediction.files import FileFormat, FileStarted, earlier_results
+from napari_unet.prediction.results import PredictionProgress, PredictionStarted
 from napari_unet.tasks import ClassTable
 
 from .builders import picture, run, write_images
@@ -547,11 +547,11 @@ def test_the_bar_shows_each_block_whose_objects_are_separated(
     with PredictionBar(quiet=False) as bar:
         bar.show(FileStarted(1, 1, tmp_path / "large.zarr"))
         bar.show(PredictionStarted("CPU", 2, (9, 9), "objects"))
-        bar.show(TileWritten(1))
-        bar.show(TileWritten(2))
+        bar.show(PredictionProgress(1, 2))
+        bar.show(PredictionProgress(2, 2))
         for block in (1, 2, 3):
             capsys.readouterr()
-            bar.show(BlockSeparated(block, 3, ()))
+            bar.show(PredictionProgress(2, 2, block, 3))
             assert f"objects: block {block} of 3" in capsys.readouterr().err
-        bar.show(TileWritten(2))
+        bar.show(PredictionProgress(2, 2))
         assert "objects" not in capsys.readouterr().err

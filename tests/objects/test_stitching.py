@@ -13,8 +13,8 @@ from scipy import ndimage as ndi
 from napari_unet.errors import LabelsError
 from napari_unet.objects.separation import separate_objects
 from napari_unet.objects.stitching import final_numbers, own_labels
-from napari_unet.prediction.tiles import Blocks
-from napari_unet.prediction.work import number_objects
+from napari_unet.prediction.pipeline import number_objects
+from napari_unet.prediction.tiles import TilePlan
 
 Array = Any
 
@@ -22,17 +22,18 @@ Array = Any
 def stitched(foreground: Array, stride: tuple[int, ...], margin: int) -> tuple[Array, int]:
     """Separate block by block and join."""
     region = tuple(slice(0, size) for size in foreground.shape)
-    blocks = Blocks(region, stride, (margin,) * foreground.ndim)
+    corner = (0,) * foreground.ndim
+    blocks = TilePlan(region, stride, corner, (margin,) * foreground.ndim)
     result = np.zeros(foreground.shape, np.uint32)
     parts, objects = [], []
     for number in range(len(blocks)):
-        seen, own = blocks.seen(number), blocks.box(number)
+        seen, own = blocks.seen(number), blocks[number]
         labels, found = own_labels(separate_objects(foreground[seen]), seen, own)
         parts.append(labels)
         objects.append(found)
     tables, last = number_objects(blocks, objects)
     for number, (labels, table) in enumerate(zip(parts, tables, strict=True)):
-        result[blocks.box(number)] = table[labels]
+        result[blocks[number]] = table[labels]
     return result, last
 
 

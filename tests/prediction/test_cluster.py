@@ -24,9 +24,8 @@ from napari_unet.model.trained import TrainedNetwork, save_network
 from napari_unet.prediction import cluster
 from napari_unet.prediction.cluster import connected, predict_on_cluster
 from napari_unet.prediction.config import PredictConfig
-from napari_unet.prediction.events import TileWritten
 from napari_unet.prediction.predictor import predict_image
-from napari_unet.prediction.results import Prediction
+from napari_unet.prediction.results import Prediction, PredictionProgress
 from napari_unet.run import Run
 
 from .builders import a_model, noise
@@ -119,7 +118,7 @@ def test_a_worker_that_is_killed_changes_nothing(
     victim = sorted(client.run(os.getpid).values())[0]
 
     def kill(event: object) -> None:
-        if isinstance(event, TileWritten) and event.number == 20:
+        if isinstance(event, PredictionProgress) and event.tile == 20:
             os.kill(victim, signal.SIGKILL)
 
     result = by_the_cluster(client, files, tmp_path / "cluster.zarr", watch=kill)
@@ -194,9 +193,9 @@ def test_a_stopped_cluster_goes_on_where_it_was(
     numbers: list[int] = []
 
     def stop_early(event: object) -> None:
-        if isinstance(event, TileWritten):
-            numbers.append(event.number)
-            if event.number == 30:
+        if isinstance(event, PredictionProgress) and not event.blocks:
+            numbers.append(event.tile)
+            if event.tile == 30:
                 stop.set()
 
     first = by_the_cluster(client, files, tmp_path / "c.zarr", watch=stop_early, stop=stop)
@@ -214,7 +213,7 @@ def test_a_single_process_goes_on_with_what_a_cluster_began(
     stop = threading.Event()
 
     def stop_early(event: object) -> None:
-        if isinstance(event, TileWritten) and event.number == 30:
+        if isinstance(event, PredictionProgress) and event.tile == 30:
             stop.set()
 
     by_the_cluster(client, files, tmp_path / "c.zarr", watch=stop_early, stop=stop)
@@ -243,12 +242,12 @@ def test_a_run_that_goes_on_counts_each_tile_once_and_says_so(
     seen: list[Any] = []
 
     def stop_late(event: object) -> None:
-        if isinstance(event, TileWritten) and event.number == 120:
+        if isinstance(event, PredictionProgress) and event.tile == 120:
             stop.set()
 
     by_the_cluster(client, files, tmp_path / "c.zarr", watch=stop_late, stop=stop)
     by_the_cluster(client, files, tmp_path / "c.zarr", watch=seen.append)
-    numbers = [event.number for event in seen if isinstance(event, TileWritten)]
+    numbers = [event.tile for event in seen if isinstance(event, PredictionProgress)]
     assert "goes on" in seen[1].text
     assert max(numbers) == seen[0].tiles
 

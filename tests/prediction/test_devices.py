@@ -19,8 +19,8 @@ from napari_unet.model import trained as ready
 from napari_unet.model.inference import InferenceNetwork
 from napari_unet.prediction import predictor
 from napari_unet.prediction.config import PredictConfig
-from napari_unet.prediction.events import PredictionStarted, TilePredicted
 from napari_unet.prediction.predictor import predict_image
+from napari_unet.prediction.results import PredictionStarted, TilePredicted
 from napari_unet.run import Notice, Run
 
 from .builders import a_model, noise

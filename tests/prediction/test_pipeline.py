@@ -14,9 +14,9 @@ import pytest
 from device import DEVICE_NAME
 from napari_unet.prediction import predictor, tiles
 from napari_unet.prediction.config import PredictConfig
-from napari_unet.prediction.events import BlockSeparated, FrameFinished, TilePredicted
 from napari_unet.prediction.pipeline import Writer, one_thread, read_ahead
 from napari_unet.prediction.predictor import predict_image
+from napari_unet.prediction.results import FrameFinished, PredictionProgress, TilePredicted
 
 from .builders import a_model, noise, predict
 
@@ -180,7 +180,7 @@ def test_threads_are_as_polite_as_the_one_that_asks() -> None:
 @pytest.mark.usefixtures("small_blocks")
 def test_blocks_are_told_in_their_order_when_all_tiles_are_there() -> None:
     events, _ = predict(a_model(), noise(70, 90), tile_size=16)
-    blocks = [event.number for event in events if isinstance(event, BlockSeparated)]
+    blocks = [event.block for event in events if isinstance(event, PredictionProgress)]
     assert blocks == list(range(1, len(blocks) + 1))
     assert isinstance(events[-1], FrameFinished)
     assert max(n for n, event in enumerate(events) if isinstance(event, TilePredicted)) == 30

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from napari_unet.errors import ConfigError, ImageError, ModelMismatchError
 from napari_unet.prediction.config import PredictConfig
-from napari_unet.prediction.events import FrameFinished, PredictionStarted, TilePredicted
+from napari_unet.prediction.results import FrameFinished, PredictionStarted, TilePredicted
 from napari_unet.tasks import ClassTable
 
 from .builders import OBJECTS, a_model, noise, predict, see_the_image

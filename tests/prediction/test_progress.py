@@ -5,13 +5,11 @@ from functools import reduce
 import numpy as np
 import pytest
 
-from napari_unet.prediction.events import (
-    BlockSeparated,
+from napari_unet.prediction.results import (
     FrameFinished,
     PredictionProgress,
     PredictionStarted,
     TilePredicted,
-    TileWritten,
 )
 from napari_unet.run import Notice
 
@@ -31,7 +29,7 @@ def test_it_starts_until_the_tiles_are_counted() -> None:
     "event",
     [
         pytest.param(TilePredicted(2, (), BOX, np.zeros((8, 8))), id="here"),
-        pytest.param(TileWritten(2), id="elsewhere"),
+        pytest.param(PredictionProgress(2, 4), id="elsewhere"),
     ],
 )
 def test_a_tile_counts_wherever_it_was_predicted(event: object) -> None:
@@ -39,15 +37,21 @@ def test_a_tile_counts_wherever_it_was_predicted(event: object) -> None:
 
 
 def test_blocks_count_while_objects_are_separated() -> None:
-    assert after(STARTED, TileWritten(4), BlockSeparated(1, 3, ())).text == "objects: block 1 of 3"
+    assert after(STARTED, PredictionProgress(4, 4, 1, 3)).text == "objects: block 1 of 3"
 
 
 def test_tiles_count_again_in_the_next_frame() -> None:
-    assert after(STARTED, BlockSeparated(3, 3, (0,)), TileWritten(3)).text == "tile 3 of 4"
+    assert (
+        after(STARTED, PredictionProgress(2, 4, 3, 3), PredictionProgress(3, 4)).text
+        == "tile 3 of 4"
+    )
 
 
 def test_notices_are_collected() -> None:
-    assert after(STARTED, Notice("One."), TileWritten(1), Notice("Two.")).notices == "One. Two."
+    assert (
+        after(STARTED, Notice("One."), PredictionProgress(1, 4), Notice("Two.")).notices
+        == "One. Two."
+    )
 
 
 def test_the_notices_of_one_image_are_not_those_of_the_next() -> None:
@@ -56,4 +60,6 @@ def test_the_notices_of_one_image_are_not_those_of_the_next() -> None:
 
 def test_another_event_changes_nothing() -> None:
     finished = FrameFinished((), BOX, np.zeros((8, 8)))
-    assert after(STARTED, TileWritten(4), finished) == after(STARTED, TileWritten(4))
+    assert after(STARTED, PredictionProgress(4, 4), finished) == after(
+        STARTED, PredictionProgress(4, 4)
+    )

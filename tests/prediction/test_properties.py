@@ -137,7 +137,7 @@ def test_tiles_of_any_plan_hold_each_pixel_of_its_region_once(
     region: list[tuple[int, int]], stride: tuple[int, int, int]
 ) -> None:
     box = tuple(slice(start, start + length) for start, length in region)
-    plan = TilePlan(box, stride[: len(box)])
+    plan = TilePlan(box, stride[: len(box)], (0,) * len(box), (0,) * len(box))
     count = np.zeros([part.stop for part in box], np.uint8)
     for tile in plan:
         count[tile] += 1

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from napari_unet.prediction.events import FrameFinished, TilePredicted
+from napari_unet.prediction.results import FrameFinished, TilePredicted
 
 from .builders import a_model, noise, predict, see_the_image
 

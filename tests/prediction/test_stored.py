@@ -23,12 +23,11 @@ from napari_unet.model import devices as precision
 from napari_unet.model.trained import TrainedNetwork
 from napari_unet.prediction import tiles
 from napari_unet.prediction.config import PredictConfig
-from napari_unet.prediction.events import PredictionStarted, TilePredicted
 from napari_unet.prediction.files import identity_of
 from napari_unet.prediction.lock import locked
 from napari_unet.prediction.partial import PartialResult, partial_folder
 from napari_unet.prediction.predictor import predict_image
-from napari_unet.prediction.results import Prediction
+from napari_unet.prediction.results import Prediction, PredictionStarted, TilePredicted
 from napari_unet.run import Notice, Run
 from napari_unet.tasks import ClassTable
 

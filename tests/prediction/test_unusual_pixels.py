@@ -11,8 +11,8 @@ import pytest
 
 from device import DEVICE_NAME
 from napari_unet.prediction.config import PredictConfig
-from napari_unet.prediction.events import TilePredicted
 from napari_unet.prediction.predictor import predict_image
+from napari_unet.prediction.results import TilePredicted
 from napari_unet.run import Notice
 
 from .builders import a_model, noise, predict

@@ -16,8 +16,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 from napari_unet.model.execution import Runner
-from napari_unet.prediction.events import TilePredicted
 from napari_unet.prediction.files import FileFailed
+from napari_unet.prediction.results import TilePredicted
 from napari_unet.widgets.common.layers import LayerComboBox
 from napari_unet.widgets.common.session import session_of
 

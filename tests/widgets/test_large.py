@@ -14,7 +14,7 @@ import zarr
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QFileDialog
 
-from napari_unet.prediction.events import TilePredicted
+from napari_unet.prediction.results import TilePredicted
 from napari_unet.widgets.common import stored_layers
 from napari_unet.widgets.common.layers import METADATA_KEY, LayerComboBox
 from napari_unet.widgets.common.session import session_of

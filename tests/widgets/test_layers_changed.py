@@ -14,7 +14,7 @@ import pytest
 from napari.layers import Labels
 
 from napari_unet.prediction import predictor
-from napari_unet.prediction.events import TilePredicted
+from napari_unet.prediction.results import TilePredicted
 from napari_unet.run import Run
 from napari_unet.training.events import AnnotationsJoined, StepDone, ViewPredicted
 from napari_unet.widgets.common.layers import plain_layers

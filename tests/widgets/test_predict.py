@@ -17,9 +17,9 @@ from napari_unet.model.record import ModelRecord
 from napari_unet.model.trained import TrainedNetwork, save_network
 from napari_unet.model.unet import UNet
 from napari_unet.prediction import predictor
-from napari_unet.prediction.events import FrameFinished
+from napari_unet.prediction.pipeline import make_runner
 from napari_unet.prediction.plan import PredictionPlan
-from napari_unet.prediction.work import make_runner
+from napari_unet.prediction.results import FrameFinished
 from napari_unet.tasks import ClassTable
 from napari_unet.widgets.common.result_layer import predicted_of
 

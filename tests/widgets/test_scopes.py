@@ -17,7 +17,7 @@ from napari_unet.model.config import UNetConfig
 from napari_unet.model.record import ModelRecord
 from napari_unet.model.trained import TrainedNetwork
 from napari_unet.model.unet import UNet
-from napari_unet.prediction.events import TilePredicted
+from napari_unet.prediction.results import TilePredicted
 from napari_unet.tasks import ClassTable
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.visible import camera_of

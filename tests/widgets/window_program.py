@@ -116,13 +116,13 @@ def predict_a_file(program: Program) -> None:
 
 
 def _predict(program: Program, start: Callable[[], object]) -> None:
-    from napari_unet.prediction.events import TilePredicted, TileWritten
+    from napari_unet.prediction.results import PredictionProgress, TilePredicted
 
     tiles: list[object] = []
     program.image.data = np.stack([disks(480)] * 400)
     program.session.set_model(program.model(), "eager")
     program.session.prediction.happened.connect(
-        lambda e: tiles.append(e) if isinstance(e, (TilePredicted, TileWritten)) else None
+        lambda e: tiles.append(e) if isinstance(e, (TilePredicted, PredictionProgress)) else None
     )
     start()
     wait(lambda: len(tiles) > 2)

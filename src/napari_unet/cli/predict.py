@@ -18,7 +18,6 @@ from napari_unet.external.importing import is_external_model, load_any_model
 from napari_unet.io.files import find_images
 from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.prediction.config import PredictConfig
-from napari_unet.prediction.events import PredictionProgress, PredictionStarted
 from napari_unet.prediction.files import (
     FileFailed,
     FilePredicted,
@@ -27,6 +26,7 @@ from napari_unet.prediction.files import (
     identity_of,
     predict_files,
 )
+from napari_unet.prediction.results import PredictionProgress, PredictionStarted
 from napari_unet.provenance.prediction_card import writing_cards
 from napari_unet.run import Notice
 
@@ -37,9 +37,8 @@ if TYPE_CHECKING:
 
     from napari_unet.io.files import ImageFile
     from napari_unet.model.record import ModelRecord
-    from napari_unet.prediction.events import PredictionEvent
     from napari_unet.prediction.files import FileFormat, IntoZarr
-    from napari_unet.prediction.results import Prediction
+    from napari_unet.prediction.results import Prediction, PredictionEvent
 
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:

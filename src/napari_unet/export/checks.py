@@ -17,8 +17,8 @@ from napari_unet.errors import ModelMismatchError
 from napari_unet.export.config import ExportCheck
 from napari_unet.export.graphs import require
 from napari_unet.prediction.config import PredictConfig
+from napari_unet.prediction.pipeline import make_runner, predict_tile
 from napari_unet.prediction.plan import plan_prediction
-from napari_unet.prediction.work import make_runner, predict_tile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,8 +14,7 @@ import numpy as np
 
 from napari_unet.data.labels import check_labels
 from napari_unet.errors import ConfigError, LabelsError
-from napari_unet.objects.drift import drift_between, shared_part
-from napari_unet.objects.matching import (
+from napari_unet.objects.overlaps import (
     NO_OVERLAPS,
     Overlaps,
     best_links,
@@ -33,12 +32,11 @@ if TYPE_CHECKING:
     IntArray = NDArray[np.integer[Any]]
     Numbered = NDArray[np.int32]
     Table = NDArray[np.float64]
+    Mask = NDArray[np.bool_]
 
 LinkAxis = Literal["T", "Z"]
 _FEW = 2**24  # numbers up to here are looked up in a table, larger ones are sorted
 _ENDED = -1  # where a track was last seen: a mother, or not yet in any frame
-
-
 _LONGEST_GAP = 1000  # frames: as many are held in memory
 
 
@@ -158,23 +156,14 @@ def link_frames(
     return linker.result()
 
 
-@dataclass(frozen=True, eq=False)
-class _Plane:
-    """A linked frame; `sizes` by track, `shift` from this frame to the newest one."""
-
-    position: int
-    labels: Numbered
-    sizes: NDArray[np.int64]
-    shift: tuple[int, ...]
-
-
 class _Linker:
     """Holds the frames that an object may still be linked to, and the tracks so far."""
 
     def __init__(self, config: LinkConfig) -> None:
         self._config = config
         self._over_time = config.axis != "Z"
-        self._planes: deque[_Plane] = deque(maxlen=config.gap + 1)
+        self._planes: deque[Numbered] = deque(maxlen=config.gap + 1)
+        self._shifts: list[tuple[int, ...]] = []  # from each plane to the newest frame
         self._last_seen = np.full(1, _ENDED)  # by track
         self._rows: list[Table] = []
         self._parents: dict[int, int] = {}
@@ -184,11 +173,11 @@ class _Linker:
         self._check_shape(frame)
         objects = _numbered(check_labels(frame))
         sizes = np.bincount(objects.ravel(), minlength=1)
-        self._move_planes(objects)
+        self._shifts = self._shifts_to(objects)
         track_of = np.zeros(sizes.size, np.int32)
-        overlaps = self._overlaps(objects, sizes)
+        overlaps = self._overlaps(position, objects, sizes)
         if self._config.divisions and self._over_time:
-            self._divide(overlaps, track_of)
+            self._divide(position, overlaps, track_of)
         self._continue(overlaps, track_of)
         fresh = np.flatnonzero(track_of[1:] == 0) + 1
         track_of[fresh] = self._new_tracks(fresh.size)
@@ -196,9 +185,8 @@ class _Linker:
         labels: Numbered = track_of[objects]
         self._last_seen[track_of[1:]] = position
         self._rows.append(_rows(position, labels, objects, track_of, sizes))
-        by_track = np.zeros(self._last_seen.size, np.int64)
-        by_track[track_of[1:]] = sizes[1:]
-        self._planes.append(_Plane(position, labels, by_track, (0,) * labels.ndim))
+        self._planes.append(labels)
+        self._shifts.append((0,) * labels.ndim)
         return labels.copy()  # callers may write into it
 
     def result(self) -> Linked:
@@ -212,46 +200,41 @@ class _Linker:
             raise LabelsError(
                 f"Labels of shape {frame.shape} are no frame: give YX or, over time, ZYX."
             )
-        if self._planes and frame.shape != self._planes[-1].labels.shape:
+        if self._planes and frame.shape != self._planes[-1].shape:
             raise LabelsError(
-                f"A frame has shape {frame.shape}, those before {self._planes[-1].labels.shape}; "
+                f"A frame has shape {frame.shape}, those before {self._planes[-1].shape}; "
                 "link frames of one size."
             )
 
-    def _move_planes(self, objects: Numbered) -> None:
+    def _shifts_to(self, objects: Numbered) -> list[tuple[int, ...]]:
         """Add the drift since the last frame to what each plane held has drifted so far."""
+        shifts = self._shifts[-len(self._planes) :]
         if not (self._planes and self._over_time and self._config.follow_drift):
-            return
-        drift = drift_between(self._planes[-1].labels > 0, objects > 0)
-        for at, plane in enumerate(self._planes):
-            shift = tuple(a + b for a, b in zip(plane.shift, drift, strict=True))
-            self._planes[at] = replace(plane, shift=shift)
+            return shifts
+        drift = drift_between(self._planes[-1] > 0, objects > 0)
+        return [tuple(a + b for a, b in zip(shift, drift, strict=True)) for shift in shifts]
 
-    def _overlaps(self, objects: Numbered, sizes: NDArray[np.int64]) -> Overlaps:
+    def _overlaps(self, position: int, objects: Numbered, sizes: IntArray) -> Overlaps:
         """List the overlaps of each track, where it was last seen, with the objects."""
-        found = [NO_OVERLAPS]
-        for plane in self._planes:
-            previous, following = shared_part(plane.labels, objects, plane.shift)
-            overlaps = overlaps_between(previous, following, plane.sizes, sizes)
-            last = self._last_seen[overlaps.previous] == plane.position
+        found, first = [NO_OVERLAPS], position - len(self._planes)
+        for at, (labels, shift) in enumerate(zip(self._planes, self._shifts, strict=True), first):
+            previous, following = shared_part(labels, objects, shift)
+            overlaps = overlaps_between(previous, following, np.bincount(labels.ravel()), sizes)
+            last = self._last_seen[overlaps.previous] == at
             found.append(overlaps.where(last & (overlaps.iou >= self._config.minimum_overlap)))
         return joined(found)
 
-    def _divide(self, overlaps: Overlaps, track_of: Numbered) -> None:
+    def _divide(self, position: int, overlaps: Overlaps, track_of: Numbered) -> None:
         """Give daughters numbers of their own; their mothers end here.
 
         An object that is most like one that was missing has come back: it is nobody's daughter.
         """
-        if not self._planes:
-            return
         likest = np.zeros(track_of.size)
         np.maximum.at(likest, overlaps.following, overlaps.iou)
-        was_there = self._last_seen[overlaps.previous] == self._planes[-1].position
+        was_there = self._last_seen[overlaps.previous] == position - 1
         came_back = np.zeros(track_of.size, bool)
-        came_back[overlaps.following[~was_there & (overlaps.iou == likest[overlaps.following])]] = (
-            True
-        )
-
+        likest_was_missing = ~was_there & (overlaps.iou == likest[overlaps.following])
+        came_back[overlaps.following[likest_was_missing]] = True
         found = divisions_among(overlaps.where(was_there & ~came_back[overlaps.following]))
         track_of[found.following] = self._new_tracks(found.following.size)
         daughters = track_of[found.following].tolist()
@@ -304,3 +287,82 @@ def _rows(
     for axis, coordinate in enumerate(np.unravel_index(inside, objects.shape)):
         rows[:, 2 + axis] = np.bincount(of, coordinate, sizes.size)[1:] / sizes[1:]
     return rows
+
+
+# --- How far a whole frame has moved since the one before, for example because the stage drifts ---
+
+_LARGEST = 2**22  # pixels whose correlation is computed; larger masks are read in steps
+# A lesser gain may be chance: cells that move on their own also fit a little better elsewhere.
+_LEAST_GAIN = 1.1
+
+
+def drift_between(previous: Mask, following: Mask) -> tuple[int, ...]:
+    """Find the shift of a foreground that brings most of it onto the next one.
+
+    Parameters
+    ----------
+    previous, following : ndarray
+        ``[Z]YX``, bool, of one shape.
+
+    Returns
+    -------
+    tuple of int
+        Whole pixels per axis to add to positions in `previous`; zeros where a shift gains less
+        than a tenth of overlap. Masks of more than 4 million pixels are read in steps along Y
+        and X: the shift is then a multiple of the step.
+    """
+    nowhere = (0,) * previous.ndim
+    if not previous.any() or not following.any():
+        return nowhere
+    step = 1
+    while previous.size / step**2 > _LARGEST:
+        step += 1
+    thinned = (..., slice(None, None, step), slice(None, None, step))
+    overlap = _overlap_at_each_shift(previous[thinned], following[thinned])
+    best = np.unravel_index(int(overlap.argmax()), overlap.shape)
+    if overlap[best] < _LEAST_GAIN * overlap[nowhere]:
+        return nowhere
+    steps = [1] * (previous.ndim - 2) + [step, step]
+    return tuple(
+        each * (int(at) - size if at > size // 2 else int(at))
+        for at, size, each in zip(best, overlap.shape, steps, strict=True)
+    )
+
+
+def _overlap_at_each_shift(previous: Mask, following: Mask) -> NDArray[np.float32]:
+    """Correlate circularly: pixels that two masks share once the first is shifted.
+
+    As scikit-image's `phase_cross_correlation`, but of real numbers and in sizes that are fast.
+    """
+    import scipy.fft  # on use: windows open without it
+
+    shape = tuple(scipy.fft.next_fast_len(size, real=True) for size in previous.shape)
+    first = scipy.fft.rfftn(previous.astype(np.float32), shape)
+    second = scipy.fft.rfftn(following.astype(np.float32), shape)
+    overlap: NDArray[np.float32] = scipy.fft.irfftn(first.conj() * second, shape)
+    return overlap
+
+
+def shared_part(
+    previous: NDArray[Any], following: NDArray[Any], shift: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the parts of two frames that lie on each other once the first is shifted.
+
+    Parameters
+    ----------
+    previous, following : ndarray
+        Of one shape.
+    shift : tuple of int
+        Per axis, to add to positions in `previous`.
+
+    Returns
+    -------
+    tuple of ndarray
+        Views of both, of one shape; empty where the shift is larger than the frame.
+    """
+    here, there = [], []
+    for size, by in zip(previous.shape, shift, strict=True):
+        length = max(size - abs(by), 0)
+        here.append(slice(max(-by, 0), max(-by, 0) + length))
+        there.append(slice(max(by, 0), max(by, 0) + length))
+    return previous[tuple(here)], following[tuple(there)]

@@ -1,4 +1,4 @@
-"""Which objects of two label images overlap, and how much."""
+"""Which objects of two label images overlap, how much, and which of them are the same."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 from napari_unet.errors import LabelsError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     IntArray = NDArray[np.integer[Any]]
@@ -74,14 +76,20 @@ def keep_numbers(labels: IntArray, previous: IntArray) -> NDArray[np.int32]:
     return renumbered
 
 
-def overlapping_pairs(labels: IntArray, previous: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-    """List the pairs of objects that overlap, and in how many pixels; falling, then by number."""
-    joint = joint_counts(labels, previous)
+def joint_objects(first: IntArray, second: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """List the pairs of objects that overlap, by number, and in how many pixels."""
+    joint = joint_counts(first, second)
     firsts = joint.first_values[joint.first_index]
     seconds = joint.second_values[joint.second_index]
-    both = np.flatnonzero((firsts > 0) & (seconds > 0))
-    chosen = both[np.argsort(-joint.pixels[both], kind="stable")]
-    return firsts[chosen], seconds[chosen], joint.pixels[chosen]
+    both = (firsts > 0) & (seconds > 0)
+    return firsts[both], seconds[both], joint.pixels[both]
+
+
+def overlapping_pairs(labels: IntArray, previous: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """List the pairs of objects that overlap, and in how many pixels; falling, then by number."""
+    firsts, seconds, pixels = joint_objects(labels, previous)
+    order = np.argsort(-pixels, kind="stable")
+    return firsts[order], seconds[order], pixels[order]
 
 
 def _is_first(numbers: IntArray) -> NDArray[np.bool_]:
@@ -107,3 +115,108 @@ def check_fits(number: int, dtype: np.dtype[Any]) -> None:
             f"The new number {number} does not fit into labels of dtype {dtype}, which end at "
             f"{largest}; convert them to a wider dtype, for example uint32, or renumber them."
         )
+
+
+# --- Which object of one frame goes on as which of the next: overlap, and scipy's assignment -----
+
+_MOSTLY = 0.5  # share of a daughter that lies in its mother
+_NEARLY_ALL = 0.75  # what covers more of a mother is the mother herself, not a daughter
+
+
+class Overlaps(NamedTuple):
+    """Pairs of objects of two frames that overlap; one entry per pair."""
+
+    previous: Positions
+    """Number of the object in the previous frame, intp; `following` likewise."""
+    following: Positions
+    iou: NDArray[np.float64]
+    """Pixels of both, of those of either; float64."""
+    share_of_previous: NDArray[np.float64]
+    """Pixels of both, of those of the previous one; float64."""
+    share_of_following: NDArray[np.float64]
+
+    def where(self, chosen: NDArray[np.bool_]) -> Overlaps:
+        """Return some of the pairs."""
+        return Overlaps._make(column[chosen] for column in self)
+
+
+_NOWHERE, _NOTHING = np.zeros(0, np.intp), np.zeros(0)
+NO_OVERLAPS = Overlaps(_NOWHERE, _NOWHERE, _NOTHING, _NOTHING, _NOTHING)
+
+
+def joined(parts: Sequence[Overlaps]) -> Overlaps:
+    """Return the pairs of several lists in one; at least one list."""
+    return Overlaps._make(map(np.concatenate, zip(*parts, strict=True)))
+
+
+def overlaps_between(
+    previous: IntArray, following: IntArray, previous_sizes: IntArray, following_sizes: IntArray
+) -> Overlaps:
+    """List the pairs of objects of two frames that overlap; 0 is background.
+
+    The frames have one shape, and are parts of frames where something was cut off; sizes are the
+    pixels of each object in its whole frame, by its number.
+    """
+    firsts, seconds, pixels = joint_objects(previous, following)
+    first_sizes, second_sizes = previous_sizes[firsts], following_sizes[seconds]
+    return Overlaps(
+        firsts.astype(np.intp),
+        seconds.astype(np.intp),
+        pixels / (first_sizes + second_sizes - pixels),
+        pixels / first_sizes,
+        pixels / second_sizes,
+    )
+
+
+def divisions_among(overlaps: Overlaps) -> Overlaps:
+    """Find the pairs of mother and daughter.
+
+    Two or more objects that lie mostly in one of the previous frame are its daughters, unless one
+    of them covers nearly all of it: then the others are fragments.
+    """
+    inside = overlaps.where(overlaps.share_of_following > _MOSTLY)
+    if not inside.previous.size:
+        return inside
+    n_daughters = np.bincount(inside.previous)
+    covered = np.zeros(n_daughters.size)
+    np.maximum.at(covered, inside.previous, inside.share_of_previous)
+    divides = (n_daughters >= 2) & (covered <= _NEARLY_ALL)
+    return inside.where(divides[inside.previous])
+
+
+def best_links(overlaps: Overlaps) -> tuple[Positions, Positions]:
+    """Link each object to at most one of the other frame, so that the sum of IoU is largest.
+
+    The numbers of the linked objects are returned, of the previous and of the following frame.
+    """
+    if not overlaps.iou.size:
+        return overlaps.previous, overlaps.following
+    alone = (np.bincount(overlaps.previous)[overlaps.previous] == 1) & (
+        np.bincount(overlaps.following)[overlaps.following] == 1
+    )
+    contested = overlaps.where(~alone)
+    firsts, seconds = _assigned(contested) if contested.iou.size else contested[:2]
+    return (
+        np.concatenate([overlaps.previous[alone], firsts]),
+        np.concatenate([overlaps.following[alone], seconds]),
+    )
+
+
+def _assigned(pairs: Overlaps) -> tuple[Positions, Positions]:
+    """Solve the assignment of pairs, as a sparse problem: most objects never meet.
+
+    Every object of the previous frame may also take a partner of its own that stands for none.
+    """
+    from scipy.sparse import coo_array  # on use: windows open without it
+    from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+
+    firsts, row = np.unique(pairs.previous, return_inverse=True)
+    seconds, column = np.unique(pairs.following, return_inverse=True)
+    n_rows, n_columns = len(firsts), len(seconds)
+    nobody = np.arange(n_rows)
+    costs = np.concatenate([2 - pairs.iou, np.full(n_rows, 2.0)])  # sparse arrays drop zeros
+    rows, columns = np.concatenate([row, nobody]), np.concatenate([column, n_columns + nobody])
+    table = coo_array((costs, (rows, columns)), shape=(n_rows, n_columns + n_rows)).tocsr()
+    chosen_rows, chosen_columns = min_weight_full_bipartite_matching(table)
+    linked = chosen_columns < n_columns
+    return firsts[chosen_rows[linked]], seconds[chosen_columns[linked]]

@@ -16,7 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from napari_unet.errors import LabelsError
-from napari_unet.objects.overlaps import joint_counts
+from napari_unet.objects.overlaps import joint_objects
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,15 +88,11 @@ def same_objects(before: Labels, after: Labels, axis: int) -> NDArray[np.int64]:
     """
     reaching_before = np.unique(before.take(STRIP - 1, axis))
     reaching_after = np.unique(after.take(STRIP, axis))
-    joint = joint_counts(before, after)
-    first = joint.first_values[joint.first_index].astype(np.int64)
-    second = joint.second_values[joint.second_index].astype(np.int64)
-    sizes_before = np.bincount(joint.first_index, joint.pixels)[joint.first_index]
-    sizes_after = np.bincount(joint.second_index, joint.pixels)[joint.second_index]
-    overlap = joint.pixels / (sizes_before + sizes_after - joint.pixels)
-    crossing = np.isin(first, reaching_before) & np.isin(second, reaching_after)
-    same = (first > 0) & (second > 0) & crossing & (overlap >= _SAME)
-    return np.stack([first[same], second[same]], axis=1)
+    first, second, pixels = joint_objects(before, after)
+    sizes = np.bincount(before.ravel())[first] + np.bincount(after.ravel())[second]
+    same = np.isin(first, reaching_before) & np.isin(second, reaching_after)
+    same &= pixels / (sizes - pixels) >= _SAME
+    return np.stack([first[same], second[same]], axis=1).astype(np.int64)
 
 
 def final_numbers(

@@ -13,42 +13,121 @@ import threading
 import time
 from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.errors import ConfigError, DeviceError
+from napari_unet.errors import ConfigError, DeviceError, ModelMismatchError
 from napari_unet.io.files import read_image
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.model.tensor_file import hash_of_weights
-from napari_unet.prediction.cluster_tasks import (
-    Order,
-    measure_frame,
-    predict_one,
-    separate_one,
-    write_one,
-)
-from napari_unet.prediction.events import BlockSeparated, PredictionEvent, TileWritten
 from napari_unet.prediction.lock import locked
-from napari_unet.prediction.partial import open_partial, order_of
+from napari_unet.prediction.partial import open_partial, order_of, trying_again
+from napari_unet.prediction.pipeline import (
+    make_runner,
+    number_objects,
+    predict_tile,
+    separate_block,
+    settled,
+    starting_events,
+)
 from napari_unet.prediction.plan import plan_prediction
 from napari_unet.prediction.predictor import GOES_ON, check_whole
-from napari_unet.prediction.work import number_objects, settled, starting_events
+from napari_unet.prediction.results import PredictionEvent, PredictionProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
-    from pathlib import Path
 
     from distributed import Client
 
+    from napari_unet.data.axes import ArrayLike
+    from napari_unet.data.intensity import Scaling
+    from napari_unet.model.execution import Runner
+    from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig
-    from napari_unet.prediction.results import Prediction
+    from napari_unet.prediction.partial import PartialResult
+    from napari_unet.prediction.results import Prediction, PredictionEvent
 
 # Tasks per thread of the cluster that are under way, so that no worker waits for the client.
 _TASKS_PER_THREAD = 3
 _CONNECT_SECONDS = 10
 _LOOK_SECONDS = 0.5
 _PATIENCE_SECONDS = 30.0
+
+
+_Task = tuple["Callable[..., Any]", tuple[Any, ...], str, int, int]  # work, what for, frame, part
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a worker is told: where things lie."""
+
+    model: str
+    """Model file, or the name of a starting model."""
+    image: str
+    partial: PartialResult = field(compare=False)
+    """Where the result grows."""
+    device: str
+    identity: str
+    """Changes with model, image and plan: a worker opens both again where it is another one."""
+    model_hash: str
+    """Of the weights that the client has."""
+
+
+# --- What a worker does: each task is a function of files, which may be done again ---------------
+
+# Of the threads of a worker one opens an order and makes its network ready; the others wait.
+_opening = threading.Lock()
+
+
+def measure_frame(order: Order, frame: int) -> Scaling:
+    """Measure the intensities of a frame."""
+    trained, pixels, _ = _opened_for(order)
+    of_frame = order.partial.plan.frame(pixels, frame)
+    return trying_again(lambda: trained.record.normalization.measure(of_frame))
+
+
+def predict_one(order: Order, frame: int, intensity: Scaling, tile: int) -> None:
+    """Predict a tile and write it."""
+    _, pixels, runner = _opened_for(order)
+    plan = order.partial.plan
+    of_frame, region = plan.frame(pixels, frame), plan.tiles[tile]
+    values = trying_again(lambda: predict_tile(runner, of_frame, intensity, region, plan))
+    order.partial.write_tile(frame, tile, values)
+
+
+def separate_one(partial: PartialResult, frame: int, block: int) -> None:
+    """Separate the objects of a block and write them in numbers of their own."""
+    labels, objects = separate_block(partial.foreground(frame), partial.plan, block)
+    partial.write_block(frame, block, labels, objects)
+
+
+def _opened_for(order: Order) -> tuple[TrainedNetwork, ArrayLike, Runner]:
+    """Return model, image and the model made ready: what did not fit is of a tile."""
+    with _opening:
+        trained, pixels, runner = _opened(order)
+    return trained, pixels, replace(runner)
+
+
+@lru_cache(maxsize=2)
+def _opened(order: Order) -> tuple[TrainedNetwork, ArrayLike, Runner]:
+    """Load the model, open the image and make the model ready, once per process and order.
+
+    Raises ModelMismatchError if the model file was changed meanwhile, or is another one here.
+    """
+    trained = load_model_or_starting_model(order.model)
+    if hash_of_weights(trained.network.state_dict()) != order.model_hash:
+        raise ModelMismatchError(
+            f"The model {order.model} is another one for a worker than where the prediction was "
+            "started. Put it where all can read it, and predict again."
+        )
+    runner = make_runner(trained, order.partial.plan, choose_device(order.device))
+    return trained, read_image(Path(order.image)).array, runner
+
+
+# --- What the client does ------------------------------------------------------------------------
 
 
 @contextmanager
@@ -101,19 +180,6 @@ def _deaf_to_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@dataclass
-class _FrameState:
-    """What is still to be done of a frame."""
-
-    tiles: set[int]
-    blocks: set[int]
-    unwritten: set[int] = field(default_factory=set)
-    last: int = 0
-
-
-_Task = tuple["Callable[..., Any]", tuple[Any, ...], str, int, int]  # work, what for, frame, part
 
 
 def predict_on_cluster(
@@ -177,7 +243,9 @@ class _Run:
         self._tiles_done = {f: t for f, t in tiles_done.items() if f not in self._finished}
         self._n_frames = self._plan.n_frames
         self._waiting = deque(f for f in range(self._n_frames) if f not in self._finished)
-        self._frames: dict[int, _FrameState] = {}
+        # of a frame that is begun: the tiles, blocks and blocks to be numbered that are not done
+        self._left: dict[tuple[str, int], set[int]] = {}
+        self._last_of: dict[int, int] = {}
         self._ready: deque[_Task] = deque()
         self._futures: dict[Any, _Task] = {}
         self._to_number, self.last = 0, 0
@@ -229,7 +297,7 @@ class _Run:
                 continue
             task = self._ready.popleft()
             work, arguments = task[:2]
-            future = self._client.submit(work, self._order, *arguments, pure=False)
+            future = self._client.submit(work, *arguments, pure=False)
             self._futures[future] = task
 
     def _begin(self, frame: int) -> None:
@@ -238,44 +306,48 @@ class _Run:
         tiles -= self._tiles_done.get(frame, set())
         blocks = set(range(len(self._plan.blocks))) if self._plan.result.is_separated else set()
         blocks -= {block for block in blocks if self._partial.has_block(frame, block)}
-        self._frames[frame] = _FrameState(tiles, blocks)
+        self._left["tile", frame], self._left["block", frame] = tiles, blocks
         if tiles:
-            self._ready.append((measure_frame, (frame,), "measure", frame, 0))
+            self._ready.append((measure_frame, (self._order, frame), "measure", frame, 0))
         else:
             self._after_tiles(frame)
 
     def _note(self, task: _Task, result: Any) -> Generator[PredictionEvent, None, None]:
         _, _, purpose, frame, part = task
-        state = self._frames[frame]
         if purpose == "measure":
-            for tile in sorted(state.tiles):
-                self._ready.append((predict_one, (frame, result, tile), "tile", frame, tile))
-        elif purpose == "tile":
-            state.tiles.discard(part)
+            for tile in sorted(self._left["tile", frame]):
+                arguments = (self._order, frame, result, tile)
+                self._ready.append((predict_one, arguments, "tile", frame, tile))
+            return
+        left = self._left[purpose, frame]
+        left.discard(part)
+        tiles, blocks = len(self._plan.tiles) * self._n_frames, len(self._plan.blocks)
+        if purpose == "tile":
             self._partial.note_tile(frame, part)
             self._written += 1
-            yield TileWritten(self._written)
-            if not state.tiles:
-                self._after_tiles(frame)
+            yield PredictionProgress(self._written, tiles)
         elif purpose == "block":
-            state.blocks.discard(part)
-            n_blocks = len(self._plan.blocks)
-            yield BlockSeparated(n_blocks - len(state.blocks), n_blocks, ())
-            if not state.blocks:
-                self._number_what_can_be()
+            yield PredictionProgress(self._written, tiles, blocks - len(left), blocks)
+        if not left:
+            self._after(purpose, frame)
+
+    def _after(self, purpose: str, frame: int) -> None:
+        if purpose == "tile":
+            self._after_tiles(frame)
+        elif purpose == "block":
+            self._number_what_can_be()
         else:
-            state.unwritten.discard(part)
-            if not state.unwritten:
-                self._finish(frame)
+            self._finish(frame)
 
     def _after_tiles(self, frame: int) -> None:
-        state = self._frames[frame]
         if not self._plan.result.is_separated:
             self._finish(frame)
             return
-        for block in sorted(state.blocks, reverse=True):  # before the tiles of later frames
-            self._ready.appendleft((separate_one, (frame, block), "block", frame, block))
-        if not state.blocks:
+        blocks = self._left["block", frame]
+        for block in sorted(blocks, reverse=True):  # before the tiles of later frames
+            arguments = (self._partial, frame, block)
+            self._ready.appendleft((separate_one, arguments, "block", frame, block))
+        if not blocks:
             self._number_what_can_be()
 
     def _number_what_can_be(self) -> None:
@@ -286,19 +358,19 @@ class _Run:
                 self.last = self._finished[frame]
                 self._to_number += 1
                 continue
-            state = self._frames.get(frame)
-            if state is None or state.tiles or state.blocks:
-                return
+            if self._left.get(("tile", frame), {-1}) or self._left["block", frame]:
+                return  # not begun, or not done
             blocks = self._plan.blocks
             found = [self._partial.read_block(frame, block) for block in range(len(blocks))]
             tables, self.last = number_objects(blocks, found, self.last)
-            state.last, state.unwritten = self.last, set(range(len(blocks)))
+            self._last_of[frame], self._left["write", frame] = self.last, set(range(len(blocks)))
             for block, table in enumerate(tables):
-                self._ready.appendleft((write_one, (frame, block, table), "write", frame, block))
+                work, arguments = self._partial.number_block, (frame, block, table)
+                self._ready.appendleft((work, arguments, "write", frame, block))
             self._to_number += 1
 
     def _finish(self, frame: int) -> None:
-        self._partial.note_frame(frame, self._frames.pop(frame).last)
+        self._partial.note_frame(frame, self._last_of.pop(frame, 0))
 
 
 def _result_of(future: Any, task: _Task) -> Any:

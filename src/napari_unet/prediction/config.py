@@ -22,16 +22,6 @@ ResultKind = Literal["objects", "classes", "probabilities", "uncertainty"]
 RESULT_KINDS: tuple[ResultKind, ...] = get_args(ResultKind)
 
 
-@dataclass(frozen=True)
-class ViewPoint:
-    """The middle of what is on screen."""
-
-    frame: tuple[int, ...]
-    """Index on the frame axes."""
-    centre: tuple[float, ...]
-    """Pixel in ``[Z]YX``."""
-
-
 def _channels(text: str) -> tuple[int, ...] | None:
     return parse_channels(text) or None
 
@@ -49,8 +39,8 @@ class PredictConfig:
 
     Parameters
     ----------
-    near : ViewPoint or None
-        What is on screen: predicted first.
+    near : tuple of float or None
+        The middle of what is on screen, on the frame axes, then ``[Z]YX``: predicted first.
     notices : tuple of str
         What the user should know of how the image was read.
 
@@ -140,7 +130,7 @@ class PredictConfig:
         label="View, Slice",
         lacks={"command line": "It predicts whole files."},
     )
-    near: ViewPoint | None = None
+    near: tuple[float, ...] | None = None
     used_channels: tuple[int, ...] | None = setting(
         None,
         "Channels of the image to use, in the order of the training: numbers from 0, as in 0,2.",

@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig, ResultKind
-    from napari_unet.prediction.events import PredictionEvent
-    from napari_unet.prediction.results import Prediction
+    from napari_unet.prediction.results import Prediction, PredictionEvent
 
 FileFormat = Literal["auto", "tiff", "zarr"]
 # Images of more values than this are predicted into an OME-Zarr unless a TIFF is asked for.

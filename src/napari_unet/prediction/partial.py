@@ -130,7 +130,7 @@ class PartialResult:
         path = self._block_file(frame, block)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         with writing_to(self.folder):
-            _array(self._scratch(frame) / "labels")[self.plan.blocks.box(block)] = labels
+            _array(self._scratch(frame) / "labels")[self.plan.blocks[block]] = labels
             with temporary.open("wb") as file:
                 np.savez_compressed(file, allow_pickle=False, **strips)
             temporary.replace(path)  # only now the block is done
@@ -154,7 +154,7 @@ class PartialResult:
 
     def number_block(self, frame: int, block: int, table: NDArray[np.uint32]) -> None:
         """Write a block's labels to the result, in their final numbers."""
-        box = self.plan.blocks.box(block)
+        box = self.plan.blocks[block]
         with writing_to(self.folder):
             labels = np.asarray(_array(self._scratch(frame) / "labels")[box])
             self.write_result(frame, box, table[labels])

@@ -1,8 +1,12 @@
-"""Read the next tile, and store the last one, while the present one is computed.
+"""What a prediction is made of: tiles, read ahead, predicted and stored, and blocks of objects.
 
 The network runs in the thread that asks for the tiles; one thread reads ahead of it by one tile,
 and one writes behind it by one tile. So at most three tiles are in memory, and what is slow about
 a disk or a network drive is not waited for.
+
+Predicting a tile and separating a block are functions of a plan and of pixels alone, so that it
+does not matter in which order, where or how often they are done: in memory, from file to file, or
+by the workers of a cluster. What separates objects is imported on use: it takes half a second.
 """
 
 from __future__ import annotations
@@ -10,17 +14,25 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import torch
 
 from napari_unet.data.axes import SPATIAL_AXES, frame_axes
 from napari_unet.data.intensity import unusual_pixels
+from napari_unet.errors import first_line
+from napari_unet.model.devices import choose_precision
+from napari_unet.model.execution import Runner
+from napari_unet.model.external import ExternalNetwork
+from napari_unet.model.memory import Shortage, within_memory
+from napari_unet.prediction.results import PredictionStarted
 from napari_unet.run import Notice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from concurrent.futures import Executor, Future
 
     from numpy.typing import NDArray
@@ -28,23 +40,16 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import Region
     from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityMeasure, Scaling
-    from napari_unet.model.execution import Runner
+    from napari_unet.model.external import ReadyNetwork
+    from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.model.unet import UNet
+    from napari_unet.objects.stitching import BlockObjects
+    from napari_unet.prediction.plan import PredictionPlan
+    from napari_unet.prediction.results import PredictionEvent
+    from napari_unet.prediction.tiles import TilePlan
 
 Item = TypeVar("Item")
 Read = TypeVar("Read")
-
-
-@dataclass(frozen=True)
-class TileJob:
-    """A tile that is to be predicted."""
-
-    frame: Frame
-    tile: int
-    """Its number in the plan."""
-    region: Region
-    """Its box in the frame, ``[Z]YX``."""
-    number: int
-    """Tiles done when this one is, of all frames."""
 
 
 class TileReader:
@@ -57,17 +62,20 @@ class TileReader:
     def __init__(
         self,
         runner: Runner,
+        tiles: TilePlan,
         normalization: IntensityMeasure,
         attempt: Callable[[Callable[[], Any]], Any],
     ) -> None:
-        self._runner, self._normalization, self._attempt = runner, normalization, attempt
+        self._runner, self._tiles = runner, tiles
+        self._normalization, self._attempt = normalization, attempt
         self._frame: Frame | None = None
         self._intensity: Scaling | None = None
         self._not_finite = self._constant = 0
 
-    def __call__(self, job: TileJob) -> NDArray[np.float32]:
+    def __call__(self, frame_and_tile: tuple[Frame, int]) -> NDArray[np.float32]:
         """Return the network's input for a tile: C_in and its sizes, normalised."""
-        frame = job.frame
+        frame, tile = frame_and_tile
+        region = self._tiles[tile]
         if self._frame is not frame:
             self._intensity = self._attempt(lambda: self._normalization.measure(frame))
             self._frame = frame
@@ -76,8 +84,8 @@ class TileReader:
         assert intensity is not None
 
         def read() -> tuple[NDArray[np.float32], int]:
-            watched = Watched(frame, job.region)
-            return self._runner.read(watched.frame, intensity, job.region), watched.not_finite
+            watched = Watched(frame, region)
+            return self._runner.read(watched.frame, intensity, region), watched.not_finite
 
         pixels: NDArray[np.float32]
         pixels, not_finite = self._attempt(read)
@@ -186,3 +194,107 @@ class Watched:
         finite = np.isfinite(pixels[tuple(inside)])
         self.not_finite += finite.size - int(np.count_nonzero(finite))
         return pixels
+
+
+# --- The two kinds of work: one tile, and one block of objects -----------------------------------
+
+
+def settled(plan: PredictionPlan, device: torch.device) -> PredictionPlan:
+    """Choose the number format where a plan leaves it open, once for all its tiles."""
+    chosen = choose_precision(plan.precision, device)
+    return replace(plan, precision="bfloat16" if chosen == torch.bfloat16 else "float32")
+
+
+def device_for(network: UNet | ExternalNetwork, device: torch.device) -> torch.device:
+    """Return the device, or the CPU for what runs nowhere else."""
+    on_cpu = isinstance(network, ExternalNetwork) and network.config.engine == "onnx"
+    return torch.device("cpu") if on_cpu else device
+
+
+def starting_events(
+    plan: PredictionPlan, device: str, n_frames: int, notices: Sequence[str] = ()
+) -> Iterator[PredictionEvent]:
+    """Yield what is planned, then what the user should know about it."""
+    shape = (*plan.frames_shape, *plan.shape)
+    yield PredictionStarted(device, len(plan.tiles) * n_frames, shape, plan.kind, plan.precision)
+    yield from map(Notice, (*plan.notices, *notices))
+
+
+def make_runner(trained: TrainedNetwork, plan: PredictionPlan, device: torch.device) -> Runner:
+    """Make a model ready for the tiles of a plan; for a folder of images, once.
+
+    Where a GPU fails or has too little memory the CPU goes on, in float32.
+    """
+    cpu = torch.device("cpu")
+    spare = partial(trained.ready.on, cpu, torch.float32)
+    if device_for(trained.network, device) == cpu:
+        on_cpu = trained.ready.on(cpu, choose_precision(plan.precision, cpu))
+        return Runner(on_cpu, plan.factors, plan.views)
+
+    def make_ready() -> ReadyNetwork:
+        return trained.ready.on(device, choose_precision(plan.precision, device))
+
+    try:
+        ready = within_memory(make_ready, device)
+        if not isinstance(ready, Shortage):
+            return Runner(ready, plan.factors, plan.views, spare)
+        problem = f"{ready}"
+    except RuntimeError as error:
+        problem = f"The GPU failed ({first_line(error)})"
+    runner = Runner(spare(), plan.factors, plan.views)
+    runner.fallback.note_once(f"{problem}: all is computed on the CPU.")
+    return runner
+
+
+def predict_tile(
+    runner: Runner, frame: Frame, intensity: Scaling, tile: Region, plan: PredictionPlan
+) -> NDArray[Any]:
+    """Predict one tile; the result is of `plan.tile_dtype`.
+
+    It is, with objects, the foreground in steps of 1/255; probabilities as C followed by the tile;
+    uncertainty; or the value of each pixel's class.
+    """
+    return plan.result.of_tile(runner.probabilities(frame, intensity, tile), plan)
+
+
+def separate_block(
+    foreground: Any, plan: PredictionPlan, number: int
+) -> tuple[NDArray[np.int32], BlockObjects]:
+    """Separate the objects of one block.
+
+    The foreground is that of the frame, ``[Z]YX`` uint8, as `predict_tile` gives it; only what the
+    block sees is read. Returns int32 labels of the block's own box, 1..N, and what joins it to its
+    neighbours.
+    """
+    from napari_unet.objects.separation import separate_objects
+    from napari_unet.objects.stitching import own_labels
+
+    seen, own = plan.blocks.seen(number), plan.blocks[number]
+    labels = separate_objects(
+        np.asarray(foreground[seen]),
+        plan.smallest,
+        plan.threshold,
+        plan.factors[-1],
+        plan.typical,
+    )
+    return own_labels(labels, seen, own)
+
+
+def number_objects(
+    blocks: TilePlan, objects: Sequence[BlockObjects], first: int = 0
+) -> tuple[list[NDArray[np.uint32]], int]:
+    """Give the objects of a frame their numbers, those that cross from block to block once.
+
+    Numbers begin above `first`. Returns a table for each block, from its own numbers to the final
+    ones, and the highest number given.
+    """
+    from napari_unet.objects.stitching import final_numbers, same_objects
+
+    pairs = []
+    for number, block in enumerate(objects):
+        for axis, strip in block.high.items():
+            after = blocks.next_along(number, axis)
+            if after is not None:
+                same = same_objects(strip, objects[after].low[axis], axis)
+                pairs.append((number, after, same))
+    return final_numbers([block.count for block in objects], pairs, first)

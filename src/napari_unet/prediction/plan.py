@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from napari_unet.data.rescaling import Factors
     from napari_unet.model.config import Precision
     from napari_unet.model.record import ModelRecord
-    from napari_unet.prediction.config import PredictConfig, ResultKind, ViewPoint
+    from napari_unet.prediction.config import PredictConfig, ResultKind
     from napari_unet.prediction.results import ResultType
-    from napari_unet.prediction.tiles import Blocks, TilePlan
+    from napari_unet.prediction.tiles import TilePlan
     from napari_unet.tasks import ClassTable
 
 # Sizes of pixels and cells that differ by less than this are taken as equal.
@@ -67,7 +67,7 @@ class PredictionPlan:
     """The box of each frame that is predicted."""
     tiles: TilePlan
     """Those of the region."""
-    blocks: Blocks
+    blocks: TilePlan
     """Where its objects are separated."""
     chunks: tuple[int, ...]
     """Chunks along ``[Z]YX`` of a file that holds the result: no two tiles, or blocks, write to the
@@ -75,7 +75,8 @@ class PredictionPlan:
     """
     frames: tuple[tuple[int, ...], ...] | None
     """Frames to predict; None is all."""
-    near: ViewPoint | None
+    near: tuple[float, ...] | None
+    """What is on screen: see `PredictConfig`."""
     classes: ClassTable
     """What the outputs of the network mean."""
     threshold: float
@@ -151,7 +152,7 @@ class PredictionPlan:
             frames = [frame for frame in frames if frame.index in self.frames]
         if self.near is None:
             return frames
-        at = np.array(self.near.frame)
+        at = np.array(self.near[: len(self.frames_shape)])
         return sorted(frames, key=lambda frame: float(np.abs(np.array(frame.index) - at).sum()))
 
 

@@ -8,23 +8,33 @@ in a file, the result is ever held as a whole, and what is stored goes on after 
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import numpy as np
 
 from napari_unet.errors import ConfigError
 from napari_unet.model.devices import choose_device, describe, unused_gpu
-from napari_unet.prediction.events import BlockSeparated, FrameFinished, TilePredicted
-from napari_unet.prediction.in_memory import ResultInMemory
-from napari_unet.prediction.pipeline import TileJob, TileReader, Writer, one_thread, read_ahead
-from napari_unet.prediction.plan import plan_prediction
-from napari_unet.prediction.work import (
+from napari_unet.prediction.pipeline import (
+    TileReader,
+    Writer,
     device_for,
     make_runner,
     number_objects,
+    one_thread,
+    read_ahead,
     separate_block,
     settled,
     starting_events,
+)
+from napari_unet.prediction.plan import plan_prediction
+from napari_unet.prediction.results import (
+    FrameFinished,
+    Prediction,
+    PredictionProgress,
+    TilePredicted,
 )
 from napari_unet.run import Notice
 
@@ -35,70 +45,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import ArrayLike
+    from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.data.frames import Frame
     from napari_unet.model.execution import Runner
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.objects.stitching import BlockObjects
     from napari_unet.prediction.config import PredictConfig
-    from napari_unet.prediction.events import PredictionEvent
+    from napari_unet.prediction.partial import PartialResult
     from napari_unet.prediction.plan import PredictionPlan
-    from napari_unet.prediction.results import Prediction
+    from napari_unet.prediction.results import PredictionEvent
 
 Read = TypeVar("Read")
 
 GOES_ON = "It goes on where an earlier prediction was interrupted."
-
-
-class ResultStore(Protocol):
-    """Where the tiles of a prediction go, and its objects: memory, or a file that grows.
-
-    Frames, tiles and blocks are named by their numbers in the plan.
-    """
-
-    goes_on: ClassVar[bool]
-    """Whether what a stop leaves is gone on with later; else it is made the best of."""
-
-    def attempt(self, read: Callable[[], Read]) -> Read:
-        """Read a part of the image, and perhaps again where that fails."""
-
-    def done(self) -> tuple[dict[int, set[int]], dict[int, int]]:
-        """Return the tiles that are done of each frame, and the last number of finished ones."""
-
-    def begin_frame(self, frame: int) -> None:
-        """Make room for a frame."""
-
-    def write_tile(self, frame: int, tile: int, values: NDArray[Any]) -> None:
-        """Keep what a tile gives."""
-
-    def note_tile(self, frame: int, tile: int) -> None:
-        """Note that a tile is there."""
-
-    def foreground(self, frame: int) -> Any:
-        """Return what to separate objects in, ``[Z]YX`` uint8."""
-
-    def has_block(self, frame: int, block: int) -> bool:
-        """Return whether the objects of a block are separated."""
-
-    def write_block(
-        self, frame: int, block: int, labels: NDArray[Any], objects: BlockObjects
-    ) -> None:
-        """Keep the labels of a block in its own numbers, and what joins it to its neighbours."""
-
-    def read_block(self, frame: int, block: int) -> BlockObjects:
-        """Return what joins a block to its neighbours."""
-
-    def number_block(self, frame: int, block: int, table: NDArray[Any]) -> None:
-        """Give the objects of a block their final numbers."""
-
-    def note_frame(self, frame: int, last: int) -> None:
-        """Note that a frame is finished, and what the last number of its objects is."""
-
-    def shown_frame(self, frame: int) -> NDArray[Any] | None:
-        """Return the final labels of a frame where they can be shown as they are."""
-
-    def end(self, last: int, complete: bool, stop: threading.Event) -> Prediction:
-        """Return what the prediction leaves."""
 
 
 def predict_image(
@@ -128,8 +87,8 @@ def predict_image(
     Yields
     ------
     PredictionEvent
-        `TilePredicted` per tile, `BlockSeparated` per block of objects, in memory `FrameFinished`
-        per frame.
+        `TilePredicted` per tile, `PredictionProgress` per block of objects, in memory
+        `FrameFinished` per frame.
 
     Returns
     -------
@@ -160,7 +119,7 @@ def predict_image(
             notices += (GOES_ON,)
         shown_device = describe(device_for(trained.network, device))
         yield from starting_events(plan, shown_device, len(frames), notices)
-        reader = TileReader(runner, trained.record.normalization, store.attempt)
+        reader = TileReader(runner, plan.tiles, trained.record.normalization, store.attempt)
         last, complete = yield from _predict_frames(frames, plan, runner, reader, store, stop)
         yield from map(Notice, runner.fallback.take_notices())
         yield from reader.notices()
@@ -187,7 +146,7 @@ def _store_for(
     config: PredictConfig,
     target: Path | None,
     source: str,
-) -> Iterator[ResultStore]:
+) -> Iterator[ResultInMemory | PartialResult]:
     if target is None:
         yield ResultInMemory(plan)
         return
@@ -204,7 +163,7 @@ def _predict_frames(
     plan: PredictionPlan,
     runner: Runner,
     reader: TileReader,
-    store: ResultStore,
+    store: ResultInMemory | PartialResult,
     stop: threading.Event,
 ) -> Generator[PredictionEvent, None, tuple[int, bool]]:
     """Predict frames one after the other, and separate the objects of each.
@@ -212,8 +171,9 @@ def _predict_frames(
     Returns the last number that was given to an object, and whether all is done.
     """
     tiles_done, frames_done = store.done()
-    last, jobs = 0, _jobs(frames, plan, store, tiles_done, frames_done)
-    with closing(read_ahead(jobs, reader, stop)) as tiles, one_thread("writer") as thread:
+    last, n_done = 0, sum(map(len, tiles_done.values()))
+    missing_tiles = _missing_tiles(frames, plan, store, tiles_done, frames_done)
+    with closing(read_ahead(missing_tiles, reader, stop)) as read, one_thread("writer") as thread:
         writer = Writer(thread)
         for frame in frames:
             number = plan.number_of(frame)
@@ -221,18 +181,20 @@ def _predict_frames(
                 last = frames_done[number]
                 continue
             missing = of_frame = len(plan.tiles) - len(tiles_done.get(number, ()))
-            for job, pixels in islice(tiles, of_frame):
-                values = plan.result.of_tile(runner.compute(pixels, frame, job.region), plan)
-                writer.submit(partial(_store, store, number, job.tile, values))
-                missing -= 1
+            for (_, tile), pixels in islice(read, of_frame):
+                region = plan.tiles[tile]
+                values = plan.result.of_tile(runner.compute(pixels, frame, region), plan)
+                writer.submit(partial(_store, store, number, tile, values))
+                missing, n_done = missing - 1, n_done + 1
                 yield from map(Notice, runner.fallback.take_notices())
                 shown = plan.result.shown(values, plan)
-                yield TilePredicted(job.number, frame.index, job.region, shown)
+                yield TilePredicted(n_done, frame.index, region, shown)
             writer.wait()
             if stop.is_set() and (store.goes_on or missing == of_frame):
                 return last, False
             if plan.result.is_separated:
-                last = yield from _separate(plan, store, number, last, stop)
+                progress = PredictionProgress(n_done, len(plan.tiles) * len(frames))
+                last = yield from _separate(plan, store, number, last, progress, stop)
             if missing or (stop.is_set() and store.goes_on):
                 return last, False
             store.note_frame(number, last)
@@ -242,48 +204,160 @@ def _predict_frames(
     return last, True
 
 
-def _jobs(
+def _missing_tiles(
     frames: Sequence[Frame],
     plan: PredictionPlan,
-    store: ResultStore,
+    store: ResultInMemory | PartialResult,
     tiles_done: Mapping[int, set[int]],
     frames_done: Container[int],
-) -> Iterator[TileJob]:
+) -> Iterator[tuple[Frame, int]]:
     """List the tiles that are not done, frame by frame; of each frame those on screen first."""
     order = plan.tiles.nearest_first(plan.near)
-    for position, frame in enumerate(frames):
+    for frame in frames:
         number = plan.number_of(frame)
-        if number in frames_done:
-            continue
-        store.begin_frame(number)
-        done = tiles_done.get(number, ())
-        for before, tile in enumerate(order, position * len(order)):
-            if tile not in done:
-                yield TileJob(frame, tile, plan.tiles[tile], before + 1)
+        if number not in frames_done:
+            store.begin_frame(number)
+            done = tiles_done.get(number, ())
+            yield from ((frame, tile) for tile in order if tile not in done)
 
 
-def _store(store: ResultStore, frame: int, tile: int, values: NDArray[Any]) -> None:
+def _store(
+    store: ResultInMemory | PartialResult, frame: int, tile: int, values: NDArray[Any]
+) -> None:
     store.write_tile(frame, tile, values)
     store.note_tile(frame, tile)
 
 
 def _separate(
-    plan: PredictionPlan, store: ResultStore, frame: int, last: int, stop: threading.Event
+    plan: PredictionPlan,
+    store: ResultInMemory | PartialResult,
+    frame: int,
+    last: int,
+    progress: PredictionProgress,
+    stop: threading.Event,
 ) -> Generator[PredictionEvent, None, int]:
     """Separate the objects of a frame block by block, and give them numbers above `last`.
 
     Returns the last number given.
     """
-    blocks, total = plan.blocks, len(plan.blocks)
+    total = len(plan.blocks)
     for block in range(total):
         if stop.is_set() and store.goes_on:
             return last
         if not store.has_block(frame, block):
             store.write_block(frame, block, *separate_block(store.foreground(frame), plan, block))
         if total > 1:
-            yield BlockSeparated(block + 1, total, plan.index_of(frame))
+            yield replace(progress, block=block + 1, blocks=total)
     found = [store.read_block(frame, block) for block in range(total)]
-    tables, last = number_objects(blocks, found, last)
+    tables, last = number_objects(plan.blocks, found, last)
     for block, table in enumerate(tables):
         store.number_block(frame, block, table)
     return last
+
+
+# --- A prediction that is held in memory: of the part that is asked for, and of no more ----------
+
+
+class _Part:
+    """Pixels of a part of a frame, found by their positions in the frame."""
+
+    def __init__(self, pixels: NDArray[Any], region: Region) -> None:
+        self.pixels, self._region = pixels, region
+
+    def __getitem__(self, key: Region, /) -> NDArray[Any]:
+        inside: tuple[Any, ...] = tuple(
+            slice(part.start - own.start, part.stop - own.start)
+            for part, own in zip(key, self._region, strict=True)
+        )
+        return self.pixels[(..., *inside)]
+
+
+class ResultInMemory:
+    """Where the tiles of a prediction go, and its objects, in memory; a file is a `PartialResult`.
+
+    Frames, tiles and blocks are named by their numbers in the plan.
+    """
+
+    goes_on: ClassVar[bool] = False
+    """Whether what a stop leaves is gone on with later; else it is made the best of."""
+
+    def __init__(self, plan: PredictionPlan) -> None:
+        self._plan, self._box = plan, plan.box
+        dtype = np.int32 if plan.result.is_separated else plan.tile_dtype
+        self._array = np.zeros([part.stop - part.start for part in self._box], dtype)
+        self._foreground: dict[int, _Part] = {}
+        self._blocks: dict[tuple[int, int], BlockObjects] = {}
+
+    def attempt(self, read: Callable[[], Read]) -> Read:
+        """Try it once: what cannot be read in memory cannot be read a second time either."""
+        return read()
+
+    def done(self) -> tuple[dict[int, set[int]], dict[int, int]]:
+        """Return that nothing is done yet."""
+        return {}, {}
+
+    def begin_frame(self, frame: int) -> None:
+        """Take memory for the foreground."""
+        if self._plan.result.is_separated:
+            pixels = np.zeros([part.stop - part.start for part in self._plan.region], np.uint8)
+            self._foreground[frame] = _Part(pixels, self._plan.region)
+
+    def write_tile(self, frame: int, tile: int, values: NDArray[Any]) -> None:
+        """Keep what a tile gives."""
+        of_frame = self._foreground.get(frame) or self._part(frame)
+        of_frame[self._plan.tiles[tile]][...] = values
+
+    def note_tile(self, frame: int, tile: int) -> None:
+        """Note nothing: it is not gone on with."""
+
+    def foreground(self, frame: int) -> _Part:
+        """Return what to separate objects in."""
+        return self._foreground[frame]
+
+    def has_block(self, frame: int, block: int) -> bool:
+        """Return whether the objects of a block are separated."""
+        return (frame, block) in self._blocks
+
+    def write_block(
+        self, frame: int, block: int, labels: NDArray[Any], objects: BlockObjects
+    ) -> None:
+        """Keep the labels of a block in its own numbers, and what joins it to its neighbours."""
+        self._part(frame)[self._plan.blocks[block]][...] = labels
+        self._blocks[frame, block] = objects
+
+    def read_block(self, frame: int, block: int) -> BlockObjects:
+        """Return what joins a block to its neighbours; it is needed once."""
+        return self._blocks.pop((frame, block))
+
+    def number_block(self, frame: int, block: int, table: NDArray[Any]) -> None:
+        """Give the objects of a block their final numbers."""
+        labels = self._part(frame)[self._plan.blocks[block]]
+        labels[...] = table[labels]
+
+    def note_frame(self, frame: int, last: int) -> None:
+        """Let go of the foreground."""
+        self._foreground.pop(frame, None)
+
+    def shown_frame(self, frame: int) -> NDArray[Any] | None:
+        """Return the final labels, or the uncertainty."""
+        return None if self._plan.result.is_per_class else self._part(frame).pixels
+
+    def end(self, last: int, complete: bool, stop: threading.Event) -> Prediction:
+        """Return it, labels in the smallest type that holds them."""
+        plan = self._plan
+        objects = last if plan.result.is_separated else None
+        pixels, axes, shape = _compact(self._array), plan.result_axes, plan.result_shape
+        return Prediction(plan.kind, pixels, axes, shape, self._box, complete, objects)
+
+    def _part(self, frame: int) -> _Part:
+        index = self._plan.index_of(frame)
+        inside = tuple(i - part.start for i, part in zip(index, self._box, strict=False))
+        return _Part(self._array[inside], self._plan.region)
+
+
+def _compact(result: NDArray[Any]) -> NDArray[Any]:
+    """Store labels in the smallest unsigned type that holds them; it never wraps."""
+    if result.dtype.kind == "f":
+        return result
+    smallest = np.min_scalar_type(int(result.max(initial=0)))
+    return result.astype(max(smallest, np.dtype(np.uint8), key=lambda dtype: dtype.itemsize))

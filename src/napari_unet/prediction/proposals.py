@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig
-    from napari_unet.prediction.events import PredictionEvent
+    from napari_unet.prediction.results import PredictionEvent
 
     Foreground = NDArray[np.uint8]
 

@@ -1,19 +1,22 @@
-"""What sets the kinds of results apart, asked by name nowhere else; what predictions leave."""
+"""What predictions give: kinds of results, asked by name nowhere else, results, and events."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from napari_unet.run import Notice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import ArrayLike
+    from napari_unet.data.axes import ArrayLike, Region
+    from napari_unet.model.config import Precision
     from napari_unet.prediction.config import ResultKind
     from napari_unet.prediction.plan import PredictionPlan
 
@@ -131,3 +134,92 @@ class Prediction:
         whole = np.zeros(self.shape, array.dtype)
         whole[self.box] = array
         return whole
+
+
+# --- What a running prediction tells: frozen values, one per happening ---------------------------
+
+
+@dataclass(frozen=True)
+class PredictionStarted:
+    """The work is planned."""
+
+    device: str
+    """Where it computes, for people."""
+    tiles: int
+    """Tiles of all frames together."""
+    shape: tuple[int, ...]
+    """Shape of the label result: frame axes, then ``[Z]YX``."""
+    kind: ResultKind
+    """Objects, classes, probabilities or uncertainty."""
+    precision: Precision = "float32"
+    """Of the convolutions."""
+
+
+@dataclass(frozen=True)
+class TilePredicted:
+    """One tile is done."""
+
+    number: int
+    """Tiles done so far, of all frames."""
+    frame: tuple[int, ...]
+    """Index on the frame axes."""
+    region: Region
+    """The tile's box in ``[Z]YX``."""
+    labels: NDArray[Any]
+    """Result value per pixel: 0 background; with objects, 1 for all foreground; uncertainty as
+    float32.
+    """
+
+
+@dataclass(frozen=True)
+class FrameFinished:
+    """All tiles of a frame are done, and its objects are separated."""
+
+    frame: tuple[int, ...]
+    """Index on the frame axes."""
+    region: Region
+    """The predicted box in ``[Z]YX``; the whole frame unless less was asked for."""
+    labels: NDArray[Any]
+    """The final values of that box."""
+
+
+@dataclass(frozen=True)
+class PredictionProgress:
+    """How far the prediction of an image is: told where no tile comes that could be shown."""
+
+    tile: int = 0
+    """Tiles done."""
+    tiles: int = 0
+    """Tiles of all frames together."""
+    block: int = 0
+    """Blocks of the present frame that are separated; 0 while tiles come."""
+    blocks: int = 0
+    """Blocks of the present frame."""
+    notices: str = ""
+    """What the user should know."""
+
+    def after(self, event: object) -> PredictionProgress:
+        """Return how far it is after an event."""
+        if isinstance(event, PredictionStarted):
+            return PredictionProgress(tiles=event.tiles)
+        if isinstance(event, TilePredicted):
+            return replace(self, tile=event.number, block=0, blocks=0)
+        if isinstance(event, PredictionProgress):
+            return replace(event, notices=self.notices)
+        if isinstance(event, Notice):
+            return replace(self, notices=f"{self.notices} {event.text}".strip())
+        return self
+
+    @property
+    def objects(self) -> str:
+        """Which block's objects are separated, in words; empty while tiles come."""
+        return f"objects: block {self.block} of {self.blocks}" if self.blocks else ""
+
+    @property
+    def text(self) -> str:
+        """What is being done, in words."""
+        tiles = f"tile {self.tile} of {self.tiles}" if self.tiles else "starting"
+        return self.objects or tiles
+
+
+PredictionEvent = PredictionStarted | TilePredicted | PredictionProgress | FrameFinished | Notice

@@ -14,7 +14,8 @@ once, is the same in any plan, and a tile can be a chunk of a file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import Region
     from napari_unet.data.rescaling import Factors
     from napari_unet.model.external_config import Geometry
-    from napari_unet.prediction.config import ViewPoint
 
 # Pixels of a tile's output along each axis: 768 with a halo of 92 is the sweet spot in 2D.
 DEFAULT_TILE_SIZE = {2: 768, 3: 96}
@@ -44,7 +44,7 @@ BLOCK_MARGIN = {2: 128, 3: 32}
 
 @dataclass(frozen=True)
 class TilePlan:
-    """The tiles of one frame, or of a box of it; together they hold each pixel exactly once.
+    """The tiles of a box of a frame, or its blocks: together they hold each pixel exactly once.
 
     A few numbers, however many tiles there are: they are counted row by row.
     """
@@ -52,89 +52,61 @@ class TilePlan:
     region: Region
     """The box that they cover, ``[Z]YX``."""
     stride: tuple[int, ...]
-    """Pixels from one tile to the next along each axis; the first tile of the frame begins at 0."""
+    """Pixels from one tile to the next along each axis."""
+    origin: tuple[int, ...]
+    """Where a tile begins; 0 where tiles are to be the same in any box."""
+    margin: tuple[int, ...]
+    """Pixels that a block sees on each side beside its own."""
+
+    @property
+    def _starts(self) -> list[range]:
+        """Where tiles begin along each axis, the first perhaps before the box."""
+        return [
+            range(origin + (part.start - origin) // stride * stride, part.stop, stride)
+            for origin, part, stride in zip(self.origin, self.region, self.stride, strict=True)
+        ]
 
     def __len__(self) -> int:
-        return int(np.prod(self._counts, dtype=np.int64))
+        return math.prod(map(len, self._starts))
 
     def __iter__(self) -> Iterator[Region]:
         return (self[number] for number in range(len(self)))
 
     def __getitem__(self, number: int, /) -> Region:
-        position = np.unravel_index(number, self._counts)
-        starts = [
-            (part.start // stride + int(i)) * stride
-            for i, part, stride in zip(position, self.region, self.stride, strict=True)
-        ]
+        starts = self._starts
+        position = np.unravel_index(number, [len(along) for along in starts])
         return tuple(
-            slice(max(part.start, start), min(part.stop, start + stride))
-            for start, part, stride in zip(starts, self.region, self.stride, strict=True)
-        )
-
-    @property
-    def _counts(self) -> tuple[int, ...]:
-        return tuple(
-            -(-part.stop // stride) - part.start // stride
-            for part, stride in zip(self.region, self.stride, strict=True)
+            slice(max(part.start, along[i]), min(part.stop, along[i] + stride))
+            for along, i, part, stride in zip(
+                starts, position, self.region, self.stride, strict=True
+            )
         )
 
     def within(self, region: Region) -> TilePlan:
         """Return the parts of the tiles that lie in a box."""
-        return TilePlan(region, self.stride)
-
-    def nearest_first(self, near: ViewPoint | None) -> Sequence[int]:
-        """List the numbers of the tiles, those near a view point first."""
-        numbers = range(len(self))
-        if near is None:
-            return numbers
-        centre = near.centre
-        return sorted(numbers, key=lambda number: _distance(self[number], centre))
-
-
-@dataclass(frozen=True)
-class Blocks:
-    """The blocks of one frame, or of a box of it, in which objects are separated."""
-
-    region: Region
-    """What is divided, ``[Z]YX``."""
-    stride: tuple[int, ...]
-    """Pixels from one block to the next along each axis."""
-    margin: tuple[int, ...]
-    """Pixels that a block sees on each side beside its own."""
-
-    @property
-    def counts(self) -> tuple[int, ...]:
-        """Number of blocks along each axis."""
-        return tuple(
-            -(-(part.stop - part.start) // stride)
-            for part, stride in zip(self.region, self.stride, strict=True)
-        )
-
-    def __len__(self) -> int:
-        return int(np.prod(self.counts))
-
-    def box(self, number: int) -> Region:
-        """Return the box of the frame that a block owns; blocks are counted row by row."""
-        position = np.unravel_index(number, self.counts)
-        return tuple(
-            slice(part.start + int(i) * stride, min(part.stop, part.start + (int(i) + 1) * stride))
-            for i, part, stride in zip(position, self.region, self.stride, strict=True)
-        )
+        return replace(self, region=region)
 
     def seen(self, number: int) -> Region:
         """Return the box that a block sees: its own with the margin, as far as there is any."""
         return tuple(
             slice(max(part.start, own.start - m), min(part.stop, own.stop + m))
-            for own, part, m in zip(self.box(number), self.region, self.margin, strict=True)
+            for own, part, m in zip(self[number], self.region, self.margin, strict=True)
         )
 
     def next_along(self, number: int, axis: int) -> int | None:
         """Return the number of the following block along an axis; None at the end."""
-        position = [int(i) for i in np.unravel_index(number, self.counts)]
-        position[axis] += 1
-        if position[axis] >= self.counts[axis]:
-            return None
-        return int(np.ravel_multi_index(position, self.counts))
+        counts = [len(along) for along in self._starts]
+        step = math.prod(counts[axis + 1 :])
+        is_last = number // step % counts[axis] == counts[axis] - 1
+        return None if is_last else number + step
+
+    def nearest_first(self, near: Sequence[float] | None) -> Sequence[int]:
+        """List the numbers of the tiles, those near a point first; of it space comes last."""
+        numbers = range(len(self))
+        if near is None:
+            return numbers
+        point = near[-len(self.stride) :]
+        return sorted(numbers, key=lambda number: _distance(self[number], point))
 
 
 def plan_tiles(
@@ -172,10 +144,13 @@ def plan_tiles(
             largest = min(DEFAULT_TILE_SIZE[config.ndim], int(LARGEST_TILE_SIDE / k))
         largest = max(factor, largest)
         strides.append(_stride(size, factor, largest, k))
-    return TilePlan(tuple(slice(0, size) for size in shape), tuple(strides))
+    nowhere = (0,) * len(strides)
+    return TilePlan(tuple(slice(0, size) for size in shape), tuple(strides), nowhere, nowhere)
 
 
-def plan_blocks(region: Region, tile: tuple[int, ...], ndim: int, factors: Factors = ()) -> Blocks:
+def plan_blocks(
+    region: Region, tile: tuple[int, ...], ndim: int, factors: Factors = ()
+) -> TilePlan:
     """Divide a box of a frame, ``[Z]YX``, into the blocks in which its objects are separated.
 
     They depend neither on the size of the tiles nor on who computes them: nor do the objects. They
@@ -189,7 +164,8 @@ def plan_blocks(region: Region, tile: tuple[int, ...], ndim: int, factors: Facto
         n_tiles = -(-size // of_tile)
         strides.append(of_tile * -(-n_tiles // n_blocks))
         margins.append(int(np.ceil(BLOCK_MARGIN[ndim] * k)))
-    return Blocks(region, tuple(strides), tuple(margins))
+    corner = tuple(part.start for part in region)
+    return TilePlan(region, tuple(strides), corner, tuple(margins))
 
 
 def _stride(size: int, factor: int, largest: int, scale: float) -> int:

@@ -43,9 +43,8 @@ if TYPE_CHECKING:
 
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig
-    from napari_unet.prediction.events import PredictionEvent
     from napari_unet.prediction.files import FileEvent, FileFormat
-    from napari_unet.prediction.results import Prediction
+    from napari_unet.prediction.results import Prediction, PredictionEvent
     from napari_unet.provenance.card import RunCard
 
     Events = Generator[FileEvent | PredictionEvent, None, tuple[FilePredicted, ...]]

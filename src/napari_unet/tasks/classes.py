@@ -59,7 +59,7 @@ class Classes(Task):
         after: NDArray[np.integer[Any]],
         annotation: NDArray[np.integer[Any]],
     ) -> Edit:
-        from napari_unet.objects.teaching import corrected_classes_as_annotation
+        from napari_unet.objects.corrections import corrected_classes_as_annotation
 
         return corrected_classes_as_annotation(before, after, annotation)
 

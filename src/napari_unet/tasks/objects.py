@@ -62,7 +62,7 @@ class Objects(Task):
         after: NDArray[np.integer[Any]],
         annotation: NDArray[np.integer[Any]],
     ) -> Edit:
-        from napari_unet.objects.teaching import corrections_as_annotation
+        from napari_unet.objects.corrections import corrections_as_annotation
 
         return corrections_as_annotation(before, after, annotation)
 
@@ -100,7 +100,7 @@ class Objects(Task):
         unused: int,
     ) -> tuple[NDArray[np.integer[Any]], NDArray[np.bool_]]:
         """Keep corrected objects whole, and deleted ones away."""
-        from napari_unet.objects.teaching import keep_corrected_objects
+        from napari_unet.objects.corrections import keep_corrected_objects
 
         return keep_corrected_objects(new, before, after, unused)
 

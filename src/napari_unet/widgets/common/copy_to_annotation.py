@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Image, Labels
 
 from napari_unet.errors import LabelsError
-from napari_unet.objects.teaching import annotation_number_for, copy_region
+from napari_unet.objects.corrections import annotation_number_for, copy_region
 from napari_unet.tasks import task_of
 from napari_unet.widgets.common.annotation import (
     annotation_of,

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.io.files import find_images, name_of
-from napari_unet.prediction.events import PredictionProgress
+from napari_unet.prediction.results import PredictionProgress
 from napari_unet.widgets.common.controls import Note, as_plain
 from napari_unet.widgets.common.stored_layers import open_pair
 from napari_unet.widgets.common.tables import PlainTable

@@ -11,7 +11,7 @@ from napari.layers import Image
 from qtpy.QtCore import QTimer
 
 from napari_unet.io.zarr_files import ZARR_SUFFIX
-from napari_unet.prediction.config import PredictConfig, ViewPoint
+from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.results import RESULT_TYPES
 from napari_unet.widgets.common.layers import METADATA_KEY, pixels_of, plain_layers
 from napari_unet.widgets.common.placement import moved_to, placement_along
@@ -35,9 +35,8 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.model.trained import TrainedNetwork
-    from napari_unet.prediction.config import ResultKind
-    from napari_unet.prediction.events import TilePredicted
-    from napari_unet.prediction.results import Prediction
+    from napari_unet.prediction.config import PredictConfig, ResultKind
+    from napari_unet.prediction.results import Prediction, TilePredicted
     from napari_unet.provenance.card import PredictionCard
     from napari_unet.widgets.common.session import Session
 
@@ -72,7 +71,7 @@ def scoped(
     plane = _whole_plane(view, shape[len(frame) :])
     region = {"view": view, "slice": plane}.get(scope)
     check_size(shape if region is None else tuple(part.stop - part.start for part in region))
-    near = ViewPoint(frame, tuple((part.start + part.stop) / 2 for part in view))
+    near = (*frame, *((part.start + part.stop) / 2 for part in view))
     if region is None:
         return replace(config, near=near)
     return replace(config, near=near, frames=(frame,), region=region)
@@ -178,7 +177,7 @@ class ShownPrediction:
         return self._image_layer if self._labels is None else self._labels.layer
 
     def _on_event(self, event: Any) -> None:
-        from napari_unet.prediction.events import FrameFinished, PredictionStarted, TilePredicted
+        from napari_unet.prediction.results import FrameFinished, PredictionStarted, TilePredicted
         from napari_unet.provenance.card import PredictionCard
 
         if isinstance(event, PredictionStarted):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_unet.prediction.events import PredictionProgress
+from napari_unet.prediction.results import PredictionProgress
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, button, progress_bar
 from napari_unet.widgets.common.copy_script import CopyScriptButton
