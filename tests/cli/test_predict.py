@@ -545,7 +545,7 @@ def test_the_bar_shows_each_block_whose_objects_are_separated(
     capsys: Capture, tmp_path: Path
 ) -> None:
     with PredictionBar(quiet=False) as bar:
-        bar.show(FileStarted(1, 1, tmp_path / "large.zarr"))
+        bar.show(FileStarted(1, tmp_path / "large.zarr"))
         bar.show(PredictionStarted("CPU", 2, (9, 9), "objects"))
         bar.show(PredictionProgress(1, 2))
         bar.show(PredictionProgress(2, 2))

@@ -47,19 +47,11 @@ class Edit:
         """Whether there is nothing to write."""
         return self.values.size == 0
 
-    def applied_to(self, labels: IntArray) -> IntArray:
-        """Return a copy of `labels`, ``[Z]YX``, with the edit made."""
-        edited = labels.copy()
-        edited[self.indices] = self.values
-        return edited
-
 
 def delete_object(labels: IntArray, number: int) -> Edit:
     """Make an object background; an empty edit where there is no such object."""
-    box = box_of_object(labels, number)
-    if box is None:
-        return _no_edit(labels)
-    return _edit(labels, box, labels[box] == number, np.zeros((), labels.dtype))
+    box = _box_of(labels, number)
+    return _edit(labels, box, labels[box] == number, np.array(0))
 
 
 def merge_objects(labels: IntArray, numbers: Sequence[int]) -> Edit:
@@ -70,16 +62,14 @@ def merge_objects(labels: IntArray, numbers: Sequence[int]) -> Edit:
     """
     largest = np.iinfo(labels.dtype).max
     wanted = [number for number in dict.fromkeys(numbers) if 0 < number <= largest]
-    box = box_around(np.isin(labels, np.array(wanted, labels.dtype)), labels.shape, margin=2)
-    if box is None:
-        return _no_edit(labels)
+    box = _box_around(np.isin(labels, np.array(wanted, labels.dtype)), margin=2)
     inside = labels[box]
     present = [number for number in wanted if (inside == number).any()]
     if len(present) < 2:
         return _no_edit(labels)
     others = np.isin(inside, np.array(present[1:], labels.dtype))
     written = others | _gaps_between(inside, present)
-    return _edit(labels, box, written, np.array(present[0], labels.dtype))
+    return _edit(labels, box, written, np.array(present[0]))
 
 
 def _gaps_between(labels: IntArray, numbers: Sequence[int]) -> NDArray[np.bool_]:
@@ -111,9 +101,7 @@ def split_object(labels: IntArray, number: int, line: NDArray[np.floating[Any]])
         Shape (points, axes of `labels`): vertices in pixels, also outside the image. In 3D the
         first column is ignored: the cut goes through all planes.
     """
-    box = box_of_object(labels, number)
-    if box is None:
-        return _no_edit(labels)
+    box = _box_of(labels, number)
     inside = labels[box] == number
     corner = [part.start for part in box[-2:]]
     cut = _pixels_under(np.asarray(line, float)[:, -2:] - corner, inside.shape[-2:])
@@ -136,7 +124,8 @@ def _parts_to_renumber(
     """Return which parts share their piece with another one; the largest of all is left out."""
     piece_of = np.zeros(n_parts + 1, np.intp)
     piece_of[parts] = pieces
-    parted: NDArray[np.bool_] = np.bincount(piece_of[1:], minlength=pieces.max() + 1)[piece_of] > 1
+    n_parts_of = np.bincount(piece_of[1:], minlength=pieces.max(initial=0) + 1)
+    parted: NDArray[np.bool_] = n_parts_of[piece_of] > 1
     parted[0] = False
     if parted.any():
         parted[np.argmax(np.bincount(parts.ravel()) * parted)] = False
@@ -178,27 +167,25 @@ def grow_object(labels: IntArray, number: int, pixels: int = 1) -> Edit:
     """
     if pixels < 0:
         raise ConfigError(f"An object cannot grow by {pixels} pixels; choose 0 or more.")
-    box = box_of_object(labels, number, margin=pixels)
-    if box is None:
-        return _no_edit(labels)
+    box = _box_of(labels, number, margin=pixels)
     inside = labels[box]
     near = ndi.distance_transform_edt(inside != number) <= pixels
-    return _edit(labels, box, near & (inside == 0), np.array(number, labels.dtype))
+    return _edit(labels, box, near & (inside == 0), np.array(number))
 
 
-def box_of_object(labels: IntArray, number: int, margin: int = 0) -> Region | None:
-    """Return the box around an object; None where there is no such object."""
-    return box_around(labels == number, labels.shape, margin) if number > 0 else None
+def _box_of(labels: IntArray, number: int, margin: int = 0) -> Region:
+    """Return the box around an object; an empty one where there is no such object."""
+    return _box_around((labels == number) & (number > 0), margin)
 
 
-def box_around(inside: NDArray[np.bool_], shape: tuple[int, ...], margin: int) -> Region | None:
-    """Return the box around all True pixels, widened by a margin; None where there is none."""
+def _box_around(inside: NDArray[np.bool_], margin: int) -> Region:
+    """Return the box around all True pixels, widened by a margin; empty where there is none."""
     found = ndi.find_objects(inside.view(np.uint8))
     if not found:
-        return None
+        return (slice(0, 0),) * inside.ndim
     return tuple(
         slice(max(part.start - margin, 0), min(part.stop + margin, size))
-        for part, size in zip(found[0], shape, strict=True)
+        for part, size in zip(found[0], inside.shape, strict=True)
     )
 
 
@@ -239,7 +226,7 @@ def annotation_number_for(annotation: IntArray, prediction: IntArray, number: in
     It is the one number of at least half the painted object pixels under the predicted object (of
     two such numbers the lower one), else one that is new in the annotation.
     """
-    box = box_of_object(prediction, number) or (slice(0),) * prediction.ndim
+    box = _box_of(prediction, number)
     only = prediction[box] * (prediction[box] == number)
     return _annotation_numbers((number,), only, annotation[box], _fresh(annotation))[number]
 
@@ -278,9 +265,7 @@ def changes_between(before: IntArray, after: IntArray) -> tuple[NDArray[np.bool_
     """
     check_same_shape(before, after)
     changed: NDArray[np.bool_] = before != after
-    box = box_around(changed, changed.shape, margin=1)
-    if box is None:
-        return changed, ()
+    box = _box_around(changed, margin=1)
     removed = (before[box] > 0) & (after[box] == 0)
     near = ndi.binary_dilation(removed, np.ones((3,) * removed.ndim))
     met = after[box][changed[box] | near]

@@ -42,14 +42,9 @@ _LONGEST_GAP = 1000  # frames: as many are held in memory
 
 @dataclass(frozen=True)
 class LinkConfig:
-    """How objects are linked.
+    """How objects are linked; ConfigError if a value is out of its range.
 
     Each setting documents itself, as those of `PredictConfig` do.
-
-    Raises
-    ------
-    ConfigError
-        A value is out of its range.
     """
 
     axis: LinkAxis | None = setting(
@@ -99,10 +94,7 @@ class LinkConfig:
     def along(self, axes: str) -> LinkConfig:
         """Return how labels of some axes are linked, where the axis is for them to say.
 
-        Raises
-        ------
-        ConfigError
-            The gap is too long for slices.
+        Raises ConfigError if the gap is too long for slices.
         """
         return replace(self, axis=self.axis or ("T" if "T" in axes else "Z"))
 
@@ -124,31 +116,15 @@ class Linked:
 def link_frames(
     frames: Iterable[IntArray], config: LinkConfig
 ) -> Generator[Numbered, None, Linked]:
-    """Link the objects of frames that come one after the other.
+    """Link the objects of frames that come one after the other, over time where no axis is named.
 
-    Parameters
-    ----------
-    frames : iterable of ndarray
-        Labels ``[Z]YX`` (``YX`` through z), all of one shape and any integer dtype: 0 is
-        background, the other numbers need not mean the same from frame to frame.
-    config : LinkConfig
-        How; over time where it names no axis.
+    Frames are labels ``[Z]YX`` (``YX`` through z), all of one shape and any integer dtype: 0 is
+    background, the other numbers need not mean the same from frame to frame. Yields the same
+    objects as int32, with the numbers that they keep over the frames: these count up in the order
+    in which objects appear, by frame, and in it by their first pixel, daughters first.
 
-    Yields
-    ------
-    ndarray
-        int32: the same objects, with the numbers that they keep over the frames.
-
-    Returns
-    -------
-    Linked
-        Numbers count up in the order in which objects appear: by frame, and in it by their first
-        pixel, daughters first.
-
-    Raises
-    ------
-    LabelsError
-        A frame is not of integers, has negative numbers, or is of another shape than the first.
+    Raises LabelsError if a frame is not of integers, has negative numbers, or is of another shape
+    than the first.
     """
     linker = _Linker(config)
     for position, frame in enumerate(frames):
@@ -297,19 +273,11 @@ _LEAST_GAIN = 1.1
 
 
 def drift_between(previous: Mask, following: Mask) -> tuple[int, ...]:
-    """Find the shift of a foreground that brings most of it onto the next one.
+    """Find the shift of a foreground, ``[Z]YX``, that brings most of it onto the next one.
 
-    Parameters
-    ----------
-    previous, following : ndarray
-        ``[Z]YX``, bool, of one shape.
-
-    Returns
-    -------
-    tuple of int
-        Whole pixels per axis to add to positions in `previous`; zeros where a shift gains less
-        than a tenth of overlap. Masks of more than 4 million pixels are read in steps along Y
-        and X: the shift is then a multiple of the step.
+    Returns whole pixels per axis to add to positions in `previous`; zeros where a shift gains less
+    than a tenth of overlap. Masks of more than 4 million pixels are read in steps along Y and X:
+    the shift is then a multiple of the step.
     """
     nowhere = (0,) * previous.ndim
     if not previous.any() or not following.any():
@@ -348,17 +316,7 @@ def shared_part(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the parts of two frames that lie on each other once the first is shifted.
 
-    Parameters
-    ----------
-    previous, following : ndarray
-        Of one shape.
-    shift : tuple of int
-        Per axis, to add to positions in `previous`.
-
-    Returns
-    -------
-    tuple of ndarray
-        Views of both, of one shape; empty where the shift is larger than the frame.
+    They are views of one shape, empty where the shift is larger than the frame.
     """
     here, there = [], []
     for size, by in zip(previous.shape, shift, strict=True):

@@ -165,12 +165,8 @@ def _channels_of(
         yield np.asarray(image[frame])
         return
     index: list[Any] = list(frame)
-    if channel_axis > len(frame):  # among or after the axes of space
-        pixels = np.moveaxis(np.asarray(image[frame]), channel_axis - len(frame), 0)
-    else:
-        index.insert(channel_axis, slice(None))
-        pixels = np.moveaxis(np.asarray(image[tuple(index)]), 0, 0)
-    yield from pixels
+    index.insert(channel_axis, slice(None))  # behind the frame where it is among the axes of space
+    yield from np.moveaxis(np.asarray(image[tuple(index)]), max(channel_axis - len(frame), 0), 0)
 
 
 def _sizes(

@@ -47,13 +47,12 @@ def separate_objects(
     binning: float = 1,
     typical: float = 0,
 ) -> NDArray[np.int32]:
-    """Label the single objects in a foreground probability map.
+    """Label the single objects in a foreground probability map: 1..N without gaps, int32.
 
     Parameters
     ----------
     foreground : ndarray
-        ``[Z]YX``, probability of foreground: floats from 0 to 1, or uint8 in steps of 1/255,
-        which takes a fourth of the memory.
+        ``[Z]YX``, floats from 0 to 1, or uint8 in steps of 1/255: a fourth of the memory.
     smallest : int
         Components of fewer pixels are dropped.
     threshold : float
@@ -62,11 +61,6 @@ def separate_objects(
         Pixels per pixel of the network that made the map: ridges are as much wider.
     typical : float
         Pixels of a typical object; 0: unknown, and parts are only compared with their component.
-
-    Returns
-    -------
-    ndarray
-        ``[Z]YX`` int32: 0 background, objects numbered 1..N without gaps.
     """
     inside = _above(foreground, threshold)
     objects = _without_small(_components(inside), smallest)

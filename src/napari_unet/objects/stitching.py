@@ -100,20 +100,10 @@ def final_numbers(
 ) -> tuple[list[NDArray[np.uint32]], int]:
     """Give all objects of all blocks their numbers, which begin above `first`.
 
-    Parameters
-    ----------
-    counts : sequence of int
-        Objects of each block.
-    pairs : sequence of (int, int, ndarray)
-        Two blocks, and which of their objects are one: see `same_objects`.
-
-    Returns
-    -------
-    list of ndarray
-        Per block a table from its numbers (0 to count) to the final ones, without gaps and in
-        the order of the blocks. More than 32 bits can number raise LabelsError.
-    int
-        The highest number given.
+    Known are the objects of each block, and of pairs of blocks which of their objects are one: see
+    `same_objects`. Returns per block a table from its numbers (0 to count) to the final ones,
+    without gaps and in the order of the blocks; and the highest number given. Raises LabelsError if
+    there are more than 32 bits can number.
     """
     if first + sum(counts) > np.iinfo(np.uint32).max:
         raise LabelsError(

@@ -191,25 +191,10 @@ def predict_on_cluster(
     stop: threading.Event,
     source: str = "",
 ) -> Generator[PredictionEvent, None, Prediction]:
-    """Spread the tiles and blocks of an image over a cluster.
+    """Spread the tiles and blocks of an image over a cluster; see `predict_image`.
 
-    Parameters
-    ----------
-    model : str
-        Model file that all workers can read, or the name of a starting model.
-    image : Path
-        Image that all workers can read; an OME-Zarr, so that they read chunks of it.
-    target : Path
-        The OME-Zarr to write, in a folder that all workers can write.
-    stop : threading.Event
-        Set it from any thread to end; what is done is kept.
-    source : str
-        Says which image it is: a prediction goes on only for the same one.
-
-    Raises
-    ------
-    ModelMismatchError, ImageError, FileProblemError
-        As in a single process.
+    All workers must be able to read the model file (or it is the name of a starting model) and the
+    image, an OME-Zarr, so that they read chunks of it; and to write the folder of the target.
     """
     trained, pixels = load_model_or_starting_model(model), read_image(image).array
     check_whole(config)
@@ -223,8 +208,8 @@ def predict_on_cluster(
         weights = hash_of_weights(trained.network.state_dict())
         order = Order(model, str(image), partial, config.device, identity, weights)
         run = _Run(client, order, _TASKS_PER_THREAD * threads)
-        notices = (GOES_ON,) if run.goes_on else ()
-        yield from starting_events(plan, f"{threads} threads of a cluster", plan.n_frames, notices)
+        notices = (GOES_ON,) if any(partial.done()) else ()
+        yield from starting_events(plan, f"{threads} threads of a cluster", notices)
         yield from run.events(stop)
         return partial.end(run.last, not stop.is_set(), stop)
 
@@ -239,8 +224,7 @@ class _Run:
     def __init__(self, client: Client, order: Order, most: int) -> None:
         self._client, self._order, self._most = _untyped(client), order, most
         self._plan, self._partial = order.partial.plan, order.partial
-        tiles_done, self._finished = order.partial.done()
-        self._tiles_done = {f: t for f, t in tiles_done.items() if f not in self._finished}
+        self._tiles_done, self._finished = order.partial.done()
         self._n_frames = self._plan.n_frames
         self._waiting = deque(f for f in range(self._n_frames) if f not in self._finished)
         # of a frame that is begun: the tiles, blocks and blocks to be numbered that are not done
@@ -250,12 +234,6 @@ class _Run:
         self._futures: dict[Any, _Task] = {}
         self._to_number, self.last = 0, 0
         self._written = sum(map(len, self._tiles_done.values()))
-        self._written += len(self._finished) * len(self._plan.tiles)
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether an earlier prediction has left something."""
-        return self._written > 0
 
     def events(self, stop: threading.Event) -> Generator[PredictionEvent, None, None]:
         """Run all tasks to the end; after a stop those that are under way."""
@@ -289,16 +267,13 @@ class _Run:
         return list(found.done)
 
     def _hand_out(self) -> None:
-        while len(self._futures) < self._most:
+        while len(self._futures) < self._most and (self._ready or self._waiting):
             if not self._ready:
-                if not self._waiting:
-                    return
                 self._begin(self._waiting.popleft())
                 continue
             task = self._ready.popleft()
             work, arguments = task[:2]
-            future = self._client.submit(work, *arguments, pure=False)
-            self._futures[future] = task
+            self._futures[self._client.submit(work, *arguments, pure=False)] = task
 
     def _begin(self, frame: int) -> None:
         self._partial.begin_frame(frame)
@@ -328,10 +303,8 @@ class _Run:
             yield PredictionProgress(self._written, tiles)
         elif purpose == "block":
             yield PredictionProgress(self._written, tiles, blocks - len(left), blocks)
-        if not left:
-            self._after(purpose, frame)
-
-    def _after(self, purpose: str, frame: int) -> None:
+        if left:
+            return
         if purpose == "tile":
             self._after_tiles(frame)
         elif purpose == "block":
@@ -358,8 +331,9 @@ class _Run:
                 self.last = self._finished[frame]
                 self._to_number += 1
                 continue
-            if self._left.get(("tile", frame), {-1}) or self._left["block", frame]:
-                return  # not begun, or not done
+            is_begun = ("tile", frame) in self._left
+            if not is_begun or self._left["tile", frame] or self._left["block", frame]:
+                return
             blocks = self._plan.blocks
             found = [self._partial.read_block(frame, block) for block in range(len(blocks))]
             tables, self.last = number_objects(blocks, found, self.last)

@@ -32,22 +32,9 @@ def _precision(text: str) -> str:
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """What to predict and how.
+    """What to predict and how; ConfigError if a value is out of its range.
 
-    Each setting documents itself, as those of `TrainConfig` do; what follows are no settings but
-    what the window knows of the image.
-
-    Parameters
-    ----------
-    near : tuple of float or None
-        The middle of what is on screen, on the frame axes, then ``[Z]YX``: predicted first.
-    notices : tuple of str
-        What the user should know of how the image was read.
-
-    Raises
-    ------
-    ConfigError
-        A value is out of its range.
+    Each setting documents itself, as those of `TrainConfig` do.
     """
 
     result: ResultKind | None = setting(
@@ -131,6 +118,7 @@ class PredictConfig:
         lacks={"command line": "It predicts whole files."},
     )
     near: tuple[float, ...] | None = None
+    """The middle of what is on screen, on the frame axes, then ``[Z]YX``: predicted first."""
     used_channels: tuple[int, ...] | None = setting(
         None,
         "Channels of the image to use, in the order of the training: numbers from 0, as in 0,2.",
@@ -174,6 +162,7 @@ class PredictConfig:
         parse=_precision,
     )
     notices: tuple[str, ...] = ()
+    """What the user should know of how the image was read."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""

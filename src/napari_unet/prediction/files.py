@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from napari_unet.data.axes import unusable_axes, usable_axes
 from napari_unet.data.pixel_hashes import PixelHash, hash_pixels
-from napari_unet.errors import (
-    ConfigError,
-    DeviceError,
-    FileProblemError,
-    NapariUNetError,
-)
+from napari_unet.errors import ConfigError, DeviceError, FileProblemError, NapariUNetError
 from napari_unet.io.files import (
     ImageFile,
     make_folder,
@@ -31,12 +27,18 @@ from napari_unet.prediction.predictor import predict_image
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
 
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig, ResultKind
     from napari_unet.prediction.results import Prediction, PredictionEvent
+
+    # Predicts an image file into an OME-Zarr.
+    IntoZarr = Callable[
+        [ImageFile, PredictConfig, Path, threading.Event],
+        Generator[PredictionEvent, None, Prediction],
+    ]
 
 FileFormat = Literal["auto", "tiff", "zarr"]
 # Images of more values than this are predicted into an OME-Zarr unless a TIFF is asked for.
@@ -44,23 +46,12 @@ _LARGEST_IN_MEMORY = 2**28
 _FILES_LOOKED_AT = 100_000
 
 
-class IntoZarr(Protocol):
-    """Predicts an image file into an OME-Zarr in another way than here: on a cluster."""
-
-    def __call__(
-        self, image: ImageFile, config: PredictConfig, target: Path, stop: threading.Event
-    ) -> Generator[PredictionEvent, None, Prediction]:
-        """Give the events of a prediction; its result is returned."""
-        ...
-
-
 @dataclass(frozen=True)
 class FileStarted:
     """A file is being read."""
 
     number: int
-    """Which file, from 1, of how many."""
-    total: int
+    """Which file, from 1."""
     path: Path
 
 
@@ -108,19 +99,10 @@ def predict_files(
 ) -> Generator[FileEvent | PredictionEvent, None, tuple[FilePredicted, ...]]:
     """Predict image files and write each result under the name of its input.
 
-    Parameters
-    ----------
-    folder : Path
-        Where the results go; made where it does not exist.
-    config : PredictConfig
-        What to predict. Axes and pixel size are those of each file where none are given.
-    stop : threading.Event
-        Set it to end after the current tile; results are written whole or not at all.
-    file_format : {"auto", "tiff", "zarr"}
-        "auto" writes OME-Zarr for images that are Zarr or too large to be held in memory, else
-        TIFF.
-    into_zarr : callable, optional
-        Predicts one image into an OME-Zarr; in this process by default.
+    Axes and pixel size are those of each file where none are given. Results are written whole or
+    not at all, also after a stop, which ends it after the current tile; the folder is made where it
+    does not exist. The format "auto" is OME-Zarr for images that are Zarr or too large to be held
+    in memory, else TIFF.
 
     Raises
     ------
@@ -133,15 +115,18 @@ def predict_files(
         cell_size_known(trained.record, config.cell_size)
     make_folder(folder)
     _check_names(paths, folder)
-    work = _Work(trained, folder, config, file_format, into_zarr)
+    into_zarr = into_zarr or partial(_into_zarr, trained)
     written = []
     for number, path in enumerate(paths, start=1):
         if stop.is_set():
             break
-        yield FileStarted(number, len(paths), path)
+        yield FileStarted(number, path)
         try:
             _check_new(path, paths[: number - 1])
-            done = yield from work.predict(path, stop)
+            places = _places(path, folder)
+            done = yield from _predict_file(
+                trained, path, config, stop, places, file_format, into_zarr
+            )
             if done is not None:
                 written.append(done)
                 yield done
@@ -152,64 +137,65 @@ def predict_files(
     return tuple(written)
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What is the same for all files."""
+def _predict_file(
+    trained: TrainedNetwork,
+    path: Path,
+    config: PredictConfig,
+    stop: threading.Event,
+    places: Mapping[FileFormat, Path],
+    file_format: FileFormat,
+    into_zarr: IntoZarr,
+) -> Generator[PredictionEvent, None, FilePredicted | None]:
+    """Predict one file, into memory what is to be a TIFF; None if it was stopped."""
+    image = read_image(path)
+    config = _as_the_file_says(config, image, trained.record.network.ndim)
+    if _is_for_zarr(image, file_format):
+        check_replaceable(places["zarr"])
+        result = yield from into_zarr(image, config, places["zarr"], stop)
+    else:
+        result = yield from predict_image(trained, image.array, config, stop)
+    if not result.complete:
+        return None
+    hashes: tuple[PixelHash | None, PixelHash | None]
+    if result.path is None:
+        target, pixels = places["tiff"], result.whole()
+        write_image(target, pixels, result.axes, config.pixel_size)
+        hashes = hash_pixels(image.array), hash_pixels(pixels)
+    else:
+        target, hashes = result.path, (_hash_of(path), _hash_of(result.path))
+    return FilePredicted(path, target, result.kind, result.axes, result.objects, config, *hashes)
 
-    trained: TrainedNetwork
-    folder: Path
-    config: PredictConfig
-    file_format: FileFormat
-    into_zarr: IntoZarr | None
 
-    def predict(
-        self, path: Path, stop: threading.Event
-    ) -> Generator[PredictionEvent, None, FilePredicted | None]:
-        """Predict one file and write its result; None if it was stopped."""
-        image = read_image(path)
-        ndim = self.trained.record.network.ndim
-        notices, axes = image.notices, self.config.axes
-        if axes is None:
-            axes = usable_axes(image.axes, len(image.array.shape), ndim)
-            notices += unusable_axes(image.axes, axes, ndim)
-        config = replace(
-            self.config,
-            axes=axes,
-            pixel_size=self.config.pixel_size or image.pixel_size,
-            notices=notices,
-        )
-        result = yield from self._events(image, config, stop)
-        if not result.complete:
-            return None
-        hashes: tuple[PixelHash | None, PixelHash | None]
-        if result.path is None:
-            target, pixels = tiff_beside(path, self.folder), result.whole()
-            write_image(target, pixels, result.axes, config.pixel_size)
-            hashes = hash_pixels(image.array), hash_pixels(pixels)
-        else:
-            target, hashes = result.path, (_hash_of(path), _hash_of(result.path))
-        return FilePredicted(
-            path, target, result.kind, result.axes, result.objects, config, *hashes
-        )
+def _as_the_file_says(config: PredictConfig, image: ImageFile, ndim: int) -> PredictConfig:
+    """Take axes and pixel size from a file where none are given."""
+    notices, axes = image.notices, config.axes
+    if axes is None:
+        axes = usable_axes(image.axes, len(image.array.shape), ndim)
+        notices += unusable_axes(image.axes, axes, ndim)
+    pixel_size = config.pixel_size or image.pixel_size
+    return replace(config, axes=axes, pixel_size=pixel_size, notices=notices)
 
-    def _events(
-        self, image: ImageFile, config: PredictConfig, stop: threading.Event
-    ) -> Generator[PredictionEvent, None, Prediction]:
-        """Predict into memory what is to be a TIFF."""
-        if not self._is_for_zarr(image):
-            return predict_image(self.trained, image.array, config, stop)
-        target = self.folder / f"{stem_of(image.path)}{ZARR_SUFFIX}"
-        check_replaceable(target)
-        if self.into_zarr is not None:
-            return self.into_zarr(image, config, target, stop)
-        source = identity_of(image.path)
-        return predict_image(self.trained, image.array, config, stop, target, source)
 
-    def _is_for_zarr(self, image: ImageFile) -> bool:
-        if self.file_format != "auto":
-            return self.file_format == "zarr"
-        pixels = float(np.prod(image.array.shape, dtype=float))
-        return split_zarr(image.path) is not None or pixels > _LARGEST_IN_MEMORY
+def _is_for_zarr(image: ImageFile, file_format: FileFormat) -> bool:
+    if file_format != "auto":
+        return file_format == "zarr"
+    pixels = float(np.prod(image.array.shape, dtype=float))
+    return split_zarr(image.path) is not None or pixels > _LARGEST_IN_MEMORY
+
+
+def _into_zarr(
+    trained: TrainedNetwork,
+    image: ImageFile,
+    config: PredictConfig,
+    target: Path,
+    stop: threading.Event,
+) -> Generator[PredictionEvent, None, Prediction]:
+    return predict_image(trained, image.array, config, stop, target, identity_of(image.path))
+
+
+def _places(path: Path, folder: Path) -> dict[FileFormat, Path]:
+    """Return where the result of an image file goes, by format."""
+    return {"tiff": tiff_beside(path, folder), "zarr": folder / f"{stem_of(path)}{ZARR_SUFFIX}"}
 
 
 def earlier_results(
@@ -218,10 +204,7 @@ def earlier_results(
     """Return what lies where results of image files would go; what was interrupted goes on."""
     found = []
     for path in paths:
-        places = {
-            "tiff": tiff_beside(path, folder),
-            "zarr": folder / f"{stem_of(path)}{ZARR_SUFFIX}",
-        }
+        places = _places(path, folder)
         likely: FileFormat = "tiff" if places["tiff"].exists() and not split_zarr(path) else "zarr"
         place = places[likely if file_format == "auto" else file_format]
         found += [place] * place.exists()
@@ -263,7 +246,7 @@ def _check_names(paths: Sequence[Path], folder: Path) -> None:
     """Refuse to overwrite inputs."""
     inputs = {path.resolve() for path in paths}
     for path in paths:
-        for target in (tiff_beside(path, folder), folder / f"{stem_of(path)}{ZARR_SUFFIX}"):
+        for target in _places(path, folder).values():
             if target.resolve() in inputs:
                 raise FileProblemError(
                     f"{target} would overwrite the image itself; choose another folder for the "

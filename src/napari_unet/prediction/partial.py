@@ -79,7 +79,7 @@ class PartialResult:
         plan = self.plan
         where: dict[str, Any] = dict(zip(SPATIAL_AXES[plan.ndim], box, strict=True))
         where |= dict(zip(frame_axes(plan.axes, plan.ndim), plan.index_of(frame), strict=True))
-        key = tuple(where.get(axis, slice(None)) for axis in stored_axes(plan))
+        key = tuple(where.get(axis, slice(None)) for axis in _stored_sizes(plan))
         _array(self.folder / "0")[key] = values
 
     def write_tile(self, frame: int, tile: int, values: NDArray[Any]) -> None:
@@ -94,10 +94,9 @@ class PartialResult:
     def begin_frame(self, frame: int) -> None:
         """Make the scratch folder of a frame; what is there stays."""
         folder = self._scratch(frame)
-        if not self.plan.result.is_separated or folder.exists():
-            return
-        with writing_to(self.folder):
-            self._make_scratch(folder)
+        if self.plan.result.is_separated and not folder.exists():
+            with writing_to(self.folder):
+                self._make_scratch(folder)
 
     def _make_scratch(self, folder: Path) -> None:
         unfinished = folder.with_name(f"{folder.name}.unfinished")
@@ -138,15 +137,10 @@ class PartialResult:
     def read_block(self, frame: int, block: int) -> BlockObjects:
         """Read what joins a block to its neighbours."""
         with np.load(self._block_file(frame, block)) as stored:
-            sides = {
-                side: {
-                    int(name.removeprefix(side)): stored[name]
-                    for name in stored.files
-                    if name.startswith(side)
-                }
-                for side in ("low", "high")
-            }
-            return BlockObjects(int(stored["count"]), sides["low"], sides["high"])
+            axes = range(self.plan.ndim)
+            low = {axis: stored[f"low{axis}"] for axis in axes if f"low{axis}" in stored}
+            high = {axis: stored[f"high{axis}"] for axis in axes if f"high{axis}" in stored}
+            return BlockObjects(int(stored["count"]), low, high)
 
     def has_block(self, frame: int, block: int) -> bool:
         """Return whether a block is done."""
@@ -197,12 +191,11 @@ class PartialResult:
         plan, target = self.plan, self.folder.with_name(self.folder.name.removesuffix(_PARTIAL))
         with writing_to(self.folder):
             complete = complete and not stop.is_set() and self.finish(target, stop)
-        sizes = dict(zip(plan.result_axes, plan.result_shape, strict=True))
-        axes = stored_axes(plan)
-        shape = tuple(sizes[axis] for axis in axes)
-        box = tuple(slice(0, size) for size in shape)
+        sizes = _stored_sizes(plan)
+        box = tuple(slice(0, size) for size in sizes.values())
         objects = last if plan.result.is_separated and complete else None
-        return Prediction(plan.kind, target, axes, shape, box, complete, objects)
+        shape = tuple(sizes.values())
+        return Prediction(plan.kind, target, "".join(sizes), shape, box, complete, objects)
 
     def finish(self, target: Path, stop: threading.Event) -> bool:
         """Add the lower resolutions and give the result its name; return whether it came to that.
@@ -320,24 +313,23 @@ def trying_again(read: Callable[[], Result]) -> Result:
         raise UnreadableError(f"{error} What is done is kept; predict again to go on.") from error
 
 
-def stored_axes(plan: PredictionPlan) -> str:
-    """Return the axes of a stored result: those of the result in the order that NGFF wants."""
-    return "".join(axis for axis in "TCZYX" if axis in plan.result_axes)
+def _stored_sizes(plan: PredictionPlan) -> dict[str, int]:
+    """Return the sizes of a stored result by axis, in the order that NGFF wants."""
+    sizes = dict(zip(plan.result_axes, plan.result_shape, strict=True))
+    return {axis: sizes[axis] for axis in "TCZYX" if axis in sizes}
 
 
 def _create(result: PartialResult, pixel_size: PixelSize) -> None:
-    plan = result.plan
-    axes = stored_axes(plan)
-    sizes = dict(zip(plan.result_axes, plan.result_shape, strict=True))
+    plan, sizes = result.plan, _stored_sizes(result.plan)
     chunks = dict(zip(SPATIAL_AXES[plan.ndim], _clipped(plan.chunks, plan.shape), strict=True))
     chunks["C"] = plan.classes.n_classes
     dtype = np.dtype(np.uint32) if plan.result.is_separated else plan.tile_dtype
     create_store(
         result.folder,
-        [sizes[axis] for axis in axes],
+        [*sizes.values()],
         dtype,
-        [chunks.get(axis, 1) for axis in axes],
-        axes,
+        [chunks.get(axis, 1) for axis in sizes],
+        "".join(sizes),
         pixel_size,
         LABELS if plan.result.is_labels else {},
     )

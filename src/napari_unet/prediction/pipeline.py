@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import Region
+    from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityMeasure, Scaling
     from napari_unet.model.external import ReadyNetwork
@@ -62,30 +62,28 @@ class TileReader:
     def __init__(
         self,
         runner: Runner,
-        tiles: TilePlan,
+        plan: PredictionPlan,
+        image: ArrayLike,
         normalization: IntensityMeasure,
         attempt: Callable[[Callable[[], Any]], Any],
     ) -> None:
-        self._runner, self._tiles = runner, tiles
+        self._runner, self._plan, self._image = runner, plan, image
         self._normalization, self._attempt = normalization, attempt
-        self._frame: Frame | None = None
-        self._intensity: Scaling | None = None
+        self._intensity: dict[int, Scaling] = {}  # of the last frame
         self._not_finite = self._constant = 0
 
-    def __call__(self, frame_and_tile: tuple[Frame, int]) -> NDArray[np.float32]:
+    def __call__(self, frame_and_tile: tuple[int, int]) -> NDArray[np.float32]:
         """Return the network's input for a tile: C_in and its sizes, normalised."""
-        frame, tile = frame_and_tile
-        region = self._tiles[tile]
-        if self._frame is not frame:
-            self._intensity = self._attempt(lambda: self._normalization.measure(frame))
-            self._frame = frame
-            self._constant += self._intensity.is_constant
-        intensity = self._intensity
-        assert intensity is not None
+        number, tile = frame_and_tile
+        frame, region = self._plan.frame(self._image, number), self._plan.tiles[tile]
+        if number not in self._intensity:
+            self._intensity = {number: self._attempt(lambda: self._normalization.measure(frame))}
+            self._constant += self._intensity[number].is_constant
 
         def read() -> tuple[NDArray[np.float32], int]:
             watched = Watched(frame, region)
-            return self._runner.read(watched.frame, intensity, region), watched.not_finite
+            pixels = self._runner.read(watched.frame, self._intensity[number], region)
+            return pixels, watched.not_finite
 
         pixels: NDArray[np.float32]
         pixels, not_finite = self._attempt(read)
@@ -161,14 +159,8 @@ class Writer:
 class Watched:
     """A box of a frame, in which pixels that are not finite are counted as they are read.
 
-    What is read around it, or at neighbouring timepoints, belongs to other boxes: not counted.
-
-    Attributes
-    ----------
-    not_finite : int
-        Pixels found so far; those of each channel count.
-    frame : Frame
-        To read from; integers, which are always finite, are read as they are.
+    Those of each channel count. What is read around the box, or at neighbouring timepoints, belongs
+    to other boxes. Integers, which are always finite, are read as they are.
     """
 
     def __init__(self, frame: Frame, region: Region) -> None:
@@ -212,11 +204,12 @@ def device_for(network: UNet | ExternalNetwork, device: torch.device) -> torch.d
 
 
 def starting_events(
-    plan: PredictionPlan, device: str, n_frames: int, notices: Sequence[str] = ()
+    plan: PredictionPlan, device: str, notices: Sequence[str] = ()
 ) -> Iterator[PredictionEvent]:
     """Yield what is planned, then what the user should know about it."""
     shape = (*plan.frames_shape, *plan.shape)
-    yield PredictionStarted(device, len(plan.tiles) * n_frames, shape, plan.kind, plan.precision)
+    tiles = len(plan.tiles) * len(plan.frames)
+    yield PredictionStarted(device, tiles, shape, plan.kind, plan.precision)
     yield from map(Notice, (*plan.notices, *notices))
 
 
@@ -294,7 +287,5 @@ def number_objects(
     for number, block in enumerate(objects):
         for axis, strip in block.high.items():
             after = blocks.next_along(number, axis)
-            if after is not None:
-                same = same_objects(strip, objects[after].low[axis], axis)
-                pairs.append((number, after, same))
+            pairs.append((number, after, same_objects(strip, objects[after].low[axis], axis)))
     return final_numbers([block.count for block in objects], pairs, first)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,14 +15,14 @@ from napari_unet.data.axes import (
     frame_axes,
     guess_axes,
 )
-from napari_unet.data.frames import Frame, frames_of
+from napari_unet.data.frames import Frame
 from napari_unet.data.rescaling import plane_factors, size_of_cell
 from napari_unet.errors import ConfigError, ImageError, ModelMismatchError
 from napari_unet.prediction.results import RESULT_TYPES
 from napari_unet.prediction.tiles import plan_blocks, plan_tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Sequence
 
     from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.data.rescaling import Factors
@@ -73,8 +73,8 @@ class PredictionPlan:
     """Chunks along ``[Z]YX`` of a file that holds the result: no two tiles, or blocks, write to the
     same one.
     """
-    frames: tuple[tuple[int, ...], ...] | None
-    """Frames to predict; None is all."""
+    frames: Sequence[int]
+    """Numbers of the frames to predict, those nearest to what is on screen first."""
     near: tuple[float, ...] | None
     """What is on screen: see `PredictConfig`."""
     classes: ClassTable
@@ -123,11 +123,8 @@ class PredictionPlan:
     @property
     def box(self) -> tuple[slice, ...]:
         """What is predicted, along `result_axes`: the smallest box that holds it."""
-        frames = [slice(0, size) for size in self.frames_shape]
-        if self.frames is not None:
-            wanted = [index for index in np.ndindex(*self.frames_shape) if index in self.frames]
-            along = zip(*wanted, strict=True) if wanted else [[-1]] * len(frames)
-            frames = [slice(max(0, min(at)), max(at) + 1) for at in along]
+        along = zip(*map(self.index_of, self.frames), strict=True)
+        frames = [slice(min(at), max(at) + 1) for at in along]
         channels = [slice(0, self.classes.n_classes)] if self.result.is_per_class else []
         return (*frames, *channels, *self.region)
 
@@ -136,24 +133,10 @@ class PredictionPlan:
         index = np.unravel_index(frame, self.frames_shape) if self.frames_shape else ()
         return tuple(map(int, index))
 
-    def number_of(self, frame: Frame) -> int:
-        """Return the number of a frame."""
-        return int(np.ravel_multi_index(frame.index, self.frames_shape)) if frame.index else 0
-
     def frame(self, image: ArrayLike, number: int) -> Frame:
         """Return one frame of the image."""
         index = self.index_of(number)
         return Frame(image, self.axes, self.ndim, index, self.used_channels, self.window)
-
-    def frames_of(self, image: ArrayLike) -> list[Frame]:
-        """Return the frames to predict, those nearest to what is on screen first."""
-        frames = frames_of(image, self.axes, self.ndim, self.used_channels, self.window)
-        if self.frames is not None:
-            frames = [frame for frame in frames if frame.index in self.frames]
-        if self.near is None:
-            return frames
-        at = np.array(self.near[: len(self.frames_shape)])
-        return sorted(frames, key=lambda frame: float(np.abs(np.array(frame.index) - at).sum()))
 
 
 def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig) -> PredictionPlan:
@@ -177,7 +160,6 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
     binning = plane_factors(network.ndim, record.binning)
     factors = tuple(k * ratio for k, ratio in zip(binning, ratios, strict=True))
     frames_shape = tuple(sizes[axis] for axis in frame_axes(axes, network.ndim))
-    _check_frames(config.frames, frames_shape)
     region = _clipped(config.region, shape)
     tiles = plan_tiles(shape, record.geometry, config.tile_size, factors)
     of_blocks = plan_tiles(shape, record.geometry, None, factors)
@@ -191,10 +173,10 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
         network.window,
         factors,
         region,
-        tiles.within(region),
+        replace(tiles, region=region),
         plan_blocks(region, of_blocks.stride, network.ndim, factors),
         (of_blocks if RESULT_TYPES[kind].is_separated else tiles).stride,
-        config.frames,
+        _frames(config, frames_shape),
         config.near,
         record.classes,
         config.threshold or _own_threshold(record, kind, foreground),
@@ -207,22 +189,27 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
     )
 
 
-def _check_frames(frames: Collection[object] | None, shape: tuple[int, ...]) -> None:
-    """Refuse a choice of frames of which the image has none: the result would be empty."""
-    if frames is None or any(index in frames for index in np.ndindex(shape)):
-        return
-    first, last = (0,) * len(shape), tuple(n - 1 for n in shape)
-    raise ConfigError(
-        f"frames is {tuple(frames)}, of which the image has none; choose among {first} to {last}."
-    )
+def _frames(config: PredictConfig, shape: tuple[int, ...]) -> Sequence[int]:
+    """Choose the frames to predict; ConfigError where the image has none of those asked for."""
+    indices = list(np.ndindex(shape))
+    frames: Sequence[int] = range(len(indices))
+    if config.frames is not None:
+        frames = tuple(n for n in frames if indices[n] in config.frames)
+    if not frames:
+        raise ConfigError(
+            f"frames is {config.frames}, of which the image has none; choose among {indices[0]} to "
+            f"{indices[-1]}."
+        )
+    if config.near is None:
+        return frames
+    at = config.near[: len(shape)]
+    return sorted(frames, key=lambda n: float(np.abs(np.subtract(indices[n], at)).sum()))
 
 
 def guessed_axes(record: ModelRecord, image: ArrayLike) -> str:
-    """Guess the axes of an image from its shape and a model.
+    """Guess the axes of an image from its shape and a model; ImageError where none fit.
 
     A model of chosen channels has learned from images with more of them.
-
-    Raises ImageError if the image has too few or too many axes.
     """
     network = record.network
     axes = guess_axes(image.shape, network.ndim, network.in_channels)
@@ -269,11 +256,9 @@ def _used_channels(
     of_model = f"{expected} channel(s)"
     if record.used_channels:
         of_model += f" (numbers {', '.join(map(str, record.used_channels))})"
-    of_image = (
-        f"image has {found}"
-        if chosen is None or config.used_channels is None
-        else (f"image has {found}, of which {list(chosen)} were chosen")
-    )
+    of_image = f"image has {found}"
+    if config.used_channels is not None:
+        of_image += f", of which {list(config.used_channels)} were chosen"
     raise ModelMismatchError(
         f"Model expects {of_model}, {of_image} (axes {axes}, shape {tuple(image.shape)}). Choose "
         "as many channels, correct the axes, or train on images like this one."
@@ -341,14 +326,11 @@ def _by_cell_size(
     ratio = config.cell_size / expected
     if abs(ratio - 1) < _SAME_SIZE:
         return (1.0,) * ndim, ()
+    resized = f"reduced {ratio:.2g} times" if ratio > 1 else f"enlarged {1 / ratio:.2g} times"
     return plane_factors(ndim, ratio), (
         f"Cells of {config.cell_size:.3g} pixels are seen as large as the model expects them "
-        f"({expected:.3g} pixels): the image is {_resized(ratio)}.",
+        f"({expected:.3g} pixels): the image is {resized}.",
     )
-
-
-def _resized(ratio: float) -> str:
-    return f"reduced {ratio:.2g} times" if ratio > 1 else f"enlarged {1 / ratio:.2g} times"
 
 
 def _by_pixel_size(

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -40,13 +40,12 @@ from napari_unet.run import Notice
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Generator, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike, Region
-    from napari_unet.data.frames import Frame
     from napari_unet.model.execution import Runner
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.objects.stitching import BlockObjects
@@ -54,6 +53,8 @@ if TYPE_CHECKING:
     from napari_unet.prediction.partial import PartialResult
     from napari_unet.prediction.plan import PredictionPlan
     from napari_unet.prediction.results import PredictionEvent
+
+    ResultStore: TypeAlias = "ResultInMemory | PartialResult"
 
 Read = TypeVar("Read")
 
@@ -73,9 +74,7 @@ def predict_image(
     Parameters
     ----------
     image : ArrayLike
-        Any size from 1x1 up; never read as a whole.
-    config : PredictConfig
-        What to predict. Memory is taken for that part alone, however large the image is.
+        Any size from 1x1 up; never read as a whole. Memory is taken for what `config` names alone.
     stop : threading.Event
         Set it from any thread to end after the current tile; finished tiles are kept.
     target : Path, optional
@@ -89,11 +88,6 @@ def predict_image(
     PredictionEvent
         `TilePredicted` per tile, `PredictionProgress` per block of objects, in memory
         `FrameFinished` per frame.
-
-    Returns
-    -------
-    Prediction
-        Also after a stop.
 
     Raises
     ------
@@ -111,26 +105,22 @@ def predict_image(
     plan = plan_prediction(trained.record, image, config)
     device = choose_device(config.device)
     plan = settled(plan, device)
-    frames = plan.frames_of(image)
     with _store_for(plan, trained, image, config, target, source) as store:
         runner = make_runner(trained, plan, device)
         notices = unused_gpu(config.device, device)
         if any(store.done()):
             notices += (GOES_ON,)
         shown_device = describe(device_for(trained.network, device))
-        yield from starting_events(plan, shown_device, len(frames), notices)
-        reader = TileReader(runner, plan.tiles, trained.record.normalization, store.attempt)
-        last, complete = yield from _predict_frames(frames, plan, runner, reader, store, stop)
+        yield from starting_events(plan, shown_device, notices)
+        reader = TileReader(runner, plan, image, trained.record.normalization, store.attempt)
+        last, complete = yield from _predict_frames(image, plan, runner, reader, store, stop)
         yield from map(Notice, runner.fallback.take_notices())
         yield from reader.notices()
         return store.end(last, complete, stop)
 
 
 def check_whole(config: PredictConfig) -> None:
-    """Refuse to store a part of an image.
-
-    Raises ConfigError if the settings name a part.
-    """
+    """Raise ConfigError for settings that name a part of an image, which is not stored."""
     if config.region is not None or config.frames is not None:
         raise ConfigError(
             "Predictions into files are of whole images; leave out region and frames, or predict "
@@ -146,7 +136,7 @@ def _store_for(
     config: PredictConfig,
     target: Path | None,
     source: str,
-) -> Iterator[ResultInMemory | PartialResult]:
+) -> Iterator[ResultStore]:
     if target is None:
         yield ResultInMemory(plan)
         return
@@ -159,11 +149,11 @@ def _store_for(
 
 
 def _predict_frames(
-    frames: Sequence[Frame],
+    image: ArrayLike,
     plan: PredictionPlan,
     runner: Runner,
     reader: TileReader,
-    store: ResultInMemory | PartialResult,
+    store: ResultStore,
     stop: threading.Event,
 ) -> Generator[PredictionEvent, None, tuple[int, bool]]:
     """Predict frames one after the other, and separate the objects of each.
@@ -172,14 +162,15 @@ def _predict_frames(
     """
     tiles_done, frames_done = store.done()
     last, n_done = 0, sum(map(len, tiles_done.values()))
-    missing_tiles = _missing_tiles(frames, plan, store, tiles_done, frames_done)
+    n_tiles = len(plan.tiles) * len(plan.frames)
+    missing_tiles = _missing_tiles(plan, store, tiles_done, frames_done)
     with closing(read_ahead(missing_tiles, reader, stop)) as read, one_thread("writer") as thread:
         writer = Writer(thread)
-        for frame in frames:
-            number = plan.number_of(frame)
+        for number in plan.frames:
             if number in frames_done:
                 last = frames_done[number]
                 continue
+            frame = plan.frame(image, number)
             missing = of_frame = len(plan.tiles) - len(tiles_done.get(number, ()))
             for (_, tile), pixels in islice(read, of_frame):
                 region = plan.tiles[tile]
@@ -193,7 +184,7 @@ def _predict_frames(
             if stop.is_set() and (store.goes_on or missing == of_frame):
                 return last, False
             if plan.result.is_separated:
-                progress = PredictionProgress(n_done, len(plan.tiles) * len(frames))
+                progress = PredictionProgress(n_done, n_tiles)
                 last = yield from _separate(plan, store, number, last, progress, stop)
             if missing or (stop.is_set() and store.goes_on):
                 return last, False
@@ -205,32 +196,28 @@ def _predict_frames(
 
 
 def _missing_tiles(
-    frames: Sequence[Frame],
     plan: PredictionPlan,
-    store: ResultInMemory | PartialResult,
+    store: ResultStore,
     tiles_done: Mapping[int, set[int]],
     frames_done: Container[int],
-) -> Iterator[tuple[Frame, int]]:
+) -> Iterator[tuple[int, int]]:
     """List the tiles that are not done, frame by frame; of each frame those on screen first."""
     order = plan.tiles.nearest_first(plan.near)
-    for frame in frames:
-        number = plan.number_of(frame)
-        if number not in frames_done:
-            store.begin_frame(number)
-            done = tiles_done.get(number, ())
+    for frame in plan.frames:
+        if frame not in frames_done:
+            store.begin_frame(frame)
+            done = tiles_done.get(frame, ())
             yield from ((frame, tile) for tile in order if tile not in done)
 
 
-def _store(
-    store: ResultInMemory | PartialResult, frame: int, tile: int, values: NDArray[Any]
-) -> None:
+def _store(store: ResultStore, frame: int, tile: int, values: NDArray[Any]) -> None:
     store.write_tile(frame, tile, values)
     store.note_tile(frame, tile)
 
 
 def _separate(
     plan: PredictionPlan,
-    store: ResultInMemory | PartialResult,
+    store: ResultStore,
     frame: int,
     last: int,
     progress: PredictionProgress,
@@ -359,5 +346,4 @@ def _compact(result: NDArray[Any]) -> NDArray[Any]:
     """Store labels in the smallest unsigned type that holds them; it never wraps."""
     if result.dtype.kind == "f":
         return result
-    smallest = np.min_scalar_type(int(result.max(initial=0)))
-    return result.astype(max(smallest, np.dtype(np.uint8), key=lambda dtype: dtype.itemsize))
+    return result.astype(np.min_scalar_type(int(result.max(initial=0))))

@@ -15,7 +15,7 @@ once, is the same in any plan, and a tile can be a chunk of a file.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -82,10 +82,6 @@ class TilePlan:
             )
         )
 
-    def within(self, region: Region) -> TilePlan:
-        """Return the parts of the tiles that lie in a box."""
-        return replace(self, region=region)
-
     def seen(self, number: int) -> Region:
         """Return the box that a block sees: its own with the margin, as far as there is any."""
         return tuple(
@@ -93,12 +89,9 @@ class TilePlan:
             for own, part, m in zip(self[number], self.region, self.margin, strict=True)
         )
 
-    def next_along(self, number: int, axis: int) -> int | None:
-        """Return the number of the following block along an axis; None at the end."""
-        counts = [len(along) for along in self._starts]
-        step = math.prod(counts[axis + 1 :])
-        is_last = number // step % counts[axis] == counts[axis] - 1
-        return None if is_last else number + step
+    def next_along(self, number: int, axis: int) -> int:
+        """Return the number of the block that follows along an axis; there must be one."""
+        return number + math.prod(map(len, self._starts[axis + 1 :]))
 
     def nearest_first(self, near: Sequence[float] | None) -> Sequence[int]:
         """List the numbers of the tiles, those near a point first; of it space comes last."""
@@ -115,20 +108,11 @@ def plan_tiles(
     tile_size: int | None = None,
     factors: Factors = (),
 ) -> TilePlan:
-    """Cut a frame into tiles of about equal size.
+    """Cut a frame, ``[Z]YX``, into tiles of about equal size, at multiples of the pooling factors.
 
-    Raises ConfigError if the tile size is smaller than the pooling factor.
-
-    Parameters
-    ----------
-    shape : sequence of int
-        ``[Z]YX`` shape of the frame.
-    config : Geometry
-        The network: tiles begin at multiples of its pooling factors.
-    tile_size : int, optional
-        Largest edge length of a tile in pixels of the network, without its halo.
-    factors : tuple of float
-        Pixels of the image per pixel of the network, along ``[Z]YX``; 1 where empty.
+    The tile size is the largest edge length in pixels of the network, without its halo; ConfigError
+    if it is smaller than the pooling factor. The factors are pixels of the image per pixel of the
+    network; 1 where empty.
     """
     if tile_size is not None and tile_size < config.pooling_factor:
         raise ConfigError(
@@ -139,11 +123,8 @@ def plan_tiles(
     for size, k, factor in zip(
         shape, factors or (1.0,) * len(shape), config.pooling_factors, strict=True
     ):
-        largest = tile_size
-        if largest is None:
-            largest = min(DEFAULT_TILE_SIZE[config.ndim], int(LARGEST_TILE_SIDE / k))
-        largest = max(factor, largest)
-        strides.append(_stride(size, factor, largest, k))
+        largest = tile_size or min(DEFAULT_TILE_SIZE[config.ndim], int(LARGEST_TILE_SIDE / k))
+        strides.append(_stride(size, factor, max(factor, largest), k))
     nowhere = (0,) * len(strides)
     return TilePlan(tuple(slice(0, size) for size in shape), tuple(strides), nowhere, nowhere)
 
