@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from napari_unet.prediction.config import PredictConfig, ResultKind
     from napari_unet.prediction.results import Prediction, PredictionEvent
 
-    # Predicts an image file into an OME-Zarr.
+    # Predicts an image file into an OME-Zarr in another way than here: on a cluster.
     IntoZarr = Callable[
         [ImageFile, PredictConfig, Path, threading.Event],
         Generator[PredictionEvent, None, Prediction],
@@ -115,7 +114,6 @@ def predict_files(
         cell_size_known(trained.record, config.cell_size)
     make_folder(folder)
     _check_names(paths, folder)
-    into_zarr = into_zarr or partial(_into_zarr, trained)
     written = []
     for number, path in enumerate(paths, start=1):
         if stop.is_set():
@@ -144,16 +142,21 @@ def _predict_file(
     stop: threading.Event,
     places: Mapping[FileFormat, Path],
     file_format: FileFormat,
-    into_zarr: IntoZarr,
+    into_zarr: IntoZarr | None,
 ) -> Generator[PredictionEvent, None, FilePredicted | None]:
     """Predict one file, into memory what is to be a TIFF; None if it was stopped."""
     image = read_image(path)
     config = _as_the_file_says(config, image, trained.record.network.ndim)
-    if _is_for_zarr(image, file_format):
-        check_replaceable(places["zarr"])
-        result = yield from into_zarr(image, config, places["zarr"], stop)
-    else:
+    if not _is_for_zarr(image, file_format):
         result = yield from predict_image(trained, image.array, config, stop)
+    else:
+        zarr = places["zarr"]
+        check_replaceable(zarr)
+        result = yield from (
+            into_zarr(image, config, zarr, stop)
+            if into_zarr is not None
+            else predict_image(trained, image.array, config, stop, zarr, identity_of(path))
+        )
     if not result.complete:
         return None
     hashes: tuple[PixelHash | None, PixelHash | None]
@@ -181,16 +184,6 @@ def _is_for_zarr(image: ImageFile, file_format: FileFormat) -> bool:
         return file_format == "zarr"
     pixels = float(np.prod(image.array.shape, dtype=float))
     return split_zarr(image.path) is not None or pixels > _LARGEST_IN_MEMORY
-
-
-def _into_zarr(
-    trained: TrainedNetwork,
-    image: ImageFile,
-    config: PredictConfig,
-    target: Path,
-    stop: threading.Event,
-) -> Generator[PredictionEvent, None, Prediction]:
-    return predict_image(trained, image.array, config, stop, target, identity_of(image.path))
 
 
 def _places(path: Path, folder: Path) -> dict[FileFormat, Path]:
