@@ -315,24 +315,6 @@ def cell_size_known(record: ModelRecord, asked: float) -> float:
     return expected
 
 
-def _by_cell_size(
-    record: ModelRecord, config: PredictConfig, ndim: int
-) -> tuple[tuple[float, ...], tuple[str, ...]]:
-    """Return how much larger cells are than the model expects, along ``[Z]YX``, and notices.
-
-    The user's word counts, whatever the pixel sizes.
-    """
-    expected = cell_size_known(record, config.cell_size)
-    ratio = config.cell_size / expected
-    if abs(ratio - 1) < _SAME_SIZE:
-        return (1.0,) * ndim, ()
-    resized = f"reduced {ratio:.2g} times" if ratio > 1 else f"enlarged {1 / ratio:.2g} times"
-    return plane_factors(ndim, ratio), (
-        f"Cells of {config.cell_size:.3g} pixels are seen as large as the model expects them "
-        f"({expected:.3g} pixels): the image is {resized}.",
-    )
-
-
 def _by_pixel_size(
     record: ModelRecord, config: PredictConfig, ndim: int
 ) -> tuple[tuple[float, ...], tuple[str, ...]]:
@@ -358,6 +340,21 @@ def _by_pixel_size(
         )
     ratios = tuple(1.0 if abs(ratio - 1) < _SAME_SIZE else ratio for ratio in ratios)
     return ratios, (f"The image is seen at the model's pixel size: {sizes}.",)
+
+
+def _by_cell_size(
+    record: ModelRecord, config: PredictConfig, ndim: int
+) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """Return the same for cells of a size that the user names, whatever the pixel sizes are."""
+    expected = cell_size_known(record, config.cell_size)
+    ratio = config.cell_size / expected
+    if abs(ratio - 1) < _SAME_SIZE:
+        return (1.0,) * ndim, ()
+    resized = f"reduced {ratio:.2g} times" if ratio > 1 else f"enlarged {1 / ratio:.2g} times"
+    return plane_factors(ndim, ratio), (
+        f"Cells of {config.cell_size:.3g} pixels are seen as large as the model expects them "
+        f"({expected:.3g} pixels): the image is {resized}.",
+    )
 
 
 def _precision(config: PredictConfig, record: ModelRecord) -> Precision:
