@@ -245,8 +245,8 @@ def _view_of(trained: TrainedNetwork, image: ArrayLike, config: PredictConfig) -
     """Name one frame and the middle of its region, of which probabilities are wanted."""
     plain = replace(config, result="probabilities", cell_size=0.0, smallest=None)
     plan = plan_prediction(trained.record, image, plain)
-    frames = plan.frames or (plan.index_of(0),)
-    return replace(plain, frames=frames[:1], region=tuple(map(_middle, plan.region)))
+    first = config.frames[:1] if config.frames else (plan.index_of(0),)
+    return replace(plain, frames=first, region=tuple(map(_middle, plan.region)))
 
 
 def _middle(part: slice) -> slice:
