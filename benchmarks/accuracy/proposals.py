@@ -60,7 +60,7 @@ def main() -> None:
     """Print both tables, and write them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=paths.DEFAULT_DATA)
-    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS, metavar="SET")
+    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=SETS, metavar="SET")
     parser.add_argument("--images", type=int, default=6, help="of each set, evenly spaced")
     parser.add_argument("--painted", nargs="*", default=[], choices=list(IMAGES), metavar="SET")
     parser.add_argument("--draws", type=int, default=2, help="of the ten cells, per image")
@@ -80,7 +80,7 @@ def main() -> None:
         found = [_proposed(sample) for sample in samples]
         border = CTC_BORDER if name.startswith("ctc_") else 0
         chosen.add(name, _scores(samples, found, border))
-        views = [_view_of(proposals, name) for proposals, _ in found]
+        views = [proposals.clickable() for proposals, _ in found]
         clicks.add(f"{name} | starting", _clicked(samples, views, border))
     for name in options.painted:
         samples, views, border = _after_ten(options.data, name, options.draws)
@@ -191,12 +191,6 @@ def _mean_and(values: Iterable[float], worst: Callable[[Iterable[float]], float]
     return f"{np.mean(values):.2f} / {worst(values):.2f}"
 
 
-def _view_of(proposals: Proposals, name: str) -> Clickable:
-    size = proposals.cell_size
-    binning = size / proposals.expected
-    return Clickable(proposals.foreground[size], size, proposals.threshold, binning)
-
-
 def _after_ten(data: Path, name: str, draws: int) -> tuple[list[Sample], list[Clickable], int]:
     """Learn from ten painted cells of each image, and look at the image."""
     samples, views, border = [], [], 0
@@ -220,7 +214,7 @@ def _clicked(samples: list[Sample], views: list[Clickable], border: int) -> list
     images = []
     for sample, view in zip(samples, views, strict=True):
         truth = entering_field(sample.labels, border)
-        found = [_ious(view, point, truth == cell) for cell, point in _clicks(truth)]
+        found = [_ious(view, point, truth == cell) for cell, point in clicks_into(truth)]
         images.append(np.array(found))
     accepted = [float((found[:, 0] >= _ACCEPTED).mean()) for found in images]
     return [
@@ -240,8 +234,8 @@ def _ious(view: Clickable, point: Point, cell: NDArray[np.bool_]) -> list[float]
     return [float((mask & cell).sum() / (mask | cell).sum()) for mask in masks]
 
 
-def _clicks(truth: Labels) -> Iterator[tuple[int, Point]]:
-    """Click into each cell at random, the more likely the deeper inside."""
+def clicks_into(truth: Labels) -> Iterator[tuple[int, Point]]:
+    """Click into each cell of ``YX`` labels at random, the more likely the deeper inside."""
     rng = np.random.default_rng(0)
     cells = np.unique(truth[truth > 0])
     boxes = ndi.find_objects(truth)

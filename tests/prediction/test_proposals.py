@@ -143,6 +143,11 @@ def test_another_size_takes_the_nearest_that_was_tried() -> None:
     assert not proposals.objects(50).any()
 
 
+def test_a_click_selects_what_was_proposed(found: Proposals) -> None:
+    mask = found.clickable().at((24, 24)).mask
+    np.testing.assert_array_equal(mask, found.objects() == found.objects()[24, 24])
+
+
 @pytest.mark.parametrize("wrong", [{"sensitivity": 0.0}, {"sensitivity": 1.0}, {"cell_size": 0}])
 def test_values_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
