@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -120,6 +121,15 @@ def test_a_model_that_knows_no_size_is_refused() -> None:
     events = propose(a_model(), discs(30, 48), PredictConfig(), threading.Event())
     with pytest.raises(ModelMismatchError, match="take a starting model"):
         next(events)
+
+
+def test_a_trained_model_that_sees_an_image_reduced_knows_how_wide_its_ridges_are(
+    cells: TrainedNetwork,
+) -> None:
+    record = replace(cells.record, binning=2, cell_size=50, smallest_object=40)
+    trained = TrainedNetwork(cells.network, record)
+    run = Run(propose(trained, discs(30, 48), PredictConfig(), threading.Event(), (50,)))
+    assert run.finish().clickable().binning == 2
 
 
 def test_higher_sensitivity_finds_what_is_unsure() -> None:

@@ -83,7 +83,7 @@ class Proposals:
     region: Region
     """Box of the view in the frame, ``YX``."""
     expected: float
-    """Diameter in pixels of the cells that the model expects."""
+    """Diameter of the cells that the model expects, in pixels of the network."""
     threshold: float
     """The model's."""
     complete: bool
@@ -181,7 +181,7 @@ def propose(
     ConfigError, ModelMismatchError, ImageError
         As `predict_image`.
     """
-    expected = expected_cell_size(trained.record)
+    expected = expected_cell_size(trained.record) / trained.record.binning
     if not expected or trained.record.network.ndim != 2:
         raise ModelMismatchError(
             "Only a model in 2D that knows how large its cells are can be tried at several sizes; "
