@@ -15,6 +15,7 @@ import torch
 import zarr
 
 from napari_unet.errors import ConfigError
+from napari_unet.model import trained as ready
 from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.model.tensor_file import hash_of_weights
 from napari_unet.model.trained import KeptReady, save_network

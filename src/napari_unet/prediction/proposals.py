@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig
-    from napari_unet.prediction.events import PredictionEvent
+    from napari_unet.prediction.results import PredictionEvent
 
     Foreground = NDArray[np.uint8]
 
@@ -41,6 +41,7 @@ SIZES = (15.0, 30.0, 60.0, 120.0)
 # Sizes are tried in the middle of a view: so many pixels along each axis show cells enough.
 LARGEST_VIEW = 1024
 _STEPS = 255
+_COMMON_SIZE = 30.0  # of a cell, where nothing is known of it
 # Smaller than this share of a cell of the size tried: dropped.
 _SMALLEST_SHARE = 0.15
 # An object whose mean probability exceeds the threshold by less is dropped. One cell circled, F1
@@ -99,6 +100,12 @@ class Proposals:
         """Whether what was found looks like cells at all."""
         return self.qualities.get(self.cell_size, 0.0) >= _FITS
 
+    def threshold_at(self, sensitivity: float) -> float:
+        """Return the threshold at a sensitivity: at 0 it is 1, at 0.5 the model's, at 1 it is 0."""
+        if sensitivity <= 0.5:
+            return 1 - (1 - self.threshold) * sensitivity * 2
+        return self.threshold * (1 - sensitivity) * 2
+
     def objects(
         self,
         cell_size: float | None = None,
@@ -125,7 +132,7 @@ class Proposals:
         if not 0 < sensitivity < 1:
             raise ConfigError(f"sensitivity is {sensitivity:g}; choose a value between 0 and 1.")
         wanted, size = self._nearest(cell_size)
-        threshold = _moved(self.threshold, sensitivity)
+        threshold = self.threshold_at(sensitivity)
         foreground = self.foreground[size]
         found = _separated(foreground, wanted, size / self.expected, threshold, smallest)
         return _sure_enough(found, foreground, threshold)
@@ -250,8 +257,8 @@ def _view_of(trained: TrainedNetwork, image: ArrayLike, config: PredictConfig) -
     """Name one frame and the middle of its region, of which probabilities are wanted."""
     plain = replace(config, result="probabilities", cell_size=0.0, smallest=None)
     plan = plan_prediction(trained.record, image, plain)
-    frames = plan.frames or (plan.index_of(0),)
-    return replace(plain, frames=frames[:1], region=tuple(map(_middle, plan.region)))
+    first = config.frames[:1] if config.frames else (plan.index_of(0),)
+    return replace(plain, frames=first, region=tuple(map(_middle, plan.region)))
 
 
 def _middle(part: slice) -> slice:
@@ -283,13 +290,32 @@ def _sure_enough(
     return numbers[objects]
 
 
-def _moved(threshold: float, sensitivity: float) -> float:
-    """Return the threshold at a sensitivity: at 0 it is 1, at 0.5 the model's, at 1 it is 0."""
-    if sensitivity <= 0.5:
-        return 1 - (1 - threshold) * sensitivity * 2
-    return threshold * (1 - sensitivity) * 2
-
-
 def _rises(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rise smoothly from 0 to 1."""
     return 1 / (1 + np.exp(-values))
+
+
+def clickable_view(
+    trained: TrainedNetwork, image: ArrayLike, config: PredictConfig, stop: threading.Event
+) -> Generator[PredictionEvent, None, tuple[tuple[int, ...], Region, Clickable]]:
+    """Find the foreground of a view, for clicks on its objects.
+
+    Returns the frame, the box of the view in it, and what can be clicked there.
+    """
+    view = replace(_view_of(trained, image, config), cell_size=config.cell_size)
+    plan = plan_prediction(trained.record, image, view)
+    run = Run(predict_image(trained, image, view, stop))
+    yield from run
+    pixels = np.asarray(run.result.pixels)
+    foreground = pixels.reshape(pixels.shape[-3:])[plan.foreground]
+    area = plan.typical or size_of_cell(_COMMON_SIZE, 2)
+    clickable = Clickable(
+        np.rint(foreground * np.float32(_STEPS)).astype(np.uint8),
+        float(2 * np.sqrt(area / np.pi)),
+        plan.threshold,
+        plan.factors[-1],
+    )
+    assert clickable.objects is not None  # found here, not at the first click
+    assert view.frames is not None
+    assert view.region is not None
+    return view.frames[0], view.region, clickable
