@@ -18,8 +18,7 @@ from PIL import Image
 from napari_unet.errors import FileProblemError, ImageError
 from napari_unet.io.disk import unfinished_path
 from napari_unet.project import library as library_module
-from napari_unet.project.library import ModelLibrary
-from napari_unet.project.model_entry import ModelEntry
+from napari_unet.project.library import ModelEntry, ModelLibrary
 
 RECORD: dict[str, Any] = {
     "classes": {"kind": "objects", "unpainted": "unlabelled", "painted": []},

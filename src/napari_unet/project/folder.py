@@ -20,19 +20,17 @@ import numpy as np
 
 from napari_unet.errors import FileProblemError, LabelsError
 from napari_unet.io.disk import why_not_written
-from napari_unet.project.array_files import (
+from napari_unet.project.stored import (
+    FORMAT_VERSION,
+    PROJECT_FILE,
     ArrayWriter,
+    StoredArray,
+    StoredImage,
+    StoredProject,
     check_inside,
     is_plain_name,
     path_inside,
     read_array,
-)
-from napari_unet.project.stored import (
-    FORMAT_VERSION,
-    PROJECT_FILE,
-    StoredArray,
-    StoredImage,
-    StoredProject,
     read_stored,
     write_stored,
 )

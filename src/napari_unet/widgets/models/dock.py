@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
-    from napari_unet.project.model_entry import ModelEntry
+    from napari_unet.project.library import ModelEntry
 
 _THUMBNAIL = 48
 
