@@ -30,9 +30,9 @@ def healthy(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         doctor, "packages_distributions", lambda: {"napari_unet": ["napari-unet-paint"]}
     )
     versions = {"napari": "0.9.2", "PyQt6": "6.9", "torch": "2.13"}
-    monkeypatch.setattr(doctor, "version_of", versions.get)
+    monkeypatch.setattr(doctor, "version_or_none", versions.get)
     monkeypatch.setattr(doctor, "nvidia_gpu", lambda: None)
-    monkeypatch.setattr(doctor, "ENVIRONMENT", ())  # see test_environment.py
+    monkeypatch.setattr(doctor, "EXAMINATIONS", ())  # see test_environment.py
     monkeypatch.setattr(doctor, "NOTED", ())
     monkeypatch.setattr(devices, "choose_device", lambda name: torch.device("cpu"))
     return monkeypatch
@@ -132,7 +132,7 @@ def test_a_gpu_in_use_is_no_problem(healthy: pytest.MonkeyPatch) -> None:
 
 
 def test_napari_without_a_qt_binding_is_found(healthy: pytest.MonkeyPatch, capsys: Capture) -> None:
-    healthy.setattr(doctor, "version_of", {"napari": "0.9.2"}.get)
+    healthy.setattr(doctor, "version_or_none", {"napari": "0.9.2"}.get)
     (problem,) = problems(run(capsys, "doctor", "--json"))
     assert "without a Qt binding" in problem["what"]
     assert "napari-unet-paint[all]" in problem["remedy"]

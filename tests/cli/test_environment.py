@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from napari_unet.cli import environment, window_environment
+from napari_unet.cli import doctor, environment
+from napari_unet.cli.doctor import (
+    binding_problems,
+    display_problems,
+    library_problems,
+    plugin_problems,
+    screen_notes,
+)
 from napari_unet.cli.environment import (
     compiler_cache_problems,
     encoding_problems,
@@ -27,13 +34,6 @@ from napari_unet.cli.environment import (
     python_problems,
     shared_memory_problems,
     thread_problems,
-)
-from napari_unet.cli.window_environment import (
-    binding_problems,
-    display_problems,
-    library_problems,
-    plugin_problems,
-    screen_notes,
 )
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ def test_missing_libraries_are_named_as_packages() -> None:
 
 
 def test_without_napari_no_library_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(window_environment, "installed", lambda names: [])
+    monkeypatch.setattr(doctor, "installed", lambda names: [])
     assert library_problems(lambda library: False) == []
     assert display_problems({}) == []
     assert screen_notes({}) == []

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.cli.arguments.common import given_settings
+from napari_unet.cli.arguments import given_settings
 from napari_unet.cli.common import check_targets, one_by_one, pixel_size_of
 from napari_unet.errors import ConfigError, FileProblemError
 from napari_unet.io.annotations.formats import LABEL_AXES, SUFFIXES, ConvertConfig
@@ -32,15 +31,6 @@ if TYPE_CHECKING:
     from napari_unet.io.annotations.formats import ObjectFormat
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One file to convert."""
-
-    path: Path
-    image: Path | None
-    target: Path
-
-
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     """Convert each file; one that fails is reported and does not stop the others."""
     options.pixel_size = pixel_size_of(options.pixel_size)
@@ -49,22 +39,22 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     parents = _mothers(Path(options.tracks).expanduser()) if options.tracks else {}
     converted, failed = one_by_one(
         jobs,
-        lambda job: job.path,
-        lambda job: _convert(job, config, parents),
+        lambda job: job[0],
+        lambda job: _convert(*job, config, parents),
         None if options.json else _print_row,
     )
     return {"converted": converted, "failed": failed}, 1 if failed else 0
 
 
-def _jobs(options: argparse.Namespace) -> list[_Job]:
-    """Say what is read with which image, and where it goes; refuse to overwrite what is read."""
+def _jobs(options: argparse.Namespace) -> list[tuple[Path, Path | None, Path]]:
+    """Return what is read, its image and where it goes; refuse to overwrite what is read."""
     paths = find_annotations(options.paths)
     images = _images_for(paths, options.image)
     output = Path(options.output).expanduser()
     targets = [_target(path, output, options.to, alone=len(paths) == 1) for path in paths]
     check_targets(targets, (*paths, *filter(None, images)), "another name")
     make_folder(targets[0].parent)
-    return [_Job(*each) for each in zip(paths, images, targets, strict=True)]
+    return list(zip(paths, images, targets, strict=True))
 
 
 def _images_for(paths: Sequence[Path], named: list[str] | None) -> list[Path | None]:
@@ -89,16 +79,22 @@ def _target(path: Path, output: Path, to: ObjectFormat, *, alone: bool) -> Path:
     return output / f"{annotation_stem(path)}{of_format[0]}"
 
 
-def _convert(job: _Job, config: ConvertConfig, parents: dict[int, int]) -> dict[str, Any]:
-    image = read_image(job.image) if job.image else None
+def _convert(
+    path: Path,
+    image_path: Path | None,
+    target: Path,
+    config: ConvertConfig,
+    parents: dict[int, int],
+) -> dict[str, Any]:
+    image = read_image(image_path) if image_path else None
     shape, axes = _of_labels(image, config.axes)
-    name = job.image.name if job.image else None
-    found = read_annotations(job.path, shape, axes, config.kind, name)
-    axes = axes or _named_axes(job.path, found)
+    name = image_path.name if image_path else None
+    found = read_annotations(path, shape, axes, config.kind, name)
+    axes = axes or _named_axes(path, found)
     size = config.pixel_size or (image.pixel_size if image else {})
     pixels = image.array if image and tuple(image.array.shape) == found.labels.shape else None
     write_objects(
-        job.target,
+        target,
         found.labels,
         config.to,
         axes=axes,
@@ -110,8 +106,8 @@ def _convert(job: _Job, config: ConvertConfig, parents: dict[int, int]) -> dict[
     )
     numbers = np.unique(found.labels)
     return {
-        "input": str(job.path),
-        "output": str(job.target),
+        "input": str(path),
+        "output": str(target),
         "objects": int(np.count_nonzero(numbers)),
         "classes": {str(number): name for number, name in found.names.items()}
         if task_of(config.kind).named

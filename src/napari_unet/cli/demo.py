@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,42 +42,27 @@ if TYPE_CHECKING:
 STEPS = 200
 
 
-@dataclass(frozen=True)
-class DemoSample:
-    """A painted sample image."""
-
-    name: str
-    """What the image shows; its layers are named after it."""
-    things: str
-    """What is painted, in the plural."""
-    image: NDArray[Any]
-    paint: NDArray[Any]
-    truth: NDArray[Any]
-    """All three ``YX``, as `napari_unet.samples` gives them."""
-
-    @property
-    def painted(self) -> NDArray[Any]:
-        """Which cells of the truth are painted."""
-        return np.unique(self.truth[(self.paint > 1) & (self.truth > 0)])
-
-
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     """Predict with nothing painted, train on what is painted, show or write both results."""
-    sample = _load(options.sample)
+    sample, truth, things = _load(options.sample)
+    painted = np.unique(truth[(sample.labels > 1) & (truth > 0)])
     folder = _make_folder(options.output) if options.no_window or not _has_screen() else None
     changes = {"steps": STEPS if options.steps is None else options.steps}
     config = TrainConfig.preset("fast", device=options.device, **changes)
     before = _predict(load_starting_model(config.start), sample, options.device)
     began = time.monotonic()
-    result = _train(sample, config, quiet=options.json)
+    data = prepare_training([sample], config)
+    _print_paint(sample.labels, f"{len(painted)} {things}")
+    with stop_on_interrupt() as stop:
+        result = run_training(train_network(data, config, stop), options.json)
     trained = time.monotonic()
     after = _predict(result.trained, sample, options.device)
     report: dict[str, Any] = {
         "sample": options.sample,
-        **{f"{key}_before": value for key, value in _scores(before, sample).items()},
-        **_scores(after, sample),
-        "cells": len(np.unique(sample.truth[sample.truth > 0])),
-        "painted": len(sample.painted),
+        **{f"{key}_before": value for key, value in _scores(before, truth, painted).items()},
+        **_scores(after, truth, painted),
+        "cells": len(np.unique(truth[truth > 0])),
+        "painted": len(painted),
         "steps": result.state.step,
         "training_seconds": round(trained - began, 1),
         "seconds": round(time.monotonic() - options.started, 1),
@@ -87,47 +71,45 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         _write_files(folder, sample, before, after, result)
         report["files"] = str(folder)
     if not options.json:
-        _print(report, sample.things)
+        _print(report, things)
     if folder is None:
         _show(sample, before, after)
     return report, 0
 
 
-def _load(name: str) -> DemoSample:
+def _load(name: str) -> tuple[AnnotatedImage, NDArray[Any], str]:
+    """Return a painted sample image, the truth, and what it shows in the plural."""
     if name == "nuclei":
-        return DemoSample("nuclei 2D", "nuclei", *samples.load_nuclei_2d())
-    return DemoSample("phase contrast 2D", "cells", *samples.load_phase_2d())
+        image, paint, truth = samples.load_nuclei_2d()
+        return AnnotatedImage("nuclei 2D", image, paint), truth, "nuclei"
+    image, paint, truth = samples.load_phase_2d()
+    return AnnotatedImage("phase contrast 2D", image, paint), truth, "cells"
 
 
-def _train(sample: DemoSample, config: TrainConfig, *, quiet: bool) -> TrainingResult:
-    data = prepare_training([AnnotatedImage(sample.name, sample.image, sample.paint)], config)
-    height, width = sample.image.shape
+def _print_paint(paint: NDArray[Any], painted: str) -> None:
+    height, width = paint.shape
     print(
-        f"Sample image {height}x{width}: {len(sample.painted)} {sample.things} and some background "
-        f"are painted, {np.count_nonzero(sample.paint) / sample.paint.size:.1%} of the pixels.",
+        f"Sample image {height}x{width}: {painted} and some background are painted, "
+        f"{np.count_nonzero(paint) / paint.size:.1%} of the pixels.",
         file=sys.stderr,
     )
-    with stop_on_interrupt() as stop:
-        return run_training(train_network(data, config, stop), quiet)
 
 
-def _predict(trained: TrainedNetwork, sample: DemoSample, device: str) -> NDArray[Any]:
-    events = predict_image(
-        trained, sample.image, PredictConfig(device=device, result="objects"), threading.Event()
-    )
-    return Run(events).finish().whole()
+def _predict(trained: TrainedNetwork, sample: AnnotatedImage, device: str) -> NDArray[Any]:
+    config = PredictConfig(device=device, result="objects")
+    return Run(predict_image(trained, sample.image, config, threading.Event())).finish().whole()
 
 
-def _scores(prediction: NDArray[Any], sample: DemoSample) -> dict[str, Any]:
+def _scores(prediction: NDArray[Any], truth: NDArray[Any], painted: NDArray[Any]) -> dict[str, Any]:
     """Return F1, the objects predicted, the cells found, and those found that are not painted."""
-    found = match_objects(overlap_of(prediction, sample.truth)).truth_ids
-    scores = evaluate(prediction, sample.truth, "objects")
+    found = match_objects(overlap_of(prediction, truth)).truth_ids
+    scores = evaluate(prediction, truth, "objects")
     return {
         "f1_50": scores["f1_50"],
         "f1_75": scores["f1_75"],
         "objects": scores["n_predicted"],
         "found": len(found),
-        "unpainted_found": len(np.setdiff1d(found, sample.painted)),
+        "unpainted_found": len(np.setdiff1d(found, painted)),
     }
 
 
@@ -166,16 +148,16 @@ def _has_screen() -> bool:
 
 def _write_files(
     folder: Path,
-    sample: DemoSample,
+    sample: AnnotatedImage,
     before: NDArray[Any],
     after: NDArray[Any],
     result: TrainingResult,
 ) -> None:
-    write_image(folder / "paint.tif", sample.paint, "YX")
+    write_image(folder / "paint.tif", sample.labels, "YX")
     write_image(folder / "starting_model.tif", before, "YX")
     write_image(folder / "prediction.tif", after, "YX")
     save_network(result.trained, folder / "model.safetensors")
-    overlay = draw_overlay(sample.image, sample.paint, before, after)
+    overlay = draw_overlay(np.asarray(sample.image), sample.labels, before, after)
     Image.fromarray(overlay).save(folder / "overlay.png")
 
 
@@ -220,12 +202,12 @@ def _brightness(image: NDArray[Any]) -> NDArray[Any]:
     return brightness
 
 
-def _show(sample: DemoSample, before: NDArray[Any], after: NDArray[Any]) -> None:
+def _show(sample: AnnotatedImage, before: NDArray[Any], after: NDArray[Any]) -> None:
     import napari
 
     viewer = napari.Viewer(title="U-Net Paint demo")
     viewer.add_image(sample.image, name=sample.name)
-    viewer.add_labels(sample.paint.astype(np.int32), name=f"{sample.name} paint", visible=False)
+    viewer.add_labels(sample.labels.astype(np.int32), name=f"{sample.name} paint", visible=False)
     alone = viewer.add_labels(before.astype(np.int32), name="starting model alone", visible=False)
     alone.contour = 2
     viewer.add_labels(after.astype(np.int32), name="prediction").contour = 2

@@ -52,7 +52,7 @@ def failed(what: str, error: Exception) -> Problem:
     reason = (str(error).splitlines() or [""])[0]
     return Problem(
         f"{what.capitalize()} could not be examined ({type(error).__name__}: {reason}).",
-        _reinstall(OUR_DISTRIBUTION),
+        reinstall(OUR_DISTRIBUTION),
     )
 
 
@@ -78,22 +78,19 @@ def package_problems(
     if required is None:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             required = importlib.metadata.requires(OUR_DISTRIBUTION)
-    problems = []
+    problems: list[Problem] = []
     asked = [Requirement(text) for text in required or ()]
+    versions = {each.name: version_or_none(each.name, version_of) for each in asked}
     # An extra is in use where all of its packages are there; others' bounds do not count.
-    unused = {_extra_of(each) for each in asked if is_missing(each.name, version_of)} - {""}
+    unused = {_extra_of(each) for each in asked if versions[each.name] is None} - {""}
     for needed in asked:
-        optional = _extra_of(needed) != ""
         if _extra_of(needed) in unused:
             continue
         command = f'{sys.executable} -m pip install --upgrade "{needed.name}{needed.specifier}"'
-        try:
-            found = version_of(needed.name)
-        except importlib.metadata.PackageNotFoundError:
-            if not optional:
-                problems.append(Problem(f"{needed.name} is not installed.", command))
-            continue
-        if not needed.specifier.contains(found, prereleases=True):
+        found = versions[needed.name]
+        if found is None:
+            problems.append(Problem(f"{needed.name} is not installed.", command))
+        elif not needed.specifier.contains(found, prereleases=True):
             what = f"{needed.name} {found} is installed, but {needed.specifier} is needed."
             if Problem(what, command) not in problems:
                 problems.append(Problem(what, command))
@@ -106,13 +103,14 @@ def _extra_of(needed: Requirement) -> str:
     return found.group(1) if found else ""
 
 
-def is_missing(name: str, version_of: Callable[[str], str]) -> bool:
-    """Return whether a distribution has no version, and so is not installed."""
+def version_or_none(
+    distribution: str, version_of: Callable[[str], str] = importlib.metadata.version
+) -> str | None:
+    """Return the installed version of a distribution; None where it is not installed."""
     try:
-        version_of(name)
+        return version_of(distribution)
     except importlib.metadata.PackageNotFoundError:
-        return True
-    return False
+        return None
 
 
 def import_problems(names: Sequence[str] = _COMPILED) -> list[Problem]:
@@ -122,11 +120,9 @@ def import_problems(names: Sequence[str] = _COMPILED) -> list[Problem]:
         try:
             importlib.import_module(name)
         except Exception as error:  # also OSError of a missing DLL
-            reason = first_line(error)
-            distribution = {"skimage": "scikit-image"}.get(name, name)
-            problems.append(
-                Problem(f"{name} cannot be imported: {reason}.", _reinstall(distribution))
-            )
+            what = f"{name} cannot be imported: {first_line(error)}."
+            remedy = reinstall({"skimage": "scikit-image"}.get(name, name))
+            problems.append(Problem(what, remedy))
     return problems
 
 
@@ -267,7 +263,8 @@ def _existing(folder: Path) -> Path | None:
     return next((place for place in (folder, *folder.parents) if place.exists()), None)
 
 
-def _reinstall(distribution: str) -> str:
+def reinstall(distribution: str) -> str:
+    """Return the command that installs a distribution again."""
     return f"{sys.executable} -m pip install --force-reinstall {distribution}"
 
 

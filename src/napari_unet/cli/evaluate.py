@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.cli.arguments.common import given_settings
+from napari_unet.cli.arguments import given_settings
 from napari_unet.cli.common import check_targets, note_unlike_pairs
 from napari_unet.evaluation import ERROR_VALUES, errors_of, evaluate
 from napari_unet.evaluation.config import EvaluateConfig

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.cli.arguments.common import given_settings
+from napari_unet.cli.arguments import given_settings
 from napari_unet.cli.progress import stop_on_interrupt
 from napari_unet.data.axes import usable_axes
 from napari_unet.export.config import ExportConfig

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
-from napari_unet.cli.arguments.common import given_settings
+from napari_unet.cli.arguments import given_settings
 from napari_unet.cli.common import check_targets, one_by_one
 from napari_unet.errors import LabelsError
 from napari_unet.io.disk import write_csv
@@ -28,23 +27,16 @@ from napari_unet.run import Run
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike
     from napari_unet.objects.linking import Linked
 
+    # Files that are linked with each other, and where the result of each goes
+    Movie = list[tuple[Path, Path]]
+
 _TABLE = "tracks.csv"
-
-
-@dataclass(frozen=True)
-class _Movie:
-    """Files that are linked with each other, and where the results go."""
-
-    inputs: tuple[Path, ...]
-    targets: tuple[Path, ...]
-    table: Path
 
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
@@ -52,16 +44,18 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     config = LinkConfig(**given_settings(LinkConfig, options))
     movies = _movies(options)
     link_movie = _link_sequence if options.sequence else _link_file
-    linked, failed = one_by_one(
-        movies,
-        lambda movie: movie.inputs[0],
-        lambda movie: link_movie(movie, config, options),
-        None if options.json else _print_row,
-    )
+
+    def link(movie: Movie) -> dict[str, Any]:
+        target = movie[0][1]
+        name = _TABLE if len(movies) == 1 else f"{movie[0][0].stem}_{_TABLE}"
+        return _finished(movie, target.with_name(name), *link_movie(movie, config, options))
+
+    tell = None if options.json else _print_row
+    linked, failed = one_by_one(movies, lambda movie: movie[0][0], link, tell)
     return {"linked": linked, "failed": failed}, 1 if failed else 0
 
 
-def _movies(options: argparse.Namespace) -> list[_Movie]:
+def _movies(options: argparse.Namespace) -> list[Movie]:
     """Say what is linked with what; refuse to overwrite what is read."""
     found = [path for entry in options.labels for path in find_images([entry])]
     inputs = list({path.resolve(): path for path in found}.values())
@@ -69,19 +63,15 @@ def _movies(options: argparse.Namespace) -> list[_Movie]:
     make_folder(folder)
     targets = [tiff_beside(path, folder) for path in inputs]
     check_targets(targets, inputs, "another --output folder")
-    if options.sequence:
-        return [_Movie(tuple(inputs), tuple(targets), folder / _TABLE)]
-    if len(inputs) == 1:
-        return [_Movie((inputs[0],), (targets[0],), folder / _TABLE)]
-    return [
-        _Movie((path,), (target,), folder / f"{path.stem}_{_TABLE}")
-        for path, target in zip(inputs, targets, strict=True)
-    ]
+    pairs = list(zip(inputs, targets, strict=True))
+    return [pairs] if options.sequence else [[pair] for pair in pairs]
 
 
-def _link_file(movie: _Movie, config: LinkConfig, options: argparse.Namespace) -> dict[str, Any]:
-    """Link the planes or frames of one file."""
-    path, target = movie.inputs[0], movie.targets[0]
+def _link_file(
+    movie: Movie, config: LinkConfig, options: argparse.Namespace
+) -> tuple[str, str, Linked]:
+    """Link the planes or frames of one file; return the axis, all axes of frames, and the links."""
+    ((path, target),) = movie
     image = _read(path)
     labels = image.array
     if len(labels.shape) < 3:
@@ -92,25 +82,19 @@ def _link_file(movie: _Movie, config: LinkConfig, options: argparse.Namespace) -
     axis = str(config.along(axes).axis)
     linked, result = link_labels(labels, axes, config)
     write_image(target, linked, axes, image.pixel_size)
-    before = "TZ" if axis == "Z" and "T" in axes else axis
-    return _finished(movie, axis, before, result)
+    return axis, "TZ" if axis == "Z" and "T" in axes else axis, result
 
 
 def _link_sequence(
-    movie: _Movie, config: LinkConfig, options: argparse.Namespace
-) -> dict[str, Any]:
+    movie: Movie, config: LinkConfig, options: argparse.Namespace
+) -> tuple[str, str, Linked]:
     """Link files that are the frames of one movie, or the planes of one stack, one by one."""
     axis = str(config.along("T").axis)
-    frames = Run(link_frames(_frames(movie.inputs), config))
-    progress = tqdm(movie.targets, unit="frame", disable=options.json, leave=False)
-    for frame, target in zip(frames, progress, strict=True):
+    frames = Run(link_frames((np.asarray(_read(path).array) for path, _ in movie), config))
+    progress = tqdm(movie, unit="frame", disable=options.json, leave=False)
+    for frame, (_, target) in zip(frames, progress, strict=True):
         write_image(target, frame, "ZYX"[-frame.ndim :])
-    return _finished(movie, axis, axis, frames.result)
-
-
-def _frames(paths: Sequence[Path]) -> Iterator[NDArray[Any]]:
-    for path in paths:
-        yield np.asarray(_read(path).array)
+    return axis, axis, frames.result
 
 
 def _read(path: Path) -> ImageFile:
@@ -129,7 +113,7 @@ def _axes_of(labels: ArrayLike, named: str | None, axis: str | None) -> str:
     return "TZYX"
 
 
-def _finished(movie: _Movie, axis: str, before: str, result: Linked) -> dict[str, Any]:
+def _finished(movie: Movie, table: Path, axis: str, before: str, result: Linked) -> dict[str, Any]:
     """Write the table of tracks, which says that all is there; return the row of the report."""
     ids = result.tracks[:, 0].astype(np.int64)
     columns: dict[str, NDArray[Any]] = {"id": ids}
@@ -139,14 +123,14 @@ def _finished(movie: _Movie, axis: str, before: str, result: Linked) -> dict[str
         values = result.tracks[:, number]
         columns[name] = values.astype(np.int64) if whole else values
     columns["parent"] = np.array([result.parents.get(int(i), 0) for i in ids], np.int64)
-    write_csv(columns, movie.table)
+    write_csv(columns, table)
     return {
-        "inputs": [str(path) for path in movie.inputs],
-        "outputs": [str(path) for path in movie.targets],
+        "inputs": [str(path) for path, _ in movie],
+        "outputs": [str(target) for _, target in movie],
         "axis": axis,
         "tracks": result.n_tracks,
         "divisions": len(set(result.parents.values())),
-        "table": str(movie.table),
+        "table": str(table),
     }
 
 

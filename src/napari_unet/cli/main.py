@@ -15,26 +15,13 @@ import time
 from typing import TYPE_CHECKING, NoReturn
 
 from napari_unet import __version__
-from napari_unet.cli.arguments import (
-    convert,
-    demo,
-    doctor,
-    evaluate,
-    export,
-    import_model,
-    link,
-    predict,
-    rerun,
-    train,
-)
+from napari_unet.cli.arguments import add_commands
 from napari_unet.errors import AlreadyToldError, ConfigError, NapariUNetError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SUCCESS, FAILURE, WRONG_USE = 0, 1, 2
-# In the order in which ``--help`` lists them.
-_COMMANDS = (train, predict, evaluate, link, convert, export, import_model, rerun, demo, doctor)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -90,6 +77,5 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"napari-unet-paint {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in _COMMANDS:
-        command.add(commands)
+    add_commands(commands)
     return parser

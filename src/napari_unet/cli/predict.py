@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from napari_unet.cli.arguments.common import given_settings
+from napari_unet.cli.arguments import given_settings
 from napari_unet.cli.common import pixel_size_of
 from napari_unet.cli.progress import stop_on_interrupt
 from napari_unet.errors import ConfigError

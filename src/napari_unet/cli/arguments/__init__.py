@@ -1,1 +1,0 @@
-"""The arguments of each command, one module a command. Nothing heavy is imported."""
