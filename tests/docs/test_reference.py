@@ -13,7 +13,7 @@ import pytest
 import napari_unet as nu
 from napari_unet import errors
 from napari_unet.cli.main import build_parser
-from napari_unet.evaluation.config import EvaluateConfig
+from napari_unet.evaluation.scores import EvaluateConfig
 from napari_unet.export.config import ExportConfig
 from napari_unet.io.annotations.formats import ConvertConfig
 from napari_unet.objects.linking import LinkConfig

@@ -14,8 +14,7 @@ from skimage.measure import label
 
 from napari_unet.errors import EvaluationError
 from napari_unet.evaluation import (
-    BoundaryCounts,
-    count_boundaries,
+    evaluate,
     rand_error,
     warp_towards,
     warping_error,
@@ -209,15 +208,7 @@ def test_different_shapes_are_refused_with_both_shapes_named(
 
 def test_pooling_takes_the_mean_rand_error_and_the_warping_error_of_all_pixels() -> None:
     small, large = TWO_CELLS, np.tile(TWO_CELLS, (3, 1))
-    pooled = count_boundaries(np.ones_like(small), small) + count_boundaries(large, large)
-    assert pooled.scores() == pytest.approx(
-        {
-            "rand_error": rand_error(np.ones_like(small), small) / 2,
-            "warping_error": 3 / (small.size + large.size),
-        }
-    )
-
-
-def test_no_images_are_neutral() -> None:
-    counts = count_boundaries(ONE_CELL, TWO_CELLS)
-    assert BoundaryCounts() + counts == counts
+    joined = np.ones_like(small)
+    scores = evaluate([~joined, ~large], [~small, ~large], "classes")
+    assert scores["rand_error"] == pytest.approx(rand_error(joined, small) / 2)
+    assert scores["warping_error"] == pytest.approx(3 / (small.size + large.size))

@@ -11,7 +11,7 @@ import pytest
 
 from napari_unet.data.labels import Kind
 from napari_unet.errors import ConfigError
-from napari_unet.evaluation.comparisons import COMPARISONS
+from napari_unet.evaluation.metrics import METRICS
 from napari_unet.tasks import (
     FILLED,
     OUTLINES,
@@ -34,7 +34,7 @@ def test_every_kind_has_a_task() -> None:
 
 
 def test_every_kind_says_how_results_are_compared() -> None:
-    assert set(COMPARISONS) == set(TASKS)
+    assert set(METRICS) == set(TASKS)
 
 
 def test_an_unknown_kind_is_refused_with_those_that_exist() -> None:

@@ -16,7 +16,7 @@ from qtpy.QtTest import QTest
 
 from napari_unet.data.labels import Kind, Unpainted
 from napari_unet.errors import EvaluationError
-from napari_unet.evaluation.config import EvaluateConfig
+from napari_unet.evaluation.scores import EvaluateConfig
 from napari_unet.widgets.common.annotation import annotation_of, new_annotation
 from napari_unet.widgets.common.layers import METADATA_KEY
 from napari_unet.widgets.common.result_layer import Predicted

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.evaluation.config import EvaluateConfig
+from napari_unet.evaluation.scores import EvaluateConfig
 from napari_unet.export.config import ExportConfig
 from napari_unet.io.annotations.formats import ConvertConfig
 from napari_unet.objects.linking import LinkConfig

@@ -17,7 +17,7 @@ from skimage.segmentation import find_boundaries
 from napari_unet import samples
 from napari_unet.cli.progress import run_training, stop_on_interrupt
 from napari_unet.errors import FileProblemError
-from napari_unet.evaluation import evaluate, match_objects, overlap_of
+from napari_unet.evaluation import evaluate, matched_pairs, overlap_of
 from napari_unet.io.disk import why_not_written
 from napari_unet.io.files import write_image
 from napari_unet.model.starting import load_starting_model
@@ -102,7 +102,8 @@ def _predict(trained: TrainedNetwork, sample: AnnotatedImage, device: str) -> ND
 
 def _scores(prediction: NDArray[Any], truth: NDArray[Any], painted: NDArray[Any]) -> dict[str, Any]:
     """Return F1, the objects predicted, the cells found, and those found that are not painted."""
-    found = match_objects(overlap_of(prediction, truth)).truth_ids
+    overlap = overlap_of(prediction, truth)
+    found = overlap.truth_ids[overlap.truth_index[matched_pairs(overlap)]]
     scores = evaluate(prediction, truth, "objects")
     return {
         "f1_50": scores["f1_50"],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_unet.cli.arguments import given_settings
 from napari_unet.cli.common import check_targets, note_unlike_pairs
 from napari_unet.evaluation import ERROR_VALUES, errors_of, evaluate
-from napari_unet.evaluation.config import EvaluateConfig
+from napari_unet.evaluation.scores import EvaluateConfig
 from napari_unet.io.files import (
     find_images,
     make_folder,

@@ -12,13 +12,13 @@ Jain et al. 2010, Boundary learning by optimization with topological constraints
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_unet.errors import EvaluationError
+from napari_unet.evaluation.overlap import check_one_shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,44 +26,6 @@ if TYPE_CHECKING:
 # The eight neighbours in a circle from the upper left one. Neighbours at odd positions share a
 # side with the pixel, and each is next to its successor in the circle.
 _CIRCLE = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
-
-
-@dataclass(frozen=True)
-class BoundaryCounts:
-    """What is counted of one image or, after adding, of several."""
-
-    rand_sum: float = 0.0
-    """Sum of the Rand errors of the images."""
-    n_images: int = 0
-    n_differing: int = 0
-    """Pixels that still differ after warping."""
-    n_pixels: int = 0
-
-    def __add__(self, other: BoundaryCounts) -> BoundaryCounts:
-        """Pool with the counts of other images."""
-        return BoundaryCounts(
-            self.rand_sum + other.rand_sum,
-            self.n_images + other.n_images,
-            self.n_differing + other.n_differing,
-            self.n_pixels + other.n_pixels,
-        )
-
-    def scores(self) -> dict[str, float]:
-        """Return the mean Rand error of the images and the warping error of all pixels."""
-        return {
-            "rand_error": self.rand_sum / max(self.n_images, 1),
-            "warping_error": self.n_differing / max(self.n_pixels, 1),
-        }
-
-
-def count_boundaries(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> BoundaryCounts:
-    """Count what the boundary scores of one image are made of; see `rand_error`."""
-    return BoundaryCounts(
-        rand_sum=rand_error(prediction, truth),
-        n_images=1,
-        n_differing=_count_differing_after_warp(prediction, truth),
-        n_pixels=truth.size,
-    )
 
 
 def rand_error(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
@@ -91,7 +53,7 @@ def rand_error(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float
     from scipy import ndimage  # on use: the command line lists its options without them
     from skimage.metrics import adapted_rand_error
 
-    _check_shapes(prediction, truth)
+    check_one_shape(prediction, truth)
     true_segments, n_true = ndimage.label(truth)
     predicted_segments, _ = ndimage.label(prediction)
     if n_true == 0:
@@ -123,7 +85,7 @@ def warping_error(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> fl
     EvaluationError
         The shapes differ.
     """
-    return _count_differing_after_warp(prediction, truth) / max(truth.size, 1)
+    return n_differing_after_warp(prediction, truth) / max(truth.size, 1)
 
 
 def warp_towards(truth: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -150,7 +112,7 @@ def warp_towards(truth: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> NDA
     EvaluationError
         The shapes differ, or they are no 2D images.
     """
-    _check_shapes(prediction, truth)
+    check_one_shape(prediction, truth)
     if truth.ndim != 2:
         raise EvaluationError(
             f"A warp needs 2D images, this one has {truth.ndim} axes; warp slice by slice."
@@ -224,19 +186,12 @@ def _is_simple(circle: list[bool]) -> bool:
     return starts == 1
 
 
-def _count_differing_after_warp(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> int:
-    _check_shapes(prediction, truth)
+def n_differing_after_warp(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> int:
+    """Return the pixels that `warping_error` is the share of."""
+    check_one_shape(prediction, truth)
     if truth.ndim == 2:
         return int(np.count_nonzero(warp_towards(truth, prediction) != prediction))
     return sum(
-        _count_differing_after_warp(predicted_slice, true_slice)
+        n_differing_after_warp(predicted_slice, true_slice)
         for predicted_slice, true_slice in zip(prediction, truth, strict=True)
     )
-
-
-def _check_shapes(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> None:
-    if prediction.shape != truth.shape:
-        raise EvaluationError(
-            f"The prediction has shape {prediction.shape}, the truth {truth.shape}; "
-            "compare images of the same size."
-        )

@@ -1,4 +1,4 @@
-"""What is wrong with objects: missed, false, merged, split.
+"""What is wrong with objects: missed, false, merged, split; and maps that show it.
 
 A true object is
 
@@ -16,18 +16,43 @@ neighbour swallowed, or a crumb beside the match, is a merger or a split all the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_unet.evaluation.objects import match_objects
+from napari_unet.errors import EvaluationError
+from napari_unet.evaluation.overlap import matched_pairs, overlap_where
+from napari_unet.evaluation.pairs import checked_images
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.evaluation.overlap import Overlap
 
+    IntArray = NDArray[np.integer[Any]]
     Flags = NDArray[np.bool_]
+
+CORRECT, MISSED, FALSE, MERGED, SPLIT, CONFUSED = 1, 2, 3, 4, 5, 6
+
+
+class ErrorValue(NamedTuple):
+    """What a value of an error map means."""
+
+    value: int
+    name: str
+    """One or two words."""
+    colour: str
+    """``#rrggbb``, of the palette of Okabe and Ito, distinguished by colour-blind people."""
+
+
+ERROR_VALUES = (
+    ErrorValue(CORRECT, "correct", "#56B4E9"),
+    ErrorValue(MISSED, "missed", "#F0E442"),
+    ErrorValue(FALSE, "false", "#D55E00"),
+    ErrorValue(MERGED, "merged", "#CC79A7"),
+    ErrorValue(SPLIT, "split", "#009E73"),
+    ErrorValue(CONFUSED, "other class", "#0072B2"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,34 +73,6 @@ class Mistakes:
     """A part of a split one."""
 
 
-@dataclass(frozen=True)
-class MistakeCounts:
-    """How many objects are wrong, of one image or, after adding, of several."""
-
-    n_missed: int = 0
-    n_false: int = 0
-    n_merged: int = 0
-    n_split: int = 0
-
-    def __add__(self, other: MistakeCounts) -> MistakeCounts:
-        """Pool with the counts of other images."""
-        return MistakeCounts(
-            self.n_missed + other.n_missed,
-            self.n_false + other.n_false,
-            self.n_merged + other.n_merged,
-            self.n_split + other.n_split,
-        )
-
-    def scores(self) -> dict[str, int]:
-        """Return the counts under the keys that `evaluate` documents."""
-        return {
-            "n_missed": self.n_missed,
-            "n_false": self.n_false,
-            "n_merged": self.n_merged,
-            "n_split": self.n_split,
-        }
-
-
 def find_mistakes(overlap: Overlap) -> Mistakes:
     """Tell which true objects are missed, merged or split, and which predicted ones are false.
 
@@ -86,27 +83,18 @@ def find_mistakes(overlap: Overlap) -> Mistakes:
     """
     merging, merged = _mergers(overlap)
     piece, split = _splits(overlap)
-    match = match_objects(overlap)
-    matched = np.isin(overlap.truth_ids, match.truth_ids)
-    matching = np.isin(overlap.prediction_ids, match.prediction_ids)
+    pairs = matched_pairs(overlap)
+    missed = ~(merged | split)
+    missed[overlap.truth_index[pairs]] = False
+    false = ~(merging | piece)
+    false[overlap.prediction_index[pairs]] = False
     return Mistakes(
-        missed=~(matched | merged | split),
+        missed=missed,
         merged=merged,
         split=split,
-        false=~(matching | merging | piece),
+        false=false,
         merging=merging,
         piece=piece,
-    )
-
-
-def count_mistakes(overlap: Overlap) -> MistakeCounts:
-    """Count the objects that `find_mistakes` finds."""
-    found = find_mistakes(overlap)
-    return MistakeCounts(
-        n_missed=int(np.count_nonzero(found.missed)),
-        n_false=int(np.count_nonzero(found.false)),
-        n_merged=int(np.count_nonzero(found.merged)),
-        n_split=int(np.count_nonzero(found.split)),
     )
 
 
@@ -132,3 +120,122 @@ def _splits(overlap: Overlap) -> tuple[Flags, Flags]:
     piece = np.zeros(overlap.n_predicted, bool)
     piece[overlap.prediction_index[lies_in & split[overlap.truth_index]]] = True
     return piece, split
+
+
+# --- Maps: a label image with one named value per kind of error ---------------------------------
+
+
+def error_map(
+    prediction: NDArray[Any], truth: NDArray[Any], counted: NDArray[np.bool_] | None = None
+) -> NDArray[np.uint8]:
+    """Colour missed, false, merged and split objects.
+
+    A true object has one value all over: 4 where it is merged, else 5 where it is split, else 1
+    where it is matched, else 2. Outside of true objects, a predicted object has the value of
+    what it does: 4 if it merges, 5 if it is part of a split, 1 if it matches, 3 if it is false.
+    A false object also shows where it lies on a missed one. What the words mean is said in
+    `napari_unet.evaluation.mistakes`.
+
+    Parameters
+    ----------
+    prediction, truth : ndarray
+        ``[Z]YX`` of one shape, any integer dtype; 0 is background.
+    counted : ndarray of bool, optional
+        Same shape: where the truth is known; the map is 0 elsewhere, and predicted objects with
+        less than half of their pixels inside are left out, unless they cover most of a true
+        one. Everywhere by default.
+
+    Returns
+    -------
+    ndarray
+        uint8 of the same shape: 0 background, 1 correct, 2 missed, 3 false, 4 merged, 5 split.
+        `ERROR_VALUES` has names and colours.
+
+    Raises
+    ------
+    EvaluationError
+        Shapes differ, labels are no whole numbers or negative, or `counted` is not of bools.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> error_map(np.array([[1, 1, 0, 0, 2]]), np.array([[7, 7, 0, 8, 0]])).tolist()
+    [[1, 1, 0, 2, 3]]
+    """
+    ((prediction, truth),) = checked_images(prediction, truth)
+    _check_counted(counted, truth)
+    overlap = overlap_where(prediction, truth, counted)
+    of_truth, of_prediction = _values(overlap)
+    if counted is not None:
+        prediction, truth = np.where(counted, prediction, 0), np.where(counted, truth, 0)
+    true_map = _painted(truth, overlap.truth_ids, of_truth)
+    predicted_map = _painted(prediction, overlap.prediction_ids, of_prediction)
+    shows_prediction = (true_map == 0) | ((true_map == MISSED) & (predicted_map == FALSE))
+    return np.where(shows_prediction, predicted_map, true_map)
+
+
+def class_error_map(
+    prediction: NDArray[Any], truth: NDArray[Any], counted: NDArray[np.bool_] | None = None
+) -> NDArray[np.uint8]:
+    """Colour pixels of missed, false and confused classes.
+
+    Parameters
+    ----------
+    prediction, truth : ndarray
+        ``[Z]YX`` of one shape, any integer dtype; 0 is background.
+    counted : ndarray of bool, optional
+        Same shape: where the truth is known; the map is 0 elsewhere. Everywhere by default.
+
+    Returns
+    -------
+    ndarray
+        uint8 of the same shape: 0 background in both, 1 the right class, 2 a class predicted as
+        background, 3 background predicted as a class, 6 one class predicted as another.
+
+    Raises
+    ------
+    EvaluationError
+        Shapes differ, labels are no whole numbers or negative, or `counted` is not of bools.
+    """
+    ((prediction, truth),) = checked_images(prediction, truth)
+    _check_counted(counted, truth)
+    errors = np.full(truth.shape, CONFUSED, np.uint8)
+    errors[prediction == truth] = CORRECT
+    errors[(prediction == 0) & (truth != 0)] = MISSED
+    errors[(prediction != 0) & (truth == 0)] = FALSE
+    errors[(prediction == 0) & (truth == 0)] = 0
+    if counted is not None:
+        errors[~counted] = 0
+    return errors
+
+
+def _check_counted(counted: NDArray[np.bool_] | None, truth: IntArray) -> None:
+    if counted is not None and (counted.shape != truth.shape or counted.dtype != bool):
+        raise EvaluationError(
+            f"counted has shape {counted.shape} and dtype {counted.dtype}, the truth shape "
+            f"{truth.shape}; give one bool per pixel."
+        )
+
+
+def _values(overlap: Overlap) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the value of each true and of each predicted object."""
+    found = find_mistakes(overlap)
+    of_truth = np.full(overlap.n_truth, CORRECT, np.uint8)
+    of_truth[found.missed] = MISSED
+    of_truth[found.split] = SPLIT
+    of_truth[found.merged] = MERGED
+    of_prediction = np.full(overlap.n_predicted, CORRECT, np.uint8)
+    of_prediction[found.false] = FALSE
+    of_prediction[found.piece] = SPLIT
+    of_prediction[found.merging] = MERGED
+    return of_truth, of_prediction
+
+
+def _painted(labels: IntArray, ids: IntArray, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Give every object its value; 0 for the background and for what has no value."""
+    painted = np.zeros(labels.shape, np.uint8)
+    if len(ids):
+        position = np.searchsorted(ids, labels).clip(max=len(ids) - 1)
+        known = ids[position] == labels
+        painted[known] = values[position[known]]
+    return painted

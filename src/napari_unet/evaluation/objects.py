@@ -1,4 +1,4 @@
-"""Scores that count objects: F1, AP, mAP (Data Science Bowl), SEG (Cell Tracking Challenge).
+"""Scores of objects: F1, AP, mAP (Data Science Bowl), SEG (Cell Tracking Challenge), Rand error.
 
 Everything is first counted per image; `ObjectCounts` of several images are pooled by adding
 them, and only then turned into scores.
@@ -9,17 +9,20 @@ Caicedo et al. 2019, Nucleus segmentation across imaging experiments: the 2018 D
 Bowl, Nature Methods 16 (AP and its mean over thresholds).
 Maska et al. 2014, A benchmark for comparison of cell tracking algorithms, Bioinformatics 30
 (SEG).
+Arganda-Carreras et al. 2015, Crowdsourcing the creation of image segmentation algorithms for
+connectomics, Frontiers in Neuroanatomy 9:142 (Rand error).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_unet.errors import EvaluationError
-from napari_unet.evaluation.overlap import overlap_where
+from napari_unet.evaluation.mistakes import find_mistakes
+from napari_unet.evaluation.overlap import matched_pairs, overlap_where
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,22 +33,6 @@ if TYPE_CHECKING:
 
 # Whole hundredths divided once: each is the same float as the literal (0.55, not 0.55000000001)
 THRESHOLDS = tuple(hundredths / 100 for hundredths in range(50, 100, 5))
-
-
-@dataclass(frozen=True, eq=False)
-class ObjectMatch:
-    """A one-to-one pairing of predicted and true objects."""
-
-    true_positives: int
-    false_positives: int
-    """Predicted objects without a partner."""
-    false_negatives: int
-    """True objects without a partner."""
-    prediction_ids: NDArray[np.integer[Any]]
-    """Ids of the partners, one entry per pair; `truth_ids` likewise."""
-    truth_ids: NDArray[np.integer[Any]]
-    ious: NDArray[np.float64]
-    """Intersection over union of each pair, float64."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +50,22 @@ class ObjectCounts:
     """Sum over the true objects of the IoU with the predicted object that covers more than half of
     them; 0 for those that have none.
     """
+    n_missed: int = 0
+    """See `napari_unet.evaluation.mistakes`; so are the other three."""
+    n_false: int = 0
+    n_merged: int = 0
+    n_split: int = 0
+    rand_sum: float = 0.0
+    """Sum of the Rand errors of the images that have a true object."""
+    n_rand: int = 0
+    """Number of these images."""
 
     def __add__(self, other: ObjectCounts) -> ObjectCounts:
         """Pool with the counts of other images."""
+        names = [each.name for each in fields(self) if each.name != "matched"]
         return ObjectCounts(
-            n_truth=self.n_truth + other.n_truth,
-            n_predicted=self.n_predicted + other.n_predicted,
-            matched=tuple(a + b for a, b in zip(self.matched, other.matched, strict=True)),
-            seg_sum=self.seg_sum + other.seg_sum,
+            matched=tuple(map(sum, zip(self.matched, other.matched, strict=True))),
+            **{name: getattr(self, name) + getattr(other, name) for name in names},
         )
 
     def f1(self, iou_threshold: float) -> float:
@@ -126,6 +121,11 @@ class ObjectCounts:
             "seg": self.seg,
             "n_truth": self.n_truth,
             "n_predicted": self.n_predicted,
+            "rand_error": self.rand_sum / max(self.n_rand, 1),
+            "n_missed": self.n_missed,
+            "n_false": self.n_false,
+            "n_merged": self.n_merged,
+            "n_split": self.n_split,
         }
 
     def _true_positives(self, iou_threshold: float) -> int:
@@ -136,42 +136,40 @@ class ObjectCounts:
         return self.matched[THRESHOLDS.index(iou_threshold)]
 
 
-def match_objects(overlap: Overlap, iou_threshold: float = 0.5) -> ObjectMatch:
-    """Pair predicted with true objects, each at most once.
-
-    Two objects may become partners if their IoU is at least the threshold (``>=``). Of all
-    pairings one with the most pairs is taken and, among these, with the largest sum of IoUs.
-    Above 0.5 there is only one pairing, as no object can cover more than half of two others.
+def count_objects(
+    prediction: NDArray[np.integer[Any]],
+    truth: NDArray[np.integer[Any]],
+    counted: NDArray[np.bool_] | None = None,
+) -> ObjectCounts:
+    """Count what the object scores of one image are made of.
 
     Parameters
     ----------
-    overlap : Overlap
-        From `overlap_of`.
-    iou_threshold : float
-        Above 0, up to 1.
+    prediction, truth : ndarray
+        ``[Z]YX`` of one shape, any integer dtype; 0 is background.
+    counted : ndarray of bool, optional
+        Where the truth is known; see `overlap_within`. Everywhere by default.
 
     Raises
     ------
     EvaluationError
-        The threshold is out of range.
+        The shapes differ.
     """
-    if not 0 < iou_threshold <= 1:
-        raise EvaluationError(
-            f"The IoU threshold is {iou_threshold}; choose one above 0 and up to 1."
-        )
-    ious = overlap.iou
-    candidates = np.flatnonzero(ious >= iou_threshold)
-    chosen = _best_pairs(
-        overlap.prediction_index[candidates], overlap.truth_index[candidates], ious[candidates]
-    )
-    pairs = candidates[chosen]
-    return ObjectMatch(
-        true_positives=len(pairs),
-        false_positives=overlap.n_predicted - len(pairs),
-        false_negatives=overlap.n_truth - len(pairs),
-        prediction_ids=overlap.prediction_ids[overlap.prediction_index[pairs]],
-        truth_ids=overlap.truth_ids[overlap.truth_index[pairs]],
-        ious=ious[pairs],
+    overlap = overlap_where(prediction, truth, counted)
+    # Pairs above 0.5 have no rival, so the pairing at 0.5 holds those of all higher thresholds
+    ious = overlap.iou[matched_pairs(overlap, THRESHOLDS[0])]
+    found = find_mistakes(overlap)
+    return ObjectCounts(
+        n_truth=overlap.n_truth,
+        n_predicted=overlap.n_predicted,
+        matched=tuple(int(np.count_nonzero(ious >= threshold)) for threshold in THRESHOLDS),
+        seg_sum=float(seg_ious(overlap).sum()),
+        n_missed=int(np.count_nonzero(found.missed)),
+        n_false=int(np.count_nonzero(found.false)),
+        n_merged=int(np.count_nonzero(found.merged)),
+        n_split=int(np.count_nonzero(found.split)),
+        rand_sum=object_rand_error(overlap) if overlap.n_truth else 0.0,
+        n_rand=int(overlap.n_truth > 0),
     )
 
 
@@ -197,64 +195,40 @@ def seg_ious(overlap: Overlap) -> NDArray[np.float64]:
     return per_object
 
 
-def count_objects(
-    prediction: NDArray[np.integer[Any]],
-    truth: NDArray[np.integer[Any]],
-    counted: NDArray[np.bool_] | None = None,
-) -> ObjectCounts:
-    """Count what the object scores of one image are made of.
+def object_rand_error(overlap: Overlap) -> float:
+    """Return the adapted Rand error: 1 - F-score over the pairs of pixels in one object.
+
+    Pixels outside true objects are not counted; inside them, what is predicted as background is
+    one more object, as in scikit-image. Among many small objects this one is by far the largest:
+    it alone can bring the error near 1 where every tenth object is missed. Computed from the
+    overlap, so that large and sparse numbers cost nothing.
 
     Parameters
     ----------
-    prediction, truth : ndarray
-        ``[Z]YX`` of one shape, any integer dtype; 0 is background.
-    counted : ndarray of bool, optional
-        Where the truth is known; see `overlap_within`. Everywhere by default.
+    overlap : Overlap
+        From `overlap_of` or `overlap_within`.
 
-    Raises
-    ------
-    EvaluationError
-        The shapes differ.
+    Returns
+    -------
+    float
+        0 (same objects) to 1; 0 also where no true object has two pixels.
     """
-    return count_matches(overlap_where(prediction, truth, counted))
+    common = overlap.intersections
+    found = np.bincount(overlap.truth_index, weights=common, minlength=overlap.n_truth)
+    lost = overlap.truth_areas - found
+    predicted = np.bincount(overlap.prediction_index, weights=common, minlength=overlap.n_predicted)
+    in_both = _ordered_pairs(common) + _ordered_pairs(lost)
+    in_truth = _ordered_pairs(overlap.truth_areas)
+    in_prediction = _ordered_pairs(np.append(predicted, lost.sum()))
+    n_pairs = in_truth + in_prediction
+    return 1 - 2 * in_both / n_pairs if n_pairs else 0.0
 
 
-def count_matches(overlap: Overlap) -> ObjectCounts:
-    """Count the matches in an overlap from `overlap_of` or `overlap_within`."""
-    # Pairs above 0.5 have no rival, so the pairing at 0.5 holds those of all higher thresholds
-    ious = match_objects(overlap, THRESHOLDS[0]).ious
-    return ObjectCounts(
-        n_truth=overlap.n_truth,
-        n_predicted=overlap.n_predicted,
-        matched=tuple(int(np.count_nonzero(ious >= threshold)) for threshold in THRESHOLDS),
-        seg_sum=float(seg_ious(overlap).sum()),
-    )
+def _ordered_pairs(pixels: NDArray[np.int64] | NDArray[np.float64]) -> float:
+    """Return how many ordered pairs of different pixels groups of these sizes hold."""
+    sizes = pixels.astype(np.float64)
+    return float(sizes @ sizes - sizes.sum())
 
 
 def _mean_over_thresholds(score: Callable[[float], float]) -> float:
     return sum(score(threshold) for threshold in THRESHOLDS) / len(THRESHOLDS)
-
-
-def _best_pairs(
-    prediction_index: NDArray[np.intp], truth_index: NDArray[np.intp], ious: NDArray[np.float64]
-) -> NDArray[np.intp]:
-    """Return the positions of the pairs of the best one-to-one pairing."""
-    if not len(ious):
-        return np.zeros(0, np.intp)
-    contested = (np.bincount(prediction_index)[prediction_index] > 1) | (
-        np.bincount(truth_index)[truth_index] > 1
-    )
-    # Only rivals go into the dense gain table: thousands of clear pairs would fill gigabytes
-    rivals = np.flatnonzero(contested)
-    rows, row = np.unique(prediction_index[rivals], return_inverse=True)
-    columns, column = np.unique(truth_index[rivals], return_inverse=True)
-    gain = np.zeros((len(rows), len(columns)))
-    # A further pair must outweigh any sum of IoUs, of which there are at most this many
-    gain[row, column] = min(gain.shape) + 1 + ious[rivals]
-    chosen_column = np.full(len(rows), -1)
-    from scipy.optimize import linear_sum_assignment  # on use, as in boundaries
-
-    assigned = linear_sum_assignment(gain, maximize=True)
-    chosen_column[assigned[0]] = assigned[1]
-    winners = rivals[chosen_column[row] == column]
-    return np.sort(np.concatenate([np.flatnonzero(~contested), winners]))

@@ -1,4 +1,4 @@
-"""Which objects of two label images touch, and by how many pixels."""
+"""Which objects of two label images touch, by how many pixels, and which are a match."""
 
 from __future__ import annotations
 
@@ -75,22 +75,19 @@ class Overlap:
 def counts_of(prediction: IntArray, truth: IntArray) -> JointCounts:
     """Count the pairs of values of a truth (first) and its prediction (second).
 
-    Parameters
-    ----------
-    prediction, truth : ndarray
-        Of one shape and any integer dtype.
-
-    Raises
-    ------
-    EvaluationError
-        The shapes differ.
+    Both are of one shape and any integer dtype.
     """
+    check_one_shape(prediction, truth)
+    return joint_counts(truth, prediction)
+
+
+def check_one_shape(prediction: NDArray[Any], truth: NDArray[Any]) -> None:
+    """Refuse, by EvaluationError, images of different shapes."""
     if prediction.shape != truth.shape:
         raise EvaluationError(
             f"The prediction has shape {prediction.shape}, the truth {truth.shape}; "
             "compare images of the same size."
         )
-    return joint_counts(truth, prediction)
 
 
 def overlap_of(prediction: IntArray, truth: IntArray) -> Overlap:
@@ -181,5 +178,67 @@ def overlap_where(
     return overlap_within(prediction, truth, counted)
 
 
+def matched_pairs(overlap: Overlap, iou_threshold: float = 0.5) -> Positions:
+    """Pair predicted with true objects, each at most once.
+
+    Two objects may become partners if their IoU is at least the threshold (``>=``). Of all
+    pairings one with the most pairs is taken and, among these, with the largest sum of IoUs.
+    Above 0.5 there is only one pairing, as no object can cover more than half of two others.
+
+    Parameters
+    ----------
+    overlap : Overlap
+        From `overlap_of`.
+    iou_threshold : float
+        Above 0, up to 1.
+
+    Returns
+    -------
+    ndarray
+        Positions, ascending, among the touching pairs of the overlap.
+
+    Raises
+    ------
+    EvaluationError
+        The threshold is out of range.
+    """
+    if not 0 < iou_threshold <= 1:
+        raise EvaluationError(
+            f"The IoU threshold is {iou_threshold}; choose one above 0 and up to 1."
+        )
+    ious = overlap.iou
+    candidates = np.flatnonzero(ious >= iou_threshold)
+    return candidates[
+        _best_pairs(
+            overlap.prediction_index[candidates], overlap.truth_index[candidates], ious[candidates]
+        )
+    ]
+
+
 def _area_per_value(index: Positions, pixels: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     return np.bincount(index, weights=pixels, minlength=n).astype(np.int64)
+
+
+def _best_pairs(
+    prediction_index: Positions, truth_index: Positions, ious: NDArray[np.float64]
+) -> Positions:
+    """Return the positions of the pairs of the best one-to-one pairing."""
+    if not len(ious):
+        return np.zeros(0, np.intp)
+    contested = (np.bincount(prediction_index)[prediction_index] > 1) | (
+        np.bincount(truth_index)[truth_index] > 1
+    )
+    # Only rivals go into the dense gain table: thousands of clear pairs would fill gigabytes
+    rivals = np.flatnonzero(contested)
+    rows, row = np.unique(prediction_index[rivals], return_inverse=True)
+    columns, column = np.unique(truth_index[rivals], return_inverse=True)
+    gain = np.zeros((len(rows), len(columns)))
+    # A further pair must outweigh any sum of IoUs, of which there are at most this many
+    gain[row, column] = min(gain.shape) + 1 + ious[rivals]
+    chosen_column = np.full(len(rows), -1)
+    from scipy.optimize import linear_sum_assignment  # on use, as in boundaries
+
+    assigned = linear_sum_assignment(gain, maximize=True)
+    chosen_column[assigned[0]] = assigned[1]
+    winners = rivals[chosen_column[row] == column]
+    return np.sort(np.concatenate([np.flatnonzero(~contested), winners]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,31 +16,13 @@ if TYPE_CHECKING:
     from napari_unet.data.labels import Unpainted
 
     IntArray = NDArray[np.integer[Any]]
-
-
-@dataclass(frozen=True, eq=False)
-class ComparedImages:
-    """A prediction and its truth, ``[Z]YX``, in which 0 is background whatever was painted."""
-
-    prediction: IntArray
-    truth: IntArray
-    counted: NDArray[np.bool_] | None
-    """Where the truth is known; None means everywhere."""
-
-    @property
-    def n_counted(self) -> int:
-        """Number of pixels where the truth is known."""
-        return self.truth.size if self.counted is None else int(np.count_nonzero(self.counted))
-
-    @property
-    def fully_counted(self) -> bool:
-        """Whether the truth is known everywhere, and there is any."""
-        return self.n_counted == self.truth.size > 0
+    # Prediction, truth, and where the truth is known (None means everywhere), ``[Z]YX``
+    Pair = tuple[IntArray, IntArray, NDArray[np.bool_] | None]
 
 
 def prepared_pair(
     prediction: IntArray, truth: IntArray, unpainted: Unpainted, may_hold_1: bool
-) -> ComparedImages:
+) -> Pair:
     """Make 0 the background of both images.
 
     Parameters
@@ -54,10 +35,16 @@ def prepared_pair(
         Whether 1, the background of such truth, is background in a prediction as well.
     """
     if unpainted == "background":
-        return ComparedImages(prediction, truth, None)
+        return prediction, truth, None
     if may_hold_1:
         prediction = _with_1_as_background(prediction)
-    return ComparedImages(prediction, _with_1_as_background(truth), truth != 0)
+    return prediction, _with_1_as_background(truth), truth != 0
+
+
+def n_counted(pair: Pair) -> int:
+    """Return the number of pixels where the truth is known."""
+    _, truth, counted = pair
+    return truth.size if counted is None else int(np.count_nonzero(counted))
 
 
 def checked_images(

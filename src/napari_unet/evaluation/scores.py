@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
 
+from napari_unet.data.labels import Kind, Unpainted
 from napari_unet.errors import EvaluationError
-from napari_unet.evaluation.comparisons import COMPARISONS
-from napari_unet.evaluation.config import EvaluateConfig
-from napari_unet.evaluation.pairs import checked_images, prepared_pair
+from napari_unet.evaluation.metrics import METRICS
+from napari_unet.evaluation.pairs import checked_images, n_counted, prepared_pair
+from napari_unet.settings import check_settings, setting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +17,42 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_unet.data.labels import Kind, Unpainted
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Say how predictions are compared with the truth.
+
+    Each setting documents itself, as those of `PredictConfig` do.
+
+    Raises
+    ------
+    ConfigError
+        There is no such choice.
+    """
+
+    kind: Kind = setting(
+        "objects",
+        "What a number stands for: one object, whichever number it has, or one class.",
+        choices=get_args(Kind),
+        label="Kind",
+    )
+    unpainted: Unpainted = setting(
+        "background",
+        "What unpainted pixels (0) mean in the truth. Painted in napari: not labelled yet, they "
+        "are not counted, and 1 is background. Finished masks: background.",
+        choices=get_args(Unpainted),
+        words={"unlabelled": "not labelled yet"},
+        label="Unpainted",
+    )
+    per_image: bool = setting(
+        False,
+        "Add the scores of each image to those of all.",
+        lacks={"window": "It compares one image, and shows its errors."},
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse unknown choices."""
+        check_settings(self)
 
 
 def evaluate(
@@ -91,17 +128,17 @@ def evaluate(
     (0.5, 1.0)
     """
     EvaluateConfig(kind, unpainted, per_image)
-    comparison = COMPARISONS[kind]
+    metrics = METRICS[kind]
     pairs = [
-        prepared_pair(prediction, true, unpainted, comparison.may_hold_1)
+        prepared_pair(prediction, true, unpainted, metrics.may_hold_1)
         for prediction, true in checked_images(predictions, truth)
     ]
-    if not any(pair.n_counted for pair in pairs):
+    if not any(map(n_counted, pairs)):
         raise EvaluationError(
             "No pixel of the truth can be compared: the images are empty, or nothing is painted. "
             "Paint some truth, or choose unpainted='background' if 0 is background in it."
         )
-    pooled, *single = comparison.rows(pairs)
+    pooled, *single = metrics.rows(pairs)
     return {**pooled, "images": single} if per_image else pooled
 
 
@@ -125,7 +162,6 @@ def errors_of(
         As `evaluate`, but nothing needs to be painted.
     """
     EvaluateConfig(kind, unpainted)
-    comparison = COMPARISONS[kind]
+    metrics = METRICS[kind]
     (checked,) = checked_images(prediction, truth)
-    pair = prepared_pair(*checked, unpainted, comparison.may_hold_1)
-    return comparison.errors(pair.prediction, pair.truth, pair.counted)
+    return metrics.errors(*prepared_pair(*checked, unpainted, metrics.may_hold_1))

@@ -10,13 +10,18 @@ from napari_unet.tasks.base import (
     OUTLINES,
     Counts,
     Decision,
-    HeldBack,
     Look,
     Task,
     ValidationScore,
 )
-from napari_unet.tasks.lookup import TASKS, task_of
-from napari_unet.tasks.table import ClassTable, check_classes_painted, class_table, target_of
+from napari_unet.tasks.table import (
+    TASKS,
+    ClassTable,
+    check_classes_painted,
+    class_table,
+    target_of,
+    task_of,
+)
 
 __all__ = [
     "FILLED",
@@ -25,7 +30,6 @@ __all__ = [
     "ClassTable",
     "Counts",
     "Decision",
-    "HeldBack",
     "Look",
     "Task",
     "ValidationScore",

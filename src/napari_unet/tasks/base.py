@@ -45,19 +45,6 @@ OUTLINES, FILLED = Look(2, 1.0), Look(0, 0.4)
 
 
 @dataclass(frozen=True)
-class HeldBack:
-    """What there is to know of paint that was held back."""
-
-    table: ClassTable
-    decision: Decision
-    """How results are made on the network's grid; which threshold is best is found out."""
-    dense: bool
-    """Whether most of it is painted."""
-    membrane: int | None
-    """Of two classes the one that is the membrane between cells; None: there is none."""
-
-
-@dataclass(frozen=True)
 class ValidationScore:
     """How well the held-back paint was predicted."""
 
@@ -173,8 +160,15 @@ class Task(ABC):
         return weighted_cross_entropy(scores, classes, weights)
 
     @abstractmethod
-    def counts(self, held_back: HeldBack) -> Counts:
-        """Return what counts how well held-back paint is predicted."""
+    def counts(
+        self, table: ClassTable, decision: Decision, dense: bool, membrane: int | None
+    ) -> Counts:
+        """Return what counts how well held-back paint is predicted.
+
+        The decision is how results are made on the network's grid; which threshold is best is
+        found out. `dense` is whether most of the paint's surroundings are painted too; `membrane`
+        which of two classes is the membrane between cells, None where there is none.
+        """
 
     # --- From probabilities to results -------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +16,10 @@ if TYPE_CHECKING:
 
     from napari_unet.data.labels import Target, Unpainted
     from napari_unet.objects.corrections import Edit
-    from napari_unet.tasks.base import Counts, Decision, HeldBack
+    from napari_unet.tasks.base import Counts, Decision
     from napari_unet.tasks.table import ClassTable
 
 
-@dataclass(frozen=True)
 class Classes(Task):
     """A channel of the network for each painted number, the background's among them."""
 
@@ -63,10 +61,12 @@ class Classes(Task):
 
         return corrected_classes_as_annotation(before, after, annotation)
 
-    def counts(self, held_back: HeldBack) -> Counts:
+    def counts(
+        self, table: ClassTable, decision: Decision, dense: bool, membrane: int | None
+    ) -> Counts:
         from napari_unet.tasks.validation import ClassesFound
 
-        return ClassesFound(held_back)
+        return ClassesFound(table, membrane)
 
     def results(self, table: ClassTable) -> tuple[int, ...]:
         """Return the values as painted, but 0 for the background."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,13 +16,12 @@ if TYPE_CHECKING:
 
     from napari_unet.data.labels import Target, Unpainted
     from napari_unet.objects.corrections import Edit
-    from napari_unet.tasks.base import Counts, Decision, HeldBack
+    from napari_unet.tasks.base import Counts, Decision
     from napari_unet.tasks.table import ClassTable
 
 _ENOUGH_PAINTED = 3
 
 
-@dataclass(frozen=True)
 class Objects(Task):
     """Background and foreground for the network; the foreground is divided into objects."""
 
@@ -66,10 +64,12 @@ class Objects(Task):
 
         return corrections_as_annotation(before, after, annotation)
 
-    def counts(self, held_back: HeldBack) -> Counts:
+    def counts(
+        self, table: ClassTable, decision: Decision, dense: bool, membrane: int | None
+    ) -> Counts:
         from napari_unet.tasks.validation import ObjectsFound
 
-        return ObjectsFound(held_back)
+        return ObjectsFound(table, decision, dense)
 
     def results(self, table: ClassTable) -> tuple[int, ...]:
         return (0, 1)

@@ -1,4 +1,4 @@
-"""What was painted: which value is which class of the network, and of a result."""
+"""All tasks there are, and what was painted for one: which value is which class of the network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from napari_unet.data.labels import (
     check_labels,
 )
 from napari_unet.errors import ConfigError, NothingToLearnError
-from napari_unet.tasks.lookup import task_of
+from napari_unet.tasks.classes import CLASSES
+from napari_unet.tasks.objects import OBJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +26,20 @@ if TYPE_CHECKING:
 
     from napari_unet.data.labels import Target
     from napari_unet.tasks.base import Task
+
+
+TASKS: dict[Kind, Task] = {task.kind: task for task in (OBJECTS, CLASSES)}
+
+
+def task_of(kind: str) -> Task:
+    """Return the task of a kind.
+
+    Raises ConfigError if there is no such kind.
+    """
+    for task in TASKS.values():
+        if task.kind == kind:
+            return task
+    raise ConfigError(f"kind is {kind!r}; choose {' or '.join(map(repr, TASKS))}.")
 
 
 @dataclass(frozen=True)

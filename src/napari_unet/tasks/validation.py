@@ -11,7 +11,6 @@ from napari_unet.data.labels import DEFAULT_THRESHOLD, UNLABELLED
 from napari_unet.evaluation.boundaries import rand_error
 from napari_unet.evaluation.classes import ClassCounts, count_classes
 from napari_unet.evaluation.objects import ObjectCounts, count_objects
-from napari_unet.evaluation.rand import RandCounts
 from napari_unet.tasks.base import ValidationScore
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.labels import Target
-    from napari_unet.tasks.base import HeldBack
+    from napari_unet.tasks.base import Decision
     from napari_unet.tasks.table import ClassTable
 
 # The border weights draw the foreground in: objects are often best at less than one half.
@@ -56,10 +55,10 @@ class _Pixels:
 class ObjectsFound:
     """The objects that are found at several thresholds, and the foreground's pixels."""
 
-    def __init__(self, held_back: HeldBack) -> None:
-        self._task, self._held_back = held_back.table.task, held_back
+    def __init__(self, table: ClassTable, decision: Decision, dense: bool) -> None:
+        self._table, self._decision = table, decision
         self._pixels = _Pixels()
-        tried = _THRESHOLDS if held_back.dense else (DEFAULT_THRESHOLD,)
+        tried = _THRESHOLDS if dense else (DEFAULT_THRESHOLD,)
         self._objects = dict.fromkeys(tried, ObjectCounts())
 
     def add(
@@ -68,8 +67,8 @@ class ObjectsFound:
         """Compare the objects of a block at every threshold."""
         self._pixels.add(probabilities, target, weights)
         for threshold in self._objects:
-            decision = self._held_back.decision._replace(threshold=threshold)
-            found = self._task.decode(probabilities, self._held_back.table, decision)
+            decision = self._decision._replace(threshold=threshold)
+            found = self._table.task.decode(probabilities, self._table, decision)
             self._objects[threshold] += count_objects(found, target.objects, target.painted)
 
     def scores(self) -> ValidationScore:
@@ -91,10 +90,9 @@ class ObjectsFound:
 class ClassesFound:
     """The pixels of each class; of membranes also the cells between them."""
 
-    def __init__(self, held_back: HeldBack) -> None:
+    def __init__(self, table: ClassTable, membrane: int | None) -> None:
         self._pixels = _Pixels()
-        membrane = held_back.membrane
-        self._membranes = None if membrane is None else _Membranes(held_back.table, membrane)
+        self._membranes = None if membrane is None else _Membranes(table, membrane)
 
     def add(
         self, probabilities: NDArray[np.float32], target: Target, weights: NDArray[np.float32]
@@ -117,8 +115,8 @@ class _Membranes:
 
     def __init__(self, table: ClassTable, membrane: int) -> None:
         self._table, self._inside = table, 1 - membrane
-        self._n_cells = 0
-        self._errors = dict.fromkeys(_MEMBRANE_THRESHOLDS, RandCounts())
+        self._n_cells = self._n_blocks = 0
+        self._errors = dict.fromkeys(_MEMBRANE_THRESHOLDS, 0.0)
 
     def add(self, probabilities: NDArray[np.float32], classes: NDArray[np.int16]) -> None:
         """Compare the cells of a block; what is unpainted parts the true and the found ones."""
@@ -126,16 +124,16 @@ class _Membranes:
         if not truth.any():
             return
         self._n_cells += cells_between(classes, 1 - self._inside)[1]
+        self._n_blocks += 1
         for threshold in self._errors:
             found = self._table.decide(probabilities, threshold) == self._inside
-            error = rand_error(found & (classes != UNLABELLED), truth)
-            self._errors[threshold] += RandCounts(error, 1)
+            self._errors[threshold] += rand_error(found & (classes != UNLABELLED), truth)
 
     def best_threshold(self) -> float:
         """Choose the threshold of the least Rand error, averaged with its neighbours."""
         if self._n_cells < _ENOUGH_OBJECTS:
             return DEFAULT_THRESHOLD
-        errors = [counts.scores()["rand_error"] for counts in self._errors.values()]
+        errors = [error / self._n_blocks for error in self._errors.values()]
         smooth = _with_neighbours(errors).round(6)
         least = [t for t, error in zip(self._errors, smooth, strict=True) if error == smooth.min()]
         return min(least, key=lambda threshold: abs(threshold - DEFAULT_THRESHOLD))

@@ -11,7 +11,7 @@ from napari_unet.data.labels import Target
 from napari_unet.model.execution import Runner
 from napari_unet.model.inference import InferenceNetwork
 from napari_unet.model.memory import Shortage, within_memory
-from napari_unet.tasks import Decision, HeldBack
+from napari_unet.tasks import Decision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +47,10 @@ def validation_runner(network: UNet, device: torch.device) -> Runner:
 
 def validate(predictor: Predictor, data: TrainingData) -> ValidationScore:
     """Predict the held-back blocks, at least one, and compare with their paint."""
-    counts = data.classes.task.counts(_held_back(data))
+    painted = [data.frames[block.frame].target.painted[block.region] for block in data.blocks]
+    dense = sum(int(p.sum()) for p in painted) >= _DENSE_PAINT * sum(p.size for p in painted)
+    decision = Decision(smallest=data.smallest_object, typical=data.typical_object)
+    counts = data.classes.task.counts(data.classes, decision, dense, data.membrane)
     for block in data.blocks:
         frame, region = data.frames[block.frame], block.region
         target = Target(frame.target.classes[region], frame.target.objects[region])
@@ -55,10 +58,3 @@ def validate(predictor: Predictor, data: TrainingData) -> ValidationScore:
             probabilities = predictor.probabilities(frame.frame, frame.intensity, region)
             counts.add(probabilities, target, frame.weights[region])
     return counts.scores()
-
-
-def _held_back(data: TrainingData) -> HeldBack:
-    painted = [data.frames[block.frame].target.painted[block.region] for block in data.blocks]
-    dense = sum(int(p.sum()) for p in painted) >= _DENSE_PAINT * sum(p.size for p in painted)
-    decision = Decision(smallest=data.smallest_object, typical=data.typical_object)
-    return HeldBack(data.classes, decision, dense, data.membrane)

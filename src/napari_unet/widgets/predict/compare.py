@@ -13,7 +13,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
-from napari_unet.evaluation.config import EvaluateConfig
+from napari_unet.evaluation.scores import EvaluateConfig
 from napari_unet.settings import declared
 from napari_unet.tasks import task_of
 from napari_unet.tasks.objects import OBJECTS
@@ -230,10 +230,10 @@ def _class_names(truth: Labels) -> dict[int, str]:
 
 def _values_for(kind: Kind) -> list[ErrorValue]:
     """Return the values that an error map of this kind may hold."""
-    from napari_unet.evaluation.comparisons import COMPARISONS
-    from napari_unet.evaluation.errors import ERROR_VALUES
+    from napari_unet.evaluation.metrics import METRICS
+    from napari_unet.evaluation.mistakes import ERROR_VALUES
 
-    return [each for each in ERROR_VALUES if each.value in COMPARISONS[kind].error_values]
+    return [each for each in ERROR_VALUES if each.value in METRICS[kind].error_values]
 
 
 def _legend_entry(each: ErrorValue) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.data.labels import Kind
-    from napari_unet.evaluation.config import EvaluateConfig
+    from napari_unet.evaluation.scores import EvaluateConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,12 +95,12 @@ def score_rows(comparison: Comparison, class_names: Mapping[int, str]) -> list[S
 
     Classes without a name in `class_names`, which is by number, are called "class 2".
     """
-    from napari_unet.evaluation.comparisons import COMPARISONS
+    from napari_unet.evaluation.metrics import METRICS
 
     scores = comparison.scores
     rows = [
         ScoreRow(name, _short(scores[key]), tooltip)
-        for key, (name, tooltip) in COMPARISONS[comparison.kind].words.items()
+        for key, (name, tooltip) in METRICS[comparison.kind].words.items()
         if key in scores
     ]
     for value, iou in scores.get("iou_per_class", {}).items():

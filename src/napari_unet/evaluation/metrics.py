@@ -1,4 +1,4 @@
-"""How label images are compared: one `Comparison` for each meaning that their numbers may have."""
+"""What is computed of label images: `Metrics` for each meaning that their numbers may have."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from napari_unet.evaluation.boundaries import BoundaryCounts, count_boundaries
+from napari_unet.evaluation.boundaries import n_differing_after_warp, rand_error
 from napari_unet.evaluation.classes import ClassCounts, count_classes
-from napari_unet.evaluation.errors import (
+from napari_unet.evaluation.mistakes import (
     CONFUSED,
     CORRECT,
     FALSE,
@@ -19,29 +19,28 @@ from napari_unet.evaluation.errors import (
     class_error_map,
     error_map,
 )
-from napari_unet.evaluation.mistakes import MistakeCounts, count_mistakes
-from napari_unet.evaluation.objects import ObjectCounts, count_matches
-from napari_unet.evaluation.overlap import overlap_where
-from napari_unet.evaluation.rand import RandCounts, count_rand
+from napari_unet.evaluation.objects import ObjectCounts, count_objects
+from napari_unet.evaluation.pairs import n_counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_unet.evaluation.pairs import ComparedImages
+    from napari_unet.evaluation.pairs import Pair
 
+    Binary = NDArray[np.bool_]
     IntArray = NDArray[np.integer[Any]]
     ErrorMap = Callable[[IntArray, IntArray, NDArray[np.bool_] | None], NDArray[np.uint8]]
 
-Counts = TypeVar("Counts", ClassCounts, ObjectCounts, RandCounts, MistakeCounts, BoundaryCounts)
+Counts = TypeVar("Counts", ClassCounts, ObjectCounts)
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Metrics:
     """How predictions and truth are compared whose numbers have one meaning."""
 
-    rows: Callable[[Sequence[ComparedImages]], list[dict[str, Any]]]
+    rows: Callable[[Sequence[Pair]], list[dict[str, Any]]]
     """Compute the pooled scores, then those of each image."""
     errors: ErrorMap
     """Show each mistake."""
@@ -53,43 +52,62 @@ class Comparison:
     """Whether 1 is background in predictions too, where it is background in the truth."""
 
 
-def _object_rows(pairs: Sequence[ComparedImages]) -> list[dict[str, Any]]:
+def _object_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     """Return the pooled scores, then those of each image."""
-    overlaps = [overlap_where(pair.prediction, pair.truth, pair.counted) for pair in pairs]
     pixels = [
-        count_classes(_foreground(pair.prediction), _foreground(pair.truth), pair.counted)
-        for pair in pairs
+        count_classes(_foreground(prediction), _foreground(truth), counted)
+        for prediction, truth, counted in pairs
     ]
+    objects = [count_objects(*pair) for pair in pairs]
     return [
-        {**foreground.scores_of(1), **objects.scores(), **rand.scores(), **mistakes.scores()}
-        for foreground, objects, rand, mistakes in zip(
+        {**foreground.scores_of(1), **of_objects.scores()}
+        for foreground, of_objects in zip(
             _pooled_first(pixels, ClassCounts()),
-            _pooled_first(map(count_matches, overlaps), ObjectCounts()),
-            _pooled_first(map(count_rand, overlaps), RandCounts()),
-            _pooled_first(map(count_mistakes, overlaps), MistakeCounts()),
+            _pooled_first(objects, ObjectCounts()),
             strict=True,
         )
     ]
 
 
-def _class_rows(pairs: Sequence[ComparedImages]) -> list[dict[str, Any]]:
+def _class_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     """Return the pooled scores, then those of each image."""
-    counts = [count_classes(pair.prediction, pair.truth, pair.counted) for pair in pairs]
-    counts = _pooled_first(counts, ClassCounts())
+    counts = _pooled_first([count_classes(*pair) for pair in pairs], ClassCounts())
     rows = [of_image.scores() for of_image in counts]
     if len(counts[0].classes) != 2:
         return rows
-    inside = counts[0].classes[0]
-    boundaries = [
-        count_boundaries(pair.prediction == inside, pair.truth == inside)
-        if pair.fully_counted  # a gap would part or join true cells where the prediction is right
-        else BoundaryCounts()
+    boundaries = _boundary_rows(pairs, counts[0].classes[0])
+    return [row | scores for row, scores in zip(rows, boundaries, strict=True)]
+
+
+def _boundary_rows(pairs: Sequence[Pair], inside: int) -> list[dict[str, float]]:
+    """Return the pooled scores of boundaries, then those of each image.
+
+    Images whose truth is not known everywhere have none: a gap would part or join true cells where
+    the prediction is right.
+    """
+    single = [
+        [_boundary_counts(pair[0] == inside, pair[1] == inside)]
+        if n_counted(pair) == pair[1].size > 0
+        else []
         for pair in pairs
     ]
-    return [
-        {**row, **of_image.scores()} if of_image.n_images else row
-        for row, of_image in zip(rows, _pooled_first(boundaries, BoundaryCounts()), strict=True)
-    ]
+    pooled = [counts for of_image in single for counts in of_image]
+    return [_boundary_scores(counts) if counts else {} for counts in (pooled, *single)]
+
+
+def _boundary_counts(prediction: Binary, truth: Binary) -> tuple[float, int, int]:
+    """Return the Rand error, the pixels that differ after warping, and all pixels."""
+    differing = n_differing_after_warp(prediction, truth)
+    return rand_error(prediction, truth), differing, truth.size
+
+
+def _boundary_scores(counts: Sequence[tuple[float, int, int]]) -> dict[str, float]:
+    """Return the mean Rand error of the images, and the warping error of all pixels."""
+    errors, differing, pixels = zip(*counts, strict=True)
+    return {
+        "rand_error": sum(errors) / len(counts),
+        "warping_error": sum(differing) / sum(pixels),
+    }
 
 
 def _pooled_first(counts: Iterable[Counts], nothing: Counts) -> list[Counts]:
@@ -131,15 +149,15 @@ _CLASS_SCORES = {
     "warping_error": ("Warping error", "Pixels that change what is joined and what is apart."),
 }
 
-COMPARISONS: dict[str, Comparison] = {
-    "objects": Comparison(
+METRICS: dict[str, Metrics] = {
+    "objects": Metrics(
         _object_rows,
         error_map,
         (CORRECT, MISSED, FALSE, MERGED, SPLIT),
         _OBJECT_SCORES,
         may_hold_1=False,
     ),
-    "classes": Comparison(
+    "classes": Metrics(
         _class_rows,
         class_error_map,
         (CORRECT, MISSED, FALSE, CONFUSED),
