@@ -181,7 +181,7 @@ def test_an_examination_that_fails_does_not_stop_the_others(
     def other_problems() -> list[Problem]:
         return [Problem("Other.", "Mend it.")]
 
-    healthy.setattr(doctor, "ENVIRONMENT", (broken_problems, other_problems))
+    healthy.setattr(doctor, "EXAMINATIONS", (broken_problems, other_problems))
     found = problems(run(capsys, "doctor", "--json"))
     assert [problem["what"] for problem in found] == [
         "Broken could not be examined (OSError: disk on fire).",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from napari_unet.cli.history import begin_history, logging_steps
+from napari_unet.cli.progress import begin_history, logging_steps
 from napari_unet.errors import FileProblemError
 from napari_unet.io.files import write_image
 from napari_unet.model.trained import load_network

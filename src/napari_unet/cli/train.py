@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.arguments import given_settings
 from napari_unet.cli.common import note_unlike_pairs, pixel_size_of
-from napari_unet.cli.history import begin_history, logging_steps
-from napari_unet.cli.progress import STOPPING, run_training, stop_on_interrupt
+from napari_unet.cli.progress import (
+    STOPPING,
+    begin_history,
+    logging_steps,
+    run_training,
+    stop_on_interrupt,
+)
 from napari_unet.data.axes import check_axes, unusable_axes, usable_axes
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
 from napari_unet.io.annotations.reading import (
