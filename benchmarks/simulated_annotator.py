@@ -26,7 +26,7 @@ import tifffile
 from annotator import Annotator
 from forest import Forest, ForestScores, Scores, require_sklearn, score_forest, scores_of
 
-from napari_unet.api import TrainedModel
+from napari_unet.api.model import TrainedModel
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
 from napari_unet.objects.separation import separate_objects
 from napari_unet.run import Run

@@ -13,7 +13,7 @@ import torch
 from datasets import entering_field, painted_labels
 from forest import components_of
 
-from napari_unet.api import TrainedModel
+from napari_unet.api.model import TrainedModel
 from napari_unet.data.labels import ridge_between
 from napari_unet.evaluation import evaluate
 from napari_unet.model.devices import choose_device, describe

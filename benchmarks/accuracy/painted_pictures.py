@@ -21,7 +21,7 @@ from paths import CHECKOUT, DEFAULT_DATA
 from pictures import colour_of, coloured_errors, enlarged, grey_of, save_rows
 from scored_painting import axes_of, measure, measure_nothing, predicted_by
 
-from napari_unet.api import TrainedModel, starting_model
+from napari_unet.api.model import TrainedModel, starting_model
 from napari_unet.training.config import TrainConfig
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from datasets import entering_field
 from forest import Forest, components_of
 from painter import owners_of
 
-from napari_unet.api import TrainedModel, starting_model
+from napari_unet.api.model import TrainedModel, starting_model
 from napari_unet.data.binning import typical_diameter
 from napari_unet.errors import ModelMismatchError
 from napari_unet.evaluation import evaluate, overlap_of

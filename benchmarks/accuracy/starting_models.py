@@ -19,7 +19,7 @@ import numpy as np
 import paths
 import torch
 
-from napari_unet.api import starting_model
+from napari_unet.api.model import starting_model
 from napari_unet.data.binning import typical_diameter
 from napari_unet.evaluation import evaluate
 from napari_unet.io.files import read_image, read_labels

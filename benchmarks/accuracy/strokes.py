@@ -19,7 +19,7 @@ from forest import Forest, components_of, require_sklearn
 from paint import paint_strokes
 from table import Options, Table, run_table
 
-from napari_unet.api import TrainedModel
+from napari_unet.api.model import TrainedModel
 from napari_unet.errors import ConfigError
 from napari_unet.evaluation import evaluate
 from napari_unet.objects.separation import separate_objects

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from napari_unet.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from napari_unet.api import TrainedModel as TrainedModel
-    from napari_unet.api import export_model as export_model
-    from napari_unet.api import load_model as load_model
-    from napari_unet.api import starting_model as starting_model
-    from napari_unet.api import train as train
+    from napari_unet.api.model import TrainedModel as TrainedModel
+    from napari_unet.api.model import export_model as export_model
+    from napari_unet.api.model import load_model as load_model
+    from napari_unet.api.model import starting_model as starting_model
+    from napari_unet.api.training import train as train
     from napari_unet.data.border_weights import border_weight_map as border_weight_map
     from napari_unet.evaluation import error_map as error_map
     from napari_unet.evaluation import evaluate as evaluate
@@ -37,20 +37,20 @@ os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 _HOME_OF = {
     "TrainConfig": "napari_unet.training.config",
-    "TrainedModel": "napari_unet.api",
+    "TrainedModel": "napari_unet.api.model",
     "UNet": "napari_unet.model.unet",
     "UNetConfig": "napari_unet.model.config",
     "border_weight_map": "napari_unet.data.border_weights",
     "error_map": "napari_unet.evaluation",
     "evaluate": "napari_unet.evaluation",
-    "export_model": "napari_unet.api",
+    "export_model": "napari_unet.api.model",
     "link": "napari_unet.objects.link_arrays",
-    "load_model": "napari_unet.api",
+    "load_model": "napari_unet.api.model",
     "read_annotations": "napari_unet.io.annotations.reading",
     "read_image": "napari_unet.io.files",
     "read_labels": "napari_unet.io.files",
-    "starting_model": "napari_unet.api",
-    "train": "napari_unet.api",
+    "starting_model": "napari_unet.api.model",
+    "train": "napari_unet.api.training",
     "write_image": "napari_unet.io.files",
     "write_objects": "napari_unet.io.annotations.writing",
 }

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import tifffile
-from napari_unet.api.model import starting_model
 from PIL import Image
 
 from napari_unet import samples
+from napari_unet.api.model import starting_model
 from napari_unet.cli import demo, main
 from napari_unet.evaluation import evaluate
 from napari_unet.model.trained import load_network

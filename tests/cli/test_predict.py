@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pytest
 import tifffile
-from napari_unet.api.model import load_model, starting_model
 from PIL import Image
 from safetensors.numpy import save_file
 
+from napari_unet.api.model import load_model, starting_model
 from napari_unet.cli.predict import PredictionBar
 from napari_unet.data.axes import Region
 from napari_unet.data.frames import Frame

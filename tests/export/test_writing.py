@@ -16,7 +16,7 @@ import tifffile
 import torch
 
 import napari_unet as nu
-from napari_unet.api import TrainedModel
+from napari_unet.api.model import TrainedModel
 from napari_unet.errors import ConfigError, FileProblemError, ModelMismatchError
 from napari_unet.export import graphs as export_graphs
 from napari_unet.export.config import ExportConfig

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_unet.api import load_model
+from napari_unet.api.model import load_model
 from napari_unet.cli import main
 from napari_unet.errors import FileProblemError
 from napari_unet.io.files import read_image, read_labels, write_image

@@ -1,0 +1,212 @@
+"""Train from Python."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.api.model import TrainedModel
+from napari_unet.data.physical import check_pixel_size
+from napari_unet.errors import ConfigError, FileProblemError, LabelsError
+from napari_unet.io.files import make_folder
+from napari_unet.run import Run
+from napari_unet.training.checkpoint import save_checkpoint, saving_checkpoints
+from napari_unet.training.config import TrainConfig
+from napari_unet.training.dataset import AnnotatedImage
+from napari_unet.training.events import Checkpoint
+from napari_unet.training.going_on import (
+    check_goes_on,
+    load_training,
+    settings_to_continue,
+    what_stays,
+)
+from napari_unet.training.loop import train_network
+from napari_unet.training.preparation import prepare_training
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.data.axes import ArrayLike, Region
+    from napari_unet.data.physical import PixelSize
+    from napari_unet.data.validation_blocks import BlockPlace
+    from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.training.events import TrainingEvent
+    from napari_unet.training.state import TrainingState
+
+
+def train(
+    images: ArrayLike | Sequence[ArrayLike],
+    labels: NDArray[Any] | Sequence[NDArray[Any]],
+    config: TrainConfig | None = None,
+    on_event: Callable[[TrainingEvent], object] | None = None,
+    *,
+    axes: str | Sequence[str | None] | None = None,
+    pixel_size: PixelSize | Sequence[PixelSize] | None = None,
+    regions: Sequence[Region] | Sequence[Sequence[Region]] | None = None,
+    corrected: NDArray[Any] | Sequence[NDArray[Any] | None] | None = None,
+    previous: TrainedModel | str | os.PathLike[str] | None = None,
+    output: str | os.PathLike[str] | None = None,
+    stop: threading.Event | None = None,
+) -> TrainedModel:
+    """Train a U-Net on images and painted labels.
+
+    Parameters
+    ----------
+    images : ArrayLike or sequence of ArrayLike
+        One image, or several: ``[Z]YX`` with an optional channel axis and frame axes.
+    labels : ndarray or sequence of ndarray
+        One label image per image, of its shape without the channel axis. What the values mean
+        is said by ``config.kind`` and ``config.unpainted``.
+    config : TrainConfig, optional
+        Settings; by default those of `previous`, or the preset "fast" (of a starting model too).
+    on_event : callable, optional
+        Called with each event.
+    axes : str or sequence of str, optional
+        Letters TCZYX of the axes, of all images or of each; guessed beside the labels by default.
+    pixel_size : mapping of str to float or sequence of such, optional
+        Micrometres per pixel along "Z", "Y" and "X", of all images or of each: kept in the model,
+        and in 3D the shape of the voxels decides how the network pools.
+    regions : sequence of tuple of slice, optional
+        Fully annotated boxes of the labels, a slice per axis: what is unpainted inside them is
+        background. Of several images a sequence for each.
+    corrected : ndarray or sequence of ndarray, optional
+        Where labels were corrected after a prediction, bool, of the shape of the labels, or None:
+        these pixels count ``config.correction_weight`` times. Of several images one for each.
+    previous : TrainedModel or path, optional
+        A model is trained further, on these images; it keeps its network and the size of its
+        patches, whatever `config` says. A model file with its state beside it, as
+        `output` and ``napari-unet train`` write them, goes on exactly where its training ended.
+    output : path, optional
+        Model file to write at the end, and now and then meanwhile, with the state beside it.
+    stop : threading.Event, optional
+        Set it, from another thread or from `on_event`, to end after the present step.
+
+    Returns
+    -------
+    TrainedModel
+        With the weights of the best score on what was held back, where something was.
+
+    Raises
+    ------
+    ConfigError
+        The axes or a pixel size are none, there are not as many of something as images, or the
+        previous training cannot go on with these settings.
+    ModelFileError, ModelMismatchError
+        What is to go on cannot be read, or does not fit the images or the settings.
+    FileProblemError
+        The model file cannot be written.
+    LabelsError
+        Labels, regions or corrections do not match their images, or there is too little to
+        train on.
+    ImageError
+        An image is empty or of an unusable dtype.
+    DeviceError
+        The device does not work, or has too little memory for the smallest patch.
+
+    Notes
+    -----
+    Network, sparse loss, border weights and elastic deformation are those of O. Ronneberger,
+    P. Fischer and T. Brox: U-Net, MICCAI 2015 (arXiv 1505.04597).
+
+    On a CPU the same seed, settings and number of threads give the same weights, bit for bit. On
+    GPUs that is not guaranteed: they add up in an order that changes from run to run.
+    """
+    if output is not None:  # known before a long training
+        make_folder(Path(output).expanduser().parent)
+    begin, held_back, config = _begin_of(previous, config)
+    alone = not isinstance(images, (list, tuple))
+    image_list, label_list = _listed(images), _listed(labels)
+    n_images = len(image_list)
+    if n_images != len(label_list):
+        raise LabelsError(
+            f"There are {n_images} images but {len(label_list)} label images; give one "
+            "label image per image."
+        )
+    axes_list = _each(axes, (str, type(None)), n_images, "axes")
+    sizes = _each(pixel_size or {}, Mapping, n_images, "pixel_size")
+    for size in sizes:
+        check_pixel_size(size)
+    region_list = _each([regions] if alone else regions, type(None), n_images, "regions")
+    masks = _each([corrected] if alone else corrected, type(None), n_images, "corrected")
+    annotated = [
+        AnnotatedImage(
+            f"image {i}",
+            image,
+            np.asarray(label_list[i]),
+            regions=_boxes(region_list[i] or (), np.shape(label_list[i])),
+            corrected=None if masks[i] is None else np.asarray(masks[i], bool),
+            axes=axes_list[i],
+            pixel_size=sizes[i],
+        )
+        for i, image in enumerate(image_list)
+    ]
+    stays = what_stays(begin, config.ndim)
+    data = prepare_training(annotated, config, held_back=held_back, **stays)
+    events = train_network(data, config, stop or threading.Event(), begin)
+    if output is None:
+        return TrainedModel(Run(events).finish(on_event).trained)
+    path = Path(output).expanduser()
+    result = Run(saving_checkpoints(events, path)).finish(on_event)
+    if result.state.step == 0:
+        raise FileProblemError(
+            f"The training ended before its first step, and {path} was left as it is. Give it more "
+            "time."
+        )
+    save_checkpoint(Checkpoint(result.trained, result.state), path)
+    return TrainedModel(result.trained)
+
+
+def _begin_of(
+    previous: TrainedModel | str | os.PathLike[str] | None, config: TrainConfig | None
+) -> tuple[TrainingState | TrainedNetwork | None, tuple[BlockPlace, ...], TrainConfig]:
+    """Return what a training begins with, what that has held back, and the settings."""
+    if previous is None:
+        return None, (), config or TrainConfig()
+    if isinstance(previous, TrainedModel):
+        return previous.trained, (), settings_to_continue(config, previous.record)
+    state, usual = load_training(Path(previous))
+    check_goes_on(state, usual, config or usual)
+    return state, state.held_back, config or usual
+
+
+def _boxes(regions: Sequence[Any], shape: tuple[int, ...]) -> tuple[Region, ...]:
+    for region in regions:
+        is_box = isinstance(region, (tuple, list)) and len(region) == len(shape)
+        if not is_box or not all(map(_lies_within, region, shape)):
+            raise LabelsError(
+                f"Region {region} does not fit labels of shape {shape}; give one slice per axis "
+                "that lies within them, as (slice(0, 64), slice(0, 64))."
+            )
+    return tuple(tuple(region) for region in regions)
+
+
+def _lies_within(part: object, size: int) -> bool:
+    """Return whether something is a slice of pixels that an axis has, none left out."""
+    if not isinstance(part, slice) or part.step not in (None, 1):
+        return False
+    start, stop, _ = part.indices(size)
+    return start < stop and (part.stop is None or part.stop <= size)
+
+
+def _listed(given: Any) -> list[Any]:
+    return list(given) if isinstance(given, (list, tuple)) else [given]
+
+
+def _each(given: Any, single: Any, number: int, name: str) -> list[Any]:
+    """Return one value per image, of one that is for all or of a list."""
+    if isinstance(given, single):
+        return [given] * number
+    values = list(given)
+    if len(values) != number:
+        raise ConfigError(
+            f"There are {number} images but {len(values)} values of {name}; give one per image, "
+            "or one for all."
+        )
+    return values
