@@ -16,7 +16,7 @@ from scipy import ndimage as ndi
 from skimage.graph import MCP_Geometric
 
 from napari_unet.errors import LabelsError
-from napari_unet.evaluation import overlap_of
+from napari_unet.evaluation.overlap import overlap_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -19,7 +19,7 @@ from skimage.feature import multiscale_basic_features
 
 from napari_unet.data.labels import UNLABELLED
 from napari_unet.errors import ConfigError
-from napari_unet.evaluation import evaluate
+from napari_unet.evaluation.scores import evaluate
 from napari_unet.objects.separation import separate_objects
 from napari_unet.tasks import ClassTable, target_of
 

@@ -15,7 +15,7 @@ from forest import components_of
 
 from napari_unet.api.model import TrainedModel
 from napari_unet.data.labels import ridge_between
-from napari_unet.evaluation import evaluate
+from napari_unet.evaluation.scores import evaluate
 from napari_unet.model.devices import choose_device, describe
 from napari_unet.run import Run
 from napari_unet.training.config import TrainConfig

@@ -22,7 +22,8 @@ from painter import owners_of
 from napari_unet.api.model import TrainedModel, starting_model
 from napari_unet.data.binning import typical_diameter
 from napari_unet.errors import ModelMismatchError
-from napari_unet.evaluation import evaluate, overlap_of
+from napari_unet.evaluation.overlap import overlap_of
+from napari_unet.evaluation.scores import evaluate
 from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.objects.separation import separate_objects
 from napari_unet.run import Run

@@ -21,7 +21,7 @@ import torch
 
 from napari_unet.api.model import starting_model
 from napari_unet.data.binning import typical_diameter
-from napari_unet.evaluation import evaluate
+from napari_unet.evaluation.scores import evaluate
 from napari_unet.io.files import read_image, read_labels
 from napari_unet.model.cards import STARTING_MODELS
 

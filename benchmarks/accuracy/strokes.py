@@ -21,7 +21,7 @@ from table import Options, Table, run_table
 
 from napari_unet.api.model import TrainedModel
 from napari_unet.errors import ConfigError
-from napari_unet.evaluation import evaluate
+from napari_unet.evaluation.scores import evaluate
 from napari_unet.objects.separation import separate_objects
 from napari_unet.run import Run
 from napari_unet.training.config import TrainConfig

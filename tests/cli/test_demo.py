@@ -18,7 +18,7 @@ from PIL import Image
 from napari_unet import samples
 from napari_unet.api.model import starting_model
 from napari_unet.cli import demo, main
-from napari_unet.evaluation import evaluate
+from napari_unet.evaluation.scores import evaluate
 from napari_unet.model.trained import load_network
 
 from .builders import run

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_unet.errors import EvaluationError
-from napari_unet.evaluation import ClassCounts, count_classes
+from napari_unet.evaluation.classes import ClassCounts, count_classes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +41,7 @@ def test_scores_of_a_class_are_those_computed_by_hand(
 
 
 def test_a_class_that_was_missed_altogether_has_precision_0() -> None:
-    assert count_classes(np.array([[0, 0]]), np.array([[0, 3]])).precision(3) == 0
+    assert count_classes(np.array([[0, 0]]), np.array([[0, 3]])).scores_of(3)["precision"] == 0
 
 
 def test_classes_are_those_of_both_images() -> None:
@@ -103,8 +103,8 @@ def test_every_score_lies_between_0_and_1(prediction: Labels, truth: Labels) -> 
 def test_dice_follows_from_iou(prediction: Labels, truth: Labels) -> None:
     counts = count_classes(prediction, truth)
     for value in counts.classes:
-        iou = counts.iou(value)
-        assert counts.dice(value) == pytest.approx(2 * iou / (1 + iou))
+        scores = counts.scores_of(value)
+        assert scores["dice"] == pytest.approx(2 * scores["iou"] / (1 + scores["iou"]))
 
 
 @given(class_images, class_images)
@@ -113,4 +113,4 @@ def test_precision_of_one_direction_is_recall_of_the_other(
 ) -> None:
     there, back = count_classes(prediction, truth), count_classes(truth, prediction)
     for value in there.classes:
-        assert there.precision(value) == back.recall(value)
+        assert there.scores_of(value)["precision"] == back.scores_of(value)["recall"]

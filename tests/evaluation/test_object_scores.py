@@ -12,19 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_unet.errors import EvaluationError
-from napari_unet.evaluation import (
-    THRESHOLDS,
-    ObjectCounts,
-    count_objects,
-    matched_pairs,
-    overlap_of,
-    seg_ious,
-)
+from napari_unet.evaluation.objects import THRESHOLDS, ObjectCounts, count_objects, seg_ious
+from napari_unet.evaluation.overlap import matched_pairs, overlap_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_unet.evaluation import Overlap
+    from napari_unet.evaluation.overlap import Overlap
 
     Labels = NDArray[np.integer[Any]]
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_unet.errors import EvaluationError
-from napari_unet.evaluation import overlap_of, overlap_within
+from napari_unet.evaluation.overlap import overlap_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_unet.evaluation import Overlap
+    from napari_unet.evaluation.overlap import Overlap
 
     Labels = NDArray[np.integer[Any]]
 
@@ -98,7 +98,7 @@ def test_keeping_leaves_the_other_predicted_objects_out() -> None:
 
 def test_pixels_outside_the_counted_ones_belong_to_no_object() -> None:
     counted = np.array([[True, True, True, True], [False, False, True, True]])
-    overlap = overlap_within(PREDICTION, TRUTH, counted)
+    overlap = overlap_of(PREDICTION, TRUTH, counted)
     assert overlap.truth_areas.tolist() == [2, 2]
 
 
@@ -110,7 +110,7 @@ def test_predicted_objects_count_if_at_least_half_of_them_is_inside(
 ) -> None:
     prediction = np.array([[8, 8, 8, 8]])
     counted = np.arange(4)[None] < n_inside
-    assert overlap_within(prediction, np.zeros((1, 4), int), counted).n_predicted == n_kept
+    assert overlap_of(prediction, np.zeros((1, 4), int), counted).n_predicted == n_kept
 
 
 label_images = hnp.arrays(np.int64, (2, 4, 5), elements=st.sampled_from([0, 1, 2, 40, 10**12]))
@@ -130,5 +130,5 @@ def test_intersections_equal_those_counted_pixel_by_pixel(
 @given(label_images, label_images)
 def test_counting_everywhere_is_counting_without_a_limit(prediction: Labels, truth: Labels) -> None:
     everywhere = np.ones(truth.shape, bool)
-    limited = overlap_within(prediction, truth, everywhere)
+    limited = overlap_of(prediction, truth, everywhere)
     assert pairs_of(limited) == pairs_of(overlap_of(prediction, truth))

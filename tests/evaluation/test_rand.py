@@ -11,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from napari_unet.evaluation import evaluate, object_rand_error, overlap_of, rand_error
+from napari_unet.evaluation.boundaries import rand_error
+from napari_unet.evaluation.objects import object_rand_error
+from napari_unet.evaluation.overlap import overlap_of
+from napari_unet.evaluation.scores import evaluate
 
 Labels = NDArray[np.integer[Any]]
 label_images = hnp.arrays(np.int64, (5, 6), elements=st.integers(0, 4))

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from skimage.metrics import adapted_rand_error
 from skimage.segmentation import expand_labels
 
-from napari_unet.evaluation import THRESHOLDS, count_objects, evaluate
+from napari_unet.evaluation.objects import THRESHOLDS, count_objects
+from napari_unet.evaluation.scores import evaluate
 
 _formatwarning = warnings.formatwarning
 import stardist.matching as stardist  # noqa: E402  # it changes how Python words warnings

@@ -11,7 +11,7 @@ import torch
 from device import DEVICE_NAME
 from napari_unet import starting_model
 from napari_unet.errors import ModelFileError
-from napari_unet.evaluation import evaluate
+from napari_unet.evaluation.scores import evaluate
 from napari_unet.model import cards
 from napari_unet.model.cards import STARTING_MODELS, starting_card
 from napari_unet.model.config import UNetConfig

@@ -15,19 +15,9 @@ if TYPE_CHECKING:
 
 
 def check_targets(targets: Sequence[Path], read: Iterable[Path], remedy: str) -> None:
-    """Refuse to write two files under one name, or over one that is read.
+    """Refuse, by FileProblemError, to write two files under one name, or over one that is read.
 
-    Parameters
-    ----------
-    targets, read : sequence and iterable of Path
-        What would be written, and what is read.
-    remedy : str
-        What to choose instead, such as "another name".
-
-    Raises
-    ------
-    FileProblemError
-        Names the file.
+    The remedy is what to choose instead, such as "another name".
     """
     if len(set(targets)) < len(targets):
         raise FileProblemError("Two of the files would be written under the same name.")
@@ -59,15 +49,8 @@ def _numbers_in(path: Path) -> tuple[str, ...]:
 def pixel_size_of(sizes: list[float] | None) -> dict[str, float]:
     """Read ``--pixel-size``: along Y and X, or along Z, Y and X; one number is for both.
 
-    Returns
-    -------
-    dict of str to float
-        Micrometres by axis letter; empty where the option was not given.
-
-    Raises
-    ------
-    ConfigError
-        There are more than three, or one is not positive.
+    Micrometres by axis letter are returned, none where the option was not given. More than three
+    numbers, or one that is not positive, are a ConfigError.
     """
     if not sizes:
         return {}
@@ -94,28 +77,9 @@ def one_by_one(
 ) -> tuple[list[Row], list[dict[str, str]]]:
     """Do each job; what fails is told on standard error.
 
-    Parameters
-    ----------
-    jobs : sequence
-        In order.
-    path_of : callable
-        Gives the file that stands for a job in messages.
-    work : callable
-        Does one, and returns its row of the report.
-    tell : callable or None
-        Called with each row as soon as there is one.
-
-    Returns
-    -------
-    list of dict
-        The rows.
-    list of dict
-        ``input`` and ``error`` of each that failed.
-
-    Raises
-    ------
-    NapariUNetError
-        The only job there is failed.
+    `path_of` gives the file that stands for a job in messages; `work` does one, and returns its row
+    of the report, which `tell` is called with at once. Returned are the rows, and ``input`` and
+    ``error`` of each job that failed; the error of the only job there is is raised.
     """
     done: list[Row] = []
     failed: list[dict[str, str]] = []

@@ -17,7 +17,8 @@ from skimage.segmentation import find_boundaries
 from napari_unet import samples
 from napari_unet.cli.progress import run_training, stop_on_interrupt
 from napari_unet.errors import FileProblemError
-from napari_unet.evaluation import evaluate, matched_pairs, overlap_of
+from napari_unet.evaluation.overlap import matched_pairs, overlap_of
+from napari_unet.evaluation.scores import evaluate
 from napari_unet.io.disk import why_not_written
 from napari_unet.io.files import write_image
 from napari_unet.model.starting import load_starting_model

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.arguments import given_settings
 from napari_unet.cli.common import check_targets, note_unlike_pairs
-from napari_unet.evaluation import ERROR_VALUES, errors_of, evaluate
-from napari_unet.evaluation.scores import EvaluateConfig
+from napari_unet.evaluation.mistakes import ERROR_VALUES
+from napari_unet.evaluation.scores import EvaluateConfig, errors_of, evaluate
 from napari_unet.io.files import (
     find_images,
     make_folder,

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from napari_unet.io.files import ImageFile
-    from napari_unet.model.record import ModelRecord
     from napari_unet.prediction.files import FileFormat, IntoZarr
     from napari_unet.prediction.results import Prediction, PredictionEvent
 
@@ -47,7 +46,8 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     config = PredictConfig(**given_settings(PredictConfig, options))
     _check_cluster(options)
     trained = load_any_model(options.model)
-    _tell(trained.record, quiet=options.json)
+    if trained.record.origin and not options.json:  # how a model of another program is understood
+        print(f"Note: {trained.record.origin}", file=sys.stderr)
     paths = find_images(options.paths)
     folder = Path(options.output).expanduser()
     written: list[dict[str, Any]] = []
@@ -86,12 +86,6 @@ def _check_cluster(options: argparse.Namespace) -> None:
             f"Workers cannot open {options.model}, a model of another program. Make a model file "
             f"of it first: napari-unet import-model {options.model} --output MODEL"
         )
-
-
-def _tell(record: ModelRecord, *, quiet: bool) -> None:
-    """Say how a model of another program is understood."""
-    if record.origin and not quiet:
-        print(f"Note: {record.origin}", file=sys.stderr)
 
 
 def _tell_of_replaced(earlier: list[Path]) -> None:
@@ -144,13 +138,7 @@ def _on_cluster(
 
 
 class PredictionBar(contextlib.AbstractContextManager["PredictionBar"]):
-    """A progress bar per file, on stderr; the first appears with the first file.
-
-    Parameters
-    ----------
-    quiet : bool
-        Show nothing but notices.
-    """
+    """A progress bar per file, on stderr, from the first file on; only notices where `quiet`."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
@@ -198,11 +186,5 @@ def _summary(written: list[dict[str, Any]], n_files: int, output: str) -> str:
 
 
 def _row(done: FilePredicted) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "input": str(done.path),
-        "output": str(done.target),
-        "axes": done.axes,
-    }
-    if done.objects is not None:
-        row["objects"] = done.objects
-    return row
+    row = {"input": str(done.path), "output": str(done.target), "axes": done.axes}
+    return row if done.objects is None else row | {"objects": done.objects}

@@ -124,10 +124,7 @@ def run_training(events: Generator[object, None, Result], quiet: bool) -> Result
 def begin_history(path: Path, resume: TrainingState | None) -> None:
     """Write the head of a new table; a resumed training continues the one there is.
 
-    Raises
-    ------
-    FileProblemError
-        The file cannot be written.
+    FileProblemError if the file cannot be written.
     """
     try:
         if resume is not None and path.exists():

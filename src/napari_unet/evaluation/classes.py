@@ -45,26 +45,6 @@ class ClassCounts:
         """Number of counted pixels."""
         return sum(self.confusion.values())
 
-    def iou(self, value: int) -> float:
-        """Return the intersection over union of one class: TP / (TP + FP + FN)."""
-        both, predicted, true = self._areas(value)
-        return _ratio(both, predicted + true - both, empty=1.0)
-
-    def dice(self, value: int) -> float:
-        """Return the Dice coefficient of one class: 2 TP / (2 TP + FP + FN)."""
-        both, predicted, true = self._areas(value)
-        return _ratio(2 * both, predicted + true, empty=1.0)
-
-    def precision(self, value: int) -> float:
-        """Return the share of the pixels predicted as this class that truly are: TP / (TP + FP)."""
-        both, predicted, true = self._areas(value)
-        return _ratio(both, predicted, empty=0.0 if true else 1.0)
-
-    def recall(self, value: int) -> float:
-        """Return the share of this class's pixels that was found: TP / (TP + FN)."""
-        both, predicted, true = self._areas(value)
-        return _ratio(both, true, empty=0.0 if predicted else 1.0)
-
     @property
     def pixel_error(self) -> float:
         """Share of counted pixels with the wrong class; 0 if none is counted."""
@@ -72,12 +52,20 @@ class ClassCounts:
         return _ratio(wrong, self.n_pixels, empty=0.0)
 
     def scores_of(self, value: int) -> dict[str, float]:
-        """Return the four scores of one class; all are 1 if it occurs nowhere."""
+        """Return the four scores of one class; all are 1 if it occurs nowhere.
+
+        Of its true positives TP, false positives FP and false negatives FN, ``iou`` is
+        TP / (TP + FP + FN), ``dice`` 2 TP / (2 TP + FP + FN), ``precision`` TP / (TP + FP) and
+        ``recall`` TP / (TP + FN).
+        """
+        both = self.confusion.get((value, value), 0)
+        predicted = sum(n for pair, n in self.confusion.items() if pair[1] == value)
+        true = sum(n for pair, n in self.confusion.items() if pair[0] == value)
         return {
-            "iou": self.iou(value),
-            "dice": self.dice(value),
-            "precision": self.precision(value),
-            "recall": self.recall(value),
+            "iou": _ratio(both, predicted + true - both, empty=1.0),
+            "dice": _ratio(2 * both, predicted + true, empty=1.0),
+            "precision": _ratio(both, predicted, empty=0.0 if true else 1.0),
+            "recall": _ratio(both, true, empty=0.0 if predicted else 1.0),
         }
 
     def scores(self) -> dict[str, Any]:
@@ -98,13 +86,6 @@ class ClassCounts:
             scores[f"{name}_per_class"] = per_class
         scores["pixel_error"] = self.pixel_error
         return scores
-
-    def _areas(self, value: int) -> tuple[int, int, int]:
-        """Return the pixels of a class in both images, in the prediction, and in the truth."""
-        both = self.confusion.get((value, value), 0)
-        predicted = sum(n for pair, n in self.confusion.items() if pair[1] == value)
-        true = sum(n for pair, n in self.confusion.items() if pair[0] == value)
-        return both, predicted, true
 
 
 def count_classes(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_unet.errors import EvaluationError
-from napari_unet.evaluation.overlap import matched_pairs, overlap_where
+from napari_unet.evaluation.overlap import matched_pairs, overlap_of
 from napari_unet.evaluation.pairs import checked_images
 
 if TYPE_CHECKING:
@@ -74,13 +74,7 @@ class Mistakes:
 
 
 def find_mistakes(overlap: Overlap) -> Mistakes:
-    """Tell which true objects are missed, merged or split, and which predicted ones are false.
-
-    Parameters
-    ----------
-    overlap : Overlap
-        From `overlap_of` or `overlap_within`.
-    """
+    """Tell which true objects are missed, merged or split, and which predicted ones are false."""
     merging, merged = _mergers(overlap)
     piece, split = _splits(overlap)
     pairs = matched_pairs(overlap)
@@ -164,7 +158,7 @@ def error_map(
     """
     ((prediction, truth),) = checked_images(prediction, truth)
     _check_counted(counted, truth)
-    overlap = overlap_where(prediction, truth, counted)
+    overlap = overlap_of(prediction, truth, counted)
     of_truth, of_prediction = _values(overlap)
     if counted is not None:
         prediction, truth = np.where(counted, prediction, 0), np.where(counted, truth, 0)

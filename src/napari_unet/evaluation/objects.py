@@ -22,7 +22,7 @@ import numpy as np
 
 from napari_unet.errors import EvaluationError
 from napari_unet.evaluation.mistakes import find_mistakes
-from napari_unet.evaluation.overlap import matched_pairs, overlap_where
+from napari_unet.evaluation.overlap import matched_pairs, overlap_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,14 +148,14 @@ def count_objects(
     prediction, truth : ndarray
         ``[Z]YX`` of one shape, any integer dtype; 0 is background.
     counted : ndarray of bool, optional
-        Where the truth is known; see `overlap_within`. Everywhere by default.
+        Where the truth is known; see `overlap_of`. Everywhere by default.
 
     Raises
     ------
     EvaluationError
         The shapes differ.
     """
-    overlap = overlap_where(prediction, truth, counted)
+    overlap = overlap_of(prediction, truth, counted)
     # Pairs above 0.5 have no rival, so the pairing at 0.5 holds those of all higher thresholds
     ious = overlap.iou[matched_pairs(overlap, THRESHOLDS[0])]
     found = find_mistakes(overlap)
@@ -177,17 +177,8 @@ def seg_ious(overlap: Overlap) -> NDArray[np.float64]:
     """Return the Cell Tracking Challenge's SEG measure of each true object.
 
     It is the IoU with the predicted object that covers more than half of the true object, and
-    0 where there is none. Unlike a match, a predicted object may serve several true ones.
-
-    Parameters
-    ----------
-    overlap : Overlap
-        From `overlap_of`.
-
-    Returns
-    -------
-    ndarray
-        float64, in the order of ``overlap.truth_ids``.
+    0 where there is none. Unlike a match, a predicted object may serve several true ones. In the
+    order of ``overlap.truth_ids``.
     """
     covered = 2 * overlap.intersections > overlap.truth_areas[overlap.truth_index]
     per_object = np.zeros(overlap.n_truth)
@@ -201,17 +192,8 @@ def object_rand_error(overlap: Overlap) -> float:
     Pixels outside true objects are not counted; inside them, what is predicted as background is
     one more object, as in scikit-image. Among many small objects this one is by far the largest:
     it alone can bring the error near 1 where every tenth object is missed. Computed from the
-    overlap, so that large and sparse numbers cost nothing.
-
-    Parameters
-    ----------
-    overlap : Overlap
-        From `overlap_of` or `overlap_within`.
-
-    Returns
-    -------
-    float
-        0 (same objects) to 1; 0 also where no true object has two pixels.
+    overlap, so that large and sparse numbers cost nothing. 0 (same objects) to 1; 0 also where no
+    true object has two pixels.
     """
     common = overlap.intersections
     found = np.bincount(overlap.truth_index, weights=common, minlength=overlap.n_truth)

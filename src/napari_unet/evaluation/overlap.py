@@ -53,13 +53,7 @@ class Overlap:
         return ratio
 
     def keeping(self, kept: NDArray[np.bool_]) -> Overlap:
-        """Return the overlap without some of the predicted objects.
-
-        Parameters
-        ----------
-        kept : ndarray of bool
-            One entry per predicted object, in the order of `prediction_ids`.
-        """
+        """Return the overlap with those predicted objects alone for which `kept` is True."""
         new_position = np.cumsum(kept) - 1
         pair_kept = kept[self.prediction_index]
         return replace(
@@ -90,7 +84,9 @@ def check_one_shape(prediction: NDArray[Any], truth: NDArray[Any]) -> None:
         )
 
 
-def overlap_of(prediction: IntArray, truth: IntArray) -> Overlap:
+def overlap_of(
+    prediction: IntArray, truth: IntArray, counted: NDArray[np.bool_] | None = None
+) -> Overlap:
     """Find the objects of two label images and their intersections.
 
     Parameters
@@ -98,6 +94,11 @@ def overlap_of(prediction: IntArray, truth: IntArray) -> Overlap:
     prediction, truth : ndarray
         ``[Z]YX`` of one shape and any integer dtype; 0 is background, ids may be sparse and
         large, and need not correspond.
+    counted : ndarray of bool, optional
+        Same shape: where the truth is known; everywhere by default. Elsewhere both images are
+        ignored. Predicted objects with less than half of their pixels inside are left out, unless
+        they cover more than half of a true object (a stroke inside a cell): nothing was painted
+        there to refute them, so they would be false positives only because the painting stopped.
 
     Raises
     ------
@@ -111,6 +112,21 @@ def overlap_of(prediction: IntArray, truth: IntArray) -> Overlap:
     >>> overlap.iou.round(3).tolist()
     [0.333]
     """
+    if counted is None:
+        return _all_overlap(prediction, truth)
+    inside = _all_overlap(prediction, counted.astype(np.uint8))
+    pixels_inside = np.zeros(inside.n_predicted, np.int64)
+    pixels_inside[inside.prediction_index] = inside.intersections
+    mostly_inside = inside.prediction_ids[2 * pixels_inside >= inside.prediction_areas]
+
+    overlap = _all_overlap(np.where(counted, prediction, 0), np.where(counted, truth, 0))
+    kept = np.isin(overlap.prediction_ids, mostly_inside)
+    covering = 2 * overlap.intersections > overlap.truth_areas[overlap.truth_index]
+    kept[overlap.prediction_index[covering]] = True
+    return overlap.keeping(kept)
+
+
+def _all_overlap(prediction: IntArray, truth: IntArray) -> Overlap:
     joint = counts_of(prediction, truth)
     truth_areas = _area_per_value(joint.first_index, joint.pixels, len(joint.first_values))
     prediction_areas = _area_per_value(joint.second_index, joint.pixels, len(joint.second_values))
@@ -129,53 +145,6 @@ def overlap_of(prediction: IntArray, truth: IntArray) -> Overlap:
         truth_index=truth_position[joint.first_index[touching]],
         intersections=joint.pixels[touching],
     )
-
-
-def overlap_within(prediction: IntArray, truth: IntArray, counted: NDArray[np.bool_]) -> Overlap:
-    """Find objects and intersections where the truth is known.
-
-    Outside `counted` both images are ignored. Predicted objects with less than half of their
-    pixels inside are left out, unless they cover more than half of a true object (a stroke inside
-    a cell): nothing was painted there to refute them, so they would be false positives only
-    because the painting stopped.
-
-    Parameters
-    ----------
-    prediction, truth : ndarray
-        See `overlap_of`.
-    counted : ndarray of bool
-        Same shape: where the truth is known.
-
-    Raises
-    ------
-    EvaluationError
-        The shapes differ.
-    """
-    inside = overlap_of(prediction, counted.astype(np.uint8))
-    pixels_inside = np.zeros(inside.n_predicted, np.int64)
-    pixels_inside[inside.prediction_index] = inside.intersections
-    mostly_inside = inside.prediction_ids[2 * pixels_inside >= inside.prediction_areas]
-
-    overlap = overlap_of(np.where(counted, prediction, 0), np.where(counted, truth, 0))
-    kept = np.isin(overlap.prediction_ids, mostly_inside)
-    covering = 2 * overlap.intersections > overlap.truth_areas[overlap.truth_index]
-    kept[overlap.prediction_index[covering]] = True
-    return overlap.keeping(kept)
-
-
-def overlap_where(
-    prediction: IntArray, truth: IntArray, counted: NDArray[np.bool_] | None
-) -> Overlap:
-    """Find objects and intersections where the truth is known; None means everywhere.
-
-    Raises
-    ------
-    EvaluationError
-        The shapes differ.
-    """
-    if counted is None:
-        return overlap_of(prediction, truth)
-    return overlap_within(prediction, truth, counted)
 
 
 def matched_pairs(overlap: Overlap, iou_threshold: float = 0.5) -> Positions:

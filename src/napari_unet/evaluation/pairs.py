@@ -23,16 +23,9 @@ if TYPE_CHECKING:
 def prepared_pair(
     prediction: IntArray, truth: IntArray, unpainted: Unpainted, may_hold_1: bool
 ) -> Pair:
-    """Make 0 the background of both images.
+    """Make 0 the background of both images, which are from `checked_images`.
 
-    Parameters
-    ----------
-    prediction, truth : ndarray
-        From `checked_images`.
-    unpainted : str
-        As in `evaluate`.
-    may_hold_1 : bool
-        Whether 1, the background of such truth, is background in a prediction as well.
+    `may_hold_1` is whether 1, the background of painted truth, is that of predictions as well.
     """
     if unpainted == "background":
         return prediction, truth, None
@@ -50,12 +43,9 @@ def n_counted(pair: Pair) -> int:
 def checked_images(
     predictions: NDArray[Any] | Sequence[NDArray[Any]], truth: NDArray[Any] | Sequence[NDArray[Any]]
 ) -> list[tuple[IntArray, IntArray]]:
-    """Return pairs of a prediction and its truth, or refuse them.
+    """Return pairs of a prediction and its truth.
 
-    Raises
-    ------
-    EvaluationError
-        Numbers of images or shapes differ; labels are no whole numbers or negative.
+    EvaluationError: numbers of images or shapes differ; labels are no whole numbers or negative.
     """
     predicted_images = _listed(predictions)
     true_images = _listed(truth)

@@ -76,7 +76,8 @@ class ObjectsFound:
         threshold = self._best_threshold()
         counts = self._objects[threshold]
         f1 = counts.f1(0.5) if counts.n_truth else None
-        return ValidationScore(self._pixels.loss, self._pixels.counts.iou(1), f1, threshold)
+        iou = self._pixels.counts.scores_of(1)["iou"]
+        return ValidationScore(self._pixels.loss, iou, f1, threshold)
 
     def _best_threshold(self) -> float:
         """Choose the threshold of the best mean AP, averaged with its neighbours to tame chance."""

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_unet.data.labels import Kind
-    from napari_unet.evaluation import ErrorValue
+    from napari_unet.evaluation.mistakes import ErrorValue
     from napari_unet.widgets.predict.compare_work import Comparison, ScoreRow
 
 _TASK = "Comparing with the truth"

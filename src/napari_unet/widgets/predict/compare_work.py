@@ -59,7 +59,7 @@ def compare_labels(task: ToCompare, stop: threading.Event) -> Comparison | None:
 
     Raises EvaluationError if the images cannot be compared.
     """
-    from napari_unet.evaluation import errors_of, evaluate
+    from napari_unet.evaluation.scores import errors_of, evaluate
 
     prediction, truth = np.asarray(task.prediction), np.asarray(task.truth)
     kind, unpainted = task.config.kind, task.config.unpainted
