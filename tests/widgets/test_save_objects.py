@@ -12,6 +12,7 @@ import tifffile
 from napari.layers import Labels, Tracks
 from qtpy.QtWidgets import QFileDialog
 
+from napari_unet.io.annotations.formats import FORMATS
 from napari_unet.io.annotations.reading import read_annotations
 from napari_unet.widgets.common.annotation import annotation_of, new_annotation
 from napari_unet.widgets.common.layers import METADATA_KEY
@@ -141,7 +142,7 @@ def test_the_menu_offers_all_formats_and_asks_where(
     menu = desk.predict.measure.save_button.menu()
     assert menu is not None
     actions = menu.actions()
-    assert len(actions) == 6
+    assert len(actions) == len(FORMATS)
     actions[1].trigger()
     desk.wait_until_idle()
     assert asked == [("objects.zip", "ROIs for Fiji's ROI Manager (ZIP) (*.zip)")]
