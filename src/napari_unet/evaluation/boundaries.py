@@ -35,20 +35,8 @@ def rand_error(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float
     that are membrane in the truth are not counted ("foreground-restricted"); what is predicted
     as membrane elsewhere is one more segment, as in scikit-image.
 
-    Parameters
-    ----------
-    prediction, truth : ndarray of bool
-        ``[Z]YX`` of one shape: True inside cells, False on membranes.
-
-    Returns
-    -------
-    float
-        0 (same segments) to 1; 0 also if the truth holds no two pixels to compare.
-
-    Raises
-    ------
-    EvaluationError
-        The shapes differ.
+    Images are ``[Z]YX`` of one shape (else EvaluationError): True inside cells, False on membranes.
+    0 (same segments) to 1; 0 also if the truth holds no two pixels to compare.
     """
     from scipy import ndimage  # on use: the command line lists its options without them
     from skimage.metrics import adapted_rand_error
@@ -68,22 +56,8 @@ def warping_error(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> fl
     """Return the share of pixels that differ after the truth was warped to the prediction.
 
     What a warp can undo (shifted membranes, thinner or thicker ones) costs nothing, only
-    splits, mergers, holes and lost or added objects do. Volumes are warped slice by slice.
-
-    Parameters
-    ----------
-    prediction, truth : ndarray of bool
-        ``[Z]YX`` of one shape: True inside cells, False on membranes.
-
-    Returns
-    -------
-    float
-        0 (same topology) to 1.
-
-    Raises
-    ------
-    EvaluationError
-        The shapes differ.
+    splits, mergers, holes and lost or added objects do. Volumes are warped slice by slice. Images
+    as of `rand_error`; 0 (same topology) to 1.
     """
     return n_differing_after_warp(prediction, truth) / max(truth.size, 1)
 
@@ -97,20 +71,7 @@ def warp_towards(truth: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> NDA
     simple, so the warp moves in from all sides alike; another order may leave slightly
     different pixels (Jain et al. leave the order open).
 
-    Parameters
-    ----------
-    truth, prediction : ndarray of bool
-        ``YX`` of one shape; `truth` is warped.
-
-    Returns
-    -------
-    ndarray of bool
-        The warped truth.
-
-    Raises
-    ------
-    EvaluationError
-        The shapes differ, or they are no 2D images.
+    `truth` is warped. Other images than ``YX`` of one shape raise EvaluationError.
     """
     check_one_shape(prediction, truth)
     if truth.ndim != 2:

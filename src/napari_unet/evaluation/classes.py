@@ -93,19 +93,10 @@ def count_classes(
     truth: NDArray[np.integer[Any]],
     counted: NDArray[np.bool_] | None = None,
 ) -> ClassCounts:
-    """Count true against predicted classes of one image.
+    """Count true against predicted classes of one image, where `counted`; everywhere by default.
 
-    Parameters
-    ----------
-    prediction, truth : ndarray
-        Class values, of one shape and any integer dtype; 0 is a class like any other.
-    counted : ndarray of bool, optional
-        Same shape: pixels outside are ignored. Everywhere by default.
-
-    Raises
-    ------
-    EvaluationError
-        The shapes differ.
+    Images are of one shape (else EvaluationError) and any integer dtype; 0 is a class like any
+    other.
     """
     if counted is None or prediction.shape != truth.shape:  # counts_of names both shapes
         joint = counts_of(prediction, truth)

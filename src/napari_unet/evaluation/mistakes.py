@@ -156,8 +156,7 @@ def error_map(
     >>> error_map(np.array([[1, 1, 0, 0, 2]]), np.array([[7, 7, 0, 8, 0]])).tolist()
     [[1, 1, 0, 2, 3]]
     """
-    ((prediction, truth),) = checked_images(prediction, truth)
-    _check_counted(counted, truth)
+    prediction, truth = _checked(prediction, truth, counted)
     overlap = overlap_of(prediction, truth, counted)
     of_truth, of_prediction = _values(overlap)
     if counted is not None:
@@ -171,28 +170,12 @@ def error_map(
 def class_error_map(
     prediction: NDArray[Any], truth: NDArray[Any], counted: NDArray[np.bool_] | None = None
 ) -> NDArray[np.uint8]:
-    """Colour pixels of missed, false and confused classes.
+    """Colour pixels of missed, false and confused classes; arguments and errors of `error_map`.
 
-    Parameters
-    ----------
-    prediction, truth : ndarray
-        ``[Z]YX`` of one shape, any integer dtype; 0 is background.
-    counted : ndarray of bool, optional
-        Same shape: where the truth is known; the map is 0 elsewhere. Everywhere by default.
-
-    Returns
-    -------
-    ndarray
-        uint8 of the same shape: 0 background in both, 1 the right class, 2 a class predicted as
-        background, 3 background predicted as a class, 6 one class predicted as another.
-
-    Raises
-    ------
-    EvaluationError
-        Shapes differ, labels are no whole numbers or negative, or `counted` is not of bools.
+    0 is background in both, 1 the right class, 2 a class predicted as background, 3 background
+    predicted as a class, 6 one class predicted as another.
     """
-    ((prediction, truth),) = checked_images(prediction, truth)
-    _check_counted(counted, truth)
+    prediction, truth = _checked(prediction, truth, counted)
     errors = np.full(truth.shape, CONFUSED, np.uint8)
     errors[prediction == truth] = CORRECT
     errors[(prediction == 0) & (truth != 0)] = MISSED
@@ -203,12 +186,17 @@ def class_error_map(
     return errors
 
 
-def _check_counted(counted: NDArray[np.bool_] | None, truth: IntArray) -> None:
-    if counted is not None and (counted.shape != truth.shape or counted.dtype != bool):
+def _checked(
+    prediction: NDArray[Any], truth: NDArray[Any], counted: NDArray[np.bool_] | None
+) -> tuple[IntArray, IntArray]:
+    """Return both label images; EvaluationError where they cannot be compared."""
+    (pair,) = checked_images(prediction, truth)
+    if counted is not None and (counted.shape != pair[1].shape or counted.dtype != bool):
         raise EvaluationError(
             f"counted has shape {counted.shape} and dtype {counted.dtype}, the truth shape "
-            f"{truth.shape}; give one bool per pixel."
+            f"{pair[1].shape}; give one bool per pixel."
         )
+    return pair
 
 
 def _values(overlap: Overlap) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -141,20 +141,7 @@ def count_objects(
     truth: NDArray[np.integer[Any]],
     counted: NDArray[np.bool_] | None = None,
 ) -> ObjectCounts:
-    """Count what the object scores of one image are made of.
-
-    Parameters
-    ----------
-    prediction, truth : ndarray
-        ``[Z]YX`` of one shape, any integer dtype; 0 is background.
-    counted : ndarray of bool, optional
-        Where the truth is known; see `overlap_of`. Everywhere by default.
-
-    Raises
-    ------
-    EvaluationError
-        The shapes differ.
-    """
+    """Count what the object scores of one image are made of; arguments as of `overlap_of`."""
     overlap = overlap_of(prediction, truth, counted)
     # Pairs above 0.5 have no rival, so the pairing at 0.5 holds those of all higher thresholds
     ious = overlap.iou[matched_pairs(overlap, THRESHOLDS[0])]

@@ -89,21 +89,13 @@ def overlap_of(
 ) -> Overlap:
     """Find the objects of two label images and their intersections.
 
-    Parameters
-    ----------
-    prediction, truth : ndarray
-        ``[Z]YX`` of one shape and any integer dtype; 0 is background, ids may be sparse and
-        large, and need not correspond.
-    counted : ndarray of bool, optional
-        Same shape: where the truth is known; everywhere by default. Elsewhere both images are
-        ignored. Predicted objects with less than half of their pixels inside are left out, unless
-        they cover more than half of a true object (a stroke inside a cell): nothing was painted
-        there to refute them, so they would be false positives only because the painting stopped.
+    Images are ``[Z]YX`` of one shape (else EvaluationError) and any integer dtype; 0 is background,
+    ids may be sparse and large, and need not correspond.
 
-    Raises
-    ------
-    EvaluationError
-        The shapes differ.
+    `counted` is where the truth is known; everywhere by default. Elsewhere both images are ignored.
+    Predicted objects with less than half of their pixels inside are left out, unless they cover
+    more than half of a true object (a stroke inside a cell): nothing was painted there to refute
+    them, so they would be false positives only because the painting stopped.
 
     Examples
     --------
@@ -154,22 +146,8 @@ def matched_pairs(overlap: Overlap, iou_threshold: float = 0.5) -> Positions:
     pairings one with the most pairs is taken and, among these, with the largest sum of IoUs.
     Above 0.5 there is only one pairing, as no object can cover more than half of two others.
 
-    Parameters
-    ----------
-    overlap : Overlap
-        From `overlap_of`.
-    iou_threshold : float
-        Above 0, up to 1.
-
-    Returns
-    -------
-    ndarray
-        Positions, ascending, among the touching pairs of the overlap.
-
-    Raises
-    ------
-    EvaluationError
-        The threshold is out of range.
+    Returned are positions, ascending, among the touching pairs of the overlap. A threshold that is
+    not above 0 and up to 1 raises EvaluationError.
     """
     if not 0 < iou_threshold <= 1:
         raise EvaluationError(

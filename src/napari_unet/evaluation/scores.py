@@ -145,21 +145,9 @@ def evaluate(
 def errors_of(
     prediction: NDArray[Any], truth: NDArray[Any], kind: Kind, unpainted: Unpainted
 ) -> NDArray[np.uint8]:
-    """Return the error map of one image, with the truth read as `evaluate` reads it.
+    """Return the error map of one image; arguments and errors are those of `evaluate`.
 
-    Parameters
-    ----------
-    prediction, truth : ndarray
-        ``[Z]YX`` of one shape, any integer dtype.
-    kind : {"objects", "classes"}
-        What the numbers stand for: it decides which mistakes are shown.
-    unpainted : {"background", "unlabelled"}
-        What a 0 in the truth means.
-
-    Raises
-    ------
-    ConfigError, EvaluationError
-        As `evaluate`, but nothing needs to be painted.
+    Nothing needs to be painted.
     """
     EvaluateConfig(kind, unpainted)
     metrics = METRICS[kind]
