@@ -56,7 +56,6 @@ class ProjectImage:
     """One image layer, its annotation, and what is needed to show them again."""
 
     name: str
-    """Name of the image layer."""
     image_path: str = ""
     """Path or address that the image was opened from; "" where it lives in memory only."""
     image: ArrayLike | None = None
@@ -64,17 +63,15 @@ class ProjectImage:
     labels_name: str = ""
     """Name of the annotation layer; "" if there is none."""
     labels: NDArray[Any] | None = None
-    """The annotation, any integer dtype."""
+    """Of any integer dtype."""
     corrected: NDArray[np.bool_] | None = None
     """Pixels of `labels` that the user corrected."""
     regions: tuple[tuple[tuple[int, int], ...], ...] = ()
     """Fully annotated boxes: (start, stop) in pixels for each axis of `labels`."""
     kind: Kind = "objects"
-    """What painted values mean."""
     class_names: Mapping[int, str] = field(default_factory=dict)
-    """Names of painted values."""
+    """By painted value; so are the colours, as "#0072B2"."""
     class_colours: Mapping[int, str] = field(default_factory=dict)
-    """Colours of painted values, as "#0072B2"."""
     used: bool = True
     """Whether the image is ticked for training."""
     rgb: bool = False
@@ -84,9 +81,8 @@ class ProjectImage:
     translate: tuple[float, ...] = ()
     """Position of the first pixel per axis, in `units`; () if unknown."""
     units: tuple[str, ...] = ()
-    """Unit of each axis; () if unknown."""
+    """Of each axis, as are the labels; () if unknown."""
     axis_labels: tuple[str, ...] = ()
-    """Name of each axis; () if unknown."""
 
 
 @dataclass(frozen=True)
@@ -154,9 +150,13 @@ def _save(project: Project, writer: ArrayWriter) -> None:
 
 def _files_of(stored: StoredProject) -> list[str]:
     """Return what a project consists of; of two programs that save at once, the other's."""
-    arrays = [a for i in stored.images for a in (i.image, i.labels, i.corrected) if a is not None]
     opened = [image.image_inside for image in stored.images if image.image_inside]
-    return [array.file for array in arrays] + opened
+    return _array_files(stored) + opened
+
+
+def _array_files(stored: StoredProject) -> list[str]:
+    arrays = [each for i in stored.images for each in (i.image, i.labels, i.corrected)]
+    return [array.file for array in arrays if array is not None]
 
 
 def load_project(folder: Path) -> Project:
@@ -173,7 +173,8 @@ def load_project(folder: Path) -> Project:
         it names a file outside the folder.
     """
     stored = read_stored(folder)
-    _check_names(stored, folder)
+    for name in _array_files(stored):  # one that leads out was made to do harm: refused as a whole
+        check_inside(folder, name)
     problems: list[str] = []
     return Project(
         images=tuple([_load_image(image, folder, problems) for image in stored.images]),
@@ -223,8 +224,7 @@ def _store_image(image: ProjectImage, number: int, writer: ArrayWriter) -> dict[
     }
     if image.image is not None and not image.image_path:
         pixels = np.asarray(image.image)
-        file = writer.write_pixels(number, pixels, image.rgb)
-        stored["image"] = {"file": file, "shape": pixels.shape}
+        stored["image"] = _entry(writer.write_pixels(number, pixels, image.rgb), pixels)
     if image.labels is not None:
         labels = np.asarray(image.labels)
         if labels.dtype.kind not in "uib":
@@ -232,21 +232,15 @@ def _store_image(image: ProjectImage, number: int, writer: ArrayWriter) -> dict[
                 f"The annotation {image.labels_name!r} has dtype {labels.dtype}; annotations are "
                 "whole numbers, for example uint16."
             )
-        file = writer.write_annotation(number, labels)
-        stored["labels"] = {"file": file, "shape": labels.shape}
+        stored["labels"] = _entry(writer.write_annotation(number, labels), labels)
     if image.corrected is not None:
         corrected = np.asarray(image.corrected, bool)
-        file = writer.write_corrected(number, corrected)
-        stored["corrected"] = {"file": file, "shape": corrected.shape}
+        stored["corrected"] = _entry(writer.write_corrected(number, corrected), corrected)
     return stored
 
 
-def _check_names(stored: StoredProject, folder: Path) -> None:
-    """Refuse a project as a whole that leads out of its folder: it was made to do harm."""
-    for image in stored.images:
-        for array in (image.image, image.labels, image.corrected):
-            if array is not None:
-                check_inside(folder, array.file)
+def _entry(file: str, array: NDArray[Any]) -> dict[str, Any]:
+    return {"file": file, "shape": array.shape}
 
 
 def _load_image(stored: StoredImage, folder: Path, problems: list[str]) -> ProjectImage:

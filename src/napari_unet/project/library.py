@@ -59,11 +59,8 @@ class ModelEntry:
     kind: str
     """"objects" or "classes"."""
     ndim: int
-    """Spatial dimensions of the network."""
     channels: int
-    """Channels of the images that it takes."""
     steps: int
-    """Training steps taken."""
     thumbnail: Path | None
     card: StartingCard | None = None
     """What it is, where it is bundled with the program: such a model is read only."""

@@ -19,6 +19,7 @@ from napari_unet.io.disk import machine_id, why_not_written
 from napari_unet.project.folder import MODEL_FILE, is_project
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _OWNER = "owner.json"
@@ -39,15 +40,10 @@ def new_recovery_folder(root: Path | None = None) -> Path:
     name = f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}"
     # another session must not meet a folder without its owner
     unfinished = root / f".{name}.{machine_id()}"
-    try:
+    with _told_where_it_fails(root):
         unfinished.mkdir(parents=True)
         _write_owner(unfinished)
         unfinished.rename(root / name)
-    except OSError as error:
-        raise FileProblemError(
-            f"Annotations cannot be saved for recovery: {why_not_written(root, error)} "
-            "Save a project now and then."
-        ) from error
     return root / name
 
 
@@ -59,12 +55,18 @@ def claim(folder: Path) -> None:
     """
     if (folder / _OWNER).is_file():
         return
-    try:
+    with _told_where_it_fails(folder / _OWNER):
         folder.mkdir(parents=True, exist_ok=True)
         _write_owner(folder)
+
+
+@contextlib.contextmanager
+def _told_where_it_fails(place: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise FileProblemError(
-            f"Annotations cannot be saved for recovery: {why_not_written(folder / _OWNER, error)} "
+            f"Annotations cannot be saved for recovery: {why_not_written(place, error)} "
             "Save a project now and then."
         ) from error
 

@@ -32,10 +32,7 @@ TASKS: dict[Kind, Task] = {task.kind: task for task in (OBJECTS, CLASSES)}
 
 
 def task_of(kind: str) -> Task:
-    """Return the task of a kind.
-
-    Raises ConfigError if there is no such kind.
-    """
+    """Return the task of a kind; ConfigError if there is no such kind."""
     for task in TASKS.values():
         if task.kind == kind:
             return task
