@@ -60,12 +60,10 @@ def cells(seed: int) -> tuple[Labels, Labels]:
 @pytest.mark.parametrize("iou_threshold", THRESHOLDS)
 def test_matches_are_those_of_stardist(seed: int, iou_threshold: float) -> None:
     prediction, truth = cells(seed)
-    counts, theirs = (
-        count_objects(prediction, truth),
-        stardist.matching(truth, prediction, iou_threshold),
-    )
-    ours = [getattr(counts, name)(iou_threshold) for name in ("precision", "recall", "f1", "ap")]
-    assert ours == pytest.approx([theirs.precision, theirs.recall, theirs.f1, theirs.accuracy])
+    scores = count_objects(prediction, truth).scores_at(iou_threshold)
+    theirs = stardist.matching(truth, prediction, iou_threshold)
+    expected = [theirs.precision, theirs.recall, theirs.f1, theirs.accuracy]
+    assert [scores[name] for name in ("precision", "recall", "f1", "ap")] == pytest.approx(expected)
 
 
 @given(label_images, label_images, st.sampled_from(THRESHOLDS))

@@ -49,7 +49,7 @@ class ClassCounts:
     def pixel_error(self) -> float:
         """Share of counted pixels with the wrong class; 0 if none is counted."""
         wrong = sum(n for (true, predicted), n in self.confusion.items() if true != predicted)
-        return _ratio(wrong, self.n_pixels, empty=0.0)
+        return ratio(wrong, self.n_pixels, empty=0.0)
 
     def scores_of(self, value: int) -> dict[str, float]:
         """Return the four scores of one class; all are 1 if it occurs nowhere.
@@ -62,10 +62,10 @@ class ClassCounts:
         predicted = sum(n for pair, n in self.confusion.items() if pair[1] == value)
         true = sum(n for pair, n in self.confusion.items() if pair[0] == value)
         return {
-            "iou": _ratio(both, predicted + true - both, empty=1.0),
-            "dice": _ratio(2 * both, predicted + true, empty=1.0),
-            "precision": _ratio(both, predicted, empty=0.0 if true else 1.0),
-            "recall": _ratio(both, true, empty=0.0 if predicted else 1.0),
+            "iou": ratio(both, predicted + true - both, empty=1.0),
+            "dice": ratio(2 * both, predicted + true, empty=1.0),
+            "precision": ratio(both, predicted, empty=0.0 if true else 1.0),
+            "recall": ratio(both, true, empty=0.0 if predicted else 1.0),
         }
 
     def scores(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class ClassCounts:
         scores: dict[str, Any] = {}
         for name in ("iou", "dice", "precision", "recall"):
             per_class = {value: of_class[name] for value, of_class in single.items()}
-            scores[name] = _ratio(sum(per_class.values()), len(per_class), empty=1.0)
+            scores[name] = ratio(sum(per_class.values()), len(per_class), empty=1.0)
             scores[f"{name}_per_class"] = per_class
         scores["pixel_error"] = self.pixel_error
         return scores
@@ -108,5 +108,6 @@ def count_classes(
     return ClassCounts(dict(zip(pairs, joint.pixels.tolist(), strict=True)))
 
 
-def _ratio(part: float, whole: float, *, empty: float) -> float:
+def ratio(part: float, whole: float, *, empty: float) -> float:
+    """Return a part of a whole; `empty` where there is none of the whole."""
     return part / whole if whole else empty

@@ -20,13 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.errors import EvaluationError
+from napari_unet.evaluation.classes import ratio
 from napari_unet.evaluation.mistakes import find_mistakes
 from napari_unet.evaluation.overlap import matched_pairs, overlap_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from napari_unet.evaluation.overlap import Overlap
@@ -68,57 +66,18 @@ class ObjectCounts:
             **{name: getattr(self, name) + getattr(other, name) for name in names},
         )
 
-    def f1(self, iou_threshold: float) -> float:
-        """Return 2 TP / (2 TP + FP + FN) at one of `THRESHOLDS`; 1 if there are no objects."""
-        n_objects = self.n_truth + self.n_predicted
-        return 2 * self._true_positives(iou_threshold) / n_objects if n_objects else 1.0
-
-    def ap(self, iou_threshold: float) -> float:
-        """Return TP / (TP + FP + FN) at one of `THRESHOLDS`; 1 if there are no objects."""
-        true_positives = self._true_positives(iou_threshold)
-        n_distinct = self.n_truth + self.n_predicted - true_positives
-        return true_positives / n_distinct if n_distinct else 1.0
-
-    def precision(self, iou_threshold: float) -> float:
-        """Return TP / (TP + FP) at one of `THRESHOLDS`; without predictions, 1 if all is empty."""
-        if not self.n_predicted:
-            return 0.0 if self.n_truth else 1.0
-        return self._true_positives(iou_threshold) / self.n_predicted
-
-    def recall(self, iou_threshold: float) -> float:
-        """Return TP / (TP + FN) at one of `THRESHOLDS`; without true objects, 1 if all is empty."""
-        if not self.n_truth:
-            return 0.0 if self.n_predicted else 1.0
-        return self._true_positives(iou_threshold) / self.n_truth
-
-    @property
-    def mean_ap(self) -> float:
-        """Mean of `ap` over the IoU thresholds 0.50, 0.55, ... 0.95."""
-        return _mean_over_thresholds(self.ap)
-
-    @property
-    def seg(self) -> float:
-        """Mean over all true objects; without any, 1 if nothing was predicted either, else 0."""
-        if self.n_truth:
-            return self.seg_sum / self.n_truth
-        return 0.0 if self.n_predicted else 1.0
-
     def scores(self) -> dict[str, float | int]:
-        """Return the scores under the keys that `evaluate` documents."""
-        scores: dict[str, float | int] = {}
-        for name, at in (
-            ("precision", self.precision),
-            ("recall", self.recall),
-            ("f1", self.f1),
-            ("ap", self.ap),
-        ):
-            scores |= {f"{name}_50": at(0.5), f"{name}_75": at(0.75)}
-        return scores | {
-            "mean_precision": _mean_over_thresholds(self.precision),
-            "mean_recall": _mean_over_thresholds(self.recall),
-            "mean_f1": _mean_over_thresholds(self.f1),
-            "map": self.mean_ap,
-            "seg": self.seg,
+        """Return the scores under the keys that `evaluate` documents; 1 where all is empty."""
+        at = {iou: self.scores_at(iou) for iou in THRESHOLDS}
+        names = ("precision", "recall", "f1", "ap")
+        mean = {name: sum(each[name] for each in at.values()) / len(at) for name in names}
+        return {
+            **{f"{name}_{100 * iou:.0f}": at[iou][name] for name in names for iou in (0.5, 0.75)},
+            "mean_precision": mean["precision"],
+            "mean_recall": mean["recall"],
+            "mean_f1": mean["f1"],
+            "map": mean["ap"],
+            "seg": ratio(self.seg_sum, self.n_truth, empty=0.0 if self.n_predicted else 1.0),
             "n_truth": self.n_truth,
             "n_predicted": self.n_predicted,
             "rand_error": self.rand_sum / max(self.n_rand, 1),
@@ -128,12 +87,16 @@ class ObjectCounts:
             "n_split": self.n_split,
         }
 
-    def _true_positives(self, iou_threshold: float) -> int:
-        if iou_threshold not in THRESHOLDS:
-            raise EvaluationError(
-                f"Objects were not counted at IoU {iou_threshold}; choose one of {THRESHOLDS}."
-            )
-        return self.matched[THRESHOLDS.index(iou_threshold)]
+    def scores_at(self, iou_threshold: float) -> dict[str, float]:
+        """Return the scores of the matches at one of `THRESHOLDS`."""
+        n_matched = self.matched[THRESHOLDS.index(iou_threshold)]
+        n_true, n_predicted = self.n_truth, self.n_predicted
+        return {
+            "precision": ratio(n_matched, n_predicted, empty=0.0 if n_true else 1.0),
+            "recall": ratio(n_matched, n_true, empty=0.0 if n_predicted else 1.0),
+            "f1": ratio(2 * n_matched, n_true + n_predicted, empty=1.0),
+            "ap": ratio(n_matched, n_true + n_predicted - n_matched, empty=1.0),
+        }
 
 
 def count_objects(
@@ -197,7 +160,3 @@ def _ordered_pairs(pixels: NDArray[np.int64] | NDArray[np.float64]) -> float:
     """Return how many ordered pairs of different pixels groups of these sizes hold."""
     sizes = pixels.astype(np.float64)
     return float(sizes @ sizes - sizes.sum())
-
-
-def _mean_over_thresholds(score: Callable[[float], float]) -> float:
-    return sum(score(threshold) for threshold in THRESHOLDS) / len(THRESHOLDS)

@@ -75,7 +75,7 @@ class ObjectsFound:
         """Return them with the threshold of the best mean AP."""
         threshold = self._best_threshold()
         counts = self._objects[threshold]
-        f1 = counts.f1(0.5) if counts.n_truth else None
+        f1 = counts.scores()["f1_50"] if counts.n_truth else None
         iou = self._pixels.counts.scores_of(1)["iou"]
         return ValidationScore(self._pixels.loss, iou, f1, threshold)
 
@@ -84,7 +84,7 @@ class ObjectsFound:
         objects = self._objects
         if len(objects) < 2 or objects[DEFAULT_THRESHOLD].n_truth < _ENOUGH_OBJECTS:
             return DEFAULT_THRESHOLD
-        smooth = _with_neighbours([objects[t].mean_ap for t in _THRESHOLDS])
+        smooth = _with_neighbours([objects[t].scores()["map"] for t in _THRESHOLDS])
         return _THRESHOLDS[int(smooth.argmax())]
 
 
