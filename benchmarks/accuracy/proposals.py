@@ -26,9 +26,9 @@ from painted_images import IMAGES, Task, load_images
 from scipy import ndimage as ndi
 from scored_painting import axes_of, measure
 
-from napari_unet.api import TrainedModel, starting_model
+from napari_unet.api.model import TrainedModel, starting_model
 from napari_unet.data.binning import typical_diameter
-from napari_unet.evaluation import evaluate
+from napari_unet.evaluation.scores import evaluate
 from napari_unet.io.files import read_image, read_labels
 from napari_unet.objects.clicking import Clickable
 from napari_unet.prediction.config import PredictConfig

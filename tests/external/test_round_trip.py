@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from export.builders import a_model, blobs, export, needs_packages
-from napari_unet.api import TrainedModel
 from napari_unet.api.model import TrainedModel
 from napari_unet.export.package import release_packages
 from napari_unet.external.importing import load_any_model
