@@ -69,7 +69,7 @@ def train(folder: Path) -> None:
     telling(os, "replace")
     telling(checkpoint, "save_network")
     telling(checkpoint, "save_state")
-    telling(checkpoint, "save_checkpoint", lambda saved, path: saved.state.step)
+    telling(checkpoint, "save_checkpoint", lambda trained, state, path: state.step)
     arguments = ["train", "--images", str(folder / "images"), "--labels", str(folder / "labels")]
     arguments += ["--output", str(folder / "m"), "--json", "--device", "cpu", "--steps", "1000000"]
     arguments += ["--base-channels", "4", "--depth", "2", "--patch-size", "32"]

@@ -25,9 +25,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from napari_unet.data.border_weights import DEFAULT_SIGMA
 from napari_unet.errors import ConfigError
-from napari_unet.training import loop, preparation, targets
+from napari_unet.training import held_back, loop, targets
 from napari_unet.training.config import TrainConfig
-from napari_unet.training.model_and_state import latest_model
+from napari_unet.training.state import latest_model
 from napari_unet.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def last_weights() -> AbstractContextManager[Any]:
 
 def some_held_back() -> AbstractContextManager[Any]:
     """Hold back some of the paint for scores, however little there is."""
-    return patch.object(preparation, "CELLS_TO_SPARE_SOME", 0)
+    return patch.object(held_back, "CELLS_TO_SPARE_SOME", 0)
 
 
 def no_teacher() -> AbstractContextManager[Any]:

@@ -26,8 +26,7 @@ from napari_unet.objects.separation import separate_objects
 from napari_unet.run import Run
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
-from napari_unet.training.events import Checkpoint, TrainingEvent
-from napari_unet.training.inbox import Inbox
+from napari_unet.training.events import Checkpoint, Inbox, TrainingEvent
 from napari_unet.training.loop import train_network
 from napari_unet.training.preparation import prepare_training
 

@@ -17,7 +17,7 @@ from scipy import ndimage as ndi
 from napari_unet.data.border_weights import border_weight_map
 from napari_unet.tasks import ClassTable, target_of
 from napari_unet.training.config import TrainConfig
-from napari_unet.training.pixel_weights import pixel_weights
+from napari_unet.training.targets import pixel_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

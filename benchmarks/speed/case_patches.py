@@ -14,7 +14,7 @@ from napari_unet.model.devices import choose_device
 from napari_unet.training import targets
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage, TrainingData
-from napari_unet.training.prefetch import BatchPrefetcher, DrawnWhenNeeded
+from napari_unet.training.prefetch import BatchPrefetcher
 from napari_unet.training.preparation import prepare_training
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _drawing(options: Options) -> Iterator[Figure]:
 
     def steps_with(batches: Any) -> Callable[[], object]:
         def make() -> None:
-            trainer._batches = batches
+            trainer.batches = batches
             steps()
 
         return waited_for(make, device)
@@ -66,7 +66,7 @@ def _drawing(options: Options) -> Iterator[Figure]:
             {
                 "ready": steps_with(_Ready(trainer.sampler.of_step(1))),
                 "ahead": steps_with(prefetcher),
-                "in turn": steps_with(DrawnWhenNeeded()),
+                "in turn": steps_with(BatchPrefetcher()),
             },
             options.rounds,
         )

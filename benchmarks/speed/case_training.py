@@ -60,7 +60,7 @@ def _against_peer(
     trainer = trainer_of(config, device)
     batch = trainer.sampler.of_step(1)
     peer = PlainTraining(config, batch, device)
-    with trainer.prefetching():
+    with trainer.batches:
         seconds = fastest(
             {
                 "ours": waited_for(lambda: trainer.train_step(_PROGRESS), device),
@@ -102,7 +102,7 @@ def _paper_on_gpu(peak: float, device: torch.device, options: Options) -> Iterat
             "paper", precision="bfloat16", device=device.type, batch_size=batch_size
         )
         trainer = trainer_of(config, device)
-        with trainer.prefetching():
+        with trainer.batches:
 
             def steps(trainer: Trainer = trainer) -> None:
                 for _ in range(_STEPS_ON_GPU):

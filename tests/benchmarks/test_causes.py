@@ -29,10 +29,10 @@ from scored_painting import Measured, measure
 
 from napari_unet.errors import ConfigError, FileProblemError
 from napari_unet.tasks import class_table
-from napari_unet.training import loop, preparation, targets
-from napari_unet.training.batch_statistics import statistics_of
+from napari_unet.training import held_back, loop, targets
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage, TrainingData
+from napari_unet.training.networks import statistics_of
 from napari_unet.training.preparation import prepare_training
 from napari_unet.training.targets import FrameTarget
 from napari_unet.training.trainer import Trainer
@@ -204,7 +204,7 @@ def parts() -> list[Any]:
         vars(targets)["_border_of"],
         vars(Trainer)["_fits_statistics"],
         vars(loop)["best_model"],
-        vars(preparation)["CELLS_TO_SPARE_SOME"],
+        vars(held_back)["CELLS_TO_SPARE_SOME"],
         vars(Trainer)["_find_teacher"],
     ]
 

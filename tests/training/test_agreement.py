@@ -16,11 +16,11 @@ from napari_unet.model.trained import load_network, save_network
 from napari_unet.model.unet import UNet
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.plan import plan_prediction
-from napari_unet.training import agreement
-from napari_unet.training.agreement import bfloat16_agreement
+from napari_unet.training import validation
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.preparation import prepare_training
+from napari_unet.training.validation import bfloat16_agreement
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ def painted_data(kind: str = "objects") -> TrainingData:
 @pytest.fixture
 def fast_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor on which bfloat16 is fast."""
-    monkeypatch.setattr(agreement, "fastest_precision", lambda device: torch.bfloat16)
+    monkeypatch.setattr(validation, "fastest_precision", lambda device: torch.bfloat16)
 
 
 @pytest.mark.usefixtures("fast_bfloat16")
@@ -70,7 +70,7 @@ def test_a_network_that_cannot_decide_agrees_less() -> None:
 
 
 def test_where_bfloat16_is_slow_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agreement, "fastest_precision", lambda device: torch.float32)
+    monkeypatch.setattr(validation, "fastest_precision", lambda device: torch.float32)
     network = load_starting_model("cells").unet
     assert bfloat16_agreement(network, painted_data(), 0.5, CPU) is None
 

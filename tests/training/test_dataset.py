@@ -17,8 +17,8 @@ from napari_unet.errors import (
     NothingToLearnError,
 )
 from napari_unet.training.dataset import AnnotatedImage, TrainingData
-from napari_unet.training.pixel_weights import pixel_weights
 from napari_unet.training.preparation import prepare_training
+from napari_unet.training.targets import pixel_weights
 
 from .builders import cells, data_of, painted_cells, painted_classes, tiny_config
 

@@ -12,8 +12,12 @@ from torch import nn
 
 from napari_unet.errors import ConfigError, DeviceError
 from napari_unet.tasks.losses import painted_pixels, weighted_cross_entropy
-from napari_unet.training.batch_statistics import SharedBatchNorm, share_batch_statistics
-from napari_unet.training.distributed import ALONE, ProcessGroup
+from napari_unet.training.distributed import (
+    ALONE,
+    ProcessGroup,
+    SharedBatchNorm,
+    share_batch_statistics,
+)
 from napari_unet.training.patches import PatchSampler
 
 from .builders import cells, tiny_config
@@ -202,7 +206,7 @@ def test_reduced_precision_stays_reduced() -> None:
 
 def test_a_single_process_sets_up_no_group() -> None:
     program = (
-        "from napari_unet.training.batch_statistics import parallel_network\n"
+        "from napari_unet.training.distributed import parallel_network\n"
         "from napari_unet.training.distributed import ProcessGroup\n"
         "import torch\n"
         "with ProcessGroup.of_environment() as group:\n"

@@ -14,7 +14,8 @@ import torch
 from napari_unet.errors import DeviceError
 from napari_unet.model.unet import UNet
 from napari_unet.run import Notice
-from napari_unet.training import loop, model_and_state
+from napari_unet.training import loop
+from napari_unet.training import state as kept_state
 from napari_unet.training.checkpoint import load_state, save_state
 from napari_unet.training.events import StepDone, TrainingStarted
 from napari_unet.training.trainer import Trainer
@@ -118,7 +119,7 @@ def test_a_gpu_that_fails_later_costs_nothing_that_was_validated(
     def lost(trainer: Trainer) -> None:
         raise DEAD
 
-    monkeypatch.setattr(model_and_state, "training_state", lost)
+    monkeypatch.setattr(kept_state, "training_state", lost)
     events, result = run(data, config)
     assert texts(events) == [
         "Training ended early, the best network is kept: CUDA error: unspecified launch failure"

@@ -19,7 +19,7 @@ from napari_unet.project.recovery import new_recovery_folder
 from napari_unet.run import Notice, Run
 from napari_unet.training import loop
 from napari_unet.training.checkpoint import save_checkpoint, saving_checkpoints
-from napari_unet.training.events import Checkpoint, StepDone
+from napari_unet.training.events import StepDone
 
 from .builders import cells, stopped_after, tiny_config
 
@@ -50,7 +50,7 @@ def test_a_training_goes_on_and_its_last_checkpoint_stays(
     model = small_disk / "m.safetensors"
     config = tiny_config(steps=8)
     previous = stopped_after(2, config)
-    save_checkpoint(Checkpoint(previous.trained, previous.state), model)
+    save_checkpoint(previous.trained, previous.state, model)
     fill(small_disk)
 
     training = loop.train_network(cells(config), config, threading.Event())

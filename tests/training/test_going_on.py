@@ -5,48 +5,57 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from napari_unet.errors import ConfigError
 from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import TrainedNetwork
+from napari_unet.training.checkpoint import check_goes_on, settings_to_continue
 from napari_unet.training.config import TrainConfig
-from napari_unet.training.going_on import check_goes_on, settings_to_continue, what_stays
+from napari_unet.training.dataset import AnnotatedImage, TrainingData
+from napari_unet.training.preparation import prepare_training
 from napari_unet.training.state import TrainingState
+
+from .builders import painted_cells, tiny_config
 
 
 def state_of(**more: Any) -> TrainingState:
     return TrainingState(5, 1.0, {}, {}, {}, {}, 0.0, **more)
 
 
-def test_a_new_training_chooses_everything() -> None:
-    assert set(what_stays(None, 2).values()) == {None}
+def data_with(previous: TrainingState | TrainedNetwork, **settings: Any) -> TrainingData:
+    config = tiny_config(**settings)
+    picture, labels = painted_cells()
+    if config.ndim == 3:
+        picture, labels = np.stack([picture] * 8), np.stack([labels] * 8)
+    return prepare_training([AnnotatedImage("cells", picture, labels)], config, previous)
 
 
 def test_a_starting_model_takes_any_binning() -> None:
-    assert what_stays(load_starting_model("cells"), 2)["binning"] is None
+    assert data_with(load_starting_model("cells"), binning=2).binning == 2
 
 
 def test_another_model_keeps_its_binning() -> None:
     model = load_starting_model("cells")
     trained = TrainedNetwork(model.network, replace(model.record, binning=3, steps=7))
-    assert what_stays(trained, 2)["binning"] == 3
+    assert data_with(trained, binning=2).binning == 3
 
 
 def test_a_stopped_training_keeps_all() -> None:
-    stays = what_stays(state_of(binning=2, flat_levels=1, border_sigma=3), 3)
-    assert stays == {"binning": 2, "flat_levels": 1, "border_sigma": 3}
+    data = data_with(state_of(binning=2, flat_levels=1, border_sigma=3), ndim=3)
+    assert (data.binning, data.flat_levels, data.border_sigma) == (2, 1, 3)
 
 
 def test_a_model_keeps_its_flat_levels() -> None:
     model = load_starting_model("cells")
     network = replace(model.record.network, ndim=3, flat_levels=2)
     trained = TrainedNetwork(model.network, replace(model.record, network=network))
-    assert what_stays(trained, 3)["flat_levels"] == 2
+    assert data_with(trained, ndim=3).flat_levels == 2
 
 
 def test_a_model_of_planes_says_nothing_of_the_flat_levels_of_volumes() -> None:
-    assert what_stays(load_starting_model("cells"), 3)["flat_levels"] is None
+    assert data_with(load_starting_model("cells"), ndim=3, flat_levels=1).flat_levels == 1
 
 
 @pytest.mark.parametrize(

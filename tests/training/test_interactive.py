@@ -16,13 +16,14 @@ from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.events import (
     AnnotationsJoined,
     Checkpoint,
+    Inbox,
     PaintJudged,
     StepDone,
     TrainingStarted,
     Validated,
+    View,
     ViewPredicted,
 )
-from napari_unet.training.inbox import Inbox, Mailbox, View
 from napari_unet.training.loop import train_network
 from napari_unet.training.preparation import prepare_training
 from napari_unet.training.trainer import Trainer
@@ -53,31 +54,19 @@ def told(
     for event in training:
         events.append(event)
         if isinstance(event, StepDone) and event.step == at_step:
-            inbox.annotations.put((AnnotatedImage("an image", image, labels_after),))
+            inbox.annotate((AnnotatedImage("an image", image, labels_after),))
     return events, training.result
 
 
-# --- mailboxes ---------------------------------------------------------------------------------
+# --- the inbox ---------------------------------------------------------------------------------
 
 
-def test_a_mailbox_keeps_the_newest_value() -> None:
-    box: Mailbox[int] = Mailbox()
-    box.put(1)
-    box.put(2)
-    assert box.take() == 2
-
-
-def test_a_value_can_be_taken_once() -> None:
-    box: Mailbox[int] = Mailbox()
-    box.put(1)
-    box.take()
-    assert box.take() is None
-
-
-def test_looking_leaves_the_value() -> None:
-    box: Mailbox[int] = Mailbox()
-    box.put(1)
-    assert (box.look(), box.look()) == (1, 1)
+def test_of_what_is_painted_the_newest_is_taken_once() -> None:
+    inbox, newest = Inbox(), (AnnotatedImage("an image", IMAGE, LABELS),)
+    inbox.annotate((AnnotatedImage("an image", IMAGE, half_painted()),))
+    inbox.annotate(newest)
+    assert inbox.take_annotations() is newest
+    assert inbox.take_annotations() is None
 
 
 # --- new paint ---------------------------------------------------------------------------------
@@ -185,7 +174,7 @@ def test_corrected_pixels_weigh_more() -> None:
 
 def watch_view(view: View, config: Any, monkeypatch: pytest.MonkeyPatch) -> list[ViewPredicted]:
     inbox = Inbox()
-    inbox.view.put(view)
+    inbox.view = view
     training = train_network(cells(config), config, threading.Event(), inbox=inbox)
     return of_type(list(training), ViewPredicted)
 
@@ -212,7 +201,7 @@ def test_of_a_huge_view_the_middle_is_predicted(monkeypatch: pytest.MonkeyPatch)
 def test_the_view_of_classes_holds_the_painted_values(monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_config(kind="classes", steps=3)
     inbox = Inbox()
-    inbox.view.put(View(0, (), (slice(0, 64), slice(0, 64))))
+    inbox.view = View(0, (), (slice(0, 64), slice(0, 64)))
     data = data_of(*painted_classes(), config)
     events = list(train_network(data, config, threading.Event(), inbox=inbox))
     assert set(np.unique(of_type(events, ViewPredicted)[0].labels)) <= {0, 5}
@@ -222,7 +211,7 @@ def test_an_unpainted_frame_can_be_viewed(monkeypatch: pytest.MonkeyPatch) -> No
     config = tiny_config(steps=3)
     stack, labels = np.stack([IMAGE, IMAGE]), np.stack([LABELS, np.zeros_like(LABELS)])
     inbox = Inbox()
-    inbox.view.put(View(0, (1,), (slice(0, 64), slice(0, 64))))
+    inbox.view = View(0, (1,), (slice(0, 64), slice(0, 64)))
     training = train_network(data_of(stack, labels, config), config, threading.Event(), inbox=inbox)
     assert of_type(list(training), ViewPredicted)[0].frame == (1,)
 
@@ -231,7 +220,7 @@ def test_the_view_changes_no_weight(monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_config(steps=4)
     plain = run(cells(config), config)[1].state
     inbox = Inbox()
-    inbox.view.put(View(0, (), (slice(0, 96), slice(0, 96))))
+    inbox.view = View(0, (), (slice(0, 96), slice(0, 96)))
     training = train_network(cells(config), config, threading.Event(), inbox=inbox)
     viewed = Run(training).finish().state
     assert all(bool((plain.last[name] == viewed.last[name]).all()) for name in plain.last)
@@ -241,7 +230,7 @@ def test_a_model_is_seen_before_it_learns() -> None:
     config = tiny_config(steps=2)
     model = run(cells(config), config)[1].trained
     inbox = Inbox()
-    inbox.view.put(View(0, (), (slice(0, 96), slice(0, 96))))
+    inbox.view = View(0, (), (slice(0, 96), slice(0, 96)))
     training = train_network(cells(config), config, threading.Event(), model, inbox=inbox)
     kinds = [type(event) for event in training if not isinstance(event, Notice)]
     assert kinds[:2] == [TrainingStarted, ViewPredicted]
@@ -250,7 +239,7 @@ def test_a_model_is_seen_before_it_learns() -> None:
 def test_random_weights_are_not_shown() -> None:
     config = tiny_config(steps=2)
     inbox = Inbox()
-    inbox.view.put(View(0, (), (slice(0, 96), slice(0, 96))))
+    inbox.view = View(0, (), (slice(0, 96), slice(0, 96)))
     training = train_network(cells(config), config, threading.Event(), inbox=inbox)
     assert of_type(list(training), ViewPredicted)[0].step == 1
 
@@ -377,9 +366,9 @@ def test_new_paint_in_a_held_back_block_asks_anew() -> None:
 def test_after_new_paint_the_weights_that_come_can_be_the_best() -> None:
     config = tiny_config()
     trainer = Trainer(data_of(IMAGE, half_painted(), config), config, DEVICE, None)
-    trainer.best_value = 0.99
+    trainer.best.value = 0.99
     trainer.adopt(data_of(IMAGE, LABELS, config))
-    assert trainer.best_value == -np.inf
+    assert trainer.best.value == -np.inf
 
 
 def test_a_state_of_other_paint_brings_no_score_to_beat() -> None:
@@ -387,7 +376,7 @@ def test_a_state_of_other_paint_brings_no_score_to_beat() -> None:
     state = run(data_of(IMAGE, half_painted(), config), config)[1].state
     resumed = Trainer(data_of(IMAGE, LABELS, config), config, DEVICE, state)
     assert state.best_value >= 0
-    assert resumed.best_value == -np.inf
+    assert resumed.best.value == -np.inf
 
 
 def test_cells_that_cannot_be_judged_are_learned_all_the_same(
@@ -409,7 +398,7 @@ def test_a_live_prediction_that_fails_is_switched_off(monkeypatch: pytest.Monkey
     monkeypatch.setattr("napari_unet.training.live.LiveView._predict", fail)
     config = tiny_config(steps=4)
     inbox = Inbox()
-    inbox.view.put(View(0, (), (slice(0, 64), slice(0, 64))))
+    inbox.view = View(0, (), (slice(0, 64), slice(0, 64)))
     events = list(train_network(cells(config), config, threading.Event(), inbox=inbox))
     assert sum("live prediction is off" in n.text for n in of_type(events, Notice)) == 1
     assert len(of_type(events, StepDone)) == 4

@@ -16,8 +16,7 @@ from napari_unet.prediction.predictor import predict_image
 from napari_unet.run import Notice, Run
 from napari_unet.training.checkpoint import load_state, save_state
 from napari_unet.training.dataset import AnnotatedImage
-from napari_unet.training.events import ViewPredicted
-from napari_unet.training.inbox import Inbox, View
+from napari_unet.training.events import Inbox, View, ViewPredicted
 from napari_unet.training.live import LiveView
 from napari_unet.training.preparation import prepare_training
 from napari_unet.training.trainer import Trainer
@@ -143,8 +142,8 @@ def test_the_live_view_has_the_size_of_what_is_on_screen(
     config = config_of(binning=binning)
     prepared = data_of(*large_cells(), config)
     inbox = Inbox()
-    inbox.view.put(View(0, (), (slice(10, 111), slice(0, 61))))
-    live = LiveView(Trainer(prepared, config, DEVICE, None), inbox.view)
+    inbox.view = View(0, (), (slice(10, 111), slice(0, 61)))
+    live = LiveView(Trainer(prepared, config, DEVICE, None), inbox)
     (event,) = live.update(threading.Event())
     assert isinstance(event, ViewPredicted)
     assert event.labels.shape == (101, 61)
@@ -155,9 +154,9 @@ def test_the_live_view_of_an_enlarged_image_is_the_smaller(monkeypatch: pytest.M
     monkeypatch.setattr("napari_unet.training.live._LARGEST_VIEW", {2: 128})
     config = config_of(binning=0.25)
     inbox = Inbox()
-    inbox.view.put(View(0, (), (slice(0, 96), slice(0, 96))))
+    inbox.view = View(0, (), (slice(0, 96), slice(0, 96)))
     trainer = Trainer(data_of(*small_cells(), config), config, DEVICE, None)
-    (event,) = LiveView(trainer, inbox.view).update(threading.Event())
+    (event,) = LiveView(trainer, inbox).update(threading.Event())
     assert isinstance(event, ViewPredicted)
     assert event.region == (slice(32, 64), slice(32, 64))
 
@@ -181,9 +180,9 @@ def test_new_paint_does_not_change_the_binning_of_a_training() -> None:
 
 
 def test_a_model_is_trained_further_at_its_own_binning() -> None:
-    image, labels = large_cells()
-    images = [AnnotatedImage("an image", image, labels)]
-    assert prepare_training(images, config_of(), binning=3).binning == 3
+    model = run(data(binning=3), config_of(steps=1, binning=3))[1].trained
+    images = [AnnotatedImage("an image", *large_cells())]
+    assert prepare_training(images, config_of(), model).binning == 3
 
 
 def test_a_saved_state_keeps_binning_and_threshold(tmp_path: Path) -> None:

@@ -10,9 +10,8 @@ import pytest
 
 from data.counting import CountingArray
 from napari_unet.data import intensity
-from napari_unet.training import cropping
-from napari_unet.training.cropping import origin_of
-from napari_unet.training.dataset import AnnotatedImage, TrainingData
+from napari_unet.training import dataset
+from napari_unet.training.dataset import AnnotatedImage, TrainingData, origin_of
 from napari_unet.training.patches import PatchSampler
 from napari_unet.training.preparation import prepare_training
 
@@ -101,15 +100,15 @@ def test_the_paint_of_a_cropped_frame_teaches_what_that_of_the_whole_teaches(
     image, _ = huge()
     config = tiny_config(validation_share=0.0)
     cropped = prepare_training([image], config).frames[0]
-    monkeypatch.setattr(cropping, "_WHOLE_PIXELS", SIZE**2)
+    monkeypatch.setattr(dataset, "_WHOLE_PIXELS", SIZE**2)
 
     whole = prepare_training([image], config).frames[0]
 
-    box = cropping.box_of(cropped.frame)
+    box = dataset.box_of(cropped.frame)
     np.testing.assert_array_equal(cropped.target.classes, whole.target.classes[box])
     np.testing.assert_array_equal(cropped.weights, whole.weights[box])
     some = (slice(70, 90), slice(80, 95))
-    there = cropping.moved(some, origin_of(cropped.frame), (0, 0))
+    there = dataset.moved(some, origin_of(cropped.frame), (0, 0))
     np.testing.assert_array_equal(cropped.frame.read(some), whole.frame.read(there))
 
 
@@ -136,7 +135,7 @@ def test_what_an_earlier_session_held_back_is_held_back_again() -> None:
     image, _ = huge()
     previous = prepare_training([image], tiny_config())
 
-    now = prepare_training([image], tiny_config(), held_back=previous.held_back)
+    now = prepare_training([image], tiny_config(), None, previous.held_back)
 
     assert held_back_pixels(now) == held_back_pixels(previous)
     assert now.held_back == previous.held_back

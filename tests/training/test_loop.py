@@ -14,7 +14,7 @@ import pytest
 from napari_unet.errors import DeviceError
 from napari_unet.run import Notice
 from napari_unet.tasks import ValidationScore
-from napari_unet.training import loop, trainer
+from napari_unet.training import loop, validation
 from napari_unet.training.events import PaintJudged, StepDone, TrainingStarted, Validated
 from napari_unet.training.trainer import Trainer
 
@@ -129,8 +129,8 @@ def test_a_finished_training_is_not_called_stopped() -> None:
 
 def scores(monkeypatch: pytest.MonkeyPatch, values: Iterator[float]) -> None:
     """Let validations find these IoUs, one after the other."""
-    monkeypatch.setattr(trainer, "validate", lambda *_: ValidationScore(1.0, next(values), None))
-    monkeypatch.setattr(trainer, "judge_painted_cells", lambda *_: ())
+    monkeypatch.setattr(validation, "validate", lambda *_: ValidationScore(1.0, next(values), None))
+    monkeypatch.setattr(validation, "judge_painted_cells", lambda *_: ())
 
 
 def test_without_a_gain_it_ends_when_patience_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +182,7 @@ def test_minutes_include_the_validations(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(Trainer, "train_step", step)
-    monkeypatch.setattr(trainer, "validate", slowly)
+    monkeypatch.setattr(validation, "validate", slowly)
     config = tiny_config(minutes=1.0, validate_every=10)
     run(cells(config), config)
     assert now[0] <= 61

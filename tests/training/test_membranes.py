@@ -12,9 +12,8 @@ from scipy import ndimage as ndi
 from device import DEVICE
 from napari_unet.tasks import ClassTable, ValidationScore, class_table, target_of
 from napari_unet.tasks.validation import cells_between
-from napari_unet.training import trainer
-from napari_unet.training.events import ViewPredicted
-from napari_unet.training.inbox import Inbox, View
+from napari_unet.training import validation
+from napari_unet.training.events import Inbox, View, ViewPredicted
 from napari_unet.training.live import LiveView
 from napari_unet.training.membranes import membrane_class
 from napari_unet.training.trainer import Trainer
@@ -150,7 +149,7 @@ def test_of_little_paint_small_blocks_are_held_back() -> None:
 def model(monkeypatch: pytest.MonkeyPatch) -> TrainedNetwork:
     """A model of membranes for which another threshold than one half was chosen."""
     monkeypatch.setattr(
-        trainer, "validate", lambda runner, data: ValidationScore(1.0, 0.5, None, 0.35)
+        validation, "validate", lambda runner, data: ValidationScore(1.0, 0.5, None, 0.35)
     )
     config = tiny_config(kind="classes", validation_share=0.4)
     return run(data_of(noise(96, 96), tissue(), config), config)[1].trained
@@ -163,11 +162,11 @@ def test_a_model_keeps_the_threshold_that_suited_its_best_weights(model: Trained
 @pytest.mark.parametrize(("threshold", "expected"), [(0.999, 0), (0.001, 2)])
 def test_the_live_view_takes_the_threshold(threshold: float, expected: int) -> None:
     inbox = Inbox()
-    inbox.view.put(View(0, (), (slice(0, 32), slice(0, 32))))
+    inbox.view = View(0, (), (slice(0, 32), slice(0, 32)))
     data = data_of(noise(96, 96), tissue(), CLASSES)
     training = Trainer(data, CLASSES, DEVICE, None)
-    training.threshold = threshold
-    (event,) = LiveView(training, inbox.view).update(Event())
+    training.best.threshold = threshold
+    (event,) = LiveView(training, inbox).update(Event())
     assert isinstance(event, ViewPredicted)
     assert np.unique(event.labels).tolist() == [expected]
 
@@ -176,13 +175,13 @@ def test_a_threshold_of_membranes_is_not_that_of_other_classes(model: TrainedNet
     sparse = np.where(np.arange(96) % 24 == 0, tissue(), 0)
     data = data_of(noise(96, 96), sparse, CLASSES)
     assert data.membrane is None
-    assert Trainer(data, CLASSES, DEVICE, model).threshold == 0.5
+    assert Trainer(data, CLASSES, DEVICE, model).best.threshold == 0.5
 
 
 def test_a_threshold_of_membranes_ends_where_the_paint_shows_none() -> None:
     dense = data_of(noise(96, 96), tissue(), CLASSES)
     sparse = data_of(noise(96, 96), np.where(np.arange(96) % 24 == 0, tissue(), 0), CLASSES)
     training = Trainer(dense, CLASSES, DEVICE, None)
-    training.threshold = 0.35
+    training.best.threshold = 0.35
     training.adopt(sparse)
-    assert training.threshold == 0.5
+    assert training.best.threshold == 0.5

@@ -16,8 +16,7 @@ from napari_unet.errors import NotEnoughMemoryError
 from napari_unet.model.inference import InferenceNetwork
 from napari_unet.model.unet import UNet
 from napari_unet.run import Notice
-from napari_unet.training.events import StepDone, Validated, ViewPredicted
-from napari_unet.training.inbox import Inbox, View
+from napari_unet.training.events import Inbox, StepDone, Validated, View, ViewPredicted
 from napari_unet.training.live import LiveView
 from napari_unet.training.networks import copy_weights
 from napari_unet.training.patches import PatchSampler
@@ -215,7 +214,7 @@ def test_where_not_even_the_smallest_patch_fits_it_is_said_in_numbers(
 
 def test_on_a_gpu_it_says_what_to_do_there(monkeypatch: pytest.MonkeyPatch) -> None:
     from napari_unet.model.memory import Shortage
-    from napari_unet.training.micro_batches import MicroBatcher
+    from napari_unet.training.update import MicroBatcher
 
     batcher = MicroBatcher(tiny_config(batch_size=1, patch_size=16))
     with pytest.raises(NotEnoughMemoryError) as caught:
@@ -283,8 +282,8 @@ def test_a_live_view_that_does_not_fit_is_switched_off_and_the_training_goes_on(
     config = tiny_config(validation_share=0.0)
     trainer = Trainer(cells(config), config, CPU, None)
     inbox = Inbox()
-    inbox.view.put(View(0, (), (slice(0, 96), slice(0, 96))))
-    live = LiveView(trainer, inbox.view)
+    inbox.view = View(0, (), (slice(0, 96), slice(0, 96)))
+    live = LiveView(trainer, inbox)
     live._next = 0.0
     predictions_fail_above(monkeypatch, 0)
     (told,) = live.update(threading.Event())
@@ -297,8 +296,8 @@ def test_a_live_view_in_parts_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_config(validation_share=0.0)
     trainer = Trainer(cells(config), config, CPU, None)
     inbox = Inbox()
-    inbox.view.put(View(0, (), (slice(0, 96), slice(0, 96))))
-    live = LiveView(trainer, inbox.view)
+    inbox.view = View(0, (), (slice(0, 96), slice(0, 96)))
+    live = LiveView(trainer, inbox)
     live._next = 0.0
     predictions_fail_above(monkeypatch, 80 * 80)
     (seen,) = live.update(threading.Event())
@@ -321,7 +320,7 @@ def test_a_teacher_that_does_not_fit_does_not_teach(monkeypatch: pytest.MonkeyPa
 
 def test_an_agreement_that_cannot_be_measured_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "napari_unet.training.agreement.fastest_precision", lambda device: torch.bfloat16
+        "napari_unet.training.validation.fastest_precision", lambda device: torch.bfloat16
     )
     config = tiny_config(validation_share=0.0)
     trainer = Trainer(cells(config), config, CPU, None)

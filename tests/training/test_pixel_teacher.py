@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from napari_unet.run import Run
 from napari_unet.tasks import TASKS
-from napari_unet.training.events import StepDone, ViewPredicted
-from napari_unet.training.gradients import BatchLoss, counted_pixels
-from napari_unet.training.inbox import Inbox, View
+from napari_unet.training.events import Inbox, StepDone, View, ViewPredicted
 from napari_unet.training.loop import train_network
 from napari_unet.training.patches import Batch, PatchSampler
 from napari_unet.training.pixel_teacher import (
@@ -25,6 +24,7 @@ from napari_unet.training.pixel_teacher import (
     trust_after,
 )
 from napari_unet.training.trainer import Trainer
+from napari_unet.training.update import add_gradients, counted_pixels
 
 from .builders import (
     UNDEFORMED,
@@ -111,19 +111,21 @@ def test_patches_keep_the_paint_and_show_guesses_elsewhere() -> None:
 
 
 def test_guesses_are_learned_as_far_as_the_classifier_is_trusted() -> None:
-    scores = torch.zeros(1, 2, 1, 2)
+    scores = torch.zeros(1, 2, 1, 2, requires_grad=True)
     batch = Batch(torch.zeros(1, 1, 1, 2), torch.tensor([[[0, 1]]]), torch.tensor([[[1.0, -0.5]]]))
     whole = counted_pixels(batch)
     assert whole.tolist() == [1, 1]
 
     def losses(trust: float) -> list[float]:
-        loss_of = BatchLoss(
-            lambda images: scores,  # type: ignore[arg-type]
-            torch.float32,
+        network = nn.Identity()
+        parts, loss_of = (
+            [Batch(scores.clone(), batch.classes, batch.weights)],
             TASKS["classes"].loss,
-            trust_in_classifier=trust,
         )
-        return [float(loss) for loss in loss_of(batch, torch.ones(2))]
+        found = add_gradients(
+            network, parts, lambda part: torch.ones(2), loss_of, None, torch.float32, trust
+        )
+        return [float(loss) for loss in found]
 
     assert losses(0.0) == pytest.approx([np.log(2), 0])
     assert losses(0.5) == pytest.approx([np.log(2), 0.25 * np.log(2)])
@@ -145,7 +147,7 @@ def test_where_most_is_painted_there_is_none_either() -> None:
 
 def test_the_first_view_comes_before_the_first_step_and_from_the_classifier() -> None:
     inbox = Inbox()
-    inbox.view.put(View(0, (), (slice(0, 64), slice(0, 64))))
+    inbox.view = View(0, (), (slice(0, 64), slice(0, 64)))
     settings = config(steps=1)
     events = list(Run(train_network(sparse(), settings, threading.Event(), inbox=inbox)))
     kinds = [type(event) for event in events]
@@ -161,7 +163,7 @@ def test_a_network_that_has_taken_over_is_shown() -> None:
     settings = config()
     trainer = Trainer(sparse(), settings, CPU, None)
     assert trainer.leading_classifier is not None
-    trainer.history = scored(0.6, 0.5)
+    trainer.best.history = scored(0.6, 0.5)
     assert trainer.leading_classifier is None
 
 
@@ -187,4 +189,4 @@ def test_scores_of_the_classifier_are_kept_in_the_history() -> None:
     assert data.blocks
     trainer = Trainer(data, replace(settings), CPU, None)
     trainer.assess()
-    assert 0 < float(trainer.history[-1][CLASSIFIER_IOU] or 0) <= 1
+    assert 0 < float(trainer.best.history[-1][CLASSIFIER_IOU] or 0) <= 1

@@ -18,7 +18,7 @@ from napari_unet.training import trainer as trainer_module
 from napari_unet.training.events import StepDone
 from napari_unet.training.loop import train_network
 from napari_unet.training.patches import PatchSampler
-from napari_unet.training.prefetch import BatchPrefetcher, DrawnWhenNeeded
+from napari_unet.training.prefetch import BatchPrefetcher
 
 from .builders import cells, of_type, run, same_weights, tiny_config
 
@@ -139,7 +139,7 @@ def test_prefetching_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert same_weights(ahead.last, run(cells(config), config)[1].state.last)
 
 
-class _Plain(DrawnWhenNeeded):
+class _Plain(BatchPrefetcher):
     def __enter__(self) -> _Plain:
         return self
 
@@ -177,8 +177,8 @@ def test_a_training_that_fails_leaves_no_thread(monkeypatch: pytest.MonkeyPatch)
 def test_adopted_data_are_drawn_from_at_once() -> None:
     config = tiny_config()
     trainer = trainer_module.Trainer(cells(config), config, DEVICE, None)
-    with trainer.prefetching():
+    with trainer.batches:
         trainer.train_step(0.5)
         trainer.adopt(cells(config, size=64))
-        ours = trainer._batches.take(2, trainer.sampler.of_step)
+        ours = trainer.batches.take(2, trainer.sampler.of_step)
     assert np.array_equal(ours.images, trainer.sampler.of_step(2).images)

@@ -10,15 +10,15 @@ import torch
 from device import DEVICE, DEVICE_NAME
 from napari_unet.model.unet import BatchNorm, UNet
 from napari_unet.samples import load_nuclei_2d
-from napari_unet.training.batch_statistics import (
+from napari_unet.training.checkpoint import load_state, save_state
+from napari_unet.training.config import TrainConfig
+from napari_unet.training.networks import (
     mixed_statistics,
     recomputed_statistics,
     set_statistics,
     statistics_of,
 )
-from napari_unet.training.checkpoint import load_state, save_state
-from napari_unet.training.config import TrainConfig
-from napari_unet.training.model_and_state import training_state
+from napari_unet.training.state import training_state
 from napari_unet.training.trainer import Trainer
 
 from .builders import cells, data_of, same_weights, tiny_config

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_unet.data.labels import marked_boxes
 from napari_unet.tasks import class_table
 from napari_unet.training import targets
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
-from napari_unet.training.pixel_weights import border_term
 from napari_unet.training.preparation import prepare_training
-from napari_unet.training.targets import FrameTarget, changed_boxes
+from napari_unet.training.targets import FrameTarget, border_term
 
 from .builders import tiny_config
 
@@ -129,7 +129,7 @@ def test_strokes_far_apart_are_boxes_of_their_own() -> None:
     before = np.zeros((300, 300), np.uint8)
     now = before.copy()
     now[5, 5] = now[290, 290] = 1
-    boxes = changed_boxes(before, now)
+    boxes = marked_boxes(before != now)
     assert boxes == [(slice(0, 32), slice(0, 32)), (slice(288, 300), slice(288, 300))]
 
 
@@ -153,5 +153,5 @@ def test_another_balance_needs_no_new_border_weights(monkeypatch: pytest.MonkeyP
     images[1] = AnnotatedImage("b", images[1].image, more)
     monkeypatch.setattr(targets, "_MOST", 1.0)
     data = prepare_training(images, config, previous)
-    assert data.frames[0].border is previous.frames[0].border
+    assert data.frames[0].paint.border is previous.frames[0].paint.border
     assert not np.array_equal(data.frames[0].weights, previous.frames[0].weights)

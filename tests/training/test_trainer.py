@@ -18,13 +18,13 @@ from napari_unet.model.trained import save_network
 from napari_unet.run import Notice
 from napari_unet.tasks import ValidationScore, losses
 from napari_unet.tasks.losses import weighted_cross_entropy
-from napari_unet.training import trainer
+from napari_unet.training import validation
 from napari_unet.training.checkpoint import load_state, save_checkpoint, save_state, state_path
-from napari_unet.training.events import Checkpoint, StepDone
+from napari_unet.training.events import StepDone
 from napari_unet.training.networks import copy_weights
-from napari_unet.training.optimisation import rate_schedule
 from napari_unet.training.patches import Batch, PatchSampler
 from napari_unet.training.trainer import Trainer
+from napari_unet.training.update import rate_schedule
 
 from .builders import (
     all_finite,
@@ -206,7 +206,7 @@ def test_the_model_has_the_weights_of_the_best_validation(
     expected = averaged_weights(stopped_after(kept, config).state)
     values = iter(scores)
     monkeypatch.setattr(
-        trainer, "validate", lambda runner, data: ValidationScore(1.0, next(values), None)
+        validation, "validate", lambda runner, data: ValidationScore(1.0, next(values), None)
     )
     result = run(cells(config), config)[1]
     assert same_weights(dict(result.trained.network.state_dict()), expected)
@@ -516,12 +516,10 @@ def test_weights_that_are_not_finite_are_never_the_best(monkeypatch: pytest.Monk
     with torch.no_grad():
         next(trainer.averaged_network.parameters()).fill_(float("nan"))
 
-    trainer.assess()
+    told = trainer.assess()[-1]
 
-    assert trainer.best == {}
-    assert trainer.take_notices() == [
-        Notice("The weights of step 1 are not kept: not all of them are finite.")
-    ]
+    assert trainer.best.weights == {}
+    assert told == Notice("The weights of step 1 are not kept: not all of them are finite.")
 
 
 @pytest.mark.fault(13)
@@ -572,9 +570,9 @@ def test_a_validation_that_gives_no_number_keeps_no_model_from_being_saved(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     score = ValidationScore(float("nan"), 0.1, None)
-    monkeypatch.setattr(trainer, "validate", lambda runner, data: score)
+    monkeypatch.setattr(validation, "validate", lambda runner, data: score)
     config = tiny_config(validate_every=2)
     result = run(cells(config), config)[1]
-    save_checkpoint(Checkpoint(result.trained, result.state), tmp_path / "m.safetensors")
+    save_checkpoint(result.trained, result.state, tmp_path / "m.safetensors")
     history = load_state(state_path(tmp_path / "m.safetensors")).history
     assert {entry["loss"] for entry in history} == {None}

@@ -10,7 +10,7 @@ import torch
 
 from napari_unet.errors import UnreadableError
 from napari_unet.run import Notice
-from napari_unet.training import agreement
+from napari_unet.training import validation
 from napari_unet.training.events import StepDone
 
 from .builders import data_of, painted_cells, run, tiny_config
@@ -34,7 +34,7 @@ class OnDisk:
 @pytest.fixture(autouse=True)
 def fast_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor on which it is tried, at the end, whether the model may predict in bfloat16."""
-    monkeypatch.setattr(agreement, "fastest_precision", lambda device: torch.bfloat16)
+    monkeypatch.setattr(validation, "fastest_precision", lambda device: torch.bfloat16)
 
 
 def trained_until(last: int) -> tuple[list[Any], Any]:

@@ -11,18 +11,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from device import DEVICE
 from napari_unet.training.config import Optimiser
 from napari_unet.training.networks import copy_weights, random_network
-from napari_unet.training.optimisation import (
-    new_optimiser,
-    optimiser_tensors,
-    restore_optimiser,
-)
 from napari_unet.training.trainer import Trainer
 from napari_unet.training.update import (
     Buffers,
-    ReadAStepLater,
-    ReadAtOnce,
+    LossReader,
     average_where,
     new_average,
+    new_optimiser,
+    optimiser_tensors,
+    restore_optimiser,
     step_where,
 )
 
@@ -57,7 +54,7 @@ class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
-class NeverRead:
+class NeverRead(LossReader):
     """Reads no loss, as where it is read a step later."""
 
     def read(self, step: int, loss: torch.Tensor) -> tuple[int, float]:
@@ -72,7 +69,7 @@ class NeverRead:
 def test_no_step_waits_for_the_device(changes: dict[str, Any]) -> None:
     config = tiny_config(**changes)
     trainer = Trainer(cells(config), config, DEVICE, None)
-    trainer._losses = NeverRead()
+    trainer._losses = NeverRead(DEVICE)
     trainer.train_step(0.5)
     with Waits() as waits:
         trainer.train_step(0.5)
@@ -83,7 +80,7 @@ def test_a_step_with_a_teacher_waits_for_nothing_either() -> None:
     config = tiny_config(start="cells", base_channels=16, depth=3)
     trainer = Trainer(cells(config), config, DEVICE, None)
     trainer._teacher = trainer._starting.teacher([], torch.float32) or _any_teacher(trainer)
-    trainer._losses = NeverRead()
+    trainer._losses = NeverRead(DEVICE)
     with Waits() as waits:
         trainer.train_step(0.5)
     assert waits.found == []
@@ -103,7 +100,7 @@ def test_a_wait_would_be_found() -> None:
 
 
 def test_on_the_cpu_the_loss_is_that_of_the_step() -> None:
-    assert ReadAtOnce().read(3, torch.tensor(0.5)) == (3, 0.5)
+    assert LossReader(CPU).read(3, torch.tensor(0.5)) == (3, 0.5)
 
 
 # --- only where finite -------------------------------------------------------------------------
@@ -238,7 +235,7 @@ def waited_for(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_a_loss_on_a_gpu_is_read_a_step_later(waited_for: list[Any]) -> None:
-    reader = ReadAStepLater()
+    reader = LossReader(torch.device("cuda"))
     told = [reader.read(step, torch.tensor(step / 2)) for step in (1, 2, 3)]
     assert told == [(1, 0.5), (1, 0.5), (2, 1.0)]
     assert waited_for[0] is waited_for[1]
@@ -247,7 +244,7 @@ def test_a_loss_on_a_gpu_is_read_a_step_later(waited_for: list[Any]) -> None:
 
 @pytest.mark.fault(13)
 def test_a_first_loss_on_a_gpu_that_is_no_number_is_told_once(waited_for: list[Any]) -> None:
-    reader = ReadAStepLater()
+    reader = LossReader(torch.device("cuda"))
     losses = (torch.nan, torch.nan, 1.0, 2.0, 3.0)
     told = [reader.read(step, torch.tensor(loss)) for step, loss in enumerate(losses, 1)]
     assert [step for step, loss in told if loss != loss] == [1, 2]
@@ -259,7 +256,7 @@ def test_a_first_loss_on_a_gpu_that_is_no_number_is_told_once(waited_for: list[A
 def test_on_a_gpu_no_step_synchronises(optimiser: Optimiser) -> None:
     config = tiny_config(device="cuda", precision="bfloat16", optimiser=optimiser)
     trainer = Trainer(cells(config), config, torch.device("cuda"), None)
-    with trainer.prefetching():
+    with trainer.batches:
         for _ in range(3):
             trainer.train_step(0.5)
         torch.cuda.set_sync_debug_mode("error")

@@ -13,11 +13,10 @@ from napari_unet.tasks import ClassTable, target_of
 from napari_unet.training.checkpoint import load_state, save_state
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage, TrainingData
-from napari_unet.training.object_sizes import smallest_painted_object
 from napari_unet.training.patches import PatchSampler
-from napari_unet.training.pixel_weights import pixel_weights
-from napari_unet.training.preparation import prepare_training
+from napari_unet.training.preparation import prepare_training, smallest_painted_object
 from napari_unet.training.sources import record_of
+from napari_unet.training.targets import pixel_weights
 
 from .builders import run, tiny_config
 
@@ -129,9 +128,7 @@ def test_a_model_is_trained_further_with_its_own_flat_levels() -> None:
     config = volume_config(steps=2)
     _, first = run(prepared(labels, image, config, VOXEL), config)
     unscaled = AnnotatedImage("a", image, labels)
-    data = prepare_training(
-        [unscaled], config, flat_levels=first.trained.record.network.flat_levels
-    )
+    data = prepare_training([unscaled], config, first.trained)
     _, second = run(data, config, resume=first.trained)
     assert second.trained.record.network == first.trained.record.network
 
@@ -263,7 +260,7 @@ def test_time_may_stand_last() -> None:
     data = prepare_training([AnnotatedImage("a", image, labels, axes="YXT")], tiny_config())
     (frame,) = data.frames
     assert frame.frame.index == (1,)
-    np.testing.assert_array_equal(frame.labels, plane())
+    np.testing.assert_array_equal(frame.paint.labels, plane())
 
 
 def test_labels_that_do_not_fit_the_given_axes_are_refused_with_both_shapes() -> None:

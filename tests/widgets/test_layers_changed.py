@@ -331,13 +331,13 @@ def test_a_training_never_sees_paint_that_changes_under_it(
     events = train_on(desk)
     run = session_of(desk.viewer).run
     assert run is not None
-    put = run.inbox.annotations.put
+    annotate = run.inbox.annotate
 
-    def put_and_remember(images: Any) -> None:
+    def annotate_and_remember(images: Any) -> None:
         seen.append(images)
-        put(images)
+        annotate(images)
 
-    monkeypatch.setattr(run.inbox.annotations, "put", put_and_remember)
+    monkeypatch.setattr(run.inbox, "annotate", annotate_and_remember)
     wait_for(desk, events, StepDone)
     for value in range(60, 66):
         labels.data[48:] = value  # as a plugin would; then it tells napari

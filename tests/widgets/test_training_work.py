@@ -11,7 +11,7 @@ from napari_unet.model import devices
 from napari_unet.run import Notice
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
-from napari_unet.training.inbox import Inbox
+from napari_unet.training.events import Inbox
 from napari_unet.widgets.train.work import TrainingJob, training_events
 
 from .conftest import TINY, disks, strokes_on

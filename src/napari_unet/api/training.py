@@ -14,16 +14,15 @@ from napari_unet.data.physical import check_pixel_size
 from napari_unet.errors import ConfigError, FileProblemError, LabelsError
 from napari_unet.io.files import make_folder
 from napari_unet.run import Run
-from napari_unet.training.checkpoint import save_checkpoint, saving_checkpoints
-from napari_unet.training.config import TrainConfig
-from napari_unet.training.dataset import AnnotatedImage
-from napari_unet.training.events import Checkpoint
-from napari_unet.training.going_on import (
+from napari_unet.training.checkpoint import (
     check_goes_on,
     load_training,
+    save_checkpoint,
+    saving_checkpoints,
     settings_to_continue,
-    what_stays,
 )
+from napari_unet.training.config import TrainConfig
+from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.loop import train_network
 from napari_unet.training.preparation import prepare_training
 
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.data.physical import PixelSize
-    from napari_unet.data.validation_blocks import BlockPlace
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.events import TrainingEvent
     from napari_unet.training.state import TrainingState
@@ -120,7 +118,7 @@ def train(
     """
     if output is not None:  # known before a long training
         make_folder(Path(output).expanduser().parent)
-    begin, held_back, config = _begin_of(previous, config)
+    begin, config = _begin_of(previous, config)
     alone = not isinstance(images, (list, tuple))
     image_list, label_list = _listed(images), _listed(labels)
     n_images = len(image_list)
@@ -147,8 +145,7 @@ def train(
         )
         for i, image in enumerate(image_list)
     ]
-    stays = what_stays(begin, config.ndim)
-    data = prepare_training(annotated, config, held_back=held_back, **stays)
+    data = prepare_training(annotated, config, begin)
     events = train_network(data, config, stop or threading.Event(), begin)
     if output is None:
         return TrainedModel(Run(events).finish(on_event).trained)
@@ -159,21 +156,21 @@ def train(
             f"The training ended before its first step, and {path} was left as it is. Give it more "
             "time."
         )
-    save_checkpoint(Checkpoint(result.trained, result.state), path)
+    save_checkpoint(result.trained, result.state, path)
     return TrainedModel(result.trained)
 
 
 def _begin_of(
     previous: TrainedModel | str | os.PathLike[str] | None, config: TrainConfig | None
-) -> tuple[TrainingState | TrainedNetwork | None, tuple[BlockPlace, ...], TrainConfig]:
-    """Return what a training begins with, what that has held back, and the settings."""
+) -> tuple[TrainingState | TrainedNetwork | None, TrainConfig]:
+    """Return what a training begins with, and the settings."""
     if previous is None:
-        return None, (), config or TrainConfig()
+        return None, config or TrainConfig()
     if isinstance(previous, TrainedModel):
-        return previous.trained, (), settings_to_continue(config, previous.record)
+        return previous.trained, settings_to_continue(config, previous.record)
     state, usual = load_training(Path(previous))
     check_goes_on(state, usual, config or usual)
-    return state, state.held_back, config or usual
+    return state, config or usual
 
 
 def _boxes(regions: Sequence[Any], shape: tuple[int, ...]) -> tuple[Region, ...]:

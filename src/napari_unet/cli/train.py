@@ -40,18 +40,20 @@ from napari_unet.provenance.card import (
 from napari_unet.provenance.script import TrainingScript
 from napari_unet.provenance.training_card import card_of_training
 from napari_unet.run import Run
-from napari_unet.training.checkpoint import save_state, saving_checkpoints, state_path
+from napari_unet.training.checkpoint import (
+    check_goes_on,
+    load_training,
+    save_state,
+    saving_checkpoints,
+    settings_to_continue,
+    state_path,
+)
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.distributed import ProcessGroup
-from napari_unet.training.going_on import (
-    check_goes_on,
-    load_training,
-    settings_to_continue,
-    what_stays,
-)
+from napari_unet.training.held_back import CELLS_TO_SPARE_SOME
 from napari_unet.training.loop import TrainingResult, train_network
-from napari_unet.training.preparation import CELLS_TO_SPARE_SOME, prepare_training
+from napari_unet.training.preparation import prepare_training
 from napari_unet.training.state import TrainingState
 
 if TYPE_CHECKING:
@@ -119,9 +121,7 @@ def _order(options: argparse.Namespace) -> _Order:
     pairs = pair_annotations(find_images(options.images), find_annotations(options.labels))
     note_unlike_pairs(pairs)
     images = [_annotated_image(*pair, options, config) for pair in pairs]
-    held_back = previous.held_back if isinstance(previous, TrainingState) else ()
-    stays = what_stays(previous, config.ndim)
-    data = prepare_training(images, config, held_back=held_back, **stays)
+    data = prepare_training(images, config, previous)
     return _Order(output, config, data, previous, pairs, options.preset or "fast", started)
 
 

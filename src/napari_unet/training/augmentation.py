@@ -148,44 +148,27 @@ def _sample(region: Tensor, positions: Tensor, mode: str) -> Tensor:
     )[0]
 
 
-@dataclass(frozen=True)
-class Jitter:
-    """How the grey values of one patch are changed.
+def jitter_intensity(
+    image: Tensor, strength: float, rng: np.random.Generator, window: int = 1
+) -> None:
+    """Change gamma, contrast, brightness and noise of normalised pixels (C, *) in place.
 
-    All timepoints of a time-lapse are changed alike but for the noise: a camera's settings stay
-    over neighbouring timepoints, and each timepoint was normalised by itself before.
+    The strength is about the relative size of the changes. The channels of each of `window`
+    timepoints come after those of the one before; all timepoints are changed alike but for the
+    noise: a camera's settings stay over neighbouring timepoints, and each was normalised by itself
+    before.
     """
-
-    curve: NDArray[np.float32]
-    """(3, C) float32: gamma, contrast and brightness per channel, of all timepoints."""
-    noise: float
-    """Standard deviation of the grain."""
-    seed: int
-    """Of the grain."""
-
-    @classmethod
-    def drawn(
-        cls, channels: int, strength: float, rng: np.random.Generator, window: int = 1
-    ) -> Jitter | None:
-        """Draw one; None where the strength is 0: about the relative size of the changes.
-
-        The channels of each of `window` timepoints come after those of the one before.
-        """
-        if strength == 0:
-            return None
-        of_timepoint = channels // window
-        gamma, contrast = np.exp(rng.normal(0, strength, (2, of_timepoint)))
-        brightness = rng.normal(0, strength / 2, of_timepoint)
-        curve = np.tile(np.stack([gamma, contrast, brightness]), window).astype(np.float32)
-        noise = abs(rng.normal(0, strength / 4))
-        return cls(curve, noise, int(rng.integers(2**62)))
-
-    def apply(self, image: Tensor) -> None:
-        """Change a patch (C, *) of normalised pixels in place."""
-        per_channel = (-1,) + (1,) * (image.ndim - 1)
-        curve = torch.from_numpy(self.curve).to(image.device, non_blocking=True)
-        gamma, contrast, brightness = (values.reshape(per_channel) for values in curve)
-        chance = torch.Generator(image.device).manual_seed(self.seed)
-        grain = torch.randn(image.shape, generator=chance, device=image.device)
-        bent = image.abs().pow_(gamma).copysign_(image).mul_(contrast)
-        torch.add(bent.add_(brightness), grain, alpha=self.noise, out=image)
+    if strength == 0:
+        return
+    of_timepoint = len(image) // window
+    gammas, contrasts = np.exp(rng.normal(0, strength, (2, of_timepoint)))
+    brightnesses = rng.normal(0, strength / 2, of_timepoint)
+    curve = np.tile(np.stack([gammas, contrasts, brightnesses]), window).astype(np.float32)
+    noise = abs(rng.normal(0, strength / 4))
+    chance = torch.Generator(image.device).manual_seed(int(rng.integers(2**62)))
+    per_channel = (3, -1) + (1,) * (image.ndim - 1)
+    on_device = torch.from_numpy(curve).to(image.device, non_blocking=True)
+    gamma, contrast, brightness = on_device.reshape(per_channel)
+    grain = torch.randn(image.shape, generator=chance, device=image.device)
+    bent = image.abs().pow_(gamma).copysign_(image).mul_(contrast)
+    torch.add(bent.add_(brightness), grain, alpha=noise, out=image)

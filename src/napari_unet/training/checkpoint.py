@@ -1,39 +1,42 @@
-"""The files of a training: its state beside its model, written now and then while it runs."""
+"""The files of a training, written now and then while it runs, and how to go on from them."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from napari_unet.data.validation_blocks import BlockPlace
 from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
 from napari_unet.model.config import DEEPEST, LARGEST_BINNING, SMALLEST_BINNING
+from napari_unet.model.starting import is_starting_model
 from napari_unet.model.tensor_file import read_tensors, write_tensors
-from napari_unet.model.trained import check_finite, save_network
+from napari_unet.model.trained import check_finite, load_network, save_network
 from napari_unet.run import Notice, Run
 from napari_unet.tasks import ClassTable
+from napari_unet.training.config import TrainConfig, present_names
 from napari_unet.training.events import Checkpoint, TrainingEvent
 from napari_unet.training.state import TrainingState
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
     from pathlib import Path
 
     from torch import Tensor
 
     from napari_unet.model.record import ModelRecord
+    from napari_unet.model.trained import TrainedNetwork
 
 Result = TypeVar("Result")
 
 _LONGEST_REASON = 300  # of what a hostile file says, in the message that refuses it
 _MOST_SECONDS = 100 * 365 * 24 * 3600
-_LAST, _AVERAGED, _BEST, _OPTIMISER = "last.", "averaged.", "best.", "optimiser."
-_FITTED = "fitted."
+_TENSORS = ("last", "averaged", "best", "optimiser", "fitted")  # by their names in a state
 
 # Bounds keep what is read printable and its sums exact.
 _Steps = Annotated[int, Field(ge=0, le=10**12)]
@@ -53,44 +56,27 @@ def save_state(state: TrainingState, path: Path) -> None:
 
     Raises FileProblemError if the file cannot be written, or weights are not finite.
     """
-    tensors: dict[str, Tensor] = {}
-    groups = (
-        (_LAST, state.last),
-        (_AVERAGED, state.averaged),
-        (_BEST, state.best),
-        (_OPTIMISER, state.optimiser),
-        (_FITTED, state.fitted),
-    )
-    for prefix, group in groups:
-        tensors.update({prefix + name: tensor for name, tensor in group.items()})
-    check_finite(tensors, path)
-    content: dict[str, Any] = {
-        "step": state.step,
-        "seconds": state.seconds,
-        # weights may be the best without a score: new paint makes the previous one void
-        "best_value": state.best_value if math.isfinite(state.best_value) else None,
-        "history": list(state.history),
-        "cycle_start": state.cycle_start,
-        "extra_steps": state.extra_steps,
-        "classes": None if state.classes is None else asdict(state.classes),
-        "held_back": [asdict(place) for place in state.held_back],
-        "binning": state.binning,
-        "threshold": state.threshold,
-        "flat_levels": state.flat_levels,
-        "border_sigma": state.border_sigma,
-        "paint": state.paint,
-        "in_float32": state.in_float32,
+    tensors: dict[str, Tensor] = {
+        f"{group}.{name}": tensor
+        for group in _TENSORS
+        for name, tensor in getattr(state, group).items()
     }
+    check_finite(tensors, path)
+    content = {name: getattr(state, name) for name in _Content.model_fields}
+    # weights may be the best without a score: new paint makes the previous one void
+    content["best_value"] = state.best_value if math.isfinite(state.best_value) else None
+    content["classes"] = None if state.classes is None else asdict(state.classes)
+    content["held_back"] = [asdict(place) for place in state.held_back]
     write_tensors(path, tensors, content)
 
 
-def save_checkpoint(checkpoint: Checkpoint, model_path: Path) -> None:
-    """Write a checkpoint as model file and, beside it, state.
+def save_checkpoint(trained: TrainedNetwork, state: TrainingState, model_path: Path) -> None:
+    """Write a model file and, beside it, the state of its training.
 
     Raises FileProblemError if a file cannot be written.
     """
-    save_network(checkpoint.trained, model_path)
-    save_state(checkpoint.state, state_path(model_path))
+    save_network(trained, model_path)
+    save_state(state, state_path(model_path))
 
 
 def saving_checkpoints(
@@ -109,7 +95,7 @@ def saving_checkpoints(
             yield event
             continue
         try:
-            save_checkpoint(event, model_path)
+            save_checkpoint(event.trained, event.state, model_path)
         except FileProblemError as error:
             yield Notice(f"The training goes on, but its state was not saved: {error}")
         if saved is not None:
@@ -123,11 +109,10 @@ def load_state(path: Path) -> TrainingState:
     Raises ModelFileError if the file is missing, damaged, or no training state.
     """
     tensors, content = read_tensors(path)
-    prefixes = (_LAST, _AVERAGED, _BEST, _OPTIMISER, _FITTED)
-    groups: dict[str, dict[str, Tensor]] = {prefix: {} for prefix in prefixes}
+    groups: dict[str, dict[str, Tensor]] = {group: {} for group in _TENSORS}
     for name, tensor in tensors.items():
-        prefix, _, rest = name.partition(".")
-        groups.get(f"{prefix}.", {})[rest] = tensor
+        group, _, rest = name.partition(".")
+        groups.get(group, {})[rest] = tensor
     try:
         return _state_from(json.dumps(content), groups)
     except (ValidationError, ConfigError) as error:
@@ -184,27 +169,11 @@ class _Content(BaseModel):
 
 def _state_from(text: str, groups: dict[str, dict[str, Tensor]]) -> TrainingState:
     content = _Content.model_validate_json(text, strict=True)
-    return TrainingState(
-        step=content.step,
-        seconds=content.seconds,
-        last=groups[_LAST],
-        averaged=groups[_AVERAGED],
-        best=groups[_BEST],
-        optimiser=groups[_OPTIMISER],
-        fitted=groups[_FITTED],
-        best_value=-math.inf if content.best_value is None else content.best_value,
-        history=tuple(entry.model_dump(exclude_unset=True) for entry in content.history),
-        cycle_start=content.cycle_start,
-        extra_steps=content.extra_steps,
-        classes=content.classes,
-        held_back=tuple(BlockPlace(p.image, p.frame, p.bounds) for p in content.held_back),
-        binning=content.binning,
-        threshold=content.threshold,
-        flat_levels=content.flat_levels,
-        border_sigma=content.border_sigma,
-        paint=content.paint,
-        in_float32=content.in_float32,
-    )
+    values: dict[str, Any] = {**dict(content), **groups}
+    values["best_value"] = -math.inf if content.best_value is None else content.best_value
+    values["history"] = tuple(entry.model_dump(exclude_unset=True) for entry in content.history)
+    values["held_back"] = tuple(BlockPlace(p.image, p.frame, p.bounds) for p in content.held_back)
+    return TrainingState(**values)
 
 
 def _what_does_not_fit(error: ValidationError | ConfigError) -> str:
@@ -222,3 +191,104 @@ def belongs_to(state: TrainingState, record: ModelRecord) -> bool:
     """
     known = [dict(entry) for entry in record.history]
     return state.step <= record.steps and [*state.history] == known[: len(state.history)]
+
+
+# --- What a training goes on with: the settings and sizes that stay those of an earlier one ------
+
+# What a model decides, not the settings, where it is trained further.
+_OF_THE_NETWORK = (
+    "ndim", "base_channels", "depth", "window", "padding", "normalization", "dropout",
+)  # fmt: skip
+
+
+def settings_to_continue(
+    config: TrainConfig | None, record: ModelRecord, given: Mapping[str, Any] = MappingProxyType({})
+) -> TrainConfig:
+    """Return the settings with which a model is trained further.
+
+    Network and patches are those of the model. Without a config the model's own settings hold; of a
+    starting model, whose own are for hours of many images, the preset fast. What was `given` by
+    name counts more. Raises ConfigError if that is a setting of the network, and not the model's.
+    """
+    network = {name: getattr(record.network, name) for name in _OF_THE_NETWORK}
+    for name in network.keys() & given.keys():
+        if given[name] != network[name]:
+            raise ConfigError(
+                f"{name} is {given[name]!r}; a model that is trained further keeps its own, "
+                f"{network[name]!r}."
+            )
+    if config is None:
+        starting = is_starting_model(record)
+        config = TrainConfig.preset("fast") if starting else settings_of(record)
+    elif isinstance(patch := record.training.get("patch_size"), int):
+        config = config.changed(patch_size=patch)
+    if "steps" in given:
+        config = config.changed(minutes=0.0)  # unless they are given as well
+    return config.changed(**network).changed(**given)
+
+
+def load_training(path: Path) -> tuple[TrainingState, TrainConfig]:
+    """Read a training that can go on exactly where it ended: its state, and its settings.
+
+    The state lies beside the model file. Raises ModelFileError if a file is missing or damaged, or
+    the two are of different trainings.
+    """
+    record = load_network(path).record
+    config = settings_of(record)
+    if not state_path(path).exists():
+        raise ModelFileError(
+            f"There is no {state_path(path).name} beside {path}: without its state a training "
+            "cannot go on exactly. Train the model further instead "
+            "(nu.train(previous=nu.load_model(...)), or --previous)."
+        )
+    state = load_state(state_path(path))
+    if not belongs_to(state, record):
+        raise ModelFileError(
+            f"{state_path(path).name} is the state of a previous training (step {state.step}, "
+            f"the model has made {record.steps}): the program was ended while it wrote. Train anew."
+        )
+    return state, config
+
+
+def check_goes_on(state: TrainingState, previous: TrainConfig, config: TrainConfig) -> None:
+    """Refuse settings with which a training cannot go on exactly, or has nothing left to do.
+
+    Raises ConfigError, which names the setting.
+    """
+    if config.optimiser != previous.optimiser:
+        raise ConfigError(
+            f"optimiser is {config.optimiser!r}; a training that goes on keeps its own, "
+            f"{previous.optimiser!r}."
+        )
+    if config.binning not in (0, state.binning):
+        raise ConfigError(
+            f"The training has a binning of {state.binning:g}, which cannot become "
+            f"{config.binning:g} where it goes on. Train a new model."
+        )
+    if not config.minutes and state.step >= config.steps:
+        raise ConfigError(
+            f"The training has already made {state.step} steps; choose more steps in all, or "
+            "minutes for as much time again."
+        )
+
+
+def settings_of(record: ModelRecord) -> TrainConfig:
+    """Return the settings that a model was trained with.
+
+    Raises ModelFileError if this version does not know one of them, or it is out of its bounds.
+    """
+    unknown = sorted(set(record.training) - {f.name for f in fields(TrainConfig)})
+    if unknown:
+        raise ModelFileError(
+            f"The model was trained with a setting {unknown[0]!r} that this version does not "
+            "know. Update napari-unet-paint, or train anew."
+        )
+    try:
+        return TypeAdapter(TrainConfig).validate_json(
+            json.dumps(present_names(record.training)), strict=True
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ModelFileError(
+            f"The model's record has no usable {first['loc'][0]}: {first['msg']}. Train anew."
+        ) from error

@@ -17,9 +17,8 @@ from torch import nn
 from torch.nn import functional
 
 from napari_unet.data.labels import UNLABELLED
-from napari_unet.training.batch_statistics import set_statistics
 from napari_unet.training.distributed import ALONE, ProcessGroup
-from napari_unet.training.networks import begin_with, random_network
+from napari_unet.training.networks import begin_with, random_network, set_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -1,7 +1,9 @@
-"""What a running training tells: frozen values, one per happening."""
+"""What a running training tells, a frozen value per happening, and what it is told."""
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import Region
     from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.training.dataset import AnnotatedImage
     from napari_unet.training.painted_cells import PaintedCell
     from napari_unet.training.state import TrainingState
 
@@ -144,3 +147,36 @@ TrainingEvent = (
     | Checkpoint
     | Notice
 )
+
+
+# --- What it is told: newly painted labels, and what is on screen -------------------------------
+
+
+@dataclass(frozen=True)
+class View:
+    """What is on screen."""
+
+    image: int
+    """Number of the annotated image."""
+    frame: tuple[int, ...]
+    """Index on its frame axes."""
+    region: Region
+    """The visible box, in ``[Z]YX``."""
+
+
+class Inbox:
+    """What one training is told: any thread may write, the training reads between steps."""
+
+    def __init__(self) -> None:
+        self.view: View | None = None  # what to predict now and then
+        self.checkpoint_wanted = threading.Event()  # set it for one after the present step
+        self.checkpoint_saved = threading.Event()  # set by whoever has written it down
+        self._annotations: deque[tuple[AnnotatedImage, ...]] = deque(maxlen=1)
+
+    def annotate(self, images: tuple[AnnotatedImage, ...]) -> None:
+        """Leave the images as they are painted now: all of them, in the order of the start."""
+        self._annotations.append(images)
+
+    def take_annotations(self) -> tuple[AnnotatedImage, ...] | None:
+        """Take the newest annotated images out; None where there are none."""
+        return self._annotations.pop() if self._annotations else None

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import Region
     from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityRange
-    from napari_unet.training.inbox import Mailbox, View
+    from napari_unet.training.events import Inbox, View
     from napari_unet.training.trainer import Trainer
     from napari_unet.training.validation import Predictor
 
@@ -47,15 +47,15 @@ _PAUSE_PER_SECOND = 4.0
 class LiveView:
     """Predicts the visible region with the weights as they are now."""
 
-    def __init__(self, trainer: Trainer, view: Mailbox[View]) -> None:
+    def __init__(self, trainer: Trainer, inbox: Inbox) -> None:
         self._trainer = trainer
-        self._view = view
+        self._inbox = inbox
         self._next = time.monotonic()
         self._ranges: dict[tuple[int, tuple[int, ...]], IntensityRange] = {}
 
     def update(self, stop: threading.Event) -> Iterator[ViewPredicted | Notice]:
         """Predict the view if it is time to; yields one event, or none."""
-        view = self._view.look()
+        view = self._inbox.view
         begin = time.monotonic()
         if view is None or begin < self._next:
             return
@@ -124,7 +124,7 @@ class LiveView:
         """What decides about the pixels of the image."""
         data = self._trainer.data
         return Decision(
-            self._trainer.threshold,
+            self._trainer.best.threshold,
             data.smallest_in_image,
             data.typical_object * data.binning**2,
             data.binning,

@@ -24,16 +24,14 @@ from napari_unet.training.distributed import ALONE, ProcessGroup
 from napari_unet.training.events import (
     AnnotationsJoined,
     Checkpoint,
-    PaintJudged,
+    Inbox,
     StepDone,
     TrainingEvent,
     TrainingStarted,
-    Validated,
 )
-from napari_unet.training.inbox import Inbox
 from napari_unet.training.live import LiveView
-from napari_unet.training.model_and_state import best_model, final_model_and_state, training_state
 from napari_unet.training.preparation import prepare_training
+from napari_unet.training.state import best_model, final_model_and_state, training_state
 from napari_unet.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -52,6 +50,8 @@ if TYPE_CHECKING:
 # Of a time limit this much is kept for writing the model file, but at most a twentieth.
 _CLOSING_SECONDS = 1.5
 _CHECKPOINT_SECONDS = 20.0
+# What must not cost what was learned; CUDA's errors are RuntimeErrors.
+_FAILURES = (RuntimeError, MemoryError, UnreadableError, NotEnoughMemoryError)
 # The first score comes sooner than after a minute.
 _FIRST_SCORES = (10, 25)
 
@@ -87,42 +87,16 @@ def train_network(
     inbox: Inbox | None = None,
     group: ProcessGroup = ALONE,
 ) -> Generator[TrainingEvent, None, TrainingResult]:
-    """Train a U-Net, step by step.
+    """Train a U-Net, step by step; there is a result also after a stop.
 
-    Parameters
-    ----------
-    data : TrainingData
-        What to learn from.
-    config : TrainConfig
-        How.
-    stop : threading.Event
-        Set it from any thread to end the training after the current step.
-    previous : TrainingState or TrainedNetwork, optional
-        An interrupted training to go on with exactly, or a model to train further.
-    started : float, optional
-        `time.monotonic()` from which ``config.minutes`` counts; now by default.
-    inbox : Inbox, optional
-        Brings newly painted labels, and what is on screen, to the running training.
-    group : ProcessGroup, optional
-        The processes that train together, all of them on the same data; not for use with `inbox`.
+    `stop` may be set from any thread; the training ends after the current step. `previous` is an
+    interrupted training to go on with exactly, or a model to train further. ``config.minutes``
+    counts from `started`, a `time.monotonic()`, now by default. An inbox brings newly painted
+    labels, and what is on screen. Without one, several processes may train together, all of them
+    on the same data: the first alone validates and makes checkpoints.
 
-    Yields
-    ------
-    TrainingEvent
-        One `StepDone` per step, `Validated` now and then, `Notice` where something is unusual.
-        Of several ranks the first alone validates and makes checkpoints.
-
-    Returns
-    -------
-    TrainingResult
-        Also after a stop.
-
-    Raises
-    ------
-    DeviceError
-        The device does not work.
-    ModelMismatchError
-        What is to go on does not fit the images or the settings.
+    Raises DeviceError if the device does not work, ModelMismatchError if what is to go on does not
+    fit the images or the settings.
     """
     device = choose_device(group.device(config.device))
     notices = unused_gpu(config.device, device)
@@ -151,7 +125,7 @@ def _train(
     """Train where the trainer lies, from the first event to the result."""
     data, config, group = trainer.data, trainer.config, trainer.group
     clock = _Clock(trainer, started, stop)
-    live = LiveView(trainer, inbox.view)
+    live = LiveView(trainer, inbox)
     device = describe(trainer.device)
     yield TrainingStarted(
         device if group.alone else f"{group.size} x {device}",
@@ -172,8 +146,8 @@ def _train(
     start: dict[str, Tensor] = {}
     if trainer.knows_something and not trainer.step_in_cycle and group.first:
         yield from _look_at_start(trainer)
-        start = trainer.best
-    with trainer.prefetching():
+        start = trainer.best.weights
+    with trainer.batches:
         while not finished and not clock.stopped():
             yield from _join_annotations(trainer, inbox)
             try:
@@ -192,11 +166,10 @@ def _train(
                 if group.first and (clock.checkpoint_due() or inbox.checkpoint_wanted.is_set()):
                     inbox.checkpoint_wanted.clear()
                     yield Checkpoint(best_model(trainer), training_state(trainer))
-            # also CUDA's errors
-            except (RuntimeError, MemoryError, UnreadableError, NotEnoughMemoryError) as error:
+            except _FAILURES as error:
                 if not (trainer.worth_keeping and group.alone):  # others would wait for ever
                     raise
-                kept = "best" if trainer.best else "last"
+                kept = "best" if trainer.best.weights else "last"
                 yield Notice(
                     f"Training ended early, the {kept} network is kept: {first_line(error)}"
                 )
@@ -213,22 +186,18 @@ def _train(
         trainer.data,
         stopped=not finished and not clock.settled,
         settled=clock.settled and not finished,
-        painted_cells=trainer.best_cells,
-        start_kept=bool(start) and trainer.best is start,
+        painted_cells=trainer.best.cells,
+        start_kept=bool(start) and trainer.best.weights is start,
     )
 
 
-# What goes wrong while something is only looked at; CUDA's errors are RuntimeErrors.
-_LOOKING_FAILED = (RuntimeError, MemoryError, UnreadableError, NotEnoughMemoryError)
-
-
-def _look_at_start(trainer: Trainer) -> Iterator[PaintJudged | Validated | Notice]:
+def _look_at_start(trainer: Trainer) -> Iterator[TrainingEvent]:
     """Score what the training begins with: it is a candidate too, to get worse is no way on."""
     try:
         if not trainer.step:
             trainer.fit_statistics()
         yield from trainer.assess()
-    except _LOOKING_FAILED as error:
+    except _FAILURES as error:
         yield Notice(f"What the training begins with is not scored: {first_line(error)}")
 
 
@@ -237,7 +206,7 @@ def _look_at_new_cells(
 ) -> Generator[Notice, None, tuple[PaintedCell, ...]]:
     try:
         return trainer.judge_new_cells(data)
-    except _LOOKING_FAILED as error:
+    except _FAILURES as error:
         yield Notice(f"The new cells are learned without being judged: {first_line(error)}")
     return ()
 
@@ -264,7 +233,7 @@ def _take_step(trainer: Trainer, clock: _Clock) -> StepDone | Notice:
 
 def _join_annotations(trainer: Trainer, inbox: Inbox) -> Iterator[AnnotationsJoined | Notice]:
     """Learn from what was painted since; what cannot be learned from changes nothing."""
-    images = inbox.annotations.take()
+    images = inbox.take_annotations()
     if images is None:
         return
     try:

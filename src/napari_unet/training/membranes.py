@@ -41,11 +41,10 @@ def membrane_class(targets: Sequence[Target], table: ClassTable) -> int | None:
     painted = sum(int(target.painted.sum()) for target in targets)
     if painted < _DENSE * sum(target.classes.size for target in targets):
         return None
-    return next((number for number in (1, 0) if _is_membrane(number, targets)), None)
-
-
-def _is_membrane(number: int, targets: Sequence[Target]) -> bool:
-    return _parts_cells(number, targets) and _is_thin(number, targets)
+    for number in (1, 0):
+        if _parts_cells(number, targets) and _is_thin(number, targets):
+            return number
+    return None
 
 
 def _parts_cells(number: int, targets: Sequence[Target]) -> bool:

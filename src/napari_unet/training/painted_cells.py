@@ -11,7 +11,7 @@ from scipy.ndimage import center_of_mass
 
 from napari_unet.data.labels import marked_boxes
 from napari_unet.objects.separation import separate_objects
-from napari_unet.training.cropping import origin_of
+from napari_unet.training.dataset import grown, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,7 +50,12 @@ class PaintedCell:
 def judge_painted_cells(
     runner: Runner, data: TrainingData, threshold: float
 ) -> tuple[PaintedCell, ...]:
-    """Predict the painted cells, undeformed and with their surroundings, and compare."""
+    """Predict the painted cells, undeformed and with their surroundings, and compare.
+
+    Empty where cells are not judged one by one.
+    """
+    if not data.classes.judged_singly:
+        return ()
     cells: dict[tuple[int, int], PaintedCell] = {}  # boxes overlap: each cell counts once
     for frame, box in _boxes(data.frames):
         for number, cell in _judge(runner, data, frame, box, threshold):
@@ -88,7 +93,7 @@ def was_painted(cell: PaintedCell, data: TrainingData) -> bool:
 def _boxes(frames: Sequence[TrainingFrame]) -> Iterator[tuple[TrainingFrame, Region]]:
     """Choose what to predict: boxes around cells, evenly among all as long as they are few."""
     found = [
-        (frame, _grown(box, frame.target.objects.shape))
+        (frame, grown(box, (_MARGIN,) * len(box), frame.target.objects.shape))
         for frame in frames
         for box in marked_boxes(frame.target.objects > 0)
     ]
@@ -97,13 +102,6 @@ def _boxes(frames: Sequence[TrainingFrame]) -> Iterator[tuple[TrainingFrame, Reg
     every = max(1, math.ceil(sum(sizes) / most))
     for frame, box in found[::every]:
         yield frame, _first_pixels(box, most)
-
-
-def _grown(box: Region, shape: tuple[int, ...]) -> Region:
-    return tuple(
-        slice(max(0, part.start - _MARGIN), min(size, part.stop + _MARGIN))
-        for part, size in zip(box, shape, strict=True)
-    )
 
 
 def _first_pixels(box: Region, pixels: int) -> Region:

@@ -12,14 +12,14 @@ from napari_unet.data.frames import read_mirrored
 from napari_unet.data.labels import UNLABELLED
 from napari_unet.training.augmentation import (
     Deformation,
-    Jitter,
+    jitter_intensity,
     sample_nearest,
     sample_smooth,
 )
 from napari_unet.training.config import fitting_patch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -135,14 +135,12 @@ class PatchSampler:
         frame, centre = self._draw_centre(rng)
         deformation = Deformation.drawn(config, rng)
         pixels = _read_pixels(frame, centre, deformation.reach(shape))
-        jitter = Jitter.drawn(len(pixels), config.intensity_jitter, rng, config.window)
         where = deformation.positions(shape, self._device)
         inner = where
         for axis, (margin, size) in enumerate(zip(self._margins, self._patch, strict=True), 1):
             inner = inner.narrow(axis, margin, size)
         image = sample_smooth(self._placed(pixels), where)
-        if jitter is not None:
-            jitter.apply(image)
+        jitter_intensity(image, config.intensity_jitter, rng, config.window)
         target = _read_target(frame, centre, deformation.reach(self._patch), self._guess)
         return image, sample_nearest(self._placed(target), inner)
 
@@ -183,26 +181,22 @@ def _paint_by_class(
     """List (frame, *pixel) of the painted training pixels, per class, and of corrected ones."""
     found: list[NDArray[np.int32]] = []
     for number in range(n_classes):
-        pixels = []
-        for i, frame in enumerate(frames):
-            at = np.argwhere((frame.target.classes == number) & ~frame.held_back)
-            pixels.append(np.insert(at, 0, i, axis=1).astype(np.int32))
-        of_class = np.concatenate(pixels)
+        of_class = _listed((f.target.classes == number) & ~f.held_back for f in frames)
         if len(of_class) > _CENTRES_PER_CLASS:
             of_class = rng.choice(of_class, _CENTRES_PER_CLASS, replace=False)
-        if len(of_class):
-            found.append(of_class)
-    corrected = [_corrected_pixels(i, frame) for i, frame in enumerate(frames)]
-    if any(len(pixels) for pixels in corrected):  # met as often as a class of their own
-        found.append(np.concatenate(corrected))
-    return found
+        found.append(of_class)
+    nothing = np.zeros((1,) * frames[0].target.classes.ndim, bool)
+    # met as often as a class of their own
+    found.append(
+        _listed(nothing if f.corrected is None else f.corrected & f.trained_on for f in frames)
+    )
+    return [pixels for pixels in found if len(pixels)]
 
 
-def _corrected_pixels(number: int, frame: TrainingFrame) -> NDArray[np.int32]:
-    if frame.corrected is None:
-        return np.zeros((0, 1 + frame.target.classes.ndim), np.int32)
-    at = np.argwhere(frame.corrected & frame.trained_on)
-    return np.insert(at, 0, number, axis=1).astype(np.int32)
+def _listed(marked: Iterable[NDArray[np.bool_]]) -> NDArray[np.int32]:
+    """List (frame, *pixel) of what is marked in the frames."""
+    found = [np.insert(np.argwhere(m), 0, i, axis=1).astype(np.int32) for i, m in enumerate(marked)]
+    return np.concatenate(found)
 
 
 def _read_pixels(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -23,31 +23,10 @@ if TYPE_CHECKING:
 _PREFETCHED = 2
 
 
-class BatchSource(Protocol):
-    """Where a training takes its batches from."""
-
-    def take(self, step: int, draw: Callable[[int], Batch]) -> Batch:
-        """Return what `draw` returns for a step."""
-        ...
-
-    def forget(self) -> None:
-        """Let go of what was prefetched, and of the errors met there."""
-        ...
-
-
-class DrawnWhenNeeded:
-    """Draws each batch at its step."""
-
-    def take(self, step: int, draw: Callable[[int], Batch]) -> Batch:
-        """Return what `draw` returns for a step."""
-        return draw(step)
-
-    def forget(self) -> None:
-        """Do nothing: nothing is kept."""
-
-
 class BatchPrefetcher:
     """Draws the batches of the next steps in a thread of its own, which lives in a `with` block.
+
+    Outside of it each batch is drawn at its step.
 
     The thread is as polite as the one that trains (a thread on Linux begins with the niceness of
     the one that starts it), and its torch takes one core: a team of cores of its own would only
@@ -55,13 +34,14 @@ class BatchPrefetcher:
     """
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="napari-unet-patches")
+        self._thread: ThreadPoolExecutor | None = None
         self._number = 0
         self._drawn: dict[int, Future[Batch]] = {}
         self._draw: Callable[[int], Batch] | None = None
 
     def __enter__(self) -> BatchPrefetcher:
         """Start the thread."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="napari-unet-patches")
         cores = torch.get_num_threads()
         self._number = self._thread.submit(_compute_on_one_core).result()
         # torch lets threads that begin later follow whoever set this last
@@ -78,7 +58,9 @@ class BatchPrefetcher:
         self.forget()
         # an abandoned generator is closed in whatever thread collects the garbage
         elsewhere = threading.get_ident() != self._number
-        self._thread.shutdown(wait=elsewhere, cancel_futures=True)
+        if self._thread is not None:
+            self._thread.shutdown(wait=elsewhere, cancel_futures=True)
+        self._thread = None
 
     def take(self, step: int, draw: Callable[[int], Batch]) -> Batch:
         """Return what `draw` returns for a step, and begin with those of the next ones.
@@ -86,6 +68,8 @@ class BatchPrefetcher:
         What another function has prefetched is forgotten: give the same one (or an equal one)
         while nothing changes. What `draw` raises is raised here, at the step that needs it.
         """
+        if self._thread is None:
+            return draw(step)
         if draw != self._draw:
             self.forget()
             self._draw = draw

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,131 +23,116 @@ from napari_unet.data.intensity import (
 from napari_unet.data.labels import (
     UNLABELLED,
     Target,
+    Unpainted,
     check_labels,
     fill_regions,
     is_painted,
     paint_box,
 )
-from napari_unet.data.validation_blocks import Block, BlockPlace, validation_blocks
+from napari_unet.data.validation_blocks import Block, BlockPlace
 from napari_unet.errors import LabelsError, ModelMismatchError
+from napari_unet.model.starting import is_starting_model
 from napari_unet.tasks import ClassTable, check_classes_painted, class_table
-from napari_unet.training.cropping import (
-    box_of,
-    cropped_frame,
-    moved,
-    origin_of,
-    training_box,
-)
 from napari_unet.training.dataset import (
     AnnotatedImage,
     TrainingData,
     TrainingFrame,
-    same_array,
+    box_of,
+    cropped_frame,
+    training_box,
 )
+from napari_unet.training.held_back import choose_blocks, held_back_of, is_plenty
 from napari_unet.training.membranes import membrane_class
-from napari_unet.training.notices import notices_by_image, notices_of
-from napari_unet.training.object_sizes import smallest_painted_object
-from napari_unet.training.pixel_weights import class_balance, pixel_weights, sigma_of
 from napari_unet.training.sources import (
     anisotropy_of,
     axes_of,
     by_frame,
     choose_flat_levels,
     common_pixel_size,
+    notices_by_image,
+    notices_of,
     record_of,
     source_frames,
 )
-from napari_unet.training.targets import FrameTarget
+from napari_unet.training.state import TrainingState
+from napari_unet.training.targets import FrameTarget, class_balance, pixel_weights, sigma_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from napari_unet.data.frames import Frame
-    from napari_unet.data.intensity import IntensityRange
+    from napari_unet.data.validation_blocks import Block, BlockPlace
+    from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import TrainConfig
 
-# From so many painted cells on some are held back.
-CELLS_TO_SPARE_SOME = 20
 # Enlarged, what is painted may have so many pixels: each takes some 30 bytes of memory.
 _MOST_ENLARGED = 2**26
-# Blocks of membranes are so many times as long, while there are at least so many of them.
-_LARGER_BLOCKS, _SOME_BLOCKS = (4, 3, 2, 1), 4
+# Dropped is what is smaller than this share of nearly the smallest object that was painted.
+_SMALLEST_SHARE, _SMALLEST_PERCENTILE = 0.5, 5
+# A ball of volume V has a largest section of area A: V = 4 / (3 sqrt(pi)) * A ** 1.5.
+_BALL_OF_SECTION = 4 / (3 * np.sqrt(np.pi))
 
 
 def prepare_training(
     images: Sequence[AnnotatedImage],
     config: TrainConfig,
-    previous: TrainingData | None = None,
+    previous: TrainingData | TrainingState | TrainedNetwork | None = None,
     held_back: Sequence[BlockPlace] = (),
-    binning: float | None = None,
-    flat_levels: int | None = None,
-    border_sigma: float | None = None,
 ) -> TrainingData:
-    """Turn annotated images into training data.
+    """Turn annotated images, all of the same number of channels, into training data.
 
-    Parameters
-    ----------
-    images : sequence of AnnotatedImage
-        At least one; all of the same number of channels.
-    previous : TrainingData, optional
-        Data of the same training, before more was painted: what has not changed is taken from
-        there, and what was learned from or held back stays so.
-    held_back : sequence of BlockPlace
-        Blocks that a previous training held back, where its data are gone.
-    binning : float, optional
-        Of the model to go on with, where its data are gone; else the settings decide.
-    flat_levels : int, optional
-        Likewise; else the settings or the voxel size decide.
-    border_sigma : float, optional
-        Likewise; else the settings or the size of the painted cells decide.
+    `previous` is what the training goes on with: its binning and the like stay. Of data of the same
+    training, before more was painted, what has not changed is taken over, and what was learned from
+    or held back stays so; of a state, what was held back. Where only the model of a previous
+    training is there, `held_back` are the blocks that this has held back.
 
-    Raises
-    ------
-    LabelsError
-        Labels do not match their image, or hold too little to train on.
-    ImageError
-        An image is empty or of an unusable dtype.
-    ModelMismatchError
-        The images have different numbers of channels.
+    Raises LabelsError if labels do not match their image, or hold too little to train on,
+    ImageError if an image is empty or of an unusable dtype, and ModelMismatchError if the images
+    have different numbers of channels.
     """
     if not images:
         raise LabelsError("There is no image to train on; choose at least one with labels.")
     sources = tuple(_checked(image, config) for image in images)
-    known = previous.classes.painted if previous else ()
     labels = [image.labels for image in sources]
-    table = class_table(labels, config.kind, config.unpainted, known)
-    if previous is not None:
+    if isinstance(previous, TrainingData):
         previous = previous.renumbered([image.image for image in sources])
-        binning, flat_levels = previous.binning, previous.flat_levels
+    if isinstance(previous, (TrainingData, TrainingState)):
+        held_back = previous.held_back
+    before = previous if isinstance(previous, TrainingData) else None
+    known = before.classes.painted if before else ()
+    table = class_table(labels, config.kind, config.unpainted, known)
     by_frames = [
         by_frame(image.labels, axes_of(image, config.ndim)[1], config.ndim) for image in sources
     ]
-    cell_size = previous.cell_size if previous else 0.0
+    cell_size = before.cell_size if before else 0.0
     cell_size = cell_size or table.task.diameter(by_frames, table.unpainted)
+    binning, flat_levels, border_sigma = _kept_sizes(previous, config.ndim)
     if binning is None:
         binning = config.binning or _automatic_binning(cell_size, by_frames, table, config)
     notices: tuple[str, ...] = ()
     if flat_levels is None:
         flat_levels, notices = choose_flat_levels(sources, config, binning)
-    if previous is not None:
-        border_sigma = previous.border_sigma
     if border_sigma is None:
         border_sigma = sigma_of(config, cell_size / binning)
     config = config.changed(flat_levels=flat_levels, border_sigma=border_sigma)
     pixel_size, differing = common_pixel_size(sources, config.ndim)
-    places = tuple(held_back) if previous is None else previous.held_back
+    anisotropies = [
+        (anisotropy_of(image) or 2.0**flat_levels * binning) / binning for image in sources
+    ]
     painted = [
         frame
         for number, image in enumerate(sources)
-        for frame in _painted_frames(number, image, table, config, previous, binning, places)
+        for frame in _painted_frames(
+            number, image, table, config, before, binning, anisotropies[number], held_back
+        )
     ]
     check_classes_painted([_as_painted(frame, table) for frame in painted], table)
     _check_same_channels([frame.frame for frame in painted])
     membrane = membrane_class([frame.target for frame in painted], table)
-    blocks = _choose_blocks(painted, table, config, places, binning, membrane)
-    frames = _training_frames(painted, blocks, table, config)
+    blocks = choose_blocks(painted, table, config, before, held_back, binning, membrane)
+    frames = _weighted(painted, blocks, table, config, before, anisotropies)
     return TrainingData(
         frames,
         table,
@@ -155,12 +140,12 @@ def prepare_training(
         frames[0].frame.channels,
         blocks,
         smallest_painted_object(
-            [(frame.target, frame.anisotropy) for frame in painted], config.unpainted
+            [(frame.target, anisotropies[frame.image]) for frame in frames], config.unpainted
         ),
-        tuple(record_of(number, image, previous) for number, image in enumerate(sources)),
+        tuple(record_of(number, image, before) for number, image in enumerate(sources)),
         sources,
         (
-            *notices_of(frames, blocks, binning, _is_plenty(painted, table)),
+            *notices_of(frames, blocks, binning, is_plenty(frames, table)),
             *notices,
             *differing,
             *notices_by_image(sources, {frame.image for frame in frames}),
@@ -172,6 +157,19 @@ def prepare_training(
         cell_size,
         membrane,
     )
+
+
+def _kept_sizes(
+    previous: TrainingData | TrainingState | TrainedNetwork | None, ndim: int
+) -> tuple[float | None, int | None, float | None]:
+    """Return binning, flat levels and border width of what goes on; None: they are chosen anew."""
+    if previous is None:
+        return None, None, None
+    if isinstance(previous, (TrainingData, TrainingState)):
+        return previous.binning, previous.flat_levels, previous.border_sigma
+    record = previous.record  # a starting model takes any binning
+    binning = None if is_starting_model(record) else record.binning
+    return binning, record.network.flat_levels if record.network.ndim == ndim else None, None
 
 
 def _automatic_binning(
@@ -203,24 +201,6 @@ def _painted_size(labels: Sequence[NDArray[Any]], table: ClassTable) -> int:
     return sum(math.prod(p.stop - p.start for p in box) for box in boxes if box is not None)
 
 
-@dataclass(frozen=True)
-class _PaintedFrame:
-    """A painted frame on its way to become a training frame; `previous` is what it was before."""
-
-    image: int
-    frame: Frame
-    intensity: IntensityRange
-    frame_target: FrameTarget
-    corrected: NDArray[np.bool_] | None
-    previous: TrainingFrame | None
-    anisotropy: float
-
-    @property
-    def target(self) -> Target:
-        """Classes and objects of each pixel."""
-        return self.frame_target.target
-
-
 def _checked(image: AnnotatedImage, config: TrainConfig) -> AnnotatedImage:
     """Check the labels, and fill what is fully annotated."""
     check_image(image.image)
@@ -241,15 +221,16 @@ def _painted_frames(
     config: TrainConfig,
     previous: TrainingData | None,
     binning: float,
+    anisotropy: float,
     places: Sequence[BlockPlace],
-) -> Iterator[_PaintedFrame]:
+) -> Iterator[TrainingFrame]:
+    """Yield the frames of an image that are painted; nothing is held back or weighs as yet."""
     _, axes = axes_of(image, config.ndim)
     frames = source_frames(image, config)
     labels = by_frame(image.labels, axes, config.ndim)
     corrected_frames = None
     if image.corrected is not None:
         corrected_frames = by_frame(image.corrected, axes, config.ndim)
-    anisotropy = (anisotropy_of(image) or 2.0**config.flat_levels * binning) / binning
     for i, frame in enumerate(frames):
         if table.unpainted == "unlabelled" and not is_painted(labels[i]):
             continue
@@ -262,11 +243,10 @@ def _painted_frames(
             box = training_box(seen, labels[i], config, binning, kept)
         painted = binned_labels(labels[i], binning, table.unpainted, box)
         if before is not None and previous is not None and previous.classes == table:
-            known = FrameTarget(before.labels, before.target, before.border)
-            frame_target = known.updated(painted, table, config, anisotropy)
+            paint = before.paint.updated(painted, table, config, anisotropy)
         else:
-            frame_target = FrameTarget.of(painted, table, config, anisotropy)
-        if not frame_target.target.painted.any():
+            paint = FrameTarget.of(painted, table, config, anisotropy)
+        if not paint.target.painted.any():
             continue
         corrected = None
         if corrected_frames is not None and corrected_frames[i].any():
@@ -274,122 +254,23 @@ def _painted_frames(
             corrected = corrected if corrected.any() else None
         # Predictions measure the image as it is, not as the network sees it
         intensity = before.intensity if before else IntensityNormalization().measure(frame)
-        yield _PaintedFrame(
+        yield TrainingFrame(
             number,
             cropped_frame(seen, box),
             intensity,
-            frame_target,
+            paint,
+            np.zeros(painted.shape, np.float32),
+            np.zeros(painted.shape, bool),
             corrected,
-            before,
-            anisotropy,
         )
 
 
-def _choose_blocks(
-    painted: Sequence[_PaintedFrame],
-    table: ClassTable,
-    config: TrainConfig,
-    places: Sequence[BlockPlace],
-    binning: float,
-    membrane: int | None,
-) -> tuple[Block, ...]:
-    """Hold back blocks; those of a previous training stay, and none is taken that taught it.
-
-    Where there are membranes they are larger: a gap joins the more cells, the more one sees of
-    them, so that on small blocks too thin membranes score best (docs/accuracy.md).
-    """
-    position = {(frame.image, frame.frame.index): i for i, frame in enumerate(painted)}
-    kept = []
-    for place in places:
-        i = position.get((place.image, place.frame))
-        if i is not None:
-            origin = origin_of(painted[i].frame)
-            kept.append(Block(i, moved(place.as_region(), (0,) * len(origin), origin)))
-    share = config.validation_share if _is_plenty(painted, table) else 0.0
-    classes = [frame.target.classes for frame in painted]
-    trained_on = [_trained_on(frame) for frame in painted]
-    *slices, height, width = config.validation_block_shape(binning)
-    for larger in (1,) if membrane is None else _LARGER_BLOCKS:
-        blocks = validation_blocks(
-            classes,
-            table.n_classes,
-            share,
-            (*slices, larger * height, larger * width),
-            np.random.default_rng([config.seed, 1]),
-            kept,
-            trained_on,
-        )
-        if len(blocks) >= _SOME_BLOCKS:
-            break
-    return blocks
-
-
-def _as_painted(frame: _PaintedFrame, table: ClassTable) -> Target:
+def _as_painted(frame: TrainingFrame, table: ClassTable) -> Target:
     """Leave out the borders that slivers imply: background was not painted there."""
     if table.unpainted == "background":
         return frame.target
-    classes = np.where(frame.frame_target.labels == 0, np.int16(UNLABELLED), frame.target.classes)
+    classes = np.where(frame.paint.labels == 0, np.int16(UNLABELLED), frame.target.classes)
     return Target(classes, frame.target.objects)
-
-
-def _is_plenty(painted: Sequence[_PaintedFrame], table: ClassTable) -> bool:
-    """Return whether so much is painted that some of it can be spared.
-
-    Of ten painted cells each one is needed to learn from: they are judged all the same, and what
-    is painted later is judged before it is learned.
-    """
-    if not table.judged_singly:
-        return True
-    cells = sum(len(np.unique(frame.target.objects)) - 1 for frame in painted)
-    return cells >= CELLS_TO_SPARE_SOME
-
-
-def _trained_on(frame: _PaintedFrame) -> NDArray[np.bool_] | None:
-    """Return where a previous training learned from a frame, which may have been a smaller box."""
-    if frame.previous is None:
-        return None
-    previous_box, origin = box_of(frame.previous.frame), origin_of(frame.frame)
-    trained_on = np.zeros(frame.target.classes.shape, bool)
-    trained_on[moved(previous_box, (0,) * len(origin), origin)] = frame.previous.trained_on
-    return trained_on
-
-
-def _training_frames(
-    painted: Sequence[_PaintedFrame],
-    blocks: Sequence[Block],
-    table: ClassTable,
-    config: TrainConfig,
-) -> tuple[TrainingFrame, ...]:
-    classes = [frame.target.classes for frame in painted]
-    held_back = [_held_back(i, painted, blocks) for i in range(len(painted))]
-    balance = class_balance(classes, held_back, table.n_classes, config)
-    return tuple(
-        TrainingFrame(
-            frame.image,
-            frame.frame,
-            frame.intensity,
-            frame.frame_target.labels,
-            frame.target,
-            _weights_of(frame, balance, config),
-            held,
-            frame.corrected,
-            frame.frame_target.border,
-        )
-        for frame, held in zip(painted, held_back, strict=True)
-    )
-
-
-def _weights_of(
-    frame: _PaintedFrame, balance: NDArray[np.float32], config: TrainConfig
-) -> NDArray[np.float32]:
-    previous = frame.previous
-    same_paint = previous is not None and previous.target is frame.target
-    uncorrected = frame.corrected is None and previous is not None and previous.corrected is None
-    if previous is not None and same_paint and uncorrected and not config.class_balance:
-        return previous.weights
-    return pixel_weights(
-        frame.target, balance, config, frame.corrected, frame.anisotropy, frame.frame_target.border
-    )
 
 
 def _check_same_channels(frames: Sequence[Frame]) -> None:
@@ -401,23 +282,74 @@ def _check_same_channels(frames: Sequence[Frame]) -> None:
         )
 
 
-def _twins(number: int, painted: Sequence[_PaintedFrame]) -> set[int]:
-    """Find all annotations of the same pixels: what one holds back, no other may teach."""
-    this = painted[number].frame
-    return {
-        i
-        for i, other in enumerate(painted)
-        if other.frame.index == this.index and same_array(other.frame.array, this.array)
-    }
+def _weighted(
+    frames: Sequence[TrainingFrame],
+    blocks: Sequence[Block],
+    table: ClassTable,
+    config: TrainConfig,
+    previous: TrainingData | None,
+    anisotropies: Sequence[float],
+) -> tuple[TrainingFrame, ...]:
+    """Fill in what is held back, and the weights that follow from all frames together."""
+    held_back = [held_back_of(frame, frames, blocks) for frame in frames]
+    classes = [frame.target.classes for frame in frames]
+    balance = class_balance(classes, held_back, table.n_classes, config)
+    weighted = []
+    for frame, held in zip(frames, held_back, strict=True):
+        before = previous.frame_of(frame.image, frame.frame) if previous else None
+        weights = _weights_of(frame, before, balance, config, anisotropies[frame.image])
+        weighted.append(replace(frame, weights=weights, held_back=held))
+    return tuple(weighted)
 
 
-def _held_back(
-    number: int, painted: Sequence[_PaintedFrame], blocks: Sequence[Block]
-) -> NDArray[np.bool_]:
-    twins, origin = _twins(number, painted), origin_of(painted[number].frame)
-    held_back = np.zeros(painted[number].target.classes.shape, bool)
-    for block in blocks:
-        if block.frame in twins:
-            region = moved(block.region, origin_of(painted[block.frame].frame), origin)
-            held_back[tuple(slice(max(0, p.start), max(0, p.stop)) for p in region)] = True
-    return held_back
+def _weights_of(
+    frame: TrainingFrame,
+    before: TrainingFrame | None,
+    balance: NDArray[np.float32],
+    config: TrainConfig,
+    anisotropy: float,
+) -> NDArray[np.float32]:
+    uncorrected = frame.corrected is None and before is not None and before.corrected is None
+    same_paint = before is not None and before.paint is frame.paint
+    if before is not None and same_paint and uncorrected and not config.class_balance:
+        return before.weights
+    return pixel_weights(
+        frame.target, balance, config, frame.corrected, anisotropy, frame.paint.border
+    )
+
+
+def smallest_painted_object(targets: Iterable[tuple[Target, float]], unpainted: Unpainted) -> int:
+    """Return the number of pixels below which an object is dropped; 0 without objects.
+
+    With each target comes how many times as long along Z as wide a voxel is. In volumes of which
+    some slices are painted, an object that is seen in a single slice counts as the ball of which
+    that is the section.
+    """
+    sizes: list[NDArray[Any]] = [np.zeros(0)]
+    for target, anisotropy in targets:
+        objects = target.objects
+        if objects.ndim == 3 and unpainted == "unlabelled":
+            sizes.append(_volumes(objects, target.painted, anisotropy))
+        else:
+            sizes.append(np.bincount(objects.ravel())[1:])
+    painted = np.concatenate(sizes)
+    painted = painted[painted > 0]
+    if painted.size == 0:
+        return 0
+    return int(_SMALLEST_SHARE * np.percentile(painted, _SMALLEST_PERCENTILE))
+
+
+def _volumes(
+    objects: NDArray[np.int32], painted: NDArray[np.bool_], anisotropy: float
+) -> NDArray[Any]:
+    """Count the voxels of each object, and guess those of objects with one painted section."""
+    sections = [np.bincount(plane.ravel(), minlength=objects.max() + 1) for plane in objects]
+    areas = np.array(sections)[:, 1:]  # (Z, objects)
+    volumes: NDArray[Any] = areas.sum(axis=0).astype(np.float64)
+    for number in np.flatnonzero(np.count_nonzero(areas, axis=0) == 1):
+        section = int(areas[:, number].argmax())
+        inside = objects[section] == number + 1
+        neighbours = [z for z in (section - 1, section + 1) if 0 <= z < len(objects)]
+        if neighbours and not any(painted[z][inside].any() for z in neighbours):
+            volumes[number] = _BALL_OF_SECTION * areas[section, number] ** 1.5 / anisotropy
+    return volumes

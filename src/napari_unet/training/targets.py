@@ -1,7 +1,7 @@
-"""What the paint of a frame asks for, computed anew only where the paint has changed.
+"""What the paint of a frame asks for, and how much each pixel counts.
 
-A stroke on a large image changes targets and border weights in its surroundings alone: as far as
-the border weight of an object reaches.
+It is computed anew only where the paint has changed: a stroke on a large image changes targets and
+border weights in its surroundings alone, as far as the border weight of an object reaches.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.labels import Target, marked_boxes
-from napari_unet.tasks import target_of
-from napari_unet.training.pixel_weights import border_reach, border_term, ridge_weight, sliver_of
+from napari_unet.data.border_weights import DEFAULT_SIGMA, border_weight_map
+from napari_unet.data.labels import UNLABELLED, Target, marked_boxes, paint_box
+from napari_unet.tasks import target_of, task_of
+from napari_unet.training.dataset import box_within, grown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +61,7 @@ class FrameTarget:
         """
         labels = _with_short_ids(labels)
         alike = labels.shape == self.labels.shape and labels.dtype == self.labels.dtype
-        changed = changed_boxes(self.labels, labels) if alike else None
+        changed = marked_boxes(self.labels != labels) if alike else None
         if changed == []:
             return self
         # Long ids are numbered anew: an object has another number then wherever it lies.
@@ -68,17 +69,17 @@ class FrameTarget:
             return FrameTarget.of(labels, table, config, anisotropy)
         reach = border_reach(config, labels.ndim, anisotropy)
         # To a pixel as far away as the weight reaches matters what is as far away from that.
-        needed = [_grown(box, [2 * pixels + 2 for pixels in reach], labels) for box in changed]
+        needed = [grown(box, [2 * pixels + 2 for pixels in reach], labels.shape) for box in changed]
         if sum(labels[box].size for box in needed) > _MOST * labels.size:
             return FrameTarget.of(labels, table, config, anisotropy)
         target = self._target_with(changed, labels, table, sliver_of(config), anisotropy)
         border = self.border.copy()
         for box, around in zip(changed, needed, strict=True):
             seen = Target(target.classes[around], target.objects[around])
-            into = _grown(box, [pixels + 1 for pixels in reach], labels)
+            into = grown(box, [pixels + 1 for pixels in reach], labels.shape)
             updated = _border_of(labels[around], seen, table, config, anisotropy)
             assert updated is not None
-            border[into] = updated[_inside(into, around)]
+            border[into] = updated[box_within(into, around)]
         return FrameTarget(labels, target, border)
 
     def _target_with(
@@ -92,10 +93,10 @@ class FrameTarget:
         classes, objects = self.target.classes.copy(), self.target.objects.copy()
         reach = math.ceil(sliver) + 1  # the ridge between two objects lies on one of two neighbours
         for box in changed:
-            around, into = (_grown(box, [n * reach] * labels.ndim, labels) for n in (2, 1))
+            around, into = (grown(box, [n * reach] * labels.ndim, labels.shape) for n in (2, 1))
             part = target_of(labels[around], table, sliver, anisotropy)
-            classes[into] = part.classes[_inside(into, around)]
-            objects[into] = part.objects[_inside(into, around)]
+            classes[into] = part.classes[box_within(into, around)]
+            objects[into] = part.objects[box_within(into, around)]
         return Target(classes, objects)
 
 
@@ -114,11 +115,6 @@ def _border_of(
     return border
 
 
-def changed_boxes(before: NDArray[Any], now: NDArray[Any]) -> list[Region]:
-    """Find boxes that hold all pixels in which two arrays of one shape differ."""
-    return marked_boxes(before != now)
-
-
 def _with_short_ids(labels: NDArray[Any]) -> NDArray[Any]:
     """Store numbers in two bytes where they fit: those are kept as they are."""
     if labels.dtype.itemsize <= 2 or not labels.size:
@@ -126,16 +122,108 @@ def _with_short_ids(labels: NDArray[Any]) -> NDArray[Any]:
     return labels.astype(np.uint16) if labels.max() < 2**16 else labels
 
 
-def _grown(box: Region, pixels: Sequence[int], labels: NDArray[Any]) -> Region:
-    return tuple(
-        slice(max(0, part.start - more), min(part.stop + more, size))
-        for part, more, size in zip(box, pixels, labels.shape, strict=True)
-    )
+# --- How much each pixel counts in the loss: equation 2 of the paper, times what is painted ------
+
+# No class counts more than this many times its share.
+_LARGEST_BALANCE = 20.0
+# Border weights below this are left out.
+_SMALLEST_BORDER = 1e-6
+_SIGMA_PER_DIAMETER, _LEAST_SIGMA = 0.1, 0.7
+# A fifth of a cell's diameter; hands leave two pixels, and seldom more than six.
+_SLIVER_PER_SIGMA, _SLIVERS = 2.0, (2.0, 6.0)
 
 
-def _inside(box: Region, around: Region) -> Region:
-    """Return a box in the coordinates of one around it."""
-    return tuple(
-        slice(part.start - whole.start, part.stop - whole.start)
-        for part, whole in zip(box, around, strict=True)
+def pixel_weights(
+    target: Target,
+    balance: NDArray[np.float32],
+    config: TrainConfig,
+    corrected: NDArray[np.bool_] | None = None,
+    anisotropy: float = 1.0,
+    border: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """Compute the paper's weight map (equation 2), ``[Z]YX`` float32; 0 where unlabelled.
+
+    The balance is a weight per class; pixels that the user `corrected` count more. The anisotropy
+    is how many times as long along Z as wide a voxel is: distances between objects are in pixels of
+    the plane. `border` is what :func:`border_term` returns of the same target, where it is known.
+    """
+    if border is None:
+        border = border_term(target, config, anisotropy)
+    weights = balance[target.classes.clip(min=0)]
+    if border is not None:
+        weights += border
+    if corrected is not None:
+        weights = np.where(corrected, weights * np.float32(config.correction_weight), weights)
+    return np.where(target.painted, weights, np.float32(0)).astype(np.float32)
+
+
+def border_term(
+    target: Target, config: TrainConfig, anisotropy: float = 1.0
+) -> NDArray[np.float32] | None:
+    """Compute the border weights: ``[Z]YX`` float32, 0 where unlabelled; None with classes."""
+    if not task_of(config.kind).border_weighted:
+        return None
+    # The ridge between touching objects is background, where the weight is highest.
+    separated = np.where(target.classes == 0, 0, target.objects)
+    painted = target.painted
+    # a few strokes on a huge image cost little
+    box = paint_box(painted) or (slice(0, 0),) * painted.ndim
+    border = np.zeros(separated.shape, np.float32)
+    border[box] = border_weight_map(
+        separated[box],
+        config.border_weight,
+        sigma_of(config),
+        (anisotropy,) * (separated.ndim - 2) + (1.0, 1.0),
     )
+    border[~painted] = 0
+    return border
+
+
+def sigma_of(config: TrainConfig, cell_size: float = 0.0) -> float:
+    """Return the width of the border weight for cells of a diameter.
+
+    Both are in network pixels; a diameter of 0 is not known. The paper's cells were some ten times
+    as wide as its sigma of 5 pixels, which covers a nucleus of ten pixels as a whole.
+    """
+    if config.border_sigma or not cell_size:
+        return config.border_sigma or DEFAULT_SIGMA
+    return min(max(_SIGMA_PER_DIAMETER * cell_size, _LEAST_SIGMA), DEFAULT_SIGMA)
+
+
+def sliver_of(config: TrainConfig) -> float:
+    """Return up to how many pixels between two painted cells are no room for another cell."""
+    return min(max(_SLIVER_PER_SIGMA * sigma_of(config), _SLIVERS[0]), _SLIVERS[1])
+
+
+def ridge_weight(config: TrainConfig) -> float:
+    """Return the border weight of a pixel between two cells that both touch it."""
+    return config.border_weight * math.exp(-2 / sigma_of(config) ** 2)
+
+
+def border_reach(config: TrainConfig, ndim: int, anisotropy: float = 1.0) -> tuple[int, ...]:
+    """Return how many pixels away along ``[Z]YX`` an object may be that a border weight heeds."""
+    if config.border_weight <= _SMALLEST_BORDER:
+        return (0,) * ndim
+    reach = sigma_of(config) * math.sqrt(2 * math.log(config.border_weight / _SMALLEST_BORDER))
+    return (math.ceil(reach / anisotropy),) * (ndim - 2) + (math.ceil(reach),) * 2
+
+
+def class_balance(
+    classes: Sequence[NDArray[np.int16]],
+    held_back: Sequence[NDArray[np.bool_]],
+    n_classes: int,
+    config: TrainConfig,
+) -> NDArray[np.float32]:
+    """Weight per class: its inverse frequency to the power of the balance.
+
+    Full balance, as in the paper, lets rare classes win at every doubtful pixel: cells come out
+    too large. Patches are drawn from all classes alike, so that rare ones are met without it.
+    """
+    counts = np.zeros(n_classes, np.int64)
+    for frame_classes, held in zip(classes, held_back, strict=True):
+        used = frame_classes[(frame_classes != UNLABELLED) & ~held]
+        counts += np.bincount(used, minlength=n_classes)
+    present = np.count_nonzero(counts)
+    balance = (counts.sum() / (present * np.maximum(counts, 1))) ** config.class_balance
+    limited: NDArray[np.float32] = np.minimum(balance, _LARGEST_BALANCE).astype(np.float32)
+    return limited

@@ -4,54 +4,36 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
 
 from napari_unet.data.labels import DEFAULT_THRESHOLD
-from napari_unet.errors import DeviceError, ModelMismatchError, UnreadableError
 from napari_unet.model.devices import choose_precision
 from napari_unet.model.memory import Shortage, within_memory
-from napari_unet.model.starting import is_starting_model, with_channels
 from napari_unet.model.trained import build_network
 from napari_unet.model.unet import UNet
 from napari_unet.run import Notice
-from napari_unet.training.agreement import bfloat16_agreement
-from napari_unet.training.batch_statistics import (
-    mixed_statistics,
-    parallel_network,
-    recomputed_statistics,
-    set_statistics,
-    statistics_of,
-)
 from napari_unet.training.distillation import StartingModel, Teacher, is_dense
-from napari_unet.training.distributed import ALONE, ProcessGroup
-from napari_unet.training.events import PaintJudged, Validated
-from napari_unet.training.gradients import BatchLoss, add_gradients, counted_pixels
-from napari_unet.training.micro_batches import MicroBatcher
+from napari_unet.training.distributed import ALONE, ProcessGroup, parallel_network
 from napari_unet.training.networks import (
     all_finite,
     begin_with,
     carried_over,
     chance_of,
     copy_weights,
+    mixed_statistics,
     random_network,
-)
-from napari_unet.training.optimisation import (
-    new_optimiser,
-    rate_schedule,
-    restore_optimiser,
+    recomputed_statistics,
+    set_statistics,
+    statistics_of,
 )
 from napari_unet.training.painted_cells import (
     PaintedCell,
-    judge_painted_cells,
     mean_iou,
-    mean_iou_of_found,
     was_painted,
 )
 from napari_unet.training.patches import PatchSampler, unknown
@@ -61,27 +43,36 @@ from napari_unet.training.pixel_teacher import (
     is_beaten,
     trust_after,
 )
-from napari_unet.training.prefetch import BatchPrefetcher, BatchSource, DrawnWhenNeeded
-from napari_unet.training.state import TrainingState
+from napari_unet.training.prefetch import BatchPrefetcher
+from napari_unet.training.state import TrainingState, restore, train_further
 from napari_unet.training.update import (
     Buffers,
+    LossReader,
+    MicroBatcher,
+    add_gradients,
     average_where,
-    loss_reader,
+    counted_pixels,
     new_average,
+    new_optimiser,
+    rate_schedule,
     step_where,
 )
-from napari_unet.training.validation import validate, validation_runner
+from napari_unet.training.validation import (
+    NOISE_OF_SCORES,
+    BestSoFar,
+    bfloat16_agreement,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from torch import Tensor
 
-    from napari_unet.model.execution import Runner
     from napari_unet.model.trained import TrainedNetwork
-    from napari_unet.tasks import ClassTable, ValidationScore
+    from napari_unet.tasks import ClassTable
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData
+    from napari_unet.training.events import TrainingEvent
     from napari_unet.training.patches import Batch
     from napari_unet.training.pixel_classifier import PixelClassifier
 
@@ -94,10 +85,6 @@ _STARTING_CLASSES = 2  # what starting models tell apart; other outputs begin wi
 _LARGEST_GRADIENT = 10.0
 _PATIENCE_WITH_NAN = 3
 _PAUSE_SECONDS = 0.5  # until memory that another program took may be free again
-# Scores on little held-back paint scatter by this much: among equals, the longer trained wins.
-_NOISE_OF_SCORES = 0.02
-# So much better than all before is a gain: learning creeps on in smaller steps than noise.
-_LEAST_GAIN = 0.005
 
 
 class Trainer:
@@ -125,27 +112,22 @@ class Trainer:
         self._pretrained = config.start != "random" and begin_with(self.network, config.start)
         self.step, self.seconds = 0, 0.0
         self.cycle_start, self.extra_steps = 0, 0
-        self.best: dict[str, Tensor] = {}
-        self.best_value = -math.inf
-        self._gained_at = 0  # after this step the scores last rose
-        self.best_cells: tuple[PaintedCell, ...] = ()  # what the best weights make of them
-        self.threshold = DEFAULT_THRESHOLD
-        self.history: list[dict[str, float | bool | None]] = []
+        self.best = BestSoFar()
         self.bfloat16_agreement: float | None = None  # not measured
         self.in_float32 = False  # because losses were not finite
         self.learned = False  # whether any step was taken here
         self._failures = 0
         self.fitted: dict[str, Tensor] = {}  # statistics of the starting model on these images
-        self._batches: BatchSource = DrawnWhenNeeded()
-        self._losses, self._told_step = loss_reader(device), 0
+        self.batches = BatchPrefetcher()
+        self._losses, self._told_step = LossReader(device), 0
         self._precision = choose_precision(config.precision, device)
         self.averaged = new_average(self.network, device)
         self.optimiser = new_optimiser(self.network, config)
         self._teacher: Teacher | None = None
         if isinstance(previous, TrainingState):
-            self._restore(previous)
+            restore(self, previous)
         elif previous is not None:
-            self._train_further(previous)
+            train_further(self, previous)
         self._starting = self._new_starting()
         self._teacher = self._find_teacher()
         self._parallel = parallel_network(self.network, group)
@@ -153,7 +135,7 @@ class Trainer:
     @property
     def worth_keeping(self) -> bool:
         """Whether an error must not cost what was learned: a best network, or no scores."""
-        return bool(self.best) or (self.learned and not self.data.blocks)
+        return bool(self.best.weights) or (self.learned and not self.data.blocks)
 
     @property
     def planned_steps(self) -> int:
@@ -207,16 +189,6 @@ class Trainer:
         assert isinstance(network, UNet)
         return network
 
-    @contextmanager
-    def prefetching(self) -> Iterator[None]:
-        """Draw the next batches while a step computes; the training stays the same, bit for bit."""
-        with BatchPrefetcher() as batches:
-            self._batches = batches
-            try:
-                yield
-            finally:
-                self._batches = DrawnWhenNeeded()
-
     def train_step(self, progress: float) -> float:
         """Make one update at the given share of the training.
 
@@ -252,13 +224,11 @@ class Trainer:
             return self._gradients_on(self._draw())
         told = ""
         while isinstance(loss := self._try_gradients(), Shortage):
-            self._batches.forget()
+            self.batches.forget()
             self.optimiser.zero_grad(set_to_none=True)
             buffers.restore()
-            before = self._batcher.config
             told = self._batcher.take_less(loss, self.sampler.edge)
-            if self._batcher.config != before:
-                self.sampler = self._new_sampler()
+            self.sampler = self._new_sampler()
         if told:  # once, however often it was tried
             self._notices.append(told)
         return loss
@@ -267,7 +237,7 @@ class Trainer:
         """Draw the batch and compute its gradients, as far as memory allows."""
         batch = within_memory(self._draw, self.device)
         if isinstance(batch, Shortage):  # passing perhaps, and not of what a step takes
-            self._batches.forget()
+            self.batches.forget()
             time.sleep(_PAUSE_SECONDS)
             batch = within_memory(self._draw, self.device)
         if isinstance(batch, Shortage):
@@ -275,21 +245,26 @@ class Trainer:
         return within_memory(partial(self._gradients_on, batch), self.device)
 
     def _draw(self) -> Batch:
-        return self._batches.take(self.step, self.sampler.of_step).to(self.device)
+        return self.batches.take(self.step, self.sampler.of_step).to(self.device)
 
     def _gradients_on(self, batch: Batch) -> Tensor:
         self.optimiser.zero_grad(set_to_none=True)
-        loss_of = BatchLoss(
-            self._parallel,
-            self._precision,
-            self.data.classes.task.loss,
-            self._teacher,
-            self._trust_in_classifier,
-        )
         whole = counted_pixels(batch)
+        of_ranks = self.group.relative(whole)
+
+        def shares_of(part: Batch) -> Tensor:
+            return of_ranks * (counted_pixels(part) / whole.clamp(min=1))  # 1 of a whole batch
+
         with chance_of(self._seed_of_dropout, self.device):
-            parts = self._batcher.split(batch)
-            return add_gradients(loss_of, parts, whole, self.group.relative(whole))
+            return add_gradients(
+                self._parallel,
+                self._batcher.split(batch),
+                shares_of,
+                self.data.classes.task.loss,
+                self._teacher,
+                self._precision,
+                self._trust_in_classifier,
+            )
 
     def adopt(self, data: TrainingData) -> None:
         """Go on with what is painted now: new strokes, perhaps new classes.
@@ -298,10 +273,11 @@ class Trainer:
         """
         if data.classes != self.data.classes:
             self._change_classes(data.classes, data.channels)
-        if not data.asks_the_same_as(self.data) or (self._judges and data.paint != self.data.paint):
-            self.best_value = -math.inf  # scores on other pixels do not compare
-        if not _cut_alike(self.data.classes, self.data.membrane, data):
-            self.threshold, self.best_value = DEFAULT_THRESHOLD, -math.inf
+        new_paint = self.data.classes.judged_singly and data.paint != self.data.paint
+        if new_paint or not data.asks_the_same_as(self.data):
+            self.best.value = -math.inf  # scores on other pixels do not compare
+        if not data.cut_like(self.data.classes, self.data.membrane):
+            self.best.threshold, self.best.value = DEFAULT_THRESHOLD, -math.inf
         self.data = data
         self._pixel_teacher = self._find_pixel_teacher()
         self.sampler = self._new_sampler()
@@ -331,7 +307,7 @@ class Trainer:
             return Notice(f"Step {self._told_step} was skipped: its loss is not a finite number.")
         self._go_back()
         self.optimiser = new_optimiser(self.network, self.config)
-        self._go_on_in_float32()
+        self.go_on_in_float32()
         self._failures = 0
         return Notice(
             f"The loss was not finite {_PATIENCE_WITH_NAN} times, last at step {self._told_step}: "
@@ -341,7 +317,7 @@ class Trainer:
 
     def _go_back(self) -> None:
         """Put the last good weights in place: the best so far, else the average of many steps."""
-        best = self.best if self.group.alone else {}  # which the first rank alone has
+        best = self.best.weights if self.group.alone else {}  # which the first rank alone has
         good = best or copy_weights(self.averaged_network)
         if not all_finite(good):  # nothing is better than what there is
             return
@@ -349,50 +325,28 @@ class Trainer:
         self.averaged_network.load_state_dict(good)
         self.averaged.n_averaged.zero_()
 
-    def _go_on_in_float32(self) -> None:
+    def go_on_in_float32(self) -> None:
+        """Compute with all digits from now on."""
         self.in_float32, self._precision = True, torch.float32
         if self._teacher is not None:
             self._teacher = replace(self._teacher, precision=torch.float32)
 
-    def assess(self) -> list[PaintJudged | Validated]:
+    def assess(self) -> list[TrainingEvent]:
         """Score what is held back and what is painted, and keep the weights if they are the best.
 
         Empty where there is neither a held-back block nor a painted cell.
         """
-        network = self.averaged_network
-        runner = validation_runner(network, self.device)
-        cells = self._judge(runner, self.data)
-        score = validate(runner, self.data) if self.data.blocks else None
-        values = [] if score is None else [score.value]
-        if cells:
-            values.append(mean_iou_of_found(cells))
-        if not values:
-            return []
-        best = self._keep_if_best(sum(values) / len(values), score)
-        if best:
-            self.best_cells = cells
-        events: list[PaintJudged | Validated] = (
-            [PaintJudged(self.step, cells, best)] if cells else []
-        )
-        if score is not None:
-            entry = {"step": self.step, "best": best, **asdict(score)}
-            if self._pixel_teacher is not None:
-                entry[CLASSIFIER_IOU] = self._pixel_teacher.iou
-            if not math.isfinite(score.loss):  # files hold numbers only
-                entry["loss"] = None
-            self.history.append(entry)
-            events.append(Validated(self.step, score.loss, score.iou, score.object_f1, best))
+        events = self.best.assess(self.averaged_network, self.data, self.device, self.step)
+        history = self.best.history
+        if self._pixel_teacher is not None and history and history[-1]["step"] == self.step:
+            history[-1][CLASSIFIER_IOU] = self._pixel_teacher.iou
         return events
 
     @property
     def _fits_statistics(self) -> bool:
         """Whether paint is too little to tell a starting model what these images are like."""
-        return self._pretrained and self._judges and self.group.alone and not is_dense(self.data)
-
-    @property
-    def _judges(self) -> bool:
-        """Whether painted cells are judged."""
-        return self.data.classes.judged_singly
+        judges = self.data.classes.judged_singly and self.group.alone
+        return self._pretrained and judges and not is_dense(self.data)
 
     def fit_statistics(self) -> None:
         """Let a starting model normalise by these images, as far as that suits what is painted.
@@ -406,7 +360,7 @@ class Trainer:
         here = recomputed_statistics(self.network, self.data, self.device)
         candidates = [mixed_statistics(own, here, share) for share in _SHARES_OF_STATISTICS]
         values = np.array([self._value_with(statistics) for statistics in candidates])
-        better = values > values[0] + _NOISE_OF_SCORES
+        better = values > values[0] + NOISE_OF_SCORES
         chosen = candidates[int(np.argmax(np.where(better, values, 0.0)))]
         for network in (self.network, self.averaged_network):
             set_statistics(network, chosen)
@@ -420,101 +374,27 @@ class Trainer:
 
     def _value_with(self, statistics: Mapping[str, Tensor]) -> float:
         set_statistics(self.averaged_network, statistics)
-        runner = validation_runner(self.averaged_network, self.device)
-        cells = self._judge(runner, self.data)
+        cells = self.best.judge(self.averaged_network, self.data, self.device)
         return mean_iou(cells) if cells else 0.0
 
     def judge_new_cells(self, data: TrainingData) -> tuple[PaintedCell, ...]:
         """Predict the cells that other data have more than these, before they are learned."""
-        runner = validation_runner(self.averaged_network, self.device)
-        cells = self._judge(runner, data)
+        cells = self.best.judge(self.averaged_network, data, self.device)
         return tuple(cell for cell in cells if not was_painted(cell, self.data))
-
-    def _judge(self, runner: Runner, data: TrainingData) -> tuple[PaintedCell, ...]:
-        if not self._judges:
-            return ()
-        return judge_painted_cells(runner, data, self.threshold)
-
-    def _keep_if_best(self, value: float, score: ValidationScore | None) -> bool:
-        """Keep the averaged weights if nothing so far is better than they are."""
-        if value > self.best_value + _LEAST_GAIN:
-            self._gained_at = self.step
-        best = value >= self.best_value - _NOISE_OF_SCORES
-        weights = copy_weights(self.averaged_network) if best else {}
-        if not all_finite(weights):
-            best = False
-            self._notices.append(
-                f"The weights of step {self.step} are not kept: not all of them are finite."
-            )
-        if best:
-            self.best = weights
-            self.best_value = max(value, self.best_value)
-            self.threshold = self.threshold if score is None else score.threshold
-        return best
 
     @property
     def settled(self) -> bool:
         """Whether the scores have brought no gain for as long as the user's patience lasts."""
         patience = self.config.patience * self.config.validate_every
-        scored = math.isfinite(self.best_value)
-        return scored and 0 < patience <= self.step - self._gained_at
+        return self.best.value > 0 and 0 < patience <= self.step - self.best.gained_at
 
     def measure_agreement(self) -> None:
-        """Find out whether the best network may predict in bfloat16; at the end, since it costs.
-
-        A model is worth more than this: where it cannot be measured it predicts in float32.
-        """
-        weights = self.best or copy_weights(self.averaged_network)
+        """Find out whether the best network may predict in bfloat16; at the end, since it costs."""
+        weights = self.best.weights or copy_weights(self.averaged_network)
         network = build_network(self.network_config, weights, "the training")
-        try:
-            self.bfloat16_agreement = bfloat16_agreement(
-                network, self.data, self.threshold, self.device
-            )
-        except (RuntimeError, MemoryError, UnreadableError, DeviceError):  # also CUDA's errors
-            self.bfloat16_agreement = None
-
-    def _restore(self, state: TrainingState) -> None:
-        classes, now = state.classes or self.data.classes, self.data.classes
-        self._load(self.network, state.last, classes)
-        self._load(self.averaged, state.averaged, classes)
-        if classes == now:
-            self.best = dict(state.best)
-            if self.data.membrane is not None or now.task.by_threshold:
-                self.threshold = state.threshold
-            if state.optimiser:
-                restore_optimiser(self.optimiser, state.optimiser)
-        if state.in_float32:
-            self._go_on_in_float32()
-        self.fitted = dict(state.fitted)
-        same_paint = not self._judges or state.paint == self.data.paint
-        if classes == now and state.held_back == self.data.held_back and same_paint:
-            self.best_value = state.best_value
-        self.step, self.seconds = state.step, state.seconds
-        self._gained_at = self.step
-        self.cycle_start, self.extra_steps = state.cycle_start, state.extra_steps
-        self.history = list(state.history)
-
-    def _train_further(self, model: TrainedNetwork) -> None:
-        """Begin a new cycle with the weights of a finished model."""
-        weights = dict(model.unet.state_dict())
-        taken = model.record.network.in_channels
-        if taken != self.data.channels and is_starting_model(model.record):
-            weights, taken = with_channels(weights, self.data.channels), self.data.channels
-        if taken != self.data.channels:
-            raise ModelMismatchError(
-                f"The model takes {taken} channel(s), the images have {self.data.channels}. "
-                "Choose as many channels, or train a new network."
-            )
-        self._load(self.network, weights, model.record.classes)
-        self.averaged = new_average(self.network, self.device)
-        self.step = self.cycle_start = self._gained_at = model.record.steps
-        if _cut_alike(model.record.classes, model.record.membrane, self.data):
-            self.threshold = model.record.threshold
-        self.history = list(model.record.history)
-
-    def _load(self, network: nn.Module, weights: dict[str, Tensor], classes: ClassTable) -> None:
-        fresh = network.state_dict()
-        network.load_state_dict(carried_over(weights, classes, self.data.classes, fresh))
+        self.bfloat16_agreement = bfloat16_agreement(
+            network, self.data, self.best.threshold, self.device
+        )
 
     def _change_classes(self, classes: ClassTable, channels: int) -> None:
         """Give the network outputs for new classes; what it knows of the others stays."""
@@ -527,7 +407,7 @@ class Trainer:
             network.load_state_dict(carried_over(weights, self.data.classes, classes, fresh))
         self.optimiser = new_optimiser(self.network, self.config)
         self._parallel = parallel_network(self.network, self.group)
-        self.best, self.best_value = {}, -math.inf
+        self.best.weights, self.best.value = {}, -math.inf
 
     @property
     def _seed_of_dropout(self) -> int:
@@ -551,7 +431,7 @@ class Trainer:
     @property
     def leading_classifier(self) -> PixelClassifier | None:
         """The pixel classifier, until the network is as good on paint that was held back."""
-        if self._pixel_teacher is None or self.cycle_start > 0 or is_beaten(self.history):
+        if self._pixel_teacher is None or self.cycle_start > 0 or is_beaten(self.best.history):
             return None
         return self._pixel_teacher.classifier
 
@@ -559,14 +439,9 @@ class Trainer:
     def _trust_in_classifier(self) -> float:
         if self._pixel_teacher is None or self.cycle_start > 0:
             return 0.0
-        return trust_after(self.step, self.history)
+        return trust_after(self.step, self.best.history)
 
     def _placed(self, network: UNet) -> UNet:
         if self.config.ndim == 2:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network.to(self.device)
-
-
-def _cut_alike(classes: ClassTable, membrane: int | None, data: TrainingData) -> bool:
-    """Return whether a threshold chosen for such classes means the same for data."""
-    return classes.task.by_threshold or (classes, membrane) == (data.classes, data.membrane)

@@ -9,16 +9,139 @@ BatchNorm has already learned from the bad patch.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch.optim.swa_utils import AveragedModel
 
+from napari_unet.errors import NotEnoughMemoryError
+from napari_unet.tasks.losses import painted_pixels
+from napari_unet.training.config import fitting_patch
+from napari_unet.training.patches import Batch
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from torch import Tensor, nn
 
+    from napari_unet.model.memory import Shortage
+    from napari_unet.model.unet import UNet
+    from napari_unet.training.config import TrainConfig
+    from napari_unet.training.distillation import Teacher
+
+# Patches of fewer pixels along an axis show too little to learn from.
+_SMALLEST_PATCH = 16
 _AVERAGING_DECAY = 0.99
+_WARM_UP = 0.05  # share of the training in which the learning rate rises
+_FINAL_RATE = 0.01  # share of the peak learning rate at the end
+# Where torch updates all weights in one pass; elsewhere it does not, or is not trusted to.
+_FUSED_DEVICES = ("cpu", "cuda")
+
+
+def add_gradients(
+    network: nn.Module,
+    parts: Iterable[Batch],
+    shares_of: Callable[[Batch], Tensor],
+    loss_of: Callable[[Tensor, Tensor, Tensor], Tensor],
+    teacher: Teacher | None,
+    precision: torch.dtype,
+    trust_in_classifier: float = 0.0,
+) -> Tensor:
+    """Add the gradient of a batch to that of a network's parameters, part by part.
+
+    Minimised is the loss of what is painted, `loss_of` scores (B, classes, *), classes and weights,
+    plus what the starting model teaches besides, or a pixel classifier, which counts as much as it
+    is trusted; the painted and the other pixels of a part count for its shares, (2,). Returns both
+    losses, (2,), on the device.
+    """
+    losses = []
+    for part in parts:
+        shares = shares_of(part)
+        logits = _scores(network, part.images, precision)
+        painted = loss_of(logits, part.classes, part.weights) * shares[0]
+        taught = torch.zeros_like(painted)
+        if trust_in_classifier:
+            guessed = loss_of(logits, part.classes, -part.weights)
+            taught = guessed * trust_in_classifier * shares[1]
+        elif teacher is not None:
+            taught = teacher.loss(logits, part.images, part.classes) * shares[1]
+        loss = torch.stack([painted, taught])
+        loss.sum().backward()  # type: ignore[no-untyped-call]
+        losses.append(loss.detach())
+    return sum(losses, torch.zeros(()))
+
+
+def _scores(network: nn.Module, images: Tensor, precision: torch.dtype) -> Tensor:
+    """Return what a network, its convolutions in a precision, makes of images (B, C, *)."""
+    if images.ndim == 4:
+        images = images.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(images.device.type, precision, enabled=precision != torch.float32):
+        scores: Tensor = network(images)
+    return scores
+
+
+def counted_pixels(batch: Batch) -> Tensor:
+    """Count the painted pixels (2,) of a batch, on its device, and those that can be taught."""
+    painted = painted_pixels(batch.classes, batch.weights)
+    taught = painted_pixels(batch.classes, -batch.weights)
+    return torch.stack([painted.sum(), taught.sum() + (batch.classes < 0).sum()])
+
+
+class MicroBatcher:
+    """Divides batches into micro-batches that fit, and remembers for all steps what did not."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self._config, self._at_once = config, config.batch_size
+
+    @property
+    def config(self) -> TrainConfig:
+        """The settings, with the patch size that fits as far as is known."""
+        return self._config
+
+    def split(self, batch: Batch) -> Iterator[Batch]:
+        """Divide a batch: its gradient is the sum of those of its micro-batches."""
+        if self._at_once >= len(batch.images):
+            yield batch
+            return
+        for start in range(0, len(batch.images), self._at_once):
+            part = slice(start, start + self._at_once)
+            yield Batch(batch.images[part], batch.classes[part], batch.weights[part])
+
+    def take_less(self, shortage: Shortage, edge: int) -> str:
+        """Compute less at once from now on: half the patches, in the end half the patch.
+
+        Patches have `edge` pixels along each axis of the plane. Returns what the user should know.
+        Raises NotEnoughMemoryError if the smallest patch alone does not fit.
+        """
+        if self._at_once > 1:
+            self._at_once = (self._at_once + 1) // 2
+            return (
+                f"{shortage}: {self._at_once} of {self._config.batch_size} patches are computed "
+                "at a time, each step learns from all of them."
+            )
+        smaller = self._half_of(edge)
+        if smaller is None:
+            remedy = "Continue on CPU or use a smaller patch."
+            if shortage.device.type == "cpu":
+                remedy = "Close other programs, or use a smaller network."
+            raise NotEnoughMemoryError(f"{shortage}. {remedy}")
+        self._config = replace(self._config, patch_size=smaller)
+        return (
+            f"{shortage}: patches have {smaller} instead of {edge} pixels along each axis, and are "
+            "computed one at a time."
+        )
+
+    def _half_of(self, edge: int) -> int | None:
+        """Return the patch size that the network takes next to half of one; None: too small."""
+        factor = self._config.network(1, 2).pooling_factor
+        # two pixels at the bottom: the statistics of one are none
+        smallest = fitting_patch(max(_SMALLEST_PATCH, 2 * factor), factor, self._config)
+        smaller = fitting_patch(edge // 2, factor, self._config)
+        return smaller if smallest <= smaller < edge else None
+
+
+# --- Whether it is made -------------------------------------------------------------------------
 
 
 def new_average(network: nn.Module, device: torch.device) -> AveragedModel:
@@ -93,54 +216,106 @@ def _flat(tensors: list[Tensor]) -> Tensor:
     return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
 
 
-class LossReader(Protocol):
-    """Brings the losses of the steps from the device."""
+class LossReader:
+    """Brings the losses of the steps from the device.
+
+    On a GPU it reads that of the step before, while the present one computes: so the GPU always
+    has work, and the program is never more than one step ahead of it. The first loss is waited
+    for, and told twice unless it is no number.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._at_once = device.type != "cuda"
+        self._coming: Callable[[], tuple[int, float]] | None = None
 
     def read(self, step: int, loss: Tensor) -> tuple[int, float]:
         """Take the loss () of a step; return a loss that is known, and of which step it is."""
-        ...
-
-
-class ReadAtOnce:
-    """Reads each loss at its step: on the CPU there is nothing to wait for."""
-
-    def read(self, step: int, loss: Tensor) -> tuple[int, float]:
-        """Return the loss (), and its step."""
-        return step, float(loss)
-
-
-class ReadAStepLater:
-    """Reads the loss of the step before, while the GPU computes the present one.
-
-    So the GPU always has work, and the program is never more than one step ahead of it. The
-    first loss is waited for, and told twice unless it is no number.
-    """
-
-    def __init__(self) -> None:
-        self._coming: _Coming | None = None
-
-    def read(self, step: int, loss: Tensor) -> tuple[int, float]:
-        """Send for the loss () on a GPU; return that of the step before, and its step."""
-        on_host = torch.empty((), pin_memory=True)
-        on_host.copy_(loss, non_blocking=True)
-        arrival = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        arrival.record(torch.cuda.current_stream(loss.device))
-        coming = _Coming(step, on_host, arrival)
+        if self._at_once:
+            return step, float(loss)
+        coming = _sent_for(step, loss)
         previous, self._coming = self._coming or coming, coming
-        previous.arrival.synchronize()
-        told = float(previous.loss)
+        number, told = previous()
         if previous is coming and not math.isfinite(told):  # a failure is told once
             self._coming = None
-        return previous.step, told
+        return number, told
 
 
-@dataclass(frozen=True)
-class _Coming:
-    step: int
-    loss: Tensor
-    arrival: torch.cuda.Event
+def _sent_for(step: int, loss: Tensor) -> Callable[[], tuple[int, float]]:
+    """Send for a loss () on a GPU; return what waits for it, and then returns step and loss."""
+    on_host = torch.empty((), pin_memory=True)
+    on_host.copy_(loss, non_blocking=True)
+    arrival = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    arrival.record(torch.cuda.current_stream(loss.device))
+
+    def arrived() -> tuple[int, float]:
+        arrival.synchronize()
+        return step, float(on_host)
+
+    return arrived
 
 
-def loss_reader(device: torch.device) -> LossReader:
-    """Return what reads losses from a device."""
-    return ReadAStepLater() if device.type == "cuda" else ReadAtOnce()
+# --- The update rule, and its learning rate over time --------------------------------------------
+
+
+def rate_schedule(progress: float) -> float:
+    """Return the learning rate, relative to its peak: a short linear rise, then half a cosine."""
+    if progress < _WARM_UP:
+        return max(progress, 0.002) / _WARM_UP
+    fall = (progress - _WARM_UP) / (1 - _WARM_UP)
+    return _FINAL_RATE + (1 - _FINAL_RATE) * (1 + math.cos(math.pi * min(fall, 1.0))) / 2
+
+
+def new_optimiser(network: UNet, config: TrainConfig) -> torch.optim.Optimizer:
+    """Return the update rule of a training, with its settings."""
+    fused = next(network.parameters()).device.type in _FUSED_DEVICES
+    if config.optimiser == "adamw":
+        return torch.optim.AdamW(
+            network.parameters(),
+            lr=config.learning_rate,
+            betas=(config.momentum, 0.999),
+            weight_decay=config.weight_decay,
+            fused=fused,
+        )
+    optimiser = torch.optim.SGD(
+        network.parameters(),
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        fused=fused,
+    )
+    if config.momentum:
+        for weights in network.parameters():
+            # A first step that is skipped would leave whatever was in the memory.
+            optimiser.state[weights]["momentum_buffer"] = torch.zeros_like(weights)
+    return optimiser
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Copy the state of an update rule, under "parameter number.name"."""
+    tensors = {}
+    for number, entries in optimiser.state_dict()["state"].items():
+        for name, value in entries.items():
+            if value is not None:  # SGD without momentum has no buffer
+                tensors[f"{number}.{name}"] = torch.as_tensor(value).detach().to("cpu", copy=True)
+    return tensors
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what :func:`optimiser_tensors` copied."""
+    content = optimiser.state_dict()
+    entries: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        number, _, name = key.partition(".")
+        entries.setdefault(int(number), {})[name] = tensor.clone()
+    content["state"] = entries
+    optimiser.load_state_dict(content)
+    for group in optimiser.param_groups:
+        for weights in group["params"]:
+            _lay_out_like(weights, optimiser.state[weights])
+
+
+def _lay_out_like(weights: Tensor, state: dict[str, Tensor]) -> None:
+    """Give a state the memory layout of its weights: fused updates go through both alike."""
+    for name, value in state.items():
+        if value.shape == weights.shape:
+            state[name] = torch.empty_like(weights, dtype=value.dtype).copy_(value)

@@ -1,30 +1,100 @@
-"""Score a network on the blocks that were held back."""
+"""Score a network on what was held back and what is painted, and keep the best."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import torch
 
-from napari_unet.data.labels import Target
+from napari_unet.data.labels import DEFAULT_THRESHOLD, Target
+from napari_unet.errors import DeviceError, UnreadableError
+from napari_unet.model.devices import fastest_precision
 from napari_unet.model.execution import Runner
 from napari_unet.model.inference import InferenceNetwork
 from napari_unet.model.memory import Shortage, within_memory
+from napari_unet.run import Notice
 from napari_unet.tasks import Decision
+from napari_unet.training.events import PaintJudged, Validated
+from napari_unet.training.networks import all_finite, copy_weights
+from napari_unet.training.painted_cells import PaintedCell, judge_painted_cells, mean_iou_of_found
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from napari_unet.data.axes import Region
     from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import Scaling
     from napari_unet.model.unet import UNet
     from napari_unet.tasks import ValidationScore
-    from napari_unet.training.dataset import TrainingData
+    from napari_unet.training.dataset import TrainingData, TrainingFrame
+    from napari_unet.training.events import TrainingEvent
 
 _DENSE_PAINT = 0.5  # of the held-back pixels
+# Scores on little held-back paint scatter by this much: among equals, the longer trained wins.
+NOISE_OF_SCORES = 0.02
+# So much better than all before is a gain: learning creeps on in smaller steps than noise.
+_LEAST_GAIN = 0.005
+# Bfloat16 is tried on boxes of at most so many pixels, in the first and the last frame.
+_BOX = {2: (192, 192), 3: (16, 64, 64)}
+
+
+class BestSoFar:
+    """The best weights of a training, their scores, and the scores of all that were assessed."""
+
+    def __init__(self) -> None:
+        self.weights: dict[str, Tensor] = {}
+        self.value = -math.inf
+        self.gained_at = 0  # after this step the scores last rose
+        self.cells: tuple[PaintedCell, ...] = ()  # what the weights make of them
+        self.threshold = DEFAULT_THRESHOLD
+        self.history: list[dict[str, float | bool | None]] = []
+
+    def judge(
+        self, network: UNet, data: TrainingData, device: torch.device
+    ) -> tuple[PaintedCell, ...]:
+        """Compare painted cells with what a network makes of them at the present threshold."""
+        return judge_painted_cells(validation_runner(network, device), data, self.threshold)
+
+    def assess(
+        self, network: UNet, data: TrainingData, device: torch.device, step: int
+    ) -> list[TrainingEvent]:
+        """Score what is held back and what is painted; keep the weights if none are better.
+
+        Empty where there is neither a held-back block nor a painted cell.
+        """
+        runner = validation_runner(network, device)
+        cells = judge_painted_cells(runner, data, self.threshold)
+        score = validate(runner, data) if data.blocks else None
+        values = [] if score is None else [score.value]
+        if cells:
+            values.append(mean_iou_of_found(cells))
+        if not values:
+            return []
+        value = sum(values) / len(values)
+        if value > self.value + _LEAST_GAIN:
+            self.gained_at = step
+        good = value >= self.value - NOISE_OF_SCORES
+        weights = copy_weights(network) if good else {}
+        best = good and all_finite(weights)
+        if best:
+            self.weights, self.value, self.cells = weights, max(value, self.value), cells
+            self.threshold = self.threshold if score is None else score.threshold
+        events: list[TrainingEvent] = []
+        if cells:
+            events.append(PaintJudged(step, cells, best))
+        if score is not None:
+            loss = score.loss if math.isfinite(score.loss) else None  # files hold numbers only
+            self.history.append({"step": step, "best": best, **asdict(score), "loss": loss})
+            events.append(Validated(step, score.loss, score.iou, score.object_f1, best))
+        if good and not best:
+            text = f"The weights of step {step} are not kept: not all of them are finite."
+            events.append(Notice(text))
+        return events
 
 
 class Predictor(Protocol):
@@ -58,3 +128,51 @@ def validate(predictor: Predictor, data: TrainingData) -> ValidationScore:
             probabilities = predictor.probabilities(frame.frame, frame.intensity, region)
             counts.add(probabilities, target, frame.weights[region])
     return counts.scores()
+
+
+# --- Whether a model may predict in bfloat16: how its labels compare with those in float32 --------
+
+
+def bfloat16_agreement(
+    network: UNet, data: TrainingData, threshold: float, device: torch.device
+) -> float | None:
+    """Measure the share of pixels (0 to 1) that get the same label in bfloat16 and in float32.
+
+    Compared are two frames, around the paint. None where bfloat16 is not fast on the device, or it
+    cannot be measured: a model is worth more than this, it predicts in float32 then.
+    """
+    if fastest_precision(device) != torch.bfloat16:
+        return None
+    try:
+        return _agreement(network, data, threshold, device)
+    except (RuntimeError, MemoryError, UnreadableError, DeviceError):  # also CUDA's errors
+        return None
+
+
+def _agreement(network: UNet, data: TrainingData, threshold: float, device: torch.device) -> float:
+    exact = Runner.of(network, device)
+    rounded = Runner.of(network, device, torch.bfloat16)
+    same = total = 0
+    for frame in {id(frame): frame for frame in (data.frames[0], data.frames[-1])}.values():
+        region = _around_paint(frame)
+        one, other = (
+            runner.probabilities(frame.frame, frame.intensity, region)
+            for runner in (exact, rounded)
+        )
+        table = data.classes
+        alike = table.decide(one, threshold) == table.decide(other, threshold)
+        same, total = same + int(alike.sum()), total + alike.size
+    return same / total
+
+
+def _around_paint(frame: TrainingFrame) -> Region:
+    """Return a box around the median row, column, ... of the paint, as far as there is any."""
+    painted = frame.target.painted
+    parts = []
+    for axis, edge in enumerate(_BOX[painted.ndim]):
+        others = tuple(other for other in range(painted.ndim) if other != axis)
+        counts = np.cumsum(painted.sum(axis=others))
+        middle, size = int(np.searchsorted(counts, counts[-1] / 2)), len(counts)
+        start = min(max(0, middle - edge // 2), max(0, size - edge))
+        parts.append(slice(start, min(size, start + edge)))
+    return tuple(parts)

@@ -29,8 +29,7 @@ def compute_weights(
     import numpy as np
 
     from napari_unet.tasks import class_table
-    from napari_unet.training.pixel_weights import class_balance, pixel_weights, sigma_of
-    from napari_unet.training.targets import FrameTarget
+    from napari_unet.training.targets import FrameTarget, class_balance, pixel_weights, sigma_of
 
     table = class_table([labels], config.kind, config.unpainted)
     sigma = sigma_of(config, table.task.diameter([labels], table.unpainted))

@@ -176,6 +176,7 @@ class TrainWidget(Dock):
         if self._session.model is None:
             show_warning("There is no model to go on with yet: train one, or load a model file.")
             return
+
         try:
             self._start(*what_to_continue(self._session, self.config()))
         except NapariUNetError as error:

@@ -9,8 +9,7 @@ from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, QTimer
 
 from napari_unet.data.labels import same_paint
-from napari_unet.training.events import AnnotationsJoined, PaintJudged, ViewPredicted
-from napari_unet.training.inbox import Inbox, View
+from napari_unet.training.events import AnnotationsJoined, Inbox, PaintJudged, View, ViewPredicted
 from napari_unet.widgets.common.annotation import annotation_of
 from napari_unet.widgets.common.copy_to_annotation import AnnotationCopier
 from napari_unet.widgets.common.layers import (
@@ -94,16 +93,16 @@ class TrainingRun(QObject):
         """Send the training what is on screen: the topmost visible image that it learns from."""
         self._note_regions()
         if not self.live:
-            self.inbox.view.put(None)
+            self.inbox.view = None
             return
         layers = plain_layers(self._viewer)
         for number, pair in reversed(list(enumerate(self.pairs))):
             shown = pair.image in layers and pair.image.visible and pair.annotation in layers
             if shown and self._same_pixels(number):
                 box = visible_box(self._viewer, pair.image, labels_of(pair.annotation).shape)
-                self.inbox.view.put(View(number, *frame_and_region(box, self._ndim)))
+                self.inbox.view = View(number, *frame_and_region(box, self._ndim))
                 return
-        self.inbox.view.put(None)
+        self.inbox.view = None
 
     def look_at(self, cell: PaintedCell) -> bool:
         """Move camera and sliders to a painted cell; False where its layers are not there."""
@@ -122,7 +121,7 @@ class TrainingRun(QObject):
             if not _same(image, self._images[number]):
                 self._images[number], news = image, True
         if news:
-            self.inbox.annotations.put(tuple(self._images))
+            self.inbox.annotate(tuple(self._images))
         self._changed.clear()
 
     @property
@@ -250,7 +249,7 @@ def what_to_continue(
     A training that was stopped goes on exactly where it was. Raises ConfigError where the settings
     do not fit the model.
     """
-    from napari_unet.training.going_on import settings_to_continue  # torch, as the model
+    from napari_unet.training.checkpoint import settings_to_continue  # torch, as the model
 
     model, state = session.model, session.interrupted
     assert model is not None

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import AnnotatedImage, TrainingData
-    from napari_unet.training.events import TrainingEvent
-    from napari_unet.training.inbox import Inbox
+    from napari_unet.training.events import Inbox, TrainingEvent
     from napari_unet.training.loop import TrainingResult
     from napari_unet.training.state import TrainingState
     from napari_unet.widgets.common.session import Session
@@ -54,17 +53,11 @@ def training_events(
     """Prepare and train; the last event is a `TrainingOrigin`."""
     from napari_unet.run import Notice
     from napari_unet.training.checkpoint import save_checkpoint, saving_checkpoints
-    from napari_unet.training.events import Checkpoint
-    from napari_unet.training.going_on import what_stays
     from napari_unet.training.loop import train_network
     from napari_unet.training.preparation import prepare_training
 
     data = prepare_training(
-        job.images,
-        job.config,
-        job.previous_data,
-        job.held_back,
-        **what_stays(job.previous, job.config.ndim),
+        job.images, job.config, job.previous_data or job.previous, job.held_back
     )
     events = train_network(data, job.config, stop, job.previous, inbox=job.inbox)
     events = _with_origin(events, job)
@@ -73,7 +66,7 @@ def training_events(
     saved = job.inbox.checkpoint_saved
     result = yield from saving_checkpoints(events, job.checkpoint, saved)
     try:
-        save_checkpoint(Checkpoint(result.trained, result.state), job.checkpoint)
+        save_checkpoint(result.trained, result.state, job.checkpoint)
     except FileProblemError as error:
         yield Notice(f"The state of the training was not saved: {error}")
     return result
