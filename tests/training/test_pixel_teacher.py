@@ -12,11 +12,13 @@ import pytest
 import torch
 from torch import nn
 
+from napari_unet.errors import UnreadableError
 from napari_unet.run import Run
 from napari_unet.tasks import TASKS
 from napari_unet.training.events import Inbox, StepDone, View, ViewPredicted
 from napari_unet.training.loop import train_network
 from napari_unet.training.patches import Batch, PatchSampler
+from napari_unet.training.pixel_classifier import PixelClassifier
 from napari_unet.training.pixel_teacher import (
     CLASSIFIER_IOU,
     PixelTeacher,
@@ -42,6 +44,10 @@ CPU = torch.device("cpu")
 
 def scored(network: float, classifier: float | None) -> list[dict[str, float | bool | None]]:
     return [{"step": 10, "best": True, "iou": network, CLASSIFIER_IOU: classifier}]
+
+
+def unreadable(*args: object) -> None:
+    raise UnreadableError("The disk is gone.")
 
 
 @cache
@@ -93,7 +99,9 @@ def test_a_guess_is_the_likeliest_class_and_how_sure_that_is() -> None:
     frame = sparse().frames[0]
     region = (slice(3, 40), slice(10, 21))
     probabilities = teacher().classifier.probabilities(frame.frame, frame.intensity, region)
-    classes, weights = teacher().guess(frame, region)
+    guessed = teacher().guess(frame, region)
+    assert guessed is not None
+    classes, weights = guessed
     sure = np.abs(probabilities[0] - probabilities[1]) > 0.01
     assert np.array_equal(classes[sure], probabilities.argmax(axis=0)[sure])
     np.testing.assert_allclose(weights, -probabilities.max(axis=0), atol=0.01)
@@ -131,6 +139,12 @@ def test_guesses_are_learned_as_far_as_the_classifier_is_trusted() -> None:
     assert losses(0.5) == pytest.approx([np.log(2), 0.25 * np.log(2)])
 
 
+def test_where_an_image_cannot_be_read_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PixelClassifier, "probabilities", unreadable)
+    fresh = PixelTeacher(teacher().classifier, sparse())
+    assert fresh.guess(sparse().frames[0], (slice(0, 8), slice(0, 8))) is None
+
+
 # --- in a training -----------------------------------------------------------------------------
 
 
@@ -143,6 +157,17 @@ def test_where_most_is_painted_there_is_none_either() -> None:
     settings = config()
     data = data_of(*painted_classes(64), settings)
     assert Trainer(data, settings, CPU, None).leading_classifier is None
+
+
+def test_a_training_goes_on_where_the_classifier_cannot_learn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(PixelTeacher, "fitted", unreadable)
+    trainer = Trainer(sparse(), config(), CPU, None)
+    assert trainer.leading_classifier is None
+    assert [notice.text for notice in trainer.take_notices()] == [
+        "There is no pixel classifier: The disk is gone."
+    ]
 
 
 def test_the_first_view_comes_before_the_first_step_and_from_the_classifier() -> None:

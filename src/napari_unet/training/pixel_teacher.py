@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_unet.errors import UnreadableError
 from napari_unet.training.pixel_classifier import PixelClassifier
 from napari_unet.training.validation import validate
 
@@ -58,8 +59,17 @@ class PixelTeacher:
         """Mean IoU of the classes on what is held back, of which there is some."""
         return validate(self.classifier, self.data).iou
 
-    def guess(self, frame: TrainingFrame, region: Region) -> NDArray[np.float32]:
-        """Return the likely class of each pixel of a region, and minus how sure that is: (2, *)."""
+    def guess(self, frame: TrainingFrame, region: Region) -> NDArray[np.float32] | None:
+        """Return the likely class of each pixel of a region, and minus how sure that is: (2, *).
+
+        None where the image cannot be read: a patch needs less of it.
+        """
+        try:
+            return self._guessed(frame, region)
+        except UnreadableError:
+            return None
+
+    def _guessed(self, frame: TrainingFrame, region: Region) -> NDArray[np.float32]:
         number = next(i for i, other in enumerate(self.data.frames) if other is frame)
         shape = tuple(part.stop - part.start for part in region)
         guessed = np.zeros((2, *shape), np.float32)

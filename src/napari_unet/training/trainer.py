@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from napari_unet.data.labels import DEFAULT_THRESHOLD
+from napari_unet.errors import UnreadableError, first_line
 from napari_unet.model.devices import choose_precision
 from napari_unet.model.memory import Shortage, within_memory
 from napari_unet.model.trained import build_network
@@ -424,9 +425,14 @@ class Trainer:
 
     def _find_pixel_teacher(self) -> PixelTeacher | None:
         """Let a pixel classifier learn the paint, where that is quick and there is need of one."""
-        if not self.data.classes.task.pixel_classifier or is_dense(self.data):
+        wanted = self.data.classes.task.pixel_classifier and self.group.alone
+        if not wanted or is_dense(self.data):
             return None
-        return PixelTeacher.fitted(self.data, self.config.seed)
+        try:
+            return PixelTeacher.fitted(self.data, self.config.seed)
+        except (UnreadableError, MemoryError) as error:  # a network learns without it as well
+            self._notices.append(f"There is no pixel classifier: {first_line(error)}")
+            return None
 
     @property
     def leading_classifier(self) -> PixelClassifier | None:
