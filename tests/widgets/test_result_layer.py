@@ -16,11 +16,12 @@ from qtpy.QtCore import Qt
 from napari_unet.data.axes import Region
 from napari_unet.data.frames import Frame
 from napari_unet.model.execution import Runner
+from napari_unet.tasks import FILLED, OUTLINES, task_of
 from napari_unet.training.events import ViewPredicted
 from napari_unet.widgets.common.annotation import annotation_of
 from napari_unet.widgets.common.dock import result_keys
 from napari_unet.widgets.common.pairs import LayerPair
-from napari_unet.widgets.common.result_layer import bright_colours, predicted_of
+from napari_unet.widgets.common.result_layer import bright_colours, first_look, predicted_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.train.run import live_layer
 
@@ -117,6 +118,15 @@ def test_a_result_above_the_paint_goes_below_it_when_predicted_again(desk: Desk)
     predict_with(desk, untrained())
 
     assert list(desk.viewer.layers) == [desk.image, result_of(desk), annotation]
+
+
+def test_a_result_follows_its_image_when_predicted_again(desk: Desk) -> None:
+    predict_with(desk, untrained())
+    desk.image.scale = (2, 3)
+
+    predict_with(desk, untrained())
+
+    np.testing.assert_array_equal(result_of(desk).scale, (2, 3))
 
 
 def test_a_hidden_result_is_shown_when_predicted_again(desk: Desk) -> None:
@@ -368,6 +378,12 @@ def test_objects_come_as_outlines_of_two_pixels(desk: Desk) -> None:
 def test_classes_come_filled_at_40_percent(desk: Desk) -> None:
     live(desk, painted_layer(desk, "classes"), np.full((9, 9), 2, np.uint8))
     assert (result_of(desk).contour, result_of(desk).opacity) == (0, 0.4)
+
+
+def test_of_a_large_plane_no_outlines_are_computed() -> None:
+    objects, plane = task_of("objects"), (2048, 2049)
+    assert first_look(objects, plane) == FILLED
+    assert first_look(objects, (90, 2048, 2048)) == OUTLINES
 
 
 def test_h_goes_from_outlines_to_filled_to_hidden(desk: Desk) -> None:

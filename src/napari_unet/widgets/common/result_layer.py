@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
-    from napari_unet.tasks import Task
+    from napari_unet.tasks import Look, Task
     from napari_unet.training.events import ViewPredicted
 
 HIDDEN = "The cells are hidden: press H to show them."
@@ -76,6 +76,8 @@ class Predicted(OfImage):
     """Where in its image the layer begins; () where it covers all of it."""
     name: str = ""
     """What the layer was called: one that was renamed, or duplicated, is the user's."""
+    placement: str = ""
+    """How its image lay when it was shown last."""
     followed: object = ""
     """Which layer's colours it takes, by its `unique_id`."""
     earlier: list[KeptResult] = field(default_factory=list)
@@ -188,9 +190,8 @@ class ResultLayer:
             self._remove_other_part()
             layer = self._add()
         else:
-            for name, value in self._placement.items():
-                setattr(layer, name, value)
             self._take(layer)
+            self._move(layer)
             self._show(layer)
             if self._about.places or self._pixels.any():
                 self._before = self._about.as_it_is(layer)
@@ -340,21 +341,28 @@ class ResultLayer:
         self.layer = layer
         self._pixels, self._about = layer.data, layer.metadata[METADATA_KEY]
 
+    def _move(self, layer: Labels) -> None:
+        """Lay it where the image lies now; each part of that would draw it anew."""
+        if self._about.placement != repr(self._placement):
+            self._about.placement = repr(self._placement)
+            for name, value in self._placement.items():
+                setattr(layer, name, value)
+
     def _add(self) -> Labels:
-        task = self._about.task
+        look = first_look(self._about.task, self._pixels.shape)
         layer = self.layer = Labels(
             self._pixels,
             name=self._name,
             metadata={METADATA_KEY: self._about},
-            opacity=task.look.opacity,
+            opacity=look.opacity,
             **self._placement,
         )
-        layer.contour = task.look.outline
+        layer.contour = look.outline
         # In 3D napari shows objects as they are, and would say so at every refresh.
         warnings.filterwarnings("ignore", "Contours are not displayed during 3D")
-        if not task.named:
+        if not self._about.task.named:
             layer.colormap = bright_colours()
-        self._about.followed = ""
+        self._about.followed, self._about.placement = "", repr(self._placement)
         self._insert(layer)
         self._about.name = layer.name
         return layer
@@ -419,6 +427,7 @@ def _numbered(labels: NDArray[Any], shown: NDArray[Any], largest: int) -> NDArra
 _N_COLOURS = 60
 _DIMMEST, _LIGHTEST = 0.25, 0.6  # luminance of outlines that are seen on black and on white
 _N_CLASSES = 255
+_LARGEST_OUTLINED, _LARGEST_COUNTED = 2**22, 2**24  # pixels
 
 
 def bright_colours() -> CyclicLabelColormap:
@@ -460,9 +469,17 @@ def _class_colours(annotation: Annotation) -> DirectLabelColormap:
     return DirectLabelColormap(color_dict=colours)
 
 
+def first_look(task: Task, shape: tuple[int, ...]) -> Look:
+    """Return how a new layer is shown: in a large plane napari takes seconds for outlines."""
+    return FILLED if shape[-2] * shape[-1] > _LARGEST_OUTLINED else task.look
+
+
 def change_in_words(about: Predicted, before: NDArray[Any], after: NDArray[Any]) -> str:
-    """Return how many objects there were and are: "146 → 133 objects"; nothing of classes."""
-    if about.task.named:
+    """Return how many objects there were and are: "146 → 133 objects".
+
+    Nothing of classes, and where counting would take long.
+    """
+    if about.task.named or after.size > _LARGEST_COUNTED:
         return ""
     counts = [_n_objects(labels, about.ndim) for labels in (before, after)]
     return f"{counts[0]:,} → {counts[1]:,} {about.task.things}"
