@@ -60,6 +60,7 @@ def test_npe2_discovers_it() -> None:
 def test_display_names() -> None:
     widgets = MANIFEST.contributions.widgets or []
     assert [widget.display_name for widget in widgets] == [
+        "Paint & Segment",
         "Annotate",
         "Train",
         "Predict",
@@ -91,7 +92,11 @@ def test_widgets_stand_in_the_menus() -> None:
     }
     assert menus == {
         "napari/layers/annotate": ["napari-unet-paint.annotate"],
-        "napari/layers/segment": ["napari-unet-paint.train", "napari-unet-paint.predict"],
+        "napari/layers/segment": [
+            "napari-unet-paint.segment",
+            "napari-unet-paint.train",
+            "napari-unet-paint.predict",
+        ],
     }
 
 
