@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -22,6 +23,11 @@ os.environ["NAPARI_CONFIG"] = ""  # nobody's own settings of napari are read or 
 settings.register_profile("all", max_examples=100, deadline=None)
 settings.register_profile("quick", max_examples=15, deadline=None)
 settings.load_profile("quick")
+
+
+# What a shell starts in the background ignores Ctrl+C, and so would the tests that press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
