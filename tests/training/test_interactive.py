@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 
 from device import DEVICE
 from napari_unet.errors import ModelMismatchError
@@ -369,6 +370,22 @@ def test_after_new_paint_the_weights_that_come_can_be_the_best() -> None:
     trainer.best.value = 0.99
     trainer.adopt(data_of(IMAGE, LABELS, config))
     assert trainer.best.value == -np.inf
+
+
+def test_after_new_paint_the_best_weights_stay_until_better_ones_come() -> None:
+    config = tiny_config(start="cells", base_channels=16, depth=3)
+    trainer = Trainer(data_of(IMAGE, half_painted(), config), config, DEVICE, None)
+    trainer.assess()
+    best = trainer.best.weights
+    assert best
+    trainer.adopt(data_of(IMAGE, LABELS, config))
+    judged = of_type(trainer.score_best_anew(), PaintJudged)
+    assert len(judged[0].cells) == len(np.unique(LABELS)) - 2
+    with torch.no_grad():
+        for parameter in trainer.averaged_network.parameters():
+            parameter.zero_()
+    trainer.assess()
+    assert trainer.best.weights is best
 
 
 def test_a_state_of_other_paint_brings_no_score_to_beat() -> None:

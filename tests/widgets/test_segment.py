@@ -68,11 +68,11 @@ def make_bench(
 ) -> Callable[..., Bench]:
     """Give a function that opens the dock on an image; it looks for cells only if it `looks`."""
 
-    def make(*, looks: bool = False, paint: bool = False) -> Bench:
+    def make(*, looks: bool = False, paint: bool = False, image: Any = None) -> Bench:
         monkeypatch.setattr(suggest, "_DELAY_MS", 10 if looks else 10_000_000)
         monkeypatch.setattr(learn, "_PAUSE_MS", 10)
         viewer = make_viewer()
-        viewer.add_image(disks(), name="disks")
+        viewer.add_image(disks() if image is None else image, name="disks")
         if paint:
             viewer.add_labels(strokes_on(disks()), name="paint")
         dock = SegmentWidget(viewer)
@@ -349,3 +349,136 @@ def test_another_tool_puts_it_down(clickable: Bench) -> None:
     assert proposed(clickable) is None
     assert clickable.annotation.mode == "paint"
     assert not clickable.dock.tools.buttons["click"].isChecked()
+
+
+# --- Words where something is missing ----------------------------------------------------------
+
+
+def test_who_has_painted_only_cells_is_handed_the_background_brush(painted: Bench) -> None:
+    layer = painted.annotation
+    layer.data[layer.data == 1] = 0
+    layer.refresh()
+    painted.dock.learn.button.click()
+    assert not painted.session.training.running
+    assert "background too" in painted.dock.learn.text.text()
+    assert (layer.mode, layer.selected_label) == ("paint", 1)
+
+
+# --- A stack -----------------------------------------------------------------------------------
+
+
+def stack() -> Any:
+    """Three planes, of which the middle one shows disks elsewhere."""
+    return np.stack([disks(), disks().T[::-1], disks()])
+
+
+def frames_shown(layer: Labels) -> set[tuple[int, ...]]:
+    predicted = predicted_of(layer)
+    assert predicted is not None
+    return {frame for frame, _ in predicted.places}
+
+
+@pytest.fixture
+def stacked(make_bench: Callable[..., Bench]) -> Bench:
+    """The dock some seconds after a stack was opened, with its middle plane on screen."""
+    bench = make_bench(looks=True, image=stack())
+    bench.viewer.dims.set_current_step(0, 1)
+    bench.wait_for(lambda: "cells found" in bench.dock.suggestions.text.text())
+    bench.wait()
+    return bench
+
+
+def test_of_a_stack_the_plane_on_screen_is_searched(stacked: Bench) -> None:
+    (layer,) = stacked.results
+    assert frames_shown(layer) == {(1,)}
+    assert stacked.dock.slice_button.isVisible()
+
+
+def test_using_what_is_found_fills_in_the_whole_stack(stacked: Bench) -> None:
+    stacked.dock.suggestions.use_button.click()
+    stacked.wait()
+    (layer,) = stacked.results
+    assert frames_shown(layer) == {(0,), (1,), (2,)}
+    assert all(np.any(plane) for plane in layer.data)
+
+
+def test_a_cell_of_a_stack_is_painted_in_its_plane(stacked: Bench) -> None:
+    stacked.dock.tools.take("click")
+    stacked.wait()
+    stacked.dock.tools.click.propose((1.0, 36.0, 36.0))
+    stacked.dock.tools.click.accept()
+    assert np.unique(np.nonzero(stacked.annotation.data)[0]).tolist() == [1]
+
+
+def test_a_click_in_another_plane_gets_ready_for_it(stacked: Bench) -> None:
+    stacked.dock.tools.take("click")
+    stacked.wait()
+    stacked.viewer.dims.set_current_step(0, 2)
+    stacked.dock.tools.click.propose((2.0, 36.0, 36.0))
+    stacked.wait()
+    assert stacked.viewer.layers["Proposed cell"].data.any()
+    stacked.dock.tools.click.accept()
+    assert np.unique(np.nonzero(stacked.annotation.data)[0]).tolist() == [2]
+
+
+def test_a_stack_that_is_looked_at_from_the_side_is_left_alone(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench(looks=True, image=stack())
+    bench.viewer.dims.order = (1, 0, 2)
+    bench.qtbot.wait(100)
+    bench.wait()
+    assert len(bench.results) <= 1
+
+
+def test_a_stack_is_learned_and_filled_in(stacked: Bench) -> None:
+    stacked.dock.suggestions.dismiss()
+    stacked.dock.tools.take("cell")
+    layer = stacked.annotation
+    layer.data[1] = strokes_on(disks())
+    layer.refresh()
+    stacked.dock.learn.button.click()
+    stacked.wait_for(lambda: not stacked.session.training.running)
+    stacked.wait()
+    (found,) = stacked.results
+    assert frames_shown(found) == {(0,), (1,), (2,)}
+
+
+# --- Classes -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def classes(bench: Bench) -> Bench:
+    """Two classes painted beside the background."""
+    bench.dock.target.kind_box.setCurrentIndex(1)
+    bench.dock.tools.take("cell")
+    layer = bench.annotation
+    strokes = strokes_on(disks())
+    layer.data[:] = np.where(strokes > 1, 2 + strokes % 2, strokes)
+    layer.refresh()
+    return bench
+
+
+def test_classes_have_a_table_and_no_tools_for_cells(classes: Bench) -> None:
+    tools = classes.dock.tools.buttons
+    assert classes.dock.target.table.isVisible()
+    assert not tools["click"].isEnabled()
+    assert not tools["split"].isEnabled()
+
+
+def test_classes_are_shown_filled_in_their_colours(classes: Bench) -> None:
+    classes.dock.learn.button.click()
+    classes.wait_for(lambda: not classes.session.training.running)
+    classes.wait()
+    (layer,) = classes.results
+    assert layer.contour == 0
+    assert set(np.unique(layer.data)) <= {0, 2, 3}
+    np.testing.assert_allclose(layer.get_color(2), classes.annotation.get_color(2), atol=0.01)
+
+
+def test_nothing_is_suggested_where_classes_are_wanted(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(looks=True)
+    bench.dock.target.kind_box.setCurrentIndex(1)
+    bench.qtbot.wait(100)
+    bench.wait()
+    assert bench.results == []

@@ -147,6 +147,8 @@ def _train(
     if trainer.knows_something and not trainer.step_in_cycle and group.first:
         yield from _look_at_start(trainer)
         start = trainer.best.weights
+    elif group.first:
+        yield from _look_at_best(trainer)
     with trainer.batches:
         while not finished and not clock.stopped():
             yield from _join_annotations(trainer, inbox)
@@ -201,6 +203,14 @@ def _look_at_start(trainer: Trainer) -> Iterator[TrainingEvent]:
         yield Notice(f"What the training begins with is not scored: {first_line(error)}")
 
 
+def _look_at_best(trainer: Trainer) -> Iterator[TrainingEvent]:
+    """Score the best weights on new paint: what comes then is to be no worse than they are."""
+    try:
+        yield from trainer.score_best_anew()
+    except _FAILURES as error:
+        yield Notice(f"The best weights are not scored on the new paint: {first_line(error)}")
+
+
 def _look_at_new_cells(
     trainer: Trainer, data: TrainingData
 ) -> Generator[Notice, None, tuple[PaintedCell, ...]]:
@@ -231,7 +241,7 @@ def _take_step(trainer: Trainer, clock: _Clock) -> StepDone | Notice:
     )
 
 
-def _join_annotations(trainer: Trainer, inbox: Inbox) -> Iterator[AnnotationsJoined | Notice]:
+def _join_annotations(trainer: Trainer, inbox: Inbox) -> Iterator[TrainingEvent]:
     """Learn from what was painted since; what cannot be learned from changes nothing."""
     images = inbox.take_annotations()
     if images is None:
@@ -244,6 +254,7 @@ def _join_annotations(trainer: Trainer, inbox: Inbox) -> Iterator[AnnotationsJoi
     new_cells = yield from _look_at_new_cells(trainer, data)
     trainer.adopt(data)
     yield AnnotationsJoined(trainer.step, data.painted, len(data.blocks), new_cells)
+    yield from _look_at_best(trainer)
 
 
 class _Clock:

@@ -343,6 +343,19 @@ class Trainer:
             history[-1][CLASSIFIER_IOU] = self._pixel_teacher.iou
         return events
 
+    def score_best_anew(self) -> list[TrainingEvent]:
+        """Score the best weights on what is painted now, if they were scored on other paint.
+
+        So they stay what later weights must come up to.
+        """
+        kept = self.best.weights
+        if not kept or self.best.value > -math.inf:
+            return []
+        network = self._placed(build_network(self.network_config, kept, "the training"))
+        events = self.best.assess(network, self.data, self.device, self.step)
+        self.best.weights = kept  # the same ones, not copies
+        return events
+
     @property
     def _fits_statistics(self) -> bool:
         """Whether paint is too little to tell a starting model what these images are like."""

@@ -144,6 +144,7 @@ class SegmentWidget(Dock):
         task.happened.connect(self.progress.show_event)
         task.ended.connect(self._on_ended)
         self.learn.learned.connect(self._use_learned)
+        self.learn.background_wanted.connect(partial(self.tools.take, "background"))
         self.suggestions.used.connect(self._fill_in)
         keys: dict[str, Any] = {"T": self.learn.toggle, "U": self.next_unsure}
         add_shortcuts(self, {**keys, **self.tools.keys})

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_unet.errors import NapariUNetError
+from napari_unet.tasks import task_of
 from napari_unet.training.events import (
     AnnotationsJoined,
     PaintJudged,
@@ -17,9 +19,12 @@ from napari_unet.training.events import (
     Validated,
 )
 from napari_unet.widgets.annotate.painter import PaintWatcher
+from napari_unet.widgets.common.annotation import BACKGROUND_VALUE
 from napari_unet.widgets.common.controls import Note, button, progress_bar
-from napari_unet.widgets.common.layers import channel_axis_of, pixels_of
+from napari_unet.widgets.common.copy_to_annotation import AnnotationCopier
+from napari_unet.widgets.common.layers import channel_axis_of, labels_of, pixels_of
 from napari_unet.widgets.common.pairs import ticked_pairs
+from napari_unet.widgets.common.regions import regions_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome
 from napari_unet.widgets.train.painted_cells import PaintedCellsLine, new_cells_in_words
@@ -42,6 +47,10 @@ _PATIENCE = 3
 # After the last stroke, before it goes on by itself: several strokes are one thought.
 _PAUSE_MS = 1500
 _TRAIN, _PAUSE = "&Train  (T)", "Pause  (T)"
+_NO_BACKGROUND = (
+    "Paint background too, what is no cell: one stroke, best between cells. The brush for it is in "
+    "hand; then train again (T)."
+)
 _HELP = (
     "Learn from what is painted, with the model in use, until it gets no better; you can go on "
     "painting meanwhile. What comes out right is never given up for something worse."
@@ -52,6 +61,7 @@ class LearnPanel(QWidget):
     """Trains what `kind` says on all that is painted, until it gets no better or is paused."""
 
     learned = Signal()  # a training has ended, and its model is in use
+    background_wanted = Signal()  # only cells are painted
 
     def __init__(self, viewer: Viewer, kind: Callable[[], Kind]) -> None:
         super().__init__()
@@ -93,10 +103,24 @@ class LearnPanel(QWidget):
     def start(self) -> None:
         """Train with the model in use, or a starting model, on what is painted."""
         self._watch_paint(False)
+        AnnotationCopier(self._viewer).copy_corrections()  # what was deleted is background
+        if self._has_only_cells():
+            self.background_wanted.emit()
+            self.text.setText(_NO_BACKGROUND)
+            return
         try:
             begin_training(self._viewer, *self._plan())
         except NapariUNetError as error:
             show_error(str(error))
+
+    def _has_only_cells(self) -> bool:
+        if task_of(self._kind()).named:
+            return False
+        pairs = ticked_pairs(self._viewer)
+        painted = [np.asarray(labels_of(pair.annotation)) for pair in pairs]
+        marked = any(regions_of(self._viewer, pair.annotation) for pair in pairs)
+        background = marked or any(np.any(labels == BACKGROUND_VALUE) for labels in painted)
+        return not background and any(labels.any() for labels in painted)
 
     def _plan(self) -> tuple[TrainConfig, TrainingState | TrainedNetwork | None]:
         """Return the settings, and what the training goes on with, if anything."""
