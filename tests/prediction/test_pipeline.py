@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from device import DEVICE_NAME
-from napari_unet.prediction import predictor, tiles
+from napari_unet.prediction import frame_objects, pipeline, tiles
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.pipeline import Writer, one_thread, read_ahead
 from napari_unet.prediction.predictor import predict_image
-from napari_unet.prediction.results import FrameFinished, PredictionProgress, TilePredicted
+from napari_unet.prediction.results import (
+    BlockSeparated,
+    FrameFinished,
+    PredictionProgress,
+    TilePredicted,
+)
 
 from .builders import a_model, noise, predict
 
@@ -178,12 +183,47 @@ def test_threads_are_as_polite_as_the_one_that_asks() -> None:
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_blocks_are_told_in_their_order_when_all_tiles_are_there() -> None:
+def test_each_block_is_told_once_its_tiles_are_there() -> None:
     events, _ = predict(a_model(), noise(70, 90), tile_size=16)
-    blocks = [event.block for event in events if isinstance(event, PredictionProgress)]
-    assert blocks == list(range(1, len(blocks) + 1))
+    first = next(n for n, event in enumerate(events) if isinstance(event, BlockSeparated))
+    assert any(isinstance(event, TilePredicted) for event in events[first:])
+    assert len({str(event.region) for event in events if isinstance(event, BlockSeparated)}) > 1
     assert isinstance(events[-1], FrameFinished)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_blocks_of_a_file_are_told_in_their_order_when_all_tiles_are_there(tmp_path: Path) -> None:
+    config = PredictConfig(device=DEVICE_NAME, tile_size=16)
+    target = tmp_path / "out.zarr"
+    events = list(predict_image(a_model(), noise(70, 90), config, threading.Event(), target))
+    blocks = [event.block for event in events if isinstance(event, PredictionProgress)]
+    assert len(blocks) > 1
+    assert blocks == list(range(1, len(blocks) + 1))
     assert max(n for n, event in enumerate(events) if isinstance(event, TilePredicted)) == 30
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_after_a_stop_blocks_that_take_long_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frame_objects, "_SECONDS_AFTER_STOP", 0.0)
+    separated: list[int] = []
+    real = pipeline.separate_block
+
+    def separate(foreground: Any, plan: Any, block: int) -> Any:
+        separated.append(block)
+        return real(foreground, plan, block)
+
+    monkeypatch.setattr(pipeline, "separate_block", separate)
+    stop = threading.Event()
+
+    def stop_early(event: object) -> None:
+        if isinstance(event, TilePredicted) and event.number == 8:
+            before.extend(separated)
+            stop.set()
+
+    before: list[int] = []
+    _, result = predict(a_model(), noise(70, 90), tile_size=16, stop=stop, watch=stop_early)
+    assert not result.complete
+    assert len(separated) <= len(before) + 1
 
 
 def test_each_frame_is_finished_before_the_tiles_of_the_next() -> None:
@@ -197,6 +237,6 @@ def test_an_error_of_a_block_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     def separate(*_: Any) -> Any:
         raise MemoryError("too many objects")
 
-    monkeypatch.setattr(predictor, "separate_block", separate)
+    monkeypatch.setattr(pipeline, "separate_block", separate)
     with pytest.raises(MemoryError, match="too many objects"):
         predict(a_model(), noise(70, 90), tile_size=16)

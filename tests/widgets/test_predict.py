@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from napari.layers import Image, Labels
+from pytestqt.qtbot import QtBot
 
 from napari_unet.data.axes import Region
 from napari_unet.data.frames import Frame
@@ -19,9 +21,15 @@ from napari_unet.model.unet import UNet
 from napari_unet.prediction import predictor
 from napari_unet.prediction.pipeline import make_runner
 from napari_unet.prediction.plan import PredictionPlan
-from napari_unet.prediction.results import FrameFinished
+from napari_unet.prediction.results import (
+    FrameFinished,
+    PredictionProgress,
+    PredictionStarted,
+    TilePredicted,
+)
 from napari_unet.tasks import ClassTable
 from napari_unet.widgets.common.result_layer import predicted_of
+from napari_unet.widgets.predict import status
 
 from .conftest import Desk, disks
 
@@ -287,3 +295,29 @@ def test_a_starting_model_predicts_where_nothing_was_painted(desk: Desk) -> None
     desk.wait_until_idle()
 
     assert 12 <= desk.viewer.layers["disks prediction"].data.max() <= 20  # there are 16
+
+
+def test_how_long_it_takes_is_told_once_tiles_tell(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter(range(0, 1000, 5))
+    monkeypatch.setattr(status, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    shown = status.PredictStatus()
+    qtbot.addWidget(shown)
+    shown.begin()
+    shown.show_event(PredictionStarted("CPU", 10, (9, 9), "objects"))
+    texts = []
+    for number in range(1, 6):
+        shown.show_event(TilePredicted(number, (), (slice(0, 9), slice(0, 9)), np.zeros((9, 9))))
+        texts.append(shown.line.text())
+    assert texts[0] == "Tile 1 of 10."
+    assert texts[-1] == "Tile 5 of 10, about 25 s left."
+
+
+def test_cancelling_is_told_at_once_and_stays(qtbot: QtBot) -> None:
+    shown = status.PredictStatus()
+    qtbot.addWidget(shown)
+    shown.begin()
+    shown.cancel()
+    shown.show_event(PredictionProgress(3, 10))
+    assert shown.line.text().startswith("Cancelling")

@@ -72,6 +72,19 @@ def own_labels(labels: Labels, seen: Region, own: Region) -> tuple[Labels, Block
     return lookup[labels[inner]], BlockObjects(int(count), low, high)
 
 
+def no_objects(seen: Region, own: Region) -> BlockObjects:
+    """Return what joins a block without objects to its neighbours."""
+    low, high = {}, {}
+    for axis, (part, whole) in enumerate(zip(own, seen, strict=True)):
+        shape = [each.stop - each.start for each in own]
+        shape[axis] = 2 * STRIP
+        if part.start > whole.start:
+            low[axis] = np.zeros(shape, np.int32)
+        if part.stop < whole.stop:
+            high[axis] = np.zeros(shape, np.int32)
+    return BlockObjects(0, low, high)
+
+
 def _strip(labels: Labels, inner: Region, axis: int, face: int) -> Labels:
     """Take the pixels on both sides of a face, as wide as the block's own box."""
     box = list(inner)

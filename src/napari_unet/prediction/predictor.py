@@ -1,14 +1,14 @@
 """Tiled prediction of an image, into memory or into an OME-Zarr, as a generator of events.
 
-The image is read tile by tile, and each tile is stored while the next one is computed. When all
-tiles of a frame are there its objects are separated, block by block. So neither the image nor,
-in a file, the result is ever held as a whole, and what is stored goes on after an interruption.
+The image is read tile by tile, and each tile is stored while the next one is computed. The
+objects of a frame are separated block by block, in memory as soon as the tiles of a block are
+there. So neither the image nor, in a file, the result is ever held as a whole, and what is stored
+goes on after an interruption.
 """
 
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
@@ -17,20 +17,20 @@ import numpy as np
 
 from napari_unet.errors import ConfigError
 from napari_unet.model.devices import choose_device, describe, unused_gpu
+from napari_unet.prediction.frame_objects import FrameObjects
 from napari_unet.prediction.pipeline import (
     TileReader,
     Writer,
     device_for,
     make_runner,
-    number_objects,
     one_thread,
     read_ahead,
-    separate_block,
     settled,
     starting_events,
 )
 from napari_unet.prediction.plan import plan_prediction
 from napari_unet.prediction.results import (
+    BlockSeparated,
     FrameFinished,
     Prediction,
     PredictionProgress,
@@ -87,7 +87,8 @@ def predict_image(
     ------
     PredictionEvent
         `TilePredicted` per tile, `PredictionProgress` per block of objects, in memory
-        `FrameFinished` per frame.
+        `BlockSeparated` per block that was separated while tiles came, and `FrameFinished` per
+        frame.
 
     Raises
     ------
@@ -171,6 +172,7 @@ def _predict_frames(
                 last = frames_done[number]
                 continue
             frame = plan.frame(image, number)
+            objects = FrameObjects(plan, store, number)
             missing = of_frame = len(plan.tiles) - len(tiles_done.get(number, ()))
             for (_, tile), pixels in islice(read, of_frame):
                 region = plan.tiles[tile]
@@ -180,18 +182,23 @@ def _predict_frames(
                 yield from map(Notice, runner.fallback.take_notices())
                 shown = plan.result.shown(values, plan)
                 yield TilePredicted(n_done, frame.index, region, shown)
+                for block in () if stop.is_set() else objects.ready_after(tile):
+                    writer.wait()
+                    labels = objects.separate(block)
+                    yield BlockSeparated(frame.index, plan.blocks[block], labels)
             writer.wait()
             if stop.is_set() and (store.goes_on or missing == of_frame):
                 return last, False
             if plan.result.is_separated:
                 progress = PredictionProgress(n_done, n_tiles)
-                last = yield from _separate(plan, store, number, last, progress, stop)
-            if missing or (stop.is_set() and store.goes_on):
+                last, separated = yield from objects.finish(last, progress, stop)
+                missing += not separated
+            if missing:
                 return last, False
             store.note_frame(number, last)
-            labels = store.shown_frame(number)
-            if labels is not None:
-                yield FrameFinished(frame.index, plan.region, labels)
+            final = store.shown_frame(number)
+            if final is not None:
+                yield FrameFinished(frame.index, plan.region, final)
     return last, True
 
 
@@ -213,33 +220,6 @@ def _missing_tiles(
 def _store(store: ResultStore, frame: int, tile: int, values: NDArray[Any]) -> None:
     store.write_tile(frame, tile, values)
     store.note_tile(frame, tile)
-
-
-def _separate(
-    plan: PredictionPlan,
-    store: ResultStore,
-    frame: int,
-    last: int,
-    progress: PredictionProgress,
-    stop: threading.Event,
-) -> Generator[PredictionEvent, None, int]:
-    """Separate the objects of a frame block by block, and give them numbers above `last`.
-
-    Returns the last number given.
-    """
-    total = len(plan.blocks)
-    for block in range(total):
-        if stop.is_set() and store.goes_on:
-            return last
-        if not store.has_block(frame, block):
-            store.write_block(frame, block, *separate_block(store.foreground(frame), plan, block))
-        if total > 1:
-            yield replace(progress, block=block + 1, blocks=total)
-    found = [store.read_block(frame, block) for block in range(total)]
-    tables, last = number_objects(plan.blocks, found, last)
-    for block, table in enumerate(tables):
-        store.number_block(frame, block, table)
-    return last
 
 
 # --- A prediction that is held in memory: of the part that is asked for, and of no more ----------

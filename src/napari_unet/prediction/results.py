@@ -172,6 +172,18 @@ class TilePredicted:
 
 
 @dataclass(frozen=True)
+class BlockSeparated:
+    """The objects of a block are separated, while tiles of other blocks are still to come."""
+
+    frame: tuple[int, ...]
+    """Index on the frame axes."""
+    region: Region
+    """The block's box in ``[Z]YX``."""
+    labels: NDArray[Any]
+    """Its objects, in numbers that are not final: those of each block begin at 1."""
+
+
+@dataclass(frozen=True)
 class FrameFinished:
     """All tiles of a frame are done, and its objects are separated."""
 
@@ -222,4 +234,6 @@ class PredictionProgress:
         return self.objects or tiles
 
 
-PredictionEvent = PredictionStarted | TilePredicted | PredictionProgress | FrameFinished | Notice
+PredictionEvent = (
+    PredictionStarted | TilePredicted | BlockSeparated | PredictionProgress | FrameFinished | Notice
+)

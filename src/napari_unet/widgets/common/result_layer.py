@@ -220,7 +220,9 @@ class ResultLayer:
         box = self._box(frame, region)
         self._pixels[box] = 0 if self._before is None else self._before.shown[box]
         above = 0 if self._about.task.named else int(self._pixels.max(initial=0))
-        found = np.where(labels > 0, labels.astype(np.int32) + above, self._pixels[box])
+        found = labels
+        if self._before is not None or above:
+            found = np.where(labels > 0, labels.astype(np.int32) + above, self._pixels[box])
         self._put(box, found)
 
     def end(self) -> str:
@@ -302,7 +304,9 @@ class ResultLayer:
         if stays.any():
             unused = 1 + max(largest, int(labels.max(initial=0)), int(about.labels.max(initial=0)))
             labels, stays = about.task.keep_corrections(labels, predicted, shown, unused)
-        np.copyto(predicted, labels, where=~stays, casting="same_kind")
+            np.copyto(predicted, labels, where=~stays, casting="same_kind")
+        else:
+            predicted[...] = labels
         if about.taken is not None:
             np.copyto(about.taken[box], labels, where=~stays, casting="same_kind")
         shown[...] = labels

@@ -157,8 +157,9 @@ class PredictWidget(Dock):
         self.batch.start(model, source, target, config)
 
     def cancel(self) -> None:
-        """Stop after the current tile; finished tiles are kept."""
+        """Stop; what is finished is kept."""
         self.task.stop()
+        self.progress.cancel()
         self.buttons.show_state()
 
     def _follow_image(self) -> None:

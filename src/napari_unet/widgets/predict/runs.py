@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig, ResultKind
-    from napari_unet.prediction.results import Prediction, TilePredicted
+    from napari_unet.prediction.results import BlockSeparated, Prediction, TilePredicted
     from napari_unet.provenance.card import PredictionCard
     from napari_unet.widgets.common.session import Session
 
@@ -163,6 +163,7 @@ class ShownPrediction:
         self._labels: ResultLayer | None = None
         self._image_layer: Image | None = None
         self._finished: set[tuple[int, ...]] = set()
+        self._covered: dict[tuple[int, ...], Region] = {}  # of each frame, where there are tiles
         self._card: PredictionCard | None = None
         self._timer = QTimer()
         self._timer.setSingleShot(True)
@@ -177,13 +178,19 @@ class ShownPrediction:
         return self._image_layer if self._labels is None else self._labels.layer
 
     def _on_event(self, event: Any) -> None:
-        from napari_unet.prediction.results import FrameFinished, PredictionStarted, TilePredicted
+        from napari_unet.prediction.results import (
+            BlockSeparated,
+            FrameFinished,
+            PredictionStarted,
+            TilePredicted,
+        )
         from napari_unet.provenance.card import PredictionCard
 
         if isinstance(event, PredictionStarted):
             self._begin(self._shape or event.shape, event.kind)
-        elif isinstance(event, TilePredicted):
+        elif isinstance(event, TilePredicted | BlockSeparated):
             self._write(event)
+            self._covered[event.frame] = _around(self._covered.get(event.frame), event.region)
         elif isinstance(event, FrameFinished) and self._labels is not None:
             self._labels.settle(event.frame, event.region, event.labels)
             self._finished.add(event.frame)
@@ -215,7 +222,7 @@ class ShownPrediction:
         pairs = run.pairs if run is not None else ()
         return next((pair.annotation for pair in pairs if pair.image is self._image), None)
 
-    def _write(self, tile: TilePredicted) -> None:
+    def _write(self, tile: TilePredicted | BlockSeparated) -> None:
         if self._labels is not None:
             self._labels.show_tile(tile.frame, tile.region, tile.labels)
         elif self._image_layer is not None:
@@ -253,12 +260,14 @@ class ShownPrediction:
         self._refresh()
 
     def _settle_unfinished(self, result: Prediction) -> None:
-        lead = len(result.box) - self._ndim
-        for index in np.ndindex(*(part.stop - part.start for part in result.box[:lead])):
-            frame = tuple(a.start + i for a, i in zip(result.box, index, strict=False))
+        """Settle what was found in frames that were not finished, where there are tiles of them."""
+        start = [part.start for part in result.box]
+        for frame, region in self._covered.items():
             if frame not in self._finished and self._labels is not None:
-                found = np.asarray(result.array[index])
-                self._labels.settle_found(frame, result.box[lead:], found)
+                at = (*(slice(i, i + 1) for i in frame), *region)
+                box = tuple(slice(a.start - s, a.stop - s) for a, s in zip(at, start, strict=True))
+                found = np.asarray(result.array[box])[(0,) * len(frame)]
+                self._labels.settle_found(frame, region, found)
 
     def _refresh_soon(self) -> None:
         if not self._timer.isActive():
@@ -267,6 +276,14 @@ class ShownPrediction:
     def _refresh(self) -> None:
         if self.layer is not None:
             self.layer.refresh()
+
+
+def _around(one: Region | None, other: Region) -> Region:
+    """Return the box around two boxes."""
+    if one is None:
+        return other
+    pairs = zip(one, other, strict=True)
+    return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in pairs)
 
 
 _NAMES = ("prediction", "uncertainty")
@@ -279,7 +296,7 @@ def said_of(result: Prediction, objects: str = "") -> str:
     `objects` is how many there are, if that is known better.
     """
     if result.path is None and not result.complete:
-        text = "Cancelled; finished tiles are kept."
+        text = "Cancelled; what is finished is kept."
     elif result.path is None:
         text = "Done."
     elif not result.complete:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -9,7 +10,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_unet.prediction.results import PredictionProgress
 from napari_unet.widgets.common.button_grid import ButtonGrid
-from napari_unet.widgets.common.controls import Note, button, progress_bar
+from napari_unet.widgets.common.controls import Note, button, duration, progress_bar
 from napari_unet.widgets.common.copy_script import CopyScriptButton
 from napari_unet.widgets.common.starting import starting_model_box
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from napari_unet.widgets.common.copy_script import ScriptBundle
     from napari_unet.widgets.common.session import Session
+
+_TILES_THAT_TELL = 3  # before it is foretold how long it takes
+_SOON = 3  # seconds, which need not be foretold
 
 
 class PredictStatus(QWidget):
@@ -36,6 +40,8 @@ class PredictStatus(QWidget):
         self.bar = progress_bar("How much is done.")
         self.line = Note()
         self._progress = PredictionProgress()
+        self._began: tuple[float, int] | None = None  # when the first tile was there, its number
+        self._cancelled = False
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.bar)
@@ -45,13 +51,31 @@ class PredictStatus(QWidget):
         """Forget the last prediction."""
         self.bar.setValue(0)
         self._progress = PredictionProgress()
+        self._began, self._cancelled = None, False
         self.line.setText("Starting…")
 
     def show_event(self, event: object) -> None:
         """Show an event of a prediction of one image."""
         self._progress = self._progress.after(event)
         self.bar.setValue(round(1000 * self._progress.tile / max(self._progress.tiles, 1)))
-        self.end(f"{self._progress.text.capitalize()}.")
+        if not self._cancelled:
+            self.end(f"{self._progress.text.capitalize()}{self._left()}.")
+
+    def cancel(self) -> None:
+        """Say at once that it was heard."""
+        self._cancelled = True
+        self.line.setText("Cancelling: what is finished is kept…")
+
+    def _left(self) -> str:
+        """Return in words how long it takes, as soon as a few tiles tell; nothing if it is soon."""
+        tile, now = self._progress.tile, time.monotonic()
+        if self._began is None and tile:
+            self._began = now, tile
+        done = tile - (self._began[1] if self._began else tile)
+        if self._began is None or done < _TILES_THAT_TELL:
+            return ""
+        seconds = (now - self._began[0]) / done * (self._progress.tiles - tile)
+        return f", about {duration(seconds)} left" if seconds >= _SOON else ""
 
     def end(self, text: str) -> None:
         """Show how it ended; what the user should know stays."""
@@ -111,9 +135,7 @@ class PredictButtons(QWidget):
         self.folder = button(
             "Fol&der…", "Predict every image of a folder into files.", predict.ask_for_folder
         )
-        self.cancel = button(
-            "&Cancel", "Stop after this tile; finished tiles are kept.", predict.cancel
-        )
+        self.cancel = button("&Cancel", "Stop; what is finished is kept.", predict.cancel)
         self.load = button("Load model…", "Use a saved model file.", predict.ask_to_load)
         self.starting = starting_model_box(session)
         self.copy = CopyScriptButton(session, to_copy, "the prediction of the whole image")

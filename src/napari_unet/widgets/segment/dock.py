@@ -113,9 +113,7 @@ class SegmentWidget(Dock):
             "Find the cells in the whole image or stack, what is on screen first.",
             partial(start, "whole"),
         )
-        self.cancel_button = button(
-            "&Cancel", "Stop after this tile; what is finished is kept.", self.cancel
-        )
+        self.cancel_button = button("&Cancel", "Stop; what is finished is kept.", self.cancel)
         return ButtonGrid(
             2, (self.view_button, self.slice_button, self.whole_button, self.cancel_button)
         )
@@ -150,8 +148,9 @@ class SegmentWidget(Dock):
         add_shortcuts(self, {**keys, **self.tools.keys})
 
     def cancel(self) -> None:
-        """Stop what is being found after the present tile."""
+        """Stop what is being found; what is finished is kept."""
         self._session.prediction.stop()
+        self.progress.cancel()
         self._show_state()
 
     def forget_model(self) -> None:
