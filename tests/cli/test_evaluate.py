@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 
 from .builders import Outcome, picture, run, write_images
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Capture = pytest.CaptureFixture[str]
 MASKS = np.where(picture()[1] > 1, picture()[1], 0).astype(np.uint8)
@@ -92,10 +92,53 @@ def test_images_are_pooled(capsys: Capture, tmp_path: Path) -> None:
     assert json.loads(outcome.out)["recall"] == 0.5
 
 
-def test_files_whose_numbers_differ_are_paired_with_a_note(capsys: Capture, tmp_path: Path) -> None:
+def test_files_whose_numbers_differ_are_refused(capsys: Capture, tmp_path: Path) -> None:
     predictions, truth = {"001": MASKS, "002": MASKS}, {"003": MASKS, "004": MASKS}
     outcome = evaluate(capsys, tmp_path, predictions, truth, "--kind", "objects")
-    assert "paired in order: 001.tif with 003.tif" in outcome.err
+    assert "001.tif would go with 003.tif" in outcome.error_line
+
+
+def test_what_is_paired_is_printed(capsys: Capture, tmp_path: Path) -> None:
+    predictions, truth = {"a": MASKS, "a_2": 0 * MASKS}, {"a_mask": MASKS, "a_2_mask": 0 * MASKS}
+    outcome = evaluate(capsys, tmp_path, predictions, truth, "--kind", "objects")
+    assert "a.tif with a_mask.tif\na_2.tif with a_2_mask.tif\n" in outcome.out
+
+
+def test_json_says_what_is_paired(capsys: Capture, tmp_path: Path) -> None:
+    outcome = evaluate(
+        capsys,
+        tmp_path,
+        {"a": MASKS, "a_2": 0 * MASKS},
+        {"a_mask": MASKS, "a_2_mask": 0 * MASKS},
+        *("--kind", "objects", "--json"),
+    )
+    report = json.loads(outcome.out)
+    assert report["f1_50"] == 1
+    assert [(Path(p["prediction"]).name, Path(p["truth"]).name) for p in report["pairs"]] == [
+        ("a.tif", "a_mask.tif"),
+        ("a_2.tif", "a_2_mask.tif"),
+    ]
+
+
+def test_a_mask_of_one_number_is_told(capsys: Capture, tmp_path: Path) -> None:
+    truth = (MASKS > 0) * np.uint8(255)
+    outcome = evaluate(capsys, tmp_path, {"a": MASKS}, {"a": truth}, "--kind", "objects")
+    assert "255, covers 4 separate pieces" in outcome.err
+    assert "--label-pieces" in outcome.err
+
+
+def test_pieces_of_a_mask_can_be_labelled(capsys: Capture, tmp_path: Path) -> None:
+    truth = (MASKS > 0) * np.uint8(255)
+    arguments = ("--kind", "objects", "--label-pieces")
+    assert scores(capsys, tmp_path, MASKS, truth, *arguments)["f1_50"] == 1
+
+
+def test_a_reader_that_has_read_enough_is_no_error(tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "truth", a=MASKS)
+    command = f"evaluate --predictions {folder} --truth {folder} --kind objects"
+    shell = f"{sys.executable} -m napari_unet {command} | true"
+    done = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_files_of_one_number_and_two_words_are_paired_silently(

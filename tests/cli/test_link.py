@@ -77,6 +77,21 @@ def test_files_of_a_sequence_come_in_the_order_given(capsys: Capture, tmp_path: 
     assert [Path(path).name for path in row["inputs"]] == ["b.tif", "a.tif"]
 
 
+@pytest.mark.parametrize("named", ["folder", "glob", "by the shell"])
+def test_frames_of_a_sequence_are_counted_as_numbers(
+    capsys: Capture, tmp_path: Path, named: str
+) -> None:
+    frames = {f"f{n}": movie()[0] for n in range(1, 12)}
+    folder = write_images(tmp_path / "in", **frames)
+    paths = {
+        "folder": [folder],
+        "glob": [folder / "*.tif"],
+        "by the shell": sorted(folder.iterdir()),
+    }
+    (row,) = link(capsys, *paths[named], "--sequence", "--output", tmp_path / "out")["linked"]
+    assert [Path(path).stem for path in row["inputs"]] == list(frames)
+
+
 def test_planes_are_linked_through_z(capsys: Capture, tmp_path: Path) -> None:
     folder = write_images(tmp_path / "in", stack=movie())
     (row,) = link(capsys, folder, "--axis", "Z", "--output", tmp_path / "out")["linked"]

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,6 @@ from .builders import TINY, picture, run, training_folders, write_images
 
 if TYPE_CHECKING:
     import argparse
-    from pathlib import Path
 
     from torch import Tensor
 
@@ -73,8 +73,9 @@ def test_without_json_the_result_is_one_sentence(
     capsys: Capture, good: list[object], tmp_path: Path
 ) -> None:
     outcome = run(capsys, *good, "--output", tmp_path / "m")
-    assert outcome.out.count("\n") == 1
-    assert "3 steps" in outcome.out
+    pair, sentence = outcome.out.splitlines()
+    assert pair == "cells.tif with cells.tif"
+    assert "3 steps" in sentence
 
 
 def test_the_best_validation_is_reported(capsys: Capture, tmp_path: Path) -> None:
@@ -191,6 +192,43 @@ def test_resume_goes_on_counting(capsys: Capture, good: list[object], tmp_path: 
     run(capsys, *good, "--output", tmp_path / "m")
     outcome = run(capsys, *good, "--steps", 5, "--output", tmp_path / "m", "--resume", "--json")
     assert json.loads(outcome.out)["steps"] == 5
+
+
+def test_resume_tells_of_other_images(capsys: Capture, good: list[object], tmp_path: Path) -> None:
+    run(capsys, *good, "--output", tmp_path / "m")
+    images = write_images(tmp_path / "other", first=IMAGE, new=IMAGE + 1)
+    labels = write_images(tmp_path / "painted", first=LABELS, new=LABELS)
+    arguments = ("--images", images, "--labels", labels, "--steps", "4", "--resume")
+    outcome = run(capsys, "train", *arguments, "--output", tmp_path / "m")
+    assert outcome.code == 0
+    assert "other images than it began with: new.tif added, 0 left out" in outcome.err
+
+
+def test_resume_on_the_same_images_tells_nothing(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    run(capsys, *good, "--output", tmp_path / "m")
+    outcome = run(capsys, *good, "--steps", "4", "--resume", "--output", tmp_path / "m")
+    assert "other images" not in outcome.err
+
+
+def test_json_says_what_is_paired(capsys: Capture, tmp_path: Path) -> None:
+    images = write_images(tmp_path / "images", img1=IMAGE, img2=IMAGE, img10=IMAGE)
+    labels = write_images(tmp_path / "labels", lbl01=LABELS, lbl02=LABELS, lbl10=LABELS)
+    arguments = ("--images", images, "--labels", labels, *TINY, "--output", tmp_path / "m")
+    report = json.loads(run(capsys, "train", *arguments, "--json").out)
+    assert [(Path(p["image"]).stem, Path(p["labels"]).stem) for p in report["pairs"]] == [
+        ("img1", "lbl01"),
+        ("img2", "lbl02"),
+        ("img10", "lbl10"),
+    ]
+
+
+def test_pieces_of_a_mask_can_be_labelled(capsys: Capture, tmp_path: Path) -> None:
+    arguments = ["train", *training_folders(tmp_path, IMAGE, (LABELS > 1) * np.uint8(255)), *TINY]
+    arguments += ["--unpainted", "background", "--output", tmp_path / "m"]
+    assert "255, covers 4 separate pieces" in run(capsys, *arguments).err
+    assert "separate pieces" not in run(capsys, *arguments, "--label-pieces").err
 
 
 def test_resume_keeps_the_settings_of_the_training(

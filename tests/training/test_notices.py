@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
+from napari_unet.errors import LabelsError
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.preparation import prepare_training
 
@@ -51,3 +53,33 @@ def test_a_few_painted_cells_are_no_mask() -> None:
     labels = squares(1)
     labels[labels > 5] = 0
     assert "finished masks" not in notices(labels)
+
+
+def test_a_mask_among_painted_images_is_named() -> None:
+    paint = squares(2)
+    paint[2:4, 4:92] = 1
+    images = [
+        AnnotatedImage(name, labels.astype(np.float32), labels)
+        for name, labels in (("painted.tif", paint), ("mask.tif", squares(1)))
+    ]
+    told = " ".join(prepare_training(images, tiny_config()).notices)
+    assert "The labels of mask.tif look like finished masks" in told
+
+
+def test_a_grey_image_as_labels_is_noticed() -> None:
+    grey = np.random.default_rng(0).integers(0, 255, (96, 96)).astype(np.uint8)
+    assert "The labels of a: most pixels side by side hold different" in notices(grey)
+
+
+def test_one_number_for_many_objects_is_noticed() -> None:
+    mask = (squares(1) > 0) * np.uint8(255)
+    assert "255, covers 12 separate pieces" in notices(mask, unpainted="background")
+
+
+def test_labels_of_another_shape_name_their_image() -> None:
+    images = [
+        AnnotatedImage(name, squares(2).astype(np.float32), labels)
+        for name, labels in (("good.tif", squares(2)), ("bad.tif", squares(2)[:50]))
+    ]
+    with pytest.raises(LabelsError, match=r"^bad\.tif: Labels \(50, 96\) do not match"):
+        prepare_training(images, tiny_config())

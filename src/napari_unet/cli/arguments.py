@@ -50,7 +50,7 @@ def _add_train(commands: Any) -> None:
     _add_paths(
         train,
         "--labels",
-        "their labels, paired by sorted file name: images of numbers, or annotations of Cellpose, "
+        "their labels, paired by file name: images of numbers, or annotations of Cellpose, "
         "Fiji, QuPath, COCO",
     )
     train.add_argument("--output", required=True, metavar="MODEL", help="model file to write")
@@ -70,6 +70,7 @@ def _add_train(commands: Any) -> None:
         "Several GPUs train together by: torchrun --nproc-per-node GPUS -m napari_unet train ...; "
         "--batch-size is then that of each process."
     )
+    _add_label_pieces(train)
     train.add_argument("--axes", help="axes of the images, for example CZYX; else as the file says")
     _add_pixel_size(train)
     length = train.add_mutually_exclusive_group()
@@ -119,9 +120,10 @@ def _add_predict(commands: Any) -> None:
 def _add_evaluate(commands: Any) -> None:
     evaluate = _add_command(commands, "evaluate", "compare predictions with the truth")
     _add_paths(evaluate, "--predictions", "predicted labels")
-    _add_paths(evaluate, "--truth", "true labels, paired by sorted file name")
+    _add_paths(evaluate, "--truth", "true labels, paired by file name")
     for name, setting in declared(EvaluateConfig).items():  # which kind is to be said
         _add_setting(evaluate, setting, setting.default, required=name == "kind")
+    _add_label_pieces(evaluate)
     evaluate.add_argument(
         "--errors",
         metavar="DIR",
@@ -139,7 +141,8 @@ def _add_link(commands: Any) -> None:
     link.add_argument(
         "--sequence",
         action="store_true",
-        help="the files, in the order given (folders: by name), are the frames of one movie",
+        help="the files, in the order given (folders and globs: by name, 2 before 10), are the "
+        "frames of one movie",
     )
     link.add_argument("--axes", help="axes of the files: TYX, ZYX or TZYX; else as they say")
     for name, setting in declared(LinkConfig).items():
@@ -263,6 +266,15 @@ def _add_command(commands: Any, name: str, text: str) -> argparse.ArgumentParser
 def _add_paths(parser: argparse.ArgumentParser, flag: str, text: str) -> None:
     """Add an option that takes files, folders and globs."""
     parser.add_argument(flag, nargs="+", required=True, metavar="PATH", help=text)
+
+
+def _add_label_pieces(command: argparse.ArgumentParser) -> None:
+    """Add the option that makes instance masks of masks with one number."""
+    command.add_argument(
+        "--label-pieces",
+        action="store_true",
+        help="masks with one number (0/255): each connected piece is an object of its own",
+    )
 
 
 def _add_pixel_size(command: argparse.ArgumentParser) -> None:

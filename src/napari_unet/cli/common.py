@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
-from napari_unet.io.files import name_of, stem_of
+from napari_unet.io.files import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
+
+_PAIRS_SHOWN = 50
+LABEL_PIECES = "Add --label-pieces to make each piece an object of its own."
 
 
 def check_targets(targets: Sequence[Path], read: Iterable[Path], remedy: str) -> None:
@@ -27,20 +29,17 @@ def check_targets(targets: Sequence[Path], read: Iterable[Path], remedy: str) ->
             raise FileProblemError(f"{target} would overwrite what is read; choose {remedy}.")
 
 
-def note_unlike_pairs(pairs: Sequence[tuple[Path, Path]]) -> None:
-    """Print that files are paired in order whose numbers differ: they may not belong together."""
-    unlike = [pair for pair in pairs if len(set(map(_numbers_in, pair))) > 1]
-    if len(pairs) > 1 and unlike:
-        first, second = map(name_of, unlike[0])
-        print(
-            f"Note: No two names agree, so files are paired in order: {first} with {second}. Name "
-            "them alike if that is wrong.",
-            file=sys.stderr,
-        )
+def tell_pairs(pairs: Sequence[tuple[Path, Path]]) -> None:
+    """Print which files are paired; of very many the first."""
+    for first, second in pairs[:_PAIRS_SHOWN]:
+        print(f"{name_of(first)} with {name_of(second)}")
+    if len(pairs) > _PAIRS_SHOWN:
+        print(f"... and {len(pairs) - _PAIRS_SHOWN} more pairs; --json lists all.")
 
 
-def _numbers_in(path: Path) -> tuple[str, ...]:
-    return tuple(re.findall(r"[0-9]+", stem_of(path)))
+def note(text: str) -> None:
+    """Print on standard error what the user should know."""
+    print(f"Note: {text}", file=sys.stderr)
 
 
 # --- The option ``--pixel-size``, of training and of prediction ----------------------------------

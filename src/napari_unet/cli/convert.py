@@ -16,11 +16,10 @@ from napari_unet.io.annotations.reading import (
     annotation_stem,
     axes_in,
     find_annotations,
-    pair_annotations,
     read_annotations,
 )
 from napari_unet.io.annotations.writing import write_objects
-from napari_unet.io.files import ImageFile, find_images, make_folder, read_image
+from napari_unet.io.files import ImageFile, find_images, make_folder, pair_files, read_image
 from napari_unet.tasks import task_of
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def _images_for(paths: Sequence[Path], named: list[str] | None) -> list[Path | N
     images = find_images(named)
     if len(images) == 1:
         return [images[0]] * len(paths)
-    image_of = {labels: image for image, labels in pair_annotations(images, paths)}
+    image_of = {labels: image for image, labels in pair_files(images, paths)}
     return [image_of[path] for path in paths]
 
 

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.arguments import given_settings
-from napari_unet.cli.common import check_targets, note_unlike_pairs
+from napari_unet.cli.common import LABEL_PIECES, check_targets, note, tell_pairs
+from napari_unet.data.odd_labels import label_pieces, oddity_of
 from napari_unet.evaluation.mistakes import ERROR_VALUES
+from napari_unet.evaluation.pairs import checked_pair
 from napari_unet.evaluation.scores import EvaluateConfig, errors_of, evaluate
 from napari_unet.io.files import (
     find_images,
     make_folder,
+    name_of,
     pair_files,
     read_labels,
     tiff_beside,
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
 _AXES = {2: "YX", 3: "ZYX"}
 
 
@@ -30,9 +35,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     pairs = pair_files(
         find_images(options.predictions), find_images(options.truth), "predictions", "truths"
     )
-    note_unlike_pairs(pairs)
-    predictions = [read_labels(prediction) for prediction, _ in pairs]
-    truths = [read_labels(truth) for _, truth in pairs]
+    predictions, truths = zip(*(_read(*pair, options) for pair in pairs), strict=True)
     scores = evaluate(predictions, truths, **given_settings(EvaluateConfig, options))
     targets = _error_files(pairs, Path(options.errors).expanduser()) if options.errors else []
     for row, (_, truth) in zip(scores.get("images", []), pairs, strict=False):
@@ -41,13 +44,30 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         errors = errors_of(predicted, true, options.kind, options.unpainted)
         write_image(target, errors, _AXES[errors.ndim])
     if not options.json:
+        tell_pairs(pairs)
         _print_table(scores)
+    scores["pairs"] = [{"prediction": str(a), "truth": str(b)} for a, b in pairs]
     if targets:
         scores["error_maps"] = [str(target) for target in targets]
     if targets and not options.json:
         legend = ", ".join(f"{each.value} {each.name}" for each in ERROR_VALUES)
         print(f"{len(targets)} error maps written to {options.errors}: {legend}.")
     return scores, 0
+
+
+def _read(
+    prediction: Path, truth: Path, options: argparse.Namespace
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Read a pair of label images; what is no pair, or looks like no labels, is called by name."""
+    predicted, true = checked_pair(
+        read_labels(prediction), read_labels(truth), name_of(prediction), name_of(truth)
+    )
+    if options.label_pieces:
+        predicted, true = label_pieces(predicted), label_pieces(true)
+    for path, labels in ((prediction, predicted), (truth, true)):
+        if odd := oddity_of(labels, options.kind, options.unpainted):
+            note(f"{name_of(path)}: {odd}. {LABEL_PIECES if 'pieces' in odd else ''}".rstrip())
+    return predicted, true
 
 
 def _error_files(pairs: Sequence[tuple[Path, Path]], folder: Path) -> list[Path]:

@@ -15,9 +15,11 @@ from napari_unet.io.disk import write_csv
 from napari_unet.io.files import (
     ImageFile,
     find_images,
+    in_natural_order,
     make_folder,
     read_image,
     read_labels,
+    spelled_once,
     tiff_beside,
     write_image,
 )
@@ -58,7 +60,9 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
 def _movies(options: argparse.Namespace) -> list[Movie]:
     """Say what is linked with what; refuse to overwrite what is read."""
     found = [path for entry in options.labels for path in find_images([entry])]
-    inputs = list({path.resolve(): path for path in found}.values())
+    if options.labels == sorted(options.labels):  # as a shell writes out its *: 1, 10, 2
+        found = in_natural_order(found)
+    inputs = list({spelled_once(path): path for path in found}.values())
     folder = Path(options.output).expanduser()
     make_folder(folder)
     targets = [tiff_beside(path, folder) for path in inputs]

@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.started = started
         command = importlib.import_module(f"napari_unet.cli.{options.command.replace('-', '_')}")
         report, code = command.run(options)
+        if options.json and report:  # of several processes one has a report
+            print(json.dumps(report))
+        sys.stdout.flush()
     except ConfigError as error:
         print(f"napari-unet: {error}", file=sys.stderr)
         return WRONG_USE
@@ -51,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NapariUNetError as error:
         print(f"napari-unet: {error}", file=sys.stderr)
         return FAILURE
+    except BrokenPipeError:  # who reads, such as head, has read enough
+        _close_stdout()
+        return SUCCESS
     except Exception as error:  # in one line like any other; the traceback on demand
         if os.environ.get("NAPARI_UNET_TRACEBACK"):
             raise
@@ -64,9 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("napari-unet: interrupted", file=sys.stderr)
         return FAILURE
-    if options.json and report:  # of several processes one has a report
-        print(json.dumps(report))
     return int(code)
+
+
+def _close_stdout() -> None:
+    """Leave nothing that Python would write into a closed pipe at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def build_parser() -> argparse.ArgumentParser:

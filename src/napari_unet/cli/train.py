@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.arguments import given_settings
-from napari_unet.cli.common import note_unlike_pairs, pixel_size_of
+from napari_unet.cli.common import LABEL_PIECES, note, pixel_size_of, tell_pairs
 from napari_unet.cli.progress import (
     STOPPING,
     begin_history,
@@ -17,18 +17,25 @@ from napari_unet.cli.progress import (
     stop_on_interrupt,
 )
 from napari_unet.data.axes import check_axes, unusable_axes, usable_axes
+from napari_unet.data.odd_labels import label_pieces
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
 from napari_unet.io.annotations.reading import (
     find_annotations,
     is_external_annotation,
-    pair_annotations,
     read_annotations,
 )
 from napari_unet.io.disk import why_not_written
-from napari_unet.io.files import check_writable, find_images, name_of, read_image, read_labels
+from napari_unet.io.files import (
+    check_writable,
+    find_images,
+    name_of,
+    pair_files,
+    read_image,
+    read_labels,
+)
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_model_or_starting_model
-from napari_unet.model.trained import save_network
+from napari_unet.model.trained import load_network, save_network
 from napari_unet.provenance.card import (
     CONTINUED,
     Environment,
@@ -67,6 +74,7 @@ if TYPE_CHECKING:
     from napari_unet.training.dataset import TrainingData
 
 _RESUMED = "The training went on from an earlier one, whose state is no longer there."
+_LABELLED = "Its masks were labelled on the way (--label-pieces); save them labelled to repeat it."
 _TOGETHER = "Several processes trained together; rerun is one process."
 
 
@@ -85,6 +93,8 @@ class _Order:
     preset: PresetName
     started: str
     """ISO 8601, in UTC."""
+    labelled: bool
+    """Whether pieces of masks were numbered, which no file holds."""
 
     @property
     def resume(self) -> TrainingState | None:
@@ -99,7 +109,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     """
     with ProcessGroup.of_environment() as group:
         with group.together():
-            order = _order(options)
+            order = _order(options, group)
             choose_device(group.device(order.config.device))
             if options.history and group.first:
                 begin_history(Path(options.history), order.resume)
@@ -108,21 +118,44 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
             _save(result, order, group)
     if not group.first:
         return {}, 0
-    report = _report(result, order.output, group) | _judged(result)
+    pairs = [{"image": str(image), "labels": str(labels)} for image, labels in order.pairs]
+    report = _report(result, order.output, group) | _judged(result) | {"pairs": pairs}
     if not options.json:
         print(_in_words(report))
     return report, 0
 
 
-def _order(options: argparse.Namespace) -> _Order:
+def _order(options: argparse.Namespace, group: ProcessGroup) -> _Order:
     """Read and prepare all that a training needs; see that its model can be written."""
     started, output = now(), _writable_output(options.output)
     previous, config = _settings(options, output)
-    pairs = pair_annotations(find_images(options.images), find_annotations(options.labels))
-    note_unlike_pairs(pairs)
+    pairs = pair_files(find_images(options.images), find_annotations(options.labels))
     images = [_annotated_image(*pair, options, config) for pair in pairs]
     data = prepare_training(images, config, previous)
-    return _Order(output, config, data, previous, pairs, options.preset or "fast", started)
+    if group.first:
+        if not options.json:
+            tell_pairs(pairs)
+        _note_oddities(data, output if options.resume else None)
+    preset: PresetName = options.preset or "fast"
+    labelled: bool = options.label_pieces
+    return _Order(output, config, data, previous, pairs, preset, started, labelled)
+
+
+def _note_oddities(data: TrainingData, resumed: Path | None) -> None:
+    """Say what is odd about what is trained on, before the training."""
+    if any("separate pieces" in text for text in data.notices):
+        note(LABEL_PIECES)
+    if resumed is None:
+        return
+    earlier = {image.image_sha256 for image in load_network(resumed).record.images}
+    now = {image.image_sha256: image.name for image in data.images}
+    added, gone = now.keys() - earlier, earlier - now.keys()
+    if added or gone:
+        names = ", ".join(name for sha256, name in now.items() if sha256 in added)
+        note(
+            f"The training goes on with other images than it began with: {names or 'none'} "
+            f"added, {len(gone)} left out. --previous trains a model further on other images."
+        )
 
 
 def _writable_output(text: str) -> Path:
@@ -168,7 +201,7 @@ def _annotated_image(
 ) -> AnnotatedImage:
     """Open an image and its labels; the file's axes are used where they fit network and labels."""
     image, ndim = read_image(path), config.ndim
-    labels, found = _labels_of(labels_path, image, options.axes or image.axes, config)
+    labels, found = _labels_of(labels_path, image, options.axes or image.axes, options, config)
     shape = tuple(image.array.shape)
     notices, axes = (*image.notices, *found), options.axes or None
     if axes is not None:
@@ -185,11 +218,16 @@ def _annotated_image(
 
 
 def _labels_of(
-    path: Path, image: ImageFile, axes: str | None, config: TrainConfig
+    path: Path,
+    image: ImageFile,
+    axes: str | None,
+    options: argparse.Namespace,
+    config: TrainConfig,
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Read labels, or annotations of another program, which are never numbered as paint is."""
     if not is_external_annotation(path):
-        return read_labels(path), ()
+        labels = read_labels(path)
+        return label_pieces(labels) if options.label_pieces else labels, ()
     if config.unpainted != "background":
         raise ConfigError(
             f"{path.name} numbers its objects from 1, where paint has the background; add "
@@ -251,6 +289,7 @@ def _write_card(result: TrainingResult, order: _Order, group: ProcessGroup) -> N
     )
     together = "" if group.alone else _TOGETHER
     why_not = _RESUMED if order.resume else CONTINUED if order.previous else together
+    why_not = why_not or (_LABELLED if order.labelled else "")
     origin = TrainingOrigin(
         order.config,
         order.pairs,

@@ -54,17 +54,23 @@ def checked_images(
             f"There are {len(predicted_images)} predictions and {len(true_images)} truth images; "
             "give one prediction for each truth image."
         )
-    pairs = []
-    for i, (predicted, true) in enumerate(zip(predicted_images, true_images, strict=True)):
-        prediction = _checked_labels(predicted, f"Prediction {i}")
-        true_labels = _checked_labels(true, f"Truth {i}")
-        if prediction.shape != true_labels.shape:
-            raise EvaluationError(
-                f"Prediction {i} has shape {prediction.shape}, its truth {true_labels.shape}; "
-                "give the prediction of the same image."
-            )
-        pairs.append((prediction, true_labels))
-    return pairs
+    return [
+        checked_pair(predicted, true, f"Prediction {i}", f"Truth {i}")
+        for i, (predicted, true) in enumerate(zip(predicted_images, true_images, strict=True))
+    ]
+
+
+def checked_pair(
+    predicted: NDArray[Any], true: NDArray[Any], name: str, true_name: str
+) -> tuple[IntArray, IntArray]:
+    """Return a prediction and its truth, which errors call by their names; see `checked_images`."""
+    prediction, true_labels = _checked_labels(predicted, name), _checked_labels(true, true_name)
+    if prediction.shape != true_labels.shape:
+        raise EvaluationError(
+            f"{name} has shape {prediction.shape}, its truth {true_labels.shape} ({true_name}); "
+            "give the prediction of the same image."
+        )
+    return prediction, true_labels
 
 
 def _with_1_as_background(labels: IntArray) -> IntArray:

@@ -18,11 +18,12 @@ from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize
 from napari_unet.errors import FileProblemError
 from napari_unet.io import tiff_files
 from napari_unet.io.disk import megabytes, short_reason, why_not_written
+from napari_unet.io.names import natural_key, pair_names
 from napari_unet.io.tiff_files import TIFF_SUFFIXES, read_tiff, save_tiff
 from napari_unet.io.zarr_files import ZARR_SUFFIX, is_zarr_node, open_zarr, split_zarr
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -50,7 +51,7 @@ class ImageFile:
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Path]:
-    """Expand files, Zarr folders, folders and globs to images, sorted by name.
+    """Expand files, Zarr folders, folders and globs to images, in natural order.
 
     A folder whose name ends in ``.zarr``, and whatever is named inside of it (a level, labels), is
     one image. Hidden and half-written files are left out of folders and globs. A path that does not
@@ -74,8 +75,14 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
                 raise FileProblemError(f"There is no file or folder {path}.")
             found |= matches
     found = without_run_cards(found)
-    once = {path.resolve(): path for path in sorted(found)}  # however it was spelled
-    return sorted(once.values(), key=lambda path: (name_of(path), str(path)))
+    return in_natural_order({spelled_once(path): path for path in sorted(found)}.values())
+
+
+def spelled_once(path: Path) -> Path:
+    """Return a path as it stands for all spellings of it; links to one file are several files."""
+    split = split_zarr(path)
+    whole, inside = (path, "") if split is None else split
+    return whole.parent.resolve() / whole.name / inside
 
 
 def _expanded(entry: str) -> Path:
@@ -142,28 +149,46 @@ def stem_of(path: Path) -> str:
     return whole.stem[: -len(".ome")] if is_ome else whole.stem
 
 
+def in_natural_order(paths: Iterable[Path]) -> list[Path]:
+    """Sort images by name, numbers in names as numbers: img2 before img10."""
+    return sorted(
+        paths, key=lambda p: (natural_key(stem_of(p)), natural_key(name_of(p)), natural_key(str(p)))
+    )
+
+
 def pair_files(
     images: Sequence[Path], labels: Sequence[Path], first: str = "images", second: str = "labels"
 ) -> list[tuple[Path, Path]]:
-    """Pair two lists of files by sorted file name.
+    """Pair two lists of files by their stems (see `stem_of`), as `pair_names` says.
 
-    Files of equal stems (see `stem_of`) belong together. Where no stem is shared (``a_image.tif``
-    and ``a_labels.tif``), equally long lists are paired in order. Files without a partner raise
-    FileProblemError, which lists them.
+    One file pairs with one file, whatever their names. Files without a partner, or of which no name
+    tells which is meant, raise FileProblemError, which lists them.
     """
+    if len(images) == len(labels) == 1:
+        return [(images[0], labels[0])]
     by_stem = {stem_of(path): path for path in labels}
-    stems = {stem_of(path) for path in images}
-    shared = stems & set(by_stem)
-    if not shared and len(images) == len(labels):
-        return list(zip(images, labels, strict=True))
-    odd = [name_of(path) for path in (*images, *labels) if stem_of(path) not in shared]
-    if odd or len(stems) != len(images) or len(by_stem) != len(labels):
-        shown = ", ".join(odd[:10]) + (" ..." if len(odd) > 10 else "")
-        raise FileProblemError(
-            f"{len(images)} {first} and {len(labels)} {second} do not pair by name; without a "
-            f"partner: {shown or 'names that occur twice'}."
-        )
-    return [(path, by_stem[stem_of(path)]) for path in images]
+    stems = {stem_of(path): path for path in images}
+    names = pair_names(list(stems), list(by_stem))
+    pairs = [(stems[name], by_stem[other]) for name, other in names.items()]
+    if len(pairs) == len(images) == len(labels):
+        partner = dict(pairs)
+        return [(path, partner[path]) for path in images]
+    paired = {path for pair in pairs for path in pair}
+    odd = [name_of(path) for path in (*images, *labels) if path not in paired]
+    if len(stems) < len(images) or len(by_stem) < len(labels):
+        why = f"names that occur twice; without a partner: {_some(odd)}."
+    else:
+        why = f"without a partner: {_some(odd)}."
+    if len(images) == len(labels):
+        would = map("{} would go with {}".format, map(name_of, images), map(name_of, labels))
+        why += f" In order, {_some(list(would), '; ')}. Name them alike if they belong together."
+    raise FileProblemError(
+        f"{len(images)} {first} and {len(labels)} {second} do not pair by name; {why}"
+    )
+
+
+def _some(names: Sequence[str], between: str = ", ") -> str:
+    return between.join(names[:10]) + (" ..." if len(names) > 10 else "")
 
 
 def read_image(path: str | Path) -> ImageFile:

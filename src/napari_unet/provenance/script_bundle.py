@@ -16,7 +16,14 @@ from napari_unet.data.labels import fill_regions
 from napari_unet.data.pixel_hashes import hash_pixels
 from napari_unet.errors import FileProblemError, NapariUNetError
 from napari_unet.io.disk import megabytes, why_not_written
-from napari_unet.io.files import ImageFile, make_folder, name_of, read_image, stem_of, write_image
+from napari_unet.io.files import (
+    ImageFile,
+    in_natural_order,
+    make_folder,
+    read_image,
+    stem_of,
+    write_image,
+)
 from napari_unet.model.starting import starting_name
 from napari_unet.model.trained import save_network
 from napari_unet.provenance.script import PredictionScript, TrainingScript
@@ -85,7 +92,7 @@ def _places(found: Sequence[Path | None], names: Sequence[str], folder: Path) ->
         file or folder / "images" / f"{_file_stem(name)}.tif"
         for file, name in zip(found, names, strict=True)
     ]
-    in_order = sorted(places, key=lambda path: (name_of(path), str(path))) == places
+    in_order = in_natural_order(places) == places
     if in_order and len({stem_of(path) for path in places}) == len(places):
         return places
     digits = len(str(len(names)))

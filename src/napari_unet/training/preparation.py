@@ -30,7 +30,7 @@ from napari_unet.data.labels import (
     paint_box,
 )
 from napari_unet.data.validation_blocks import Block, BlockPlace
-from napari_unet.errors import LabelsError, ModelMismatchError
+from napari_unet.errors import ImageError, LabelsError, ModelMismatchError
 from napari_unet.model.starting import is_starting_model
 from napari_unet.tasks import ClassTable, check_classes_painted, class_table
 from napari_unet.training.dataset import (
@@ -94,7 +94,7 @@ def prepare_training(
     """
     if not images:
         raise LabelsError("There is no image to train on; choose at least one with labels.")
-    sources = tuple(_checked(image, config) for image in images)
+    sources = tuple(_named_where_wrong(image, config) for image in images)
     labels = [image.labels for image in sources]
     if isinstance(previous, TrainingData):
         previous = previous.renumbered([image.image for image in sources])
@@ -148,7 +148,7 @@ def prepare_training(
             *notices_of(frames, blocks, binning, is_plenty(frames, table)),
             *notices,
             *differing,
-            *notices_by_image(sources, {frame.image for frame in frames}),
+            *notices_by_image(sources, frames, config.kind, config.unpainted),
         ),
         binning,
         flat_levels,
@@ -201,6 +201,14 @@ def _painted_size(labels: Sequence[NDArray[Any]], table: ClassTable) -> int:
     return sum(math.prod(p.stop - p.start for p in box) for box in boxes if box is not None)
 
 
+def _named_where_wrong(image: AnnotatedImage, config: TrainConfig) -> AnnotatedImage:
+    """Check an image and its labels; an error begins with its name."""
+    try:
+        return _checked(image, config)
+    except (ImageError, LabelsError) as error:
+        raise type(error)(f"{image.name}: {error}") from error
+
+
 def _checked(image: AnnotatedImage, config: TrainConfig) -> AnnotatedImage:
     """Check the labels, and fill what is fully annotated."""
     check_image(image.image)
@@ -211,6 +219,7 @@ def _checked(image: AnnotatedImage, config: TrainConfig) -> AnnotatedImage:
         raise LabelsError(
             f"Corrections {image.corrected.shape} do not match labels {labels.shape}."
         )
+    axes_of(image, config.ndim)
     return replace(image, labels=labels, regions=())
 
 

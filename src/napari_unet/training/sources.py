@@ -12,16 +12,18 @@ from napari_unet.data.axes import SPATIAL_AXES, axes_beside_labels, frame_axes
 from napari_unet.data.frames import frames_of
 from napari_unet.data.intensity import sample_regions, unusual_pixels
 from napari_unet.data.labels import paint_box, painted_bands
+from napari_unet.data.odd_labels import oddity_of
 from napari_unet.data.pixel_hashes import hash_of
 from napari_unet.errors import LabelsError
 from napari_unet.model.record import TrainingImageRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from napari_unet.data.frames import Frame
+    from napari_unet.data.labels import Kind, Unpainted
     from napari_unet.data.validation_blocks import Block
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import AnnotatedImage, TrainingData, TrainingFrame
@@ -173,11 +175,6 @@ def notices_of(
             f"The network sees the image {_in_words(binning)}, so that its cells have a size that "
             "the network knows. Results have the size of the image."
         )
-    if all(map(_looks_like_masks, frames)):
-        notices.append(
-            "The labels look like finished masks: value 1 is a single object among others, but "
-            "counts as background here. If it is one, say that unpainted pixels are background."
-        )
     notices += unusual_pixels(bad, constant)
     if plenty and not blocks:
         notices.append(
@@ -208,17 +205,37 @@ def _in_words(binning: float) -> str:
     return f"enlarged {1 / binning:.2g} times (binning {binning:.3g})"
 
 
-def notices_by_image(images: Sequence[AnnotatedImage], learned: Collection[int]) -> tuple[str, ...]:
-    """Return, for each image, how it was read, and where it teaches nothing.
-
-    Something is learned from the images of the numbers `learned`.
-    """
+def notices_by_image(
+    images: Sequence[AnnotatedImage],
+    frames: Sequence[TrainingFrame],
+    kind: Kind,
+    unpainted: Unpainted,
+) -> tuple[str, ...]:
+    """Return how images were read, whose labels may be none, and where nothing is learned from."""
     notices = [f"{image.name}: {text}" for image in images for text in image.notices]
-    idle = [image.name for number, image in enumerate(images) if number not in learned]
+    numbers = {frame.image for frame in frames}
+    masks = {
+        number
+        for number in numbers
+        if all(_looks_like_masks(frame) for frame in frames if frame.image == number)
+    }
+    if masks:
+        of = "" if masks == numbers else f" of {_listed([images[n].name for n in sorted(masks)])}"
+        notices.append(
+            f"The labels{of} look like finished masks: value 1 is a single object among others, "
+            "but counts as background here. If it is one, say that unpainted pixels are background."
+        )
+    for image in images:
+        if odd := oddity_of(image.labels, kind, unpainted):
+            notices.append(f"The labels of {image.name}: {odd}.")
+    idle = [image.name for number, image in enumerate(images) if number not in numbers]
     if idle:
-        shown = ", ".join(idle[:_NAMED]) + (" ..." if len(idle) > _NAMED else "")
-        notices.append(f"Nothing is painted on {shown}: nothing is learned from there.")
+        notices.append(f"Nothing is painted on {_listed(idle)}: nothing is learned from there.")
     return tuple(notices)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (" ..." if len(names) > _NAMED else "")
 
 
 def _count_not_finite(frame: Frame) -> int:

@@ -9,8 +9,9 @@ import pytest
 import tifffile
 
 from napari_unet.errors import ConfigError, FileProblemError, LabelsError
-from napari_unet.io.annotations.reading import find_annotations, pair_annotations, read_annotations
+from napari_unet.io.annotations.reading import find_annotations, read_annotations
 from napari_unet.io.annotations.writing import write_objects
+from napari_unet.io.files import pair_files
 
 from .builders import ring_and_neighbour, write_cellpose
 
@@ -30,7 +31,7 @@ def test_annotations_pair_with_their_image(name: str, tmp_path: Path) -> None:
         write_cellpose(path, labels)
     else:
         write_objects(path, labels)
-    (pair,) = pair_annotations([image], find_annotations([tmp_path / "labels"]))
+    (pair,) = pair_files([image], find_annotations([tmp_path / "labels"]))
     assert pair == (image, path)
     np.testing.assert_array_equal(read_annotations(path, labels.shape).labels, labels)
 
@@ -63,7 +64,7 @@ def test_run_cards_that_a_glob_names_are_no_annotations(expanded: bool, tmp_path
 
 def test_odd_ones_are_listed(tmp_path: Path) -> None:
     with pytest.raises(FileProblemError, match=r"without a partner: b.tif, a.zip, c.zip"):
-        pair_annotations([tmp_path / "b.tif"], [tmp_path / "a.zip", tmp_path / "c.zip"])
+        pair_files([tmp_path / "b.tif"], [tmp_path / "a.zip", tmp_path / "c.zip"])
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

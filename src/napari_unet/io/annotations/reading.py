@@ -19,10 +19,9 @@ from napari_unet.io.annotations.rois import read_rois
 from napari_unet.io.files import (
     IMAGE_SUFFIXES,
     find_images,
+    in_natural_order,
     is_run_card,
-    name_of,
     open_labels,
-    pair_files,
     read_labels,
     stem_of,
     without_run_cards,
@@ -188,7 +187,7 @@ def axes_in(path: Path) -> str | None:
 
 
 def find_annotations(paths: Sequence[str | Path]) -> list[Path]:
-    """Expand files, folders and globs to annotations and label images, sorted by name.
+    """Expand files, folders and globs to annotations and label images, in natural order.
 
     A folder of frames of the Cell Tracking Challenge is one annotation. Of other folders Cellpose's
     ``_seg.npy`` files are taken where there are any, else the images, else outlines. A path that
@@ -202,8 +201,7 @@ def find_annotations(paths: Sequence[str | Path]) -> list[Path]:
         found |= external or set(find_images([entry]))
         if not any(map(is_seg, external)):  # the images beside Cellpose's files are no labels
             found |= {each for each in matches if each.suffix.lower() in IMAGE_SUFFIXES}
-    found = without_run_cards(found)
-    return sorted(found, key=lambda path: (name_of(path), str(path)))
+    return in_natural_order(without_run_cards(found))
 
 
 def _external_in(path: Path) -> list[Path]:
@@ -231,18 +229,3 @@ def annotation_stem(path: Path) -> str:
     """
     stem = stem_of(path) if not is_ctc(path) else path.name
     return next((stem.removesuffix(end) for end in _ENDINGS if stem.endswith(end)), stem)
-
-
-def pair_annotations(images: Sequence[Path], labels: Sequence[Path]) -> list[tuple[Path, Path]]:
-    """Pair images with annotations: by equal names, or by those without Cellpose's endings.
-
-    Those without a partner raise FileProblemError, which lists them.
-    """
-    try:
-        return pair_files(images, labels)
-    except FileProblemError:
-        by_stem = {annotation_stem(path): path for path in labels}
-        stems = [stem_of(path) for path in images]
-        if len(by_stem) == len(labels) == len(set(stems)) and set(stems) == set(by_stem):
-            return [(path, by_stem[stem]) for path, stem in zip(images, stems, strict=True)]
-        raise
