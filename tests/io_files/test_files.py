@@ -237,6 +237,14 @@ def test_an_image_named_by_two_spellings_is_found_once(
     assert len(find_images(["a.tif", folder / "a.tif"])) == 1
 
 
+def test_two_links_to_one_file_are_two_images(folder: Path) -> None:
+    for name in ("first.tif", "second.tif"):
+        (folder / name).symlink_to(folder / "a.tif")
+    assert names(find_images([folder / "first.tif", folder / "second.tif"])) == [
+        *("first.tif", "second.tif")
+    ]
+
+
 def test_one_image_and_its_labels_need_no_common_name() -> None:
     assert pair_files(paths("cells"), paths("mask")) == [(Path("cells.tif"), Path("mask.tif"))]
 

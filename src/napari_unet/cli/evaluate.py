@@ -20,6 +20,7 @@ from napari_unet.io.files import (
     tiff_beside,
     write_image,
 )
+from napari_unet.tasks import task_of
 
 if TYPE_CHECKING:
     import argparse
@@ -64,8 +65,9 @@ def _read(
     )
     if options.label_pieces:
         predicted, true = label_pieces(predicted), label_pieces(true)
+    one_by_one = task_of(options.kind).judged_singly and options.unpainted == "background"
     for path, labels in ((prediction, predicted), (truth, true)):
-        if odd := oddity_of(labels, options.kind, options.unpainted):
+        if odd := oddity_of(labels, one_by_one):
             note(f"{name_of(path)}: {odd}. {LABEL_PIECES if 'pieces' in odd else ''}".rstrip())
     return predicted, true
 

@@ -11,25 +11,23 @@ from napari_unet.data.labels import bands_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_unet.data.labels import Kind, Unpainted
-
 # Of so many pixels side by side that are labelled most differ in a grey image, few in labels.
 _GREY_SHARE, _GREY_PAIRS, _LOOKED_AT = 0.3, 100, 2**20
 
 
-def oddity_of(labels: NDArray[Any], kind: Kind, unpainted: Unpainted) -> str:
-    """Return in words why an image may be no label image of a kind; empty where it may well be.
+def oddity_of(labels: NDArray[Any], one_by_one: bool) -> str:
+    """Return in words why an image may be no label image; empty where it may well be one.
+
+    `one_by_one`: each number is to be one object, and 0 the background.
 
     Examples
     --------
-    >>> oddity_of(np.array([[255, 0, 255]], np.uint8), "objects", "background")
+    >>> oddity_of(np.array([[255, 0, 255]], np.uint8), one_by_one=True)
     'one number, 255, covers 2 separate pieces: this is no instance mask'
     """
     if _looks_grey(labels):
         return "most pixels side by side hold different numbers: this looks like a grey image"
-    if kind != "objects" or unpainted != "background":
-        return ""
-    number = _only_number(labels)
+    number = _only_number(labels) if one_by_one else 0
     pieces = int(_pieces(labels).max()) if number else 0
     if pieces < 2:
         return ""

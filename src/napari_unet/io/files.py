@@ -21,6 +21,7 @@ from napari_unet.io.disk import megabytes, short_reason, why_not_written
 from napari_unet.io.names import natural_key, pair_names
 from napari_unet.io.tiff_files import TIFF_SUFFIXES, read_tiff, save_tiff
 from napari_unet.io.zarr_files import ZARR_SUFFIX, is_zarr_node, open_zarr, split_zarr
+from napari_unet.io.zarr_places import images_in, stem_in_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -54,8 +55,9 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     """Expand files, Zarr folders, folders and globs to images, in natural order.
 
     A folder whose name ends in ``.zarr``, and whatever is named inside of it (a level, labels), is
-    one image. Hidden and half-written files are left out of folders and globs. A path that does not
-    exist, or where nothing readable is found, raises FileProblemError.
+    one image, and a plate or a well all its fields. Hidden and half-written files are left out of
+    folders and globs. A path that does not exist, or where nothing readable is found, raises
+    FileProblemError.
     """
     found: set[Path] = set()
     for entry in map(str, paths):
@@ -75,6 +77,7 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
                 raise FileProblemError(f"There is no file or folder {path}.")
             found |= matches
     found = without_run_cards(found)
+    found = {image for path in found for image in (images_in(path) if _in_zarr(path) else [path])}
     return in_natural_order({spelled_once(path): path for path in sorted(found)}.values())
 
 
@@ -136,17 +139,17 @@ def name_of(path: Path) -> str:
 
 
 def stem_of(path: Path) -> str:
-    """Return the name of an image without the suffixes of its format.
+    """Return the name of an image without the suffixes of its format; see `stem_in_zarr`.
 
     Examples
     --------
     >>> [stem_of(Path(name)) for name in ("a.tif", "a.ome.tif", "a.ome.zarr", "a.zarr/labels/b")]
     ['a', 'a', 'a', 'a']
     """
-    split = split_zarr(path)
-    whole = path if split is None else split[0]
-    is_ome = whole.stem.lower().endswith(".ome") and len(whole.stem) > len(".ome")
-    return whole.stem[: -len(".ome")] if is_ome else whole.stem
+    if split_zarr(path) is not None:
+        return stem_in_zarr(path)
+    is_ome = path.stem.lower().endswith(".ome") and len(path.stem) > len(".ome")
+    return path.stem[: -len(".ome")] if is_ome else path.stem
 
 
 def in_natural_order(paths: Iterable[Path]) -> list[Path]:

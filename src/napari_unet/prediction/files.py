@@ -23,6 +23,7 @@ from napari_unet.io.ome_zarr import check_replaceable
 from napari_unet.io.zarr_files import ZARR_SUFFIX, split_zarr
 from napari_unet.prediction.plan import cell_size_known
 from napari_unet.prediction.predictor import predict_image
+from napari_unet.prediction.wells import write_well_tables
 
 if TYPE_CHECKING:
     import threading
@@ -101,7 +102,8 @@ def predict_files(
     Axes and pixel size are those of each file where none are given. Results are written whole or
     not at all, also after a stop, which ends it after the current tile; the folder is made where it
     does not exist. The format "auto" is OME-Zarr for images that are Zarr or too large to be held
-    in memory, else TIFF.
+    in memory, else TIFF. Of each well of a plate whose fields were all predicted as objects a table
+    measures them: ``A1.csv``.
 
     Raises
     ------
@@ -132,6 +134,7 @@ def predict_files(
             raise  # the same for every file
         except NapariUNetError as error:
             yield FileFailed(path, str(error))
+    write_well_tables([done for done in written if done.objects is not None], folder)
     return tuple(written)
 
 

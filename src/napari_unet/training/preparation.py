@@ -133,6 +133,7 @@ def prepare_training(
     membrane = membrane_class([frame.target for frame in painted], table)
     blocks = choose_blocks(painted, table, config, before, held_back, binning, membrane)
     frames = _weighted(painted, blocks, table, config, before, anisotropies)
+    one_by_one = table.task.judged_singly and table.unpainted == "background"
     return TrainingData(
         frames,
         table,
@@ -148,7 +149,7 @@ def prepare_training(
             *notices_of(frames, blocks, binning, is_plenty(frames, table)),
             *notices,
             *differing,
-            *notices_by_image(sources, frames, config.kind, config.unpainted),
+            *notices_by_image(sources, frames, one_by_one),
         ),
         binning,
         flat_levels,

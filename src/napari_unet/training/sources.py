@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.frames import Frame
-    from napari_unet.data.labels import Kind, Unpainted
     from napari_unet.data.validation_blocks import Block
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import AnnotatedImage, TrainingData, TrainingFrame
@@ -208,10 +207,12 @@ def _in_words(binning: float) -> str:
 def notices_by_image(
     images: Sequence[AnnotatedImage],
     frames: Sequence[TrainingFrame],
-    kind: Kind,
-    unpainted: Unpainted,
+    one_by_one: bool,
 ) -> tuple[str, ...]:
-    """Return how images were read, whose labels may be none, and where nothing is learned from."""
+    """Return how images were read, whose labels may be none, and where nothing is learned from.
+
+    `one_by_one`: each number of the labels is to be one object, and 0 the background.
+    """
     notices = [f"{image.name}: {text}" for image in images for text in image.notices]
     numbers = {frame.image for frame in frames}
     masks = {
@@ -226,7 +227,7 @@ def notices_by_image(
             "but counts as background here. If it is one, say that unpainted pixels are background."
         )
     for image in images:
-        if odd := oddity_of(image.labels, kind, unpainted):
+        if odd := oddity_of(image.labels, one_by_one):
             notices.append(f"The labels of {image.name}: {odd}.")
     idle = [image.name for number, image in enumerate(images) if number not in numbers]
     if idle:

@@ -114,3 +114,22 @@ def test_a_failed_write_leaves_the_old_file(
         write_objects(path, ring_and_neighbour() * 2)
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["a.zip"]
+
+
+def test_label_images_called_mask_are_no_movie(tmp_path: Path) -> None:
+    for name in ("mask_001", "mask_002", "mask_3"):
+        tifffile.imwrite(tmp_path / f"{name}.tif", ring_and_neighbour())
+    assert [path.name for path in find_annotations([tmp_path])] == [
+        *("mask_001.tif", "mask_002.tif", "mask_3.tif")
+    ]
+
+
+def test_masks_with_a_table_of_tracks_are_a_movie(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "mask000.tif", ring_and_neighbour())
+    (tmp_path / "res_track.txt").write_text("1 0 0 0")
+    assert find_annotations([tmp_path]) == [tmp_path]
+
+
+def test_masks_of_the_names_of_a_movie_alone_are_no_movie(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "mask000.tif", ring_and_neighbour())
+    assert find_annotations([tmp_path]) == [tmp_path / "mask000.tif"]

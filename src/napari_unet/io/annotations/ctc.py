@@ -22,14 +22,27 @@ if TYPE_CHECKING:
 
 # The gold truth names frames, or single planes of them: man_seg003.tif, man_seg_003_012.tif.
 _FRAME = re.compile(r"(man_seg|man_track|mask)_?(\d{1,6})(?:_(\d{1,6}))?\.tiff?", re.IGNORECASE)
+_TABLE = "res_track.txt"
 _INSIDE = ("SEG", "TRA")  # of 01_GT and 01_ST
 _MOST = np.iinfo(np.uint16).max
 _MOST_PIXELS = 2**36
 
 
 def is_ctc(path: Path) -> bool:
-    """Return whether a folder holds frames of the Cell Tracking Challenge."""
-    return path.is_dir() and _folder_of(path) is not None
+    """Return whether a folder holds frames of the Cell Tracking Challenge.
+
+    Files ``mask001.tif`` alone are none, as many programs name label images so: such a folder is
+    called ``01_RES``, or holds the table of tracks.
+    """
+    folder = _folder_of(path) if path.is_dir() else None
+    if folder is None:
+        return False
+    is_truth = any(not _is_mask(file) for _, file in _frames_in(folder))
+    return is_truth or folder.name.endswith("_RES") or (folder / _TABLE).is_file()
+
+
+def _is_mask(path: Path) -> bool:
+    return path.name.lower().startswith("mask")
 
 
 def read_ctc(path: Path, shape: Sequence[int] | None = None) -> Annotations:
@@ -148,7 +161,7 @@ def write_ctc(
     for name, frame, (values, new) in zip(names, labels, tables, strict=True):
         renumbered = map_array(frame, values, new.astype(np.uint16))
         write_image(folder / name, renumbered, "ZYX"[-frame.ndim :])
-    path = folder / "res_track.txt"
+    path = folder / _TABLE
     try:
         replace_file(path, "".join(f"{' '.join(map(str, row))}\n" for row in rows).encode())
     except OSError as error:

@@ -26,7 +26,7 @@ from napari_unet.io.files import (
     stem_of,
     without_run_cards,
 )
-from napari_unet.io.zarr_files import ZARR_SUFFIX
+from napari_unet.io.zarr_files import split_zarr
 
 if TYPE_CHECKING:
     import os
@@ -43,6 +43,8 @@ _GEOJSON_MARK = b'"Feature'
 
 def is_external_annotation(path: Path) -> bool:
     """Return whether a path is an annotation of another program, rather than a label image."""
+    if split_zarr(path) is not None:
+        return False
     has_outlines = path.suffix.lower() in OUTLINE_SUFFIXES and not is_run_card(path)
     return has_outlines or is_seg(path) or is_ctc(path)
 
@@ -109,7 +111,7 @@ def read_annotations(
     path = Path(path).expanduser()
     if not path.exists():
         raise FileProblemError(f"There is no file or folder {path}.")
-    if path.is_dir() and (is_ctc(path) or path.suffix.lower() != ".zarr"):
+    if path.is_dir() and split_zarr(path) is None:
         return read_ctc(path, shape)
     if not is_external_annotation(path):
         return _of_image(path, shape, kind)
@@ -208,7 +210,7 @@ def _external_in(path: Path) -> list[Path]:
     """Return the annotations of other programs that a path names or holds."""
     if path.is_file():
         return [path] if is_external_annotation(path) else []
-    if not path.is_dir() or path.suffix.lower() == ZARR_SUFFIX:
+    if not path.is_dir() or split_zarr(path) is not None:
         return []
     if is_ctc(path):
         return [path]
