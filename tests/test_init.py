@@ -21,6 +21,7 @@ PUBLIC = [
     "export_model",
     "link",
     "load_model",
+    "measure",
     "read_annotations",
     "read_image",
     "read_labels",

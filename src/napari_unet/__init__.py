@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from napari_unet.model.config import UNetConfig as UNetConfig
     from napari_unet.model.unet import UNet as UNet
     from napari_unet.objects.link_arrays import link as link
+    from napari_unet.objects.measurements import measure as measure
     from napari_unet.training.config import TrainConfig as TrainConfig
 
 # Operations that Apple's GPUs lack run on the CPU instead, and torch says so once. It reads this
@@ -46,6 +47,7 @@ _HOME_OF = {
     "export_model": "napari_unet.api.model",
     "link": "napari_unet.objects.link_arrays",
     "load_model": "napari_unet.api.model",
+    "measure": "napari_unet.objects.measurements",
     "read_annotations": "napari_unet.io.annotations.reading",
     "read_image": "napari_unet.io.files",
     "read_labels": "napari_unet.io.files",

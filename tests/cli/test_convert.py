@@ -11,6 +11,8 @@ import tifffile
 
 from napari_unet.io.annotations.reading import read_annotations
 from napari_unet.io.annotations.writing import write_objects
+from napari_unet.io.files import read_image, write_image
+from napari_unet.io.ome_zarr import create_store
 
 from .builders import TINY, picture, run, write_images
 
@@ -157,3 +159,38 @@ def test_train_takes_annotations_of_other_programs(
     assert outcome.code == 2
     assert "add --unpainted background" in outcome.error_line
     assert run(capsys, "train", *arguments, "--unpainted", "background", "--json").code == 0
+
+
+@pytest.mark.parametrize("axes", ["YX", "ZYX", "CZYX", "TYX"])
+def test_a_zarr_result_keeps_its_axes_and_pixel_size(
+    axes: str, capsys: Capture, tmp_path: Path
+) -> None:
+    labels = objects() if axes == "YX" else np.stack([objects()] * 4)
+    size = {axis: 0.5 for axis in "ZYX" if axis in axes}
+    stored = labels[np.newaxis] if "C" in axes else labels
+    array = create_store(tmp_path / "z.zarr", stored.shape, stored.dtype, stored.shape, axes, size)
+    array[...] = stored
+    convert(capsys, tmp_path / "z.zarr", "--to", "csv", "--output", tmp_path / "z.csv")
+    header, first = (tmp_path / "z.csv").read_text("utf-8").splitlines()[:2]
+    row = dict(zip(header.split(","), first.split(","), strict=True))
+    measured = {"YX": "area", "TYX": "area"}.get(axes, "volume")
+    assert row[measured] == ("100" if measured == "area" else "400")
+    assert ("frame" in row) == ("T" in axes)
+    assert any("µm" in name for name in row)
+
+
+def test_a_label_image_keeps_its_pixel_size(capsys: Capture, tmp_path: Path) -> None:
+    write_image(tmp_path / "a.tif", objects(), "YX", {"Y": 0.5, "X": 0.25})
+    convert(capsys, tmp_path / "a.tif", "--to", "labels", "--output", tmp_path / "b.tif")
+    assert read_image(tmp_path / "b.tif").pixel_size == {"Y": 0.5, "X": 0.25}
+
+
+@pytest.mark.parametrize("n_frames", [3, 4])
+def test_frames_that_napari_saved_as_colours_are_converted_with_their_axes(
+    n_frames: int, capsys: Capture, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.stack([objects()] * n_frames), photometric="rgb")
+    arguments = (path, "--axes", "TYX", "--to", "csv", "--output", tmp_path / "a.csv")
+    convert(capsys, *arguments)
+    assert "frame" in (tmp_path / "a.csv").read_text("utf-8").splitlines()[0]

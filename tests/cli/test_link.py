@@ -12,6 +12,8 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
+from napari_unet.io.files import read_image, write_image
+
 from .builders import run, write_images
 
 Capture = pytest.CaptureFixture[str]
@@ -160,3 +162,18 @@ def test_errors_are_one_line(
     outcome = run(capsys, "link", *arguments, "--json")
     assert outcome.code == code
     assert text in outcome.error_line
+
+
+def test_a_sequence_keeps_the_pixel_size_of_its_files(capsys: Capture, tmp_path: Path) -> None:
+    for time, frame in enumerate(movie()):
+        write_image(tmp_path / f"t{time}.tif", frame, "YX", {"Y": 0.5, "X": 0.25})
+    link(capsys, tmp_path, "--sequence", "--output", tmp_path / "out")
+    assert read_image(tmp_path / "out" / "t2.tif").pixel_size == {"Y": 0.5, "X": 0.25}
+
+
+def test_frames_that_napari_saved_as_colours_are_linked_with_their_axes(
+    capsys: Capture, tmp_path: Path
+) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", movie(), photometric="rgb")
+    arguments = (tmp_path / "a.tif", "--axes", "TYX", "--output", tmp_path / "out")
+    assert link(capsys, *arguments)["linked"][0]["tracks"] == 4

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_unet.cli import train as train_command
+from napari_unet.io.files import write_image
 from napari_unet.model.trained import load_network, save_network
 from napari_unet.tasks import losses
 from napari_unet.tasks.losses import weighted_cross_entropy
@@ -595,3 +597,60 @@ def test_time_counts_from_the_start_of_the_program(
     monkeypatch.setattr(train_command, "run", spy)
     run(capsys, *good, "--output", tmp_path / "m", "--json")
     assert seen[0].started > 0
+
+
+# --- axes and sizes as files name them ---------------------------------------------------------
+
+
+def on_disk(folder: Path, *images: tuple[Any, str]) -> list[Path]:
+    """Write images with their axes, and return the paths."""
+    folder.mkdir()
+    paths = [folder / f"{number}.tif" for number in range(len(images))]
+    for path, (pixels, axes) in zip(paths, images, strict=True):
+        write_image(path, pixels, axes)
+    return paths
+
+
+def test_slices_do_not_become_channels(capsys: Capture, tmp_path: Path) -> None:
+    paths = on_disk(tmp_path / "in", (np.stack([IMAGE] * 5), "ZYX"), (LABELS, "YX"))
+    arguments = ["train", "--images", paths[0], "--labels", paths[1], *TINY]
+    outcome = run(capsys, *arguments, "--output", tmp_path / "m")
+    assert outcome.code == 1
+    assert "with axes ZYX; they must have the shape (5, 48, 48)" in outcome.error_line
+    assert "say C instead of Z if these are channels" in outcome.error_line
+    outcome = run(capsys, *arguments, "--axes", "CYX", "--output", tmp_path / "m")
+    assert outcome.code == 0
+
+
+def test_axes_of_length_1_do_not_keep_labels_from_their_image(
+    capsys: Capture, tmp_path: Path
+) -> None:
+    image = np.stack([IMAGE, IMAGE])[np.newaxis, :, np.newaxis]
+    paths = on_disk(tmp_path / "in", (image, "TCZYX"), (LABELS[np.newaxis], "ZYX"))
+    arguments = ["train", "--images", paths[0], "--labels", paths[1], *TINY]
+    assert run(capsys, *arguments, "--output", tmp_path / "m").code == 0
+
+
+def test_frames_that_a_file_calls_colours_are_labels_where_axes_are_named(
+    capsys: Capture, tmp_path: Path
+) -> None:
+    """Three frames, as tifffile alone, and napari, write them."""
+    for name, pixels in (("image", IMAGE), ("labels", LABELS)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.stack([pixels] * 3), photometric="rgb")
+    paths = ("--images", tmp_path / "image.tif", "--labels", tmp_path / "labels.tif")
+    outcome = run(capsys, "train", *paths, *TINY, "--output", tmp_path / "m")
+    assert "name their axes if they are frames, such as TYX" in outcome.error_line
+    outcome = run(capsys, "train", *paths, *TINY, "--axes", "TYX", "--output", tmp_path / "m")
+    assert outcome.code == 0
+
+
+def test_pixel_sizes_twenty_times_apart_are_refused(capsys: Capture, tmp_path: Path) -> None:
+    for folder, pixels in (("images", IMAGE), ("labels", LABELS)):
+        (tmp_path / folder).mkdir()
+        for name, size in (("a", 0.5), ("b", 10.0)):
+            path = tmp_path / folder / f"{name}.tif"
+            write_image(path, pixels, "YX", {"Y": size, "X": size})
+    folders = ("--images", tmp_path / "images", "--labels", tmp_path / "labels")
+    outcome = run(capsys, "train", *folders, *TINY, "--output", tmp_path / "m")
+    assert outcome.code == 1
+    assert "pixel sizes from 0.5 to 10 micrometres" in outcome.error_line

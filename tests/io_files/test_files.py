@@ -3,10 +3,12 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -122,6 +124,28 @@ def test_a_png_is_read_without_transparency(
 def test_a_png_of_16_bits_keeps_them(tmp_path: Path) -> None:
     Image.fromarray(IMAGE).save(tmp_path / "x.png")
     np.testing.assert_array_equal(read_image(tmp_path / "x.png").array, IMAGE)
+
+
+@pytest.mark.parametrize(("channels", "kept"), [(2, 0), (3, slice(3)), (4, slice(3))])
+def test_a_colour_png_of_16_bits_keeps_them(tmp_path: Path, channels: int, kept: Any) -> None:
+    pixels = np.random.default_rng(0).integers(0, 4095, (8, 9, channels)).astype(np.uint16)
+    (tmp_path / "x.png").write_bytes(imagecodecs.png_encode(pixels))
+    np.testing.assert_array_equal(read_image(tmp_path / "x.png").array, pixels[..., kept])
+
+
+def test_a_png_of_200_megapixels_is_read(tmp_path: Path) -> None:
+    Image.new("1", (20_000, 10_000)).save(tmp_path / "x.png")
+    assert read_image(tmp_path / "x.png").array.shape == (10_000, 20_000)
+
+
+def test_a_png_that_claims_more_than_its_bytes_can_hold_is_refused(tmp_path: Path) -> None:
+    Image.new("L", (9, 8)).save(tmp_path / "x.png")
+    content = bytearray((tmp_path / "x.png").read_bytes())
+    content[16:24] = (2**31 - 1).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(FileProblemError, match="bytes claim 46116860"):
+        read_image(tmp_path / "x.png")
 
 
 def test_a_numpy_file_is_read(tmp_path: Path) -> None:
@@ -469,6 +493,21 @@ def test_the_transparency_of_a_colour_tiff_is_left_out(tmp_path: Path) -> None:
     assert image.axes == "YXC"
     assert image.notices == ("Transparency is left out: red, green and blue are used.",)
     np.testing.assert_array_equal(image.array, colours[..., :3])
+
+
+def test_four_interleaved_channels_stay_four(tmp_path: Path) -> None:
+    channels = np.random.default_rng(1).integers(0, 255, (8, 9, 4)).astype(np.uint8)
+    for photometric, extra in (("minisblack", 3), ("rgb", 1)):
+        tifffile.imwrite(
+            tmp_path / "x.tif",
+            channels,
+            photometric=photometric,
+            planarconfig="contig",
+            extrasamples=["unspecified"] * extra,
+        )
+        image = read_image(tmp_path / "x.tif")
+        assert (image.axes, image.notices) == ("YXC", ())
+        np.testing.assert_array_equal(image.array, channels)
 
 
 @pytest.mark.fault(22)

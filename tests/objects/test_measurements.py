@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+import napari_unet as nu
 from napari_unet.errors import FileProblemError, ImageError, LabelsError
 from napari_unet.io.disk import write_csv
 from napari_unet.objects.measurements import measure_objects
@@ -38,7 +39,7 @@ def test_objects_at_the_border_are_marked() -> None:
 
 def test_a_scale_adds_physical_columns() -> None:
     columns = measure_objects(LABELS, scale=(0.5, 0.2), units=("micrometer", "micrometer"))
-    np.testing.assert_allclose(columns["area (micrometer²)"], [4, 5])
+    np.testing.assert_allclose(columns["area (µm²)"], [4, 5])
 
 
 def test_without_a_scale_there_are_no_physical_columns() -> None:
@@ -83,7 +84,7 @@ def test_volumes_are_measured_in_three_dimensions() -> None:
         np.stack([LABELS] * 3), scale=(2, 1, 1), units=("um",) * 3, spatial_ndim=3
     )
     np.testing.assert_array_equal(columns["volume"], [120, 150])
-    np.testing.assert_allclose(columns["volume (um³)"], [240, 300])
+    np.testing.assert_allclose(columns["volume (µm³)"], [240, 300])
     np.testing.assert_allclose(columns["centroid z"], [1, 1])
 
 
@@ -100,12 +101,62 @@ def test_nothing_gives_empty_columns() -> None:
 
 def test_a_mirrored_layer_has_no_negative_areas() -> None:
     columns = measure_objects(LABELS, scale=(-0.5, 0.2), units=("um", "um"))
-    np.testing.assert_allclose(columns["area (um²)"], [4, 5])
+    np.testing.assert_allclose(columns["area (µm²)"], [4, 5])
 
 
-def test_different_units_along_the_axes_give_no_physical_sizes() -> None:
-    columns = measure_objects(LABELS, scale=(0.5, 200), units=("um", "nm"))
+@pytest.mark.parametrize(
+    ("scale", "units"),
+    [
+        ((0.5, 200), ("um", "nm")),
+        ((5e-4, 2e-4), ("millimeter", "mm")),
+        ((0.5, 0.2), ("micron",) * 2),
+    ],
+)
+def test_whatever_unit_lengths_have_sizes_are_in_micrometres(
+    scale: tuple[float, ...], units: tuple[str, ...]
+) -> None:
+    columns = measure_objects(LABELS, scale=scale, units=units)
+    np.testing.assert_allclose(columns["area (µm²)"], [4, 5])
+    assert [name for name in columns if "(" in name] == ["area (µm²)", "equivalent diameter (µm)"]
+
+
+def test_a_length_beside_pixels_gives_no_physical_sizes() -> None:
+    columns = measure_objects(LABELS, scale=(0.5, 2), units=("um", "pixel"))
     assert not any("(" in name for name in columns)
+
+
+def test_a_linked_object_has_a_row_in_each_frame() -> None:
+    frames = np.zeros((3, 20, 30), np.uint16)
+    for frame, width in enumerate([4, 5, 6]):
+        frames[frame, 2:6, 3 : 3 + width] = 7
+    frames[1, 10:12, 10:12] = 3
+    columns = measure_objects(frames, frames * 10)
+    assert columns["index"].tolist() == [3, 7, 7, 7]
+    assert columns["frame"].tolist() == [1, 0, 1, 2]
+    assert columns["area"].tolist() == [4, 16, 20, 24]
+    assert columns["centroid x"].tolist() == [10.5, 4.5, 5, 5.5]
+    assert columns["mean intensity"].tolist() == [30, 70, 70, 70]
+    assert len(columns["solidity"]) == 4
+
+
+@pytest.mark.parametrize("axes", ["ZYX", "TYX", None])
+def test_axes_say_what_is_a_frame(axes: str | None) -> None:
+    columns = nu.measure(np.stack([LABELS] * 3), axes=axes)
+    is_movie = axes == "TYX"
+    assert ("frame" in columns, "volume" in columns) == (is_movie, not is_movie)
+    assert len(columns["index"]) == (6 if is_movie else 2)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_channels_of_an_image_are_found(axis: int) -> None:
+    image = np.stack([LABELS, LABELS * 2], axis=axis)
+    assert nu.measure(LABELS, image)["mean intensity 1"].tolist() == [8, 18]
+
+
+@pytest.mark.parametrize("axes", ["CYX", "YX", "XYZ"])
+def test_axes_that_do_not_fit_are_refused(axes: str) -> None:
+    with pytest.raises(LabelsError, match="cannot be measured; use YX, ZYX, TYX, TZYX"):
+        nu.measure(np.stack([LABELS] * 3), axes=axes)
 
 
 def test_huge_numbers_cost_nothing() -> None:

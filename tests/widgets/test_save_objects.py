@@ -58,7 +58,7 @@ def test_tables_hold_intensities(desk: Desk, tmp_path: Path) -> None:
     save(desk, tmp_path / "objects.csv", "csv")
     header = (tmp_path / "objects.csv").read_text().splitlines()[0]
     assert "mean intensity" in header
-    assert "area (um²)" in header
+    assert "area (µm²)" in header
 
 
 def test_tiff_keeps_the_pixel_size(desk: Desk, tmp_path: Path) -> None:

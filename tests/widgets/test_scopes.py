@@ -191,7 +191,7 @@ def test_a_scaled_layer_is_measured_in_its_units(desk: Desk) -> None:
     desk.click(desk.predict.measure.measure_button)
     desk.wait_until_idle()
 
-    assert list(layer.features["area (micrometer²)"]) == [100, 100, 175]
+    assert list(layer.features["area (µm²)"]) == [100, 100, 175]
 
 
 def test_measurements_are_exported(desk: Desk, tmp_path: Path) -> None:

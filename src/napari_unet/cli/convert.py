@@ -11,15 +11,17 @@ import numpy as np
 from napari_unet.cli.arguments import given_settings
 from napari_unet.cli.common import check_targets, one_by_one, pixel_size_of
 from napari_unet.errors import ConfigError, FileProblemError
+from napari_unet.io.annotations.ctc import is_ctc
 from napari_unet.io.annotations.formats import LABEL_AXES, SUFFIXES, ConvertConfig
 from napari_unet.io.annotations.reading import (
     annotation_stem,
-    axes_in,
     find_annotations,
     read_annotations,
+    told_by,
 )
 from napari_unet.io.annotations.writing import write_objects
 from napari_unet.io.files import ImageFile, find_images, make_folder, pair_files, read_image
+from napari_unet.objects.measurements import channel_axis_beside
 from napari_unet.tasks import task_of
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_unet.io.annotations.drawn import Annotations
-    from napari_unet.io.annotations.formats import ObjectFormat
+from napari_unet.io.annotations.formats import ObjectFormat
 
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
@@ -89,9 +91,10 @@ def _convert(
     shape, axes = _of_labels(image, config.axes)
     name = image_path.name if image_path else None
     found = read_annotations(path, shape, axes, config.kind, name)
-    axes = axes or _named_axes(path, found)
-    size = config.pixel_size or (image.pixel_size if image else {})
-    pixels = image.array if image and tuple(image.array.shape) == found.labels.shape else None
+    told, own_size = told_by(path, config.axes)
+    axes = axes or _usable(told, path, found)
+    size = config.pixel_size or (image.pixel_size if image else {}) or own_size
+    pixels = image.array if image and _is_measurable(image, found) else None
     write_objects(
         target,
         found.labels,
@@ -128,13 +131,17 @@ def _of_labels(
     return shape, named or axes
 
 
-def _named_axes(path: Path, found: Annotations) -> str | None:
-    """Return the axes that the file itself names, where they are those of labels."""
-    axes = axes_in(path)
-    known = axes in LABEL_AXES and len(axes) == found.labels.ndim
-    if path.is_dir() and not known:
+def _is_measurable(image: ImageFile, found: Annotations) -> bool:
+    shape, wanted = tuple(image.array.shape), found.labels.shape
+    return shape == wanted or channel_axis_beside(shape, wanted) is not None
+
+
+def _usable(told: str | None, path: Path, found: Annotations) -> str | None:
+    """Return the axes that a file tells, where they are those of labels; a folder is a movie."""
+    known = told in LABEL_AXES and len(told) == found.labels.ndim
+    if is_ctc(path):
         return "TYX" if found.labels.ndim == 3 else "TZYX"
-    return axes if known else None
+    return told if known else None
 
 
 def _mothers(path: Path) -> dict[int, int]:

@@ -76,7 +76,7 @@ def _link_file(
 ) -> tuple[str, str, Linked]:
     """Link the planes or frames of one file; return the axis, all axes of frames, and the links."""
     ((path, target),) = movie
-    image = _read(path)
+    image = _read(path, options.axes)
     labels = image.array
     if len(labels.shape) < 3:
         raise LabelsError(
@@ -94,18 +94,19 @@ def _link_sequence(
 ) -> tuple[str, str, Linked]:
     """Link files that are the frames of one movie, or the planes of one stack, one by one."""
     axis = str(config.along("T").axis)
-    frames = Run(link_frames((np.asarray(_read(path).array) for path, _ in movie), config))
+    pixel_size = _read(movie[0][0], None).pixel_size
+    frames = Run(link_frames((np.asarray(_read(path, None).array) for path, _ in movie), config))
     progress = tqdm(movie, unit="frame", disable=options.json, leave=False)
     for frame, (_, target) in zip(frames, progress, strict=True):
-        write_image(target, frame, "ZYX"[-frame.ndim :])
+        write_image(target, frame, "ZYX"[-frame.ndim :], pixel_size)
     return axis, axis, frames.result
 
 
-def _read(path: Path) -> ImageFile:
+def _read(path: Path, axes: str | None) -> ImageFile:
     """Read labels, with axes and pixel size where the file tells them."""
     image = read_image(path)
-    if image.axes is not None and "C" in image.axes:
-        return ImageFile(path, read_labels(path), None)  # a palette, or refused
+    if image.axes is not None and "C" in image.axes:  # a palette, frames called so, or refused
+        return ImageFile(path, read_labels(path, axes), None, image.pixel_size)
     return image
 
 

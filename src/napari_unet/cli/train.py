@@ -16,7 +16,7 @@ from napari_unet.cli.progress import (
     run_training,
     stop_on_interrupt,
 )
-from napari_unet.data.axes import check_axes, unusable_axes, usable_axes
+from napari_unet.data.axes import check_axes, labels_beside, unusable_axes, usable_axes
 from napari_unet.data.odd_labels import label_pieces
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
 from napari_unet.io.annotations.reading import (
@@ -209,8 +209,9 @@ def _annotated_image(
     else:
         axes = usable_axes(image.axes, len(shape), ndim)
         notices += unusable_axes(image.axes, axes, ndim)
-        wanted = tuple(n for n, axis in zip(shape, axes or "", strict=False) if axis != "C")
-        axes = axes if wanted == labels.shape else None
+        if axes and "C" in axes and labels.shape == shape:
+            axes = None  # where channels are labelled one by one they are frames
+    labels = labels_beside(labels, shape, axes) if axes else labels
     size = pixel_size_of(options.pixel_size) or image.pixel_size
     return AnnotatedImage(
         name_of(path), image.array, labels, axes=axes, pixel_size=size, notices=notices
@@ -226,7 +227,7 @@ def _labels_of(
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Read labels, or annotations of another program, which are never numbered as paint is."""
     if not is_external_annotation(path):
-        labels = read_labels(path)
+        labels = read_labels(path, (axes or "").replace("C", "") or None)
         return label_pieces(labels) if options.label_pieces else labels, ()
     if config.unpainted != "background":
         raise ConfigError(

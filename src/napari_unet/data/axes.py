@@ -15,10 +15,12 @@ from napari_unet.errors import ConfigError, ImageError, LabelsError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from numpy.typing import NDArray
+
 SPATIAL_AXES = {2: "YX", 3: "ZYX"}
 _ALL_AXES = "TCZYX"
 _NAMED = {"time": "T", "channel": "C", **{letter.lower(): letter for letter in _ALL_AXES}}
-_COLOUR_CHANNELS = (3, 4)
+_FEW_CHANNELS = (2, 3, 4)  # as a last axis they are colours or channels: no image is so narrow
 WITHOUT_TRANSPARENCY = "Transparency is left out: red, green and blue are used."
 
 Region = tuple[slice, ...]
@@ -38,6 +40,21 @@ class ArrayLike(Protocol):
         ...
 
     def __getitem__(self, key: Any, /) -> Any: ...
+
+
+def labels_beside(labels: NDArray[Any], shape: Sequence[int], axes: str) -> NDArray[Any]:
+    """Bring labels to the shape of an image of these axes without its channels, where they fit.
+
+    Axes of length 1 do not count: some programs write them, others leave them out.
+    """
+    wanted = tuple(size for size, axis in zip(shape, axes, strict=False) if axis != "C")
+    is_same = without_ones(labels.shape) == without_ones(wanted)
+    return labels.reshape(wanted) if is_same else labels
+
+
+def without_ones(shape: Sequence[int]) -> tuple[int, ...]:
+    """Leave out the axes of length 1."""
+    return tuple(size for size in shape if size != 1)
 
 
 def channels_of(shape: Sequence[int], axes: str) -> int:
@@ -144,7 +161,7 @@ def guess_axes(shape: Sequence[int], ndim: int, channels: int) -> str:
     has_channels = extra > 0 and (
         channels > 1
         or shape[-1] == 1
-        or (shape[-1] in _COLOUR_CHANNELS and min(shape[-1 - ndim : -1]) > 4)
+        or (shape[-1] in _FEW_CHANNELS and min(shape[-1 - ndim : -1]) > 4)
     )
     lead = extra - has_channels
     if lead > len(frames):
@@ -156,7 +173,7 @@ def guess_axes(shape: Sequence[int], ndim: int, channels: int) -> str:
         if shape[position] == channels:
             break
     else:
-        position = len(shape) - 1 if shape[-1] in _COLOUR_CHANNELS else lead
+        position = len(shape) - 1 if shape[-1] in _FEW_CHANNELS else lead
     rest = prefix + spatial
     return rest[:position] + "C" + rest[position:]
 
@@ -182,7 +199,7 @@ def axes_beside_labels(
             f"{labels_shape}."
         )
     if image_shape == labels_shape:
-        if labels_shape[-1] in _COLOUR_CHANNELS and len(labels_shape) > ndim:
+        if labels_shape[-1] in _FEW_CHANNELS and len(labels_shape) > ndim:
             raise LabelsError(
                 f"Labels {labels_shape} look like colours; give one label number per pixel."
             )

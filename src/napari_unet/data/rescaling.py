@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Factors = tuple[float, ...]
 
+# Between pixel or cell sizes: a larger one is a wrong unit rather than another objective.
+LARGEST_RATIO = 20.0
+
 # A last pixel of the grid that would lie to less than this in the image is left out.
 _SLIVER = 1e-6
 

@@ -6,7 +6,7 @@ import contextlib
 import glob
 import math
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".npy", ZARR_SUFFIX)
 _MOST_CHUNKS = 10**6  # of an array that is read whole
+# What Pillow calls the pixels of PNGs that it would cut to 8 bits.
+_DEEP_COLOURS = ("RGB;16B", "RGBA;16B", "LA;16B")
+_MOST_PNG_PIXELS = 8 * 1100  # per byte: deflate packs 1,032 to 1, and a pixel may be a bit
 _UNFINISHED = ".partial"  # what our own half-written files and folders are called
 CARD_SUFFIX = ".run.json"  # run cards lie beside results, and are never meant as images
 
@@ -231,36 +234,49 @@ def read_image(path: str | Path) -> ImageFile:
     raise FileProblemError(f"{path} has an unknown format; use one of {', '.join(IMAGE_SUFFIXES)}.")
 
 
-def open_labels(path: str | Path) -> ImageFile:
+def open_labels(path: str | Path, axes: str | None = None) -> ImageFile:
     """Open a label image, lazily as `read_image`; the indices of a palette PNG are its labels.
 
-    A channel axis of length 1, as many programs write it into OME-Zarr, stays. Errors are those of
+    A channel axis of length 1, as many programs write it into OME-Zarr, stays. Axes that are named
+    are believed rather than the file, which may call three frames colours. Errors are those of
     `read_image`; a file of colours instead of label numbers is another.
     """
     path = Path(path)
     if path.suffix.lower() == ".png":
-        from PIL import Image  # on use: windows open without it
+        from PIL.PngImagePlugin import PngImageFile  # on use: windows open without it
 
-        with contextlib.suppress(OSError), Image.open(path) as picture:
+        with contextlib.suppress(OSError, SyntaxError, ValueError), PngImageFile(path) as picture:
             if picture.mode == "P":
+                _check_claim(path, picture)
                 return ImageFile(path, np.asarray(picture), "YX")
     image = read_image(path)
+    if axes is not None and len(axes) == len(image.array.shape):
+        image = replace(image, axes=axes)
     if channels_of(image.array.shape, image.axes or "") > 1:
+        may_be_frames = not (image.axes or "").endswith("C")
+        remedy = ", or name their axes if they are frames, such as TYX" * may_be_frames
         raise FileProblemError(
-            f"{path} holds colours, not label numbers; save the labels as a grey image."
+            f"{path} holds colours, not label numbers; save the labels as a grey image{remedy}."
         )
     return image
 
 
-def read_labels(path: str | Path) -> NDArray[Any]:
+def read_labels(path: str | Path, axes: str | None = None) -> NDArray[Any]:
     """Read a whole label image into memory, without a channel axis.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, as of `read_image`.
+    axes : str, optional
+        Its axes, such as ``TYX``, where the file names them wrongly.
 
     Raises
     ------
     FileProblemError
         As `open_labels`.
     """
-    image = open_labels(path)
+    image = open_labels(path, axes)
     labels = in_memory(image)
     return labels.squeeze((image.axes or "").index("C")) if "C" in (image.axes or "") else labels
 
@@ -308,17 +324,36 @@ def _read_npy(path: Path) -> ImageFile:
 
 
 def _read_png(path: Path) -> ImageFile:
-    from PIL import Image
+    # Not by Image.open, which takes large images for an attack and calls them damaged.
+    from PIL.PngImagePlugin import PngImageFile
 
-    with Image.open(path) as picture:
-        if picture.mode in ("P", "RGBA"):
-            array = np.asarray(picture.convert("RGB"))  # without transparency
-        elif picture.mode == "LA":
-            array = np.asarray(picture.convert("L"))
-        else:
-            array = np.asarray(picture)
+    with PngImageFile(path) as picture:
+        _check_claim(path, picture)
+        deep_colours = str(picture.tile[0][3]) in _DEEP_COLOURS
+        array = _deep(path) if deep_colours else np.asarray(_opaque(picture))
         notices = (WITHOUT_TRANSPARENCY,) if picture.mode in ("RGBA", "LA") else ()
     return ImageFile(path, array, "YXC" if array.ndim == 3 else "YX", notices=notices)
+
+
+def _check_claim(path: Path, picture: Any) -> None:
+    """Refuse what claims more pixels than any compression packs into a file of its size."""
+    pixels, size = math.prod(picture.size), path.stat().st_size
+    if pixels > _MOST_PNG_PIXELS * size:
+        raise ValueError(f"its {size} bytes claim {pixels} pixels")
+
+
+def _opaque(picture: Any) -> Any:
+    if picture.mode in ("P", "RGBA"):
+        return picture.convert("RGB")
+    return picture.convert("L") if picture.mode == "LA" else picture
+
+
+def _deep(path: Path) -> NDArray[Any]:
+    """Read a PNG of 16 bits a colour, of which Pillow keeps 8; without transparency."""
+    import imagecodecs
+
+    array: NDArray[Any] = imagecodecs.png_decode(path.read_bytes())
+    return array[..., 0] if array.shape[-1] == 2 else array[..., :3]
 
 
 def write_image(

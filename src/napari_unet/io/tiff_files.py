@@ -31,6 +31,7 @@ _LARGEST_CLASSIC_TIFF = 2**31  # compressed or not, to be safe
 _RESOLUTION_UNITS = {2: "inch", 3: "cm"}
 # Programs that know nothing of a pixel's size write the resolution of a printer or a screen.
 _PRINTERS_PIXEL = 25_400 / 1200
+_NO_TRANSPARENCY = 0  # of the tag ExtraSamples
 _OME_DTYPES = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
 
 
@@ -104,6 +105,8 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, 
         if series.nbytes > max(LARGE, _DENSEST * file.filehandle.size):
             raise ValueError(f"its {path.stat().st_size} bytes claim {megabytes(series.nbytes)}")
         named = series.axes.replace("S", "C")  # tifffile calls colour samples S
+        # Samples that the file calls no transparency are channels as good as the others.
+        is_measured = tuple(map(int, file.pages.first.extrasamples))[-1:] == (_NO_TRANSPARENCY,)
         array: Any
         if series.nbytes <= LARGE:
             array = series.asarray()
@@ -115,7 +118,7 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, 
             pixel_size = _pixel_size(file)
         except (ValueError, TypeError, ElementTree.ParseError):
             pixel_size = UNKNOWN_SIZE  # the pixels are good, whatever the metadata says
-    if named.endswith("C") and array.shape[-1] == 4:  # transparency says nothing about cells
+    if named.endswith("C") and array.shape[-1] == 4 and not is_measured:
         is_lazy = isinstance(array, LazyTiff)
         array = array.without_transparency() if is_lazy else array[..., :3]
         notices = (WITHOUT_TRANSPARENCY,)
@@ -169,7 +172,10 @@ def _pixel_size(file: tifffile.TiffFile) -> PixelSize:
     if isinstance(ours, dict):
         return {axis: float(size) for axis, size in ours.items()}
     unit = _RESOLUTION_UNITS.get(_tag(file, "ResolutionUnit", 1))
-    size = known_sizes({axis: (_resolution(file, axis), unit) for axis in "YX"})
+    return _unless_printed(known_sizes({axis: (_resolution(file, axis), unit) for axis in "YX"}))
+
+
+def _unless_printed(size: PixelSize) -> PixelSize:
     return UNKNOWN_SIZE if any(s > _PRINTERS_PIXEL for s in size.values()) else size
 
 
@@ -193,12 +199,10 @@ def _size_in_imagej(file: tifffile.TiffFile) -> PixelSize:
     depth = about.get("spacing")
     lengths = {axis: _resolution(file, axis) for axis in "YX"}
     lengths["Z"] = abs(depth) if isinstance(depth, int | float) else 0.0
-    return known_sizes(
-        {
-            axis: (lengths[axis], str(about.get(f"{axis.lower()}unit", about.get("unit"))))
-            for axis in "ZYX"
-        }
-    )
+    units = {axis: str(about.get(f"{axis.lower()}unit", about.get("unit"))) for axis in "ZYX"}
+    sizes = known_sizes({axis: (lengths[axis], units[axis]) for axis in "ZYX"})
+    is_printed = any(units[axis].lower().startswith("in") for axis in sizes)
+    return _unless_printed(sizes) if is_printed else sizes
 
 
 def _resolution(file: tifffile.TiffFile, axis: str) -> float:

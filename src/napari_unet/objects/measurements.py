@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.data.labels import check_labels
+from napari_unet.data.physical import UNKNOWN_SIZE, check_pixel_size, micrometres
 from napari_unet.errors import ImageError, LabelsError
 
 if TYPE_CHECKING:
@@ -15,12 +17,81 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike
+    from napari_unet.data.physical import PixelSize
 
     Columns = dict[str, NDArray[Any]]
 
 # Shapes need a convex hull per object: 5000 of them take some seconds.
 _MOST_SHAPES = 5000
+MEASURABLE_AXES = ("YX", "ZYX", "TYX", "TZYX")
+_SIZE = "size"  # a column, until it is an area or a volume
 _POWER = {2: "²", 3: "³"}
+
+
+def measure(
+    labels: NDArray[np.integer[Any]],
+    image: ArrayLike | None = None,
+    *,
+    axes: str | None = None,
+    pixel_size: PixelSize = UNKNOWN_SIZE,
+) -> Columns:
+    """Measure every object of a label image, and of a movie every object in each frame.
+
+    Parameters
+    ----------
+    labels : ndarray
+        ``YX``, ``ZYX``, ``TYX`` or ``TZYX`` integers; 0 is background.
+    image : ArrayLike, optional
+        Whose intensities are measured: of the shape of `labels`, or with a channel axis more.
+    axes : str, optional
+        Axes of `labels`; by their number YX, ZYX or TZYX by default.
+    pixel_size : mapping of str to float, optional
+        Micrometres along "Z", "Y" and "X".
+
+    Returns
+    -------
+    dict of ndarray
+        Columns, as for ``pandas.DataFrame``; see `measure_objects`.
+
+    Raises
+    ------
+    ConfigError
+        A pixel size is none.
+    LabelsError
+        The labels are no integers, some are negative, or the axes do not fit.
+    ImageError
+        The image has another shape than the labels.
+
+    Examples
+    --------
+    >>> labels = np.zeros((8, 8), int)
+    >>> labels[2:6, 2:5] = 1
+    >>> nu.measure(labels, pixel_size={"Y": 0.5, "X": 0.5})["area (µm²)"]
+    array([3.])
+    """
+    labels = check_labels(labels)
+    check_pixel_size(pixel_size)
+    axes = axes or {2: "YX", 3: "ZYX", 4: "TZYX"}.get(labels.ndim, "")
+    if axes not in MEASURABLE_AXES or len(axes) != labels.ndim:
+        raise LabelsError(
+            f"Labels of shape {labels.shape} and axes {axes!r} cannot be measured; use "
+            f"{', '.join(MEASURABLE_AXES)}, without channels."
+        )
+    return measure_objects(
+        labels,
+        image,
+        None if image is None else channel_axis_beside(image.shape, labels.shape),
+        scale=[pixel_size.get(axis, 1.0) for axis in axes],
+        units=["µm" if axis in pixel_size else "pixel" for axis in axes],
+        spatial_ndim=3 if "Z" in axes else 2,
+    )
+
+
+def channel_axis_beside(image_shape: Sequence[int], labels_shape: Sequence[int]) -> int | None:
+    """Return which axis of an image its labels lack; None where there is none, or not just one."""
+    shape, wanted = tuple(image_shape), tuple(labels_shape)
+    axes = (axis for axis in range(len(shape)) if shape[:axis] + shape[axis + 1 :] == wanted)
+    return next(axes, None)
 
 
 def measure_objects(
@@ -31,13 +102,12 @@ def measure_objects(
     units: Sequence[str] = (),
     spatial_ndim: int = 2,
 ) -> Columns:
-    """Measure every object of a label image.
+    """Measure every object of a label image, in each frame of its own.
 
     Parameters
     ----------
     labels : ndarray
-        Frame axes, then ``[Z]YX``; 0 background. A number that occurs in several frames is
-        measured as one object, and listed in its first frame.
+        Frame axes, then ``[Z]YX``; 0 background.
     image : ArrayLike, optional
         Pixels whose intensity is measured: the shape of the labels, and a channel axis where
         `channel_axis` is given. Lazy arrays are read frame by frame.
@@ -46,19 +116,19 @@ def measure_objects(
     scale : sequence of float, optional
         Size of a pixel along each axis of the labels, in `units`.
     units : sequence of str, optional
-        Unit of each axis; sizes are given in it where space has the same unit along all axes.
+        Unit of each axis: lengths become micrometres, whatever unit they are given in.
     spatial_ndim : int
         2 or 3: how many of the last axes are space.
 
     Returns
     -------
     dict of ndarray
-        One entry per object in each column, ascending by "index", the object's number. "area" or
-        "volume" in pixels, and in physical units where there is a scale; "frame" (flat index)
-        where there are frame axes; "centroid y", "centroid x" ("centroid z") and "equivalent
-        diameter" in pixels; "border": whether it touches the border of its frame; "mean
-        intensity", "min intensity", "max intensity" of each channel; in 2D, for up to 5000
-        objects, "eccentricity" and "solidity".
+        One row per object and frame in each column, ascending by "index", the object's number,
+        then by frame. "frame" (flat index) where there are frame axes; "area" or "volume" in
+        pixels, and in physical units where there is a scale; "centroid y", "centroid x"
+        ("centroid z") and "equivalent diameter" in pixels; "border": whether it touches the border
+        of its frame; "mean intensity", "min intensity", "max intensity" of each channel; in 2D, for
+        up to 5000 rows, "eccentricity" and "solidity".
 
     Raises
     ------
@@ -72,29 +142,30 @@ def measure_objects(
             f"Labels {labels.shape} have too few axes for {spatial_ndim}D objects; measure in "
             f"{labels.ndim}D."
         )
-    numbers = np.unique(labels)
-    numbers = numbers[numbers > 0]
     _check_image(labels, image, channel_axis)
-    tally = _Tally(numbers, spatial_ndim)
     frame_shape = labels.shape[: labels.ndim - spatial_ndim]
-    shapes: list[Columns] = []
+    tables: list[Columns] = []
+    n_rows = 0
     for flat, frame in enumerate(np.ndindex(*frame_shape)):
-        position = np.searchsorted(numbers, labels[frame])
-        inside = labels[frame] > 0
-        tally.add_places(flat, position, inside)
-        for channel, pixels in enumerate(_channels_of(image, channel_axis, frame)):
-            tally.add_intensities(channel, position[inside], pixels[inside])
-        if spatial_ndim == 2 and len(numbers) <= _MOST_SHAPES:
-            # Numbers may be sparse and huge; the table has a row for each number up to the largest.
-            shapes.append(_shapes_of(np.where(inside, position + 1, 0)))
-    columns: Columns = {"index": numbers}
-    if frame_shape:
-        columns["frame"] = tally.frame
-    columns |= _sizes(tally.area, scale, units, spatial_ndim)
-    for axis, name in enumerate("zyx"[-spatial_ndim:]):
-        columns[f"centroid {name}"] = tally.sums[axis] / np.maximum(tally.area, 1)
-    columns["border"] = tally.border
-    return columns | tally.intensities() | _joined(shapes, len(numbers))
+        plane = labels[frame]
+        numbers = np.unique(plane)
+        numbers = numbers[numbers > 0]
+        n_rows += len(numbers)
+        # Numbers may be sparse and huge: from here on they are counted from 1.
+        ranks = np.where(plane > 0, np.searchsorted(numbers, plane) + 1, 0)
+        table = {"index": numbers, "frame": np.full(len(numbers), flat), **_places(ranks)}
+        table |= _intensities(ranks, list(_channels_of(image, channel_axis, frame)))
+        if spatial_ndim == 2 and n_rows <= _MOST_SHAPES:
+            table |= _shapes_of(ranks)
+        tables.append(table)
+    columns = _joined(tables)
+    frame_numbers, size = columns.pop("frame"), columns.pop(_SIZE)
+    return {
+        "index": columns.pop("index"),
+        **({"frame": frame_numbers} if frame_shape else {}),
+        **_sizes(size, scale, units, spatial_ndim),
+        **columns,
+    }
 
 
 def _check_image(
@@ -112,48 +183,37 @@ def _check_image(
         )
 
 
-class _Tally:
-    """Sums over the pixels of each object, frame by frame; `numbers` are sorted."""
+def _places(ranks: NDArray[np.intp]) -> Columns:
+    """Return size, centroid, and whether it touches the border, of the objects 1..N of a frame."""
+    where = np.nonzero(ranks)
+    of = ranks[where] - 1
+    size = np.bincount(of)
+    columns: Columns = {_SIZE: size}
+    edge = np.zeros(of.shape, bool)
+    names = "zyx"[-ranks.ndim :]
+    for name, coordinate, length in zip(names, where, ranks.shape, strict=True):
+        columns[f"centroid {name}"] = np.bincount(of, coordinate) / size
+        if length > 1 or ranks.ndim == 2:  # a single plane is no border in z
+            edge |= (coordinate == 0) | (coordinate == length - 1)
+    columns["border"] = np.bincount(of, edge) > 0
+    return columns
 
-    def __init__(self, numbers: NDArray[Any], ndim: int) -> None:
-        n = len(numbers)
-        self._n = n
-        self._channels: dict[int, tuple[NDArray[Any], ...]] = {}
-        self.area = np.zeros(n, np.int64)
-        self.sums = np.zeros((ndim, n))
-        self.frame = np.full(n, -1)
-        self.border = np.zeros(n, bool)
 
-    def add_places(self, frame: int, position: NDArray[np.intp], inside: NDArray[np.bool_]) -> None:
-        where = np.nonzero(inside)
-        of = position[inside]
-        count = np.bincount(of, minlength=self._n)
-        self.area += count
-        for axis, coordinate in enumerate(where):
-            self.sums[axis] += np.bincount(of, coordinate, self._n)
-        self.frame[(self.frame < 0) & (count > 0)] = frame
-        edge = np.zeros(of.shape, bool)
-        for coordinate, size in zip(where, inside.shape, strict=True):
-            if size > 1 or len(where) == 2:  # a single plane is no border in z
-                edge |= (coordinate == 0) | (coordinate == size - 1)
-        self.border[of[edge]] = True
-
-    def add_intensities(self, channel: int, of: NDArray[np.intp], pixels: NDArray[Any]) -> None:
-        values = pixels.astype(np.float64)
-        fresh = (np.zeros(self._n), np.full(self._n, np.inf), np.full(self._n, -np.inf))
-        total, low, high = self._channels.setdefault(channel, fresh)
-        total += np.bincount(of, values, self._n)
+def _intensities(ranks: NDArray[np.intp], channels: Sequence[NDArray[Any]]) -> Columns:
+    inside = ranks > 0
+    of = ranks[inside] - 1
+    n_objects = int(ranks.max(initial=0))
+    columns: Columns = {}
+    for channel, pixels in enumerate(channels):
+        values = pixels[inside].astype(np.float64)
+        low, high = np.full(n_objects, np.inf), np.full(n_objects, -np.inf)
         np.minimum.at(low, of, values)
         np.maximum.at(high, of, values)
-
-    def intensities(self) -> Columns:
-        columns: Columns = {}
-        for channel, (total, low, high) in self._channels.items():
-            suffix = f" {channel}" if len(self._channels) > 1 else ""
-            columns[f"mean intensity{suffix}"] = total / np.maximum(self.area, 1)
-            columns[f"min intensity{suffix}"] = low
-            columns[f"max intensity{suffix}"] = high
-        return columns
+        suffix = f" {channel}" if len(channels) > 1 else ""
+        columns[f"mean intensity{suffix}"] = np.bincount(of, values) / np.bincount(of)
+        columns[f"min intensity{suffix}"] = low
+        columns[f"max intensity{suffix}"] = high
+    return columns
 
 
 def _channels_of(
@@ -170,17 +230,18 @@ def _channels_of(
 
 
 def _sizes(
-    area: NDArray[np.int64], scale: Sequence[float], units: Sequence[str], ndim: int
+    pixels: NDArray[np.int64], scale: Sequence[float], units: Sequence[str], ndim: int
 ) -> Columns:
     name = "area" if ndim == 2 else "volume"
-    diameter = _diameter(area.astype(float), ndim)
-    columns: Columns = {name: area, "equivalent diameter": diameter}
+    columns: Columns = {name: pixels, "equivalent diameter": _diameter(pixels.astype(float), ndim)}
     lengths = [abs(float(s)) for s in scale][-ndim:]  # negative where the layer is mirrored
-    names = {str(u) for u in units[-ndim:]} or {"pixel"}
-    unscaled = all(s == 1 for s in lengths) and names == {"pixel"}
-    if len(lengths) == ndim and len(names) == 1 and not unscaled and np.all(lengths):
-        unit = names.pop().replace("pixel", "scaled")
-        physical = area * float(np.prod(lengths))
+    names = [str(unit) for unit in units[-ndim:]] or ["pixel"] * ndim
+    sizes = [micrometres(length, unit) for length, unit in zip(lengths, names, strict=False)]
+    unit, known = "µm", [size for size in sizes if size is not None]
+    if not known and len(set(names)) == 1 and any(length != 1 for length in lengths):
+        unit, known = names[0].replace("pixel", "scaled"), lengths
+    if len(known) == ndim and all(known):
+        physical = pixels * float(np.prod(known))
         columns[f"{name} ({unit}{_POWER[ndim]})"] = physical
         columns[f"equivalent diameter ({unit})"] = _diameter(physical, ndim)
     return columns
@@ -191,25 +252,20 @@ def _diameter(size: NDArray[np.floating[Any]], ndim: int) -> NDArray[Any]:
     return diameter
 
 
-def _shapes_of(labels: NDArray[np.integer[Any]]) -> Columns:
-    if not labels.any():
-        return {}
+def _shapes_of(ranks: NDArray[np.intp]) -> Columns:
+    if not ranks.any():
+        return {"eccentricity": np.zeros(0), "solidity": np.zeros(0)}
     from skimage.measure import regionprops_table  # on use: windows open without it
 
     with warnings.catch_warnings():  # objects of a few pixels have no hull: NaN says so
         warnings.simplefilter("ignore")
-        names = ("label", "eccentricity", "solidity")
-        table: Columns = regionprops_table(labels, properties=names)
+        table: Columns = regionprops_table(ranks, properties=("eccentricity", "solidity"))
     return table
 
 
-def _joined(shapes: Sequence[Columns], n_objects: int) -> Columns:
-    """Sort the shapes of all frames by object; where a number recurs the first frame counts."""
-    columns: Columns = {}
-    for table in shapes:
-        for name in ("eccentricity", "solidity"):
-            column = columns.setdefault(name, np.full(n_objects, np.nan))
-            if table:
-                at = table["label"] - 1
-                column[at] = np.where(np.isnan(column[at]), table[name], column[at])
-    return columns
+def _joined(tables: Sequence[Columns]) -> Columns:
+    """Join the rows of all frames, by object; columns that one of them lacks are left out."""
+    common = [name for name in tables[0] if all(name in table for table in tables)]
+    columns = {name: np.concatenate([table[name] for table in tables]) for name in common}
+    order = np.argsort(columns["index"], kind="stable")
+    return {name: column[order] for name, column in columns.items()}

@@ -16,7 +16,7 @@ from napari_unet.data.axes import (
     guess_axes,
 )
 from napari_unet.data.frames import Frame
-from napari_unet.data.rescaling import plane_factors, size_of_cell
+from napari_unet.data.rescaling import LARGEST_RATIO, plane_factors, size_of_cell
 from napari_unet.errors import ConfigError, ImageError, ModelMismatchError
 from napari_unet.prediction.results import RESULT_TYPES
 from napari_unet.prediction.tiles import plan_blocks, plan_tiles
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 # Sizes of pixels and cells that differ by less than this are taken as equal.
 _SAME_SIZE = 0.02
-# A larger ratio is a wrong unit rather than another objective.
-_LARGEST_RATIO = 20.0
 # With a cell size, a starting model's objects of less than this share of such a cell are dropped:
 # of 0, 0.05 to 0.3 the best on eleven sets together (docs/results/starting_models.md).
 _SMALLEST_SHARE = 0.15
@@ -306,7 +304,7 @@ def cell_size_known(record: ModelRecord, asked: float) -> float:
             f"cell_size is {asked:g}, but the model does not know how large the cells are that it "
             "learned from. Leave out the cell size, or train a model on painted cells in 2D."
         )
-    smallest, largest = expected / _LARGEST_RATIO, expected * _LARGEST_RATIO
+    smallest, largest = expected / LARGEST_RATIO, expected * LARGEST_RATIO
     if not smallest <= asked <= largest:
         raise ConfigError(
             f"cell_size is {asked:g}, the model learned from cells of {expected:.3g} pixels; "
@@ -333,7 +331,7 @@ def _by_pixel_size(
     )
     if not config.rescale:
         return equal, (f"The pixel sizes differ, and rescaling is off: {sizes}.",)
-    if not all(1 / _LARGEST_RATIO <= ratio <= _LARGEST_RATIO for ratio in ratios):
+    if not all(1 / LARGEST_RATIO <= ratio <= LARGEST_RATIO for ratio in ratios):
         raise ModelMismatchError(
             f"The pixel sizes differ too much: {sizes}. Correct the image's pixel size, or "
             "predict without rescaling."

@@ -14,7 +14,8 @@ from napari_unet.data.intensity import sample_regions, unusual_pixels
 from napari_unet.data.labels import paint_box, painted_bands
 from napari_unet.data.odd_labels import oddity_of
 from napari_unet.data.pixel_hashes import hash_of
-from napari_unet.errors import LabelsError
+from napari_unet.data.rescaling import LARGEST_RATIO
+from napari_unet.errors import ImageError, LabelsError
 from napari_unet.model.record import TrainingImageRecord
 
 if TYPE_CHECKING:
@@ -45,9 +46,12 @@ def axes_of(image: AnnotatedImage, ndim: int) -> tuple[str, str]:
     labels_axes = image.axes.replace("C", "")
     wanted = tuple(size for size, axis in zip(shape, image.axes, strict=False) if axis != "C")
     if len(image.axes) == len(shape) and labels_shape != wanted:
+        first = image.axes[0]
+        is_one_too_many = labels_shape == shape[1:] and first in "TZ"
+        remedy = f", or say C instead of {first} if these are channels" * is_one_too_many
         raise LabelsError(
             f"Labels {labels_shape} do not match image {shape} with axes {image.axes}; they must "
-            f"have the shape {wanted}, that of the image without its channel axis."
+            f"have the shape {wanted}, that of the image without its channel axis{remedy}."
         )
     return image.axes, labels_axes
 
@@ -115,6 +119,12 @@ def common_pixel_size(
     for axis in axes:
         sizes = [float(image.pixel_size[axis]) for image in images]
         common[axis] = float(np.median(sizes))
+        if max(sizes) >= LARGEST_RATIO * min(sizes):
+            raise ImageError(
+                f"The images have pixel sizes from {min(sizes):g} to {max(sizes):g} micrometres "
+                f"along {axis}: too different for one model. Correct the wrong one, or train "
+                "without the odd image."
+            )
         if max(sizes) > (1 + _SAME_SIZE) * min(sizes):
             notices.append(
                 f"The images have pixel sizes from {min(sizes):g} to {max(sizes):g} micrometres "

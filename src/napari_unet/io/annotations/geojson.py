@@ -184,8 +184,8 @@ def geojson(
             about: dict[str, Any] = {"objectType": "detection", "name": str(number)}
             if names and number in names:
                 about["classification"] = _classification(number, names, colours or {})
-            if number in measured:
-                about["measurements"] = measured[number]
+            if (number, plane["t"]) in measured:
+                about["measurements"] = measured[number, plane["t"]]
             geometry = _geometry(rings) | ({"plane": plane} if index else {})
             features.append({"type": "Feature", "geometry": geometry, "properties": about})
     return json_bytes({"type": "FeatureCollection", "features": features})
@@ -208,9 +208,11 @@ def _classification(
     return about
 
 
-def _measurements(table: Columns) -> dict[int, dict[str, float]]:
-    rows: dict[int, dict[str, float]] = {}
-    for row, number in enumerate(table["index"].tolist()):
+def _measurements(table: Columns) -> dict[tuple[int, int], dict[str, float]]:
+    """Return what was measured of each object in each frame."""
+    rows: dict[tuple[int, int], dict[str, float]] = {}
+    frames = table.get("frame", np.zeros(len(table["index"]), int)).tolist()
+    for row, key in enumerate(zip(table["index"].tolist(), frames, strict=True)):
         values = {name: float(column[row]) for name, column in table.items() if name != "index"}
-        rows[number] = {name: value for name, value in values.items() if np.isfinite(value)}
+        rows[key] = {name: value for name, value in values.items() if np.isfinite(value)}
     return rows

@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_unet.data.axes import without_ones
 from napari_unet.data.labels import check_labels
+from napari_unet.data.physical import UNKNOWN_SIZE
 from napari_unet.errors import FileProblemError, LabelsError
 from napari_unet.io.annotations.cellpose import is_seg, read_seg
 from napari_unet.io.annotations.coco import read_coco
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_unet.data.labels import Kind
+    from napari_unet.data.physical import PixelSize
 
 OUTLINE_SUFFIXES = (".zip", ".roi", ".geojson", ".json")
 ANNOTATION_SUFFIXES = (*IMAGE_SUFFIXES, *OUTLINE_SUFFIXES)
@@ -114,7 +117,7 @@ def read_annotations(
     if path.is_dir() and split_zarr(path) is None:
         return read_ctc(path, shape)
     if not is_external_annotation(path):
-        return _of_image(path, shape, kind)
+        return _of_image(path, shape, kind, axes)
     if is_seg(path):
         return _fitting(Annotations(read_seg(path), kind), shape, path)
     return _of_outlines(path, shape, axes, kind, image_name)
@@ -156,20 +159,20 @@ def _is_coco(path: Path) -> bool:
     return _COCO_MARK in start or _GEOJSON_MARK not in start
 
 
-def _of_image(path: Path, shape: Sequence[int] | None, kind: Kind) -> Annotations:
+def _of_image(path: Path, shape: Sequence[int] | None, kind: Kind, axes: str | None) -> Annotations:
     if path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES:
         raise FileProblemError(
             f"{path} has an unknown format; use one of {', '.join(ANNOTATION_SUFFIXES)}, or a "
             "folder of the Cell Tracking Challenge."
         )
-    return _fitting(Annotations(check_labels(read_labels(path)), kind), shape, path)
+    return _fitting(Annotations(check_labels(read_labels(path, axes)), kind), shape, path)
 
 
 def _fitting(found: Annotations, shape: Sequence[int] | None, path: Path) -> Annotations:
     """Refuse labels of another shape than the image's; axes of length 1 do not count."""
     if shape is None or found.labels.shape == tuple(shape):
         return found
-    if _squeezed(found.labels.shape) == _squeezed(shape):
+    if without_ones(found.labels.shape) == without_ones(shape):
         return replace(found, labels=found.labels.reshape(tuple(shape)))
     raise LabelsError(
         f"{path.name} has shape {found.labels.shape}, the image {tuple(shape)}; choose the file "
@@ -177,15 +180,12 @@ def _fitting(found: Annotations, shape: Sequence[int] | None, path: Path) -> Ann
     )
 
 
-def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:
-    return tuple(size for size in shape if size != 1)
-
-
-def axes_in(path: Path) -> str | None:
-    """Return the axes that a label image names; None for what names none."""
-    if path.is_dir() or is_external_annotation(path):
-        return None
-    return open_labels(path).axes
+def told_by(path: Path, axes: str | None = None) -> tuple[str | None, PixelSize]:
+    """Return the axes, without channels, and the pixel size of a label image, as far as told."""
+    if is_external_annotation(path) or (path.is_dir() and split_zarr(path) is None):
+        return None, UNKNOWN_SIZE
+    image = open_labels(path, axes)
+    return image.axes and image.axes.replace("C", ""), image.pixel_size
 
 
 def find_annotations(paths: Sequence[str | Path]) -> list[Path]:

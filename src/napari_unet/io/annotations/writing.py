@@ -16,7 +16,7 @@ from napari_unet.io.annotations.geojson import geojson
 from napari_unet.io.annotations.rois import roi_zip
 from napari_unet.io.disk import write_csv, write_file
 from napari_unet.io.files import write_image
-from napari_unet.objects.measurements import measure_objects
+from napari_unet.objects.measurements import measure
 
 if TYPE_CHECKING:
     import os
@@ -65,7 +65,8 @@ def write_objects(
     names, colours : mapping of int to str, optional
         Class of each number, and its colour as ``#rrggbb``.
     image : ArrayLike, optional
-        Of the shape of `labels`: its intensities are measured for "csv" and "geojson".
+        Of the shape of `labels`, or with channels: its intensities are measured for "csv" and
+        "geojson".
     pixel_size : mapping of str to float, optional
         Micrometres along "Z", "Y" and "X": written into TIFF, and a unit of measurements.
     parents : mapping of int to int, optional
@@ -116,12 +117,7 @@ def _table(
     sizes: PixelSize,
     names: Mapping[int, str] | None = None,
 ) -> dict[str, NDArray[Any]]:
-    """Measure the objects: in 3D where there is Z."""
-    ndim = 3 if "Z" in axes else 2
-    known = all(axis in sizes for axis in axes[-ndim:])
-    scale = [sizes.get(axis, 1.0) for axis in axes] if known else []
-    units = ["um" if axis in sizes else "pixel" for axis in axes] if known else []
-    table = measure_objects(labels, image, scale=scale, units=units, spatial_ndim=ndim)
+    table = measure(labels, image, axes=axes, pixel_size=sizes)
     if names:
         table["class"] = np.array([names.get(n, "") for n in table["index"].tolist()], object)
     return table

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.io.disk import write_csv
-from napari_unet.objects.measurements import measure_objects
+from napari_unet.objects.measurements import channel_axis_beside, measure_objects
 from napari_unet.widgets.common.annotation import annotation_of, image_for
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, button
@@ -141,9 +141,6 @@ def _intensities(image: Image | None, shape: tuple[int, ...]) -> tuple[Any, int 
         return pixels, None
     if image.rgb:
         return pixels, len(pixels.shape) - 1
-    known = channel_axis_of(image)
-    axes = [known] if known is not None else range(len(pixels.shape))
-    for axis in axes:
-        if tuple(pixels.shape[:axis]) + tuple(pixels.shape[axis + 1 :]) == shape:
-            return pixels, axis
-    return None, None
+    axis = channel_axis_of(image)
+    axis = channel_axis_beside(pixels.shape, shape) if axis is None else axis
+    return (None, None) if axis is None else (pixels, axis)
