@@ -60,9 +60,9 @@ def _contained(first: Sequence[str], second: Sequence[str]) -> dict[str, str]:
     best = {name: _only_best(others) for name, others in left_over.items()}
     found = {}
     for name in first:
-        other = best[name]
-        if other is not None and best[other] == name:
-            found[name] = other
+        partner = best[name]
+        if partner is not None and best[partner] == name:
+            found[name] = partner
     return found
 
 
