@@ -19,6 +19,7 @@ _BANNED = re.compile(
     r"|\b(?:blazing|revolutionary|state-of-the-art|seamless(?:ly)?|effortless(?:ly)?)\b",
     re.IGNORECASE,
 )
+_OUR_FILE = re.compile(r"`((?:src|tests|scripts|benchmarks|docs)/[\w./-]+\.\w+)")
 
 
 def images_of(page: Path) -> list[Path]:
@@ -64,3 +65,9 @@ def test_each_page_is_in_the_navigation() -> None:
 def test_a_page_holds_no_trace_of_where_it_was_written(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert [match[0] for match in _BANNED.finditer(text)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_each_file_of_the_repository_that_a_page_names_is_there(page: Path) -> None:
+    named = set(_OUR_FILE.findall(page.read_text(encoding="utf-8")))
+    assert {path for path in named if "NAME" not in path and not (ROOT / path).exists()} == set()
