@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import logging
 import os
 import pickle
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -201,14 +200,6 @@ def test_a_failed_write_leaves_nothing_behind(
     with pytest.raises(FileProblemError, match=r"Disk full: x\.tif does not fit in .* are free"):
         write_image(tmp_path / "x.tif", IMAGE, "YX")
     assert not list(tmp_path.iterdir())
-
-
-@pytest.fixture
-def quiet_decoders() -> Iterator[None]:
-    """Keep what tifffile says about damaged files out of the output."""
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
 
 
 def test_files_of_several_folders_are_sorted_by_name(tmp_path: Path) -> None:

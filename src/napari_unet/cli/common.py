@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
 from napari_unet.io.files import name_of
+from napari_unet.io.tiff_sets import file_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +24,7 @@ def check_targets(targets: Sequence[Path], read: Iterable[Path], remedy: str) ->
     """
     if len(set(targets)) < len(targets):
         raise FileProblemError("Two of the files would be written under the same name.")
-    taken = {path.resolve() for path in read}
+    taken = {file_of(path).resolve() for path in read}
     for target in targets:
         if target.resolve() in taken:
             raise FileProblemError(f"{target} would overwrite what is read; choose {remedy}.")

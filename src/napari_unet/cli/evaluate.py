@@ -13,10 +13,11 @@ from napari_unet.evaluation.pairs import checked_pair
 from napari_unet.evaluation.scores import EvaluateConfig, errors_of, evaluate
 from napari_unet.io.files import (
     find_images,
+    labels_in,
     make_folder,
     name_of,
+    open_labels,
     pair_files,
-    read_labels,
     tiff_beside,
     write_image,
 )
@@ -60,9 +61,12 @@ def _read(
     prediction: Path, truth: Path, options: argparse.Namespace
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Read a pair of label images; what is no pair, or looks like no labels, is called by name."""
-    predicted, true = checked_pair(
-        read_labels(prediction), read_labels(truth), name_of(prediction), name_of(truth)
-    )
+    files = open_labels(prediction), open_labels(truth)
+    for file in files:
+        for text in file.notices:
+            note(f"{name_of(file.path)}: {text}")
+    predicted, true = map(labels_in, files)
+    predicted, true = checked_pair(predicted, true, name_of(prediction), name_of(truth))
     if options.label_pieces:
         predicted, true = label_pieces(predicted), label_pieces(true)
     one_by_one = task_of(options.kind).judged_singly and options.unpainted == "background"

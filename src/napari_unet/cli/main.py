@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import logging
 import os
 import sys
 import time
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # OpenMP threads that spin while they wait make a busy machine several times slower; it reads
     # this when torch is loaded, so it is set here, where the process is ours.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # What it says of damaged files we say in one line; without a handler it would print as well.
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())
     try:
         options = build_parser().parse_args(arguments)
         options.started = started

@@ -28,10 +28,11 @@ from napari_unet.io.disk import why_not_written
 from napari_unet.io.files import (
     check_writable,
     find_images,
+    labels_in,
     name_of,
+    open_labels,
     pair_files,
     read_image,
-    read_labels,
 )
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_model_or_starting_model
@@ -227,8 +228,10 @@ def _labels_of(
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Read labels, or annotations of another program, which are never numbered as paint is."""
     if not is_external_annotation(path):
-        labels = read_labels(path, (axes or "").replace("C", "") or None)
-        return label_pieces(labels) if options.label_pieces else labels, ()
+        file = open_labels(path, (axes or "").replace("C", "") or None)
+        labels = labels_in(file)
+        told = tuple(f"{name_of(path)}: {text}" for text in file.notices)
+        return label_pieces(labels) if options.label_pieces else labels, told
     if config.unpainted != "background":
         raise ConfigError(
             f"{path.name} numbers its objects from 1, where paint has the background; add "

@@ -19,7 +19,8 @@ from napari_unet.errors import FileProblemError
 from napari_unet.io import tiff_files
 from napari_unet.io.disk import megabytes, short_reason, why_not_written
 from napari_unet.io.names import natural_key, pair_names
-from napari_unet.io.tiff_files import TIFF_SUFFIXES, read_tiff, save_tiff
+from napari_unet.io.tiff_files import read_tiff, save_tiff
+from napari_unet.io.tiff_sets import TIFF_SUFFIXES, file_of, once_per_set, split_chosen
 from napari_unet.io.zarr_files import ZARR_SUFFIX, is_zarr_node, open_zarr, split_zarr
 from napari_unet.io.zarr_places import images_in, stem_in_zarr
 
@@ -65,7 +66,9 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     found: set[Path] = set()
     for entry in map(str, paths):
         path = _expanded(entry)
-        if path.is_file() or (_in_zarr(path) and (path.exists() or not glob.has_magic(entry))):
+        if file_of(path).is_file() or (
+            _in_zarr(path) and (path.exists() or not glob.has_magic(entry))
+        ):
             found.add(path)
         elif path.is_dir():
             inside = {p for p in path.iterdir() if _is_image(p)}
@@ -81,7 +84,8 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
             found |= matches
     found = without_run_cards(found)
     found = {image for path in found for image in (images_in(path) if _in_zarr(path) else [path])}
-    return in_natural_order({spelled_once(path): path for path in sorted(found)}.values())
+    once = {spelled_once(path): path for path in sorted(found)}.values()
+    return once_per_set(in_natural_order(once))
 
 
 def spelled_once(path: Path) -> Path:
@@ -151,8 +155,10 @@ def stem_of(path: Path) -> str:
     """
     if split_zarr(path) is not None:
         return stem_in_zarr(path)
-    is_ome = path.stem.lower().endswith(".ome") and len(path.stem) > len(".ome")
-    return path.stem[: -len(".ome")] if is_ome else path.stem
+    file, chosen = split_chosen(path)
+    is_ome = file.stem.lower().endswith(".ome") and len(file.stem) > len(".ome")
+    stem = file.stem[: -len(".ome")] if is_ome else file.stem
+    return f"{stem}_{chosen}" if chosen else stem
 
 
 def in_natural_order(paths: Iterable[Path]) -> list[Path]:
@@ -206,7 +212,8 @@ def read_image(path: str | Path) -> ImageFile:
     Parameters
     ----------
     path : str or Path
-        The file; ``image.zarr``, a level ``image.zarr/1`` or labels ``image.zarr/labels/NAME``.
+        The file; ``image.zarr``, a level ``image.zarr/1`` or labels ``image.zarr/labels/NAME``;
+        ``image.tif#2``, the second image of a TIFF.
 
     Raises
     ------
@@ -214,7 +221,7 @@ def read_image(path: str | Path) -> ImageFile:
         The file is missing, damaged or of an unknown format.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
+    suffix = file_of(path).suffix.lower()
     try:
         if split_zarr(path) is not None:
             return ImageFile(path, *open_zarr(path))
@@ -276,7 +283,11 @@ def read_labels(path: str | Path, axes: str | None = None) -> NDArray[Any]:
     FileProblemError
         As `open_labels`.
     """
-    image = open_labels(path, axes)
+    return labels_in(open_labels(path, axes))
+
+
+def labels_in(image: ImageFile) -> NDArray[Any]:
+    """Read all labels of what `open_labels` opened, without a channel axis."""
     labels = in_memory(image)
     return labels.squeeze((image.axes or "").index("C")) if "C" in (image.axes or "") else labels
 

@@ -58,12 +58,8 @@ def _contained(first: Sequence[str], second: Sequence[str]) -> dict[str, str]:
             for other in {each for p in _pieces(_parts(name)) for each in with_parts.get(p, ())}:
                 left_over[name][other] = left_over[other][name] = abs(len(name) - len(other))
     best = {name: _only_best(others) for name, others in left_over.items()}
-    found = {}
-    for name in first:
-        partner = best[name]
-        if partner is not None and best[partner] == name:
-            found[name] = partner
-    return found
+    mutual = {name: best[name] for name in first if best.get(best[name] or "") == name}
+    return {name: other for name, other in mutual.items() if other is not None}
 
 
 def _parts(name: str) -> Parts:

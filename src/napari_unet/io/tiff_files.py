@@ -14,6 +14,7 @@ from napari_unet.data.axes import WITHOUT_TRANSPARENCY, is_axes
 from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize, known_sizes, size_along
 from napari_unet.errors import FileProblemError
 from napari_unet.io.disk import megabytes, short_reason
+from napari_unet.io.tiff_sets import check_whole, chosen_series, split_chosen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import ArrayLike
 
-TIFF_SUFFIXES = (".tif", ".tiff")
 LARGE = 2**28  # bytes of pixels above which a file is not read whole
 # Bytes of pixels per byte of a file, at most: far above what compression reaches.
 _DENSEST = 100_000
@@ -36,19 +36,19 @@ _OME_DTYPES = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32",
 
 
 class LazyTiff:
-    """The pixels of the first series of a compressed TIFF at full size, decoded region by region.
+    """The pixels of a series of a compressed TIFF at full size, decoded region by region.
 
     Has what is asked of an image (see `ArrayLike`), and can be pickled: what is unpickled opens the
     file again. The file is closed when nobody refers to the object any more.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, series: int = 0) -> None:
         import tifffile  # on use: windows open without it
         import zarr
 
-        store = tifffile.imread(path, aszarr=True, series=0, level=0)
+        store = tifffile.imread(path, aszarr=True, series=series, level=0)
         self._close = weakref.finalize(self, store.close)
-        self._path = path
+        self._path, self._series = path, series
         self._array: Any = zarr.open_array(store=store, mode="r")
         self.shape: tuple[int, ...] = self._array.shape
         self.dtype: Any = self._array.dtype
@@ -75,31 +75,34 @@ class LazyTiff:
             raise FileProblemError(f"Cannot read {self._path}: {reason}") from error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (self._path, self.shape[-1])
+        return _reopened, (self._path, self.shape[-1], self._series)
 
 
 def _inside(key: int | slice, size: int) -> int | slice:
     return slice(*key.indices(size)) if isinstance(key, slice) else range(size)[key]
 
 
-def _reopened(path: Path, colours: int) -> LazyTiff:
-    array = LazyTiff(path)
+def _reopened(path: Path, colours: int, series: int) -> LazyTiff:
+    array = LazyTiff(path, series)
     return array if array.shape[-1] == colours else array.without_transparency()
 
 
 def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, ...]]:
-    """Read the first series of a TIFF file, lazily where it is large.
+    """Read the first series of a TIFF file, or the chosen one, lazily where it is large.
 
     Its pixels have no transparency, and axes as stored: an ndarray up to `LARGE` bytes, above that
     a memory map where the file allows it, else a `LazyTiff`. Axes and pixel size are those that the
-    file names; a notice says that transparency was left out.
+    file names; notices say that transparency or further series were left out. FileProblemError: a
+    frame, or a file of several, is missing.
     """
     import tifffile
 
-    notices: tuple[str, ...] = ()
+    path, chosen = split_chosen(path)
     with tifffile.TiffFile(path) as file:
         leads_out = _leads_out(file)
-        series = file.series[0]
+        number, notices = chosen_series(file, path, chosen)
+        series = file.series[number]
+        check_whole(file, series, path)
         if _is_cut(file, series, leads_out):
             raise ValueError("its end is missing")  # read as far as it goes it looks whole
         if series.nbytes > max(LARGE, _DENSEST * file.filehandle.size):
@@ -111,17 +114,17 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, 
         if series.nbytes <= LARGE:
             array = series.asarray()
         elif series.dataoffset is not None:
-            array = tifffile.memmap(path, series=0, mode="r")
+            array = tifffile.memmap(path, series=number, mode="r")
         else:
-            array = LazyTiff(path)
+            array = LazyTiff(path, number)
         try:
-            pixel_size = _pixel_size(file)
+            pixel_size = _pixel_size(file, number)
         except (ValueError, TypeError, ElementTree.ParseError):
             pixel_size = UNKNOWN_SIZE  # the pixels are good, whatever the metadata says
     if named.endswith("C") and array.shape[-1] == 4 and not is_measured:
         is_lazy = isinstance(array, LazyTiff)
         array = array.without_transparency() if is_lazy else array[..., :3]
-        notices = (WITHOUT_TRANSPARENCY,)
+        notices += (WITHOUT_TRANSPARENCY,)
     axes = named if is_axes(named) and len(named) == array.ndim else None
     return array, axes, size_along(axes or "ZYX", pixel_size), notices
 
@@ -163,9 +166,9 @@ def _end_of_page(file: tifffile.TiffFile, start: int) -> int:
     return int(start + form.tagnosize + entries * form.tagsize)
 
 
-def _pixel_size(file: tifffile.TiffFile) -> PixelSize:
+def _pixel_size(file: tifffile.TiffFile, series: int) -> PixelSize:
     if file.is_ome and file.ome_metadata:
-        return _size_in_ome(file.ome_metadata)
+        return _size_in_ome(file.ome_metadata, series)
     if file.is_imagej:
         return _size_in_imagej(file)
     ours = (file.shaped_metadata or ({},))[0].get("pixel_size")
@@ -179,10 +182,11 @@ def _unless_printed(size: PixelSize) -> PixelSize:
     return UNKNOWN_SIZE if any(s > _PRINTERS_PIXEL for s in size.values()) else size
 
 
-def _size_in_ome(xml: str) -> PixelSize:
-    pixels = ElementTree.fromstring(xml).find(".//{*}Pixels")
-    if pixels is None:
+def _size_in_ome(xml: str, series: int) -> PixelSize:
+    described = ElementTree.fromstring(xml).findall(".//{*}Pixels")
+    if len(described) <= series:
         return UNKNOWN_SIZE
+    pixels = described[series]
     return known_sizes(
         {
             axis: (

@@ -20,6 +20,7 @@ from napari_unet.io.files import (
     write_image,
 )
 from napari_unet.io.ome_zarr import check_replaceable
+from napari_unet.io.tiff_sets import file_of
 from napari_unet.io.zarr_files import ZARR_SUFFIX, split_zarr
 from napari_unet.prediction.plan import cell_size_known
 from napari_unet.prediction.predictor import predict_image
@@ -230,7 +231,7 @@ def identity_of(path: Path) -> str:
 
     Of a Zarr folder the newest change of the files in it counts, of up to 100,000 of them.
     """
-    status = path.stat()
+    status = file_of(path).stat()
     newest = status.st_mtime_ns
     if path.is_dir():
         inside = islice(path.rglob("*"), _FILES_LOOKED_AT)
@@ -240,7 +241,7 @@ def identity_of(path: Path) -> str:
 
 def _check_names(paths: Sequence[Path], folder: Path) -> None:
     """Refuse to overwrite inputs."""
-    inputs = {path.resolve() for path in paths}
+    inputs = {file_of(path).resolve() for path in paths}
     for path in paths:
         for target in _places(path, folder).values():
             if target.resolve() in inputs:

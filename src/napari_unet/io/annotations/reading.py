@@ -28,6 +28,7 @@ from napari_unet.io.files import (
     stem_of,
     without_run_cards,
 )
+from napari_unet.io.tiff_sets import file_of, once_per_set
 from napari_unet.io.zarr_files import split_zarr
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def read_annotations(
     """
     ConvertConfig(kind=kind)
     path = Path(path).expanduser()
-    if not path.exists():
+    if not file_of(path).exists():
         raise FileProblemError(f"There is no file or folder {path}.")
     if path.is_dir() and split_zarr(path) is None:
         return read_ctc(path, shape)
@@ -203,7 +204,7 @@ def find_annotations(paths: Sequence[str | Path]) -> list[Path]:
         found |= external or set(find_images([entry]))
         if not any(map(is_seg, external)):  # the images beside Cellpose's files are no labels
             found |= {each for each in matches if each.suffix.lower() in IMAGE_SUFFIXES}
-    return in_natural_order(without_run_cards(found))
+    return once_per_set(in_natural_order(without_run_cards(found)))
 
 
 def _external_in(path: Path) -> list[Path]:
