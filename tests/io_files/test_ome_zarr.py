@@ -76,6 +76,7 @@ def test_the_metadata_is_that_of_ngff_0_5(tmp_path: Path) -> None:
         "version": "0.5",
         "multiscales": [
             {
+                "name": "a",
                 "axes": [
                     {"name": "t", "type": "time"},
                     {"name": "z", "type": "space"},

@@ -18,6 +18,7 @@ from napari_unet.widgets.common.annotation import annotation_of, new_annotation
 from napari_unet.widgets.common.layers import METADATA_KEY
 from napari_unet.widgets.common.result_layer import Predicted
 from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.predict import save_objects
 
 from .conftest import Desk
 
@@ -95,6 +96,27 @@ def test_the_background_of_paint_is_no_object(
     np.testing.assert_array_equal(
         tifffile.imread(tmp_path / "cells.tif"), np.array(numbers)[painted.data]
     )
+
+
+def test_file_save_leaves_the_background_of_paint_out_and_says_so(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(save_objects, "current_viewer", lambda: desk.viewer)
+    painted = new_annotation(desk.viewer, desk.image)
+    painted.data = np.where(objects() > 0, objects() + 1, 0)
+    painted.data[60:, :] = 1
+    data, attributes, _ = painted.as_layer_data_tuple()
+    save_objects.write_layer(str(tmp_path / "cells.zip"), data, attributes)
+    found = read_annotations(tmp_path / "cells.zip", (96, 96))
+    np.testing.assert_array_equal(found.labels, objects())
+    assert desk.last_notice == "This layer is painted in: its number 1 is background, and left out."
+
+
+def test_file_save_measures_in_the_units_of_any_layer(desk: Desk, tmp_path: Path) -> None:
+    layer = Labels(objects(), scale=(0.5, 0.5), units=("um", "um"))
+    data, attributes, _ = layer.as_layer_data_tuple()
+    save_objects.write_layer(str(tmp_path / "cells.csv"), data, attributes)
+    assert "area (µm²)" in (tmp_path / "cells.csv").read_text().splitlines()[0]
 
 
 def test_an_imported_annotation_goes_out_as_it_came(desk: Desk, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from napari_unet.io.files import (
     read_labels,
     spelled_once,
     tiff_beside,
-    write_image,
+    write_labels,
 )
 from napari_unet.objects.link_arrays import LINKABLE_AXES, link_labels
 from napari_unet.objects.linking import LinkConfig, link_frames
@@ -85,7 +85,7 @@ def _link_file(
     axes = options.axes or _axes_of(labels, image.axes, config.axis)
     axis = str(config.along(axes).axis)
     linked, result = link_labels(labels, axes, config)
-    write_image(target, linked, axes, image.pixel_size)
+    write_labels(target, linked, axes, image.pixel_size)
     return axis, "TZ" if axis == "Z" and "T" in axes else axis, result
 
 
@@ -98,7 +98,7 @@ def _link_sequence(
     frames = Run(link_frames((np.asarray(_read(path, None).array) for path, _ in movie), config))
     progress = tqdm(movie, unit="frame", disable=options.json, leave=False)
     for frame, (_, target) in zip(frames, progress, strict=True):
-        write_image(target, frame, "ZYX"[-frame.ndim :], pixel_size)
+        write_labels(target, frame, "ZYX"[-frame.ndim :], pixel_size)
     return axis, axis, frames.result
 
 

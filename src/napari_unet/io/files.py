@@ -21,7 +21,7 @@ from napari_unet.io.disk import megabytes, short_reason, why_not_written
 from napari_unet.io.names import natural_key, pair_names
 from napari_unet.io.tiff_files import read_tiff, save_tiff
 from napari_unet.io.tiff_sets import TIFF_SUFFIXES, file_of, once_per_set, split_chosen
-from napari_unet.io.zarr_files import ZARR_SUFFIX, is_zarr_node, open_zarr, split_zarr
+from napari_unet.io.zarr_files import ZARR_SUFFIX, holds_labels, is_zarr_node, open_zarr, split_zarr
 from napari_unet.io.zarr_places import images_in, stem_in_zarr
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ class ImageFile:
     """Micrometres along those of ``ZYX`` whose size the file gives."""
     notices: tuple[str, ...] = ()
     """What the user should know of how it is read."""
+    holds_labels: bool = False
+    """Whether it says that its pixels are numbers of objects or classes."""
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Path]:
@@ -224,7 +226,7 @@ def read_image(path: str | Path) -> ImageFile:
     suffix = file_of(path).suffix.lower()
     try:
         if split_zarr(path) is not None:
-            return ImageFile(path, *open_zarr(path))
+            return ImageFile(path, *open_zarr(path), holds_labels=holds_labels(path))
         if suffix in TIFF_SUFFIXES:
             return ImageFile(path, *read_tiff(path))
         if suffix == ".npy":
@@ -388,10 +390,22 @@ def write_image(
     FileProblemError
         The file cannot be written.
     """
-    path = Path(path)
+    _write(Path(path), array, axes, pixel_size, tiff_files.IMAGE)
+
+
+def write_labels(
+    path: str | Path, labels: NDArray[Any], axes: str, pixel_size: PixelSize = UNKNOWN_SIZE
+) -> None:
+    """Write a TIFF as `write_image` does, which says that its pixels are labels."""
+    _write(Path(path), labels, axes, pixel_size, tiff_files.LABELS)
+
+
+def _write(
+    path: Path, array: NDArray[Any], axes: str, pixel_size: PixelSize, software: str
+) -> None:
     temporary = path.with_name(f".{path.name}{_UNFINISHED}")
     try:
-        save_tiff(temporary, array, axes, pixel_size)
+        save_tiff(temporary, array, axes, pixel_size, software)
         temporary.replace(path)
     except (OSError, ValueError) as error:
         raise FileProblemError(why_not_written(path, error)) from error

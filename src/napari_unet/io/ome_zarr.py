@@ -71,7 +71,11 @@ def create_store(
     ome = {
         "version": "0.5",
         "multiscales": [
-            {"axes": [_axis(a, pixel_size) for a in axes], "datasets": [_level("0", scale)]}
+            {
+                "name": _name_of(folder),
+                "axes": [_axis(a, pixel_size) for a in axes],
+                "datasets": [_level("0", scale)],
+            }
         ],
         **about,
     }
@@ -82,6 +86,11 @@ def create_store(
         return _create_level(group, "0", shape, dtype, chunks, axes.lower())
     except OSError as error:
         raise _unwritable(folder, error) from error
+
+
+def _name_of(folder: Path) -> str:
+    name = folder.name.lstrip(".").removesuffix(".partial")
+    return name.removesuffix(".zarr").removesuffix(".ome")
 
 
 def _axis(letter: str, pixel_size: PixelSize) -> dict[str, str]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import ArrayLike
 
+# What wrote a file, in its tag Software: by the latter our labels are known from images.
+IMAGE, LABELS = "napari-unet", "napari-unet labels"
 LARGE = 2**28  # bytes of pixels above which a file is not read whole
 # Bytes of pixels per byte of a file, at most: far above what compression reaches.
 _DENSEST = 100_000
@@ -87,13 +89,13 @@ def _reopened(path: Path, colours: int, series: int) -> LazyTiff:
     return array if array.shape[-1] == colours else array.without_transparency()
 
 
-def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, ...]]:
+def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, ...], bool]:
     """Read the first series of a TIFF file, or the chosen one, lazily where it is large.
 
     Its pixels have no transparency, and axes as stored: an ndarray up to `LARGE` bytes, above that
     a memory map where the file allows it, else a `LazyTiff`. Axes and pixel size are those that the
-    file names; notices say that transparency or further series were left out. FileProblemError: a
-    frame, or a file of several, is missing.
+    file names; notices say that transparency or further series were left out. Last whether it holds
+    labels of ours. FileProblemError: a frame, or a file of several, is missing.
     """
     import tifffile
 
@@ -107,6 +109,7 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, 
             raise ValueError("its end is missing")  # read as far as it goes it looks whole
         if series.nbytes > max(LARGE, _DENSEST * file.filehandle.size):
             raise ValueError(f"its {path.stat().st_size} bytes claim {megabytes(series.nbytes)}")
+        holds_labels = _tag(file, "Software", "") == LABELS
         named = series.axes.replace("S", "C")  # tifffile calls colour samples S
         # Samples that the file calls no transparency are channels as good as the others.
         is_measured = tuple(map(int, file.pages.first.extrasamples))[-1:] == (_NO_TRANSPARENCY,)
@@ -126,7 +129,7 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, 
         array = array.without_transparency() if is_lazy else array[..., :3]
         notices += (WITHOUT_TRANSPARENCY,)
     axes = named if is_axes(named) and len(named) == array.ndim else None
-    return array, axes, size_along(axes or "ZYX", pixel_size), notices
+    return array, axes, size_along(axes or "ZYX", pixel_size), notices, holds_labels
 
 
 def _is_cut(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, leads_out: bool) -> bool:
@@ -220,20 +223,22 @@ def _tag(file: tifffile.TiffFile, name: str, default: Any) -> Any:
     return default if tag is None else tag.value
 
 
-def save_tiff(path: Path, array: NDArray[Any], axes: str, pixel_size: PixelSize) -> None:
+def save_tiff(
+    path: Path, array: NDArray[Any], axes: str, pixel_size: PixelSize, software: str
+) -> None:
     """Write a compressed TIFF that names its axes and, where it is known, its pixel size.
 
-    With a pixel size it is an OME-TIFF, as far as OME can hold the image: it knows no 64-bit
-    integers, and does not distinguish an axis of length 1 from one that is not there. Fiji and
-    Bio-Formats read it with its axes, which an ImageJ hyperstack of uint32 labels could not offer.
-    All others find the size in the tags for the resolution.
+    With a pixel size, or where it is named so, it is an OME-TIFF, as far as OME can hold the image:
+    it knows no 64-bit integers, and does not distinguish an axis of length 1 from one that is not
+    there. Fiji and Bio-Formats read it with its axes, which an ImageJ hyperstack of uint32 labels
+    could not offer. All others find the size in the tags for the resolution.
     """
     import tifffile
 
     size = size_along(axes, pixel_size)
     metadata: dict[str, Any] = {"axes": axes}
     options: dict[str, Any] = {}
-    is_ome = bool(size) and _fits_ome(array, axes)
+    is_ome = (bool(size) or ".ome." in path.name.lower()) and _fits_ome(array, axes)
     if is_ome:
         metadata |= {f"PhysicalSize{axis}": length for axis, length in size.items()}
         metadata |= {f"PhysicalSize{axis}Unit": "µm" for axis in size}
@@ -250,6 +255,7 @@ def save_tiff(path: Path, array: NDArray[Any], axes: str, pixel_size: PixelSize)
         photometric="minisblack",
         bigtiff=array.nbytes > _LARGEST_CLASSIC_TIFF,
         ome=is_ome,
+        software=software,
         **options,
     )
 

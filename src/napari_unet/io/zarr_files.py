@@ -72,15 +72,40 @@ def open_zarr(path: Path) -> tuple[zarr.Array[Any], str | None, PixelSize]:
     about = _ome(node)
     if about.get("multiscales"):
         level = str(about["multiscales"][0]["datasets"][0]["path"])
-        if not (path / level).resolve().is_relative_to(path.resolve()):
-            raise FileProblemError(
-                f"{path} names {level!r} as its pixels, which lies outside of it. Open that itself "
-                "if you trust it."
-            )
-        array = _open_node(path / level)
+        array = _open_node(_level(path, level))
         if isinstance(array, zarr.Array):
             return _with_metadata(array, path / level)
     raise FileProblemError(_why_no_image(path, about))
+
+
+def levels_of(path: Path) -> list[Any]:
+    """Open all levels of an OME-Zarr, the finest first; nothing is read. Errors: `open_zarr`'s."""
+    finest = open_zarr(path)[0]
+    multiscales = _multiscales(path)
+    if not multiscales:
+        return [finest]
+    others = [_level(path, str(level["path"])) for level in multiscales[0]["datasets"][1:]]
+    return [finest, *(open_zarr(level)[0] for level in others)]
+
+
+def _level(path: Path, level: str) -> Path:
+    if not (path / level).resolve().is_relative_to(path.resolve()):
+        raise FileProblemError(
+            f"{path} names {level!r} as its pixels, which lies outside of it. Open that itself "
+            "if you trust it."
+        )
+    return path / level
+
+
+def holds_labels(path: Path) -> bool:
+    """Return whether an OME-Zarr, or the one that a level is of, says that it holds labels."""
+    import zarr
+
+    for folder in (path, path.parent):
+        node = _open_node(folder) if is_zarr_node(folder) else None
+        if isinstance(node, zarr.Group) and "image-label" in _ome(node):
+            return True
+    return False
 
 
 def _open_node(path: Path) -> zarr.Array[Any] | zarr.Group:

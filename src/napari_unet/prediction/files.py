@@ -18,6 +18,7 @@ from napari_unet.io.files import (
     stem_of,
     tiff_beside,
     write_image,
+    write_labels,
 )
 from napari_unet.io.ome_zarr import check_replaceable
 from napari_unet.io.tiff_sets import file_of
@@ -166,7 +167,8 @@ def _predict_file(
     hashes: tuple[PixelHash | None, PixelHash | None]
     if result.path is None:
         target, pixels = places["tiff"], result.whole()
-        write_image(target, pixels, result.axes, config.pixel_size)
+        write = write_labels if result.type.is_labels else write_image
+        write(target, pixels, result.axes, config.pixel_size)
         hashes = hash_pixels(image.array), hash_pixels(pixels)
     else:
         target, hashes = result.path, (_hash_of(path), _hash_of(result.path))

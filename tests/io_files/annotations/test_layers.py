@@ -103,4 +103,6 @@ def test_the_menu_to_save_offers_all_of_them(npe2pm: TestPluginManager) -> None:
         ("GeoJSON for QuPath", ".geojson"),
         ("COCO", ".json"),
         ("Measurements", ".csv"),
+        ("OME-TIFF", ".ome.tif", ".ome.tiff"),
+        ("OME-Zarr", ".ome.zarr", ".zarr"),
     }

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.axes import axes_of_names
 from napari_unet.errors import NapariUNetError
 from napari_unet.io.annotations.cellpose import is_seg
-from napari_unet.io.annotations.formats import LABEL_AXES
 from napari_unet.io.annotations.reading import read_annotations
 from napari_unet.io.annotations.rois import names_in
 from napari_unet.io.annotations.writing import write_objects
+from napari_unet.io.layers import axes_and_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,12 +55,12 @@ def _layer(path: Path) -> LayerData:
 def write_labels(path: str, labels: Any, attributes: dict[str, Any]) -> list[str]:
     """Write a Labels layer: ROI zip, GeoJSON, COCO or a table, by the suffix; return the paths.
 
-    Of several levels the finest is written. Its axes are those that the layer names.
+    Of several levels the finest is written. Axes and sizes are those that the layer names.
     """
     finest = (
         labels[0] if isinstance(labels, list | tuple) or attributes.get("multiscale") else labels
     )
     array = np.asarray(finest)
-    axes = axes_of_names(attributes.get("axis_labels") or (), array.ndim)
-    write_objects(path, array, axes=axes if axes in LABEL_AXES else None)
+    axes, pixel_size = axes_and_size(attributes, array.ndim)
+    write_objects(path, array, axes=axes, pixel_size=pixel_size)
     return [path]

@@ -15,7 +15,7 @@ from napari_unet.io.annotations.formats import ConvertConfig, axes_for, format_o
 from napari_unet.io.annotations.geojson import geojson
 from napari_unet.io.annotations.rois import roi_zip
 from napari_unet.io.disk import write_csv, write_file
-from napari_unet.io.files import write_image
+from napari_unet.io.files import write_labels
 from napari_unet.objects.measurements import measure
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def write_objects(
     labels = check_labels(labels)
     axes = axes_for(labels.shape, axes)
     if to == "labels":
-        write_image(path, _small(labels), axes, sizes)
+        write_labels(path, _small(labels), axes, sizes)
     elif to == "ctc":
         write_ctc(labels, path, parents)
     elif to == "csv":

@@ -8,6 +8,7 @@ import numpy as np
 from napari.layers import Image, Labels
 
 from napari_unet.io.files import read_image
+from napari_unet.io.zarr_files import levels_of
 from napari_unet.prediction.results import RESULT_TYPES
 from napari_unet.widgets.common.layers import METADATA_KEY, plain_layers
 from napari_unet.widgets.common.placement import name_axes
@@ -22,24 +23,6 @@ if TYPE_CHECKING:
 
 _FILE = "napari-unet-paint file"
 STORED = "stored"  # the metadata of layers that show a result file
-
-
-def levels_of(path: Path) -> list[Any]:
-    """Open all levels of an OME-Zarr, the finest first; nothing is read.
-
-    Raises
-    ------
-    FileProblemError
-        It is no OME-Zarr.
-    """
-    import zarr
-
-    finest = read_image(path).array  # complains in our words
-    group = zarr.open(str(path), mode="r")
-    if isinstance(group, zarr.Array):
-        return [finest]
-    ome: Any = group.attrs.get("ome", group.attrs)
-    return [group[str(level["path"])] for level in ome["multiscales"][0]["datasets"]]
 
 
 def show_stored(viewer: Viewer, path: Path, kind: ResultKind, axes: str, placement: Any) -> Layer:

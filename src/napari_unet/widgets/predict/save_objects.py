@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Tracks
+from napari import current_viewer
+from napari.layers import Labels, Tracks
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
-from napari_unet.io.annotations.formats import SUFFIXES, ConvertConfig
+from napari_unet.io.annotations.formats import SUFFIXES, ConvertConfig, format_of
+from napari_unet.io.annotations.layers import write_labels
 from napari_unet.io.annotations.writing import write_objects
 from napari_unet.settings import declared
 from napari_unet.tasks import task_of
-from napari_unet.widgets.common.annotation import annotation_of, image_for, was_painted_here
+from napari_unet.widgets.common.annotation import (
+    annotation_in,
+    annotation_of,
+    image_for,
+    was_painted_here,
+)
 from napari_unet.widgets.common.controls import without_ampersand
 from napari_unet.widgets.common.layers import labels_of, pixels_of, plain_layers
 from napari_unet.widgets.common.placement import named_axes_of, pixel_size_of
@@ -25,10 +33,8 @@ from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome, task_named
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
 
-    from napari.layers import Labels
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
@@ -37,6 +43,7 @@ if TYPE_CHECKING:
     from napari_unet.io.annotations.formats import ObjectFormat
 
 _FORMAT = declared(ConvertConfig)["to"]
+_LEFT_OUT = "This layer is painted in: its number 1 is background, and left out."
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,7 @@ class SaveObjectsButton(QPushButton):
         if self._task.start(partial(save_objects, path, to, to_save(self._viewer, layer))):
             self._path = path
             if _is_paint(self._viewer, layer):
-                show_info("This layer is painted in: its number 1 is background, and left out.")
+                show_info(_LEFT_OUT)
         else:
             show_info("Something is still being saved.")
 
@@ -161,6 +168,20 @@ def save_objects(path: Path, to: ObjectFormat, what: ToSave, stop: threading.Eve
         parents=what.parents,
     )
     return path
+
+
+def write_layer(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Write what napari saves: a layer of the window as *Save objects…* does, else as it is."""
+    viewer = current_viewer()
+    layers = plain_layers(viewer) if viewer is not None else []
+    layer = next((each for each in layers if isinstance(each, Labels) and each.data is data), None)
+    if layer is None or (annotation_in(layer) or predicted_of(layer)) is None:
+        return write_labels(path, data, attributes)
+    file = Path(path)
+    save_objects(file, format_of(file), to_save(viewer, layer), threading.Event())
+    if _is_paint(viewer, layer):
+        show_info(_LEFT_OUT)
+    return [path]
 
 
 def _is_paint(viewer: Viewer, layer: Labels) -> bool:
