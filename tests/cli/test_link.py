@@ -57,8 +57,8 @@ def test_the_table_names_mothers(capsys: Capture, tmp_path: Path) -> None:
     (row,) = link(capsys, folder, "--output", tmp_path / "out")["linked"]
     assert (row["axis"], row["tracks"], row["divisions"]) == ("T", 4, 1)
     table = rows_of(tmp_path / "out" / "tracks.csv")
-    assert list(table[0]) == ["id", "t", "y", "x", "parent"]
-    assert list(table[0].values()) == ["1", "0", "9.5", "9.5", "0"]
+    assert list(table[0]) == ["id", "t", "y", "x", "parent", "area", "equivalent diameter"]
+    assert list(table[0].values())[:6] == ["1", "0", "9.5", "9.5", "0", "100"]
     assert [(line["id"], line["parent"]) for line in table[-2:]] == [("3", "2"), ("4", "2")]
 
 
@@ -98,7 +98,7 @@ def test_planes_are_linked_through_z(capsys: Capture, tmp_path: Path) -> None:
     folder = write_images(tmp_path / "in", stack=movie())
     (row,) = link(capsys, folder, "--axis", "Z", "--output", tmp_path / "out")["linked"]
     assert (row["axis"], row["tracks"], row["divisions"]) == ("Z", 3, 0)
-    assert list(rows_of(tmp_path / "out" / "tracks.csv")[0]) == ["id", "z", "y", "x", "parent"]
+    assert list(rows_of(tmp_path / "out" / "tracks.csv")[0])[:5] == ["id", "z", "y", "x", "parent"]
 
 
 def test_several_stacks_have_tables_of_their_own(capsys: Capture, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_volumes_over_time_have_all_columns(capsys: Capture, tmp_path: Path) -> 
     folder = write_images(tmp_path / "in", cells=np.stack([movie()] * 2))
     link(capsys, folder, "--output", tmp_path / "out")
     table = rows_of(tmp_path / "out" / "tracks.csv")
-    assert list(table[0]) == ["id", "t", "z", "y", "x", "parent"]
+    assert list(table[0])[:7] == ["id", "t", "z", "y", "x", "parent", "volume"]
 
 
 def test_settings_count(capsys: Capture, tmp_path: Path) -> None:
@@ -169,6 +169,7 @@ def test_a_sequence_keeps_the_pixel_size_of_its_files(capsys: Capture, tmp_path:
         write_image(tmp_path / f"t{time}.tif", frame, "YX", {"Y": 0.5, "X": 0.25})
     link(capsys, tmp_path, "--sequence", "--output", tmp_path / "out")
     assert read_image(tmp_path / "out" / "t2.tif").pixel_size == {"Y": 0.5, "X": 0.25}
+    assert rows_of(tmp_path / "out" / "tracks.csv")[0]["area (µm²)"] == "12.5"
 
 
 def test_frames_that_napari_saved_as_colours_are_linked_with_their_axes(

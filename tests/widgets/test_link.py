@@ -83,6 +83,20 @@ def test_tracks_know_their_mothers(filmed: Desk) -> None:
     assert panel.text.text() == "cells: 4 objects, 1 of which divide."
 
 
+def test_tracks_know_their_areas_and_when_linked_cells_are_measured_all_else(filmed: Desk) -> None:
+    add_prediction(filmed, movie())
+    link(filmed)
+    tracks = filmed.viewer.layers["cells tracks"]
+    assert list(tracks.features["area"][:4]) == [400] * 4
+    filmed.viewer.layers.selection.active = filmed.viewer.layers["cells linked"]
+    filmed.click(filmed.predict.measure.measure_button)
+    filmed.wait_until_idle()
+    rows = filmed.viewer.layers["cells linked"].features
+    assert list(rows["index"]) == [1] * 4 + [2] * 3 + [3, 4]
+    assert list(rows["frame"]) == [0, 1, 2, 3, 0, 1, 2, 3, 3]
+    assert list(tracks.features["centroid x"]) == list(rows["centroid x"])
+
+
 def test_both_layers_lie_where_the_labels_lie(filmed: Desk) -> None:
     placement: dict[str, Any] = {
         "scale": (10, 0.5, 0.25),

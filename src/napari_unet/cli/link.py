@@ -25,6 +25,7 @@ from napari_unet.io.files import (
 )
 from napari_unet.objects.link_arrays import LINKABLE_AXES, link_labels
 from napari_unet.objects.linking import LinkConfig, link_frames
+from napari_unet.objects.measurements import sizes_of
 from napari_unet.run import Run
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike
+    from napari_unet.data.physical import PixelSize
     from napari_unet.objects.linking import Linked
 
     # Files that are linked with each other, and where the result of each goes
@@ -73,8 +75,11 @@ def _movies(options: argparse.Namespace) -> list[Movie]:
 
 def _link_file(
     movie: Movie, config: LinkConfig, options: argparse.Namespace
-) -> tuple[str, str, Linked]:
-    """Link the planes or frames of one file; return the axis, all axes of frames, and the links."""
+) -> tuple[str, str, Linked, PixelSize]:
+    """Link the planes or frames of one file.
+
+    Returns the axis, all axes of frames, the links and the pixel size.
+    """
     ((path, target),) = movie
     image = _read(path, options.axes)
     labels = image.array
@@ -86,12 +91,12 @@ def _link_file(
     axis = str(config.along(axes).axis)
     linked, result = link_labels(labels, axes, config)
     write_labels(target, linked, axes, image.pixel_size)
-    return axis, "TZ" if axis == "Z" and "T" in axes else axis, result
+    return axis, "TZ" if axis == "Z" and "T" in axes else axis, result, image.pixel_size
 
 
 def _link_sequence(
     movie: Movie, config: LinkConfig, options: argparse.Namespace
-) -> tuple[str, str, Linked]:
+) -> tuple[str, str, Linked, PixelSize]:
     """Link files that are the frames of one movie, or the planes of one stack, one by one."""
     axis = str(config.along("T").axis)
     pixel_size = _read(movie[0][0], None).pixel_size
@@ -99,7 +104,7 @@ def _link_sequence(
     progress = tqdm(movie, unit="frame", disable=options.json, leave=False)
     for frame, (_, target) in zip(frames, progress, strict=True):
         write_labels(target, frame, "ZYX"[-frame.ndim :], pixel_size)
-    return axis, axis, frames.result
+    return axis, axis, frames.result, pixel_size
 
 
 def _read(path: Path, axes: str | None) -> ImageFile:
@@ -118,7 +123,9 @@ def _axes_of(labels: ArrayLike, named: str | None, axis: str | None) -> str:
     return "TZYX"
 
 
-def _finished(movie: Movie, table: Path, axis: str, before: str, result: Linked) -> dict[str, Any]:
+def _finished(
+    movie: Movie, table: Path, axis: str, before: str, result: Linked, pixel_size: PixelSize
+) -> dict[str, Any]:
     """Write the table of tracks, which says that all is there; return the row of the report."""
     ids = result.tracks[:, 0].astype(np.int64)
     columns: dict[str, NDArray[Any]] = {"id": ids}
@@ -128,6 +135,10 @@ def _finished(movie: Movie, table: Path, axis: str, before: str, result: Linked)
         values = result.tracks[:, number]
         columns[name] = values.astype(np.int64) if whole else values
     columns["parent"] = np.array([result.parents.get(int(i), 0) for i in ids], np.int64)
+    axes = spatial.upper()
+    units = ["µm" if each in pixel_size else "pixel" for each in axes]
+    scale = [pixel_size.get(each, 1.0) for each in axes]
+    columns |= sizes_of(result.sizes, scale, units, len(axes))
     write_csv(columns, table)
     return {
         "inputs": [str(path) for path, _ in movie],

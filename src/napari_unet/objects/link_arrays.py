@@ -105,8 +105,10 @@ def linked_planes(labels: ArrayLike, axes: str, config: LinkConfig) -> LinkedPla
         rows[:, 0] += first
         parts.append(replace(found, tracks=rows))
         first += found.n_tracks
-    tracks = [part.tracks for part in parts] or [np.zeros((0, 5))]
-    return Linked(first, np.concatenate(tracks))
+    if not parts:
+        return Linked(0, np.zeros((0, 5)), np.zeros(0, np.int64))
+    tracks, sizes = ([getattr(part, name) for part in parts] for name in ("tracks", "sizes"))
+    return Linked(first, np.concatenate(tracks), np.concatenate(sizes))
 
 
 def _linked_run(labels: ArrayLike, at: Index, config: LinkConfig, first: int) -> LinkedPlanes:

@@ -109,6 +109,8 @@ class Linked:
     """One row per object and frame, float64, sorted: its number, the position of the frame, and its
     centroid (``[z,] y, x``) in pixels of the labels. What napari's Tracks layer takes.
     """
+    sizes: NDArray[np.int64]
+    """Of each row: how many pixels the object has in that frame."""
     parents: Mapping[int, int] = field(default_factory=dict)
     """The mother of each object that came from a division."""
 
@@ -142,6 +144,7 @@ class _Linker:
         self._shifts: list[tuple[int, ...]] = []  # from each plane to the newest frame
         self._last_seen = np.full(1, _ENDED)  # by track
         self._rows: list[Table] = []
+        self._sizes: list[IntArray] = [np.zeros(0, np.int64)]  # of each row
         self._parents: dict[int, int] = {}
 
     def add(self, position: int, frame: IntArray) -> Numbered:
@@ -161,6 +164,7 @@ class _Linker:
         labels: Numbered = track_of[objects]
         self._last_seen[track_of[1:]] = position
         self._rows.append(_rows(position, labels, objects, track_of, sizes))
+        self._sizes.append(sizes[1:])
         self._planes.append(labels)
         self._shifts.append((0,) * labels.ndim)
         return labels.copy()  # callers may write into it
@@ -168,8 +172,9 @@ class _Linker:
     def result(self) -> Linked:
         """Return all tracks."""
         rows = np.concatenate(self._rows) if self._rows else np.zeros((0, 4))
-        rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
-        return Linked(self._last_seen.size - 1, rows, self._parents)
+        order = np.lexsort((rows[:, 1], rows[:, 0]))
+        sizes = np.concatenate(self._sizes)[order]
+        return Linked(self._last_seen.size - 1, rows[order], sizes, self._parents)
 
     def _check_shape(self, frame: IntArray) -> None:
         if frame.ndim not in ((2, 3) if self._over_time else (2,)):

@@ -163,7 +163,7 @@ def measure_objects(
     return {
         "index": columns.pop("index"),
         **({"frame": frame_numbers} if frame_shape else {}),
-        **_sizes(size, scale, units, spatial_ndim),
+        **sizes_of(size, scale, units, spatial_ndim),
         **columns,
     }
 
@@ -229,9 +229,10 @@ def _channels_of(
     yield from np.moveaxis(np.asarray(image[tuple(index)]), max(channel_axis - len(frame), 0), 0)
 
 
-def _sizes(
+def sizes_of(
     pixels: NDArray[np.int64], scale: Sequence[float], units: Sequence[str], ndim: int
 ) -> Columns:
+    """Return area or volume and diameter of objects of so many pixels; see `measure_objects`."""
     name = "area" if ndim == 2 else "volume"
     columns: Columns = {name: pixels, "equivalent diameter": _diameter(pixels.astype(float), ndim)}
     lengths = [abs(float(s)) for s in scale][-ndim:]  # negative where the layer is mirrored

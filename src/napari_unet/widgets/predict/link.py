@@ -206,6 +206,7 @@ def _show_tracks(viewer: Viewer, source: Labels, found: LinkedLabels) -> None:
     tracks = Tracks(
         linked.tracks,
         graph={daughter: [mother] for daughter, mother in linked.parents.items()},
+        features={"area" if linked.tracks.shape[1] == 4 else "volume": linked.sizes},
         name=name,
         metadata={METADATA_KEY: _LINKED},
         **placement_from_labels(source),
@@ -220,6 +221,13 @@ def _ours(viewer: Viewer, kind: type[Layer], name: str) -> Any:
         if isinstance(layer, kind) and untouched and layer.name == name:
             return layer
     return None
+
+
+def tracks_beside(viewer: Viewer, layer: Labels) -> Tracks | None:
+    """Return the tracks that linking laid beside a layer of linked labels."""
+    wanted = f"{layer.name.removesuffix(' linked')} tracks"
+    found = (each for each in plain_layers(viewer) if isinstance(each, Tracks))
+    return next((tracks for tracks in found if tracks.name == wanted), None)
 
 
 def _mark_as_edited(event: Any) -> None:

@@ -16,13 +16,15 @@ from napari_unet.widgets.common.annotation import annotation_of, image_for
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, button
 from napari_unet.widgets.common.layers import channel_axis_of, labels_of, pixels_of
+from napari_unet.widgets.common.placement import named_axes_of
 from napari_unet.widgets.common.result_layer import active_labels, newest_prediction, predicted_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome
+from napari_unet.widgets.predict.link import tracks_beside
 from napari_unet.widgets.predict.save_objects import SaveObjectsButton
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Labels
+    from napari.layers import Image, Labels, Tracks
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
@@ -72,7 +74,8 @@ class MeasurePanel(QWidget):
         predicted = predicted_of(layer)
         image = predicted.image if predicted else image_for(self._viewer, layer)
         labels = np.array(labels_of(layer))
-        ndim = predicted.ndim if predicted else min(2, labels.ndim)
+        has_slices = "Z" in (named_axes_of(layer) or "")
+        ndim = predicted.ndim if predicted else 2 + has_slices
         arguments: dict[str, Any] = {
             "scale": tuple(float(s) for s in layer.scale),
             "units": tuple(str(unit) for unit in layer.units),
@@ -129,7 +132,17 @@ class MeasurePanel(QWidget):
             known = annotation_of(annotation)
             columns["class"] = np.array([known.name_of(int(v)) for v in columns["index"]])
         self._layer.features = pd.DataFrame(columns)
+        tracks = tracks_beside(self._viewer, self._layer)
+        if tracks is not None and _are_rows_of(tracks, columns):
+            tracks.features = pd.DataFrame(columns)
         self.text.setText(f"{len(columns['index'])} objects measured, {len(columns)} columns.")
+
+
+def _are_rows_of(tracks: Tracks, columns: Columns) -> bool:
+    """Return whether what was measured are the points of tracks, one by one."""
+    points = np.asarray(tracks.data)[:, :2]
+    frames = columns.get("frame", np.zeros(0))
+    return bool(np.array_equal(points.T, [columns["index"], frames])) if len(frames) else False
 
 
 def _intensities(image: Image | None, shape: tuple[int, ...]) -> tuple[Any, int | None]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari import current_viewer
-from napari.layers import Labels, Tracks
+from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
@@ -31,6 +31,7 @@ from napari_unet.widgets.common.placement import named_axes_of, pixel_size_of
 from napari_unet.widgets.common.result_layer import predicted_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome, task_named
+from napari_unet.widgets.predict.link import tracks_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -206,9 +207,6 @@ def _classes_of(
 
 def _parents_of(viewer: Viewer, layer: Labels) -> dict[int, int]:
     """Return who is whose daughter, from the tracks that linking laid beside the layer."""
-    wanted = f"{layer.name.removesuffix(' linked')} tracks"
-    for tracks in plain_layers(viewer):
-        if isinstance(tracks, Tracks) and tracks.name == wanted:
-            graph = tracks.graph.items()
-            return {int(child): int(np.atleast_1d(mothers)[0]) for child, mothers in graph}
-    return {}
+    tracks = tracks_beside(viewer, layer)
+    graph = tracks.graph if tracks is not None else {}
+    return {int(child): int(np.atleast_1d(mothers)[0]) for child, mothers in graph.items()}
