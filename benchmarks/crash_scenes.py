@@ -202,7 +202,7 @@ class Annotations(Scene):
 
     name, safe, seconds, late = "annotations", "save", 2.5, 4.0
     moments: tuple[str, ...] = (
-        *("by the clock", "at new_recovery_folder", "at write_annotation", "at write_stored"),
+        *("by the clock", "at new_recovery_folder", "at write_labels", "at write_stored"),
         *("at replace", "at sweep", "done save"),
     )
     most = MappingProxyType({"at new_recovery_folder": 1})
@@ -231,7 +231,7 @@ class Annotations(Scene):
         if newest is None:
             return bool(hidden)
         text = (newest / "project.json").read_text() if is_project(newest) else ""
-        arrays = [path.name for path in (newest / "annotations").glob("*")]
+        arrays = [path.name for path in newest.glob("*.tif")]
         return bool(hidden or list(newest.glob(".*"))) or any(name not in text for name in arrays)
 
     def _root(self, folder: Path) -> Path:

@@ -113,8 +113,8 @@ def strokes(number: int) -> NDArray[np.uint16]:
 
 def annotate(folder: Path) -> None:
     """Save annotations for recovery, as a session does, as fast as that goes."""
+    from napari_unet.project import arrays, recovery
     from napari_unet.project import folder as project_folder
-    from napari_unet.project import recovery, stored
     from napari_unet.project.folder import Project, ProjectImage, save_project
 
     setattr(recovery, "user_data_path", lambda *_: folder)  # noqa: B010
@@ -122,8 +122,9 @@ def annotate(folder: Path) -> None:
     say(f"done offered {offered[0].name if offered else ''}")
     recovery.sweep()
     telling(os, "replace")
-    telling(stored.ArrayWriter, "write_annotation")
-    telling(stored.ArrayWriter, "sweep")
+    telling(arrays.ArrayWriter, "write_labels")
+    telling(arrays.ArrayWriter, "name")
+    telling(arrays.ArrayWriter, "sweep")
     telling(project_folder, "write_stored")
     telling(recovery, "new_recovery_folder")
     own = recovery.new_recovery_folder()

@@ -210,7 +210,7 @@ def test_projects(tmp_path: Path) -> None:
 def test_arrays_of_a_project(tmp_path: Path) -> None:
     images = tuple(ProjectImage(n, image=LABELS, labels=LABELS) for n in "ab")
     save_project(Project(images, {}), tmp_path)
-    (hit,) = (tmp_path / "annotations").glob("0-*")
+    hit = tmp_path / "a paint.tif"
     whole = hit.read_bytes()
 
     def case(chance: random.Random) -> None:

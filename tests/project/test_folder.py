@@ -26,6 +26,8 @@ from napari_unet.project.folder import (
     STATE_FILE,
     Project,
     ProjectImage,
+    ProjectResult,
+    ProjectTracks,
     is_project,
     load_project,
     save_project,
@@ -180,10 +182,8 @@ def test_an_image_with_a_path_is_not_copied_nor_missed(tmp_path: Path) -> None:
 
 def test_a_second_save_sweeps_the_files_of_the_first(tmp_path: Path) -> None:
     save_project(project_of(image=LABELS, corrected=LABELS > 2), tmp_path)
-    first = files_in(tmp_path)
     save_project(project_of(), tmp_path)
-    assert files_in(tmp_path) & first == {"project.json"}
-    assert len(files_in(tmp_path)) == 2
+    assert files_in(tmp_path) == {"project.json", "cells paint.tif"}
 
 
 def whole(folder: Path, value: int) -> bool:
@@ -211,8 +211,7 @@ def test_two_saves_at_once_leave_one_of_them_whole(tmp_path: Path) -> None:
 
 def test_what_another_program_is_writing_is_not_swept(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
-        theirs = tmp_path / f"images/0-save-{machine_id()}-{other.pid}-00000000.tif"
-        theirs.parent.mkdir()
+        theirs = tmp_path / f"cells (saving {machine_id()}-{other.pid}-00000000).tif"
         theirs.touch()
         save_project(project_of(), tmp_path)
         assert theirs.exists()
@@ -221,10 +220,14 @@ def test_what_another_program_is_writing_is_not_swept(tmp_path: Path) -> None:
     assert not theirs.exists()
 
 
-@pytest.mark.parametrize("name", ["0-save-00000000-1-00000000.tif", "0-save3.tif"])
+@pytest.mark.parametrize(
+    "name",
+    ["cells (saving 00000000-1-00000000).tif", "images/0-save-00000000-1-00000000.tif",
+     "images/0-save3.tif"],
+)  # fmt: skip
 def test_what_was_left_long_ago_is_swept_whoever_wrote_it(tmp_path: Path, name: str) -> None:
-    (tmp_path / "images").mkdir()
-    left = tmp_path / "images" / name
+    left = tmp_path / name
+    left.parent.mkdir(exist_ok=True)
     left.touch()
     save_project(project_of(), tmp_path)
     assert left.exists()
@@ -234,7 +237,7 @@ def test_what_was_left_long_ago_is_swept_whoever_wrote_it(tmp_path: Path, name: 
 
 
 def test_files_of_the_user_are_never_swept(tmp_path: Path) -> None:
-    theirs = {"annotations/0.tif", "images/0-1.tif", "images/my-save1.tif", "0-save1.tif"}
+    theirs = {"annotations/0.tif", "images/0-1.tif", "images/my-save1.tif", "0-save1.tif", "a.tif"}
     for name in theirs:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -245,7 +248,7 @@ def test_files_of_the_user_are_never_swept(tmp_path: Path) -> None:
 
 def test_a_saved_image_that_was_opened_as_a_file_is_not_swept(tmp_path: Path) -> None:
     save_project(project_of(image=LABELS), tmp_path)
-    (file,) = (tmp_path / "images").iterdir()
+    file = tmp_path / "cells.tif"
     save_project(project_of(image_path=str(file)), tmp_path)
     assert file.is_file()
 
@@ -312,10 +315,9 @@ def test_a_program_that_is_killed_while_it_saves_leaves_a_whole_project(tmp_path
 
 def test_an_annotation_that_is_missing_is_named(tmp_path: Path) -> None:
     save_project(project_of(), tmp_path)
-    (file,) = (tmp_path / "annotations").iterdir()
-    file.unlink()
+    (tmp_path / "cells paint.tif").unlink()
     (problem,) = load_project(tmp_path).problems
-    assert f"lacks its file annotations/{file.name}; restore it" in problem
+    assert "lacks its file cells paint.tif; restore it" in problem
 
 
 @pytest.mark.fault(35)
@@ -326,7 +328,7 @@ def test_an_annotation_that_is_cut_off_is_told_and_the_others_are_there(
     labels = np.random.default_rng(0).integers(0, 9, (8, 30, 30)).astype(np.uint16)
     images = tuple(ProjectImage(name, image=LABELS, labels=labels) for name in "ab")
     save_project(Project(images, {}), tmp_path)
-    (file,) = (tmp_path / "annotations").glob("0-*")
+    file = tmp_path / "a paint.tif"
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
 
     project = load_project(tmp_path)
@@ -360,13 +362,14 @@ def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
         load_project(tmp_path / "p")
 
 
-def test_a_linked_annotation_folder_is_not_written_to(tmp_path: Path) -> None:
+def test_a_linked_annotation_folder_of_an_earlier_version_is_not_swept(tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir()
     (tmp_path / "p").mkdir()
+    (tmp_path / "theirs" / "0-save3.tif").touch()
+    os.utime(tmp_path / "theirs" / "0-save3.tif", (1.0, 1.0))
     (tmp_path / "p" / "annotations").symlink_to(tmp_path / "theirs")
-    with pytest.raises(FileProblemError, match="link to another folder"):
-        save_project(project_of(), tmp_path / "p")
-    assert files_in(tmp_path / "theirs") == set()
+    save_project(project_of(), tmp_path / "p")
+    assert files_in(tmp_path / "theirs") == {"0-save3.tif"}
 
 
 @pytest.mark.parametrize(
@@ -375,7 +378,7 @@ def test_a_linked_annotation_folder_is_not_written_to(tmp_path: Path) -> None:
         pytest.param({"surprise": 1}, id="unknown field"),
         pytest.param({"image": {"surprise": 1}}, id="unknown field of an image"),
         pytest.param({"preset": 3}, id="other type"),
-        pytest.param({"format_version": 2}, id="later version"),
+        pytest.param({"format_version": 3}, id="later version"),
         pytest.param({"image": {"kind": "blobs"}}, id="unknown kind"),
     ],
 )
@@ -408,3 +411,155 @@ def test_a_folder_without_project_is_none(tmp_path: Path) -> None:
     assert not is_project(tmp_path)
     with pytest.raises(FileProblemError, match=r"project\.json"):
         load_project(tmp_path)
+
+
+# --- Names that a person would give, and what earlier versions saved -------------------------
+
+
+def full_project(**changes: Any) -> Project:
+    found = np.repeat(LABELS[np.newaxis], 2, 0).astype(np.int32)
+    result = ProjectResult(
+        "cells prediction",
+        image=0,
+        shown=np.where(found > 9, 0, found),
+        predicted=found,
+        places=(((0,), ((0, 3), (0, 4))), ((1,), ((0, 2), (0, 4)))),
+        made_as="cells prediction",
+        outline=2,
+    )
+    tracks = ProjectTracks(
+        "cells tracks",
+        points=np.array([[1, 0, 1.5, 2.25], [1, 1, 1.5, 2.75], [2, 1, 0.1, 0.2]]),
+        parents={2: (1,)},
+        axis_labels=("t", "y", "x"),
+    )
+    image = ProjectImage("cells", image=found, labels_name="mine", labels=found, **changes)
+    return Project((image,), {}, results=(result,), tracks=(tracks,))
+
+
+def test_files_are_called_as_a_person_would_call_them(tmp_path: Path) -> None:
+    for _ in range(2):
+        save_project(full_project(corrected=LABELS > 3), tmp_path)
+        assert files_in(tmp_path) == {
+            "project.json", "cells.tif", "cells paint.tif", "cells paint, corrected.tif",
+            "cells result.tif", "cells result, as found.tif", "cells tracks.csv",
+        }  # fmt: skip
+
+
+def test_results_and_tracks_come_back_as_they_were(tmp_path: Path) -> None:
+    before, after = full_project(), saved(full_project(), tmp_path)
+    assert after.problems == ()
+    for one, other in ((before.results[0], after.results[0]), (before.tracks[0], after.tracks[0])):
+        for name, value in vars(one).items():
+            np.testing.assert_equal(getattr(other, name), value)
+
+
+def test_images_of_one_name_get_files_of_their_own(tmp_path: Path) -> None:
+    images = tuple(ProjectImage(name, image=LABELS + i) for i, name in enumerate(("a", "A", "a")))
+    back = saved(Project(images, {}), tmp_path).images
+    assert files_in(tmp_path) == {"project.json", "a.tif", "A 2.tif", "a 3.tif"}
+    for image, found in zip(images, back, strict=True):
+        np.testing.assert_array_equal(found.image, image.image)
+
+
+def test_names_that_no_file_can_have_are_changed(tmp_path: Path) -> None:
+    names = ("../../a", "a/b:c", "é" * 300, "", "CON")
+    images = tuple(ProjectImage(name, image=LABELS) for name in names)
+    back = saved(Project(images, {}), tmp_path / "in" / "p").images
+    assert tuple(image.name for image in back) == names
+    assert all(image.image is not None for image in back)
+    assert {path.parent for path in tmp_path.rglob("*.tif")} == {tmp_path / "in" / "p"}
+
+
+def test_a_file_of_the_user_is_not_replaced_by_one_of_its_name(tmp_path: Path) -> None:
+    (tmp_path / "cells.tif").write_text("mine")
+    for _ in range(2):
+        save_project(project_of(image=LABELS), tmp_path)
+        assert (tmp_path / "cells.tif").read_text() == "mine"
+        assert files_in(tmp_path) == {
+            "project.json", "cells.tif", "cells 2.tif", "cells paint.tif"
+        }  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+@pytest.mark.parametrize("named", [0, 1, 2])
+def test_a_program_that_is_killed_while_it_names_its_files_has_saved(
+    tmp_path: Path, named: int
+) -> None:
+    save_project(of_one_value(1), tmp_path)
+    program = (
+        "import os, sys, pathlib, numpy as np\n"
+        "from napari_unet.project import arrays\n"
+        "from napari_unet.project.folder import Project, ProjectImage, save_project\n"
+        "right, left = os.replace, [1 + int(sys.argv[2])]  # the first is project.json\n"
+        "def replace(*names):\n"
+        "    if not left[0]:\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "    left[0] -= 1\n"
+        "    right(*names)\n"
+        "painted = np.full((40, 50), 2, np.uint16)\n"
+        "project = Project((ProjectImage('cells', image=painted, labels=painted),), {'value': 2})\n"
+        "os.replace = replace\n"
+        "save_project(project, pathlib.Path(sys.argv[1]))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path), str(named)], check=False
+    ).returncode
+    assert ended == (0 if named == 2 else -signal.SIGKILL)
+    assert whole(tmp_path, 2)
+    save_project(of_one_value(3), tmp_path)
+    assert files_in(tmp_path) == {"project.json", "cells.tif", "cells paint.tif"}
+    assert whole(tmp_path, 3)
+
+
+def test_where_no_lock_can_be_had_files_keep_the_name_of_their_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(_: Path) -> int:
+        raise OSError(95, "Operation not supported")
+
+    save_project(of_one_value(1), tmp_path)
+    monkeypatch.setattr("napari_unet.project.arrays._lock_of", unknown)
+    for value in (2, 3):
+        save_project(of_one_value(value), tmp_path)
+        assert whole(tmp_path, value)
+        assert sum("(saving" in name for name in files_in(tmp_path)) == 2
+
+
+def as_version_1(folder: Path) -> None:
+    """Make a project what version 0.1 saved: its names, and a JSON without results."""
+    stored = json.loads((folder / "project.json").read_text())
+    stored["format_version"] = 1
+    del stored["results"], stored["tracks"]
+    for number, image in enumerate(stored["images"]):
+        for kind, place in (("image", "images"), ("labels", "annotations")):
+            array = image[kind]
+            name = f"{place}/{number}-save-0bbfd16a-99-1a413917.tif"
+            (folder / place).mkdir(exist_ok=True)
+            (folder / array["file"]).rename(folder / name)
+            image[kind] = {"file": name, "shape": array["shape"]}
+    (folder / "project.json").write_text(json.dumps(stored))
+
+
+def test_a_project_of_version_1_opens_and_is_saved_under_new_names(tmp_path: Path) -> None:
+    save_project(of_one_value(1), tmp_path)
+    as_version_1(tmp_path)
+    project = load_project(tmp_path)
+    assert project.problems == ()
+    assert whole(tmp_path, 1)
+    save_project(project, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "project.json", "cells.tif", "cells paint.tif"
+    }  # fmt: skip
+    assert whole(tmp_path, 1)
+
+
+@pytest.mark.parametrize("name", ["../mine.tif", "sub/mine.tif", "mine.txt"])
+def test_what_a_damaged_project_names_is_not_deleted(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "p"
+    save_project(project_of(), folder)
+    (folder / "sub").mkdir()
+    (folder / name).write_text("mine")
+    edit_json(folder, image={"labels": {"file": name, "shape": [3, 4]}})
+    save_project(project_of(), folder)
+    assert (folder / name).read_text() == "mine"

@@ -1,93 +1,158 @@
 """A project folder remembers a session and opens it again; crash recovery uses the same format.
 
 Every save writes the arrays into files of names that no other save has. Only then ``project.json``,
-replaced in one step, makes them valid, and the files of previous saves are deleted. So a program
-that is killed at any time leaves a project that loads, and of two that save at once one wins whole.
+replaced in one step, makes them valid, and they get names that a person would give; what belonged
+to the previous save is deleted. So a program that is killed at any time leaves a project that
+loads, and of two that save at once one wins whole.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from napari_unet.data.labels import Kind  # noqa: TC001 (pydantic reads it)
 from napari_unet.errors import FileProblemError, LabelsError
-from napari_unet.io.disk import why_not_written
-from napari_unet.project.stored import (
-    FORMAT_VERSION,
-    PROJECT_FILE,
+from napari_unet.io.disk import replace_file, why_not_written
+from napari_unet.project.arrays import (
     ArrayWriter,
     StoredArray,
-    StoredImage,
-    StoredProject,
+    as_file_name,
     check_inside,
     is_plain_name,
+    locked,
     path_inside,
     read_array,
-    read_stored,
-    write_stored,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
-    from napari_unet.data.labels import Kind
+    AnyArray = NDArray[Any]
+    Mask = NDArray[np.bool_]
+else:  # in project.json stands which file holds it
+    AnyArray = Mask = StoredArray
 
-_COLOUR = re.compile("#[0-9a-fA-F]{6}([0-9a-fA-F]{2})?")
+FORMAT_VERSION = 2
+_READ_VERSIONS = (1, 2)  # the first has no results and no tracks
+PROJECT_FILE = "project.json"
+LARGEST_JSON = 64 * 2**20
 MODEL_FILE = "model.safetensors"
 STATE_FILE = "model.state.safetensors"  # as training.checkpoint.state_path names it
+_LONGEST_PLACE = 200  # of what a hostile file says, in the message that refuses it
+_COLOUR = re.compile("#[0-9a-fA-F]{6}([0-9a-fA-F]{2})?")
 
 # One lock for each folder that was saved to. Of the process: an autosave and a save that was asked
 # for have nothing in common but the folder.
 _saves: dict[str, threading.Lock] = {}
 
+Box = tuple[tuple[int, int], ...]  # (start, stop) in pixels, of each axis
+Linking = Literal["", "linked", "linked, then edited"]
+
 
 @dataclass(frozen=True)
-class ProjectImage:
-    """One image layer, its annotation, and what is needed to show them again."""
+class ProjectLayer:
+    """A layer, and where it lies."""
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     name: str
-    image_path: str = ""
-    """Path or address that the image was opened from; "" where it lives in memory only."""
-    image: ArrayLike | None = None
-    """Pixels, axes as in the layer. Only saved without a path; None on load where there is one."""
-    labels_name: str = ""
-    """Name of the annotation layer; "" if there is none."""
-    labels: NDArray[Any] | None = None
-    """Of any integer dtype."""
-    corrected: NDArray[np.bool_] | None = None
-    """Pixels of `labels` that the user corrected."""
-    regions: tuple[tuple[tuple[int, int], ...], ...] = ()
-    """Fully annotated boxes: (start, stop) in pixels for each axis of `labels`."""
-    kind: Kind = "objects"
-    class_names: Mapping[int, str] = field(default_factory=dict)
-    """By painted value; so are the colours, as "#0072B2"."""
-    class_colours: Mapping[int, str] = field(default_factory=dict)
-    used: bool = True
-    """Whether the image is ticked for training."""
-    rgb: bool = False
-    """Whether the last axis holds colours."""
     scale: tuple[float, ...] = ()
     """Size of a pixel per axis, in `units`; () if unknown."""
     translate: tuple[float, ...] = ()
     """Position of the first pixel per axis, in `units`; () if unknown."""
     units: tuple[str, ...] = ()
-    """Of each axis, as are the labels; () if unknown."""
+    """Of each axis; () if unknown."""
     axis_labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ProjectImage(ProjectLayer):
+    """One image layer, its annotation, and what is needed to show them again."""
+
+    image_path: str = ""
+    """Path or address that the image was opened from; "" where it lives in memory only."""
+    image_inside: str = ""
+    """In the file: instead of it, relative to the folder, with slashes."""
+    image: AnyArray | None = None
+    """Pixels, axes as in the layer. Only saved without a path; None on load where there is one."""
+    labels_name: str = ""
+    """Name of the annotation layer; "" if there is none."""
+    labels: AnyArray | None = None
+    """Of any integer dtype; it lies where the image does."""
+    corrected: Mask | None = None
+    """Pixels of `labels` that the user corrected."""
+    regions: tuple[Box, ...] = ()
+    """Fully annotated boxes of `labels`."""
+    kind: Kind = "objects"
+    class_names: dict[int, str] = field(default_factory=dict)
+    """By painted value; so are the colours, as "#0072B2"."""
+    class_colours: dict[int, str] = field(default_factory=dict)
+    used: bool = True
+    """Whether the image is ticked for training."""
+    rgb: bool = False
+    """Whether the last axis holds colours."""
+
+
+@dataclass(frozen=True)
+class ProjectResult(ProjectLayer):
+    """A layer of results, with what was corrected in it."""
+
+    shown: AnyArray | None = None
+    """The labels; None on load where they are damaged."""
+    predicted: AnyArray | None = None
+    """As they were predicted: what differs was corrected. None where nothing does."""
+    taken: AnyArray | None = None
+    """As they were when corrections were last learned; None if that never was."""
+    image: int = -1
+    """Which of the project's images they were found in; -1 where that is unknown."""
+    kind: str = "objects"
+    """What the numbers stand for."""
+    ndim: int = 2
+    """Spatial dimensions of the network."""
+    start: tuple[int, ...] = ()
+    """Where in its image it begins; () where it covers all of it."""
+    places: tuple[tuple[tuple[int, ...], Box], ...] = ()
+    """Frames, and the box in each, that were predicted."""
+    made_as: str = ""
+    """What it was called at first: a layer that was renamed since is the user's."""
+    linked: Linking = ""
+    """Whether its objects were linked over time or depth, and edited since."""
+    outline: int = 0
+    """Width of the outlines; 0 where it is filled."""
+    opacity: float = 0.7
+    visible: bool = True
+
+
+@dataclass(frozen=True)
+class ProjectTracks(ProjectLayer):
+    """A layer of tracks."""
+
+    points: AnyArray | None = None
+    """Rows of a track's number and a position; None on load where they are damaged."""
+    parents: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """Of each track that comes of others."""
+    visible: bool = True
 
 
 @dataclass(frozen=True)
 class Project:
     """A session: its images and how it trains. What is set on load is ignored on save."""
+
+    __pydantic_config__: ClassVar = ProjectLayer.__pydantic_config__
 
     images: tuple[ProjectImage, ...]
     """In the order of the layers."""
@@ -97,14 +162,22 @@ class Project:
     """Name of the preset that the settings came from."""
     model_name: str = ""
     """Name of the model in the library; "" if none."""
+    results: tuple[ProjectResult, ...] = ()
+    tracks: tuple[ProjectTracks, ...] = ()
     has_model: bool = False
     """On load: whether `MODEL_FILE` lies in the folder."""
     has_state: bool = False
     """On load: whether `STATE_FILE` lies in the folder."""
     saved: str = ""
     """On load: when it was saved, ISO 8601."""
+    format_version: int = FORMAT_VERSION
+    """On load: that of the file."""
     problems: tuple[str, ...] = ()
     """On load: what is missing or damaged, and left out."""
+
+
+_NOT_WRITTEN = ("has_model", "has_state", "problems")
+LayerT = TypeVar("LayerT", bound=ProjectLayer)
 
 
 def is_project(folder: Path) -> bool:
@@ -112,11 +185,14 @@ def is_project(folder: Path) -> bool:
     return (folder / PROJECT_FILE).is_file()
 
 
+# --- Saving ------------------------------------------------------------------------------------
+
+
 def save_project(project: Project, folder: Path) -> None:
     """Write a project; the previous one in this folder stays whole until the new one is.
 
     The folder is made if missing; images inside it are remembered relative to it, so that it can be
-    moved. The model is not written; its place is `MODEL_FILE`.
+    moved. The model is not written; its place is `MODEL_FILE`. Files of the user are left alone.
 
     Raises
     ------
@@ -128,7 +204,7 @@ def save_project(project: Project, folder: Path) -> None:
     with _saves.setdefault(os.path.realpath(folder), threading.Lock()):
         kept = " The project saved there before was kept." if is_project(folder) else ""
         try:
-            _save(project, ArrayWriter(folder))
+            _save(project, folder)
         except OSError as error:
             raise FileProblemError(
                 f"{why_not_written(folder / PROJECT_FILE, error)}{kept} Make room, or save the "
@@ -136,27 +212,130 @@ def save_project(project: Project, folder: Path) -> None:
             ) from error
 
 
-def _save(project: Project, writer: ArrayWriter) -> None:
+def _save(project: Project, folder: Path) -> None:
+    images = tuple(_with_path_inside(image, folder) for image in project.images)
+    opened = [image.image_inside for image in images if image.image_inside]
+    writer = ArrayWriter(folder, {*_files_in(folder)}.difference(opened))
     try:
-        images = [_store_image(image, i, writer) for i, image in enumerate(project.images)]
+        stored = replace(
+            project,
+            format_version=FORMAT_VERSION,
+            saved=datetime.now(UTC).isoformat(timespec="seconds"),
+            images=tuple(_store_image(image, writer) for image in images),
+            results=tuple(_store_result(each, images, writer) for each in project.results),
+            tracks=tuple(_store_tracks(each, writer) for each in project.tracks),
+        )
         writer.sync()  # names first, and only then what points to them
-        write_stored(_content(project, images), writer.folder)
+        with locked(folder) as is_locked:
+            before = _files_in(folder)
+            write_stored(stored, folder)
+            if is_locked:  # else another program may replace it just now
+                writer.name(_arrays_of(stored))
+            writer.sweep(before, [*_files_in(folder), *opened])
     except (OSError, FileProblemError, LabelsError):
         writer.take_back()
         raise
-    with contextlib.suppress(OSError, FileProblemError):  # another program replaces it just now
-        writer.sweep(_files_of(read_stored(writer.folder)))
 
 
-def _files_of(stored: StoredProject) -> list[str]:
-    """Return what a project consists of; of two programs that save at once, the other's."""
-    opened = [image.image_inside for image in stored.images if image.image_inside]
-    return _array_files(stored) + opened
+def _files_in(folder: Path) -> list[str]:
+    """Return which files are those of the project that lies in a folder, if one does."""
+    with contextlib.suppress(FileProblemError):
+        return _files_of(read_stored(folder))
+    return []
 
 
-def _array_files(stored: StoredProject) -> list[str]:
-    arrays = [each for i in stored.images for each in (i.image, i.labels, i.corrected)]
-    return [array.file for array in arrays if array is not None]
+def _files_of(stored: Project) -> list[str]:
+    arrays = list(_arrays_of(stored))
+    return [each.file for each in arrays] + [each.written for each in arrays if each.written]
+
+
+def _arrays_of(stored: Project) -> Iterator[StoredArray]:
+    for layer in (*stored.images, *stored.results, *stored.tracks):
+        yield from (array for array in vars(layer).values() if isinstance(array, StoredArray))
+
+
+def _with_path_inside(image: ProjectImage, folder: Path) -> ProjectImage:
+    path, inside = _split_path(image.image_path, folder)
+    pixels = None if image.image_path else image.image
+    return replace(image, image_path=path, image_inside=inside, image=pixels)
+
+
+def _store_image(image: ProjectImage, writer: ArrayWriter) -> ProjectImage:
+    """Write the arrays of an image, and put in their places which files hold them."""
+    stored: dict[str, Any] = {}
+    if image.image is not None:
+        stored["image"] = writer.write_pixels(image.name, np.asarray(image.image), image.rgb)
+    if image.labels is not None:
+        labels = np.asarray(image.labels)
+        if labels.dtype.kind not in "uib":
+            raise LabelsError(
+                f"The annotation {image.labels_name!r} has dtype {labels.dtype}; annotations are "
+                "whole numbers, for example uint16."
+            )
+        stored["labels"] = writer.write_labels(f"{image.name} paint", labels)
+    if image.corrected is not None:
+        corrected = np.asarray(image.corrected, bool)
+        stored["corrected"] = writer.write_labels(f"{image.name} paint, corrected", corrected)
+    return replace(image, **stored)
+
+
+def _store_result(
+    result: ProjectResult, images: tuple[ProjectImage, ...], writer: ArrayWriter
+) -> ProjectResult:
+    known = 0 <= result.image < len(images)
+    name = f"{images[result.image].name} result" if known else result.name
+    names = {"shown": name, "predicted": f"{name}, as found", "taken": f"{name}, as learned"}
+    arrays = {key: getattr(result, key) for key in names}
+    written: dict[str, Any] = {
+        key: writer.write_labels(names[key], array)
+        for key, array in arrays.items()
+        if array is not None
+    }
+    return replace(result, **written)
+
+
+def _store_tracks(tracks: ProjectTracks, writer: ArrayWriter) -> ProjectTracks:
+    points = np.asarray(tracks.points)
+    axes = tracks.axis_labels
+    columns = axes if len(axes) == points.shape[1] - 1 else [f"axis {i}" for i in range(9)]
+    names = ["track", *(as_file_name(name).replace(",", " ") for name in columns)]
+    table: Any = writer.write_table(tracks.name, points, names[: points.shape[1]])
+    return replace(tracks, points=table)
+
+
+def write_stored(stored: Project, folder: Path) -> None:
+    """Replace the ``project.json`` of a folder.
+
+    Values that JSON cannot hold, that are not finite or too long raise FileProblemError: the
+    content could not be read again.
+    """
+    path = folder / PROJECT_FILE
+    content = {name: each for name, each in _plain(stored).items() if name not in _NOT_WRITTEN}
+    try:
+        text = json.dumps(content, allow_nan=False, indent=1).encode()
+    except (TypeError, ValueError) as error:
+        raise FileProblemError(f"The project in {folder} cannot be saved: {error}.") from error
+    if len(text) > LARGEST_JSON:
+        raise FileProblemError(
+            f"The project in {folder} cannot be saved: its settings take {len(text)} bytes, "
+            f"{LARGEST_JSON} are allowed. Remove some images."
+        )
+    _parse(text, path)  # what would not open again must not replace what does
+    replace_file(path, text)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has them: numpy's numbers do not fit into it, whoever made them."""
+    if is_dataclass(value):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, dict):
+        return {_plain(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(each) for each in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+# --- Loading -----------------------------------------------------------------------------------
 
 
 def load_project(folder: Path) -> Project:
@@ -172,121 +351,136 @@ def load_project(folder: Path) -> Project:
         There is no project, its ``project.json`` is damaged or was saved by a later version, or
         it names a file outside the folder.
     """
-    stored = read_stored(folder)
-    for name in _array_files(stored):  # one that leads out was made to do harm: refused as a whole
-        check_inside(folder, name)
-    problems: list[str] = []
-    return Project(
-        images=tuple([_load_image(image, folder, problems) for image in stored.images]),
-        settings=stored.settings,
-        preset=stored.preset,
-        model_name=stored.model_name,
+    with locked(folder):
+        stored = read_stored(folder)
+        for name in _files_of(stored):  # one that leads out was made to do harm: refused as a whole
+            check_inside(folder, name)
+        problems: list[str] = []
+        loaded = replace(
+            stored,
+            images=tuple([_load_image(each, folder, problems) for each in stored.images]),
+            results=tuple([_load_result(each, folder, problems) for each in stored.results]),
+            tracks=tuple([_with_arrays(each, folder, problems) for each in stored.tracks]),
+        )
+    return replace(
+        loaded,
         has_model=(folder / MODEL_FILE).is_file(),
         has_state=(folder / STATE_FILE).is_file(),
-        saved=stored.saved,
         problems=tuple(problems),
     )
 
 
-def _content(project: Project, images: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "format_version": FORMAT_VERSION,
-        "saved": datetime.now(UTC).isoformat(timespec="seconds"),
-        "preset": project.preset,
-        "model_name": project.model_name,
-        "settings": project.settings,
-        "images": images,
-    }
+def read_stored(folder: Path) -> Project:
+    """Read the ``project.json`` of a folder: in the place of an array is which file holds it.
 
-
-def _store_image(image: ProjectImage, number: int, writer: ArrayWriter) -> dict[str, Any]:
-    """Write the arrays of an image; return everything else with their file names."""
-    path, inside = _split_path(image.image_path, writer.folder)
-    stored: dict[str, Any] = {
-        "name": image.name,
-        "image_path": path,
-        "image_inside": inside,
-        "image": None,
-        "labels_name": image.labels_name,
-        "labels": None,
-        "corrected": None,
-        # Whoever made them: numpy's numbers do not fit into JSON.
-        "regions": [[[int(a), int(b)] for a, b in region] for region in image.regions],
-        "kind": image.kind,
-        "class_names": {int(value): name for value, name in image.class_names.items()},
-        "class_colours": {int(value): name for value, name in image.class_colours.items()},
-        "used": bool(image.used),
-        "rgb": bool(image.rgb),
-        "scale": [float(size) for size in image.scale],
-        "translate": [float(start) for start in image.translate],
-        "units": [str(unit) for unit in image.units],
-        "axis_labels": [str(label) for label in image.axis_labels],
-    }
-    if image.image is not None and not image.image_path:
-        pixels = np.asarray(image.image)
-        stored["image"] = _entry(writer.write_pixels(number, pixels, image.rgb), pixels)
-    if image.labels is not None:
-        labels = np.asarray(image.labels)
-        if labels.dtype.kind not in "uib":
-            raise LabelsError(
-                f"The annotation {image.labels_name!r} has dtype {labels.dtype}; annotations are "
-                "whole numbers, for example uint16."
+    Raises FileProblemError if it is missing, too large, damaged, or of a later version.
+    """
+    path = folder / PROJECT_FILE
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_JSON:
+            raise FileProblemError(
+                f"{path} has {size} bytes, more than a project; open another folder."
             )
-        stored["labels"] = _entry(writer.write_annotation(number, labels), labels)
-    if image.corrected is not None:
-        corrected = np.asarray(image.corrected, bool)
-        stored["corrected"] = _entry(writer.write_corrected(number, corrected), corrected)
-    return stored
+        content = path.read_bytes()
+    except OSError as error:
+        raise FileProblemError(
+            f"Cannot read the project {path}: {error.strerror or error}. Choose a folder with a "
+            f"{PROJECT_FILE}."
+        ) from error
+    return _parse(content, path)
 
 
-def _entry(file: str, array: NDArray[Any]) -> dict[str, Any]:
-    return {"file": file, "shape": array.shape}
+@cache
+def _parser() -> Callable[[bytes], Project]:
+    return TypeAdapter(Project).validate_json
 
 
-def _load_image(stored: StoredImage, folder: Path, problems: list[str]) -> ProjectImage:
-    plain = stored.model_dump(exclude={"image_inside", "image", "labels", "corrected"})
-    plain["class_colours"] = {v: c for v, c in stored.class_colours.items() if _COLOUR.fullmatch(c)}
-    plain["scale"] = stored.scale if all(size > 0 for size in stored.scale) else ()
-    if stored.image_inside:
-        plain["image_path"] = str(path_inside(Path(os.path.abspath(folder)), stored.image_inside))
-    image, labels, corrected = (
-        _array_or_none(array, folder, problems)
-        for array in (stored.image, stored.labels, stored.corrected)
-    )
-    if labels is not None and labels.dtype.kind not in "uib":
-        problems.append(
-            f"The annotation {stored.labels_name!r} in {folder} has dtype {labels.dtype} instead "
-            "of whole numbers; restore it from a copy."
-        )
-        labels = None
-    if labels is not None:
-        boxes = stored.regions
-        plain["regions"] = tuple(box for box in boxes if _lies_in(box, labels.shape))
+def _parse(content: bytes, path: Path) -> Project:
+    try:
+        plain = json.loads(content)
+        version = plain.get("format_version") if isinstance(plain, dict) else None
+        if type(version) is not int or version not in _READ_VERSIONS:
+            raise FileProblemError(
+                f"{path} has project format {repr(version)[:_LONGEST_PLACE]}; this version reads "
+                f"{FORMAT_VERSION}. Update napari-unet-paint."
+            )
+        return _parser()(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))[:_LONGEST_PLACE]
+        raise FileProblemError(
+            f"{path} does not fit at {place!r}: {first['msg']}. Restore it from a copy."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise FileProblemError(f"{path} is damaged: {error}. Restore it from a copy.") from error
+
+
+def _with_arrays(layer: LayerT, folder: Path, problems: list[str]) -> LayerT:
+    """Read the arrays of a layer; add to `problems` why where that is not possible."""
+    found: dict[str, Any] = {}
+    for name, array in vars(layer).items():
+        if isinstance(array, StoredArray):
+            found[name] = None
+            try:
+                found[name] = read_array(folder, array)
+            except FileProblemError as error:
+                problems.append(str(error))
+    scale = layer.scale if all(size > 0 for size in layer.scale) else ()
+    return replace(layer, scale=scale, **found)
+
+
+def _load_image(stored: ProjectImage, folder: Path, problems: list[str]) -> ProjectImage:
+    found = _with_arrays(stored, folder, problems)
+    labels = _whole_numbers(found.labels, f"annotation {stored.labels_name!r}", folder, problems)
+    corrected = found.corrected
     fits = labels is not None and corrected is not None and corrected.shape == labels.shape
-    return ProjectImage(
-        **plain,
-        image=image,
+    above, inside = Path(os.path.abspath(folder)), stored.image_inside
+    return replace(
+        found,
+        image_path=str(path_inside(above, inside)) if inside else stored.image_path,
+        image_inside="",
         labels=labels,
         corrected=corrected.astype(bool) if corrected is not None and fits else None,
+        regions=tuple(b for b in stored.regions if labels is None or _lies_in(b, labels.shape)),
+        class_colours={v: c for v, c in stored.class_colours.items() if _COLOUR.fullmatch(c)},
     )
 
 
-def _lies_in(region: tuple[tuple[int, int], ...], shape: tuple[int, ...]) -> bool:
+def _load_result(stored: ProjectResult, folder: Path, problems: list[str]) -> ProjectResult:
+    found = _with_arrays(stored, folder, problems)
+    shown = _whole_numbers(found.shown, f"result {stored.name!r}", folder, problems)
+    shape = () if shown is None else shown.shape
+    others: dict[str, Any] = {
+        name: array if array is not None and array.shape == shape else None
+        for name, array in (("predicted", found.predicted), ("taken", found.taken))
+    }
+    known = (place for place in stored.places if _lies_in(_box_of(place), shape))
+    return replace(found, shown=shown, places=tuple(known), **others)
+
+
+def _box_of(place: tuple[tuple[int, ...], Box]) -> Box:
+    frame, box = place
+    return (*((at, at + 1) for at in frame), *box)
+
+
+def _whole_numbers(
+    labels: AnyArray | None, what: str, folder: Path, problems: list[str]
+) -> AnyArray | None:
+    if labels is None or labels.dtype.kind in "uib":
+        return labels
+    problems.append(
+        f"The {what} in {folder} has dtype {labels.dtype} instead of whole numbers; restore it "
+        "from a copy."
+    )
+    return None
+
+
+def _lies_in(region: Box, shape: tuple[int, ...]) -> bool:
     """Return whether a box lies in an array; nothing else can be shown."""
     return len(region) == len(shape) >= 2 and all(
         0 <= start < stop <= size for (start, stop), size in zip(region, shape, strict=True)
     )
-
-
-def _array_or_none(
-    stored: StoredArray | None, folder: Path, problems: list[str]
-) -> NDArray[Any] | None:
-    """Read an array; add to `problems` why where that is not possible."""
-    try:
-        return None if stored is None else read_array(folder, stored.file, stored.shape)
-    except FileProblemError as error:
-        problems.append(str(error))
-        return None
 
 
 def _split_path(image_path: str, folder: Path) -> tuple[str, str]:
