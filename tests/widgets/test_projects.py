@@ -24,6 +24,7 @@ from napari_unet.widgets.common.recovery import WindowGuard, keeper_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.models.dock import ModelsWidget
 from napari_unet.widgets.models.projects import open_folder
+from napari_unet.widgets.models.save_project import place_of
 
 from .conftest import Desk, disks, strokes_on
 from .test_predict import untrained
@@ -158,8 +159,7 @@ def test_a_project_comes_back_as_it_was(
     desk.stroke((2, 2), (20, 20))
     desk.click(desk.train.train_button)
     desk.wait_until_idle()
-    widget = ModelsWidget(desk.viewer)
-    widget.save_project(tmp_path / "project")
+    place_of(desk.viewer).save_to(tmp_path / "project")
     desk.wait_until_idle()
 
     other = make_napari_viewer()
@@ -189,15 +189,14 @@ def test_an_image_file_is_opened_again_from_where_it_lies(
     viewer = make_napari_viewer()
     viewer.open(tmp_path / "cells.tif", plugin="napari")
     viewer.add_labels(strokes_on(disks()), name="paint")
-    ModelsWidget(viewer).save_project(tmp_path / "project")
-    session = session_of(viewer)
-    _wait(session.storing)
+    place_of(viewer).save_to(tmp_path / "project")
+    _wait(place_of(viewer).task)
 
     other = make_napari_viewer()
     open_folder(other, tmp_path / "project")
 
     assert np.array_equal(other.layers["cells"].data, disks())
-    assert not list((tmp_path / "project").glob("images/*"))
+    assert not (tmp_path / "project" / "cells.tif").exists()
 
 
 def test_a_missing_image_is_named_and_the_annotation_opens(
@@ -207,8 +206,8 @@ def test_a_missing_image_is_named_and_the_annotation_opens(
     viewer = make_napari_viewer()
     viewer.open(tmp_path / "cells.tif", plugin="napari")
     viewer.add_labels(strokes_on(disks()), name="paint")
-    ModelsWidget(viewer).save_project(tmp_path / "project")
-    _wait(session_of(viewer).storing)
+    place_of(viewer).save_to(tmp_path / "project")
+    _wait(place_of(viewer).task)
     (tmp_path / "cells.tif").unlink()
 
     other = make_napari_viewer()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 
 from napari_unet.objects.overlaps import keep_numbers
@@ -145,6 +145,12 @@ def shown_result(viewer: Viewer) -> Labels | None:
     return active if active in results else next(reversed(results), None)
 
 
+def image_of_result(layer: Layer) -> Image | None:
+    """Return the image whose result a layer shows; None for layers of other origin."""
+    about = layer.metadata.get(METADATA_KEY)
+    return about.image if isinstance(about, Predicted) else None
+
+
 def forget_undo(layer: Labels) -> None:
     """Let napari forget the steps of a layer whose pixels were replaced under them."""
     layer.editable = False
@@ -250,6 +256,13 @@ class ResultLayer:
                 self._add()
             self.layer.refresh()
         return self._before
+
+    def show_saved(self, result: KeptResult, name: str) -> Labels:
+        """Add the layer with what a project holds; what was corrected is known as such."""
+        self._pixels, self._name = result.shown, name
+        self._about.labels, self._about.taken = result.predicted, result.taken
+        self._about.places = result.places
+        return self._add()
 
     def bring_back(self) -> None:
         """Show the layer again if it was removed on the way."""

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QSize, Qt, QUrl
 from qtpy.QtGui import QDesktopServices, QIcon
-from qtpy.QtWidgets import QFileDialog, QInputDialog, QListWidget, QListWidgetItem, QMessageBox
+from qtpy.QtWidgets import QInputDialog, QListWidget, QListWidgetItem, QMessageBox
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.project.library import ModelLibrary, starting_entries
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, as_plain, button, scrolling_column
 from napari_unet.widgets.common.dock import Dock
-from napari_unet.widgets.common.model_work import (
-    loading_events,
-    save_project_with_model,
-    store_model,
-)
+from napari_unet.widgets.common.model_work import loading_events, store_model
 from napari_unet.widgets.common.task import Failed, Outcome
 from napari_unet.widgets.models.export import ExportDialog
 from napari_unet.widgets.models.import_model import ModelImport
-from napari_unet.widgets.models.projects import open_folder, project_of
+from napari_unet.widgets.models.save_project import place_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
@@ -52,6 +49,8 @@ class ModelsWidget(Dock):
             "Double-click or Return loads one."
         )
         self.text = Note()
+        self.place = place_of(napari_viewer)
+        self.place.told.connect(self.text.setText)
         self.card_note = Note()
         self.damaged_note = Note()
         self.model_import = ModelImport(self._session, self.library, self.text, self)
@@ -76,11 +75,14 @@ class ModelsWidget(Dock):
         )
         self.save_project_button = button(
             "Save project…",
-            "Save images, annotations, model and settings of this session to a folder.",
-            self.ask_to_save_project,
+            "Save images, paint, results, tracks, model and settings of this session to a new "
+            "folder.",
+            partial(self.place.ask_to_save, self),
         )
         self.open_project_button = button(
-            "Open project…", "Open a saved project: all of it comes back.", self.ask_for_project
+            "Open project…",
+            "Open a saved project: all of it comes back.",
+            partial(self.place.ask_to_open, self),
         )
         self.export_button = button(
             "Export…", "Write the model in use for other programs.", self.open_export
@@ -189,34 +191,6 @@ class ModelsWidget(Dock):
     def open_library_folder(self) -> None:
         """Show the model files in the file manager."""
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.library.folder)))
-
-    def ask_to_save_project(self) -> None:
-        """Ask for a folder and save the session there."""
-        name = QFileDialog.getExistingDirectory(self, "Folder for the project")
-        if name:
-            self.save_project(Path(name))
-
-    def save_project(self, folder: Path) -> None:
-        """Save images, annotations, model and settings of the session."""
-        project = project_of(self._viewer)
-        if not project.images:
-            show_warning("There is nothing to save yet: open an image and add an annotation.")
-            return
-        session = self._session
-        state = session.trained.state if session.trained else session.interrupted
-        work = partial(save_project_with_model, project, folder, session.model, state)
-        if not session.storing.start(work):
-            show_info("Something is still being saved.")
-
-    def ask_for_project(self) -> None:
-        """Ask for a project folder and open it."""
-        name = QFileDialog.getExistingDirectory(self, "Project folder")
-        if name:
-            self.open_project(Path(name))
-
-    def open_project(self, folder: Path) -> None:
-        """Open a project: layers and settings at once, its model in the background."""
-        open_folder(self._viewer, folder)
 
     def _on_stored(self, outcome: Outcome) -> None:
         if isinstance(outcome, Failed):

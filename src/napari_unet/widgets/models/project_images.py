@@ -16,9 +16,10 @@ from napari_unet.io.files import IMAGE_SUFFIXES
 from napari_unet.widgets.common.layers import plain_layers, unwrapped
 
 if TYPE_CHECKING:
+    from napari.layers import Layer
     from napari.viewer import Viewer
 
-    from napari_unet.project.folder import ProjectImage
+    from napari_unet.project.folder import LayerT, ProjectImage, ProjectLayer
 
 # What a project opens without being asked: formats of pixels and nothing else.
 _MICROSCOPES = ("czi", "dv", "ims", "lif", "lsm", "mrc", "nd2", "oib", "oif", "oir", "vsi")
@@ -60,14 +61,24 @@ def open_image(viewer: Viewer, entry: ProjectImage, folder: Path | None = None) 
     return made
 
 
-def placement_of(entry: ProjectImage, ndim: int) -> dict[str, Any]:
+def placement_of(entry: ProjectLayer, ndim: int) -> dict[str, Any]:
     """Return what was saved of where an image lies, as far as it has so many axes."""
     values = {name: getattr(entry, name) for name in _PLACEMENT}
     return {name: value for name, value in values.items() if len(value) == ndim}
 
 
-def without_odd_placement(entry: ProjectImage) -> tuple[ProjectImage, str]:
-    """Leave out what napari refuses of an image's placement and colours.
+def plain_placement(layer: Layer) -> dict[str, Any]:
+    """Return where a layer lies, as a project remembers it."""
+    return {
+        "scale": tuple(float(size) for size in layer.scale),
+        "translate": tuple(float(start) for start in layer.translate),
+        "units": tuple(str(unit) for unit in layer.units),
+        "axis_labels": tuple(str(label) for label in layer.axis_labels),
+    }
+
+
+def without_odd_placement(entry: LayerT) -> tuple[LayerT, str]:
+    """Leave out what napari refuses of a layer's placement, and of an image's colours.
 
     Returned with a sentence on what was left out and why, which is empty if nothing was.
     """
@@ -78,9 +89,10 @@ def without_odd_placement(entry: ProjectImage) -> tuple[ProjectImage, str]:
     }
     odd: dict[str, Any] = {name: () for name, reason in found.items() if reason}
     reasons = [reason for reason in found.values() if reason]
-    if entry.rgb and entry.image is not None and np.shape(entry.image)[2:][-1:] not in ((3,), (4,)):
+    shape = np.shape(getattr(entry, "image", ()))
+    if getattr(entry, "rgb", False) and shape and shape[2:][-1:] not in ((3,), (4,)):
         odd["rgb"] = False
-        reasons.append(f"an image of shape {np.shape(entry.image)} has no colours")
+        reasons.append(f"an image of shape {shape} has no colours")
     if not odd:
         return entry, ""
     return replace(entry, **odd), (

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from napari.layers import Labels
+from napari.layers import Image, Labels
 from napari.utils.notifications import show_error
 
 from napari_unet.data.labels import copy_of_paint
@@ -20,7 +20,7 @@ from napari_unet.widgets.common.annotation import (
     annotation_of,
     colour_layer,
 )
-from napari_unet.widgets.common.layers import labels_of
+from napari_unet.widgets.common.layers import labels_of, layers_of_others
 from napari_unet.widgets.common.model_work import loading_events
 from napari_unet.widgets.common.pairs import every_pair
 from napari_unet.widgets.common.regions import new_regions_layer, regions_of
@@ -28,43 +28,66 @@ from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.models.project_images import (
     open_image,
     placement_of,
+    plain_placement,
     without_odd_placement,
 )
+from napari_unet.widgets.models.project_results import open_results, saved_results
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari.layers import Image
     from napari.viewer import Viewer
 
     from napari_unet.widgets.common.pairs import LayerPair
 
 
 def project_of(viewer: Viewer, largest_copy: int | None = None) -> Project:
-    """Return the images, annotations (copied) and settings of a session, as a frozen value.
+    """Return the images that are painted on, their paint (copied) and the settings of a session.
 
     Images that come from no file are copied up to so many bytes, by default all of them.
     """
     session = session_of(viewer)
     return Project(
-        images=tuple(_image_entry(viewer, pair, largest_copy) for pair in every_pair(viewer)),
+        images=tuple(
+            _with_paint(viewer, _image_entry(pair.image, largest_copy), pair)
+            for pair in every_pair(viewer)
+        ),
         settings=asdict(session.settings),
         preset=session.preset,
         model_name=session.model_name,
     )
 
 
-def _image_entry(viewer: Viewer, pair: LayerPair, largest_copy: int | None) -> ProjectImage:
-    image, layer = pair.image, pair.annotation
-    annotation = annotation_of(layer)
+def whole_project_of(viewer: Viewer) -> Project:
+    """Return all of a session: other images as well, results with their corrections, and tracks."""
+    project = project_of(viewer)
+    images = [pair.image for pair in every_pair(viewer)]
+    others = [each for each in layers_of_others(viewer, Image) if each not in images]
+    images += others
+    results, tracks = saved_results(viewer, images)
+    entries = (*project.images, *(_image_entry(each, None) for each in others))
+    return replace(project, images=entries, results=results, tracks=tracks)
+
+
+def _image_entry(image: Image, largest_copy: int | None) -> ProjectImage:
     path = str(image.source.path or "")
     pixels = image.data[0] if image.multiscale else image.data
     size = int(np.prod(pixels.shape)) * np.dtype(pixels.dtype).itemsize
     copied = not path and (largest_copy is None or size <= largest_copy)
     return ProjectImage(
-        name=image.name,
+        image.name,
         image_path=path,
         image=pixels if copied else None,
+        rgb=image.rgb,
+        **plain_placement(image),
+    )
+
+
+def _with_paint(viewer: Viewer, entry: ProjectImage, pair: LayerPair) -> ProjectImage:
+    layer = pair.annotation
+    annotation = annotation_of(layer)
+    return replace(
+        entry,
         labels_name=layer.name,
         labels=copy_of_paint(labels_of(layer)),
         corrected=None if annotation.corrected is None else copy_of_paint(annotation.corrected),
@@ -76,11 +99,6 @@ def _image_entry(viewer: Viewer, pair: LayerPair, largest_copy: int | None) -> P
         class_names=dict(annotation.names),
         class_colours=dict(annotation.colours),
         used=annotation.used,
-        rgb=image.rgb,
-        scale=tuple(float(s) for s in image.scale),
-        translate=tuple(float(t) for t in image.translate),
-        units=tuple(str(unit) for unit in image.units),
-        axis_labels=tuple(str(label) for label in image.axis_labels),
     )
 
 
@@ -96,6 +114,7 @@ def open_project(viewer: Viewer, project: Project, folder: Path | None = None) -
         stays open.
     """
     problems, missing = list(project.problems), []
+    images: list[Image | None] = []
     for saved in project.images:
         entry, problem = without_odd_placement(saved)
         problems += [problem] if problem else []
@@ -106,11 +125,13 @@ def open_project(viewer: Viewer, project: Project, folder: Path | None = None) -
                 missing.append(entry.image_path or entry.name)
         except FileProblemError as error:
             missing.append(str(error))
+        images.append(image)
         try:
             if entry.labels is not None:
                 _add_annotation(viewer, entry, image)
         except Exception as error:  # of napari: what it refuses is not listed anywhere
             problems.append(f"{entry.labels_name} cannot be shown: {short_reason(error)}.")
+    problems += open_results(viewer, project, images)
     try:
         _take_settings(viewer, project)
     except FileProblemError as error:

@@ -191,7 +191,7 @@ def _show_labels(viewer: Viewer, source: Labels, found: LinkedLabels) -> None:
             setattr(layer, key, value)
         return
     layer = Labels(found.labels, name=name, metadata={METADATA_KEY: _LINKED}, **placement)
-    layer.events.paint.connect(_mark_as_edited)
+    layer.events.paint.connect(mark_as_edited)
     viewer.add_layer(layer)
 
 
@@ -230,7 +230,7 @@ def tracks_beside(viewer: Viewer, layer: Labels) -> Tracks | None:
     return next((tracks for tracks in found if tracks.name == wanted), None)
 
 
-def _mark_as_edited(event: Any) -> None:
+def mark_as_edited(event: Any) -> None:
     """Remember that someone has painted here: what is painted is never overwritten."""
     event.source.metadata[METADATA_KEY] = _EDITED
 

@@ -1,0 +1,176 @@
+"""The results of a project as layers: still known as results, with what was corrected in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+import numpy as np
+from napari.layers import Image, Labels, Tracks
+
+from napari_unet.io.disk import short_reason
+from napari_unet.project.folder import Linking, ProjectResult, ProjectTracks
+from napari_unet.widgets.common.layers import METADATA_KEY, plain_layers
+from napari_unet.widgets.common.result_layer import KeptResult, Predicted, ResultLayer
+from napari_unet.widgets.models.project_images import (
+    placement_of,
+    plain_placement,
+    without_odd_placement,
+)
+from napari_unet.widgets.predict.link import mark_as_edited
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.viewer import Viewer
+
+    from napari_unet.project.folder import Project
+
+    Places = tuple[tuple[tuple[int, ...], tuple[slice, ...]], ...]
+
+_LINKED = tuple(word for word in get_args(Linking) if word)
+
+
+def saved_results(
+    viewer: Viewer, images: Sequence[Image]
+) -> tuple[tuple[ProjectResult, ...], tuple[ProjectTracks, ...]]:
+    """Return copies of all results of a session, and of what was linked in them."""
+    results: list[ProjectResult] = []
+    tracks: list[ProjectTracks] = []
+    for layer in plain_layers(viewer):
+        about = layer.metadata.get(METADATA_KEY)
+        if isinstance(layer, Labels) and isinstance(about, Predicted):
+            results.append(_result_entry(layer, about, images))
+        elif isinstance(layer, Labels) and about in _LINKED:
+            results.append(
+                ProjectResult(shown=np.array(layer.data), linked=about, **_about_layer(layer))
+            )
+        elif isinstance(layer, Tracks) and about in _LINKED:
+            tracks.append(_tracks_entry(layer))
+    return tuple(results), tuple(tracks)
+
+
+def _result_entry(layer: Labels, about: Predicted, images: Sequence[Image]) -> ProjectResult:
+    now = about.as_it_is(layer)
+    return ProjectResult(
+        shown=now.shown,
+        predicted=None if now.predicted is now.shown else now.predicted,
+        taken=now.taken,
+        image=images.index(about.image) if about.image in images else -1,
+        kind=about.kind,
+        ndim=about.ndim,
+        start=about.start,
+        places=tuple(
+            (frame, tuple((part.start, part.stop) for part in box)) for frame, box in now.places
+        ),
+        made_as=about.name,
+        **_about_layer(layer),
+    )
+
+
+def _about_layer(layer: Labels) -> dict[str, Any]:
+    return {
+        "name": layer.name,
+        "outline": int(layer.contour),
+        "opacity": float(layer.opacity),
+        "visible": bool(layer.visible),
+        **plain_placement(layer),
+    }
+
+
+def _tracks_entry(layer: Tracks) -> ProjectTracks:
+    return ProjectTracks(
+        layer.name,
+        points=np.array(layer.data),
+        parents={int(child): tuple(map(int, of)) for child, of in layer.graph.items()},
+        visible=bool(layer.visible),
+        **plain_placement(layer),
+    )
+
+
+def open_results(viewer: Viewer, project: Project, images: Sequence[Image | None]) -> list[str]:
+    """Add the results and tracks of a project to a viewer; return what went wrong, in words.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where they are added.
+    project : Project
+        As it was loaded.
+    images : sequence of Image or None
+        Its images, as far as they could be opened.
+    """
+    problems: list[str] = []
+    layers: tuple[ProjectResult | ProjectTracks, ...] = (*project.results, *project.tracks)
+    for saved in layers:
+        entry, problem = without_odd_placement(saved)
+        problems += [problem] if problem else []
+        try:
+            if isinstance(entry, ProjectTracks):
+                _open_tracks(viewer, entry)
+            elif entry.shown is not None:
+                _open_result(viewer, entry, images)
+        except Exception as error:  # of napari: what it refuses is not listed anywhere
+            problems.append(f"{entry.name} cannot be shown: {short_reason(error)}.")
+    return problems
+
+
+def _open_result(viewer: Viewer, entry: ProjectResult, images: Sequence[Image | None]) -> None:
+    shown = np.asarray(entry.shown)
+    image = images[entry.image] if 0 <= entry.image < len(images) else None
+    placement = placement_of(entry, shown.ndim)
+    layer = (
+        _linked_layer(viewer, entry, placement)
+        if image is None or entry.linked
+        else _result_layer(viewer, entry, image, placement)
+    )
+    layer.contour, layer.opacity, layer.visible = entry.outline, entry.opacity, entry.visible
+
+
+def _result_layer(
+    viewer: Viewer, entry: ProjectResult, image: Image, placement: dict[str, Any]
+) -> Labels:
+    shown, predicted, taken = (
+        None if array is None else array.astype(np.int32)
+        for array in (entry.shown, entry.predicted, entry.taken)
+    )
+    assert shown is not None
+    places = ((frame, tuple(slice(*part) for part in box)) for frame, box in entry.places)
+    kept = KeptResult(
+        shown,
+        shown.copy() if predicted is None else predicted,
+        taken,
+        cast("Places", tuple(places)),
+    )
+    made = ResultLayer(
+        viewer, image, entry.kind, entry.ndim, shown.shape, placement, None, entry.start
+    )
+    layer = made.show_saved(kept, entry.name)
+    if entry.made_as != entry.name:  # the user has renamed it: no prediction replaces it
+        layer.metadata[METADATA_KEY].name = entry.made_as
+    return layer
+
+
+def _linked_layer(viewer: Viewer, entry: ProjectResult, placement: dict[str, Any]) -> Labels:
+    """Add what was linked, or the result of an image that cannot be opened."""
+    about = entry.linked or "edited"
+    layer = Labels(
+        np.asarray(entry.shown), name=entry.name, metadata={METADATA_KEY: about}, **placement
+    )
+    if entry.linked:
+        layer.events.paint.connect(mark_as_edited)
+    viewer.add_layer(layer)
+    return layer
+
+
+def _open_tracks(viewer: Viewer, entry: ProjectTracks) -> None:
+    if entry.points is None:
+        return
+    layer = Tracks(
+        np.asarray(entry.points),
+        graph={child: list(parents) for child, parents in entry.parents.items()},
+        name=entry.name,
+        metadata={METADATA_KEY: _LINKED[0]},
+        **placement_of(entry, np.shape(entry.points)[1] - 1),
+    )
+    layer.visible = entry.visible
+    viewer.add_layer(layer)
