@@ -101,9 +101,9 @@ class MeasurePanel(QWidget):
         if name:
             self.export(Path(name))
 
-    def export(self, path: Path) -> None:
-        """Write the measurements of the layer to a CSV file."""
-        layer = self._target()
+    def export(self, path: Path, layer: Labels | None = None) -> None:
+        """Write the measurements of a layer, or of that which is selected, to a CSV file."""
+        layer = self._target() if layer is None else layer
         if layer is None or layer.features.empty:
             show_warning("Nothing is measured yet: click Measure first.")
             return

@@ -30,6 +30,7 @@ from napari_unet.widgets.predict.spots import SpotsPanel
 from napari_unet.widgets.predict.start import PredictionStarter
 from napari_unet.widgets.predict.status import PredictStatus
 from napari_unet.widgets.predict.work import is_large
+from napari_unet.widgets.segment.finish import FinishPanel
 from napari_unet.widgets.segment.learn import LearnPanel
 from napari_unet.widgets.segment.suggest import SuggestionPanel
 from napari_unet.widgets.segment.tools import ToolBox
@@ -64,6 +65,7 @@ class SegmentWidget(Dock):
         self.spots = SpotsPanel(napari_viewer, self.starter)
         self.measure = MeasurePanel(napari_viewer)
         self.link = LinkPanel(napari_viewer)
+        self.finish = FinishPanel(napari_viewer, self.measure)
         self._lay_out()
         self._connect()
         self._show_state()
@@ -99,6 +101,9 @@ class SegmentWidget(Dock):
         ):
             layout.addWidget(section)
         layout.addStretch(1)
+        outer = self.layout()
+        assert outer is not None
+        outer.addWidget(self.finish)  # below what scrolls: always in sight
 
     def _result_buttons(self) -> ButtonGrid:
         start = self.starter.start
@@ -124,6 +129,9 @@ class SegmentWidget(Dock):
         made.setAccessibleName("More")
         menu.addAction("Save the model…", partial(ask_to_save, self, self._session))
         menu.addAction("Begin anew, without the model in use", self.forget_model)
+        menu.addSeparator()
+        menu.addAction("Open a project…", partial(self.finish.place.ask_to_open, self))
+        menu.addAction("Save the project elsewhere…", partial(self.finish.place.ask_to_save, self))
         menu.addSeparator()
         for name in ("Annotate", "Train", "Predict", "Models and projects"):
             menu.addAction(f"{name}…", partial(self._open_dock, name))

@@ -17,9 +17,9 @@ from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.training.events import ViewPredicted
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, add_row, button, form_layout
-from napari_unet.widgets.common.layers import follow, labels_of, pixels_of
+from napari_unet.widgets.common.layers import follow, labels_of, pixels_of, plain_layers
 from napari_unet.widgets.common.placement import placement_along
-from napari_unet.widgets.common.result_layer import ResultLayer
+from napari_unet.widgets.common.result_layer import ResultLayer, image_of_result
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome, task_named
 from napari_unet.widgets.predict.runs import scoped
@@ -129,8 +129,10 @@ class SuggestionPanel(QWidget):
     def _is_welcome(self) -> bool:
         annotation, session = self._target.annotation, self._session
         painted = annotation is not None and np.any(labels_of(annotation))
-        busy = session.model is not None or session.training.running
-        return not (painted or busy or self._target.task.named)
+        busy = session.model is not None or session.training.running or session.loading.running
+        layers = plain_layers(self._viewer)
+        known = any(image_of_result(each) is self._target.image for each in layers)
+        return not (painted or busy or known or self._target.task.named)
 
     def dismiss(self) -> None:
         """Take the outlines away."""
