@@ -108,13 +108,13 @@ def test_without_an_image_a_warning_says_what_to_do(desk: Desk) -> None:
 
     desk.annotate.target.create()
 
-    assert "Open an image first" in desk.last_notice
+    assert "Open an image first" in desk.annotate.target.coverage.text()
 
 
 def test_painting_without_a_layer_says_what_to_click(desk: Desk) -> None:
     desk.annotate.paint_background()
 
-    assert "click New annotation" in desk.last_notice
+    assert "click New annotation" in desk.annotate.target.coverage.text()
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ def test_a_click_beside_all_objects_says_so(desk: Desk) -> None:
 
     desk.stroke((90, 90), (90, 90))
 
-    assert "no object under the mouse" in desk.last_notice
+    assert "no cell under the mouse" in desk.predict.correct.text.text()
 
 
 def test_without_a_prediction_it_says_what_to_click(desk: Desk) -> None:
@@ -222,7 +222,7 @@ def test_without_a_prediction_it_says_what_to_click(desk: Desk) -> None:
 
     take(desk, "delete")
 
-    assert "no prediction to correct" in desk.last_notice
+    assert "no cells to correct" in desk.predict.correct.text.text()
 
 
 def test_of_a_class_only_the_part_under_the_mouse_is_deleted(desk: Desk) -> None:
@@ -258,7 +258,7 @@ def test_the_prediction_of_a_closed_image_says_to_open_it(desk: Desk) -> None:
 
     desk.stroke((20, 20), (20, 20))
 
-    assert "is closed: open it again" in desk.last_notice
+    assert "is closed: open it again" in desk.predict.correct.text.text()
 
 
 def test_what_is_still_being_predicted_is_neither_taught_nor_corrected(desk: Desk) -> None:
@@ -273,7 +273,7 @@ def test_what_is_still_being_predicted_is_neither_taught_nor_corrected(desk: Des
     take(desk, "delete")
 
     assert not annotation.data.any()
-    assert "still being predicted" in desk.last_notice
+    assert "still being found" in desk.predict.correct.text.text()
 
 
 def test_a_cancelled_second_prediction_teaches_nothing(painted: tuple[Desk, Labels]) -> None:

@@ -129,7 +129,7 @@ def test_through_z_there_are_objects_but_no_tracks(
 def test_linked_labels_are_nothing_to_paint_in_or_to_train_on(filmed: Desk) -> None:
     add_prediction(filmed, movie())
     link(filmed)
-    assert filmed.viewer.layers["cells linked"].metadata[METADATA_KEY] == "linked"
+    assert filmed.viewer.layers["cells linked"].metadata[METADATA_KEY].linked
     assert filmed.predict.compare.truth_box.layer is None
 
 
@@ -232,3 +232,55 @@ def test_progress_counts_planes(axes: str, axis: Any, n: int) -> None:
     task = ToLink(np.zeros((2, 3, 8, 8), np.uint8), axes, LinkConfig(axis))
     events = list(linking_events(task, threading.Event()))
     assert [(each.number, each.total) for each in events] == [(k + 1, n) for k in range(n)]
+
+
+# --- Correcting what is linked -------------------------------------------------------------------
+
+
+def test_tools_act_on_the_linked_cells_that_are_shown(filmed: Desk) -> None:
+    hidden = add_prediction(filmed, movie())
+    link(filmed)
+    tools = filmed.predict.correct.tools
+    layer = tools.ready()
+    assert layer is filmed.viewer.layers["cells linked"]
+    tools.apply(layer, "delete", np.array([[1.0, 60, 40]]))
+    assert not layer.data[1, 60, 40]
+    assert layer.data[0, 60, 40]
+    assert hidden.data[1, 60, 40]
+
+
+def test_a_tool_in_hand_goes_on_with_the_linked_cells(filmed: Desk) -> None:
+    add_prediction(filmed, movie())
+    filmed.predict.correct.tools.take("delete")
+    link(filmed)
+    assert filmed.predict.correct.buttons["delete"].isChecked()
+    assert filmed.viewer.layers.selection.active is filmed.viewer.layers["cells linked"]
+
+
+def test_where_all_cells_are_hidden_a_tool_says_so(filmed: Desk) -> None:
+    add_prediction(filmed, movie())
+    link(filmed)
+    filmed.viewer.layers["cells linked"].visible = False
+    assert filmed.predict.correct.tools.ready() is None
+    assert "press H" in filmed.predict.correct.text.text()
+
+
+def test_a_part_of_a_linked_cell_gets_a_number_that_no_other_frame_has(filmed: Desk) -> None:
+    add_prediction(filmed, movie())
+    link(filmed)
+    layer = filmed.viewer.layers["cells linked"]
+    known = set(np.unique(layer.data))
+    line = np.array([[0.0, 65, 25], [0, 65, 65]])
+    filmed.predict.correct.tools.apply(layer, "split", line)
+    assert int(layer.data.max()) == max(known) + 1
+
+
+def test_linking_again_keeps_linked_cells_that_were_corrected(filmed: Desk) -> None:
+    source = add_prediction(filmed, movie())
+    link(filmed)
+    layer = filmed.viewer.layers["cells linked"]
+    filmed.predict.correct.tools.apply(layer, "delete", np.array([[1.0, 60, 40]]))
+    filmed.viewer.layers.selection.active = source
+    link(filmed)
+    assert layer in filmed.viewer.layers
+    assert not layer.data[1, 60, 40]

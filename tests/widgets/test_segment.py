@@ -8,12 +8,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from napari.layers import Labels
+from napari.utils.notifications import notification_manager
 
+from napari_unet.objects.clicking import Clickable
 from napari_unet.training.config import TrainConfig
-from napari_unet.widgets.common.result_layer import predicted_of
+from napari_unet.widgets.common.annotation import annotation_of
+from napari_unet.widgets.common.layers import METADATA_KEY
+from napari_unet.widgets.common.result_layer import Predicted, predicted_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import BackgroundTask
-from napari_unet.widgets.segment import learn, suggest
+from napari_unet.widgets.predict.doubt import (
+    BETWEEN,
+    EDGE,
+    MISSED,
+    NO_CELL,
+    TWO_IN_ONE,
+    Doubt,
+    doubt_at,
+)
+from napari_unet.widgets.segment import accept, learn, suggest
+from napari_unet.widgets.segment.accept import sure_cells
+from napari_unet.widgets.segment.click import ClickableView
 from napari_unet.widgets.segment.dock import SegmentWidget
 
 from .scenes import TINY, disks, strokes_on
@@ -264,15 +279,260 @@ def test_what_was_learned_knows_its_cells_itself(painted: Bench) -> None:
 # --- Correcting is teaching --------------------------------------------------------------------
 
 
-def test_what_is_deleted_is_learned_as_background(painted: Bench) -> None:
-    painted.session.settings = painted.session.settings.changed(steps=80, validate_every=40)
+def squares() -> Any:
+    """Two squares that touch, a bar, and a square alone."""
+    labels = np.zeros((96, 96), np.int32)
+    labels[10:30, 10:30] = 1
+    labels[10:30, 30:50] = 2
+    labels[60:70, 10:80] = 3
+    labels[75:93, 10:28] = 4
+    return labels
+
+
+def shown(bench: Bench, kind: str = "objects") -> Labels:
+    """Show a result of the image."""
+    about = Predicted(squares(), 2, kind)
+    about.image = bench.viewer.layers["disks"]
+    layer = Labels(squares(), name="cells", metadata={METADATA_KEY: about})
+    bench.viewer.add_layer(layer)
+    bench.qtbot.wait(20)
+    return layer
+
+
+def correct(bench: Bench, tool: str, *points: tuple[float, float]) -> None:
+    layer = bench.results[-1]
+    bench.dock.tools.correct.apply(layer, tool, np.array(points, float))
+
+
+CORRECTIONS: list[tuple[Any, ...]] = [
+    ("delete", (65, 40)),
+    ("merge", (20, 20), (20, 40)),
+    ("split", (52, 45), (78, 45)),
+    ("grow", (65, 40)),
+]
+
+
+def test_what_is_deleted_is_learned_as_background(bench: Bench) -> None:
+    layer = shown(bench)
+    correct(bench, "delete", (65, 40))
+    assert layer.data[65, 40] == 0
+    assert bench.annotation.data[65, 40] == 1
+
+
+@pytest.mark.parametrize("correction", CORRECTIONS, ids=[c[0] for c in CORRECTIONS])
+@pytest.mark.parametrize("where", ["result", "paint"])
+def test_one_undo_in_either_layer_takes_both_back(
+    bench: Bench, correction: tuple[Any, ...], where: str
+) -> None:
+    layer = shown(bench)
+    correct(bench, *correction)
+    assert bench.annotation.data.any()
+    (layer if where == "result" else bench.annotation).undo()
+    np.testing.assert_array_equal(layer.data, squares())
+    assert not bench.annotation.data.any()
+
+
+@pytest.mark.parametrize("where", ["result", "paint"])
+def test_redo_in_either_layer_brings_both_again(bench: Bench, where: str) -> None:
+    layer = shown(bench)
+    correct(bench, "delete", (65, 40))
+    layer.undo()
+    (layer if where == "result" else bench.annotation).redo()
+    assert not layer.data[60:70].any()
+    assert (bench.annotation.data[60:70, 10:80] == 1).all()
+
+
+def test_corrections_are_undone_one_by_one(bench: Bench) -> None:
+    layer = shown(bench)
+    correct(bench, "grow", (65, 40))
+    after_one = np.array(bench.annotation.data)
+    correct(bench, "delete", (65, 40))
+    layer.undo()
+    assert layer.data[59, 40] == 3
+    np.testing.assert_array_equal(bench.annotation.data, after_one)
+    bench.annotation.undo()
+    np.testing.assert_array_equal(layer.data, squares())
+    assert not bench.annotation.data.any()
+
+
+def test_strokes_after_a_correction_stay_when_it_is_undone(bench: Bench) -> None:
+    layer = shown(bench)
+    correct(bench, "delete", (65, 40))
+    bench.annotation.paint((90, 60), 7)
+    layer.undo()
+    assert set(np.unique(bench.annotation.data)) == {0, 7}
+
+
+def test_what_is_undone_is_not_learned_later(bench: Bench) -> None:
+    layer = shown(bench)
+    correct(bench, "delete", (65, 40))
+    layer.undo()
+    assert bench.dock.tools.correct.copier.copy_corrections() == 0
+    assert not np.any(annotation_of(bench.annotation).corrected)
+
+
+def test_another_result_of_earlier_undoes_no_paint(bench: Bench) -> None:
+    layer = shown(bench)
+    predicted = predicted_of(layer)
+    assert predicted is not None
+    before = predicted.as_it_is(layer)
+    correct(bench, "delete", (65, 40))
+    predicted.restore(before, layer)
+    assert (bench.annotation.data[60:70, 10:80] == 1).all()
+
+
+def test_corrections_are_counted_and_the_count_of_cells_follows(bench: Bench) -> None:
+    layer = shown(bench)
+    correct(bench, "delete", (65, 40))
+    correct(bench, "merge", (20, 20), (20, 40))
+    assert "2 corrections" in bench.dock.tools.text.text()
+    assert "2 objects now" in bench.dock.progress.line.text()
+    layer.undo()
+    assert "1 correction:" in bench.dock.tools.text.text()
+    assert "3 objects now" in bench.dock.progress.line.text()
+
+
+def test_what_was_corrected_flashes_and_changes_no_selection(bench: Bench) -> None:
+    shown(bench)
+    chosen = bench.viewer.layers.selection.active
+    correct(bench, "delete", (65, 40))
+    flash = bench.viewer.layers["Corrected here"]
+    assert flash.visible
+    bench.wait_for(lambda: not flash.visible)
+    assert bench.viewer.layers.selection.active is chosen
+
+
+def test_a_right_click_offers_to_delete_and_to_accept_the_cell(bench: Bench) -> None:
+    layer = shown(bench)
+    menu = bench.dock.tools.cell_menu
+    menu.open_at((65.0, 40.0))
+    actions = {each.text(): each for each in menu.menu.actions()}
+    actions["Accept this cell"].trigger()
+    assert bench.annotation.data[65, 40] == 2
+    actions["Delete this cell"].trigger()
+    assert layer.data[65, 40] == 0
+    menu.menu.close()
+
+
+def test_a_right_click_beside_all_cells_offers_nothing(bench: Bench) -> None:
+    shown(bench)
+    bench.dock.tools.cell_menu.open_at((55.0, 90.0))
+    assert not bench.dock.tools.cell_menu.menu.isVisible()
+
+
+def test_with_nothing_to_correct_it_is_said_in_the_dock_alone(bench: Bench) -> None:
+    told = len(notification_manager.records)
+    for _ in range(3):
+        bench.dock.tools.take("delete")
+    assert "no cells to correct" in bench.dock.tools.text.text()
+    assert len(notification_manager.records) == told
+
+
+# --- Accept all that look right ----------------------------------------------------------------
+
+
+def sure(*surenesses: float) -> ClickableView:
+    """Let the model be so sure of objects 1, 2, ... of the result."""
+    foreground = np.zeros((96, 96), np.uint8)
+    for number, share in enumerate(surenesses, start=1):
+        foreground[squares() == number] = round(255 * share)
+    cells = Clickable(foreground, 20.0)
+    return ClickableView((), (slice(0, 96), slice(0, 96)), cells)
+
+
+def test_cells_that_look_right_are_whole_unpainted_and_of_usual_size() -> None:
+    painted = np.zeros((96, 96), bool)
+    painted[75:90, 10:28] = True
+    view = sure(0.9, 0.6, 0.9, 0.9)
+    found = sure_cells(squares(), view, painted)
+    assert found == {1: pytest.approx(0.9, abs=0.01), 2: pytest.approx(0.6, abs=0.01)}
+
+
+def test_cells_that_end_beyond_the_view_are_left_out() -> None:
+    foreground = np.full((96, 40), 255, np.uint8)
+    view = ClickableView((), (slice(0, 96), slice(0, 40)), Clickable(foreground, 20.0))
+    assert set(sure_cells(squares(), view, np.zeros((96, 96), bool))) == {1, 4}
+
+
+@pytest.fixture
+def looked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """The dock after a look at which cells look right."""
+
+    def events(*_: object) -> Any:
+        yield from ()
+        return sure(0.9, 0.7, 0.9, 0.95)
+
+    monkeypatch.setattr(accept, "clickable_events", events)
+    bench.dock.tools.take("cell")
+    shown(bench)
+    bench.dock.tools.accept_all.button.click()
+    bench.wait()
+    return bench
+
+
+def test_what_looks_right_is_shown_with_a_count_first(looked: Bench) -> None:
+    panel = looked.dock.tools.accept_all
+    assert "2 of 3 cells" in panel.text.text()
+    assert "Cells that look right" in looked.viewer.layers
+    assert not looked.annotation.data.any()
+
+
+def test_the_slider_chooses_how_sure(looked: Bench) -> None:
+    panel = looked.dock.tools.accept_all
+    panel.slider.setValue(60)
+    assert panel.accept_button.text() == "Accept these 3"
+
+
+def test_one_click_paints_them_and_one_undo_takes_them_back(looked: Bench) -> None:
+    looked.dock.tools.accept_all.accept_button.click()
+    labels = looked.annotation.data
+    np.testing.assert_array_equal(labels > 1, np.isin(squares(), (1, 4)))
+    assert len(np.unique(labels)) == 3
+    looked.annotation.undo()
+    assert not looked.annotation.data.any()
+    assert "Cells that look right" not in looked.viewer.layers
+
+
+def test_paint_stays_where_all_are_accepted(looked: Bench) -> None:
+    looked.annotation.data[20:30, 10:14] = 9
+    looked.dock.tools.accept_all.accept()
+    assert (looked.annotation.data[20:30, 10:14] == 9).all()
+
+
+# --- Next unsure -------------------------------------------------------------------------------
+
+
+def test_next_unsure_goes_there_and_takes_up_a_tool(painted: Bench) -> None:
     painted.dock.learn.start()
     painted.wait()
-    layer = painted.results[0]
-    place = tuple(int(at) for at in np.argwhere(layer.data > 0)[0])
-    painted.dock.tools.correct.apply(layer, "delete", np.array([place], float))
-    assert layer.data[place] == 0
-    assert painted.annotation.data[place] == 1
+    painted.dock.next_unsure()
+    painted.wait()
+    assert painted.dock.spots.list.currentRow() == 0
+    assert painted.dock.tools.text.text().startswith("Unsure: ")
+    assert any(made.isChecked() for made in painted.dock.tools.buttons.values())
+    assert not [each.name for each in painted.viewer.layers if "unsure" in each.name.lower()]
+
+
+def test_without_a_model_next_unsure_says_so(bench: Bench) -> None:
+    bench.dock.next_unsure()
+    assert "no model yet" in bench.dock.tools.text.text()
+
+
+@pytest.mark.parametrize(
+    ("place", "doubt"),
+    [
+        ((20, 30), BETWEEN),
+        ((65, 45), TWO_IN_ONE),
+        ((84, 14), EDGE),
+        ((84, 70), NO_CELL),
+        ((30, 80), MISSED),
+    ],
+    ids=lambda each: each.words if isinstance(each, Doubt) else "",
+)
+def test_what_is_unsure_decides_the_tool(place: tuple[int, int], doubt: Doubt) -> None:
+    labels = squares()
+    labels[84:88, 70:74] = 5
+    assert doubt_at(labels, place, 350.0) == doubt
 
 
 # --- Click a cell ------------------------------------------------------------------------------

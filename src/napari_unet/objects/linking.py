@@ -173,7 +173,7 @@ class _Linker:
         """Return all tracks."""
         rows = np.concatenate(self._rows) if self._rows else np.zeros((0, 4))
         order = np.lexsort((rows[:, 1], rows[:, 0]))
-        sizes = np.concatenate(self._sizes)[order]
+        sizes = np.concatenate(self._sizes)[order].astype(np.int64)
         return Linked(self._last_seen.size - 1, rows[order], sizes, self._parents)
 
     def _check_shape(self, frame: IntArray) -> None:

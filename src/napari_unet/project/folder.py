@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -60,7 +60,6 @@ _COLOUR = re.compile("#[0-9a-fA-F]{6}([0-9a-fA-F]{2})?")
 _saves: dict[str, threading.Lock] = {}
 
 Box = tuple[tuple[int, int], ...]  # (start, stop) in pixels, of each axis
-Linking = Literal["", "linked", "linked, then edited"]
 
 
 @dataclass(frozen=True)
@@ -129,8 +128,8 @@ class ProjectResult(ProjectLayer):
     """Frames, and the box in each, that were predicted."""
     made_as: str = ""
     """What it was called at first: a layer that was renamed since is the user's."""
-    linked: Linking = ""
-    """Whether its objects were linked over time or depth, and edited since."""
+    linked: bool = False
+    """Whether a number is one object in all frames: linked over time or depth."""
     outline: int = 0
     """Width of the outlines; 0 where it is filled."""
     opacity: float = 0.7

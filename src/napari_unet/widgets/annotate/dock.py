@@ -103,6 +103,7 @@ class AnnotateWidget(Dock):
     def _connect(self) -> None:
         self.join_button.joined.connect(self._take_joined)
         self.target.changed.connect(lambda: self._tools.show_task(self.target.task))
+        self.target.told.connect(self.target.coverage.setText)
         self._session.weight_map.ended.connect(self._show_weights)
         keys: dict[str, Any] = {str(n): partial(self.pick, n) for n in range(1, 10)}
         keys |= {"N": self.paint_next, "B": self.paint_background, "E": self.erase}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_unet.tasks import task_of
@@ -39,6 +38,7 @@ class Painter(QObject):
     """
 
     changed = Signal()  # the classes of the layer: their names, colours, or which there are
+    told = Signal(str)  # why nothing is painted: once, in the dock, however often it is tried
     brush_taken = Signal(object)  # the number it paints, 0 erases; may exceed Qt's 32-bit int
 
     def __init__(
@@ -63,22 +63,22 @@ class Painter(QObject):
         return task_of(self._kind_box.currentData())
 
     def layer_to_paint(self) -> Labels | None:
-        """Make the layer that is painted in the active one; warn where there is none."""
+        """Make the layer that is painted in the active one; tell where there is none."""
         layer = self.annotation
         if layer is None:
-            show_warning("There is no layer to paint in yet: click New annotation.")
+            self.told.emit("There is no layer to paint in yet: click New annotation.")
             return None
         self._viewer.layers.selection.active = layer
         return layer
 
     def take_brush(self, value: int) -> None:
-        """Paint with a number; warn where the layer's data type does not hold it."""
+        """Paint with a number; tell where the layer's data type does not hold it."""
         layer = self.layer_to_paint()
         if layer is None:
             return
         dtype = labels_of(layer).dtype
         if value > np.iinfo(dtype).max:
-            show_warning(
+            self.told.emit(
                 f"A layer of {dtype} holds no number {value}; convert its data type "
                 "(right click on the layer)."
             )
@@ -149,10 +149,10 @@ class Painter(QObject):
         self.take_brush(value)
 
     def remove_class(self, value: int | None) -> None:
-        """Remove a class and its paint; warn where `value` is None or the background."""
+        """Remove a class and its paint; tell where `value` is None or the background."""
         layer = self.layer_to_paint()
         if layer is None or value is None or value <= BACKGROUND_VALUE:
-            show_warning("Choose a class in the table first; the background stays.")
+            self.told.emit("Choose a class in the table first; the background stays.")
             return
         painted = np.nonzero(labels_of(layer) == value)
         if painted[0].size:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari.layers import Image, Labels
-from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, Signal
 
 from napari_unet.tasks import TASKS
@@ -68,6 +67,7 @@ class PaintTarget(QObject):
     """
 
     changed = Signal()  # another image, layer or kind
+    told = Signal(str)  # why nothing can be painted
 
     def __init__(self, viewer: Viewer, dock: QWidget, hint: str) -> None:
         super().__init__(dock)
@@ -95,6 +95,7 @@ class PaintTarget(QObject):
         self.table.recoloured.connect(self.painter.recolour)
         self.painter.brush_taken.connect(self.table.mark)
         self.painter.changed.connect(self._show_coverage)
+        self.painter.told.connect(self.told)
         self._watcher.painted.connect(self._show_coverage)
         self._session.annotation_chosen.connect(self._follow_choice)
         follow(self, self._viewer.dims.events.current_step, self._watcher.tell_soon)
@@ -117,13 +118,13 @@ class PaintTarget(QObject):
         return self.painter.task
 
     def create(self) -> bool:
-        """Add a labels layer that covers the image, and take the brush; warn where there is none.
+        """Add a labels layer that covers the image, and take the brush; tell where there is none.
 
         Return whether there is one now.
         """
         image = self.image
         if image is None:
-            show_warning("Open an image first: drop a file on the window, or File > Open Sample.")
+            self.told.emit("Open an image first: drop a file on the window, or File > Open Sample.")
             return False
         self.adopt(new_annotation(self._viewer, image, self.task.kind))
         self.painter.take_brush(FIRST_VALUE)

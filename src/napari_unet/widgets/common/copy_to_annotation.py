@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.layers import Image, Labels
@@ -18,22 +20,40 @@ from napari_unet.widgets.common.annotation import (
     new_annotation,
 )
 from napari_unet.widgets.common.layers import labels_of, plain_layers
+from napari_unet.widgets.common.linked_undo import Change, LinkedUndo, Taught
 from napari_unet.widgets.common.mouse_edits import FramePath, disk, path_in_frame, write_edit
 from napari_unet.widgets.common.result_layer import Predicted, predicted_of
 from napari_unet.widgets.common.session import session_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
     from napari_unet.objects.corrections import Edit
 
 
-class AnnotationCopier:
-    """Copies from the predictions of a viewer into its annotations."""
+class _Lists(NamedTuple):
+    """What was taught, frame by frame: see `Taught`."""
 
-    def __init__(self, viewer: Viewer) -> None:
-        self._viewer = viewer
+    paint: list[Change]
+    taken: list[Change]
+    corrected: list[Change]
+
+
+class AnnotationCopier:
+    """Copies from the predictions of a viewer into its annotations.
+
+    `followed` is called with a result when a correction of it that was taught was undone (-1), or
+    redone (1).
+    """
+
+    def __init__(
+        self, viewer: Viewer, followed: Callable[[Labels, int], object] = lambda layer, by: None
+    ) -> None:
+        self._viewer, self._followed = viewer, followed
+        self._undo: WeakKeyDictionary[Labels, LinkedUndo] = WeakKeyDictionary()
         self._session = session_of(viewer)
 
     def annotation_for(self, prediction: Labels) -> Labels:
@@ -62,8 +82,12 @@ class AnnotationCopier:
             f"The image of {prediction.name} is closed: open it again to make an annotation of it."
         )
 
-    def copy_object(self, prediction: Labels, path: FramePath, number: int) -> Labels:
-        """Copy a whole object into the annotation, from the frame of a path; return the layer.
+    def copy_object(
+        self, prediction: Labels, path: FramePath, number: int
+    ) -> tuple[Labels, Change]:
+        """Copy a whole object into the annotation, from the frame of a path.
+
+        Return that layer, and what became of it.
 
         Raises
         ------
@@ -74,8 +98,7 @@ class AnnotationCopier:
         painted = np.asarray(labels_of(annotation))[path.frame]
         numbers = _numbers_in(painted, path, [number])
         edit = copy_region(path.labels, painted, np.nonzero(path.labels == number), numbers)
-        _teach(annotation, path.frame, edit)
-        return annotation
+        return annotation, _teach(annotation, path.frame, edit)[0]
 
     def copy_under_brush(self, prediction: Labels, at: NDArray[np.floating[Any]]) -> None:
         """Copy what lies under the annotation's brush, background included.
@@ -102,26 +125,53 @@ class AnnotationCopier:
         for layer in plain_layers(self._viewer):
             predicted = predicted_of(layer) if isinstance(layer, Labels) else None
             if predicted is not None and not predicted.in_progress:
-                taught += self._teach_layer(layer, predicted)
+                taught += sum(
+                    change.at[0].size for change in self._teach_layer(layer, predicted)[1]
+                )
         return taught
 
-    def _teach_layer(self, layer: Labels, predicted: Predicted) -> int:
-        before = predicted.labels if predicted.taken is None else predicted.taken
-        after = np.asarray(layer.data)
-        if np.array_equal(before, after):
-            return 0
+    def teach(self, layer: Labels, correction: Change) -> None:
+        """Copy what was corrected in a result, `correction` last.
+
+        What undoes one of both undoes the other. LabelsError as for `copy_object`.
+        """
+        predicted = predicted_of(layer)
+        assert predicted is not None
         annotation = self.annotation_for(layer)
-        taught = 0
+        known = self._undo.get(layer)
+        if known is None or not known.links(layer, annotation):
+            known = self._undo[layer] = LinkedUndo(layer, annotation, self._followed)
+        with known.paused():
+            changes = self._teach_layer(layer, predicted)
+        if changes.paint:
+            known.remember(Taught(correction, *(Change.joined(each) for each in changes)))
+
+    def correcting(self, layer: Labels) -> AbstractContextManager[None]:
+        """Change a result by a tool meanwhile: that is no undo, even where it looks like one."""
+        known = self._undo.get(layer)
+        return nullcontext() if known is None else known.paused()
+
+    def _teach_layer(self, layer: Labels, predicted: Predicted) -> _Lists:
+        after = np.asarray(layer.data)
+        changes = _Lists([], [], [])
+        if np.array_equal(predicted.labels if predicted.taken is None else predicted.taken, after):
+            return changes
+        if predicted.taken is None:
+            predicted.taken = predicted.labels.copy()
+        taken = predicted.taken
+        annotation = self.annotation_for(layer)
         with annotation.block_history():
             for frame in np.ndindex(*after.shape[: after.ndim - predicted.ndim]):
-                if np.array_equal(before[frame], after[frame]):
+                if np.array_equal(taken[frame], after[frame]):
                     continue
                 painted = np.asarray(labels_of(annotation))[frame]
-                edit = task_of(predicted.kind).corrections(before[frame], after[frame], painted)
-                _teach(annotation, frame, edit)
-                taught += int(edit.values.size)
-        predicted.taken = after.copy()
-        return taught
+                edit = task_of(predicted.kind).corrections(taken[frame], after[frame], painted)
+                paint, marks = _teach(annotation, frame, edit)
+                seen = Change.between(taken[frame], after[frame], frame)
+                seen.write(taken)
+                for listed, change in zip(changes, (paint, seen, marks), strict=True):
+                    listed.append(change)
+        return changes
 
 
 def _numbers_in(painted: NDArray[Any], path: FramePath, numbers: list[int]) -> dict[int, int]:
@@ -131,11 +181,18 @@ def _numbers_in(painted: NDArray[Any], path: FramePath, numbers: list[int]) -> d
     return {n: annotation_number_for(painted, path.labels, n) for n in numbers}
 
 
-def _teach(annotation: Labels, frame: tuple[int, ...], edit: Edit) -> None:
-    """Write an edit, and remember its pixels: they count more in the next training."""
-    write_edit(annotation, frame, edit)
+def _teach(annotation: Labels, frame: tuple[int, ...], edit: Edit) -> tuple[Change, Change]:
+    """Write an edit, and remember its pixels: they count more in the next training.
+
+    Return what became of the paint, and of what counts more.
+    """
     state = annotation_of(annotation)
     shape = labels_of(annotation).shape
     if state.corrected is None or state.corrected.shape != shape:
         state.corrected = np.zeros(shape, bool)
-    state.corrected[frame][edit.indices] = True
+    marked = state.corrected[frame]
+    now = marked.copy()
+    now[edit.indices] = True
+    marks = Change.between(marked, now, frame)
+    marks.write(state.corrected)
+    return write_edit(annotation, frame, edit), marks

@@ -16,6 +16,8 @@ from napari_unet.objects.corrections import (
     split_object,
 )
 from napari_unet.tasks import task_of
+from napari_unet.widgets.common.layers import labels_of
+from napari_unet.widgets.common.linked_undo import Change
 from napari_unet.widgets.common.result_layer import predicted_of
 
 if TYPE_CHECKING:
@@ -44,6 +46,14 @@ class FramePath:
     labels: NDArray[Any]
     points: NDArray[np.floating[Any]]
     classes: NDArray[np.integer[Any]] | None = None
+    largest: int = 0
+    """The largest number of all frames, where a number is one object in all of them."""
+
+    def of_all_frames(self, edit: Edit) -> Edit:
+        """Give new parts numbers that are new in all frames."""
+        known = int(self.labels.max(initial=0))
+        more = np.where(edit.values > known, max(0, self.largest - known), 0)
+        return Edit(edit.indices, (edit.values + more).astype(edit.values.dtype))
 
     def in_classes(self, edit: Edit, number: int) -> Edit:
         """Write classes in place of their parts; new parts are of the class of `number`."""
@@ -73,7 +83,9 @@ def path_in_frame(layer: Labels, path: NDArray[np.floating[Any]]) -> FramePath:
     )
     labels = np.asarray(layer.data)[frame]
     if predicted is None or not task_of(predicted.kind).named:
-        return FramePath(frame, labels, path[:, lead:])
+        linked = predicted is not None and predicted.linked
+        largest = int(np.max(layer.data)) if linked else 0
+        return FramePath(frame, labels, path[:, lead:], largest=largest)
     parts, classes = _connected_parts(labels)
     return FramePath(frame, parts, path[:, lead:], classes)
 
@@ -125,7 +137,7 @@ def edit_along(tool: str, path: FramePath, numbers: list[int]) -> Edit:
     else:
         number = number if len(numbers) == 1 else _longest_under(path, numbers)
         edit = split_object(labels, number, path.points)
-    return path.in_classes(edit, number)
+    return path.in_classes(path.of_all_frames(edit), number)
 
 
 def _longest_under(path: FramePath, numbers: list[int]) -> int:
@@ -168,10 +180,13 @@ def disk(
     return (np.full(plane[0].size, z), *plane)
 
 
-def write_edit(layer: Labels, frame: tuple[int, ...], edit: Edit) -> None:
-    """Make an edit of one frame as one step of napari's undo."""
-    if edit.empty:
-        return
-    size = edit.values.size
-    leading = tuple(np.full(size, at) for at in frame)
-    layer.data_setitem((*leading, *edit.indices), edit.values)
+def write_edit(layer: Labels, frame: tuple[int, ...], edit: Edit) -> Change:
+    """Make an edit of one frame as one step of napari's undo; return what became other."""
+    leading = tuple(np.full(edit.values.size, at) for at in frame)
+    at = (*leading, *edit.indices)
+    before = np.asarray(labels_of(layer)[at])
+    other = before != edit.values
+    change = Change(tuple(each[other] for each in at), before[other], edit.values[other])
+    if not change.empty:
+        layer.data_setitem(change.at, change.after)
+    return change

@@ -74,6 +74,8 @@ class Predicted(OfImage):
     """Whether a training writes there what it finds on screen."""
     start: tuple[int, ...] = ()
     """Where in its image the layer begins; () where it covers all of it."""
+    linked: bool = False
+    """Whether a number is one object in all frames."""
     name: str = ""
     """What the layer was called: one that was renamed, or duplicated, is the user's."""
     placement: str = ""
@@ -127,6 +129,15 @@ def active_labels(viewer: Viewer) -> Labels | None:
     active = viewer.layers.selection.active
     active = unwrapped(active)
     return active if isinstance(active, Labels) else None
+
+
+def result_to_correct(viewer: Viewer) -> Labels | None:
+    """Return the selected result, or the topmost; one that is shown before one that is hidden."""
+    layers = [each for each in reversed(plain_layers(viewer)) if isinstance(each, Labels)]
+    results = [each for each in layers if predicted_of(each) is not None]
+    active = active_labels(viewer)
+    results.sort(key=lambda layer: (not layer.visible, layer is not active))
+    return next(iter(results), None)
 
 
 def newest_prediction(viewer: Viewer) -> Labels | None:
@@ -500,6 +511,16 @@ def change_in_words(about: Predicted, before: NDArray[Any], after: NDArray[Any])
         return ""
     counts = [_n_objects(labels, about.ndim) for labels in (before, after)]
     return f"{counts[0]:,} → {counts[1]:,} {about.task.things}"
+
+
+def count_in_words(layer: Labels) -> str:
+    """Return how many objects a result shows: "133 objects"; nothing as in `change_in_words`."""
+    about: Predicted = layer.metadata[METADATA_KEY]
+    labels = np.asarray(layer.data)
+    if about.task.named or labels.size > _LARGEST_COUNTED:
+        return ""
+    count = len(np.unique(labels[labels > 0])) if about.linked else _n_objects(labels, about.ndim)
+    return f"{count:,} {about.task.things if count != 1 else about.task.thing}"
 
 
 def _n_objects(labels: NDArray[Any], ndim: int) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from napari.layers import Image, Labels, Tracks
 
 from napari_unet.io.disk import short_reason
-from napari_unet.project.folder import Linking, ProjectResult, ProjectTracks
+from napari_unet.project.folder import ProjectResult, ProjectTracks
 from napari_unet.widgets.common.layers import METADATA_KEY, plain_layers
 from napari_unet.widgets.common.result_layer import KeptResult, Predicted, ResultLayer
 from napari_unet.widgets.models.project_images import (
@@ -16,7 +16,6 @@ from napari_unet.widgets.models.project_images import (
     plain_placement,
     without_odd_placement,
 )
-from napari_unet.widgets.predict.link import mark_as_edited
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     Places = tuple[tuple[tuple[int, ...], tuple[slice, ...]], ...]
 
-_LINKED = tuple(word for word in get_args(Linking) if word)
+_LINKED = "linked"  # the metadata of our tracks
 
 
 def saved_results(
@@ -40,11 +39,7 @@ def saved_results(
         about = layer.metadata.get(METADATA_KEY)
         if isinstance(layer, Labels) and isinstance(about, Predicted):
             results.append(_result_entry(layer, about, images))
-        elif isinstance(layer, Labels) and about in _LINKED:
-            results.append(
-                ProjectResult(shown=np.array(layer.data), linked=about, **_about_layer(layer))
-            )
-        elif isinstance(layer, Tracks) and about in _LINKED:
+        elif isinstance(layer, Tracks) and about == _LINKED:
             tracks.append(_tracks_entry(layer))
     return tuple(results), tuple(tracks)
 
@@ -59,6 +54,7 @@ def _result_entry(layer: Labels, about: Predicted, images: Sequence[Image]) -> P
         kind=about.kind,
         ndim=about.ndim,
         start=about.start,
+        linked=about.linked,
         places=tuple(
             (frame, tuple((part.start, part.stop) for part in box)) for frame, box in now.places
         ),
@@ -118,11 +114,10 @@ def _open_result(viewer: Viewer, entry: ProjectResult, images: Sequence[Image | 
     shown = np.asarray(entry.shown)
     image = images[entry.image] if 0 <= entry.image < len(images) else None
     placement = placement_of(entry, shown.ndim)
-    layer = (
-        _linked_layer(viewer, entry, placement)
-        if image is None or entry.linked
-        else _result_layer(viewer, entry, image, placement)
-    )
+    if entry.linked or image is None:
+        layer = _plain_layer(viewer, entry, image, placement)
+    else:
+        layer = _result_layer(viewer, entry, image, placement)
     layer.contour, layer.opacity, layer.visible = entry.outline, entry.opacity, entry.visible
 
 
@@ -150,14 +145,18 @@ def _result_layer(
     return layer
 
 
-def _linked_layer(viewer: Viewer, entry: ProjectResult, placement: dict[str, Any]) -> Labels:
+def _plain_layer(
+    viewer: Viewer, entry: ProjectResult, image: Image | None, placement: dict[str, Any]
+) -> Labels:
     """Add what was linked, or the result of an image that cannot be opened."""
-    about = entry.linked or "edited"
-    layer = Labels(
-        np.asarray(entry.shown), name=entry.name, metadata={METADATA_KEY: about}, **placement
-    )
+    shown = np.asarray(entry.shown)
+    about: object = "edited"
     if entry.linked:
-        layer.events.paint.connect(mark_as_edited)
+        before = shown if entry.predicted is None else np.asarray(entry.predicted)
+        about = Predicted(before.copy(), entry.ndim, taken=entry.taken, linked=True)
+        if image is not None:
+            about.image = image
+    layer = Labels(shown, name=entry.name, metadata={METADATA_KEY: about}, **placement)
     viewer.add_layer(layer)
     return layer
 
@@ -169,7 +168,7 @@ def _open_tracks(viewer: Viewer, entry: ProjectTracks) -> None:
         np.asarray(entry.points),
         graph={child: list(parents) for child, parents in entry.parents.items()},
         name=entry.name,
-        metadata={METADATA_KEY: _LINKED[0]},
+        metadata={METADATA_KEY: _LINKED},
         **placement_of(entry, np.shape(entry.points)[1] - 1),
     )
     layer.visible = entry.visible

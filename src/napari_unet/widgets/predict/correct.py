@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,20 +31,23 @@ from napari_unet.widgets.common.mouse_edits import (
 )
 from napari_unet.widgets.common.result_layer import (
     HIDDEN,
-    active_labels,
-    newest_prediction,
+    count_in_words,
     predicted_of,
+    result_to_correct,
 )
 from napari_unet.widgets.common.session import session_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from napari.layers import Labels
+    from napari.layers import Image, Labels
     from napari.viewer import Viewer
     from numpy.typing import NDArray
     from qtpy.QtGui import QHideEvent
 
+    from napari_unet.widgets.common.linked_undo import Change
+
+_LEFT = 1  # napari's number of the mouse button
 # Name of a tool: the text of its button, its tooltip, and how it is used.
 TOOLS = {
     "copy": (
@@ -77,30 +81,40 @@ TOOLS = {
         "Click an object that is too small; click again for more.",
     ),
 }
-
 _NUMBERS_HELP = (
     "Without a mouse: numbers of objects in the plane on screen, as in 3, 7. The tools below then "
     "act on these at once; Split parts an object across its longer side. Measure lists the numbers."
 )
 _NOTHING = {
-    "delete": "There is no object under the mouse.",
+    "delete": "There is no cell under the mouse.",
     "merge": "Drag from one object to another one to join them.",
     "split": "The line must cross the object from one side to the other.",
     "grow": "There is no background beside this object to grow into.",
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Corrected:
+    """What a tool did."""
+
+    layer: Labels
+    """The result, or the annotation that something was copied into."""
+    tool: str
+    change: Change
+
+
 class CorrectTools(QObject):
-    """What the mouse corrects: the newest prediction, or the one that is selected."""
+    """What the mouse corrects: the result that is selected, or else the topmost that is shown."""
 
     taken = Signal(str)  # one of `TOOLS` was taken in hand; "": put down
     told = Signal(str)  # how it is used, or why it does nothing
-    edited = Signal()  # something was corrected
+    edited = Signal(object)  # Corrected
+    undone = Signal(int)  # -1: a correction was undone, and what it taught; 1: redone
 
     def __init__(self, viewer: Viewer, parent: QObject) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self.copier = AnnotationCopier(viewer)
+        self.copier = AnnotationCopier(viewer, self._follow_undo)
         self._tool = ""
         # The tool acts on a prediction, and is held in the layer that it writes to: there napari
         # undoes its last step.
@@ -108,20 +122,17 @@ class CorrectTools(QObject):
         self._in_hand: Labels | None = None
 
     @property
-    def prediction(self) -> Labels | None:
-        """The prediction to correct: the selected one, or else the newest."""
-        active = active_labels(self._viewer)
-        if active is not None and predicted_of(active) is not None:
-            return active
-        return newest_prediction(self._viewer)
+    def in_hand(self) -> bool:
+        """Whether the mouse corrects."""
+        return self._in_hand is not None
 
     def ready(self) -> Labels | None:
-        """Return the prediction if it can be corrected now; else tell why not."""
-        layer = self.prediction
+        """Return the result if it can be corrected now; else tell why not."""
+        layer = result_to_correct(self._viewer)
         if layer is None:
-            show_warning("There is no prediction to correct yet: click Whole or View above.")
+            self._tell("There are no cells to correct yet: train, or choose a starting model.")
         elif (predicted := predicted_of(layer)) is not None and predicted.in_progress:
-            show_warning("This is still being predicted: correct it when it is done, or cancel.")
+            self._tell("The cells are still being found: correct them when it is done, or cancel.")
         elif not layer.visible:
             self._tell(HIDDEN)
         else:
@@ -144,13 +155,17 @@ class CorrectTools(QObject):
         layer.mouse_pan = False
         layer.mouse_drag_callbacks.append(self._drag)
         layer.events.mode.connect(self._mode_changed)
+        target.events.visible.connect(self._visibility_changed)
         self._viewer.layers.selection.active = layer
         self.taken.emit(tool)
         self.told.emit(TOOLS[tool][2])
 
     def put_down(self) -> None:
         """Put the tool down: the mouse is napari's again."""
-        layer, self._in_hand, self._target, self._tool = self._in_hand, None, None, ""
+        layer, self._in_hand, self._tool = self._in_hand, None, ""
+        target, self._target = self._target, None
+        if target is not None:
+            target.events.visible.disconnect(self._visibility_changed)
         if layer is not None:
             layer.events.mode.disconnect(self._mode_changed)
             layer.mouse_drag_callbacks.remove(self._drag)
@@ -162,10 +177,20 @@ class CorrectTools(QObject):
         """Another tool of napari was taken: ours goes down."""
         self.put_down()
 
+    def _visibility_changed(self, event: object = None) -> None:
+        """Go on with what is shown in place of a result that was hidden, as linked cells are."""
+        target, shown, tool = self._target, result_to_correct(self._viewer), self._tool
+        if target is None or target.visible or shown is None or not shown.visible:
+            return
+        if _image_of(shown) is _image_of(target):
+            self.put_down()
+            self._viewer.layers.selection.active = shown
+            self.take(tool)
+
     def _drag(self, layer: Labels, event: Any) -> Generator[None, None, None]:
         """Collect where the mouse goes, and act at its end, or on the way with the brush."""
         target = self._target
-        if target is None or target not in plain_layers(self._viewer):
+        if target is None or target not in plain_layers(self._viewer) or event.button != _LEFT:
             return
         if not (layer.visible and target.visible):
             self._tell(f"{layer.name} is hidden: show it." if target.visible else HIDDEN)
@@ -181,7 +206,7 @@ class CorrectTools(QObject):
                 yield
             self.apply(target, self._tool, np.array(path))
         except NapariUNetError as error:
-            show_warning(str(error))
+            self._tell(str(error))
 
     def _tell(self, text: str) -> None:
         """Tell it where it is seen, however far the dock is scrolled."""
@@ -203,20 +228,45 @@ class CorrectTools(QObject):
         if numbers:
             self.change(layer, tool, inside, numbers)
         else:
-            show_info("There is no object under the mouse.")
+            self._tell("There is no cell under the mouse.")
+
+    def apply_once(self, layer: Labels, tool: str, path: NDArray[np.floating[Any]]) -> None:
+        """Use a tool without taking it in hand, and tell why where it cannot be used."""
+        try:
+            self.apply(layer, tool, path)
+        except NapariUNetError as error:
+            self._tell(str(error))
 
     def change(self, layer: Labels, tool: str, inside: FramePath, numbers: list[int]) -> None:
         """Use one of `TOOLS` on numbered objects that lie under a path."""
         if tool == "copy_object":
-            annotation = self.copier.copy_object(layer, inside, numbers[0])
+            annotation, change = self.copier.copy_object(layer, inside, numbers[0])
             self._viewer.layers.selection.active = annotation  # Ctrl+Z undoes it there
+            self.edited.emit(Corrected(annotation, tool, change))
             return
         edit = edit_along(tool, inside, numbers)
         if edit.empty:
-            show_info(_NOTHING[tool])
+            self._tell(_NOTHING[tool])
             return
-        write_edit(layer, inside.frame, edit)
-        self.edited.emit()
+        with self.copier.correcting(layer):
+            change = write_edit(layer, inside.frame, edit)
+        self._count(layer)
+        self.edited.emit(Corrected(layer, tool, change))
+
+    def _count(self, layer: Labels) -> None:
+        """Say how many there are now, where it stood how many were found."""
+        count = count_in_words(layer)
+        if count:
+            session_of(self._viewer).told_of_result.emit(f"{count} now.")
+
+    def _follow_undo(self, layer: Labels, by: int) -> None:
+        self._count(layer)
+        self.undone.emit(by)
+
+
+def _image_of(result: Labels) -> Image | None:
+    predicted = predicted_of(result)
+    return None if predicted is None else predicted.image
 
 
 class CorrectPanel(QWidget):

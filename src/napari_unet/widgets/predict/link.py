@@ -24,7 +24,12 @@ from napari_unet.widgets.common.layers import (
     placement_from_labels,
     plain_layers,
 )
-from napari_unet.widgets.common.result_layer import active_labels, newest_prediction, predicted_of
+from napari_unet.widgets.common.result_layer import (
+    Predicted,
+    active_labels,
+    newest_prediction,
+    predicted_of,
+)
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.settings_form import SettingsForm
 from napari_unet.widgets.common.task import Failed, Outcome, task_named
@@ -40,8 +45,7 @@ if TYPE_CHECKING:
     from napari_unet.objects.linking import LinkAxis, Linked
 
 _TASK = "Linking objects"
-_LINKED = "linked"  # the metadata of our layers of linked labels and of tracks
-_EDITED = "linked, then edited"
+_LINKED = "linked"  # the metadata of our tracks
 _LETTER_OF = {"t": "T", "time": "T", "z": "Z"}  # what axes may be called
 
 
@@ -85,7 +89,7 @@ class LinkPanel(QWidget):
         if active is None:
             return newest_prediction(self._viewer)
         ours = active.metadata.get(METADATA_KEY)
-        holds_objects = ours in (None, _LINKED, _EDITED) or predicted_of(active) is not None
+        holds_objects = ours is None or predicted_of(active) is not None
         return active if holds_objects else newest_prediction(self._viewer)
 
     def link(self) -> None:
@@ -176,23 +180,25 @@ def _show_linked(viewer: Viewer, source: Labels, found: LinkedLabels) -> None:
     active = viewer.layers.selection.active
     _show_labels(viewer, source, found)
     _show_tracks(viewer, source, found)
+    viewer.layers.selection.active = active
     if predicted_of(source) is not None:
         source.visible = False  # two predictions on top of each other cannot be read
-    viewer.layers.selection.active = active
 
 
 def _show_labels(viewer: Viewer, source: Labels, found: LinkedLabels) -> None:
     """Show labels in the layer of the last linking of this source, or in a new one."""
     name, placement = f"{source.name} linked", placement_from_labels(source)
+    before = predicted_of(source)
+    about = Predicted(found.labels.copy(), 2 if before is None else before.ndim, linked=True)
+    if before is not None and before.image is not None:
+        about.image = before.image
     layer = _ours(viewer, Labels, name)
     if layer is not None and layer.data.shape == found.labels.shape:
-        layer.data = found.labels
+        layer.data, layer.metadata[METADATA_KEY], layer.visible = found.labels, about, True
         for key, value in placement.items():
             setattr(layer, key, value)
         return
-    layer = Labels(found.labels, name=name, metadata={METADATA_KEY: _LINKED}, **placement)
-    layer.events.paint.connect(mark_as_edited)
-    viewer.add_layer(layer)
+    viewer.add_layer(Labels(found.labels, name=name, metadata={METADATA_KEY: about}, **placement))
 
 
 def _show_tracks(viewer: Viewer, source: Labels, found: LinkedLabels) -> None:
@@ -215,9 +221,13 @@ def _show_tracks(viewer: Viewer, source: Labels, found: LinkedLabels) -> None:
 
 
 def _ours(viewer: Viewer, kind: type[Layer], name: str) -> Any:
-    """Find a layer that linking has made and no one has edited."""
+    """Find a layer that linking has made and no one has edited: what is edited stays."""
     for layer in plain_layers(viewer):
-        untouched = layer.metadata.get(METADATA_KEY) == _LINKED
+        about = layer.metadata.get(METADATA_KEY)
+        if isinstance(about, Predicted):
+            untouched = about.linked and np.array_equal(about.labels, layer.data)
+        else:
+            untouched = about == _LINKED
         if isinstance(layer, kind) and untouched and layer.name == name:
             return layer
     return None
@@ -228,11 +238,6 @@ def tracks_beside(viewer: Viewer, layer: Labels) -> Tracks | None:
     wanted = f"{layer.name.removesuffix(' linked')} tracks"
     found = (each for each in plain_layers(viewer) if isinstance(each, Tracks))
     return next((tracks for tracks in found if tracks.name == wanted), None)
-
-
-def mark_as_edited(event: Any) -> None:
-    """Remember that someone has painted here: what is painted is never overwritten."""
-    event.source.metadata[METADATA_KEY] = _EDITED
 
 
 # --- Link the objects of labels beside the window ------------------------------------------------

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from napari.utils.notifications import show_error
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.widgets.common.controls import Note, button
 from napari_unet.widgets.common.layers import labels_of, pixels_of
+from napari_unet.widgets.common.result_layer import predicted_of, result_to_correct
 from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.common.task import Failed, Outcome
 from napari_unet.widgets.common.visible import look_at
+from napari_unet.widgets.predict.doubt import MISSED, Doubt, doubt_at, usual_size
 from napari_unet.widgets.predict.runs import ShownPrediction
 from napari_unet.widgets.predict.work import UncertainSpots, check_size, uncertainty_events
 
@@ -24,9 +27,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.uncertainty import Spot
+    from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig
 
 _SHOWN_LINES = 7
+_DOUBT = Qt.ItemDataRole.UserRole + 1
+_SURE = "It is sure everywhere outside what is painted."
 
 
 class Predicts(Protocol):
@@ -44,6 +50,9 @@ class Predicts(Protocol):
 
 class SpotsPanel(QWidget):
     """Asks the model where it is unsure, and goes there."""
+
+    arrived = Signal(object)  # Doubt: what is to be decided at the next spot
+    told = Signal(str)  # why it goes nowhere yet
 
     def __init__(self, viewer: Viewer, predict: Predicts) -> None:
         super().__init__()
@@ -68,38 +77,59 @@ class SpotsPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         for each in (self.show_button, self.list, self.text):
             layout.addWidget(each)
+        self._asked = False  # for the next spot, where none was known
         self._session.prediction.happened.connect(self._on_event)
-        self._session.model_changed.connect(self._show_state)
+        self._session.prediction.ended.connect(self._on_ended)
+        self._session.model_changed.connect(self._forget)
         self._show_state()
 
     def find_spots(self) -> None:
-        """Compute the uncertainty in the background; the list follows."""
+        """Compute the uncertainty in the background; a layer and the list follow."""
+        found = self._find()
+        if found is not None:
+            image, model, config = found
+            keep = self._predict.kept_axes(image)
+            self._result = ShownPrediction(self._viewer, self._session, image, keep, config, model)
+            self._start(image, model, config)
+
+    def next_spot(self) -> None:
+        """Go to the next spot of the list; look for spots first where there is none."""
+        row = self.list.currentRow() + 1
+        item = self.list.item(row)
+        if item is not None:
+            self.list.setCurrentRow(row)
+            self.arrived.emit(item.data(_DOUBT))
+        elif self._session.model is None:
+            self.told.emit("There is no model yet: train, or choose a starting model.")
+        elif self._session.prediction.running:
+            self.told.emit("Wait a moment: cells are still being looked for.")
+        elif (found := self._find()) is not None:
+            self._asked = True
+            self.told.emit("Looking where it is unsure…")
+            self._start(*found)
+
+    def _find(self) -> tuple[Image, TrainedNetwork, PredictConfig] | None:
+        """Return what to ask of the plane on screen, or show what is missing."""
         image, model = self._predict.ready_image(), self._session.model
         if image is None or model is None:
-            return
+            return None
         try:
             config = self._predict.config(image, "slice")
             keep = self._predict.kept_axes(image)
             check_size([pixels_of(image).shape[axis] for axis in keep])
         except NapariUNetError as error:
             show_error(str(error))
-            return
+            return None
+        return image, model, config
+
+    def _start(self, image: Image, model: TrainedNetwork, config: PredictConfig) -> None:
         self._image = image
         self.list.clear()
         self.text.setText("Looking…")
-        self._result = ShownPrediction(self._viewer, self._session, image, keep, config, model)
-        make_events = partial(
-            uncertainty_events, model, pixels_of(image), self._painted(image), config
+        painted = self._painted(image)
+        self._session.prediction.start(
+            partial(uncertainty_events, model, pixels_of(image), painted, config)
         )
-        self._session.prediction.start(make_events)
-
-    def next_spot(self) -> None:
-        """Go to the next spot of the list; look for spots where there is none."""
-        row = self.list.currentRow() + 1
-        if row < self.list.count():
-            self.list.setCurrentRow(row)
-        else:
-            self.find_spots()
 
     def _painted(self, image: Image) -> NDArray[np.bool_] | None:
         """Return what is painted on an image: there it needs no more strokes."""
@@ -114,18 +144,33 @@ class SpotsPanel(QWidget):
             return
         self.list.clear()
         for number, spot in enumerate(event.spots, start=1):
-            place = ", ".join(
-                f"{axis} {at}"
-                for axis, at in zip("zyx"[-len(spot.position) :], spot.position, strict=True)
-            )
-            item = QListWidgetItem(f"{number}. {spot.score:.0%} unsure at {place}")
+            doubt = self._doubt_at(spot)
+            item = QListWidgetItem(f"{number}. Unsure: {doubt.words} ({spot.score:.0%})")
+            item.setToolTip(_place_in_words(spot))
             item.setData(Qt.ItemDataRole.UserRole, spot)
+            item.setData(_DOUBT, doubt)
             self.list.addItem(item)
         self.text.setText(
-            "Paint there, then Continue in the Train widget."
-            if event.spots
-            else "It is sure everywhere outside what is painted."
+            "Paint or correct there: the next training learns it." if event.spots else _SURE
         )
+
+    def _on_ended(self, outcome: Outcome) -> None:
+        asked, self._asked = self._asked, False
+        if asked and self.list.count():
+            self.next_spot()
+        elif asked:
+            self.told.emit(outcome.text if isinstance(outcome, Failed) else _SURE)
+
+    def _doubt_at(self, spot: Spot) -> Doubt:
+        """Guess what is to be decided, by the objects that are shown there."""
+        layer = result_to_correct(self._viewer)
+        predicted = None if layer is None else predicted_of(layer)
+        if layer is None or predicted is None or predicted.image is not self._image:
+            return MISSED
+        if predicted.task.named:
+            return Doubt(f"which {predicted.task.thing}?", "cell")
+        plane = np.asarray(layer.data)[(*spot.frame, *spot.position[:-2])]
+        return doubt_at(plane, spot.position, usual_size(plane))
 
     def _go(self, item: QListWidgetItem | None, _previous: object = None) -> None:
         if item is None or self._image is None:
@@ -134,5 +179,15 @@ class SpotsPanel(QWidget):
         keep = self._predict.kept_axes(self._image)
         look_at(self._viewer, self._image, keep, (*spot.frame, *spot.position))
 
+    def _forget(self) -> None:
+        """Ask the new model, not the former one, for the next spot."""
+        self.list.clear()
+        self._show_state()
+
     def _show_state(self) -> None:
         self.show_button.setEnabled(self._session.model is not None)
+
+
+def _place_in_words(spot: Spot) -> str:
+    axes = "zyx"[-len(spot.position) :]
+    return ", ".join(f"{axis} {at}" for axis, at in zip(axes, spot.position, strict=True))

@@ -22,6 +22,7 @@ from napari_unet.widgets.common.dock import Dock, add_shortcuts
 from napari_unet.widgets.common.recovery import RecoveryBar
 from napari_unet.widgets.common.starting import starting_model_box
 from napari_unet.widgets.common.task import Failed
+from napari_unet.widgets.predict.correct import TOOLS
 from napari_unet.widgets.predict.link import LinkPanel
 from napari_unet.widgets.predict.measure import MeasurePanel
 from napari_unet.widgets.predict.options import PredictOptions
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_unet.widgets.common.task import Outcome
+    from napari_unet.widgets.predict.doubt import Doubt
 
 _PLUGIN = "napari-unet-paint"
 _NO_PAINT = "Paint three cells, each with its own number: click Cell, and fill one."
@@ -79,6 +81,7 @@ class SegmentWidget(Dock):
         layout.addLayout(form)
         layout.addWidget(self.suggestions)
         layout.addLayout(self.tools)
+        layout.addWidget(self.tools.accept_all)
         layout.addWidget(self.tools.text)
         layout.addWidget(self.target.table)
         layout.addWidget(self.target.coverage)
@@ -149,6 +152,9 @@ class SegmentWidget(Dock):
         task.started.connect(self._show_state)
         task.happened.connect(self.progress.show_event)
         task.ended.connect(self._on_ended)
+        self._session.told_of_result.connect(self.progress.end)
+        self.spots.told.connect(self.tools.text.setText)
+        self.spots.arrived.connect(self._take_up)
         self.learn.learned.connect(self._use_learned)
         self.learn.background_wanted.connect(partial(self.tools.take, "background"))
         self.suggestions.used.connect(self._fill_in)
@@ -166,8 +172,14 @@ class SegmentWidget(Dock):
         self._session.forget_model()
 
     def next_unsure(self) -> None:
-        """Go to the next spot where the model is unsure, and take up the brush."""
+        """Go to the next spot where the model is unsure, and take up the tool that settles it."""
         self.spots.next_spot()
+
+    def _take_up(self, doubt: Doubt) -> None:
+        self.tools.take_up(doubt.tool)
+        use = TOOLS[doubt.tool][2] if doubt.tool in TOOLS else "Paint it, and go on with U."
+        end = "" if doubt.words.endswith("?") else "."
+        self.tools.text.setText(f"Unsure: {doubt.words}{end} {use}")
 
     def _open_dock(self, name: str) -> None:
         self._viewer.window.add_plugin_dock_widget(_PLUGIN, name)

@@ -5,10 +5,20 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from qtpy.compat import isalive
+from qtpy.QtCore import QTimer
+
+from napari_unet.errors import NapariUNetError
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, button
+from napari_unet.widgets.common.highlight import Highlight
+from napari_unet.widgets.common.layers import follow
+from napari_unet.widgets.common.result_layer import active_labels
+from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.predict.correct import CorrectTools
+from napari_unet.widgets.segment.accept import AcceptPanel
 from napari_unet.widgets.segment.click import ClickTool
+from napari_unet.widgets.segment.menu import CellMenu
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +28,7 @@ if TYPE_CHECKING:
 
     from napari_unet.tasks import Task
     from napari_unet.widgets.annotate.target import PaintTarget
+    from napari_unet.widgets.predict.correct import Corrected
     from napari_unet.widgets.predict.options import PredictOptions
 
 # A brush grows and shrinks by this share, not by one pixel: cells are 10 to 200 pixels wide.
@@ -41,8 +52,15 @@ _CORRECT = {
     "delete": ("Delete", "D", "Click what is no cell: it goes, and is learned as background."),
     "merge": ("Merge", "M", "Drag from one part of a cell to the other: they become one."),
     "split": ("Split", "S", "Draw a line through a cell that should be two."),
+    "grow": ("Grow", "G", "Click a cell that is too small: it grows by a pixel; click for more."),
     "copy_object": ("Accept", "A", "Click cells that are right: they are learned as they are."),
 }
+# In place of napari's own help, whose keys are ours while the dock is on screen.
+_HELP = (
+    "N cell, C click a cell, B background, E erase, [ ] brush; D delete, M merge, S split, G grow, "
+    "A accept; U next unsure, T train, H outlines, Ctrl+Z undo"
+)
+_FLASH = "#ffffff"
 
 
 class ToolBox(ButtonGrid):
@@ -54,19 +72,32 @@ class ToolBox(ButtonGrid):
         super().__init__(3)
         self._target = target
         self.text = Note()
+        self._viewer, self._dock, self._session = viewer, dock, session_of(viewer)
+        self._corrections = 0  # not learned yet
         self.correct = CorrectTools(viewer, dock)
         self.click = ClickTool(viewer, target, options, dock)
+        self.accept_all = AcceptPanel(viewer, target, options, self.correct)
+        self.cell_menu = CellMenu(viewer, self.correct, dock)
+        self._flash = Highlight(viewer, "Corrected here", _FLASH, dock)
         self.buttons: dict[str, QPushButton] = {}
         for name, (text, key, tooltip) in {**_PAINT, **_CORRECT}.items():
             self.buttons[name] = made = button("", "", partial(self.take, name))
             made.setCheckable(True)
             _describe(made, text, key, tooltip)
             self.addWidget(made)
+        self._connect()
+
+    def _connect(self) -> None:
+        target, training = self._target, self._session.training
         self.correct.taken.connect(self._show_taken)
         self.correct.edited.connect(self._teach)
-        self.correct.told.connect(self.text.setText)
-        self.click.told.connect(self.text.setText)
+        self.correct.undone.connect(self._follow_undo)
+        for told in (self.correct.told, self.click.told, target.told):
+            told.connect(self.text.setText)
         target.painter.brush_taken.connect(self._show_brush)
+        training.started.connect(self._say_corrections)
+        training.ended.connect(self._forget_corrections)
+        follow(self, self._viewer.events.help, self._show_help_soon)
 
     @property
     def keys(self) -> dict[str, Callable[[], object]]:
@@ -110,6 +141,11 @@ class ToolBox(ButtonGrid):
             changed = round(size * factor)
             layer.brush_size = max(1, changed if changed != size else size + step)
 
+    def take_up(self, name: str) -> None:
+        """Take a tool in hand, if it is not there already."""
+        if not self.buttons[name].isChecked():
+            self.take(name)
+
     def show_task(self, task: Task) -> None:
         """Name what is painted."""
         _, key, tooltip = _PAINT["cell"]
@@ -118,12 +154,47 @@ class ToolBox(ButtonGrid):
         for tool in _CORRECT:
             self.buttons[tool].setEnabled(not task.named or tool in ("delete", "copy_object"))
         self.buttons["click"].setEnabled(not task.named)
+        self.accept_all.setVisible(not task.named)
 
-    def _teach(self) -> None:
-        """Let a correction count as paint at once: a running training learns it."""
-        taught = self.correct.copier.copy_corrections()
-        if taught:
-            self.text.setText("Corrected: it is learned as painted.")
+    def _teach(self, done: Corrected) -> None:
+        """Let a correction count as paint at once, and show where it was."""
+        if done.change.empty:
+            self.text.setText("It is in your paint already, just so.")
+            return
+        try:
+            if done.tool != "copy_object":
+                self.correct.copier.teach(done.layer, done.change)
+        except NapariUNetError as error:
+            self.text.setText(str(error))
+            return
+        self._flash.flash(done.layer, done.change.at)
+        self._corrections += 1
+        self._say_corrections()
+
+    def _follow_undo(self, by: int) -> None:
+        self._corrections = max(0, self._corrections + by)
+        if self._corrections:
+            self._say_corrections()
+        else:
+            self.text.setText("Undone, and not learned.")
+
+    def _say_corrections(self) -> None:
+        count, running = self._corrections, self._session.training.running
+        if count:
+            some = f"{count} correction{'' if count == 1 else 's'}"
+            self.text.setText(f"{some}, learning…" if running else f"{some}: Train learns them.")
+
+    def _forget_corrections(self, outcome: object) -> None:
+        self._corrections = 0
+
+    def _show_help_soon(self, event: object = None) -> None:
+        QTimer.singleShot(0, self._show_help)  # napari shows its own just now
+
+    def _show_help(self) -> None:
+        """Let the status bar tell our keys where napari tells its own for the same letters."""
+        active = active_labels(self._viewer) if isalive(self) else None
+        if active is not None and self._dock.isVisible() and self._viewer.help != _HELP:
+            self._viewer.help = _HELP
 
     def _show_brush(self, value: int) -> None:
         self._show_taken({0: "erase", 1: "background"}.get(value, "cell"))
