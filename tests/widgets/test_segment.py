@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from napari.utils.notifications import notification_manager
 
 from napari_unet.objects.clicking import Clickable
 from napari_unet.training.config import TrainConfig
+from napari_unet.widgets.common import session as common_session
 from napari_unet.widgets.common.annotation import annotation_of
 from napari_unet.widgets.common.layers import METADATA_KEY
 from napari_unet.widgets.common.result_layer import Predicted, predicted_of
@@ -32,6 +35,7 @@ from napari_unet.widgets.segment.click import ClickableView
 from napari_unet.widgets.segment.dock import SegmentWidget
 
 from .scenes import TINY, disks, strokes_on
+from .test_predict import untrained
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -742,3 +746,43 @@ def test_nothing_is_suggested_where_classes_are_wanted(make_bench: Callable[...,
     bench.qtbot.wait(100)
     bench.wait()
     assert bench.results == []
+
+
+# --- a model that is being loaded ------------------------------------------------------------
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Keep models from being loaded before this is set."""
+    opened = threading.Event()
+
+    def load(path: Path, name: str, stop: threading.Event) -> Any:
+        opened.wait(30)
+        return untrained(), name, None
+
+    monkeypatch.setattr(common_session, "loading_events", load)
+    return opened
+
+
+def test_that_a_model_is_being_loaded_is_said_at_once(
+    make_bench: Callable[..., Bench], gate: threading.Event
+) -> None:
+    bench = make_bench()
+    bench.session.begin_loading(Path("model"), "Cells")
+    assert bench.dock.model_note.text() == "Loading Cells…"
+    gate.set()
+    bench.wait()
+    assert bench.dock.model_note.text() == "Model in use: Cells."
+
+
+def test_a_click_meanwhile_happens_when_it_is_loaded(
+    make_bench: Callable[..., Bench], gate: threading.Event
+) -> None:
+    bench = make_bench()
+    bench.session.begin_loading(Path("model"), "Cells")
+    bench.dock.whole_button.click()
+    assert "It begins then." in bench.dock.progress.line.text()
+    gate.set()
+    bench.wait_for(lambda: bool(bench.results))
+    bench.wait()
+    assert bench.dock.progress.line.text().startswith("Done.")

@@ -19,7 +19,7 @@ from napari_unet.errors import FileProblemError
 from napari_unet.io import tiff_files
 from napari_unet.io.disk import megabytes, short_reason, why_not_written
 from napari_unet.io.names import natural_key, pair_names
-from napari_unet.io.tiff_files import read_tiff, save_tiff
+from napari_unet.io.tiff_files import describe_tiff, read_tiff, save_tiff
 from napari_unet.io.tiff_sets import TIFF_SUFFIXES, file_of, once_per_set, split_chosen
 from napari_unet.io.zarr_files import ZARR_SUFFIX, holds_labels, is_zarr_node, open_zarr, split_zarr
 from napari_unet.io.zarr_places import images_in, stem_in_zarr
@@ -241,6 +241,34 @@ def read_image(path: str | Path) -> ImageFile:
             f"Cannot read {path}: it is damaged, or of another format ({reason})."
         ) from error
     raise FileProblemError(f"{path} has an unknown format; use one of {', '.join(IMAGE_SUFFIXES)}.")
+
+
+@dataclass(frozen=True)
+class ImageDescription:
+    """What a file says of its image."""
+
+    shape: tuple[int, ...]
+    axes: str | None = None
+    """Letters TCZYX where the file names its axes, else None."""
+    pixel_size: PixelSize = field(default_factory=dict)
+    """Micrometres along those of ``ZYX`` whose size the file gives."""
+
+
+def describe_image(path: str | Path) -> ImageDescription | None:
+    """Return what a TIFF or Zarr says of its image, without reading a pixel; None: nothing.
+
+    It may still take a while, on slow disks and of files with many pages.
+    """
+    path = Path(path)
+    try:
+        if split_zarr(path) is not None:
+            array, axes, pixel_size = open_zarr(path)[:3]
+            return ImageDescription(tuple(array.shape), axes, pixel_size)
+        if path.suffix.lower() in TIFF_SUFFIXES:
+            return ImageDescription(*describe_tiff(path))
+    except Exception:  # damaged files raise whatever they come upon; who reads the pixels tells
+        return None
+    return None
 
 
 def open_labels(path: str | Path, axes: str | None = None) -> ImageFile:

@@ -110,7 +110,7 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, 
         if series.nbytes > max(LARGE, _DENSEST * file.filehandle.size):
             raise ValueError(f"its {path.stat().st_size} bytes claim {megabytes(series.nbytes)}")
         holds_labels = _tag(file, "Software", "") == LABELS
-        named = series.axes.replace("S", "C")  # tifffile calls colour samples S
+        axes = _axes(series)
         # Samples that the file calls no transparency are channels as good as the others.
         is_measured = tuple(map(int, file.pages.first.extrasamples))[-1:] == (_NO_TRANSPARENCY,)
         array: Any
@@ -120,16 +120,36 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, 
             array = tifffile.memmap(path, series=number, mode="r")
         else:
             array = LazyTiff(path, number)
-        try:
-            pixel_size = _pixel_size(file, number)
-        except (ValueError, TypeError, ElementTree.ParseError):
-            pixel_size = UNKNOWN_SIZE  # the pixels are good, whatever the metadata says
-    if named.endswith("C") and array.shape[-1] == 4 and not is_measured:
+        pixel_size = _known_size(file, number, axes)
+    has_colours = series.axes[-1:] in ("C", "S") and array.shape[-1] == 4
+    if has_colours and not is_measured:  # transparency says nothing about cells
         is_lazy = isinstance(array, LazyTiff)
         array = array.without_transparency() if is_lazy else array[..., :3]
         notices += (WITHOUT_TRANSPARENCY,)
-    axes = named if is_axes(named) and len(named) == array.ndim else None
-    return array, axes, size_along(axes or "ZYX", pixel_size), notices, holds_labels
+    return array, axes, pixel_size, notices, holds_labels
+
+
+def describe_tiff(path: Path) -> tuple[tuple[int, ...], str | None, PixelSize]:
+    """Return shape, axes and pixel size of the first series of a TIFF file; no pixel is read."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        _leads_out(file)
+        series = file.series[0]
+        axes = _axes(series)
+        return series.shape, axes, _known_size(file, 0, axes)
+
+
+def _axes(series: tifffile.TiffPageSeries) -> str | None:
+    named = series.axes.replace("S", "C")  # tifffile calls colour samples S
+    return named if is_axes(named) and len(named) == len(series.shape) else None
+
+
+def _known_size(file: tifffile.TiffFile, number: int, axes: str | None) -> PixelSize:
+    try:
+        return size_along(axes or "ZYX", _pixel_size(file, number))
+    except (ValueError, TypeError, ElementTree.ParseError):
+        return UNKNOWN_SIZE  # the pixels are good, whatever the metadata says
 
 
 def _is_cut(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, leads_out: bool) -> bool:

@@ -48,7 +48,7 @@ def form_layout() -> QFormLayout:
 
 
 def scrolling_column(widget: QWidget) -> QVBoxLayout:
-    """Give a dock widget its one column, which scrolls where the dock is too low."""
+    """Give a dock widget a column, which scrolls where the dock is too low."""
     content = _Content()
     layout = QVBoxLayout(content)
     layout.setSpacing(8)
@@ -59,10 +59,28 @@ def scrolling_column(widget: QWidget) -> QVBoxLayout:
     scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     scroll.setWidget(content)
     FocusRing(content)
+    _column_of(widget).addWidget(scroll, 1)
+    return layout
+
+
+def fixed_column(widget: QWidget) -> QVBoxLayout:
+    """Give a dock widget a column above or below the one that scrolls: it is always in sight."""
+    content = _Content()
+    layout = QVBoxLayout(content)
+    layout.setSpacing(6)
+    FocusRing(content)
+    _column_of(widget).addWidget(content)
+    return layout
+
+
+def _column_of(widget: QWidget) -> QVBoxLayout:
+    outer = widget.layout()
+    if isinstance(outer, QVBoxLayout):
+        return outer
     outer = QVBoxLayout(widget)
     outer.setContentsMargins(0, 0, 0, 0)
-    outer.addWidget(scroll)
-    return layout
+    outer.setSpacing(0)
+    return outer
 
 
 class _Content(QWidget):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_info
@@ -13,10 +14,13 @@ from napari_unet.provenance.card import TrainingOrigin
 from napari_unet.run import Notice
 from napari_unet.training.config import TrainConfig
 from napari_unet.widgets.common.layers import unwrapped
+from napari_unet.widgets.common.model_work import loading_events
 from napari_unet.widgets.common.task import BackgroundTask, Cancelled, Failed, Finished, Outcome
 from napari_unet.widgets.common.triton_apart import keep_triton_apart
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari.layers import Image, Labels
 
     from napari_unet.model.trained import TrainedNetwork
@@ -62,6 +66,7 @@ class Session(QObject):
             task.ended.connect(_tell_failure)
         self.model: TrainedNetwork | None = None  # the one in use: trained here, or loaded
         self.model_name = ""
+        self.coming_name = ""  # of the model that is being loaded
         self.trained: TrainingResult | None = None  # of the last training here
         self.origin: TrainingOrigin | None = None  # of that training, for its run card
         self.interrupted: TrainingState | None = None  # not finished, here or in a project
@@ -109,6 +114,7 @@ class Session(QObject):
             self.set_model(outcome.result.trained, f"{name} model")
 
     def _take_loaded(self, outcome: Outcome) -> None:
+        self.coming_name = ""
         if isinstance(outcome, Finished):
             self.load_model(*outcome.result)
         else:
@@ -124,6 +130,24 @@ class Session(QObject):
         self.model, self.model_name = None, ""
         self.trained = self.interrupted = None
         self.model_changed.emit()
+
+    def begin_loading(self, path: Path, name: str) -> bool:
+        """Load a model file in the background, and say so, unless another one is coming already.
+
+        Where it cannot be read an error is shown, and the previous model stays.
+        """
+        if self.loading.running:
+            show_info(f"{self.coming_name or 'A model'} is still being loaded.")
+            return False
+        self.coming_name = name
+        return self.loading.start(partial(loading_events, path, name))
+
+    @property
+    def model_in_words(self) -> str:
+        """Which model is in use, or is coming; nothing where there is none."""
+        if self.loading.running:
+            return f"Loading {self.coming_name or 'a model'}…"
+        return f"Model in use: {self.model_name}." if self.model is not None else ""
 
     def load_model(
         self, model: TrainedNetwork, name: str, interrupted: TrainingState | None = None

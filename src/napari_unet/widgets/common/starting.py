@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_error
 
 from napari_unet.errors import ModelFileError
 from napari_unet.model.cards import STARTING_MODELS, starting_card
 from napari_unet.widgets.common.controls import choice
-from napari_unet.widgets.common.model_work import loading_events
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QComboBox
@@ -53,5 +51,4 @@ def _load(session: Session, name: str) -> None:
     except ModelFileError as error:
         show_error(str(error))
         return
-    if not session.loading.start(partial(loading_events, card.path, card.title)):
-        show_info("A model is still being loaded.")
+    session.begin_loading(card.path, card.title)

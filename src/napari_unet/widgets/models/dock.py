@@ -16,7 +16,9 @@ from napari_unet.project.library import ModelLibrary, starting_entries
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, as_plain, button, scrolling_column
 from napari_unet.widgets.common.dock import Dock
-from napari_unet.widgets.common.model_work import loading_events, store_model
+from napari_unet.widgets.common.model_work import (
+    store_model,
+)
 from napari_unet.widgets.common.task import Failed, Outcome
 from napari_unet.widgets.models.export import ExportDialog
 from napari_unet.widgets.models.import_model import ModelImport
@@ -152,8 +154,7 @@ class ModelsWidget(Dock):
         if entry is None:
             show_warning("Choose a model in the list first.")
             return
-        if not self._session.loading.start(partial(loading_events, entry.path, entry.name)):
-            show_info("A model is still being loaded.")
+        self._session.begin_loading(entry.path, entry.name)
 
     def ask_to_rename(self) -> None:
         """Ask for another name of the chosen model."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +20,6 @@ from napari_unet.widgets.common.annotation import (
     colour_layer,
 )
 from napari_unet.widgets.common.layers import labels_of, layers_of_others
-from napari_unet.widgets.common.model_work import loading_events
 from napari_unet.widgets.common.pairs import every_pair
 from napari_unet.widgets.common.regions import new_regions_layer, regions_of
 from napari_unet.widgets.common.session import session_of
@@ -214,5 +212,5 @@ def open_folder(viewer: Viewer, folder: Path) -> bool:
         show_error(str(error))
     if project.has_model:
         name = project.model_name or folder.name
-        session.loading.start(partial(loading_events, folder / MODEL_FILE, name))
+        session.begin_loading(folder / MODEL_FILE, name)
     return True

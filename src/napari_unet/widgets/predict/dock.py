@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,6 @@ from napari_unet.widgets.common.controls import (
 )
 from napari_unet.widgets.common.dock import Dock
 from napari_unet.widgets.common.layers import LayerComboBox
-from napari_unet.widgets.common.model_work import loading_events
 from napari_unet.widgets.common.result_layer import predicted_of
 from napari_unet.widgets.common.task import Failed, Outcome
 from napari_unet.widgets.predict.batch import BatchTable
@@ -102,6 +100,8 @@ class PredictWidget(Dock):
 
     def _connect(self) -> None:
         self._session.model_changed.connect(self._show_state)
+        self._session.loading.started.connect(self._show_state)
+        self._session.loading.ended.connect(self._show_state)
         self._session.model_changed.connect(self.options.show_model)
         self._session.annotation_chosen.connect(self._follow_image)
         self._session.told_of_result.connect(self.progress.end)
@@ -118,8 +118,7 @@ class PredictWidget(Dock):
 
     def load_model(self, path: Path) -> None:
         """Use a model file; an error is shown and the previous model stays."""
-        if not self._session.loading.start(partial(loading_events, path, path.stem)):
-            show_info("A model is still being loaded.")
+        self._session.begin_loading(path, path.stem)
 
     def start_prediction(self, scope: str = "whole") -> None:
         """Predict the chosen image in the background: its "view", a "slice" or the "whole"."""
@@ -169,6 +168,9 @@ class PredictWidget(Dock):
     def _show_state(self) -> None:
         self.buttons.show_state()
         model = self._session.model
+        if self._session.loading.running:
+            self.model_note.setText(self._session.model_in_words)
+            return
         if model is None:
             self.model_note.setText(
                 "Model: none yet. Train one, load a model file, or choose a starting model."

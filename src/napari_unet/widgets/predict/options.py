@@ -13,6 +13,7 @@ from napari_unet.errors import ModelMismatchError, NapariUNetError
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.settings import declared
 from napari_unet.widgets.common.controls import Note, Section, add_row
+from napari_unet.widgets.common.file_axes import FileAxes
 from napari_unet.widgets.common.layers import FollowedLayer, LayerComboBox, notices_of, pixels_of
 from napari_unet.widgets.common.placement import kept_axes, name_axes, named_axes_of, pixel_size_of
 from napari_unet.widgets.common.settings_form import SettingsForm
@@ -29,9 +30,18 @@ if TYPE_CHECKING:
     from napari_unet.model.record import ModelRecord
     from napari_unet.widgets.common.session import Session
 
-# In the order of the rows; the first is the channels, before the cell size.
-_MAIN = ("used_channels", "result", "views", "precision", "rescale")
-_ADVANCED = ("threshold", "smallest", "tile_size", "device")
+# In the order of the rows, below the cell size.
+_MAIN = ("result",)
+_ADVANCED = (
+    "used_channels",
+    "threshold",
+    "smallest",
+    "views",
+    "rescale",
+    "precision",
+    "tile_size",
+    "device",
+)
 _SETTINGS = declared(PredictConfig)
 
 
@@ -60,12 +70,13 @@ class PredictOptions(QWidget):
         super().__init__()
         self._session, self._rows = session, rows
         self.image_box = image_box
-        self.axes_row = AxesRow(self._guess)
+        self.axes_row = AxesRow(self.guess)
         self.form = SettingsForm(PredictConfig(), (*_MAIN, *_ADVANCED))
         self.channels_edit = self.form.editors["used_channels"].widget
         self.scale_check = self.form.editors["rescale"].widget
         self.size_note = Note()
         self.cell_size = CellSizeRow(viewer, session)
+        self._file_axes = FileAxes(viewer, session, self)
         self._lay_out()
         self._followed = FollowedLayer(self, ("scale", "units"), self._show_sizes)
         self.image_box.layer_changed.connect(self._show_image)
@@ -75,19 +86,18 @@ class PredictOptions(QWidget):
     def _lay_out(self) -> None:
         form = self._rows
         add_row(form, "Axes", self.axes_row)
-        self.form.add_rows(form, ["used_channels"])
         cell_size = QLabel("Cell size")
         cell_size.setBuddy(self.cell_size.box)
         cell_size.setToolTip(self.cell_size.box.toolTip())
         form.addRow(cell_size, self.cell_size)
-        self.form.add_rows(form, _MAIN[1:])
+        self.form.add_rows(form, _MAIN)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
         layout.addWidget(self.size_note)
         layout.addWidget(
             Section(
-                "Advanced settings",
+                "More settings",
                 "Settings that the model and the program choose well.",
                 self.form.panel(_ADVANCED),
             )
@@ -124,7 +134,7 @@ class PredictOptions(QWidget):
         """
         if image is self.image_box.layer and self.axes_row.axes is not None:
             return self.axes_row.axes
-        return self._guess(image)
+        return self.guess(image)
 
     def config(self, image: Image) -> PredictConfig:
         """Return how a whole image is predicted.
@@ -145,7 +155,7 @@ class PredictOptions(QWidget):
         config: PredictConfig = self.form.value()
         return replace(config, cell_size=self.cell_size.value)
 
-    def _guess(self, image: Image) -> str:
+    def guess(self, image: Image) -> str:
         """Guess axes as the prediction would; a layer of colours has them last."""
         from napari_unet.prediction.plan import guessed_axes
 
@@ -165,6 +175,7 @@ class PredictOptions(QWidget):
 
     def _show_image(self) -> None:
         image = self.image_box.layer
+        self._file_axes.look(image)
         self._followed.follow(image)
         self.cell_size.show_image(image)
         self.axes_row.show_image(image)
@@ -272,12 +283,18 @@ class AxesRow(QComboBox):
         choices = alternatives(image)
         if named is None:
             guessed = self._guessed(image)
-            self.addItem(f"{guessed} (guessed)" if guessed else "not known", None)
+            self.addItem(self._unsure(guessed), None)
         elif named not in choices:
             choices = (named, *choices)
         for axes in choices:
-            self.addItem(axes, axes)
+            self.addItem(self._said(axes), axes)
         self.setCurrentIndex(max(0, self.findData(named)))
+
+    def _said(self, axes: str) -> str:
+        return axes
+
+    def _unsure(self, guessed: str | None) -> str:
+        return f"{guessed} (guessed)" if guessed else "not known"
 
     def _guessed(self, image: Image) -> str | None:
         try:
@@ -298,6 +315,32 @@ class AxesRow(QComboBox):
         axes = self.itemData(index)
         if axes is not None and self._image is not None:
             name_axes(self._image, axes)  # its event shows them
+
+
+class AxesChip(AxesRow):
+    """The same in words, where an image has more than two axes, and as a question if unsure."""
+
+    def show_axes(self) -> None:
+        """Show what the axes are; nothing of a plane."""
+        super().show_axes()
+        self.setVisible(self.needed and self.parent() is not None)
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is an axis beside those of a plane."""
+        return self._image is not None and self._image.ndim > 2
+
+    def _said(self, axes: str) -> str:
+        others = [_CHIP[letter] for letter in axes if letter in _CHIP]
+        if axes.endswith("C") and self._image is not None:
+            others[-1:] = [] if self._image.rgb else ["Channels (last)"]
+        return " + ".join(others) or axes
+
+    def _unsure(self, guessed: str | None) -> str:
+        return f"{self._said(guessed)}? Choose" if guessed else "Choose"
+
+
+_CHIP = {"T": "Time", "C": "Channels", "Z": "Depth"}
 
 
 def alternatives(image: Image) -> tuple[str, ...]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error, show_warning
+from qtpy.compat import isalive
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.widgets.common.copy_script import prediction_to_copy
 from napari_unet.widgets.common.layers import pixels_of
 from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.common.task import Finished
 from napari_unet.widgets.predict.runs import predict_into_file, predict_into_layer, scoped
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from napari_unet.prediction.config import PredictConfig
     from napari_unet.widgets.common.copy_script import ScriptBundle
+    from napari_unet.widgets.common.task import Outcome
     from napari_unet.widgets.predict.options import PredictOptions
     from napari_unet.widgets.predict.status import PredictStatus
 
@@ -30,9 +33,16 @@ class PredictionStarter:
     def __init__(self, viewer: Viewer, options: PredictOptions, status: PredictStatus) -> None:
         self._viewer, self._session = viewer, session_of(viewer)
         self._options, self._status = options, status
+        self._wanted = ""  # as soon as a model is loaded
 
     def start(self, scope: str = "whole") -> None:
-        """Predict into a layer, in the background: the "view", a "slice" or the "whole"."""
+        """Predict into a layer, in the background: the "view", a "slice" or the "whole".
+
+        While a model is being loaded, that happens when it is there.
+        """
+        if self._session.loading.running:
+            self._want(scope)
+            return
         image, model = self.ready_image(), self._session.model
         if image is None or model is None:
             return
@@ -42,6 +52,21 @@ class PredictionStarter:
             self._refuse(image, str(error))
             return
         predict_into_layer(self._viewer, self._session, model, image, self.kept_axes(image), config)
+
+    def _want(self, scope: str) -> None:
+        if not self._wanted:
+            self._session.loading.ended.connect(self._start_wanted)
+        self._wanted = scope
+        self._status.line.setText(f"{self._session.model_in_words} It begins then.")
+
+    def _start_wanted(self, outcome: Outcome) -> None:
+        self._session.loading.ended.disconnect(self._start_wanted)
+        scope, self._wanted = self._wanted, ""
+        if not isalive(self._status):  # the dock was closed
+            return
+        self._status.line.setText("")
+        if isinstance(outcome, Finished):
+            self.start(scope)
 
     def start_into(self, path: Path) -> None:
         """Predict the whole image into an OME-Zarr, or go on with what was cancelled there."""

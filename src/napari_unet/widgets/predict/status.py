@@ -148,7 +148,10 @@ class PredictButtons(QWidget):
 
     def show_state(self) -> None:
         """Enable what can be clicked now."""
-        task = self._session.prediction
+        task, session = self._session.prediction, self._session
+        coming = session.model is not None or session.loading.running
         for each in (*self._starters, self.copy):
-            each.setEnabled(self._session.model is not None and not task.running)
+            each.setEnabled(coming and not task.running)
+        for each in (self.file, self.folder, self.copy):  # which ask for names first
+            each.setEnabled(session.model is not None and not task.running)
         self.cancel.setEnabled(task.running and not task.stopping)

@@ -15,6 +15,7 @@ from napari_unet.widgets.common.controls import (
     Section,
     add_row,
     button,
+    fixed_column,
     form_layout,
     scrolling_column,
 )
@@ -25,7 +26,7 @@ from napari_unet.widgets.common.task import Failed
 from napari_unet.widgets.predict.correct import TOOLS
 from napari_unet.widgets.predict.link import LinkPanel
 from napari_unet.widgets.predict.measure import MeasurePanel
-from napari_unet.widgets.predict.options import PredictOptions
+from napari_unet.widgets.predict.options import AxesChip, PredictOptions
 from napari_unet.widgets.predict.runs import said_of
 from napari_unet.widgets.predict.spots import SpotsPanel
 from napari_unet.widgets.predict.start import PredictionStarter
@@ -59,6 +60,7 @@ class SegmentWidget(Dock):
         self.options = PredictOptions(
             napari_viewer, self._session, self.target.image_box, self._settings
         )
+        self.axes_chip = AxesChip(self.options.guess)
         self.progress = PredictStatus()
         self.starter = PredictionStarter(napari_viewer, self.options, self.progress)
         self.suggestions = SuggestionPanel(napari_viewer, self.target, self.options)
@@ -70,24 +72,28 @@ class SegmentWidget(Dock):
         self.finish = FinishPanel(napari_viewer, self.measure)
         self._lay_out()
         self._connect()
+        self._show_axes()
         self._show_state()
 
     def _lay_out(self) -> None:
-        layout = scrolling_column(self)
-        layout.addWidget(self.recovery)
+        head, layout, foot = fixed_column(self), scrolling_column(self), fixed_column(self)
         form = form_layout()
         add_row(form, "Image", self.target.image_box, "The image to work on.")
+        add_row(form, "It holds", self.axes_chip)
+        self._axes_label = form.labelForField(self.axes_chip)
         add_row(form, "Find", self.target.kind_box)
-        layout.addLayout(form)
+        head.addLayout(form)
+        head.addLayout(self.tools)
+        layout.addWidget(self.recovery)
         layout.addWidget(self.suggestions)
-        layout.addLayout(self.tools)
         layout.addWidget(self.tools.accept_all)
         layout.addWidget(self.tools.text)
         layout.addWidget(self.target.table)
         layout.addWidget(self.target.coverage)
         layout.addWidget(self.learn)
-        layout.addLayout(self._result_buttons())
         layout.addWidget(self.progress)
+        foot.addWidget(self.learn.button)
+        foot.addLayout(self._result_buttons())
         layout.addWidget(self.model_note)
         layout.addLayout(ButtonGrid(2, (starting_model_box(self._session), self._more_button())))
         self.settings = Section(
@@ -111,13 +117,13 @@ class SegmentWidget(Dock):
     def _result_buttons(self) -> ButtonGrid:
         start = self.starter.start
         self.view_button = button(
-            "Segment this view", "Find the cells in what is on screen.", partial(start, "view")
+            "Segment view", "Find the cells in what is on screen.", partial(start, "view")
         )
         self.slice_button = button(
-            "This slice", "Find the cells in the plane on screen.", partial(start, "slice")
+            "Segment slice", "Find the cells in the plane on screen.", partial(start, "slice")
         )
         self.whole_button = button(
-            "&Everything",
+            "Segment &all",
             "Find the cells in the whole image or stack, what is on screen first.",
             partial(start, "whole"),
         )
@@ -144,9 +150,13 @@ class SegmentWidget(Dock):
     def _connect(self) -> None:
         task = self._session.prediction
         self._session.model_changed.connect(self._show_state)
+        self._session.loading.started.connect(self._show_state)
+        self._session.loading.ended.connect(self._show_state)
         self._session.model_changed.connect(self.options.show_model)
         self.target.changed.connect(self._show_state)
         self.target.image_box.layer_changed.connect(self._show_state)
+        self.target.image_box.layer_changed.connect(self._show_axes)
+        self._session.model_changed.connect(self.axes_chip.show_axes)
         self.options.cell_size.told.connect(self.progress.end)
         task.started.connect(self.progress.begin)
         task.started.connect(self._show_state)
@@ -160,6 +170,11 @@ class SegmentWidget(Dock):
         self.suggestions.used.connect(self._fill_in)
         keys: dict[str, Any] = {"T": self.learn.toggle, "U": self.next_unsure}
         add_shortcuts(self, {**keys, **self.tools.keys})
+
+    def _show_axes(self) -> None:
+        self.axes_chip.show_image(self.target.image)
+        if self._axes_label is not None:
+            self._axes_label.setVisible(self.axes_chip.needed)
 
     def cancel(self) -> None:
         """Stop what is being found; what is finished is kept."""
@@ -206,14 +221,15 @@ class SegmentWidget(Dock):
 
     def _show_state(self) -> None:
         session, image = self._session, self.target.image
-        running, model = session.prediction.running, session.model
+        running = session.prediction.running
+        model_coming = session.model is not None or session.loading.running
         stack = image is not None and image.ndim > 2
         for each in (self.view_button, self.slice_button, self.whole_button):
-            each.setEnabled(model is not None and not running)
+            each.setEnabled(model_coming and not running)
         self.slice_button.setVisible(stack)
         self.link_section.setVisible(stack)
         self.cancel_button.setVisible(running)
         self.cancel_button.setEnabled(not session.prediction.stopping)
         self.tools.show_task(self.target.task)
         self.target.table.setVisible(self.target.task.named)
-        self.model_note.setText(f"Model in use: {session.model_name}." if model else "")
+        self.model_note.setText(session.model_in_words)

@@ -89,7 +89,7 @@ class LearnPanel(QWidget):
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for each in (self.button, self.progress, self.cells, self.text):
+        for each in (self.progress, self.cells, self.text):  # the dock has a place for the button
             layout.addWidget(each)
 
     def toggle(self) -> None:

@@ -205,6 +205,6 @@ class ToolBox(ButtonGrid):
 
 
 def _describe(made: QPushButton, text: str, key: str, tooltip: str) -> None:
-    made.setText(f"{text} ({key})")
+    made.setText(f"{text}  {key}")
     made.setAccessibleName(text)
     made.setToolTip(f"{tooltip} Key {key}.")

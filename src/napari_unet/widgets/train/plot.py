@@ -12,6 +12,7 @@ from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 _REDRAW_MS = 100
+_ROOM_ABOVE = 1.05  # of the largest loss that is seen
 _LINES_OF_TEXT = 13  # the height of the curves
 _SPACE = "\N{NO-BREAK SPACE}"  # an entry of the key stays in one line
 
@@ -38,8 +39,8 @@ def colours_on(theme: str) -> PlotColours:
 class TrainingPlot(QWidget):
     """Plots loss, painted cells that are found, and scores on unseen paint over the steps.
 
-    The axis always goes from 0 to 1, as scores do, and the loss after the first steps; a larger one
-    runs along the upper edge. Drawing is throttled, not the data.
+    The axis goes from 0 to 1, as scores do, and as far as the loss of the newer half of the steps;
+    a larger one before runs along the upper edge. Drawing is throttled, not the data.
     """
 
     def __init__(self, theme: str, parent: QWidget | None = None) -> None:
@@ -125,7 +126,10 @@ class TrainingPlot(QWidget):
             self._timer.start()
 
     def _redraw(self) -> None:
-        drawn = [min(loss, 1.0) for loss in self._losses.values]
+        losses = self._losses.values
+        top = max(1.0, _ROOM_ABOVE * max(losses[len(losses) // 2 :], default=0.0))
+        self.chart.setYRange(0, top)
+        drawn = [min(loss, top) for loss in losses]
         self._loss_curve.setData(self._losses.steps, drawn)
         self._found_curve.setData(*self._found)
         self._score_marks.setData(*self._scores)

@@ -1,0 +1,123 @@
+"""What the file of an image says of its axes and its pixel size, put on the layer that shows it."""
+
+from __future__ import annotations
+
+import weakref
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Image
+from napari.utils.notifications import show_info
+from qtpy.QtCore import QObject
+
+from napari_unet.io.files import describe_image
+from napari_unet.widgets.common.layers import pixels_of, plain_layers
+from napari_unet.widgets.common.placement import name_axes, named_axes_of, pixel_size_of
+from napari_unet.widgets.common.task import Finished, Outcome, task_named
+
+if TYPE_CHECKING:
+    import threading
+
+    from napari.viewer import Viewer
+
+    from napari_unet.data.physical import PixelSize
+    from napari_unet.io.files import ImageDescription
+
+_ASKED: weakref.WeakSet[Image] = weakref.WeakSet()  # whose files were read, by any dock
+_MEANING = {"T": "time", "C": "channels", "Z": "depth"}
+
+
+class FileAxes(QObject):
+    """Asks the file of each image once, in the background, and tells what it has put there.
+
+    Axes that are named already, and a scale that is set, stay.
+    """
+
+    def __init__(self, viewer: Viewer, session: QObject, parent: QObject) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._task = task_named(session, "Reading what a file says of its axes")
+        self._waiting: list[Image] = []
+        self._image: Image | None = None
+        self._task.ended.connect(self._on_read)
+
+    def look(self, image: Image | None) -> None:
+        """Ask the file of an image, unless that was done."""
+        path = None if image is None else image.source.path
+        if image is None or not path or image in _ASKED:
+            return
+        _ASKED.add(image)
+        self._waiting.append(image)
+        self._next()
+
+    def _next(self) -> None:
+        if self._waiting and not self._task.running:
+            self._image = self._waiting.pop(0)
+            self._task.start(partial(_read, Path(self._image.source.path)))
+
+    def _on_read(self, outcome: Outcome) -> None:
+        image, self._image = self._image, None
+        found: ImageDescription | None = outcome.result if isinstance(outcome, Finished) else None
+        if image is not None and found is not None and image in plain_layers(self._viewer):
+            told = describe_layer(self._viewer, image, found)
+            if told:
+                show_info(f"{image.name}, as its file says: {told}.")
+        self._next()
+
+
+def _read(path: Path, stop: threading.Event) -> ImageDescription | None:
+    return describe_image(path)
+
+
+def describe_layer(viewer: Viewer, image: Image, found: ImageDescription) -> str:
+    """Put axes and pixel size of a file on a layer; return in words what was put there."""
+    axes, told = axes_in_layer(image, found), []
+    if axes is not None and named_axes_of(image) is None:
+        name_axes(image, axes)
+        others = [_MEANING[letter] for letter in axes if letter in _MEANING]
+        if image.ndim > 2:
+            told.append(f"{' and '.join(others)} before Y and X")
+    letters = axes or "YX"
+    size = {letter: found.pixel_size[letter] for letter in letters if letter in found.pixel_size}
+    if size and _knows_no_size(image):
+        alone = all(isinstance(layer, Image) for layer in plain_layers(viewer))
+        lengths = " x ".join(f"{length:.4g}" for length in size.values())
+        if alone:
+            _calibrate(image, letters, size)
+            viewer.reset_view()
+            told.append(f"{lengths} µm per pixel")
+        else:
+            told.append(f"{lengths} µm per pixel (not set, since other layers lie on it)")
+    return ", ".join(told)
+
+
+def axes_in_layer(image: Image, found: ImageDescription) -> str | None:
+    """Return the axes of a layer's pixels, if it shows what the file describes.
+
+    Of channels that were opened as layers of their own, those without C.
+    """
+    axes, shape, pixels = found.axes, found.shape, tuple(pixels_of(image).shape)
+    if axes is None:
+        return None
+    if image.rgb:
+        return axes if axes.endswith("C") and shape[:-1] == pixels[:-1] else None
+    if shape == pixels:
+        return axes
+    at = axes.find("C")
+    return axes.replace("C", "") if at >= 0 and shape[:at] + shape[at + 1 :] == pixels else None
+
+
+def _knows_no_size(image: Image) -> bool:
+    return not pixel_size_of(image) and bool(np.all(np.asarray(image.scale) == 1))
+
+
+def _calibrate(image: Image, axes: str, size: PixelSize) -> None:
+    """Set scale and units of the last axes; the C of colours is none of the layer's."""
+    scale, units = list(image.scale), [str(unit) for unit in image.units]
+    visible = axes[:-1] if image.rgb and axes.endswith("C") else axes
+    for axis, letter in zip(range(-len(visible), 0), visible, strict=True):
+        if letter in size:
+            scale[axis], units[axis] = size[letter], "µm"
+    image.scale, image.units = scale, units

@@ -1,0 +1,112 @@
+"""Paint & Segment: what the loop needs is in sight on a small screen, with large letters too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from napari._qt.qt_resources import get_stylesheet
+from napari.components import ViewerModel
+from napari.settings import get_settings
+from qtpy.QtCore import QEvent, QPoint, QRect, Qt
+from qtpy.QtWidgets import QApplication, QDockWidget, QLabel, QMainWindow, QWidget
+
+from napari_unet.widgets.segment import suggest
+from napari_unet.widgets.segment.dock import SegmentWidget
+
+from .docks import LARGE, called
+from .scenes import disks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    Open = Callable[..., SegmentWidget]
+
+_WIDTH = 340
+
+
+@pytest.fixture
+def open_dock(monkeypatch: pytest.MonkeyPatch, qtbot: object) -> Iterator[Open]:
+    """Give a function that opens the dock at 1280 x 720, in letters of one and a half the size."""
+    monkeypatch.setattr(suggest, "_DELAY_MS", 10_000_000)
+    appearance = get_settings().appearance
+    previous, appearance.font_size = appearance.font_size, LARGE
+    windows: list[QMainWindow] = []
+
+    def open_it(image: NDArray[np.float32] | None = None) -> SegmentWidget:
+        viewer = ViewerModel()
+        viewer.add_image(disks() if image is None else image, name="cells")
+        window = QMainWindow()
+        windows.append(window)
+        window.setStyleSheet(get_stylesheet("dark", extra_variables={"font_size": f"{LARGE}pt"}))
+        menus, status = window.menuBar(), window.statusBar()
+        assert menus is not None
+        assert status is not None
+        menus.addMenu("File")
+        status.showMessage("Ready")
+        dock, place = SegmentWidget(viewer), QDockWidget("Paint & Segment")
+        place.setWidget(dock)
+        window.setCentralWidget(QLabel("canvas"))
+        window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, place)
+        window.resizeDocks([place], [_WIDTH], Qt.Orientation.Horizontal)
+        window.resize(1280, 720)
+        window.show()
+        QApplication.processEvents()
+        assert window.height() == 720
+        return dock
+
+    yield open_it
+    for window in windows:
+        window.close()
+        window.deleteLater()
+    appearance.font_size = previous
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+def loop_buttons(dock: SegmentWidget) -> list[QWidget]:
+    """List the buttons of the loop that are there now."""
+    results = [dock.view_button, dock.slice_button, dock.whole_button, dock.cancel_button]
+    found = [*dock.tools.buttons.values(), dock.learn.button, *results]
+    return [each for each in found if each.isVisibleTo(dock)]
+
+
+def out_of_sight(dock: SegmentWidget) -> list[str]:
+    """List the buttons of the loop of which a part is cut off, or scrolled away."""
+    QApplication.processEvents()
+    hidden = []
+    for each in loop_buttons(dock):
+        seen = QRect(each.mapTo(dock, QPoint(0, 0)), each.size())
+        if each.visibleRegion().boundingRect() != each.rect() or not dock.rect().contains(seen):
+            hidden.append(called(each))
+    return hidden
+
+
+def test_all_is_in_sight_as_it_opens(open_dock: Open) -> None:
+    assert out_of_sight(open_dock()) == []
+
+
+def test_all_is_in_sight_while_cells_are_suggested(open_dock: Open) -> None:
+    dock = open_dock()
+    dock.suggestions.text.setText("1,159 cells found in this view, about 24 pixels wide.")
+    dock.suggestions._show(True)
+    QApplication.processEvents()
+    assert out_of_sight(dock) == []
+    use = dock.suggestions.use_button
+    assert use.visibleRegion().boundingRect() == use.rect()
+
+
+def test_all_is_in_sight_while_it_trains_on_a_stack(open_dock: Open) -> None:
+    dock = open_dock(np.stack([disks()] * 3))
+    dock.learn.progress.show()
+    dock.learn.text.setText("At the start 10 of 12. This version is no better: " * 3)
+    dock.target.coverage.setText("Painted: 12 cells. Enough to train. " * 4)
+    dock.cancel_button.show()
+    assert dock.axes_chip.isVisible()
+    assert out_of_sight(dock) == []
+
+
+def test_the_axes_of_a_plane_are_not_asked_for(open_dock: Open) -> None:
+    assert not open_dock().axes_chip.isVisible()
