@@ -43,6 +43,10 @@ class FileAxes(QObject):
         self._image: Image | None = None
         self._task.ended.connect(self._on_read)
 
+    def is_asking(self, image: Image) -> bool:
+        """Return whether the file of an image is still to answer."""
+        return image is self._image or image in self._waiting
+
     def look(self, image: Image | None) -> None:
         """Ask the file of an image, unless that was done."""
         path = None if image is None else image.source.path
@@ -82,14 +86,13 @@ def describe_layer(viewer: Viewer, image: Image, found: ImageDescription) -> str
     letters = axes or "YX"
     size = {letter: found.pixel_size[letter] for letter in letters if letter in found.pixel_size}
     if size and _knows_no_size(image):
-        alone = all(isinstance(layer, Image) for layer in plain_layers(viewer))
         lengths = " x ".join(f"{length:.4g}" for length in size.values())
-        if alone:
+        if _can_be_calibrated(viewer, image):
             _calibrate(image, letters, size)
             viewer.reset_view()
             told.append(f"{lengths} µm per pixel")
         else:
-            told.append(f"{lengths} µm per pixel (not set, since other layers lie on it)")
+            told.append(f"{lengths} µm per pixel (not set beside layers without a size)")
     return ", ".join(told)
 
 
@@ -111,6 +114,12 @@ def axes_in_layer(image: Image, found: ImageDescription) -> str | None:
 
 def _knows_no_size(image: Image) -> bool:
     return not pixel_size_of(image) and bool(np.all(np.asarray(image.scale) == 1))
+
+
+def _can_be_calibrated(viewer: Viewer, image: Image) -> bool:
+    """Return whether nothing lies on an image, and napari can show the others beside it."""
+    others = [layer for layer in plain_layers(viewer) if layer is not image]
+    return all(isinstance(layer, Image) and pixel_size_of(layer) for layer in others)
 
 
 def _calibrate(image: Image, axes: str, size: PixelSize) -> None:

@@ -97,7 +97,7 @@ class PredictOptions(QWidget):
         layout.addWidget(self.size_note)
         layout.addWidget(
             Section(
-                "More settings",
+                "Advanced settings",
                 "Settings that the model and the program choose well.",
                 self.form.panel(_ADVANCED),
             )
@@ -107,6 +107,10 @@ class PredictOptions(QWidget):
         """Leave size, threshold and smallest object to the model."""
         self.cell_size.box.setValue(0)
         self.form.set_value(replace(self.form.value(), threshold=None, smallest=None))
+
+    def is_asking(self, image: Image) -> bool:
+        """Return whether the file of an image is still to say what its axes are."""
+        return self._file_axes.is_asking(image)
 
     def show_model(self) -> None:
         """Guess axes, and compare pixel sizes, for another model."""

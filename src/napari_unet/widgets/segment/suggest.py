@@ -111,6 +111,9 @@ class SuggestionPanel(QWidget):
         image = self._target.image
         if image is None or image in self._seen or not self._is_welcome() or self._task.running:
             return
+        if self._options.is_asking(image):
+            self._timer.start()
+            return
         try:
             keep = self._options.keep(image)
             config = scoped(self._viewer, image, keep, 2, self._options.config(image), "view")
