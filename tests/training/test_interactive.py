@@ -26,6 +26,7 @@ from napari_unet.training.events import (
     ViewPredicted,
 )
 from napari_unet.training.loop import train_network
+from napari_unet.training.painted_cells import PaintedCell
 from napari_unet.training.preparation import prepare_training
 from napari_unet.training.trainer import Trainer
 
@@ -278,6 +279,35 @@ def test_a_model_that_gets_better_is_not_kept() -> None:
     model = run(cells(config), config)[1].trained
     _, result = run(cells(config), config.changed(steps=60), resume=model)
     assert not result.start_kept
+
+
+def judged_as(monkeypatch: pytest.MonkeyPatch, *scores: float) -> None:
+    """Let painted cells be found as well as said, score after score."""
+    left = list(scores)
+
+    def judge(*_: Any) -> tuple[PaintedCell, ...]:
+        return (PaintedCell(0, (), (0, 0), left.pop(0) if len(left) > 1 else left[0], "found"),)
+
+    monkeypatch.setattr("napari_unet.training.validation.judge_painted_cells", judge)
+
+
+@pytest.mark.parametrize(("gain", "kept"), [(0.01, True), (0.05, False)])
+def test_scores_of_what_was_learned_must_gain_clearly(
+    monkeypatch: pytest.MonkeyPatch, gain: float, kept: bool
+) -> None:
+    config = tiny_config(steps=6, validation_share=0.0)
+    model = run(cells(config), config)[1].trained
+    judged_as(monkeypatch, 0.8, 0.8 + gain)
+    _, result = run(cells(config), config, resume=model)
+    assert result.start_kept == kept
+
+
+def test_a_gain_too_small_to_be_kept_does_not_count_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_config(steps=100, validation_share=0.0, patience=2)
+    model = run(cells(config), tiny_config(steps=6))[1].trained
+    judged_as(monkeypatch, 0.8, 0.81)
+    _, result = run(cells(config), config, resume=model)
+    assert result.settled
 
 
 def test_a_training_that_began_with_random_weights_keeps_no_start() -> None:

@@ -55,12 +55,12 @@ class Bench:
         """Let the window live until nothing is under way."""
         tasks = session_of(self.viewer).findChildren(BackgroundTask)
         self.qtbot.wait(20)
-        self.qtbot.waitUntil(lambda: not any(task.running for task in tasks), timeout=60_000)
+        self.qtbot.waitUntil(lambda: not any(task.running for task in tasks), timeout=180_000)
         self.qtbot.wait(20)
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         """Let the window live until something is so."""
-        self.qtbot.waitUntil(condition, timeout=60_000)
+        self.qtbot.waitUntil(condition, timeout=180_000)
 
     @property
     def results(self) -> list[Labels]:
@@ -154,6 +154,25 @@ def test_using_what_is_found_makes_its_model_and_size_those_in_use(suggested: Be
     assert whole(suggested.results[0])
 
 
+def test_small_cells_that_were_found_are_learned_enlarged_as_well(suggested: Bench) -> None:
+    suggested.dock.suggestions.use_button.click()
+    suggested.wait()
+    suggested.dock.tools.take("cell")
+    suggested.annotation.data[:] = strokes_on(disks())
+    config, _ = suggested.dock.learn._plan()
+    assert (config.start, config.binning) == ("cells", 0.5)
+    suggested.dock.options.cell_size.box.setValue(5)  # what is painted is much larger
+    config, _ = suggested.dock.learn._plan()
+    assert config.binning == 0
+
+
+def test_the_first_brush_suits_the_cells_that_were_found(suggested: Bench) -> None:
+    suggested.dock.suggestions.use_button.click()
+    suggested.wait()
+    suggested.dock.tools.take("cell")
+    assert suggested.annotation.brush_size == round(0.4 * suggested.dock.options.cell_size.value)
+
+
 def test_what_is_not_wanted_goes(suggested: Bench) -> None:
     suggested.dock.suggestions.dismiss_button.click()
     assert suggested.results == []
@@ -165,6 +184,16 @@ def test_who_has_painted_is_not_disturbed(make_bench: Callable[..., Bench]) -> N
     bench.qtbot.wait(100)
     bench.wait()
     assert bench.results == []
+
+
+def test_who_paints_while_it_searches_is_left_alone(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(looks=True)
+    bench.wait_for(lambda: bench.dock.suggestions._task.running)
+    bench.dock.tools.take("cell")
+    bench.annotation.paint((36, 36), 2)
+    bench.wait()
+    assert bench.results == []
+    assert not bench.dock.suggestions.isVisible()
 
 
 def test_closing_the_image_ends_the_search(make_bench: Callable[..., Bench]) -> None:
@@ -254,6 +283,26 @@ def test_it_goes_on_by_itself_where_something_new_is_painted(painted: Bench) -> 
     painted.wait_for(lambda: painted.session.training.running)
     painted.wait()
     assert painted.session.model.record.steps > steps
+
+
+def test_a_dock_that_is_opened_again_says_what_the_training_said(painted: Bench) -> None:
+    painted.session.settings = painted.session.settings.changed(steps=100_000, patience=0)
+    painted.dock.learn.start()
+    painted.wait_for(lambda: painted.session.run.judged is not None)
+    again = SegmentWidget(painted.viewer)
+    assert again.learn.button.text().startswith("Pause")
+    assert "painted cells" in again.learn.cells.text.text()
+    painted.dock.learn.toggle()
+    painted.wait()
+
+
+def test_a_training_that_starts_takes_back_what_was_said_of_the_last_result(
+    painted: Bench,
+) -> None:
+    painted.dock.progress.end("Done. 9 objects.")
+    painted.dock.learn.start()
+    assert painted.dock.progress.line.text() == ""
+    painted.wait()
 
 
 def test_moving_about_is_nothing_new(painted: Bench) -> None:
@@ -728,6 +777,22 @@ def test_classes_have_a_table_and_no_tools_for_cells(classes: Bench) -> None:
     assert classes.dock.target.table.isVisible()
     assert not tools["click"].isEnabled()
     assert not tools["split"].isEnabled()
+
+
+def test_a_class_that_is_chosen_by_its_key_is_painted_in_a_colour_of_its_own(
+    classes: Bench,
+) -> None:
+    classes.dock.tools.keys["4"]()
+    layer = classes.annotation
+    assert layer.selected_label == 4
+    assert layer.get_color(4)[:3].max() > 0
+    assert layer.get_color(4)[:3].min() < 0.99  # not white
+
+
+def test_a_new_class_is_a_click(classes: Bench) -> None:
+    classes.dock.class_button.click()
+    assert classes.annotation.selected_label == 4
+    assert classes.dock.class_button.isVisible()
 
 
 def test_classes_are_shown_filled_in_their_colours(classes: Bench) -> None:

@@ -109,10 +109,15 @@ def choose_binning(diameter: float, largest: float = LARGEST_AUTOMATIC) -> float
     if diameter == 0 or SMALLEST_COMFORTABLE <= diameter <= LARGEST_COMFORTABLE:
         return 1.0
     if diameter < SMALLEST_COMFORTABLE:
-        wanted = diameter / BEST_DIAMETER
-        return min(ENLARGING, key=lambda factor: abs(np.log(factor / wanted)))
+        return enlarging_for(diameter)
     stepped = round(diameter / REDUCED_DIAMETER / REDUCING_STEP) * REDUCING_STEP
     return float(min(max(stepped, 1.0 + REDUCING_STEP), largest))
+
+
+def enlarging_for(diameter: float) -> float:
+    """Return the enlargement at which a starting model is shown cells of a diameter; 1: none."""
+    wanted = diameter / BEST_DIAMETER
+    return min((*ENLARGING, 1.0), key=lambda factor: abs(np.log(factor / wanted)))
 
 
 class _Part(NamedTuple):

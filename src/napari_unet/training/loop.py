@@ -199,6 +199,7 @@ def _look_at_start(trainer: Trainer) -> Iterator[TrainingEvent]:
         if not trainer.step:
             trainer.fit_statistics()
         yield from trainer.assess()
+        trainer.best.is_start = bool(trainer.best.weights)
     except _FAILURES as error:
         yield Notice(f"What the training begins with is not scored: {first_line(error)}")
 

@@ -348,12 +348,12 @@ class Trainer:
 
         So they stay what later weights must come up to.
         """
-        kept = self.best.weights
+        kept, is_start = self.best.weights, self.best.is_start
         if not kept or self.best.value > -math.inf:
             return []
         network = self._placed(build_network(self.network_config, kept, "the training"))
         events = self.best.assess(network, self.data, self.device, self.step)
-        self.best.weights = kept  # the same ones, not copies
+        self.best.weights, self.best.is_start = kept, is_start  # the same ones, not copies
         return events
 
     @property

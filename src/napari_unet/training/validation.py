@@ -50,6 +50,8 @@ class BestSoFar:
         self.weights: dict[str, Tensor] = {}
         self.value = -math.inf
         self.gained_at = 0  # after this step the scores last rose
+        self._highest = -math.inf  # of all scores on the present paint
+        self.is_start = False  # whether the weights are those that the training began with
         self.cells: tuple[PaintedCell, ...] = ()  # what the weights make of them
         self.threshold = DEFAULT_THRESHOLD
         self.history: list[dict[str, float | bool | None]] = []
@@ -76,13 +78,16 @@ class BestSoFar:
         if not values:
             return []
         value = sum(values) / len(values)
-        if value > self.value + _LEAST_GAIN:
+        self._highest = max(self._highest, self.value) if self.value > -math.inf else -math.inf
+        if value > self._highest + _LEAST_GAIN:
             self.gained_at = step
-        good = value >= self.value - NOISE_OF_SCORES
+        self._highest = max(self._highest, value)
+        good = value >= self.value + self._least_gain(data)
         weights = copy_weights(network) if good else {}
         best = good and all_finite(weights)
         if best:
             self.weights, self.value, self.cells = weights, max(value, self.value), cells
+            self.is_start = False
             self.threshold = self.threshold if score is None else score.threshold
         events: list[TrainingEvent] = []
         if cells:
@@ -95,6 +100,15 @@ class BestSoFar:
             text = f"The weights of step {step} are not kept: not all of them are finite."
             events.append(Notice(text))
         return events
+
+    def _least_gain(self, data: TrainingData) -> float:
+        """Return by how much a score must exceed the best one.
+
+        Where nothing is held back, scores are of what was learned, which flatters: what a training
+        began with is then given up for a clear gain only.
+        """
+        flattered = self.is_start and not data.blocks
+        return NOISE_OF_SCORES if flattered else -NOISE_OF_SCORES
 
 
 class Predictor(Protocol):

@@ -83,6 +83,8 @@ class Painter(QObject):
                 "(right click on the layer)."
             )
             return
+        if self.task.named and value > BACKGROUND_VALUE:  # one that is not in the table yet, too
+            colour_layer(layer, {*self.class_values(layer), value})
         layer.preserve_labels = False
         layer.selected_label = value
         layer.mode = "paint"

@@ -54,6 +54,11 @@ class PredictStatus(QWidget):
         self._began, self._cancelled = None, False
         self.line.setText("Starting…")
 
+    def clear(self) -> None:
+        """Forget the last prediction: what was said of it is true no longer."""
+        self.begin()
+        self.line.setText("")
+
     def show_event(self, event: object) -> None:
         """Show an event of a prediction of one image."""
         self._progress = self._progress.after(event)

@@ -65,7 +65,12 @@ class SegmentWidget(Dock):
         self.starter = PredictionStarter(napari_viewer, self.options, self.progress)
         self.suggestions = SuggestionPanel(napari_viewer, self.target, self.options)
         self.tools = ToolBox(napari_viewer, self.target, self.options, self)
-        self.learn = LearnPanel(napari_viewer, lambda: self.target.task.kind)
+        self.learn = LearnPanel(
+            napari_viewer,
+            lambda: self.target.task.kind,
+            lambda: self.options.cell_size.value,
+        )
+        self.class_button = button("New class", "Paint a further class.", self.add_class)
         self.spots = SpotsPanel(napari_viewer, self.starter)
         self.measure = MeasurePanel(napari_viewer)
         self.link = LinkPanel(napari_viewer)
@@ -89,6 +94,7 @@ class SegmentWidget(Dock):
         layout.addWidget(self.tools.accept_all)
         layout.addWidget(self.tools.text)
         layout.addWidget(self.target.table)
+        layout.addWidget(self.class_button)
         layout.addWidget(self.target.coverage)
         layout.addWidget(self.learn)
         layout.addWidget(self.progress)
@@ -158,6 +164,7 @@ class SegmentWidget(Dock):
         self.target.image_box.layer_changed.connect(self._show_axes)
         self._session.model_changed.connect(self.axes_chip.show_axes)
         self.options.cell_size.told.connect(self.progress.end)
+        self._session.training.started.connect(self.progress.clear)
         task.started.connect(self.progress.begin)
         task.started.connect(self._show_state)
         task.happened.connect(self.progress.show_event)
@@ -181,6 +188,13 @@ class SegmentWidget(Dock):
         self._session.prediction.stop()
         self.progress.cancel()
         self._show_state()
+
+    def add_class(self) -> None:
+        """Paint a further class; the first one where nothing is painted."""
+        if self.target.annotation is None:
+            self.target.create()
+        else:
+            self.target.painter.add_class()
 
     def forget_model(self) -> None:
         """Begin the next training with a starting model again."""
@@ -232,4 +246,5 @@ class SegmentWidget(Dock):
         self.cancel_button.setEnabled(not session.prediction.stopping)
         self.tools.show_task(self.target.task)
         self.target.table.setVisible(self.target.task.named)
+        self.class_button.setVisible(self.target.task.named)
         self.model_note.setText(session.model_in_words)

@@ -9,6 +9,7 @@ from napari.utils.notifications import show_error
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_unet.data.binning import enlarging_for
 from napari_unet.errors import NapariUNetError
 from napari_unet.tasks import task_of
 from napari_unet.training.events import (
@@ -27,6 +28,7 @@ from napari_unet.widgets.common.pairs import ticked_pairs
 from napari_unet.widgets.common.regions import regions_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome
+from napari_unet.widgets.predict.cell_size import painted_diameter
 from napari_unet.widgets.train.painted_cells import PaintedCellsLine, new_cells_in_words
 from napari_unet.widgets.train.run import begin_training, what_to_continue
 
@@ -46,6 +48,9 @@ if TYPE_CHECKING:
 _PATIENCE = 3
 # After the last stroke, before it goes on by itself: several strokes are one thought.
 _PAUSE_MS = 1500
+# Painted cells that are so many times as large as those that were found are of another kind.
+_OTHER_SIZE = 1.6
+_MOST_ENLARGED = 2**24  # pixels
 _TRAIN, _PAUSE = "&Train  (T)", "Pause  (T)"
 _NO_BACKGROUND = (
     "Paint background too, what is no cell: one stroke, best between cells. The brush for it is in "
@@ -58,14 +63,19 @@ _HELP = (
 
 
 class LearnPanel(QWidget):
-    """Trains what `kind` says on all that is painted, until it gets no better or is paused."""
+    """Trains what `kind` says on all that is painted, until it gets no better or is paused.
+
+    `cell_size` tells at which diameter of cells, in pixels, a result is wanted; 0: not known.
+    """
 
     learned = Signal()  # a training has ended, and its model is in use
     background_wanted = Signal()  # only cells are painted
 
-    def __init__(self, viewer: Viewer, kind: Callable[[], Kind]) -> None:
+    def __init__(
+        self, viewer: Viewer, kind: Callable[[], Kind], cell_size: Callable[[], float]
+    ) -> None:
         super().__init__()
-        self._viewer, self._kind = viewer, kind
+        self._viewer, self._kind, self._cell_size = viewer, kind, cell_size
         self._session = session_of(viewer)
         self._task = self._session.training
         self._at_start, self._kept = "", False
@@ -85,6 +95,9 @@ class LearnPanel(QWidget):
         self._task.happened.connect(self._show_event)
         self._task.ended.connect(self._show_end)
         self._show_running()
+        run = self._session.run
+        if self._task.running and run is not None and run.judged is not None:
+            self._show_cells(run.judged)  # the dock was closed and is opened again
 
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
@@ -132,8 +145,27 @@ class LearnPanel(QWidget):
 
         name = starting_name(model.record)
         if name:
-            return config.changed(start=name), None
+            return config.changed(start=name, binning=self._enlarging(config)), None
         return what_to_continue(self._session, config)
+
+    def _enlarging(self, config: TrainConfig) -> float:
+        """Return how small cells that were found are to be enlarged; 0: as the paint tells.
+
+        Else the training would begin with less than what the starting model has found.
+        """
+        size, pairs = self._cell_size(), ticked_pairs(self._viewer)
+        if not size or config.ndim != 2 or config.binning:
+            return config.binning
+        painted = [
+            painted_diameter(np.asarray(labels_of(pair.annotation)), config.unpainted)
+            for pair in pairs
+        ]
+        pixels = [labels_of(pair.annotation).size for pair in pairs]
+        factor = enlarging_for(size)
+        contradicted = max(painted, default=0.0) > _OTHER_SIZE * size
+        if contradicted or factor == 1 or sum(pixels) > _MOST_ENLARGED * factor**2:
+            return 0.0
+        return factor
 
     def _fits(self, config: TrainConfig) -> bool:
         """Return whether the model in use can learn further from the images that are painted."""

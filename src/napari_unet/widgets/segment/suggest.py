@@ -182,7 +182,7 @@ class SuggestionPanel(QWidget):
             self._show(False)
             return
         trained, proposals = outcome.result
-        if not proposals.complete:
+        if not proposals.complete or not self._is_welcome():  # painted on meanwhile
             self._show(False)
         elif proposals.fits:
             self._found = trained, proposals

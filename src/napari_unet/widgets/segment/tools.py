@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 # A brush grows and shrinks by this share, not by one pixel: cells are 10 to 200 pixels wide.
 _BRUSH_STEP = 1.2
+_BRUSH_SHARE = 0.4  # of the diameter of a cell that is known
 # Name of a tool: text of its button, its key, its tooltip.
 _PAINT = {
     "cell": ("Cell", "N", "Paint the next {thing}, with a number of its own."),
@@ -70,7 +71,7 @@ class ToolBox(ButtonGrid):
         self, viewer: Viewer, target: PaintTarget, options: PredictOptions, dock: QWidget
     ) -> None:
         super().__init__(3)
-        self._target = target
+        self._target, self._options = target, options
         self.text = Note()
         self._viewer, self._dock, self._session = viewer, dock, session_of(viewer)
         self._corrections = 0  # not learned yet
@@ -117,9 +118,13 @@ class ToolBox(ButtonGrid):
             return
         self.correct.put_down()
         target = self._target
-        if target.annotation is None and not target.create():
+        first = target.annotation is None
+        if first and not target.create():
             self._show_taken("")
-        elif name == "cell":
+            return
+        if first:
+            self._fit_brush()
+        if name == "cell":
             target.painter.paint_next(target.table.values)
         elif name == "background":
             target.painter.paint_background()
@@ -128,6 +133,12 @@ class ToolBox(ButtonGrid):
         else:
             self._show_taken(name)
             self.click.take()
+
+    def _fit_brush(self) -> None:
+        """Make the brush as wide as suits the cells that were found."""
+        layer, size = self._target.annotation, self._options.cell_size.value
+        if layer is not None and size:
+            layer.brush_size = max(1, round(_BRUSH_SHARE * size))
 
     def enlarge_brush(self) -> None:
         """Make the brush larger by a fifth."""
