@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari.layers import Image
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QMessageBox
@@ -13,6 +14,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 from napari_unet.project.arrays import as_file_name
 from napari_unet.project.folder import PROJECT_FILE, is_project
 from napari_unet.widgets.common.controls import as_plain
+from napari_unet.widgets.common.layers import layers_of_others
 from napari_unet.widgets.common.model_work import save_project_with_model
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome, task_named
@@ -66,9 +68,9 @@ class ProjectPlace(QObject):
         """Return a folder beside the image, called like it."""
         if self.folder is not None:
             return self.folder
-        images = whole_project_of(self._session.viewer).images
+        images = layers_of_others(self._session.viewer, Image)
         name = f"{as_file_name(images[-1].name)} project" if images else "project"
-        paths = [Path(each.image_path) for each in images if each.image_path]
+        paths = [Path(each.source.path) for each in images if each.source.path]
         above = next((path.parent for path in paths if path.parent.is_dir()), Path.home())
         return above / name
 

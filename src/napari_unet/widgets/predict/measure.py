@@ -101,19 +101,23 @@ class MeasurePanel(QWidget):
         if name:
             self.export(Path(name))
 
-    def export(self, path: Path, layer: Labels | None = None) -> None:
-        """Write the measurements of a layer, or of that which is selected, to a CSV file."""
+    def export(self, path: Path, layer: Labels | None = None) -> bool:
+        """Write the measurements of a layer, or of that which is selected, to a CSV file.
+
+        Errors are shown; returns whether it was written.
+        """
         layer = self._target() if layer is None else layer
         if layer is None or layer.features.empty:
             show_warning("Nothing is measured yet: click Measure first.")
-            return
+            return False
         columns = {name: layer.features[name].to_numpy() for name in layer.features.columns}
         try:
             write_csv(columns, path)
         except NapariUNetError as error:
             show_error(str(error))
-        else:
-            show_info(f"Wrote {path}.")
+            return False
+        show_info(f"Wrote {path}.")
+        return True
 
     def _target(self) -> Labels | None:
         return active_labels(self._viewer) or newest_prediction(self._viewer)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from napari_unet.widgets.predict.measure import MeasurePanel
 
 _DELAY_MS = 200  # after a change: a drag of the brush has many
+_LARGEST_COUNTED_HERE = 2**20  # pixels: some milliseconds
 _NO_RESULT = "There are no cells yet: use what was found, or train."
 
 
@@ -88,7 +89,7 @@ class FinishPanel(QWidget):
         self._timer.start()
 
     def refresh(self) -> None:
-        """Count the cells of the result on screen, in the background."""
+        """Count the cells of the result on screen; those of a large one in the background."""
         layer = shown_result(self._viewer)
         self._followed.follow(layer)
         if layer is None:
@@ -102,7 +103,9 @@ class FinishPanel(QWidget):
         at = self._viewer.dims.current_step[-layer.ndim :][: layer.ndim - about.ndim]
         shown = tuple(min(int(step), size - 1) for step, size in zip(at, shape, strict=False))
         counting = partial(count_in_words, np.asarray(layer.data), about.ndim, shown)
-        if not self._task.start(lambda stop: counting()):
+        if layer.data.size <= _LARGEST_COUNTED_HERE:
+            self.count.setText(counting())
+        elif not self._task.start(lambda stop: counting()):
             self._timer.start()  # the newest numbers count
 
     def _show_count(self, outcome: Outcome) -> None:
@@ -139,8 +142,8 @@ class FinishPanel(QWidget):
         if wanted is None or isinstance(outcome, Failed):
             return
         layer, path = wanted
-        self._measure.export(path, layer)
-        self.text.setText(f"Wrote {len(layer.features)} cells to {path}.")
+        if self._measure.export(path, layer):
+            self.text.setText(f"Wrote {len(layer.features)} cells to {path}.")
 
     # --- Ctrl+S -------------------------------------------------------------------------------
 
