@@ -148,6 +148,13 @@ def test_while_scores_rise_all_steps_are_made(monkeypatch: pytest.MonkeyPatch) -
     assert (result.state.step, result.settled) == (21, False)
 
 
+def test_many_small_gains_are_a_gain(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores(monkeypatch, itertools.count(0.1, 0.004))
+    config = tiny_config(steps=21, validate_every=3, patience=2)
+    result = run(cells(config), config)[1]
+    assert (result.state.step, result.settled) == (21, False)
+
+
 def test_without_patience_set_all_steps_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     scores(monkeypatch, itertools.repeat(0.5))
     config = tiny_config(steps=21, validate_every=3)

@@ -50,7 +50,7 @@ class BestSoFar:
         self.weights: dict[str, Tensor] = {}
         self.value = -math.inf
         self.gained_at = 0  # after this step the scores last rose
-        self._highest = -math.inf  # of all scores on the present paint
+        self._gained_to: float | None = None  # that score; not known where a training is resumed
         self.is_start = False  # whether the weights are those that the training began with
         self.cells: tuple[PaintedCell, ...] = ()  # what the weights make of them
         self.threshold = DEFAULT_THRESHOLD
@@ -78,10 +78,8 @@ class BestSoFar:
         if not values:
             return []
         value = sum(values) / len(values)
-        self._highest = max(self._highest, self.value) if self.value > -math.inf else -math.inf
-        if value > self._highest + _LEAST_GAIN:
-            self.gained_at = step
-        self._highest = max(self._highest, value)
+        if value > self._reference + _LEAST_GAIN:
+            self.gained_at, self._gained_to = step, value
         good = value >= self.value + self._least_gain(data)
         weights = copy_weights(network) if good else {}
         best = good and all_finite(weights)
@@ -100,6 +98,13 @@ class BestSoFar:
             text = f"The weights of step {step} are not kept: not all of them are finite."
             events.append(Notice(text))
         return events
+
+    @property
+    def _reference(self) -> float:
+        """What a score must exceed to be a gain: so small gains count together, and each once."""
+        if self._gained_to is None or self.value == -math.inf:  # other paint: nothing compares
+            return self.value
+        return self._gained_to
 
     def _least_gain(self, data: TrainingData) -> float:
         """Return by how much a score must exceed the best one.
