@@ -56,6 +56,20 @@ def test_the_same_is_identical(capsys: Capture, what: str, request: pytest.Fixtu
     assert (outcome.out, outcome.code) == ("Identical, bit for bit.\n", 0), outcome.err
 
 
+def test_one_of_several_images_in_a_tiff_is_found_again(
+    capsys: Capture, model: Path, tmp_path: Path
+) -> None:
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        for image in (IMAGE[:30], IMAGE):
+            file.write(image, metadata=None)
+    own = shutil.copy(model, tmp_path / "own.safetensors")
+    arguments = (own, f"{tmp_path / 'x.tif'}#2", "--output", tmp_path / "o", *CPU)
+    assert run(capsys, "predict", *arguments).code == 0
+    assert tifffile.imread(tmp_path / "o" / "x_2.tif").shape == IMAGE.shape
+    outcome = run(capsys, "rerun", tmp_path / "o" / "x_2.tif.run.json")
+    assert (outcome.out, outcome.code) == ("Identical, bit for bit.\n", 0), outcome.err
+
+
 def test_json_is_one_object(capsys: Capture, predicted: Path) -> None:
     report = json.loads(run(capsys, "rerun", predicted, "--json").out)
     assert (report["run"], report["identical"], report["output"]) == ("predict", True, None)

@@ -27,6 +27,7 @@ from pydantic import (
 from napari_unet.errors import ConfigError, FileProblemError
 from napari_unet.io.disk import megabytes, replace_file, short_reason, why_not_written
 from napari_unet.io.files import CARD_SUFFIX
+from napari_unet.io.tiff_sets import file_of
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.settings import declared
 
@@ -78,7 +79,8 @@ class Place(_Part):
 
     def found_from(self, card: Path) -> Path:
         """Return where the file is now: as seen from the card, else where it was."""
-        if self.relative is not None and (found := card.parent / self.relative).exists():
+        found = card.parent / (self.relative or "")
+        if self.relative is not None and file_of(found).exists():
             return found.parent.resolve() / found.name  # for people, without ".."
         return Path(self.path)
 

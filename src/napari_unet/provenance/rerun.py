@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_unet.errors import ConfigError
+from napari_unet.io.tiff_sets import file_of
 from napari_unet.model.devices import problem_with
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def found_again(place: Place | None, card: Path) -> Path:
     if place is None:
         raise ConfigError(f"{card.name} cannot be done again. {IN_MEMORY}")
     found = place.found_from(card)
-    if not found.exists():
+    if not file_of(found).exists():
         raise ConfigError(
             f"{place.path} is missing: it cannot be done again without it. Put it back there."
         )
