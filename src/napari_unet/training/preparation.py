@@ -94,7 +94,8 @@ def prepare_training(
     """
     if not images:
         raise LabelsError("There is no image to train on; choose at least one with labels.")
-    sources = tuple(_named_where_wrong(image, config) for image in images)
+    check = _checked if len(images) == 1 else _named_where_wrong
+    sources = tuple(check(image, config) for image in images)
     labels = [image.labels for image in sources]
     if isinstance(previous, TrainingData):
         previous = previous.renumbered([image.image for image in sources])
@@ -203,7 +204,7 @@ def _painted_size(labels: Sequence[NDArray[Any]], table: ClassTable) -> int:
 
 
 def _named_where_wrong(image: AnnotatedImage, config: TrainConfig) -> AnnotatedImage:
-    """Check an image and its labels; an error begins with its name."""
+    """Check one of several images and its labels; an error begins with its name."""
     try:
         return _checked(image, config)
     except (ImageError, LabelsError) as error:
