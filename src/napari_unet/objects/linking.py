@@ -109,7 +109,7 @@ class Linked:
     """One row per object and frame, float64, sorted: its number, the position of the frame, and its
     centroid (``[z,] y, x``) in pixels of the labels. What napari's Tracks layer takes.
     """
-    sizes: NDArray[np.int64]
+    sizes: IntArray
     """Of each row: how many pixels the object has in that frame."""
     parents: Mapping[int, int] = field(default_factory=dict)
     """The mother of each object that came from a division."""

@@ -230,7 +230,7 @@ def _channels_of(
 
 
 def sizes_of(
-    pixels: NDArray[np.int64], scale: Sequence[float], units: Sequence[str], ndim: int
+    pixels: NDArray[np.integer[Any]], scale: Sequence[float], units: Sequence[str], ndim: int
 ) -> Columns:
     """Return area or volume and diameter of objects of so many pixels; see `measure_objects`."""
     name = "area" if ndim == 2 else "volume"

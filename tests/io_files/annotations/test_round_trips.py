@@ -161,3 +161,14 @@ def test_a_hole_is_not_compared_with_every_part(monkeypatch: pytest.MonkeyPatch)
     calls = counted("napari_unet.io.annotations.outlines.signed_area", signed_area, monkeypatch)
     assert [len(part) for part in parts_of(rings)] == [2] * 10
     assert len(calls) <= 2 * len(rings)
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".geojson"])
+@pytest.mark.parametrize("shape", [(50, 60), (3, 50, 60), (2, 3, 50, 60)], ids=str)
+def test_what_is_read_again_without_its_image_has_its_size(
+    suffix: str, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    labels = np.zeros(shape, np.uint16)
+    labels[..., 4:9, 5:12] = 1
+    write_objects(tmp_path / f"a{suffix}", labels)
+    np.testing.assert_array_equal(read_annotations(tmp_path / f"a{suffix}").labels, labels)

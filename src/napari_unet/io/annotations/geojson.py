@@ -86,9 +86,16 @@ class _Feature(Part):
     properties: _Properties | None = None
 
 
+class _About(Part):
+    """What we add: other programs ignore it."""
+
+    shape: list[Annotated[int, Field(gt=0, lt=2**31)]] = Field(min_length=2, max_length=4)
+
+
 class _Collection(Part):
     type: Literal["FeatureCollection"]
     features: list[_Feature]
+    napari_unet: _About | None = None
 
 
 def _form_of_file(content: Any) -> str:
@@ -108,19 +115,20 @@ _FILE: TypeAdapter[_Collection | _Feature | list[_Feature]] = TypeAdapter(
 )
 
 
-def read_geojson(path: Path) -> tuple[list[Drawn], tuple[str, ...]]:
-    """Read the polygons of a GeoJSON file, and a notice of how many points and lines were left out.
+def read_geojson(path: Path) -> tuple[list[Drawn], tuple[int, ...] | None, tuple[str, ...]]:
+    """Read the polygons of a GeoJSON file, the shape of the labels in one of ours, and notices.
 
-    A polygon of several parts is one object. A file that is damaged or of another form raises
-    FileProblemError.
+    A polygon of several parts is one object; a notice says how many points and lines were left out.
+    A file that is damaged or of another form raises FileProblemError.
     """
     content = read_json(path, _FILE, "GeoJSON")
+    ours = content.napari_unet if isinstance(content, _Collection) else None
     features = content.features if isinstance(content, _Collection) else content
     features = [features] if isinstance(features, _Feature) else features
     drawn = [each for feature in features for each in _drawn(feature)]
     without = len(features) - len(drawn)
     text = f"Features without an area (points, lines): {without}; they are left out."
-    return drawn, (text,) if without else ()
+    return drawn, tuple(ours.shape) if ours else None, (text,) if without else ()
 
 
 def _drawn(feature: _Feature) -> list[Drawn]:
@@ -188,7 +196,8 @@ def geojson(
                 about["measurements"] = measured[number, plane["t"]]
             geometry = _geometry(rings) | ({"plane": plane} if index else {})
             features.append({"type": "Feature", "geometry": geometry, "properties": about})
-    return json_bytes({"type": "FeatureCollection", "features": features})
+    about = {"shape": list(labels.shape)}
+    return json_bytes({"type": "FeatureCollection", "napari_unet": about, "features": features})
 
 
 def _geometry(rings: list[NDArray[np.int64]]) -> dict[str, Any]:

@@ -77,8 +77,8 @@ def read_annotations(
     path : path
         The file or folder.
     shape : sequence of int, optional
-        Of the image without channels; needed for outlines, which know no size: without it the
-        labels reach as far as the objects.
+        Of the image without channels; needed for outlines of other programs, which know no size:
+        without it the labels reach as far as the objects.
     axes : str, optional
         Letters of `shape`: YX, ZYX, TYX or TZYX; by their number by default.
     kind : {"objects", "classes"}
@@ -132,14 +132,13 @@ def _of_outlines(
     image_name: str | None,
 ) -> Annotations:
     if path.suffix.lower() in (".zip", ".roi"):
-        drawn, notices = read_rois(path)
+        drawn, told, notices = read_rois(path)
     elif _is_coco(path):
         drawn, told, notices = read_coco(path, image_name, shape)
-        shape = told if shape is None else shape
     else:
-        drawn, notices = read_geojson(path)
+        drawn, told, notices = read_geojson(path)
     try:
-        found = paint(drawn, shape, axes, kind)
+        found = paint(drawn, told if shape is None else shape, axes, kind)
     except LabelsError as error:
         raise LabelsError(f"{path.name}: {error}") from error
     except MemoryError as error:

@@ -38,13 +38,14 @@ _OVAL_CORNERS = 360
 _MOST_ENTRIES = 200_000  # of an archive
 _LARGEST_ENTRY = 2**26  # bytes, unpacked
 _LARGEST_ALL = 2**30
+_SHAPE = re.compile(r"napari-unet ([1-9]\d{0,8}(?: x [1-9]\d{0,8}){1,3})")  # of the labels
 
 
-def read_rois(path: Path) -> tuple[list[Drawn], tuple[str, ...]]:
+def read_rois(path: Path) -> tuple[list[Drawn], tuple[int, ...] | None, tuple[str, ...]]:
     """Read the ROIs that have an area from a ``.roi`` file or a ``.zip`` of them.
 
-    A notice says how many were left out: lines, points, texts. A damaged file raises
-    FileProblemError.
+    With them comes the shape of the labels, in a file of ours, and a notice of how many were left
+    out: lines, points, texts. A damaged file raises FileProblemError.
     """
     drawn, without_area = [], 0
     for entry, content in _contents(path):
@@ -62,7 +63,16 @@ def read_rois(path: Path) -> tuple[list[Drawn], tuple[str, ...]]:
             continue
         drawn.append(_drawn(roi, rings, entry))
     text = f"ROIs without an area (lines, points, texts): {without_area}; they are left out."
-    return drawn, (text,) if without_area else ()
+    return drawn, _shape_in(path), (text,) if without_area else ()
+
+
+def _shape_in(path: Path) -> tuple[int, ...] | None:
+    """Return the shape of the labels from the comment that we write into our archives."""
+    if path.suffix.lower() != ".zip":
+        return None
+    with _opened(path) as archive:
+        ours = _SHAPE.fullmatch(archive.comment.decode("ascii", "replace"))
+    return tuple(map(int, ours[1].split(" x "))) if ours else None
 
 
 def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -175,6 +185,7 @@ def roi_zip(
                 roi.group = min(classes.index(word) + 1, 255) if word else 0
                 safe = re.sub(r"[^\w\-. ]", "_", roi.name)
                 archive.writestr(f"{safe}.roi", roi.tobytes())
+        archive.comment = f"napari-unet {' x '.join(map(str, labels.shape))}".encode()
     return content.getvalue()
 
 
