@@ -89,6 +89,15 @@ def test_intensities_of_the_image_are_measured(capsys: Capture, tmp_path: Path) 
     assert float(row["mean intensity"]) == pytest.approx(float(image[objects() == 1].mean()))
 
 
+def test_intensities_of_all_channels_are_measured(capsys: Capture, tmp_path: Path) -> None:
+    labels = write_images(tmp_path / "labels", c=objects())
+    image = np.stack([picture()[0], picture()[0]])
+    write_image(tmp_path / "c.tif", image, "CYX")
+    arguments = (labels, "--image", tmp_path / "c.tif", "--to", "csv", "--output", tmp_path / "out")
+    convert(capsys, *arguments)
+    assert "mean intensity 1" in (tmp_path / "out" / "c.csv").read_text("utf-8").splitlines()[0]
+
+
 def test_linked_frames_become_a_folder_with_their_mothers(capsys: Capture, tmp_path: Path) -> None:
     movie = np.stack([np.where(objects() == 1, 1, 0), np.where(objects() > 1, objects(), 0)])
     tifffile.imwrite(tmp_path / "m.tif", movie.astype(np.uint8), metadata={"axes": "TYX"})

@@ -120,6 +120,18 @@ def test_the_resolution_of_a_plain_tiff_counts_where_it_is_one(
     assert read_image(tmp_path / "x.tif").pixel_size == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("per_unit", "unit", "expected"),
+    [(72, "inch", {}), (254_000, "inch", {"Y": 0.1, "X": 0.1}), (100, "cm", {"Y": 100, "X": 100})],
+)
+def test_a_resolution_of_a_screen_is_none_in_imagej_s_inches_either(
+    tmp_path: Path, per_unit: int, unit: str, expected: dict[str, float]
+) -> None:
+    options: Any = {"resolution": (per_unit, per_unit), "metadata": {"unit": unit}}
+    tifffile.imwrite(tmp_path / "x.tif", STACK[0, 0], imagej=True, **options)
+    assert read_image(tmp_path / "x.tif").pixel_size == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.uint32, np.int32, np.int64, np.float32])
 @pytest.mark.parametrize(
     ("axes", "shape"),
