@@ -231,6 +231,16 @@ def test_errors_never_overwrite_what_is_compared(
     assert "would overwrite" in outcome.error_line
 
 
+def test_frames_that_napari_saved_as_colours_are_compared_with_their_axes(
+    capsys: Capture, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.stack([MASKS] * 3), photometric="rgb")
+    arguments = ("evaluate", "--predictions", path, "--truth", path, "--kind", "objects")
+    assert "name their axes if they are frames" in run(capsys, *arguments).error_line
+    assert run(capsys, *arguments, "--axes", "TYX").code == 0
+
+
 def test_a_folder_that_cannot_be_made_is_one_line(capsys: Capture, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     arguments = ("--kind", "objects", "--errors", tmp_path / "file" / "errors")

@@ -121,6 +121,7 @@ def _add_evaluate(commands: Any) -> None:
     evaluate = _add_command(commands, "evaluate", "compare predictions with the truth")
     _add_paths(evaluate, "--predictions", "predicted labels")
     _add_paths(evaluate, "--truth", "true labels, paired by file name")
+    evaluate.add_argument("--axes", help="axes of the files, such as TYX, where they name others")
     for name, setting in declared(EvaluateConfig).items():  # which kind is to be said
         _add_setting(evaluate, setting, setting.default, required=name == "kind")
     _add_label_pieces(evaluate)

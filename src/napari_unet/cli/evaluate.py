@@ -61,7 +61,7 @@ def _read(
     prediction: Path, truth: Path, options: argparse.Namespace
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Read a pair of label images; what is no pair, or looks like no labels, is called by name."""
-    files = open_labels(prediction), open_labels(truth)
+    files = open_labels(prediction, options.axes), open_labels(truth, options.axes)
     for file in files:
         for text in file.notices:
             note(f"{name_of(file.path)}: {text}")
