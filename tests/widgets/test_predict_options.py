@@ -119,6 +119,8 @@ def test_without_the_check_mark_the_image_is_seen_as_it_is(
 ) -> None:
     desk = make_desk(scale=(0.25, 0.25), units=("um", "um"))
     use(desk, of_size(0.5))
+    desk.predict.options.advanced.open()
+    desk.qtbot.wait(50)  # it is laid out
     desk.click(desk.predict.options.scale_check)
 
     predict_with(desk, of_size(0.5))

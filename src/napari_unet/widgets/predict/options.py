@@ -95,13 +95,12 @@ class PredictOptions(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
         layout.addWidget(self.size_note)
-        layout.addWidget(
-            Section(
-                "Advanced settings",
-                "Settings that the model and the program choose well.",
-                self.form.panel(_ADVANCED),
-            )
+        self.advanced = Section(
+            "Advanced settings",
+            "Settings that the model and the program choose well.",
+            self.form.panel(_ADVANCED),
         )
+        layout.addWidget(self.advanced)
 
     def forget_cells(self) -> None:
         """Leave size, threshold and smallest object to the model."""
