@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from device import DEVICE_NAME
@@ -203,7 +204,9 @@ def test_blocks_of_a_file_are_told_in_their_order_when_all_tiles_are_there(tmp_p
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_after_a_stop_blocks_that_take_long_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_stop_objects_are_found_quickly_where_separating_takes_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(frame_objects, "_SECONDS_AFTER_STOP", 0.0)
     separated: list[int] = []
     real = pipeline.separate_block
@@ -221,9 +224,15 @@ def test_after_a_stop_blocks_that_take_long_are_left_out(monkeypatch: pytest.Mon
             stop.set()
 
     before: list[int] = []
-    _, result = predict(a_model(), noise(70, 90), tile_size=16, stop=stop, watch=stop_early)
+    events, result = predict(a_model(), noise(70, 90), tile_size=16, stop=stop, watch=stop_early)
     assert not result.complete
     assert len(separated) <= len(before) + 1
+    done = np.zeros(result.array.shape, bool)
+    for event in events:
+        if isinstance(event, TilePredicted):
+            done[event.region] = True
+    assert len(np.unique(result.array[done])) > 1
+    assert not result.array[~done].any()
 
 
 def test_each_frame_is_finished_before_the_tiles_of_the_next() -> None:

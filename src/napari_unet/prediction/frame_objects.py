@@ -6,13 +6,14 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_unet.prediction import pipeline
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Generator
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from napari_unet.prediction.predictor import ResultStore
     from napari_unet.prediction.results import PredictionProgress
 
-# Who cancels waits no longer: blocks that take more are left out, beside the first.
+# Who cancels waits no longer: in blocks that take more, what touches stays one object.
 _SECONDS_AFTER_STOP = 0.3
 
 
@@ -72,19 +73,37 @@ class FrameObjects:
 
         Returns the last number given, and whether all blocks are separated.
         """
-        total = len(self._blocks)
+        total, complete = len(self._blocks), True
         for block in sorted(self._blocks, key=self._tiles_missing):
             if self._store.has_block(self._frame, block):
                 continue
             if stop.is_set() and self._store.goes_on:
                 return last, False
             if stop.is_set() and not self._in_time(block):
-                self._left_out.add(block)
+                complete = False
+                self._find_quickly(block)
                 continue
             self.separate(block)
             if total > 1:
                 yield replace(progress, block=block + 1, blocks=total)
-        return self._number(last), not self._left_out
+        return self._number(last), complete
+
+    def _find_quickly(self, block: int) -> None:
+        """Take what touches for one object; a block without a tile is left out."""
+        from scipy import ndimage
+
+        from napari_unet.objects.stitching import own_labels
+
+        if block not in self._seen:
+            self._left_out.add(block)
+            return
+        plan = self._plan
+        seen, own = plan.blocks.seen(block), plan.blocks[block]
+        foreground = np.asarray(self._store.foreground(self._frame)[seen])
+        labels = ndimage.label(plan.result.shown(foreground, plan))[0]
+        large = np.bincount(labels.ravel()) >= plan.smallest
+        found = own_labels(np.where(large[labels], labels, 0).astype(np.int32), seen, own)
+        self._store.write_block(self._frame, block, *found)
 
     def _tiles_missing(self, block: int) -> int:
         return len(self._missing.get(block, ()))
