@@ -53,8 +53,9 @@ class FrameObjects:
         ready = []
         for block, missing in self._missing.items():
             if tile in missing:
-                self._seen.add(block)
                 missing.remove(tile)
+                if _overlap(self._plan.tiles[tile], self._plan.blocks[block]):
+                    self._seen.add(block)
                 if not missing:
                     ready.append(block)
         return ready
