@@ -26,7 +26,7 @@ from napari_unet.widgets.predict.runs import scoped
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from napari.layers import Image
     from napari.viewer import Viewer
@@ -105,6 +105,8 @@ class SuggestionPanel(QWidget):
         self._decoding.ended.connect(self._on_decoded)
         self._session.training.started.connect(partial(self._show, False))
         follow(self, self._viewer.layers.events.removed, self._on_removed)
+        for emitter in (self._viewer.dims.events.order, self._viewer.dims.events.ndisplay):
+            follow(self, emitter, self._look_later)
 
     def look(self) -> None:
         """Look for cells in what is on screen, unless the user is at work on it already."""
@@ -116,6 +118,8 @@ class SuggestionPanel(QWidget):
             return
         try:
             keep = self._options.keep(image)
+            if not _shows_planes(self._viewer, image, keep):
+                return  # from the side, or in 3D: later
             config = scoped(self._viewer, image, keep, 2, self._options.config(image), "view")
         except NapariUNetError:
             return  # which Everything will tell, where it is asked for
@@ -128,6 +132,9 @@ class SuggestionPanel(QWidget):
         self.text.setText("Looking for cells…")
         self.setVisible(True)
         self._task.start(partial(looking_events, pixels_of(image), config))
+
+    def _look_later(self, event: Any = None) -> None:
+        self._timer.start()
 
     def _is_welcome(self) -> bool:
         annotation, session = self._target.annotation, self._session
@@ -243,6 +250,12 @@ class SuggestionPanel(QWidget):
         self._sliders.setVisible(adjustable)
         self.use_button.setVisible(adjustable)
         self.setVisible(adjustable)
+
+
+def _shows_planes(viewer: Viewer, image: Image, keep: Sequence[int]) -> bool:
+    """Return whether what is on screen is a plane in which a model looks for cells."""
+    offset = viewer.dims.ndim - image.ndim
+    return set(viewer.dims.displayed) == {axis + offset for axis in keep[-2:]}
 
 
 def looking_events(
