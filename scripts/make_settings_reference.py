@@ -54,7 +54,7 @@ What a training can be told beside its settings:
 | train a model further | `previous` (a model) | `--previous` | *Continue* |
 | write model and state meanwhile | `output` | `--output` | always |
 | end after the present step | `stop` | Ctrl+C | *Stop* |
-| fully annotated regions | `regions` | none: Fill them with 1 in the labels. | *Fully annotated* |
+| annotated regions | `regions` | none: Fill them with 1. | *Everything in this box is painted* |
 | corrected pixels, which count more | `corrected` | none: Labels do not tell them. | *Correct* |
 """
 

@@ -204,7 +204,7 @@ def test_other_labels_can_be_compared_where_nothing_is_predicted(desk: Desk) -> 
 
 def test_without_a_prediction_the_panel_says_what_to_do(desk: Desk) -> None:
     panel = compare(desk, desk.viewer.add_labels(four_squares()))
-    assert "click Whole or View" in panel.text.text()
+    assert "click Everything" in panel.text.text()
 
 
 def test_without_a_truth_the_panel_says_what_to_do(desk: Desk) -> None:

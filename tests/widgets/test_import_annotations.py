@@ -118,7 +118,7 @@ def test_the_menu_asks_for_a_file_and_what_0_means(
     assert menu is not None
     files = menu.findChildren(QMenu)[0]  # not that of its action: PySide6 forgets it at once
     texts = [action.text() for action in files.actions()]
-    assert texts == ["0 is background: everything is labelled…", "0 is not labelled yet…"]
+    assert texts == ["0 is background: everything is labelled…", "0 is ignored…"]
     files.actions()[1].trigger()
     desk.wait_until_idle()
     assert desk.annotate.target.annotation is not None

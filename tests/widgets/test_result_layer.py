@@ -452,7 +452,7 @@ def to_rgba(colour: str) -> tuple[float, ...]:
 def test_the_second_round_shows_both_stroke_and_live_outline(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After Whole, what is painted and what is found live are both seen in the window."""
+    """After Everything, what is painted and what is found live are both seen in the window."""
     annotation = painted_layer(desk)
     see(monkeypatch, (slice(0, 96), slice(0, 96)))
     predict_with(desk, untrained())

@@ -149,7 +149,7 @@ def test_using_what_is_found_makes_its_model_and_size_those_in_use(suggested: Be
     size = float(said.split("about ")[1].split()[0])
     suggested.dock.suggestions.use_button.click()
     suggested.wait()
-    assert suggested.session.model_name == "Cells (many kinds)"
+    assert suggested.session.model_name == "General cells"
     assert suggested.dock.options.cell_size.value == pytest.approx(size, abs=0.5)
     assert whole(suggested.results[0])
 

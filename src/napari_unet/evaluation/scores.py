@@ -38,11 +38,11 @@ class EvaluateConfig:
     )
     unpainted: Unpainted = setting(
         "background",
-        "What unpainted pixels (0) mean in the truth. Painted in napari: not labelled yet, they "
+        "What unpainted pixels (0) mean in the truth. Painted in napari: ignored, they "
         "are not counted, and 1 is background. Finished masks: background.",
         choices=get_args(Unpainted),
-        words={"unlabelled": "not labelled yet"},
-        label="Unpainted",
+        words={"unlabelled": "ignored"},
+        label="Unpainted pixels",
     )
     per_image: bool = setting(
         False,

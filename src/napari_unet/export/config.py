@@ -88,7 +88,7 @@ class ExportConfig:
         kind=int,
         unset="as trained",
         words=VIEW_WORDS,
-        label="Average",
+        label="Smoother",
     )
     image: ArrayLike | None = setting(
         None,

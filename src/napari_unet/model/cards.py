@@ -52,7 +52,7 @@ STARTING_MODELS = {
     for card in (
         StartingCard(
             "cells",
-            "Cells (many kinds)",
+            "General cells",
             "cells and nuclei of any kind, 14 to 48 pixels wide: fluorescence, stained tissue, "
             "phase contrast, DIC, membranes, electron microscopy.",
             "open images of fluorescent nuclei, stained tissue, smears, phase contrast, axons and "

@@ -23,7 +23,7 @@ LARGEST_WINDOW = 15
 # Turned, and mirrored, views of which a prediction may be the average.
 VIEWS = (1, 4, 8)
 DEVICE_WORDS = {"auto": "automatic", "cpu": "CPU", "cuda": "NVIDIA GPU", "mps": "Apple GPU"}
-VIEW_WORDS = {1: "one view: fastest", 4: "4 quarter turns", 8: "8 turned and mirrored views"}
+VIEW_WORDS = {1: "no: fastest", 4: "4x, slower", 8: "8x, slower"}
 # In image coordinates outputs start at -2 modulo the pooling factor: inputs start at +2, and the
 # halo is 4 less than a multiple of the factor.
 OUTPUT_PHASE = -2

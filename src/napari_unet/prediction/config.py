@@ -88,7 +88,7 @@ class PredictConfig:
         kind=int,
         unset="as trained",
         words=VIEW_WORDS,
-        label="Average",
+        label="Smoother",
     )
     smallest: int | None = setting(
         None,
@@ -105,7 +105,7 @@ class PredictConfig:
         "elsewhere the result is 0.",
         kind=tuple,
         unset="all",
-        label="View, Slice",
+        label="Segment this view, This slice",
         lacks={"command line": "It predicts whole files."},
     )
     region: Region | None = setting(
@@ -114,7 +114,7 @@ class PredictConfig:
         "elsewhere the result is 0.",
         kind=tuple,
         unset="all",
-        label="View, Slice",
+        label="Segment this view, This slice",
         lacks={"command line": "It predicts whole files."},
     )
     near: tuple[float, ...] | None = None
@@ -158,7 +158,7 @@ class PredictConfig:
         "about twice as long there.",
         choices=PRECISIONS,
         words={"auto": "automatic", "float32": "exact (float32)", "bfloat16": "bfloat16"},
-        label="Numbers",
+        label="Precision",
         parse=_precision,
     )
     notices: tuple[str, ...] = ()

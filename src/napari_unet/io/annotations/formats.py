@@ -62,7 +62,7 @@ class ConvertConfig:
         choices=("background", "unlabelled"),
         words={
             "background": "0 is background: everything is labelled",
-            "unlabelled": "0 is not labelled yet",
+            "unlabelled": "0 is ignored",
         },
         label="Import…",
         lacks={"Python": _AS_IT_IS, "command line": _AS_IT_IS},

@@ -99,6 +99,7 @@ class AnnotateWidget(Dock):
         self.add_button, self.remove_button = tools.add_button, tools.remove_button
         self.region_button, self.weights_button = tools.region_button, tools.weights_button
         layout.addLayout(tools)
+        layout.addWidget(tools.region_button)
 
     def _connect(self) -> None:
         self.join_button.joined.connect(self._take_joined)

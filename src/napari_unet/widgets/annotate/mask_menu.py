@@ -55,7 +55,7 @@ class MaskMenu(QMenu):
                 as_finished = partial(self._take_layer, layer, "background")
                 as_partial = partial(self._take_layer, layer, "unlabelled")
                 menu.addAction("0 is background: everything is labelled", as_finished)
-                menu.addAction("0 is not labelled yet", as_partial)
+                menu.addAction("0 is ignored", as_partial)
         if self.isEmpty():
             self.addSection("There is no layer that holds labels yet")
 

@@ -28,7 +28,7 @@ class PaintTools(ButtonGrid):
     """Buttons, two in a row, that call the Annotate widget."""
 
     def __init__(self, annotate: Paints) -> None:
-        super().__init__(2)
+        super().__init__(2)  # but for the region, whose words need a row
         self.background_button = button(
             "Background",
             "Paint background (1, key B): a stroke between and beside cells helps most.",
@@ -36,12 +36,12 @@ class PaintTools(ButtonGrid):
         )
         self.next_button = button("", "", annotate.paint_next)
         self.same_button = button(
-            "Same again",
+            "More of the last",
             "Go on painting with the number of the newest object.",
             annotate.paint_latest,
         )
         self.erase_button = button(
-            "Erase", "Erase paint (key E): what is erased is unlabelled again.", annotate.erase
+            "Erase", "Erase paint (key E): what is erased is ignored again.", annotate.erase
         )
         self._make_rarer_buttons(annotate)
         for each in (
@@ -51,7 +51,6 @@ class PaintTools(ButtonGrid):
             self.same_button,
             self.add_button,
             self.remove_button,
-            self.region_button,
             self.weights_button,
         ):
             self.addWidget(each)
@@ -64,7 +63,7 @@ class PaintTools(ButtonGrid):
             annotate.remove_class,
         )
         self.region_button = button(
-            "Full&y annotated",
+            "Ever&ything in this box is painted",
             "Draw a rectangle in which everything is painted: what is unpainted inside it is "
             "background.",
             annotate.draw_region,

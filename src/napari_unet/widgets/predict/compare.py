@@ -84,7 +84,12 @@ class ComparePanel(QWidget):
 
     def _lay_out(self) -> None:
         form = form_layout()
-        add_row(form, "Truth", self.truth_box, "The labels layer to compare the prediction with.")
+        add_row(
+            form,
+            "Correct labels",
+            self.truth_box,
+            "The labels layer to compare the prediction with.",
+        )
         for name, editor in (("kind", self.kind_editor), ("unpainted", self.unpainted_editor)):
             add_row(form, _SETTINGS[name].label, editor.widget)
         layout = QVBoxLayout(self)
@@ -132,7 +137,7 @@ class ComparePanel(QWidget):
     def _problem(self, prediction: Labels | None, truth: Labels | None) -> str:
         """Return what keeps two layers from being compared, or nothing."""
         if prediction is None:
-            return "There is no prediction to compare yet: click Whole or View above."
+            return "There is no prediction to compare yet: click Everything above."
         if truth is None:
             return "There is no truth to compare with: open a mask, or paint some."
         predicted = predicted_of(prediction)

@@ -1,4 +1,4 @@
-"""Correct a prediction: delete, merge, split, grow objects; or take them over as annotation.
+"""Correct a prediction: delete, merge, split, grow objects; or copy them to the paint.
 
 Each correction is one step of napari's undo, in the layer that it changes.
 """
@@ -51,34 +51,34 @@ _LEFT = 1  # napari's number of the mouse button
 # Name of a tool: the text of its button, its tooltip, and how it is used.
 TOOLS = {
     "copy": (
-        "Take over",
-        "Copy the prediction under the brush into the annotation, as painted.",
-        "Drag over what is right: it is copied into the annotation.",
+        "Copy to my paint",
+        "Copy the cells under the brush to your paint.",
+        "Drag over what is right: it is copied to your paint.",
     ),
     "copy_object": (
-        "Take o&bject",
-        "Copy a whole predicted object into the annotation.",
-        "Click objects that are right: they are copied into the annotation.",
+        "Accept o&bject",
+        "Copy a whole object to your paint.",
+        "Click cells that are right: they are copied to your paint.",
     ),
     "delete": (
         "Delete",
         "Delete an object: there is none.",
-        "Click objects that are none.",
+        "Click things that are not cells.",
     ),
     "merge": (
         "Mer&ge",
         "Join objects that are one.",
-        "Drag from one part of an object to the other.",
+        "Drag from one part of a cell to the other.",
     ),
     "split": (
         "Split",
         "Part an object along a line.",
-        "Draw a line through an object that should be two.",
+        "Draw a line through a cell that should be two.",
     ),
     "grow": (
         "Grow",
         "Grow an object by one pixel.",
-        "Click an object that is too small; click again for more.",
+        "Click a cell that is too small; click again for more.",
     ),
 }
 _NUMBERS_HELP = (
@@ -282,8 +282,8 @@ class CorrectPanel(QWidget):
             made.setCheckable(True)
             self.buttons[tool] = made
         self.teach_button = button(
-            "Teach the corrections",
-            "Copy all corrected objects into the annotation; Continue in the Train widget does "
+            "Learn from my corrections",
+            "Copy all corrected objects to your paint; Continue in the Train widget does "
             "so by itself. Corrected pixels count more.",
             self.teach,
         )
@@ -324,7 +324,9 @@ class CorrectPanel(QWidget):
     def apply_by_number(self, layer: Labels, tool: str) -> None:
         """Use one of `TOOLS` on the objects whose numbers are in the field, in the plane shown."""
         if tool == "copy":
-            show_warning("Take over copies where the mouse goes; Take object knows numbers.")
+            show_warning(
+                "Copy to my paint copies where the mouse goes; Accept object knows numbers."
+            )
             return
         try:
             numbers = numbers_in(self.numbers_edit.text())
@@ -341,7 +343,7 @@ class CorrectPanel(QWidget):
         """Copy every corrected object, and what was deleted, into the annotation."""
         taught = self.tools.copier.copy_corrections()
         show_info(
-            f"{taught} corrected pixels are in the annotation now; click Continue to learn them."
+            f"{taught} corrected pixels are in your paint now; click Continue to learn them."
             if taught
             else "Nothing was corrected since."
         )

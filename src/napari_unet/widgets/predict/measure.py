@@ -65,7 +65,7 @@ class MeasurePanel(QWidget):
         """Measure the selected layer, or the newest prediction, in the background."""
         layer = self._target()
         if layer is None:
-            show_warning("There is no prediction to measure yet: click Whole or View above.")
+            show_warning("There is no prediction to measure yet: click Everything above.")
             return
         self.measure_layer(layer)
 

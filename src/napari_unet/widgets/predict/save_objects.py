@@ -111,7 +111,7 @@ class SaveObjectsButton(QPushButton):
         """
         layer = self._layer()
         if layer is None:
-            show_warning("There are no objects to save yet: click Whole or View above.")
+            show_warning("There are no objects to save yet: click Everything above.")
             return
         predicted = predicted_of(layer)
         if predicted is not None and predicted.in_progress:

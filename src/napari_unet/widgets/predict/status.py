@@ -126,10 +126,12 @@ class PredictButtons(QWidget):
         super().__init__()
         self._session = session
         start = predict.start_prediction
-        self.view = button("V&iew", "Predict what is on screen.", partial(start, "view"))
-        self.slice = button("Slic&e", "Predict the plane on screen.", partial(start, "slice"))
+        self.view = button(
+            "Segment this v&iew", "Segment what is on screen.", partial(start, "view")
+        )
+        self.slice = button("This slice", "Segment the plane on screen.", partial(start, "slice"))
         self.whole = button(
-            "Wh&ole", "Predict the whole image or stack, what is on screen first.", start
+            "&Everything", "Segment the whole image or stack, what is on screen first.", start
         )
         self.file = button(
             "To file…",

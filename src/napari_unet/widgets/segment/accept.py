@@ -64,7 +64,7 @@ class AcceptPanel(QWidget):
         self.slider.setValue(_FIRST)
         self.slider.setAccessibleName("How sure")
         self.slider.setToolTip("More to the right accepts fewer cells, of which it is surer.")
-        self.accept_button = button("", "Paint them, as one step of undo.", self.accept)
+        self.accept_button = button("Accept these", "Paint them, as one step of undo.", self.accept)
         self.drop_button = button("Not now", "Accept none.", self.drop)
         self._lay_out()
         self.slider.valueChanged.connect(self._show_chosen)

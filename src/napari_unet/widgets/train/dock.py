@@ -60,9 +60,9 @@ class TrainWidget(Dock):
             "Classes: each painted number is one class.",
         )
         self.unpainted_box = choice(
-            [("not labelled yet", "unlabelled"), ("background", "background")],
-            "What unpainted pixels (0) mean. While painting: not labelled yet, and 1 is "
-            "background. For finished masks, for example of Cellpose: background.",
+            [("ignored", "unlabelled"), ("are background", "background")],
+            "What becomes of unpainted pixels (0). While painting they are ignored, and 1 is "
+            "background. In finished masks, for example of Cellpose, they are background.",
         )
         self.preset_box = choice([(name, name) for name in PRESET_HELP], "Which network, and how.")
         self.start_box = start_box()
@@ -90,10 +90,10 @@ class TrainWidget(Dock):
         layout.addWidget(self.pairs)
         form = form_layout()
         add_row(form, "Kind", self.kind_box)
-        add_row(form, "Unpainted", self.unpainted_box)
+        add_row(form, "Unpainted pixels", self.unpainted_box)
         add_row(form, "Preset", self.preset_box)
         form.addRow(self.preset_note)
-        add_row(form, "Start from", self.start_box)
+        add_row(form, "Begin with", self.start_box)
         add_row(
             form,
             "Steps",
