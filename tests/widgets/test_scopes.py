@@ -161,8 +161,7 @@ def test_choosing_a_spot_takes_the_camera_there(stack: Desk) -> None:
 
     assert stack.viewer.dims.current_step[0] == 2
     item: Any = stack.predict.spots.list.item(1)
-    text = item.text()
-    y, x = (int(part.split()[-1]) for part in text.split(" at ")[1].split(","))
+    y, x = (int(part.split()[-1]) for part in item.toolTip().split(","))
     assert camera_of(stack.viewer).center[-2:] == pytest.approx((y, x))
 
 

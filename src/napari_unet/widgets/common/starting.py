@@ -5,27 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error
+from qtpy.QtWidgets import QComboBox
 
 from napari_unet.errors import ModelFileError
 from napari_unet.model.cards import STARTING_MODELS, starting_card
 from napari_unet.widgets.common.controls import choice
 
 if TYPE_CHECKING:
-    from qtpy.QtWidgets import QComboBox
-
     from napari_unet.widgets.common.session import Session
 
 _TITLES = [(card.title, card.name) for card in STARTING_MODELS.values()]
 _SUITS = " ".join(f"{card.title}: for {card.suits}" for card in STARTING_MODELS.values())
 
+_WHOLE = QComboBox.SizeAdjustPolicy.AdjustToContents  # its texts are short, and are not cut off
+
 
 def start_box() -> QComboBox:
     """Return the choice of what a training begins with."""
-    return choice(
+    box = choice(
         [*_TITLES, ("Random weights", "random")],
         f"What a new training begins with. {_SUITS} Random weights: for images unlike all of "
         "these, and for other networks than the presets fast and accurate in 2D.",
     )
+    box.setSizeAdjustPolicy(_WHOLE)
+    return box
 
 
 def starting_model_box(session: Session) -> QComboBox:
@@ -34,6 +37,7 @@ def starting_model_box(session: Session) -> QComboBox:
         [("Starting model…", None), *_TITLES], f"Predict at once, with nothing painted. {_SUITS}"
     )
     box.setAccessibleName("Starting model")
+    box.setSizeAdjustPolicy(_WHOLE)
 
     def load() -> None:
         name = box.currentData()
