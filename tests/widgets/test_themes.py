@@ -152,13 +152,13 @@ def test_the_key_of_the_plot_is_not_cut(qapp: object, points: int) -> None:
         assert key.height() >= key.heightForWidth(key.width())
 
 
-def test_a_loss_above_one_runs_along_the_upper_edge(qapp: object) -> None:
+def test_a_loss_above_one_is_shown_as_it_is(qapp: object) -> None:
     with open_docks() as docks:
         plot = shown_plot(docks.train.shown)
         plot.add_loss(1, 3.0)
         plot._redraw()
 
-        assert plot._loss_curve.getData()[1].tolist() == [1.0]
+        assert plot._loss_curve.getData()[1].tolist() == [3.0]
         assert "loss on paint 3.000" in plot.accessibleDescription()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.errors import MultipleReaderError
 from napari.layers import Image
 
 from napari_unet.errors import FileProblemError
@@ -143,7 +144,10 @@ def _image_in_memory(viewer: Viewer, entry: ProjectImage) -> Image | None:
 def _image_from_file(viewer: Viewer, entry: ProjectImage, folder: Path | None) -> Image | None:
     if not is_opened_unasked(entry.image_path, folder):
         return None
-    opened = viewer.open(entry.image_path, plugin=None)
+    try:
+        opened = viewer.open(entry.image_path, plugin=None)
+    except MultipleReaderError:  # any will do: scale and axes are the project's own
+        opened = viewer.open(entry.image_path, plugin="napari")
     images = [unwrapped(each) for each in opened]
     images = [each for each in images if isinstance(each, Image)]
     if not images:
