@@ -154,6 +154,13 @@ def test_using_what_is_found_makes_its_model_and_size_those_in_use(suggested: Be
     assert whole(suggested.results[0])
 
 
+def test_using_what_is_found_in_all_of_an_image_gives_just_that(suggested: Bench) -> None:
+    before = np.array(suggested.results[0].data)
+    suggested.dock.suggestions.use_button.click()
+    suggested.wait()
+    np.testing.assert_array_equal(suggested.results[0].data, before)
+
+
 def test_small_cells_that_were_found_are_learned_enlarged_as_well(suggested: Bench) -> None:
     suggested.dock.suggestions.use_button.click()
     suggested.wait()

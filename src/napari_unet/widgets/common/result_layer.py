@@ -308,6 +308,15 @@ class ResultLayer:
         self._cover(event.frame, event.region)
         layer.refresh(extent=False, thumbnail=False)
 
+    def keep_live(self) -> None:
+        """Let what was shown live be a result like any other."""
+        self._about.live = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the labels."""
+        return self._pixels.shape
+
     # --- Pixels -------------------------------------------------------------------------------
 
     def _box(self, frame: tuple[int, ...], region: Region) -> tuple[Any, ...]:

@@ -51,7 +51,7 @@ class SuggestionPanel(QWidget):
     Sliders act on what the model has said already; it does not run again.
     """
 
-    used = Signal()  # its model and settings are in use now
+    used = Signal()  # its model and settings are in use now, and more is to be found with them
 
     def __init__(self, viewer: Viewer, target: PaintTarget, options: PredictOptions) -> None:
         super().__init__()
@@ -169,7 +169,10 @@ class SuggestionPanel(QWidget):
         self._show(False)
         self._session.load_model(trained, STARTING_MODELS[_STARTING_MODEL].title)
         self._options.cell_size.box.setValue(size)
-        self.used.emit()
+        if self._layer is not None and _is_all(proposals, self._layer.shape):
+            self._layer.keep_live()  # just what was looked at
+        else:
+            self.used.emit()
 
     def _cell_size(self) -> float:
         share = self.cell_size.value() / 100
@@ -256,6 +259,11 @@ def _shows_planes(viewer: Viewer, image: Image, keep: Sequence[int]) -> bool:
     """Return whether what is on screen is a plane in which a model looks for cells."""
     offset = viewer.dims.ndim - image.ndim
     return set(viewer.dims.displayed) == {axis + offset for axis in keep[-2:]}
+
+
+def _is_all(proposals: Proposals, shape: tuple[int, ...]) -> bool:
+    """Return whether proposals cover labels of a shape."""
+    return proposals.region == tuple(slice(0, size) for size in shape)
 
 
 def looking_events(
