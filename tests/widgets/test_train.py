@@ -157,8 +157,8 @@ def test_a_stop_before_the_first_step_keeps_the_previous_model(painted: Painted)
     desk.click(desk.train.train_button)
     desk.wait_until_idle()
 
+    desk.train.task.started.connect(desk.train.stop_training)  # before its thread begins
     desk.train.start_training()
-    desk.train.stop_training()
     desk.wait_until_idle()
 
     model = session_of(desk.viewer).model
