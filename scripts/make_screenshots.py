@@ -176,48 +176,43 @@ def loop() -> None:
 
 
 def animation() -> None:
-    """Paint one more cell in phase contrast, train, watch it learn, predict."""
+    """Open cells in phase contrast, adjust and use what is suggested, correct it, and learn it."""
     viewer = open_viewer()
-    viewer.open_sample(PLUGIN, "phase_2d")
-    annotate, training, prediction = open_docks(viewer)
-    layer = viewer.layers["phase contrast 2D paint"]
+    image, _, labels = load_phase_2d()
+    viewer.add_image(image, name="cells")
+    live(1)
     recorder = Recorder(viewer.window._qt_window)
     WATCHERS.append(recorder.look)
-    raise_dock(annotate)
-    annotate.target.annotation_box.layer = layer
-    live(1)
-    click(annotate.next_button)
-    _paint_unpainted_cell(viewer, layer.data)
-    live(1)
-    raise_dock(training)
-    click(training.train_button)
-    recorder.pause = 1.0  # longer where little happens
-    while not any("prediction" in each.name for each in viewer.layers):
+    dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Paint & Segment")[1]
+    while not dock.suggestions.cell_size.isVisible():
         live(0.2)
-    layer.visible = False
-    live(4)
-    recorder.pause = 2.5
-    live(TRAINING_SECONDS)
-    recorder.pause = 0.3
-    click(training.stop_button)
-    wait_for(training.task)
-    raise_dock(prediction)
-    click(prediction.predict_button)
-    wait_for(prediction.task)
+    live(2)
+    shoot(viewer, "segment")
+    for smallest in (30, 45, 60):
+        dock.suggestions.smallest.setValue(smallest)
+        live(0.6)
+    click(dock.suggestions.use_button)
     live(1)
+    result = viewer.layers["cells prediction"]
+    click(dock.tools.buttons["merge"])
+    for pieces in _in_pieces(result.data, labels)[:2]:
+        drag(viewer, pieces)
+        live(0.8)
+    live(2)
     viewer.close()
     recorder.save()
 
 
-def _paint_unpainted_cell(viewer: napari.Viewer, paint: Any) -> None:
-    """Brush over the roundest of the large cells that are not painted yet."""
-    _, _, labels = load_phase_2d()
-    free = [o for o in regionprops(labels) if not paint[tuple(o.coords.T)].max() > 1]
-    large = [o for o in free if o.area > np.median([each.area for each in free])]
-    cell = max(large, key=lambda o: o.solidity)
-    top, left, bottom, right = cell.bbox
-    y, x = cell.centroid
-    fill_cell(viewer, y, x, 0.5 * (bottom - top), 0.5 * (right - left))
+def _in_pieces(found: Any, labels: Any) -> list[list[tuple[float, float]]]:
+    """Return, of each cell that was found in two pieces, the middles of these."""
+    drags = []
+    for cell in regionprops(labels):
+        pieces = np.unique(found[tuple(cell.coords.T)], return_counts=True)
+        numbers = [n for n, size in zip(*pieces, strict=True) if n and size > cell.area // 8]
+        if len(numbers) > 1:
+            middles = [np.argwhere(found == n) for n in numbers[:2]]
+            drags.append([tuple(map(float, each[len(each) // 2])) for each in middles])
+    return drags
 
 
 def trained_a_little(viewer: napari.Viewer, training: Any, prediction: Any) -> None:
