@@ -210,8 +210,9 @@ def _in_pieces(found: Any, labels: Any) -> list[list[tuple[float, float]]]:
         pieces = np.unique(found[tuple(cell.coords.T)], return_counts=True)
         numbers = [n for n, size in zip(*pieces, strict=True) if n and size > cell.area // 8]
         if len(numbers) > 1:
-            middles = [np.argwhere(found == n) for n in numbers[:2]]
-            drags.append([tuple(map(float, each[len(each) // 2])) for each in middles])
+            inside = [np.argwhere(found == n) for n in numbers[:2]]
+            middles = [each[len(each) // 2] for each in inside]
+            drags.append([(float(y), float(x)) for y, x in middles])
     return drags
 
 
