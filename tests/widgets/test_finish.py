@@ -166,9 +166,16 @@ def test_a_table_knows_corrections_made_since_the_last_one(bench: Bench, tmp_pat
     assert len((tmp_path / "b.csv").read_text().splitlines()) == 2
 
 
-def test_what_is_measured_is_the_result_and_not_the_paint(bench: Bench) -> None:
+def test_what_is_measured_is_the_result_and_not_the_paint(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench.viewer.add_labels(strokes_on(disks()), name="paint")  # is selected now
-    assert bench.dock.finish._layer_to_measure() is result_of(bench)
+    path = tmp_path / "a.csv"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
+    bench.dock.finish.csv_button.click()
+    bench.wait()
+    n_cells = len(np.unique(result_of(bench).data)) - 1
+    assert len(path.read_text().splitlines()) == n_cells + 1
 
 
 # --- Saving ------------------------------------------------------------------------------------

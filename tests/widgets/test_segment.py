@@ -29,7 +29,7 @@ from napari_unet.widgets.predict.doubt import (
     Doubt,
     doubt_at,
 )
-from napari_unet.widgets.segment import accept, learn, suggest
+from napari_unet.widgets.segment import click, learn, suggest
 from napari_unet.widgets.segment.accept import sure_cells
 from napari_unet.widgets.segment.click import ClickableView
 from napari_unet.widgets.segment.dock import SegmentWidget
@@ -522,7 +522,7 @@ def looked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
         yield from ()
         return sure(0.9, 0.7, 0.9, 0.95)
 
-    monkeypatch.setattr(accept, "clickable_events", events)
+    monkeypatch.setattr(click, "clickable_events", events)
     bench.dock.tools.take("cell")
     shown(bench)
     bench.dock.tools.accept_all.button.click()
@@ -607,8 +607,13 @@ def clickable(bench: Bench) -> Bench:
 
 def proposed(bench: Bench) -> Any:
     names = [layer.name for layer in bench.viewer.layers]
-    found = bench.viewer.layers["Proposed cell"].data if "Proposed cell" in names else None
-    return None if found is None else np.asarray(found) > 0
+    if "Proposed cell" not in names:
+        return None
+    layer, mask = bench.viewer.layers["Proposed cell"], np.zeros((96, 96), bool)
+    y, x = (int(at) for at in layer.translate[-2:])
+    height, width = layer.data.shape[-2:]
+    mask[y : y + height, x : x + width] = np.asarray(layer.data).reshape(height, width) > 0
+    return mask
 
 
 def test_a_click_proposes_the_whole_cell(clickable: Bench) -> None:

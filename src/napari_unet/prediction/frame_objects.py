@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import ndimage
 
+from napari_unet.objects.stitching import no_objects, own_labels
 from napari_unet.prediction import pipeline
 
 if TYPE_CHECKING:
@@ -91,10 +93,6 @@ class FrameObjects:
 
     def _find_quickly(self, block: int) -> None:
         """Take what touches for one object; a block without a tile is left out."""
-        from scipy import ndimage
-
-        from napari_unet.objects.stitching import own_labels
-
         if block not in self._seen:
             self._left_out.add(block)
             return
@@ -120,8 +118,6 @@ class FrameObjects:
         return now < self._until
 
     def _number(self, last: int) -> int:
-        from napari_unet.objects.stitching import no_objects
-
         blocks = self._plan.blocks
         found = [
             no_objects(blocks.seen(block), blocks[block])

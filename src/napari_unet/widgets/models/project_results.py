@@ -16,6 +16,7 @@ from napari_unet.widgets.models.project_images import (
     plain_placement,
     without_odd_placement,
 )
+from napari_unet.widgets.predict.link import LINKED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from napari_unet.project.folder import Project
 
     Places = tuple[tuple[tuple[int, ...], tuple[slice, ...]], ...]
-
-_LINKED = "linked"  # the metadata of our tracks
 
 
 def saved_results(
@@ -39,7 +38,7 @@ def saved_results(
         about = layer.metadata.get(METADATA_KEY)
         if isinstance(layer, Labels) and isinstance(about, Predicted):
             results.append(_result_entry(layer, about, images))
-        elif isinstance(layer, Tracks) and about == _LINKED:
+        elif isinstance(layer, Tracks) and about == LINKED:
             tracks.append(_tracks_entry(layer))
     return tuple(results), tuple(tracks)
 
@@ -168,7 +167,7 @@ def _open_tracks(viewer: Viewer, entry: ProjectTracks) -> None:
         np.asarray(entry.points),
         graph={child: list(parents) for child, parents in entry.parents.items()},
         name=entry.name,
-        metadata={METADATA_KEY: _LINKED},
+        metadata={METADATA_KEY: LINKED},
         **placement_of(entry, np.shape(entry.points)[1] - 1),
     )
     layer.visible = entry.visible

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from napari_unet.objects.linking import LinkAxis, Linked
 
 _TASK = "Linking objects"
-_LINKED = "linked"  # the metadata of our tracks
+LINKED = "linked"  # the metadata of our tracks
 _LETTER_OF = {"t": "T", "time": "T", "z": "Z"}  # what axes may be called
 
 
@@ -214,7 +214,7 @@ def _show_tracks(viewer: Viewer, source: Labels, found: LinkedLabels) -> None:
         graph={daughter: [mother] for daughter, mother in linked.parents.items()},
         features={"area" if linked.tracks.shape[1] == 4 else "volume": linked.sizes},
         name=name,
-        metadata={METADATA_KEY: _LINKED},
+        metadata={METADATA_KEY: LINKED},
         **placement_from_labels(source),
     )
     viewer.add_layer(tracks)
@@ -227,7 +227,7 @@ def _ours(viewer: Viewer, kind: type[Layer], name: str) -> Any:
         if isinstance(about, Predicted):
             untouched = about.linked and np.array_equal(about.labels, layer.data)
         else:
-            untouched = about == _LINKED
+            untouched = about == LINKED
         if isinstance(layer, kind) and untouched and layer.name == name:
             return layer
     return None

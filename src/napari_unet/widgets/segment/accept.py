@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,19 +15,17 @@ from napari_unet.widgets.common.annotation import next_object
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, button
 from napari_unet.widgets.common.highlight import Highlight
-from napari_unet.widgets.common.layers import labels_of, pixels_of, plain_layers
+from napari_unet.widgets.common.layers import labels_of, plain_layers
 from napari_unet.widgets.common.result_layer import predicted_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome, task_named
-from napari_unet.widgets.predict.runs import scoped
-from napari_unet.widgets.segment.click import ClickableView, clickable_events
+from napari_unet.widgets.segment.click import ClickableView, clickable_work
 
 if TYPE_CHECKING:
     from napari.layers import Labels
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
-    from napari_unet.model.trained import TrainedNetwork
     from napari_unet.widgets.annotate.target import PaintTarget
     from napari_unet.widgets.predict.correct import CorrectTools
     from napari_unet.widgets.predict.options import PredictOptions
@@ -91,21 +88,13 @@ class AcceptPanel(QWidget):
             self.text.setText("These cells are of another image, or were found in 3D.")
             return
         try:
-            keep = self._options.keep(image)
-            config = scoped(self._viewer, image, keep, 2, self._options.config(image), "view")
+            work = clickable_work(self._viewer, self._options, image)
         except NapariUNetError as error:
             self.text.setText(str(error))
             return
         self._layer = layer
         self.text.setText("Looking which cells are sure…")
-        self._task.start(partial(clickable_events, self._model(), pixels_of(image), config))
-
-    def _model(self) -> TrainedNetwork | None:
-        """Return the model in use, if it finds objects in a plane; else a starting model does."""
-        model = self._session.model
-        if model is None or model.record.network.ndim != 2 or model.record.classes.task.named:
-            return None
-        return model
+        self._task.start(work)
 
     def _on_looked(self, outcome: Outcome) -> None:
         layer = self._layer

@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Labels
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtGui import QKeySequence
@@ -15,14 +14,8 @@ from qtpy.QtWidgets import QShortcut
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.widgets.common.annotation import BACKGROUND_VALUE, next_object
-from napari_unet.widgets.common.layers import (
-    METADATA_KEY,
-    labels_of,
-    pixels_of,
-    placement_from_labels,
-    plain_layers,
-)
-from napari_unet.widgets.common.placement import moved_to
+from napari_unet.widgets.common.highlight import Highlight
+from napari_unet.widgets.common.layers import labels_of, pixels_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome, task_named
 from napari_unet.widgets.predict.runs import scoped
@@ -31,7 +24,9 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Collection, Generator
 
+    from napari.layers import Image, Labels
     from napari.viewer import Viewer
+    from numpy.typing import NDArray
     from qtpy.QtWidgets import QWidget
 
     from napari_unet.data.axes import ArrayLike, Region
@@ -39,8 +34,10 @@ if TYPE_CHECKING:
     from napari_unet.objects.clicking import Clickable, Point, Selection
     from napari_unet.prediction.config import PredictConfig
     from napari_unet.widgets.annotate.target import PaintTarget
+    from napari_unet.widgets.common.task import Work
     from napari_unet.widgets.predict.options import PredictOptions
 
+_COLOUR = "#ffb000"
 _DRAGGED = 4  # pixels of the image: less is a click
 HELP = (
     "Click a cell, or draw a box around it. The wheel over it makes it larger or smaller, Shift "
@@ -67,6 +64,11 @@ class ClickableView:
         height, width = self.cells.foreground.shape
         return (y, x) if 0 <= y < height and 0 <= x < width else None
 
+    def indices(self, inside: tuple[NDArray[np.intp], ...]) -> tuple[NDArray[np.intp], ...]:
+        """Return where pixels of the view are in the labels, one array per axis of these."""
+        plane = (at + part.start for at, part in zip(inside, self.region, strict=True))
+        return (*(np.full(inside[0].size, at) for at in self.frame), *plane)
+
 
 class ClickTool(QObject):
     """Proposes the whole cell under the mouse, and paints it when it is agreed to."""
@@ -84,7 +86,7 @@ class ClickTool(QObject):
         self._selection: Selection | None = None
         self._clicked: tuple[float, ...] | None = None  # while the view is not ready
         self._in_hand: Labels | None = None
-        self._preview: Labels | None = None
+        self._preview = Highlight(viewer, "Proposed cell", _COLOUR, self)
         self._keys = [QShortcut(QKeySequence(key), dock) for key in ("Return", "Enter", "Escape")]
         for shortcut, slot in zip(self._keys, (self.accept, self.accept, self.drop), strict=True):
             shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
@@ -139,18 +141,13 @@ class ClickTool(QObject):
         found = np.nonzero(free)
         if found[0].size:
             number = next_object(labels)
-            starts = (part.start for part in view.region)
-            plane = tuple(at + start for at, start in zip(found, starts, strict=True))
-            frame = tuple(np.full(found[0].size, at) for at in view.frame)
-            layer.data_setitem((*frame, *plane), number)
+            layer.data_setitem(view.indices(found), number)
             layer.selected_label = number
 
     def drop(self) -> None:
         """Propose nothing any more."""
         self._selection = None
-        if self._preview is not None and self._preview in plain_layers(self._viewer):
-            self._viewer.layers.remove(self._preview)
-        self._preview = None
+        self._preview.hide()
 
     # --- The mouse --------------------------------------------------------------------------------
 
@@ -212,34 +209,8 @@ class ClickTool(QObject):
             return
         self._selection = selection
         self.told.emit(HELP)
-        layer = self._preview
-        if layer is None or layer not in plain_layers(self._viewer):
-            self._preview = self._new_preview(selection)
-        else:
-            layer.data = self._as_layer(selection)
-
-    def _as_layer(self, selection: Selection) -> Any:
-        lead = 0 if self._view is None else len(self._view.frame)
-        return selection.mask.astype(np.uint8)[(np.newaxis,) * lead]
-
-    def _new_preview(self, selection: Selection) -> Labels:
-        from napari.utils.colormaps import DirectLabelColormap
-
-        view, paint = self._view, self._in_hand
-        assert view is not None
-        assert paint is not None
-        start = (*view.frame, *(part.start for part in view.region))
-        layer = Labels(
-            self._as_layer(selection),
-            name="Proposed cell",
-            metadata={METADATA_KEY: "click"},
-            colormap=DirectLabelColormap(color_dict={None: "#ffb000", 0: "transparent"}),
-            **moved_to(placement_from_labels(paint), start),
-        )
-        layer.contour = 3
-        self._viewer.add_layer(layer)
-        self._viewer.layers.selection.active = paint
-        return layer
+        if self._view is not None and self._in_hand is not None:
+            self._preview.show(self._in_hand, self._view.indices(np.nonzero(selection.mask)))
 
     # --- What can be clicked ----------------------------------------------------------------------
 
@@ -254,20 +225,12 @@ class ClickTool(QObject):
         if image is None or self._task.running:
             return
         try:
-            keep = self._options.keep(image)
-            config = scoped(self._viewer, image, keep, 2, self._options.config(image), "view")
+            work = clickable_work(self._viewer, self._options, image)
         except NapariUNetError as error:
             show_warning(str(error))
             return
         self.told.emit("Getting ready for clicks…")
-        self._task.start(partial(clickable_events, self._model(), pixels_of(image), config))
-
-    def _model(self) -> TrainedNetwork | None:
-        """Return the model in use, if it finds objects in a plane; else a starting model does."""
-        model = self._session.model
-        if model is None or model.record.network.ndim != 2 or model.record.classes.task.named:
-            return None
-        return model
+        self._task.start(work)
 
     def _on_ready(self, outcome: Outcome) -> None:
         if isinstance(outcome, Failed):
@@ -282,6 +245,19 @@ class ClickTool(QObject):
             point = self._view.point(clicked)
             if point is not None:
                 self._show(self._view.cells.at(point))
+
+
+def clickable_work(viewer: Viewer, options: PredictOptions, image: Image) -> Work:
+    """Return what makes the cells on screen clickable, for a task.
+
+    The model in use finds them, or a starting model where that finds no objects in a plane. Raises
+    NapariUNetError where the axes do not fit, or the view is too large.
+    """
+    keep, model = options.keep(image), session_of(viewer).model
+    config = scoped(viewer, image, keep, 2, options.config(image), "view")
+    if model is None or model.record.network.ndim != 2 or model.record.classes.task.named:
+        model = None
+    return partial(clickable_events, model, pixels_of(image), config)
 
 
 def clickable_events(

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Labels
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
 
-from napari_unet.tasks import task_of
 from napari_unet.widgets.common.controls import Note, button
 from napari_unet.widgets.common.layers import METADATA_KEY, FollowedLayer, follow
 from napari_unet.widgets.common.result_layer import Predicted, shown_result
@@ -24,6 +22,7 @@ from napari_unet.widgets.models.save_project import place_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from napari.layers import Labels
     from napari.viewer import Viewer
     from numpy.typing import NDArray
     from qtpy.QtGui import QHideEvent, QShowEvent
@@ -96,7 +95,7 @@ class FinishPanel(QWidget):
             self.count.setText("")
             return
         about: Predicted = layer.metadata[METADATA_KEY]
-        if task_of(about.kind).named:
+        if about.task.named:
             self.count.setText("")
             return
         shape = layer.data.shape
@@ -115,7 +114,7 @@ class FinishPanel(QWidget):
 
     def ask_to_export(self) -> None:
         """Ask for a file name; measure the cells as they are now, and write them there."""
-        layer = self._layer_to_measure()
+        layer = shown_result(self._viewer)
         if layer is None:
             show_warning(_NO_RESULT)
             return
@@ -130,12 +129,6 @@ class FinishPanel(QWidget):
             return
         self._wanted = layer, path if path.suffix else path.with_suffix(".csv")
         self._measure.measure_layer(layer)
-
-    def _layer_to_measure(self) -> Labels | None:
-        """Return what is selected if it was predicted or linked, else the newest result."""
-        active = self._viewer.layers.selection.active
-        linked = active is not None and str(active.metadata.get(METADATA_KEY)).startswith("linked")
-        return active if linked and isinstance(active, Labels) else shown_result(self._viewer)
 
     def _export(self, outcome: Outcome) -> None:
         wanted, self._wanted = self._wanted, None
