@@ -17,7 +17,6 @@ import numpy as np
 
 from napari_unet.errors import ConfigError
 from napari_unet.model.devices import choose_device, describe, unused_gpu
-from napari_unet.prediction.frame_objects import FrameObjects
 from napari_unet.prediction.pipeline import (
     TileReader,
     Writer,
@@ -162,6 +161,9 @@ def _predict_frames(
     Returns the last number that was given to an object, and whether all is done.
     """
     tiles_done, frames_done = store.done()
+    # On use: a model is loaded without scipy.
+    from napari_unet.prediction.frame_objects import FrameObjects
+
     last, n_done = 0, sum(map(len, tiles_done.values()))
     n_tiles = len(plan.tiles) * len(plan.frames)
     missing_tiles = _missing_tiles(plan, store, tiles_done, frames_done)
