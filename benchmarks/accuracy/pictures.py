@@ -22,7 +22,7 @@ from scipy.ndimage import uniform_filter
 from skimage.segmentation import find_boundaries
 
 from napari_unet.data.labels import ridge_between
-from napari_unet.evaluation.mistakes import ERROR_VALUES, error_map
+from napari_unet.evaluation.objects import ERROR_VALUES, error_map
 from napari_unet.training.config import TrainConfig
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from napari_unet.data.binning import typical_diameter
 from napari_unet.errors import ModelMismatchError
 from napari_unet.evaluation.overlap import overlap_of
 from napari_unet.evaluation.scores import evaluate
-from napari_unet.model.cards import STARTING_MODELS
+from napari_unet.model.starting import STARTING_MODELS
 from napari_unet.objects.separation import separate_objects
 from napari_unet.run import Run
 from napari_unet.training.dataset import AnnotatedImage

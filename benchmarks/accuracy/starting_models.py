@@ -23,7 +23,7 @@ from napari_unet.api.model import starting_model
 from napari_unet.data.binning import typical_diameter
 from napari_unet.evaluation.scores import evaluate
 from napari_unet.io.files import read_image, read_labels
-from napari_unet.model.cards import STARTING_MODELS
+from napari_unet.model.starting import STARTING_MODELS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 from pretraining_images import KINDS, Sample, left_out, read_sample

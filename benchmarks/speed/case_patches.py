@@ -14,7 +14,7 @@ from napari_unet.model.devices import choose_device
 from napari_unet.training import targets
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage, TrainingData
-from napari_unet.training.prefetch import BatchPrefetcher
+from napari_unet.training.patches import BatchPrefetcher
 from napari_unet.training.preparation import prepare_training
 
 if TYPE_CHECKING:

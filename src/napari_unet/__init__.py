@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_unet.api.model import starting_model as starting_model
     from napari_unet.api.training import train as train
     from napari_unet.data.border_weights import border_weight_map as border_weight_map
-    from napari_unet.evaluation.mistakes import error_map as error_map
+    from napari_unet.evaluation.objects import error_map as error_map
     from napari_unet.evaluation.scores import evaluate as evaluate
     from napari_unet.io.annotations.reading import read_annotations as read_annotations
     from napari_unet.io.annotations.writing import write_objects as write_objects
@@ -42,7 +42,7 @@ _HOME_OF = {
     "UNet": "napari_unet.model.unet",
     "UNetConfig": "napari_unet.model.config",
     "border_weight_map": "napari_unet.data.border_weights",
-    "error_map": "napari_unet.evaluation.mistakes",
+    "error_map": "napari_unet.evaluation.objects",
     "evaluate": "napari_unet.evaluation.scores",
     "export_model": "napari_unet.api.model",
     "link": "napari_unet.objects.link_arrays",

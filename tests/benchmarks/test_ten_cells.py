@@ -13,7 +13,7 @@ from scored_painting import measure, measure_nothing, scores_of_painting
 from ten_cells import options_of, parser, plan, with_gains
 
 from napari_unet.errors import ConfigError, FileProblemError
-from napari_unet.model.cards import STARTING_MODELS
+from napari_unet.model.starting import STARTING_MODELS
 from napari_unet.training.config import TrainConfig
 
 from .builders import cells, sample

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from napari_unet.data.odd_labels import label_pieces, oddity_of
+from napari_unet.data.labels import label_pieces, oddity_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

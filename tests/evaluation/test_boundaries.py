@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from skimage.measure import label
 
 from napari_unet.errors import EvaluationError
-from napari_unet.evaluation.boundaries import rand_error, warp_towards, warping_error
+from napari_unet.evaluation.classes import rand_error, warp_towards, warping_error
 from napari_unet.evaluation.scores import evaluate
 
 if TYPE_CHECKING:

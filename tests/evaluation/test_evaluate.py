@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_unet.errors import ConfigError, EvaluationError
-from napari_unet.evaluation.boundaries import rand_error, warping_error
+from napari_unet.evaluation.classes import rand_error, warping_error
 from napari_unet.evaluation.scores import evaluate
 
 if TYPE_CHECKING:

@@ -11,15 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_unet.errors import EvaluationError
-from napari_unet.evaluation.mistakes import ERROR_VALUES, class_error_map, error_map, find_mistakes
-from napari_unet.evaluation.objects import count_objects
+from napari_unet.evaluation.objects import (
+    ERROR_VALUES,
+    class_error_map,
+    count_objects,
+    error_map,
+    find_mistakes,
+)
 from napari_unet.evaluation.overlap import matched_pairs, overlap_of
 from napari_unet.evaluation.scores import errors_of, evaluate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_unet.evaluation.mistakes import Mistakes
+    from napari_unet.evaluation.objects import Mistakes
 
     Labels = NDArray[np.integer[Any]]
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from napari_unet.evaluation.boundaries import rand_error
+from napari_unet.evaluation.classes import rand_error
 from napari_unet.evaluation.objects import object_rand_error
 from napari_unet.evaluation.overlap import overlap_of
 from napari_unet.evaluation.scores import evaluate

@@ -23,11 +23,10 @@ from safetensors.torch import save
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.io.files import in_memory, read_image, read_labels
-from napari_unet.model import tensor_file
+from napari_unet.model import trained
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.record import ModelRecord, TrainingImageRecord, record_to_json
-from napari_unet.model.tensor_file import hash_of_weights
-from napari_unet.model.trained import TrainedNetwork, load_network, save_network
+from napari_unet.model.trained import TrainedNetwork, hash_of_weights, load_network, save_network
 from napari_unet.model.unet import UNet
 from napari_unet.project.folder import Project, ProjectImage, load_project, save_project
 from napari_unet.project.library import ModelLibrary
@@ -175,7 +174,7 @@ def test_training_states(tmp_path: Path) -> None:
     path = tmp_path / "m.state.safetensors"
     save_state(a_state(), path)
     whole = path.read_bytes()
-    tensors, content = tensor_file.read_tensors(path)
+    tensors, content = trained.read_tensors(path)
 
     def case(chance: random.Random) -> None:
         if chance.random() < 0.5:

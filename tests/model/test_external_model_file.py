@@ -13,10 +13,14 @@ import torch
 from napari_unet.errors import ConfigError, ModelFileError, ModelMismatchError
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.external import ExternalNetwork, ReadyExternal, meant
-from napari_unet.model.external_config import ExternalConfig, LayersConfig
-from napari_unet.model.record import ModelRecord, record_from_json, record_to_json
-from napari_unet.model.tensor_file import write_tensors
-from napari_unet.model.trained import TrainedNetwork, load_network, save_network
+from napari_unet.model.record import (
+    ExternalConfig,
+    LayersConfig,
+    ModelRecord,
+    record_from_json,
+    record_to_json,
+)
+from napari_unet.model.trained import TrainedNetwork, load_network, save_network, write_tensors
 from napari_unet.tasks import ClassTable
 
 CONFIG = ExternalConfig("layers", 2, 1, 1, (4, 4), (8, 8), (8, 8), layers=LayersConfig())

@@ -14,8 +14,8 @@ from napari_unet.data.intensity import IntensityRange
 from napari_unet.errors import NotEnoughMemoryError
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.execution import Runner
-from napari_unet.model.external_config import Geometry
 from napari_unet.model.inference import InferenceNetwork
+from napari_unet.model.record import Geometry
 from napari_unet.model.unet import UNet
 
 pytestmark = pytest.mark.fault(10)

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from napari_unet.model import convolutions, inference
-from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.convolutions import (
     OneDnnConvolution,
@@ -21,7 +20,7 @@ from napari_unet.model.convolutions import (
     onednn_fuses,
 )
 from napari_unet.model.inference import InferenceNetwork
-from napari_unet.model.starting import load_starting_model
+from napari_unet.model.starting import STARTING_MODELS, load_starting_model
 from napari_unet.model.unet import UNet
 
 CPU = torch.device("cpu")

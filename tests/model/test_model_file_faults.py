@@ -13,7 +13,7 @@ from PIL import Image
 
 from napari_unet.errors import FileProblemError, ModelFileError
 from napari_unet.model.starting import load_model_or_starting_model
-from napari_unet.model.tensor_file import read_tensors, write_tensors
+from napari_unet.model.trained import read_tensors, write_tensors
 
 TENSORS = {"w": torch.zeros(50_000)}
 

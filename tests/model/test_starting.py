@@ -12,10 +12,14 @@ from device import DEVICE_NAME
 from napari_unet import starting_model
 from napari_unet.errors import ModelFileError
 from napari_unet.evaluation.scores import evaluate
-from napari_unet.model import cards
-from napari_unet.model.cards import STARTING_MODELS, starting_card
+from napari_unet.model import starting as cards
 from napari_unet.model.config import UNetConfig
-from napari_unet.model.starting import load_starting_model, starting_weights
+from napari_unet.model.starting import (
+    STARTING_MODELS,
+    load_starting_model,
+    starting_card,
+    starting_weights,
+)
 from napari_unet.model.unet import UNet
 from napari_unet.samples import load_nuclei_2d
 from napari_unet.training.config import TrainConfig

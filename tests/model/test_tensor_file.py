@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 
 from napari_unet.errors import FileProblemError, ModelFileError
-from napari_unet.model.tensor_file import hash_of_weights, read_tensors, write_tensors
+from napari_unet.model.trained import hash_of_weights, read_tensors, write_tensors
 
 TENSORS = {"a.weight": torch.arange(12.0).reshape(3, 4), "n": torch.tensor(7)}
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.zeros((), dtype=torch.bfloat16)}

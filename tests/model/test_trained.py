@@ -18,13 +18,14 @@ from napari_unet.model.record import (
     record_from_json,
     record_to_json,
 )
-from napari_unet.model.tensor_file import read_tensors, write_tensors
 from napari_unet.model.trained import (
     TrainedNetwork,
     build_network,
     load_network,
+    read_tensors,
     save_compact_network,
     save_network,
+    write_tensors,
 )
 from napari_unet.model.unet import UNet
 from napari_unet.tasks import ClassTable

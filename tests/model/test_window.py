@@ -12,10 +12,9 @@ from device import DEVICE
 from napari_unet.data.frames import Frame
 from napari_unet.data.intensity import IntensityNormalization
 from napari_unet.errors import ModelMismatchError
-from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.execution import Runner
-from napari_unet.model.starting import load_starting_model, starting_weights
+from napari_unet.model.starting import STARTING_MODELS, load_starting_model, starting_weights
 from napari_unet.model.unet import UNet
 from napari_unet.training.config import TrainConfig
 

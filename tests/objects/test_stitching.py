@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
 from napari_unet.errors import LabelsError
-from napari_unet.objects.separation import separate_objects
-from napari_unet.objects.stitching import final_numbers, own_labels
+from napari_unet.objects.separation import final_numbers, own_labels, separate_objects
 from napari_unet.prediction.pipeline import number_objects
 from napari_unet.prediction.tiles import TilePlan
 

@@ -17,8 +17,7 @@ import zarr
 from napari_unet.errors import ConfigError
 from napari_unet.model import trained as ready
 from napari_unet.model.starting import load_model_or_starting_model
-from napari_unet.model.tensor_file import hash_of_weights
-from napari_unet.model.trained import KeptReady, save_network
+from napari_unet.model.trained import KeptReady, hash_of_weights, save_network
 from napari_unet.prediction import cluster
 from napari_unet.prediction.cluster import Order, measure_frame, predict_one
 from napari_unet.prediction.config import PredictConfig

@@ -11,7 +11,7 @@ import pytest
 
 from napari_unet.data.labels import Kind
 from napari_unet.errors import ConfigError
-from napari_unet.evaluation.metrics import METRICS
+from napari_unet.evaluation.scores import METRICS
 from napari_unet.tasks import (
     FILLED,
     OUTLINES,

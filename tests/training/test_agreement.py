@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from napari_unet.model.cards import STARTING_MODELS
 from napari_unet.model.execution import Runner
-from napari_unet.model.starting import load_starting_model
+from napari_unet.model.starting import STARTING_MODELS, load_starting_model
 from napari_unet.model.trained import load_network, save_network
 from napari_unet.model.unet import UNet
 from napari_unet.prediction.config import PredictConfig

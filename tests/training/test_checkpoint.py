@@ -14,8 +14,7 @@ from safetensors.torch import save
 
 from napari_unet.data.validation_blocks import BlockPlace
 from napari_unet.errors import FileProblemError, ModelFileError
-from napari_unet.model.tensor_file import hash_of_weights, read_tensors, write_tensors
-from napari_unet.model.trained import load_network
+from napari_unet.model.trained import hash_of_weights, load_network, read_tensors, write_tensors
 from napari_unet.tasks import ClassTable
 from napari_unet.training.checkpoint import load_state, save_state, state_path
 from napari_unet.training.state import TrainingState

@@ -26,9 +26,9 @@ from napari_unet.training.events import (
     ViewPredicted,
 )
 from napari_unet.training.loop import train_network
-from napari_unet.training.painted_cells import PaintedCell
 from napari_unet.training.preparation import prepare_training
 from napari_unet.training.trainer import Trainer
+from napari_unet.training.validation import PaintedCell
 
 from .builders import cells, data_of, of_type, painted_cells, painted_classes, run, tiny_config
 

@@ -11,11 +11,10 @@ from scipy import ndimage as ndi
 
 from device import DEVICE
 from napari_unet.tasks import ClassTable, ValidationScore, class_table, target_of
-from napari_unet.tasks.validation import cells_between
+from napari_unet.tasks.validation import cells_between, membrane_class
 from napari_unet.training import validation
 from napari_unet.training.events import Inbox, View, ViewPredicted
 from napari_unet.training.live import LiveView
-from napari_unet.training.membranes import membrane_class
 from napari_unet.training.trainer import Trainer
 
 from .builders import data_of, painted_classes, run, tiny_config, tissue

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pytest
 
-from napari_unet.training.painted_cells import (
+from napari_unet.training.validation import (
     judge_painted_cells,
     mean_iou,
     mean_iou_of_found,
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import Region
     from napari_unet.model.execution import Runner
     from napari_unet.training.dataset import TrainingData
-    from napari_unet.training.painted_cells import PaintedCell
+    from napari_unet.training.validation import PaintedCell
 
 SHAPE = (96, 128)
 FIRST, SECOND = (slice(20, 50), slice(20, 50)), (slice(20, 50), slice(51, 81))

@@ -18,9 +18,9 @@ from napari_unet.tasks import TASKS
 from napari_unet.training.events import Inbox, StepDone, View, ViewPredicted
 from napari_unet.training.loop import train_network
 from napari_unet.training.patches import Batch, PatchSampler
-from napari_unet.training.pixel_classifier import PixelClassifier
-from napari_unet.training.pixel_teacher import (
+from napari_unet.training.pixel_classifier import (
     CLASSIFIER_IOU,
+    PixelClassifier,
     PixelTeacher,
     is_beaten,
     trust_after,

@@ -17,8 +17,7 @@ from napari_unet.errors import UnreadableError
 from napari_unet.training import trainer as trainer_module
 from napari_unet.training.events import StepDone
 from napari_unet.training.loop import train_network
-from napari_unet.training.patches import PatchSampler
-from napari_unet.training.prefetch import BatchPrefetcher
+from napari_unet.training.patches import BatchPrefetcher, PatchSampler
 
 from .builders import cells, of_type, run, same_weights, tiny_config
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from napari_unet.evaluation.mistakes import CONFUSED, ERROR_VALUES, MERGED, SPLIT
+from napari_unet.evaluation.objects import CONFUSED, ERROR_VALUES, MERGED, SPLIT
 from napari_unet.widgets.common.annotation import PALETTE
 from napari_unet.widgets.train.plot import colours_on
 

@@ -12,7 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_unet.training.events import AnnotationsJoined, PaintJudged, StepDone
-from napari_unet.training.painted_cells import PaintedCell, Verdict
+from napari_unet.training.validation import PaintedCell, Verdict
 from napari_unet.widgets.common.pairs import LayerPair, annotated_images
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.visible import camera_of

@@ -15,7 +15,7 @@ from napari.layers import Labels
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QEvent
 
-from napari_unet.model.cards import STARTING_MODELS
+from napari_unet.model.starting import STARTING_MODELS
 from napari_unet.project.folder import MODEL_FILE, Project, load_project, save_project
 from napari_unet.training.checkpoint import load_state, state_path
 from napari_unet.widgets.annotate.dock import AnnotateWidget

@@ -12,7 +12,7 @@ from napari.utils.theme import get_theme
 from qtpy.QtGui import QColor, QPalette
 from qtpy.QtWidgets import QApplication, QWidget
 
-from napari_unet.evaluation.mistakes import ERROR_VALUES
+from napari_unet.evaluation.objects import ERROR_VALUES
 from napari_unet.widgets.common.controls import FocusRing
 from napari_unet.widgets.predict.compare import _legend_entry
 from napari_unet.widgets.train.plot import TrainingPlot, colours_on

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.arguments import given_settings
 from napari_unet.cli.common import LABEL_PIECES, check_targets, note, tell_pairs
-from napari_unet.data.odd_labels import label_pieces, oddity_of
-from napari_unet.evaluation.mistakes import ERROR_VALUES
-from napari_unet.evaluation.pairs import checked_pair
+from napari_unet.data.labels import label_pieces, oddity_of
+from napari_unet.evaluation.objects import ERROR_VALUES
+from napari_unet.evaluation.overlap import checked_pair
 from napari_unet.evaluation.scores import EvaluateConfig, errors_of, evaluate
 from napari_unet.io.files import (
     find_images,

@@ -16,7 +16,7 @@ from napari_unet.cli.progress import stop_on_interrupt
 from napari_unet.errors import ConfigError
 from napari_unet.external.importing import is_external_model, load_any_model
 from napari_unet.io.files import find_images
-from napari_unet.model.cards import STARTING_MODELS
+from napari_unet.model.starting import STARTING_MODELS
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.files import (
     FileFailed,

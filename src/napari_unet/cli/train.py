@@ -17,7 +17,7 @@ from napari_unet.cli.progress import (
     stop_on_interrupt,
 )
 from napari_unet.data.axes import check_axes, labels_beside, unusable_axes, usable_axes
-from napari_unet.data.odd_labels import label_pieces
+from napari_unet.data.labels import label_pieces
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
 from napari_unet.io.annotations.reading import (
     find_annotations,

@@ -1,7 +1,20 @@
-"""Scores of objects: F1, AP, mAP (Data Science Bowl), SEG (Cell Tracking Challenge), Rand error.
+"""Scores of objects, and what is wrong with them: missed, false, merged, split.
 
+Scores are F1, AP, mAP (Data Science Bowl), SEG (Cell Tracking Challenge) and the Rand error.
 Everything is first counted per image; `ObjectCounts` of several images are pooled by adding
 them, and only then turned into scores.
+
+A true object is
+
+- *merged* if a predicted object covers more than half of it and more than half of another true
+  object;
+- *split* if at least two predicted objects each lie with more than half of their area in it and
+  together cover more than half of it;
+- *missed* if no predicted object matches it at IoU 0.5 and it is neither merged nor split.
+
+A predicted object is *false* if it matches nothing and takes no part in a merger or a split. A
+true object may be merged and split at once, and one that is matched may be either: a small
+neighbour swallowed, or a crumb beside the match, is a merger or a split all the same.
 
 References
 ----------
@@ -16,18 +29,21 @@ connectomics, Frontiers in Neuroanatomy 9:142 (Rand error).
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from napari_unet.errors import EvaluationError
 from napari_unet.evaluation.classes import ratio
-from napari_unet.evaluation.mistakes import find_mistakes
-from napari_unet.evaluation.overlap import matched_pairs, overlap_of
+from napari_unet.evaluation.overlap import checked_images, matched_pairs, overlap_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.evaluation.overlap import Overlap
+
+    IntArray = NDArray[np.integer[Any]]
+    Flags = NDArray[np.bool_]
 
 # Whole hundredths divided once: each is the same float as the literal (0.55, not 0.55000000001)
 THRESHOLDS = tuple(hundredths / 100 for hundredths in range(50, 100, 5))
@@ -49,7 +65,7 @@ class ObjectCounts:
     them; 0 for those that have none.
     """
     n_missed: int = 0
-    """See `napari_unet.evaluation.mistakes`; so are the other three."""
+    """See `napari_unet.evaluation.objects`; so are the other three."""
     n_false: int = 0
     n_merged: int = 0
     n_split: int = 0
@@ -160,3 +176,196 @@ def _ordered_pairs(pixels: NDArray[np.int64] | NDArray[np.float64]) -> float:
     """Return how many ordered pairs of different pixels groups of these sizes hold."""
     sizes = pixels.astype(np.float64)
     return float(sizes @ sizes - sizes.sum())
+
+
+# --- What is wrong with objects -----------------------------------------------------------------
+
+CORRECT, MISSED, FALSE, MERGED, SPLIT, CONFUSED = 1, 2, 3, 4, 5, 6
+
+
+class ErrorValue(NamedTuple):
+    """What a value of an error map means."""
+
+    value: int
+    name: str
+    """One or two words."""
+    colour: str
+    """``#rrggbb``, of the palette of Okabe and Ito, distinguished by colour-blind people."""
+
+
+ERROR_VALUES = (
+    ErrorValue(CORRECT, "correct", "#56B4E9"),
+    ErrorValue(MISSED, "missed", "#F0E442"),
+    ErrorValue(FALSE, "false", "#D55E00"),
+    ErrorValue(MERGED, "merged", "#CC79A7"),
+    ErrorValue(SPLIT, "split", "#009E73"),
+    ErrorValue(CONFUSED, "other class", "#0072B2"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Mistakes:
+    """Which objects of an overlap are wrong, and how.
+
+    The first three have one entry per true object, in the order of ``overlap.truth_ids``; the
+    others one per predicted object, in the order of ``overlap.prediction_ids``.
+    """
+
+    missed: Flags
+    merged: Flags
+    split: Flags
+    false: Flags
+    merging: Flags
+    """Covers more than half of several true objects."""
+    piece: Flags
+    """A part of a split one."""
+
+
+def find_mistakes(overlap: Overlap) -> Mistakes:
+    """Tell which true objects are missed, merged or split, and which predicted ones are false."""
+    merging, merged = _mergers(overlap)
+    piece, split = _splits(overlap)
+    pairs = matched_pairs(overlap)
+    missed = ~(merged | split)
+    missed[overlap.truth_index[pairs]] = False
+    false = ~(merging | piece)
+    false[overlap.prediction_index[pairs]] = False
+    return Mistakes(
+        missed=missed,
+        merged=merged,
+        split=split,
+        false=false,
+        merging=merging,
+        piece=piece,
+    )
+
+
+def _mergers(overlap: Overlap) -> tuple[Flags, Flags]:
+    """Return which predicted objects merge, and which true objects are merged."""
+    covers = 2 * overlap.intersections > overlap.truth_areas[overlap.truth_index]
+    n_covered = np.bincount(overlap.prediction_index[covers], minlength=overlap.n_predicted)
+    merging = n_covered >= 2
+    merged = np.zeros(overlap.n_truth, bool)
+    merged[overlap.truth_index[covers & merging[overlap.prediction_index]]] = True
+    return merging, merged
+
+
+def _splits(overlap: Overlap) -> tuple[Flags, Flags]:
+    """Return which predicted objects are parts of a split object, and which those are."""
+    lies_in = 2 * overlap.intersections > overlap.prediction_areas[overlap.prediction_index]
+    parents = overlap.truth_index[lies_in]
+    n_pieces = np.bincount(parents, minlength=overlap.n_truth)
+    covered = np.bincount(
+        parents, weights=overlap.intersections[lies_in], minlength=overlap.n_truth
+    )
+    split = (n_pieces >= 2) & (2 * covered > overlap.truth_areas)
+    piece = np.zeros(overlap.n_predicted, bool)
+    piece[overlap.prediction_index[lies_in & split[overlap.truth_index]]] = True
+    return piece, split
+
+
+# --- Maps: a label image with one named value per kind of error ---------------------------------
+
+
+def error_map(
+    prediction: NDArray[Any], truth: NDArray[Any], counted: NDArray[np.bool_] | None = None
+) -> NDArray[np.uint8]:
+    """Colour missed, false, merged and split objects.
+
+    A true object has one value all over: 4 where it is merged, else 5 where it is split, else 1
+    where it is matched, else 2. Outside of true objects, a predicted object has the value of
+    what it does: 4 if it merges, 5 if it is part of a split, 1 if it matches, 3 if it is false.
+    A false object also shows where it lies on a missed one. What the words mean is said in
+    `napari_unet.evaluation.objects`.
+
+    Parameters
+    ----------
+    prediction, truth : ndarray
+        ``[Z]YX`` of one shape, any integer dtype; 0 is background.
+    counted : ndarray of bool, optional
+        Same shape: where the truth is known; the map is 0 elsewhere, and predicted objects with
+        less than half of their pixels inside are left out, unless they cover most of a true
+        one. Everywhere by default.
+
+    Returns
+    -------
+    ndarray
+        uint8 of the same shape: 0 background, 1 correct, 2 missed, 3 false, 4 merged, 5 split.
+        `ERROR_VALUES` has names and colours.
+
+    Raises
+    ------
+    EvaluationError
+        Shapes differ, labels are no whole numbers or negative, or `counted` is not of bools.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> error_map(np.array([[1, 1, 0, 0, 2]]), np.array([[7, 7, 0, 8, 0]])).tolist()
+    [[1, 1, 0, 2, 3]]
+    """
+    prediction, truth = _checked(prediction, truth, counted)
+    overlap = overlap_of(prediction, truth, counted)
+    of_truth, of_prediction = _values(overlap)
+    if counted is not None:
+        prediction, truth = np.where(counted, prediction, 0), np.where(counted, truth, 0)
+    true_map = _painted(truth, overlap.truth_ids, of_truth)
+    predicted_map = _painted(prediction, overlap.prediction_ids, of_prediction)
+    shows_prediction = (true_map == 0) | ((true_map == MISSED) & (predicted_map == FALSE))
+    return np.where(shows_prediction, predicted_map, true_map)
+
+
+def class_error_map(
+    prediction: NDArray[Any], truth: NDArray[Any], counted: NDArray[np.bool_] | None = None
+) -> NDArray[np.uint8]:
+    """Colour pixels of missed, false and confused classes; arguments and errors of `error_map`.
+
+    0 is background in both, 1 the right class, 2 a class predicted as background, 3 background
+    predicted as a class, 6 one class predicted as another.
+    """
+    prediction, truth = _checked(prediction, truth, counted)
+    errors = np.full(truth.shape, CONFUSED, np.uint8)
+    errors[prediction == truth] = CORRECT
+    errors[(prediction == 0) & (truth != 0)] = MISSED
+    errors[(prediction != 0) & (truth == 0)] = FALSE
+    errors[(prediction == 0) & (truth == 0)] = 0
+    if counted is not None:
+        errors[~counted] = 0
+    return errors
+
+
+def _checked(
+    prediction: NDArray[Any], truth: NDArray[Any], counted: NDArray[np.bool_] | None
+) -> tuple[IntArray, IntArray]:
+    """Return both label images; EvaluationError where they cannot be compared."""
+    (pair,) = checked_images(prediction, truth)
+    if counted is not None and (counted.shape != pair[1].shape or counted.dtype != bool):
+        raise EvaluationError(
+            f"counted has shape {counted.shape} and dtype {counted.dtype}, the truth shape "
+            f"{pair[1].shape}; give one bool per pixel."
+        )
+    return pair
+
+
+def _values(overlap: Overlap) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the value of each true and of each predicted object."""
+    found = find_mistakes(overlap)
+    of_truth = np.full(overlap.n_truth, CORRECT, np.uint8)
+    of_truth[found.missed] = MISSED
+    of_truth[found.split] = SPLIT
+    of_truth[found.merged] = MERGED
+    of_prediction = np.full(overlap.n_predicted, CORRECT, np.uint8)
+    of_prediction[found.false] = FALSE
+    of_prediction[found.piece] = SPLIT
+    of_prediction[found.merging] = MERGED
+    return of_truth, of_prediction
+
+
+def _painted(labels: IntArray, ids: IntArray, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Give every object its value; 0 for the background and for what has no value."""
+    painted = np.zeros(labels.shape, np.uint8)
+    if len(ids):
+        position = np.searchsorted(ids, labels).clip(max=len(ids) - 1)
+        known = ids[position] == labels
+        painted[known] = values[position[known]]
+    return painted

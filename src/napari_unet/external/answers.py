@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.data.intensity import IntensitySteps
-    from napari_unet.model.external_config import Activation, ExternalConfig, Meaning
+    from napari_unet.model.record import Activation, ExternalConfig, Meaning
 
 # Numbers differ where they differ by more than this, relative to those above 1.
 _TOLERANCE = 1e-3

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.intensity import IntensitySteps
     from napari_unet.external.reading import Reading
-    from napari_unet.model.external_config import Activation, ExternalConfig, LayersConfig
+    from napari_unet.model.record import Activation, ExternalConfig, LayersConfig
     from napari_unet.model.unet import UNet
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from napari_unet.external.package_files import PackageFiles
     from napari_unet.external.package_text import PackageText
     from napari_unet.external.reading import Example
-    from napari_unet.model.external_config import Activation, LayersConfig
+    from napari_unet.model.record import Activation, LayersConfig
     from napari_unet.model.trained import TrainedNetwork
 
 SUFFIXES = (".zip", ".onnx", ".yaml", ".yml")

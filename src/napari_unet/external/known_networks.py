@@ -15,7 +15,7 @@ import torch
 from napari_unet.errors import ConfigError, ModelFileError
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.external import depth_of
-from napari_unet.model.external_config import LayersConfig
+from napari_unet.model.record import LayersConfig
 from napari_unet.model.unet import UNet
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_unet.model.external_config import Enlarging, ExternalConfig, Normalizing
+    from napari_unet.model.record import Enlarging, ExternalConfig, Normalizing
 
 _PARAMETER = r"(?P<of>weight|bias|running_mean|running_var)"
 _WRAPPERS = re.compile(r"^(?:module|model|network|net|_orig_mod)\.")

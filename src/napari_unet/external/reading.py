@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from napari_unet.data.intensity import IntensityStep, IntensitySteps
 from napari_unet.errors import ConfigError, ModelFileError
 from napari_unet.external.package_text import Axis, TensorText
-from napari_unet.model.external_config import ExternalConfig
 from napari_unet.model.onnx_graph import read_graph
+from napari_unet.model.record import ExternalConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.external.package_text import Operation
-    from napari_unet.model.external_config import Activation, LayersConfig
+    from napari_unet.model.record import Activation, LayersConfig
 
     Example = tuple[NDArray[Any], NDArray[Any]]
 

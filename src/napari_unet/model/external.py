@@ -20,7 +20,7 @@ from napari_unet.model.onnx_graph import LARGEST_GRAPH, OnnxSession
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from napari_unet.model.external_config import Activation, ExternalConfig, Geometry, LayersConfig
+    from napari_unet.model.record import Activation, ExternalConfig, Geometry, LayersConfig
 
 _GRAPH = "onnx"
 _LINEAR = {2: "bilinear", 3: "trilinear"}

@@ -1,27 +1,103 @@
-"""Load the bundled starting models: to predict with at once, and to begin trainings with."""
+"""The bundled starting models: what each is for, to predict with at once, to begin trainings with.
+
+Torch is imported where weights are needed: windows and the command line list the models without.
+"""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from napari_unet.errors import ModelFileError
-from napari_unet.model.cards import STARTING_MODELS, starting_card
-from napari_unet.model.trained import TrainedNetwork, load_network
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.model.config import UNetConfig
     from napari_unet.model.record import ModelRecord
+    from napari_unet.model.trained import TrainedNetwork
 
+_WEIGHTS = Path(__file__).parent / "weights"
 _FIRST = "contracting.0.0.weight"
 _HEAD = ("output.weight", "output.bias")
 _FUSION = "expanding.0.0.weight"
+
+
+@dataclass(frozen=True)
+class StartingCard:
+    """What a bundled model is."""
+
+    name: str
+    """How settings, Python and the command line call it."""
+    title: str
+    """How the widgets call it."""
+    suits: str
+    """The kind of images that it is for."""
+    trained_on: str
+    scores: str
+    """What it reaches with nothing painted."""
+    licence: str
+    """Of its weights and of its training images."""
+    command: str
+    """What trains it again, in a checkout."""
+
+    @property
+    def path(self) -> Path:
+        """Where its model file is to lie."""
+        return _WEIGHTS / f"{self.name}.safetensors"
+
+    @property
+    def weight_files(self) -> tuple[Path, ...]:
+        """Model files that trainings may begin with: `path`, and networks of other shapes."""
+        return tuple(sorted(_WEIGHTS.glob(f"{self.name}*.safetensors")))
+
+    def __str__(self) -> str:
+        """Return the card as a few lines of text."""
+        return (
+            f"{self.title}: {self.suits}\nTrained on {self.trained_on}\n{self.scores}\n"
+            f"{self.licence}\n"
+            f"Trained again by: {self.command}"
+        )
+
+
+STARTING_MODELS = {
+    card.name: card
+    for card in (
+        StartingCard(
+            "cells",
+            "General cells",
+            "cells and nuclei of any kind, 14 to 48 pixels wide: fluorescence, stained tissue, "
+            "phase contrast, DIC, membranes, electron microscopy.",
+            "open images of fluorescent nuclei, stained tissue, smears, phase contrast, axons and "
+            "chloroplasts, and images that scripts/synthetic_cells.py draws.",
+            "Nothing painted, one cell circled, F1 at IoU 0.5 on images that it has not seen: see "
+            "docs/results/starting_models.md.",
+            "BSD-3-Clause, as this program; the images are CC0 or MIT (weights/NOTICES.txt).",
+            "python scripts/pretrain.py fast --data FOLDER --rounds 2 --minutes 43 (and accurate)",
+        ),
+    )
+}
+
+
+def starting_card(name: str) -> StartingCard:
+    """Return the card of a starting model; ModelFileError where there is none, or no file of it."""
+    card = STARTING_MODELS.get(name)
+    if card is None:
+        raise ModelFileError(
+            f"There is no starting model {name!r}; choose {', '.join(STARTING_MODELS)}."
+        )
+    if not card.path.is_file():
+        raise ModelFileError(
+            f"The starting model {name!r} is missing from this installation ({card.path.name}). "
+            f"Reinstall napari-unet-paint, or in a checkout run: {card.command}"
+        )
+    return card
+
+
+# --- Their networks ------------------------------------------------------------------------------
 
 
 def load_starting_model(name: str) -> TrainedNetwork:
@@ -29,6 +105,8 @@ def load_starting_model(name: str) -> TrainedNetwork:
 
     Raises ModelFileError if there is none of that name, or its file is missing or damaged.
     """
+    from napari_unet.model.trained import load_network
+
     return load_network(starting_card(name).path)
 
 
@@ -37,6 +115,8 @@ def load_model_or_starting_model(name: str) -> TrainedNetwork:
 
     Raises ModelFileError if there is neither, or the file is damaged.
     """
+    from napari_unet.model.trained import load_network
+
     path = Path(name)
     if name in STARTING_MODELS and not path.is_file():
         return load_starting_model(name)
@@ -61,6 +141,8 @@ def is_starting_model(record: ModelRecord) -> bool:
 @cache
 def _record_in(path: Path) -> ModelRecord | None:
     """Return the record of a bundled model; None if the file is missing or damaged."""
+    from napari_unet.model.trained import load_network
+
     try:
         return load_network(path).record
     except ModelFileError:
@@ -125,6 +207,8 @@ def _fitted(
 
 @cache
 def _weights_in(path: Path) -> dict[str, Tensor]:
+    from napari_unet.model.trained import load_network
+
     return dict(load_network(path).network.state_dict())
 
 
@@ -133,6 +217,8 @@ def _fusing(kernel: Tensor, window: int) -> Tensor:
 
     It meets the skip connection of the middle timepoint, then the features of each timepoint.
     """
+    import torch
+
     skip, features = kernel.chunk(2, dim=1)
     others = torch.zeros_like(features).repeat(1, window // 2, *(1,) * (kernel.ndim - 2))
     return torch.cat([skip, others, features, others], dim=1)

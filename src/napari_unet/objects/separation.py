@@ -1,4 +1,4 @@
-"""From foreground probabilities to separate objects.
+"""From foreground probabilities to separate objects, of a whole or block by block.
 
 The network learned a one-pixel ridge of background between touching objects. So the foreground
 splits into 4-connected components (8 neighbours would join 44 % of them again). Where the ridge is
@@ -10,20 +10,24 @@ size of a typical cell is the measure. The parts grow back over the ridge.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy import ndimage as ndi
-from skimage.segmentation import watershed
 
 from napari_unet.data.labels import DEFAULT_THRESHOLD
 from napari_unet.data.rescaling import plane_factors
+from napari_unet.errors import LabelsError
+from napari_unet.objects.overlaps import joint_objects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from napari_unet.data.axes import Region
     from napari_unet.data.rescaling import Factors
 
 Foreground: TypeAlias = "NDArray[np.float32] | NDArray[np.uint8]"
@@ -105,6 +109,8 @@ def _grown(
     seeds: NDArray[np.int32], foreground: Foreground, mask: NDArray[np.bool_]
 ) -> NDArray[np.int32]:
     """Let seeds grow into what no seed holds; only their rims take part, which is much faster."""
+    from skimage.segmentation import watershed  # on use: it takes half a second
+
     free = mask & (seeds == 0)
     rim = ndi.binary_dilation(free, ndi.generate_binary_structure(free.ndim, 1)) & (seeds > 0)
     # uint8 priorities make the watershed several times faster than float ones.
@@ -183,3 +189,130 @@ def _binned_axes(factors: Factors) -> NDArray[np.bool_]:
     within = np.zeros((3,) * len(factors), bool)
     within[tuple(slice(None) if k > 1 else slice(1, 2) for k in factors)] = True
     return within
+
+
+# --- Objects that were separated block by block become one numbering -----------------------------
+#
+# Each block sees some way into its neighbours, so both label the same strip along the face between
+# them. What one block calls *a* and the other *b* is one object where the two agree about that
+# strip. Only objects that reach the face from both sides matter: the others lie in one block.
+
+# Pixels on each side of a face that are compared.
+STRIP = 4
+# Two labels are one object if their shares of the strip overlap by at least this (IoU).
+_SAME = 0.5
+
+Labels: TypeAlias = "NDArray[np.int32]"
+
+
+@dataclass(frozen=True)
+class BlockObjects:
+    """What is needed of a block to join it to its neighbours."""
+
+    count: int
+    """Objects that the block owns pixels of: numbers 1..count."""
+    low: Mapping[int, Labels]
+    """By axis the labels on both sides of the face at the low end of the block, as this block sees
+    them; missing at the edge of the image.
+    """
+    high: Mapping[int, Labels]
+    """Likewise at the high end."""
+
+
+def own_labels(labels: Labels, seen: Region, own: Region) -> tuple[Labels, BlockObjects]:
+    """Cut the box that a block owns from the one that it sees, and renumber its objects 1..count.
+
+    With these labels come its strips in the same numbers; objects that it owns no pixel of have
+    higher ones there.
+    """
+    inner = tuple(
+        slice(o.start - s.start, o.stop - s.start) for o, s in zip(own, seen, strict=True)
+    )
+    owned = np.zeros(int(labels.max(initial=0)) + 1, bool)
+    owned[labels[inner]] = True
+    owned[0] = False
+    count = np.count_nonzero(owned)
+    # After the owned ones come the others, in their order.
+    lookup = np.where(owned, np.cumsum(owned), count + np.cumsum(~owned) - 1).astype(np.int32)
+    lookup[0] = 0
+    low, high = {}, {}
+    for axis, (part, whole) in enumerate(zip(own, seen, strict=True)):
+        if part.start > whole.start:
+            low[axis] = lookup[_strip(labels, inner, axis, inner[axis].start)]
+        if part.stop < whole.stop:
+            high[axis] = lookup[_strip(labels, inner, axis, inner[axis].stop)]
+    return lookup[labels[inner]], BlockObjects(int(count), low, high)
+
+
+def no_objects(seen: Region, own: Region) -> BlockObjects:
+    """Return what joins a block without objects to its neighbours."""
+    low, high = {}, {}
+    for axis, (part, whole) in enumerate(zip(own, seen, strict=True)):
+        shape = [each.stop - each.start for each in own]
+        shape[axis] = 2 * STRIP
+        if part.start > whole.start:
+            low[axis] = np.zeros(shape, np.int32)
+        if part.stop < whole.stop:
+            high[axis] = np.zeros(shape, np.int32)
+    return BlockObjects(0, low, high)
+
+
+def _strip(labels: Labels, inner: Region, axis: int, face: int) -> Labels:
+    """Take the pixels on both sides of a face, as wide as the block's own box."""
+    box = list(inner)
+    box[axis] = slice(face - STRIP, face + STRIP)
+    return labels[tuple(box)]
+
+
+def same_objects(before: Labels, after: Labels, axis: int) -> NDArray[np.int64]:
+    """Find the objects that cross the face between two blocks.
+
+    `before` and `after` are the strip along the face in the numbers of the block before it, and of
+    the one after. The face lies behind the first `STRIP` pixels of `axis`. Returns the shape (n,
+    2): number before, number after.
+    """
+    reaching_before = np.unique(before.take(STRIP - 1, axis))
+    reaching_after = np.unique(after.take(STRIP, axis))
+    first, second, pixels = joint_objects(before, after)
+    sizes = np.bincount(before.ravel())[first] + np.bincount(after.ravel())[second]
+    same = np.isin(first, reaching_before) & np.isin(second, reaching_after)
+    same &= pixels / (sizes - pixels) >= _SAME
+    return np.stack([first[same], second[same]], axis=1).astype(np.int64)
+
+
+def final_numbers(
+    counts: Sequence[int], pairs: Sequence[tuple[int, int, NDArray[np.int64]]], first: int = 0
+) -> tuple[list[NDArray[np.uint32]], int]:
+    """Give all objects of all blocks their numbers, which begin above `first`.
+
+    Known are the objects of each block, and of pairs of blocks which of their objects are one: see
+    `same_objects`. Returns per block a table from its numbers (0 to count) to the final ones,
+    without gaps and in the order of the blocks; and the highest number given. Raises LabelsError if
+    there are more than 32 bits can number.
+    """
+    if first + sum(counts) > np.iinfo(np.uint32).max:
+        raise LabelsError(
+            f"There are more than {np.iinfo(np.uint32).max:,} objects; labels of 32 bits cannot "
+            "number them. Predict the image in parts."
+        )
+    from scipy.sparse import coo_array  # on use, as above
+    from scipy.sparse.csgraph import connected_components
+
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    total = int(offsets[-1])
+    links = [
+        np.stack([p[:, 0] + offsets[a], p[:, 1] + offsets[b]], axis=1) - 1
+        for a, b, p in pairs
+        if len(p)
+    ]
+    number = np.arange(total)
+    if links:
+        rows, columns = np.concatenate(links).T
+        graph = coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(total, total))
+        number = connected_components(graph, directed=False)[1]
+    _, first_member, component = np.unique(number, return_index=True, return_inverse=True)
+    order = np.empty(len(first_member), np.int64)
+    order[np.argsort(first_member)] = np.arange(1, len(first_member) + 1)
+    final = (order[component] + first).astype(np.uint32)
+    tables = [np.concatenate([np.zeros(1, np.uint32), final[a:b]]) for a, b in pairwise(offsets)]
+    return tables, first + len(first_member)

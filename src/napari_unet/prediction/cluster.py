@@ -22,7 +22,7 @@ from napari_unet.errors import ConfigError, DeviceError, ModelMismatchError
 from napari_unet.io.files import read_image
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_model_or_starting_model
-from napari_unet.model.tensor_file import hash_of_weights
+from napari_unet.model.trained import hash_of_weights
 from napari_unet.prediction.lock import locked
 from napari_unet.prediction.partial import open_partial, order_of, trying_again
 from napari_unet.prediction.pipeline import (

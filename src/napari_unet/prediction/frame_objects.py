@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from napari_unet.objects.stitching import no_objects, own_labels
+from napari_unet.objects.separation import no_objects, own_labels
 from napari_unet.prediction import pipeline
 
 if TYPE_CHECKING:

@@ -33,8 +33,8 @@ from napari_unet.io.ome_zarr import (
     finish,
     put_back_previous,
 )
-from napari_unet.model.tensor_file import hash_of_weights
-from napari_unet.objects.stitching import BlockObjects
+from napari_unet.model.trained import hash_of_weights
+from napari_unet.objects.separation import BlockObjects
 from napari_unet.prediction.results import Prediction
 from napari_unet.version import __version__
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.model.execution import Runner
     from napari_unet.model.trained import TrainedNetwork
-    from napari_unet.objects.stitching import BlockObjects
+    from napari_unet.objects.separation import BlockObjects
     from napari_unet.prediction.config import PredictConfig
     from napari_unet.prediction.partial import PartialResult
     from napari_unet.prediction.plan import PredictionPlan

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import Region
     from napari_unet.data.rescaling import Factors
-    from napari_unet.model.external_config import Geometry
+    from napari_unet.model.record import Geometry
 
 # Pixels of a tile's output along each axis: 768 with a halo of 92 is the sweet spot in 2D.
 DEFAULT_TILE_SIZE = {2: 768, 3: 96}

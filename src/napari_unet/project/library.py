@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from napari_unet.data.labels import Kind
 from napari_unet.errors import FileProblemError, ImageError, ModelFileError
 from napari_unet.io.disk import replace_file, why_not_written
-from napari_unet.model.cards import STARTING_MODELS
+from napari_unet.model.starting import STARTING_MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.model.cards import StartingCard
+    from napari_unet.model.starting import StartingCard
 
-_RECORD_KEY = "napari_unet"  # as model.tensor_file writes it; importing that imports torch
+_RECORD_KEY = "napari_unet"  # as model.trained writes it; importing that imports torch
 _LARGEST_HEADER = 64 * 2**20
 _MODEL, _STATE, _THUMBNAIL = ".safetensors", ".state.safetensors", ".png"
 _SUFFIXES = (_STATE, _THUMBNAIL, _MODEL)

@@ -12,7 +12,7 @@ from napari_unet.external.importing import load_any_model
 from napari_unet.io.files import read_image
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_starting_model, starting_name
-from napari_unet.model.tensor_file import hash_of_weights
+from napari_unet.model.trained import hash_of_weights
 from napari_unet.prediction.files import FileFailed, FilePredicted, FileStarted, predict_files
 from napari_unet.provenance.card import (
     Environment,

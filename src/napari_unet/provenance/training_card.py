@@ -13,8 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
 from napari_unet.io.files import CARD_SUFFIX, read_image, read_labels
 from napari_unet.model.devices import choose_device
-from napari_unet.model.tensor_file import hash_of_weights
-from napari_unet.model.trained import load_network, save_network
+from napari_unet.model.trained import hash_of_weights, load_network, save_network
 from napari_unet.provenance.card import Environment, LearnedFrom, Place, TrainingCard
 from napari_unet.provenance.rerun import (
     IN_MEMORY,

@@ -14,8 +14,13 @@ from napari_unet.data.validation_blocks import BlockPlace
 from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
 from napari_unet.model.config import DEEPEST, LARGEST_BINNING, SMALLEST_BINNING
 from napari_unet.model.starting import is_starting_model
-from napari_unet.model.tensor_file import read_tensors, write_tensors
-from napari_unet.model.trained import check_finite, load_network, save_network
+from napari_unet.model.trained import (
+    check_finite,
+    load_network,
+    read_tensors,
+    save_network,
+    write_tensors,
+)
 from napari_unet.run import Notice, Run
 from napari_unet.tasks import ClassTable
 from napari_unet.training.config import TrainConfig, present_names

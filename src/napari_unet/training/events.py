@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import Region
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.dataset import AnnotatedImage
-    from napari_unet.training.painted_cells import PaintedCell
     from napari_unet.training.state import TrainingState
+    from napari_unet.training.validation import PaintedCell
 
 
 @dataclass(frozen=True)

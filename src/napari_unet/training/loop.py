@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData
-    from napari_unet.training.painted_cells import PaintedCell
     from napari_unet.training.state import TrainingState
+    from napari_unet.training.validation import PaintedCell
 
 
 # Of a time limit this much is kept for writing the model file, but at most a twentieth.

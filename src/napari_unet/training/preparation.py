@@ -33,6 +33,7 @@ from napari_unet.data.validation_blocks import Block, BlockPlace
 from napari_unet.errors import ImageError, LabelsError, ModelMismatchError
 from napari_unet.model.starting import is_starting_model
 from napari_unet.tasks import ClassTable, check_classes_painted, class_table
+from napari_unet.tasks.validation import membrane_class
 from napari_unet.training.dataset import (
     AnnotatedImage,
     TrainingData,
@@ -42,7 +43,6 @@ from napari_unet.training.dataset import (
     training_box,
 )
 from napari_unet.training.held_back import choose_blocks, held_back_of, is_plenty
-from napari_unet.training.membranes import membrane_class
 from napari_unet.training.sources import (
     anisotropy_of,
     axes_of,

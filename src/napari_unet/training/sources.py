@@ -11,8 +11,7 @@ import numpy as np
 from napari_unet.data.axes import SPATIAL_AXES, axes_beside_labels, frame_axes
 from napari_unet.data.frames import frames_of
 from napari_unet.data.intensity import sample_regions, unusual_pixels
-from napari_unet.data.labels import paint_box, painted_bands
-from napari_unet.data.odd_labels import oddity_of
+from napari_unet.data.labels import oddity_of, paint_box, painted_bands
 from napari_unet.data.pixel_hashes import hash_of
 from napari_unet.data.rescaling import LARGEST_RATIO
 from napari_unet.errors import ImageError, LabelsError

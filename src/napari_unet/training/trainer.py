@@ -32,19 +32,13 @@ from napari_unet.training.networks import (
     set_statistics,
     statistics_of,
 )
-from napari_unet.training.painted_cells import (
-    PaintedCell,
-    mean_iou,
-    was_painted,
-)
-from napari_unet.training.patches import PatchSampler, unknown
-from napari_unet.training.pixel_teacher import (
+from napari_unet.training.patches import BatchPrefetcher, PatchSampler, unknown
+from napari_unet.training.pixel_classifier import (
     CLASSIFIER_IOU,
     PixelTeacher,
     is_beaten,
     trust_after,
 )
-from napari_unet.training.prefetch import BatchPrefetcher
 from napari_unet.training.state import TrainingState, restore, train_further
 from napari_unet.training.update import (
     Buffers,
@@ -61,7 +55,10 @@ from napari_unet.training.update import (
 from napari_unet.training.validation import (
     NOISE_OF_SCORES,
     BestSoFar,
+    PaintedCell,
     bfloat16_agreement,
+    mean_iou,
+    was_painted,
 )
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QComboBox
 
 from napari_unet.errors import ModelFileError
-from napari_unet.model.cards import STARTING_MODELS, starting_card
+from napari_unet.model.starting import STARTING_MODELS, starting_card
 from napari_unet.widgets.common.controls import choice
 
 if TYPE_CHECKING:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_unet.data.labels import Kind
-    from napari_unet.evaluation.mistakes import ErrorValue
+    from napari_unet.evaluation.objects import ErrorValue
     from napari_unet.widgets.predict.compare_work import Comparison, ScoreRow
 
 _TASK = "Comparing with the truth"
@@ -235,8 +235,8 @@ def _class_names(truth: Labels) -> dict[int, str]:
 
 def _values_for(kind: Kind) -> list[ErrorValue]:
     """Return the values that an error map of this kind may hold."""
-    from napari_unet.evaluation.metrics import METRICS
-    from napari_unet.evaluation.mistakes import ERROR_VALUES
+    from napari_unet.evaluation.objects import ERROR_VALUES
+    from napari_unet.evaluation.scores import METRICS
 
     return [each for each in ERROR_VALUES if each.value in METRICS[kind].error_values]
 

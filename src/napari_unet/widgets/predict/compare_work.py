@@ -95,7 +95,7 @@ def score_rows(comparison: Comparison, class_names: Mapping[int, str]) -> list[S
 
     Classes without a name in `class_names`, which is by number, are called "class 2".
     """
-    from napari_unet.evaluation.metrics import METRICS
+    from napari_unet.evaluation.scores import METRICS
 
     scores = comparison.scores
     rows = [

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QFormLayout, QSlider, QVBoxLayout, QWidget
 
 from napari_unet.data.rescaling import size_of_cell
 from napari_unet.errors import NapariUNetError
-from napari_unet.model.cards import STARTING_MODELS
+from napari_unet.model.starting import STARTING_MODELS
 from napari_unet.training.events import ViewPredicted
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, add_row, button, form_layout

@@ -12,7 +12,7 @@ from napari_unet.widgets.common.controls import Note, button
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_unet.training.painted_cells import PaintedCell
+    from napari_unet.training.validation import PaintedCell
     from napari_unet.widgets.common.session import Session
 
 _ABOUT = {

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import AnnotatedImage
-    from napari_unet.training.painted_cells import PaintedCell
     from napari_unet.training.state import TrainingState
+    from napari_unet.training.validation import PaintedCell
     from napari_unet.widgets.common.session import Session
     from napari_unet.widgets.common.task import BackgroundTask
 
