@@ -11,7 +11,7 @@ import pytest
 from data.counting import CountingArray
 from napari_unet.data import intensity
 from napari_unet.training import dataset
-from napari_unet.training.dataset import AnnotatedImage, TrainingData, origin_of
+from napari_unet.training.dataset import AnnotatedImage, TrainingData
 from napari_unet.training.patches import PatchSampler
 from napari_unet.training.preparation import prepare_training
 
@@ -58,7 +58,7 @@ def _positions(data: TrainingData, masks: list[Any]) -> set[tuple[int, ...]]:
     return {
         tuple(int(p) for p in position)
         for frame, mask in zip(data.frames, masks, strict=True)
-        for position in np.argwhere(mask) + np.array(origin_of(frame.frame))
+        for position in np.argwhere(mask) + np.array(frame.frame.origin)
     }
 
 
@@ -104,11 +104,11 @@ def test_the_paint_of_a_cropped_frame_teaches_what_that_of_the_whole_teaches(
 
     whole = prepare_training([image], config).frames[0]
 
-    box = dataset.box_of(cropped.frame)
+    box = cropped.frame.bounds
     np.testing.assert_array_equal(cropped.target.classes, whole.target.classes[box])
     np.testing.assert_array_equal(cropped.weights, whole.weights[box])
     some = (slice(70, 90), slice(80, 95))
-    there = dataset.moved(some, origin_of(cropped.frame), (0, 0))
+    there = dataset.moved(some, cropped.frame.origin, (0, 0))
     np.testing.assert_array_equal(cropped.frame.read(some), whole.frame.read(there))
 
 

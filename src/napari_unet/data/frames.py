@@ -41,12 +41,27 @@ class Frame:
     """
     factors: Factors = ()
     """Pixels of the image per pixel of the frame along ``[Z]YX``; empty: they are the same."""
+    box: Region | None = None
+    """What of the frame, ``[Z]YX``, is read as a frame of its own; None: all of it."""
+
+    @property
+    def bounds(self) -> Region:
+        """Where it lies in the whole frame; pixels of another grid may be cut at the far edges."""
+        if self.box is not None:
+            return self.box
+        sizes = self._image_shape
+        sizes = tuple(map(scaled_size, sizes, self.factors)) if self.factors else sizes
+        return tuple(slice(0, size) for size in sizes)
+
+    @property
+    def origin(self) -> tuple[int, ...]:
+        """Where in the whole frame it begins."""
+        return tuple(part.start for part in self.bounds)
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
-        """Sizes along ``[Z]YX``; pixels of another grid may be cut at the far edges."""
-        sizes = self._image_shape
-        return tuple(map(scaled_size, sizes, self.factors)) if self.factors else sizes
+        """Sizes along ``[Z]YX``."""
+        return tuple(part.stop - part.start for part in self.bounds)
 
     @property
     def _image_shape(self) -> tuple[int, ...]:
@@ -69,6 +84,8 @@ class Frame:
             of the image's dtype, else float64: 32-bit counts with an offset differ in digits that
             float32 has not.
         """
+        if self.box is not None:
+            region = tuple(_inside(part, side) for part, side in zip(region, self.box, strict=True))
         if self.factors:
             return read_scaled(self._read_window, self._image_shape, self.factors, region)
         return self._read_window(region)
@@ -108,6 +125,12 @@ class Frame:
         pixels = pixels.transpose([kept.index(a) for a in "C" + spatial])
         exact = np.float32 if np.can_cast(pixels.dtype, np.float32) else np.float64
         return np.ascontiguousarray(pixels, dtype=exact)
+
+
+def _inside(part: slice, side: slice) -> slice:
+    """Return a range of a side of a box as one of the axis that the box lies on."""
+    start, stop, step = part.indices(side.stop - side.start)
+    return slice(start + side.start, stop + side.start, step)
 
 
 def scaled_frame(frame: Frame, factors: Factors) -> Frame:

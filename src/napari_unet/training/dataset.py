@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.data.border_weights import DEFAULT_SIGMA
-from napari_unet.data.frames import Frame
 from napari_unet.data.labels import paint_box
 from napari_unet.data.rescaling import size_of_cell
 from napari_unet.data.validation_blocks import Block, BlockPlace
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike, Region
-    from napari_unet.data.frames import Pixels
+    from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityNormalization, IntensityRange
     from napari_unet.data.labels import Target
     from napari_unet.model.record import TrainingImageRecord
@@ -205,7 +204,7 @@ class TrainingData:
         places = []
         for block in self.blocks:
             frame = self.frames[block.frame]
-            origin = origin_of(frame.frame)
+            origin = frame.frame.origin
             region = moved(block.region, origin, (0,) * len(origin))
             places.append(BlockPlace.of(frame.image, frame.frame.index, region))
         return tuple(places)
@@ -232,59 +231,6 @@ _WHOLE_PIXELS = 2**22
 _GRID = 64
 # A patch is drawn off its painted centre by a fourth, and reads more where it zooms and turns.
 _REACH = 1.5
-
-
-@dataclass(frozen=True)
-class CroppedFrame(Frame):
-    """A box of a frame, read as a frame of its own."""
-
-    whole: Frame | None = None
-    """The frame; never None but for the defaults of the fields before."""
-    box: Region = ()
-    """Where, in ``[Z]YX`` of `whole`."""
-
-    @property
-    def spatial_shape(self) -> tuple[int, ...]:
-        """Sizes along ``[Z]YX``."""
-        return tuple(part.stop - part.start for part in self.box)
-
-    def read(self, region: Region) -> Pixels:
-        """Read a region that lies inside the box; see :meth:`Frame.read`."""
-        assert self.whole is not None
-        wanted = []
-        for part, box, size in zip(region, self.box, self.spatial_shape, strict=True):
-            start, stop, step = part.indices(size)
-            wanted.append(slice(start + box.start, stop + box.start, step))
-        return self.whole.read(tuple(wanted))
-
-
-def cropped_frame(frame: Frame, box: Region | None) -> Frame:
-    """Return a box of a frame; the frame itself for None."""
-    if box is None:
-        return frame
-    return CroppedFrame(
-        frame.array,
-        frame.axes,
-        frame.ndim,
-        frame.index,
-        frame.used_channels,
-        frame.window,
-        frame.factors,
-        frame,
-        box,
-    )
-
-
-def box_of(frame: Frame) -> Region:
-    """Return the pixels of the whole frame that a frame stands for."""
-    if isinstance(frame, CroppedFrame):
-        return frame.box
-    return tuple(slice(0, size) for size in frame.spatial_shape)
-
-
-def origin_of(frame: Frame) -> tuple[int, ...]:
-    """Return where in the whole frame a frame begins."""
-    return tuple(part.start for part in box_of(frame))
 
 
 def moved(region: Region, start: Sequence[int], new_start: Sequence[int]) -> Region:

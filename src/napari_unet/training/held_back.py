@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.data.validation_blocks import Block, BlockPlace, validation_blocks
-from napari_unet.training.dataset import box_of, moved, origin_of, same_array
+from napari_unet.training.dataset import moved, same_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ def choose_blocks(
     for place in places:
         i = position.get((place.image, place.frame))
         if i is not None:
-            origin = origin_of(frames[i].frame)
+            origin = frames[i].frame.origin
             kept.append(Block(i, moved(place.as_region(), (0,) * len(origin), origin)))
     share = config.validation_share if is_plenty(frames, table) else 0.0
     *slices, height, width = config.validation_block_shape(binning)
@@ -79,9 +79,9 @@ def _trained_on(frame: TrainingFrame, previous: TrainingData | None) -> NDArray[
     before = previous.frame_of(frame.image, frame.frame) if previous else None
     if before is None:
         return None
-    origin = origin_of(frame.frame)
+    origin = frame.frame.origin
     trained_on = np.zeros(frame.target.classes.shape, bool)
-    trained_on[moved(box_of(before.frame), (0,) * len(origin), origin)] = before.trained_on
+    trained_on[moved(before.frame.bounds, (0,) * len(origin), origin)] = before.trained_on
     return trained_on
 
 
@@ -92,11 +92,11 @@ def held_back_of(
 
     Several annotations may be of the same pixels: what one holds back, no other may teach.
     """
-    origin = origin_of(frame.frame)
+    origin = frame.frame.origin
     held_back = np.zeros(frame.target.classes.shape, bool)
     for block in blocks:
         other = frames[block.frame].frame
         if other.index == frame.frame.index and same_array(other.array, frame.frame.array):
-            region = moved(block.region, origin_of(other), origin)
+            region = moved(block.region, other.origin, origin)
             held_back[tuple(slice(max(0, p.start), max(0, p.stop)) for p in region)] = True
     return held_back

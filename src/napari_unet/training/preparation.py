@@ -38,8 +38,6 @@ from napari_unet.training.dataset import (
     AnnotatedImage,
     TrainingData,
     TrainingFrame,
-    box_of,
-    cropped_frame,
     training_box,
 )
 from napari_unet.training.held_back import choose_blocks, held_back_of, is_plenty
@@ -250,7 +248,7 @@ def _painted_frames(
         box = None
         if table.unpainted == "unlabelled":
             kept = [p.as_region() for p in places if (p.image, p.frame) == (number, frame.index)]
-            kept += [box_of(before.frame)] if before else []
+            kept += [before.frame.bounds] if before else []
             box = training_box(seen, labels[i], config, binning, kept)
         painted = binned_labels(labels[i], binning, table.unpainted, box)
         if before is not None and previous is not None and previous.classes == table:
@@ -267,7 +265,7 @@ def _painted_frames(
         intensity = before.intensity if before else IntensityNormalization().measure(frame)
         yield TrainingFrame(
             number,
-            cropped_frame(seen, box),
+            replace(seen, box=box),
             intensity,
             paint,
             np.zeros(painted.shape, np.float32),

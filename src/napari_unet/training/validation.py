@@ -20,7 +20,7 @@ from napari_unet.model.memory import Shortage, within_memory
 from napari_unet.objects.separation import separate_objects
 from napari_unet.run import Notice
 from napari_unet.tasks import Decision
-from napari_unet.training.dataset import grown, origin_of
+from napari_unet.training.dataset import grown
 from napari_unet.training.events import PaintJudged, Validated
 from napari_unet.training.networks import all_finite, copy_weights
 
@@ -261,9 +261,7 @@ def was_painted(cell: PaintedCell, data: TrainingData) -> bool:
             factors = (1,) * (len(cell.centre) - 2) + (data.binning,) * 2
             at = tuple(
                 int(position / k) - start
-                for position, k, start in zip(
-                    cell.centre, factors, origin_of(frame.frame), strict=True
-                )
+                for position, k, start in zip(cell.centre, factors, frame.frame.origin, strict=True)
             )
             objects = frame.target.objects
             inside = all(0 <= i < n for i, n in zip(at, objects.shape, strict=True))
@@ -313,7 +311,7 @@ def _judge(
     seen = np.where(painted, found, 0)
     best, ious = _best_objects(seen, truth, numbers)
     held_by = np.bincount(best[best > 0], minlength=int(found.max()) + 1)
-    start = np.array(origin_of(frame.frame)) + [part.start for part in box]
+    start = np.array(frame.frame.origin) + [part.start for part in box]
     centres = _centres(truth, numbers)
     for number, cell, iou, centre in zip(numbers, best, ious, centres, strict=True):
         merged = cell > 0 and held_by[cell] > 1
