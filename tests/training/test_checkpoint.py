@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from napari_unet.data.validation_blocks import BlockPlace
 from napari_unet.errors import FileProblemError, ModelFileError
 from napari_unet.model.trained import hash_of_weights, load_network, read_tensors, write_tensors
 from napari_unet.tasks import ClassTable
 from napari_unet.training.checkpoint import load_state, save_state, state_path
+from napari_unet.training.held_back import Block
 from napari_unet.training.state import TrainingState
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def test_classes_and_what_was_held_back_come_back_too(tmp_path: Path) -> None:
     written = replace(
         a_state(),
         classes=ClassTable("classes", "background", (0, 3, 7)),
-        held_back=(BlockPlace(0, (2,), ((-3, 16), (0, 16))), BlockPlace(1, (), ((0, 8), (8, 16)))),
+        held_back=(Block(0, (2,), ((-3, 16), (0, 16))), Block(1, (), ((0, 8), (8, 16)))),
     )
     save_state(written, tmp_path / "x.safetensors")
     read = load_state(tmp_path / "x.safetensors")

@@ -113,8 +113,8 @@ def test_held_back_blocks_stay_held_back() -> None:
     config = tiny_config(validation_share=0.3)
     previous = data_of(IMAGE, half_painted(), config)
     data = prepare_training([AnnotatedImage("an image", IMAGE, LABELS)], config, previous)
-    assert set(previous.held_back) <= set(data.held_back)
-    assert previous.held_back
+    assert set(previous.blocks) <= set(data.blocks)
+    assert previous.blocks
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -389,7 +389,7 @@ def test_new_paint_in_a_held_back_block_asks_anew() -> None:
     labels = half_painted()
     labels[previous.blocks[0].region][0] = 0
     data = prepare_training([AnnotatedImage("an image", IMAGE, labels)], config, previous)
-    assert data.held_back[: len(previous.held_back)] == previous.held_back
+    assert data.blocks[: len(previous.blocks)] == previous.blocks
     assert not data.asks_the_same_as(previous)
     assert previous.asks_the_same_as(previous)
 

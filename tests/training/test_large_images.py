@@ -135,10 +135,10 @@ def test_what_an_earlier_session_held_back_is_held_back_again() -> None:
     image, _ = huge()
     previous = prepare_training([image], tiny_config())
 
-    now = prepare_training([image], tiny_config(), None, previous.held_back)
+    now = prepare_training([image], tiny_config(), None, previous.blocks)
 
     assert held_back_pixels(now) == held_back_pixels(previous)
-    assert now.held_back == previous.held_back
+    assert now.blocks == previous.blocks
 
 
 def test_of_a_stack_only_painted_planes_are_read_and_prepared() -> None:

@@ -177,8 +177,7 @@ def test_membranes_without_gaps_leave_the_threshold_at_one_half() -> None:
 
 def test_few_cells_between_membranes_leave_the_threshold_alone() -> None:
     probabilities, data = weak_membranes(0.42)
-    region = (slice(0, 32), slice(0, 32))
-    one_block = replace(data, blocks=(replace(data.blocks[0], region=region),))
+    one_block = replace(data, blocks=(replace(data.blocks[0], bounds=((0, 32), (0, 32))),))
     assert validate(oracle(probabilities, one_block), one_block).threshold == 0.5
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from napari_unet.data.validation_blocks import BlockPlace
 from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
 from napari_unet.model.config import DEEPEST, LARGEST_BINNING, SMALLEST_BINNING
 from napari_unet.model.starting import is_starting_model
@@ -25,6 +24,7 @@ from napari_unet.run import Notice, Run
 from napari_unet.tasks import ClassTable
 from napari_unet.training.config import TrainConfig, present_names
 from napari_unet.training.events import Checkpoint, TrainingEvent
+from napari_unet.training.held_back import Block
 from napari_unet.training.state import TrainingState
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class _Validation(BaseModel):
 
 
 class _Place(BaseModel):
-    """A `BlockPlace`; with padding a block may begin before its image."""
+    """A `Block`; with padding a block may begin before its image."""
 
     model_config = ConfigDict(extra="forbid")
     image: _Index
@@ -177,7 +177,7 @@ def _state_from(text: str, groups: dict[str, dict[str, Tensor]]) -> TrainingStat
     values: dict[str, Any] = {**dict(content), **groups}
     values["best_value"] = -math.inf if content.best_value is None else content.best_value
     values["history"] = tuple(entry.model_dump(exclude_unset=True) for entry in content.history)
-    values["held_back"] = tuple(BlockPlace(p.image, p.frame, p.bounds) for p in content.held_back)
+    values["held_back"] = tuple(Block(p.image, p.frame, p.bounds) for p in content.held_back)
     return TrainingState(**values)
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from napari_unet.data.border_weights import DEFAULT_SIGMA
 from napari_unet.data.labels import paint_box
 from napari_unet.data.rescaling import size_of_cell
-from napari_unet.data.validation_blocks import Block, BlockPlace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from napari_unet.model.record import TrainingImageRecord
     from napari_unet.tasks import ClassTable
     from napari_unet.training.config import TrainConfig
+    from napari_unet.training.held_back import Block
     from napari_unet.training.targets import FrameTarget
 
 
@@ -147,15 +147,11 @@ class TrainingData:
 
     def asks_the_same_as(self, other: TrainingData) -> bool:
         """Return whether the same pixels are held back, with the same paint."""
-        if self.held_back != other.held_back:
+        if self.blocks != other.blocks:
             return False
-        pairs = zip(self.blocks, other.blocks, strict=True)
         return all(
-            np.array_equal(
-                self.frames[mine.frame].target.classes[mine.region],
-                other.frames[its.frame].target.classes[its.region],
-            )
-            for mine, its in pairs
+            np.array_equal(mine.target.classes[here], its.target.classes[there])
+            for (mine, here), (its, there) in zip(self.in_blocks(), other.in_blocks(), strict=True)
         )
 
     def cut_like(self, classes: ClassTable, membrane: int | None) -> bool:
@@ -179,11 +175,10 @@ class TrainingData:
                     numbers[previous] = number
                     break
         frames = [frame for frame in self.frames if frame.image in numbers]
-        position = {id(frame): i for i, frame in enumerate(frames)}
         blocks = [
-            replace(block, frame=position[id(self.frames[block.frame])])
+            replace(block, image=numbers[block.image])
             for block in self.blocks
-            if id(self.frames[block.frame]) in position
+            if block.image in numbers
         ]
         from napari_unet.model.record import TrainingImageRecord  # windows take snapshots first
 
@@ -198,16 +193,14 @@ class TrainingData:
             ),
         )
 
-    @property
-    def held_back(self) -> tuple[BlockPlace, ...]:
-        """Where the blocks lie, in a form that outlives these data."""
-        places = []
-        for block in self.blocks:
-            frame = self.frames[block.frame]
-            origin = frame.frame.origin
-            region = moved(block.region, origin, (0,) * len(origin))
-            places.append(BlockPlace.of(frame.image, frame.frame.index, region))
-        return tuple(places)
+    def in_blocks(self) -> list[tuple[TrainingFrame, Region]]:
+        """Return the frame that each block lies in, and the box in that frame."""
+        frames = {(frame.image, frame.frame.index): frame for frame in self.frames}
+        found = [(frames[block.image, block.frame], block.region) for block in self.blocks]
+        return [
+            (frame, moved(region, (0,) * len(region), frame.frame.origin))
+            for frame, region in found
+        ]
 
 
 def same_array(one: Any, other: Any) -> bool:

@@ -1,12 +1,18 @@
-"""What is held back from the paint to score a training: blocks that nothing is learned from."""
+"""What is held back from the paint to score a training: blocks that nothing is learned from.
+
+Patches overlap, so that a split by patches would validate on pixels that were trained on. Blocks
+of pixels never do: a validation block carries no training weight in any patch.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.data.validation_blocks import Block, BlockPlace, validation_blocks
+from napari_unet.data.labels import UNLABELLED
 from napari_unet.training.dataset import moved, same_array
 
 if TYPE_CHECKING:
@@ -14,14 +20,38 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_unet.data.axes import Region
     from napari_unet.tasks import ClassTable
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData, TrainingFrame
 
+    Place = tuple[int, Region]
+
+# A class keeps at least this share of its paint for training.
+_KEPT_FOR_TRAINING = 0.5
+# More blocks would make the score no surer, and every validation longer.
+_MOST_BLOCKS = 64
 # From so many painted cells on some are held back.
 CELLS_TO_SPARE_SOME = 20
 # Blocks of membranes are so many times as long, while there are at least so many of them.
 _LARGER_BLOCKS, _SOME_BLOCKS = (4, 3, 2, 1), 4
+
+
+@dataclass(frozen=True)
+class Block:
+    """A box of pixels that is held back, in plain numbers that can be written to a file."""
+
+    image: int
+    """Number of the annotated image."""
+    frame: tuple[int, ...]
+    """Index on the frame axes of the image."""
+    bounds: tuple[tuple[int, int], ...]
+    """Start and stop along ``[Z]YX`` of the frame, as the network sees it."""
+
+    @property
+    def region(self) -> Region:
+        """The box as slices."""
+        return tuple(slice(start, stop) for start, stop in self.bounds)
 
 
 def choose_blocks(
@@ -29,26 +59,25 @@ def choose_blocks(
     table: ClassTable,
     config: TrainConfig,
     previous: TrainingData | None,
-    places: Sequence[BlockPlace],
+    known: Sequence[Block],
     binning: float,
     membrane: int | None,
 ) -> tuple[Block, ...]:
-    """Hold back blocks; those at `places` stay, and none is taken that taught `previous`.
+    """Hold back blocks; those that are `known` stay, and none is taken that taught `previous`.
 
     Where there are membranes they are larger: a gap joins the more cells, the more one sees of
     them, so that on small blocks too thin membranes score best (docs/accuracy.md).
     """
     position = {(frame.image, frame.frame.index): i for i, frame in enumerate(frames)}
-    kept = []
-    for place in places:
-        i = position.get((place.image, place.frame))
-        if i is not None:
-            origin = frames[i].frame.origin
-            kept.append(Block(i, moved(place.as_region(), (0,) * len(origin), origin)))
+    kept = [
+        (i, moved(block.region, (0,) * config.ndim, frames[i].frame.origin))
+        for block in known
+        if (i := position.get((block.image, block.frame))) is not None
+    ]
     share = config.validation_share if is_plenty(frames, table) else 0.0
     *slices, height, width = config.validation_block_shape(binning)
     for larger in (1,) if membrane is None else _LARGER_BLOCKS:
-        blocks = validation_blocks(
+        places = validation_blocks(
             [frame.target.classes for frame in frames],
             table.n_classes,
             share,
@@ -57,9 +86,15 @@ def choose_blocks(
             kept,
             [_trained_on(frame, previous) for frame in frames],
         )
-        if len(blocks) >= _SOME_BLOCKS:
+        if len(places) >= _SOME_BLOCKS:
             break
-    return blocks
+    return tuple(_block_at(region, frames[i]) for i, region in places)
+
+
+def _block_at(region: Region, frame: TrainingFrame) -> Block:
+    whole = moved(region, frame.frame.origin, (0,) * len(region))
+    bounds = tuple((part.start, part.stop) for part in whole)
+    return Block(frame.image, frame.frame.index, bounds)
 
 
 def is_plenty(frames: Sequence[TrainingFrame], table: ClassTable) -> bool:
@@ -92,11 +127,77 @@ def held_back_of(
 
     Several annotations may be of the same pixels: what one holds back, no other may teach.
     """
-    origin = frame.frame.origin
     held_back = np.zeros(frame.target.classes.shape, bool)
+    arrays = {other.image: other.frame.array for other in frames}
     for block in blocks:
-        other = frames[block.frame].frame
-        if other.index == frame.frame.index and same_array(other.array, frame.frame.array):
-            region = moved(block.region, other.origin, origin)
+        same = same_array(arrays[block.image], frame.frame.array)
+        if same and block.frame == frame.frame.index:
+            region = moved(block.region, (0,) * held_back.ndim, frame.frame.origin)
             held_back[tuple(slice(max(0, p.start), max(0, p.stop)) for p in region)] = True
     return held_back
+
+
+def validation_blocks(
+    classes: Sequence[NDArray[np.int16]],
+    n_classes: int,
+    share: float,
+    block_shape: Sequence[int],
+    rng: np.random.Generator,
+    kept: Sequence[Place] = (),
+    trained_on: Sequence[NDArray[np.bool_] | None] = (),
+) -> list[Place]:
+    """Choose blocks that together hold about `share` of the painted pixels.
+
+    Returned are the number of its frame, and the box in it, of each; none where the paint is too
+    little, or in too few places, to spare any.
+
+    Parameters
+    ----------
+    classes : sequence of ndarray
+        Per frame the network class of each pixel, -1 where unlabelled (see ``Target``).
+    kept : sequence of tuple
+        Places that are already held back, and to stay so.
+    trained_on : sequence of ndarray or None
+        Per frame the pixels that a network has already learned from: no block may hold one.
+    """
+    places = [
+        (frame, region)
+        for frame, frame_classes in enumerate(classes)
+        for region in _block_regions(frame_classes.shape, block_shape)
+    ]
+
+    def counts_of(place: Place) -> NDArray[np.int64]:
+        painted = classes[place[0]][place[1]]
+        return np.bincount(painted[painted != UNLABELLED], minlength=n_classes)
+
+    counts = np.array([counts_of(place) for place in places])
+    total = counts.sum(axis=0)
+    wanted = share * total.sum()
+    chosen = list(kept)
+    held_back = sum((counts_of(place) for place in kept), np.zeros_like(total))
+    for i in rng.permutation(np.flatnonzero(counts.sum(axis=1))):
+        after = held_back + counts[i]
+        if places[i] in chosen or _was_trained_on(places[i], trained_on):
+            continue
+        if held_back.sum() >= wanted or len(chosen) >= _MOST_BLOCKS:
+            break
+        if after.sum() > 1.5 * wanted or np.any(after > (1 - _KEPT_FOR_TRAINING) * total):
+            continue
+        held_back = after
+        chosen.append(places[i])
+    # Scores need both sides of the question: background and something else.
+    return chosen if np.count_nonzero(held_back) >= 2 else []
+
+
+def _was_trained_on(place: Place, trained_on: Sequence[NDArray[np.bool_] | None]) -> bool:
+    pixels = trained_on[place[0]] if trained_on else None
+    return pixels is not None and bool(pixels[place[1]].any())
+
+
+def _block_regions(shape: tuple[int, ...], block_shape: Sequence[int]) -> list[Region]:
+    edges = []
+    for size, block_size in zip(shape, block_shape, strict=True):
+        n = max(1, round(size / block_size))
+        bounds = np.linspace(0, size, n + 1).round().astype(int)
+        edges.append([slice(a, b) for a, b in pairwise(bounds.tolist())])
+    return [tuple(region) for region in product(*edges)]

@@ -29,7 +29,6 @@ from napari_unet.data.labels import (
     is_painted,
     paint_box,
 )
-from napari_unet.data.validation_blocks import Block, BlockPlace
 from napari_unet.errors import ImageError, LabelsError, ModelMismatchError
 from napari_unet.model.starting import is_starting_model
 from napari_unet.tasks import ClassTable, check_classes_painted, class_table
@@ -61,9 +60,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.frames import Frame
-    from napari_unet.data.validation_blocks import Block, BlockPlace
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import TrainConfig
+    from napari_unet.training.held_back import Block
 
 # Enlarged, what is painted may have so many pixels: each takes some 30 bytes of memory.
 _MOST_ENLARGED = 2**26
@@ -77,7 +76,7 @@ def prepare_training(
     images: Sequence[AnnotatedImage],
     config: TrainConfig,
     previous: TrainingData | TrainingState | TrainedNetwork | None = None,
-    held_back: Sequence[BlockPlace] = (),
+    held_back: Sequence[Block] = (),
 ) -> TrainingData:
     """Turn annotated images, all of the same number of channels, into training data.
 
@@ -97,9 +96,11 @@ def prepare_training(
     labels = [image.labels for image in sources]
     if isinstance(previous, TrainingData):
         previous = previous.renumbered([image.image for image in sources])
-    if isinstance(previous, (TrainingData, TrainingState)):
-        held_back = previous.held_back
     before = previous if isinstance(previous, TrainingData) else None
+    if isinstance(previous, TrainingState):
+        held_back = previous.held_back
+    elif before is not None:
+        held_back = before.blocks
     known = before.classes.painted if before else ()
     table = class_table(labels, config.kind, config.unpainted, known)
     by_frames = [
@@ -231,7 +232,7 @@ def _painted_frames(
     previous: TrainingData | None,
     binning: float,
     anisotropy: float,
-    places: Sequence[BlockPlace],
+    known: Sequence[Block],
 ) -> Iterator[TrainingFrame]:
     """Yield the frames of an image that are painted; nothing is held back or weighs as yet."""
     _, axes = axes_of(image, config.ndim)
@@ -247,7 +248,7 @@ def _painted_frames(
         seen = binned_frame(frame, binning)
         box = None
         if table.unpainted == "unlabelled":
-            kept = [p.as_region() for p in places if (p.image, p.frame) == (number, frame.index)]
+            kept = [b.region for b in known if (b.image, b.frame) == (number, frame.index)]
             kept += [before.frame.bounds] if before else []
             box = training_box(seen, labels[i], config, binning, kept)
         painted = binned_labels(labels[i], binning, table.unpainted, box)

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.frames import Frame
-    from napari_unet.data.validation_blocks import Block
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import AnnotatedImage, TrainingData, TrainingFrame
+    from napari_unet.training.held_back import Block
 
 # Pixel sizes that differ by less are written differently by the same microscope.
 _SAME_SIZE = 0.01

@@ -19,8 +19,8 @@ from napari_unet.training.update import new_average, optimiser_tensors, restore_
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_unet.data.validation_blocks import BlockPlace
     from napari_unet.tasks import ClassTable
+    from napari_unet.training.held_back import Block
     from napari_unet.training.trainer import Trainer
 
 
@@ -54,7 +54,7 @@ class TrainingState:
     """Steps by which newly painted labels have prolonged the cycle."""
     classes: ClassTable | None = None
     """What the network's outputs mean; None in files of version 0.1."""
-    held_back: tuple[BlockPlace, ...] = ()
+    held_back: tuple[Block, ...] = ()
     """What the training never learned from."""
     binning: float = 1
     """Pixels of the images per pixel of the network."""
@@ -160,7 +160,7 @@ def _besides_weights(trainer: Trainer) -> dict[str, Any]:
         "cycle_start": trainer.cycle_start,
         "extra_steps": trainer.extra_steps,
         "classes": trainer.data.classes,
-        "held_back": trainer.data.held_back,
+        "held_back": trainer.data.blocks,
         "binning": trainer.data.binning,
         "threshold": trainer.best.threshold,
         "flat_levels": trainer.network_config.flat_levels,
@@ -186,7 +186,7 @@ def restore(trainer: Trainer, state: TrainingState) -> None:
         trainer.go_on_in_float32()
     trainer.fitted = dict(state.fitted)
     same_paint = not trainer.data.classes.judged_singly or state.paint == trainer.data.paint
-    if classes == now and state.held_back == trainer.data.held_back and same_paint:
+    if classes == now and state.held_back == trainer.data.blocks and same_paint:
         trainer.best.value = state.best_value
     trainer.step, trainer.seconds = state.step, state.seconds
     trainer.best.gained_at = trainer.step

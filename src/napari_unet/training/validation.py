@@ -140,12 +140,12 @@ def validation_runner(network: UNet, device: torch.device) -> Runner:
 
 def validate(predictor: Predictor, data: TrainingData) -> ValidationScore:
     """Predict the held-back blocks, at least one, and compare with their paint."""
-    painted = [data.frames[block.frame].target.painted[block.region] for block in data.blocks]
+    places = data.in_blocks()
+    painted = [frame.target.painted[region] for frame, region in places]
     dense = sum(int(p.sum()) for p in painted) >= _DENSE_PAINT * sum(p.size for p in painted)
     decision = Decision(smallest=data.smallest_object, typical=data.typical_object)
     counts = data.classes.task.counts(data.classes, decision, dense, data.membrane)
-    for block in data.blocks:
-        frame, region = data.frames[block.frame], block.region
+    for frame, region in places:
         target = Target(frame.target.classes[region], frame.target.objects[region])
         if target.painted.any():
             probabilities = predictor.probabilities(frame.frame, frame.intensity, region)

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Generator
 
-    from napari_unet.data.validation_blocks import BlockPlace
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import AnnotatedImage, TrainingData
     from napari_unet.training.events import Inbox, TrainingEvent
+    from napari_unet.training.held_back import Block
     from napari_unet.training.loop import TrainingResult
     from napari_unet.training.state import TrainingState
     from napari_unet.widgets.common.session import Session
@@ -39,7 +39,7 @@ class TrainingJob:
     """Where to go on."""
     previous_data: TrainingData | None = None
     """What the previous training learned from, if that was in this session."""
-    held_back: tuple[BlockPlace, ...] = ()
+    held_back: tuple[Block, ...] = ()
     """What a training in an earlier session held back."""
     checkpoint: Path | None = None
     """Model file for checkpoints."""
