@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from painted_images import IMAGES, Task
 from scored_painting import Measured, measure
 
+from napari_unet.data.labels import Target
 from napari_unet.errors import ConfigError, FileProblemError
 from napari_unet.tasks import class_table
 from napari_unet.training import held_back, loop, targets
@@ -34,7 +35,7 @@ from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage, TrainingData
 from napari_unet.training.networks import statistics_of
 from napari_unet.training.preparation import prepare_training
-from napari_unet.training.targets import FrameTarget
+from napari_unet.training.targets import frame_target
 from napari_unet.training.trainer import Trainer
 
 from .builders import sample
@@ -77,27 +78,27 @@ def near_cells() -> NDArray[np.uint16]:
     return paint
 
 
-def target_of_paint(variation: Variation) -> FrameTarget:
+def target_of_paint(variation: Variation) -> Target:
     """What two near cells teach that are some ten pixels wide."""
     table = class_table([near_cells()], "objects", "unlabelled")
     with variation.meanwhile():
-        return FrameTarget.of(near_cells(), table, TrainConfig(border_sigma=1.0), 1.0)
+        return frame_target(near_cells(), table, TrainConfig(border_sigma=1.0), 1.0)
 
 
-def implies_a_border(frame_target: FrameTarget) -> bool:
-    return bool((frame_target.target.classes[6:18, 11:13] == 0).any())
+def implies_a_border(target: Target) -> bool:
+    return bool((target.classes[6:18, 11:13] == 0).any())
 
 
-def border_of(frame_target: FrameTarget) -> NDArray[np.float32]:
-    assert frame_target.border is not None
-    return frame_target.border
+def border_of(target: Target) -> NDArray[np.float32]:
+    assert target.border is not None
+    return target.border
 
 
 def test_a_sliver_implies_a_border_unless_that_is_taken_back() -> None:
     taken_back = target_of_paint(CAUSES["slivers teach nothing"])
     assert implies_a_border(target_of_paint(AS_IT_IS))
     assert not implies_a_border(taken_back)
-    assert (taken_back.target.classes[near_cells() == 0] == -1).all()
+    assert (taken_back.classes[near_cells() == 0] == -1).all()
 
 
 def test_border_weights_of_the_paper_are_wide_around_small_cells() -> None:
@@ -111,10 +112,10 @@ def test_wide_border_weights_leave_slivers_as_wide_as_they_were() -> None:
     paint[4:20, 9:15] = 0  # too far apart for cells of ten pixels, near enough for those of fifty
     table, config = class_table([paint], "objects", "unlabelled"), TrainConfig(border_sigma=1.0)
     with CAUSES["border weights, sigma 5"].meanwhile():
-        ours = FrameTarget.of(paint, table, config, 1.0)
-        by_setting = FrameTarget.of(paint, table, config.changed(border_sigma=5.0), 1.0)
-    assert not (ours.target.classes[paint == 0] == 0).any()
-    assert (by_setting.target.classes[paint == 0] == 0).any()
+        ours = frame_target(paint, table, config, 1.0)
+        by_setting = frame_target(paint, table, config.changed(border_sigma=5.0), 1.0)
+    assert not (ours.classes[paint == 0] == 0).any()
+    assert (by_setting.classes[paint == 0] == 0).any()
 
 
 def moves_its_statistics(variation: Variation) -> bool:

@@ -95,8 +95,7 @@ def test_what_is_held_back_is_not_learned() -> None:
     assert (frame.held_back & frame.target.painted).any()
     classes = np.where(frame.held_back & frame.target.painted, 2, frame.target.classes)
     target = replace(frame.target, classes=classes.astype(np.int16))
-    paint = replace(frame.paint, target=target)
-    misled = replace(data, frames=(replace(frame, paint=paint),))
+    misled = replace(data, frames=(replace(frame, target=target),))
     one, other = (PixelClassifier.fitted(each, seed=0) for each in (data, misled))
     pairs = zip(one.network.parameters(), other.network.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
@@ -121,7 +120,7 @@ def test_slices_of_a_volume_are_described_one_by_one() -> None:
 def test_a_coarser_grid_is_brought_back_to_the_image() -> None:
     data = painted_texture(binning=2.0)
     classifier = PixelClassifier.fitted(data, seed=0)
-    seen = PixelClassifier(classifier.network, factors=(2.0, 2.0))
+    seen = replace(classifier, factors=(2.0, 2.0))
     source = trained()[0].frames[0]
     shape = seen.probabilities(source.frame, source.intensity, (slice(3, 44), slice(10, 51))).shape
     assert shape == (3, 41, 41)

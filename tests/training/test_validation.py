@@ -131,8 +131,8 @@ def test_sparse_paint_leaves_the_threshold_alone() -> None:
     probabilities, data = dim_cells(0.42)
     classes = data.frames[0].target.classes.copy()
     classes[:, np.arange(192) % 16 >= 7] = -1  # the left part of each cell is painted
-    paint = replace(data.frames[0].paint, target=replace(data.frames[0].target, classes=classes))
-    sparse = replace(data, frames=(replace(data.frames[0], paint=paint),))
+    target = replace(data.frames[0].target, classes=classes)
+    sparse = replace(data, frames=(replace(data.frames[0], target=target),))
     assert validate(oracle(probabilities, sparse), sparse).threshold == 0.5
 
 
@@ -193,6 +193,6 @@ def test_what_is_unpainted_joins_no_cells() -> None:
     probabilities = certain(classes)
     classes[80:112] = -1
     probabilities[0, 80:112], probabilities[1, 80:112] = 0.7, 0.3  # from side to side
-    paint = replace(data.frames[0].paint, target=replace(data.frames[0].target, classes=classes))
-    gap = replace(data, frames=(replace(data.frames[0], paint=paint),))
+    target = replace(data.frames[0].target, classes=classes)
+    gap = replace(data, frames=(replace(data.frames[0], target=target),))
     assert validate(oracle(probabilities, gap), gap).threshold == 0.5

@@ -260,7 +260,7 @@ def test_time_may_stand_last() -> None:
     data = prepare_training([AnnotatedImage("a", image, labels, axes="YXT")], tiny_config())
     (frame,) = data.frames
     assert frame.frame.index == (1,)
-    np.testing.assert_array_equal(frame.paint.labels, plane())
+    np.testing.assert_array_equal(frame.labels, plane())
 
 
 def test_labels_that_do_not_fit_the_given_axes_are_refused_with_both_shapes() -> None:

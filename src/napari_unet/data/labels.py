@@ -46,6 +46,8 @@ class Target:
     """Network class per pixel, ``[Z]YX``; -1 where unlabelled."""
     objects: NDArray[np.int32]
     """Object ids per pixel, ``[Z]YX``, 0 elsewhere; all 0 with classes."""
+    border: NDArray[np.float32] | None = None
+    """Border weight per pixel, ``[Z]YX``; None: not computed, or there is none."""
 
     @property
     def painted(self) -> NDArray[np.bool_]:

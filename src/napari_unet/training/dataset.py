@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from napari_unet.tasks import ClassTable
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.held_back import Block
-    from napari_unet.training.targets import FrameTarget
 
 
 @dataclass(frozen=True)
@@ -61,19 +60,16 @@ class TrainingFrame:
     """Number of the annotated image that it is a frame of."""
     frame: Frame
     intensity: IntensityRange
-    paint: FrameTarget
-    """What was painted, and what follows from it alone."""
+    labels: NDArray[Any]
+    """The paint, ``[Z]YX``."""
+    target: Target
+    """What follows from that alone: classes, objects and border weight of each pixel."""
     weights: NDArray[np.float32]
     """Weight of each pixel in the loss, ``[Z]YX`` float32; 0 where unlabelled."""
     held_back: NDArray[np.bool_]
     """Where the pixel is kept for validation, ``[Z]YX`` bool."""
     corrected: NDArray[np.bool_] | None = None
     """Where the user corrected a prediction, ``[Z]YX`` bool."""
-
-    @property
-    def target(self) -> Target:
-        """Classes and objects of each pixel."""
-        return self.paint.target
 
     @property
     def trained_on(self) -> NDArray[np.bool_]:

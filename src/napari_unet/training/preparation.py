@@ -52,7 +52,14 @@ from napari_unet.training.sources import (
     source_frames,
 )
 from napari_unet.training.state import TrainingState
-from napari_unet.training.targets import FrameTarget, class_balance, pixel_weights, sigma_of
+from napari_unet.training.targets import (
+    class_balance,
+    frame_target,
+    pixel_weights,
+    sigma_of,
+    updated_target,
+    with_short_ids,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -251,12 +258,14 @@ def _painted_frames(
             kept = [b.region for b in known if (b.image, b.frame) == (number, frame.index)]
             kept += [before.frame.bounds] if before else []
             box = training_box(seen, labels[i], config, binning, kept)
-        painted = binned_labels(labels[i], binning, table.unpainted, box)
+        painted = with_short_ids(binned_labels(labels[i], binning, table.unpainted, box))
         if before is not None and previous is not None and previous.classes == table:
-            paint = before.paint.updated(painted, table, config, anisotropy)
+            target = updated_target(
+                before.target, before.labels, painted, table, config, anisotropy
+            )
         else:
-            paint = FrameTarget.of(painted, table, config, anisotropy)
-        if not paint.target.painted.any():
+            target = frame_target(painted, table, config, anisotropy)
+        if not target.painted.any():
             continue
         corrected = None
         if corrected_frames is not None and corrected_frames[i].any():
@@ -268,7 +277,8 @@ def _painted_frames(
             number,
             replace(seen, box=box),
             intensity,
-            paint,
+            painted,
+            target,
             np.zeros(painted.shape, np.float32),
             np.zeros(painted.shape, bool),
             corrected,
@@ -279,7 +289,7 @@ def _as_painted(frame: TrainingFrame, table: ClassTable) -> Target:
     """Leave out the borders that slivers imply: background was not painted there."""
     if table.unpainted == "background":
         return frame.target
-    classes = np.where(frame.paint.labels == 0, np.int16(UNLABELLED), frame.target.classes)
+    classes = np.where(frame.labels == 0, np.int16(UNLABELLED), frame.target.classes)
     return Target(classes, frame.target.objects)
 
 
@@ -320,12 +330,10 @@ def _weights_of(
     anisotropy: float,
 ) -> NDArray[np.float32]:
     uncorrected = frame.corrected is None and before is not None and before.corrected is None
-    same_paint = before is not None and before.paint is frame.paint
+    same_paint = before is not None and before.target is frame.target
     if before is not None and same_paint and uncorrected and not config.class_balance:
         return before.weights
-    return pixel_weights(
-        frame.target, balance, config, frame.corrected, anisotropy, frame.paint.border
-    )
+    return pixel_weights(frame.target, balance, config, frame.corrected, anisotropy)
 
 
 def smallest_painted_object(targets: Iterable[tuple[Target, float]], unpainted: Unpainted) -> int:

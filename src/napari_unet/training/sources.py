@@ -194,7 +194,7 @@ def notices_of(
 
 def _looks_like_masks(frame: TrainingFrame) -> bool:
     """Return whether value 1 is one compact piece as large as the many objects are."""
-    ones = frame.paint.labels == 1
+    ones = frame.labels == 1
     box = paint_box(ones)
     if box is None or frame.target.painted.all():
         return False

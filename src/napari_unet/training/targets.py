@@ -7,7 +7,7 @@ border weights in its surroundings alone, as far as the border weight of an obje
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,74 +30,69 @@ if TYPE_CHECKING:
 _MOST = 0.5
 
 
-@dataclass(frozen=True)
-class FrameTarget:
-    """What is painted on a frame, and what follows from it alone."""
+def frame_target(
+    labels: NDArray[Any], table: ClassTable, config: TrainConfig, anisotropy: float
+) -> Target:
+    """Compute what the paint of a whole frame asks for, ``[Z]YX`` of any integer dtype.
 
-    labels: NDArray[Any]
-    """The paint, ``[Z]YX``."""
-    target: Target
-    border: NDArray[np.float32] | None
-    """Border weight of each pixel, ``[Z]YX`` float32; None with classes."""
+    The anisotropy is how many times as long along Z as wide a voxel is.
+    """
+    target = target_of(labels, table, sliver_of(config), anisotropy)
+    return replace(target, border=_border_of(labels, target, table, config, anisotropy))
 
-    @classmethod
-    def of(
-        cls, labels: NDArray[Any], table: ClassTable, config: TrainConfig, anisotropy: float
-    ) -> FrameTarget:
-        """Compute it of the paint of a whole frame, ``[Z]YX`` of any integer dtype.
 
-        The anisotropy is how many times as long along Z as wide a voxel is.
-        """
-        labels = _with_short_ids(labels)
-        target = target_of(labels, table, sliver_of(config), anisotropy)
-        return cls(labels, target, _border_of(labels, target, table, config, anisotropy))
+def updated_target(
+    known: Target,
+    before: NDArray[Any],
+    labels: NDArray[Any],
+    table: ClassTable,
+    config: TrainConfig,
+    anisotropy: float,
+) -> Target:
+    """Return the target of other paint on the same frame, with the same settings.
 
-    def updated(
-        self, labels: NDArray[Any], table: ClassTable, config: TrainConfig, anisotropy: float
-    ) -> FrameTarget:
-        """Return that of other paint on the same frame, with the same settings.
+    Known is that of the paint `before`; itself where nothing has changed. Arguments and result
+    otherwise as of :func:`frame_target`.
+    """
+    alike = labels.shape == before.shape and labels.dtype == before.dtype
+    changed = marked_boxes(before != labels) if alike else None
+    if changed == []:
+        return known
+    # Long ids are numbered anew: an object has another number then wherever it lies.
+    if changed is None or known.border is None or labels.dtype.itemsize > 2:
+        return frame_target(labels, table, config, anisotropy)
+    reach = border_reach(config, labels.ndim, anisotropy)
+    # To a pixel as far away as the weight reaches matters what is as far away from that.
+    needed = [grown(box, [2 * pixels + 2 for pixels in reach], labels.shape) for box in changed]
+    if sum(labels[box].size for box in needed) > _MOST * labels.size:
+        return frame_target(labels, table, config, anisotropy)
+    target = _target_with(known, changed, labels, table, sliver_of(config), anisotropy)
+    border = known.border.copy()
+    for box, around in zip(changed, needed, strict=True):
+        seen = Target(target.classes[around], target.objects[around])
+        into = grown(box, [pixels + 1 for pixels in reach], labels.shape)
+        updated = _border_of(labels[around], seen, table, config, anisotropy)
+        assert updated is not None
+        border[into] = updated[box_within(into, around)]
+    return replace(target, border=border)
 
-        Itself where nothing has changed; arguments and result otherwise as of :meth:`of`.
-        """
-        labels = _with_short_ids(labels)
-        alike = labels.shape == self.labels.shape and labels.dtype == self.labels.dtype
-        changed = marked_boxes(self.labels != labels) if alike else None
-        if changed == []:
-            return self
-        # Long ids are numbered anew: an object has another number then wherever it lies.
-        if changed is None or self.border is None or labels.dtype.itemsize > 2:
-            return FrameTarget.of(labels, table, config, anisotropy)
-        reach = border_reach(config, labels.ndim, anisotropy)
-        # To a pixel as far away as the weight reaches matters what is as far away from that.
-        needed = [grown(box, [2 * pixels + 2 for pixels in reach], labels.shape) for box in changed]
-        if sum(labels[box].size for box in needed) > _MOST * labels.size:
-            return FrameTarget.of(labels, table, config, anisotropy)
-        target = self._target_with(changed, labels, table, sliver_of(config), anisotropy)
-        border = self.border.copy()
-        for box, around in zip(changed, needed, strict=True):
-            seen = Target(target.classes[around], target.objects[around])
-            into = grown(box, [pixels + 1 for pixels in reach], labels.shape)
-            updated = _border_of(labels[around], seen, table, config, anisotropy)
-            assert updated is not None
-            border[into] = updated[box_within(into, around)]
-        return FrameTarget(labels, target, border)
 
-    def _target_with(
-        self,
-        changed: Sequence[Region],
-        labels: NDArray[Any],
-        table: ClassTable,
-        sliver: float,
-        anisotropy: float,
-    ) -> Target:
-        classes, objects = self.target.classes.copy(), self.target.objects.copy()
-        reach = math.ceil(sliver) + 1  # the ridge between two objects lies on one of two neighbours
-        for box in changed:
-            around, into = (grown(box, [n * reach] * labels.ndim, labels.shape) for n in (2, 1))
-            part = target_of(labels[around], table, sliver, anisotropy)
-            classes[into] = part.classes[box_within(into, around)]
-            objects[into] = part.objects[box_within(into, around)]
-        return Target(classes, objects)
+def _target_with(
+    known: Target,
+    changed: Sequence[Region],
+    labels: NDArray[Any],
+    table: ClassTable,
+    sliver: float,
+    anisotropy: float,
+) -> Target:
+    classes, objects = known.classes.copy(), known.objects.copy()
+    reach = math.ceil(sliver) + 1  # the ridge between two objects lies on one of two neighbours
+    for box in changed:
+        around, into = (grown(box, [n * reach] * labels.ndim, labels.shape) for n in (2, 1))
+        part = target_of(labels[around], table, sliver, anisotropy)
+        classes[into] = part.classes[box_within(into, around)]
+        objects[into] = part.objects[box_within(into, around)]
+    return Target(classes, objects)
 
 
 def _border_of(
@@ -115,7 +110,7 @@ def _border_of(
     return border
 
 
-def _with_short_ids(labels: NDArray[Any]) -> NDArray[Any]:
+def with_short_ids(labels: NDArray[Any]) -> NDArray[Any]:
     """Store numbers in two bytes where they fit: those are kept as they are."""
     if labels.dtype.itemsize <= 2 or not labels.size:
         return labels
@@ -139,14 +134,14 @@ def pixel_weights(
     config: TrainConfig,
     corrected: NDArray[np.bool_] | None = None,
     anisotropy: float = 1.0,
-    border: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Compute the paper's weight map (equation 2), ``[Z]YX`` float32; 0 where unlabelled.
 
     The balance is a weight per class; pixels that the user `corrected` count more. The anisotropy
     is how many times as long along Z as wide a voxel is: distances between objects are in pixels of
-    the plane. `border` is what :func:`border_term` returns of the same target, where it is known.
+    the plane.
     """
+    border = target.border
     if border is None:
         border = border_term(target, config, anisotropy)
     weights = balance[target.classes.clip(min=0)]

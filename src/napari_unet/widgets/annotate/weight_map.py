@@ -29,16 +29,15 @@ def compute_weights(
     import numpy as np
 
     from napari_unet.tasks import class_table
-    from napari_unet.training.targets import FrameTarget, class_balance, pixel_weights, sigma_of
+    from napari_unet.training.targets import class_balance, frame_target, pixel_weights, sigma_of
 
     table = class_table([labels], config.kind, config.unpainted)
     sigma = sigma_of(config, table.task.diameter([labels], table.unpainted))
     config = config.changed(border_sigma=sigma)
-    frame_target = FrameTarget.of(labels, table, config, 1.0)
-    target = frame_target.target
+    target = frame_target(labels, table, config, 1.0)
     nothing = [np.zeros(labels.shape, bool)]
     balance = class_balance([target.classes], nothing, table.n_classes, config)
-    return pixel_weights(target, balance, config, border=frame_target.border)
+    return pixel_weights(target, balance, config)
 
 
 def show_weights(viewer: Viewer, annotation: Labels, weights: NDArray[Any]) -> Image:
