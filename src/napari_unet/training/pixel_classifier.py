@@ -6,6 +6,12 @@ painted, each class counting alike. The features of the starting models do not h
 filters they are learned by heart (docs/results/classes_in_seconds.md).
 
 A volume is seen slice by slice.
+
+It also teaches the network what nobody painted. From a few strokes a network learns classes
+slowly: of a patch one pixel in a hundred is painted. So in the beginning it learns the
+classifier's guess for every pixel as well, each as much as the classifier is sure of it; ever less
+as the training goes on, and not at all once the network is clearly better on paint that was held
+back.
 """
 
 from __future__ import annotations
@@ -55,6 +61,14 @@ _HIDDEN, _STEPS, _BATCH, _RATE = 48, 200, 1024, 5e-3
 # learned by heart.
 _NOISE, _DROPOUT = 0.3, 0.3
 _AT_ONCE = 2**18  # pixels
+Corner = tuple[int, ...]
+
+CLASSIFIER_IOU = "classifier_iou"  # beside the network's "iou" in the history
+# A network that scores better by so much learns no more from the classifier.
+_CLEARLY = 0.1
+# What the classifier says counts half as much after each so many steps.
+_HALVING_STEPS = 150
+_LEVELS = 255  # of how sure it is, in a byte
 
 
 @dataclass(frozen=True)
@@ -63,8 +77,12 @@ class PixelClassifier:
 
     network: nn.Sequential
     """Features (N, F) to scores (N, classes), in evaluation mode, on the CPU."""
+    data: TrainingData
+    """What it learned from."""
     factors: Factors = ()
     """Pixels of the image per pixel that it learned from, along ``[Z]YX``; empty: the same."""
+    _guesses: dict[tuple[int, Corner], NDArray[np.uint8]] = field(default_factory=dict, init=False)
+    """Class and sureness (2, *) of the tiles of its data that were asked for."""
 
     @classmethod
     def fitted(cls, data: TrainingData, seed: int) -> PixelClassifier:
@@ -72,7 +90,7 @@ class PixelClassifier:
         rng = np.random.default_rng([seed, 6])
         features, classes = _painted_pixels(data, rng)
         with chance_of(seed, torch.device("cpu")), torch.enable_grad():
-            return cls(_fitted(features, classes, data.classes.n_classes))
+            return cls(_fitted(features, classes, data.classes.n_classes), data)
 
     def probabilities(
         self, frame: Frame, intensity: Scaling, region: Region
@@ -95,6 +113,60 @@ class PixelClassifier:
         parts = [self.network(part).softmax(dim=1) for part in torch.split(pixels, _AT_ONCE)]
         probabilities: NDArray[np.float32] = torch.cat(parts).T.contiguous().numpy()
         return probabilities.reshape(-1, *features.shape[1:])
+
+    @cached_property
+    def iou(self) -> float:
+        """Mean IoU of the classes on what is held back, of which there is some."""
+        return validate(self, self.data).iou
+
+    def guess(self, frame: TrainingFrame, region: Region) -> NDArray[np.float32] | None:
+        """Return the likely class of each pixel of a region, and minus how sure that is: (2, *).
+
+        None where the image cannot be read: a patch needs less of it.
+        """
+        try:
+            return self._guessed(frame, region)
+        except UnreadableError:
+            return None
+
+    def _guessed(self, frame: TrainingFrame, region: Region) -> NDArray[np.float32]:
+        number = next(i for i, other in enumerate(self.data.frames) if other is frame)
+        shape = tuple(part.stop - part.start for part in region)
+        guessed = np.zeros((2, *shape), np.float32)
+        edges = (1,) * (len(shape) - 2) + (_TILE, _TILE)
+        parts = [
+            range(part.start - part.start % edge, part.stop, edge)
+            for part, edge in zip(region, edges, strict=True)
+        ]
+        for corner in product(*parts):
+            tile = self._tile(number, corner, edges)
+            ends = [start + size for start, size in zip(corner, tile.shape[1:], strict=True)]
+            both = [
+                (max(start, part.start), min(end, part.stop))
+                for start, end, part in zip(corner, ends, region, strict=True)
+            ]
+            into = tuple(
+                slice(a - part.start, b - part.start)
+                for (a, b), part in zip(both, region, strict=True)
+            )
+            out_of = tuple(slice(a - c, b - c) for (a, b), c in zip(both, corner, strict=True))
+            guessed[(slice(None), *into)] = tile[(slice(None), *out_of)]
+        guessed[1] /= -_LEVELS
+        return guessed
+
+    def _tile(self, number: int, corner: Corner, edges: Corner) -> NDArray[np.uint8]:
+        """Return class and sureness (2, *) of a tile, computed when it is first asked for."""
+        if (number, corner) not in self._guesses:
+            frame = self.data.frames[number]
+            box = tuple(
+                slice(start, min(start + edge, size))
+                for start, edge, size in zip(corner, edges, frame.target.classes.shape, strict=True)
+            )
+            probabilities = self.probabilities(frame.frame, frame.intensity, box)
+            sure = np.rint(probabilities.max(axis=0) * _LEVELS)
+            tile = np.stack([probabilities.argmax(axis=0), sure]).astype(np.uint8)
+            self._guesses[number, corner] = tile
+        return self._guesses[number, corner]
 
 
 def features_in(frame: Frame, intensity: Scaling, region: Region) -> NDArray[np.float32]:
@@ -201,89 +273,7 @@ class _Standardised(nn.Module):
         return standard + _NOISE * torch.randn_like(standard) if self.training else standard
 
 
-# --- It teaches the network what nobody painted, until the network is better ---------------------
-#
-# From a few strokes a network learns classes slowly: of a patch one pixel in a hundred is painted.
-# So in the beginning the network also learns the classifier's guess for every pixel, each as much
-# as the classifier is sure of it; ever less as the training goes on, and not at all once the
-# network is clearly better on paint that was held back.
-
-Corner = tuple[int, ...]
-
-CLASSIFIER_IOU = "classifier_iou"  # beside the network's "iou" in the history
-# A network that scores better by so much learns no more from the classifier.
-_CLEARLY = 0.1
-# What the classifier says counts half as much after each so many steps.
-_HALVING_STEPS = 150
-_LEVELS = 255  # of how sure it is, in a byte
-
-
-@dataclass(frozen=True)
-class PixelTeacher:
-    """A pixel classifier of some training data, with what it said of their frames."""
-
-    classifier: PixelClassifier
-    data: TrainingData
-    _tiles: dict[tuple[int, Corner], NDArray[np.uint8]] = field(default_factory=dict)
-
-    @classmethod
-    def fitted(cls, data: TrainingData, seed: int) -> PixelTeacher:
-        """Let a classifier learn what is painted, but what is held back."""
-        return cls(PixelClassifier.fitted(data, seed), data)
-
-    @cached_property
-    def iou(self) -> float:
-        """Mean IoU of the classes on what is held back, of which there is some."""
-        return validate(self.classifier, self.data).iou
-
-    def guess(self, frame: TrainingFrame, region: Region) -> NDArray[np.float32] | None:
-        """Return the likely class of each pixel of a region, and minus how sure that is: (2, *).
-
-        None where the image cannot be read: a patch needs less of it.
-        """
-        try:
-            return self._guessed(frame, region)
-        except UnreadableError:
-            return None
-
-    def _guessed(self, frame: TrainingFrame, region: Region) -> NDArray[np.float32]:
-        number = next(i for i, other in enumerate(self.data.frames) if other is frame)
-        shape = tuple(part.stop - part.start for part in region)
-        guessed = np.zeros((2, *shape), np.float32)
-        edges = (1,) * (len(shape) - 2) + (_TILE, _TILE)
-        parts = [
-            range(part.start - part.start % edge, part.stop, edge)
-            for part, edge in zip(region, edges, strict=True)
-        ]
-        for corner in product(*parts):
-            tile = self._tile(number, corner, edges)
-            ends = [start + size for start, size in zip(corner, tile.shape[1:], strict=True)]
-            both = [
-                (max(start, part.start), min(end, part.stop))
-                for start, end, part in zip(corner, ends, region, strict=True)
-            ]
-            into = tuple(
-                slice(a - part.start, b - part.start)
-                for (a, b), part in zip(both, region, strict=True)
-            )
-            out_of = tuple(slice(a - c, b - c) for (a, b), c in zip(both, corner, strict=True))
-            guessed[(slice(None), *into)] = tile[(slice(None), *out_of)]
-        guessed[1] /= -_LEVELS
-        return guessed
-
-    def _tile(self, number: int, corner: Corner, edges: Corner) -> NDArray[np.uint8]:
-        """Return class and sureness (2, *) of a tile, computed when it is first asked for."""
-        if (number, corner) not in self._tiles:
-            frame = self.data.frames[number]
-            box = tuple(
-                slice(start, min(start + edge, size))
-                for start, edge, size in zip(corner, edges, frame.target.classes.shape, strict=True)
-            )
-            probabilities = self.classifier.probabilities(frame.frame, frame.intensity, box)
-            sure = np.rint(probabilities.max(axis=0) * _LEVELS)
-            tile = np.stack([probabilities.argmax(axis=0), sure]).astype(np.uint8)
-            self._tiles[number, corner] = tile
-        return self._tiles[number, corner]
+# --- How long it teaches -------------------------------------------------------------------------
 
 
 def is_beaten(history: History) -> bool:

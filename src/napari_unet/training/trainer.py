@@ -35,7 +35,7 @@ from napari_unet.training.networks import (
 from napari_unet.training.patches import BatchPrefetcher, PatchSampler, unknown
 from napari_unet.training.pixel_classifier import (
     CLASSIFIER_IOU,
-    PixelTeacher,
+    PixelClassifier,
     is_beaten,
     trust_after,
 )
@@ -72,7 +72,6 @@ if TYPE_CHECKING:
     from napari_unet.training.dataset import TrainingData
     from napari_unet.training.events import TrainingEvent
     from napari_unet.training.patches import Batch
-    from napari_unet.training.pixel_classifier import PixelClassifier
 
 # How much the statistics of the images count beside those of the starting model; compared on paint.
 _SHARES_OF_STATISTICS = (0.0, 0.5, 1.0)
@@ -103,7 +102,7 @@ class Trainer:
         config = data.settled(config)
         self.data, self.config, self.device, self.group = data, config, device, group
         self._batcher, self._notices = MicroBatcher(config), list[str]()
-        self._pixel_teacher = self._find_pixel_teacher()
+        self._classifier = self._find_classifier()
         self.sampler = self._new_sampler()
         self.network_config = config.network(data.channels, data.classes.n_classes)
         self.network = self._placed(random_network(self.network_config, config.seed))
@@ -173,7 +172,7 @@ class Trainer:
         """
         if self.cycle_start > 0:
             share = _CONTINUED_RATE
-        elif self._pixel_teacher is not None:
+        elif self._classifier is not None:
             share = _TAUGHT_RATE
         else:
             new_outputs = self.network_config.out_channels != _STARTING_CLASSES
@@ -277,7 +276,7 @@ class Trainer:
         if not data.cut_like(self.data.classes, self.data.membrane):
             self.best.threshold, self.best.value = DEFAULT_THRESHOLD, -math.inf
         self.data = data
-        self._pixel_teacher = self._find_pixel_teacher()
+        self._classifier = self._find_classifier()
         self.sampler = self._new_sampler()
         self._teacher = self._find_teacher()
         wanted = self.step_in_cycle + self.config.steps // 2
@@ -336,8 +335,8 @@ class Trainer:
         """
         events = self.best.assess(self.averaged_network, self.data, self.device, self.step)
         history = self.best.history
-        if self._pixel_teacher is not None and history and history[-1]["step"] == self.step:
-            history[-1][CLASSIFIER_IOU] = self._pixel_teacher.iou
+        if self._classifier is not None and history and history[-1]["step"] == self.step:
+            history[-1][CLASSIFIER_IOU] = self._classifier.iou
         return events
 
     def score_best_anew(self) -> list[TrainingEvent]:
@@ -430,16 +429,16 @@ class Trainer:
         first = self.group.rank * self.config.batch_size
         deforms = self.device.type == "cuda"  # Apple's GPUs do not sample volumes
         device = self.device if deforms else torch.device("cpu")
-        guess = unknown if self._pixel_teacher is None else self._pixel_teacher.guess
+        guess = unknown if self._classifier is None else self._classifier.guess
         return PatchSampler(self.data, self._batcher.config, first, device, guess)
 
-    def _find_pixel_teacher(self) -> PixelTeacher | None:
+    def _find_classifier(self) -> PixelClassifier | None:
         """Let a pixel classifier learn the paint, where that is quick and there is need of one."""
         wanted = self.data.classes.task.pixel_classifier and self.group.alone
         if not wanted or is_dense(self.data):
             return None
         try:
-            return PixelTeacher.fitted(self.data, self.config.seed)
+            return PixelClassifier.fitted(self.data, self.config.seed)
         except (UnreadableError, MemoryError) as error:  # a network learns without it as well
             self._notices.append(f"There is no pixel classifier: {first_line(error)}")
             return None
@@ -447,13 +446,13 @@ class Trainer:
     @property
     def leading_classifier(self) -> PixelClassifier | None:
         """The pixel classifier, until the network is as good on paint that was held back."""
-        if self._pixel_teacher is None or self.cycle_start > 0 or is_beaten(self.best.history):
+        if self._classifier is None or self.cycle_start > 0 or is_beaten(self.best.history):
             return None
-        return self._pixel_teacher.classifier
+        return self._classifier
 
     @property
     def _trust_in_classifier(self) -> float:
-        if self._pixel_teacher is None or self.cycle_start > 0:
+        if self._classifier is None or self.cycle_start > 0:
             return 0.0
         return trust_after(self.step, self.best.history)
 

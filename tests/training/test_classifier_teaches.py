@@ -21,7 +21,6 @@ from napari_unet.training.patches import Batch, PatchSampler
 from napari_unet.training.pixel_classifier import (
     CLASSIFIER_IOU,
     PixelClassifier,
-    PixelTeacher,
     is_beaten,
     trust_after,
 )
@@ -62,8 +61,8 @@ def config(**changes: Any) -> Any:
 
 
 @cache
-def teacher() -> PixelTeacher:
-    return PixelTeacher.fitted(sparse(), seed=0)
+def teacher() -> PixelClassifier:
+    return PixelClassifier.fitted(sparse(), seed=0)
 
 
 # --- when it leads -----------------------------------------------------------------------------
@@ -98,7 +97,7 @@ def test_a_classifier_is_trusted_less_with_time() -> None:
 def test_a_guess_is_the_likeliest_class_and_how_sure_that_is() -> None:
     frame = sparse().frames[0]
     region = (slice(3, 40), slice(10, 21))
-    probabilities = teacher().classifier.probabilities(frame.frame, frame.intensity, region)
+    probabilities = teacher().probabilities(frame.frame, frame.intensity, region)
     guessed = teacher().guess(frame, region)
     assert guessed is not None
     classes, weights = guessed
@@ -141,7 +140,7 @@ def test_guesses_are_learned_as_far_as_the_classifier_is_trusted() -> None:
 
 def test_where_an_image_cannot_be_read_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PixelClassifier, "probabilities", unreadable)
-    fresh = PixelTeacher(teacher().classifier, sparse())
+    fresh = PixelClassifier(teacher().network, sparse())
     assert fresh.guess(sparse().frames[0], (slice(0, 8), slice(0, 8))) is None
 
 
@@ -162,7 +161,7 @@ def test_where_most_is_painted_there_is_none_either() -> None:
 def test_a_training_goes_on_where_the_classifier_cannot_learn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(PixelTeacher, "fitted", unreadable)
+    monkeypatch.setattr(PixelClassifier, "fitted", unreadable)
     trainer = Trainer(sparse(), config(), CPU, None)
     assert trainer.leading_classifier is None
     assert [notice.text for notice in trainer.take_notices()] == [
