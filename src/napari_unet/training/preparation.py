@@ -17,9 +17,7 @@ from napari_unet.data.binning import (
     binned_mask,
     choose_binning,
 )
-from napari_unet.data.intensity import (
-    IntensityNormalization,
-)
+from napari_unet.data.intensity import IntensityNormalization
 from napari_unet.data.labels import (
     UNLABELLED,
     Target,
@@ -66,6 +64,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_unet.data.axes import Region
     from napari_unet.data.frames import Frame
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import TrainConfig
@@ -98,73 +97,193 @@ def prepare_training(
     """
     if not images:
         raise LabelsError("There is no image to train on; choose at least one with labels.")
-    check = _checked if len(images) == 1 else _named_where_wrong
-    sources = tuple(check(image, config) for image in images)
-    labels = [image.labels for image in sources]
-    if isinstance(previous, TrainingData):
-        previous = previous.renumbered([image.image for image in sources])
-    before = previous if isinstance(previous, TrainingData) else None
-    if isinstance(previous, TrainingState):
-        held_back = previous.held_back
-    elif before is not None:
-        held_back = before.blocks
-    known = before.classes.painted if before else ()
-    table = class_table(labels, config.kind, config.unpainted, known)
-    by_frames = [
-        by_frame(image.labels, axes_of(image, config.ndim)[1], config.ndim) for image in sources
-    ]
-    cell_size = before.cell_size if before else 0.0
-    cell_size = cell_size or table.task.diameter(by_frames, table.unpainted)
-    binning, flat_levels, border_sigma = _kept_sizes(previous, config.ndim)
-    if binning is None:
-        binning = config.binning or _automatic_binning(cell_size, by_frames, table, config)
-    notices: tuple[str, ...] = ()
-    if flat_levels is None:
-        flat_levels, notices = choose_flat_levels(sources, config, binning)
-    if border_sigma is None:
-        border_sigma = sigma_of(config, cell_size / binning)
-    config = config.changed(flat_levels=flat_levels, border_sigma=border_sigma)
-    pixel_size, differing = common_pixel_size(sources, config.ndim)
-    anisotropies = [
-        (anisotropy_of(image) or 2.0**flat_levels * binning) / binning for image in sources
-    ]
-    painted = [
-        frame
-        for number, image in enumerate(sources)
-        for frame in _painted_frames(
-            number, image, table, config, before, binning, anisotropies[number], held_back
+    return _Preparation(images, config, previous, held_back).data()
+
+
+class _Preparation:
+    """What is decided about annotated images, and then the frames that are made of them."""
+
+    def __init__(
+        self,
+        images: Sequence[AnnotatedImage],
+        config: TrainConfig,
+        previous: TrainingData | TrainingState | TrainedNetwork | None,
+        held_back: Sequence[Block],
+    ) -> None:
+        check = _checked if len(images) == 1 else _named_where_wrong
+        self.sources = tuple(check(image, config) for image in images)
+        if isinstance(previous, TrainingData):
+            previous = previous.renumbered([image.image for image in self.sources])
+        self.before = before = previous if isinstance(previous, TrainingData) else None
+        self.known = before.blocks if before else held_back
+        if isinstance(previous, TrainingState):
+            self.known = previous.held_back
+        known = before.classes.painted if before else ()
+        labels = [image.labels for image in self.sources]
+        self.table = class_table(labels, config.kind, config.unpainted, known)
+        self.labels = [
+            by_frame(image.labels, axes_of(image, config.ndim)[1], config.ndim)
+            for image in self.sources
+        ]
+        known_size = before.cell_size if before else 0.0
+        self.cell_size = known_size or self.table.task.diameter(self.labels, self.table.unpainted)
+        self.notices: tuple[str, ...] = ()
+        self._choose_sizes(previous, config)
+        self.pixel_size, differing = common_pixel_size(self.sources, config.ndim)
+        self.notices += differing
+
+    def _choose_sizes(
+        self, previous: TrainingData | TrainingState | TrainedNetwork | None, config: TrainConfig
+    ) -> None:
+        """Choose binning, flat levels and border width, unless what goes on has them."""
+        binning, flat_levels, border_sigma = _kept_sizes(previous, config.ndim)
+        if binning is None:
+            binning = config.binning or self._automatic_binning(config)
+        if flat_levels is None:
+            flat_levels, self.notices = choose_flat_levels(self.sources, config, binning)
+        if border_sigma is None:
+            border_sigma = sigma_of(config, self.cell_size / binning)
+        self.binning = binning
+        self.config = config.changed(flat_levels=flat_levels, border_sigma=border_sigma)
+        self.anisotropies = [
+            (anisotropy_of(image) or 2.0**flat_levels * binning) / binning for image in self.sources
+        ]
+
+    def _automatic_binning(self, config: TrainConfig) -> float:
+        """Bring cells to the best size, as far as the images bear it.
+
+        None becomes smaller than two blocks that can be held back, and enlarged they fit the
+        memory.
+        """
+        if config.ndim == 3:
+            return 1.0
+        shortest = min(min(image.shape[-2:]) for image in self.labels)
+        steps = np.arange(1, LARGEST_AUTOMATIC + REDUCING_STEP / 2, REDUCING_STEP).tolist()
+        possible = [k for k in steps if shortest // k >= 2 * config.validation_block(k)]
+        binning = choose_binning(self.cell_size, max(possible, default=1.0))
+        if binning >= 1 or self._painted_size() <= _MOST_ENLARGED * binning**2:
+            return binning
+        return 1.0
+
+    def _painted_size(self) -> int:
+        """Count the pixels that are learned from, or lie between those that are."""
+        if self.table.unpainted == "background":
+            return sum(image.size for image in self.labels)
+        boxes = [paint_box(frame) for image in self.labels for frame in image]
+        return sum(math.prod(p.stop - p.start for p in box) for box in boxes if box is not None)
+
+    def data(self) -> TrainingData:
+        """Make the frames, and hold some of their paint back."""
+        table, config, before = self.table, self.config, self.before
+        painted = [frame for i in range(len(self.sources)) for frame in self._painted_frames(i)]
+        check_classes_painted([_as_painted(frame, table) for frame in painted], table)
+        _check_same_channels([frame.frame for frame in painted])
+        membrane = membrane_class([frame.target for frame in painted], table)
+        blocks = choose_blocks(painted, table, config, before, self.known, self.binning, membrane)
+        frames = self._weighted(painted, blocks)
+        targets = [(frame.target, self.anisotropies[frame.image]) for frame in frames]
+        one_by_one = table.task.judged_singly and table.unpainted == "background"
+        return TrainingData(
+            frames,
+            table,
+            IntensityNormalization(),
+            frames[0].frame.channels,
+            blocks,
+            smallest_painted_object(targets, config.unpainted),
+            tuple(record_of(number, image, before) for number, image in enumerate(self.sources)),
+            self.sources,
+            (
+                *notices_of(frames, blocks, self.binning, is_plenty(frames, table)),
+                *self.notices,
+                *notices_by_image(self.sources, frames, one_by_one),
+            ),
+            self.binning,
+            config.flat_levels,
+            self.pixel_size,
+            config.border_sigma,
+            self.cell_size,
+            membrane,
         )
-    ]
-    check_classes_painted([_as_painted(frame, table) for frame in painted], table)
-    _check_same_channels([frame.frame for frame in painted])
-    membrane = membrane_class([frame.target for frame in painted], table)
-    blocks = choose_blocks(painted, table, config, before, held_back, binning, membrane)
-    frames = _weighted(painted, blocks, table, config, before, anisotropies)
-    one_by_one = table.task.judged_singly and table.unpainted == "background"
-    return TrainingData(
-        frames,
-        table,
-        IntensityNormalization(),
-        frames[0].frame.channels,
-        blocks,
-        smallest_painted_object(
-            [(frame.target, anisotropies[frame.image]) for frame in frames], config.unpainted
-        ),
-        tuple(record_of(number, image, before) for number, image in enumerate(sources)),
-        sources,
-        (
-            *notices_of(frames, blocks, binning, is_plenty(frames, table)),
-            *notices,
-            *differing,
-            *notices_by_image(sources, frames, one_by_one),
-        ),
-        binning,
-        flat_levels,
-        pixel_size,
-        border_sigma,
-        cell_size,
-        membrane,
-    )
+
+    def _painted_frames(self, image: int) -> Iterator[TrainingFrame]:
+        """Yield the frames of an image that are painted; nothing is held back or weighs as yet."""
+        corrected = self.sources[image].corrected
+        if corrected is not None:
+            axes = axes_of(self.sources[image], self.config.ndim)[1]
+            corrected = by_frame(corrected, axes, self.config.ndim)
+        for i, frame in enumerate(source_frames(self.sources[image], self.config)):
+            labels = self.labels[image][i]
+            if self.table.unpainted == "unlabelled" and not is_painted(labels):
+                continue
+            before = None if self.before is None else self.before.frame_of(image, frame)
+            seen = self._seen(image, frame, labels, before)
+            painted = binned_labels(labels, self.binning, self.table.unpainted, seen.box)
+            painted = with_short_ids(painted)
+            target = self._target(image, painted, before)
+            if not target.painted.any():
+                continue
+            # Predictions measure the image as it is, not as the network sees it
+            intensity = before.intensity if before else IntensityNormalization().measure(frame)
+            yield TrainingFrame(
+                image,
+                seen,
+                intensity,
+                painted,
+                target,
+                np.zeros(painted.shape, np.float32),
+                np.zeros(painted.shape, bool),
+                None if corrected is None else self._binned_mask(corrected[i], seen.box),
+            )
+
+    def _seen(
+        self, image: int, frame: Frame, labels: NDArray[Any], before: TrainingFrame | None
+    ) -> Frame:
+        """Return what the network sees of a frame: the box around its paint."""
+        seen = binned_frame(frame, self.binning)
+        if self.table.unpainted == "background":
+            return seen
+        kept = [b.region for b in self.known if (b.image, b.frame) == (image, frame.index)]
+        kept += [before.frame.bounds] if before else []
+        return replace(seen, box=training_box(seen, labels, self.config, self.binning, kept))
+
+    def _target(self, image: int, painted: NDArray[Any], before: TrainingFrame | None) -> Target:
+        table, anisotropy = self.table, self.anisotropies[image]
+        if before is None or self.before is None or self.before.classes != table:
+            return frame_target(painted, table, self.config, anisotropy)
+        known, labels = before.target, before.labels
+        return updated_target(known, labels, painted, table, self.config, anisotropy)
+
+    def _binned_mask(
+        self, corrected: NDArray[np.bool_], box: Region | None
+    ) -> NDArray[np.bool_] | None:
+        """Bring what was corrected to the frame; None where nothing was."""
+        if not corrected.any():
+            return None
+        binned = binned_mask(corrected, self.binning, box)
+        return binned if binned.any() else None
+
+    def _weighted(
+        self, frames: Sequence[TrainingFrame], blocks: Sequence[Block]
+    ) -> tuple[TrainingFrame, ...]:
+        """Fill in what is held back, and the weights that follow from all frames together."""
+        held_back = [held_back_of(frame, frames, blocks) for frame in frames]
+        classes = [frame.target.classes for frame in frames]
+        balance = class_balance(classes, held_back, self.table.n_classes, self.config)
+        return tuple(
+            replace(frame, weights=self._weights_of(frame, balance), held_back=held)
+            for frame, held in zip(frames, held_back, strict=True)
+        )
+
+    def _weights_of(
+        self, frame: TrainingFrame, balance: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        before = self.before.frame_of(frame.image, frame.frame) if self.before else None
+        if before is not None and not self.config.class_balance:
+            uncorrected = frame.corrected is None and before.corrected is None
+            if uncorrected and before.target is frame.target:
+                return before.weights
+        anisotropy = self.anisotropies[frame.image]
+        return pixel_weights(frame.target, balance, self.config, frame.corrected, anisotropy)
 
 
 def _kept_sizes(
@@ -178,35 +297,6 @@ def _kept_sizes(
     record = previous.record  # a starting model takes any binning
     binning = None if is_starting_model(record) else record.binning
     return binning, record.network.flat_levels if record.network.ndim == ndim else None, None
-
-
-def _automatic_binning(
-    cell_size: float, labels: Sequence[NDArray[Any]], table: ClassTable, config: TrainConfig
-) -> float:
-    """Bring cells to the best size, as far as the images bear it.
-
-    None becomes smaller than two blocks that can be held back, and enlarged they fit the memory.
-    """
-    if config.ndim == 3:
-        return 1.0
-    shortest = min(min(image.shape[-2:]) for image in labels)
-    possible = [
-        binning
-        for binning in np.arange(1, LARGEST_AUTOMATIC + REDUCING_STEP / 2, REDUCING_STEP).tolist()
-        if shortest // binning >= 2 * config.validation_block(binning)
-    ]
-    binning = choose_binning(cell_size, max(possible, default=1.0))
-    if binning >= 1 or _painted_size(labels, table) <= _MOST_ENLARGED * binning**2:
-        return binning
-    return 1.0
-
-
-def _painted_size(labels: Sequence[NDArray[Any]], table: ClassTable) -> int:
-    """Count the pixels that are learned from, or lie between those that are."""
-    if table.unpainted == "background":
-        return sum(image.size for image in labels)
-    boxes = [paint_box(frame) for image in labels for frame in image]
-    return sum(math.prod(p.stop - p.start for p in box) for box in boxes if box is not None)
 
 
 def _named_where_wrong(image: AnnotatedImage, config: TrainConfig) -> AnnotatedImage:
@@ -231,60 +321,6 @@ def _checked(image: AnnotatedImage, config: TrainConfig) -> AnnotatedImage:
     return replace(image, labels=labels, regions=())
 
 
-def _painted_frames(
-    number: int,
-    image: AnnotatedImage,
-    table: ClassTable,
-    config: TrainConfig,
-    previous: TrainingData | None,
-    binning: float,
-    anisotropy: float,
-    known: Sequence[Block],
-) -> Iterator[TrainingFrame]:
-    """Yield the frames of an image that are painted; nothing is held back or weighs as yet."""
-    _, axes = axes_of(image, config.ndim)
-    frames = source_frames(image, config)
-    labels = by_frame(image.labels, axes, config.ndim)
-    corrected_frames = None
-    if image.corrected is not None:
-        corrected_frames = by_frame(image.corrected, axes, config.ndim)
-    for i, frame in enumerate(frames):
-        if table.unpainted == "unlabelled" and not is_painted(labels[i]):
-            continue
-        before = None if previous is None else previous.frame_of(number, frame)
-        seen = binned_frame(frame, binning)
-        box = None
-        if table.unpainted == "unlabelled":
-            kept = [b.region for b in known if (b.image, b.frame) == (number, frame.index)]
-            kept += [before.frame.bounds] if before else []
-            box = training_box(seen, labels[i], config, binning, kept)
-        painted = with_short_ids(binned_labels(labels[i], binning, table.unpainted, box))
-        if before is not None and previous is not None and previous.classes == table:
-            target = updated_target(
-                before.target, before.labels, painted, table, config, anisotropy
-            )
-        else:
-            target = frame_target(painted, table, config, anisotropy)
-        if not target.painted.any():
-            continue
-        corrected = None
-        if corrected_frames is not None and corrected_frames[i].any():
-            corrected = binned_mask(corrected_frames[i], binning, box)
-            corrected = corrected if corrected.any() else None
-        # Predictions measure the image as it is, not as the network sees it
-        intensity = before.intensity if before else IntensityNormalization().measure(frame)
-        yield TrainingFrame(
-            number,
-            replace(seen, box=box),
-            intensity,
-            painted,
-            target,
-            np.zeros(painted.shape, np.float32),
-            np.zeros(painted.shape, bool),
-            corrected,
-        )
-
-
 def _as_painted(frame: TrainingFrame, table: ClassTable) -> Target:
     """Leave out the borders that slivers imply: background was not painted there."""
     if table.unpainted == "background":
@@ -300,40 +336,6 @@ def _check_same_channels(frames: Sequence[Frame]) -> None:
             f"The images have different numbers of channels ({counts}); train on images of one "
             "kind."
         )
-
-
-def _weighted(
-    frames: Sequence[TrainingFrame],
-    blocks: Sequence[Block],
-    table: ClassTable,
-    config: TrainConfig,
-    previous: TrainingData | None,
-    anisotropies: Sequence[float],
-) -> tuple[TrainingFrame, ...]:
-    """Fill in what is held back, and the weights that follow from all frames together."""
-    held_back = [held_back_of(frame, frames, blocks) for frame in frames]
-    classes = [frame.target.classes for frame in frames]
-    balance = class_balance(classes, held_back, table.n_classes, config)
-    weighted = []
-    for frame, held in zip(frames, held_back, strict=True):
-        before = previous.frame_of(frame.image, frame.frame) if previous else None
-        weights = _weights_of(frame, before, balance, config, anisotropies[frame.image])
-        weighted.append(replace(frame, weights=weights, held_back=held))
-    return tuple(weighted)
-
-
-def _weights_of(
-    frame: TrainingFrame,
-    before: TrainingFrame | None,
-    balance: NDArray[np.float32],
-    config: TrainConfig,
-    anisotropy: float,
-) -> NDArray[np.float32]:
-    uncorrected = frame.corrected is None and before is not None and before.corrected is None
-    same_paint = before is not None and before.target is frame.target
-    if before is not None and same_paint and uncorrected and not config.class_balance:
-        return before.weights
-    return pixel_weights(frame.target, balance, config, frame.corrected, anisotropy)
 
 
 def smallest_painted_object(targets: Iterable[tuple[Target, float]], unpainted: Unpainted) -> int:
