@@ -16,7 +16,6 @@ from napari_unet.evaluation.objects import (
     class_error_map,
     count_objects,
     error_map,
-    find_mistakes,
 )
 from napari_unet.evaluation.overlap import matched_pairs, overlap_of
 from napari_unet.evaluation.scores import errors_of, evaluate
@@ -24,7 +23,7 @@ from napari_unet.evaluation.scores import errors_of, evaluate
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_unet.evaluation.objects import Mistakes
+    from napari_unet.evaluation.overlap import Overlap
 
     Labels = NDArray[np.integer[Any]]
 
@@ -56,8 +55,8 @@ def row(text: str) -> Labels:
     return np.array([[int(digit) for digit in text]])
 
 
-def mistakes_in(prediction: Labels, truth: Labels) -> Mistakes:
-    return find_mistakes(overlap_of(prediction, truth))
+def mistakes_in(prediction: Labels, truth: Labels) -> Overlap:
+    return overlap_of(prediction, truth)
 
 
 @pytest.mark.parametrize(("truth", "prediction", "expected"), CASES.values(), ids=CASES)
@@ -73,9 +72,8 @@ def test_every_true_object_is_matched_or_missed_or_merged_or_split(
     prediction: Labels, truth: Labels
 ) -> None:
     overlap = overlap_of(prediction, truth)
-    found = find_mistakes(overlap)
     right = np.isin(np.arange(overlap.n_truth), overlap.truth_index[matched_pairs(overlap)])
-    np.testing.assert_array_equal(found.missed, ~(right | found.merged | found.split))
+    np.testing.assert_array_equal(overlap.missed, ~(right | overlap.merged | overlap.split))
 
 
 @given(label_images, label_images)

@@ -4,17 +4,7 @@ Scores are F1, AP, mAP (Data Science Bowl), SEG (Cell Tracking Challenge) and th
 Everything is first counted per image; `ObjectCounts` of several images are pooled by adding
 them, and only then turned into scores.
 
-A true object is
-
-- *merged* if a predicted object covers more than half of it and more than half of another true
-  object;
-- *split* if at least two predicted objects each lie with more than half of their area in it and
-  together cover more than half of it;
-- *missed* if no predicted object matches it at IoU 0.5 and it is neither merged nor split.
-
-A predicted object is *false* if it matches nothing and takes no part in a merger or a split. A
-true object may be merged and split at once, and one that is matched may be either: a small
-neighbour swallowed, or a crumb beside the match, is a merger or a split all the same.
+What the words mean is said in `napari_unet.evaluation.overlap`.
 
 References
 ----------
@@ -35,7 +25,7 @@ import numpy as np
 
 from napari_unet.errors import EvaluationError
 from napari_unet.evaluation.classes import ratio
-from napari_unet.evaluation.overlap import checked_images, matched_pairs, overlap_of
+from napari_unet.evaluation.overlap import checked_images, overlap_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +33,6 @@ if TYPE_CHECKING:
     from napari_unet.evaluation.overlap import Overlap
 
     IntArray = NDArray[np.integer[Any]]
-    Flags = NDArray[np.bool_]
 
 # Whole hundredths divided once: each is the same float as the literal (0.55, not 0.55000000001)
 THRESHOLDS = tuple(hundredths / 100 for hundredths in range(50, 100, 5))
@@ -65,7 +54,7 @@ class ObjectCounts:
     them; 0 for those that have none.
     """
     n_missed: int = 0
-    """See `napari_unet.evaluation.objects`; so are the other three."""
+    """See `Overlap`; so are the other three."""
     n_false: int = 0
     n_merged: int = 0
     n_split: int = 0
@@ -123,17 +112,16 @@ def count_objects(
     """Count what the object scores of one image are made of; arguments as of `overlap_of`."""
     overlap = overlap_of(prediction, truth, counted)
     # Pairs above 0.5 have no rival, so the pairing at 0.5 holds those of all higher thresholds
-    ious = overlap.iou[matched_pairs(overlap, THRESHOLDS[0])]
-    found = find_mistakes(overlap)
+    ious = overlap.iou[overlap.matches]
     return ObjectCounts(
         n_truth=overlap.n_truth,
         n_predicted=overlap.n_predicted,
         matched=tuple(int(np.count_nonzero(ious >= threshold)) for threshold in THRESHOLDS),
         seg_sum=float(seg_ious(overlap).sum()),
-        n_missed=int(np.count_nonzero(found.missed)),
-        n_false=int(np.count_nonzero(found.false)),
-        n_merged=int(np.count_nonzero(found.merged)),
-        n_split=int(np.count_nonzero(found.split)),
+        n_missed=int(np.count_nonzero(overlap.missed)),
+        n_false=int(np.count_nonzero(overlap.false)),
+        n_merged=int(np.count_nonzero(overlap.merged)),
+        n_split=int(np.count_nonzero(overlap.split)),
         rand_sum=object_rand_error(overlap) if overlap.n_truth else 0.0,
         n_rand=int(overlap.n_truth > 0),
     )
@@ -203,67 +191,6 @@ ERROR_VALUES = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Mistakes:
-    """Which objects of an overlap are wrong, and how.
-
-    The first three have one entry per true object, in the order of ``overlap.truth_ids``; the
-    others one per predicted object, in the order of ``overlap.prediction_ids``.
-    """
-
-    missed: Flags
-    merged: Flags
-    split: Flags
-    false: Flags
-    merging: Flags
-    """Covers more than half of several true objects."""
-    piece: Flags
-    """A part of a split one."""
-
-
-def find_mistakes(overlap: Overlap) -> Mistakes:
-    """Tell which true objects are missed, merged or split, and which predicted ones are false."""
-    merging, merged = _mergers(overlap)
-    piece, split = _splits(overlap)
-    pairs = matched_pairs(overlap)
-    missed = ~(merged | split)
-    missed[overlap.truth_index[pairs]] = False
-    false = ~(merging | piece)
-    false[overlap.prediction_index[pairs]] = False
-    return Mistakes(
-        missed=missed,
-        merged=merged,
-        split=split,
-        false=false,
-        merging=merging,
-        piece=piece,
-    )
-
-
-def _mergers(overlap: Overlap) -> tuple[Flags, Flags]:
-    """Return which predicted objects merge, and which true objects are merged."""
-    covers = 2 * overlap.intersections > overlap.truth_areas[overlap.truth_index]
-    n_covered = np.bincount(overlap.prediction_index[covers], minlength=overlap.n_predicted)
-    merging = n_covered >= 2
-    merged = np.zeros(overlap.n_truth, bool)
-    merged[overlap.truth_index[covers & merging[overlap.prediction_index]]] = True
-    return merging, merged
-
-
-def _splits(overlap: Overlap) -> tuple[Flags, Flags]:
-    """Return which predicted objects are parts of a split object, and which those are."""
-    lies_in = 2 * overlap.intersections > overlap.prediction_areas[overlap.prediction_index]
-    parents = overlap.truth_index[lies_in]
-    n_pieces = np.bincount(parents, minlength=overlap.n_truth)
-    covered = np.bincount(
-        parents, weights=overlap.intersections[lies_in], minlength=overlap.n_truth
-    )
-    split = (n_pieces >= 2) & (2 * covered > overlap.truth_areas)
-    piece = np.zeros(overlap.n_predicted, bool)
-    piece[overlap.prediction_index[lies_in & split[overlap.truth_index]]] = True
-    return piece, split
-
-
 # --- Maps: a label image with one named value per kind of error ---------------------------------
 
 
@@ -276,7 +203,7 @@ def error_map(
     where it is matched, else 2. Outside of true objects, a predicted object has the value of
     what it does: 4 if it merges, 5 if it is part of a split, 1 if it matches, 3 if it is false.
     A false object also shows where it lies on a missed one. What the words mean is said in
-    `napari_unet.evaluation.objects`.
+    `napari_unet.evaluation.overlap`.
 
     Parameters
     ----------
@@ -349,15 +276,14 @@ def _checked(
 
 def _values(overlap: Overlap) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return the value of each true and of each predicted object."""
-    found = find_mistakes(overlap)
     of_truth = np.full(overlap.n_truth, CORRECT, np.uint8)
-    of_truth[found.missed] = MISSED
-    of_truth[found.split] = SPLIT
-    of_truth[found.merged] = MERGED
+    of_truth[overlap.missed] = MISSED
+    of_truth[overlap.split] = SPLIT
+    of_truth[overlap.merged] = MERGED
     of_prediction = np.full(overlap.n_predicted, CORRECT, np.uint8)
-    of_prediction[found.false] = FALSE
-    of_prediction[found.piece] = SPLIT
-    of_prediction[found.merging] = MERGED
+    of_prediction[overlap.false] = FALSE
+    of_prediction[overlap.piece] = SPLIT
+    of_prediction[overlap.merging] = MERGED
     return of_truth, of_prediction
 
 

@@ -1,8 +1,22 @@
-"""A prediction and its truth: checked, where their objects touch, and which are a match."""
+"""A prediction and its truth: checked, where their objects touch, and what is wrong with them.
+
+A true object is
+
+- *merged* if a predicted object covers more than half of it and more than half of another true
+  object;
+- *split* if at least two predicted objects each lie with more than half of their area in it and
+  together cover more than half of it;
+- *missed* if no predicted object matches it at IoU 0.5 and it is neither merged nor split.
+
+A predicted object is *false* if it matches nothing and takes no part in a merger or a split. A
+true object may be merged and split at once, and one that is matched may be either: a small
+neighbour swallowed, or a crumb beside the match, is a merger or a split all the same.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +33,7 @@ if TYPE_CHECKING:
 
     IntArray = NDArray[np.integer[Any]]
     Positions = NDArray[np.intp]
+    Flags = NDArray[np.bool_]
     # Prediction, truth, and where the truth is known (None means everywhere), ``[Z]YX``
     Pair = tuple[IntArray, IntArray, NDArray[np.bool_] | None]
 
@@ -57,6 +72,67 @@ class Overlap:
         )
         ratio: NDArray[np.float64] = self.intersections / (both_areas - self.intersections)
         return ratio
+
+    @cached_property
+    def matches(self) -> Positions:
+        """Positions of the touching pairs that match at IoU 0.5; see `matched_pairs`."""
+        return matched_pairs(self)
+
+    @cached_property
+    def _mergers(self) -> tuple[Flags, Flags]:
+        """Which predicted objects merge, and which true objects are merged."""
+        covers = 2 * self.intersections > self.truth_areas[self.truth_index]
+        n_covered = np.bincount(self.prediction_index[covers], minlength=self.n_predicted)
+        merging = n_covered >= 2
+        merged = np.zeros(self.n_truth, bool)
+        merged[self.truth_index[covers & merging[self.prediction_index]]] = True
+        return merging, merged
+
+    @cached_property
+    def _splits(self) -> tuple[Flags, Flags]:
+        """Which predicted objects are parts of a split object, and which those are."""
+        lies_in = 2 * self.intersections > self.prediction_areas[self.prediction_index]
+        parents = self.truth_index[lies_in]
+        n_pieces = np.bincount(parents, minlength=self.n_truth)
+        covered = np.bincount(parents, weights=self.intersections[lies_in], minlength=self.n_truth)
+        split = (n_pieces >= 2) & (2 * covered > self.truth_areas)
+        piece = np.zeros(self.n_predicted, bool)
+        piece[self.prediction_index[lies_in & split[self.truth_index]]] = True
+        return piece, split
+
+    @property
+    def merging(self) -> Flags:
+        """Which predicted objects cover more than half of several true ones."""
+        return self._mergers[0]
+
+    @property
+    def merged(self) -> Flags:
+        """Which true objects are merged."""
+        return self._mergers[1]
+
+    @property
+    def piece(self) -> Flags:
+        """Which predicted objects are parts of a split one."""
+        return self._splits[0]
+
+    @property
+    def split(self) -> Flags:
+        """Which true objects are split."""
+        return self._splits[1]
+
+    @property
+    def missed(self) -> Flags:
+        """Which true objects are missed."""
+        missed = ~(self.merged | self.split)
+        missed[self.truth_index[self.matches]] = False
+        return missed
+
+    @property
+    def false(self) -> Flags:
+        """Which predicted objects are false."""
+        false = ~(self.merging | self.piece)
+        false[self.prediction_index[self.matches]] = False
+        return false
 
     def keeping(self, kept: NDArray[np.bool_]) -> Overlap:
         """Return the overlap with those predicted objects alone for which `kept` is True."""

@@ -118,7 +118,7 @@ def evaluate(
         are ``mean_precision``, ``mean_recall``, ``mean_f1`` and ``map``. ``seg``;
         ``rand_error`` (adapted, mean over the images that have a true object). The numbers
         ``n_truth`` and ``n_predicted``, ``n_missed``, ``n_merged`` and ``n_split`` of true
-        objects and ``n_false`` of predicted ones, as `napari_unet.evaluation.objects` says.
+        objects and ``n_false`` of predicted ones, as `napari_unet.evaluation.overlap` says.
 
         With classes: ``iou``, ``dice``, ``precision``, ``recall``, each the mean over all
         classes, background included; ``iou_per_class``, ``dice_per_class``,
