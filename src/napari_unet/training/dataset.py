@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.data.frames import Frame
-    from napari_unet.data.intensity import IntensityNormalization, IntensityRange
+    from napari_unet.data.intensity import IntensityRange
     from napari_unet.data.labels import Target
     from napari_unet.model.record import TrainingImageRecord
     from napari_unet.tasks import ClassTable
@@ -85,8 +85,6 @@ class TrainingData:
     """Frames without paint are left out."""
     classes: ClassTable
     """Meaning of the network's outputs."""
-    intensity: IntensityNormalization
-    channels: int
     blocks: tuple[Block, ...]
     """Held back for validation."""
     smallest_object: int
@@ -110,6 +108,11 @@ class TrainingData:
     """
     membrane: int | None = None
     """Of two classes the one that is the membrane between cells; None: the classes are others."""
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the images, of those that are used."""
+        return self.frames[0].frame.channels
 
     @property
     def smallest_in_image(self) -> int:

@@ -186,8 +186,6 @@ class _Preparation:
         return TrainingData(
             frames,
             table,
-            IntensityNormalization(),
-            frames[0].frame.channels,
             blocks,
             smallest_painted_object(targets, config.unpainted),
             tuple(record_of(number, image, before) for number, image in enumerate(self.sources)),

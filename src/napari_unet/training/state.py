@@ -93,7 +93,6 @@ def _with_record(trainer: Trainer, weights: dict[str, Tensor]) -> TrainedNetwork
     record = ModelRecord(
         network=trainer.network_config,
         classes=data.classes,
-        intensity=data.intensity,
         smallest_object=data.smallest_in_image,
         binning=data.binning,
         views=config.views,
