@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 
 from device import DEVICE_NAME
 from napari_unet.prediction import frame_objects, pipeline, tiles
 from napari_unet.prediction.config import PredictConfig
-from napari_unet.prediction.pipeline import Writer, one_thread, read_ahead
+from napari_unet.prediction.pipeline import Writer, read_ahead, threads
 from napari_unet.prediction.predictor import predict_image
 from napari_unet.prediction.results import (
     BlockSeparated,
@@ -107,7 +108,7 @@ def test_one_is_stored_while_the_next_is_made() -> None:
         begun.set()
         assert go.wait(SECONDS)
 
-    with one_thread("writer") as thread:
+    with threads("writer") as thread:
         writer = Writer(thread)
         writer.submit(store)
         assert begun.wait(SECONDS)  # and here the next one is made
@@ -117,7 +118,7 @@ def test_one_is_stored_while_the_next_is_made() -> None:
 
 def test_no_more_than_one_waits_to_be_stored() -> None:
     stored: list[int] = []
-    with one_thread("writer") as thread:
+    with threads("writer") as thread:
         writer = Writer(thread)
         for number in range(9):
             writer.submit(partial(stored.append, number))
@@ -129,7 +130,7 @@ def test_an_error_of_storing_is_raised_when_the_next_is_stored() -> None:
     def full() -> None:
         raise OSError(28, "No space left on device")
 
-    with one_thread("writer") as thread:
+    with threads("writer") as thread:
         writer = Writer(thread)
         writer.submit(full)
         with pytest.raises(OSError, match="No space left"):
@@ -185,7 +186,13 @@ def test_threads_are_as_polite_as_the_one_that_asks() -> None:
 
 @pytest.mark.usefixtures("small_blocks")
 def test_each_block_is_told_once_its_tiles_are_there() -> None:
-    events, _ = predict(a_model(), noise(70, 90), tile_size=16)
+    separated = threading.Event()
+
+    def let_a_block_be_separated(event: object) -> None:
+        if isinstance(event, TilePredicted) and event.number > 10:
+            separated.wait(0.05)
+
+    events, _ = predict(a_model(), noise(70, 90), tile_size=16, watch=let_a_block_be_separated)
     first = next(n for n, event in enumerate(events) if isinstance(event, BlockSeparated))
     assert any(isinstance(event, TilePredicted) for event in events[first:])
     assert len({str(event.region) for event in events if isinstance(event, BlockSeparated)}) > 1
@@ -233,6 +240,18 @@ def test_after_a_stop_objects_are_found_quickly_where_separating_takes_long(
             done[event.region] = True
     assert len(np.unique(result.array[done])) > 1
     assert not result.array[~done].any()
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_objects_have_the_same_numbers_however_many_threads_separate_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    results = []
+    for threads_at_once in (1, 5):
+        monkeypatch.setattr(torch, "get_num_threads", lambda n=threads_at_once: n)
+        results.append(predict(a_model(), noise(2, 70, 90), tile_size=16)[1])
+    assert results[0].objects == results[1].objects > 10
+    np.testing.assert_array_equal(results[0].array, results[1].array)
 
 
 def test_each_frame_is_finished_before_the_tiles_of_the_next() -> None:

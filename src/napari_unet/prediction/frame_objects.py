@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,14 +14,17 @@ from scipy import ndimage
 
 from napari_unet.objects.separation import no_objects, own_labels
 from napari_unet.prediction import pipeline
+from napari_unet.prediction.results import BlockSeparated
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
+    from concurrent.futures import Future, ThreadPoolExecutor
 
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
+    from napari_unet.objects.stitching import BlockObjects
     from napari_unet.prediction.plan import PredictionPlan
     from napari_unet.prediction.predictor import ResultStore
     from napari_unet.prediction.results import PredictionProgress
@@ -28,15 +34,24 @@ _SECONDS_AFTER_STOP = 0.3
 
 
 class FrameObjects:
-    """Separates the objects of a frame.
+    """Separates the objects of a frame, as many blocks at once as there are threads.
 
-    In memory each block is separated when all tiles that it sees are there: so there is little left
-    to do at the end, and after a stop. In a file it is done at the end, where another process may
-    go on.
+    (SciPy and scikit-image let other threads run meanwhile.) In memory each block is separated when
+    all tiles that it sees are there: so there is little left to do at the end, and after a stop. In
+    a file it is done at the end, where another process may go on.
     """
 
-    def __init__(self, plan: PredictionPlan, store: ResultStore, frame: int) -> None:
+    def __init__(
+        self,
+        plan: PredictionPlan,
+        store: ResultStore,
+        frame: int,
+        threads: ThreadPoolExecutor,
+        at_once: int,
+    ) -> None:
         self._plan, self._store, self._frame = plan, store, frame
+        self._threads, self._at_once = threads, at_once
+        self._running: dict[Future[tuple[NDArray[np.int32], BlockObjects]], int] = {}
         self._blocks = range(len(plan.blocks)) if plan.result.is_separated else range(0)
         self._missing: dict[int, set[int]] = {}  # tiles that each block waits for
         self._seen: set[int] = set()  # blocks in which there is a tile
@@ -62,34 +77,73 @@ class FrameObjects:
                     ready.append(block)
         return ready
 
-    def separate(self, block: int) -> NDArray[np.int32]:
-        """Separate the objects of a block, and return them in the block's own numbers."""
+    def begin(self, block: int) -> None:
+        """Let a thread separate the objects of a block."""
         foreground = self._store.foreground(self._frame)
-        labels, objects = pipeline.separate_block(foreground, self._plan, block)
-        self._store.write_block(self._frame, block, labels, objects)
-        return labels
+        future = self._threads.submit(pipeline.separate_block, foreground, self._plan, block)
+        self._running[future] = block
+
+    def ended(self) -> Iterator[BlockSeparated]:
+        """Keep the objects of the blocks that are separated by now."""
+        index = self._plan.index_of(self._frame)
+        for future in [future for future in self._running if future.done()]:
+            block = self._running.pop(future)
+            labels, objects = future.result()
+            self._store.write_block(self._frame, block, labels, objects)
+            yield BlockSeparated(index, self._plan.blocks[block], labels)
 
     def finish(
         self, last: int, progress: PredictionProgress, stop: threading.Event
-    ) -> Generator[PredictionProgress, None, tuple[int, bool]]:
+    ) -> Generator[BlockSeparated | PredictionProgress, None, tuple[int, bool]]:
         """Separate what is left, and give all objects numbers above `last`.
 
         Returns the last number given, and whether all blocks are separated.
         """
-        total, complete = len(self._blocks), True
-        for block in sorted(self._blocks, key=self._tiles_missing):
-            if self._store.has_block(self._frame, block):
-                continue
-            if stop.is_set() and self._store.goes_on:
-                return last, False
-            if stop.is_set() and not self._in_time(block):
-                complete = False
-                self._find_quickly(block)
-                continue
-            self.separate(block)
-            if total > 1:
-                yield replace(progress, block=block + 1, blocks=total)
-        return self._number(last), complete
+        left = deque(sorted(self._blocks_left(), key=self._tiles_missing))
+        n_done = len(self._blocks) - len(left) - len(self._running)
+        while self._keep_busy(left, stop):
+            wait(self._running, return_when=FIRST_COMPLETED)
+            for block in self.ended():
+                n_done += 1
+                if len(self._blocks) > 1:
+                    if not self._store.goes_on:
+                        yield block
+                    yield replace(progress, block=n_done, blocks=len(self._blocks))
+        if left and self._store.goes_on:
+            return last, False
+        in_time = [self._separate_in_time(block) for block in left]
+        return self._number(last), all(in_time)
+
+    def _blocks_left(self) -> list[int]:
+        begun = self._running.values()
+        return [
+            block
+            for block in self._blocks
+            if block not in begun and not self._store.has_block(self._frame, block)
+        ]
+
+    def _keep_busy(self, left: deque[int], stop: threading.Event) -> bool:
+        """Keep all threads busy, and no more: results take memory. After a stop begin none.
+
+        Returns whether any is running.
+        """
+        while left and not stop.is_set() and len(self._running) < self._at_once:
+            self.begin(left.popleft())
+        if stop.is_set():
+            left.extend(
+                self._running.pop(future) for future in list(self._running) if future.cancel()
+            )
+        return bool(self._running)
+
+    def _separate_in_time(self, block: int) -> bool:
+        """Separate a block after a stop, or only find its objects where that would take long."""
+        if not self._in_time(block):
+            self._find_quickly(block)
+            return False
+        foreground = self._store.foreground(self._frame)
+        separated = pipeline.separate_block(foreground, self._plan, block)
+        self._store.write_block(self._frame, block, *separated)
+        return True
 
     def _find_quickly(self, block: int) -> None:
         """Take what touches for one object; a block without a tile is left out."""
@@ -126,8 +180,10 @@ class FrameObjects:
             for block in self._blocks
         ]
         tables, last = pipeline.number_objects(blocks, found, last)
-        for block in set(self._blocks) - self._left_out:
-            self._store.number_block(self._frame, block, tables[block])
+        number = partial(self._store.number_block, self._frame)
+        kept = sorted(set(self._blocks) - self._left_out)
+        for _ in self._threads.map(number, kept, [tables[block] for block in kept]):
+            pass  # what went wrong is raised
         return last
 
 

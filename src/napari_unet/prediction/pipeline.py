@@ -96,19 +96,22 @@ class TileReader:
 
 
 @contextmanager
-def one_thread(name: str) -> Iterator[ThreadPoolExecutor]:
-    """Lend a thread that does one thing after the other; at the end it is gone.
+def threads(name: str, number: int = 1) -> Iterator[ThreadPoolExecutor]:
+    """Lend threads that end what they were given; at the end they are gone.
 
-    On Linux it inherits the priority of the thread that first gives it work.
+    On Linux they inherit the priority of the thread that gives them work.
     """
-    thread = ThreadPoolExecutor(1, thread_name_prefix=f"napari-unet {name}")
-    number = thread.submit(threading.get_ident).result()
+    own: set[int] = set()
+    pool = ThreadPoolExecutor(
+        number,
+        thread_name_prefix=f"napari-unet {name}",
+        initializer=lambda: own.add(threading.get_ident()),
+    )
     try:
-        yield thread
+        yield pool
     finally:
         # an abandoned generator is closed in whatever thread collects the garbage
-        elsewhere = threading.get_ident() != number
-        thread.shutdown(wait=elsewhere)
+        pool.shutdown(wait=threading.get_ident() not in own)
 
 
 def read_ahead(
@@ -119,7 +122,7 @@ def read_ahead(
     `read` is called by one thread alone; its errors are raised when their turn has come. Set `stop`
     to end before the next.
     """
-    with one_thread("reader") as thread:
+    with threads("reader") as thread:
         coming: tuple[Item, Future[Read]] | None = None
         for item in items:
             if stop.is_set():

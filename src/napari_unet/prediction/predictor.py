@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
+import torch
 
 from napari_unet.errors import ConfigError
 from napari_unet.model.devices import choose_device, describe, unused_gpu
@@ -22,14 +23,13 @@ from napari_unet.prediction.pipeline import (
     Writer,
     device_for,
     make_runner,
-    one_thread,
     read_ahead,
     settled,
     starting_events,
+    threads,
 )
 from napari_unet.prediction.plan import plan_prediction
 from napari_unet.prediction.results import (
-    BlockSeparated,
     FrameFinished,
     Prediction,
     PredictionProgress,
@@ -85,9 +85,8 @@ def predict_image(
     Yields
     ------
     PredictionEvent
-        `TilePredicted` per tile, `PredictionProgress` per block of objects, in memory
-        `BlockSeparated` per block that was separated while tiles came, and `FrameFinished` per
-        frame.
+        `TilePredicted` per tile, in memory `BlockSeparated` per block of objects,
+        `PredictionProgress` per block once all tiles have come, and `FrameFinished` per frame.
 
     Raises
     ------
@@ -167,14 +166,19 @@ def _predict_frames(
     last, n_done = 0, sum(map(len, tiles_done.values()))
     n_tiles = len(plan.tiles) * len(plan.frames)
     missing_tiles = _missing_tiles(plan, store, tiles_done, frames_done)
-    with closing(read_ahead(missing_tiles, reader, stop)) as read, one_thread("writer") as thread:
+    at_once = torch.get_num_threads()
+    with (
+        closing(read_ahead(missing_tiles, reader, stop)) as read,
+        threads("writer") as thread,
+        threads("objects", at_once) as separators,
+    ):
         writer = Writer(thread)
         for number in plan.frames:
             if number in frames_done:
                 last = frames_done[number]
                 continue
             frame = plan.frame(image, number)
-            objects = FrameObjects(plan, store, number)
+            objects = FrameObjects(plan, store, number, separators, at_once)
             missing = of_frame = len(plan.tiles) - len(tiles_done.get(number, ()))
             for (_, tile), pixels in islice(read, of_frame):
                 region = plan.tiles[tile]
@@ -186,8 +190,8 @@ def _predict_frames(
                 yield TilePredicted(n_done, frame.index, region, shown)
                 for block in () if stop.is_set() else objects.ready_after(tile):
                     writer.wait()
-                    labels = objects.separate(block)
-                    yield BlockSeparated(frame.index, plan.blocks[block], labels)
+                    objects.begin(block)
+                yield from objects.ended()
             writer.wait()
             if stop.is_set() and (store.goes_on or missing == of_frame):
                 return last, False

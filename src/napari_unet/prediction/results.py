@@ -173,7 +173,7 @@ class TilePredicted:
 
 @dataclass(frozen=True)
 class BlockSeparated:
-    """The objects of a block are separated, while tiles of other blocks are still to come."""
+    """The objects of a block are separated; tiles of other blocks may still be to come."""
 
     frame: tuple[int, ...]
     """Index on the frame axes."""
