@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
-    from napari_unet.objects.stitching import BlockObjects
+    from napari_unet.objects.separation import BlockObjects
     from napari_unet.prediction.plan import PredictionPlan
     from napari_unet.prediction.predictor import ResultStore
     from napari_unet.prediction.results import PredictionProgress
