@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import ArrayLike, Region
-    from napari_unet.data.physical import PixelSize
+    from napari_unet.data.axes import ArrayLike, PixelSize, Region
     from napari_unet.export.config import ExportCheck, Exported, ExportFormat
     from napari_unet.model.config import Precision
     from napari_unet.model.record import ModelRecord

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.api.model import TrainedModel
-from napari_unet.data.physical import check_pixel_size
+from napari_unet.data.axes import check_pixel_size
 from napari_unet.errors import ConfigError, FileProblemError, LabelsError
 from napari_unet.io.files import make_folder
 from napari_unet.run import Run
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import ArrayLike, Region
-    from napari_unet.data.physical import PixelSize
+    from napari_unet.data.axes import ArrayLike, PixelSize, Region
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.events import TrainingEvent
     from napari_unet.training.state import TrainingState

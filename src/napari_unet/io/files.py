@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from napari_unet.data.axes import WITHOUT_TRANSPARENCY, channels_of
-from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize
+from napari_unet.data.axes import UNKNOWN_SIZE, WITHOUT_TRANSPARENCY, PixelSize, channels_of
 from napari_unet.errors import FileProblemError
 from napari_unet.io import tiff_files
 from napari_unet.io.disk import megabytes, short_reason, why_not_written

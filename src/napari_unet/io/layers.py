@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.axes import axes_of_names
-from napari_unet.data.physical import known_sizes
+from napari_unet.data.axes import axes_of_names, known_sizes
 from napari_unet.errors import FileProblemError, LabelsError, NapariUNetError
 from napari_unet.io.files import (
     find_images,
@@ -34,8 +33,7 @@ from napari_unet.io.zarr_files import levels_of, split_zarr
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_unet.data.axes import ArrayLike
-    from napari_unet.data.physical import PixelSize
+    from napari_unet.data.axes import ArrayLike, PixelSize
     from napari_unet.io.files import ImageFile
 
     LayerData = tuple[Any, dict[str, Any], str]

@@ -17,7 +17,7 @@ import uuid
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize
+from napari_unet.data.axes import UNKNOWN_SIZE, PixelSize
 from napari_unet.errors import FileProblemError
 from napari_unet.io.disk import sync_folder, why_not_written
 

@@ -10,8 +10,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from napari_unet.data.axes import WITHOUT_TRANSPARENCY, is_axes
-from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize, known_sizes, size_along
+from napari_unet.data.axes import (
+    UNKNOWN_SIZE,
+    WITHOUT_TRANSPARENCY,
+    PixelSize,
+    is_axes,
+    known_sizes,
+    size_along,
+)
 from napari_unet.errors import FileProblemError
 from napari_unet.io.disk import megabytes, short_reason
 from napari_unet.io.tiff_sets import check_whole, chosen_series, split_chosen

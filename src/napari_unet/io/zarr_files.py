@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.axes import axes_of_names
-from napari_unet.data.physical import UNKNOWN_SIZE, PixelSize, known_sizes
+from napari_unet.data.axes import UNKNOWN_SIZE, PixelSize, axes_of_names, known_sizes
 from napari_unet.errors import FileProblemError
 from napari_unet.io.disk import short_reason
 

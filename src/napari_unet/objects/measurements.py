@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.data.axes import UNKNOWN_SIZE, check_pixel_size, micrometres
 from napari_unet.data.labels import check_labels
-from napari_unet.data.physical import UNKNOWN_SIZE, check_pixel_size, micrometres
 from napari_unet.errors import ImageError, LabelsError
 
 if TYPE_CHECKING:
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import ArrayLike
-    from napari_unet.data.physical import PixelSize
+    from napari_unet.data.axes import ArrayLike, PixelSize
 
     Columns = dict[str, NDArray[Any]]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from napari_unet.data.axes import Region, is_axes, parse_channels
-from napari_unet.data.physical import PixelSize, check_pixel_size
+from napari_unet.data.axes import PixelSize, Region, check_pixel_size, is_axes, parse_channels
 from napari_unet.errors import ConfigError
 from napari_unet.model.config import (
     DEVICE_WORDS,

@@ -45,8 +45,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import ArrayLike, Region
-    from napari_unet.data.physical import PixelSize
+    from napari_unet.data.axes import ArrayLike, PixelSize, Region
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.plan import PredictionPlan
 

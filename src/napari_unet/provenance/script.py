@@ -20,7 +20,7 @@ from napari_unet.training.config import PRESET_HELP, PresetName, TrainConfig
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from napari_unet.data.physical import PixelSize
+    from napari_unet.data.axes import PixelSize
 
 _PROGRAM = "napari-unet"
 _ON_WINDOWS = os.name == "nt"

@@ -32,8 +32,7 @@ from napari_unet.training.sources import axes_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from napari_unet.data.axes import ArrayLike
-    from napari_unet.data.physical import PixelSize
+    from napari_unet.data.axes import ArrayLike, PixelSize
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig
     from napari_unet.training.config import PresetName, TrainConfig

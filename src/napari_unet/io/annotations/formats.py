@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
+from napari_unet.data.axes import PixelSize, check_pixel_size
 from napari_unet.data.labels import Kind, Unpainted
-from napari_unet.data.physical import PixelSize, check_pixel_size
 from napari_unet.errors import ConfigError, LabelsError
 from napari_unet.settings import check_settings, setting
 

@@ -7,9 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_unet.data.axes import without_ones
+from napari_unet.data.axes import UNKNOWN_SIZE, without_ones
 from napari_unet.data.labels import check_labels
-from napari_unet.data.physical import UNKNOWN_SIZE
 from napari_unet.errors import FileProblemError, LabelsError
 from napari_unet.io.annotations.cellpose import is_seg, read_seg
 from napari_unet.io.annotations.coco import read_coco
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
+    from napari_unet.data.axes import PixelSize
     from napari_unet.data.labels import Kind
-    from napari_unet.data.physical import PixelSize
 
 OUTLINE_SUFFIXES = (".zip", ".roi", ".geojson", ".json")
 ANNOTATION_SUFFIXES = (*IMAGE_SUFFIXES, *OUTLINE_SUFFIXES)

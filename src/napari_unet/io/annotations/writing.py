@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.data.axes import UNKNOWN_SIZE
 from napari_unet.data.labels import check_labels
-from napari_unet.data.physical import UNKNOWN_SIZE
 from napari_unet.io.annotations.coco import coco
 from napari_unet.io.annotations.ctc import write_ctc
 from napari_unet.io.annotations.formats import ConvertConfig, axes_for, format_of
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import ArrayLike
-    from napari_unet.data.physical import PixelSize
+    from napari_unet.data.axes import ArrayLike, PixelSize
     from napari_unet.io.annotations.formats import ObjectFormat
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari.viewer import Viewer
 
-    from napari_unet.data.physical import PixelSize
+    from napari_unet.data.axes import PixelSize
     from napari_unet.io.files import ImageDescription
 
 _ASKED: weakref.WeakSet[Image] = weakref.WeakSet()  # whose files were read, by any dock

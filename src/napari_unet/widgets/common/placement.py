@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.utils.transforms import CompositeAffine
 
-from napari_unet.data.axes import SPATIAL_AXES, frame_axes, is_axes
-from napari_unet.data.physical import micrometres
+from napari_unet.data.axes import SPATIAL_AXES, frame_axes, is_axes, micrometres
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
     from numpy.typing import NDArray
 
-    from napari_unet.data.physical import PixelSize
+    from napari_unet.data.axes import PixelSize
 
 # Axis labels of layers. What is corrected there is seen everywhere in napari.
 _LETTERS = {

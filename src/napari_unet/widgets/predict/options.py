@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from qtpy.QtWidgets import QFormLayout
 
-    from napari_unet.data.physical import PixelSize
+    from napari_unet.data.axes import PixelSize
     from napari_unet.model.record import ModelRecord
     from napari_unet.widgets.common.session import Session
 

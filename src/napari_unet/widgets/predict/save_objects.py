@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import ArrayLike
-    from napari_unet.data.physical import PixelSize
+    from napari_unet.data.axes import ArrayLike, PixelSize
     from napari_unet.io.annotations.formats import ObjectFormat
 
 _FORMAT = declared(ConvertConfig)["to"]

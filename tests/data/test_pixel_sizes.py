@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_unet.data.physical import check_pixel_size, micrometres, size_along
+from napari_unet.data.axes import check_pixel_size, micrometres, size_along
 from napari_unet.errors import ConfigError
 
 
