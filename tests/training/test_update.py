@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from device import DEVICE
-from napari_unet.training.config import Optimiser
+from napari_unet.training.config import Optimiser, TrainConfig
 from napari_unet.training.networks import copy_weights, random_network
 from napari_unet.training.trainer import Trainer
 from napari_unet.training.update import (
@@ -19,6 +20,7 @@ from napari_unet.training.update import (
     new_average,
     new_optimiser,
     optimiser_tensors,
+    pieces,
     restore_optimiser,
     step_where,
 )
@@ -182,6 +184,31 @@ def test_buffers_come_back_after_a_bad_step_and_stay_after_a_good_one() -> None:
 
 def test_a_network_without_buffers_has_none_to_restore() -> None:
     Buffers(torch.nn.Conv2d(1, 1, 1)).restore_unless(FALSE)
+
+
+def test_weights_are_in_one_piece_of_memory_and_stay_what_they_are() -> None:
+    network = random_network(tiny_config().network(1, 2), 0).to(  # type: ignore[call-overload]
+        memory_format=torch.channels_last
+    )
+    before, strides = copy_weights(network), [p.stride() for p in network.parameters()]
+    (piece,) = pieces(network.parameters())
+    assert same_weights(copy_weights(network), before)
+    assert [p.stride() for p in network.parameters()] == strides
+    piece.mul_(2)
+    assert all(torch.equal(p, 2 * before[name]) for name, p in network.named_parameters())
+    assert pieces(network.parameters())[0].data_ptr() == piece.data_ptr()
+
+
+def test_a_step_calls_torch_at_most_550_times() -> None:
+    config = TrainConfig(start="cells", device="cpu")
+    trainer = Trainer(cells(config), config, CPU, None)
+    with trainer.batches:  # drawn in a thread of their own
+        trainer.train_step(0.5)
+        with profile(activities=[ProfilerActivity.CPU]) as profiled:
+            trainer.train_step(0.5)
+    calls = [e for e in profiled.events() if e.name.startswith("aten::")]
+    outer = [e for e in calls if e.cpu_parent is None or "aten::" not in e.cpu_parent.name]
+    assert 200 < len(outer) <= 550
 
 
 def test_the_average_begins_with_the_first_weights_and_follows_slowly() -> None:

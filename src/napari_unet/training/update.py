@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import torch
@@ -37,6 +38,8 @@ _WARM_UP = 0.05  # share of the training in which the learning rate rises
 _FINAL_RATE = 0.01  # share of the peak learning rate at the end
 # Where torch updates all weights in one pass; elsewhere it does not, or is not trusted to.
 _FUSED_DEVICES = ("cpu", "cuda")
+# Kernels read fastest, or at all in their fast form, what begins at multiples of this.
+_ALIGNED_BYTES = 64
 
 
 def add_gradients(
@@ -169,13 +172,11 @@ def average_where(finite: Tensor, averaged: AveragedModel, network: nn.Module) -
     met: Tensor = averaged.n_averaged
     decay = ((1 + met) / (10 + met)).clamp(max=_AVERAGING_DECAY)
     weight = torch.where(met == 0, 1.0, 1 - decay) * finite  # 0 changes nothing
-    for average, parameter in zip(averaged.module.parameters(), network.parameters(), strict=True):
-        average.lerp_(parameter, weight)
-    for follower, buffer in zip(averaged.module.buffers(), network.buffers(), strict=True):
-        if follower.is_floating_point():
-            follower.lerp_(buffer, weight)
+    for average, now in zip(_all_pieces(averaged.module), _all_pieces(network), strict=True):
+        if average.is_floating_point():
+            average.lerp_(now, weight)
         else:  # BatchNorm's count of batches
-            follower.copy_(buffer)
+            average.copy_(now)
     met += finite
 
 
@@ -183,37 +184,55 @@ class Buffers:
     """The buffers of a network as they are now, to be put back; they stay the same objects."""
 
     def __init__(self, network: nn.Module) -> None:
-        buffers = list(network.buffers())
-        kinds = {buffer.dtype for buffer in buffers}
-        self._groups = [[b for b in buffers if b.dtype == kind] for kind in kinds]
-        self._before = [_flat(group) for group in self._groups]
+        self._now = pieces(network.buffers())
+        self._before = [piece.clone() for piece in self._now]
 
     def restore_unless(self, finite: Tensor) -> None:
         """Put them back, if a tensor () on their device is false."""
-        for group, before in zip(self._groups, self._before, strict=True):
-            _fill(group, torch.where(finite, _flat(group), before))
+        for now, before in zip(self._now, self._before, strict=True):
+            now.copy_(torch.where(finite, now, before))
 
     def finite(self) -> Tensor:
         """Return whether (), bool: all of them are finite now; nothing waits for it."""
-        kinds = [group for group in self._groups if group[0].is_floating_point()]
-        if not kinds:
-            return torch.tensor(True)
-        return torch.stack([_flat(group).isfinite().all() for group in kinds]).all()
+        found = [now.isfinite().all() for now in self._now if now.is_floating_point()]
+        return torch.stack(found).all() if found else torch.tensor(True)
 
     def restore(self) -> None:
         """Put them back."""
-        for group, before in zip(self._groups, self._before, strict=True):
-            _fill(group, before)
+        for now, before in zip(self._now, self._before, strict=True):
+            now.copy_(before)
 
 
-def _fill(buffers: list[Tensor], values: Tensor) -> None:
-    parts = torch.split(values, [buffer.numel() for buffer in buffers])
-    for buffer, part in zip(buffers, parts, strict=True):
-        buffer.copy_(part.view_as(buffer))
+def _all_pieces(network: nn.Module) -> list[Tensor]:
+    return pieces(network.parameters()) + pieces(network.buffers())
 
 
-def _flat(tensors: list[Tensor]) -> Tensor:
-    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+def pieces(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Return the memory of tensors, one piece (n,) for each dtype; they are laid there if need be.
+
+    What is done to a piece is done to all of them in one call. A training makes thousands of steps,
+    and on a GPU each call costs more than what it does.
+    """
+    kinds: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in tensors:
+        kinds.setdefault(tensor.dtype, []).append(tensor)
+    return [_piece(kind) for kind in kinds.values()]
+
+
+def _piece(tensors: list[Tensor]) -> Tensor:
+    step = _ALIGNED_BYTES // tensors[0].element_size()
+    places = list(accumulate((-(-t.numel() // step) * step for t in tensors), initial=0))
+    first, last = tensors[0].untyped_storage(), tensors[-1].untyped_storage()
+    if (
+        first.data_ptr() == last.data_ptr()
+        and first.nbytes() == places[-1] * tensors[0].element_size()
+    ):
+        return tensors[0].detach().as_strided((places[-1],), (1,), 0)
+    piece = torch.zeros(places[-1], dtype=tensors[0].dtype, device=tensors[0].device)
+    for tensor, start in zip(tensors, places, strict=False):
+        place = piece.as_strided(tensor.shape, tensor.stride(), start)
+        tensor.data = place.copy_(tensor.detach())
+    return piece
 
 
 class LossReader:
