@@ -106,14 +106,10 @@ def _enter_weights(
     """Find the two nearest objects, axis by axis, and write the weights."""
     from napari_unet.data import border_kernel  # compiles on its first use
 
-    shape = labels.shape
-    objects = np.empty((2, *shape), np.int32)
-    squares = np.empty((2, *shape), np.float32)
+    objects = np.empty((2, *labels.shape), np.int32)
+    squares = np.empty((2, *labels.shape), np.float32)
     with np.errstate(over="ignore"):  # squares beyond float32 are as good as infinite
-        limit, half_limit = np.nextafter(
-            np.array([reach**2, (reach / 2) ** 2], np.float32), np.float32(np.inf)
-        )
-        lines = labels.reshape(shape[0], -1)
+        lines = labels.reshape(len(labels), -1)
         border_kernel.look_along_first(
             lines,
             min(steps[0], _LARGEST_REACH),
@@ -123,22 +119,38 @@ def _enter_weights(
             squares.reshape(2, *lines.shape),
         )
         for axis in range(1, labels.ndim):
-            length = shape[axis]
-            count = int(min(reach / steps[axis], length - 1)) + 1
-            away = ((np.arange(count) * steps[axis]) ** 2).astype(np.float32)
-            by_axis = (2, math.prod(shape[:axis]), length, math.prod(shape[axis + 1 :]))
-            last = axis == labels.ndim - 1
-            border_kernel.look_along(
-                away,
-                limit,
-                # Both distances count together: the nearer one is at most half.
-                half_limit if last else limit,
-                last,
-                np.zeros((2, length + 2 * len(away)), np.int32),
-                np.full((2, length + 2 * len(away)), np.inf, np.float32),
-                objects.reshape(by_axis),
-                squares.reshape(by_axis),
-            )
+            _look_along(axis, steps[axis], reach, objects, squares)
     border_kernel.enter_weights(
         labels.ravel(), squares.reshape(2, -1), reach, w0, sigma, weights.reshape(-1)
+    )
+
+
+def _look_along(
+    axis: int,
+    step: float,
+    reach: float,
+    objects: NDArray[np.int32],
+    squares: NDArray[np.float32],
+) -> None:
+    """Let each pixel meet the objects along an axis; both arrays, (2, ``[Z]YX``), are changed."""
+    from napari_unet.data import border_kernel
+
+    shape = objects.shape[1:]
+    limit, half_limit = np.nextafter(
+        np.array([reach**2, (reach / 2) ** 2], np.float32), np.float32(np.inf)
+    )
+    length, last = shape[axis], axis == len(shape) - 1
+    count = int(min(reach / step, length - 1)) + 1
+    away = ((np.arange(count) * step) ** 2).astype(np.float32)
+    by_axis = (2, math.prod(shape[:axis]), length, math.prod(shape[axis + 1 :]))
+    border_kernel.look_along(
+        away,
+        limit,
+        # Both distances count together: the nearer one is at most half.
+        half_limit if last else limit,
+        last,
+        np.zeros((2, length + 2 * len(away)), np.int32),
+        np.full((2, length + 2 * len(away)), np.inf, np.float32),
+        objects.reshape(by_axis),
+        squares.reshape(by_axis),
     )

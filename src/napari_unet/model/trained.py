@@ -254,28 +254,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     another program.
     """
     path = Path(path)
-    found = _size_of(path)
-    try:
-        expected = _expected_size(path)
-        if expected is not None and expected != found:
-            raise ModelFileError(
-                f"{path.name} is not a complete model file (expected {_size(expected)}, "
-                f"found {_size(found)}). {_DAMAGED}"
-            )
-        with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
-            tensors = {
-                # copied: a mapped file could not be replaced on Windows while in use
-                name: file.get_tensor(name).clone()
-                for name in file.keys()  # noqa: SIM118
-            }
-    except ModelFileError:
-        raise
-    except Exception as error:  # readers of damaged files raise whatever they come upon
-        reason = " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
-        raise ModelFileError(
-            f"{path.name} is not a complete model file ({_size(found)}): {reason}. {_DAMAGED}"
-        ) from error
+    tensors, metadata = _all_in(path)
     if _JSON_KEY not in metadata:
         raise ModelFileError(f"{path.name} was not written by napari-unet-paint.")
     text = metadata[_JSON_KEY]
@@ -294,6 +273,32 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not isinstance(content, dict):
         raise ModelFileError(f"{path.name} has metadata that are no table.")
     return tensors, content
+
+
+def _all_in(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read the tensors of a complete file, and the texts beside them."""
+    found = _size_of(path)
+    try:
+        expected = _expected_size(path)
+        if expected is not None and expected != found:
+            raise ModelFileError(
+                f"{path.name} is not a complete model file (expected {_size(expected)}, "
+                f"found {_size(found)}). {_DAMAGED}"
+            )
+        with safe_open(path, framework="pt", device="cpu") as file:
+            tensors = {
+                # copied: a mapped file could not be replaced on Windows while in use
+                name: file.get_tensor(name).clone()
+                for name in file.keys()  # noqa: SIM118
+            }
+            return tensors, file.metadata() or {}
+    except ModelFileError:
+        raise
+    except Exception as error:  # readers of damaged files raise whatever they come upon
+        reason = " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
+        raise ModelFileError(
+            f"{path.name} is not a complete model file ({_size(found)}): {reason}. {_DAMAGED}"
+        ) from error
 
 
 def _size_of(path: Path) -> int:

@@ -153,10 +153,8 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
     used_channels = _used_channels(record, image, axes, config)
     sizes = dict(zip(axes, image.shape, strict=True))
     shape = tuple(sizes[axis] for axis in SPATIAL_AXES[network.ndim])
-    by_size = _by_cell_size if config.cell_size else _by_pixel_size
-    ratios, notices = by_size(record, config, network.ndim)
-    binning = plane_factors(network.ndim, record.binning)
-    factors = tuple(k * ratio for k, ratio in zip(binning, ratios, strict=True))
+    ratios, notices = (_by_cell_size if config.cell_size else _by_pixel_size)(record, config)
+    factors = tuple(np.multiply(plane_factors(network.ndim, record.binning), ratios).tolist())
     frames_shape = tuple(sizes[axis] for axis in frame_axes(axes, network.ndim))
     region = _clipped(config.region, shape)
     tiles = plan_tiles(shape, record.geometry, config.tile_size, factors)
@@ -314,11 +312,11 @@ def cell_size_known(record: ModelRecord, asked: float) -> float:
 
 
 def _by_pixel_size(
-    record: ModelRecord, config: PredictConfig, ndim: int
+    record: ModelRecord, config: PredictConfig
 ) -> tuple[tuple[float, ...], tuple[str, ...]]:
     """Return how many image pixels a training pixel is long, along ``[Z]YX``, and notices."""
-    letters = SPATIAL_AXES[ndim]
-    equal = (1.0,) * ndim
+    letters = SPATIAL_AXES[record.network.ndim]
+    equal = (1.0,) * len(letters)
     model, image = record.pixel_size, config.pixel_size
     if not all(axis in model and axis in image for axis in letters):
         return equal, ()
@@ -341,11 +339,11 @@ def _by_pixel_size(
 
 
 def _by_cell_size(
-    record: ModelRecord, config: PredictConfig, ndim: int
+    record: ModelRecord, config: PredictConfig
 ) -> tuple[tuple[float, ...], tuple[str, ...]]:
     """Return the same for cells of a size that the user names, whatever the pixel sizes are."""
     expected = cell_size_known(record, config.cell_size)
-    ratio = config.cell_size / expected
+    ratio, ndim = config.cell_size / expected, record.network.ndim
     if abs(ratio - 1) < _SAME_SIZE:
         return (1.0,) * ndim, ()
     resized = f"reduced {ratio:.2g} times" if ratio > 1 else f"enlarged {1 / ratio:.2g} times"

@@ -53,21 +53,6 @@ def card_of_training(
     trained = result.trained if weights == "best" else result.latest
     history = result.trained.record.history
     kept = [entry for entry in history if entry.get("best")]
-    inputs = tuple(
-        LearnedFrom(
-            name=source.name,
-            image=None if files[0] is None else Place.of(files[0], card),
-            labels=None if files[1] is None else Place.of(files[1], card),
-            axes=source.axes,
-            pixel_size={axis: float(size) for axis, size in source.pixel_size.items()},
-            shape=tuple(record.shape),
-            image_sha256=record.image_sha256,
-            labels_sha256=record.labels_sha256,
-        )
-        for source, record, files in zip(
-            result.data.sources, result.data.images, origin.files, strict=True
-        )
-    )
     in_memory = any(path is None for pair in origin.files for path in pair)
     return TrainingCard(
         environment=origin.environment,
@@ -76,7 +61,7 @@ def card_of_training(
         command=origin.command,
         not_repeatable=origin.not_repeatable or (IN_MEMORY if in_memory else ""),
         settings=asdict(origin.config),
-        inputs=inputs,
+        inputs=_learned_from(result.data, origin, card),
         model=Place.of(model, card),
         weights=weights,
         weights_sha256=hash_of_weights(trained.network.state_dict()),
@@ -84,6 +69,26 @@ def card_of_training(
         stopped=result.stopped,
         scores=dict(kept[-1]) if kept else {},
         validated=int(history[-1]["step"] or 0) if history else 0,
+    )
+
+
+def _learned_from(
+    data: TrainingData, origin: TrainingOrigin, card: Path
+) -> tuple[LearnedFrom, ...]:
+    return tuple(
+        LearnedFrom(
+            name=source.name,
+            image=None if image is None else Place.of(image, card),
+            labels=None if labels is None else Place.of(labels, card),
+            axes=source.axes,
+            pixel_size={axis: float(size) for axis, size in source.pixel_size.items()},
+            shape=tuple(record.shape),
+            image_sha256=record.image_sha256,
+            labels_sha256=record.labels_sha256,
+        )
+        for source, record, (image, labels) in zip(
+            data.sources, data.images, origin.files, strict=True
+        )
     )
 
 
