@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import ArrayLike, Region
 
+    IntArray = NDArray[np.integer[Any]]
+
 Kind = Literal["objects", "classes"]
 Unpainted = Literal["unlabelled", "background"]
 
@@ -56,7 +58,7 @@ class Target:
         return painted
 
 
-def check_labels(labels: NDArray[Any]) -> NDArray[np.integer[Any]]:
+def check_labels(labels: NDArray[Any]) -> IntArray:
     """Return `labels` as an integer array.
 
     Raises LabelsError if the labels are no integers, or some are negative.
@@ -75,10 +77,7 @@ def check_labels(labels: NDArray[Any]) -> NDArray[np.integer[Any]]:
 
 
 def object_target(
-    labels: NDArray[np.integer[Any]],
-    unpainted: Unpainted,
-    sliver: float = 0.0,
-    anisotropy: float = 1.0,
+    labels: IntArray, unpainted: Unpainted, sliver: float = 0.0, anisotropy: float = 1.0
 ) -> Target:
     """Turn painted objects into a training target.
 
@@ -112,7 +111,7 @@ def object_target(
     return Target(classes, objects)
 
 
-def class_target(labels: NDArray[np.integer[Any]], painted_values: Sequence[int]) -> Target:
+def class_target(labels: IntArray, painted_values: Sequence[int]) -> Target:
     """Turn painted classes ``[Z]YX`` into a training target.
 
     `painted_values` are those of the network's classes, ascending; others are unlabelled.
@@ -139,7 +138,7 @@ def fill_regions(labels: NDArray[Any], regions: Sequence[Region]) -> NDArray[Any
     return filled
 
 
-def annotation_from_mask(mask: NDArray[Any], zero: Unpainted) -> NDArray[np.integer[Any]]:
+def annotation_from_mask(mask: NDArray[Any], zero: Unpainted) -> IntArray:
     """Turn a finished or partial mask, in which 0 means `zero`, into painted labels.
 
     They are 0 unlabelled, 1 background, every number of the mask one higher; uint16 or wider.
@@ -150,7 +149,7 @@ def annotation_from_mask(mask: NDArray[Any], zero: Unpainted) -> NDArray[np.inte
     if largest >= np.iinfo(np.uint64).max:
         raise LabelsError(f"The mask holds {largest}; renumber it, no dtype holds one more.")
     dtype = np.result_type(np.uint16, np.min_scalar_type(largest + 1))
-    annotation: NDArray[np.integer[Any]] = mask.astype(dtype) + dtype.type(1)
+    annotation: IntArray = mask.astype(dtype) + dtype.type(1)
     if zero == "unlabelled":
         annotation[mask == 0] = 0
     return annotation

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_unet.data.labels import IntArray
+
 
 @dataclass(frozen=True)
 class ClassCounts:
@@ -93,9 +95,7 @@ class ClassCounts:
 
 
 def count_classes(
-    prediction: NDArray[np.integer[Any]],
-    truth: NDArray[np.integer[Any]],
-    counted: NDArray[np.bool_] | None = None,
+    prediction: IntArray, truth: IntArray, counted: NDArray[np.bool_] | None = None
 ) -> ClassCounts:
     """Count true against predicted classes of one image, where `counted`; everywhere by default.
 

@@ -30,9 +30,9 @@ from napari_unet.evaluation.overlap import checked_images, overlap_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_unet.data.labels import IntArray
     from napari_unet.evaluation.overlap import Overlap
 
-    IntArray = NDArray[np.integer[Any]]
 
 # Whole hundredths divided once: each is the same float as the literal (0.55, not 0.55000000001)
 THRESHOLDS = tuple(hundredths / 100 for hundredths in range(50, 100, 5))
@@ -105,9 +105,7 @@ class ObjectCounts:
 
 
 def count_objects(
-    prediction: NDArray[np.integer[Any]],
-    truth: NDArray[np.integer[Any]],
-    counted: NDArray[np.bool_] | None = None,
+    prediction: IntArray, truth: IntArray, counted: NDArray[np.bool_] | None = None
 ) -> ObjectCounts:
     """Count what the object scores of one image are made of; arguments as of `overlap_of`."""
     overlap = overlap_of(prediction, truth, counted)

@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.labels import Unpainted
+    from napari_unet.data.labels import IntArray, Unpainted
 
-    IntArray = NDArray[np.integer[Any]]
     Positions = NDArray[np.intp]
     Flags = NDArray[np.bool_]
     # Prediction, truth, and where the truth is known (None means everywhere), ``[Z]YX``

@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_unet.data.labels import IntArray
     from napari_unet.evaluation.overlap import Pair
 
     Binary = NDArray[np.bool_]
-    IntArray = NDArray[np.integer[Any]]
     ErrorMap = Callable[[IntArray, IntArray, NDArray[np.bool_] | None], NDArray[np.uint8]]
 
 

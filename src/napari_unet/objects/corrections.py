@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
+    from napari_unet.data.labels import IntArray
 
-    IntArray = NDArray[np.integer[Any]]
     Indices = tuple[NDArray[np.intp], ...]
 
 # Halves that differ by rounding errors only are ties: a cut then takes both pixels.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike, PixelSize
+    from napari_unet.data.labels import IntArray
 
     Columns = dict[str, NDArray[Any]]
 
@@ -28,7 +29,7 @@ _POWER = {2: "²", 3: "³"}
 
 
 def measure(
-    labels: NDArray[np.integer[Any]],
+    labels: IntArray,
     image: ArrayLike | None = None,
     *,
     axes: str | None = None,
@@ -94,7 +95,7 @@ def channel_axis_beside(image_shape: Sequence[int], labels_shape: Sequence[int])
 
 
 def measure_objects(
-    labels: NDArray[np.integer[Any]],
+    labels: IntArray,
     image: ArrayLike | None = None,
     channel_axis: int | None = None,
     scale: Sequence[float] = (),
@@ -167,9 +168,7 @@ def measure_objects(
     }
 
 
-def _check_image(
-    labels: NDArray[np.integer[Any]], image: ArrayLike | None, channel_axis: int | None
-) -> None:
+def _check_image(labels: IntArray, image: ArrayLike | None, channel_axis: int | None) -> None:
     if image is None:
         return
     shape = tuple(image.shape)
@@ -228,9 +227,7 @@ def _channels_of(
     yield from np.moveaxis(np.asarray(image[tuple(index)]), max(channel_axis - len(frame), 0), 0)
 
 
-def sizes_of(
-    pixels: NDArray[np.integer[Any]], scale: Sequence[float], units: Sequence[str], ndim: int
-) -> Columns:
+def sizes_of(pixels: IntArray, scale: Sequence[float], units: Sequence[str], ndim: int) -> Columns:
     """Return area or volume and diameter of objects of so many pixels; see `measure_objects`."""
     name = "area" if ndim == 2 else "volume"
     columns: Columns = {name: pixels, "equivalent diameter": _diameter(pixels.astype(float), ndim)}

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    IntArray = NDArray[np.integer[Any]]
+    from napari_unet.data.labels import IntArray
+
     Positions = NDArray[np.intp]
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from napari_unet.data.labels import Kind, Target, Unpainted
+    from napari_unet.data.labels import IntArray, Kind, Target, Unpainted
     from napari_unet.objects.corrections import Edit
     from napari_unet.tasks.table import ClassTable
 
@@ -126,11 +126,7 @@ class Task(ABC):
 
     @abstractmethod
     def target(
-        self,
-        labels: NDArray[np.integer[Any]],
-        table: ClassTable,
-        sliver: float,
-        anisotropy: float,
+        self, labels: IntArray, table: ClassTable, sliver: float, anisotropy: float
     ) -> Target:
         """Turn painted labels into a training target; arguments as of `target_of`."""
 
@@ -143,12 +139,7 @@ class Task(ABC):
         """Measure how large the painted things are in pixels; 0: they have no size."""
 
     @abstractmethod
-    def corrections(
-        self,
-        before: NDArray[np.integer[Any]],
-        after: NDArray[np.integer[Any]],
-        annotation: NDArray[np.integer[Any]],
-    ) -> Edit:
+    def corrections(self, before: IntArray, after: IntArray, annotation: IntArray) -> Edit:
         """Return what a corrected prediction changes in the annotation of a frame, ``[Z]YX``."""
 
     # --- Training ----------------------------------------------------------------------------
@@ -179,23 +170,19 @@ class Task(ABC):
     @abstractmethod
     def decode(
         self, probabilities: NDArray[np.float32], table: ClassTable, decision: Decision
-    ) -> NDArray[np.integer[Any]]:
+    ) -> IntArray:
         """Turn probabilities, C then ``[Z]YX``, into what the user is shown."""
 
     @abstractmethod
-    def as_result(self, annotation: NDArray[np.integer[Any]]) -> NDArray[Any]:
+    def as_result(self, annotation: IntArray) -> NDArray[Any]:
         """Give finished paint the numbers of results: 0 is background, of the same dtype.
 
         Paint is 0 where unlabelled, 1 on background, and from 2 up on things.
         """
 
     def keep_corrections(
-        self,
-        new: NDArray[np.integer[Any]],
-        before: NDArray[np.integer[Any]],
-        after: NDArray[np.integer[Any]],
-        unused: int,
-    ) -> tuple[NDArray[np.integer[Any]], NDArray[np.bool_]]:
+        self, new: IntArray, before: IntArray, after: IntArray, unused: int
+    ) -> tuple[IntArray, NDArray[np.bool_]]:
         """Put what was corrected in a result, `before` to `after`, into a `new` one of its place.
 
         Numbers from `unused` up belong to nothing. Also returns which pixels stay as they are.

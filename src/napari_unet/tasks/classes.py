@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.labels import Target, Unpainted
+    from napari_unet.data.labels import IntArray, Target, Unpainted
     from napari_unet.objects.corrections import Edit
     from napari_unet.tasks.base import Counts, Decision
     from napari_unet.tasks.table import ClassTable
@@ -37,11 +37,7 @@ class Classes(Task):
         return len(painted)
 
     def target(
-        self,
-        labels: NDArray[np.integer[Any]],
-        table: ClassTable,
-        sliver: float,
-        anisotropy: float,
+        self, labels: IntArray, table: ClassTable, sliver: float, anisotropy: float
     ) -> Target:
         return class_target(labels, table.painted)
 
@@ -51,12 +47,7 @@ class Classes(Task):
     def diameter(self, labels: Iterable[NDArray[Any]], unpainted: Unpainted) -> float:
         return 0.0
 
-    def corrections(
-        self,
-        before: NDArray[np.integer[Any]],
-        after: NDArray[np.integer[Any]],
-        annotation: NDArray[np.integer[Any]],
-    ) -> Edit:
+    def corrections(self, before: IntArray, after: IntArray, annotation: IntArray) -> Edit:
         from napari_unet.objects.corrections import corrected_classes_as_annotation
 
         return corrected_classes_as_annotation(before, after, annotation)
@@ -75,10 +66,10 @@ class Classes(Task):
 
     def decode(
         self, probabilities: NDArray[np.float32], table: ClassTable, decision: Decision
-    ) -> NDArray[np.integer[Any]]:
+    ) -> IntArray:
         return np.array(table.results)[table.decide(probabilities, decision.threshold)]
 
-    def as_result(self, annotation: NDArray[np.integer[Any]]) -> NDArray[Any]:
+    def as_result(self, annotation: IntArray) -> NDArray[Any]:
         """Keep classes as they were painted."""
         return np.where(annotation > 1, annotation, 0).astype(annotation.dtype)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.labels import Target, Unpainted
+    from napari_unet.data.labels import IntArray, Target, Unpainted
     from napari_unet.objects.corrections import Edit
     from napari_unet.tasks.base import Counts, Decision
     from napari_unet.tasks.table import ClassTable
@@ -34,11 +34,7 @@ class Objects(Task):
         return 2
 
     def target(
-        self,
-        labels: NDArray[np.integer[Any]],
-        table: ClassTable,
-        sliver: float,
-        anisotropy: float,
+        self, labels: IntArray, table: ClassTable, sliver: float, anisotropy: float
     ) -> Target:
         return object_target(labels, table.unpainted, sliver, anisotropy)
 
@@ -54,12 +50,7 @@ class Objects(Task):
 
         return typical_diameter(labels, unpainted)
 
-    def corrections(
-        self,
-        before: NDArray[np.integer[Any]],
-        after: NDArray[np.integer[Any]],
-        annotation: NDArray[np.integer[Any]],
-    ) -> Edit:
+    def corrections(self, before: IntArray, after: IntArray, annotation: IntArray) -> Edit:
         from napari_unet.objects.corrections import corrections_as_annotation
 
         return corrections_as_annotation(before, after, annotation)
@@ -76,7 +67,7 @@ class Objects(Task):
 
     def decode(
         self, probabilities: NDArray[np.float32], table: ClassTable, decision: Decision
-    ) -> NDArray[np.integer[Any]]:
+    ) -> IntArray:
         from napari_unet.objects.separation import separate_objects
 
         return separate_objects(
@@ -87,18 +78,14 @@ class Objects(Task):
             decision.typical,
         )
 
-    def as_result(self, annotation: NDArray[np.integer[Any]]) -> NDArray[Any]:
+    def as_result(self, annotation: IntArray) -> NDArray[Any]:
         """Give objects numbers that are one lower."""
         above = annotation > 1
         return np.where(above, annotation - above, 0).astype(annotation.dtype)
 
     def keep_corrections(
-        self,
-        new: NDArray[np.integer[Any]],
-        before: NDArray[np.integer[Any]],
-        after: NDArray[np.integer[Any]],
-        unused: int,
-    ) -> tuple[NDArray[np.integer[Any]], NDArray[np.bool_]]:
+        self, new: IntArray, before: IntArray, after: IntArray, unused: int
+    ) -> tuple[IntArray, NDArray[np.bool_]]:
         """Keep corrected objects whole, and deleted ones away."""
         from napari_unet.objects.corrections import keep_corrected_objects
 
