@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data.counting import CountingArray
-from napari_unet.data import intensity
+from napari_unet.data import frames, intensity
 from napari_unet.training import dataset
 from napari_unet.training.dataset import AnnotatedImage, TrainingData
 from napari_unet.training.patches import PatchSampler
@@ -108,7 +108,7 @@ def test_the_paint_of_a_cropped_frame_teaches_what_that_of_the_whole_teaches(
     np.testing.assert_array_equal(cropped.target.classes, whole.target.classes[box])
     np.testing.assert_array_equal(cropped.weights, whole.weights[box])
     some = (slice(70, 90), slice(80, 95))
-    there = dataset.moved(some, cropped.frame.origin, (0, 0))
+    there = frames.moved(some, cropped.frame.origin, (0, 0))
     np.testing.assert_array_equal(cropped.frame.read(some), whole.frame.read(there))
 
 

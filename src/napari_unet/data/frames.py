@@ -234,3 +234,35 @@ def mirrored_positions(start: int, stop: int, size: int) -> NDArray[np.intp]:
     period = 2 * (size - 1)
     positions = np.abs(positions) % period
     return np.minimum(positions, period - positions)
+
+
+# --- Boxes of frames -----------------------------------------------------------------------------
+
+
+def moved(region: Region, start: Sequence[int], new_start: Sequence[int]) -> Region:
+    """Give a region that counts from one corner as it counts from another."""
+    shifts = [int(a) - int(b) for a, b in zip(start, new_start, strict=True)]
+    return tuple(
+        slice(part.start + shift, part.stop + shift)
+        for part, shift in zip(region, shifts, strict=True)
+    )
+
+
+def grown(box: Region, pixels: Sequence[int], shape: Sequence[int]) -> Region:
+    """Add so many pixels on each side of a box, as far as there are any."""
+    return tuple(
+        slice(max(0, part.start - more), min(part.stop + more, size))
+        for part, more, size in zip(box, pixels, shape, strict=True)
+    )
+
+
+def box_within(box: Region, around: Region) -> Region:
+    """Return a box in the coordinates of one around it."""
+    return moved(box, (0,) * len(box), [part.start for part in around])
+
+
+def common(one: Region, other: Region) -> Region:
+    """Return the box that lies in both."""
+    return tuple(
+        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
+    )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_unet.data.frames import read_mirrored, scaled_frame
+from napari_unet.data.frames import moved, read_mirrored, scaled_frame
 from napari_unet.data.rescaling import Factors, enlarged, scaled_region
 from napari_unet.model.config import OUTPUT_PHASE, UNetConfig, shortest_output
 from napari_unet.model.inference import InferenceNetwork
@@ -103,10 +103,8 @@ class Runner:
             return average_of_views(network.probabilities, image, self.views)
 
         probabilities = self.fallback.compute(pixels, compute)  # (C, *)
-        crop = tuple(
-            slice(part.start - box_start, part.stop - box_start)
-            for part, (box_start, _) in zip(of_network, self._outputs(of_network), strict=True)
-        )
+        start = [start for start, _ in self._outputs(of_network)]
+        crop = moved(of_network, (0,) * len(start), start)
         result = self._finite(probabilities[(slice(None), *crop)])
         if scaled is frame:
             return result

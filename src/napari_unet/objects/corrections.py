@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage as ndi
 
+from napari_unet.data.frames import grown
 from napari_unet.data.labels import BACKGROUND_VALUE
 from napari_unet.errors import ConfigError
 from napari_unet.objects.overlaps import check_fits, check_same_shape, overlapping_pairs
@@ -183,10 +184,7 @@ def _box_around(inside: NDArray[np.bool_], margin: int) -> Region:
     found = ndi.find_objects(inside.view(np.uint8))
     if not found:
         return (slice(0, 0),) * inside.ndim
-    return tuple(
-        slice(max(part.start - margin, 0), min(part.stop + margin, size))
-        for part, size in zip(found[0], inside.shape, strict=True)
-    )
+    return grown(found[0], (margin,) * inside.ndim, inside.shape)
 
 
 def _edit(labels: IntArray, box: Region, written: NDArray[np.bool_], values: IntArray) -> Edit:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 from scipy import ndimage as ndi
 
+from napari_unet.data.frames import box_within
 from napari_unet.data.labels import DEFAULT_THRESHOLD
 from napari_unet.data.rescaling import plane_factors
 from napari_unet.errors import LabelsError
@@ -225,9 +226,7 @@ def own_labels(labels: Labels, seen: Region, own: Region) -> tuple[Labels, Block
     With these labels come its strips in the same numbers; objects that it owns no pixel of have
     higher ones there.
     """
-    inner = tuple(
-        slice(o.start - s.start, o.stop - s.start) for o, s in zip(own, seen, strict=True)
-    )
+    inner = box_within(own, seen)
     owned = np.zeros(int(labels.max(initial=0)) + 1, bool)
     owned[labels[inner]] = True
     owned[0] = False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.data.border_weights import DEFAULT_SIGMA
+from napari_unet.data.frames import moved
 from napari_unet.data.labels import paint_box
 from napari_unet.data.rescaling import size_of_cell
 
@@ -223,28 +224,6 @@ _WHOLE_PIXELS = 2**22
 _GRID = 64
 # A patch is drawn off its painted centre by a fourth, and reads more where it zooms and turns.
 _REACH = 1.5
-
-
-def moved(region: Region, start: Sequence[int], new_start: Sequence[int]) -> Region:
-    """Give a region that counts from one corner as it counts from another."""
-    shifts = [int(a) - int(b) for a, b in zip(start, new_start, strict=True)]
-    return tuple(
-        slice(part.start + shift, part.stop + shift)
-        for part, shift in zip(region, shifts, strict=True)
-    )
-
-
-def grown(box: Region, pixels: Sequence[int], shape: Sequence[int]) -> Region:
-    """Add so many pixels on each side of a box, as far as there are any."""
-    return tuple(
-        slice(max(0, part.start - more), min(part.stop + more, size))
-        for part, more, size in zip(box, pixels, shape, strict=True)
-    )
-
-
-def box_within(box: Region, around: Region) -> Region:
-    """Return a box in the coordinates of one around it."""
-    return moved(box, (0,) * len(box), [part.start for part in around])
 
 
 def training_box(

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_unet.data.frames import moved
 from napari_unet.data.labels import UNLABELLED
-from napari_unet.training.dataset import moved, same_array
+from napari_unet.training.dataset import same_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

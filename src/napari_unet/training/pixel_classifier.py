@@ -29,7 +29,7 @@ from skimage.feature import multiscale_basic_features
 from torch import nn
 from torch.nn import functional
 
-from napari_unet.data.frames import read_mirrored, scaled_frame
+from napari_unet.data.frames import box_within, common, read_mirrored, scaled_frame
 from napari_unet.data.rescaling import Factors, enlarged, scaled_region
 from napari_unet.errors import UnreadableError
 from napari_unet.training.networks import chance_of
@@ -61,7 +61,6 @@ _HIDDEN, _STEPS, _BATCH, _RATE = 48, 200, 1024, 5e-3
 # learned by heart.
 _NOISE, _DROPOUT = 0.3, 0.3
 _AT_ONCE = 2**18  # pixels
-Corner = tuple[int, ...]
 
 CLASSIFIER_IOU = "classifier_iou"  # beside the network's "iou" in the history
 # A network that scores better by so much learns no more from the classifier.
@@ -81,8 +80,8 @@ class PixelClassifier:
     """What it learned from."""
     factors: Factors = ()
     """Pixels of the image per pixel that it learned from, along ``[Z]YX``; empty: the same."""
-    _guesses: dict[tuple[int, Corner], NDArray[np.uint8]] = field(default_factory=dict, init=False)
-    """Class and sureness (2, *) of the tiles of its data that were asked for."""
+    _guesses: dict[tuple[int, ...], NDArray[np.uint8]] = field(default_factory=dict, init=False)
+    """Class and sureness (2, *) of tiles of its data, by frame and corner."""
 
     @classmethod
     def fitted(cls, data: TrainingData, seed: int) -> PixelClassifier:
@@ -131,42 +130,32 @@ class PixelClassifier:
 
     def _guessed(self, frame: TrainingFrame, region: Region) -> NDArray[np.float32]:
         number = next(i for i, other in enumerate(self.data.frames) if other is frame)
-        shape = tuple(part.stop - part.start for part in region)
-        guessed = np.zeros((2, *shape), np.float32)
-        edges = (1,) * (len(shape) - 2) + (_TILE, _TILE)
-        parts = [
+        guessed = np.zeros((2, *(part.stop - part.start for part in region)), np.float32)
+        edges = (1,) * (len(region) - 2) + (_TILE, _TILE)
+        starts = [
             range(part.start - part.start % edge, part.stop, edge)
             for part, edge in zip(region, edges, strict=True)
         ]
-        for corner in product(*parts):
-            tile = self._tile(number, corner, edges)
-            ends = [start + size for start, size in zip(corner, tile.shape[1:], strict=True)]
-            both = [
-                (max(start, part.start), min(end, part.stop))
-                for start, end, part in zip(corner, ends, region, strict=True)
-            ]
-            into = tuple(
-                slice(a - part.start, b - part.start)
-                for (a, b), part in zip(both, region, strict=True)
+        whole = frame.frame.spatial_shape
+        for corner in product(*starts):
+            box = tuple(
+                slice(a, min(a + e, n)) for a, e, n in zip(corner, edges, whole, strict=True)
             )
-            out_of = tuple(slice(a - c, b - c) for (a, b), c in zip(both, corner, strict=True))
-            guessed[(slice(None), *into)] = tile[(slice(None), *out_of)]
+            both = common(box, region)
+            known = self._tile(number, box)[(slice(None), *box_within(both, box))]
+            guessed[(slice(None), *box_within(both, region))] = known
         guessed[1] /= -_LEVELS
         return guessed
 
-    def _tile(self, number: int, corner: Corner, edges: Corner) -> NDArray[np.uint8]:
+    def _tile(self, number: int, box: Region) -> NDArray[np.uint8]:
         """Return class and sureness (2, *) of a tile, computed when it is first asked for."""
-        if (number, corner) not in self._guesses:
+        key = (number, *(part.start for part in box))
+        if key not in self._guesses:
             frame = self.data.frames[number]
-            box = tuple(
-                slice(start, min(start + edge, size))
-                for start, edge, size in zip(corner, edges, frame.target.classes.shape, strict=True)
-            )
             probabilities = self.probabilities(frame.frame, frame.intensity, box)
             sure = np.rint(probabilities.max(axis=0) * _LEVELS)
-            tile = np.stack([probabilities.argmax(axis=0), sure]).astype(np.uint8)
-            self._guesses[number, corner] = tile
-        return self._guesses[number, corner]
+            self._guesses[key] = np.stack([probabilities.argmax(axis=0), sure]).astype(np.uint8)
+        return self._guesses[key]
 
 
 def features_in(frame: Frame, intensity: Scaling, region: Region) -> NDArray[np.float32]:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.data.border_weights import DEFAULT_SIGMA, border_weight_map
+from napari_unet.data.frames import box_within, grown
 from napari_unet.data.labels import UNLABELLED, Target, marked_boxes, paint_box
 from napari_unet.tasks import target_of, task_of
-from napari_unet.training.dataset import box_within, grown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from scipy.ndimage import center_of_mass
 
+from napari_unet.data.frames import grown
 from napari_unet.data.labels import DEFAULT_THRESHOLD, Target, marked_boxes
 from napari_unet.errors import DeviceError, UnreadableError
 from napari_unet.model.devices import fastest_precision
@@ -20,7 +21,6 @@ from napari_unet.model.memory import Shortage, within_memory
 from napari_unet.objects.separation import separate_objects
 from napari_unet.run import Notice
 from napari_unet.tasks import Decision
-from napari_unet.training.dataset import grown
 from napari_unet.training.events import PaintJudged, Validated
 from napari_unet.training.networks import all_finite, copy_weights
 
