@@ -247,17 +247,8 @@ class TrainConfig:
     def preset(cls, name: PresetName, **changes: Any) -> TrainConfig:
         """Return a named set of settings, with some of them changed.
 
-        Parameters
-        ----------
-        name : str
-            "fast", "accurate", "paper" or "3d".
-        **changes
-            Settings to change.
-
-        Raises
-        ------
-        ConfigError
-            There is no such preset or setting, or a value is out of its bounds.
+        The names are "fast", "accurate", "paper" and "3d". Raises ConfigError if there is no such
+        preset or setting, or a value is out of its bounds.
         """
         if name not in _PRESETS:
             raise ConfigError(f"There is no preset {name!r}; choose {', '.join(_PRESETS)}.")
@@ -267,13 +258,7 @@ class TrainConfig:
         return cls(**{**_PRESETS[name], **changes})
 
     def changed(self, **changes: Any) -> TrainConfig:
-        """Return a copy with some settings changed.
-
-        Raises
-        ------
-        ConfigError
-            A value is out of its bounds.
-        """
+        """Return a copy with some settings changed; ConfigError if one is out of its bounds."""
         return replace(self, **changes)
 
     def network(self, in_channels: int, out_channels: int) -> UNetConfig:
