@@ -17,7 +17,8 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 from napari_unet.project.folder import Project, load_project, save_project
 from napari_unet.training.config import TrainConfig
 from napari_unet.widgets.common.layers import METADATA_KEY
-from napari_unet.widgets.common.result_layer import KeptResult, Predicted, ResultLayer, predicted_of
+from napari_unet.widgets.common.result_layer import KeptResult, Predicted, predicted_of
+from napari_unet.widgets.common.result_writing import ResultLayer
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import BackgroundTask
 from napari_unet.widgets.models.save_project import ProjectPlace, place_of

@@ -10,7 +10,8 @@ from napari.layers import Image, Labels, Tracks
 from napari_unet.io.disk import short_reason
 from napari_unet.project.folder import ProjectResult, ProjectTracks
 from napari_unet.widgets.common.layers import METADATA_KEY, plain_layers
-from napari_unet.widgets.common.result_layer import KeptResult, Predicted, ResultLayer
+from napari_unet.widgets.common.result_layer import KeptResult, Predicted
+from napari_unet.widgets.common.result_writing import ResultLayer
 from napari_unet.widgets.models.project_images import (
     placement_of,
     plain_placement,

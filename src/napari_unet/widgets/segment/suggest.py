@@ -19,7 +19,8 @@ from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, add_row, button, form_layout
 from napari_unet.widgets.common.layers import follow, labels_of, pixels_of, plain_layers
 from napari_unet.widgets.common.placement import placement_along
-from napari_unet.widgets.common.result_layer import ResultLayer, image_of_result
+from napari_unet.widgets.common.result_layer import image_of_result
+from napari_unet.widgets.common.result_writing import ResultLayer
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome, task_named
 from napari_unet.widgets.predict.runs import scoped

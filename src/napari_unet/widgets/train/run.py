@@ -29,7 +29,8 @@ from napari_unet.widgets.common.pairs import (
 )
 from napari_unet.widgets.common.recovery import keeper_of
 from napari_unet.widgets.common.regions import regions_of
-from napari_unet.widgets.common.result_layer import Predicted, ResultLayer
+from napari_unet.widgets.common.result_layer import Predicted
+from napari_unet.widgets.common.result_writing import ResultLayer
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.visible import frame_and_region, label_axes, look_at, visible_box
 from napari_unet.widgets.train.work import TrainingJob, training_events
