@@ -13,10 +13,10 @@ from qtpy.QtWidgets import QApplication
 from napari_unet.provenance.card import TrainingOrigin
 from napari_unet.run import Notice
 from napari_unet.training.config import TrainConfig
+from napari_unet.widgets.common.importing_torch import keep_triton_apart
 from napari_unet.widgets.common.layers import unwrapped
 from napari_unet.widgets.common.model_work import loading_events
 from napari_unet.widgets.common.task import BackgroundTask, Cancelled, Failed, Finished, Outcome
-from napari_unet.widgets.common.triton_apart import keep_triton_apart
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.run import Run
+from napari_unet.widgets.common.importing_torch import import_torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -248,6 +249,7 @@ def outcome_of(
 ) -> Generator[Any, None, Outcome]:
     """Run a generator of events to its end, and turn any error into an outcome."""
     try:
+        import_torch()
         from napari_unet.model.devices import yield_to_foreground
 
         yield_to_foreground()

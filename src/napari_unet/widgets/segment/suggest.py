@@ -17,6 +17,7 @@ from napari_unet.model.starting import STARTING_MODELS
 from napari_unet.training.events import ViewPredicted
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, add_row, button, form_layout
+from napari_unet.widgets.common.importing_torch import quietly
 from napari_unet.widgets.common.layers import follow, labels_of, pixels_of, plain_layers
 from napari_unet.widgets.common.placement import placement_along
 from napari_unet.widgets.common.result_layer import image_of_result
@@ -24,6 +25,7 @@ from napari_unet.widgets.common.result_writing import ResultLayer
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome, task_named
 from napari_unet.widgets.predict.runs import scoped
+from napari_unet.widgets.train.work import import_for_training
 
 if TYPE_CHECKING:
     import threading
@@ -60,11 +62,12 @@ class SuggestionPanel(QWidget):
         self._session = session_of(viewer)
         self._task = task_named(self._session, "Looking for cells")
         self._decoding = task_named(self._session, "Showing other cells")
+        self._readying = task_named(self._session, "Getting ready to learn")
         self._seen: weakref.WeakSet[Image] = weakref.WeakSet()
         self._image: Image | None = None
         self._found: tuple[TrainedNetwork, Proposals] | None = None
         self._layer: ResultLayer | None = None
-        self._waiting = False
+        self._waiting = self._ready = False
         self.text = Note()
         self.cell_size = _slider(0, 100)
         self.smallest = _slider(0, 100)
@@ -204,6 +207,7 @@ class SuggestionPanel(QWidget):
             self._show(False)
             self.setVisible(True)
             self.text.setText("Paint three cells, so that I learn their size.")
+            self._get_ready()
 
     def _set_sliders(self, cell_size: float) -> None:
         share = np.log(cell_size / _SMALLEST_CELL) / np.log(_LARGEST_CELL / _SMALLEST_CELL)
@@ -243,6 +247,12 @@ class SuggestionPanel(QWidget):
         self.text.setText(
             f"{n_cells:,} cells found in this view, about {self._cell_size():.0f} pixels wide."
         )
+        self._get_ready()
+
+    def _get_ready(self) -> None:
+        """Import what the first training needs, while the user looks at the cells."""
+        if not self._ready:
+            self._ready = self._readying.start(import_for_training)
 
     def _on_removed(self, event: Any = None) -> None:
         if self._image is not None and self._image not in self._viewer.layers:
@@ -271,8 +281,9 @@ def looking_events(
     image: ArrayLike, config: PredictConfig, stop: threading.Event
 ) -> Generator[object, None, tuple[TrainedNetwork, Proposals]]:
     """Look for cells with the starting model; torch is imported here."""
-    from napari_unet.model.starting import load_starting_model
-    from napari_unet.prediction.proposals import propose
+    with quietly:
+        from napari_unet.model.starting import load_starting_model
+        from napari_unet.prediction.proposals import propose
 
     trained = load_starting_model(_STARTING_MODEL)
     proposals = yield from propose(trained, image, config, stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 from napari_unet.errors import FileProblemError, NapariUNetError
 from napari_unet.run import Run
 from napari_unet.widgets.common.controls import MODEL_FILES
+from napari_unet.widgets.common.importing_torch import quietly
 
 if TYPE_CHECKING:
     import threading
@@ -47,10 +49,29 @@ class TrainingJob:
     """Where the layers of the images come from."""
 
 
+# What a training uses; by the first optimiser, and by the first border weights, too.
+_MODULES = (
+    "torch._dynamo",
+    "napari_unet.data.border_kernel",
+    "napari_unet.provenance.card",
+    "napari_unet.provenance.script_bundle",
+    "napari_unet.training.checkpoint",
+    "napari_unet.training.loop",
+)
+
+
+def import_for_training(stop: threading.Event) -> None:
+    """Import what a training uses, while the window goes on."""
+    with quietly:
+        for name in _MODULES:
+            import_module(name)
+
+
 def training_events(
     job: TrainingJob, stop: threading.Event
 ) -> Generator[object, None, TrainingResult]:
     """Prepare and train; the last event is a `TrainingOrigin`."""
+    import_for_training(stop)
     from napari_unet.run import Notice
     from napari_unet.training.checkpoint import save_checkpoint, saving_checkpoints
     from napari_unet.training.loop import train_network

@@ -1,7 +1,8 @@
-"""Triton's LLVM and that of OpenGL drivers do not meet."""
+"""Importing torch neither ends the program nor lets its window stand still."""
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from napari_unet.widgets.common import triton_apart
-from napari_unet.widgets.common.triton_apart import keep_triton_apart
+from napari_unet.widgets.common import importing_torch
+from napari_unet.widgets.common.importing_torch import keep_triton_apart, quietly
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +44,7 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir(parents=True)
     library = folder / f"libtriton{EXTENSION_SUFFIXES[0]}"
     library.touch()
-    others = [each for each in sys.meta_path if each is not triton_apart._TritonFinder]
+    others = [each for each in sys.meta_path if each is not importing_torch._TritonFinder]
     monkeypatch.setattr(sys, "meta_path", others)
     return library
 
@@ -96,3 +97,40 @@ def test_triton_can_be_imported_beside_a_window() -> None:
         pytest.skip("the window is drawn without LLVM")
     assert "imported" in result.stdout, result.stdout + result.stderr
     assert result.returncode == 0
+
+
+def test_no_garbage_is_collected_until_the_last_one_has_imported() -> None:
+    with quietly:
+        with quietly:
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+
+    assert gc.isenabled()
+
+
+def test_what_was_imported_is_no_more_gone_through_than_old_objects() -> None:
+    with quietly:
+        imported: list[object] = [[] for _ in range(100)]
+
+    assert gc.get_freeze_count() == 0  # they are garbage one day, as all others
+    young = {id(each) for each in gc.get_objects(generation=0)}
+    assert not any(id(each) in young for each in imported)
+
+
+LIBRARIES_FIRST = """
+from pathlib import Path
+from napari_unet.widgets.common import importing_torch
+importing_torch._load_libraries()
+print("libtorch_cpu" in Path("/proc/self/maps").read_text())
+importing_torch.import_torch()
+import torch
+print(float(torch.ones(2).sum()))
+"""
+
+
+@pytest.mark.slow
+def test_torch_is_imported_after_its_libraries() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIBRARIES_FIRST], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["True", "2.0"], done.stderr
