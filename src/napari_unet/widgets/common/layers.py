@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+import numpy as np
 from napari.layers import Image, Labels, Layer
 from qtpy.compat import isalive
 from qtpy.QtCore import Signal
@@ -81,7 +83,7 @@ class FollowedLayer:
 
 
 class OfImage:
-    """What belongs to an image layer, and does not keep it alive."""
+    """What is known of one layer of ours, in its metadata; the image it is of is not kept alive."""
 
     _image: weakref.ref[Image] | None = None
 
@@ -98,6 +100,26 @@ class OfImage:
     def had_image(self) -> bool:
         """Whether there ever was one; it may be closed by now."""
         return self._image is not None
+
+    def copied(self, layer: Any) -> Self:
+        """Return the same for a layer that was just copied: what changes there stays there."""
+        made = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, (dict, list, np.ndarray)):
+                setattr(made, name, value.copy())
+        return made
+
+
+def part_from_copies(layers: Sequence[Layer], added: Layer) -> None:
+    """Give a layer that was added a state of its own: napari's *Duplicate* lets two share one."""
+    shared = {id(each) for layer in layers if layer is not added for each in _states_of(layer)}
+    for key, value in list(added.metadata.items()):
+        if isinstance(value, OfImage) and id(value) in shared:
+            added.metadata[key] = value.copied(added)
+
+
+def _states_of(layer: Layer) -> list[OfImage]:
+    return [each for each in layer.metadata.values() if isinstance(each, OfImage)]
 
 
 class LayerComboBox(QComboBox, Generic[LayerT]):

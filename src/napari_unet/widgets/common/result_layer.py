@@ -79,6 +79,14 @@ class Predicted(OfImage):
         """What was predicted; of probabilities, the likeliest class."""
         return next((task for task in TASKS.values() if task.kind == self.kind), CLASSES)
 
+    def copied(self, layer: Labels) -> Predicted:
+        """Return the same for a layer that was just copied; nothing writes there."""
+        made = super().copied(layer)
+        made.live, made.followed = False, ""
+        if made.in_progress:  # what was not final there is no one's correction
+            made.in_progress, made.labels, made.taken = False, np.array(layer.data), None
+        return made
+
     def as_it_is(self, layer: Labels) -> KeptResult:
         """Return a copy of what the layer shows."""
         shown = np.array(layer.data)

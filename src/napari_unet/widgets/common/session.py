@@ -14,7 +14,7 @@ from napari_unet.provenance.card import TrainingOrigin
 from napari_unet.run import Notice
 from napari_unet.training.config import TrainConfig
 from napari_unet.widgets.common.importing_torch import keep_triton_apart
-from napari_unet.widgets.common.layers import unwrapped
+from napari_unet.widgets.common.layers import follow, part_from_copies, plain_layers, unwrapped
 from napari_unet.widgets.common.model_work import loading_events
 from napari_unet.widgets.common.task import BackgroundTask, Cancelled, Failed, Finished, Outcome
 
@@ -46,6 +46,7 @@ class Session(QObject):
     def __init__(self, viewer: Any) -> None:
         super().__init__(QApplication.instance())
         self._viewer: weakref.ref[Any] | None = weakref.ref(viewer)
+        follow(self, viewer.layers.events.inserted, self._part_from_copies)
         keep_triton_apart()  # before torch is imported, and after the window was drawn
         self.training = BackgroundTask("U-Net training", self)
         self.prediction = BackgroundTask("U-Net prediction", self)
@@ -99,6 +100,10 @@ class Session(QObject):
     def viewer(self) -> Any:
         """The viewer whose session this is, while it exists and has its window."""
         return self._viewer() if self._viewer else None
+
+    def _part_from_copies(self, event: Any) -> None:
+        if self.viewer is not None:
+            part_from_copies(plain_layers(self.viewer), unwrapped(event.value))
 
     def _note_origin(self, event: object) -> None:
         from napari_unet.provenance.card import TrainingOrigin  # with pydantic: not at the start

@@ -47,10 +47,10 @@ def show_stored(viewer: Viewer, path: Path, kind: ResultKind, axes: str, placeme
         The (last) one.
     """
     for layer in plain_layers(viewer):
-        if layer.metadata.get(_FILE) == str(path):
+        if layer.metadata.get(_FILE) == (str(path), layer.unique_id):  # no copy of one
             viewer.layers.remove(layer)
     levels = levels_of(path)
-    about = {"metadata": {METADATA_KEY: STORED, _FILE: str(path)}, **placement}
+    about = {"metadata": {METADATA_KEY: STORED}, **placement}
     if RESULT_TYPES[kind].is_labels:
         added = Labels(
             levels if len(levels) > 1 else levels[0],
@@ -59,7 +59,7 @@ def show_stored(viewer: Viewer, path: Path, kind: ResultKind, axes: str, placeme
             **about,
         )
         added.editable = False  # painting there would be lost
-        viewer.add_layer(added)
+        _add(viewer, added, path)
         return added
     return _show_bands(viewer, path, levels, axes, about)
 
@@ -81,8 +81,13 @@ def _show_bands(viewer: Viewer, path: Path, levels: list[Any], axes: str, about:
             contrast_limits=(0, 1),
             **about,
         )
-        viewer.add_layer(layer)
+        _add(viewer, layer, path)
     return layer
+
+
+def _add(viewer: Viewer, layer: Layer, path: Path) -> None:
+    layer.metadata[_FILE] = str(path), layer.unique_id
+    viewer.add_layer(layer)
 
 
 def _of_channel(axes: str, number: int) -> tuple[Any, ...]:
