@@ -115,7 +115,7 @@ def test_the_errors_are_a_layer_of_named_colours(compared: tuple[Desk, ComparePa
 def test_the_errors_lie_where_the_prediction_lies(desk: Desk) -> None:
     placement: dict[str, Any] = {"scale": (0.5, 0.25), "translate": (3, 4), "units": ("um", "um")}
     prediction = add_prediction(desk, flawed(), **placement)
-    compare(desk, desk.viewer.add_labels(four_squares()))
+    compare(desk, desk.viewer.add_labels(four_squares(), **placement))
     errors = desk.viewer.layers["disks prediction errors"]
     np.testing.assert_array_equal(errors.scale, prediction.scale)
     np.testing.assert_array_equal(errors.translate, prediction.translate)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from napari import Viewer
-from napari.layers import Labels
+from napari.layers import Labels, Layer
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QEvent
 
@@ -20,10 +20,13 @@ from napari_unet.project.folder import MODEL_FILE, Project, load_project, save_p
 from napari_unet.training.checkpoint import load_state, state_path
 from napari_unet.widgets.annotate.dock import AnnotateWidget
 from napari_unet.widgets.common.annotation import annotation_of
+from napari_unet.widgets.common.layers import METADATA_KEY
 from napari_unet.widgets.common.recovery import WindowGuard, keeper_of
+from napari_unet.widgets.common.result_layer import Predicted, predicted_of
 from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.models import projects
 from napari_unet.widgets.models.dock import ModelsWidget
-from napari_unet.widgets.models.projects import open_folder
+from napari_unet.widgets.models.projects import open_folder, project_to_recover
 from napari_unet.widgets.models.save_project import place_of
 
 from .conftest import Desk, disks, strokes_on
@@ -278,6 +281,75 @@ def test_after_a_crash_the_annotations_are_offered_and_restored(
 
     np.testing.assert_array_equal(other.layers["paint"].data, labels.data)
     assert annotate.recovery.isHidden()
+
+
+@pytest.fixture
+def corrected(desk: Desk) -> Labels:
+    """A result of two cells, one of which was deleted; nothing is painted."""
+    labels = np.zeros((96, 96), np.int32)
+    labels[10:20, 10:20], labels[40:50, 40:50] = 1, 2
+    predicted = Predicted(labels.copy(), 2, name="disks prediction")
+    predicted.image = desk.image
+    layer = Labels(labels, name="disks prediction", metadata={METADATA_KEY: predicted})
+    desk.viewer.add_layer(layer)
+    layer.data_setitem(np.nonzero(layer.data == 2), 0)
+    return layer
+
+
+@pytest.mark.fault(47)
+def test_after_a_crash_a_corrected_result_is_restored_with_its_corrections(
+    desk: Desk, corrected: Labels, make_viewer: Callable[[], Viewer]
+) -> None:
+    keeper = keeper_of(desk.viewer)
+    keeper.save_now()
+    desk.wait_until_idle()
+    crash(keeper.folder)
+
+    other = make_viewer()
+    annotate = AnnotateWidget(other)
+    assert "disks, corrected results were saved" in annotate.recovery.text.text()
+    annotate.recovery.restore()
+
+    restored = other.layers["disks prediction"]
+    about = predicted_of(restored)
+    assert about is not None
+    np.testing.assert_array_equal(restored.data, corrected.data)
+    assert np.count_nonzero(about.labels != restored.data) == 100
+    assert about.image is other.layers["disks"]
+
+
+def test_a_correction_is_saved_soon_and_once(desk: Desk, corrected: Labels) -> None:
+    keeper = keeper_of(desk.viewer)
+    assert keeper._timer.isActive()
+    keeper._timer.stop()
+
+    corrected.data_setitem(np.nonzero(corrected.data == 1), 0)
+    assert keeper._timer.isActive()
+    keeper.save_now()
+    desk.wait_until_idle()
+
+    assert keeper._unsaved() is None
+
+
+def test_a_result_that_no_one_corrected_is_not_saved_for_recovery(
+    desk: Desk, corrected: Labels
+) -> None:
+    corrected.undo()
+
+    assert project_to_recover(desk.viewer).results == ()
+
+
+def test_of_results_too_large_to_copy_the_topmost_are_saved(
+    desk: Desk, corrected: Labels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, state, kind = corrected.as_layer_data_tuple()
+    above = Layer.create(data.copy(), {**state, "name": "above"}, kind)
+    desk.viewer.add_layer(above)
+    monkeypatch.setattr(projects, "_LARGEST_RESULTS", 96 * 96)
+
+    (saved,) = project_to_recover(desk.viewer).results
+
+    assert saved.name == "above"
 
 
 def two_images_left_behind(folder: Path, make_viewer: Callable[..., Viewer]) -> Path:

@@ -91,7 +91,10 @@ class ProjectImage(ProjectLayer):
     labels_name: str = ""
     """Name of the annotation layer; "" if there is none."""
     labels: AnyArray | None = None
-    """Of any integer dtype; it lies where the image does."""
+    """Of any integer dtype; it lies where the image does.
+
+    An image without a name is none: the paint is of no image, or of which was not clear.
+    """
     corrected: Mask | None = None
     """Pixels of `labels` that the user corrected."""
     regions: tuple[Box, ...] = ()
@@ -262,6 +265,7 @@ def _with_path_inside(image: ProjectImage, folder: Path) -> ProjectImage:
 def _store_image(image: ProjectImage, writer: ArrayWriter) -> ProjectImage:
     """Write the arrays of an image, and put in their places which files hold them."""
     stored: dict[str, Any] = {}
+    name = f"{image.name} paint" if image.name else image.labels_name
     if image.image is not None:
         stored["image"] = writer.write_pixels(image.name, np.asarray(image.image), image.rgb)
     if image.labels is not None:
@@ -271,10 +275,10 @@ def _store_image(image: ProjectImage, writer: ArrayWriter) -> ProjectImage:
                 f"The annotation {image.labels_name!r} has dtype {labels.dtype}; annotations are "
                 "whole numbers, for example uint16."
             )
-        stored["labels"] = writer.write_labels(f"{image.name} paint", labels)
+        stored["labels"] = writer.write_labels(name, labels)
     if image.corrected is not None:
         corrected = np.asarray(image.corrected, bool)
-        stored["corrected"] = writer.write_labels(f"{image.name} paint, corrected", corrected)
+        stored["corrected"] = writer.write_labels(f"{name}, corrected", corrected)
     return replace(image, **stored)
 
 

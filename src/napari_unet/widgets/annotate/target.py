@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, Signal
 
@@ -23,8 +24,13 @@ from napari_unet.widgets.annotate.painter import Painter, PaintWatcher
 from napari_unet.widgets.common.annotation import (
     FIRST_VALUE,
     annotation_of,
+    annotations_in,
+    covers,
     image_for,
+    images_of_its_shape,
+    lay_on,
     new_annotation,
+    question_about,
 )
 from napari_unet.widgets.common.controls import Note, choice
 from napari_unet.widgets.common.layers import LayerComboBox, follow
@@ -40,6 +46,14 @@ if TYPE_CHECKING:
     from napari_unet.widgets.annotate.coverage import Coverage
 
 _BRUSH_SIZE = 8
+
+
+def _is_of(viewer: Viewer, layer: Labels, image: Image) -> bool:
+    """Return whether a layer annotates an image; where it may annotate several, that is not yet."""
+    known = image_for(viewer, layer)
+    if known is None and annotation_of(layer).image is None:
+        return covers(layer, image)
+    return known is image
 
 
 class PaintTarget(QObject):
@@ -88,7 +102,8 @@ class PaintTarget(QObject):
 
     def _connect(self, dock: QWidget) -> None:
         self.annotation_box.layer_changed.connect(self.watch)
-        self.image_box.layer_changed.connect(self._share_choice)
+        self.image_box.layer_changed.connect(self._follow_image)
+        self.image_box.activated.connect(self._answer)
         self.kind_box.currentIndexChanged.connect(self._choose_kind)
         self.table.picked.connect(self.painter.pick)
         self.table.renamed.connect(self.painter.rename)
@@ -109,8 +124,11 @@ class PaintTarget(QObject):
 
     @property
     def annotation(self) -> Labels | None:
-        """The labels layer that is painted in."""
-        return self.painter.annotation
+        """The labels layer that is painted in; None where that is not of the chosen image."""
+        layer, image = self.painter.annotation, self.image
+        if layer is None or image is None or _is_of(self._viewer, layer, image):
+            return layer
+        return None
 
     @property
     def task(self) -> Task:
@@ -147,6 +165,24 @@ class PaintTarget(QObject):
                 self._take_over(layer)
         self._share_choice()
         self._show_kind()
+
+    def _follow_image(self) -> None:
+        """Paint in a layer of the image, where there is one."""
+        if self.annotation is None and self.image is not None:
+            for layer in reversed(annotations_in(self._viewer)):
+                if image_for(self._viewer, layer) is self.image:
+                    self.annotation_box.layer = layer
+                    break
+        self.watch()
+
+    def _answer(self, index: int = 0) -> None:
+        """Let the chosen image be that of a layer of which it was not clear."""
+        layer, image = self.painter.annotation, self.image
+        if layer is not None and image in images_of_its_shape(self._viewer, layer):
+            assert image is not None
+            if question_about(self._viewer, layer):
+                lay_on(self._viewer, layer, image, as_seen=isinstance(layer.data, np.ndarray))
+                self.watch()
 
     def _choose_kind(self) -> None:
         kind = self.task.kind
@@ -188,7 +224,9 @@ class PaintTarget(QObject):
     def _show_coverage(self) -> None:
         layer = self.annotation
         if layer is None:
-            self.coverage.setText(self._hint)
+            unclear = self.painter.annotation
+            question = "" if unclear is None else question_about(self._viewer, unclear)
+            self.coverage.setText(question or self._hint)
             self.table.show_rows(())
             return
         plane, regions = shown_plane(self._viewer, layer), shown_regions(self._viewer, layer)

@@ -9,6 +9,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap, label_colormap
 
+from napari_unet.io.names import pair_names
 from napari_unet.tasks import task_of
 from napari_unet.widgets.common.layers import (
     METADATA_KEY,
@@ -16,11 +17,20 @@ from napari_unet.widgets.common.layers import (
     channel_axis_of,
     labels_of,
     labels_shape_of,
+    layers_of_others,
     pixels_of,
     placement_of,
     plain_layers,
 )
-from napari_unet.widgets.common.placement import named_axes_of
+from napari_unet.widgets.common.placement import (
+    lies_over,
+    named_axes_of,
+    placement_along,
+    seen_over,
+    world_matrix,
+)
+from napari_unet.widgets.common.regions import regions_layer
+from napari_unet.widgets.common.visible import label_axes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,8 +73,6 @@ class Annotation(OfImage):
         Of the background (1) and, with classes, of each class.
     used : bool
         Whether it is ticked for training.
-    corrected : ndarray or None
-        Where predictions were corrected, bool.
     """
 
     kind: Kind = "objects"
@@ -72,6 +80,9 @@ class Annotation(OfImage):
     colours: dict[int, str] = field(default_factory=lambda: {BACKGROUND_VALUE: PALETTE[0]})
     used: bool = True
     corrected: NDArray[np.bool_] | None = None
+    """Where predictions were corrected."""
+    place: bytes = b""
+    """Where it lay when it last covered its image."""
 
     @property
     def task(self) -> Task:
@@ -174,15 +185,98 @@ def annotations_in(viewer: Viewer) -> list[Labels]:
 
 
 def image_for(viewer: Viewer, layer: Labels) -> Image | None:
-    """Return the image that a layer annotates: the one it was made for, or one of its shape."""
+    """Return the image that a layer annotates, pixel by pixel.
+
+    That is the one it was made for, or lies over, or of several of these the one whose name its own
+    contains. None where this is not clear: see `question_about`.
+    """
     known = annotation_of(layer).image
-    images = [each for each in plain_layers(viewer) if isinstance(each, Image)]
-    if known in images:
-        return known
+    if known is not None and known in plain_layers(viewer):
+        _move_along(viewer, layer, known)
+        return known if covers(layer, known) else None
+    images = [each for each in images_of_its_shape(viewer, layer) if covers(layer, each)]
+    if len(images) < 2:
+        return next(iter(images), None)
+    names = [image.name for image in images]
+    pairs = pair_names([layer.name], names) or pair_names(_names_like(viewer, layer), names)
+    return next((each for each in images if each.name == pairs.get(layer.name)), None)
+
+
+def _names_like(viewer: Viewer, layer: Labels) -> list[str]:
+    """Return the names of all layers of this shape of which no one has said what they annotate."""
+    like = [e for e in annotations_in(viewer) if labels_of(e).shape == labels_of(layer).shape]
+    return [each.name for each in like if not annotation_of(each).had_image]
+
+
+def images_of_its_shape(viewer: Viewer, layer: Labels) -> list[Image]:
+    """List the images that a layer may annotate by its shape."""
     shape = tuple(labels_of(layer).shape)
-    fitting = [each for each in images if METADATA_KEY not in each.metadata and fits(each, shape)]
-    surest = [image for image in fitting if _tells_labels_shape(image)]
-    return next(iter(surest + fitting), None)
+    fitting = [each for each in layers_of_others(viewer, Image) if fits(each, shape)]
+    return [image for image in fitting if _tells_labels_shape(image)] or fitting
+
+
+def covers(layer: Labels, image: Image) -> bool:
+    """Return whether a layer has the shape of an image's labels, and lies over it so."""
+    shape = tuple(labels_of(layer).shape)
+    return fits(image, shape) and lies_over(layer, image, label_axes(image, shape))
+
+
+def question_about(viewer: Viewer, layer: Labels) -> str:
+    """Return what must be said about a layer before it is learned from; nothing where all is clear.
+
+    It begins with the name of the layer.
+    """
+    if image_for(viewer, layer) is not None:
+        return ""
+    images = images_of_its_shape(viewer, layer)
+    names = " or ".join(repr(image.name) for image in images if covers(layer, image))
+    if names:
+        return f"{layer.name!r} may be painted on {names}. {_CHOOSE}"
+    if images:
+        return (
+            f"{layer.name!r} has the shape of {images[0].name!r}, but lies elsewhere, or its "
+            f"pixels have another size. {_CHOOSE}"
+        )
+    return ""
+
+
+_CHOOSE = "Choose its image in the Train widget, under 'painted on'."
+
+
+def lay_on(viewer: Viewer, layer: Labels, image: Image, as_seen: bool) -> None:
+    """Let a layer annotate an image, pixel by pixel from now on.
+
+    Where it lies elsewhere it is moved over the image, or, `as_seen`, gets the image's pixels with
+    what is seen there.
+    """
+    state, labels = annotation_of(layer), labels_of(layer)
+    keep = label_axes(image, labels.shape)
+    if not covers(layer, image):
+        if as_seen:
+            seen = seen_over(layer, image, keep, np.asarray(labels))
+            if state.corrected is not None:
+                state.corrected = seen_over(layer, image, keep, state.corrected)
+            layer.data = seen
+        _lay(viewer, layer, image, with_regions=not as_seen)
+    state.image = image
+
+
+def _move_along(viewer: Viewer, layer: Labels, image: Image) -> None:
+    """Lay a layer that lay over its image there again, where the image was moved or scaled."""
+    state, place = annotation_of(layer), world_matrix(layer, range(layer.ndim)).tobytes()
+    if covers(layer, image):
+        state.place = place
+    elif state.place == place:
+        _lay(viewer, layer, image, with_regions=True)
+
+
+def _lay(viewer: Viewer, layer: Labels, image: Image, with_regions: bool) -> None:
+    regions = regions_layer(viewer, layer) if with_regions else None
+    placement = placement_along(image, label_axes(image, labels_of(layer).shape))
+    for name, value in placement.items():
+        for each in (layer, regions):
+            if each is not None:
+                setattr(each, name, value)
 
 
 def fits(image: Image, shape: tuple[int, ...]) -> bool:

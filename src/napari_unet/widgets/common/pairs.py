@@ -5,12 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Image
+from napari.utils.notifications import show_warning
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QHeaderView, QTableWidgetItem, QWidget
 
-from napari_unet.data.labels import copy_of_paint
-from napari_unet.widgets.common.annotation import annotation_of, annotations_in, fits, image_for
+from napari_unet.data.labels import copy_of_paint, is_painted
+from napari_unet.widgets.common.annotation import (
+    annotation_of,
+    annotations_in,
+    covers,
+    image_for,
+    images_of_its_shape,
+    lay_on,
+    question_about,
+)
 from napari_unet.widgets.common.layers import (
     follow,
     labels_of,
@@ -50,14 +60,33 @@ def every_pair(viewer: Viewer) -> tuple[LayerPair, ...]:
     return tuple(LayerPair(image, layer) for image, layer in found if image is not None)
 
 
+def paint_on_none(viewer: Viewer) -> list[Labels]:
+    """List the layers with paint whose image is closed or not clear; not those of files."""
+    return [
+        layer
+        for layer in annotations_in(viewer)
+        if layer.source.path is None and image_for(viewer, layer) is None
+        if is_painted(labels_of(layer))
+    ]
+
+
 def ticked_pairs(viewer: Viewer) -> tuple[LayerPair, ...]:
     """List the annotations to learn from whose image is open."""
     return tuple(pair for pair in every_pair(viewer) if annotation_of(pair.annotation).used)
 
 
+def questions_about(viewer: Viewer) -> list[str]:
+    """Return of each ticked layer with paint why it cannot be learned from, if it is not clear."""
+    layers = [each for each in annotations_in(viewer) if annotation_of(each).used]
+    asked = [(question, layer) for layer in layers if (question := question_about(viewer, layer))]
+    return [question for question, layer in asked if is_painted(labels_of(layer))]
+
+
 def what_is_missing(viewer: Viewer) -> str:
     """Return why there is nothing to learn from: no layers, or none that fit together."""
-    images = layers_of_others(viewer, Image)
+    questions, images = questions_about(viewer), layers_of_others(viewer, Image)
+    if questions:
+        return questions[0]
     for layer in annotations_in(viewer):
         if images and annotation_of(layer).used and image_for(viewer, layer) is None:
             shape, image = tuple(labels_of(layer).shape), images[-1]
@@ -139,7 +168,7 @@ class PairsTable(PlainTable):
         """Return all that the table depends on: napari has more events than changes."""
         layers = plain_layers(self._viewer)
         rows = [
-            (id(layer), layer.name, annotation_of(layer).used, id(annotation_of(layer).image))
+            (id(layer), layer.name, annotation_of(layer).used, id(image_for(self._viewer, layer)))
             for layer in annotations_in(self._viewer)
         ]
         images = [(id(layer), layer.name) for layer in layers if isinstance(layer, Image)]
@@ -154,19 +183,21 @@ class PairsTable(PlainTable):
     def _image_box(self, layer: Labels) -> QComboBox:
         box = QComboBox()
         box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        shape = tuple(labels_of(layer).shape)
-        images = [each for each in layers_of_others(self._viewer, Image) if fits(each, shape)]
-        box.addItems([image.name for image in images] or ["no image of its shape"])
-        box.setEnabled(bool(images))
-        box.setToolTip(f"The image that {layer.name} was painted on.")
+        choices = _choices_of(self._viewer, layer)
+        box.addItems([text for text, _, _ in choices] or ["no image of its shape"])
+        box.setEnabled(bool(choices))
+        question, chosen = question_about(self._viewer, layer), image_for(self._viewer, layer)
+        box.setToolTip(question or f"The image that {layer.name} was painted on.")
         box.setAccessibleName(f"Image of {layer.name}")
-        chosen = image_for(self._viewer, layer)
-        if chosen in images:
-            box.setCurrentIndex(images.index(chosen))
+        if choices:
+            box.setPlaceholderText("choose its image…")
+            known = (number for number, each in enumerate(choices) if each[1] is chosen)
+            box.setCurrentIndex(next(known, -1))
 
         def choose(index: int) -> None:
-            annotation_of(layer).image = images[index]
-            self.changed.emit()
+            if index >= 0:
+                lay_on(self._viewer, layer, *choices[index][1:])
+                self.changed.emit()
 
         box.currentIndexChanged.connect(choose)
         return box
@@ -176,6 +207,22 @@ class PairsTable(PlainTable):
             used = item.checkState() == Qt.CheckState.Checked
             annotation_of(self._rows[item.row()]).used = used
             self.changed.emit()
+
+
+def _choices_of(viewer: Viewer, layer: Labels) -> list[tuple[str, Image, bool]]:
+    """Return the images that a layer may be painted on, in words, and how it lies on them.
+
+    Where it lies elsewhere, what is seen there may be meant, or the same pixels.
+    """
+    choices = []
+    for image in images_of_its_shape(viewer, layer):
+        if covers(layer, image):
+            choices.append((image.name, image, False))
+            continue
+        if isinstance(layer.data, np.ndarray):
+            choices.append((f"{image.name}, where it is seen", image, True))
+        choices.append((f"{image.name}, pixel by pixel", image, False))
+    return choices
 
 
 def annotated_image(viewer: Viewer, pair: LayerPair) -> AnnotatedImage:
@@ -196,5 +243,7 @@ def annotated_image(viewer: Viewer, pair: LayerPair) -> AnnotatedImage:
 
 
 def annotated_images(viewer: Viewer, pairs: Sequence[LayerPair]) -> tuple[AnnotatedImage, ...]:
-    """Copy what is painted on several images."""
+    """Copy what is painted on several images; tell what is left out, and why."""
+    for question in questions_about(viewer):
+        show_warning(f"Not learned yet: {question}")
     return tuple(annotated_image(viewer, pair) for pair in pairs)

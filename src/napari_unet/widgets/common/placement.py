@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils.transforms import CompositeAffine
+from scipy import ndimage
 
 from napari_unet.data.axes import SPATIAL_AXES, frame_axes, is_axes, micrometres
 
@@ -65,6 +67,65 @@ def moved_to(placement: dict[str, Any], start: Sequence[int]) -> dict[str, Any]:
     parts = {name: placement.get(name) for name in ("scale", "rotate", "shear")}
     linear = CompositeAffine(ndim=len(start), **parts).linear_matrix
     return placement | {"translate": placement["translate"] + linear @ np.asarray(start, float)}
+
+
+def lies_over(layer: Labels, image: Image | Labels, keep: Sequence[int]) -> bool:
+    """Return whether each pixel of labels is seen where the same pixel of an image is.
+
+    The labels have the axes `keep` of the image. Less than half a pixel off counts as there.
+    """
+    matrix = _to_pixels_of(image, layer, keep)
+    ends = [(0, size - 1) for size in _finest(layer).shape]
+    corners = np.array(list(itertools.product(*ends)), float)
+    there = corners @ matrix[:-1, :-1].T + matrix[:-1, -1]
+    return bool((np.abs(there - corners) < 0.5).all())
+
+
+def seen_over(
+    layer: Labels, image: Image, keep: Sequence[int], values: NDArray[Any]
+) -> NDArray[Any]:
+    """Return values of the pixels of labels at the pixels of an image over which they are seen.
+
+    Each is that of the nearest pixel, and 0 where there is none; whole shifts are exact. Shape and
+    axes as of the labels.
+    """
+    back = np.linalg.inv(_to_pixels_of(image, layer, keep))
+    linear, start = back[:-1, :-1], back[:-1, -1]
+    if np.abs(linear - np.diag(np.diag(linear))).max() > 1e-9:
+        found: NDArray[Any] = ndimage.affine_transform(values, linear, start, order=0, cval=0)
+        return found
+    seen = np.zeros_like(values)
+    into, taken = [], []
+    for size, step, first in zip(values.shape, np.diag(linear), start, strict=True):
+        nearest = np.floor(np.arange(size) * step + first + 0.5 + 1e-9).astype(np.intp)
+        inside = np.flatnonzero((nearest >= 0) & (nearest < size))
+        into.append(inside)
+        taken.append(nearest[inside])
+    seen[np.ix_(*into)] = values[np.ix_(*taken)]
+    return seen
+
+
+def world_matrix(layer: Image | Labels, keep: Sequence[int]) -> NDArray[np.float64]:
+    """Return what takes pixels of a layer, along the axes `keep`, to the world; homogeneous."""
+    parts = {name: getattr(layer, name) for name in ("scale", "translate", "rotate", "shear")}
+    pixels = CompositeAffine(ndim=layer.ndim, **parts).affine_matrix
+    indices = [*keep, layer.ndim]
+    matrix: NDArray[np.float64] = (layer.affine.affine_matrix @ pixels)[np.ix_(indices, indices)]
+    return matrix
+
+
+def _to_pixels_of(image: Image | Labels, layer: Labels, keep: Sequence[int]) -> NDArray[np.float64]:
+    """Return what takes pixels of labels to those of an image where they are seen; homogeneous."""
+    world = world_matrix(layer, range(layer.ndim))
+    for axis, of_image in enumerate(keep):
+        lengths = [micrometres(1, str(unit)) for unit in (layer.units[axis], image.units[of_image])]
+        if lengths[0] and lengths[1]:
+            world[axis] *= lengths[0] / lengths[1]
+    return np.linalg.inv(world_matrix(image, keep)) @ world
+
+
+def _finest(layer: Labels) -> Any:
+    return layer.data[0] if layer.multiscale else layer.data
 
 
 def _mixes(matrix: NDArray[np.floating[Any]], keep: Sequence[int]) -> bool:

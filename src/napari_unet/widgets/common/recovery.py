@@ -7,6 +7,8 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from napari.layers import Labels
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
@@ -19,9 +21,10 @@ from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, button
 from napari_unet.widgets.common.layers import follow, paint_events, plain_layers, unwrapped
 from napari_unet.widgets.common.regions import REGIONS_KEY
+from napari_unet.widgets.common.result_layer import image_of_result
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Cancelled, Failed, Outcome
-from napari_unet.widgets.models.projects import open_folder, project_of
+from napari_unet.widgets.models.projects import open_folder, project_to_recover
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,10 +33,9 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
-    from napari_unet.project.folder import Project
+    from napari_unet.project.folder import Project, ProjectResult
 
 _SAVE_DELAY_MS = 20_000  # after the first stroke that is not saved yet
-_LARGEST_COPY = 2**26
 _LONGEST_WAIT = 3.0  # seconds for a step and for writing its checkpoint
 
 
@@ -99,11 +101,11 @@ class Keeper(QObject):
         viewer = self._viewer()
         if viewer is None:
             return None
-        project = project_of(viewer, _LARGEST_COPY)
-        painted = any(
+        project = project_to_recover(viewer)
+        painted = bool(project.results) or any(
             entry.labels is not None and is_painted(entry.labels) for entry in project.images
         )
-        return project if painted and not _same_annotations(project, self._saved) else None
+        return project if painted and not _same_work(project, self._saved) else None
 
     def guard(self, window: QWidget | None) -> None:
         """Save what is unsaved when a main window is about to close."""
@@ -136,8 +138,9 @@ class Keeper(QObject):
         viewer = self._viewer()
         if viewer is None:
             return
-        for layer in annotations_in(viewer):
-            if layer not in self._watched:
+        results = [e for e in plain_layers(viewer) if image_of_result(e) is not None]
+        for layer in (*annotations_in(viewer), *results):
+            if isinstance(layer, Labels) and layer not in self._watched:
                 self._watched.add(layer)
                 for emitter in paint_events(layer):
                     follow(self, emitter, self._save_soon)
@@ -207,16 +210,33 @@ class WindowGuard(QObject):
         return False
 
 
-def _same_annotations(project: Project, saved: Project | None) -> bool:
+def _same_work(project: Project, saved: Project | None) -> bool:
+    """Return whether paint and corrections are the same, whatever was found beside them."""
     if saved is None or len(project.images) != len(saved.images):
         return False
-    return all(
+    if len(project.results) != len(saved.results):
+        return False
+    results = zip(project.results, saved.results, strict=True)
+    return all(_same_corrections(*pair) for pair in results) and all(
         one.name == other.name
         and one.regions == other.regions
         and one.class_names == other.class_names
         and _same_labels(one.labels, other.labels)
         for one, other in zip(project.images, saved.images, strict=True)
     )
+
+
+def _same_corrections(one: ProjectResult, other: ProjectResult) -> bool:
+    (at, numbers), (there, others) = _corrections(one), _corrections(other)
+    same = one.name == other.name
+    return same and np.array_equal(at, there) and np.array_equal(numbers, others)
+
+
+def _corrections(result: ProjectResult) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the pixels of a result that were corrected, and what stands there now."""
+    shown, predicted = (np.asarray(each).ravel() for each in (result.shown, result.predicted))
+    at = np.flatnonzero(shown != predicted)
+    return at, shown[at]
 
 
 def _same_labels(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
@@ -278,7 +298,8 @@ class RecoveryBar(QWidget):
             project = load_project(folder)
         except NapariUNetError as error:
             return f"Annotations of an earlier session cannot be read: {error}"
-        names = ", ".join(entry.name for entry in project.images) or "no image"
+        names = ", ".join(each.name or each.labels_name for each in project.images) or "no image"
+        names += ", corrected results" if project.results else ""
         when = project.saved.replace("T", " ")[:16]
         training = " and the training under way" if project.has_state else ""
         return f"Annotations of {names}{training} were saved on {when}, before napari ended."

@@ -22,6 +22,7 @@ from napari_unet.widgets.predict.link import LINKED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari.layers import Layer
     from napari.viewer import Viewer
 
     from napari_unet.project.folder import Project
@@ -29,13 +30,29 @@ if TYPE_CHECKING:
     Places = tuple[tuple[tuple[int, ...], tuple[slice, ...]], ...]
 
 
+def corrected_results(viewer: Viewer, most_pixels: int) -> list[Labels]:
+    """List the results in which something was corrected, the topmost first, up to so many pixels.
+
+    What a training or a prediction writes there meanwhile is no correction.
+    """
+    found = []
+    for layer in reversed(plain_layers(viewer)):
+        about = layer.metadata.get(METADATA_KEY)
+        if not isinstance(layer, Labels) or not isinstance(about, Predicted) or about.in_progress:
+            continue
+        most_pixels -= layer.data.size
+        if most_pixels >= 0 and not np.array_equal(layer.data, about.labels):
+            found.append(layer)
+    return found
+
+
 def saved_results(
-    viewer: Viewer, images: Sequence[Image]
+    layers: Sequence[Layer], images: Sequence[Image]
 ) -> tuple[tuple[ProjectResult, ...], tuple[ProjectTracks, ...]]:
-    """Return copies of all results of a session, and of what was linked in them."""
+    """Return copies of all results among layers, and of what was linked in them."""
     results: list[ProjectResult] = []
     tracks: list[ProjectTracks] = []
-    for layer in plain_layers(viewer):
+    for layer in layers:
         about = layer.metadata.get(METADATA_KEY)
         if isinstance(layer, Labels) and isinstance(about, Predicted):
             results.append(_result_entry(layer, about, images))

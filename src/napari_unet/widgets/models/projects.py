@@ -18,53 +18,83 @@ from napari_unet.widgets.common.annotation import (
     Annotation,
     annotation_of,
     colour_layer,
+    fits,
 )
-from napari_unet.widgets.common.layers import labels_of, layers_of_others
-from napari_unet.widgets.common.pairs import every_pair
+from napari_unet.widgets.common.layers import labels_of, layers_of_others, plain_layers
+from napari_unet.widgets.common.pairs import every_pair, paint_on_none
+from napari_unet.widgets.common.placement import placement_along
 from napari_unet.widgets.common.regions import new_regions_layer, regions_of
+from napari_unet.widgets.common.result_layer import image_of_result
 from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.common.visible import label_axes
 from napari_unet.widgets.models.project_images import (
     open_image,
     placement_of,
     plain_placement,
     without_odd_placement,
 )
-from napari_unet.widgets.models.project_results import open_results, saved_results
+from napari_unet.widgets.models.project_results import (
+    corrected_results,
+    open_results,
+    saved_results,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+    from typing import Any
 
+    from napari.layers import Layer
     from napari.viewer import Viewer
 
-    from napari_unet.widgets.common.pairs import LayerPair
 
-
-def project_of(viewer: Viewer, largest_copy: int | None = None) -> Project:
-    """Return the images that are painted on, their paint (copied) and the settings of a session.
-
-    Images that come from no file are copied up to so many bytes, by default all of them.
-    """
-    session = session_of(viewer)
-    return Project(
-        images=tuple(
-            _with_paint(viewer, _image_entry(pair.image, largest_copy), pair)
-            for pair in every_pair(viewer)
-        ),
-        settings=asdict(session.settings),
-        preset=session.preset,
-        model_name=session.model_name,
-    )
+# What is copied while the window waits, for recovery: the rest is in files, or found again.
+_LARGEST_COPY = 2**26  # bytes of an image that lies in no file
+_LARGEST_RESULTS = 2**25  # pixels of all results that are corrected
 
 
 def whole_project_of(viewer: Viewer) -> Project:
-    """Return all of a session: other images as well, results with their corrections, and tracks."""
-    project = project_of(viewer)
-    images = [pair.image for pair in every_pair(viewer)]
-    others = [each for each in layers_of_others(viewer, Image) if each not in images]
-    images += others
-    results, tracks = saved_results(viewer, images)
-    entries = (*project.images, *(_image_entry(each, None) for each in others))
-    return replace(project, images=entries, results=results, tracks=tracks)
+    """Return all of a session: images, paint and results (copied), tracks and settings."""
+    return _project_of(viewer, layers_of_others(viewer, Image), plain_layers(viewer), None)
+
+
+def project_to_recover(viewer: Viewer) -> Project:
+    """Return what a session would not find again: paint, and results that were corrected."""
+    results = corrected_results(viewer, _LARGEST_RESULTS)
+    images = [image_of_result(layer) for layer in results]
+    return _project_of(viewer, [e for e in images if e is not None], results, _LARGEST_COPY)
+
+
+def _project_of(
+    viewer: Viewer,
+    images: Sequence[Image],
+    results: Sequence[Layer],
+    largest_copy: int | None,
+) -> Project:
+    """Return a project of images and results, and of all that is painted, on whatever image.
+
+    Images that come from no file are copied up to so many bytes; None: all of them.
+    """
+    session, pairs = session_of(viewer), every_pair(viewer)
+    entries = [
+        _with_paint(viewer, _image_entry(pair.image, largest_copy), pair.annotation)
+        for pair in pairs
+    ]
+    places = [pair.image for pair in pairs]
+    for image in images:
+        if image not in places:
+            places.append(image)
+            entries.append(_image_entry(image, largest_copy))
+    entries += [_with_paint(viewer, ProjectImage(""), layer) for layer in paint_on_none(viewer)]
+    found, tracks = saved_results(results, places)
+    return Project(
+        images=tuple(entries),
+        settings=asdict(session.settings),
+        preset=session.preset,
+        model_name=session.model_name,
+        results=found,
+        tracks=tracks,
+    )
 
 
 def _image_entry(image: Image, largest_copy: int | None) -> ProjectImage:
@@ -81,11 +111,12 @@ def _image_entry(image: Image, largest_copy: int | None) -> ProjectImage:
     )
 
 
-def _with_paint(viewer: Viewer, entry: ProjectImage, pair: LayerPair) -> ProjectImage:
-    layer = pair.annotation
+def _with_paint(viewer: Viewer, entry: ProjectImage, layer: Labels) -> ProjectImage:
     annotation = annotation_of(layer)
+    placement: dict[str, Any] = {} if entry.name else plain_placement(layer)
     return replace(
         entry,
+        **placement,
         labels_name=layer.name,
         labels=copy_of_paint(labels_of(layer)),
         corrected=None if annotation.corrected is None else copy_of_paint(annotation.corrected),
@@ -119,7 +150,7 @@ def open_project(viewer: Viewer, project: Project, folder: Path | None = None) -
         image = None
         try:
             image = open_image(viewer, entry, folder)
-            if image is None:
+            if image is None and entry.name:  # else it is paint of which that is not clear
                 missing.append(entry.image_path or entry.name)
         except FileProblemError as error:
             missing.append(str(error))
@@ -166,6 +197,8 @@ def _take_settings(viewer: Viewer, project: Project) -> None:
 def _add_annotation(viewer: Viewer, entry: ProjectImage, image: Image | None) -> None:
     labels = np.asarray(entry.labels)
     placement = placement_of(entry, labels.ndim)
+    if image is not None and fits(image, labels.shape):
+        placement = placement_along(image, label_axes(image, labels.shape))
     state = Annotation(
         kind=entry.kind,
         names=dict(entry.class_names),

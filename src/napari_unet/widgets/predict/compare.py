@@ -32,6 +32,7 @@ from napari_unet.widgets.common.layers import (
     placement_from_labels,
     plain_layers,
 )
+from napari_unet.widgets.common.placement import lies_over
 from napari_unet.widgets.common.result_layer import active_labels, newest_prediction, predicted_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.settings_form import editor_of
@@ -148,6 +149,11 @@ class ComparePanel(QWidget):
             return (
                 f"{prediction.name} has shape {sizes[0]}, {truth.name} {sizes[1]}: choose the "
                 "truth of the same image."
+            )
+        if not lies_over(truth, prediction, range(truth.ndim)):
+            return (
+                f"{truth.name} lies elsewhere than {prediction.name}, or its pixels have another "
+                "size: choose its image in the Train widget, under 'painted on'."
             )
         return ""
 

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 from napari_unet.errors import NapariUNetError
 from napari_unet.io.disk import write_csv
 from napari_unet.objects.measurements import channel_axis_beside, measure_objects
-from napari_unet.widgets.common.annotation import annotation_of, image_for
+from napari_unet.widgets.common.annotation import annotation_of, image_for, question_about
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, button
 from napari_unet.widgets.common.layers import channel_axis_of, labels_of, pixels_of
@@ -73,6 +73,8 @@ class MeasurePanel(QWidget):
         """Measure a layer in the background."""
         predicted = predicted_of(layer)
         image = predicted.image if predicted else image_for(self._viewer, layer)
+        if image is None and (question := question_about(self._viewer, layer)):
+            show_warning(f"Measured without intensities: {question}")
         labels = np.array(labels_of(layer))
         has_slices = "Z" in (named_axes_of(layer) or "")
         ndim = predicted.ndim if predicted else 2 + has_slices
