@@ -10,8 +10,10 @@ import pytest
 from napari.layers import Image, Labels, Shapes
 from qtpy.QtCore import Qt
 
+from napari_unet.training.preparation import prepare_training, weights_in_image
 from napari_unet.widgets.annotate.coverage import shown_regions
 from napari_unet.widgets.common.annotation import annotation_of, next_object
+from napari_unet.widgets.common.pairs import annotated_images, ticked_pairs
 from napari_unet.widgets.common.regions import regions_of
 
 from .conftest import HAND, Desk, disks, strokes_on
@@ -267,6 +269,29 @@ def test_the_weight_map_appears_as_an_image_layer(painted: tuple[Desk, Labels]) 
     assert (layer.data[labels.data == 0] == 0).all()
     assert layer.data.max() > 1
     assert desk.viewer.layers.selection.active is labels
+
+
+@pytest.mark.parametrize(
+    "changes", [{"binning": 2.0}, {"border_sigma": 1.5}, {"class_balance": 1.0}], ids=str
+)
+def test_the_weight_map_is_that_of_a_training_with_the_settings_of_train(
+    painted: tuple[Desk, Labels], changes: dict[str, Any]
+) -> None:
+    desk, labels = painted
+    corrected = annotation_of(labels).corrected = np.zeros(labels.data.shape, bool)
+    corrected[20:40, 20:40] = True
+    desk.train.form.set_value(desk.train.config().changed(**changes))
+
+    desk.click(desk.annotate.weights_button)
+    desk.wait_until_idle()
+
+    config = desk.train.config()
+    assert {name: getattr(config, name) for name in changes} == changes
+    pairs = ticked_pairs(desk.viewer)
+    data = prepare_training(annotated_images(desk.viewer, pairs), config)
+    expected = weights_in_image(data, 0, (), labels.data.shape)
+    np.testing.assert_array_equal(desk.viewer.layers["paint: weights"].data, expected)
+    assert expected[20:40, 20:40].max() > expected[50:].max()
 
 
 def test_a_second_map_takes_the_layer_of_the_first(painted: tuple[Desk, Labels]) -> None:

@@ -336,6 +336,28 @@ def _check_same_channels(frames: Sequence[Frame]) -> None:
         )
 
 
+def weights_in_image(
+    data: TrainingData, image: int, index: tuple[int, ...], shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """Return what each pixel of a frame of an image counts in a training on these data.
+
+    The frame has the sizes `shape` along ``[Z]YX``, and so has the result. Of data that are binned
+    each pixel shows what that pixel of the network counts in which it lies. 0: nothing is learned.
+    """
+    shown = np.zeros(shape, np.float32)
+    known = [f for f in data.frames if (f.image, f.frame.index) == (image, index)]
+    for frame in known:
+        learned = np.where(frame.held_back, np.float32(0), frame.weights)
+        into, taken = [], []
+        for axis, part in enumerate(frame.frame.bounds):
+            factor = data.binning if axis >= len(shape) - 2 else 1
+            at = ((np.arange(shape[axis]) + 0.5) / factor).astype(np.intp) - part.start
+            into.append(np.flatnonzero((at >= 0) & (at < part.stop - part.start)))
+            taken.append(at[into[-1]])
+        shown[np.ix_(*into)] = learned[np.ix_(*taken)]
+    return shown
+
+
 def smallest_painted_object(targets: Iterable[tuple[Target, float]], unpainted: Unpainted) -> int:
     """Return the number of pixels below which an object is dropped; 0 without objects.
 

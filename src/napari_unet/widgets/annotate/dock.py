@@ -5,21 +5,20 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt
 
 from napari_unet.errors import NapariUNetError
-from napari_unet.training.config import TrainConfig
-from napari_unet.widgets.annotate.coverage import (
-    shown_plane,
-)
 from napari_unet.widgets.annotate.import_annotations import ImportButton
 from napari_unet.widgets.annotate.join_channels import JoinButton
 from napari_unet.widgets.annotate.mask_menu import MaskMenu, add_annotation_from
 from napari_unet.widgets.annotate.paint_tools import PaintTools
 from napari_unet.widgets.annotate.target import PaintTarget
-from napari_unet.widgets.annotate.weight_map import compute_weights, show_weights
+from napari_unet.widgets.annotate.weight_map import (
+    compute_weights,
+    frame_shown,
+    show_weights,
+)
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import (
     Note,
@@ -158,13 +157,16 @@ class AnnotateWidget(Dock):
         self.target.painter.draw_region()
 
     def show_weight_map(self) -> None:
-        """Compute the weights of the plane on screen and show them as an image layer."""
+        """Show what each pixel on screen counts in a training with the settings of *Train*."""
         layer = self.target.painter.layer_to_paint()
         if layer is None:
             return
-        labels = np.array(shown_plane(self._viewer, layer))
-        config = TrainConfig(kind=self.target.painter.task.kind)
-        if not self._session.weight_map.start(partial(compute_weights, labels, config)):
+        try:
+            work = partial(compute_weights, frame_shown(self._viewer, layer))
+        except NapariUNetError as error:
+            show_warning(str(error))
+            return
+        if not self._session.weight_map.start(work):
             show_info("The weight map is still being computed.")
 
     def _show_weights(self, outcome: Outcome) -> None:

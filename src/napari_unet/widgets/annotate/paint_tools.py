@@ -70,7 +70,8 @@ class PaintTools(ButtonGrid):
         )
         self.weights_button = button(
             "Show weight map",
-            "Show what each painted pixel counts: gaps between touching cells count most.",
+            "Show what each painted pixel counts in a training with the settings of Train: gaps "
+            "between touching cells count most.",
             annotate.show_weight_map,
         )
 

@@ -1,13 +1,19 @@
-"""Show the border weight map of what is painted, as an image layer."""
+"""Show what each painted pixel counts in a training, as an image layer."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 
-from napari_unet.widgets.common.layers import METADATA_KEY, plain_layers
+from napari_unet.errors import LabelsError
+from napari_unet.widgets.common.annotation import annotation_of, image_for, question_about
+from napari_unet.widgets.common.layers import METADATA_KEY, labels_of, plain_layers
+from napari_unet.widgets.common.pairs import LayerPair, annotated_images, ticked_pairs
 from napari_unet.widgets.common.placement import placement_along
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.common.visible import frame_and_region, visible_box
 
 if TYPE_CHECKING:
     import threading
@@ -17,27 +23,48 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.training.config import TrainConfig
+    from napari_unet.training.dataset import AnnotatedImage
 
 
-def compute_weights(
-    labels: NDArray[Any], config: TrainConfig, stop: threading.Event
-) -> NDArray[Any]:
-    """Compute the weights of one plane or volume, in a worker thread.
+@dataclass(frozen=True, eq=False)
+class WeightedFrame:
+    """A frame of which the weights are asked, and all that a training would learn from."""
 
-    Returns ``[Z]YX`` float32: what each pixel counts in the loss; 0 where unlabelled.
+    images: tuple[AnnotatedImage, ...]
+    number: int
+    """Which of the images it is in."""
+    index: tuple[int, ...]
+    """Where, on the frame axes."""
+    config: TrainConfig
+
+
+def frame_shown(viewer: Viewer, layer: Labels) -> WeightedFrame:
+    """Return the frame of a layer on screen, as *Train* would learn from it.
+
+    LabelsError if it is not clear which image the layer is of.
     """
-    import numpy as np
+    pairs, image = ticked_pairs(viewer), image_for(viewer, layer)
+    if all(pair.annotation is not layer for pair in pairs):
+        if image is None:
+            raise LabelsError(question_about(viewer, layer) or f"{layer.name} is of no image.")
+        pairs = (LayerPair(image, layer),)
+    number = [pair.annotation for pair in pairs].index(layer)
+    config = session_of(viewer).settings.changed(kind=annotation_of(layer).kind)
+    shape = labels_of(layer).shape
+    index, _ = frame_and_region(visible_box(viewer, pairs[number].image, shape), config.ndim)
+    return WeightedFrame(annotated_images(viewer, pairs), number, index, config)
 
-    from napari_unet.tasks import class_table
-    from napari_unet.training.targets import class_balance, frame_target, pixel_weights, sigma_of
 
-    table = class_table([labels], config.kind, config.unpainted)
-    sigma = sigma_of(config, table.task.diameter([labels], table.unpainted))
-    config = config.changed(border_sigma=sigma)
-    target = frame_target(labels, table, config, 1.0)
-    nothing = [np.zeros(labels.shape, bool)]
-    balance = class_balance([target.classes], nothing, table.n_classes, config)
-    return pixel_weights(target, balance, config)
+def compute_weights(shown: WeightedFrame, stop: threading.Event) -> NDArray[Any]:
+    """Compute the weights of one plane or volume, in a worker thread, as a training does.
+
+    Returns ``[Z]YX`` float32: what each pixel counts in the loss; 0 where nothing is learned.
+    """
+    from napari_unet.training.preparation import prepare_training, weights_in_image
+
+    data = prepare_training(shown.images, shown.config)
+    shape = shown.images[shown.number].labels.shape[-shown.config.ndim :]
+    return weights_in_image(data, shown.number, shown.index, shape)
 
 
 def show_weights(viewer: Viewer, annotation: Labels, weights: NDArray[Any]) -> Image:
