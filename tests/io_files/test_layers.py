@@ -10,6 +10,8 @@ import pytest
 import tifffile
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Tracks
+from napari.plugins._npe2 import get_readers
+from napari.settings import get_settings
 from npe2 import PluginManifest
 
 from napari_unet.io.files import read_image, write_image, write_labels
@@ -29,6 +31,10 @@ STACK = np.arange(3 * 20 * 30).reshape(3, 20, 30).astype(np.uint16)
 def plugin(npe2pm: TestPluginManager) -> Any:
     with npe2pm.tmp_plugin(manifest=MANIFEST):
         yield
+
+
+def _manifest_of_napari() -> PluginManifest:
+    return PluginManifest.from_distribution("napari")
 
 
 def opened(path: Path) -> Any:
@@ -51,7 +57,27 @@ def assert_placed(layer: Layer) -> None:
 
 
 @pytest.mark.usefixtures("plugin")
-@pytest.mark.parametrize("name", ["cells.tif", "cells.ome.tif"])
+@pytest.mark.parametrize("name", ["cells.tif", "CELLS.TIF", "cells.tiff", "cells.csv", "cells.png"])
+def test_napari_has_no_question_about_files_that_it_opens_itself(name: str) -> None:
+    assert NAME not in get_readers(name)
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_script_opens_a_tiff_without_naming_a_plugin(
+    npe2pm: TestPluginManager, tmp_path: Path
+) -> None:
+    with npe2pm.tmp_plugin(manifest=_manifest_of_napari()):
+        get_settings().reset()
+        write_image(tmp_path / "cells.tif", STACK, "ZYX", SIZE)
+
+        (layer,) = ViewerModel().open(tmp_path / "cells.tif")
+
+    assert isinstance(layer, Image)
+    np.testing.assert_array_equal(layer.data, STACK)
+
+
+@pytest.mark.usefixtures("plugin")
+@pytest.mark.parametrize("name", ["cells.ome.tif", "cells.OME.TIFF"])
 def test_an_image_opens_with_scale_units_and_axes(name: str, tmp_path: Path) -> None:
     write_image(tmp_path / name, STACK, "ZYX", SIZE)
     layer = opened(tmp_path / name)
@@ -63,8 +89,8 @@ def test_an_image_opens_with_scale_units_and_axes(name: str, tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("plugin")
 def test_our_labels_open_as_labels(tmp_path: Path) -> None:
-    write_labels(tmp_path / "cells.tif", STACK, "ZYX", SIZE)
-    layer = opened(tmp_path / "cells.tif")
+    write_labels(tmp_path / "cells.ome.tif", STACK, "ZYX", SIZE)
+    layer = opened(tmp_path / "cells.ome.tif")
     assert isinstance(layer, Labels)
     assert_placed(layer)
 
@@ -89,8 +115,8 @@ def test_intensities_in_a_zarr_open_as_an_image(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("plugin")
 def test_colours_open_as_colours(tmp_path: Path) -> None:
     colours = np.zeros((20, 30, 3), np.uint8)
-    tifffile.imwrite(tmp_path / "x.tif", colours, photometric="rgb")
-    layer = opened(tmp_path / "x.tif")
+    tifffile.imwrite(tmp_path / "x.ome.tif", colours, photometric="rgb")
+    layer = opened(tmp_path / "x.ome.tif")
     assert (layer.rgb, layer.axis_labels) == (True, ("y", "x"))
 
 
