@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # the disk, or the user's share
 _LONGEST_REASON = 300
+_FORMULA = ("=", "+", "-", "@")  # how one begins, in spreadsheets
 # The writer's machine and process, and a number that makes it unique.
 _UNFINISHED = re.compile(r"\..+\.(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]+)-[0-9a-f]{8}\.tmp")
 _OF_EARLIER_VERSIONS = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
@@ -104,12 +105,22 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def write_csv(columns: Mapping[str, NDArray[Any]], path: Path) -> None:
-    """Write columns as a CSV file; see `write_file`."""
+    """Write columns as a CSV file; see `write_file`.
+
+    A name that a spreadsheet would take for a formula and compute, such as that of a class called
+    "=1+1", is written with an apostrophe before it.
+    """
     table = io.StringIO(newline="")
     writer = csv.writer(table)
-    writer.writerow(columns)
-    writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
-    write_file(path, table.getvalue().encode())
+    writer.writerow(map(_no_formula, columns))
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    writer.writerows(map(_no_formula, row) for row in rows)
+    write_file(path, table.getvalue().encode(errors="backslashreplace"))
+
+
+def _no_formula(cell: object) -> object:
+    is_formula = isinstance(cell, str) and cell.lstrip().startswith(_FORMULA)
+    return f"'{cell}" if is_formula else cell
 
 
 def unfinished_path(path: Path) -> Path:
