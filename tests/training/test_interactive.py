@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from device import DEVICE
 from napari_unet.errors import ModelMismatchError
 from napari_unet.run import Notice, Run
+from napari_unet.training import loop
 from napari_unet.training.checkpoint import load_state, save_state, saving_checkpoints
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.events import (
@@ -369,6 +371,37 @@ def test_a_checkpoint_that_cannot_be_written_stops_nothing(
     passed = list(saving_checkpoints(events, tmp_path / "missing" / "m.safetensors"))
     assert len(of_type(passed, StepDone)) == 2
     assert any("was not saved" in notice.text for notice in of_type(passed, Notice))
+
+
+def checkpoints_at(monkeypatch: pytest.MonkeyPatch, steps: int, cost: float) -> list[float]:
+    """Train by a clock on which a step takes half a second; return when checkpoints come."""
+    now, came = 0.0, []
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now))
+    config = tiny_config(steps=steps, validate_every=1000)
+    for event in train_network(cells(config), config, threading.Event()):
+        if isinstance(event, StepDone):
+            now += 0.5
+        elif isinstance(event, Checkpoint):
+            came.append(now)
+            now += cost
+    return came
+
+
+@pytest.mark.fault(78)
+def test_the_first_checkpoint_comes_within_three_seconds_however_long_it_takes_to_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert checkpoints_at(monkeypatch, steps=8, cost=30.0)[0] <= 3.0
+
+
+@pytest.mark.fault(78)
+@pytest.mark.parametrize("cost", [0.0, 0.05, 0.5, 1.5])
+def test_checkpoints_take_a_twentieth_of_the_time_at_most(
+    monkeypatch: pytest.MonkeyPatch, cost: float
+) -> None:
+    first, *others = checkpoints_at(monkeypatch, steps=140, cost=cost)
+    assert others
+    assert cost * len(others) <= 0.05 * (others[-1] + cost - first)
 
 
 # --- two annotations of one image --------------------------------------------------------------

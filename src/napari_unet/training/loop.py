@@ -49,7 +49,10 @@ if TYPE_CHECKING:
 
 # Of a time limit this much is kept for writing the model file, but at most a twentieth.
 _CLOSING_SECONDS = 1.5
-_CHECKPOINT_SECONDS = 20.0
+# The first checkpoint comes soon: who is ended again and again advances all the same. What takes
+# longer to write is written less often, so that a twentieth of the time goes into it.
+_CHECKPOINT_SECONDS = 2.0
+_DEAR_CHECKPOINT = _CHECKPOINT_SECONDS / 20
 # What must not cost what was learned; CUDA's errors are RuntimeErrors.
 _FAILURES = (RuntimeError, MemoryError, UnreadableError, NotEnoughMemoryError)
 # The first score comes sooner than after a minute.
@@ -167,7 +170,8 @@ def _train(
                     clock.settled = trainer.settled
                 if group.first and (clock.checkpoint_due() or inbox.checkpoint_wanted.is_set()):
                     inbox.checkpoint_wanted.clear()
-                    yield Checkpoint(best_model(trainer), training_state(trainer))
+                    with clock.timing_checkpoint():
+                        yield Checkpoint(best_model(trainer), training_state(trainer))
             except _FAILURES as error:
                 if not (trainer.worth_keeping and group.alone):  # others would wait for ever
                     raise
@@ -274,7 +278,7 @@ class _Clock:
         self.settled = False  # the first rank alone scores, and knows it
         self._seconds_before = trainer.seconds
         self._loop_start, self._first_step = self.elapsed(), trainer.step
-        self._last_checkpoint = self._loop_start
+        self._last_checkpoint, self._checkpoint_pause = self._loop_start, _CHECKPOINT_SECONDS
         self._validation_seconds = 0.0
         self.step_seconds = 0.0
 
@@ -289,6 +293,15 @@ class _Clock:
         begin = self._elapsed
         yield
         self._validation_seconds = self.elapsed() - begin
+
+    @contextmanager
+    def timing_checkpoint(self) -> Iterator[None]:
+        """See how long it takes to make and write one; the first rank alone does."""
+        begin = time.monotonic()
+        yield
+        seconds = time.monotonic() - begin
+        self._last_checkpoint = self._elapsed + seconds
+        self._checkpoint_pause = _CHECKPOINT_SECONDS * max(1.0, seconds / _DEAR_CHECKPOINT)
 
     def elapsed(self) -> float:
         """Read the seconds since the start of the first rank, and whether any is to stop."""
@@ -317,11 +330,8 @@ class _Clock:
         return not self._limit or self._elapsed + self._validation_seconds <= self._limit
 
     def checkpoint_due(self) -> bool:
-        """Every now and then; writing is not free, and seldom needed."""
-        due = self._elapsed - self._last_checkpoint >= _CHECKPOINT_SECONDS
-        if due:
-            self._last_checkpoint = self._elapsed
-        return due
+        """Every now and then: writing is not free, and seldom needed."""
+        return self._elapsed - self._last_checkpoint >= self._checkpoint_pause
 
     def seconds_left(self) -> float:
         if self._limit:
