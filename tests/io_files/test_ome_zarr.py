@@ -269,7 +269,7 @@ def test_the_previous_result_stays_where_the_new_one_cannot_be_named(
     assert sorted(path.name for path in tmp_path.iterdir()) == [".a.zarr.partial", "a.zarr"]
 
 
-PREVIOUS = f".a.zarr.{'0' * 32}.partial"  # as a process that was killed in `finish` leaves it
+PREVIOUS = ".a.zarr.previous.partial"  # as a process that was killed in `finish` leaves it
 
 
 @pytest.mark.fault(34)

@@ -37,7 +37,8 @@ def pair_names(first: Sequence[str], second: Sequence[str]) -> dict[str, str]:
     a partner so, they belong together that differ from their own list in the same (``img2`` of
     ``img1 img2``, ``mask_02`` of ``mask_01 mask_02``).
     """
-    same = {name: name for name in first if name in set(second)}
+    others = set(second)
+    same = {name: name for name in first if name in others}
     left = [name for name in first if name not in same]
     right = [name for name in second if name not in same]
     found = same | _contained(left, right)

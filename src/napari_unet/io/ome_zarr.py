@@ -11,9 +11,7 @@ import contextlib
 import itertools
 import json
 import os
-import re
 import shutil
-import uuid
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -225,7 +223,7 @@ def finish(partial: Path, final: Path) -> None:
     if hasattr(os, "sync"):  # chunks that a power cut takes would read as background
         os.sync()
     put_back_previous(final)
-    previous = final.with_name(f".{final.name}.{uuid.uuid4().hex}.partial")
+    previous = _previous_of(final)
     try:
         if final.exists():
             os.replace(final, previous)
@@ -248,14 +246,18 @@ def put_back_previous(final: Path) -> None:
     An older store that was just out of the way gets its name back; where it is replaced already,
     what is left of it is deleted. One that cannot be read just now, and has no successor, stays.
     """
-    pattern = re.compile(rf"\.{re.escape(final.name)}\.[0-9a-f]{{32}}\.partial")
+    previous = _previous_of(final)
     with contextlib.suppress(OSError):
-        for previous in [path for path in final.parent.iterdir() if pattern.fullmatch(path.name)]:
-            if final.exists():
-                if not previous.is_symlink():
-                    shutil.rmtree(previous, ignore_errors=True)
-            elif is_ours(previous):
-                os.replace(previous, final)
+        if final.exists():
+            if not previous.is_symlink():
+                shutil.rmtree(previous, ignore_errors=True)
+        elif is_ours(previous):
+            os.replace(previous, final)
+
+
+def _previous_of(final: Path) -> Path:
+    """Return where an older store waits: one name, as to look for others takes time per file."""
+    return final.with_name(f".{final.name}.previous.partial")
 
 
 def check_replaceable(final: Path) -> None:
