@@ -9,7 +9,7 @@ help: ## show this list
 
 demo: ## set up, train on ten painted cells and show what that changes
 	@scripts/setup.sh demo
-	@.venv/bin/napari-unet demo $(ARGS)
+	@.venv/bin/napari-unet demo --overwrite $(ARGS)
 
 test: ## set up and run the quick tests (ARGS="-k samples" chooses, JOBS=0 runs them in one process)
 	@scripts/setup.sh test

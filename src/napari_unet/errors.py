@@ -58,3 +58,13 @@ class EvaluationError(NapariUNetError):
 def first_line(error: BaseException) -> str:
     """Return what an error of others says, as far as a user can read it."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what any error says: ours are sentences, of others the type is told."""
+    if isinstance(error, NapariUNetError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "It needs more memory than is free; crop it, or use a machine with more."
+    reason = (str(error).splitlines() or [""])[0]
+    return f"unexpected {type(error).__name__}: {reason}"

@@ -129,7 +129,7 @@ def test_it_prints_the_score_before_and_after(
     corner: None, capsys: Capture, tmp_path: Path
 ) -> None:
     report = json.loads(run(capsys, *ARGUMENTS, "--json", "--output", tmp_path).out)
-    printed = run(capsys, *ARGUMENTS, "--output", tmp_path).out.splitlines()[0]
+    printed = run(capsys, *ARGUMENTS, "--output", tmp_path / "again").out.splitlines()[0]
     assert f"The starting model alone: F1 {report['f1_50_before']:.2f}" in printed
     assert "3 steps" in printed
     assert f"F1 {report['f1_50']:.2f}; {report['objects']} objects, {report['found']} of" in printed

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+
+from napari_unet.cli.progress import COLUMNS, begin_history, logging_steps
+from napari_unet.training.events import Checkpoint, StepDone
+from napari_unet.training.state import TrainingState
 
 from .builders import TINY, picture, run, training_folders
 
@@ -79,7 +83,59 @@ def test_a_new_training_begins_a_new_table(
 def test_a_table_that_cannot_be_written_is_told_before_the_training(
     capsys: Capture, good: list[object], tmp_path: Path
 ) -> None:
-    outcome = run(capsys, *good, "--history", tmp_path)
+    outcome = run(capsys, *good, "--history", tmp_path / "labels")
     assert outcome.code == 1
-    assert f"Cannot write to {tmp_path}" in outcome.error_line
+    assert f"Cannot write to {tmp_path / 'labels'}" in outcome.error_line
     assert not (tmp_path / "m.safetensors").exists()
+
+
+# --- after a kill: the table holds each step once, in order --------------------------------------
+
+HEAD = ",".join(COLUMNS) + "\r\n"
+
+
+def row(step: object, loss: float = 0.5) -> str:
+    return f"{step},{loss},0.1,,,,\r\n"
+
+
+def state_of(step: int) -> TrainingState:
+    return TrainingState(
+        step=step, seconds=1.0, last={}, averaged={}, optimiser={}, best={}, best_value=0.0,
+        history=(),
+    )  # fmt: skip
+
+
+@pytest.mark.fault(77)
+@pytest.mark.parametrize(
+    ("found", "kept"),
+    [
+        (HEAD + row(1) + row(2) + row(3) + row(4), HEAD + row(1) + row(2)),
+        (HEAD + row(1) + "2,0.", HEAD + row(1)),
+        (HEAD + row(1) + "2,0.5,0.1\r\n", HEAD + row(1)),
+        (HEAD + row(1) + row(2) + row(1, 9.0) + row(2, 9.0), HEAD + row(1) + row(2)),
+        (HEAD + row(1) + row("\0x") + row(2), HEAD + row(1) + row(2)),
+        (HEAD, HEAD),
+        (HEAD[:20], HEAD),
+        ("step,loss\r\n1,0.5\r\n7,0.1\r\n", "step,loss\r\n1,0.5\r\n"),
+    ],
+    ids=["beyond", "torn", "short", "twice", "zeros", "empty", "torn head", "fewer columns"],
+)
+def test_a_table_goes_on_behind_the_step_that_was_saved(
+    tmp_path: Path, found: str, kept: str
+) -> None:
+    (tmp_path / "h.csv").write_bytes(found.encode())
+    begin_history(tmp_path / "h.csv", state_of(2))
+    assert (tmp_path / "h.csv").read_bytes().decode() == kept
+
+
+@pytest.mark.fault(77)
+def test_the_row_of_a_step_is_written_before_its_state(tmp_path: Path) -> None:
+    path = tmp_path / "h.csv"
+    begin_history(path, None)
+    done = StepDone(1, 0.5, 0.1, 9.0, 0.1, 0)
+    saved: Any = Checkpoint(None, None)  # type: ignore[arg-type]
+    events = logging_steps((event for event in (done, saved)), path)
+    for event in events:
+        if event is saved:
+            assert [found["step"] for found in rows(path)] == ["1"]
+    assert [found["step"] for found in rows(path)] == ["1"]

@@ -403,7 +403,7 @@ def test_an_input_is_never_overwritten(capsys: Capture, model: Path, images: Pat
     before = (images / "one.tif").read_bytes()
     outcome = run(capsys, "predict", model, images, "--output", images, *CPU)
     assert outcome.code == 1
-    assert "would overwrite the image itself" in outcome.error_line
+    assert "one.tif would overwrite what is read" in outcome.error_line
     assert (images / "one.tif").read_bytes() == before
 
 
@@ -423,7 +423,7 @@ def test_a_second_run_says_which_results_it_replaces(
     first = run(capsys, "predict", model, images, "--output", output, "--json", *CPU)
     assert "will be replaced" not in first.err
     second = run(capsys, "predict", model, images, "--output", output, "--json", *CPU)
-    assert f"Note: {output / 'one.tif'} and 1 more of an earlier run will be repl" in second.err
+    assert f"Note: {output / 'one.tif'} and 1 more will be replaced; another --o" in second.err
 
 
 @pytest.mark.parametrize(

@@ -393,6 +393,41 @@ def test_a_model_is_trained_further(capsys: Capture, good: list[object], tmp_pat
     assert "earlier model" in json.dumps(card)
 
 
+@pytest.mark.parametrize("held_back", [True, False])
+def test_a_model_that_was_trained_further_is_compared_with_the_previous_one(
+    capsys: Capture, tmp_path: Path, held_back: bool
+) -> None:
+    tiles = (2, 2) if held_back else (1, 1)
+    folders = training_folders(tmp_path, np.tile(IMAGE, tiles), np.tile(LABELS, tiles))
+    more = [*TINY, "--unpainted", "background" if held_back else "unlabelled"]
+    command = ["train", *folders, *more]
+    run(capsys, *command, "--output", tmp_path / "m")
+    further = [*command, "--previous", tmp_path / "m.safetensors", "--output", tmp_path / "n"]
+    sentence = run(capsys, *further).out.splitlines()[-1]
+    assert "the previous model" in sentence
+    told = json.loads(run(capsys, *further, "--json").out)["previous"]
+    assert (told["validation"] is not None) == held_back
+    assert told["kept"] == ("which was kept" in sentence)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "words"),
+    [
+        (0.5, 0.6, "Better than the previous model: there its object F1 is 0.500."),
+        (0.5, 0.503, "As good as the previous model: there its object F1 is 0.500."),
+        (0.5, 0.49, "Worse than the previous model: there its object F1 is 0.500."),
+    ],
+)
+def test_the_comparison_with_the_previous_model_is_in_words(
+    before: float, now: float, words: str
+) -> None:
+    report = {
+        "validation": {"iou": 0.9, "object_f1": now},
+        "previous": {"validation": {"iou": 0.9, "object_f1": before}, "kept": False},
+    }
+    assert train_command._better(report) == f" {words}"
+
+
 def test_resume_with_another_network_is_refused(
     capsys: Capture, good: list[object], tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.errors import ConfigError
+from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
 from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import TrainedNetwork, load_network, save_network
 from napari_unet.prediction.config import PredictConfig
@@ -228,14 +228,28 @@ class TrainedModel:
         Parameters
         ----------
         path : path
-            The file; one that is there is replaced once the new one is whole.
+            The file; a model that is there is replaced once the new one is whole.
 
         Raises
         ------
         FileProblemError
-            The file cannot be written.
+            The file cannot be written, or is there already and no model file.
         """
-        save_network(self.trained, Path(path))
+        check_place_of_model(path := Path(path))
+        save_network(self.trained, path)
+
+
+def check_place_of_model(path: Path) -> None:
+    """Refuse, by FileProblemError, to write a model where something else lies."""
+    if not path.exists():
+        return
+    try:
+        load_network(path)
+    except ModelFileError as error:
+        raise FileProblemError(
+            f"{path} is there already and is no model file of this program, or a damaged one. "
+            "Choose another name, or delete it."
+        ) from error
 
 
 def load_model(path: str | os.PathLike[str]) -> TrainedModel:

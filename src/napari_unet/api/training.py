@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.api.model import TrainedModel
+from napari_unet.api.model import TrainedModel, check_place_of_model
 from napari_unet.data.axes import check_pixel_size
 from napari_unet.errors import ConfigError, FileProblemError, LabelsError
 from napari_unet.io.files import make_folder
@@ -81,7 +81,8 @@ def train(
         patches, whatever `config` says. A model file with its state beside it, as
         `output` and ``napari-unet train`` write them, goes on exactly where its training ended.
     output : path, optional
-        Model file to write at the end, and now and then meanwhile, with the state beside it.
+        Model file to write at the end, and now and then meanwhile, with the state beside it; a
+        model that is there is replaced.
     stop : threading.Event, optional
         Set it, from another thread or from `on_event`, to end after the present step.
 
@@ -98,7 +99,7 @@ def train(
     ModelFileError, ModelMismatchError
         What is to go on cannot be read, or does not fit the images or the settings.
     FileProblemError
-        The model file cannot be written.
+        The model file cannot be written, or is there already and no model file.
     LabelsError
         Labels, regions or corrections do not match their images, or there is too little to
         train on.
@@ -117,6 +118,7 @@ def train(
     """
     if output is not None:  # known before a long training
         make_folder(Path(output).expanduser().parent)
+        check_place_of_model(Path(output).expanduser())
     begin, config = _begin_of(previous, config)
     alone = not isinstance(images, (list, tuple))
     image_list, label_list = _listed(images), _listed(labels)

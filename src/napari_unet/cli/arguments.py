@@ -66,6 +66,7 @@ def _add_train(commands: Any) -> None:
     train.add_argument(
         "--history", metavar="FILE", help="write a CSV table of the steps: loss, seconds, scores"
     )
+    _add_overwrite(train)
     train.epilog = (
         "Several GPUs train together by: torchrun --nproc-per-node GPUS -m napari_unet train ...; "
         "--batch-size is then that of each process."
@@ -91,6 +92,7 @@ def _add_predict(commands: Any) -> None:
     )
     predict.add_argument("paths", nargs="+", metavar="PATH", help="files, folders or globs")
     predict.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
+    _add_overwrite(predict)
     for setting in declared(PredictConfig).values():
         if setting.name == "pixel_size":
             _add_pixel_size(predict)
@@ -131,6 +133,7 @@ def _add_evaluate(commands: Any) -> None:
         help="write label images of what is wrong there: 1 correct, 2 missed, 3 false, 4 merged, "
         "5 split (classes: 6 another class)",
     )
+    _add_overwrite(evaluate)
 
 
 def _add_link(commands: Any) -> None:
@@ -139,6 +142,7 @@ def _add_link(commands: Any) -> None:
     )
     link.add_argument("labels", nargs="+", metavar="LABELS", help="files, folders or globs")
     link.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
+    _add_overwrite(link)
     link.add_argument(
         "--sequence",
         action="store_true",
@@ -168,6 +172,7 @@ def _add_convert(commands: Any) -> None:
         metavar="PATH",
         help="file to write (one input), or a folder; for ctc always the folder of the frames",
     )
+    _add_overwrite(convert)
     convert.add_argument(
         "--image",
         nargs="+",
@@ -202,6 +207,7 @@ def _add_export(commands: Any) -> None:
         metavar="PATH",
         help="file to write; its extension may be left out",
     )
+    _add_overwrite(export)
     for name, setting in declared(ExportConfig).items():
         _add_setting(export, setting, setting.default, **_OF_EXPORT.get(name, {}))
 
@@ -218,6 +224,7 @@ def _add_import_model(commands: Any) -> None:
     command.add_argument(
         "--output", required=True, metavar="MODEL", help="the model file to write (.safetensors)"
     )
+    _add_overwrite(command)
 
 
 def _add_rerun(commands: Any) -> None:
@@ -246,6 +253,7 @@ def _add_demo(commands: Any) -> None:
     demo.add_argument(
         "--output", default="demo-output", metavar="DIR", help="where files go without a screen"
     )
+    _add_overwrite(demo)
     demo.add_argument("--no-window", action="store_true", help="write files even with a screen")
     demo.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     demo.add_argument("--steps", type=int, default=None, help="training steps (default: 200)")
@@ -275,6 +283,15 @@ def _add_label_pieces(command: argparse.ArgumentParser) -> None:
         "--label-pieces",
         action="store_true",
         help="masks with one number (0/255): each connected piece is an object of its own",
+    )
+
+
+def _add_overwrite(command: argparse.ArgumentParser) -> None:
+    """Add the option that replaces files."""
+    command.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace files that are there already, whoever made them; never what is read",
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
+from napari_unet.cli.printing import fail, say
+from napari_unet.errors import ConfigError, reason_of
 from napari_unet.io.files import name_of
-from napari_unet.io.tiff_sets import file_of
+from napari_unet.io.outputs import check_apart, check_free
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -17,30 +17,25 @@ _PAIRS_SHOWN = 50
 LABEL_PIECES = "Add --label-pieces to make each piece an object of its own."
 
 
-def check_targets(targets: Sequence[Path], read: Iterable[Path], remedy: str) -> None:
-    """Refuse, by FileProblemError, to write two files under one name, or over one that is read.
+def check_targets(
+    targets: Sequence[Path], read: Iterable[Path], remedy: str, *, overwrite: bool
+) -> None:
+    """Refuse, by FileProblemError, what would be lost by writing.
 
-    The remedy is what to choose instead, such as "another name".
+    That is what is read, always, and what is there already unless it is to be overwritten. The
+    remedy is what to choose instead, such as "another name".
     """
-    if len(set(targets)) < len(targets):
-        raise FileProblemError("Two of the files would be written under the same name.")
-    taken = {file_of(path).resolve() for path in read}
-    for target in targets:
-        if target.resolve() in taken:
-            raise FileProblemError(f"{target} would overwrite what is read; choose {remedy}.")
+    check_apart(targets, read, remedy)
+    if not overwrite:
+        check_free(targets, remedy)
 
 
 def tell_pairs(pairs: Sequence[tuple[Path, Path]]) -> None:
     """Print which files are paired; of very many the first."""
     for first, second in pairs[:_PAIRS_SHOWN]:
-        print(f"{name_of(first)} with {name_of(second)}")
+        say(f"{name_of(first)} with {name_of(second)}")
     if len(pairs) > _PAIRS_SHOWN:
-        print(f"... and {len(pairs) - _PAIRS_SHOWN} more pairs; --json lists all.")
-
-
-def note(text: str) -> None:
-    """Print on standard error what the user should know."""
-    print(f"Note: {text}", file=sys.stderr)
+        say(f"... and {len(pairs) - _PAIRS_SHOWN} more pairs; --json lists all.")
 
 
 # --- The option ``--pixel-size``, of training and of prediction ----------------------------------
@@ -66,34 +61,34 @@ def pixel_size_of(sizes: list[float] | None) -> dict[str, float]:
 # --- Work on several files, of which one may fail without stopping the others --------------------
 
 Job = TypeVar("Job")
-Row = dict[str, Any]
+Done = TypeVar("Done")
 
 
 def one_by_one(
     jobs: Sequence[Job],
     path_of: Callable[[Job], Path],
-    work: Callable[[Job], Row],
-    tell: Callable[[Row], object] | None,
-) -> tuple[list[Row], list[dict[str, str]]]:
-    """Do each job; what fails is told on standard error.
+    work: Callable[[Job], Done],
+    show: Callable[[Done], object] | None = None,
+) -> tuple[list[Done], list[dict[str, str]]]:
+    """Do each job; what fails, for whatever reason, is told on standard error.
 
-    `path_of` gives the file that stands for a job in messages; `work` does one, and returns its row
-    of the report, which `tell` is called with at once. Returned are the rows, and ``input`` and
-    ``error`` of each job that failed; the error of the only job there is is raised.
+    `path_of` gives the file that stands for a job in messages; `work` does one, and returns for
+    example its row of the report, which `show` is called with at once. Returned is what was done,
+    and ``input`` and ``error`` of each job that failed; the error of the only job is raised.
     """
-    done: list[Row] = []
+    done: list[Done] = []
     failed: list[dict[str, str]] = []
     for job in jobs:
         try:
             row = work(job)
-        except NapariUNetError as error:
+        except Exception as error:  # one odd file among thousands may raise anything
             if len(jobs) == 1:
                 raise
             path = path_of(job)
-            failed.append({"input": str(path), "error": str(error)})
-            print(f"napari-unet: {path.name}: {error}", file=sys.stderr)
+            failed.append({"input": str(path), "error": reason_of(error)})
+            fail(f"{path.name}: {reason_of(error)}")
             continue
         done.append(row)
-        if tell is not None:
-            tell(row)
+        if show is not None:
+            show(row)
     return done, failed

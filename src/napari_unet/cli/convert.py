@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.cli.arguments import given_settings
-from napari_unet.cli.common import check_targets, one_by_one, pixel_size_of
+from napari_unet.cli.common import one_by_one, pixel_size_of
+from napari_unet.cli.printing import say
 from napari_unet.errors import ConfigError, FileProblemError
 from napari_unet.io.annotations.ctc import is_ctc
 from napari_unet.io.annotations.formats import LABEL_AXES, SUFFIXES, ConvertConfig
@@ -21,6 +22,7 @@ from napari_unet.io.annotations.reading import (
 )
 from napari_unet.io.annotations.writing import write_objects
 from napari_unet.io.files import ImageFile, find_images, make_folder, pair_files, read_image
+from napari_unet.io.outputs import check_apart, check_free
 from napari_unet.objects.measurements import channel_axis_beside
 from napari_unet.tasks import task_of
 
@@ -53,7 +55,11 @@ def _jobs(options: argparse.Namespace) -> list[tuple[Path, Path | None, Path]]:
     images = _images_for(paths, options.image)
     output = Path(options.output).expanduser()
     targets = [_target(path, output, options.to, alone=len(paths) == 1) for path in paths]
-    check_targets(targets, (*paths, *filter(None, images)), "another name")
+    read = [*paths, *filter(None, images), Path(options.tracks or paths[0]).expanduser()]
+    frames = [frame for each in targets if each.is_dir() for frame in each.glob("mask*.tif")]
+    check_apart([*targets, *frames], read, "another name")
+    if not options.overwrite:
+        check_free([*targets, *frames], "another name")
     make_folder(targets[0].parent)
     return list(zip(paths, images, targets, strict=True))
 
@@ -160,6 +166,6 @@ def _mothers(path: Path) -> dict[int, int]:
 def _print_row(row: dict[str, Any]) -> None:
     names = ", ".join(f"{number} {name}" for number, name in row["classes"].items())
     what = f"classes {names}" if names else f"{row['objects']} objects"
-    print(f"{Path(row['input']).name}: {what} in {row['output']}.")
+    say(f"{Path(row['input']).name}: {what} in {row['output']}.")
     for text in row["notices"]:
-        print(f"  {text}")
+        say(f"  {text}")

@@ -15,12 +15,12 @@ from PIL import Image
 from skimage.segmentation import find_boundaries
 
 from napari_unet import samples
+from napari_unet.cli.common import check_targets
+from napari_unet.cli.printing import say, tell
 from napari_unet.cli.progress import run_training, stop_on_interrupt
-from napari_unet.errors import FileProblemError
 from napari_unet.evaluation.overlap import matched_pairs, overlap_of
 from napari_unet.evaluation.scores import evaluate
-from napari_unet.io.disk import why_not_written
-from napari_unet.io.files import write_image
+from napari_unet.io.files import make_folder, write_image
 from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import TrainedNetwork, save_network
 from napari_unet.prediction.config import PredictConfig
@@ -41,13 +41,15 @@ if TYPE_CHECKING:
 # phase contrast F1 at IoU 0.75 is 0.11 with nothing painted, 0.79 after one step (for the paint
 # says how large cells are), 0.86 after 200.
 STEPS = 200
+_FILES = ("paint.tif", "starting_model.tif", "prediction.tif", "model.safetensors", "overlay.png")
+_OTHER = "another --output folder"
 
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     """Predict with nothing painted, train on what is painted, show or write both results."""
     sample, truth, things = _load(options.sample)
     painted = np.unique(truth[(sample.labels > 1) & (truth > 0)])
-    folder = _make_folder(options.output) if options.no_window or not _has_screen() else None
+    folder = _make_folder(options) if options.no_window or not _has_screen() else None
     changes = {"steps": STEPS if options.steps is None else options.steps}
     config = TrainConfig.preset("fast", device=options.device, **changes)
     before = _predict(load_starting_model(config.start), sample, options.device)
@@ -89,10 +91,9 @@ def _load(name: str) -> tuple[AnnotatedImage, NDArray[Any], str]:
 
 def _print_paint(paint: NDArray[Any], painted: str) -> None:
     height, width = paint.shape
-    print(
+    tell(
         f"Sample image {height}x{width}: {painted} and some background are painted, "
-        f"{np.count_nonzero(paint) / paint.size:.1%} of the pixels.",
-        file=sys.stderr,
+        f"{np.count_nonzero(paint) / paint.size:.1%} of the pixels."
     )
 
 
@@ -117,7 +118,7 @@ def _scores(prediction: NDArray[Any], truth: NDArray[Any], painted: NDArray[Any]
 
 def _print(report: dict[str, Any], things: str) -> None:
     cells, painted = report["cells"], report["painted"]
-    print(
+    say(
         f"The starting model alone: F1 {report['f1_50_before']:.2f}; {report['objects_before']} "
         f"objects, {report['found_before']} of {cells} {things} found. After {painted} painted "
         f"{things} and {report['steps']} steps ({report['training_seconds']:.0f} s): F1 "
@@ -126,17 +127,13 @@ def _print(report: dict[str, Any], things: str) -> None:
         "among them."
     )
     if "files" in report:
-        print(f"Labels, model and a picture (overlay.png) are in {report['files']}/.")
+        say(f"Labels, model and a picture (overlay.png) are in {report['files']}/.")
 
 
-def _make_folder(text: str) -> Path:
-    folder = Path(text).expanduser()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileProblemError(
-            f"{why_not_written(folder, error)} Choose another --output folder."
-        ) from error
+def _make_folder(options: argparse.Namespace) -> Path:
+    folder = Path(options.output).expanduser()
+    make_folder(folder)
+    check_targets([folder / name for name in _FILES], (), _OTHER, overwrite=options.overwrite)
     return folder
 
 
@@ -155,12 +152,13 @@ def _write_files(
     after: NDArray[Any],
     result: TrainingResult,
 ) -> None:
-    write_image(folder / "paint.tif", sample.labels, "YX")
-    write_image(folder / "starting_model.tif", before, "YX")
-    write_image(folder / "prediction.tif", after, "YX")
-    save_network(result.trained, folder / "model.safetensors")
+    paint, first, second, model, picture = (folder / name for name in _FILES)
+    write_image(paint, sample.labels, "YX")
+    write_image(first, before, "YX")
+    write_image(second, after, "YX")
+    save_network(result.trained, model)
     overlay = draw_overlay(np.asarray(sample.image), sample.labels, before, after)
-    Image.fromarray(overlay).save(folder / "overlay.png")
+    Image.fromarray(overlay).save(picture)
 
 
 def draw_overlay(

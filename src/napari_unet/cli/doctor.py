@@ -25,6 +25,7 @@ from napari_unet.cli.environment import (
     reinstall,
     version_or_none,
 )
+from napari_unet.cli.printing import say
 from napari_unet.errors import first_line
 from napari_unet.model.devices import Problem, cpu_only_torch, nvidia_gpu
 
@@ -79,16 +80,18 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
 
 
 def _print(report: dict[str, Any], problems: Sequence[Problem], notes: Sequence[Problem]) -> None:
-    print(f"Python {report['python']} on {report['system']}")
+    say(f"Python {report['python']} on {report['system']}")
     for name, number in report["versions"].items():
-        print(f"  {name:18} {number or 'not installed'}")
-    print(f"Training and prediction would run on: {report['device']}")
+        say(f"  {name:18} {number or 'not installed'}")
+    say(f"Training and prediction would run on: {report['device']}")
     if not problems:
-        print("No problem found.")
+        say("No problem found.")
     for problem in problems:
-        print(f"\nProblem: {problem.what}\nRemedy:  {problem.remedy}")
+        for line in ("", f"Problem: {problem.what}", f"Remedy:  {problem.remedy}"):
+            say(line)
     for note in notes:
-        print(f"\nNote: {note.what} {note.remedy}")
+        say()
+        say(f"Note: {note.what} {note.remedy}")
 
 
 def same_package_problems(

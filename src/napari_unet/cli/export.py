@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.arguments import given_settings
+from napari_unet.cli.common import check_targets
+from napari_unet.cli.printing import say, tell
 from napari_unet.cli.progress import stop_on_interrupt
 from napari_unet.data.axes import usable_axes
-from napari_unet.export.config import ExportConfig
+from napari_unet.export.config import ExportConfig, readme_beside, with_extension
 from napari_unet.export.writing import export_model
 from napari_unet.io.files import find_images, read_image
 from napari_unet.model.starting import load_model_or_starting_model
@@ -28,13 +29,16 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     """Export a model; return the report and the exit code."""
     given = given_settings(ExportConfig, options)
     config = ExportConfig(**given | {"image": None, "authors": tuple(options.authors)})
+    path = with_extension(Path(options.output).expanduser(), config.format)
+    read = [Path(options.model).expanduser(), *map(Path, [options.image] if options.image else [])]
+    written = [path, *filter(None, [readme_beside(path, config.format)])]
+    check_targets(written, read, "another --output", overwrite=options.overwrite)
     trained = load_model_or_starting_model(options.model)
     if options.image is not None:
         image = read_image(find_images([options.image])[0])
         ndim = trained.record.network.ndim
         axes = options.axes or usable_axes(image.axes, len(image.array.shape), ndim)
         config = replace(config, image=image.array, axes=axes)
-    path = Path(options.output).expanduser()
     with stop_on_interrupt(_STOPPING) as stop:
         events = export_model(trained, path, config, stop)
         exported = Run(events).finish(None if options.json else _print_check)
@@ -42,12 +46,12 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         return {"stopped": True}, 1
     if not options.json:
         beside = f", and {exported.readme.name}" if exported.readme else ""
-        print(f"Exported {exported.path}{beside}, checked on {exported.checked_on}.")
+        say(f"Exported {exported.path}{beside}, checked on {exported.checked_on}.")
     return _report(exported), 0
 
 
 def _print_check(check: ExportCheck) -> None:
-    print(f"Checked: {check}.", file=sys.stderr)
+    tell(f"Checked: {check}.")
 
 
 def _report(exported: Exported) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.cli.common import check_targets
+from napari_unet.cli.printing import say
 from napari_unet.errors import ModelFileError
 from napari_unet.external.importing import is_external_model, load_any_model
 from napari_unet.model.trained import save_network
@@ -26,11 +28,13 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     target = Path(options.output).expanduser()
     if target.suffix != _SUFFIX:
         target = target.with_name(f"{target.name}{_SUFFIX}")
+    check_targets([target], [package], "another --output", overwrite=options.overwrite)
     trained = load_any_model(str(package))
     save_network(trained, target)
     record = trained.record
     if not options.json:
-        print(f"{record.origin}\nWritten to {target}.")
+        say(record.origin)
+        say(f"Written to {target}.")
     return {
         "model": str(target),
         "origin": record.origin,

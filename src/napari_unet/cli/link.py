@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from napari_unet.cli.arguments import given_settings
 from napari_unet.cli.common import check_targets, one_by_one
+from napari_unet.cli.printing import progress_bar, say
 from napari_unet.errors import LabelsError
 from napari_unet.io.disk import write_csv
 from napari_unet.io.files import (
@@ -49,12 +49,11 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     link_movie = _link_sequence if options.sequence else _link_file
 
     def link(movie: Movie) -> dict[str, Any]:
-        target = movie[0][1]
-        name = _TABLE if len(movies) == 1 else f"{movie[0][0].stem}_{_TABLE}"
-        return _finished(movie, target.with_name(name), *link_movie(movie, config, options))
+        table = _table_of(movie, alone=len(movies) == 1)
+        return _finished(movie, table, *link_movie(movie, config, options))
 
-    tell = None if options.json else _print_row
-    linked, failed = one_by_one(movies, lambda movie: movie[0][0], link, tell)
+    show = None if options.json else _print_row
+    linked, failed = one_by_one(movies, lambda movie: movie[0][0], link, show)
     return {"linked": linked, "failed": failed}, 1 if failed else 0
 
 
@@ -67,9 +66,18 @@ def _movies(options: argparse.Namespace) -> list[Movie]:
     folder = Path(options.output).expanduser()
     make_folder(folder)
     targets = [tiff_beside(path, folder) for path in inputs]
-    check_targets(targets, inputs, "another --output folder")
     pairs = list(zip(inputs, targets, strict=True))
-    return [pairs] if options.sequence else [[pair] for pair in pairs]
+    movies = [pairs] if options.sequence else [[pair] for pair in pairs]
+    tables = [_table_of(movie, alone=len(movies) == 1) for movie in movies]
+    remedy = "another --output folder"
+    check_targets([*targets, *tables], inputs, remedy, overwrite=options.overwrite)
+    return movies
+
+
+def _table_of(movie: Movie, *, alone: bool) -> Path:
+    """Return where the table of tracks goes."""
+    path, target = movie[0]
+    return target.with_name(_TABLE if alone else f"{path.stem}_{_TABLE}")
 
 
 def _link_file(
@@ -100,7 +108,7 @@ def _link_sequence(
     axis = str(config.along("T").axis)
     pixel_size = _read(movie[0][0], None).pixel_size
     frames = Run(link_frames((np.asarray(_read(path, None).array) for path, _ in movie), config))
-    progress = tqdm(movie, unit="frame", disable=options.json, leave=False)
+    progress = progress_bar(iterable=movie, unit="frame", disable=options.json, leave=False)
     for frame, (_, target) in zip(frames, progress, strict=True):
         write_labels(target, frame, "ZYX"[-frame.ndim :], pixel_size)
     return axis, axis, frames.result, pixel_size
@@ -152,7 +160,7 @@ def _finished(
 def _print_row(row: dict[str, Any]) -> None:
     name = Path(row["inputs"][0]).name
     of = name if len(row["inputs"]) == 1 else f"{name} and {len(row['inputs']) - 1} more"
-    print(
+    say(
         f"{of}: {row['tracks']} objects linked along {row['axis']}, {row['divisions']} divisions; "
         f"table in {row['table']}."
     )

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from napari_unet import __version__
 from napari_unet.cli.arguments import add_commands
-from napari_unet.errors import AlreadyToldError, ConfigError, NapariUNetError
+from napari_unet.cli.printing import fail, print_in_any_encoding, printable, say
+from napari_unet.errors import AlreadyToldError, ConfigError, NapariUNetError, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,12 +31,13 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and where help is, and exit with 2."""
-        self.exit(WRONG_USE, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(WRONG_USE, f"{self.prog}: {printable(message)}; see {self.prog} --help\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``napari-unet`` with the given arguments and return its exit code."""
     started = time.monotonic()
+    print_in_any_encoding()
     # OpenMP threads that spin while they wait make a busy machine several times slower; it reads
     # this when torch is loaded, so it is set here, where the process is ours.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -47,15 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = importlib.import_module(f"napari_unet.cli.{options.command.replace('-', '_')}")
         report, code = command.run(options)
         if options.json and report:  # of several processes one has a report
-            print(json.dumps(report))
+            say(json.dumps(report))
         sys.stdout.flush()
     except ConfigError as error:
-        print(f"napari-unet: {error}", file=sys.stderr)
+        fail(error)
         return WRONG_USE
     except AlreadyToldError:
         return FAILURE
     except NapariUNetError as error:
-        print(f"napari-unet: {error}", file=sys.stderr)
+        fail(error)
         return FAILURE
     except BrokenPipeError:  # who reads, such as head, has read enough
         _close_stdout()
@@ -63,15 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # in one line like any other; the traceback on demand
         if os.environ.get("NAPARI_UNET_TRACEBACK"):
             raise
-        reason = (str(error).splitlines() or [""])[0]
-        print(
-            f"napari-unet: unexpected {type(error).__name__}: {reason} "
-            "(NAPARI_UNET_TRACEBACK=1 shows where)",
-            file=sys.stderr,
-        )
+        fail(f"{reason_of(error)} (NAPARI_UNET_TRACEBACK=1 shows where)")
         return FAILURE
     except KeyboardInterrupt:
-        print("napari-unet: interrupted", file=sys.stderr)
+        fail("interrupted")
         return FAILURE
     return int(code)
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from napari_unet.cli.arguments import given_settings
 from napari_unet.cli.common import pixel_size_of
+from napari_unet.cli.printing import fail, note, progress_bar, say
 from napari_unet.cli.progress import stop_on_interrupt
 from napari_unet.errors import ConfigError
 from napari_unet.external.importing import is_external_model, load_any_model
@@ -27,13 +25,15 @@ from napari_unet.prediction.files import (
     predict_files,
 )
 from napari_unet.prediction.results import PredictionProgress, PredictionStarted
-from napari_unet.provenance.prediction_card import writing_cards
+from napari_unet.provenance.prediction_card import is_as_written, writing_cards
 from napari_unet.run import Notice
 
 if TYPE_CHECKING:
     import argparse
     import threading
     from collections.abc import Generator, Iterator
+
+    from tqdm import tqdm
 
     from napari_unet.io.files import ImageFile
     from napari_unet.prediction.files import FileFormat, IntoZarr
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     _check_cluster(options)
     trained = load_any_model(options.model)
     if trained.record.origin and not options.json:  # how a model of another program is understood
-        print(f"Note: {trained.record.origin}", file=sys.stderr)
+        note(trained.record.origin)
     paths = find_images(options.paths)
     folder = Path(options.output).expanduser()
     written: list[dict[str, Any]] = []
@@ -58,7 +58,10 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         _cluster(options) as into_zarr,
     ):
         file_format: FileFormat = "zarr" if into_zarr else options.format
-        events = predict_files(trained, paths, folder, config, stop, file_format, into_zarr)
+        may_replace = None if options.overwrite else is_as_written
+        events = predict_files(
+            trained, paths, folder, config, stop, file_format, into_zarr, may_replace
+        )
         name, file = _used(options.model)
         for event in writing_cards(events, trained, name, file, config.device):
             if isinstance(event, FileStarted) and event.number == 1:
@@ -68,13 +71,13 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
                 written.append(_row(event))
             elif isinstance(event, FileFailed):
                 failed.append({"input": str(event.path), "error": event.text})
-                bar.write(f"napari-unet: {event.path.name}: {event.text}")
+                fail(f"{event.path.name}: {event.text}")
         stopped = stop.is_set()
     if not options.json:
-        print(_summary(written, len(paths), options.output))
+        say(_summary(written, len(paths), options.output))
         if stopped:
-            print("Stopped. Results that go into OME-Zarr go on where they were when asked again.")
-    all_done = len(written) == len(paths)
+            say("Stopped. Results that go into OME-Zarr go on where they were when asked again.")
+    all_done = len(written) == len(paths) and not failed
     return {"predictions": written, "failed": failed}, 0 if all_done else 1
 
 
@@ -92,11 +95,7 @@ def _tell_of_replaced(earlier: list[Path]) -> None:
     """Say before the first image which results are lost, while Ctrl+C keeps them."""
     if earlier:
         more = f" and {len(earlier) - 1} more" if len(earlier) > 1 else ""
-        print(
-            f"Note: {earlier[0]}{more} of an earlier run will be replaced; another --output keeps "
-            "them.",
-            file=sys.stderr,
-        )
+        note(f"{earlier[0]}{more} will be replaced; another --output keeps what is there.")
 
 
 def _used(model: str) -> tuple[str, Path | None]:
@@ -150,20 +149,16 @@ class PredictionBar(contextlib.AbstractContextManager["PredictionBar"]):
         if self._bar is not None:
             self._bar.close()
 
-    def write(self, text: str) -> None:
-        """Print a line of its own, whatever the bar has left on the present one."""
-        tqdm.write(text, file=sys.stderr)
-
     def show(self, event: object) -> None:
         """Show one event."""
         if isinstance(event, FileStarted):
             self.__exit__()
             self._progress, self._told = PredictionProgress(), ""
-            self._bar = tqdm(desc=event.path.name, unit="tile", disable=self._quiet)
+            self._bar = progress_bar(event.path.name, unit="tile", disable=self._quiet)
         if self._bar is None:
             return
         if isinstance(event, Notice):
-            self.write(f"Note: {event.text}")
+            note(event.text)
         self._progress = self._progress.after(event)
         if isinstance(event, PredictionStarted):
             self._bar.reset(self._progress.tiles)

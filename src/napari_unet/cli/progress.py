@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import signal
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tqdm import tqdm
-
+from napari_unet.cli.printing import note, progress_bar, say, tell
 from napari_unet.errors import FileProblemError
-from napari_unet.io.disk import why_not_written
+from napari_unet.io.disk import replace_file, why_not_written
+from napari_unet.io.outputs import columns_of
 from napari_unet.run import Notice, Run
-from napari_unet.training.events import PaintJudged, StepDone, TrainingStarted, Validated
+from napari_unet.training.events import (
+    Checkpoint,
+    PaintJudged,
+    StepDone,
+    TrainingStarted,
+    Validated,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -52,7 +59,7 @@ def stop_on_interrupt(answer: str = STOPPING) -> Iterator[threading.Event]:
         restore()
         if answer:
             with contextlib.suppress(OSError):  # the terminal may be what is gone
-                print(answer, file=sys.stderr)
+                say(answer, file=sys.stderr)
 
     def restore() -> None:
         for number, handler in previous.items():
@@ -75,7 +82,7 @@ class TrainingBar:
     """Show training events as a progress bar; only the notices of them where `quiet`."""
 
     def __init__(self, quiet: bool) -> None:
-        self._bar: tqdm[Any] = tqdm(
+        self._bar = progress_bar(
             total=100.0,
             disable=quiet,
             unit="%",
@@ -88,10 +95,9 @@ class TrainingBar:
     def show(self, event: object) -> None:
         """Show one event."""
         if isinstance(event, TrainingStarted):
-            self._bar.write(
+            tell(
                 f"Training on {event.device}: {event.painted} painted pixels in "
-                f"{event.frames} image(s), {event.validation_blocks} block(s) held back.",
-                file=sys.stderr,
+                f"{event.frames} image(s), {event.validation_blocks} block(s) held back."
             )
         elif isinstance(event, StepDone):
             left = f"{event.seconds_left:.0f} s left"
@@ -105,7 +111,7 @@ class TrainingBar:
         elif isinstance(event, PaintJudged):
             self._found = f", {event.found}/{len(event.cells)} painted cells"
         elif isinstance(event, Notice):
-            self._bar.write(f"Note: {event.text}", file=sys.stderr)
+            note(event.text)
 
     def close(self) -> None:
         """Leave the bar as it stands."""
@@ -124,18 +130,39 @@ def run_training(events: Generator[object, None, Result], quiet: bool) -> Result
 def begin_history(path: Path, resume: TrainingState | None) -> None:
     """Write the head of a new table; a resumed training continues the one there is.
 
-    FileProblemError if the file cannot be written.
+    Of that the rows go that lie behind the step where the training goes on, as it was killed after
+    it had written them and before its state: these steps come again. A last row that was cut off
+    goes too. FileProblemError if the file cannot be written.
     """
+    table = io.StringIO(newline="")
     try:
-        if resume is not None and path.exists():
-            with path.open("a"):
-                return
-        with path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow(COLUMNS)
-    except OSError as error:
+        there = resume is not None and path.exists()
+        rows = list(_rows_until(path, resume.step)) if resume and there else []
+        csv.writer(table).writerows(rows or [COLUMNS])
+        replace_file(path, table.getvalue().encode())
+    except (OSError, csv.Error) as error:
         raise FileProblemError(
             f"{why_not_written(path, error)} Choose another file for --history."
         ) from error
+
+
+def is_history(path: Path) -> bool:
+    """Return whether a file begins as our tables do; earlier versions had fewer columns."""
+    columns = columns_of(path)
+    return columns[:2] == [*COLUMNS[:2]] and set(columns) <= set(COLUMNS)
+
+
+def _rows_until(path: Path, last: int) -> Iterator[list[str]]:
+    """Yield the head of a table and the whole rows of steps up to the last, each step once."""
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        rows = csv.reader([line for line in file if line.endswith("\n")])
+    step, head = 0, next(rows, [])
+    yield from [head] if head else []
+    for row in rows:
+        whole = len(row) == len(head) and row[0].isdecimal()
+        if whole and step < int(row[0]) <= last:
+            step = int(row[0])
+            yield row
 
 
 def logging_steps(
@@ -167,7 +194,9 @@ class _Table:
         self._broken = False
 
     def take(self, event: object) -> Notice | None:
-        """Take up an event; a row is written when the next one begins."""
+        """Take up an event; a row is written when the next one begins, or the state is saved."""
+        if isinstance(event, Checkpoint):  # its steps do not come again
+            return self.close()
         if isinstance(event, StepDone):
             problem = self.close()
             self._row = {"step": event.step, "loss": event.loss, "seconds": round(event.seconds, 4)}
@@ -186,6 +215,7 @@ class _Table:
         try:
             with self._path.open("a", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerow([self._row.get(name) for name in self._columns])
+            self._row = {}
         except OSError as error:
             self._broken = True
             why = why_not_written(self._path, error)

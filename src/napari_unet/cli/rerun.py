@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.predict import PredictionBar
+from napari_unet.cli.printing import say
 from napari_unet.cli.progress import run_training, stop_on_interrupt
 from napari_unet.io.files import make_folder
 from napari_unet.provenance.card import TrainingCard, read_card
@@ -30,9 +31,9 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     with _folder(options.output) as folder:
         found = _again(card, path, folder, quiet=options.json)
     if not options.json:
-        print(found)
+        say(found)
         if options.output:
-            print(f"The new result: {found.output}")
+            say(f"The new result: {found.output}")
     report = {
         "card": str(path),
         "run": card.what,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.arguments import given_settings
-from napari_unet.cli.common import LABEL_PIECES, note, pixel_size_of, tell_pairs
+from napari_unet.cli.common import LABEL_PIECES, pixel_size_of, tell_pairs
+from napari_unet.cli.printing import note, say
 from napari_unet.cli.progress import (
     STOPPING,
     begin_history,
+    is_history,
     logging_steps,
     run_training,
     stop_on_interrupt,
@@ -34,6 +37,7 @@ from napari_unet.io.files import (
     pair_files,
     read_image,
 )
+from napari_unet.io.outputs import check_apart, check_free
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.model.trained import load_network, save_network
@@ -46,7 +50,7 @@ from napari_unet.provenance.card import (
     write_card,
 )
 from napari_unet.provenance.script import TrainingScript
-from napari_unet.provenance.training_card import card_of_training
+from napari_unet.provenance.training_card import card_of_training, is_model_as_written
 from napari_unet.run import Run
 from napari_unet.training.checkpoint import (
     check_goes_on,
@@ -76,6 +80,7 @@ if TYPE_CHECKING:
 
 _RESUMED = "The training went on from an earlier one, whose state is no longer there."
 _LABELLED = "Its masks were labelled on the way (--label-pieces); save them labelled to repeat it."
+_SAME = 0.005  # by so much scores may differ that are called equal
 _TOGETHER = "Several processes trained together; rerun is one process."
 
 
@@ -84,6 +89,8 @@ class _Order:
     """What to train, and where the model goes."""
 
     output: Path
+    history: Path | None
+    """The table of steps to write."""
     config: TrainConfig
     """From preset and flags, or from the training that is resumed."""
     data: TrainingData
@@ -112,8 +119,8 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         with group.together():
             order = _order(options, group)
             choose_device(group.device(order.config.device))
-            if options.history and group.first:
-                begin_history(Path(options.history), order.resume)
+            if order.history is not None and group.first:
+                begin_history(order.history, order.resume)
         result = _trained(options, order, group)
         with group.together():
             _save(result, order, group)
@@ -121,25 +128,51 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         return {}, 0
     pairs = [{"image": str(image), "labels": str(labels)} for image, labels in order.pairs]
     report = _report(result, order.output, group) | _judged(result) | {"pairs": pairs}
+    report |= _beside_previous(result, order)
     if not options.json:
-        print(_in_words(report))
+        say(_in_words(report))
     return report, 0
 
 
 def _order(options: argparse.Namespace, group: ProcessGroup) -> _Order:
     """Read and prepare all that a training needs; see that its model can be written."""
     started, output = now(), _writable_output(options.output)
-    previous, config = _settings(options, output)
+    history = Path(options.history).expanduser() if options.history else None
     pairs = pair_files(find_images(options.images), find_annotations(options.labels))
+    _check_places(options, output, history, pairs)
+    previous, config = _settings(options, output)
     images = [_annotated_image(*pair, options, config) for pair in pairs]
     data = prepare_training(images, config, previous)
     if group.first:
         if not options.json:
             tell_pairs(pairs)
         _note_oddities(data, output if options.resume else None)
+        if output.exists() and not options.resume:
+            note(f"{output} will be replaced; another --output keeps the model that is there.")
     preset: PresetName = options.preset or "fast"
     labelled: bool = options.label_pieces
-    return _Order(output, config, data, previous, pairs, preset, started, labelled)
+    return _Order(output, history, config, data, previous, pairs, preset, started, labelled)
+
+
+def _check_places(
+    options: argparse.Namespace, output: Path, history: Path | None, pairs: list[tuple[Path, Path]]
+) -> None:
+    """Refuse to overwrite what is read, and what no run card or head says to be of a training."""
+    card = card_beside_model(output)
+    written = [output, state_path(output), card, *filter(None, [history])]
+    read = [*chain(*pairs), *map(Path, filter(None, [options.previous]))]
+    check_apart(written, read, "another --output or --history")
+    if options.overwrite:
+        return
+    if history is not None and not is_history(history):
+        check_free([history], "another --history")
+    if options.resume or not os.path.lexists(output) or is_model_as_written(output):
+        return
+    raise FileProblemError(
+        f"{output} is there already, and no {card.name} beside it says that it is a finished model "
+        "of napari-unet train. --resume goes on with its training, --overwrite replaces it, "
+        "another --output keeps it."
+    )
 
 
 def _note_oddities(data: TrainingData, resumed: Path | None) -> None:
@@ -260,9 +293,9 @@ def _trained(options: argparse.Namespace, order: _Order, group: ProcessGroup) ->
                 return Run(events).finish()
             except NapariUNetError as error:  # the same one as the first rank's
                 raise group.told() from error
+        if order.history is not None:
+            events = logging_steps(events, order.history)
         events = saving_checkpoints(events, order.output)
-        if options.history:
-            events = logging_steps(events, Path(options.history))
         return run_training(events, quiet=options.json)
 
 
@@ -306,7 +339,7 @@ def _write_card(result: TrainingResult, order: _Order, group: ProcessGroup) -> N
     try:
         write_card(card_of_training(result, origin, order.output, path), path)
     except FileProblemError as error:
-        print(f"Note: The model is saved, but not its run card: {error}", file=sys.stderr)
+        note(f"The model is saved, but not its run card: {error}")
 
 
 def _judged(result: TrainingResult) -> dict[str, int]:
@@ -332,6 +365,31 @@ def _report(result: TrainingResult, output: Path, group: ProcessGroup) -> dict[s
     }
 
 
+def _beside_previous(result: TrainingResult, order: _Order) -> dict[str, Any]:
+    """Return how the model that was trained further scores on what was held back this time."""
+    if order.previous is None or isinstance(order.previous, TrainingState):
+        return {}
+    record = order.previous.record
+    of_this = result.trained.record.history[len(record.history) :]
+    first = [entry for entry in of_this if entry["step"] == record.steps]
+    return {"previous": {"validation": first[0] if first else None, "kept": result.start_kept}}
+
+
+def _better(report: dict[str, Any]) -> str:
+    """Say whether the model got better than the one that it was trained further from."""
+    before, now = report["previous"]["validation"], report["validation"]
+    if report["previous"]["kept"]:
+        return " Nothing was better than the previous model, which was kept."
+    if before is None or now is None:
+        return " Whether it is better than the previous model is not known: nothing is held back."
+    name, word = ("object_f1", "object F1") if now["object_f1"] is not None else ("iou", "IoU")
+    if before[name] is None:
+        return ""
+    gain = now[name] - before[name]
+    what = "Better than" if gain > _SAME else "As good as" if gain > -_SAME else "Worse than"
+    return f" {what} the previous model: there its {word} is {before[name]:.3f}."
+
+
 def _in_words(report: dict[str, Any]) -> str:
     text = f"{report['model']}: {report['steps']} steps in {report['seconds']:.0f} s"
     if "painted_cells" in report:
@@ -341,8 +399,9 @@ def _in_words(report: dict[str, Any]) -> str:
     if best is None:
         few = report.get("painted_cells", CELLS_TO_SPARE_SOME) < CELLS_TO_SPARE_SOME
         why = f": of fewer than {CELLS_TO_SPARE_SOME} painted cells none is held back"
-        return f"{text}, no validation{why if few else ''}."
+        text += f", no validation{why if few else ''}."
+        return text + (_better(report) if "previous" in report else "")
     text += f"; best at step {best['step']}: IoU {best['iou']:.3f}"
     if best["object_f1"] is not None:
         text += f", object F1 {best['object_f1']:.3f}"
-    return text + " on held-back paint."
+    return text + " on held-back paint." + (_better(report) if "previous" in report else "")

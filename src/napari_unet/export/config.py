@@ -178,6 +178,11 @@ def with_extension(path: Path, file_format: ExportFormat) -> Path:
     return path if path.name.endswith(extension) else path.with_name(path.name + extension)
 
 
+def readme_beside(path: Path, file_format: ExportFormat) -> Path | None:
+    """Return where the text beside a file goes; a bioimage.io package holds its own."""
+    return None if file_format == "bioimageio" else path.with_name(path.name + ".md")
+
+
 @dataclass(frozen=True)
 class ExportCheck:
     """How well a written file, run by another program, agrees with our own prediction."""

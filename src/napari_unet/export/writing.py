@@ -20,7 +20,7 @@ from napari_unet.export.checks import (
     torch_export_run,
     torchscript_run,
 )
-from napari_unet.export.config import Exported, with_extension
+from napari_unet.export.config import Exported, readme_beside, with_extension
 from napari_unet.export.description import Facts, package_sides
 from napari_unet.export.graphs import (
     ExportNetwork,
@@ -169,10 +169,10 @@ def _move(hidden: Path, path: Path) -> None:
 
 
 def _write_readme(path: Path, facts: Facts, file_format: ExportFormat) -> Path | None:
-    """Write the text beside a file; a package holds its own."""
-    if file_format == "bioimageio":
+    """Write the text beside a file, where there is one."""
+    readme = readme_beside(path, file_format)
+    if readme is None:
         return None
-    readme = path.with_name(path.name + ".md")
     example = _python_example(facts, file_format, path.name)
     text = f"{facts.as_markdown()}\n## In Python\n\n```python\n{example}```\n"
     try:

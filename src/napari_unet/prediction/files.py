@@ -10,7 +10,13 @@ import numpy as np
 
 from napari_unet.data.axes import unusable_axes, usable_axes
 from napari_unet.data.pixel_hashes import PixelHash, hash_pixels
-from napari_unet.errors import ConfigError, DeviceError, FileProblemError, NapariUNetError
+from napari_unet.errors import (
+    ConfigError,
+    DeviceError,
+    FileProblemError,
+    NotEnoughMemoryError,
+    reason_of,
+)
 from napari_unet.io.files import (
     ImageFile,
     make_folder,
@@ -20,7 +26,8 @@ from napari_unet.io.files import (
     write_image,
     write_labels,
 )
-from napari_unet.io.ome_zarr import check_replaceable
+from napari_unet.io.ome_zarr import check_replaceable, is_ours
+from napari_unet.io.outputs import and_more, card_beside_result, check_apart
 from napari_unet.io.tiff_sets import file_of
 from napari_unet.io.zarr_files import ZARR_SUFFIX, split_zarr
 from napari_unet.prediction.plan import cell_size_known
@@ -29,7 +36,7 @@ from napari_unet.prediction.wells import write_well_tables
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
     from napari_unet.model.trained import TrainedNetwork
@@ -98,6 +105,7 @@ def predict_files(
     stop: threading.Event,
     file_format: FileFormat = "auto",
     into_zarr: IntoZarr | None = None,
+    may_replace: Callable[[Path], bool] | None = None,
 ) -> Generator[FileEvent | PredictionEvent, None, tuple[FilePredicted, ...]]:
     """Predict image files and write each result under the name of its input.
 
@@ -105,12 +113,17 @@ def predict_files(
     not at all, also after a stop, which ends it after the current tile; the folder is made where it
     does not exist. The format "auto" is OME-Zarr for images that are Zarr or too large to be held
     in memory, else TIFF. Of each well of a plate whose fields were all predicted as objects a table
-    measures them: ``A1.csv``.
+    measures them: ``A1.csv``. A file that fails, for whatever reason, is told by `FileFailed`, and
+    the others go on.
+
+    What lies where a result would go is replaced if it has a run card beside it, and
+    ``may_replace`` finds that it is what that card tells of; without ``may_replace`` in any case.
 
     Raises
     ------
     FileProblemError
-        The folder cannot be written, or a result would overwrite an image.
+        The folder cannot be written, or a result would overwrite an image, or, where
+        ``may_replace`` is given, what has no run card: then nothing is predicted.
     ConfigError, DeviceError, ModelMismatchError
         The settings fit no file.
     """
@@ -118,61 +131,71 @@ def predict_files(
         cell_size_known(trained.record, config.cell_size)
     make_folder(folder)
     _check_names(paths, folder)
+    if may_replace is not None:
+        _check_ours(earlier_results(paths, folder, file_format))
     written = []
+    first_of: dict[str, Path] = {}
     for number, path in enumerate(paths, start=1):
         if stop.is_set():
             break
         yield FileStarted(number, path)
         try:
-            _check_new(path, paths[: number - 1])
-            places = _places(path, folder)
-            done = yield from _predict_file(
-                trained, path, config, stop, places, file_format, into_zarr
-            )
+            _check_new(path, first_of.setdefault(stem_of(path), path))
+            target = _target_of(image := read_image(path), folder, file_format)
+            _check_unchanged(target, may_replace)
+            done = yield from _predict_file(trained, image, config, stop, target, into_zarr)
             if done is not None:
                 written.append(done)
                 yield done
+        except NotEnoughMemoryError as error:
+            yield FileFailed(path, str(error))
         except (ConfigError, DeviceError):
             raise  # the same for every file
-        except NapariUNetError as error:
-            yield FileFailed(path, str(error))
-    write_well_tables([done for done in written if done.objects is not None], folder)
+        except Exception as error:  # one odd file among thousands may raise anything
+            yield FileFailed(path, reason_of(error))
+    measured = [done for done in written if done.objects is not None]
+    for table, why in write_well_tables(measured, folder, may_replace is None):
+        yield FileFailed(table, why)
     return tuple(written)
 
 
 def _predict_file(
     trained: TrainedNetwork,
-    path: Path,
+    image: ImageFile,
     config: PredictConfig,
     stop: threading.Event,
-    places: Mapping[FileFormat, Path],
-    file_format: FileFormat,
+    target: Path,
     into_zarr: IntoZarr | None,
 ) -> Generator[PredictionEvent, None, FilePredicted | None]:
     """Predict one file, into memory what is to be a TIFF; None if it was stopped."""
-    image = read_image(path)
+    path = image.path
     config = _as_the_file_says(config, image, trained.record.network.ndim)
-    if not _is_for_zarr(image, file_format):
+    if target.suffix != ZARR_SUFFIX:
         result = yield from predict_image(trained, image.array, config, stop)
     else:
-        zarr = places["zarr"]
-        check_replaceable(zarr)
+        check_replaceable(target)
         result = yield from (
-            into_zarr(image, config, zarr, stop)
+            into_zarr(image, config, target, stop)
             if into_zarr is not None
-            else predict_image(trained, image.array, config, stop, zarr, identity_of(path))
+            else predict_image(trained, image.array, config, stop, target, identity_of(path))
         )
     if not result.complete:
         return None
     hashes: tuple[PixelHash | None, PixelHash | None]
     if result.path is None:
-        target, pixels = places["tiff"], result.whole()
+        pixels = result.whole()
         write = write_labels if result.type.is_labels else write_image
         write(target, pixels, result.axes, config.pixel_size)
         hashes = hash_pixels(image.array), hash_pixels(pixels)
     else:
-        target, hashes = result.path, (_hash_of(path), _hash_of(result.path))
+        hashes = _hash_of(path), _hash_of(target)
     return FilePredicted(path, target, result.kind, result.axes, result.objects, config, *hashes)
+
+
+def _target_of(image: ImageFile, folder: Path, file_format: FileFormat) -> Path:
+    """Return where the result of an image goes."""
+    is_for_zarr = _is_for_zarr(image, file_format)
+    return _places(image.path, folder)["zarr" if is_for_zarr else "tiff"]
 
 
 def _as_the_file_says(config: PredictConfig, image: ImageFile, ndim: int) -> PredictConfig:
@@ -218,14 +241,37 @@ def _hash_of(path: Path) -> PixelHash | None:
         return None
 
 
-def _check_new(path: Path, before: Sequence[Path]) -> None:
-    """Refuse a file whose result would have the name of another one's."""
-    for other in before:
-        if stem_of(other) == stem_of(path):
-            raise FileProblemError(
-                f"Its result would have the name of that of {other}. Rename one of them, or give "
-                "them different output folders."
-            )
+def _check_new(path: Path, first: Path) -> None:
+    """Refuse a file whose result would have the name of that of the first one called so."""
+    if first is not path:
+        raise FileProblemError(
+            f"Its result would have the name of that of {first}. Rename one of them, or give them "
+            "different output folders."
+        )
+
+
+def _check_ours(earlier: Sequence[Path]) -> None:
+    """Refuse to replace what has no run card, and may have been drawn by hand."""
+    others = [
+        each for each in earlier if not card_beside_result(each).exists() and not is_ours(each)
+    ]
+    if others:
+        raise FileProblemError(
+            f"{and_more(others)} there already, without a run card that says that this program "
+            "wrote it: nothing was predicted. Choose another folder for the results, or replace "
+            "what is there (--overwrite)."
+        )
+
+
+def _check_unchanged(target: Path, may_replace: Callable[[Path], bool] | None) -> None:
+    """Refuse to replace an earlier result that somebody has corrected since."""
+    if may_replace is None or not target.exists():
+        return
+    if card_beside_result(target).exists() and not may_replace(target):
+        raise FileProblemError(
+            f"{target} is not what its run card tells of: it was changed after this program wrote "
+            "it. Choose another folder for the results, or replace it (--overwrite)."
+        )
 
 
 def identity_of(path: Path) -> str:
@@ -242,12 +288,6 @@ def identity_of(path: Path) -> str:
 
 
 def _check_names(paths: Sequence[Path], folder: Path) -> None:
-    """Refuse to overwrite inputs."""
-    inputs = {file_of(path).resolve() for path in paths}
-    for path in paths:
-        for target in _places(path, folder).values():
-            if target.resolve() in inputs:
-                raise FileProblemError(
-                    f"{target} would overwrite the image itself; choose another folder for the "
-                    "results."
-                )
+    """Refuse to overwrite inputs; of two of one name the second is refused at its turn."""
+    targets = dict.fromkeys(target for path in paths for target in _places(path, folder).values())
+    check_apart([*targets], paths, "another folder for the results")

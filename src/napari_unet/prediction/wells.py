@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.errors import reason_of
 from napari_unet.io.disk import write_csv
 from napari_unet.io.files import in_memory, read_image, stem_of
+from napari_unet.io.outputs import check_free, columns_of
 from napari_unet.io.zarr_places import images_in, well_of
 from napari_unet.objects.measurements import measure_objects
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -22,15 +24,28 @@ if TYPE_CHECKING:
     Columns = dict[str, NDArray[Any]]
 
 
-def write_well_tables(predicted: Sequence[FilePredicted], folder: Path) -> None:
-    """Write ``A1.csv`` of each well whose fields were all predicted: field, and measurements."""
+def write_well_tables(
+    predicted: Sequence[FilePredicted], folder: Path, overwrite: bool
+) -> Iterator[tuple[Path, str]]:
+    """Write ``A1.csv`` of each well whose fields were all predicted: field, and measurements.
+
+    Unless it is to be overwritten, a file that is there is replaced only if it has the same
+    columns, as one that this program wrote before. Yields each that was not written, and why.
+    """
     wells: dict[tuple[str, Path], list[FilePredicted]] = {}
     for done in predicted:
         if well := well_of(done.path):
             wells.setdefault(well, []).append(done)
     for (name, place), fields in wells.items():
-        if {done.path for done in fields} >= set(images_in(place)):
-            write_csv(_joined([_measured(done) for done in fields]), folder / f"{name}.csv")
+        table = folder / f"{name}.csv"
+        try:
+            if {done.path for done in fields} >= set(images_in(place)):
+                columns = _joined([_measured(done) for done in fields])
+                if not overwrite and columns_of(table) != [*columns]:
+                    check_free([table], "another folder for the results")
+                write_csv(columns, table)
+        except Exception as error:  # one odd well of a plate may raise anything
+            yield table, reason_of(error)
 
 
 def _measured(done: FilePredicted) -> Columns:

@@ -6,6 +6,7 @@ fields, types and size; nothing in it is executed. No torch is imported with it.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from pydantic import (
     ValidationError,
     create_model,
 )
+from pydantic_core import PydanticSerializationError
 
 from napari_unet.errors import ConfigError, FileProblemError
 from napari_unet.io.disk import megabytes, replace_file, short_reason, why_not_written
@@ -296,14 +298,13 @@ def card_beside_model(path: Path) -> Path:
     return path.with_name(f"{path.stem}{CARD_SUFFIX}")
 
 
-def card_beside_result(path: Path) -> Path:
-    """Return where the card of a predicted file lies: a.tif.run.json beside a.tif."""
-    return path.with_name(f"{path.name}{CARD_SUFFIX}")
-
-
 def write_card(card: RunCard, path: Path) -> None:
     """Write a card, atomically; FileProblemError if it cannot be written."""
-    content = card.model_dump_json(indent=2).encode() + b"\n"
+    try:
+        text = card.model_dump_json(indent=2)
+    except PydanticSerializationError:  # the name of a file is no UTF-8, and cannot be found again
+        text = json.dumps(card.model_dump(), indent=2, ensure_ascii=False)
+    content = text.encode(errors="replace") + b"\n"
     try:
         replace_file(path, content)
     except OSError as error:

@@ -10,6 +10,7 @@ from napari_unet.data.pixel_hashes import hash_pixels
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
 from napari_unet.external.importing import load_any_model
 from napari_unet.io.files import read_image
+from napari_unet.io.outputs import card_beside_result
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_starting_model, starting_name
 from napari_unet.model.trained import hash_of_weights
@@ -20,9 +21,9 @@ from napari_unet.provenance.card import (
     Place,
     PredictionCard,
     Predictor,
-    card_beside_result,
     config_of,
     now,
+    read_card,
     settings_of,
     write_card,
 )
@@ -75,6 +76,21 @@ def writing_cards(
             yield from written(_card_of_file(event, model, environment, started, card), card)
         yield event
     return run.result
+
+
+def is_as_written(result: Path) -> bool:
+    """Return whether the pixels of a result are those that its run card tells of.
+
+    Without a card, or with one that cannot be read, it is not known to be ours.
+    """
+    try:
+        card = read_card(card_beside_result(result))
+        if not isinstance(card, PredictionCard):
+            return False
+        now = Pixels.of(hash_pixels(read_image(result).array))
+        return card.result_pixels in (None, now)
+    except Exception:  # decoders of damaged files raise whatever they come upon
+        return False
 
 
 def written(card: RunCard, path: Path) -> Iterator[Notice]:

@@ -14,7 +14,14 @@ from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
 from napari_unet.io.files import CARD_SUFFIX, read_image, read_labels
 from napari_unet.model.devices import choose_device
 from napari_unet.model.trained import hash_of_weights, load_network, save_network
-from napari_unet.provenance.card import Environment, LearnedFrom, Place, TrainingCard
+from napari_unet.provenance.card import (
+    Environment,
+    LearnedFrom,
+    Place,
+    TrainingCard,
+    card_beside_model,
+    read_card,
+)
 from napari_unet.provenance.rerun import (
     IN_MEMORY,
     RerunReport,
@@ -90,6 +97,16 @@ def _learned_from(
             data.sources, data.images, origin.files, strict=True
         )
     )
+
+
+def is_model_as_written(path: Path) -> bool:
+    """Return whether the weights in a model file are those that its run card tells of."""
+    try:
+        card = read_card(card_beside_model(path))
+        weights = load_network(path).network.state_dict()
+    except NapariUNetError:
+        return False
+    return isinstance(card, TrainingCard) and hash_of_weights(weights) == card.weights_sha256
 
 
 def train_again(

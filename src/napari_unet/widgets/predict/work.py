@@ -75,8 +75,9 @@ def predict_with_card(
     `target` is the OME-Zarr to write; None: the result stays in memory. The card comes last, and
     not of a prediction that was stopped.
     """
+    from napari_unet.io.outputs import card_beside_result
     from napari_unet.prediction.predictor import predict_image
-    from napari_unet.provenance.card import card_beside_result, now
+    from napari_unet.provenance.card import now
     from napari_unet.provenance.prediction_card import card_of_window, written
 
     started = now()
@@ -122,9 +123,9 @@ def files_events(
 ) -> Generator[object, None, Any]:
     """Predict image files into a folder, with a run card beside each result."""
     from napari_unet.prediction.files import predict_files
-    from napari_unet.provenance.prediction_card import writing_cards
+    from napari_unet.provenance.prediction_card import is_as_written, writing_cards
 
-    events = predict_files(model, paths, target, config, stop)
+    events = predict_files(model, paths, target, config, stop, may_replace=is_as_written)
     return (yield from writing_cards(events, model, "model", None, config.device))
 
 
