@@ -147,15 +147,13 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
     network = record.network
     kind = _result_kind(config, record)
     foreground = 1 if record.membrane is None else 1 - record.membrane
-    check_image(image)
-    axes = config.axes or guessed_axes(record, image)
-    _check_dimensions(axes, image, record)
+    axes = _checked_axes(record, image, config)
     used_channels = _used_channels(record, image, axes, config)
     sizes = dict(zip(axes, image.shape, strict=True))
     shape = tuple(sizes[axis] for axis in SPATIAL_AXES[network.ndim])
+    frames_shape = tuple(sizes[axis] for axis in frame_axes(axes, network.ndim))
     ratios, notices = (_by_cell_size if config.cell_size else _by_pixel_size)(record, config)
     factors = tuple(np.multiply(plane_factors(network.ndim, record.binning), ratios).tolist())
-    frames_shape = tuple(sizes[axis] for axis in frame_axes(axes, network.ndim))
     region = _clipped(config.region, shape)
     tiles = plan_tiles(shape, record.geometry, config.tile_size, factors)
     of_blocks = plan_tiles(shape, record.geometry, None, factors)
@@ -215,8 +213,10 @@ def guessed_axes(record: ModelRecord, image: ArrayLike) -> str:
     return with_channels if "C" in with_channels else axes
 
 
-def _check_dimensions(axes: str, image: ArrayLike, record: ModelRecord) -> None:
-    network = record.network
+def _checked_axes(record: ModelRecord, image: ArrayLike, config: PredictConfig) -> str:
+    """Return the axes of an image, as they are given or guessed, if a model can read them."""
+    check_image(image)
+    network, axes = record.network, config.axes or guessed_axes(record, image)
     check_axes(axes, len(image.shape), network.ndim)
     if network.window > 1 and "T" not in frame_axes(axes, network.ndim):
         raise ModelMismatchError(
@@ -224,6 +224,7 @@ def _check_dimensions(axes: str, image: ArrayLike, record: ModelRecord) -> None:
             f"(axes {axes}, shape {tuple(image.shape)}). Give a time-lapse, or say which axis is "
             "time."
         )
+    return axes
 
 
 def _used_channels(

@@ -65,10 +65,9 @@ def bundle_training(
     with _new_folder(folder) as own_folder:
         places = _places(found, [image.name for image in images], own_folder)
         labels = [own_folder / "labels" / f"{stem_of(place)}.tif" for place in places]
-        for target, image, own in zip(places, images, axes, strict=True):
-            if target not in found:
-                _write(target, image.image, own[0], image.pixel_size)
-        for target, image, own in zip(labels, images, axes, strict=True):
+        for place, target, image, own in zip(places, labels, images, axes, strict=True):
+            if place not in found:
+                _write(place, image.image, own[0], image.pixel_size)
             painted = image.labels
             if config.unpainted == "unlabelled":
                 painted = fill_regions(painted, image.regions)

@@ -149,17 +149,10 @@ def validation_blocks(
 ) -> list[Place]:
     """Choose blocks that together hold about `share` of the painted pixels.
 
-    Returned are the number of its frame, and the box in it, of each; none where the paint is too
-    little, or in too few places, to spare any.
-
-    Parameters
-    ----------
-    classes : sequence of ndarray
-        Per frame the network class of each pixel, -1 where unlabelled (see ``Target``).
-    kept : sequence of tuple
-        Places that are already held back, and to stay so.
-    trained_on : sequence of ndarray or None
-        Per frame the pixels that a network has already learned from: no block may hold one.
+    `classes` are those of the network, per frame, -1 where unlabelled. The places `kept` are held
+    back already, and stay so. `trained_on` are the pixels of each frame that a network has learned
+    from: no block may hold one. Returned are the number of its frame, and the box in it, of each;
+    none where the paint is too little, or in too few places, to spare any.
     """
     places = [
         (frame, region)
@@ -167,15 +160,13 @@ def validation_blocks(
         for region in _block_regions(frame_classes.shape, block_shape)
     ]
 
-    def counts_of(place: Place) -> NDArray[np.int64]:
-        painted = classes[place[0]][place[1]]
-        return np.bincount(painted[painted != UNLABELLED], minlength=n_classes)
-
-    counts = np.array([counts_of(place) for place in places])
+    counts = np.array([_counts_in(place, classes, n_classes) for place in places])
     total = counts.sum(axis=0)
     wanted = share * total.sum()
     chosen = list(kept)
-    held_back = sum((counts_of(place) for place in kept), np.zeros_like(total))
+    held_back = np.zeros_like(total)
+    for place in kept:
+        held_back += _counts_in(place, classes, n_classes)
     for i in rng.permutation(np.flatnonzero(counts.sum(axis=1))):
         after = held_back + counts[i]
         if places[i] in chosen or _was_trained_on(places[i], trained_on):
@@ -188,6 +179,13 @@ def validation_blocks(
         chosen.append(places[i])
     # Scores need both sides of the question: background and something else.
     return chosen if np.count_nonzero(held_back) >= 2 else []
+
+
+def _counts_in(
+    place: Place, classes: Sequence[NDArray[np.int16]], n_classes: int
+) -> NDArray[np.int64]:
+    painted = classes[place[0]][place[1]]
+    return np.bincount(painted[painted != UNLABELLED], minlength=n_classes)
 
 
 def _was_trained_on(place: Place, trained_on: Sequence[NDArray[np.bool_] | None]) -> bool:
