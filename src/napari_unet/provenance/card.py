@@ -26,6 +26,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticSerializationError
 
+from napari_unet.data.pixel_hashes import PixelHash
 from napari_unet.errors import ConfigError, FileProblemError
 from napari_unet.io.disk import megabytes, replace_file, short_reason, why_not_written
 from napari_unet.io.files import CARD_SUFFIX
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     import torch
 
-    from napari_unet.data.pixel_hashes import PixelHash
     from napari_unet.training.config import TrainConfig
 
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -85,22 +85,6 @@ class Place(_Part):
         if self.relative is not None and file_of(found).exists():
             return found.parent.resolve() / found.name  # for people, without ".."
         return Path(self.path)
-
-
-class Pixels(_Part):
-    """What identifies an image's pixels; see `PixelHash`."""
-
-    shape: _Shape
-    dtype: str
-    sha256: _Sha256
-    sampled: bool
-
-    @classmethod
-    def of(cls, found: PixelHash | None) -> Pixels | None:
-        """Take over a hash, if there is one."""
-        if found is None:
-            return None
-        return cls(shape=found.shape, dtype=found.dtype, sha256=found.sha256, sampled=found.sampled)
 
 
 class Environment(_Part):
@@ -272,11 +256,11 @@ class PredictionCard(_Run):
     name: str
     image: Place | None
     """None where it was in memory only."""
-    image_pixels: Pixels | None
+    image_pixels: PixelHash | None
     """None where they could not be read again."""
     result: Place | None
     """None of a layer."""
-    result_pixels: Pixels | None
+    result_pixels: PixelHash | None
     """None where they could not be read again."""
     kind: str
     """Objects, classes, probabilities or uncertainty."""

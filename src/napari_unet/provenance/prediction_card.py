@@ -17,7 +17,6 @@ from napari_unet.model.trained import hash_of_weights
 from napari_unet.prediction.files import FileFailed, FilePredicted, FileStarted, predict_files
 from napari_unet.provenance.card import (
     Environment,
-    Pixels,
     Place,
     PredictionCard,
     Predictor,
@@ -113,9 +112,9 @@ def _card_of_file(
         model=model,
         name=done.path.name,
         image=Place.of(done.path, card),
-        image_pixels=Pixels.of(done.image),
+        image_pixels=done.image,
         result=Place.of(done.target, card),
-        result_pixels=Pixels.of(done.result),
+        result_pixels=done.result,
         kind=done.kind,
         axes=done.axes,
         objects=done.objects,
@@ -166,9 +165,9 @@ def card_of_window(
         ),
         name=name,
         image=None if origin is None else Place(path=str(origin)),
-        image_pixels=Pixels.of(hash_pixels(pixels)) if in_memory else None,
+        image_pixels=hash_pixels(pixels) if in_memory else None,
         result=None if path is None else Place.of(path, card_beside_result(path)),
-        result_pixels=Pixels.of(hash_pixels(result.array)),
+        result_pixels=hash_pixels(result.array),
         kind=result.kind,
         axes=result.axes,
         objects=result.objects,
@@ -213,7 +212,7 @@ def _compared(
     card: PredictionCard, path: Path, done: FilePredicted, here: Environment
 ) -> RerunReport:
     """Compare the files too where the hashes differ, or are of samples."""
-    found = Pixels.of(done.result)
+    found = done.result
     alike = found is not None and found == card.result_pixels
     if alike and not (found and found.sampled):
         return RerunReport(True, "", done.target)
@@ -234,7 +233,7 @@ def _difference(card: PredictionCard, path: Path, second: Path) -> str:
     Raises FileProblemError, or what a reader raises, where the first is gone or was changed.
     """
     first = None if card.result is None else card.result.found_from(path)
-    if first is None or Pixels.of(hash_pixels(read_image(first).array)) != card.result_pixels:
+    if first is None or hash_pixels(read_image(first).array) != card.result_pixels:
         raise FileProblemError("It was changed since.")
     one, other = read_image(first).array, read_image(second).array
     if tuple(one.shape) != tuple(other.shape):
@@ -277,7 +276,7 @@ def _config_again(card: PredictionCard, path: Path) -> PredictConfig:
 def _check_image(image: Path, card: PredictionCard) -> None:
     """Tell before the work what would be in vain."""
     try:
-        pixels = Pixels.of(hash_pixels(read_image(image).array))
+        pixels = hash_pixels(read_image(image).array)
     except NapariUNetError as error:
         raise ConfigError(str(error)) from error
     if card.image_pixels is not None and pixels != card.image_pixels:
