@@ -3,38 +3,15 @@
 The rest of the program asks the task, and never which one it is.
 """
 
-from __future__ import annotations
-
-from napari_unet.tasks.base import (
-    FILLED,
-    OUTLINES,
-    Counts,
-    Decision,
-    Look,
-    Task,
-    ValidationScore,
-)
-from napari_unet.tasks.table import (
-    TASKS,
-    ClassTable,
-    check_classes_painted,
-    class_table,
-    target_of,
-    task_of,
-)
-
-__all__ = [
-    "FILLED",
-    "OUTLINES",
-    "TASKS",
-    "ClassTable",
-    "Counts",
-    "Decision",
-    "Look",
-    "Task",
-    "ValidationScore",
-    "check_classes_painted",
-    "class_table",
-    "target_of",
-    "task_of",
-]
+from napari_unet.tasks.base import FILLED as FILLED
+from napari_unet.tasks.base import OUTLINES as OUTLINES
+from napari_unet.tasks.base import Decision as Decision
+from napari_unet.tasks.base import Look as Look
+from napari_unet.tasks.base import Task as Task
+from napari_unet.tasks.base import ValidationScore as ValidationScore
+from napari_unet.tasks.table import TASKS as TASKS
+from napari_unet.tasks.table import ClassTable as ClassTable
+from napari_unet.tasks.table import check_classes_painted as check_classes_painted
+from napari_unet.tasks.table import class_table as class_table
+from napari_unet.tasks.table import target_of as target_of
+from napari_unet.tasks.table import task_of as task_of
