@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from napari_unet.data import labels as paint
-from napari_unet.data.labels import copy_of_paint, paint_box, same_paint, values_in
+from napari_unet.data.labels import (
+    copy_of_paint,
+    paint_box,
+    pixels_per_number,
+    same_paint,
+    values_in,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +57,12 @@ def test_paint_differs_where_one_pixel_differs() -> None:
 def test_the_values_of_labels_are_those_of_all_bands() -> None:
     assert values_in(sparse()) == {0, 1, 2}
     assert values_in(np.full((9, 9), 3)) == {3}
+
+
+def test_pixels_are_counted_across_bands() -> None:
+    labels = np.random.default_rng(0).integers(0, 50, (7, 5, 4)).astype(np.uint16)
+    np.testing.assert_array_equal(pixels_per_number(labels), np.bincount(labels.ravel()))
+
+
+def test_nothing_is_counted_in_nothing() -> None:
+    assert pixels_per_number(np.zeros((0, 5), np.int32)).tolist() == [0]

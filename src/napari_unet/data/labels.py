@@ -236,6 +236,23 @@ def is_painted(labels: NDArray[Any]) -> bool:
     return bool(labels.any() if labels.dtype.kind != "u" else labels.max(initial=0))
 
 
+def pixels_per_number(labels: NDArray[Any]) -> NDArray[np.int64]:
+    """Count the pixels of each number from 0 on; other threads go on meanwhile.
+
+    Of a large image numpy's own bincount keeps all of them waiting for a third of a second.
+
+    Examples
+    --------
+    >>> pixels_per_number(np.array([[0, 3], [3, 1]])).tolist()
+    [1, 1, 0, 2]
+    """
+    counts = np.zeros(int(labels.max(initial=0)) + 1, np.int64)
+    for _, band in bands_of(labels):
+        part = np.bincount(band.ravel())
+        counts[: part.size] += part
+    return counts
+
+
 def copy_of_paint(labels: ArrayLike) -> NDArray[Any]:
     """Copy labels into an array of their own, of which only painted bands take memory."""
     copied = np.zeros(labels.shape, labels.dtype)

@@ -26,6 +26,7 @@ from napari_unet.data.labels import (
     fill_regions,
     is_painted,
     paint_box,
+    pixels_per_number,
 )
 from napari_unet.errors import ImageError, LabelsError, ModelMismatchError
 from napari_unet.model.starting import is_starting_model
@@ -371,7 +372,7 @@ def smallest_painted_object(targets: Iterable[tuple[Target, float]], unpainted: 
         if objects.ndim == 3 and unpainted == "unlabelled":
             sizes.append(_volumes(objects, target.painted, anisotropy))
         else:
-            sizes.append(np.bincount(objects.ravel())[1:])
+            sizes.append(pixels_per_number(objects)[1:])
     painted = np.concatenate(sizes)
     painted = painted[painted > 0]
     if painted.size == 0:

@@ -11,7 +11,7 @@ import numpy as np
 from napari_unet.data.axes import SPATIAL_AXES, axes_beside_labels, frame_axes
 from napari_unet.data.frames import frames_of
 from napari_unet.data.intensity import sample_regions, unusual_pixels
-from napari_unet.data.labels import oddity_of, paint_box, painted_bands
+from napari_unet.data.labels import oddity_of, paint_box, painted_bands, pixels_per_number
 from napari_unet.data.pixel_hashes import hash_of
 from napari_unet.data.rescaling import LARGEST_RATIO
 from napari_unet.errors import ImageError, LabelsError
@@ -201,7 +201,7 @@ def _looks_like_masks(frame: TrainingFrame) -> bool:
     sides = [side.stop - side.start for side in box]
     if np.count_nonzero(ones[box]) < _COMPACT * math.prod(sides):  # as of nearly all paint
         return False
-    sizes = np.bincount(frame.target.objects.ravel())[1:]
+    sizes = pixels_per_number(frame.target.objects)[1:]
     sizes = sizes[sizes > 0]
     longest = _AS_LONG * np.median(sizes) ** (1 / len(sides)) if len(sizes) >= _MANY else 0
     return bool(max(sides) <= longest)

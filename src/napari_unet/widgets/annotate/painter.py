@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_unet.data.labels import values_in
 from napari_unet.tasks import task_of
 from napari_unet.widgets.annotate.coverage import shown_plane
 from napari_unet.widgets.common.annotation import (
@@ -184,8 +185,8 @@ class Painter(QObject):
     def class_values(self, layer: Labels) -> list[int]:
         """Return the numbers of a layer's classes, ascending: named, or painted in this plane."""
         known = set(annotation_of(layer).names) | {BACKGROUND_VALUE, FIRST_VALUE}
-        known |= {int(v) for v in np.unique(shown_plane(self._viewer, layer)) if v > 0}
-        return sorted(known)
+        known |= values_in(shown_plane(self._viewer, layer))
+        return sorted(known - {UNLABELLED_VALUE})
 
 
 def _protect_cells(layer: Labels) -> None:

@@ -12,6 +12,7 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
 
+from napari_unet.data.labels import pixels_per_number
 from napari_unet.widgets.common.controls import Note, button
 from napari_unet.widgets.common.layers import METADATA_KEY, FollowedLayer, follow
 from napari_unet.widgets.common.result_layer import Predicted, shown_result
@@ -189,7 +190,7 @@ def count_in_words(labels: NDArray[Any], ndim: int, shown: tuple[int, ...]) -> s
     """
     frames = labels.shape[: labels.ndim - ndim]
     counts = {
-        at: int(np.count_nonzero(np.bincount(labels[at].ravel())[1:])) for at in np.ndindex(frames)
+        at: int(np.count_nonzero(pixels_per_number(labels[at])[1:])) for at in np.ndindex(frames)
     }
     total = sum(counts.values())
     here = counts.get(shown, total)
