@@ -340,7 +340,7 @@ def test_a_training_does_not_lose_the_result_before_it(
     press(desk, ",")
     assert "stop that first" in desk.predict.status.text()
 
-    predicted.live = False  # as at its end
+    predicted.end_live()  # as at its end
     press(desk, ",")
 
     assert layer.data.max() == 3

@@ -10,6 +10,7 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 
+from napari_unet.data.labels import bands_of, pixels_per_number
 from napari_unet.tasks import FILLED, OUTLINES, TASKS
 from napari_unet.tasks.classes import CLASSES
 from napari_unet.widgets.common.annotation import Annotation, annotation_of
@@ -43,6 +44,67 @@ class KeptResult:
         return self.shown.size * (1 if self.shown is self.predicted else 2)
 
 
+class Replaced:
+    """What a layer shows before it is written over: copied band by band, each before it is written.
+
+    To copy all of a large image at once would stop the window.
+    """
+
+    def __init__(self, about: Predicted, layer: Labels) -> None:
+        self._sources = [np.asarray(layer.data), about.labels]
+        self._sources += [] if about.taken is None else [about.taken]
+        self._copies = [np.empty_like(each) for each in self._sources]
+        self._places = about.places
+        self._left, self._saved = [band for band, _ in bands_of(self._sources[0])], list[slice]()
+        self._corrected = False
+
+    def save(self, first: int | slice) -> None:
+        """Copy the bands that a part of the first axis touches."""
+        part = first if isinstance(first, slice) else slice(first, first + 1)
+        for band in [b for b in self._left if b.start < part.stop and part.start < b.stop]:
+            self._copy(band)
+
+    def save_more(self) -> None:
+        """Copy one more band: so little is left at the end."""
+        if self._left:
+            self._copy(self._left[-1])
+
+    def _copy(self, band: slice) -> None:
+        (shown, predicted, *_), (shown_copy, predicted_copy, *_) = self._sources, self._copies
+        if not self._corrected and not np.array_equal(shown[band], predicted[band]):
+            self._corrected = True
+            for saved in self._saved:  # until now one copy was enough
+                predicted_copy[saved] = shown_copy[saved]
+        self._left.remove(band)
+        self._saved.append(band)
+        for number, (source, copy) in enumerate(zip(self._sources, self._copies, strict=True)):
+            if number != 1 or self._corrected:
+                copy[band] = source[band]
+
+    def shown(self, box: tuple[Any, ...]) -> NDArray[Any]:
+        """Return what was shown in a box."""
+        self.save(box[0])
+        shown: NDArray[Any] = self._copies[0][box]
+        return shown
+
+    def corrected(self, box: tuple[Any, ...]) -> NDArray[np.bool_]:
+        """Return where a box was corrected: a mask, or one False for all of it."""
+        self.save(box[0])
+        if not self._corrected:
+            return np.zeros((), bool)
+        differs: NDArray[np.bool_] = self._copies[0][box] != self._copies[1][box]
+        return differs
+
+    def kept(self) -> KeptResult:
+        """Copy the rest; what was not written over may have been corrected meanwhile."""
+        for band in list(self._left):
+            self._copy(band)
+        shown, predicted = self._copies[:2]
+        taken = self._copies[2] if len(self._copies) > 2 else None
+        predicted = predicted if self._corrected else shown
+        return KeptResult(shown, predicted, taken, self._places)
+
+
 @dataclass
 class Predicted(OfImage):
     """What belongs to a layer of results; kept in the layer's metadata."""
@@ -73,6 +135,8 @@ class Predicted(OfImage):
     """Which layer's colours it takes, by its `unique_id`."""
     earlier: list[KeptResult] = field(default_factory=list)
     later: list[KeptResult] = field(default_factory=list)
+    replaced: Replaced | None = None
+    """What is being written over now."""
 
     @property
     def task(self) -> Task:
@@ -89,11 +153,7 @@ class Predicted(OfImage):
 
     def as_it_is(self, layer: Labels) -> KeptResult:
         """Return a copy of what the layer shows."""
-        shown = np.array(layer.data)
-        predicted = shown if np.array_equal(shown, self.labels) else self.labels.copy()
-        return KeptResult(
-            shown, predicted, None if self.taken is None else self.taken.copy(), self.places
-        )
+        return Replaced(self, layer).kept()
 
     def keep(self, result: KeptResult) -> None:
         """Keep a result that is being replaced; the oldest ones go."""
@@ -101,6 +161,19 @@ class Predicted(OfImage):
         while sum(each.pixels for each in kept) > _KEPT_PIXELS:
             kept.pop(0)
         self.earlier, self.later = kept, []
+
+    def end_live(self) -> None:
+        """Let what a training has shown be a result like any other."""
+        self.live = False
+        self.keep_replaced()
+
+    def keep_replaced(self) -> KeptResult | None:
+        """Keep what was written over, and return it."""
+        replaced, self.replaced = self.replaced, None
+        if replaced is None:
+            return None
+        self.keep(result := replaced.kept())
+        return result
 
     def restore(self, result: KeptResult, layer: Labels) -> None:
         """Show a kept result again."""
@@ -240,7 +313,7 @@ def count_in_words(layer: Labels) -> str:
 
 def _n_objects(labels: NDArray[Any], ndim: int) -> int:
     frames = labels.reshape(-1, *labels.shape[labels.ndim - ndim :])
-    return sum(int(np.count_nonzero(np.bincount(frame.ravel())[1:])) for frame in frames)
+    return sum(int(np.count_nonzero(pixels_per_number(frame)[1:])) for frame in frames)
 
 
 def step_through_results(layer: Labels, by: int) -> str:

@@ -19,6 +19,7 @@ from napari_unet.widgets.common.layers import METADATA_KEY, plain_layers
 from napari_unet.widgets.common.result_layer import (
     KeptResult,
     Predicted,
+    Replaced,
     bright_colours,
     change_in_words,
     first_look,
@@ -60,7 +61,6 @@ class ResultLayer:
         self._pixels: NDArray[Any] = np.zeros(shape, np.int32)
         self._about = Predicted(np.zeros(shape, np.int32), ndim, kind, start=start)
         self._about.image = image
-        self._before: KeptResult | None = None
         self.layer: Labels | None = None
         part = " of a part" if start else ""
         self._name = f"{image.name} prediction{part}"
@@ -77,55 +77,55 @@ class ResultLayer:
             self._take(layer)
             self._move(layer)
             self._show(layer)
-            if self._about.places or self._pixels.any():
-                self._before = self._about.as_it_is(layer)
+            self._about.end_live()
+            if self._about.places or self._pixels.any() or self._about.labels.any():
+                self._about.replaced = Replaced(self._about, layer)
         self._viewer.layers.selection.active = layer
         layer.editable = False  # what is painted now would be overwritten
-        self._about.in_progress, self._about.live = True, False
+        self._about.in_progress = True
 
     def show_tile(self, frame: tuple[int, ...], region: Region, labels: NDArray[Any]) -> None:
         """Show labels that are not final; corrected pixels stay."""
         box = self._box(frame, region)
-        if self._before is None:
-            self._pixels[box] = labels
-        else:
-            untouched = self._before.shown[box] == self._before.predicted[box]
-            np.copyto(self._pixels[box], labels, where=untouched)
+        np.copyto(self._pixels[box], labels, where=~self._corrected(box))
 
     def settle(self, frame: tuple[int, ...], region: Region, labels: NDArray[Any]) -> None:
         """Write labels that stay."""
         box = self._box(frame, region)
-        self._pixels[box] = 0 if self._before is None else self._before.shown[box]
-        self._put(box, labels)
+        corrected = self._corrected(box)
+        if corrected.any() or not self._whole:  # else all of it is written anew
+            self._take_back(box)
+        self._put(box, labels, corrected)
         self._cover(frame, region)
 
     def settle_found(self, frame: tuple[int, ...], region: Region, labels: NDArray[Any]) -> None:
         """Write what was found in a frame that was not finished; elsewhere the former stays."""
         box = self._box(frame, region)
-        self._pixels[box] = 0 if self._before is None else self._before.shown[box]
+        self._take_back(box)
         above = 0 if self._about.task.named else int(self._pixels.max(initial=0))
         found = labels
-        if self._before is not None or above:
-            found = np.where(labels > 0, labels.astype(np.int32) + above, self._pixels[box])
-        self._put(box, found)
+        if self._replaced is not None or above:
+            found = np.array(self._pixels[box])
+            np.add(labels, above, out=found, where=labels > 0, casting="same_kind")
+        self._put(box, found, self._corrected(box))
 
     def end(self) -> str:
         """Let the user edit, and keep what was there before; return in words what changed."""
-        before = self._leave()
-        if before is None:
-            return ""
-        self._about.keep(before)
-        return change_in_words(self._about, before.shown, self._pixels)
+        self._leave()
+        before = self._about.keep_replaced()
+        return "" if before is None else change_in_words(self._about, before.shown, self._pixels)
 
     def undo(self) -> None:
         """Show what was there before; a layer that was added goes."""
-        before = self._leave()
-        if before is not None and self.layer is not None:
-            self._about.restore(before, self.layer)
+        about = self._about
+        self._leave()
+        if about.replaced is not None and self.layer is not None:
+            about.restore(about.replaced.kept(), self.layer)
+            about.replaced = None
         else:
             self.remove()
 
-    def _leave(self) -> KeptResult | None:
+    def _leave(self) -> None:
         self._about.in_progress = False
         if self.layer is not None:
             self.layer.editable = True
@@ -133,7 +133,10 @@ class ResultLayer:
                 self.layer.metadata[METADATA_KEY] = "edited"
                 self._add()
             self.layer.refresh()
-        return self._before
+
+    @property
+    def _replaced(self) -> Replaced | None:
+        return self._about.replaced
 
     def show_saved(self, result: KeptResult, name: str) -> Labels:
         """Add the layer with what a project holds; what was corrected is known as such."""
@@ -169,15 +172,19 @@ class ResultLayer:
         if not self._about.live:
             self._about.live = True
             if self._about.places:
-                self._about.keep(self._about.as_it_is(layer))
+                self._about.replaced = Replaced(self._about, layer)
             self._show(layer)
-        self._put((*event.frame, *event.region), event.labels)
+        box = self._box(event.frame, event.region)
+        if self._replaced is not None:
+            self._replaced.save(box[0])
+            self._replaced.save_more()
+        self._put(box, event.labels, self._about.labels[box] != self._pixels[box])
         self._cover(event.frame, event.region)
         layer.refresh(extent=False, thumbnail=False)
 
     def keep_live(self) -> None:
         """Let what was shown live be a result like any other."""
-        self._about.live = False
+        self._about.end_live()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -194,13 +201,23 @@ class ResultLayer:
         )
         return (*(at - own for at, own in zip(frame, start, strict=False)), *inside)
 
-    def _put(self, box: tuple[Any, ...], labels: NDArray[Any]) -> None:
+    def _corrected(self, box: tuple[Any, ...]) -> NDArray[np.bool_]:
+        """Return where a box was corrected before: a mask, or one False for all of it."""
+        return np.zeros((), bool) if self._replaced is None else self._replaced.corrected(box)
+
+    def _take_back(self, box: tuple[Any, ...]) -> None:
+        """Show in a box what was there before."""
+        self._pixels[box] = 0 if self._replaced is None else self._replaced.shown(box)
+
+    def _put(
+        self, box: tuple[Any, ...], labels: NDArray[Any], corrected: NDArray[np.bool_]
+    ) -> None:
         """Write labels in a box, around what was corrected there."""
         about, shown, predicted = self._about, self._pixels[box], self._about.labels[box]
-        largest = 0 if about.task.named else int(self._pixels.max(initial=0))
-        if not about.task.named and not self._whole:
+        stays, numbered = corrected, about.task.named or self._whole
+        largest = 0 if numbered and not stays.any() else int(self._pixels.max(initial=0))
+        if not numbered:
             labels = _numbered(labels, shown, largest)
-        stays = predicted != shown
         if stays.any():
             unused = 1 + max(largest, int(labels.max(initial=0)), int(about.labels.max(initial=0)))
             labels, stays = about.task.keep_corrections(labels, predicted, shown, unused)
@@ -259,13 +276,13 @@ class ResultLayer:
             name=self._name,
             metadata={METADATA_KEY: self._about},
             opacity=look.opacity,
+            colormap=None if self._about.task.named else bright_colours(),
+            visible=False,  # until all is set: each look at a large layer draws it anew
             **self._placement,
         )
         layer.contour = look.outline
         # In 3D napari shows objects as they are, and would say so at every refresh.
         warnings.filterwarnings("ignore", "Contours are not displayed during 3D")
-        if not self._about.task.named:
-            layer.colormap = bright_colours()
         self._about.followed, self._about.placement = "", repr(self._placement)
         self._insert(layer)
         self._about.name = layer.name
@@ -277,7 +294,8 @@ class ResultLayer:
 
     def _show(self, layer: Labels) -> None:
         """Show it between image and paint, in the colours of what is painted."""
-        layer.visible = True
+        if not layer.visible:
+            layer.visible = True
         layers = plain_layers(self._viewer)
         at, place = layers.index(layer), self._place()
         if at > place or (self._image in layers and at < layers.index(self._image)):
