@@ -172,6 +172,43 @@ def test_moving_the_slider_joins_nothing(make_desk: Callable[..., Desk]) -> None
     stop(desk)
 
 
+def test_moving_the_slider_after_a_training_compares_no_paint(
+    make_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = make_desk(np.stack([disks()] * 3))
+    labels = np.zeros((3, 96, 96), np.uint16)
+    labels[1] = strokes_on(disks())
+    desk.viewer.add_labels(labels, name="paint")
+    desk.train_tiny()
+    events = train_on(desk)
+    wait_for(desk, events, StepDone)
+    stop(desk)
+    compared: list[object] = []
+    monkeypatch.setattr(training_run, "same_paint", lambda *both: compared.append(both))
+
+    desk.viewer.dims.set_current_step(0, 2)
+
+    run = session_of(desk.viewer).run
+    assert run is not None
+    assert not run.outdated
+    assert compared == []
+
+
+def test_a_stroke_after_a_training_is_new_until_it_is_undone(painted: Painted) -> None:
+    desk, labels = painted
+    events = train_on(desk)
+    wait_for(desk, events, StepDone)
+    stop(desk)
+    run = session_of(desk.viewer).run
+    assert run is not None
+
+    labels.paint((60, 10), 40)
+    assert run.outdated
+
+    labels.undo()
+    assert not run.outdated
+
+
 def test_a_stopped_training_continues_where_it_was(painted: Painted) -> None:
     desk, _ = painted
     events = train_on(desk)

@@ -17,6 +17,7 @@ from napari_unet.training.config import TrainConfig
 from napari_unet.widgets.common import session as common_session
 from napari_unet.widgets.common.annotation import annotation_of
 from napari_unet.widgets.common.layers import METADATA_KEY
+from napari_unet.widgets.common.pairs import ticked_pairs
 from napari_unet.widgets.common.result_layer import Predicted, predicted_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import BackgroundTask
@@ -166,10 +167,10 @@ def test_small_cells_that_were_found_are_learned_enlarged_as_well(suggested: Ben
     suggested.wait()
     suggested.dock.tools.take("cell")
     suggested.annotation.data[:] = strokes_on(disks())
-    config, _ = suggested.dock.learn._plan()
+    config, _ = suggested.dock.learn._plan(ticked_pairs(suggested.viewer))
     assert (config.start, config.binning) == ("cells", 0.5)
     suggested.dock.options.cell_size.box.setValue(5)  # what is painted is much larger
-    config, _ = suggested.dock.learn._plan()
+    config, _ = suggested.dock.learn._plan(ticked_pairs(suggested.viewer))
     assert config.binning == 0
 
 

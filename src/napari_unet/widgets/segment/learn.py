@@ -10,6 +10,7 @@ from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_unet.data.binning import enlarging_for
+from napari_unet.data.labels import painted_bands
 from napari_unet.errors import NapariUNetError
 from napari_unet.tasks import task_of
 from napari_unet.training.events import (
@@ -22,18 +23,16 @@ from napari_unet.training.events import (
 from napari_unet.widgets.annotate.painter import PaintWatcher
 from napari_unet.widgets.common.annotation import BACKGROUND_VALUE
 from napari_unet.widgets.common.controls import Note, button, progress_bar
-from napari_unet.widgets.common.copy_to_annotation import AnnotationCopier
 from napari_unet.widgets.common.layers import channel_axis_of, labels_of, pixels_of
-from napari_unet.widgets.common.pairs import ticked_pairs
 from napari_unet.widgets.common.regions import regions_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome
 from napari_unet.widgets.predict.cell_size import painted_diameter
 from napari_unet.widgets.train.painted_cells import PaintedCellsLine, new_cells_in_words
-from napari_unet.widgets.train.run import begin_training, what_to_continue
+from napari_unet.widgets.train.run import begin_training, painted_pairs, what_to_continue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari.layers import Image
     from napari.viewer import Viewer
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.loop import TrainingResult
     from napari_unet.training.state import TrainingState
+    from napari_unet.widgets.common.pairs import LayerPair
 
 # It pauses by itself after so many scores without a gain.
 _PATIENCE = 3
@@ -116,44 +116,46 @@ class LearnPanel(QWidget):
     def start(self) -> None:
         """Train with the model in use, or a starting model, on what is painted."""
         self._watch_paint(False)
-        AnnotationCopier(self._viewer).copy_corrections()  # what was deleted is background
-        if self._has_only_cells():
-            self.background_wanted.emit()
-            self.text.setText(_NO_BACKGROUND)
-            return
         try:
-            begin_training(self._viewer, *self._plan())
+            pairs = painted_pairs(self._viewer)  # what was deleted is background
+            if self._has_only_cells(pairs):
+                self.background_wanted.emit()
+                self.text.setText(_NO_BACKGROUND)
+            elif pairs:
+                begin_training(self._viewer, pairs, *self._plan(pairs))
         except NapariUNetError as error:
             show_error(str(error))
 
-    def _has_only_cells(self) -> bool:
-        if task_of(self._kind()).named:
+    def _has_only_cells(self, pairs: Sequence[LayerPair]) -> bool:
+        if task_of(self._kind()).named or any(
+            regions_of(self._viewer, pair.annotation) for pair in pairs
+        ):
             return False
-        pairs = ticked_pairs(self._viewer)
-        painted = [np.asarray(labels_of(pair.annotation)) for pair in pairs]
-        marked = any(regions_of(self._viewer, pair.annotation) for pair in pairs)
-        background = marked or any(np.any(labels == BACKGROUND_VALUE) for labels in painted)
-        return not background and any(labels.any() for labels in painted)
+        bands = (band for pair in pairs for _, band in painted_bands(labels_of(pair.annotation)))
+        found = [bool(np.any(band == BACKGROUND_VALUE)) for band in bands]
+        return bool(found) and not any(found)
 
-    def _plan(self) -> tuple[TrainConfig, TrainingState | TrainedNetwork | None]:
+    def _plan(
+        self, pairs: Sequence[LayerPair]
+    ) -> tuple[TrainConfig, TrainingState | TrainedNetwork | None]:
         """Return the settings, and what the training goes on with, if anything."""
         config = self._session.settings.changed(kind=self._kind(), patience=_PATIENCE, minutes=0.0)
         model = self._session.model
-        if model is None or not self._fits(config):
+        if model is None or not self._fits(config, pairs):
             return config, None
         from napari_unet.model.starting import starting_name
 
         name = starting_name(model.record)
         if name:
-            return config.changed(start=name, binning=self._enlarging(config)), None
+            return config.changed(start=name, binning=self._enlarging(config, pairs)), None
         return what_to_continue(self._session, config)
 
-    def _enlarging(self, config: TrainConfig) -> float:
+    def _enlarging(self, config: TrainConfig, pairs: Sequence[LayerPair]) -> float:
         """Return how small cells that were found are to be enlarged; 0: as the paint tells.
 
         Else the training would begin with less than what the starting model has found.
         """
-        size, pairs = self._cell_size(), ticked_pairs(self._viewer)
+        size = self._cell_size()
         if not size or config.ndim != 2 or config.binning:
             return config.binning
         painted = [
@@ -167,13 +169,13 @@ class LearnPanel(QWidget):
             return 0.0
         return factor
 
-    def _fits(self, config: TrainConfig) -> bool:
+    def _fits(self, config: TrainConfig, pairs: Sequence[LayerPair]) -> bool:
         """Return whether the model in use can learn further from the images that are painted."""
         model = self._session.model
         assert model is not None
         record = model.record
         same = (record.network.ndim, record.classes.kind) == (config.ndim, config.kind)
-        channels = {_channels(pair.image) for pair in ticked_pairs(self._viewer)}
+        channels = {_channels(pair.image) for pair in pairs}
         return same and channels == {record.network.in_channels}
 
     def _watch_paint(self, watched: bool) -> None:

@@ -30,7 +30,7 @@ from napari_unet.widgets.common.pairs import PairsTable
 from napari_unet.widgets.common.settings_form import SettingsForm
 from napari_unet.widgets.common.starting import start_box
 from napari_unet.widgets.train.preset_note import VOXEL_SIZE_HELP, preset_text
-from napari_unet.widgets.train.run import begin_training, what_to_continue
+from napari_unet.widgets.train.run import begin_training, painted_pairs, what_to_continue
 from napari_unet.widgets.train.status import TrainingStatus
 from napari_unet.widgets.train.work import ask_to_save, save_model
 
@@ -185,8 +185,8 @@ class TrainWidget(Dock):
     def _start(self, config: TrainConfig, previous: TrainingState | TrainedNetwork | None) -> None:
         if self.task.running:
             show_warning(f"Training is already running. {self.shown.status.text()}")
-        else:
-            begin_training(self._viewer, config, previous, self.live_box.isChecked())
+        elif pairs := painted_pairs(self._viewer):
+            begin_training(self._viewer, pairs, config, previous, self.live_box.isChecked())
 
     def stop_training(self) -> None:
         """Stop after the current step; the best and the last weights are kept."""

@@ -38,6 +38,7 @@ from napari_unet.widgets.train.work import TrainingJob, training_events
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
+    from napari_unet.data.axes import Region
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import AnnotatedImage
@@ -75,16 +76,19 @@ class TrainingRun(QObject):
         self._viewer, self._ndim = viewer, ndim
         self._images = list(images)
         self._changed: set[int] = set()
+        self._on_screen: dict[int, object] = {}
         self._join_timer = self._timer(_JOIN_DELAY_MS, self.join_now)
         self._join_timer.setSingleShot(True)
         self._view_timer = self._timer(_VIEW_INTERVAL_MS, self.share_view)
 
     def follow(self, task: BackgroundTask) -> None:
-        """Begin; ends by itself when the task has ended."""
+        """Begin; ends by itself when the task has ended, but goes on noticing paint."""
         self._task = task
+        dims = self._viewer.dims
         task.happened.connect(self._on_event)
         task.ended.connect(self._end)
-        for pair in self.pairs:
+        for number, pair in enumerate(self.pairs):
+            self._on_screen[number] = dims.point, dims.order, dims.ndisplay
             for emitter in paint_events(pair.annotation):
                 emitter.connect(self._note_paint)
         self.share_view()
@@ -116,11 +120,9 @@ class TrainingRun(QObject):
 
     def join_now(self) -> None:
         """Send what is painted now to the training; only layers that changed are copied."""
-        news = False
-        for number in filter(self._same_pixels, self._changed):
-            image = annotated_image(self._viewer, self.pairs[number])
-            if not _same(image, self._images[number]):
-                self._images[number], news = image, True
+        news = self._news()
+        for number in news:
+            self._images[number] = annotated_image(self._viewer, self.pairs[number])
         if news:
             self.inbox.annotate(tuple(self._images))
         self._changed.clear()
@@ -128,11 +130,20 @@ class TrainingRun(QObject):
     @property
     def outdated(self) -> bool:
         """Whether something is painted now that this training has not learned from."""
-        numbers = filter(self._same_pixels, range(len(self.pairs)))
-        return any(
-            not _same(annotated_image(self._viewer, self.pairs[number]), self._images[number])
-            for number in numbers
-        )
+        self._changed = self._news()
+        return bool(self._changed)
+
+    def _news(self) -> set[int]:
+        """List the pairs whose paint or regions are others; only what was changed is compared."""
+        return {
+            number
+            for number in filter(self._same_pixels, self._changed)
+            if self._regions_of(number) != self._images[number].regions
+            or not same_paint(labels_of(self.pairs[number].annotation), self._images[number].labels)
+        }
+
+    def _regions_of(self, number: int) -> tuple[Region, ...]:
+        return regions_of(self._viewer, self.pairs[number].annotation)
 
     def _same_pixels(self, number: int) -> bool:
         """Return whether a pair has the shapes of the start; else its pixels were replaced."""
@@ -144,15 +155,22 @@ class TrainingRun(QObject):
 
     def _note_paint(self, event: Any) -> None:
         for number, pair in enumerate(self.pairs):
-            if event.source is pair.annotation:
+            if event.source is pair.annotation and not self._is_moved(number, event.type):
                 self._changed.add(number)
-        self._join_timer.start()
+                if self._task.running:
+                    self._join_timer.start()
+
+    def _is_moved(self, number: int, event: str) -> bool:
+        """Return whether an event is of a slider: that fires what undoing a stroke fires."""
+        dims = self._viewer.dims
+        on_screen = dims.point, dims.order, dims.ndisplay
+        before, self._on_screen[number] = self._on_screen[number], on_screen
+        return event == "set_data" and before != on_screen
 
     def _note_regions(self) -> None:
         """Look for new rectangles: their layer may have been added meanwhile."""
-        for number, pair in enumerate(self.pairs):
-            drawn = regions_of(self._viewer, pair.annotation)
-            if drawn != self._images[number].regions and number not in self._changed:
+        for number, image in enumerate(self._images):
+            if number not in self._changed and self._regions_of(number) != image.regions:
                 self._changed.add(number)
                 self._join_timer.start()
 
@@ -173,10 +191,7 @@ class TrainingRun(QObject):
         self._task.ended.disconnect(self._end)
         for layer in plain_layers(self._viewer):
             if isinstance(about := layer.metadata.get(METADATA_KEY), Predicted):
-                about.live = False
-        for pair in self.pairs:
-            for emitter in paint_events(pair.annotation):
-                emitter.disconnect(self._note_paint)
+                about.end_live()
 
     def _timer(self, interval: int, slot: Any) -> QTimer:
         timer = QTimer(self)
@@ -199,27 +214,27 @@ def live_layer(viewer: Viewer, pair: LayerPair, ndim: int) -> ResultLayer:
     )
 
 
-def _same(one: AnnotatedImage, other: AnnotatedImage) -> bool:
-    """Return whether two snapshots are the same: moving a slider fires what painting fires."""
-    return one.regions == other.regions and same_paint(one.labels, other.labels)
+def painted_pairs(viewer: Viewer) -> tuple[LayerPair, ...]:
+    """List what there is to learn from, corrections copied into it; warn where there is nothing.
 
-
-def begin_training(
-    viewer: Viewer,
-    config: TrainConfig,
-    previous: TrainingState | TrainedNetwork | None,
-    live: bool = True,
-) -> None:
-    """Train on a snapshot of images and paint, in the background; corrections count as paint.
-
-    Warns where there is nothing to learn from. Raises NapariUNetError where the layers do not fit.
+    Raises NapariUNetError where the layers do not fit.
     """
-    session = session_of(viewer)
     AnnotationCopier(viewer).copy_corrections()
     pairs = ticked_pairs(viewer)
     if not pairs:
         show_warning(what_is_missing(viewer))
-        return
+    return pairs
+
+
+def begin_training(
+    viewer: Viewer,
+    pairs: tuple[LayerPair, ...],
+    config: TrainConfig,
+    previous: TrainingState | TrainedNetwork | None,
+    live: bool = True,
+) -> None:
+    """Train on a snapshot of images and paint, in the background."""
+    session = session_of(viewer)
     images = annotated_images(viewer, pairs)
     continues = previous is not None
     run = TrainingRun(viewer, pairs, images, config.ndim, session)
