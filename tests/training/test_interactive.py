@@ -27,6 +27,7 @@ from napari_unet.training.events import (
     View,
     ViewPredicted,
 )
+from napari_unet.training.live import LiveView
 from napari_unet.training.loop import train_network
 from napari_unet.training.preparation import prepare_training
 from napari_unet.training.trainer import Trainer
@@ -246,6 +247,32 @@ def test_random_weights_are_not_shown() -> None:
     inbox.view = View(0, (), (slice(0, 96), slice(0, 96)))
     training = train_network(cells(config), config, threading.Event(), inbox=inbox)
     assert of_type(list(training), ViewPredicted)[0].step == 1
+
+
+def test_the_best_weights_are_seen_where_the_newest_are_worse(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = tiny_config(steps=2)
+    data = cells(config)
+    trainer = Trainer(data, config, torch.device("cpu"), None)
+    trainer.assess()
+    inbox = Inbox()
+    inbox.view = View(0, (), (slice(0, 96), slice(0, 96)))
+    monkeypatch.setattr("napari_unet.training.live._PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("napari_unet.training.live._PAUSE_PER_SECOND", 0.0)
+    live, stop = LiveView(trainer, inbox), threading.Event()
+    (of_best,) = of_type(list(live.update(stop)), ViewPredicted)
+    assert not of_best.by_best  # the newest ones are the best
+    with torch.no_grad():
+        trainer.averaged_network.output.bias += torch.tensor([-50.0, 50.0])  # all is cells
+    trainer.best.value = 2.0  # no score comes up to it
+    trainer.assess()
+
+    (shown,) = of_type(list(live.update(stop)), ViewPredicted)
+
+    assert shown.by_best
+    np.testing.assert_array_equal(shown.labels, of_best.labels)
+    assert not (of_best.labels > 0).all()
 
 
 # --- going on ----------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ class AnnotationsJoined:
 
 @dataclass(frozen=True)
 class ViewPredicted:
-    """What is on screen was predicted with the weights as they are now."""
+    """What is on screen was predicted with the weights as they are now, or the best ones."""
 
     step: int
     """After which step."""
@@ -125,6 +125,8 @@ class ViewPredicted:
     """How long it took."""
     by_classifier: bool = False
     """Whether a pixel classifier predicted it, since the network is not yet as good."""
+    by_best: bool = False
+    """Whether earlier weights predicted it, which are kept: the newest were found to be worse."""
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from napari_unet.data.axes import Region
     from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityRange
+    from napari_unet.model.unet import UNet
     from napari_unet.training.events import Inbox, View
     from napari_unet.training.trainer import Trainer
     from napari_unet.training.validation import Predictor
@@ -45,12 +47,16 @@ _PAUSE_PER_SECOND = 4.0
 
 
 class LiveView:
-    """Predicts the visible region with the weights as they are now."""
+    """Predicts the visible region: with the newest weights, or the best where those score lower.
+
+    So nobody sees worse than what the training would leave now.
+    """
 
     def __init__(self, trainer: Trainer, inbox: Inbox) -> None:
         self._trainer = trainer
         self._inbox = inbox
         self._next = time.monotonic()
+        self._best: tuple[dict[str, Tensor], UNet] | None = None
         self._ranges: dict[tuple[int, tuple[int, ...]], IntensityRange] = {}
 
     def update(self, stop: threading.Event) -> Iterator[ViewPredicted | Notice]:
@@ -83,6 +89,7 @@ class LiveView:
             labels,
             seconds,
             by_classifier=self._trainer.leading_classifier is not None,
+            by_best=self._trainer.best.is_ahead,
         )
 
     def _predict(
@@ -117,7 +124,16 @@ class LiveView:
         if trainer.leading_classifier is not None:
             return replace(trainer.leading_classifier, factors=factors)
         precision = choose_precision(trainer.config.precision, trainer.device)
-        return Runner.of(trainer.averaged_network, trainer.device, precision, factors)
+        return Runner.of(self._network(), trainer.device, precision, factors)
+
+    def _network(self) -> UNet:
+        """Return the newest version, or the best one where the newest was found to be worse."""
+        best = self._trainer.best
+        if not best.is_ahead:
+            return self._trainer.averaged_network
+        if self._best is None or self._best[0] is not best.weights:
+            self._best = best.weights, self._trainer.best_network()
+        return self._best[1]
 
     @property
     def _decision(self) -> Decision:

@@ -344,13 +344,17 @@ class Trainer:
 
         So they stay what later weights must come up to.
         """
-        kept, is_start = self.best.weights, self.best.is_start
-        if not kept or self.best.value > -math.inf:
+        best = self.best
+        if not best.weights or best.value > -math.inf:
             return []
-        network = self._placed(build_network(self.network_config, kept, "the training"))
-        events = self.best.assess(network, self.data, self.device, self.step)
-        self.best.weights, self.best.is_start = kept, is_start  # the same ones, not copies
+        known = best.weights, best.is_start, best.is_ahead
+        events = best.assess(self.best_network(), self.data, self.device, self.step)
+        best.weights, best.is_start, best.is_ahead = known  # the same weights, not copies
         return events
+
+    def best_network(self) -> UNet:
+        """Build the network of the best weights."""
+        return self._placed(build_network(self.network_config, self.best.weights, "the training"))
 
     @property
     def _fits_statistics(self) -> bool:
@@ -417,7 +421,7 @@ class Trainer:
             network.load_state_dict(carried_over(weights, self.data.classes, classes, fresh))
         self.optimiser = new_optimiser(self.network, self.config)
         self._parallel = parallel_network(self.network, self.group)
-        self.best.weights, self.best.value = {}, -math.inf
+        self.best.weights, self.best.value, self.best.is_ahead = {}, -math.inf, False
 
     @property
     def _seed_of_dropout(self) -> int:

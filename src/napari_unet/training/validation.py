@@ -56,6 +56,7 @@ class BestSoFar:
         self.gained_at = 0  # after this step the scores last rose
         self._gained_to: float | None = None  # that score; not known where a training is resumed
         self.is_start = False  # whether the weights are those that the training began with
+        self.is_ahead = False  # whether what was assessed last did not come up to them
         self.cells: tuple[PaintedCell, ...] = ()  # what the weights make of them
         self.threshold = DEFAULT_THRESHOLD
         self.history: list[dict[str, float | bool | None]] = []
@@ -87,6 +88,7 @@ class BestSoFar:
         good = value >= self.value + self._least_gain(data)
         weights = copy_weights(network) if good else {}
         best = good and all_finite(weights)
+        self.is_ahead = not best
         if best:
             self.weights, self.value, self.cells = weights, max(value, self.value), cells
             self.is_start = False

@@ -19,6 +19,7 @@ from napari_unet.training.events import (
     StepDone,
     TrainingStarted,
     Validated,
+    ViewPredicted,
 )
 from napari_unet.widgets.annotate.painter import PaintWatcher
 from napari_unet.widgets.common.annotation import BACKGROUND_VALUE
@@ -201,9 +202,11 @@ class LearnPanel(QWidget):
             self.progress.setValue(round(1000 * event.progress))
         elif isinstance(event, PaintJudged):
             self._show_cells(event)
-        elif isinstance(event, Validated):
-            self._kept = not event.best
-            self._show_words()
+        elif isinstance(event, Validated | ViewPredicted):
+            kept = event.by_best if isinstance(event, ViewPredicted) else not event.best
+            if kept != self._kept:
+                self._kept = kept
+                self._show_words()
         elif isinstance(event, AnnotationsJoined):
             new = new_cells_in_words(event.new_cells)
             self.text.setText(f"New paint, learning it{f': {new}' if new else ''}.")
@@ -211,12 +214,13 @@ class LearnPanel(QWidget):
     def _show_cells(self, event: PaintJudged) -> None:
         if not self._at_start:
             self._at_start = f"At the start {event.found} of {len(event.cells)}."
-        self.cells.show_cells(event.cells)
+        if event.best or self.cells.isHidden():  # others are neither kept nor shown
+            self.cells.show_cells(event.cells)
         self._kept = not event.best
         self._show_words()
 
     def _show_words(self) -> None:
-        kept = "This version is no better: the earlier one is kept." if self._kept else ""
+        kept = "The newest version is no better: an earlier one is shown." if self._kept else ""
         self.text.setText(f"{self._at_start} {kept}".strip())
 
     def _show_end(self, outcome: Outcome) -> None:
