@@ -86,7 +86,7 @@ def is_as_written(result: Path) -> bool:
         card = read_card(card_beside_result(result))
         if not isinstance(card, PredictionCard):
             return False
-        now = Pixels.of(hash_pixels(read_image(result).array))
+        now = hash_pixels(read_image(result).array)
         return card.result_pixels in (None, now)
     except Exception:  # decoders of damaged files raise whatever they come upon
         return False

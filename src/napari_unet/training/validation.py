@@ -12,7 +12,7 @@ import torch
 from scipy.ndimage import center_of_mass
 
 from napari_unet.data.frames import grown
-from napari_unet.data.labels import DEFAULT_THRESHOLD, Target, marked_boxes
+from napari_unet.data.labels import DEFAULT_THRESHOLD, Target, marked_boxes, pixels_per_number
 from napari_unet.errors import DeviceError, UnreadableError
 from napari_unet.model.devices import fastest_precision
 from napari_unet.model.execution import Runner
@@ -303,8 +303,9 @@ def _judge(
     )
     painted = frame.target.painted[box]
     objects = frame.target.objects
-    whole = np.bincount(objects[box].ravel(), minlength=int(objects.max()) + 1)
-    whole = (whole > 0) & (whole == np.bincount(objects.ravel()))
+    everywhere = pixels_per_number(objects)
+    whole = np.bincount(objects[box].ravel(), minlength=everywhere.size)
+    whole = (whole > 0) & (whole == everywhere)
     whole[0] = False
     numbers = np.flatnonzero(whole).astype(np.int32)
     if not numbers.size:
