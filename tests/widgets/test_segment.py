@@ -15,7 +15,7 @@ from napari.utils.notifications import notification_manager
 from napari_unet.objects.clicking import Clickable
 from napari_unet.training.config import TrainConfig
 from napari_unet.widgets.common import session as common_session
-from napari_unet.widgets.common.annotation import annotation_of
+from napari_unet.widgets.common.annotation import annotation_of, cell_of_stroke
 from napari_unet.widgets.common.layers import METADATA_KEY
 from napari_unet.widgets.common.pairs import ticked_pairs
 from napari_unet.widgets.common.result_layer import Predicted, predicted_of
@@ -254,6 +254,82 @@ def test_the_brush_changes_by_a_fifth(bench: Bench, size: int, larger: int, smal
     layer.brush_size = size
     bench.dock.tools.keys["["]()
     assert layer.brush_size == smaller
+
+
+def stroke(bench: Bench, *points: tuple[float, ...]) -> int:
+    """Begin a stroke as the mouse does, paint it, and return the number that it got."""
+    bench.dock.tools.begin_stroke(points[0])
+    layer = bench.annotation
+    for point in points:
+        layer.paint(point, layer.selected_label)
+    return int(layer.selected_label)
+
+
+def test_a_stroke_beside_the_last_cell_is_the_next_cell_without_a_key(bench: Bench) -> None:
+    bench.dock.tools.take("cell")
+    assert [stroke(bench, (12, 12 + 24 * n)) for n in range(3)] == [2, 3, 4]
+
+
+def test_a_stroke_that_begins_on_a_painted_cell_goes_on_with_it(bench: Bench) -> None:
+    bench.dock.tools.take("cell")
+    for n in range(3):
+        stroke(bench, (12, 12 + 24 * n))
+    assert stroke(bench, (13, 12)) == 2
+    assert stroke(bench, (13, 36)) == 3
+
+
+def test_the_key_begins_a_cell_that_touches_the_last_one(bench: Bench) -> None:
+    bench.dock.tools.take("cell")
+    assert stroke(bench, (12, 12)) == 2
+    bench.dock.tools.take("cell")
+    assert stroke(bench, (12, 15)) == 3
+
+
+def test_a_number_that_was_chosen_in_napari_stays(bench: Bench) -> None:
+    bench.dock.tools.take("cell")
+    stroke(bench, (12, 12))
+    stroke(bench, (12, 60))
+    bench.annotation.selected_label = 2
+    assert stroke(bench, (60, 60)) == 2
+
+
+def test_classes_go_on_wherever_a_stroke_begins(bench: Bench) -> None:
+    bench.dock.target.kind_box.setCurrentIndex(1)
+    bench.dock.tools.take("cell")
+    assert [stroke(bench, (12, 12)), stroke(bench, (60, 60))] == [2, 2]
+
+
+def test_a_cell_goes_on_in_the_next_plane_of_a_stack(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(image=stack())
+    bench.dock.tools.take("cell")
+    assert stroke(bench, (0, 12, 12)) == 2
+    assert stroke(bench, (0, 60, 60)) == 3
+    bench.viewer.dims.set_current_step(0, 1)
+    assert stroke(bench, (1, 12, 12)) == 2
+    assert stroke(bench, (1, 40, 80)) == 4
+
+
+def ring() -> Any:
+    """An outline of a cell, number 2."""
+    plane = np.zeros((40, 40), np.uint16)
+    plane[5:25, 5:25] = 2
+    plane[8:22, 8:22] = 0
+    return plane
+
+
+@pytest.mark.parametrize(
+    ("start", "size", "found"),
+    [
+        ((6, 6), 0, 2),  # on it
+        ((14, 14), 0, 2),  # inside of the outline
+        ((14, 27), 0, 2),  # so near that the brush overlaps it
+        ((14, 30), 0, 0),  # the next cell, which touches it
+        ((14, 30), 60, 2),  # of a cell three times as large it is a part
+        ((14, 30), 20, 0),
+    ],
+)
+def test_where_a_stroke_goes_on(start: tuple[int, int], size: float, found: int) -> None:
+    assert cell_of_stroke(ring(), start, 2, 8, size) == found
 
 
 # --- Train and Pause ---------------------------------------------------------------------------

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap, label_colormap
+from scipy import ndimage as ndi
 
+from napari_unet.data.rescaling import size_of_cell
 from napari_unet.io.names import pair_names
 from napari_unet.tasks import task_of
 from napari_unet.widgets.common.layers import (
@@ -176,6 +178,55 @@ def next_object(labels: NDArray[Any]) -> int:
     """Return a number for the next object: above all others, and not in the background's colour."""
     number = max(FIRST_VALUE, int(np.max(labels, initial=0)) + 1)
     return number + 1 if number % _CYCLE == BACKGROUND_VALUE else number
+
+
+# A stroke whose brush overlaps a cell by so much of its radius goes on with it.
+_TOUCHES = 0.75
+# Less paint than this share of a typical cell is a part of one, to which another stroke may belong
+# that is so near, in diameters of a cell.
+_PART, _NEAR = 0.3, 0.35
+
+
+def cell_of_stroke(
+    plane: NDArray[Any], start: tuple[int, ...], last: int, brush: float, cell_size: float = 0.0
+) -> int:
+    """Return which painted cell a stroke goes on with that begins at a pixel; 0: it is a new one.
+
+    It goes on with the cell that is painted there, and with the one painted last where it begins
+    inside or at the edge of that, or where both fit into one cell of a known size.
+
+    Parameters
+    ----------
+    plane : ndarray
+        ``YX``, as painted.
+    last : int
+        Number of the cell painted last.
+    brush : float
+        Diameter of the brush, in pixels.
+    cell_size : float
+        Diameter of a typical cell, in pixels; 0: not known.
+    """
+    here = int(plane[start])
+    if here > BACKGROUND_VALUE:
+        return here
+    painted = np.argwhere(plane == last)
+    if not len(painted):
+        return 0
+    distances = np.hypot(*(painted - start).T)
+    part = len(painted) < _PART * size_of_cell(cell_size, 2)
+    near = distances.min() <= _NEAR * cell_size and distances.max() <= cell_size
+    touches = distances.min() <= _TOUCHES * brush / 2
+    return last if touches or (part and near) or _encloses(painted, start) else 0
+
+
+def _encloses(painted: NDArray[np.intp], point: tuple[int, ...]) -> bool:
+    """Return whether a point is in a hole of what is painted."""
+    first = painted.min(axis=0)
+    inside = np.zeros(painted.max(axis=0) - first + 1, bool)
+    inside[tuple((painted - first).T)] = True
+    at = tuple(point - first)
+    within = all(0 <= i < size for i, size in zip(at, inside.shape, strict=True))
+    return within and bool(ndi.binary_fill_holes(inside)[at])
 
 
 def annotations_in(viewer: Viewer) -> list[Labels]:

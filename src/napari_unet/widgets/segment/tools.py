@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import weakref
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 
 from napari_unet.errors import NapariUNetError
+from napari_unet.widgets.common.annotation import BACKGROUND_VALUE, cell_of_stroke, next_object
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, button
 from napari_unet.widgets.common.highlight import Highlight
-from napari_unet.widgets.common.layers import follow
+from napari_unet.widgets.common.layers import follow, labels_of
 from napari_unet.widgets.common.result_layer import active_labels
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.predict.correct import CorrectTools
@@ -21,9 +24,11 @@ from napari_unet.widgets.segment.click import ClickTool
 from napari_unet.widgets.segment.menu import CellMenu
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
+    from napari.layers import Labels
     from napari.viewer import Viewer
+    from numpy.typing import NDArray
     from qtpy.QtWidgets import QPushButton, QWidget
 
     from napari_unet.tasks import Task
@@ -36,7 +41,12 @@ _BRUSH_STEP = 1.2
 _BRUSH_SHARE = 0.4  # of the diameter of a cell that is known
 # Name of a tool: text of its button, its key, its tooltip.
 _PAINT = {
-    "cell": ("Cell", "N", "Paint the next {thing}, with a number of its own."),
+    "cell": (
+        "Cell",
+        "N",
+        "Paint cells, a stroke or more for each. A stroke that begins on a painted cell goes on "
+        "with it, elsewhere it begins the next one; N begins it also where they touch.",
+    ),
     "background": (
         "Background",
         "B",
@@ -61,6 +71,7 @@ _HELP = (
     "N cell, C click a cell, B background, E erase, [ ] brush; D delete, M merge, S split, G grow, "
     "A accept; U next unsure, T train, H outlines, Ctrl+Z undo"
 )
+_NEXT_CLASS = "Paint the next class."
 _FLASH = "#ffffff"
 
 
@@ -80,6 +91,7 @@ class ToolBox(ButtonGrid):
         self.accept_all = AcceptPanel(viewer, target, options, self.correct)
         self.cell_menu = CellMenu(viewer, self.correct, dock)
         self._flash = Highlight(viewer, "Corrected here", _FLASH, dock)
+        self._number = 0  # what the brush was given to paint with
         self.buttons: dict[str, QPushButton] = {}
         for name, (text, key, tooltip) in {**_PAINT, **_CORRECT}.items():
             self.buttons[name] = made = button("", "", partial(self.take, name))
@@ -99,6 +111,14 @@ class ToolBox(ButtonGrid):
         training.started.connect(self._say_corrections)
         training.ended.connect(self._forget_corrections)
         follow(self, self._viewer.events.help, self._show_help_soon)
+        own = weakref.ref(self)
+
+        def press(viewer: Any, event: Any) -> None:
+            alive = own()
+            if alive is not None and isalive(alive):
+                alive.begin_stroke(tuple(event.position))
+
+        self._viewer.mouse_drag_callbacks.append(press)
 
     @property
     def keys(self) -> dict[str, Callable[[], object]]:
@@ -134,6 +154,39 @@ class ToolBox(ButtonGrid):
             self._show_taken(name)
             self.click.take()
 
+    def begin_stroke(self, position: tuple[float, ...]) -> None:
+        """Give a stroke that begins beside the cell painted last a number of its own.
+
+        `position` is in the world. A number that nothing is painted with yet stays, as one that
+        was chosen elsewhere does.
+        """
+        layer = self._target.annotation
+        if layer is None or layer is not self._viewer.layers.selection.active:
+            return
+        paints = self.buttons["cell"].isChecked() and layer.mode == "paint"
+        named, planes = self._target.task.named, self._viewer.dims.ndisplay == 2
+        if not paints or named or not planes or layer.selected_label != self._number:
+            return
+        start = tuple(int(round(at)) for at in layer.world_to_data(position))
+        labels = np.asarray(labels_of(layer))
+        inside = all(0 <= at < size for at, size in zip(start, labels.shape, strict=True))
+        if inside and np.any(labels == self._number):
+            self._number = self._cell_at(layer, labels, start) or next_object(labels)
+            layer.selected_label = self._number
+
+    def _cell_at(self, layer: Labels, labels: NDArray[Any], start: tuple[int, ...]) -> int:
+        """Return which painted cell a stroke goes on with, in this plane or a next one; or 0."""
+        shown = self._viewer.dims.displayed[-2:]
+        axes = sorted(axis - self._viewer.dims.ndim + layer.ndim for axis in shown)
+        plane = labels[tuple(slice(None) if i in axes else at for i, at in enumerate(start))]
+        point = tuple(start[axis] for axis in axes)
+        size = self._options.cell_size.value
+        found = cell_of_stroke(plane, point, self._number, layer.brush_size, size)
+        if found:
+            return found
+        beside = [labels[next_to] for next_to in _neighbours(start, axes, labels.shape)]
+        return max((int(value) for value in beside if value > BACKGROUND_VALUE), default=0)
+
     def _fit_brush(self) -> None:
         """Make the brush as wide as suits the cells that were found."""
         layer, size = self._target.annotation, self._options.cell_size.value
@@ -160,8 +213,8 @@ class ToolBox(ButtonGrid):
     def show_task(self, task: Task) -> None:
         """Name what is painted."""
         _, key, tooltip = _PAINT["cell"]
-        name = task.thing if task.named else "cell"
-        _describe(self.buttons["cell"], name.capitalize(), key, tooltip.format(thing=name))
+        text, tooltip = (task.thing, _NEXT_CLASS) if task.named else ("cell", tooltip)
+        _describe(self.buttons["cell"], text.capitalize(), key, tooltip)
         for tool in _CORRECT:
             self.buttons[tool].setEnabled(not task.named or tool in ("delete", "copy_object"))
         self.buttons["click"].setEnabled(not task.named)
@@ -208,11 +261,22 @@ class ToolBox(ButtonGrid):
             self._viewer.help = _HELP
 
     def _show_brush(self, value: int) -> None:
+        self._number = value
         self._show_taken({0: "erase", 1: "background"}.get(value, "cell"))
 
     def _show_taken(self, name: str) -> None:
         for each, made in self.buttons.items():
             made.setChecked(each == name)
+
+
+def _neighbours(
+    start: tuple[int, ...], shown: Sequence[int], shape: tuple[int, ...]
+) -> Iterator[tuple[int, ...]]:
+    """List the same pixel in the planes before and after."""
+    for axis in set(range(len(start))) - set(shown):
+        for at in (start[axis] - 1, start[axis] + 1):
+            if 0 <= at < shape[axis]:
+                yield (*start[:axis], at, *start[axis + 1 :])
 
 
 def _describe(made: QPushButton, text: str, key: str, tooltip: str) -> None:
