@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from skimage.registration import phase_cross_correlation
 
-from napari_unet.objects.linking import drift_between, shared_part
+from napari_unet.objects.drift import drift_between, shared_part
 
 Mask = NDArray[np.bool_]
 

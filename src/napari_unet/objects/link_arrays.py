@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.errors import LabelsError
-from napari_unet.objects.linking import LinkConfig, Linked, link_frames
+from napari_unet.objects.linking import Known, LinkConfig, Linked, link_frames
 from napari_unet.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from numpy.typing import NDArray
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_unet.objects.linking import LinkAxis
 
     Index = tuple[int, ...]
+    Pair = tuple[Index, Index]
     Numbered = NDArray[np.int32]
     LinkedPlanes = Generator[tuple[Index, Numbered], None, Linked]
 
@@ -35,6 +36,8 @@ def link(
     gap: int = 1,
     divisions: bool = True,
     follow_drift: bool = True,
+    must_link: Sequence[Pair] = (),
+    cannot_link: Sequence[Pair] = (),
 ) -> tuple[Numbered, Linked]:
     """Give the same object the same number over time, or through z.
 
@@ -56,6 +59,10 @@ def link(
     follow_drift : bool
         Whether the shift of the whole frame is taken out first. Only over time. Where all cells
         vanish and others appear elsewhere, that is a shift too.
+    must_link, cannot_link : sequence of pairs, optional
+        What is known to be the same object, and what is known not to be: each pair names two of
+        them by the index of a pixel inside, as ``((0, 20, 30), (1, 22, 31))`` of "TYX". A pair
+        says nothing where one of its pixels is background.
 
     Returns
     -------
@@ -67,26 +74,31 @@ def link(
     ConfigError
         A setting is out of range.
     LabelsError
-        The labels are no integers, some are negative, or the axes do not fit.
+        The labels are no integers, some are negative, the axes do not fit, or a pair names no two
+        pixels.
     """
     config = LinkConfig(axis, minimum_overlap, gap, divisions, follow_drift)
-    return link_labels(labels, axes, config)
+    return link_labels(labels, axes, config, Known.of(must_link, cannot_link))
 
 
-def link_labels(labels: ArrayLike, axes: str, config: LinkConfig) -> tuple[Numbered, Linked]:
+def link_labels(
+    labels: ArrayLike, axes: str, config: LinkConfig, known: Known | None = None
+) -> tuple[Numbered, Linked]:
     """Link the objects of a label image; see :func:`link`.
 
     Where there is time and z, linking through z takes each timepoint by itself, and numbers are
     never used twice.
     """
     linked = np.zeros(tuple(labels.shape), np.int32)
-    planes = Run(linked_planes(labels, axes, config))
+    planes = Run(linked_planes(labels, axes, config, known))
     for index, plane in planes:
         linked[index] = plane
     return linked, planes.result
 
 
-def linked_planes(labels: ArrayLike, axes: str, config: LinkConfig) -> LinkedPlanes:
+def linked_planes(
+    labels: ArrayLike, axes: str, config: LinkConfig, known: Known | None = None
+) -> LinkedPlanes:
     """Link the objects of a label image plane by plane.
 
     Yields where each plane (through z) or frame (over time) lies, and its linked labels, int32.
@@ -96,11 +108,12 @@ def linked_planes(labels: ArrayLike, axes: str, config: LinkConfig) -> LinkedPla
     """
     config = config.along(axes)
     _check_axes(labels, axes, config)
+    known = known or Known()
     if config.axis == "T" or "T" not in axes:
-        return (yield from _linked_run(labels, (), config, 0))
+        return (yield from _linked_run(labels, (), config, known, 0))
     parts, first = [], 0
     for time in range(labels.shape[0]):
-        found = yield from _linked_run(labels, (time,), config, first)
+        found = yield from _linked_run(labels, (time,), config, known.within(time), first)
         rows = np.insert(found.tracks, 1, time, axis=1)
         rows[:, 0] += first
         parts.append(replace(found, tracks=rows))
@@ -111,10 +124,13 @@ def linked_planes(labels: ArrayLike, axes: str, config: LinkConfig) -> LinkedPla
     return Linked(first, np.concatenate(tracks), np.concatenate(sizes))
 
 
-def _linked_run(labels: ArrayLike, at: Index, config: LinkConfig, first: int) -> LinkedPlanes:
+def _linked_run(
+    labels: ArrayLike, at: Index, config: LinkConfig, known: Known, first: int
+) -> LinkedPlanes:
     """Link the planes along the axis behind `at`; numbers start above `first`."""
     n_planes = labels.shape[len(at)]
-    planes = Run(link_frames((np.asarray(labels[(*at, n)]) for n in range(n_planes)), config))
+    frames = (np.asarray(labels[(*at, n)]) for n in range(n_planes))
+    planes = Run(link_frames(frames, config, known))
     for number, plane in enumerate(planes):
         plane[plane > 0] += first
         yield (*at, number), plane

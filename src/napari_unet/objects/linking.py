@@ -14,6 +14,7 @@ import numpy as np
 
 from napari_unet.data.labels import check_labels
 from napari_unet.errors import ConfigError, LabelsError
+from napari_unet.objects.drift import drift_between, shared_part
 from napari_unet.objects.overlaps import (
     NO_OVERLAPS,
     Overlaps,
@@ -25,14 +26,15 @@ from napari_unet.objects.overlaps import (
 from napari_unet.settings import check_settings, setting
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Generator, Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
     IntArray = NDArray[np.integer[Any]]
     Numbered = NDArray[np.int32]
     Table = NDArray[np.float64]
-    Mask = NDArray[np.bool_]
+    Place = tuple[int, ...]
+    Places = tuple[tuple[Place, Place], ...]
 
 LinkAxis = Literal["T", "Z"]
 _FEW = 2**24  # numbers up to here are looked up in a table, larger ones are sorted
@@ -99,6 +101,45 @@ class LinkConfig:
         return replace(self, axis=self.axis or ("T" if "T" in axes else "Z"))
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of links from elsewhere, for example from who has corrected them.
+
+    A place is the index of a pixel in the labels: it stands for the object that lies there. In each
+    pair the earlier place comes first. Where one of both holds no object, a pair says nothing.
+    """
+
+    must: Places = ()
+    """Pairs that are the same object, whatever their overlap and however long it was missing."""
+    cannot: Places = ()
+    """Pairs that are not, unless `must` says so: the first ends there, or goes on as another."""
+
+    @classmethod
+    def of(
+        cls, must: Iterable[Iterable[Iterable[int]]], cannot: Iterable[Iterable[Iterable[int]]]
+    ) -> Known:
+        """Put pairs into order; LabelsError where one is not of two frames."""
+        return cls(*(tuple(sorted(_in_order(pair) for pair in pairs)) for pairs in (must, cannot)))
+
+    def within(self, at: int) -> Known:
+        """Return what is known of one index of the first axis, without that axis."""
+        kept = ([(a[1:], b[1:]) for a, b in pairs if a[0] == b[0] == at] for pairs in self)
+        return Known(*map(tuple, kept))
+
+    def __iter__(self) -> Iterator[Places]:
+        return iter((self.must, self.cannot))
+
+
+def _in_order(pair: Iterable[Iterable[int]]) -> tuple[Place, Place]:
+    places = sorted(tuple(int(at) for at in place) for place in pair)
+    if len(places) != 2 or len(places[0]) != len(places[1]) or places[0] == places[1]:
+        raise LabelsError(
+            f"{places} is no pair of places: give the index of a pixel in each of two frames, as "
+            "((0, 20, 30), (1, 22, 31))."
+        )
+    return places[0], places[1]
+
+
 @dataclass(frozen=True, eq=False)
 class Linked:
     """What is known of the objects once all frames are linked."""
@@ -116,19 +157,20 @@ class Linked:
 
 
 def link_frames(
-    frames: Iterable[IntArray], config: LinkConfig
+    frames: Iterable[IntArray], config: LinkConfig, known: Known | None = None
 ) -> Generator[Numbered, None, Linked]:
     """Link the objects of frames that come one after the other, over time where no axis is named.
 
     Frames are labels ``[Z]YX`` (``YX`` through z), all of one shape and any integer dtype: 0 is
     background, the other numbers need not mean the same from frame to frame. Yields the same
     objects as int32, with the numbers that they keep over the frames: these count up in the order
-    in which objects appear, by frame, and in it by their first pixel, daughters first.
+    in which objects appear, by frame, and in it by their first pixel, daughters first. What is
+    `known` has places of ``(frame, [z,] y, x)``.
 
     Raises LabelsError if a frame is not of integers, has negative numbers, or is of another shape
     than the first.
     """
-    linker = _Linker(config)
+    linker = _Linker(config, known or Known())
     for position, frame in enumerate(frames):
         yield linker.add(position, np.asarray(frame))
     return linker.result()
@@ -137,8 +179,9 @@ def link_frames(
 class _Linker:
     """Holds the frames that an object may still be linked to, and the tracks so far."""
 
-    def __init__(self, config: LinkConfig) -> None:
-        self._config = config
+    def __init__(self, config: LinkConfig, known: Known) -> None:
+        self._config, self._known = config, known
+        self._track_at: dict[Place, int] = {}  # of places that something is known of
         self._over_time = config.axis != "Z"
         self._planes: deque[Numbered] = deque(maxlen=config.gap + 1)
         self._shifts: list[tuple[int, ...]] = []  # from each plane to the newest frame
@@ -150,20 +193,26 @@ class _Linker:
     def add(self, position: int, frame: IntArray) -> Numbered:
         """Link one more frame, and return it with the numbers of its tracks."""
         self._check_shape(frame)
-        objects = _numbered(check_labels(frame))
+        objects = numbered(check_labels(frame))
         sizes = np.bincount(objects.ravel(), minlength=1)
         self._shifts = self._shifts_to(objects)
         track_of = np.zeros(sizes.size, np.int32)
         overlaps = self._overlaps(position, objects, sizes)
+        must, cannot = (self._pairs_at(position, objects, pairs) for pairs in self._known)
+        overlaps = self._force(must, overlaps, track_of)
         if self._config.divisions and self._over_time:
-            self._divide(position, overlaps, track_of)
-        self._continue(overlaps, track_of)
+            self._divide(position, overlaps, track_of, cannot)
+        self._continue(overlaps.where(~overlaps.are_among(cannot)), track_of)
         fresh = np.flatnonzero(track_of[1:] == 0) + 1
         track_of[fresh] = self._new_tracks(fresh.size)
 
         labels: Numbered = track_of[objects]
+        self._last_seen[[track for track, _ in cannot]] = _ENDED  # unless it is here
         self._last_seen[track_of[1:]] = position
-        self._rows.append(_rows(position, labels, objects, track_of, sizes))
+        for place in {place for pairs in self._known for pair in pairs for place in pair}:
+            if place[0] == position:
+                self._track_at[place] = _at(labels, place)
+        self._rows.append(rows_of(position, objects, track_of, sizes))
         self._sizes.append(sizes[1:])
         self._planes.append(labels)
         self._shifts.append((0,) * labels.ndim)
@@ -205,7 +254,38 @@ class _Linker:
             found.append(overlaps.where(last & (overlaps.iou >= self._config.minimum_overlap)))
         return joined(found)
 
-    def _divide(self, position: int, overlaps: Overlaps, track_of: Numbered) -> None:
+    def _pairs_at(
+        self, position: int, objects: Numbered, pairs: Places
+    ) -> dict[tuple[int, int], None]:
+        """Return pairs that something is known of: a track so far, and an object of this frame."""
+        found = (
+            (self._track_at.get(first, 0), _at(objects, second))
+            for first, second in pairs
+            if second[0] == position
+        )
+        return {(track, number): None for track, number in found if track and number}
+
+    def _force(
+        self, must: Iterable[tuple[int, int]], overlaps: Overlaps, track_of: Numbered
+    ) -> Overlaps:
+        """Continue tracks as it is known; return the overlaps of all others."""
+        forced: dict[int, int] = {}
+        for track, number in must:
+            if track not in forced and not track_of[number]:
+                forced[track] = number
+                track_of[number] = track
+        for daughter in [each for each, mother in self._parents.items() if mother in forced]:
+            del self._parents[daughter]  # she lives on
+        free = ~np.isin(overlaps.previous, list(forced)) & (track_of[overlaps.following] == 0)
+        return overlaps.where(free)
+
+    def _divide(
+        self,
+        position: int,
+        overlaps: Overlaps,
+        track_of: Numbered,
+        cannot: Iterable[tuple[int, int]],
+    ) -> None:
         """Give daughters numbers of their own; their mothers end here.
 
         An object that is most like one that was missing has come back: it is nobody's daughter.
@@ -218,8 +298,9 @@ class _Linker:
         came_back[overlaps.following[likest_was_missing]] = True
         found = divisions_among(overlaps.where(was_there & ~came_back[overlaps.following]))
         track_of[found.following] = self._new_tracks(found.following.size)
-        daughters = track_of[found.following].tolist()
-        self._parents |= dict(zip(daughters, found.previous.tolist(), strict=True))
+        related = found.where(~found.are_among(cannot))
+        daughters = track_of[related.following].tolist()
+        self._parents |= dict(zip(daughters, related.previous.tolist(), strict=True))
         self._last_seen[found.previous] = _ENDED
 
     def _continue(self, overlaps: Overlaps, track_of: Numbered) -> None:
@@ -234,7 +315,16 @@ class _Linker:
         return np.arange(first, first + n, dtype=np.int32)
 
 
-def _numbered(frame: IntArray) -> Numbered:
+def _at(labels: IntArray, place: Place) -> int:
+    """Return which object of a frame lies at a place; 0 where it lies outside."""
+    pixel = place[1:]
+    inside = len(pixel) == labels.ndim and all(
+        0 <= at < size for at, size in zip(pixel, labels.shape, strict=True)
+    )
+    return int(labels[pixel]) if inside else 0
+
+
+def numbered(frame: IntArray) -> Numbered:
     """Renumber the objects of a frame 1..N, in the order in which their first pixels lie.
 
     So the numbers that come in decide nothing, not even between equally good links.
@@ -248,84 +338,21 @@ def _numbered(frame: IntArray) -> Numbered:
         values = np.flatnonzero(first < frame.size)
         table = np.zeros(largest + 1, np.int32)
         table[values[np.argsort(first[values])]] = np.arange(1, values.size + 1)
-        numbered: Numbered = table[frame]
-        return numbered
+        found: Numbered = table[frame]
+        return found
     _, starts, inverse = np.unique(flat[inside], return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(starts)).astype(np.int32) + 1
-    numbered = np.zeros(frame.shape, np.int32)
-    numbered.ravel()[inside] = rank[inverse]
-    return numbered
+    found = np.zeros(frame.shape, np.int32)
+    found.ravel()[inside] = rank[inverse]
+    return found
 
 
-def _rows(
-    position: int, labels: Numbered, objects: Numbered, track_of: Numbered, sizes: IntArray
-) -> Table:
+def rows_of(position: int, objects: Numbered, track_of: Numbered, sizes: IntArray) -> Table:
     """Return a row per object of a frame: its track, the frame, its centroid."""
     inside = np.flatnonzero(objects)
     of = objects.ravel()[inside]
-    rows = np.empty((sizes.size - 1, 2 + labels.ndim))
+    rows = np.empty((sizes.size - 1, 2 + objects.ndim))
     rows[:, 0], rows[:, 1] = track_of[1:], position
     for axis, coordinate in enumerate(np.unravel_index(inside, objects.shape)):
         rows[:, 2 + axis] = np.bincount(of, coordinate, sizes.size)[1:] / sizes[1:]
     return rows
-
-
-# --- How far a whole frame has moved since the one before, for example because the stage drifts ---
-
-_LARGEST = 2**22  # pixels whose correlation is computed; larger masks are read in steps
-# A lesser gain may be chance: cells that move on their own also fit a little better elsewhere.
-_LEAST_GAIN = 1.1
-
-
-def drift_between(previous: Mask, following: Mask) -> tuple[int, ...]:
-    """Find the shift of a foreground, ``[Z]YX``, that brings most of it onto the next one.
-
-    Returns whole pixels per axis to add to positions in `previous`; zeros where a shift gains less
-    than a tenth of overlap. Masks of more than 4 million pixels are read in steps along Y and X:
-    the shift is then a multiple of the step.
-    """
-    nowhere = (0,) * previous.ndim
-    if not previous.any() or not following.any():
-        return nowhere
-    step = 1
-    while previous.size / step**2 > _LARGEST:
-        step += 1
-    thinned = (..., slice(None, None, step), slice(None, None, step))
-    overlap = _overlap_at_each_shift(previous[thinned], following[thinned])
-    best = np.unravel_index(int(overlap.argmax()), overlap.shape)
-    if overlap[best] < _LEAST_GAIN * overlap[nowhere]:
-        return nowhere
-    steps = [1] * (previous.ndim - 2) + [step, step]
-    return tuple(
-        each * (int(at) - size if at > size // 2 else int(at))
-        for at, size, each in zip(best, overlap.shape, steps, strict=True)
-    )
-
-
-def _overlap_at_each_shift(previous: Mask, following: Mask) -> NDArray[np.float32]:
-    """Correlate circularly: pixels that two masks share once the first is shifted.
-
-    As scikit-image's `phase_cross_correlation`, but of real numbers and in sizes that are fast.
-    """
-    import scipy.fft  # on use: windows open without it
-
-    shape = tuple(scipy.fft.next_fast_len(size, real=True) for size in previous.shape)
-    first = scipy.fft.rfftn(previous.astype(np.float32), shape)
-    second = scipy.fft.rfftn(following.astype(np.float32), shape)
-    overlap: NDArray[np.float32] = scipy.fft.irfftn(first.conj() * second, shape)
-    return overlap
-
-
-def shared_part(
-    previous: NDArray[Any], following: NDArray[Any], shift: tuple[int, ...]
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the parts of two frames that lie on each other once the first is shifted.
-
-    They are views of one shape, empty where the shift is larger than the frame.
-    """
-    here, there = [], []
-    for size, by in zip(previous.shape, shift, strict=True):
-        length = max(size - abs(by), 0)
-        here.append(slice(max(-by, 0), max(-by, 0) + length))
-        there.append(slice(max(by, 0), max(by, 0) + length))
-    return previous[tuple(here)], following[tuple(there)]

@@ -9,7 +9,7 @@ import numpy as np
 from napari_unet.errors import LabelsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -139,6 +139,13 @@ class Overlaps(NamedTuple):
     def where(self, chosen: NDArray[np.bool_]) -> Overlaps:
         """Return some of the pairs."""
         return Overlaps._make(column[chosen] for column in self)
+
+    def are_among(self, pairs: Iterable[tuple[int, int]]) -> NDArray[np.bool_]:
+        """Return which of the pairs are some of previous and following."""
+        among = np.zeros(self.previous.size, bool)
+        for previous, following in pairs:
+            among |= (self.previous == previous) & (self.following == following)
+        return among
 
 
 _NOWHERE, _NOTHING = np.zeros(0, np.intp), np.zeros(0)
