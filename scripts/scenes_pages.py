@@ -143,7 +143,7 @@ def movie() -> None:
     print(panel.text.text())
     tracks = viewer.layers["cells prediction tracks"]
     tracks.tail_width, tracks.tail_length = 4, 12
-    viewer.layers["cells prediction linked"].contour = 1
+    viewer.layers["cells prediction"].contour = 1
     viewer.dims.set_current_step(0, len(frames) - 1)
     viewer.reset_view()
     scroll_to(panel)

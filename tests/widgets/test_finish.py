@@ -330,29 +330,103 @@ def test_a_result_that_was_renamed_stays_the_users(
     assert made.layer is not other.viewer.layers["the good one"]
 
 
-def test_linked_cells_and_tracks_come_back(
+def filmed(bench: Bench) -> Labels:
+    """Two cells in three frames."""
+    stack = bench.viewer.add_image(np.stack([disks()] * 3), name="stack")
+    found = np.zeros((3, *disks().shape), np.int32)
+    found[(slice(None), *CELL)], found[(slice(None), *OTHER)] = 1, 2
+    found[1] = np.array([0, 2, 1])[found[1]]
+    layer = add_result(bench.viewer, stack, found, 2)
+    bench.viewer.layers.selection.active = layer
+    bench.qtbot.wait(250)
+    return layer
+
+
+def press_link(bench: Bench) -> None:
+    bench.dock.finish.link_button.click()
+    bench.wait()
+
+
+def test_link_is_there_where_there_is_time_or_depth(bench: Bench) -> None:
+    bench.qtbot.wait(250)
+    assert bench.dock.finish.link_button.isHidden()
+    filmed(bench)
+    assert not bench.dock.finish.link_button.isHidden()
+
+
+def test_link_on_and_off(bench: Bench) -> None:
+    layer, button = filmed(bench), bench.dock.finish.link_button
+    n_results = len(bench.viewer.layers)
+    press_link(bench)
+    assert button.isChecked()
+    assert layer.data[:, 10, 10].tolist() == [1, 1, 1]
+    assert len(bench.viewer.layers) == n_results + 1  # the tracks
+    press_link(bench)
+    assert not button.isChecked()
+    assert len(bench.viewer.layers) == n_results
+
+
+def test_tools_for_links_come_and_go_with_link(bench: Bench) -> None:
+    filmed(bench)
+    assert bench.dock.tools.buttons["break"].isHidden()
+    press_link(bench)
+    assert not bench.dock.tools.buttons["break"].isHidden()
+    bench.viewer.layers.selection.active = result_of(bench)  # a plane has no links
+    bench.qtbot.wait(250)
+    assert bench.dock.tools.buttons["break"].isHidden()
+
+
+def test_the_dock_says_what_became_of_a_link(bench: Bench) -> None:
+    layer = filmed(bench)
+    press_link(bench)
+    bench.dock.tools.take("break")
+    assert bench.dock.tools.buttons["break"].isChecked()
+    bench.dock.tools.correct.apply_once(layer, "break", np.array([[1.0, 10, 10]]))
+    text = bench.dock.tools.text.text()
+    assert text == "Cell 1 is from frame 1 on cell 3. Ctrl+Z takes it back."
+    layer.undo()
+    assert bench.dock.tools.text.text() == "Links are as before."
+
+
+def test_linked_cells_tracks_and_what_was_corrected_of_links_come_back(
     bench: Bench, tmp_path: Path, make_bench: Callable[[], Bench]
 ) -> None:
-    stack = bench.viewer.add_image(np.stack([disks(), disks()]), name="stack")
-    found = np.zeros((2, *disks().shape), np.int32)
-    found[:, 5:15, 5:15] = 1
-    bench.viewer.layers.selection.active = add_result(bench.viewer, stack, found, 2)
-    bench.dock.link.link()
-    bench.wait()
+    layer = filmed(bench)
+    press_link(bench)
+    bench.dock.tools.correct.apply_once(layer, "break", np.array([[1.0, 10, 10]]))
+    bench.qtbot.wait(250)
     tracks = bench.viewer.layers["stack prediction tracks"]
 
     other = saved_and_opened(bench, tmp_path, make_bench)
 
-    linked, back = (
-        other.viewer.layers[f"stack prediction {each}"] for each in ("linked", "tracks")
-    )
+    linked, back = (other.viewer.layers[f"stack prediction{each}"] for each in ("", " tracks"))
     about = predicted_of(linked)
     assert about is not None
     assert about.linked
+    assert about.memory == predicted_of(layer).memory  # type: ignore[union-attr]
+    assert linked.data[:, 10, 10].tolist() == [1, 3, 3]
     assert isinstance(back, Tracks)
     np.testing.assert_allclose(back.data, tracks.data)
+    other.viewer.layers.selection.active = linked
+    other.qtbot.wait(250)
+    press_link(other)
+    press_link(other)
+    assert linked.data[0, 10, 10] != linked.data[1, 10, 10] == linked.data[2, 10, 10]
     linked.data_setitem(tuple(np.array([[0], [1], [1]])), 9)
     assert not np.array_equal(about.labels, linked.data)  # which is known as a correction
+
+
+def test_cells_that_were_linked_in_a_layer_of_their_own_come_back_so(
+    bench: Bench, tmp_path: Path, make_bench: Callable[[], Bench]
+) -> None:
+    mine = bench.viewer.add_labels(np.ones((3, *disks().shape), np.int32), name="mine")
+    bench.viewer.layers.selection.active = mine
+    bench.dock.link.link()
+    bench.wait()
+    other = saved_and_opened(bench, tmp_path, make_bench)
+    about = predicted_of(other.viewer.layers["mine linked"])
+    assert about is not None
+    assert about.linked
 
 
 def test_the_folder_that_was_opened_is_where_saving_goes(

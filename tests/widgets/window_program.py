@@ -130,7 +130,7 @@ def _predict(program: Program, start: Callable[[], object]) -> None:
 
 def link_objects(program: Program) -> None:
     """Some of many planes are linked."""
-    from napari_unet.widgets.predict.link import PlaneLinked
+    from napari_unet.widgets.predict.link_work import PlaneLinked
 
     planes: list[object] = []
     frames = np.stack([strokes_on(disks(480))] * 600)

@@ -60,6 +60,7 @@ _COLOUR = re.compile("#[0-9a-fA-F]{6}([0-9a-fA-F]{2})?")
 _saves: dict[str, threading.Lock] = {}
 
 Box = tuple[tuple[int, int], ...]  # (start, stop) in pixels, of each axis
+Pair = tuple[tuple[int, ...], tuple[int, ...]]  # indices of two pixels
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,11 @@ class ProjectResult(ProjectLayer):
     """What it was called at first: a layer that was renamed since is the user's."""
     linked: bool = False
     """Whether a number is one object in all frames: linked over time or depth."""
+    mothers: dict[int, int] = field(default_factory=dict)
+    """Of each daughter, where it is linked."""
+    must_link: tuple[Pair, ...] = ()
+    """Pixels of cells that are the same, as the user has said; so is `cannot_link`."""
+    cannot_link: tuple[Pair, ...] = ()
     outline: int = 0
     """Width of the outlines; 0 where it is filled."""
     opacity: float = 0.7
@@ -459,7 +465,16 @@ def _load_result(stored: ProjectResult, folder: Path, problems: list[str]) -> Pr
         for name, array in (("predicted", found.predicted), ("taken", found.taken))
     }
     known = (place for place in stored.places if _lies_in(_box_of(place), shape))
+    for name in ("must_link", "cannot_link"):
+        pairs = getattr(stored, name)
+        others[name] = tuple(pair for pair in pairs if all(_is_in(at, shape) for at in pair))
     return replace(found, shown=shown, places=tuple(known), **others)
+
+
+def _is_in(place: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    return len(place) == len(shape) and all(
+        0 <= at < size for at, size in zip(place, shape, strict=True)
+    )
 
 
 def _box_of(place: tuple[tuple[int, ...], Box]) -> Box:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     Followed = Callable[[Labels, int], object]
     Indices = tuple[NDArray[np.intp], ...]
+
+StepT = TypeVar("StepT")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +86,47 @@ class Taught:
         """Return the way back."""
         parts = (self.result, self.paint, self.taken, self.corrected)
         return Taught(*(part.reversed() for part in parts))
+
+
+class FollowedUndo(Generic[StepT]):
+    """Tells when a step of a layer is undone, or redone, whose pixels something else goes with.
+
+    `followed` is called with what was remembered with the step, and -1 after an undo, 1 after a
+    redo.
+    """
+
+    def __init__(self, layer: Labels, followed: Callable[[StepT, int], object]) -> None:
+        self._followed, self._busy = followed, False
+        self._done: list[tuple[Change, StepT]] = []
+        self._undone: list[tuple[Change, StepT]] = []
+        layer.events.set_data.connect(self._follow)
+        layer.events.editable.connect(self._forget)  # with which napari's history goes
+
+    @contextmanager
+    def making(self, change: Change, step: StepT) -> Iterator[None]:
+        """Change the layer meanwhile, by one more step; what was undone cannot be redone more."""
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+        self._done.append((change, step))
+        self._undone.clear()
+
+    def _forget(self, event: object = None) -> None:
+        self._done.clear()
+        self._undone.clear()
+
+    def _follow(self, event: Any) -> None:
+        labels = event.source.data
+        if self._busy:
+            return
+        if self._done and self._done[-1][0].reversed().is_in(labels):
+            self._undone.append(self._done.pop())
+            self._followed(self._undone[-1][1], -1)
+        elif self._undone and self._undone[-1][0].is_in(labels):
+            self._done.append(self._undone.pop())
+            self._followed(self._done[-1][1], 1)
 
 
 class LinkedUndo:

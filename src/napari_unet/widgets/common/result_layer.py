@@ -11,6 +11,7 @@ from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 
 from napari_unet.data.labels import bands_of, pixels_per_number
+from napari_unet.objects.tracks import LinkMemory
 from napari_unet.tasks import FILLED, OUTLINES, TASKS
 from napari_unet.tasks.classes import CLASSES
 from napari_unet.widgets.common.annotation import Annotation, annotation_of
@@ -126,7 +127,11 @@ class Predicted(OfImage):
     start: tuple[int, ...] = ()
     """Where in its image the layer begins; () where it covers all of it."""
     linked: bool = False
-    """Whether a number is one object in all frames."""
+    """Whether a number is one object in all frames; where `stale`, it is to be again."""
+    stale: bool = False
+    """Whether numbers were written since objects were linked."""
+    memory: LinkMemory = field(default_factory=LinkMemory)
+    """What is remembered of links, also while objects are not linked."""
     name: str = ""
     """What the layer was called: one that was renamed, or duplicated, is the user's."""
     placement: str = ""
@@ -180,7 +185,7 @@ class Predicted(OfImage):
         np.copyto(np.asarray(layer.data), result.shown)
         np.copyto(self.labels, result.predicted)
         self.taken = None if result.taken is None else result.taken.copy()
-        self.places = result.places
+        self.places, self.stale = result.places, True
         forget_undo(layer)
         layer.refresh()
 

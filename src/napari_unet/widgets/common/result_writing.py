@@ -214,6 +214,7 @@ class ResultLayer:
     ) -> None:
         """Write labels in a box, around what was corrected there."""
         about, shown, predicted = self._about, self._pixels[box], self._about.labels[box]
+        about.stale = True
         stays, numbered = corrected, about.task.named or self._whole
         largest = 0 if numbered and not stays.any() else int(self._pixels.max(initial=0))
         if not numbered:

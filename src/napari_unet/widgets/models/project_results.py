@@ -8,6 +8,8 @@ import numpy as np
 from napari.layers import Image, Labels, Tracks
 
 from napari_unet.io.disk import short_reason
+from napari_unet.objects.linking import Known
+from napari_unet.objects.tracks import LinkMemory
 from napari_unet.project.folder import ProjectResult, ProjectTracks
 from napari_unet.widgets.common.layers import METADATA_KEY, plain_layers
 from napari_unet.widgets.common.result_layer import KeptResult, Predicted
@@ -17,7 +19,7 @@ from napari_unet.widgets.models.project_images import (
     plain_placement,
     without_odd_placement,
 )
-from napari_unet.widgets.predict.link import LINKED
+from napari_unet.widgets.predict.link_work import LINKED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +73,10 @@ def _result_entry(layer: Labels, about: Predicted, images: Sequence[Image]) -> P
         kind=about.kind,
         ndim=about.ndim,
         start=about.start,
-        linked=about.linked,
+        linked=about.linked and not about.stale,
+        mothers=dict(about.memory.parents),
+        must_link=about.memory.known.must,
+        cannot_link=about.memory.known.cannot,
         places=tuple(
             (frame, tuple((part.start, part.stop) for part in box)) for frame, box in now.places
         ),
@@ -131,7 +136,8 @@ def _open_result(viewer: Viewer, entry: ProjectResult, images: Sequence[Image | 
     shown = np.asarray(entry.shown)
     image = images[entry.image] if 0 <= entry.image < len(images) else None
     placement = placement_of(entry, shown.ndim)
-    if entry.linked or image is None:
+    copied = entry.linked and not entry.made_as  # from labels that lie beside it
+    if copied or image is None:
         layer = _plain_layer(viewer, entry, image, placement)
     else:
         layer = _result_layer(viewer, entry, image, placement)
@@ -157,9 +163,15 @@ def _result_layer(
         viewer, image, entry.kind, entry.ndim, shown.shape, placement, None, entry.start
     )
     layer = made.show_saved(kept, entry.name)
+    _remember_links(layer.metadata[METADATA_KEY], entry)
     if entry.made_as != entry.name:  # the user has renamed it: no prediction replaces it
         layer.metadata[METADATA_KEY].name = entry.made_as
     return layer
+
+
+def _remember_links(about: Predicted, entry: ProjectResult) -> None:
+    known = Known.of(entry.must_link, entry.cannot_link)
+    about.linked, about.memory = entry.linked, LinkMemory(entry.mothers, known)
 
 
 def _plain_layer(
@@ -170,7 +182,8 @@ def _plain_layer(
     about: object = "edited"
     if entry.linked:
         before = shown if entry.predicted is None else np.asarray(entry.predicted)
-        about = Predicted(before.copy(), entry.ndim, taken=entry.taken, linked=True)
+        about = Predicted(before.copy(), entry.ndim, taken=entry.taken)
+        _remember_links(about, entry)
         if image is not None:
             about.image = image
     layer = Labels(shown, name=entry.name, metadata={METADATA_KEY: about}, **placement)

@@ -36,6 +36,7 @@ from napari_unet.widgets.common.result_layer import (
     result_to_correct,
 )
 from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.predict.linked import LINK_TOOLS, NOT_LINKED, linked_cells_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -80,6 +81,7 @@ TOOLS = {
         "Grow an object by one pixel.",
         "Click a cell that is too small; click again for more.",
     ),
+    **LINK_TOOLS,
 }
 _NUMBERS_HELP = (
     "Without a mouse: numbers of objects in the plane on screen, as in 3, 7. The tools below then "
@@ -115,6 +117,8 @@ class CorrectTools(QObject):
         super().__init__(parent)
         self._viewer = viewer
         self.copier = AnnotationCopier(viewer, self._follow_undo)
+        self.cells = linked_cells_of(viewer)
+        self.cells.told.connect(self.told)
         self._tool = ""
         # The tool acts on a prediction, and is held in the layer that it writes to: there napari
         # undoes its last step.
@@ -146,6 +150,9 @@ class CorrectTools(QObject):
         target = None if again else self.ready()
         if target is None:
             return
+        if tool in LINK_TOOLS and self.cells.linked(target) is None:
+            self._tell(NOT_LINKED)
+            return
         layer = target
         if tool.startswith("copy"):
             with suppress(NapariUNetError):  # it is told when the tool is used
@@ -170,6 +177,7 @@ class CorrectTools(QObject):
             layer.events.mode.disconnect(self._mode_changed)
             layer.mouse_drag_callbacks.remove(self._drag)
             layer.mouse_pan = layer.mode in ("pan_zoom", "transform")
+        self.cells.drop_first()
         self.taken.emit("")
         self.told.emit("")
 
@@ -244,6 +252,9 @@ class CorrectTools(QObject):
             self._viewer.layers.selection.active = annotation  # Ctrl+Z undoes it there
             self.edited.emit(Corrected(annotation, tool, change))
             return
+        if tool in LINK_TOOLS:
+            self.relink(layer, tool, inside.frame[0], numbers)
+            return
         edit = edit_along(tool, inside, numbers)
         if edit.empty:
             self._tell(_NOTHING[tool])
@@ -252,6 +263,11 @@ class CorrectTools(QObject):
             change = write_edit(layer, inside.frame, edit)
         self._count(layer)
         self.edited.emit(Corrected(layer, tool, change))
+
+    def relink(self, layer: Labels, tool: str, frame: int, numbers: list[int]) -> None:
+        """Use one of `LINK_TOOLS` on cells of a frame."""
+        with self.copier.correcting(layer):
+            self.told.emit(self.cells.correct(layer, tool, frame, numbers))
 
     def _count(self, layer: Labels) -> None:
         """Say how many there are now, where it stood how many were found."""
@@ -281,6 +297,8 @@ class CorrectPanel(QWidget):
             made = button(text, tooltip, partial(self.take_tool, tool))
             made.setCheckable(True)
             self.buttons[tool] = made
+        self._show_linked()
+        self.tools.cells.changed.connect(self._show_linked)
         self.teach_button = button(
             "Learn from my corrections",
             "Copy all corrected objects to your paint; Continue in the Train widget does "
@@ -321,6 +339,11 @@ class CorrectPanel(QWidget):
         for name, made in self.buttons.items():
             made.setChecked(name == tool)
 
+    def _show_linked(self) -> None:
+        linked = self.tools.cells.linked(result_to_correct(self._viewer)) is not None
+        for tool in LINK_TOOLS:
+            self.buttons[tool].setVisible(linked)
+
     def apply_by_number(self, layer: Labels, tool: str) -> None:
         """Use one of `TOOLS` on the objects whose numbers are in the field, in the plane shown."""
         if tool == "copy":
@@ -330,6 +353,9 @@ class CorrectPanel(QWidget):
             return
         try:
             numbers = numbers_in(self.numbers_edit.text())
+            if tool in LINK_TOOLS and tool != "break":  # the other one need not be on screen
+                self.tools.relink(layer, tool, plane_on_screen(self._viewer, layer)[0], numbers)
+                return
             groups = [numbers] if tool == "merge" else [[number] for number in numbers]
             paths = [path_through(self._viewer, layer, group, tool) for group in groups]
             for path, group in zip(paths, groups, strict=True):
@@ -389,7 +415,7 @@ def path_through(
         raise LabelsError(
             f"{layer.name} holds classes: their parts have no numbers. Use the mouse."
         )
-    plane = _plane_on_screen(viewer, layer)
+    plane = plane_on_screen(viewer, layer)
     labels = np.asarray(layer.data)[plane]
     places = []
     for number in numbers:
@@ -401,7 +427,8 @@ def path_through(
     return np.hstack([np.tile(plane, (len(points), 1)).astype(float), points])
 
 
-def _plane_on_screen(viewer: Viewer, layer: Labels) -> tuple[int, ...]:
+def plane_on_screen(viewer: Viewer, layer: Labels) -> tuple[int, ...]:
+    """Return which plane of a layer is on screen: its position along the other axes."""
     steps: Sequence[Any] = viewer.dims.current_step[-layer.ndim :]
     sizes = layer.data.shape[: layer.ndim - 2]
     return tuple(int(min(step, size - 1)) for step, size in zip(steps, sizes, strict=False))

@@ -20,7 +20,7 @@ from napari_unet.widgets.common.placement import named_axes_of
 from napari_unet.widgets.common.result_layer import active_labels, newest_prediction, predicted_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome
-from napari_unet.widgets.predict.link import tracks_beside
+from napari_unet.widgets.predict.link_work import tracks_beside
 from napari_unet.widgets.predict.save_objects import SaveObjectsButton
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from napari_unet.widgets.common.placement import named_axes_of, pixel_size_of
 from napari_unet.widgets.common.result_layer import predicted_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome, task_named
-from napari_unet.widgets.predict.link import tracks_beside
+from napari_unet.widgets.predict.link_work import tracks_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable

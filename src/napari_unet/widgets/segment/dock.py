@@ -74,7 +74,7 @@ class SegmentWidget(Dock):
         self.spots = SpotsPanel(napari_viewer, self.starter)
         self.measure = MeasurePanel(napari_viewer)
         self.link = LinkPanel(napari_viewer)
-        self.finish = FinishPanel(napari_viewer, self.measure)
+        self.finish = FinishPanel(napari_viewer, self.measure, self.link)
         self._lay_out()
         self._connect()
         self._show_axes()
@@ -175,7 +175,12 @@ class SegmentWidget(Dock):
         self.learn.learned.connect(self._use_learned)
         self.learn.background_wanted.connect(partial(self.tools.take, "background"))
         self.suggestions.used.connect(self._fill_in)
-        keys: dict[str, Any] = {"T": self.learn.toggle, "U": self.next_unsure}
+        self.finish.linked.connect(self.tools.show_linked)
+        keys: dict[str, Any] = {
+            "T": self.learn.toggle,
+            "U": self.next_unsure,
+            "L": self.finish.toggle_link,
+        }
         add_shortcuts(self, {**keys, **self.tools.keys})
 
     def _show_axes(self) -> None:

@@ -1,4 +1,4 @@
-"""The last row of the Paint & Segment widget: how many cells, their table, and all of it saved."""
+"""The last row of Paint & Segment: how many cells, linked or not, their table, all of it saved."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
 
@@ -19,6 +19,7 @@ from napari_unet.widgets.common.result_layer import Predicted, shown_result
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome, task_named
 from napari_unet.widgets.models.save_project import place_of
+from napari_unet.widgets.predict.linked import result_in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qtpy.QtGui import QHideEvent, QShowEvent
 
+    from napari_unet.widgets.predict.link import LinkPanel
     from napari_unet.widgets.predict.measure import MeasurePanel
 
 _DELAY_MS = 200  # after a change: a drag of the brush has many
@@ -36,11 +38,13 @@ _NO_RESULT = "There are no cells yet: use what was found, or train."
 
 
 class FinishPanel(QWidget):
-    """How many cells there are, and two buttons: a table of them, and saving."""
+    """How many cells there are; buttons that link them, write their table, and save all."""
 
-    def __init__(self, viewer: Viewer, measure: MeasurePanel) -> None:
+    linked = Signal(bool)  # whether the cells on screen are linked now
+
+    def __init__(self, viewer: Viewer, measure: MeasurePanel, link: LinkPanel) -> None:
         super().__init__()
-        self._viewer, self._measure = viewer, measure
+        self._viewer, self._measure, self._link = viewer, measure, link
         session = session_of(viewer)
         self._task = task_named(session, "Counting cells")
         self._measuring = session.measuring
@@ -48,6 +52,15 @@ class FinishPanel(QWidget):
         self._key: SaveKey | None = None
         self.place = place_of(viewer)
         self.count, self.text = Note(), Note()
+        self.link_button = button(
+            "Link  L",
+            "The same cell has the same number and colour in all frames, and over time a track; "
+            "again: each frame has cells of its own. Settings: Link over time or z. Key L.",
+            self.toggle_link,
+        )
+        self.link_button.setCheckable(True)
+        self.link_button.setAccessibleName("Link")
+        self.link_button.hide()
         self.csv_button = button(
             "Export CSV…", "Measure all cells, and write a table of them.", self.ask_to_export
         )
@@ -62,6 +75,7 @@ class FinishPanel(QWidget):
         row = QHBoxLayout()
         row.addWidget(self.count, stretch=1)
         row.addStretch()
+        row.addWidget(self.link_button)
         row.addWidget(self.csv_button)
         row.addWidget(self.save_button)
         layout.addLayout(row)
@@ -76,6 +90,7 @@ class FinishPanel(QWidget):
         follow(self, viewer.layers.selection.events.active, self._count_soon)
         self._task.ended.connect(self._show_count)
         self._measuring.ended.connect(self._export)
+        link.cells.changed.connect(self._show_link)
         self.place.told.connect(self.text.setText)
         self._timer.start()
 
@@ -92,6 +107,7 @@ class FinishPanel(QWidget):
         """Count the cells of the result on screen; those of a large one in the background."""
         layer = shown_result(self._viewer)
         self._followed.follow(layer)
+        self._show_link()
         if layer is None:
             self.count.setText("")
             return
@@ -102,7 +118,8 @@ class FinishPanel(QWidget):
         shape = layer.data.shape
         at = self._viewer.dims.current_step[-layer.ndim :][: layer.ndim - about.ndim]
         shown = tuple(min(int(step), size - 1) for step, size in zip(at, shape, strict=False))
-        counting = partial(count_in_words, np.asarray(layer.data), about.ndim, shown)
+        linked = about.linked and not about.stale
+        counting = partial(count_in_words, np.asarray(layer.data), about.ndim, shown, linked)
         if layer.data.size <= _LARGEST_COUNTED_HERE:
             self.count.setText(counting())
         elif not self._task.start(lambda stop: counting()):
@@ -110,6 +127,36 @@ class FinishPanel(QWidget):
 
     def _show_count(self, outcome: Outcome) -> None:
         self.count.setText("" if isinstance(outcome, Failed) else outcome.result)
+
+    # --- Link -----------------------------------------------------------------------------------
+
+    def toggle_link(self) -> None:
+        """Link the cells of the result on screen over time or depth, or separate them again."""
+        layer = shown_result(self._viewer)
+        about = self._linkable(layer)
+        if layer is None or about is None:
+            return
+        if not about.linked:
+            self._link.link_layer(layer)
+        elif not about.in_progress:
+            self._link.cells.separate(layer)
+        self._show_link()
+
+    def _linkable(self, layer: Labels | None) -> Predicted | None:
+        """Return what belongs to a result that has frames or planes with objects of their own."""
+        about = None if layer is None else result_in_memory(layer)
+        frames = layer is not None and about is not None and layer.ndim > about.ndim
+        return about if about is not None and frames and not about.task.named else None
+
+    def _show_link(self) -> None:
+        layer = shown_result(self._viewer)
+        about = self._linkable(layer)
+        self.link_button.setVisible(about is not None)
+        linking = self._link.cells.task.running
+        self.link_button.setEnabled(not linking)
+        if not linking:
+            self.link_button.setChecked(about is not None and about.linked)
+        self.linked.emit(self._link.cells.linked(layer) is not None)
 
     # --- A table of them ----------------------------------------------------------------------
 
@@ -178,8 +225,12 @@ class SaveKey(QObject):
         return True
 
 
-def count_in_words(labels: NDArray[Any], ndim: int, shown: tuple[int, ...]) -> str:
+def count_in_words(
+    labels: NDArray[Any], ndim: int, shown: tuple[int, ...], linked: bool = False
+) -> str:
     """Return how many cells there are: in the frame `shown`, and in all of them.
+
+    Where they are linked, a number is one cell in all frames.
 
     Examples
     --------
@@ -187,12 +238,16 @@ def count_in_words(labels: NDArray[Any], ndim: int, shown: tuple[int, ...]) -> s
     '2 cells'
     >>> count_in_words(np.array([[[0, 3]], [[3, 7]]]), 2, (1,))
     '2 cells here, 3 in all'
+    >>> count_in_words(np.array([[[0, 3]], [[3, 7]]]), 2, (1,), linked=True)
+    '2 cells here, 2 in all'
     """
     frames = labels.shape[: labels.ndim - ndim]
-    counts = {
-        at: int(np.count_nonzero(pixels_per_number(labels[at])[1:])) for at in np.ndindex(frames)
+    found = {
+        at: set((1 + np.flatnonzero(pixels_per_number(labels[at])[1:])).tolist())
+        for at in np.ndindex(frames)
     }
-    total = sum(counts.values())
-    here = counts.get(shown, total)
+    together = len(set().union(*found.values()))
+    total = together if linked else sum(map(len, found.values()))
+    here = len(found[shown]) if shown in found else total
     word = "cell" if here == 1 else "cells"
-    return f"{here:,} {word}" if len(counts) == 1 else f"{here:,} {word} here, {total:,} in all"
+    return f"{here:,} {word}" if len(found) == 1 else f"{here:,} {word} here, {total:,} in all"

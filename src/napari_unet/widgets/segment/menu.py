@@ -1,4 +1,4 @@
-"""A right click on a cell, with no tool in hand: delete it, or accept it."""
+"""A right click on a cell, with no tool in hand: delete it, accept it, or break its track."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ class CellMenu(QObject):
         at = np.nonzero(inside.labels == numbers[0])
         self.menu.clear()
         thing = predicted.task.thing if predicted.task.named else "cell"
-        offers = (f"Delete this {thing}", "delete"), (f"Accept this {thing}", "copy_object")
+        offers = [(f"Delete this {thing}", "delete"), (f"Accept this {thing}", "copy_object")]
+        if self._tools.cells.linked(layer) is not None:
+            offers.append(("From this frame on another cell", "break"))
         for text, tool in offers:
             self.menu.addAction(text, partial(self._tools.apply_once, layer, tool, path))
         self._marked.show(layer, (*(np.full(at[0].size, i) for i in inside.frame), *at))

@@ -19,6 +19,7 @@ from napari_unet.widgets.common.layers import follow, labels_of
 from napari_unet.widgets.common.result_layer import active_labels
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.predict.correct import CorrectTools
+from napari_unet.widgets.predict.linked import LINK_TOOLS
 from napari_unet.widgets.segment.accept import AcceptPanel
 from napari_unet.widgets.segment.click import ClickTool
 from napari_unet.widgets.segment.menu import CellMenu
@@ -66,10 +67,16 @@ _CORRECT = {
     "grow": ("Grow", "G", "Click a cell that is too small: it grows by a pixel; click for more."),
     "copy_object": ("Accept", "A", "Click cells that are right: they are learned as they are."),
 }
+# Shown where cells are linked.
+_LINKED = {
+    name: (text, key, f"{tooltip} {use}")
+    for (name, (text, tooltip, use)), key in zip(LINK_TOOLS.items(), "KJRX", strict=True)
+}
 # In place of napari's own help, whose keys are ours while the dock is on screen.
 _HELP = (
     "N cell, C click a cell, B background, E erase, [ ] brush; D delete, M merge, S split, G grow, "
-    "A accept; U next unsure, T train, H outlines, Ctrl+Z undo"
+    "A accept; L link, K break, J join, R re-assign, X exchange; U next unsure, T train, "
+    "H outlines, Ctrl+Z undo"
 )
 _NEXT_CLASS = "Paint the next class."
 _FLASH = "#ffffff"
@@ -93,11 +100,12 @@ class ToolBox(ButtonGrid):
         self._flash = Highlight(viewer, "Corrected here", _FLASH, dock)
         self._number = 0  # what the brush was given to paint with
         self.buttons: dict[str, QPushButton] = {}
-        for name, (text, key, tooltip) in {**_PAINT, **_CORRECT}.items():
+        for name, (text, key, tooltip) in {**_PAINT, **_CORRECT, **_LINKED}.items():
             self.buttons[name] = made = button("", "", partial(self.take, name))
             made.setCheckable(True)
             _describe(made, text, key, tooltip)
             self.addWidget(made)
+        self.show_linked(False)
         self._connect()
 
     def _connect(self) -> None:
@@ -123,7 +131,7 @@ class ToolBox(ButtonGrid):
     @property
     def keys(self) -> dict[str, Callable[[], object]]:
         """What single keys do."""
-        tools = {**_PAINT, **_CORRECT}
+        tools = {**_PAINT, **_CORRECT, **_LINKED}
         keys: dict[str, Callable[[], object]] = {
             key: partial(self.take, name) for name, (_, key, _) in tools.items()
         }
@@ -133,7 +141,7 @@ class ToolBox(ButtonGrid):
     def take(self, name: str) -> None:
         """Take a tool in hand; the first one that paints makes the layer to paint in."""
         self.click.put_down()
-        if name in _CORRECT:
+        if name in (*_CORRECT, *_LINKED):
             self.correct.take(name)
             return
         self.correct.put_down()
@@ -219,6 +227,11 @@ class ToolBox(ButtonGrid):
             self.buttons[tool].setEnabled(not task.named or tool in ("delete", "copy_object"))
         self.buttons["click"].setEnabled(not task.named)
         self.accept_all.setVisible(not task.named)
+
+    def show_linked(self, linked: bool) -> None:
+        """Offer what corrects links, where there are some."""
+        for name in _LINKED:
+            self.buttons[name].setVisible(linked)
 
     def _teach(self, done: Corrected) -> None:
         """Let a correction count as paint at once, and show where it was."""
