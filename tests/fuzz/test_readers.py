@@ -222,13 +222,14 @@ def test_arrays_of_a_project(tmp_path: Path) -> None:
     try_all(300, case)
 
 
-def test_owners_of_recovery_folders(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["owner.lock", "owner.json"])
+def test_owners_of_recovery_folders(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "20260101-000000-000000-1"
     save_project(Project((ProjectImage("a", labels=LABELS),), {}), folder)
     owner = {"pid": os.getpid(), "started": 12.5}
 
     def case(chance: random.Random) -> None:
-        (folder / "owner.json").write_text(changed_text(owner, chance))
+        (folder / name).write_text(changed_text(owner, chance))
         sweep(tmp_path)
         assert (folder / "project.json").exists()
         if abandoned(tmp_path):

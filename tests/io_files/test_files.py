@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -583,3 +585,22 @@ def test_a_folder_that_takes_files_stays_as_it_was(tmp_path: Path) -> None:
 def test_a_folder_that_takes_no_files_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileProblemError, match=r"Cannot write to .*none: No such file"):
         check_writable(tmp_path / "none")
+
+
+@pytest.mark.fault(55)
+def test_who_reads_a_tiff_that_two_programs_write_finds_it_whole(tmp_path: Path) -> None:
+    path, over = tmp_path / "a.tif", threading.Event()
+    write_image(path, IMAGE, "YX")
+
+    def write(value: int) -> None:
+        while not over.is_set():
+            write_image(path, np.full_like(IMAGE, value), "YX")
+
+    with ThreadPoolExecutor(2) as pool:
+        writers = [pool.submit(write, value) for value in (1, 2)]
+        found = [np.unique(tifffile.imread(path)) for _ in range(100)]
+        over.set()
+        for writer in writers:
+            writer.result()
+    assert {len(values) for values in found} <= {1, IMAGE.size}
+    assert names(list(tmp_path.iterdir())) == ["a.tif"]

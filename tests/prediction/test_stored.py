@@ -19,15 +19,20 @@ from data.counting import CountingArray
 from device import DEVICE_NAME
 from napari_unet.errors import ConfigError, FileProblemError, UnreadableError
 from napari_unet.io.files import find_images, read_image
+from napari_unet.io.locks import locked
 from napari_unet.model import devices as precision
 from napari_unet.model.trained import TrainedNetwork
 from napari_unet.prediction import tiles
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.files import identity_of
-from napari_unet.prediction.lock import locked
 from napari_unet.prediction.partial import PartialResult, partial_folder
 from napari_unet.prediction.predictor import predict_image
-from napari_unet.prediction.results import Prediction, PredictionStarted, TilePredicted
+from napari_unet.prediction.results import (
+    Prediction,
+    PredictionProgress,
+    PredictionStarted,
+    TilePredicted,
+)
 from napari_unet.run import Notice, Run
 from napari_unet.tasks import ClassTable
 
@@ -221,7 +226,8 @@ def test_what_was_done_survives_a_crash_anywhere(
 def test_a_journal_that_was_cut_off_in_a_line_is_no_trouble(tmp_path: Path) -> None:
     told, _ = store(noise(70, 90), tmp_path / "out.zarr", **stopping(4))
     journal = partial_folder(tmp_path / "out.zarr") / ".scratch" / "journal.txt"
-    journal.write_text(journal.read_text()[:-2])
+    text = journal.read_text()
+    journal.write_text(text[: text.rindex("\ntile") + 6])
     rest, result = store(noise(70, 90), tmp_path / "out.zarr")
     assert result.complete
     assert tiles_in(rest) == 30 - (tiles_in(told) - 1)
@@ -282,6 +288,69 @@ def test_a_crash_while_the_pyramid_is_built_costs_no_tile(
     rest, result = store(image, tmp_path / "out.zarr", tile_size=256)
     assert (tiles_in(rest), result.complete) == (0, True)
     assert read_image(tmp_path / "out.zarr" / "1").array.shape == (550, 20)
+
+
+def cut_the_power(target: Path) -> Path:
+    """Leave an interrupted prediction as a power cut does that takes all that was not synced."""
+    partial = partial_folder(target)
+    journal = partial / ".scratch" / "journal.txt"
+    text = journal.read_text().removesuffix("synced\n").replace("run ", "run before ")
+    journal.write_text(text)
+    return partial
+
+
+@pytest.mark.fault(54)
+@pytest.mark.parametrize("what", ["foreground", "labels", "blocks", "metadata"])
+def test_after_a_power_cut_what_was_not_safe_is_predicted_again(tmp_path: Path, what: str) -> None:
+    image, target = noise(70, 90), tmp_path / "out.zarr"
+    expected = predict(MODEL, image)[1].array
+
+    def end_at_a_block(event: object) -> None:
+        if isinstance(event, PredictionProgress) and event.block == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store(image, target, watch=end_at_a_block)
+    partial = cut_the_power(target)
+    torn = {
+        "foreground": [*partial.glob(".scratch/0/foreground/c/*/*")],
+        "labels": [*partial.glob(".scratch/0/labels/c/*/*")],
+        "blocks": [*partial.glob(".scratch/0/block*")],
+        "metadata": [partial / "zarr.json"],
+    }[what]
+    assert torn
+    for path in torn:
+        path.write_bytes(path.read_bytes()[:5])
+    rest, result = store(image, target)
+    assert (tiles_in(rest), result.complete) == (30, True)
+    np.testing.assert_array_equal(read_image(target).array[:], expected)
+
+
+@pytest.mark.fault(54)
+def test_after_a_power_cut_what_was_safe_is_kept(tmp_path: Path) -> None:
+    image, target = noise(3, 40, 40), tmp_path / "out.zarr"
+    told, _ = store(image, target, **stopping(12))
+    journal = partial_folder(target) / ".scratch" / "journal.txt"
+    journal.write_text(journal.read_text().replace("run ", "run before "))
+    rest, _ = store(image, target)
+    assert tiles_in(rest) == 27 - tiles_in(told)
+    np.testing.assert_array_equal(read_image(target).array[:], predict(MODEL, image)[1].array)
+
+
+@pytest.mark.fault(53)
+def test_who_is_taken_for_dead_and_lives_writes_nothing_more(tmp_path: Path) -> None:
+    image, target = noise(70, 90), tmp_path / "out.zarr"
+
+    def taken_over(event: object) -> None:
+        if isinstance(event, TilePredicted) and event.number == 4:
+            (target.parent / ".out.zarr.lock").unlink()
+            store(image + 1, target, **stopping(2))
+
+    with pytest.raises(FileProblemError, match=r"Another process goes on with .*out\.zarr since"):
+        store(image, target, watch=taken_over)
+    assert not target.exists()
+    store(image + 1, target)
+    np.testing.assert_array_equal(read_image(target).array[:], predict(MODEL, image + 1)[1].array)
 
 
 @pytest.mark.fault(34)

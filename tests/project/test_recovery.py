@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,15 +12,25 @@ import psutil
 import pytest
 
 from napari_unet.errors import FileProblemError
-from napari_unet.io.disk import machine_id
+from napari_unet.project import recovery
 from napari_unet.project.folder import Project, save_project
 from napari_unet.project.recovery import abandoned, claim, discard, new_recovery_folder, sweep
 
 GONE = 2**22 + 1  # above the largest process id
 
 
-def abandon(folder: Path, pid: int = GONE, started: float = 1.0) -> Path:
-    (folder / "owner.json").write_text(json.dumps({"pid": pid, "started": started}))
+def abandon(folder: Path) -> Path:
+    """End the session of a folder, as the kernel does with the process."""
+    recovery._let_go(folder)
+    (folder / "owner.lock").touch()
+    return folder
+
+
+def of_a_former_version(folder: Path, **owner: object) -> Path:
+    """Note the owner of a folder in the words of a former version."""
+    abandon(folder)
+    (folder / "owner.lock").unlink()
+    (folder / "owner.json").write_text(json.dumps({"started": 1.0, **owner}))
     return folder
 
 
@@ -27,15 +39,6 @@ def left_behind(root: Path) -> Path:
     folder = new_recovery_folder(root)
     save_project(Project((), {}), folder)
     return abandon(folder)
-
-
-def test_the_owner_of_a_new_folder_is_this_process(tmp_path: Path) -> None:
-    owner = json.loads((new_recovery_folder(tmp_path / "r") / "owner.json").read_text())
-    assert owner == {
-        "pid": os.getpid(),
-        "started": psutil.Process().create_time(),
-        "machine": machine_id(),
-    }
 
 
 def test_two_folders_of_one_process_differ(tmp_path: Path) -> None:
@@ -58,13 +61,51 @@ def test_the_project_of_a_dead_session_is_abandoned(tmp_path: Path) -> None:
     assert abandoned(tmp_path) == (folder,)
 
 
-def test_a_process_that_got_the_same_number_is_no_owner(tmp_path: Path) -> None:
-    folder = abandon(left_behind(tmp_path), pid=os.getpid(), started=1.0)
-    assert abandoned(tmp_path) == (folder,)
+@pytest.mark.fault(53)
+@pytest.mark.parametrize("what", ["the clock", "the numbers of processes"])
+def test_a_running_session_is_not_abandoned_whatever_changes(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_project(Project((), {}), folder := new_recovery_folder(tmp_path))
+    program = (
+        "import pathlib, sys, time\n"
+        "clock = time.time\n"
+        f"time.time = lambda: clock() + {3600 if what == 'the clock' else 0}\n"
+        "import psutil\n"
+        f"psutil.pid_exists = lambda number: {what == 'the clock'}\n"
+        "from napari_unet.project.recovery import abandoned, sweep\n"
+        "sweep(pathlib.Path(sys.argv[1]), keep=0)\n"
+        "print(len(abandoned(pathlib.Path(sys.argv[1]))))\n"
+    )
+    other = subprocess.run(
+        [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True
+    )
+    assert other.stdout == "0\n"
+    assert folder.exists()
+
+
+@pytest.mark.fault(53)
+def test_a_session_that_was_killed_is_offered_at_once(tmp_path: Path) -> None:
+    program = (
+        "import os, pathlib, sys\n"
+        "from napari_unet.project.folder import Project, save_project\n"
+        "from napari_unet.project.recovery import new_recovery_folder\n"
+        "save_project(Project((), {}), new_recovery_folder(pathlib.Path(sys.argv[1])))\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, tmp_path], check=False)
+    assert len(abandoned(tmp_path)) == 1
+
+
+def test_a_session_of_a_former_version_is_known_by_its_process(tmp_path: Path) -> None:
+    runs, ended = left_behind(tmp_path), left_behind(tmp_path)
+    of_a_former_version(runs, pid=os.getpid(), started=psutil.Process().create_time() - 5)
+    of_a_former_version(ended, pid=GONE)
+    assert abandoned(tmp_path) == (ended,)
 
 
 def test_work_with_a_damaged_owner_is_offered(tmp_path: Path) -> None:
-    folder = left_behind(tmp_path)
+    folder = of_a_former_version(left_behind(tmp_path))
     (folder / "owner.json").write_text("{")
     assert abandoned(tmp_path) == (folder,)
 
@@ -125,26 +166,12 @@ def test_sweep_discards_abandoned_folders_without_project(tmp_path: Path) -> Non
     assert not folder.exists()
 
 
-@pytest.mark.fault(34)
-def test_sweep_discards_the_folder_of_a_session_that_was_killed_while_it_made_it(
-    tmp_path: Path,
-) -> None:
-    for process in (GONE, os.getpid()):
-        (tmp_path / f".20260101-101010-123456-{process}.{machine_id()}").mkdir()
-    (tmp_path / f".theirs-{GONE}").mkdir()
-    sweep(tmp_path)
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == {f".20260101-101010-123456-{os.getpid()}.{machine_id()}", f".theirs-{GONE}"}
-
-
 def on_another_machine(root: Path) -> list[Path]:
-    """A session without a project, and one that makes its folder just now."""
-    owned = new_recovery_folder(root)
-    owner = {"pid": GONE, "started": 1.0, "machine": "00000000"}
-    (owned / "owner.json").write_text(json.dumps(owner))
-    unfinished = root / f".20260101-101010-123456-{GONE}.00000000"
-    unfinished.mkdir()
-    return [owned, unfinished]
+    """A session without a project, and one of a former version."""
+    folders = [new_recovery_folder(root), new_recovery_folder(root)]
+    (abandon(folders[0]) / "owner.lock").write_text("7\nelsewhere?00000000-00000000\n")
+    of_a_former_version(folders[1], pid=GONE, machine="00000000")
+    return folders
 
 
 @pytest.mark.fault(8)
@@ -156,7 +183,7 @@ def test_sweep_leaves_sessions_on_other_machines_alone(tmp_path: Path) -> None:
 
 def test_sweep_discards_what_other_machines_left_a_day_ago(tmp_path: Path) -> None:
     theirs = on_another_machine(tmp_path)
-    for path in (*theirs, theirs[0] / "owner.json"):
+    for path in (*theirs, theirs[0] / "owner.lock", theirs[1] / "owner.json"):
         os.utime(path, (time.time() - 25 * 3600,) * 2)
     sweep(tmp_path)
     assert [folder.exists() for folder in theirs] == [False, False]
@@ -164,13 +191,12 @@ def test_sweep_discards_what_other_machines_left_a_day_ago(tmp_path: Path) -> No
 
 def test_a_claimed_folder_that_vanished_is_offered_after_a_crash(tmp_path: Path) -> None:
     folder = new_recovery_folder(tmp_path)
-    owner = (folder / "owner.json").read_text()
     shutil.rmtree(folder)
 
     claim(folder)
 
-    assert (folder / "owner.json").read_text() == owner
     save_project(Project((), {}), folder)
+    assert abandoned(tmp_path) == ()
     abandon(folder)
     assert abandoned(tmp_path) == (folder,)
 

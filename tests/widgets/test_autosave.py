@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import shutil
 import threading
@@ -117,5 +116,5 @@ def test_a_recovery_folder_that_vanished_has_its_owner_again(painted: Painted) -
     keeper.save_now()
     desk.wait_until_idle()
 
-    assert json.loads((folder / "owner.json").read_text())["pid"] == os.getpid()
+    assert (folder / "owner.lock").read_text().startswith(f"{os.getpid()}\n")
     assert saved_paint(keeper) is not None

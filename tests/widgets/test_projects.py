@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QEvent
 
 from napari_unet.model.starting import STARTING_MODELS
+from napari_unet.project import recovery
 from napari_unet.project.folder import MODEL_FILE, Project, load_project, save_project
 from napari_unet.training.checkpoint import load_state, state_path
 from napari_unet.widgets.annotate.dock import AnnotateWidget
@@ -231,9 +231,7 @@ def _wait(task: object) -> None:
 
 def crash(folder: Path) -> None:
     """Make a recovery folder look as if its program had ended."""
-    owner = folder / "owner.json"
-    content = json.loads(owner.read_text())
-    owner.write_text(json.dumps({**content, "started": 1.0}))
+    recovery._let_go(folder)
 
 
 @pytest.mark.fault(47)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_unet.project import recovery
 from napari_unet.project.folder import load_project
 from napari_unet.project.library import ModelLibrary
 from napari_unet.project.recovery import new_recovery_folder
@@ -96,8 +97,7 @@ def test_two_programs_that_save_a_model_of_one_name_lose_none(tmp_path: Path) ->
 
 def test_two_programs_autosave_each_into_its_own_folder(tmp_path: Path) -> None:
     for _ in range(8):  # what the dead have left, for both to sweep
-        dead = new_recovery_folder(tmp_path)
-        (dead / "owner.json").write_text('{"pid": 1, "started": 1.0}')
+        recovery._let_go(new_recovery_folder(tmp_path))
 
     one, other = two_programs(AUTOSAVE, [str(tmp_path), "3"], [str(tmp_path), "4"])
 

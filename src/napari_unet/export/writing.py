@@ -7,7 +7,6 @@ checked.
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import TYPE_CHECKING
 
 from napari_unet.errors import FileProblemError, ModelMismatchError
@@ -37,10 +36,11 @@ from napari_unet.export.package import (
     write_package,
 )
 from napari_unet.io.disk import (
+    put_in_place,
     replace_file,
     sweep_unfinished,
-    sync_folder,
     unfinished_path,
+    why_not_written,
 )
 from napari_unet.model.external import ExternalNetwork
 
@@ -88,7 +88,7 @@ def export_model(
                 return None
             checks.append(check)
             yield check
-        _move(hidden, path)
+        put_in_place(hidden, path)
     readme = _write_readme(path, facts, config.format)
     return Exported(path, tuple(checks), readme, sample.origin)
 
@@ -146,26 +146,19 @@ def _checks(
 
 @contextlib.contextmanager
 def _written(path: Path) -> Iterator[Path]:
-    """Lend a temporary name beside a file; what is left of it at the end is deleted."""
+    """Lend a temporary name beside a file, to be put in its place by what is written there.
+
+    What is left of it at the end is deleted.
+    """
     hidden = unfinished_path(path)
     try:
         sweep_unfinished(path.parent)
         yield hidden
     except OSError as error:
-        raise FileProblemError(
-            f"{path} cannot be written: {error.strerror or error}. Choose another place."
-        ) from error
+        raise FileProblemError(f"{why_not_written(path, error)} Choose another place.") from error
     finally:
         with contextlib.suppress(OSError):
             hidden.unlink(missing_ok=True)
-
-
-def _move(hidden: Path, path: Path) -> None:
-    """Give a checked file its name, safe on disk."""
-    with hidden.open("rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(hidden, path)
-    sync_folder(path.parent)
 
 
 def _write_readme(path: Path, facts: Facts, file_format: ExportFormat) -> Path | None:
@@ -179,7 +172,7 @@ def _write_readme(path: Path, facts: Facts, file_format: ExportFormat) -> Path |
         replace_file(readme, text.encode())
     except OSError as error:
         raise FileProblemError(
-            f"{path.name} was exported, but {readme.name} cannot be written: {error}."
+            f"{path.name} was exported, but not its description: {why_not_written(readme, error)}"
         ) from error
     return readme
 

@@ -1,8 +1,8 @@
 """Files that are whole or not there, and why one could not be read or written.
 
-A file is written beside its place, safe on disk, then renamed. A program that is killed while it
-writes leaves an unfinished file under a name that shows its writer. Whoever writes next to it
-deletes those that belong to nobody any more.
+A file is written beside its place, safe on disk, then renamed: nothing else in this program gives
+a file its final name. A program that is killed while it writes leaves an unfinished file under a
+name that shows its writer. Whoever writes next to it deletes those that belong to nobody any more.
 """
 
 from __future__ import annotations
@@ -18,25 +18,31 @@ import shutil
 import time
 import uuid
 import zlib
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import psutil
 
 from napari_unet.errors import FileProblemError, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # the disk, or the user's share
+_WRITTEN_IN_PART = re.compile(r"\d+ requested and \d+ written")  # all that numpy says of it
+_NOT_SAFE = (*_FULL, errno.EIO)  # what a folder that cannot be synced says, else it knows no sync
 _LONGEST_REASON = 300
 _FORMULA = ("=", "+", "-", "@")  # how one begins, in spreadsheets
 # The writer's machine and process, and a number that makes it unique.
 _UNFINISHED = re.compile(r"\..+\.(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]+)-[0-9a-f]{8}\.tmp")
 _OF_EARLIER_VERSIONS = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
+_LONGEST_BEGINNING = 50  # letters of a name, so that what is added fits into 255 bytes
 _ABANDONED_SECONDS = 24 * 3600  # for writers on other machines, who may be alive
+_SWEPT_FOR_SECONDS = 60.0  # looking through a folder of 10,000 files takes longer than writing one
+_swept: dict[Path, float] = {}
 
 
 def why_not_written(path: Path, error: BaseException, needed: int | None = None) -> str:
@@ -45,11 +51,15 @@ def why_not_written(path: Path, error: BaseException, needed: int | None = None)
     Of a full disk for example "Disk full: cells.safetensors needs 124 MB in /data, 3.0 MB are
     free.", where the bytes needed are known; else the reason that the operating system gives.
     """
-    if isinstance(error, OSError) and error.errno in _FULL:
+    if isinstance(error, OSError) and _is_full(error):
         wanted = "does not fit" if needed is None else f"needs {megabytes(needed)}"
         return f"Disk full: {path.name} {wanted} in {path.parent}, {_free(path)} are free."
     reason = str(getattr(error, "strerror", None) or error) or type(error).__name__
     return f"Cannot write to {path}: {reason.rstrip('.')}."
+
+
+def _is_full(error: OSError) -> bool:
+    return error.errno in _FULL or bool(_WRITTEN_IN_PART.search(str(error)))
 
 
 def short_reason(error: BaseException) -> str:
@@ -73,17 +83,19 @@ def _free(path: Path) -> str:
     return megabytes(shutil.disk_usage(there).free)
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file; the old one stays whole until the new one is, also through a power cut.
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Lend a new file that is written whole and then takes the place of `path`.
 
-    Unfinished files in the same folder whose writer has died are deleted. Raises OSError if it
-    cannot be written; the old file is as it was.
+    The old file stays whole until the new one is safe on disk, also through a power cut. Unfinished
+    files in the same folder whose writer has died are deleted. Raises OSError if it cannot be
+    written.
     """
     sweep_unfinished(path.parent)
     temporary = unfinished_path(path)
     try:
-        with temporary.open("xb") as file:
-            file.write(content)
+        with temporary.open("x+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -92,6 +104,32 @@ def replace_file(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file as `replacing` does."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+def put_in_place(written: Path, path: Path) -> None:
+    """Rename a file or a folder that is written whole, safe on disk; what is there is replaced."""
+    sync_all(written)
+    os.replace(written, path)
+    sync_folder(path.parent)
+
+
+def put_if_free(written: Path, path: Path) -> None:
+    """Rename a file that is written whole, safe on disk; FileExistsError where one is there."""
+    sync_all(written)
+    try:
+        os.link(written, path)  # unlike a rename it never replaces a file
+    except FileExistsError:
+        raise
+    except OSError:  # no links on this file system
+        os.replace(written, path)
+    sync_folder(path.parent)  # before the other name goes, or a power cut might take both
+    written.unlink(missing_ok=True)
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -133,21 +171,52 @@ def unfinished_path(path: Path) -> Path:
     """
     # Not mkstemp: its files are for their owner alone, but labs share models in a folder.
     unique = f"{machine_id()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    return path.with_name(f".{path.name}.{unique}.tmp")
+    return path.with_name(f".{path.name[:_LONGEST_BEGINNING]}.{unique}.tmp")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those it lies in, such that they outlive a power cut."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        sync_folder(each.parent)
+
+
+def sync_all(path: Path) -> None:
+    """Make sure that a file, or a folder with all that is in it, outlives a power cut."""
+    if not path.is_dir():
+        _sync(path, os.O_RDWR)
+        return
+    for folder, _, files in os.walk(path, topdown=False):
+        for name in files:
+            with contextlib.suppress(FileNotFoundError):  # a part that somebody replaces meanwhile
+                _sync(Path(folder, name), os.O_RDWR)
+        sync_folder(Path(folder))
 
 
 def sync_folder(folder: Path) -> None:
     """Make sure that the names in a folder outlive a power cut, where the system can do that."""
-    with contextlib.suppress(OSError):  # Windows opens no folders; some shares sync none
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    try:
+        _sync(folder, os.O_RDONLY)
+    except OSError as error:  # Windows opens no folders; some shares sync none
+        if error.errno in _NOT_SAFE:
+            raise
+
+
+def _sync(path: Path, how: int) -> None:
+    descriptor = os.open(path, how)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sweep_unfinished(folder: Path) -> None:
-    """Delete the unfinished files that writers who have died left in a folder."""
+    """Delete the unfinished files that dead writers left in a folder; at most once a minute."""
+    now = time.monotonic()
+    if now - _swept.get(folder, -_SWEPT_FOR_SECONDS) < _SWEPT_FOR_SECONDS:
+        return
+    _swept[folder] = now
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(".tmp") and _is_abandoned(entry):
@@ -166,6 +235,22 @@ def _is_abandoned(entry: os.DirEntry[str]) -> bool:
     return time.time() - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED_SECONDS
 
 
+@cache
 def machine_id() -> str:
-    """Return what sets this machine, or container, apart from those that share a folder with it."""
-    return f"{zlib.crc32(platform.node().encode()):08x}"
+    """Return what sets apart those whose processes have numbers of their own.
+
+    That is each machine, each start of it, and each container: nothing is known of a process of
+    another one by its number.
+    """
+    known = [platform.node(), boot_id()]
+    with contextlib.suppress(OSError):  # Linux alone has it
+        known.append(str(os.stat("/proc/self/ns/pid").st_ino))
+    return f"{zlib.crc32(' '.join(known).encode(errors='replace')):08x}"
+
+
+@cache
+def boot_id() -> str:
+    """Return what the kernel calls its present run; empty where it has no name for that."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import glob
 import math
-import uuid
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,8 @@ import psutil
 
 from napari_unet.data.axes import UNKNOWN_SIZE, WITHOUT_TRANSPARENCY, PixelSize, channels_of
 from napari_unet.errors import FileProblemError
-from napari_unet.io import tiff_files
-from napari_unet.io.disk import megabytes, short_reason, why_not_written
+from napari_unet.io import disk, tiff_files
+from napari_unet.io.disk import megabytes, replacing, short_reason, why_not_written
 from napari_unet.io.names import natural_key, pair_names
 from napari_unet.io.tiff_files import describe_tiff, read_tiff, save_tiff
 from napari_unet.io.tiff_sets import TIFF_SUFFIXES, file_of, once_per_set, split_chosen
@@ -430,21 +429,17 @@ def write_labels(
 def _write(
     path: Path, array: NDArray[Any], axes: str, pixel_size: PixelSize, software: str
 ) -> None:
-    temporary = path.with_name(f".{path.name}{_UNFINISHED}")
     try:
-        save_tiff(temporary, array, axes, pixel_size, software)
-        temporary.replace(path)
+        with replacing(path) as file:
+            save_tiff(file, path.name, array, axes, pixel_size, software)
     except (OSError, ValueError) as error:
         raise FileProblemError(why_not_written(path, error)) from error
-    finally:
-        with contextlib.suppress(OSError):  # the folder is gone, or the name too long
-            temporary.unlink(missing_ok=True)
 
 
 def make_folder(folder: Path) -> None:
     """Make a folder for results; raises FileProblemError if no files can be written there."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(folder)
     except OSError as error:
         raise FileProblemError(
             f"{why_not_written(folder, error)} Choose another folder."
@@ -460,7 +455,7 @@ def tiff_beside(path: Path, folder: Path) -> Path:
 
 def check_writable(folder: Path) -> None:
     """Raise FileProblemError, before long work, for a folder to which no files can be written."""
-    probe = folder / f".{uuid.uuid4().hex}.tmp"
+    probe = disk.unfinished_path(folder / "probe")
     try:
         probe.touch(exist_ok=False)
         probe.unlink()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet.data.axes import UNKNOWN_SIZE, PixelSize
 from napari_unet.errors import FileProblemError
-from napari_unet.io.disk import sync_folder, why_not_written
+from napari_unet.io.disk import sync_all, sync_folder, why_not_written
 
 if TYPE_CHECKING:
     import threading
@@ -220,11 +220,10 @@ def finish(partial: Path, final: Path) -> None:
     renamed.
     """
     check_replaceable(final)
-    if hasattr(os, "sync"):  # chunks that a power cut takes would read as background
-        os.sync()
     put_back_previous(final)
     previous = _previous_of(final)
     try:
+        sync_all(partial)  # chunks that a power cut takes would read as background
         if final.exists():
             os.replace(final, previous)
         try:
@@ -233,9 +232,9 @@ def finish(partial: Path, final: Path) -> None:
             if previous.exists():
                 os.replace(previous, final)
             raise
+        sync_folder(final.parent)
     except OSError as error:
         raise _unwritable(final, error) from error
-    sync_folder(final.parent)
     with contextlib.suppress(OSError):
         shutil.rmtree(previous)
 
@@ -253,6 +252,7 @@ def put_back_previous(final: Path) -> None:
                 shutil.rmtree(previous, ignore_errors=True)
         elif is_ours(previous):
             os.replace(previous, final)
+            sync_folder(final.parent)
 
 
 def _previous_of(final: Path) -> Path:

@@ -24,6 +24,7 @@ from napari_unet.io.tiff_sets import check_whole, chosen_series, split_chosen
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import BinaryIO
 
     import tifffile
     from numpy.typing import NDArray
@@ -250,7 +251,12 @@ def _tag(file: tifffile.TiffFile, name: str, default: Any) -> Any:
 
 
 def save_tiff(
-    path: Path, array: NDArray[Any], axes: str, pixel_size: PixelSize, software: str
+    file: BinaryIO,
+    name: str,
+    array: NDArray[Any],
+    axes: str,
+    pixel_size: PixelSize,
+    software: str,
 ) -> None:
     """Write a compressed TIFF that names its axes and, where it is known, its pixel size.
 
@@ -264,7 +270,7 @@ def save_tiff(
     size = size_along(axes, pixel_size)
     metadata: dict[str, Any] = {"axes": axes}
     options: dict[str, Any] = {}
-    is_ome = (bool(size) or ".ome." in path.name.lower()) and _fits_ome(array, axes)
+    is_ome = (bool(size) or ".ome." in name.lower()) and _fits_ome(array, axes)
     if is_ome:
         metadata |= {f"PhysicalSize{axis}": length for axis, length in size.items()}
         metadata |= {f"PhysicalSize{axis}Unit": "µm" for axis in size}
@@ -274,7 +280,7 @@ def save_tiff(
         per_centimetre = (1e4 / size["X"], 1e4 / size["Y"])
         options = {"resolution": per_centimetre, "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(
-        path,
+        file,
         array,
         compression="zlib",
         metadata=metadata,

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet.errors import ConfigError, DeviceError, ModelMismatchError
 from napari_unet.io.files import read_image
+from napari_unet.io.locks import locked
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.model.trained import hash_of_weights

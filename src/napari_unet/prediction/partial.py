@@ -11,11 +11,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 import shutil
+import uuid
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -25,7 +25,7 @@ import zarr
 from napari_unet.data.axes import SPATIAL_AXES, frame_axes
 from napari_unet.data.intensity import sample_boxes
 from napari_unet.errors import FileProblemError, UnreadableError
-from napari_unet.io.disk import why_not_written
+from napari_unet.io.disk import replace_file, replacing, sync_folder, why_not_written
 from napari_unet.io.ome_zarr import (
     LABELS,
     add_pyramid,
@@ -35,6 +35,7 @@ from napari_unet.io.ome_zarr import (
 )
 from napari_unet.model.trained import hash_of_weights
 from napari_unet.objects.separation import BlockObjects
+from napari_unet.prediction.journal import METADATA, SCRATCH, Journal
 from napari_unet.prediction.results import Prediction
 from napari_unet.version import __version__
 
@@ -55,9 +56,8 @@ Result = TypeVar("Result")
 _LOOKED_AT = 2**14
 _ATTEMPTS = 3
 _PARTIAL = ".partial"
-_SCRATCH, _JOURNAL, _ORDER = ".scratch", "journal.txt", "order.json"
+_ORDER, _WRITER = "order.json", "writer.txt"
 _UNFINISHED_CHUNK = re.compile(r".*\.[0-9a-f]{32}\.partial")  # as zarr-python 3.1 names it
-_JOURNAL_LINE = re.compile(r"^(tile|frame) (\d+) (\d+)\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,15 @@ class PartialResult:
     folder: Path
     """Where the result grows."""
     plan: PredictionPlan
+    token: str
+    """Who writes there: it is made anew whenever the folder is opened to write."""
+    journal: Journal = field(compare=False)
     goes_on: ClassVar[bool] = True
+
+    @property
+    def target(self) -> Path:
+        """Where the result lies when it is whole."""
+        return self.folder.with_name(self.folder.name.removesuffix(_PARTIAL))
 
     def attempt(self, read: Callable[[], Result]) -> Result:
         """Read a part of the image; see `trying_again`."""
@@ -84,7 +92,7 @@ class PartialResult:
     def write_tile(self, frame: int, tile: int, values: NDArray[Any]) -> None:
         """Write what a tile gives: foreground to the scratch folder, all else to the result."""
         region = self.plan.tiles[tile]
-        with writing_to(self.folder):
+        with self._writing():
             if self.plan.result.is_separated:
                 self.foreground(frame)[region] = values
             else:
@@ -94,7 +102,7 @@ class PartialResult:
         """Make the scratch folder of a frame; what is there stays."""
         folder = self._scratch(frame)
         if self.plan.result.is_separated and not folder.exists():
-            with writing_to(self.folder):
+            with self._writing():
                 self._make_scratch(folder)
 
     def _make_scratch(self, folder: Path) -> None:
@@ -126,12 +134,10 @@ class PartialResult:
         strips |= {f"low{axis}": strip for axis, strip in objects.low.items()}
         strips |= {f"high{axis}": strip for axis, strip in objects.high.items()}
         path = self._block_file(frame, block)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        with writing_to(self.folder):
+        with self._writing():
             _array(self._scratch(frame) / "labels")[self.plan.blocks[block]] = labels
-            with temporary.open("wb") as file:
+            with replacing(path) as file:  # only at its end the block is done
                 np.savez_compressed(file, allow_pickle=False, **strips)
-            temporary.replace(path)  # only now the block is done
 
     def read_block(self, frame: int, block: int) -> BlockObjects:
         """Read what joins a block to its neighbours."""
@@ -148,48 +154,34 @@ class PartialResult:
     def number_block(self, frame: int, block: int, table: NDArray[np.uint32]) -> None:
         """Write a block's labels to the result, in their final numbers."""
         box = self.plan.blocks[block]
-        with writing_to(self.folder):
+        with self._writing():
             labels = np.asarray(_array(self._scratch(frame) / "labels")[box])
             self.write_result(frame, box, table[labels])
 
     def done(self) -> tuple[dict[int, set[int]], dict[int, int]]:
         """Return the tiles that are done of each frame, and the last number of finished ones."""
-        tiles: dict[int, set[int]] = {}
-        frames: dict[int, int] = {}
-        journal = self.folder / _SCRATCH / _JOURNAL
-        text = journal.read_text(encoding="ascii") if journal.exists() else ""
-        for found in _JOURNAL_LINE.finditer(text):
-            first, second = int(found[2]), int(found[3])
-            if found[1] == "tile":
-                tiles.setdefault(first, set()).add(second)
-            else:
-                frames[first] = second
-        return tiles, frames
-
-    def repair_journal(self) -> None:
-        """Cut off a last line that was interrupted, so that the next one begins a line."""
-        journal = self.folder / _SCRATCH / _JOURNAL
-        if journal.exists():
-            with journal.open("r+b") as file:
-                file.truncate(file.read().rfind(b"\n") + 1)
+        return self.journal.done()
 
     def note_tile(self, frame: int, tile: int) -> None:
         """Note that a tile is written."""
-        self._note(f"tile {frame} {tile}")
+        with self._writing():
+            self.journal.note_tile(frame, tile)
 
     def note_frame(self, frame: int, last: int) -> None:
         """Note that a frame is finished, with the last number of its objects; its scratch goes."""
-        self._note(f"frame {frame} {last}")
-        shutil.rmtree(self._scratch(frame), ignore_errors=True)
+        with self._writing():
+            self.journal.note_frame(frame, last, self._scratch(frame))
 
     def shown_frame(self, frame: int) -> None:
         """Return nothing: what is stored is shown when it is whole."""
 
     def end(self, last: int, complete: bool, stop: threading.Event) -> Prediction:
         """Give the result its name, unless it was stopped, and return where it is."""
-        plan, target = self.plan, self.folder.with_name(self.folder.name.removesuffix(_PARTIAL))
-        with writing_to(self.folder):
+        plan, target = self.plan, self.target
+        with self._writing():
             complete = complete and not stop.is_set() and self.finish(target, stop)
+            if not complete:
+                self.journal.sync()
         sizes = _stored_sizes(plan)
         box = tuple(slice(0, size) for size in sizes.values())
         objects = last if plan.result.is_separated and complete else None
@@ -206,18 +198,22 @@ class PartialResult:
         _sweep_chunks(self.folder)
         finish(self.folder, target)
         # Only now: until here it takes this to go on.
-        shutil.rmtree(target / _SCRATCH, ignore_errors=True)
+        shutil.rmtree(target / SCRATCH, ignore_errors=True)
         return True
 
-    def _note(self, line: str) -> None:
-        with (
-            writing_to(self.folder),
-            (self.folder / _SCRATCH / _JOURNAL).open("a", encoding="ascii") as journal,
-        ):
-            journal.write(line + "\n")
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Make sure that this is still whose turn it is to write here: see `open_partial`."""
+        with writing_to(self.folder):
+            if (self.folder / SCRATCH / _WRITER).read_text(encoding="ascii") != self.token:
+                raise FileProblemError(
+                    f"Another process goes on with {self.target} since; this one has ended and "
+                    "writes nothing more there."
+                )
+            yield
 
     def _scratch(self, frame: int) -> Path:
-        return self.folder / _SCRATCH / str(frame)
+        return self.folder / SCRATCH / str(frame)
 
     def _block_file(self, frame: int, block: int) -> Path:
         return self._scratch(frame) / f"block{block}.npz"
@@ -233,22 +229,28 @@ def open_partial(
 ) -> PartialResult:
     """Make the folder of a prediction, or go on with one of the same order: see `order_of`.
 
-    What another order has left is thrown away. The pixel size is in micrometres per pixel of the
-    image. Raises FileProblemError if the folder cannot be written.
+    What another order has left is thrown away, and what a power cut may have torn. Who has opened
+    the folder before, and may be alive although its lock was free, writes nothing more there. The
+    pixel size is in micrometres per pixel of the image. Raises FileProblemError if the folder
+    cannot be written.
     """
     folder = partial_folder(target)
-    result = PartialResult(folder, plan)
-    note = folder / _SCRATCH / _ORDER
+    result = PartialResult(folder, plan, uuid.uuid4().hex, Journal(folder))
+    scratch = folder / SCRATCH
+    note = scratch / _ORDER
     put_back_previous(target)
     try:
-        if note.exists() and note.read_text(encoding="utf-8") == order:
-            result.repair_journal()
-            return result
-        if folder.exists():
-            shutil.rmtree(folder)
-        _create(result, pixel_size)
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(order, encoding="utf-8")  # last: without it nothing counts
+        if not note.exists() or note.read_text(encoding="utf-8") != order:
+            if folder.exists():
+                shutil.rmtree(folder)
+            _create(result, pixel_size)
+            scratch.mkdir()
+            (scratch / METADATA).write_bytes((folder / METADATA).read_bytes())
+        (scratch / _WRITER).write_text(result.token, encoding="ascii")
+        result.journal.begin()
+        if not note.exists():
+            replace_file(note, order.encode())  # last: without it nothing counts
+            sync_folder(folder.parent)
     except OSError as error:
         raise FileProblemError(
             f"{why_not_written(folder, error)} Choose another folder."

@@ -139,7 +139,7 @@ def _store_for(
     if target is None:
         yield ResultInMemory(plan)
         return
-    from napari_unet.prediction.lock import locked
+    from napari_unet.io.locks import locked
     from napari_unet.prediction.partial import open_partial, order_of
 
     order = order_of(trained, plan, source, image)

@@ -21,7 +21,7 @@ import numpy as np
 import psutil
 
 from napari_unet.errors import FileProblemError
-from napari_unet.io.disk import machine_id, sync_folder
+from napari_unet.io.disk import machine_id, make_folder, sync_folder
 from napari_unet.io.files import in_memory, read_image
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class ArrayWriter:
     """
 
     def __init__(self, folder: Path, replaceable: Collection[str] = ()) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self.folder = folder
         self.written: list[Path] = []
         self._replaceable = {name.casefold() for name in replaceable}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import re
 import unicodedata
 from dataclasses import dataclass, replace
@@ -18,7 +17,13 @@ from pydantic import BaseModel
 
 from napari_unet.data.labels import Kind
 from napari_unet.errors import FileProblemError, ImageError, ModelFileError
-from napari_unet.io.disk import replace_file, why_not_written
+from napari_unet.io.disk import (
+    make_folder,
+    put_if_free,
+    replace_file,
+    sync_folder,
+    why_not_written,
+)
 from napari_unet.model.starting import STARTING_MODELS
 
 if TYPE_CHECKING:
@@ -105,7 +110,7 @@ class ModelLibrary:
     def _free_path(self, name: str, refused: set[str]) -> Path:
         stem = _file_stem(name)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
         except OSError as error:
             raise FileProblemError(
                 f"{why_not_written(self.folder, error)} Save the model as a file elsewhere."
@@ -128,14 +133,12 @@ class ModelLibrary:
         while len(refused) < _MOST_NAMES:
             path = self._free_path(name, refused)
             try:
-                os.link(written, path)  # unlike a rename it never replaces a file
+                put_if_free(written, path)
             except FileExistsError:
                 refused.add(_folded(path.stem))
                 continue
-            except OSError:  # no links on this file system
-                written.rename(path)
-                return path
-            written.unlink()
+            except OSError as error:
+                raise FileProblemError(why_not_written(path, error)) from error
             return path
         raise FileProblemError(f"There are too many models called {name!r}; choose another name.")
 
@@ -272,6 +275,7 @@ def _move_all(moves: Sequence[tuple[Path, Path]]) -> None:
         for old, new in moves:
             old.rename(new)
             done.append((old, new))
+        sync_folder(moves[0][1].parent)
     except OSError as error:
         for old, new in reversed(done):
             with contextlib.suppress(OSError):
