@@ -24,7 +24,6 @@ from napari_unet.io.locks import locked
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.model.trained import hash_of_weights
-from napari_unet.prediction.lock import locked
 from napari_unet.prediction.partial import open_partial, order_of, trying_again
 from napari_unet.prediction.pipeline import (
     make_runner,

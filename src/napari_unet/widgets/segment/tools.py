@@ -175,7 +175,7 @@ class ToolBox(ButtonGrid):
         named, planes = self._target.task.named, self._viewer.dims.ndisplay == 2
         if not paints or named or not planes or layer.selected_label != self._number:
             return
-        start = tuple(int(round(at)) for at in layer.world_to_data(position))
+        start = tuple(round(float(at)) for at in layer.world_to_data(position))
         labels = np.asarray(labels_of(layer))
         inside = all(0 <= at < size for at, size in zip(start, labels.shape, strict=True))
         if inside and np.any(labels == self._number):
