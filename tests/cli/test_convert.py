@@ -112,6 +112,35 @@ def test_linked_frames_become_a_folder_with_their_mothers(capsys: Capture, tmp_p
     assert row["output"] == str(tmp_path / "01_RES")
 
 
+def test_a_folder_of_linked_frames_is_one_movie(capsys: Capture, tmp_path: Path) -> None:
+    first = np.where(objects() == 1, 1, 0).astype(np.uint8)
+    second = np.where(objects() > 1, objects(), 0).astype(np.uint8)
+    folder = write_images(tmp_path / "linked", f2=first, f10=second)
+    (folder / "tracks.csv").write_text("id,t,y,x,parent\n1,0,9,9,0\n2,1,9,9,1\n3,1,9,9,1\n")
+    (row,) = convert(
+        capsys,
+        *(folder, "--sequence", "--to", "ctc", "--output", tmp_path / "01_RES"),
+        *("--tracks", folder / "tracks.csv"),
+    )
+    table = (tmp_path / "01_RES" / "res_track.txt").read_text().split("\n")
+    assert table == ["1 0 0 0", "2 1 1 1", "3 1 1 1", "4 1 1 0", ""]
+    assert row["input"] == [str(folder / name) for name in ("f2.tif", "f10.tif")]
+
+
+def test_a_folder_of_linked_frames_is_a_graph(capsys: Capture, tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "linked", f1=objects(), f2=objects())
+    convert(capsys, folder, "--sequence", "--to", "geff", "--output", tmp_path / "t.geff")
+    assert (tmp_path / "t.geff" / "nodes").is_dir()
+
+
+def test_frames_of_other_sizes_are_no_movie(capsys: Capture, tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "linked", f1=objects(), f2=objects()[:9])
+    arguments = ("convert", folder, "--sequence", "--to", "ctc", "--output", tmp_path / "out")
+    outcome = run(capsys, *arguments)
+    assert outcome.code == 1
+    assert "f2.tif has shape (9, " in outcome.error_line
+
+
 def test_words_for_people(capsys: Capture, tmp_path: Path) -> None:
     folder = write_images(tmp_path / "in", c=objects())
     outcome = run(capsys, "convert", folder, "--to", "roi", "--output", tmp_path / "c.zip")

@@ -180,7 +180,14 @@ def _add_convert(commands: Any) -> None:
         help="the image, or images paired by name: outlines know no size, and tables want pixels",
     )
     convert.add_argument(
-        "--tracks", metavar="CSV", help="for ctc: the table that `link` wrote, which names mothers"
+        "--sequence",
+        action="store_true",
+        help="the files, by name (2 before 10), are the frames of one movie",
+    )
+    convert.add_argument(
+        "--tracks",
+        metavar="CSV",
+        help="for ctc and geff: the table that `link` wrote, which names mothers",
     )
     for name, setting in declared(ConvertConfig).items():
         if name == "pixel_size":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from napari_unet.cli.arguments import given_settings
 from napari_unet.cli.common import one_by_one, pixel_size_of
 from napari_unet.cli.printing import say
-from napari_unet.errors import ConfigError, FileProblemError
+from napari_unet.errors import ConfigError, FileProblemError, LabelsError
 from napari_unet.io.annotations.ctc import is_ctc
 from napari_unet.io.annotations.formats import LABEL_AXES, SUFFIXES, ConvertConfig
 from napari_unet.io.annotations.reading import (
@@ -42,26 +43,27 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     parents = _mothers(Path(options.tracks).expanduser()) if options.tracks else {}
     converted, failed = one_by_one(
         jobs,
-        lambda job: job[0],
+        lambda job: job[0][0],
         lambda job: _convert(*job, config, parents),
         None if options.json else _print_row,
     )
     return {"converted": converted, "failed": failed}, 1 if failed else 0
 
 
-def _jobs(options: argparse.Namespace) -> list[tuple[Path, Path | None, Path]]:
+def _jobs(options: argparse.Namespace) -> list[tuple[list[Path], Path | None, Path]]:
     """Return what is read, its image and where it goes; refuse to overwrite what is read."""
     paths = find_annotations(options.paths)
-    images = _images_for(paths, options.image)
+    movies = [paths] if options.sequence else [[path] for path in paths]
+    images = _images_for([movie[0] for movie in movies], options.image)
     output = Path(options.output).expanduser()
-    targets = [_target(path, output, options.to, alone=len(paths) == 1) for path in paths]
+    targets = [_target(movie[0], output, options.to, alone=len(movies) == 1) for movie in movies]
     read = [*paths, *filter(None, images), Path(options.tracks or paths[0]).expanduser()]
     frames = [frame for each in targets if each.is_dir() for frame in each.glob("mask*.tif")]
     check_apart([*targets, *frames], read, "another name")
     if not options.overwrite:
         check_free([*targets, *frames], "another name")
     make_folder(targets[0].parent)
-    return list(zip(paths, images, targets, strict=True))
+    return list(zip(movies, images, targets, strict=True))
 
 
 def _images_for(paths: Sequence[Path], named: list[str] | None) -> list[Path | None]:
@@ -87,7 +89,7 @@ def _target(path: Path, output: Path, to: ObjectFormat, *, alone: bool) -> Path:
 
 
 def _convert(
-    path: Path,
+    movie: list[Path],
     image_path: Path | None,
     target: Path,
     config: ConvertConfig,
@@ -95,8 +97,11 @@ def _convert(
 ) -> dict[str, Any]:
     image = read_image(image_path) if image_path else None
     shape, axes = _of_labels(image, config.axes)
-    name = image_path.name if image_path else None
-    found = read_annotations(path, shape, axes, config.kind, name)
+    name, path = image_path.name if image_path else None, movie[0]
+    if len(movie) > 1:
+        found, axes = _of_frames(movie, config)
+    else:
+        found = read_annotations(path, shape, axes, config.kind, name)
     told, own_size = told_by(path, config.axes)
     axes = axes or _usable(told, path, found)
     size = config.pixel_size or (image.pixel_size if image else {}) or own_size
@@ -114,7 +119,7 @@ def _convert(
     )
     numbers = np.unique(found.labels)
     return {
-        "input": str(path),
+        "input": str(path) if len(movie) == 1 else [str(each) for each in movie],
         "output": str(target),
         "objects": int(np.count_nonzero(numbers)),
         "classes": {str(number): name for number, name in found.names.items()}
@@ -122,6 +127,22 @@ def _convert(
         else {},
         "notices": list(found.notices),
     }
+
+
+def _of_frames(movie: list[Path], config: ConvertConfig) -> tuple[Annotations, str]:
+    """Read files that are the frames of one movie; refuse those of other sizes."""
+    frames = [read_annotations(path, kind=config.kind) for path in movie]
+    first = frames[0].labels
+    for path, frame in zip(movie, frames, strict=True):
+        if frame.labels.shape != first.shape or first.ndim > 3:
+            raise LabelsError(
+                f"{path} has shape {frame.labels.shape}, and {movie[0].name} {first.shape}: frames "
+                "of one movie are YX or ZYX, and of one size."
+            )
+    labels = np.stack([frame.labels for frame in frames])
+    notices = tuple(text for frame in frames for text in frame.notices)
+    found = replace(frames[0], labels=labels, unlabelled=(), notices=notices)
+    return found, "TYX" if labels.ndim == 3 else "TZYX"
 
 
 def _of_labels(
@@ -166,6 +187,8 @@ def _mothers(path: Path) -> dict[int, int]:
 def _print_row(row: dict[str, Any]) -> None:
     names = ", ".join(f"{number} {name}" for number, name in row["classes"].items())
     what = f"classes {names}" if names else f"{row['objects']} objects"
-    say(f"{Path(row['input']).name}: {what} in {row['output']}.")
+    files = [row["input"]] if isinstance(row["input"], str) else row["input"]
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    say(f"{Path(files[0]).name}{more}: {what} in {row['output']}.")
     for text in row["notices"]:
         say(f"  {text}")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LARGEST_OVERVIEW = 1024  # pixels along Y and X of the last level of a pyramid
 
 LABELS = MappingProxyType({"image-label": {"version": "0.5"}})
-_OURS = "napari_unet"  # the attribute by which we know our own stores
+MARK = "napari_unet"  # the attribute by which we know our own stores
 _AXIS_TYPES = {"T": "time", "C": "channel"}  # all others are space
 _ZSTD_LEVEL = 3
 
@@ -79,7 +79,7 @@ def create_store(
     }
     try:
         group = zarr.open_group(
-            store=str(folder), mode="w-", zarr_format=3, attributes={"ome": ome, _OURS: {}}
+            store=str(folder), mode="w-", zarr_format=3, attributes={"ome": ome, MARK: {}}
         )
         return _create_level(group, "0", shape, dtype, chunks, axes.lower())
     except OSError as error:
@@ -132,10 +132,12 @@ def _level_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
 
 
 def is_ours(folder: Path) -> bool:
-    """Return whether a folder is an OME-Zarr made by `create_store`."""
+    """Return whether a folder is a Zarr that we made."""
+    version_2 = folder / ".zattrs"
     try:
-        metadata = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))
-        return _OURS in metadata["attributes"]
+        path = version_2 if version_2.is_file() else folder / "zarr.json"
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+        return MARK in (metadata if path == version_2 else metadata["attributes"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-ObjectFormat = Literal["labels", "roi", "geojson", "coco", "csv", "ctc"]
+ObjectFormat = Literal["labels", "roi", "geojson", "coco", "csv", "ctc", "geff"]
 FORMATS: tuple[ObjectFormat, ...] = get_args(ObjectFormat)
 # The first suffix of each is the one that is given to files that have none.
 SUFFIXES: dict[ObjectFormat, tuple[str, ...]] = {
@@ -24,6 +24,7 @@ SUFFIXES: dict[ObjectFormat, tuple[str, ...]] = {
     "coco": (".json",),
     "csv": (".csv",),
     "ctc": ("",),
+    "geff": (".geff",),
 }
 LABEL_AXES = ("YX", "ZYX", "TYX", "TZYX")
 _AS_IT_IS = "It leaves numbers as the file has them; a training asks what 0 means."
@@ -36,7 +37,8 @@ class ConvertConfig:
     to: ObjectFormat | None = setting(
         None,
         "labels: image of numbers (TIFF); roi: ZIP for ImageJ's ROI Manager; geojson: QuPath; "
-        "coco: COCO JSON; csv: table of measurements; ctc: folder of the Cell Tracking Challenge.",
+        "coco: COCO JSON; csv: table of measurements; ctc: folder of the Cell Tracking Challenge; "
+        "geff: tracks as a graph (GEFF).",
         choices=FORMATS,
         kind=str,
         unset="by the ending of the file's name",
@@ -47,6 +49,7 @@ class ConvertConfig:
             "coco": "C&OCO (JSON)",
             "csv": "&Table of measurements (CSV)",
             "ctc": "&Cell Tracking Challenge (folder)",
+            "geff": "Trac&ks as a graph (GEFF)",
         },
         label="Save objects…",
     )

@@ -12,6 +12,7 @@ from napari_unet.data.labels import check_labels
 from napari_unet.io.annotations.coco import coco
 from napari_unet.io.annotations.ctc import write_ctc
 from napari_unet.io.annotations.formats import ConvertConfig, axes_for, format_of
+from napari_unet.io.annotations.geff import write_geff
 from napari_unet.io.annotations.geojson import geojson
 from napari_unet.io.annotations.rois import roi_zip
 from napari_unet.io.disk import write_csv, write_file
@@ -49,15 +50,16 @@ def write_objects(
     coco       COCO JSON: polygons, and run lengths for objects with holes
     csv        table of measurements
     ctc        result folder of the Cell Tracking Challenge: frames and ``res_track.txt``
+    geff       tracks as a graph (Graph Exchange File Format): a Zarr folder
     =========  ==================================================================================
 
     Parameters
     ----------
     path : path
-        The file; for "ctc" the folder.
+        The file; for "ctc" and "geff" the folder.
     labels : ndarray
         ``YX``, ``ZYX``, ``TYX`` or ``TZYX`` integers: objects, or classes; 0 is background.
-    to : {"labels", "roi", "geojson", "coco", "csv", "ctc"}, optional
+    to : {"labels", "roi", "geojson", "coco", "csv", "ctc", "geff"}, optional
         The format; by the suffix of `path` by default.
     axes : str, optional
         Axes of `labels`; by their number by default.
@@ -69,7 +71,7 @@ def write_objects(
     pixel_size : mapping of str to float, optional
         Micrometres along "Z", "Y" and "X": written into TIFF, and a unit of measurements.
     parents : mapping of int to int, optional
-        For "ctc": mother of each daughter, as `link` finds them.
+        For "ctc" and "geff": mother of each daughter, as `link` finds them.
 
     Raises
     ------
@@ -90,6 +92,8 @@ def write_objects(
         write_labels(path, _small(labels), axes, sizes)
     elif to == "ctc":
         write_ctc(labels, path, parents)
+    elif to == "geff":
+        write_geff(labels, path, axes, parents or {}, sizes)
     elif to == "csv":
         write_csv(_table(labels, axes, image, sizes, names), path)
     elif to == "roi":

@@ -106,7 +106,7 @@ class SaveObjectsButton(QPushButton):
         Parameters
         ----------
         path : Path
-            The file, which gets the format's suffix where it has none; for "ctc" the folder.
+            The file, or folder, which gets the format's suffix where it has none.
         """
         layer = self._layer()
         if layer is None:
