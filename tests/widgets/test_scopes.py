@@ -17,10 +17,12 @@ from napari_unet.model.config import UNetConfig
 from napari_unet.model.record import ModelRecord
 from napari_unet.model.trained import TrainedNetwork
 from napari_unet.model.unet import UNet
+from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.results import TilePredicted
 from napari_unet.tasks import ClassTable
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.visible import camera_of
+from napari_unet.widgets.predict.runs import scoped
 
 from .conftest import Desk, disks
 from .test_correct import predicted
@@ -134,6 +136,63 @@ def test_a_broken_file_does_not_stop_the_folder(stack: Desk, tmp_path: Path) -> 
     stack.wait_until_idle()
 
     assert "1 file written, 1 failed: choose it in the table" in stack.predict.status.text()
+
+
+# --- what is on screen, from another side ------------------------------------------------------
+
+
+@pytest.mark.parametrize("scope", ["view", "slice"])
+def test_a_plane_that_the_model_does_not_see_is_not_taken_for_another(
+    stack: Desk, scope: str
+) -> None:
+    stack.viewer.dims.order = (1, 0, 2)
+    stack.predict.starter.start(scope)
+    stack.wait_until_idle()
+    assert "disks prediction" not in stack.viewer.layers
+    assert "from another side" in stack.last_notice
+    assert "roll the axes (Ctrl+E)" in stack.last_notice
+
+
+def test_a_plane_that_is_seen_transposed_is_predicted(stack: Desk) -> None:
+    stack.viewer.dims.order = (0, 2, 1)
+    stack.predict.starter.start("slice")
+    stack.wait_until_idle()
+    assert planes_of(stack.viewer.layers["disks prediction"]) == [2]
+
+
+def test_of_a_volume_in_3d_no_plane_is_chosen(stack: Desk) -> None:
+    stack.viewer.dims.ndisplay = 3
+    stack.predict.starter.start("slice")
+    assert "switch 3D off (Ctrl+Y)" in stack.last_notice
+
+
+def test_the_whole_is_predicted_from_whatever_side_it_is_seen(stack: Desk) -> None:
+    stack.viewer.dims.order = (1, 0, 2)
+    stack.click(stack.predict.predict_button)
+    stack.wait_until_idle()
+    assert planes_of(stack.viewer.layers["disks prediction"]) == [0, 1, 2, 3, 4]
+
+
+def test_of_a_volume_the_slice_is_the_one_that_is_shown(stack: Desk) -> None:
+    viewer = stack.viewer
+    viewer.dims.order = (1, 0, 2)
+    viewer.dims.set_current_step(1, 40)
+    image = viewer.layers["disks"]
+    config = scoped(viewer, image, (0, 1, 2), 3, PredictConfig(), "slice")
+    assert config.region == (slice(0, 5), slice(40, 41), slice(0, 96))
+
+
+@pytest.mark.parametrize("tool", ["delete", "merge", "split", "grow", "copy_object"])
+def test_cells_of_planes_that_are_not_seen_are_not_corrected(stack: Desk, tool: str) -> None:
+    stack.click(stack.predict.slice_button)
+    stack.wait_until_idle()
+    layer = stack.viewer.layers["disks prediction"]
+    before = np.array(layer.data)
+    stack.viewer.dims.order = (1, 0, 2)
+    tools = stack.predict.correct.tools
+    tools.apply_once(layer, tool, np.array([[2.0, 40, 10], [2.0, 40, 80]]))
+    np.testing.assert_array_equal(layer.data, before)
+    assert "from another side" in stack.predict.correct.text.text()
 
 
 # --- uncertainty -------------------------------------------------------------------------------

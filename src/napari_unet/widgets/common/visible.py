@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.errors import ImageError
 from napari_unet.widgets.common.layers import channel_axis_of, pixels_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari.layers import Image
+    from napari.layers import Image, Layer
     from napari.viewer import Viewer
 
     from napari_unet.data.axes import Region
@@ -47,6 +48,24 @@ def box_on_screen(viewer: Viewer, image: Image, keep: Sequence[int]) -> Region:
         start, stop = max(0, int(corners[0, axis])), min(size, int(corners[1, axis]) + 1)
         box.append(slice(start, stop) if stop - start > 1 else slice(0, size))
     return tuple(box)
+
+
+def check_planes(viewer: Viewer, layer: Layer, axes: Sequence[int]) -> None:
+    """Refuse, by ImageError, a layer of which other planes are on screen than its last two axes'.
+
+    What is done to a plane is done to the one that is seen, or to none.
+    """
+    offset = viewer.dims.ndim - layer.ndim
+    shown = viewer.dims.displayed
+    if {axis - offset for axis in shown} == set(axes[-2:]):
+        return
+    solid = len(shown) > 2
+    seen = "in 3D" if solid else "from another side"
+    remedy = "switch 3D off (Ctrl+Y)" if solid else "roll the axes (Ctrl+E) until they are seen"
+    raise ImageError(
+        f"{layer.name} is shown {seen}, and its cells are found plane by plane. Show these planes: "
+        f"{remedy}."
+    )
 
 
 def label_axes(image: Image, labels_shape: Sequence[int]) -> list[int]:

@@ -36,6 +36,7 @@ from napari_unet.widgets.common.result_layer import (
     result_to_correct,
 )
 from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.common.visible import check_planes
 from napari_unet.widgets.predict.linked import LINK_TOOLS, NOT_LINKED, linked_cells_of
 
 if TYPE_CHECKING:
@@ -223,6 +224,7 @@ class CorrectTools(QObject):
 
     def _brush(self, target: Labels, event: Any) -> Generator[None, None, None]:
         """Copy all along a drag, as one step of the annotation's undo."""
+        _check_seen(self._viewer, target)
         with self.copier.annotation_for(target).block_history():
             while event.type in ("mouse_press", "mouse_move"):
                 at = np.asarray(target.world_to_data(event.position), float)
@@ -231,6 +233,7 @@ class CorrectTools(QObject):
 
     def apply(self, layer: Labels, tool: str, path: NDArray[np.floating[Any]]) -> None:
         """Use one of `TOOLS` along a path (points, axes of the layer), in pixels of the layer."""
+        _check_seen(self._viewer, layer)
         inside = path_in_frame(layer, path)
         numbers = numbers_along(inside)
         if numbers:
@@ -278,6 +281,13 @@ class CorrectTools(QObject):
     def _follow_undo(self, layer: Labels, by: int) -> None:
         self._count(layer)
         self.undone.emit(by)
+
+
+def _check_seen(viewer: Viewer, layer: Labels) -> None:
+    """Refuse to correct planes that are not those on screen, by ImageError; volumes are whole."""
+    predicted = predicted_of(layer)
+    if predicted is None or predicted.ndim == 2:
+        check_planes(viewer, layer, range(layer.ndim))
 
 
 def _image_of(result: Labels) -> Image | None:

@@ -18,7 +18,7 @@ from napari_unet.widgets.common.placement import moved_to, placement_along
 from napari_unet.widgets.common.result_writing import ResultLayer
 from napari_unet.widgets.common.stored_layers import show_stored
 from napari_unet.widgets.common.task import Finished, Outcome
-from napari_unet.widgets.common.visible import box_on_screen, frame_and_region
+from napari_unet.widgets.common.visible import box_on_screen, check_planes, frame_and_region
 from napari_unet.widgets.predict.work import (
     Source,
     check_size,
@@ -64,11 +64,14 @@ def scoped(
     Raises
     ------
     ImageError
-        The result would not fit into memory.
+        A view or slice of other planes is on screen than the network sees, or the result would not
+        fit into memory.
     """
+    if ndim == 2 and scope != "whole":
+        check_planes(viewer, image, keep)
     frame, view = frame_and_region(box_on_screen(viewer, image, keep), ndim)
     shape = tuple(pixels_of(image).shape[axis] for axis in keep)
-    plane = _whole_plane(view, shape[len(frame) :])
+    plane = _whole_plane(viewer, image, keep, view)
     region = {"view": view, "slice": plane}.get(scope)
     check_size(shape if region is None else tuple(part.stop - part.start for part in region))
     near = (*frame, *((part.start + part.stop) / 2 for part in view))
@@ -77,9 +80,12 @@ def scoped(
     return replace(config, near=near, frames=(frame,), region=region)
 
 
-def _whole_plane(view: Region, shape: tuple[int, ...]) -> Region:
-    """Widen a view to its plane: all of the last two axes."""
-    return (*view[:-2], *(slice(0, size) for size in shape[-2:]))
+def _whole_plane(viewer: Viewer, image: Image, keep: Sequence[int], view: Region) -> Region:
+    """Widen a view to all of the axes that are on screen."""
+    shown = {axis - viewer.dims.ndim + image.ndim for axis in viewer.dims.displayed}
+    sizes = pixels_of(image).shape
+    axes = zip(keep[-len(view) :], view, strict=True)
+    return tuple(slice(0, sizes[axis]) if axis in shown else part for axis, part in axes)
 
 
 def predict_into_layer(
