@@ -9,6 +9,7 @@ goes on after an interruption.
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
 Read = TypeVar("Read")
 
+_LARGEST_KEPT = 2**27  # pixels of a foreground, a byte each
 GOES_ON = "It goes on where an earlier prediction was interrupted."
 
 
@@ -67,6 +69,7 @@ def predict_image(
     stop: threading.Event,
     target: Path | None = None,
     source: str = "",
+    keeps_foreground: bool = False,
 ) -> Generator[PredictionEvent, None, Prediction]:
     """Predict an image, or the part of it that the settings name, tile by tile.
 
@@ -81,6 +84,9 @@ def predict_image(
         was interrupted goes on. Into memory by default.
     source : str
         Says which image it is: a prediction into a file goes on only for the same one.
+    keeps_foreground : bool
+        Whether other objects may be asked for later, by `separate_again`: in memory, and up to
+        2**27 pixels of which each takes a byte.
 
     Yields
     ------
@@ -105,6 +111,8 @@ def predict_image(
     device = choose_device(config.device)
     plan = settled(plan, device)
     with _store_for(plan, trained, image, config, target, source) as store:
+        if keeps_foreground and isinstance(store, ResultInMemory) and plan.result.is_separated:
+            store.keep_foreground()
         runner = make_runner(trained, plan, device)
         notices = unused_gpu(config.device, device)
         if any(store.done()):
@@ -116,6 +124,39 @@ def predict_image(
         yield from map(Notice, runner.fallback.take_notices())
         yield from reader.notices()
         return store.end(last, complete, stop)
+
+
+def separate_again(
+    trained: TrainedNetwork,
+    image: ArrayLike,
+    config: PredictConfig,
+    before: Prediction,
+    stop: threading.Event,
+) -> Generator[PredictionEvent, None, Prediction]:
+    """Separate the objects of a prediction with another threshold, or another smallest object.
+
+    The network is not asked again: what it said is in `before`, which has kept its foreground. All
+    other settings of `config` are those of `before`. Events and result as of `predict_image`.
+    """
+    from napari_unet.prediction.frame_objects import FrameObjects
+
+    assert before.plan is not None
+    asked = plan_prediction(trained.record, image, config)
+    plan = replace(before.plan, threshold=asked.threshold, smallest=asked.smallest)
+    store, last = ResultInMemory(plan), 0
+    store.keep_foreground(before.foreground)
+    yield from starting_events(plan, "")
+    for number in plan.frames:
+        if stop.is_set():
+            return store.end(last, False, stop)
+        objects = FrameObjects(plan, store, number)
+        last, complete = yield from objects.finish(last, PredictionProgress(), stop)
+        if not complete:
+            return store.end(last, False, stop)
+        labels = store.shown_frame(number)
+        assert labels is not None
+        yield FrameFinished(plan.index_of(number), plan.region, labels)
+    return store.end(last, True, stop)
 
 
 def check_whole(config: PredictConfig) -> None:
@@ -259,7 +300,14 @@ class ResultInMemory:
         dtype = np.int32 if plan.result.is_separated else plan.tile_dtype
         self._array = np.zeros([part.stop - part.start for part in self._box], dtype)
         self._foreground: dict[int, _Part] = {}
+        self._kept: dict[int, _Part] | None = None
         self._blocks: dict[tuple[int, int], BlockObjects] = {}
+
+    def keep_foreground(self, known: Mapping[int, _Part] | None = None) -> None:
+        """Keep it to the end, unless that is too large; `known` is what is there already."""
+        self._foreground.update(known or {})
+        if self._array.size <= _LARGEST_KEPT:
+            self._kept = dict(known or {})
 
     def attempt(self, read: Callable[[], Read]) -> Read:
         """Try it once: what cannot be read in memory cannot be read a second time either."""
@@ -308,8 +356,10 @@ class ResultInMemory:
         labels[...] = table[labels]
 
     def note_frame(self, frame: int, last: int) -> None:
-        """Let go of the foreground."""
-        self._foreground.pop(frame, None)
+        """Let go of the foreground, unless it is kept."""
+        foreground = self._foreground.pop(frame, None)
+        if self._kept is not None and foreground is not None:
+            self._kept[frame] = foreground
 
     def shown_frame(self, frame: int) -> NDArray[Any] | None:
         """Return the final labels, or the uncertainty."""
@@ -320,7 +370,8 @@ class ResultInMemory:
         plan = self._plan
         objects = last if plan.result.is_separated else None
         pixels, axes, shape = _compact(self._array), plan.result_axes, plan.result_shape
-        return Prediction(plan.kind, pixels, axes, shape, self._box, complete, objects)
+        kept = (plan, self._kept) if complete and self._kept else (None, None)
+        return Prediction(plan.kind, pixels, axes, shape, self._box, complete, objects, *kept)
 
     def _part(self, frame: int) -> _Part:
         index = self._plan.index_of(frame)

@@ -106,6 +106,10 @@ class Prediction:
     """
     objects: int | None
     """Number of objects; None for other kinds of result."""
+    plan: PredictionPlan | None = None
+    """How it was predicted, where that is kept with the `foreground`."""
+    foreground: Mapping[int, Any] | None = None
+    """In which its objects were separated, of each frame: see `separate_again`."""
 
     @property
     def type(self) -> ResultType:

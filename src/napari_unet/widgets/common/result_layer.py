@@ -243,6 +243,13 @@ def forget_undo(layer: Labels) -> None:
     layer.editable = True
 
 
+def forget_newest(layer: Labels) -> None:
+    """Forget what a result layer showed last."""
+    about = layer.metadata.get(METADATA_KEY)
+    if isinstance(about, Predicted) and about.earlier:
+        about.earlier.pop()
+
+
 # --- Colours, and what the keys do ---------------------------------------------------------------
 
 _N_COLOURS = 60

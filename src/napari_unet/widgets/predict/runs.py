@@ -15,6 +15,7 @@ from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.results import RESULT_TYPES
 from napari_unet.widgets.common.layers import METADATA_KEY, pixels_of, plain_layers
 from napari_unet.widgets.common.placement import moved_to, placement_along
+from napari_unet.widgets.common.result_layer import ResultLayer, forget_newest
 from napari_unet.widgets.common.result_writing import ResultLayer
 from napari_unet.widgets.common.stored_layers import show_stored
 from napari_unet.widgets.common.task import Finished, Outcome
@@ -95,14 +96,37 @@ def predict_into_layer(
     image: Image,
     keep: Keep,
     config: PredictConfig,
+    before: ShownPrediction | None = None,
 ) -> None:
     """Predict in the background; the result appears as it comes.
 
-    `keep` are the axes of the image that the result has, in its order; `scoped` makes `config`.
+    `keep` are the axes of the image that the result has, in its order; `scoped` makes `config`. Of
+    what was predicted `before` other objects are separated.
     """
     source, pixels = Source.of(session.model_name, image), pixels_of(image)
-    session.result = ShownPrediction(viewer, session, image, keep, config, model)
-    session.prediction.start(partial(predict_with_card, source, model, pixels, config, None))
+    known = None if before is None else before.done
+    session.result = ShownPrediction(viewer, session, image, keep, config, model, before)
+    session.prediction.start(
+        partial(predict_with_card, source, model, pixels, config, None, before=known)
+    )
+
+
+def separate_with(session: Session, viewer: Viewer, config: PredictConfig) -> bool:
+    """Separate the objects of the newest result with the threshold and size of other settings.
+
+    Return whether they are not so already, and can be without asking the network.
+    """
+    shown = session.result
+    if shown is None or shown.done is None or shown.done.foreground is None:
+        return False
+    if session.model is not shown.model:
+        return False
+    asked = replace(shown.config, threshold=config.threshold, smallest=config.smallest)
+    there = shown.layer in plain_layers(viewer) and shown.image in plain_layers(viewer)
+    if asked == shown.config or not there:
+        return False
+    predict_into_layer(viewer, session, shown.model, shown.image, shown.keep, asked, shown)
+    return True
 
 
 def predict_into_file(
@@ -153,8 +177,14 @@ class ShownPrediction:
         keep: Sequence[int],
         config: PredictConfig,
         model: TrainedNetwork,
+        before: ShownPrediction | None = None,
     ) -> None:
         self._viewer, self._session, self._image = viewer, session, image
+        self.config, self.model, self.keep = config, model, tuple(keep)
+        self.done: Prediction | None = None
+        self._is_tuned = before is not None
+        self._keeps_earlier = before is None or not before._is_tuned
+        self._active = viewer.layers.selection.active if before is not None else None
         self._ndim = model.record.network.ndim
         self._placement = placement_along(image, keep)
         self._start: tuple[int, ...] = ()
@@ -177,6 +207,11 @@ class ShownPrediction:
         self._timer.timeout.connect(self._refresh)
         session.prediction.happened.connect(self._on_event)
         session.prediction.ended.connect(self._on_ended)
+
+    @property
+    def image(self) -> Image:
+        """The image that is predicted."""
+        return self._image
 
     @property
     def layer(self) -> Layer | None:
@@ -259,6 +294,11 @@ class ShownPrediction:
         elif self._labels is not None:
             self._settle_unfinished(result)
             change = self._labels.end()
+            self.done = result if result.complete else None
+            if not self._keeps_earlier and self._labels.layer is not None:
+                forget_newest(self._labels.layer)  # of many thresholds tried, that before stays
+            if self._active is not None and self._active in self._viewer.layers:
+                self._viewer.layers.selection.active = self._active
             if result.complete:
                 self._labels.bring_back()
             if change:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error, show_warning
 from qtpy.compat import isalive
+from qtpy.QtCore import QTimer
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.widgets.common.copy_script import prediction_to_copy
 from napari_unet.widgets.common.layers import pixels_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Finished
-from napari_unet.widgets.predict.runs import predict_into_file, predict_into_layer, scoped
+from napari_unet.widgets.predict.runs import (
+    predict_into_file,
+    predict_into_layer,
+    scoped,
+    separate_with,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +34,9 @@ if TYPE_CHECKING:
     from napari_unet.widgets.predict.status import PredictStatus
 
 
+_TUNING_MS = 250  # after the last change of a number
+
+
 class PredictionStarter:
     """Starts what `options` say with the model in use; what does not fit is told in `status`."""
 
@@ -34,6 +44,12 @@ class PredictionStarter:
         self._viewer, self._session = viewer, session_of(viewer)
         self._options, self._status = options, status
         self._wanted = ""  # as soon as a model is loaded
+        self._tuning = QTimer(status)
+        self._tuning.setSingleShot(True)
+        self._tuning.setInterval(_TUNING_MS)
+        self._tuning.timeout.connect(self._tune)
+        for name in ("threshold", "smallest"):
+            options.form.editors[name].changed.connect(self._tuning.start)
 
     def start(self, scope: str = "whole") -> None:
         """Predict into a layer, in the background: the "view", a "slice" or the "whole".
@@ -52,6 +68,14 @@ class PredictionStarter:
             self._refuse(image, str(error))
             return
         predict_into_layer(self._viewer, self._session, model, image, self.kept_axes(image), config)
+
+    def _tune(self) -> None:
+        """Show the objects of another threshold or smallest size, without asking the network."""
+        if self._session.prediction.running:
+            self._tuning.start()
+            return
+        with contextlib.suppress(NapariUNetError):  # which is told where all is predicted
+            separate_with(self._session, self._viewer, self._options.config_of_files())
 
     def _want(self, scope: str) -> None:
         if not self._wanted:

@@ -69,20 +69,27 @@ def predict_with_card(
     config: PredictConfig,
     target: Path | None,
     stop: threading.Event,
+    before: Prediction | None = None,
 ) -> Generator[object, None, Prediction]:
     """Predict, and make a run card of the result: it is yielded for a layer, written for a file.
 
     `target` is the OME-Zarr to write; None: the result stays in memory. The card comes last, and
-    not of a prediction that was stopped.
+    not of a prediction that was stopped. Of what the network has said `before`, which has kept its
+    foreground, objects are separated again.
     """
     from napari_unet.io.outputs import card_beside_result
-    from napari_unet.prediction.predictor import predict_image
-    from napari_unet.provenance.card import now
+    from napari_unet.prediction.predictor import predict_image, separate_again
+    from napari_unet.provenance.card import card_beside_result, now
     from napari_unet.provenance.prediction_card import card_of_window, written
 
     started = now()
     identity = "" if target is None else source.identity()
-    result = yield from predict_image(model, image, config, stop, target, identity)
+    if before is not None:
+        result = yield from separate_again(model, image, config, before, stop)
+    else:
+        result = yield from predict_image(
+            model, image, config, stop, target, identity, keeps_foreground=True
+        )
     if result.complete:
         named = (source.image, image, source.path)
         card = card_of_window(model, source.model, named, result, config, started)
