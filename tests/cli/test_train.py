@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +16,15 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_unet.cli import progress
 from napari_unet.cli import train as train_command
+from napari_unet.errors import FileProblemError
 from napari_unet.io.files import write_image
+from napari_unet.io.locks import locked
 from napari_unet.model.trained import load_network, save_network
 from napari_unet.tasks import losses
 from napari_unet.tasks.losses import weighted_cross_entropy
-from napari_unet.training.checkpoint import load_state
+from napari_unet.training.checkpoint import load_state, save_checkpoint
 
 from .builders import TINY, picture, run, training_folders, write_images
 
@@ -608,6 +613,85 @@ def test_a_signal_that_nohup_ignores_stays_ignored(
         signal.signal(signal.SIGHUP, before)
     report = json.loads(outcome.out)
     assert (report["steps"], report["stopped"]) == (4, False)
+
+
+@pytest.mark.fault(57)
+@ends_on_windows
+def test_a_terminal_that_closes_and_its_shell_count_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    right = os.kill
+    monkeypatch.setattr(os, "kill", lambda *which: [right(*which), right(*which)])
+    interrupt_at(monkeypatch, 2, signal.SIGHUP)
+    outcome = run(capsys, *good, "--output", tmp_path / "m", "--steps", 1000, "--json")
+    assert (outcome.code, json.loads(outcome.out)["steps"]) == (0, 2)
+
+
+@ends_on_windows
+def test_the_next_interrupt_ends_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(progress, "_AT_ONCE_SECONDS", -1.0)
+    right = os.kill
+    monkeypatch.setattr(os, "kill", lambda *which: [right(*which), right(*which)])
+    interrupt_at(monkeypatch, 2)
+    outcome = run(capsys, *good, "--output", tmp_path / "m", "--steps", 1000, "--json")
+    assert (outcome.code, outcome.err.splitlines()[-1]) == (1, "napari-unet: interrupted")
+
+
+@pytest.mark.fault(57)
+@pytest.mark.skipif(sys.platform == "win32", reason="the words of a shell of Linux and macOS")
+def test_a_training_whose_words_nobody_reads_is_saved(good: list[object], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "napari_unet", *good, "--output", tmp_path / "m"]
+    words = shlex.join(map(str, command))
+    script = f"{words} 2>&1 | head -1; echo ${{PIPESTATUS[0]}}"
+    told = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines() == ["cells.tif with cells.tif", "0"]
+    assert told.stderr == ""
+    assert load_network(tmp_path / "m.safetensors").record.steps == 3
+
+
+# --- where the model goes ----------------------------------------------------------------------
+
+
+@pytest.mark.fault(58)
+def test_a_second_training_into_the_same_file_is_refused(
+    capsys: Capture, good: list[object], tmp_path: Path
+) -> None:
+    with locked(tmp_path / "m.safetensors"):
+        outcome = run(capsys, *good, "--output", tmp_path / "m")
+    assert outcome.code == 1
+    assert f"m.safetensors is being written by process {os.getpid()} on " in outcome.error_line
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+@pytest.mark.fault(57)
+@pytest.mark.parametrize("full", ["the disk", "that of the library, too", "all disks"])
+def test_a_model_that_does_not_fit_in_the_end_is_saved_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture, good: list[object], tmp_path: Path, full: str
+) -> None:
+    output = tmp_path / "out" / "m.safetensors"
+    library, temporary = tmp_path / "data", tmp_path / "tmp"
+    fits = {"the disk": library / "models", "that of the library, too": temporary}.get(full)
+
+    def save(trained: Any, state: Any, path: Path) -> None:
+        if path.parent != fits:
+            raise FileProblemError(f"Disk full: {path.name}.")
+        save_checkpoint(trained, state, path)
+
+    monkeypatch.setattr(train_command, "save_checkpoint", save)
+    monkeypatch.setattr("napari_unet.project.library.user_data_path", lambda _: library)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(temporary))
+    outcome = run(capsys, *good, "--output", output, "--json")
+    told = outcome.err.splitlines()[-1]
+    assert outcome.code == 1
+    assert told.startswith("napari-unet: Disk full: m.safetensors. ")
+    if fits is None:
+        assert "What was saved last is kept" in told
+        return
+    assert f"The trained model is in {fits / 'm.safetensors'} instead" in told
+    assert load_network(fits / "m.safetensors").record.steps == 3
+    assert load_state(fits / "m.state.safetensors").step == 3
 
 
 def test_afterwards_signals_work_as_before(

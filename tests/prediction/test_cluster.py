@@ -186,6 +186,36 @@ def test_workers_end_with_the_program_that_started_them(
     assert not left
 
 
+@pytest.mark.slow
+@pytest.mark.fault(57)
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_a_signal_to_all_processes_stops_and_what_is_done_is_gone_on_with(
+    files: tuple[str, Path], tmp_path: Path
+) -> None:
+    """As a terminal does that is closed, and Slurm when the time is over."""
+    command = [sys.executable, "-m", "napari_unet", "predict", files[0], str(files[1])]
+    command += ["--output", str(tmp_path / "out"), "--workers", "2", "--device", "cpu"]
+    process = subprocess.Popen(
+        [*command, "--tile-size", "16"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    journal = tmp_path / "out" / "image.zarr.partial" / ".scratch" / "journal.txt"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+        if journal.exists() and "tile" in journal.read_text():
+            break
+    os.killpg(process.pid, signal.SIGTERM)
+    out, told = process.communicate(timeout=120)
+    assert process.returncode == 1, told
+    assert "Stopping after this step; what is done is kept." in told
+    assert "go on where they were when asked again" in out
+    assert "tile" in journal.read_text()
+
+
 def test_a_stopped_cluster_goes_on_where_it_was(
     client: Any, files: tuple[str, Path], tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from napari_unet.api.model import TrainedModel, check_place_of_model
 from napari_unet.data.axes import check_pixel_size
 from napari_unet.errors import ConfigError, FileProblemError, LabelsError
 from napari_unet.io.files import make_folder
+from napari_unet.io.locks import locked
 from napari_unet.run import Run
 from napari_unet.training.checkpoint import (
     check_goes_on,
@@ -99,7 +100,8 @@ def train(
     ModelFileError, ModelMismatchError
         What is to go on cannot be read, or does not fit the images or the settings.
     FileProblemError
-        The model file cannot be written, or is there already and no model file.
+        The model file cannot be written, is there already and no model file, or another training
+        writes it.
     LabelsError
         Labels, regions or corrections do not match their images, or there is too little to
         train on.
@@ -151,13 +153,14 @@ def train(
     if output is None:
         return TrainedModel(Run(events).finish(on_event).trained)
     path = Path(output).expanduser()
-    result = Run(saving_checkpoints(events, path)).finish(on_event)
-    if result.state.step == 0:
-        raise FileProblemError(
-            f"The training ended before its first step, and {path} was left as it is. Give it more "
-            "time."
-        )
-    save_checkpoint(result.trained, result.state, path)
+    with locked(path):
+        result = Run(saving_checkpoints(events, path)).finish(on_event)
+        if result.state.step == 0:
+            raise FileProblemError(
+                f"The training ended before its first step, and {path} was left as it is. Give it "
+                "more time."
+            )
+        save_checkpoint(result.trained, result.state, path)
     return TrainedModel(result.trained)
 
 

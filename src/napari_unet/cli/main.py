@@ -7,13 +7,15 @@ imported before the arguments are known to be good.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import io
 import json
 import logging
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from napari_unet import __version__
 from napari_unet.cli.arguments import add_commands
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SUCCESS, FAILURE, WRONG_USE = 0, 1, 2
+# Who reads, such as ``head``, has read enough; or the terminal is closed.
+_NOBODY_READS = (errno.EPIPE, errno.EIO, errno.EBADF)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -37,6 +41,7 @@ class OneLineParser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``napari-unet`` with the given arguments and return its exit code."""
     started = time.monotonic()
+    _go_on_where_nobody_reads()
     print_in_any_encoding()
     # OpenMP threads that spin while they wait make a busy machine several times slower; it reads
     # this when torch is loaded, so it is set here, where the process is ours.
@@ -59,9 +64,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NapariUNetError as error:
         fail(error)
         return FAILURE
-    except BrokenPipeError:  # who reads, such as head, has read enough
-        _close_stdout()
-        return SUCCESS
     except Exception as error:  # in one line like any other; the traceback on demand
         if os.environ.get("NAPARI_UNET_TRACEBACK"):
             raise
@@ -73,9 +75,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(code)
 
 
-def _close_stdout() -> None:
-    """Leave nothing that Python would write into a closed pipe at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+class _Outlet(io.RawIOBase):
+    """A stream into which work tells how far it is: where nobody reads any more, it goes on."""
+
+    def __init__(self, descriptor: int, lost: Sequence[int]) -> None:
+        super().__init__()
+        self._descriptor, self._lost = descriptor, lost
+
+    def write(self, content: Any, /) -> int:
+        """Write, or lose what nobody reads."""
+        try:
+            return os.write(self._descriptor, content)
+        except OSError as error:
+            if error.errno not in self._lost:
+                raise
+            return memoryview(content).nbytes
+
+    def writable(self) -> bool:
+        """Return that it is for writing."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        """Return whether it is a terminal."""
+        return os.isatty(self._descriptor)
+
+
+def _go_on_where_nobody_reads() -> None:
+    """Let no error of stdout or stderr end work that is worth more than its words."""
+    for name, lost in (("stdout", _NOBODY_READS), ("stderr", (*_NOBODY_READS, errno.ENOSPC))):
+        stream = getattr(sys, name)
+        ours = stream is getattr(sys, f"__{name}__")  # not where tests read what is printed
+        if not ours or not isinstance(stream, io.TextIOWrapper):
+            continue
+        if sys.platform == "win32" and stream.isatty():  # consoles have calls of their own
+            continue
+        stream.flush()
+        buffer = io.BufferedWriter(_Outlet(stream.fileno(), lost))
+        lines = bool(stream.line_buffering)
+        there = io.TextIOWrapper(buffer, stream.encoding, stream.errors, line_buffering=lines)
+        setattr(sys, name, there)
 
 
 def build_parser() -> argparse.ArgumentParser:

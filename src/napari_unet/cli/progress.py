@@ -8,6 +8,7 @@ import io
 import signal
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_unet.cli.printing import note, progress_bar, say, tell
@@ -43,20 +44,32 @@ _ENDING = [
 ]
 
 
+_AT_ONCE_SECONDS = 0.5
+
+
 @contextlib.contextmanager
 def stop_on_interrupt(answer: str = STOPPING) -> Iterator[threading.Event]:
     """Give an event that Ctrl+C, SIGTERM or SIGHUP sets, printing `answer`; the next one ends.
 
-    A signal that the process was started to ignore (``nohup``) stays ignored.
+    What follows at once is not the next one: a terminal that is closed, and the shell in it, each
+    send a signal. A signal that the process was started to ignore (``nohup``) stays ignored.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
+    began = 0.0
+
     def handle(signum: int, frame: object) -> None:
+        nonlocal began
+        if stop.is_set():
+            if time.monotonic() - began > _AT_ONCE_SECONDS:
+                restore()
+                signal.raise_signal(signum)
+            return
+        began = time.monotonic()
         stop.set()
-        restore()
         if answer:
             with contextlib.suppress(OSError):  # the terminal may be what is gone
                 say(answer, file=sys.stderr)

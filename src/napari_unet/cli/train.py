@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -27,7 +29,7 @@ from napari_unet.io.annotations.reading import (
     is_external_annotation,
     read_annotations,
 )
-from napari_unet.io.disk import why_not_written
+from napari_unet.io.disk import make_folder, why_not_written
 from napari_unet.io.files import (
     check_writable,
     find_images,
@@ -37,10 +39,12 @@ from napari_unet.io.files import (
     pair_files,
     read_image,
 )
+from napari_unet.io.locks import locked
 from napari_unet.io.outputs import check_apart, check_free
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_model_or_starting_model
-from napari_unet.model.trained import load_network, save_network
+from napari_unet.model.trained import load_network
+from napari_unet.project.library import ModelLibrary
 from napari_unet.provenance.card import (
     CONTINUED,
     Environment,
@@ -55,10 +59,9 @@ from napari_unet.run import Run
 from napari_unet.training.checkpoint import (
     check_goes_on,
     load_training,
-    save_state,
+    save_checkpoint,
     saving_checkpoints,
     settings_to_continue,
-    state_path,
 )
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
@@ -115,9 +118,12 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
 
     Of the processes that ``torchrun`` started the first alone shows, writes and reports.
     """
-    with ProcessGroup.of_environment() as group:
+    with ProcessGroup.of_environment() as group, contextlib.ExitStack() as until_saved:
         with group.together():
-            order = _order(options, group)
+            output = _writable_output(options.output)
+            if group.first:
+                until_saved.enter_context(locked(output))
+            order = _order(options, output, group)
             choose_device(group.device(order.config.device))
             if order.history is not None and group.first:
                 begin_history(order.history, order.resume)
@@ -134,9 +140,9 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     return report, 0
 
 
-def _order(options: argparse.Namespace, group: ProcessGroup) -> _Order:
-    """Read and prepare all that a training needs; see that its model can be written."""
-    started, output = now(), _writable_output(options.output)
+def _order(options: argparse.Namespace, output: Path, group: ProcessGroup) -> _Order:
+    """Read and prepare all that a training needs."""
+    started = now()
     history = Path(options.history).expanduser() if options.history else None
     pairs = pair_files(find_images(options.images), find_annotations(options.labels))
     _check_places(options, output, history, pairs)
@@ -198,7 +204,7 @@ def _writable_output(text: str) -> Path:
     if output.suffix != ".safetensors":
         output = output.with_name(output.name + ".safetensors")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(output.parent)
     except OSError as error:
         raise FileProblemError(
             f"{why_not_written(output, error)} Choose another folder."
@@ -305,9 +311,27 @@ def _save(result: TrainingResult, order: _Order, group: ProcessGroup) -> None:
             "The training ended before its first step, and nothing was saved. Give it more time."
         )
     if group.first:
-        save_network(result.trained, order.output)
-        save_state(result.state, state_path(order.output))
+        try:
+            save_checkpoint(result.trained, result.state, order.output)
+        except FileProblemError as error:
+            raise _saved_elsewhere(result, order.output, error) from error
         _write_card(result, order, group)
+
+
+def _saved_elsewhere(
+    result: TrainingResult, output: Path, error: FileProblemError
+) -> FileProblemError:
+    """Save a model where there is room rather than lose it; return what is to be told."""
+    for folder in (None, Path(tempfile.gettempdir())):  # the library, which the window lists
+        try:
+            path = ModelLibrary(folder).path_for(output.stem)
+            save_checkpoint(result.trained, result.state, path)
+        except FileProblemError:
+            continue
+        return FileProblemError(
+            f"{error} The trained model is in {path} instead, with its state beside it."
+        )
+    return FileProblemError(f"{error} What was saved last is kept; go on from there with --resume.")
 
 
 def _write_card(result: TrainingResult, order: _Order, group: ProcessGroup) -> None:

@@ -158,7 +158,7 @@ def connected(scheduler: str | None, workers: int | None) -> Iterator[Client]:
         raise ConfigError(f"--workers is {workers}; start at least 1.")
     # Never fork: what Qt, OpenMP or CUDA have begun does not live on in a forked process.
     spawning = dask.config.set({"distributed.worker.multiprocessing-method": "spawn"})
-    with spawning, _deaf_to_interrupts():  # Ctrl+C reaches all processes, and is for this one
+    with spawning, _deaf_to_signals():  # they reach all processes, and are for this one
         local = _untyped(LocalCluster)(
             n_workers=workers,
             threads_per_worker=1,
@@ -170,16 +170,24 @@ def connected(scheduler: str | None, workers: int | None) -> Iterator[Client]:
 
 
 @contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Let processes that are started meanwhile ignore SIGINT."""
+def _deaf_to_signals() -> Iterator[None]:
+    """Let processes that are started meanwhile ignore what asks a whole group of them to end.
+
+    Ctrl+C, a terminal that is closed, and a queue whose time is over do so. The program that has
+    started them stops, and ends them when their tasks are done.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in names}
+    for number in before:
+        signal.signal(number, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def predict_on_cluster(
