@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _VICTIMS = Path(__file__).with_name("crash_victims.py")
 _LONGEST_LIFE = 40.0
-_SHARES = {"training": 0.4, "prediction": 0.35, "annotations": 0.22, "window": 0.03}
+_SHARES = {"training": 0.38, "prediction": 0.33, "annotations": 0.2, "saves": 0.06, "window": 0.03}
 
 
 @dataclass(frozen=True)

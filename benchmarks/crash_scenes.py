@@ -129,18 +129,7 @@ class Prediction(Scene):
 
     def prepare(self, folder: Path) -> None:
         """Write a model and an image, and predict it once undisturbed."""
-        import torch
-
-        from napari_unet.model.config import UNetConfig
-        from napari_unet.model.record import ModelRecord
-        from napari_unet.model.trained import TrainedNetwork, save_network
-        from napari_unet.model.unet import UNet
-        from napari_unet.tasks import ClassTable
-
-        torch.manual_seed(0)
-        config = UNetConfig(base_channels=2, depth=2, padding="same", out_channels=2)
-        record = ModelRecord(config, ClassTable("objects", "unlabelled"))
-        save_network(TrainedNetwork(UNet(config).eval(), record), folder / "m.safetensors")
+        write_model(folder / "m.safetensors")
         pixels = np.random.default_rng(0).random((3, 150, 180), np.float32)
         image = zarr.create_array(
             folder / "image.zarr", shape=pixels.shape, chunks=(1, 64, 64), dtype=pixels.dtype
@@ -268,6 +257,47 @@ class Window(Annotations):
             yield "what was restored is something else"
 
 
+class Saves(Scene):
+    """Models are saved into a library, and results over previous ones."""
+
+    name, safe, seconds, late = "saves", "model", 6.0, 4.0
+    moments = ("by the clock", "at replace", "done model")
+
+    def prepare(self, folder: Path) -> None:
+        """Write a model."""
+        write_model(folder / "m.safetensors")
+
+    def problems(self, folder: Path, said: Said, ended: int | None) -> Iterator[str]:
+        """Look for each model and the last result, and see that all that is there is whole."""
+        from napari_unet.model.trained import load_network
+
+        models = {path.name for path in folder.glob("models/*.safetensors") if path.name[0] != "."}
+        if lost := set(said(self.safe)) - models:
+            yield f"models are gone: {sorted(lost)}"
+        for name in sorted(models):
+            try:
+                load_network(folder / "models" / name)
+            except NapariUNetError as error:
+                yield str(error)
+        announced, result = max(map(int, said("result")), default=0), folder / "a.tif"
+        if not result.exists():
+            if announced:
+                yield "the result is gone"
+            return
+        try:
+            labels = tifffile.imread(result)
+        except (ValueError, OSError, tifffile.TiffFileError) as error:
+            yield f"the result is torn: {error}"
+            return
+        number = int(labels.max())
+        if number < announced or not np.array_equal(labels, strokes(number)):
+            yield f"the result is that of {number}, {announced} was safe"
+
+    def torn(self, folder: Path) -> bool:
+        """Return whether an unfinished file was left."""
+        return next(folder.rglob(".*.tmp"), None) is not None
+
+
 def lost_strokes(project: Path, announced: int) -> Iterator[str]:
     """Compare the annotations of a project with what was painted."""
     try:
@@ -285,8 +315,24 @@ def lost_strokes(project: Path, announced: int) -> Iterator[str]:
 
 
 SCENES: dict[str, type[Scene]] = {
-    scene.name: scene for scene in (Training, Prediction, Annotations, Window)
+    scene.name: scene for scene in (Training, Prediction, Annotations, Saves, Window)
 }
+
+
+def write_model(path: Path) -> None:
+    """Write a small model of random weights."""
+    import torch
+
+    from napari_unet.model.config import UNetConfig
+    from napari_unet.model.record import ModelRecord
+    from napari_unet.model.trained import TrainedNetwork, save_network
+    from napari_unet.model.unet import UNet
+    from napari_unet.tasks import ClassTable
+
+    torch.manual_seed(0)
+    config = UNetConfig(base_channels=2, depth=2, padding="same", out_channels=2)
+    record = ModelRecord(config, ClassTable("objects", "unlabelled"))
+    save_network(TrainedNetwork(UNet(config).eval(), record), path)
 
 
 def _results(folder: Path) -> list[Path]:

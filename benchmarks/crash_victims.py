@@ -33,6 +33,7 @@ def main() -> None:
         "training": train,
         "prediction": predict,
         "annotations": annotate,
+        "saves": save,
         "window": paint_in_a_window,
         "restore": restore_in_a_window,
     }
@@ -96,9 +97,32 @@ def predict(folder: Path) -> None:
     telling(PartialResult, "number_block")
     telling(PartialResult, "note_tile", lambda result, frame, tile: f"{frame} {tile}")
     telling(PartialResult, "note_frame")
+    sys.exit(command_line(prediction_arguments(folder)))
+
+
+def prediction_arguments(folder: Path) -> list[str]:
+    """Return how an image is predicted by the command line."""
     arguments = ["predict", str(folder / "m.safetensors"), str(folder / "image.zarr")]
     arguments += ["--output", str(folder / "out"), "--format", "zarr", "--device", "cpu"]
-    sys.exit(command_line([*arguments, "--json", "--tile-size", _TILE]))
+    return [*arguments, "--json", "--tile-size", _TILE]
+
+
+def save(folder: Path) -> None:
+    """Save models into a library, each under a new name, and results over the previous ones."""
+    import threading
+
+    from napari_unet.io.files import write_labels
+    from napari_unet.model.trained import load_network
+    from napari_unet.project.library import ModelLibrary
+    from napari_unet.widgets.common.model_work import store_model
+
+    telling(os, "replace")
+    library, model = ModelLibrary(folder / "models"), load_network(folder / "m.safetensors")
+    for number in itertools.count(1):
+        write_labels(folder / "a.tif", strokes(number), "YX")
+        say(f"done result {number}")
+        path = store_model(library, model, "cells", None, threading.Event())
+        say(f"done model {path.name}")
 
 
 def strokes(number: int) -> NDArray[np.uint16]:
