@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from napari_unet.cli import doctor, environment
+from napari_unet.cli import doctor
 from napari_unet.cli.doctor import (
     binding_problems,
     display_problems,
@@ -163,14 +163,6 @@ def test_little_memory_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
     what, _ = only(memory_problems())
     assert what.startswith("Only 200 MB of memory are free")
-
-
-def test_the_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "memory.max").write_text(str(psutil.Process().memory_info().rss + 10_000_000))
-    monkeypatch.setattr(environment, "_MEMORY_LIMIT", tmp_path / "memory.max")
-    what, remedy = only(memory_problems())
-    assert what.startswith("Only ")
-    assert "container" in remedy
 
 
 # --- settings ----------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from napari_unet.data.frames import frames_of
 from napari_unet.errors import FileProblemError
 from napari_unet.io import tiff_files
 from napari_unet.io.files import in_memory, read_image, read_labels, write_image
+from napari_unet.io.lazy import FilePixels
 from napari_unet.io.tiff_files import LazyTiff
 
 STACK = np.arange(3 * 2 * 30 * 40, dtype=np.uint16).reshape(3, 2, 30, 40)  # ZCYX
@@ -216,7 +217,7 @@ FORMATS: dict[str, dict[str, Any]] = {
 def test_a_large_file_is_the_same_read_region_by_region(tmp_path: Path, name: str) -> None:
     tifffile.imwrite(tmp_path / "x.tif", STACK, metadata={"axes": "ZCYX"}, **FORMATS[name])
     image = read_image(tmp_path / "x.tif")
-    assert isinstance(image.array, np.memmap | LazyTiff)
+    assert isinstance(image.array, FilePixels | LazyTiff)
     assert (image.axes, image.array.shape) == ("ZCYX", STACK.shape)
     frame = frames_of(image.array, "ZCYX", 2)[2]
     np.testing.assert_array_equal(
@@ -227,7 +228,7 @@ def test_a_large_file_is_the_same_read_region_by_region(tmp_path: Path, name: st
 
 @pytest.mark.usefixtures("everything_is_large")
 @pytest.mark.parametrize(
-    ("options", "kind"), [({}, np.memmap), ({"compression": "lzw"}, LazyTiff)], ids=["map", "LZW"]
+    ("options", "kind"), [({}, FilePixels), ({"compression": "lzw"}, LazyTiff)], ids=["bare", "LZW"]
 )
 def test_a_large_file_is_opened_without_reading_it(
     tmp_path: Path, options: dict[str, Any], kind: type
@@ -277,14 +278,6 @@ def test_of_a_pyramid_the_full_size_is_read(tmp_path: Path) -> None:
     image = read_image(tmp_path / "x.ome.tif")
     assert (image.axes, image.array.shape) == ("YX", (30, 40))
     np.testing.assert_array_equal(in_memory(image), STACK[0, 0])
-
-
-@pytest.mark.usefixtures("everything_is_large")
-def test_a_large_numpy_file_is_mapped(tmp_path: Path) -> None:
-    np.save(tmp_path / "x.npy", STACK)
-    image = read_image(tmp_path / "x.npy")
-    assert isinstance(image.array, np.memmap)
-    assert not isinstance(in_memory(image), np.memmap)
 
 
 @pytest.mark.usefixtures("everything_is_large")

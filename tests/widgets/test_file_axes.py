@@ -9,8 +9,12 @@ import pytest
 import tifffile
 from napari.layers import Image
 
-from napari_unet.io.files import ImageDescription, describe_image
-from napari_unet.widgets.common.file_axes import axes_in_layer, describe_layer
+from napari_unet.widgets.common.file_axes import (
+    ImageDescription,
+    axes_in_layer,
+    describe_image,
+    describe_layer,
+)
 from napari_unet.widgets.predict.options import AxesChip
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 from platformdirs import user_cache_path, user_data_path
 
 from napari_unet.errors import first_line
+from napari_unet.io.limits import free_memory
 from napari_unet.model.devices import Problem
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ OUR_DISTRIBUTION = "napari-unet-paint"
 _COMPILED = ("numpy", "scipy", "skimage", "numba", "zarr", "imagecodecs", "tifffile", "safetensors")
 _PYTHON = (3, 11)
 _LITTLE_DISK, _LITTLE_MEMORY, _LITTLE_SHARED = 2**30, 2**30, 2**24
-_MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _LONGEST_SPIN_MS = 1000
 
 
@@ -155,14 +154,12 @@ def folder_problems(folder: Path | None = None) -> list[Problem]:
 
 def memory_problems() -> list[Problem]:
     """Find too little free memory, of the machine or of its container."""
-    free = psutil.virtual_memory().available
-    with contextlib.suppress(OSError, ValueError):  # no such limit
-        free = min(free, int(_MEMORY_LIMIT.read_text()) - psutil.Process().memory_info().rss)
+    free = free_memory()
     if free >= _LITTLE_MEMORY:
         return []
     return [
         Problem(
-            f"Only {max(free, 0) / 1e6:.0f} MB of memory are free; a training needs about 1000.",
+            f"Only {free / 1e6:.0f} MB of memory are free; a training needs about 1000.",
             "Close other programs, or give the container more memory.",
         )
     ]

@@ -62,6 +62,7 @@ from napari_unet.training.checkpoint import (
     save_checkpoint,
     saving_checkpoints,
     settings_to_continue,
+    state_path,
 )
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import glob
-import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import psutil
 
-from napari_unet.data.axes import UNKNOWN_SIZE, WITHOUT_TRANSPARENCY, PixelSize, channels_of
+from napari_unet.data.axes import UNKNOWN_SIZE, PixelSize, channels_of
 from napari_unet.errors import FileProblemError
 from napari_unet.io import disk, tiff_files
-from napari_unet.io.disk import megabytes, replacing, short_reason, why_not_written
+from napari_unet.io.disk import replacing, short_reason, why_not_written
+from napari_unet.io.lazy import npy_pixels
+from napari_unet.io.limits import check_fits, check_regular
 from napari_unet.io.names import natural_key, pair_names
-from napari_unet.io.tiff_files import describe_tiff, read_tiff, save_tiff
+from napari_unet.io.png_files import indices_of_palette, read_png
+from napari_unet.io.tiff_files import read_tiff, save_tiff
 from napari_unet.io.tiff_sets import TIFF_SUFFIXES, file_of, once_per_set, split_chosen
 from napari_unet.io.zarr_files import ZARR_SUFFIX, holds_labels, is_zarr_node, open_zarr, split_zarr
 from napari_unet.io.zarr_places import images_in, stem_in_zarr
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".npy", ZARR_SUFFIX)
 _MOST_CHUNKS = 10**6  # of an array that is read whole
-# What Pillow calls the pixels of PNGs that it would cut to 8 bits.
-_DEEP_COLOURS = ("RGB;16B", "RGBA;16B", "LA;16B")
-_MOST_PNG_PIXELS = 8 * 1100  # per byte: deflate packs 1,032 to 1, and a pixel may be a bit
 _UNFINISHED = ".partial"  # what our own half-written files and folders are called
 CARD_SUFFIX = ".run.json"  # run cards lie beside results, and are never meant as images
 
@@ -222,6 +219,7 @@ def read_image(path: str | Path) -> ImageFile:
     """
     path = Path(path)
     suffix = file_of(path).suffix.lower()
+    check_regular(file_of(path))
     try:
         if split_zarr(path) is not None:
             return ImageFile(path, *open_zarr(path), holds_labels=holds_labels(path))
@@ -230,7 +228,7 @@ def read_image(path: str | Path) -> ImageFile:
         if suffix == ".npy":
             return _read_npy(path)
         if suffix == ".png":
-            return _read_png(path)
+            return ImageFile(path, *read_png(path))
     except FileProblemError:
         raise
     except Exception as error:  # decoders of damaged files raise whatever they come upon
@@ -241,34 +239,6 @@ def read_image(path: str | Path) -> ImageFile:
     raise FileProblemError(f"{path} has an unknown format; use one of {', '.join(IMAGE_SUFFIXES)}.")
 
 
-@dataclass(frozen=True)
-class ImageDescription:
-    """What a file says of its image."""
-
-    shape: tuple[int, ...]
-    axes: str | None = None
-    """Letters TCZYX where the file names its axes, else None."""
-    pixel_size: PixelSize = field(default_factory=dict)
-    """Micrometres along those of ``ZYX`` whose size the file gives."""
-
-
-def describe_image(path: str | Path) -> ImageDescription | None:
-    """Return what a TIFF or Zarr says of its image, without reading a pixel; None: nothing.
-
-    It may still take a while, on slow disks and of files with many pages.
-    """
-    path = Path(path)
-    try:
-        if split_zarr(path) is not None:
-            array, axes, pixel_size = open_zarr(path)[:3]
-            return ImageDescription(tuple(array.shape), axes, pixel_size)
-        if path.suffix.lower() in TIFF_SUFFIXES:
-            return ImageDescription(*describe_tiff(path))
-    except Exception:  # damaged files raise whatever they come upon; who reads the pixels tells
-        return None
-    return None
-
-
 def open_labels(path: str | Path, axes: str | None = None) -> ImageFile:
     """Open a label image, lazily as `read_image`; the indices of a palette PNG are its labels.
 
@@ -277,13 +247,11 @@ def open_labels(path: str | Path, axes: str | None = None) -> ImageFile:
     `read_image`; a file of colours instead of label numbers is another.
     """
     path = Path(path)
+    check_regular(file_of(path))
     if path.suffix.lower() == ".png":
-        from PIL.PngImagePlugin import PngImageFile  # on use: windows open without it
-
-        with contextlib.suppress(OSError, SyntaxError, ValueError), PngImageFile(path) as picture:
-            if picture.mode == "P":
-                _check_claim(path, picture)
-                return ImageFile(path, np.asarray(picture), "YX")
+        numbers = indices_of_palette(path)
+        if numbers is not None:
+            return ImageFile(path, numbers, "YX")
     image = read_image(path)
     if axes is not None and len(axes) == len(image.array.shape):
         image = replace(image, axes=axes)
@@ -326,10 +294,16 @@ def in_memory(image: ImageFile) -> NDArray[Any]:
     A lazily opened file that turns out to be damaged, or does not fit into memory, raises
     FileProblemError.
     """
-    _check_fits(image)
+    check_fits(image.path, image.array.shape, image.array.dtype)
+    chunks = getattr(image.array, "nchunks", 0)
+    if chunks > _MOST_CHUNKS:
+        raise FileProblemError(
+            f"Cannot read {image.path} into memory: its metadata declares {chunks} chunks. "
+            "Save it with larger ones."
+        )
     try:
         pixels = image.array[...]
-        return np.array(pixels) if isinstance(pixels, np.memmap) else np.asarray(pixels)
+        return np.asarray(pixels)
     except FileProblemError:
         raise
     except Exception as error:  # see read_image
@@ -337,62 +311,13 @@ def in_memory(image: ImageFile) -> NDArray[Any]:
         raise FileProblemError(f"Cannot read {image.path}: {reason}") from error
 
 
-def _check_fits(image: ImageFile) -> None:
-    """Refuse in time what would take all memory, or forever: metadata may lie."""
-    size = math.prod(image.array.shape) * np.dtype(image.array.dtype).itemsize
-    free = psutil.virtual_memory().available
-    if size > free:
-        raise FileProblemError(
-            f"Cannot read {image.path} into memory: it says to hold {megabytes(size)} of pixels, "
-            f"{megabytes(free)} are free. Crop it, or use a machine with more memory."
-        )
-    chunks = getattr(image.array, "nchunks", 0)
-    if chunks > _MOST_CHUNKS:
-        raise FileProblemError(
-            f"Cannot read {image.path} into memory: its metadata declares {chunks} chunks. "
-            "Save it with larger ones."
-        )
-
-
 def _read_npy(path: Path) -> ImageFile:
-    is_large = path.stat().st_size > tiff_files.LARGE
-    array = np.load(path, mmap_mode="r" if is_large else None, allow_pickle=False)
+    if path.stat().st_size > tiff_files.LARGE:
+        return ImageFile(path, npy_pixels(path), None)
+    array = np.load(path, allow_pickle=False)
     if not isinstance(array, np.ndarray):
         raise ValueError("it is an archive of arrays, not one array")
     return ImageFile(path, array, None)
-
-
-def _read_png(path: Path) -> ImageFile:
-    # Not by Image.open, which takes large images for an attack and calls them damaged.
-    from PIL.PngImagePlugin import PngImageFile
-
-    with PngImageFile(path) as picture:
-        _check_claim(path, picture)
-        deep_colours = str(picture.tile[0][3]) in _DEEP_COLOURS
-        array = _deep(path) if deep_colours else np.asarray(_opaque(picture))
-        notices = (WITHOUT_TRANSPARENCY,) if picture.mode in ("RGBA", "LA") else ()
-    return ImageFile(path, array, "YXC" if array.ndim == 3 else "YX", notices=notices)
-
-
-def _check_claim(path: Path, picture: Any) -> None:
-    """Refuse what claims more pixels than any compression packs into a file of its size."""
-    pixels, size = math.prod(picture.size), path.stat().st_size
-    if pixels > _MOST_PNG_PIXELS * size:
-        raise ValueError(f"its {size} bytes claim {pixels} pixels")
-
-
-def _opaque(picture: Any) -> Any:
-    if picture.mode in ("P", "RGBA"):
-        return picture.convert("RGB")
-    return picture.convert("L") if picture.mode == "LA" else picture
-
-
-def _deep(path: Path) -> NDArray[Any]:
-    """Read a PNG of 16 bits a colour, of which Pillow keeps 8; without transparency."""
-    import imagecodecs
-
-    array: NDArray[Any] = imagecodecs.png_decode(path.read_bytes())
-    return array[..., 0] if array.shape[-1] == 2 else array[..., :3]
 
 
 def write_image(

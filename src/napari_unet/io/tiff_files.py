@@ -18,8 +18,8 @@ from napari_unet.data.axes import (
     known_sizes,
     size_along,
 )
-from napari_unet.errors import FileProblemError
-from napari_unet.io.disk import megabytes, short_reason
+from napari_unet.io.disk import megabytes
+from napari_unet.io.lazy import FilePixels, LazyPixels
 from napari_unet.io.tiff_sets import check_whole, chosen_series, split_chosen
 
 if TYPE_CHECKING:
@@ -44,51 +44,30 @@ _NO_TRANSPARENCY = 0  # of the tag ExtraSamples
 _OME_DTYPES = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
 
 
-class LazyTiff:
+class LazyTiff(LazyPixels):
     """The pixels of a series of a compressed TIFF at full size, decoded region by region.
 
-    Has what is asked of an image (see `ArrayLike`), and can be pickled: what is unpickled opens the
-    file again. The file is closed when nobody refers to the object any more.
+    Can be pickled: what is unpickled opens the file again. The file is closed when nobody refers to
+    the object any more.
     """
 
     def __init__(self, path: Path, series: int = 0) -> None:
         import tifffile  # on use: windows open without it
         import zarr
 
+        super().__init__(path)
         store = tifffile.imread(path, aszarr=True, series=series, level=0)
         self._close = weakref.finalize(self, store.close)
-        self._path, self._series = path, series
+        self._series = series
         self._array: Any = zarr.open_array(store=store, mode="r")
-        self.shape: tuple[int, ...] = self._array.shape
-        self.dtype: Any = self._array.dtype
-        self.ndim = len(self.shape)
+        self.shape, self.dtype = self._array.shape, self._array.dtype
 
-    def without_transparency(self) -> LazyTiff:
-        """Show only the first three of the colours along the last axis."""
-        self.shape = (*self.shape[:-1], 3)
-        return self
-
-    def __getitem__(self, key: Any, /) -> Any:
-        keys = key if isinstance(key, tuple) else (key,)
-        whole = [slice(None)] * (self.ndim - sum(k is not Ellipsis for k in keys))
-        if Ellipsis in keys:
-            at = keys.index(Ellipsis)
-            keys = (*keys[:at], *whole, *keys[at + 1 :])
-        else:
-            keys = (*keys, *whole)
-        region = tuple(map(_inside, keys, self.shape))
-        try:
-            return self._array[region]
-        except Exception as error:  # decoders of damaged files raise whatever they come upon
-            reason = short_reason(error)
-            raise FileProblemError(f"Cannot read {self._path}: {reason}") from error
+    def _read(self, region: tuple[int | range, ...]) -> Any:
+        keys = (k if isinstance(k, int) else slice(k.start, k.stop, k.step) for k in region)
+        return self._array[tuple(keys)]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (self._path, self.shape[-1], self._series)
-
-
-def _inside(key: int | slice, size: int) -> int | slice:
-    return slice(*key.indices(size)) if isinstance(key, slice) else range(size)[key]
 
 
 def _reopened(path: Path, colours: int, series: int) -> LazyTiff:
@@ -100,7 +79,7 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, 
     """Read the first series of a TIFF file, or the chosen one, lazily where it is large.
 
     Its pixels have no transparency, and axes as stored: an ndarray up to `LARGE` bytes, above that
-    a memory map where the file allows it, else a `LazyTiff`. Axes and pixel size are those that the
+    `FilePixels` where the file allows it, else a `LazyTiff`. Axes and pixel size are those that the
     file names; notices say that transparency or further series were left out. Last whether it holds
     labels of ours. FileProblemError: a frame, or a file of several, is missing.
     """
@@ -124,13 +103,14 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, 
         if series.nbytes <= LARGE:
             array = series.asarray()
         elif series.dataoffset is not None:
-            array = tifffile.memmap(path, series=number, mode="r")
+            dtype = np.dtype(file.byteorder + series.dtype.char)
+            array = FilePixels(path, series.dataoffset, series.shape, dtype)
         else:
             array = LazyTiff(path, number)
         pixel_size = _known_size(file, number, axes)
     has_colours = series.axes[-1:] in ("C", "S") and array.shape[-1] == 4
     if has_colours and not is_measured:  # transparency says nothing about cells
-        is_lazy = isinstance(array, LazyTiff)
+        is_lazy = isinstance(array, LazyPixels)
         array = array.without_transparency() if is_lazy else array[..., :3]
         notices += (WITHOUT_TRANSPARENCY,)
     return array, axes, pixel_size, notices, holds_labels

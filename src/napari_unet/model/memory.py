@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
-import psutil
 import torch
 
 from napari_unet.errors import NotEnoughMemoryError, first_line
+from napari_unet.io.limits import free_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +103,7 @@ def _free(device: torch.device) -> int | None:
         if device.type == "cuda":
             return int(torch.cuda.mem_get_info(device)[0])
         if device.type == "cpu":
-            return int(psutil.virtual_memory().available)
+            return free_memory()
     return None
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 
 from napari_unet.errors import FileProblemError, ModelFileError, ModelMismatchError
 from napari_unet.io.disk import megabytes, replace_file, why_not_written
+from napari_unet.io.limits import free_memory
 from napari_unet.model.external import ExternalNetwork, ReadyExternal
 from napari_unet.model.inference import InferenceNetwork
 from napari_unet.model.record import ModelRecord, record_from_json, record_to_json
@@ -285,13 +285,15 @@ def _all_in(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
                 f"{path.name} is not a complete model file (expected {_size(expected)}, "
                 f"found {_size(found)}). {_DAMAGED}"
             )
-        with safe_open(path, framework="pt", device="cpu") as file:
-            tensors = {
-                # copied: a mapped file could not be replaced on Windows while in use
-                name: file.get_tensor(name).clone()
-                for name in file.keys()  # noqa: SIM118
-            }
-            return tensors, file.metadata() or {}
+        if found > (free := free_memory()):
+            raise ModelFileError(
+                f"{path.name} has {_size(found)}, {_size(free)} of memory are free. Close other "
+                "programs, or use a machine with more memory."
+            )
+        # Not mapped: a file that another program cuts off would end this one.
+        data = path.read_bytes()
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        return load(data), header.get("__metadata__", {})
     except ModelFileError:
         raise
     except Exception as error:  # readers of damaged files raise whatever they come upon

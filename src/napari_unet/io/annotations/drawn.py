@@ -5,18 +5,19 @@ What does not fit is left out, with a word about it.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import psutil
 
 from napari_unet.errors import LabelsError
 from napari_unet.io.annotations.formats import axes_for
 from napari_unet.io.annotations.outlines import fill, surrounded_box
 from napari_unet.io.disk import megabytes
+from napari_unet.io.limits import free_memory
 from napari_unet.tasks import task_of
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ class _Canvas:
 
     def __init__(self, shape: tuple[int, ...], axes: str, largest: int) -> None:
         dtype = np.min_scalar_type(max(largest, 2**15))
-        needed, free = int(np.prod(shape)) * dtype.itemsize, psutil.virtual_memory().available
+        needed, free = math.prod(shape) * dtype.itemsize, free_memory()
         if needed > free:
             raise LabelsError(
                 f"Labels of shape {shape} need {megabytes(needed)}, {megabytes(free)} are free; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,10 @@ from napari.layers import Image
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject
 
-from napari_unet.io.files import describe_image
+from napari_unet.io.limits import check_regular
+from napari_unet.io.tiff_files import describe_tiff
+from napari_unet.io.tiff_sets import TIFF_SUFFIXES
+from napari_unet.io.zarr_files import open_zarr, split_zarr
 from napari_unet.widgets.common.layers import pixels_of, plain_layers
 from napari_unet.widgets.common.placement import name_axes, named_axes_of, pixel_size_of
 from napari_unet.widgets.common.task import Finished, Outcome, task_named
@@ -27,6 +31,17 @@ if TYPE_CHECKING:
 
 _ASKED: weakref.WeakSet[Image] = weakref.WeakSet()  # whose files were read, by any dock
 _MEANING = {"T": "time", "C": "channels", "Z": "depth"}
+
+
+@dataclass(frozen=True)
+class ImageDescription:
+    """What a file says of its image."""
+
+    shape: tuple[int, ...]
+    axes: str | None = None
+    """Letters TCZYX where the file names its axes, else None."""
+    pixel_size: PixelSize = field(default_factory=dict)
+    """Micrometres along those of ``ZYX`` whose size the file gives."""
 
 
 class FileAxes(QObject):
@@ -59,7 +74,7 @@ class FileAxes(QObject):
     def _next(self) -> None:
         if self._waiting and not self._task.running:
             self._image = self._waiting.pop(0)
-            self._task.start(partial(_read, Path(self._image.source.path)))
+            self._task.start(partial(describe_image, Path(self._image.source.path)))
 
     def _on_read(self, outcome: Outcome) -> None:
         image, self._image = self._image, None
@@ -71,8 +86,21 @@ class FileAxes(QObject):
         self._next()
 
 
-def _read(path: Path, stop: threading.Event) -> ImageDescription | None:
-    return describe_image(path)
+def describe_image(path: Path, stop: threading.Event | None = None) -> ImageDescription | None:
+    """Return what a TIFF or Zarr says of its image, without reading a pixel; None: nothing.
+
+    It may still take a while, on slow disks and of files with many pages.
+    """
+    try:
+        check_regular(path)
+        if split_zarr(path) is not None:
+            array, axes, pixel_size = open_zarr(path)[:3]
+            return ImageDescription(tuple(array.shape), axes, pixel_size)
+        if path.suffix.lower() in TIFF_SUFFIXES:
+            return ImageDescription(*describe_tiff(path))
+    except Exception:  # damaged files raise whatever they come upon; who reads the pixels tells
+        return None
+    return None
 
 
 def describe_layer(viewer: Viewer, image: Image, found: ImageDescription) -> str:
