@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -106,6 +108,53 @@ def test_what_no_plain_u_net_needs_is_refused(model: Any, words: str) -> None:
 
 
 @pytest.mark.fault(38)
+def sizes(*values: int) -> Any:
+    return onnx.numpy_helper.from_array(np.array(values, np.int64), "sizes")
+
+
+@pytest.mark.fault(57)
+@pytest.mark.parametrize("as_node", [False, True], ids=["stored", "node"])
+def test_a_constant_of_gigabytes_out_of_a_few_bytes_is_refused(as_node: bool) -> None:
+    stored = sizes(1, 1, 32768, 32768)
+    named = [node("Constant", out="sizes", value=stored)] if as_node else []
+    made = [node("ConstantOfShape", "sizes", out="much"), node("ReduceSum", "much", out="one")]
+    model = graph(
+        *named, *made, node("Add", "image", "one"), initializers=[] if as_node else [stored]
+    )
+    assert len(model.SerializeToString()) < 400
+    with pytest.raises(ModelFileError, match=r"makes a constant of 1073741824 numbers"):
+        read_graph(model.SerializeToString())
+
+
+@pytest.mark.fault(57)
+def test_a_graph_that_computes_a_size_of_gigabytes_takes_no_memory_for_it() -> None:
+    """In a process of its own, as onnxruntime's bounds are those of the process."""
+    model = graph(
+        node("Shape", "image", out="own"),
+        node("Mul", "own", "sizes", out="large"),
+        node("ConstantOfShape", "large", out="much"),
+        node("ReduceSum", "much", out="one"),
+        node("Add", "image", "one"),
+        initializers=[sizes(1, 1, 4096, 4096)],
+    )
+    program = (
+        "import resource, sys\n"
+        "import numpy as np\n"
+        "from napari_unet.model.onnx_graph import OnnxSession\n"
+        "run = OnnxSession(sys.stdin.buffer.read())\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try:\n"
+        "    run(np.zeros((1, 1, 16, 16), np.float32))\n"
+        "except MemoryError:\n"
+        "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    pytest.importorskip("resource")
+    result = subprocess.run(
+        [sys.executable, "-c", program], input=model.SerializeToString(), capture_output=True
+    )
+    assert int(result.stdout) < 200_000, result.stderr.decode()
+
+
 def test_weights_in_another_file_are_not_opened() -> None:
     tensor = onnx.TensorProto()
     tensor.CopyFrom(KERNEL)

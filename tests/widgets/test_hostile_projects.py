@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +145,7 @@ def test_a_path_to_another_machine_is_not_even_looked_at(
 
 def test_an_image_on_the_machine_of_its_project_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_unet.widgets.models.project_images.Path.is_file", lambda _: True)
+    monkeypatch.setattr("napari_unet.widgets.models.project_images._is_harmless", lambda _: True)
     assert is_opened_unasked("//lab/data/a.tif", PureWindowsPath("//lab/data/project"))  # type: ignore[arg-type]
 
 
@@ -153,3 +155,23 @@ def test_what_is_no_image_is_not_opened_unasked(tmp_path: Path, name: str) -> No
     if name and len(name) < 10 and "\0" not in name:
         (tmp_path / name).write_text("")
     assert not is_opened_unasked(str(tmp_path / name) if name else "")
+
+
+@pytest.mark.fault(55)
+@pytest.mark.parametrize(
+    "start", [b"%!PS-Adobe-3.0 EPSF-3.0", b"\xc5\xd0\xd3\xc6"], ids=["EPS", "DOS"]
+)
+@pytest.mark.parametrize("name", ["x.png", "x.gif", "folder/x.png"])
+def test_postscript_by_the_name_of_an_image_is_not_opened(
+    tmp_path: Path, name: str, start: bytes
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / name).write_bytes(start + b"\n%%BoundingBox: 0 0 9 9\n")
+    assert not is_opened_unasked(str(tmp_path / name.split("/")[0]))
+
+
+@pytest.mark.fault(56)
+def test_a_pipe_among_the_images_of_a_project_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    assert not is_opened_unasked(str(tmp_path / "x.png"))
+    assert not is_opened_unasked(str(tmp_path))

@@ -21,6 +21,7 @@ from napari_unet.io.files import (
     write_image,
     write_labels,
 )
+from napari_unet.io.limits import check_regular
 from napari_unet.io.ome_zarr import (
     add_pyramid,
     check_replaceable,
@@ -47,12 +48,13 @@ def get_reader(path: str | Sequence[str]) -> Reader | None:
     """Return what reads a TIFF or OME-Zarr with its axes, scale and units, or a table of tracks.
 
     None for several files, which are to be one stack, and for what we cannot read: another plugin
-    may be able to.
+    may be able to. FileProblemError for what is no file.
     """
     paths = [path] if isinstance(path, str) else list(path)
     if len(paths) != 1:
         return None
     file = Path(paths[0])
+    check_regular(file)  # another reader would wait for a pipe
     if file.suffix.lower() == ".csv":
         return (lambda _: [_tracks(file)]) if _is_tracks(file) else None
     try:

@@ -6,7 +6,7 @@ import math
 import stat
 import sys
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,6 +51,16 @@ def check_regular(path: Path) -> None:
         return
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise FileProblemError(f"{path} is a pipe or a device, not a file; save it as a file.")
+
+
+def is_inside(folder: Path, name: str) -> bool:
+    """Return whether a name out of a file leads to a place in a folder, also by links.
+
+    No other machine is asked for it: Windows would log in there.
+    """
+    if PureWindowsPath(name).anchor or ".." in PureWindowsPath(name).parts:
+        return False
+    return (folder / name).resolve().is_relative_to(folder.resolve())
 
 
 def check_fits(path: Path, shape: Sequence[int], dtype: DTypeLike) -> None:

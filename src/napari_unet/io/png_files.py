@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.data.axes import WITHOUT_TRANSPARENCY
+from napari_unet.io.limits import check_fits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,10 +48,11 @@ def indices_of_palette(path: Path) -> NDArray[Any] | None:
 
 
 def _check_claim(path: Path, picture: Any) -> None:
-    """Refuse what claims more pixels than any compression packs into a file of its size."""
+    """Refuse what claims more pixels than compression packs into its file, or than memory holds."""
     pixels, size = math.prod(picture.size), path.stat().st_size
     if pixels > _MOST_PIXELS * size:
         raise ValueError(f"its {size} bytes claim {pixels} pixels")
+    check_fits(path, (*picture.size, len(picture.getbands())), np.uint8)
 
 
 def _opaque(picture: Any) -> Any:

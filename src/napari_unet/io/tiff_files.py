@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -18,11 +19,22 @@ from napari_unet.data.axes import (
     known_sizes,
     size_along,
 )
+from napari_unet.errors import FileProblemError
 from napari_unet.io.disk import megabytes
 from napari_unet.io.lazy import FilePixels, LazyPixels
-from napari_unet.io.tiff_sets import check_whole, chosen_series, split_chosen
+from napari_unet.io.limits import check_fits
+from napari_unet.io.tiff_sets import (
+    MOST_PAGES,
+    check_parts,
+    check_whole,
+    chosen_series,
+    split_chosen,
+    too_many_pages,
+)
+from napari_unet.io.unpacking import check_image, states_size
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from typing import BinaryIO
 
@@ -56,7 +68,9 @@ class LazyTiff(LazyPixels):
         import zarr
 
         super().__init__(path)
-        store = tifffile.imread(path, aszarr=True, series=series, level=0)
+        with tifffile.TiffFile(path) as file:
+            _let_tiles_fit(file.series[series])
+            store = file.aszarr(series=series, level=0)
         self._close = weakref.finalize(self, store.close)
         self._series = series
         self._array: Any = zarr.open_array(store=store, mode="r")
@@ -87,7 +101,8 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, 
 
     path, chosen = split_chosen(path)
     with tifffile.TiffFile(path) as file:
-        leads_out = _leads_out(file)
+        leads_out = _leads_out(file, path)
+        check_parts(file, path)
         number, notices = chosen_series(file, path, chosen)
         series = file.series[number]
         check_whole(file, series, path)
@@ -99,6 +114,8 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, 
         axes = _axes(series)
         # Samples that the file calls no transparency are channels as good as the others.
         is_measured = tuple(map(int, file.pages.first.extrasamples))[-1:] == (_NO_TRANSPARENCY,)
+        check_fits(path, series.keyframe.chunks, series.dtype)
+        _let_tiles_fit(series)
         array: Any
         if series.nbytes <= LARGE:
             array = series.asarray()
@@ -116,12 +133,35 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, 
     return array, axes, pixel_size, notices, holds_labels
 
 
+def _let_tiles_fit(series: tifffile.TiffPageSeries) -> None:
+    """Let no tile be unpacked that states a size beyond its own."""
+    if states_size(series.keyframe.compression):
+        keyframes: dict[int, Any] = {id(p.keyframe): p.keyframe for p in series if p is not None}
+        for page in keyframes.values():  # where tifffile keeps what it decodes with
+            vars(page)["decode"] = partial(_decoded, page.decode, page)
+
+
+def _decoded(
+    decode: Callable[..., Any],
+    page: tifffile.TiffPage,
+    data: bytes | None,
+    index: int,
+    /,
+    **more: Any,
+) -> Any:
+    if data is not None:
+        header = more.get("jpegheader") or b""
+        check_image(page.compression, header + data, math.prod(page.chunks))
+    return decode(data, index, **more)
+
+
 def describe_tiff(path: Path) -> tuple[tuple[int, ...], str | None, PixelSize]:
     """Return shape, axes and pixel size of the first series of a TIFF file; no pixel is read."""
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        _leads_out(file)
+        _leads_out(file, path)
+        check_parts(file, path)
         series = file.series[0]
         axes = _axes(series)
         return series.shape, axes, _known_size(file, 0, axes)
@@ -147,10 +187,11 @@ def _is_cut(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, leads_out:
     return leads_out and series.kind == "generic"
 
 
-def _leads_out(file: tifffile.TiffFile) -> bool:
+def _leads_out(file: tifffile.TiffFile, path: Path) -> bool:
     """Return whether the last page leads past the end of the file.
 
-    Pages that lead round in a circle, in which a reader would go on for ever, raise ValueError.
+    Pages that lead round in a circle, in which a reader would go on for ever, raise ValueError;
+    FileProblemError if there are more than anybody waits for.
     """
     handle, seen = file.filehandle, set()
     place = file.pages.first.offset
@@ -158,6 +199,8 @@ def _leads_out(file: tifffile.TiffFile) -> bool:
         if place in seen:
             raise ValueError("its pages lead round in a circle")
         seen.add(place)
+        if len(seen) > MOST_PAGES:
+            raise FileProblemError(too_many_pages(path))
         end = _end_of_page(file, place)
         if end + file.tiff.offsetsize > handle.size:
             return True

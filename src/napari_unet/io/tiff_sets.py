@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 from napari_unet.errors import FileProblemError
+from napari_unet.io.limits import check_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
 
     import tifffile
 
+MOST_PAGES = 200_000  # each takes some 20 microseconds to find, and 350 bytes
+_COUNTS = ("SizeZ", "SizeC", "SizeT", "IFD", "NumPlanes", "PlaneCount")
 TIFF_SUFFIXES = (".tif", ".tiff")
 _CHOSEN = re.compile(r"(.+\.tiff?)#([1-9][0-9]{0,5})", re.IGNORECASE)
 _NAMED = re.compile(r'(?:FileName|MetadataFile)\s*=\s*"([^"/\\]+)"')
@@ -46,6 +51,58 @@ def chosen_series(
         return (number or 1) - 1, ()
     notice = f"The first of {count} images was read; choose another with {path.name}#2."
     return 0, (notice,)
+
+
+def too_many_pages(path: Path) -> str:
+    """Say that a file has too many pages, and the remedy."""
+    return (
+        f"{path} has more than {MOST_PAGES} pages, one per plane; save it as OME-Zarr, or in "
+        "several files."
+    )
+
+
+def check_parts(file: tifffile.TiffFile, path: Path) -> None:
+    """Refuse, by FileProblemError, a file that names others than plain files in its own folder.
+
+    To be asked before its series, with which the others are opened.
+    """
+    import tifffile
+
+    names = _parts_in_ome(file, path)
+    if file.is_ndtiff or file.is_mmstack:  # of Micro-Manager: what lies beside it
+        names |= {each.name for each in path.parent.iterdir() if _is_part(each)}
+    if file.is_ndtiff:
+        check_regular(index := path.with_name("NDTiff.index"))
+        names |= {fields[1] for fields in tifffile.read_ndtiff_index(index)}
+    for name in sorted(names):
+        plain = PureWindowsPath(name)
+        if plain.name != name or plain.drive or name in ("", ".."):
+            raise FileProblemError(
+                f"{path} names {name[:200]!r} as a part of its image; only files in its own folder "
+                "are opened. Put all of them there and save it anew, or save the part as a file of "
+                "its own."
+            )
+        check_regular(path.with_name(name))
+
+
+def _is_part(path: Path) -> bool:
+    return path.suffix.lower() in (*TIFF_SUFFIXES, ".index")
+
+
+def _parts_in_ome(file: tifffile.TiffFile, path: Path) -> set[str]:
+    """Return which files an OME-TIFF names, besides itself under whatever name it had."""
+    if not file.ome_metadata:
+        return set()
+    try:
+        root = ElementTree.fromstring(file.ome_metadata)
+    except ElementTree.ParseError:
+        return set()  # nothing is found in it by others either
+    counts = [each.get(name, "") for each in root.iter() for name in _COUNTS]
+    if any(count.isdecimal() and int(count[:19]) > MOST_PAGES for count in counts):
+        raise FileProblemError(too_many_pages(path))  # a list of them all would be made
+    named = [(each.text, each.get("FileName", "")) for each in root.iterfind(".//{*}UUID")]
+    own = root.get("UUID")
+    return {name for identity, name in named if identity != own} - {path.name}
 
 
 def check_whole(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> None:

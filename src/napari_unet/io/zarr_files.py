@@ -16,6 +16,7 @@ import numpy as np
 from napari_unet.data.axes import UNKNOWN_SIZE, PixelSize, axes_of_names, known_sizes
 from napari_unet.errors import FileProblemError
 from napari_unet.io.disk import short_reason
+from napari_unet.io.limits import is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +89,7 @@ def levels_of(path: Path) -> list[Any]:
 
 
 def _level(path: Path, level: str) -> Path:
-    if not (path / level).resolve().is_relative_to(path.resolve()):
+    if not is_inside(path, level):
         raise FileProblemError(
             f"{path} names {level!r} as its pixels, which lies outside of it. Open that itself "
             "if you trust it."
@@ -110,6 +111,8 @@ def holds_labels(path: Path) -> bool:
 def _open_node(path: Path) -> zarr.Array[Any] | zarr.Group:
     import zarr
 
+    from napari_unet.io.zarr_chunks import PlainStore, with_bounded_chunks
+
     if path.is_file():
         raise FileProblemError(f"{path} is a file; Zarr images are read from folders.")
     if not path.is_dir():
@@ -123,7 +126,8 @@ def _open_node(path: Path) -> zarr.Array[Any] | zarr.Group:
             "whole, hidden files included."
         )
     _check_harmless(path)
-    return zarr.open(store=str(path), mode="r")
+    node: Any = zarr.open(store=PlainStore(path, read_only=True), mode="r")
+    return with_bounded_chunks(node, path) if isinstance(node, zarr.Array) else node
 
 
 def _check_harmless(node: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.errors import FileProblemError
+from napari_unet.io.limits import check_regular, is_inside
 from napari_unet.io.zarr_files import is_zarr_node, split_zarr
 
 if TYPE_CHECKING:
@@ -22,8 +24,6 @@ def images_in(path: Path) -> list[Path]:
         inside = _inside(path, _about(path))
     except (KeyError, TypeError, AttributeError):  # metadata that makes no sense
         return [path]
-    whole = path.resolve()
-    inside = [each for each in inside if each.resolve().is_relative_to(whole)]
     return [image for each in inside for image in images_in(each)] or [path]
 
 
@@ -32,12 +32,18 @@ def _inside(path: Path, about: dict[str, Any]) -> list[Path]:
     if "multiscales" in about:
         return []
     if "plate" in about:
-        return [path / str(well["path"]) for well in about["plate"]["wells"]]
+        return _named(path, about["plate"]["wells"])
     if "well" in about:
-        return [path / str(field["path"]) for field in about["well"]["images"]]
+        return _named(path, about["well"]["images"])
     if _SERIES in about:
-        return [each for each in path.iterdir() if "multiscales" in _about(each)]
+        series = [each for each in path.iterdir() if "multiscales" in _about(each)]
+        return [each for each in series if is_inside(path, each.name)]
     return []
+
+
+def _named(folder: Path, parts: list[dict[str, Any]]) -> list[Path]:
+    names = [str(part["path"]) for part in parts]
+    return [folder / name for name in names if is_inside(folder, name)]
 
 
 def stem_in_zarr(path: Path) -> str:
@@ -76,10 +82,11 @@ def _about(group: Path) -> dict[str, Any]:
     """Return what the metadata of a group says about it as OME-Zarr; nothing if it is none."""
     for name in ("zarr.json", ".zattrs"):
         try:
+            check_regular(group / name)
             found = json.loads((group / name).read_text(encoding="utf-8"))
             found = found.get("attributes", {}) if name == "zarr.json" else found
             inner = found.get("ome", found)
-        except (OSError, ValueError, AttributeError, RecursionError):
+        except (OSError, ValueError, AttributeError, RecursionError, FileProblemError):
             continue
         if isinstance(inner, dict):
             return inner

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from napari_unet.errors import ModelFileError, ModelMismatchError, first_line
+from napari_unet.io.limits import free_memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,6 +54,9 @@ _OPERATIONS = frozenset(
         *("Size", "Softmax", "SpaceToDepth", "Upsample"),
     ]
 )
+_MAKING = ("ConstantOfShape", "Expand")  # arrays of a size that their last input names
+_LARGEST_CONSTANT = 2**28  # numbers
+_MOST_MEMORY = 2**32  # bytes for all graphs together; tiles that need more are halved
 _LARGEST = 4096  # of pixels that become one, and that a result sees
 _FLOAT = 1  # TensorProto.FLOAT
 _EXTERNAL = 1  # TensorProto.EXTERNAL
@@ -140,6 +145,32 @@ def _check_operations(model: Any) -> None:
                 "The ONNX file keeps its weights in another file, which is not opened. Export it "
                 "as one file: onnx.save(model, path, save_as_external_data=False)."
             )
+    _check_constants(model.graph)
+
+
+def _check_constants(graph: Any) -> None:
+    """Refuse arrays that a few bytes make gigabytes of; of a computed size: `_bound_memory`."""
+    from onnx.numpy_helper import to_array
+
+    known = {each.name: each for each in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            known |= {
+                name: each.t
+                for name in node.output
+                for each in node.attribute
+                if each.HasField("t")
+            }
+        sizes = known.get(node.input[-1]) if node.op_type in _MAKING and node.input else None
+        try:
+            made = 0 if sizes is None else math.prod(map(int, to_array(sizes).ravel()))
+        except (TypeError, ValueError):  # onnxruntime refuses it
+            continue
+        if made > _LARGEST_CONSTANT:
+            raise ModelFileError(
+                f"The ONNX graph makes a constant of {made} numbers, which no U-Net needs; it is "
+                "not run. Ask for an export of a plain U-Net."
+            )
 
 
 def _shape(value: Any) -> tuple[int | None, ...]:
@@ -147,6 +178,20 @@ def _shape(value: Any) -> tuple[int | None, ...]:
         int(size.dim_value) if size.HasField("dim_value") and size.dim_value > 0 else None
         for size in value.type.tensor_type.shape.dim
     )
+
+
+@cache
+def _bound_memory() -> None:
+    """Let graphs take no more than is free, nor `_MOST_MEMORY`; beyond, memory is short."""
+    import onnxruntime
+
+    kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+    place = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
+    as_requested, by_default = 1, -1
+    bounds = onnxruntime.OrtArenaCfg(
+        min(_MOST_MEMORY, free_memory()), as_requested, by_default, by_default
+    )
+    onnxruntime.create_and_register_allocator(place, bounds)
 
 
 class OnnxSession:
@@ -165,6 +210,8 @@ class OnnxSession:
         options.intra_op_num_threads = torch.get_num_threads()
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what is wrong is raised as well
+        _bound_memory()
+        options.add_session_config_entry("session.use_env_allocators", "1")
         try:
             self._session = onnxruntime.InferenceSession(
                 data, options, providers=["CPUExecutionProvider"]

@@ -25,6 +25,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from napari_unet.data.labels import Kind  # noqa: TC001 (pydantic reads it)
 from napari_unet.errors import FileProblemError, LabelsError
 from napari_unet.io.disk import replace_file, why_not_written
+from napari_unet.io.limits import check_regular
 from napari_unet.project.arrays import (
     ArrayWriter,
     StoredArray,
@@ -385,6 +386,7 @@ def read_stored(folder: Path) -> Project:
     Raises FileProblemError if it is missing, too large, damaged, or of a later version.
     """
     path = folder / PROJECT_FILE
+    check_regular(path)
     try:
         size = path.stat().st_size
         if size > LARGEST_JSON:

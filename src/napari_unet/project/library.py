@@ -343,6 +343,8 @@ def read_entry(path: Path) -> ModelEntry:
 
 def _record_text(path: Path) -> str:
     """Read the record out of a safetensors header: a length, JSON, and then the weights."""
+    if not path.is_file():
+        raise ValueError("it is no file")  # a pipe would be waited for
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= _LARGEST_HEADER:

@@ -30,6 +30,7 @@ from napari_unet.data.pixel_hashes import PixelHash
 from napari_unet.errors import ConfigError, FileProblemError
 from napari_unet.io.disk import megabytes, replace_file, short_reason, why_not_written
 from napari_unet.io.files import CARD_SUFFIX
+from napari_unet.io.limits import check_regular
 from napari_unet.io.tiff_sets import file_of
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.settings import declared
@@ -296,7 +297,11 @@ def write_card(card: RunCard, path: Path) -> None:
 
 
 def read_card(path: Path) -> RunCard:
-    """Read a card; ConfigError if it is missing, too large, or none of this version."""
+    """Read a card; ConfigError if it is missing, too large, or none of this version.
+
+    FileProblemError if it is no file.
+    """
+    check_regular(path)
     try:
         size = path.stat().st_size
         if size > _LARGEST_CARD:

@@ -19,6 +19,7 @@ import numpy as np
 
 from napari_unet.errors import FileProblemError
 from napari_unet.io.disk import megabytes, short_reason
+from napari_unet.io.limits import check_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +43,7 @@ _MARK = object()  # on the stack, where a list of items begins
 
 def is_seg(path: Path) -> bool:
     """Return whether a file is named and begins like Cellpose's."""
-    if not path.name.lower().endswith("_seg.npy"):
+    if not path.name.lower().endswith("_seg.npy") or not path.is_file():
         return False
     try:
         with path.open("rb") as file:
@@ -56,6 +57,7 @@ def read_seg(path: Path) -> NDArray[np.integer[Any]]:
 
     A file that is damaged, or holds no masks of whole numbers, raises FileProblemError.
     """
+    check_regular(path)
     try:
         size = path.stat().st_size
         if size > _LARGEST:

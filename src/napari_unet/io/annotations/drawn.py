@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     Filled = tuple[int, int, NDArray[np.bool_]]
 
 _UNNAMED = "unnamed"
-_MOST_LAYERS = 1000  # of pixels painted on each other, on average: no annotation is like that
+_MOST_WITHOUT_IMAGE = 2**30  # pixels
+# Pixels in the boxes around all objects, and how many times those of the image: some minutes.
+_MOST_PAINTED, _MOST_LAYERS = 2**32, 20
 
 
 @dataclass(frozen=True)
@@ -98,20 +100,33 @@ def paint(
     """
     if not drawn:
         raise LabelsError("The file holds no object with an area; draw or export some first.")
-    shape = _extent(drawn) if shape is None else tuple(shape)
+    if shape is None:
+        shape = _extent(drawn)
+        check_extent(shape)
     axes = axes_for(shape, axes)
     names = _class_names(drawn) if task_of(kind).named else {}
     if names:
         numbers = [names[each.name or _UNNAMED] for each in drawn]
     else:
         numbers = _numbers_of_objects(drawn)
-    canvas = _Canvas(shape, axes, max(numbers))
+    canvas = _Canvas(tuple(shape), axes, max(numbers))
+    canvas.check_effort(drawn)
     for each, number in zip(drawn, numbers, strict=True):
         canvas.add(each, number)
     told = {n: each.name for n, each in zip(numbers, drawn, strict=True) if each.name}
     colours = {n: each.colour for n, each in zip(numbers, drawn, strict=True) if each.colour}
     classes = {number: name for name, number in names.items()}
     return Annotations(canvas.labels, kind, classes or told, colours, notices=canvas.notices())
+
+
+def check_extent(shape: Sequence[int]) -> None:
+    """Refuse, by LabelsError, labels of a size that a file alone claims, beyond what is quick."""
+    if math.prod(shape) > _MOST_WITHOUT_IMAGE:
+        raise LabelsError(
+            f"Its objects reach over {' x '.join(map(str, shape))} pixels; without an image "
+            f"{_MOST_WITHOUT_IMAGE >> 20} million are drawn at most. Give the image that they are "
+            "of, or crop them."
+        )
 
 
 def _class_names(drawn: Sequence[Drawn]) -> dict[str, int]:
@@ -165,7 +180,22 @@ class _Canvas:
         self.labels: NDArray[np.integer[Any]] = np.zeros(shape, dtype)
         self._before = axes[:-2]
         self._told: Counter[str] = Counter()
-        self._painted = 0
+
+    def check_effort(self, drawn: Sequence[Drawn]) -> None:
+        """Refuse objects that would take hours, before the first is painted."""
+        height, width = self.labels.shape[-2:]
+        planes = math.prod(self.labels.shape[:-2])
+        effort = sum(
+            _effort(each, height, width) * (planes if each.z is each.t is None else 1)
+            for each in drawn
+        )
+        most = _MOST_PAINTED + _MOST_LAYERS * self.labels.size
+        if effort > most:
+            raise LabelsError(
+                f"Its {len(drawn)} objects fill {effort / 1e9:.1f} billion pixels in an image of "
+                f"{self.labels.size / 1e6:.1f} million; {most / 1e9:.1f} billion are painted at "
+                "most. Remove objects that cover the whole image, or crop it."
+            )
 
     def add(self, drawn: Drawn, number: int) -> None:
         height, width = self.labels.shape[-2:]
@@ -179,11 +209,6 @@ class _Canvas:
             beneath = here[inside]
             self._told["overlap"] += bool(((beneath > 0) & (beneath != number)).any())
             here[inside] = number
-            self._painted += inside.size
-        if self._painted > _MOST_LAYERS * self.labels.size + 2**30:
-            raise LabelsError(
-                f"The outlines cover the image more than {_MOST_LAYERS} times; the file is damaged."
-            )
 
     def _planes(self, drawn: Drawn) -> list[NDArray[Any]]:
         """Return the plane that an object lies in; all planes where the file names none."""
@@ -214,6 +239,15 @@ class _Canvas:
         return tuple(
             text.format(self._told[what]) for what, text in texts.items() if self._told[what]
         )
+
+
+def _effort(drawn: Drawn, height: int, width: int) -> int:
+    """Return how many pixels are looked at to paint an object into a plane."""
+    if drawn.runs is not None:
+        ends = drawn.runs.sum(axis=1).max(initial=0) - drawn.runs[:, 0].min(initial=2**62)
+        return min(max(0, int(ends)) + drawn.run_height, drawn.run_height * width)
+    boxes = (surrounded_box(part, height, width) for part in drawn.parts)
+    return sum((box[2] - box[0]) * (box[3] - box[1]) for box in boxes if box is not None)
 
 
 def _is_outside(drawn: Drawn, height: int, width: int) -> bool:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from napari_unet.errors import FileProblemError
 from napari_unet.io.disk import megabytes, short_reason
+from napari_unet.io.limits import check_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +30,7 @@ def read_json(path: Path, kind: TypeAdapter[Content], name: str) -> Content:
 
     A file that is missing, too large, no JSON, or of another form raises FileProblemError.
     """
+    check_regular(path)
     try:
         size = path.stat().st_size
         if size > _LARGEST:

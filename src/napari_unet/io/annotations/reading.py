@@ -13,7 +13,7 @@ from napari_unet.errors import FileProblemError, LabelsError
 from napari_unet.io.annotations.cellpose import is_seg, read_seg
 from napari_unet.io.annotations.coco import read_coco
 from napari_unet.io.annotations.ctc import is_ctc, read_ctc
-from napari_unet.io.annotations.drawn import Annotations, paint
+from napari_unet.io.annotations.drawn import Annotations, check_extent, paint
 from napari_unet.io.annotations.formats import ConvertConfig
 from napari_unet.io.annotations.geojson import read_geojson
 from napari_unet.io.annotations.rois import read_rois
@@ -137,6 +137,8 @@ def _of_outlines(
     else:
         drawn, told, notices = read_geojson(path)
     try:
+        if shape is None and told is not None:
+            check_extent(told)
         found = paint(drawn, told if shape is None else shape, axes, kind)
     except LabelsError as error:
         raise LabelsError(f"{path.name}: {error}") from error
@@ -148,7 +150,7 @@ def _of_outlines(
 
 
 def _is_coco(path: Path) -> bool:
-    if path.suffix.lower() != ".json":
+    if path.suffix.lower() != ".json" or not path.is_file():
         return False
     try:
         with path.open("rb") as file:

@@ -14,6 +14,7 @@ from napari_unet.errors import FileProblemError, LabelsError
 from napari_unet.io.annotations.drawn import Drawn
 from napari_unet.io.annotations.outlines import trace
 from napari_unet.io.disk import megabytes, short_reason
+from napari_unet.io.limits import check_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -79,6 +80,7 @@ def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
     if path.suffix.lower() == ".zip":
         yield from _entries_of(path, ".roi")
         return
+    check_regular(path)
     try:
         with path.open("rb") as file:
             yield path.name, file.read(_LARGEST_ROI)
@@ -266,6 +268,7 @@ def _entries_of(path: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _opened(path: Path) -> zipfile.ZipFile:
+    check_regular(path)
     try:
         archive = zipfile.ZipFile(path)
     except Exception as error:  # see _entries_of

@@ -14,6 +14,7 @@ from napari.layers import Image
 from napari_unet.errors import FileProblemError
 from napari_unet.io.disk import short_reason
 from napari_unet.io.files import IMAGE_SUFFIXES
+from napari_unet.io.zarr_files import split_zarr
 from napari_unet.widgets.common.layers import plain_layers, unwrapped
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _MICROSCOPES = ("czi", "dv", "ims", "lif", "lsm", "mrc", "nd2", "oib", "oif", "o
 _SLIDES = ("ndpi", "qptiff", "scn", "stk", "svs")
 _OTHERS = ("bmp", "dcm", "gif", "gz", "h5", "hdf5", "jpeg", "jpg", "mha", "mhd", "nii", "nrrd")
 _IMAGE_SUFFIXES = {*IMAGE_SUFFIXES, *(f".{each}" for each in _MICROSCOPES + _SLIDES + _OTHERS)}
+_POSTSCRIPT = (b"%!PS", b"\xc5\xd0\xd3\xc6")  # by any name, some readers start Ghostscript for it
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:.*", re.DOTALL)  # a drive has one letter
 
 # Beyond, the sliders and the canvas of napari overflow, at times only when the layer is removed.
@@ -167,7 +169,9 @@ def is_opened_unasked(image_path: str, folder: Path | None = None) -> bool:
         return False
     path = Path(image_path)
     try:
-        return path.is_dir() or _is_image_file(path)
+        if path.is_dir():  # all files in it are read
+            return split_zarr(path) is not None or all(map(_is_harmless, path.iterdir()))
+        return path.suffix.lower() in _IMAGE_SUFFIXES and path.is_file() and _is_harmless(path)
     except (OSError, ValueError):  # a name that no file can have
         return False
 
@@ -180,5 +184,10 @@ def _is_on_other_machine(image_path: str, folder: Path | None) -> bool:
     return leads_out and (not share or share.lower() != own.lower())
 
 
-def _is_image_file(path: Path) -> bool:
-    return path.suffix.lower() in _IMAGE_SUFFIXES and path.is_file()
+def _is_harmless(path: Path) -> bool:
+    if path.is_dir():
+        return True
+    if not path.is_file():  # a pipe
+        return False
+    with path.open("rb") as file:
+        return not file.read(4).startswith(_POSTSCRIPT)
