@@ -49,6 +49,12 @@ def see(monkeypatch: pytest.MonkeyPatch, *boxes: tuple[slice, slice]) -> None:
     monkeypatch.setattr(Runner, "compute", compute)
 
 
+@pytest.fixture(autouse=True)
+def narrow_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an image have ten bands, as a large one has."""
+    monkeypatch.setattr("napari_unet.data.labels._BAND_PIXELS", 10 * 96)
+
+
 def result_of(desk: Desk) -> Labels:
     (found,) = (
         each
@@ -345,6 +351,55 @@ def test_a_training_does_not_lose_the_result_before_it(
 
     assert layer.data.max() == 3
     assert not predicted.earlier
+
+
+def test_what_a_training_writes_over_is_copied_part_by_part(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annotation = painted_layer(desk)
+    see(monkeypatch, *SQUARES)
+    predict_with(desk, untrained())
+    layer = result_of(desk)
+    layer.data[SQUARES[2]] = 0  # a correction
+    before = np.array(layer.data)
+    predicted = predicted_of(layer)
+    assert predicted is not None
+    as_predicted = predicted.labels.copy()
+
+    for _ in range(2):
+        live(desk, annotation, np.zeros((15, 96), np.uint8))
+    assert predicted.replaced is not None
+    assert len(predicted.replaced._left) == 6  # of ten: two are written over, and one each time
+    predicted.end_live()
+
+    kept = predicted.earlier[-1]
+    np.testing.assert_array_equal(kept.shown, before)
+    np.testing.assert_array_equal(kept.predicted, as_predicted)
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_what_was_written_over_comes_back_where_a_prediction_fails(
+    corrected: bool, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annotation = painted_layer(desk)
+    see(monkeypatch, *SQUARES)
+    predict_with(desk, untrained())
+    layer = result_of(desk)
+    if corrected:
+        layer.data[SQUARES[0]] = 0
+    predicted = predicted_of(layer)
+    assert predicted is not None
+    before, as_predicted = np.array(layer.data), predicted.labels.copy()
+    writing = live_layer(desk.viewer, LayerPair(desk.image, annotation), 2)
+
+    writing.begin()
+    writing.settle((), (slice(0, 45), slice(0, 96)), np.full((45, 96), 7, np.int32))
+    assert not np.array_equal(layer.data, before)
+    writing.undo()
+
+    np.testing.assert_array_equal(layer.data, before)
+    np.testing.assert_array_equal(predicted.labels, as_predicted)
+    assert layer.editable
 
 
 def test_few_results_are_kept(desk: Desk) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ from napari.utils.notifications import notification_manager
 
 from napari_unet.objects.clicking import Clickable
 from napari_unet.training.config import TrainConfig
+from napari_unet.training.events import PaintJudged, ViewPredicted
+from napari_unet.training.painted_cells import PaintedCell
 from napari_unet.widgets.common import session as common_session
 from napari_unet.widgets.common.annotation import annotation_of, cell_of_stroke
 from napari_unet.widgets.common.layers import METADATA_KEY
@@ -387,6 +389,22 @@ def test_a_training_that_starts_takes_back_what_was_said_of_the_last_result(
     painted.dock.learn.start()
     assert painted.dock.progress.line.text() == ""
     painted.wait()
+
+
+def test_it_says_where_the_outlines_are_those_of_an_earlier_version(bench: Bench) -> None:
+    shown = ViewPredicted(60, 0, (), (slice(0, 9), slice(0, 9)), np.zeros((9, 9), np.uint8), 0.1)
+    bench.session.training.happened.emit(replace(shown, by_best=True))
+    assert "an earlier one is shown" in bench.dock.learn.text.text()
+    bench.session.training.happened.emit(shown)
+    assert "earlier" not in bench.dock.learn.text.text()
+
+
+def test_the_cells_that_are_counted_are_those_on_screen(bench: Bench) -> None:
+    found = PaintedCell(0, (), (5, 5), 0.8, "found")
+    missed = replace(found, iou=0.1, verdict="missed")
+    bench.session.training.happened.emit(PaintJudged(10, (found,), best=True))
+    bench.session.training.happened.emit(PaintJudged(25, (missed,)))  # which is not kept
+    assert bench.dock.learn.cells.text.text() == "The painted cell is found."
 
 
 def test_moving_about_is_nothing_new(painted: Bench) -> None:

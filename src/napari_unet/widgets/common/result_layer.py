@@ -96,6 +96,13 @@ class Replaced:
         differs: NDArray[np.bool_] = self._copies[0][box] != self._copies[1][box]
         return differs
 
+    def put_back(self, about: Predicted) -> None:
+        """Show again what was written over."""
+        for band in self._saved:
+            for number, source in enumerate(self._sources):
+                source[band] = self._copies[number if self._corrected or number != 1 else 0][band]
+        about.places, about.replaced = self._places, None
+
     def kept(self) -> KeptResult:
         """Copy the rest; what was not written over may have been corrected meanwhile."""
         for band in list(self._left):

@@ -117,12 +117,11 @@ class ResultLayer:
 
     def undo(self) -> None:
         """Show what was there before; a layer that was added goes."""
-        about = self._about
-        self._leave()
-        if about.replaced is not None and self.layer is not None:
-            about.restore(about.replaced.kept(), self.layer)
-            about.replaced = None
+        if self._replaced is not None:
+            self._replaced.put_back(self._about)
+            self._leave()
         else:
+            self._leave()
             self.remove()
 
     def _leave(self) -> None:
