@@ -15,7 +15,7 @@ from napari.utils.notifications import notification_manager
 from napari_unet.objects.clicking import Clickable
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.events import PaintJudged, ViewPredicted
-from napari_unet.training.painted_cells import PaintedCell
+from napari_unet.training.validation import PaintedCell
 from napari_unet.widgets.common import session as common_session
 from napari_unet.widgets.common.annotation import annotation_of, cell_of_stroke
 from napari_unet.widgets.common.layers import METADATA_KEY

@@ -146,16 +146,18 @@ def separate_again(
     store, last = ResultInMemory(plan), 0
     store.keep_foreground(before.foreground)
     yield from starting_events(plan, "")
-    for number in plan.frames:
-        if stop.is_set():
-            return store.end(last, False, stop)
-        objects = FrameObjects(plan, store, number)
-        last, complete = yield from objects.finish(last, PredictionProgress(), stop)
-        if not complete:
-            return store.end(last, False, stop)
-        labels = store.shown_frame(number)
-        assert labels is not None
-        yield FrameFinished(plan.index_of(number), plan.region, labels)
+    at_once = torch.get_num_threads()
+    with threads("objects", at_once) as separators:
+        for number in plan.frames:
+            if stop.is_set():
+                return store.end(last, False, stop)
+            objects = FrameObjects(plan, store, number, separators, at_once)
+            last, complete = yield from objects.finish(last, PredictionProgress(), stop)
+            if not complete:
+                return store.end(last, False, stop)
+            labels = store.shown_frame(number)
+            assert labels is not None
+            yield FrameFinished(plan.index_of(number), plan.region, labels)
     return store.end(last, True, stop)
 
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_unet.data.axes import PixelSize
-    from napari_unet.io.files import ImageDescription
 
 _ASKED: weakref.WeakSet[Image] = weakref.WeakSet()  # whose files were read, by any dock
 _MEANING = {"T": "time", "C": "channels", "Z": "depth"}

@@ -15,7 +15,7 @@ from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.results import RESULT_TYPES
 from napari_unet.widgets.common.layers import METADATA_KEY, pixels_of, plain_layers
 from napari_unet.widgets.common.placement import moved_to, placement_along
-from napari_unet.widgets.common.result_layer import ResultLayer, forget_newest
+from napari_unet.widgets.common.result_layer import forget_newest
 from napari_unet.widgets.common.result_writing import ResultLayer
 from napari_unet.widgets.common.stored_layers import show_stored
 from napari_unet.widgets.common.task import Finished, Outcome

@@ -79,7 +79,7 @@ def predict_with_card(
     """
     from napari_unet.io.outputs import card_beside_result
     from napari_unet.prediction.predictor import predict_image, separate_again
-    from napari_unet.provenance.card import card_beside_result, now
+    from napari_unet.provenance.card import now
     from napari_unet.provenance.prediction_card import card_of_window, written
 
     started = now()
