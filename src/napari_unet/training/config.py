@@ -247,8 +247,17 @@ class TrainConfig:
     def preset(cls, name: PresetName, **changes: Any) -> TrainConfig:
         """Return a named set of settings, with some of them changed.
 
-        The names are "fast", "accurate", "paper" and "3d". Raises ConfigError if there is no such
-        preset or setting, or a value is out of its bounds.
+        Parameters
+        ----------
+        name : str
+            "fast", "accurate", "paper" or "3d".
+        **changes
+            Settings to change.
+
+        Raises
+        ------
+        ConfigError
+            There is no such preset or setting, or a value is out of its bounds.
         """
         if name not in _PRESETS:
             raise ConfigError(f"There is no preset {name!r}; choose {', '.join(_PRESETS)}.")
