@@ -390,12 +390,8 @@ _PRESETS: dict[PresetName, dict[str, Any]] = {
 }
 
 
-# Starting models of previous versions: one before there were several, and one for nuclei.
-_REPLACED_BY_CELLS = ("pretrained", "nuclei")
-
-
 def present_names(settings: dict[str, Any]) -> dict[str, Any]:
     """Return settings of an older record or project by the names that they have now."""
-    if settings.get("start") in _REPLACED_BY_CELLS:
-        return {**settings, "start": "cells"}
-    return settings
+    # One starting model before there were several, and one for nuclei.
+    replaced = settings.get("start") in ("pretrained", "nuclei")
+    return {**settings, "start": "cells"} if replaced else settings
