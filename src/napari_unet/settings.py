@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import reprlib
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
@@ -72,7 +74,12 @@ class Setting:
             return
         if self.kind is int and not isinstance(value, Integral):
             raise ConfigError(f"{self.name} is {value!r}; choose a whole number, without a point.")
-        if self.choices and value not in self.choices:
+        if self.kind is bool and type(value).__name__ not in ("bool", "bool_"):  # NumPy's as well
+            raise ConfigError(f"{self.name} is {value!r}; choose True or False.")
+        is_text = self.kind is str and self.parse is None and self.unit != "path"
+        if is_text and not isinstance(value, str):
+            raise ConfigError(f"{self.name} is {reprlib.repr(value)}; give a text.")
+        if self.choices and not (isinstance(value, Hashable) and value in self.choices):
             raise ConfigError(f"{self.name} is {value!r}; choose {_either(self.choices)}.")
         low, high = self.minimum, self.maximum
         if low is None:

@@ -10,7 +10,20 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.errors import ConfigError, FileProblemError, ModelFileError
+from napari_unet.errors import (
+    ARRAY,
+    AXES,
+    CALLED,
+    NUMBER,
+    PATH,
+    SEVERAL,
+    TEXT,
+    ConfigError,
+    FileProblemError,
+    ModelFileError,
+    accepting,
+    list_of,
+)
 from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import TrainedNetwork, load_network, save_network
 from napari_unet.prediction.config import PredictConfig
@@ -29,6 +42,8 @@ if TYPE_CHECKING:
     from napari_unet.model.record import ModelRecord
     from napari_unet.prediction.config import ResultKind
     from napari_unet.prediction.results import Prediction, PredictionEvent
+
+_BOX = list_of((lambda part: isinstance(part, slice), "a slice of each axis"))
 
 
 @dataclass(frozen=True)
@@ -58,6 +73,7 @@ class TrainedModel:
         """Network, classes, settings, scores and origin of the model."""
         return self.trained.record
 
+    @accepting(frames=list_of(SEVERAL), region=_BOX, used_channels=list_of(NUMBER), on_event=CALLED)
     def predict(
         self,
         image: ArrayLike,
@@ -147,7 +163,7 @@ class TrainedModel:
             None if frames is None else tuple(frames),
             region,
             used_channels=None if used_channels is None else tuple(used_channels),
-            pixel_size=pixel_size or {},
+            pixel_size={} if pixel_size is None else pixel_size,
             rescale=rescale,
             cell_size=cell_size,
             precision=precision,
@@ -155,6 +171,7 @@ class TrainedModel:
         events = predict_image(self.trained, image, config, threading.Event())
         return Run(events).finish(on_event).whole()
 
+    @accepting(path=PATH, source=TEXT, on_event=CALLED)
     def predict_to_zarr(
         self,
         image: ArrayLike,
@@ -222,6 +239,7 @@ class TrainedModel:
             self, path, format, image=image, axes=axes, on_event=on_event, **description
         )
 
+    @accepting(path=PATH)
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one safetensors file, atomically: weights and record.
 
@@ -252,6 +270,7 @@ def check_place_of_model(path: Path) -> None:
         ) from error
 
 
+@accepting(path=PATH)
 def load_model(path: str | os.PathLike[str]) -> TrainedModel:
     """Read a model file, or a model of another program; nothing in it is executed.
 
@@ -282,6 +301,10 @@ def load_model(path: str | os.PathLike[str]) -> TrainedModel:
     )
 
 
+@accepting(
+    path=PATH, image=ARRAY, axes=AXES, authors=list_of(TEXT), name=TEXT, description=TEXT,
+    licence=TEXT, on_event=CALLED,
+)  # fmt: skip
 def export_model(
     model: TrainedModel,
     path: str | os.PathLike[str],
@@ -356,6 +379,7 @@ def export_model(
     return exported
 
 
+@accepting(name=TEXT)
 def starting_model(name: str) -> TrainedModel:
     """Return a bundled model: ready to predict, and what trainings begin with.
 

@@ -11,7 +11,18 @@ import numpy as np
 
 from napari_unet.api.model import TrainedModel, check_place_of_model
 from napari_unet.data.axes import check_pixel_size
-from napari_unet.errors import ConfigError, FileProblemError, LabelsError
+from napari_unet.errors import (
+    AXES,
+    CALLED,
+    MAPPING,
+    PATH,
+    ConfigError,
+    FileProblemError,
+    LabelsError,
+    accepting,
+    either,
+    list_of,
+)
 from napari_unet.io.files import make_folder
 from napari_unet.io.locks import locked
 from napari_unet.run import Run
@@ -39,6 +50,19 @@ if TYPE_CHECKING:
     from napari_unet.training.state import TrainingState
 
 
+@accepting(
+    config=(lambda value: isinstance(value, TrainConfig), "a TrainConfig"),
+    on_event=CALLED,
+    axes=either(AXES, list_of(AXES)),
+    pixel_size=either(MAPPING, list_of(MAPPING)),
+    regions=(
+        lambda value: isinstance(value, (list, tuple)),
+        "a list of boxes of one slice per axis",
+    ),
+    previous=either(PATH, (lambda value: isinstance(value, TrainedModel), "a TrainedModel")),
+    output=PATH,
+    stop=(lambda value: hasattr(value, "is_set"), "a threading.Event"),
+)
 def train(
     images: ArrayLike | Sequence[ArrayLike],
     labels: NDArray[Any] | Sequence[NDArray[Any]],

@@ -15,11 +15,12 @@ whatever the number of objects.
 from __future__ import annotations
 
 import math
+import reprlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.errors import ConfigError
+from napari_unet.errors import NUMBER, ConfigError, accepting, list_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,7 @@ _SMALLEST_WEIGHT = 1e-6
 _LARGEST_REACH = 1e18
 
 
+@accepting(w0=NUMBER, sigma=NUMBER, spacing=list_of(NUMBER))
 def border_weight_map(
     labels: NDArray[Any],
     w0: float = DEFAULT_W0,
@@ -69,6 +71,8 @@ def border_weight_map(
     Segmentation, MICCAI 2015, equation 2 (arXiv 1505.04597).
     """
     labels = np.asarray(labels)
+    if not labels.ndim or labels.dtype.kind not in "uibf":
+        raise ConfigError(f"labels is {reprlib.repr(labels)}; give an array of whole numbers.")
     steps = tuple(1.0 for _ in labels.shape) if spacing is None else tuple(map(float, spacing))
     usable = w0 >= 0 and sigma > 0 and len(steps) == labels.ndim and min(steps, default=1.0) > 0
     if not usable or not np.isfinite([w0, sigma, *steps]).all():

@@ -264,6 +264,7 @@ def _checked(
 ) -> tuple[IntArray, IntArray]:
     """Return both label images; EvaluationError where they cannot be compared."""
     (pair,) = checked_images(prediction, truth)
+    counted = None if counted is None else np.asarray(counted)
     if counted is not None and (counted.shape != pair[1].shape or counted.dtype != bool):
         raise EvaluationError(
             f"counted has shape {counted.shape} and dtype {counted.dtype}, the truth shape "

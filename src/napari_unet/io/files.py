@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.data.axes import UNKNOWN_SIZE, PixelSize, channels_of
-from napari_unet.errors import FileProblemError
+from napari_unet.errors import (
+    ARRAY,
+    MAPPING,
+    PATH,
+    TEXT,
+    ConfigError,
+    FileProblemError,
+    accepting,
+)
 from napari_unet.io import disk, tiff_files
 from napari_unet.io.disk import replacing, short_reason, why_not_written
 from napari_unet.io.lazy import npy_pixels
@@ -200,6 +208,7 @@ def _some(names: Sequence[str], between: str = ", ") -> str:
     return between.join(names[:10]) + (" ..." if len(names) > 10 else "")
 
 
+@accepting(path=PATH)
 def read_image(path: str | Path) -> ImageFile:
     """Read a TIFF, PNG or NumPy file, or open a Zarr folder.
 
@@ -264,6 +273,7 @@ def open_labels(path: str | Path, axes: str | None = None) -> ImageFile:
     return image
 
 
+@accepting(path=PATH, axes=TEXT)
 def read_labels(path: str | Path, axes: str | None = None) -> NDArray[Any]:
     """Read a whole label image into memory, without a channel axis.
 
@@ -320,6 +330,7 @@ def _read_npy(path: Path) -> ImageFile:
     return ImageFile(path, array, None)
 
 
+@accepting(path=PATH, array=ARRAY, axes=TEXT, pixel_size=MAPPING)
 def write_image(
     path: str | Path, array: NDArray[Any], axes: str, pixel_size: PixelSize = UNKNOWN_SIZE
 ) -> None:
@@ -341,6 +352,8 @@ def write_image(
     FileProblemError
         The file cannot be written.
     """
+    if len(axes) != len(array.shape):
+        raise ConfigError(f"axes is {axes!r} for an array of shape {array.shape}; name each axis.")
     _write(Path(path), array, axes, pixel_size, tiff_files.IMAGE)
 
 

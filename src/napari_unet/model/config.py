@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from numbers import Integral, Real
+from typing import Any, Literal, get_args
 
 from napari_unet.errors import ConfigError
 
@@ -78,16 +79,20 @@ class UNetConfig:
             "ndim": (2, 3),
             "base_channels": (1, 1024),
             "depth": (1, DEEPEST),
-            "flat_levels": (0, self.depth if self.ndim == 3 else 0),
             "window": (1, LARGEST_WINDOW),
+            "flat_levels": (0, DEEPEST),
         }
         for name, (lowest, highest) in ranges.items():
-            value = getattr(self, name)
-            if not lowest <= value <= highest:
-                raise ConfigError(f"{name} is {value}; choose {lowest} to {highest}.")
+            value: Any = getattr(self, name)
+            is_whole = isinstance(value, Integral)
+            if not is_whole or not lowest <= value <= highest:
+                raise ConfigError(f"{name} is {value!r}; choose {lowest} to {highest}.")
+        deepest = self.depth if self.ndim == 3 else 0
+        if self.flat_levels > deepest:
+            raise ConfigError(f"flat_levels is {self.flat_levels}; choose 0 to {deepest}.")
         if self.window % 2 == 0:
             raise ConfigError(f"window is {self.window}; choose an odd number: 1, 3, 5.")
-        if not 0.0 <= self.dropout < 1.0:
+        if not isinstance(self.dropout, Real) or not 0.0 <= self.dropout < 1.0:
             raise ConfigError(f"dropout is {self.dropout}; choose a value from 0 to below 1.")
         choices = {
             "padding": ("valid", "same"),
@@ -95,10 +100,9 @@ class UNetConfig:
             "output": ("softmax",),
         }
         for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)!r}; choose {' or '.join(allowed)}."
-                )
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in allowed:
+                raise ConfigError(f"{name} is {value!r}; choose {' or '.join(allowed)}.")
 
     @classmethod
     def paper(cls, in_channels: int = 1, out_channels: int = 2) -> UNetConfig:

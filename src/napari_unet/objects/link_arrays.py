@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.errors import LabelsError
+from napari_unet.errors import ARRAY, TEXT, LabelsError, accepting
 from napari_unet.objects.linking import Known, LinkConfig, Linked, link_frames
 from napari_unet.run import Run
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LINKABLE_AXES = ("TYX", "ZYX", "TZYX")
 
 
+@accepting(labels=ARRAY, axes=TEXT)
 def link(
     labels: ArrayLike,
     axes: str = "TYX",

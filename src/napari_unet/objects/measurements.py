@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_unet.data.axes import UNKNOWN_SIZE, check_pixel_size, micrometres
 from napari_unet.data.labels import check_labels
-from napari_unet.errors import ImageError, LabelsError
+from napari_unet.errors import ARRAY, TEXT, ImageError, LabelsError, accepting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,6 +28,7 @@ _SIZE = "size"  # a column, until it is an area or a volume
 _POWER = {2: "²", 3: "³"}
 
 
+@accepting(image=ARRAY, axes=TEXT)
 def measure(
     labels: IntArray,
     image: ArrayLike | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from napari_unet.data.axes import PixelSize, Region, check_pixel_size, is_axes, parse_channels
 from napari_unet.errors import ConfigError
@@ -25,8 +25,8 @@ def _channels(text: str) -> tuple[int, ...] | None:
     return parse_channels(text) or None
 
 
-def _precision(text: str) -> str:
-    return SHORT_PRECISIONS.get(text, text)
+def _precision(text: Any) -> Any:
+    return SHORT_PRECISIONS.get(text, text) if isinstance(text, str) else text
 
 
 @dataclass(frozen=True)

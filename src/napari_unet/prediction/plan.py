@@ -369,6 +369,8 @@ def _in_words(pixel_size: Any, letters: str) -> str:
 def _clipped(region: Region | None, shape: tuple[int, ...]) -> Region:
     if region is None:
         return tuple(slice(0, size) for size in shape)
+    if len(region) != len(shape):
+        raise ConfigError(f"region is {region!r}; give a slice for each of {len(shape)} axes.")
     clipped = tuple(
         slice(max(0, part.start), min(size, part.stop))
         for part, size in zip(region, shape, strict=True)

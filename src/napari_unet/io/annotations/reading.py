@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 from napari_unet.data.axes import UNKNOWN_SIZE, without_ones
 from napari_unet.data.labels import check_labels
-from napari_unet.errors import FileProblemError, LabelsError
+from napari_unet.errors import (
+    NUMBER,
+    PATH,
+    TEXT,
+    FileProblemError,
+    LabelsError,
+    accepting,
+    list_of,
+)
 from napari_unet.io.annotations.cellpose import is_seg, read_seg
 from napari_unet.io.annotations.coco import read_coco
 from napari_unet.io.annotations.ctc import is_ctc, read_ctc
@@ -52,6 +60,7 @@ def is_external_annotation(path: Path) -> bool:
     return has_outlines or is_seg(path) or is_ctc(path)
 
 
+@accepting(path=PATH, shape=list_of(NUMBER), axes=TEXT, image_name=TEXT)
 def read_annotations(
     path: str | os.PathLike[str],
     shape: Sequence[int] | None = None,

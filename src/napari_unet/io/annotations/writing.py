@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_unet.data.axes import UNKNOWN_SIZE
 from napari_unet.data.labels import check_labels
+from napari_unet.errors import ARRAY, MAPPING, PATH, TEXT, accepting
 from napari_unet.io.annotations.coco import coco
 from napari_unet.io.annotations.ctc import write_ctc
 from napari_unet.io.annotations.formats import ConvertConfig, axes_for, format_of
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from napari_unet.io.annotations.formats import ObjectFormat
 
 
+@accepting(
+    path=PATH, to=TEXT, axes=TEXT, names=MAPPING, colours=MAPPING, image=ARRAY, pixel_size=MAPPING,
+    parents=MAPPING,
+)  # fmt: skip
 def write_objects(
     path: str | os.PathLike[str],
     labels: NDArray[Any],
