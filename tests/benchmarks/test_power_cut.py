@@ -89,7 +89,7 @@ def test_a_writer_that_is_not_careful_is_found_out(name: str, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.fault(54, 56)
+@pytest.mark.fault(60, 62)
 @pytest.mark.parametrize("name", ["annotations", "saves", "training", "prediction"])
 def test_after_a_power_cut_all_is_whole_and_what_was_safe_is_there(
     name: str, tmp_path: Path

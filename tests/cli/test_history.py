@@ -105,7 +105,7 @@ def state_of(step: int) -> TrainingState:
     )  # fmt: skip
 
 
-@pytest.mark.fault(77)
+@pytest.mark.fault(71)
 @pytest.mark.parametrize(
     ("found", "kept"),
     [
@@ -128,7 +128,7 @@ def test_a_table_goes_on_behind_the_step_that_was_saved(
     assert (tmp_path / "h.csv").read_bytes().decode() == kept
 
 
-@pytest.mark.fault(77)
+@pytest.mark.fault(71)
 def test_the_row_of_a_step_is_written_before_its_state(tmp_path: Path) -> None:
     path = tmp_path / "h.csv"
     begin_history(path, None)

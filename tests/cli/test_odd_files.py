@@ -24,7 +24,7 @@ MOVIE = np.stack([MASKS] * 3)
 NO_UTF_8 = os.fsdecode(b"odd\xff.tif")
 COMMANDS = ["predict", "evaluate", "convert", "link"]
 
-pytestmark = pytest.mark.fault(74)
+pytestmark = pytest.mark.fault(68)
 
 
 def command_on(inputs: Path, model: Path, command: str) -> list[object]:

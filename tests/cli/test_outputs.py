@@ -66,7 +66,7 @@ def training(folder: Path) -> list[object]:
 WRITERS = [*commands(Path())]
 
 
-@pytest.mark.fault(71)
+@pytest.mark.fault(65)
 @pytest.mark.parametrize("writer", WRITERS)
 def test_what_others_made_is_refused_unless_it_is_to_be_overwritten(
     capsys: Capture, folder: Path, writer: str
@@ -84,7 +84,7 @@ def test_what_others_made_is_refused_unless_it_is_to_be_overwritten(
         assert target.read_bytes() != b"drawn by hand"
 
 
-@pytest.mark.fault(71)
+@pytest.mark.fault(65)
 def test_nothing_is_predicted_where_one_result_would_replace_what_was_drawn(
     capsys: Capture, model: Path, tmp_path: Path
 ) -> None:
@@ -96,7 +96,7 @@ def test_nothing_is_predicted_where_one_result_would_replace_what_was_drawn(
     assert sorted(each.name for each in drawn.iterdir()) == ["b.tif", "c.tif"]
 
 
-@pytest.mark.fault(71)
+@pytest.mark.fault(65)
 def test_a_result_that_was_corrected_by_hand_is_told_and_kept_and_the_others_are_predicted(
     capsys: Capture, model: Path, tmp_path: Path
 ) -> None:
@@ -111,7 +111,7 @@ def test_a_result_that_was_corrected_by_hand_is_told_and_kept_and_the_others_are
     np.testing.assert_array_equal(read_labels(tmp_path / "out" / "a.tif"), HAND)
 
 
-@pytest.mark.fault(71)
+@pytest.mark.fault(65)
 def test_a_model_of_an_earlier_training_is_replaced_with_a_note(
     capsys: Capture, tmp_path: Path
 ) -> None:
@@ -122,7 +122,7 @@ def test_a_model_of_an_earlier_training_is_replaced_with_a_note(
     assert f"Note: {tmp_path / 'm.safetensors'} will be replaced" in outcome.err
 
 
-@pytest.mark.fault(71)
+@pytest.mark.fault(65)
 def test_a_model_without_its_card_is_kept_and_the_ways_on_are_told(
     capsys: Capture, tmp_path: Path
 ) -> None:
@@ -134,7 +134,7 @@ def test_a_model_without_its_card_is_kept_and_the_ways_on_are_told(
     assert all(f"--{way}" in outcome.error_line for way in ("resume", "overwrite", "output"))
 
 
-@pytest.mark.fault(71)
+@pytest.mark.fault(65)
 def test_in_python_a_model_replaces_models_alone(tmp_path: Path, model: Path) -> None:
     trained = load_model(model)
     write_labels(tmp_path / "drawn.tif", HAND, "YX")
@@ -162,7 +162,7 @@ def linked(name: Path, target: Path, how: str) -> Path:
 INPUTS = ("history", "history of labels", "train", "predict", "errors", "link", "convert")
 
 
-@pytest.mark.fault(72)
+@pytest.mark.fault(66)
 @pytest.mark.parametrize("how", ["itself", "hard link", "symbolic link"])
 @pytest.mark.parametrize("what", INPUTS)
 def test_what_is_read_is_never_written_by_whatever_name(
@@ -199,7 +199,7 @@ def one_over_inputs(folder: Path, what: str, how: str) -> list[object]:
     return commands[what.removesuffix(" of labels")]
 
 
-@pytest.mark.fault(72)
+@pytest.mark.fault(66)
 def test_nothing_is_written_into_a_zarr_that_is_read(
     capsys: Capture, model: Path, tmp_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ MASKS = np.where(picture()[1] > 1, picture()[1], 0).astype(np.uint8)
 FORGED = "a\nnapari-unet: all is well\x1b[2K\x9b1A\u202e.tif"
 PRINTER = "cli/printing.py"
 
-pytestmark = pytest.mark.fault(73)
+pytestmark = pytest.mark.fault(67)
 
 
 @pytest.mark.parametrize(

@@ -615,7 +615,7 @@ def test_a_signal_that_nohup_ignores_stays_ignored(
     assert (report["steps"], report["stopped"]) == (4, False)
 
 
-@pytest.mark.fault(57)
+@pytest.mark.fault(63)
 @ends_on_windows
 def test_a_terminal_that_closes_and_its_shell_count_once(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, good: list[object], tmp_path: Path
@@ -639,7 +639,7 @@ def test_the_next_interrupt_ends_at_once(
     assert (outcome.code, outcome.err.splitlines()[-1]) == (1, "napari-unet: interrupted")
 
 
-@pytest.mark.fault(57)
+@pytest.mark.fault(63)
 @pytest.mark.skipif(sys.platform == "win32", reason="the words of a shell of Linux and macOS")
 def test_a_training_whose_words_nobody_reads_is_saved(good: list[object], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "napari_unet", *good, "--output", tmp_path / "m"]
@@ -654,7 +654,7 @@ def test_a_training_whose_words_nobody_reads_is_saved(good: list[object], tmp_pa
 # --- where the model goes ----------------------------------------------------------------------
 
 
-@pytest.mark.fault(58)
+@pytest.mark.fault(64)
 def test_a_second_training_into_the_same_file_is_refused(
     capsys: Capture, good: list[object], tmp_path: Path
 ) -> None:
@@ -665,7 +665,7 @@ def test_a_second_training_into_the_same_file_is_refused(
     assert not (tmp_path / "m.safetensors").exists()
 
 
-@pytest.mark.fault(57)
+@pytest.mark.fault(63)
 @pytest.mark.parametrize("full", ["the disk", "that of the library, too", "all disks"])
 def test_a_model_that_does_not_fit_in_the_end_is_saved_elsewhere(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, good: list[object], tmp_path: Path, full: str

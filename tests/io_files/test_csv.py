@@ -15,7 +15,7 @@ from package_source import MODULES, name_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.fault(75)
+pytestmark = pytest.mark.fault(69)
 
 
 def rows(path: Path) -> list[list[str]]:

@@ -173,7 +173,7 @@ def test_a_name_that_is_taken_is_left_to_who_has_it(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_text() == "of somebody"
 
 
-@pytest.mark.fault(56)
+@pytest.mark.fault(62)
 def test_a_free_name_is_safe_before_the_other_one_goes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,7 +202,7 @@ def test_what_is_not_safe_is_told_and_a_share_that_syncs_no_folders_is_none_the_
         sync_folder(tmp_path)
 
 
-@pytest.mark.fault(55)
+@pytest.mark.fault(61)
 def test_an_error_at_the_end_of_a_write_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,7 +218,7 @@ def test_an_error_at_the_end_of_a_write_leaves_the_old_file(
     assert names(tmp_path) == {"a.bin"}
 
 
-@pytest.mark.fault(55)
+@pytest.mark.fault(61)
 def test_two_writers_of_one_file_never_meet(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     with replacing(path) as one, replacing(path) as other:
@@ -251,7 +251,7 @@ def test_a_container_and_a_restart_are_other_machines(monkeypatch: pytest.Monkey
     assert machine_id.__wrapped__() != here
 
 
-@pytest.mark.fault(55)
+@pytest.mark.fault(61)
 def test_nothing_else_renames_without_syncing_the_folder() -> None:
     """What gives files their names is in `io.disk`; who renames many syncs the folder."""
     by_hand = {

@@ -587,7 +587,7 @@ def test_a_folder_that_takes_no_files_is_named(tmp_path: Path) -> None:
         check_writable(tmp_path / "none")
 
 
-@pytest.mark.fault(55)
+@pytest.mark.fault(61)
 def test_who_reads_a_tiff_that_two_programs_write_finds_it_whole(tmp_path: Path) -> None:
     path, over = tmp_path / "a.tif", threading.Event()
     write_image(path, IMAGE, "YX")

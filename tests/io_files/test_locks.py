@@ -67,7 +67,7 @@ def test_a_second_holder_is_refused(target: Path) -> None:
     assert names(target.parent) == []
 
 
-@pytest.mark.fault(53)
+@pytest.mark.fault(59)
 @pytest.mark.parametrize("what", ["clock", "numbers of processes", "host name", "restart"])
 def test_a_living_process_is_never_taken_for_dead(
     target: Path, what: str, monkeypatch: pytest.MonkeyPatch
@@ -210,7 +210,7 @@ def no_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("fcntl.flock", refuse)
 
 
-@pytest.mark.fault(53)
+@pytest.mark.fault(59)
 @pytest.mark.usefixtures("no_locks")
 def test_where_a_disk_knows_no_locks_a_living_process_holds_others_off(target: Path) -> None:
     with locked(target):

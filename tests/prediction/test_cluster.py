@@ -187,7 +187,7 @@ def test_workers_end_with_the_program_that_started_them(
 
 
 @pytest.mark.slow
-@pytest.mark.fault(57)
+@pytest.mark.fault(63)
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 def test_a_signal_to_all_processes_stops_and_what_is_done_is_gone_on_with(
     files: tuple[str, Path], tmp_path: Path

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FEW, TIMES = 300, 10
 
-pytestmark = pytest.mark.fault(76)
+pytestmark = pytest.mark.fault(70)
 
 
 def named(folder: Path, ending: str, number: int) -> list[Path]:

@@ -299,7 +299,7 @@ def cut_the_power(target: Path) -> Path:
     return partial
 
 
-@pytest.mark.fault(54)
+@pytest.mark.fault(60)
 @pytest.mark.parametrize("what", ["foreground", "labels", "blocks", "metadata"])
 def test_after_a_power_cut_what_was_not_safe_is_predicted_again(tmp_path: Path, what: str) -> None:
     image, target = noise(70, 90), tmp_path / "out.zarr"
@@ -326,7 +326,7 @@ def test_after_a_power_cut_what_was_not_safe_is_predicted_again(tmp_path: Path, 
     np.testing.assert_array_equal(read_image(target).array[:], expected)
 
 
-@pytest.mark.fault(54)
+@pytest.mark.fault(60)
 def test_after_a_power_cut_what_was_safe_is_kept(tmp_path: Path) -> None:
     image, target = noise(3, 40, 40), tmp_path / "out.zarr"
     told, _ = store(image, target, **stopping(12))
@@ -337,7 +337,7 @@ def test_after_a_power_cut_what_was_safe_is_kept(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(target).array[:], predict(MODEL, image)[1].array)
 
 
-@pytest.mark.fault(53)
+@pytest.mark.fault(59)
 def test_who_is_taken_for_dead_and_lives_writes_nothing_more(tmp_path: Path) -> None:
     image, target = noise(70, 90), tmp_path / "out.zarr"
 

@@ -61,7 +61,7 @@ def test_the_project_of_a_dead_session_is_abandoned(tmp_path: Path) -> None:
     assert abandoned(tmp_path) == (folder,)
 
 
-@pytest.mark.fault(53)
+@pytest.mark.fault(59)
 @pytest.mark.parametrize("what", ["the clock", "the numbers of processes"])
 def test_a_running_session_is_not_abandoned_whatever_changes(
     tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
@@ -84,7 +84,7 @@ def test_a_running_session_is_not_abandoned_whatever_changes(
     assert folder.exists()
 
 
-@pytest.mark.fault(53)
+@pytest.mark.fault(59)
 def test_a_session_that_was_killed_is_offered_at_once(tmp_path: Path) -> None:
     program = (
         "import os, pathlib, sys\n"
