@@ -232,6 +232,7 @@ def test_tracks_of_linked_labels_are_those_that_linking_found() -> None:
 
 def test_a_mother_that_is_gone_is_named_no_more() -> None:
     assert tracks_of(movie([0, 2]), {2: 1}).parents == {}
+    assert tracks_of(movie([1, 1], [0, 2]), {2: 1, 1: 2}).parents == {}
 
 
 def test_objects_are_separated_again_frame_by_frame() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -216,6 +217,12 @@ def test_what_cannot_be_linked_is_told(
     n_layers = len(filmed.viewer.layers)
     assert text in link(filmed).text.text()
     assert len(filmed.viewer.layers) == n_layers
+
+
+def test_objects_that_are_whole_in_z_are_not_linked_through_it(filmed: Desk) -> None:
+    source = add_prediction(filmed, movie())
+    source.metadata[METADATA_KEY].ndim = 3
+    assert "whole in z already" in link(filmed).text.text()
 
 
 def test_without_labels_it_says_what_to_do(filmed: Desk) -> None:
@@ -433,6 +440,18 @@ def test_the_first_of_two_cells_is_marked_until_the_second_is_clicked(reel: Reel
 def test_a_drag_takes_both_cells(reel: Reel) -> None:
     path = np.array([[3.0, *FIRST], [3, *SECOND]])
     reel.tools.apply(reel.layer, "exchange", path)
+    assert reel.numbers() == [1, 1, 1, 2, 2]
+
+
+def test_a_drag_that_is_too_quick_for_the_window_ends_where_the_mouse_is_released(
+    reel: Reel,
+) -> None:
+    reel.tools.take("exchange")
+    event = SimpleNamespace(type="mouse_press", button=1, position=(3.0, *FIRST))
+    drag = reel.layer.mouse_drag_callbacks[-1](reel.layer, event)
+    next(drag)
+    event.type, event.position = "mouse_release", (3.0, *SECOND)
+    assert not list(drag)
     assert reel.numbers() == [1, 1, 1, 2, 2]
 
 

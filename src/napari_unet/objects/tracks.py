@@ -172,7 +172,7 @@ def given(labels: Labels, frame: int, number: int, track: int, onwards: bool = F
 
 
 def tracks_of(labels: Labels, parents: Mapping[int, int]) -> Linked:
-    """Return the tracks of linked labels, and the mothers that are still there."""
+    """Return the tracks of linked labels, and the mothers that end before their daughters begin."""
     rows, sizes = [np.zeros((0, 1 + labels.ndim))], [np.zeros(0, np.int64)]
     for frame, plane in enumerate(labels):
         objects = numbered(plane)
@@ -183,9 +183,18 @@ def tracks_of(labels: Labels, parents: Mapping[int, int]) -> Linked:
         sizes.append(pixels[1:])
     table, counts = np.concatenate(rows), np.concatenate(sizes)
     order = np.lexsort((table[:, 1], table[:, 0]))
-    ids = set(table[:, 0].astype(int).tolist())
-    known = {own: mother for own, mother in parents.items() if {own, mother} <= ids}
-    return Linked(len(ids), table[order], counts[order], known)
+    ids = table[order, 0].astype(int)
+    firsts: dict[int, float] = {}
+    lasts: dict[int, float] = {}
+    for number, frame in zip(ids.tolist(), table[order, 1].tolist(), strict=True):
+        firsts.setdefault(number, frame)
+        lasts[number] = frame
+    known = {
+        own: mother
+        for own, mother in parents.items()
+        if lasts.get(mother, np.inf) < firsts.get(own, -1)
+    }
+    return Linked(len(firsts), table[order], counts[order], known)
 
 
 # --- Labels under other numbers ------------------------------------------------------------------

@@ -469,7 +469,9 @@ def _load_result(stored: ProjectResult, folder: Path, problems: list[str]) -> Pr
     known = (place for place in stored.places if _lies_in(_box_of(place), shape))
     for name in ("must_link", "cannot_link"):
         pairs = getattr(stored, name)
-        others[name] = tuple(pair for pair in pairs if all(_is_in(at, shape) for at in pair))
+        others[name] = tuple(
+            (a, b) for a, b in pairs if a != b and _is_in(a, shape) and _is_in(b, shape)
+        )
     return replace(found, shown=shown, places=tuple(known), **others)
 
 

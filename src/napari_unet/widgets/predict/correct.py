@@ -213,6 +213,8 @@ class CorrectTools(QObject):
             while event.type == "mouse_move":
                 path.append(np.asarray(target.world_to_data(event.position), float))
                 yield
+            # Where the window is busy, a quick drag has no move but this.
+            path.append(np.asarray(target.world_to_data(event.position), float))
             self.apply(target, self._tool, np.array(path))
         except NapariUNetError as error:
             self._tell(str(error))

@@ -67,19 +67,20 @@ class LinkPanel(QWidget):
         """Link in the background; the layers follow."""
         self.link_layer(self.source)
 
-    def link_layer(self, source: Labels | None) -> bool:
-        """Link a layer in the background; tell what keeps it from that, and return whether."""
+    def link_layer(self, source: Labels | None) -> None:
+        """Link a layer in the background, or tell what keeps it from that."""
         problem = _problem_of(source)
         if problem or source is None:
-            self.text.setText(problem)
-            return False
+            self.cells.told.emit(problem)
+            return
         try:
             config: LinkConfig = self.form.value()
+            about = predicted_of(source)
+            if about is not None and about.ndim == 3 and config.axis == "Z":
+                raise ConfigError(f"{source.name} holds objects that are whole in z already.")
             self.cells.link(source, config)
         except ConfigError as error:
-            self.text.setText(str(error))
-            return False
-        return True
+            self.cells.told.emit(str(error))
 
     def stop(self) -> None:
         """Stop after the current frame."""
@@ -105,4 +106,6 @@ def _problem_of(source: Labels | None) -> str:
         return (
             f"{source.name} has {n_axes} axes: link labels with time or z before Y and X, or both."
         )
+    if predicted is not None and n_axes == predicted.ndim:
+        return f"{source.name} holds objects that are whole in z already: there is no time."
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from napari.layers import Labels, Tracks
 
 from napari_unet.objects.link_arrays import linked_planes
 from napari_unet.objects.linking import Known, LinkConfig, Linked
-from napari_unet.objects.tracks import LinkMemory, renumbered_like, separated
+from napari_unet.objects.tracks import LinkMemory, renumbered_like, separated, tracks_of
 from napari_unet.run import Run
 from napari_unet.widgets.common.layers import METADATA_KEY, placement_from_labels, plain_layers
 from napari_unet.widgets.common.result_layer import Predicted, predicted_of
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike
+    from napari_unet.objects.linking import LinkAxis
 
     Numbered = NDArray[np.int32]
 
 LINKED = "linked"  # the metadata of our tracks
+_LETTER_OF = {"t": "T", "time": "T", "z": "Z"}  # what axes may be called
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +117,21 @@ def separating(task: ToLink, stop: threading.Event) -> LinkedLabels:
     """Give the objects of each frame numbers of their own, in a worker thread."""
     labels = np.asarray(task.labels)
     return _with_others(task, separated(labels, labels.ndim - task.ndim), None, False)
+
+
+def guessed_axis(source: Labels) -> LinkAxis:
+    """Take time where the first axis is time, or is not named z."""
+    letter = _LETTER_OF.get(str(source.axis_labels[0]).lower(), "T")
+    return "Z" if letter == "Z" and source.ndim == 3 else "T"
+
+
+def newer_tracks(
+    labels: NDArray[Any], parents: dict[int, int], seen: int | None
+) -> tuple[int, Linked | None]:
+    """Return a sum over linked labels, and their tracks unless it is the one that was `seen`."""
+    start = zlib.crc32(repr(sorted(parents.items())).encode())
+    found = zlib.crc32(np.ascontiguousarray(labels).data, start)
+    return found, None if found == seen else tracks_of(labels, parents)
 
 
 def _with_others(

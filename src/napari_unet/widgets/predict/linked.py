@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_unet.errors import LabelsError
 from napari_unet.objects.linking import LinkConfig
-from napari_unet.objects.tracks import LinkMemory, Swap, broken, given, joined, tracks_of
+from napari_unet.objects.tracks import LinkMemory, Swap, broken, given, joined
 from napari_unet.widgets.common.highlight import Highlight
 from napari_unet.widgets.common.layers import METADATA_KEY, follow, labels_of, plain_layers
 from napari_unet.widgets.common.linked_undo import Change, FollowedUndo
@@ -24,8 +24,10 @@ from napari_unet.widgets.predict.link_work import (
     LinkedLabels,
     PlaneLinked,
     ToLink,
+    guessed_axis,
     in_words,
     linking_events,
+    newer_tracks,
     separating,
     show_linked_copy,
     show_tracks,
@@ -36,11 +38,10 @@ from napari_unet.widgets.predict.link_work import (
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-    from napari_unet.objects.linking import LinkAxis
+    from napari_unet.objects.linking import Linked
 
 _DELAY_MS = 200  # after a change: a drag of the brush has many
-_LARGEST_HERE = 2**21  # pixels whose tracks are found while the window waits: some milliseconds
-_LETTER_OF = {"t": "T", "time": "T", "z": "Z"}  # what axes may be called
+_LARGEST_HERE = 2**20  # pixels whose tracks are found while the window waits: 20 ms
 
 # Name of a tool: the text of its button, its tooltip, and how it is used.
 LINK_TOOLS = {
@@ -82,6 +83,7 @@ class LinkedCells(QObject):
         self._config: weakref.WeakKeyDictionary[Labels, LinkConfig] = weakref.WeakKeyDictionary()
         self._steps: weakref.WeakKeyDictionary[Labels, FollowedUndo[_Step]]
         self._steps = weakref.WeakKeyDictionary()
+        self._seen_tracks: weakref.WeakKeyDictionary[Labels, int] = weakref.WeakKeyDictionary()
         self._first: tuple[Labels, int, int] | None = None  # of two cells that are clicked
         self._marked: Highlight | None = None
         self.task = task_named(self._session, "Linking objects")
@@ -150,13 +152,16 @@ class LinkedCells(QObject):
         if isinstance(outcome, Failed):
             self.told.emit(outcome.text)
         elif outcome.result is None:
+            about = result_in_memory(source)
+            if about is not None and about.stale:
+                about.linked = False  # else it would begin again by itself
             self.told.emit("Stopped; nothing was linked.")
         elif source not in plain_layers(viewer):
             self.told.emit(f"{source.name} was closed meanwhile.")
         elif result_in_memory(source) is None:
             show_linked_copy(viewer, source, outcome.result)
             self.told.emit(in_words(source, outcome.result))
-        elif not np.array_equal(source.data, np.asarray(seen.labels)):
+        elif not _is_as(source, seen):
             self._again(source, seen)
         else:
             self._take(viewer, source, outcome.result)
@@ -168,7 +173,7 @@ class LinkedCells(QObject):
         about.linked, about.stale = bool(seen.axes), True
         if seen.axes:
             self._timer.start()
-        elif not about.in_progress:
+        elif not about.in_progress and not about.live:
             about.linked = True
             self.separate(source)
 
@@ -216,19 +221,26 @@ class LinkedCells(QObject):
         tracks = tracks_beside(viewer, layer)
         if tracks is None:
             return
+        labels, parents = np.asarray(layer.data), dict(about.memory.parents)
+        work = partial(newer_tracks, labels, parents, self._seen_tracks.get(layer))
+
+        def take(found: tuple[int, Linked | None]) -> None:
+            self._seen_tracks[layer], linked = found
+            if linked is not None:
+                write_tracks(tracks, linked)
+
         if layer.data.size <= _LARGEST_HERE:
-            write_tracks(tracks, tracks_of(np.asarray(layer.data), about.memory.parents))
+            take(work())
             return
         task = task_named(self._session, "Following tracks")
-        labels, parents = np.asarray(layer.data), dict(about.memory.parents)
 
-        def write(outcome: Outcome) -> None:
-            task.ended.disconnect(write)
+        def end(outcome: Outcome) -> None:
+            task.ended.disconnect(end)
             if not isinstance(outcome, Failed):
-                write_tracks(tracks, outcome.result)
+                take(outcome.result)
 
-        if task.start(lambda stop: tracks_of(labels, parents)):
-            task.ended.connect(write)
+        if task.start(lambda stop: work()):
+            task.ended.connect(end)
         else:
             self._timer.start()  # the newest numbers count
 
@@ -329,6 +341,16 @@ class LinkedCells(QObject):
         self.changed.emit()
 
 
+def _is_as(layer: Labels, seen: ToLink) -> bool:
+    """Return whether a result is still as it was when work began, and nothing writes there."""
+    about, labels = result_of(layer), np.asarray(seen.labels)
+    if about.in_progress or about.live or not np.array_equal(layer.data, labels):
+        return False
+    if about.taken is None or seen.taken is None:
+        return about.taken is seen.taken
+    return np.array_equal(about.taken, seen.taken)
+
+
 def _is_there(layer: Labels, at: tuple[int, int]) -> bool:
     return bool((np.asarray(layer.data[at[0]]) == at[1]).any())
 
@@ -352,12 +374,6 @@ def result_of(layer: Labels) -> Predicted:
     """Return what belongs to a layer that is known to show a result."""
     about: Predicted = layer.metadata[METADATA_KEY]
     return about
-
-
-def guessed_axis(source: Labels) -> LinkAxis:
-    """Take time where the first axis is time, or is not named z."""
-    letter = _LETTER_OF.get(str(source.axis_labels[0]).lower(), "T")
-    return "Z" if letter == "Z" and source.ndim == 3 else "T"
 
 
 @dataclass(frozen=True, eq=False)
