@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage as ndi
 
 from napari_unet.objects.clicking import Clickable, confidences
 
@@ -81,6 +84,80 @@ def test_a_step_back_undoes_a_step() -> None:
     selection = Clickable(soft_disc(), 20, 0.4).at((30, 30))
     back = selection.turned(1).turned(-1)
     np.testing.assert_array_equal(back.mask, selection.mask)
+
+
+def in_two(gap: int) -> NDArray[np.uint8]:
+    """A bar that a network has taken for two cells, so far apart."""
+    foreground = np.zeros((40, 80), np.uint8)
+    foreground[12:28, 10:70] = 240
+    foreground[:, 40 : 40 + gap] = 10
+    return foreground
+
+
+@pytest.mark.parametrize("gap", [1, 2, 6])
+def test_a_line_through_two_parts_selects_them_as_one(gap: int) -> None:
+    mask = Clickable(in_two(gap), 24).along([(20, 20), (18, 60)]).mask
+    assert mask[19, 12:68].all()
+    assert ndi.label(mask)[1] == 1
+
+
+def test_a_line_through_one_of_two_touching_cells_selects_that_one() -> None:
+    mask = Clickable(two_discs(), 24).along([(18, 18), (30, 28)]).mask
+    np.testing.assert_array_equal(mask, Clickable(two_discs(), 24).at((24, 20)).mask)
+
+
+def test_a_line_through_a_long_cell_selects_all_of_it() -> None:
+    long = np.zeros((40, 300), np.uint8)
+    long[12:28, 10:290] = 240
+    assert Clickable(long, 20).along([(20, 20), (20, 40)]).mask[20, 280]
+
+
+def test_what_the_end_of_a_line_only_grazes_is_not_selected() -> None:
+    mask = Clickable(two_discs(), 24).along([(24, 13), (24, 37)]).mask
+    assert mask[24, 20]
+    assert not mask[:, 41:].any()
+
+
+def test_a_line_over_a_faint_cell_selects_it() -> None:
+    faint = (soft_disc() * 0.4).astype(np.uint8)
+    mask = Clickable(faint, 20).along([(25, 25), (35, 35)]).mask
+    assert mask.sum() > 100
+
+
+def test_a_line_over_background_selects_nothing() -> None:
+    assert not Clickable(two_discs(), 24).along([(2, 70), (40, 75)]).mask.any()
+
+
+def test_a_line_goes_beyond_the_view_without_harm() -> None:
+    mask = Clickable(two_discs(), 24).along([(24, 14), (24, 30), (-50, 30), (300, 400)]).mask
+    assert mask[24, 20]
+
+
+def test_the_wheel_lets_what_is_under_a_line_grow() -> None:
+    selection = Clickable(soft_disc(), 20).along([(25, 30), (35, 30)])
+    assert selection.turned(1).mask.sum() > selection.mask.sum() > selection.turned(-1).mask.sum()
+
+
+def test_a_line_takes_a_part_away() -> None:
+    merged = Clickable(two_discs(0.9), 120).along([(24, 16), (24, 30)])
+    assert merged.mask[24, 50]
+    mask = merged.remove((18, 46), (30, 50)).mask
+    assert mask[24, 20:34].all()
+    assert not mask[24, 39:].any()
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_line_across_a_large_view_takes_less_than_100_ms(steps: int) -> None:
+    view = Clickable(np.tile(two_discs(), (21, 12))[:1000, :960], 24)
+    assert view.objects.any()
+    taken = []
+    for _ in range(3):
+        begin = time.process_time()
+        selection = view.along([(60, 60), (300, 300), (120, 340)]).turned(steps)
+        assert selection.mask.any()
+        assert selection.remove((60, 60), (200, 200)).mask is not None
+        taken.append(time.process_time() - begin)
+    assert min(taken) < 0.1
 
 
 def test_a_box_selects_the_object_that_lies_in_it() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +37,9 @@ from napari_unet.widgets.segment import click, learn, suggest
 from napari_unet.widgets.segment.accept import sure_cells
 from napari_unet.widgets.segment.click import ClickableView
 from napari_unet.widgets.segment.dock import SegmentWidget
+from napari_unet.widgets.segment.menu import PromptModelMenu
 
+from .conftest import Desk
 from .scenes import TINY, disks, strokes_on
 from .test_predict import untrained
 
@@ -309,6 +312,24 @@ def test_a_cell_goes_on_in_the_next_plane_of_a_stack(make_bench: Callable[..., B
     bench.viewer.dims.set_current_step(0, 1)
     assert stroke(bench, (1, 12, 12)) == 2
     assert stroke(bench, (1, 40, 80)) == 4
+
+
+@pytest.mark.canvas
+def test_in_the_window_each_stroke_of_the_mouse_is_a_cell_of_its_own(
+    make_viewer: Callable[[], Any], qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suggest, "_DELAY_MS", 10_000_000)
+    viewer = make_viewer()
+    image = viewer.add_image(disks(), name="disks")
+    _, dock = viewer.window.add_plugin_dock_widget("napari-unet-paint", "Paint & Segment")
+    hand: Any = Desk(viewer, image, *(dock,) * 3, qtbot)
+    dock.tools.take("cell")
+    dock.target.annotation.brush_size = 4
+    qtbot.wait(200)
+    for number in range(12):
+        y, x = 12 + 24 * (number // 4), 12 + 24 * (number % 4)
+        hand.stroke((y, x - 2), (y, x + 2))
+    assert np.unique(dock.target.annotation.data).tolist() == [0, *range(2, 14)]
 
 
 def ring() -> Any:
@@ -712,7 +733,7 @@ def proposed(bench: Bench) -> Any:
 
 
 def test_a_click_proposes_the_whole_cell(clickable: Bench) -> None:
-    clickable.dock.tools.click.propose((36.0, 36.0))
+    clickable.dock.tools.click.propose([(36.0, 36.0)])
     disk = np.hypot(*(np.indices((96, 96)) - 36)) < 7
     mask = proposed(clickable)
     assert (mask & disk).sum() / (mask | disk).sum() > 0.75
@@ -720,7 +741,7 @@ def test_a_click_proposes_the_whole_cell(clickable: Bench) -> None:
 
 
 def test_enter_paints_it_as_one_step_of_undo(clickable: Bench) -> None:
-    clickable.dock.tools.click.propose((36.0, 36.0))
+    clickable.dock.tools.click.propose([(36.0, 36.0)])
     mask = proposed(clickable)
     clickable.dock.tools.click.accept()
     layer = clickable.annotation
@@ -732,15 +753,15 @@ def test_enter_paints_it_as_one_step_of_undo(clickable: Bench) -> None:
 
 def test_the_next_click_paints_the_one_before(clickable: Bench) -> None:
     for place in ((36.0, 36.0), (60.0, 60.0), (36.0, 60.0)):
-        clickable.dock.tools.click.propose(place)
+        clickable.dock.tools.click.propose([place])
     assert np.unique(clickable.annotation.data).tolist() == [0, 2, 3]
 
 
 def test_shift_adds_and_escape_drops(clickable: Bench) -> None:
     click = clickable.dock.tools.click
-    click.propose((36.0, 36.0))
+    click.propose([(36.0, 36.0)])
     one = proposed(clickable).sum()
-    click.propose((36.0, 60.0), {"Shift"})
+    click.propose([(36.0, 60.0)], {"Shift"})
     assert proposed(clickable).sum() > 1.5 * one
     click.drop()
     assert proposed(clickable) is None
@@ -751,7 +772,7 @@ def test_a_cell_that_is_painted_stays_as_it_is(clickable: Bench) -> None:
     layer = clickable.annotation
     layer.data[30:43, 30:36] = 9
     layer.refresh()
-    clickable.dock.tools.click.propose((36.0, 38.0))
+    clickable.dock.tools.click.propose([(36.0, 38.0)])
     clickable.dock.tools.click.accept()
     assert (layer.data[30:43, 30:36] == 9).all()
     assert (layer.data == 10).any()
@@ -763,12 +784,136 @@ def test_a_box_proposes_what_is_in_it(clickable: Bench) -> None:
     assert not proposed(clickable)[36, 60]
 
 
+def drag(bench: Bench, path: list[tuple[float, float]], *modifiers: str) -> None:
+    """Drag as the mouse does, with the tool in hand."""
+    event = SimpleNamespace(type="mouse_press", position=path[0], modifiers=modifiers)
+    moves = bench.dock.tools.click._drag(bench.annotation, event)
+    next(moves)
+    for position in path[1:]:
+        event.type, event.position = "mouse_move", position
+        next(moves)
+    event.type = "mouse_release"
+    for _ in moves:
+        pass
+
+
+def test_a_line_through_a_cell_proposes_it(clickable: Bench) -> None:
+    clickable.dock.tools.click.propose([(36.0, 36.0)])
+    by_click = proposed(clickable)
+    clickable.dock.tools.click.drop()
+    drag(clickable, [(33.0, 33.0), (36.0, 36.0), (39.0, 39.0)])
+    np.testing.assert_array_equal(proposed(clickable), by_click)
+
+
+def test_a_line_through_two_cells_paints_them_as_one(clickable: Bench) -> None:
+    drag(clickable, [(36.0, 34.0), (36.0, 60.0)])
+    clickable.dock.tools.click.accept()
+    painted = clickable.annotation.data
+    assert painted[36, 36] == painted[36, 60] == painted[36, 48] == 2
+
+
+def test_alt_and_a_line_take_away_and_shift_and_a_drag_are_a_box(clickable: Bench) -> None:
+    drag(clickable, [(36.0, 34.0), (36.0, 60.0)])
+    both = proposed(clickable)
+    drag(clickable, [(30.0, 58.0), (42.0, 62.0)], "Alt")
+    assert proposed(clickable)[36, 36]
+    assert proposed(clickable).sum() < both.sum()
+    drag(clickable, [(26.0, 26.0), (46.0, 46.0)], "Shift")
+    assert proposed(clickable)[36, 36]
+    assert not proposed(clickable)[:, 49:].any()
+
+
 def test_another_tool_puts_it_down(clickable: Bench) -> None:
-    clickable.dock.tools.click.propose((36.0, 36.0))
+    clickable.dock.tools.click.propose([(36.0, 36.0)])
     clickable.dock.tools.take("background")
     assert proposed(clickable) is None
     assert clickable.annotation.mode == "paint"
     assert not clickable.dock.tools.buttons["click"].isChecked()
+
+
+# --- A prompt model that the user has installed ------------------------------------------------
+
+_ENTRY_POINTS = """[napari_unet.prompt_models]
+square = squares_of_mine:square
+broken = squares_of_mine:broken
+small = squares_of_mine:small
+gone = no_such_module:anything
+"""
+_MODULE = """
+import numpy as np
+def square(image, points, box):
+    mask = np.zeros(image.shape[:2], np.uint8)
+    for y, x, wanted in points:
+        mask[int(y) - 5 : int(y) + 6, int(x) - 5 : int(x) + 6] = wanted
+    if box:
+        mask[int(box[0]) : int(box[2]), int(box[1]) : int(box[3])] = 1
+    return mask
+def broken(image, points, box):
+    raise KeyError("weights")
+def small(image, points, box):
+    return image[:3, :4]
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install a package that offers prompt models."""
+    about = tmp_path / "squares_of_mine-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: squares-of-mine\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(_ENTRY_POINTS)
+    (tmp_path / "squares_of_mine.py").write_text(_MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def prompt_menu(bench: Bench) -> PromptModelMenu:
+    menu = bench.dock.findChild(PromptModelMenu)
+    assert menu is not None
+    menu.refresh()
+    return menu
+
+
+def choose(bench: Bench, name: str) -> None:
+    """Choose a prompt model in the menu, and click a cell."""
+    next(each for each in prompt_menu(bench).actions() if each.text() == name).trigger()
+    bench.dock.tools.take("click")
+    bench.dock.tools.click.propose([(36.0, 36.0)])
+    bench.wait()
+
+
+def test_without_a_prompt_model_there_is_no_such_menu(bench: Bench) -> None:
+    action = prompt_menu(bench).menuAction()
+    assert action is not None
+    assert not action.isVisible()
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_prompt_model_that_is_installed_answers_clicks_once_it_is_chosen(bench: Bench) -> None:
+    choose(bench, "square")
+    assert proposed(bench).sum() == 11 * 11
+    bench.dock.tools.click.propose([(36.0, 36.0)], {"Alt"})
+    bench.wait()
+    assert proposed(bench) is None
+    bench.dock.tools.click.propose_box((10.0, 20.0), (14.0, 26.0))
+    bench.wait()
+    assert proposed(bench).sum() == 4 * 6
+    choose(bench, "the model in use")
+    assert proposed(bench).sum() != 11 * 11
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("broken", "failed: KeyError"),
+        ("small", "mask of shape (3, 4) for an image of (96, 96)"),
+        ("gone", "cannot be imported"),
+    ],
+)
+def test_what_goes_wrong_in_a_prompt_model_is_told(bench: Bench, name: str, words: str) -> None:
+    choose(bench, name)
+    assert proposed(bench) is None
+    assert words in bench.dock.tools.text.text()
 
 
 # --- Words where something is missing ----------------------------------------------------------
@@ -825,7 +970,7 @@ def test_using_what_is_found_fills_in_the_whole_stack(stacked: Bench) -> None:
 def test_a_cell_of_a_stack_is_painted_in_its_plane(stacked: Bench) -> None:
     stacked.dock.tools.take("click")
     stacked.wait()
-    stacked.dock.tools.click.propose((1.0, 36.0, 36.0))
+    stacked.dock.tools.click.propose([(1.0, 36.0, 36.0)])
     stacked.dock.tools.click.accept()
     assert np.unique(np.nonzero(stacked.annotation.data)[0]).tolist() == [1]
 
@@ -834,7 +979,7 @@ def test_a_click_in_another_plane_gets_ready_for_it(stacked: Bench) -> None:
     stacked.dock.tools.take("click")
     stacked.wait()
     stacked.viewer.dims.set_current_step(0, 2)
-    stacked.dock.tools.click.propose((2.0, 36.0, 36.0))
+    stacked.dock.tools.click.propose([(2.0, 36.0, 36.0)])
     stacked.wait()
     assert stacked.viewer.layers["Proposed cell"].data.any()
     stacked.dock.tools.click.accept()
@@ -853,6 +998,16 @@ def test_a_stack_that_is_seen_from_the_side_is_searched_when_its_planes_are_show
     bench.wait_for(lambda: "cells found" in bench.dock.suggestions.text.text())
     bench.wait()
     assert len(bench.results) == 1
+
+
+def test_a_click_from_another_side_is_refused_in_words(stacked: Bench) -> None:
+    stacked.dock.tools.take("click")
+    stacked.wait()
+    stacked.viewer.dims.order = (1, 0, 2)
+    stacked.dock.tools.click.propose([(1.0, 36.0, 36.0)])
+    stacked.wait()
+    assert proposed(stacked) is None
+    assert "roll the axes" in stacked.dock.tools.text.text()
 
 
 def test_a_stack_is_learned_and_filled_in(stacked: Bench) -> None:

@@ -10,13 +10,25 @@ from napari._qt.qt_resources import get_stylesheet
 from napari.components import ViewerModel
 from napari.settings import get_settings
 from qtpy.QtCore import QEvent, QPoint, QRect, Qt
-from qtpy.QtWidgets import QApplication, QDockWidget, QLabel, QMainWindow, QWidget
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QApplication,
+    QComboBox,
+    QDockWidget,
+    QLabel,
+    QMainWindow,
+    QWidget,
+)
 
+from napari_unet.widgets.common.controls import Section
+from napari_unet.widgets.common.layers import LayerComboBox
+from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.segment import suggest
 from napari_unet.widgets.segment.dock import SegmentWidget
 
 from .docks import LARGE, called
 from .scenes import disks
+from .test_predict import untrained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,3 +122,38 @@ def test_all_is_in_sight_while_it_trains_on_a_stack(open_dock: Open) -> None:
 
 def test_the_axes_of_a_plane_are_not_asked_for(open_dock: Open) -> None:
     assert not open_dock().axes_chip.isVisible()
+
+
+def cut_off(dock: SegmentWidget) -> list[str]:
+    """List what has less room than its words need."""
+    QApplication.processEvents()
+    cut = []
+    for each in dock.findChildren(QWidget):
+        if not each.isVisibleTo(dock):
+            continue
+        needed = 0
+        if isinstance(each, QLabel):
+            words = each.text().split() if each.wordWrap() else [each.text()]
+            needed = max((each.fontMetrics().horizontalAdvance(word) for word in words), default=0)
+        elif isinstance(each, QComboBox) and not isinstance(each, LayerComboBox):
+            needed = each.sizeHint().width()
+        elif isinstance(each, QAbstractButton) and each.text():
+            needed = each.minimumSizeHint().width()
+        if each.width() < needed:
+            cut.append(f"{called(each)}: {each.width()} of {needed}")
+    return cut
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_no_word_is_cut_in_large_letters(open_dock: Open, kind: int) -> None:
+    dock = open_dock(np.stack([disks()] * 3))
+    dock.target.kind_box.setCurrentIndex(kind)
+    dock.suggestions._show(True)
+    session_of(dock.starter._viewer).set_model(untrained(), "General cells")
+    for section in dock.findChildren(Section):
+        section.open()
+    dock.cancel_button.show()
+    dock.learn.text.setText("Looking at what is painted…")
+    dock.tools.accept_all.accept_button.show()
+    assert dock.width() <= _WIDTH
+    assert cut_off(dock) == []

@@ -38,6 +38,7 @@ def starting_model_box(session: Session) -> QComboBox:
     )
     box.setAccessibleName("Starting model")
     box.setSizeAdjustPolicy(_WHOLE)
+    box.setMinimumContentsLength(max(len(box.itemText(i)) for i in range(box.count())))
 
     def load() -> None:
         name = box.currentData()

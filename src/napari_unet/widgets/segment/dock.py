@@ -34,6 +34,7 @@ from napari_unet.widgets.predict.status import PredictStatus
 from napari_unet.widgets.predict.work import is_large
 from napari_unet.widgets.segment.finish import FinishPanel
 from napari_unet.widgets.segment.learn import LearnPanel
+from napari_unet.widgets.segment.menu import PromptModelMenu
 from napari_unet.widgets.segment.suggest import SuggestionPanel
 from napari_unet.widgets.segment.tools import ToolBox
 from napari_unet.widgets.train.work import ask_to_save
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from napari_unet.widgets.predict.doubt import Doubt
 
 _PLUGIN = "napari-unet-paint"
-_NO_PAINT = "Paint three cells, each with its own number: click Cell, and fill one."
+_NO_PAINT = "Paint three cells, with a stroke or more for each: click Cell, and fill one."
 
 
 class SegmentWidget(Dock):
@@ -150,6 +151,8 @@ class SegmentWidget(Dock):
         menu.addSeparator()
         for name in ("Annotate", "Train", "Predict", "Models and projects"):
             menu.addAction(f"{name}…", partial(self._open_dock, name))
+        menu.addSeparator()
+        menu.addMenu(PromptModelMenu(self.tools.click, menu))
         made.setMenu(menu)
         return made
 

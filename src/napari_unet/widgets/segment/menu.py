@@ -1,4 +1,4 @@
-"""A right click on a cell, with no tool in hand: delete it, accept it, or break its track."""
+"""Menus: a right click on a cell deletes, accepts or breaks it; who answers a click on a cell."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_unet.widgets.predict.correct import CorrectTools
+    from napari_unet.widgets.segment.click import ClickTool
 
 _RIGHT = 2  # napari's number of the mouse button
 _DRAGGED = 4  # pixels of the screen: more zooms
@@ -81,3 +82,28 @@ class CellMenu(QObject):
             self.menu.addAction(text, partial(self._tools.apply_once, layer, tool, path))
         self._marked.show(layer, (*(np.full(at[0].size, i) for i in inside.frame), *at))
         self.menu.popup(QCursor.pos())
+
+
+class PromptModelMenu(QMenu):
+    """Chooses which prompt model answers clicks; it is there if the user has installed one."""
+
+    def __init__(self, tool: ClickTool, menu: QMenu) -> None:
+        super().__init__("Click a cell with", menu)
+        self._tool = tool
+        menu.aboutToShow.connect(self.refresh)
+
+    def refresh(self) -> None:
+        """List what is installed now."""
+        from napari_unet.external.prompt_models import installed_prompt_models
+
+        models, in_use = installed_prompt_models(), self._tool.prompt_model
+        chosen = None if in_use is None else in_use.name
+        self.clear()
+        for name, entry in (("the model in use", None), *models.items()):
+            made = self.addAction(name, partial(self._tool.choose, entry))
+            assert made is not None
+            made.setCheckable(True)
+            made.setChecked((entry and entry.name) == chosen)
+        own = self.menuAction()
+        assert own is not None
+        own.setVisible(bool(models))

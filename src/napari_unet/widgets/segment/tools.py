@@ -56,7 +56,8 @@ _PAINT = {
     "click": (
         "Click a cell",
         "C",
-        "Click a cell: the whole of it is proposed, and painted with the next click or Enter.",
+        "Click a cell, or draw a line through its parts: the whole of it is proposed, and painted "
+        "with the next click or Enter.",
     ),
     "erase": ("Erase", "E", "Erase paint: what is erased is ignored again."),
 }
@@ -169,7 +170,7 @@ class ToolBox(ButtonGrid):
         was chosen elsewhere does.
         """
         layer = self._target.annotation
-        if layer is None or layer is not self._viewer.layers.selection.active:
+        if active_labels(self._viewer) is not layer or layer is None:
             return
         paints = self.buttons["cell"].isChecked() and layer.mode == "paint"
         named, planes = self._target.task.named, self._viewer.dims.ndisplay == 2
