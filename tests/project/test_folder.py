@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -426,6 +427,10 @@ def full_project(**changes: Any) -> Project:
         places=(((0,), ((0, 3), (0, 4))), ((1,), ((0, 2), (0, 4)))),
         made_as="cells prediction",
         outline=2,
+        linked=True,
+        mothers={2: 1},
+        must_link=(((0, 1, 1), (1, 1, 1)),),
+        cannot_link=(((0, 1, 2), (1, 2, 2)),),
     )
     tracks = ProjectTracks(
         "cells tracks",
@@ -452,6 +457,15 @@ def test_results_and_tracks_come_back_as_they_were(tmp_path: Path) -> None:
     for one, other in ((before.results[0], after.results[0]), (before.tracks[0], after.tracks[0])):
         for name, value in vars(one).items():
             np.testing.assert_equal(getattr(other, name), value)
+
+
+def test_what_is_said_of_links_outside_the_labels_is_left_out(tmp_path: Path) -> None:
+    project = full_project()
+    pairs = (((0, 1, 1), (1, 99, 1)), ((0, 1, 1), (1, -1, 1)), ((0, 1, 1), (0, 1, 1)))
+    result = replace(project.results[0], must_link=pairs)
+    (back,) = saved(replace(project, results=(result,)), tmp_path).results
+    assert back.must_link == ()
+    assert len(back.cannot_link) == 1
 
 
 def test_images_of_one_name_get_files_of_their_own(tmp_path: Path) -> None:
