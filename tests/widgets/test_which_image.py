@@ -270,6 +270,16 @@ def test_another_image_is_painted_in_its_own_layer(desk: Desk) -> None:
         assert target.annotation is layer
 
 
+def test_a_layer_that_is_chosen_to_paint_in_shows_its_image(desk: Desk) -> None:
+    other = desk.viewer.add_image(disks(), name="other")
+    layers = [new_annotation(desk.viewer, image) for image in (desk.image, other)]
+    target = desk.annotate.target
+
+    for image, layer in zip((desk.image, other), layers, strict=True):
+        target.annotation_box.layer = layer
+        assert (target.image, target.annotation) == (image, layer)
+
+
 def test_labels_are_not_compared_with_a_truth_that_lies_elsewhere(desk: Desk) -> None:
     desk.viewer.add_labels(strokes_on(disks()), name="truth", translate=(12, 0))
     predicted = Predicted(np.zeros((96, 96), np.int32), 2)

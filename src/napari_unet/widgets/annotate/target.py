@@ -101,7 +101,7 @@ class PaintTarget(QObject):
         self.watch()
 
     def _connect(self, dock: QWidget) -> None:
-        self.annotation_box.layer_changed.connect(self.watch)
+        self.annotation_box.layer_changed.connect(self._follow_annotation)
         self.image_box.layer_changed.connect(self._follow_image)
         self.image_box.activated.connect(self._answer)
         self.kind_box.currentIndexChanged.connect(self._choose_kind)
@@ -175,6 +175,14 @@ class PaintTarget(QObject):
                     break
         self.watch()
 
+    def _follow_annotation(self) -> None:
+        """Show the image of the layer that is chosen to paint in."""
+        layer = self.painter.annotation
+        image = None if layer is None else image_for(self._viewer, layer)
+        if image is not None:
+            self.image_box.layer = image
+        self.watch()
+
     def _answer(self, index: int = 0) -> None:
         """Let the chosen image be that of a layer of which it was not clear."""
         layer, image = self.painter.annotation, self.image
@@ -220,6 +228,7 @@ class PaintTarget(QObject):
         layer = self._session.annotation
         if layer is not None and layer is not self.annotation:
             self.annotation_box.layer = layer
+            self._follow_annotation()
 
     def _show_coverage(self) -> None:
         layer = self.annotation
