@@ -337,6 +337,14 @@ def test_after_a_power_cut_what_was_safe_is_kept(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(target).array[:], predict(MODEL, image)[1].array)
 
 
+def test_what_a_former_version_began_is_predicted_anew(tmp_path: Path) -> None:
+    image, target = noise(40, 40), tmp_path / "out.zarr"
+    store(image, target, **stopping(4))
+    (partial_folder(target) / ".scratch" / "zarr.json").unlink()
+    rest, result = store(image, target)
+    assert (tiles_in(rest), result.complete) == (9, True)
+
+
 @pytest.mark.fault(59)
 def test_who_is_taken_for_dead_and_lives_writes_nothing_more(tmp_path: Path) -> None:
     image, target = noise(70, 90), tmp_path / "out.zarr"

@@ -240,7 +240,8 @@ def open_partial(
     note = scratch / _ORDER
     put_back_previous(target)
     try:
-        if not note.exists() or note.read_text(encoding="utf-8") != order:
+        begun = note.exists() and (scratch / METADATA).exists()  # former versions had no copy
+        if not begun or note.read_text(encoding="utf-8") != order:
             if folder.exists():
                 shutil.rmtree(folder)
             _create(result, pixel_size)
