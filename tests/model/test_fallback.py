@@ -12,6 +12,7 @@ from torch import Tensor
 from napari_unet.data.frames import Frame
 from napari_unet.data.intensity import IntensityRange
 from napari_unet.errors import NotEnoughMemoryError
+from napari_unet.model import memory
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.execution import Runner
 from napari_unet.model.inference import InferenceNetwork
@@ -89,6 +90,32 @@ def test_what_did_not_fit_once_is_not_tried_again() -> None:
     predict(runner)
 
     assert max(small.sizes) <= small.pixels
+
+
+@pytest.mark.fault(53)
+def test_a_box_that_a_container_does_not_hold_is_never_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = network_of(PLANE)
+    expected = predict(Runner(InferenceNetwork(network, CPU)))
+    whole = Small(network, float("inf"))
+    predict(Runner(whole))
+    needed = 3 * PLANE.base_channels * 4 * whole.sizes[0]
+    monkeypatch.setattr(memory, "free_memory", lambda: needed // 2)
+    small = Small(network, float("inf"))
+    runner = Runner(small)
+
+    np.testing.assert_array_equal(predict(runner), expected)
+
+    assert max(small.sizes) <= whole.sizes[0] / 2
+    assert runner.fallback.take_notices() == ["Memory is short: tiles are computed in parts."]
+
+
+@pytest.mark.fault(53)
+def test_where_a_container_is_full_it_is_said_in_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda: 0)
+    with pytest.raises(NotEnoughMemoryError, match=r"needs about 0\.0 GB, 0\.0 free"):
+        predict(Runner(Small(network_of(PLANE), float("inf"))))
 
 
 def test_it_is_told_once() -> None:

@@ -35,6 +35,7 @@ _TELLTALE = re.compile(
 )
 _TRIED = re.compile(r"tried to allocate (?P<number>[\d.]+) (?P<unit>bytes|[KMGT]iB)", re.IGNORECASE)
 _BYTES = {"bytes": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
+_HELD = 3  # feature maps of the first level at once, in float32: 1.2 to 2.9 were measured
 _IN_PARTS = "Memory is short: tiles are computed in parts."
 
 
@@ -166,6 +167,9 @@ class Fallback:
         self, pixels: NDArray[np.float32], compute: Compute
     ) -> NDArray[np.float32] | Shortage:
         """Compute a box as a whole; a device that fails is given up."""
+        lacking = self._lacking(pixels)
+        if lacking is not None:
+            return lacking
 
         def work() -> NDArray[np.float32]:
             image = torch.from_numpy(pixels)[None].to(self.network.device)  # (1, C_in, *)
@@ -180,6 +184,17 @@ class Fallback:
             reason = first_line(error)
         self._go_on_with_spare(f"The GPU failed ({reason}): the rest is computed on the CPU.")
         return within_memory(work, self.network.device)
+
+    def _lacking(self, pixels: NDArray[np.float32]) -> Shortage | None:
+        """Return how much memory of the computer a box would lack, as far as that is known.
+
+        A container that is full gets no error: it is killed without a word.
+        """
+        maps = _HELD * getattr(self.network.config, "base_channels", 0)
+        needed = maps * pixels[0].size * np.dtype(np.float32).itemsize
+        if self.network.device.type != "cpu" or needed <= (free := free_memory()):
+            return None
+        return Shortage(self.network.device, needed, free)
 
     def _go_on_with_spare(self, notice: str) -> None:
         assert self._spare is not None
