@@ -157,3 +157,15 @@ def test_no_word_is_cut_in_large_letters(open_dock: Open, kind: int) -> None:
     dock.tools.accept_all.accept_button.show()
     assert dock.width() <= _WIDTH
     assert cut_off(dock) == []
+
+
+def test_all_is_in_sight_where_cells_are_linked(open_dock: Open) -> None:
+    dock = open_dock(np.stack([disks()] * 3))
+    dock.finish.count.setText("1,159 cells here, 12,345 in all")
+    dock.finish.link_button.show()
+    dock.tools.show_linked(True)
+    dock.cancel_button.show()
+    assert out_of_sight(dock) == []
+    row = (dock.finish.link_button, dock.finish.csv_button, dock.finish.save_button)
+    assert [each.visibleRegion().boundingRect() == each.rect() for each in row] == [True] * 3
+    assert dock.width() <= _WIDTH + 20

@@ -90,6 +90,7 @@ class SegmentWidget(Dock):
         add_row(form, "Find", self.target.kind_box)
         head.addLayout(form)
         head.addLayout(self.tools)
+        layout.addLayout(self.tools.links)
         layout.addWidget(self.recovery)
         layout.addWidget(self.suggestions)
         layout.addWidget(self.tools.accept_all)

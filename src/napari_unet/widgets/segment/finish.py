@@ -13,6 +13,7 @@ from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_unet.data.labels import pixels_per_number
+from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, button
 from napari_unet.widgets.common.layers import METADATA_KEY, FollowedLayer, follow
 from napari_unet.widgets.common.result_layer import Predicted, shown_result
@@ -74,10 +75,7 @@ class FinishPanel(QWidget):
         layout.setContentsMargins(9, 0, 9, 6)
         row = QHBoxLayout()
         row.addWidget(self.count, stretch=1)
-        row.addStretch()
-        row.addWidget(self.link_button)
-        row.addWidget(self.csv_button)
-        row.addWidget(self.save_button)
+        row.addLayout(ButtonGrid(3, (self.link_button, self.csv_button, self.save_button)))
         layout.addLayout(row)
         layout.addWidget(self.text)
         self._timer = QTimer(self)

@@ -91,6 +91,7 @@ class ToolBox(ButtonGrid):
     ) -> None:
         super().__init__(3)
         self._target, self._options = target, options
+        self.links = ButtonGrid(2)  # in a place of their own: there is not always room here
         self.text = Note()
         self._viewer, self._dock, self._session = viewer, dock, session_of(viewer)
         self._corrections = 0  # not learned yet
@@ -105,7 +106,7 @@ class ToolBox(ButtonGrid):
             self.buttons[name] = made = button("", "", partial(self.take, name))
             made.setCheckable(True)
             _describe(made, text, key, tooltip)
-            self.addWidget(made)
+            (self.links if name in _LINKED else self).addWidget(made)
         self.show_linked(False)
         self._connect()
 
