@@ -10,7 +10,7 @@ import numpy as np
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 from qtpy.QtGui import QKeyEvent, QKeySequence
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from napari_unet.data.labels import pixels_per_number
 from napari_unet.widgets.common.button_grid import ButtonGrid
@@ -73,10 +73,8 @@ class FinishPanel(QWidget):
         )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(9, 0, 9, 6)
-        row = QHBoxLayout()
-        row.addWidget(self.count, stretch=1)
-        row.addLayout(ButtonGrid(3, (self.link_button, self.csv_button, self.save_button)))
-        layout.addLayout(row)
+        layout.addWidget(self.count)
+        layout.addLayout(ButtonGrid(3, (self.link_button, self.csv_button, self.save_button)))
         layout.addWidget(self.text)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
