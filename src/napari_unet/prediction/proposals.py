@@ -1,9 +1,9 @@
 """Objects of an image that nothing is painted on: a model tried at several sizes of cells.
 
 A model finds cells that have the size it expects. On an image of which nothing is known it is run
-as if cells were small, middle, large and very large. The size at which most of what it finds is
-sure, and as large as it should be, is chosen; the foreground at every size is kept, so that
-another size, another threshold or another smallest object needs no network.
+as if cells were small, larger, up to very large. The size at which most of what it finds is sure,
+as large as it should be, and found again at a neighbouring size, is chosen; the foreground at every
+size is kept, so that another size, another threshold or another smallest object needs no network.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from napari_unet.data.rescaling import size_of_cell
 from napari_unet.errors import ConfigError, ModelMismatchError
+from napari_unet.evaluation.overlap import overlap_of
 from napari_unet.model.starting import expected_cell_size
 from napari_unet.objects.clicking import Clickable, confidences
 from napari_unet.objects.separation import separate_objects
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
 
     Foreground = NDArray[np.uint8]
 
-# Diameters in pixels: half, once, twice and four times what the starting models know best. Steps
-# of half an octave choose no better (docs/results/proposals.md).
-SIZES = (15.0, 30.0, 60.0, 120.0)
+# Diameters in pixels, in steps of half an octave around what the starting models know best: a true
+# cell is found at two of them, a piece of one or a speck is not (docs/results/proposals.md).
+SIZES = (15.0, 21.2, 30.0, 42.4, 60.0, 84.8, 120.0, 170.0)
 # Sizes are tried in the middle of a view: so many pixels along each axis show cells enough.
 LARGEST_VIEW = 1024
 _STEPS = 255
@@ -47,12 +48,13 @@ _SMALLEST_SHARE = 0.15
 # An object whose mean probability exceeds the threshold by less is dropped. One cell circled, F1
 # over eleven sets: 0.631 with all, 0.648 from 0.60, 0.659 from 0.65, 0.644 from 0.70.
 _LEAST_ABOVE = 0.15
-# Below this quality no size fits: of 58 images 7 have F1 0.22 in the mean, the others 0.67.
-_FITS = 0.25
+# Below this quality no size fits: of 72 images 6 have F1 0.40 in the mean, the others 0.66.
+_FITS = 0.12
 
 # Of the quality, see `quality_of`: all chosen on eleven sets together.
 _SURE, _SURE_STEEP = 0.75, 10.0
-_SIZE_WINDOW, _SIZE_STEEP = (-1.0, 0.6), 1 / 0.15
+_SIZE_WINDOW, _SIZE_STEEP = (-1.3, 0.8), 1 / 0.15
+_AGREEMENT_POWER = 3.0
 _UNSURE = (51, 204)
 _UNSURE_POWER = 0.25
 
@@ -67,8 +69,6 @@ class ScaleTried:
     """Sizes to try."""
     cell_size: float
     """Diameter in pixels of the image."""
-    quality: float
-    """How well what was found fits, 0 to 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +195,7 @@ def propose(
             "take a starting model."
         )
     foreground: dict[float, Foreground] = {}
-    qualities: dict[float, float] = {}
+    objects: dict[float, NDArray[np.int32]] = {}
     threshold = config.threshold or trained.record.threshold
     view = _view_of(trained, image, config)
     for number, size in enumerate(sorted(sizes, reverse=True), 1):
@@ -208,12 +208,15 @@ def propose(
         assert isinstance(pixels, np.ndarray)
         found = np.rint(pixels.reshape(pixels.shape[-3:])[1] * np.float32(_STEPS))
         foreground[size] = found.astype(np.uint8)
-        objects = _separated(foreground[size], size, size / expected, threshold)
-        qualities[size] = quality_of(foreground[size], objects, size, threshold)
-        yield ScaleTried(number, len(sizes), size, qualities[size])
+        objects[size] = _separated(foreground[size], size, size / expected, threshold)
+        yield ScaleTried(number, len(sizes), size)
     assert view.frames is not None
     assert view.region is not None
     complete = len(foreground) == len(sizes)
+    qualities = {
+        size: quality_of(foreground[size], found, size, threshold, _neighbours(objects, size))
+        for size, found in objects.items()
+    }
     return Proposals(
         foreground, qualities, view.frames[0], view.region, expected, threshold, complete
     )
@@ -229,13 +232,18 @@ def find_cell_size(
 
 
 def quality_of(
-    foreground: Foreground, objects: NDArray[np.int32], cell_size: float, threshold: float
+    foreground: Foreground,
+    objects: NDArray[np.int32],
+    cell_size: float,
+    threshold: float,
+    others: Sequence[NDArray[np.int32]] = (),
 ) -> float:
     """Return how well objects fit the size of cells at which they were looked for, 0 to 1.
 
-    It is the share of them, by their diameter, that are sure (a mean probability above 0.75) and
-    of about that size (half of it to one and a half times it). It is lower where much of the
-    foreground is in no object, and where much of the view is unsure.
+    It is the share of them, by their diameter, that are sure (a mean probability above 0.75), of
+    about that size (0.4 to 1.7 times it), and much the same as in one of the `others`, what was
+    found at neighbouring sizes. It is lower where much of the foreground is in no object, and where
+    much of the view is unsure.
     """
     count = int(objects.max(initial=0))
     if count == 0:
@@ -245,12 +253,29 @@ def quality_of(
     low, high = _SIZE_WINDOW
     fits = _rises((sizes - low) * _SIZE_STEEP) * _rises((high - sizes) * _SIZE_STEEP)
     sure = _rises((confidences(foreground, objects)[1:] - _SURE) * _SURE_STEEP)
+    agreed = np.max([_agreement(objects, each) for each in others], axis=0) if others else 1.0
     lengths = np.sqrt(areas)
-    share = (lengths * fits * sure).sum() / (lengths.sum() + np.median(lengths))  # few prove less
+    good = (lengths * fits * sure * agreed**_AGREEMENT_POWER).sum()
+    share = good / (lengths.sum() + np.median(lengths))  # few prove less
     inside = max(1, int(np.count_nonzero(foreground > threshold * _STEPS)))
     unsure = np.count_nonzero((foreground > _UNSURE[0]) & (foreground < _UNSURE[1])) / inside
     kept = min(1.0, areas.sum() / inside)
     return float(share * kept * (1 + unsure) ** -_UNSURE_POWER)
+
+
+def _neighbours(objects: Mapping[float, NDArray[np.int32]], size: float) -> list[NDArray[np.int32]]:
+    """Return what was found at the next smaller and the next larger size."""
+    tried = sorted(objects)
+    at = tried.index(size)
+    return [objects[other] for other in (*tried[max(0, at - 1) : at], *tried[at + 1 : at + 2])]
+
+
+def _agreement(objects: NDArray[np.int32], others: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return how much alike the most similar of the others is, for each object 1..N: its IoU."""
+    overlap = overlap_of(objects, others)
+    best = np.zeros(int(objects.max()) + 1)
+    np.maximum.at(best, overlap.prediction_ids[overlap.prediction_index], overlap.iou)
+    return best[1:]
 
 
 def _view_of(trained: TrainedNetwork, image: ArrayLike, config: PredictConfig) -> PredictConfig:
