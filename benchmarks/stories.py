@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CELLS_FIRST, _CELLS, _CORRECTIONS = 4, 12, 3
+_MOST_EFFORT = 35  # clicks and keys from opening an image to the table: more is a failure
 _PATIENCE = 75.0  # seconds that a person waits for a training to end
 _LOOK = 4.0  # seconds between painting and looking
 _MOSAIC = 6000
@@ -287,8 +288,8 @@ class Telling:
         with self.lateness.away():
             cells = self._cells_to_paint()
         self._take_brush(cells)
-        for n, cell in enumerate(cells[:_CELLS_FIRST]):
-            self._paint_cell(cell, first=n == 0)
+        for cell in cells[:_CELLS_FIRST]:
+            self._paint_cell(cell)
         self.hand.press("B")
         with self.lateness.away():
             ground = self._ground()
@@ -301,14 +302,22 @@ class Telling:
         window.live(_LOOK)
         self.hand.look("training")
         self._score("four cells")
+        self.hand.press("N")
         for cell in cells[_CELLS_FIRST:]:
             self._paint_cell(cell)
+        self._count_painted(len(cells))
         window.live(_LOOK)
         self.hand.look("twelve")
         self._correct()
         window.live(_LOOK)
         self.hand.look("corrected")
         self._score("twelve cells, corrections")
+
+    def _count_painted(self, meant: int) -> None:
+        """Note how many cells were painted by so many strokes: each has a number of its own."""
+        painted = np.unique(self.dock.target.annotation.data)
+        self.notes.note("cells painted", int(np.count_nonzero(painted > 1)))
+        self.notes.note("cells meant", meant)
 
     def _end(self) -> None:
         begin = time.monotonic()
@@ -326,19 +335,13 @@ class Telling:
     def _export(self) -> None:
         from qtpy.QtWidgets import QFileDialog
 
-        sections = self.dock.findChildren(type(self.dock.settings))
-        measuring = next(each for each in sections if each.isAncestorOf(self.dock.measure))
-        window.scroll_to(measuring)
-        self.hand.click(measuring.toggle_button)
-        window.scroll_to(self.dock.measure)
-        self.hand.click(self.dock.measure.measure_button)
-        self.hand.until(lambda: not self.session.measuring.running, 60)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "cells.csv"
             chooser: Any = QFileDialog
             chooser.getSaveFileName = staticmethod(lambda *_, **__: (str(path), ""))
-            self.hand.click(self.dock.measure.csv_button)
+            self.hand.click(self.dock.finish.csv_button)
             self.hand.keys += 1  # Enter in the dialog
+            self.hand.until(path.exists, 60)
             window.live(0.5)
             rows = len(path.read_text().splitlines()) - 1 if path.exists() else 0
         self.hand.look("exported")
@@ -397,9 +400,8 @@ class Telling:
                 break
             self.hand.press("]" if ratio > 1 else "[")
 
-    def _paint_cell(self, cell: NDArray[np.bool_], first: bool = False) -> None:
-        if not first:
-            self.hand.press("N")
+    def _paint_cell(self, cell: NDArray[np.bool_]) -> None:
+        """Brush over a cell: that it is the next one needs no key."""
         with self.lateness.away():
             points = self._zigzag(cell)
         self.hand.drag(points)
@@ -451,8 +453,11 @@ class Telling:
         """Delete what is no cell, accept what is right: what a look at the outlines tells."""
         with self.lateness.away():
             mistakes = self._mistakes()
+        in_hand = ""
         for tool, place in mistakes:
-            self.hand.press(tool)
+            if tool != in_hand:
+                self.hand.press(tool)
+                in_hand = tool
             before = np.array(self._shown)
             self.hand.drag([place])
             window.live(0.5)
@@ -607,7 +612,8 @@ def main() -> int:
             told.append(Notes(**json.loads(file.read_text())))
     (options.pictures / "stories.md").write_text(table(told) + "\n")
     print(table(told))
-    return 0 if len(told) == len(stories) else 1
+    effort = [notes.numbers.get("clicks and keys", 0) for notes in told]
+    return 0 if len(told) == len(stories) and max(effort, default=0) <= _MOST_EFFORT else 1
 
 
 if __name__ == "__main__":
