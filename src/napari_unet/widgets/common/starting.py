@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error
-from qtpy.QtWidgets import QComboBox
+from qtpy.QtWidgets import QComboBox, QSizePolicy
 
 from napari_unet.errors import ModelFileError
 from napari_unet.model.starting import STARTING_MODELS, starting_card
@@ -38,7 +38,7 @@ def starting_model_box(session: Session) -> QComboBox:
     )
     box.setAccessibleName("Starting model")
     box.setSizeAdjustPolicy(_WHOLE)
-    box.setMinimumContentsLength(max(len(box.itemText(i)) for i in range(box.count())))
+    box.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
 
     def load() -> None:
         name = box.currentData()
