@@ -96,10 +96,10 @@ Made by `python benchmarks/accuracy/proposals.py --images {images} --draws {draw
 
 ## Nothing painted
 
-Mean / worst F1 at IoU 0.5. *Proposals*: cells of 15, 30, 60 and 120 pixels are tried, and one size
-is chosen without the truth. *Best size*: that of the four which the truth says is best, and what
+Mean / worst F1 at IoU 0.5. *Proposals*: cells of 15 to 170 pixels are tried in eight sizes, and one
+is chosen without the truth. *Best size*: that of the eight which the truth says is best, and what
 is lost to it (*regret*, mean / worst). *One cell circled*: the model as it was before, told the
-diameter of a typical cell. Seconds: mean / worst of all four sizes.
+diameter of a typical cell. Seconds: mean / worst of all eight sizes.
 
 {chosen}
 
