@@ -131,9 +131,9 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     go, real = threading.Event(), predictor.predict_image
 
     def waiting(
-        model: Any, image: Any, config: Any, stop: threading.Event, *file: Any
+        model: Any, image: Any, config: Any, stop: threading.Event, *file: Any, **kept: Any
     ) -> Generator[object, None, Any]:
-        run = Run(real(model, image, config, stop, *file))
+        run = Run(real(model, image, config, stop, *file, **kept))
         for event in run:
             yield event
             while isinstance(event, TilePredicted) and not go.wait(0.01) and not stop.is_set():
