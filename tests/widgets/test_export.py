@@ -94,7 +94,7 @@ def test_a_folder_that_is_missing_is_told(
 ) -> None:
     desk, widget = dialog
     widget.path_box.setText(str(tmp_path / "no" / "cells"))
-    assert "cannot be written" in export_with(desk, widget)
+    assert "Cannot write to" in export_with(desk, widget)
 
 
 def test_authors_are_remembered(dialog: tuple[Desk, ExportDialog], own_data_folder: Path) -> None:
