@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.errors import ConfigError, DeviceError, ModelMismatchError
+from napari_unet.errors import ConfigError, DeviceError, ModelMismatchError, NotEnoughMemoryError
 from napari_unet.io.files import read_image
 from napari_unet.io.locks import locked
 from napari_unet.model.devices import choose_device
@@ -358,7 +358,7 @@ class _Run:
 def _result_of(future: Any, task: _Task) -> Any:
     """Return what a task gave.
 
-    Raises DeviceError if the task ended worker after worker, or was waiting in each of them.
+    Raises NotEnoughMemoryError if the task ended worker after worker, or waited in each of them.
     """
     from distributed import KilledWorker
 
@@ -366,7 +366,7 @@ def _result_of(future: Any, task: _Task) -> Any:
         return future.result()
     except KilledWorker as error:
         _, _, purpose, frame, part = task
-        raise DeviceError(
+        raise NotEnoughMemoryError(
             f"{error.allowed_failures + 1} workers were killed, one after the other, that had "
             f"{purpose} {part} of frame {frame} to do, probably out of memory. Choose a smaller "
             "--tile-size or fewer --workers; what is done is kept, predict again to go on."

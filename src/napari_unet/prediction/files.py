@@ -184,9 +184,9 @@ def _predict_file(
     hashes: tuple[PixelHash | None, PixelHash | None]
     if result.path is None:
         pixels = result.whole()
+        hashes = hash_pixels(image.array), hash_pixels(pixels)
         write = write_labels if result.type.is_labels else write_image
         write(target, pixels, result.axes, config.pixel_size)
-        hashes = hash_pixels(image.array), hash_pixels(pixels)
     else:
         hashes = _hash_of(path), _hash_of(target)
     return FilePredicted(path, target, result.kind, result.axes, result.objects, config, *hashes)

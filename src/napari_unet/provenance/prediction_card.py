@@ -66,9 +66,10 @@ def writing_cards(
     for event in run:
         if isinstance(event, FileStarted):
             started = now()
-        elif isinstance(event, FilePredicted):
+            # Not between result and card: who is killed there leaves a result that is not ours.
             environment = environment or Environment.of(choose_device(device))
             weights = weights or hash_of_weights(trained.network.state_dict())
+        elif isinstance(event, FilePredicted) and environment is not None:
             card = card_beside_result(event.target)
             place = None if path is None else Place.of(path, card)
             model = Predictor(name=name, place=place, starting=starting, weights_sha256=weights)
