@@ -171,6 +171,7 @@ def test_postscript_by_the_name_of_an_image_is_not_opened(
 
 
 @pytest.mark.fault(56)
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such pipes on Windows")
 def test_a_pipe_among_the_images_of_a_project_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.png")
     assert not is_opened_unasked(str(tmp_path / "x.png"))
