@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import imagecodecs
 import numpy as np
@@ -194,8 +194,8 @@ def test_what_was_written_is_read_with_its_axes(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, *arguments: Any, **options: Any) -> None:
-        path.write_bytes(b"half")
+    def full(file: BinaryIO, *arguments: Any, **options: Any) -> None:
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(tifffile, "imwrite", full)
@@ -436,10 +436,10 @@ def test_a_failed_write_keeps_the_result_before(
     write_image(tmp_path / "x.tif", IMAGE, "YX")
     before = (tmp_path / "x.tif").read_bytes()
 
-    def broken(self: Path, target: Path) -> None:
+    def broken(old: Path, new: Path) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(Path, "replace", broken)
+    monkeypatch.setattr(os, "replace", broken)
     with pytest.raises(FileProblemError, match="Input/output error"):
         write_image(tmp_path / "x.tif", IMAGE[:5], "YX")
     assert (tmp_path / "x.tif").read_bytes() == before
@@ -454,8 +454,8 @@ def test_a_missing_folder_is_told_on_writing(tmp_path: Path) -> None:
 def test_a_result_that_is_too_large_for_tiff_is_told_and_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def overflow(path: Path, *arguments: Any, **options: Any) -> None:
-        path.write_bytes(b"half")
+    def overflow(file: BinaryIO, *arguments: Any, **options: Any) -> None:
+        file.write(b"half")
         raise ValueError("data too large for non-BigTIFF file")  # what tifffile says at 4 GB
 
     monkeypatch.setattr(tifffile, "imwrite", overflow)
@@ -467,8 +467,8 @@ def test_a_result_that_is_too_large_for_tiff_is_told_and_leaves_nothing_behind(
 def test_whatever_interrupts_a_write_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
-    def interrupted(path: Path, *arguments: Any, **options: Any) -> None:
-        path.write_bytes(b"half")
+    def interrupted(file: BinaryIO, *arguments: Any, **options: Any) -> None:
+        file.write(b"half")
         raise error
 
     monkeypatch.setattr(tifffile, "imwrite", interrupted)

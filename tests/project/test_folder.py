@@ -548,7 +548,7 @@ def as_version_1(folder: Path) -> None:
     for number, image in enumerate(stored["images"]):
         for kind, place in (("image", "images"), ("labels", "annotations")):
             array = image[kind]
-            name = f"{place}/{number}-save-0bbfd16a-99-1a413917.tif"
+            name = f"{place}/{number}-save-{machine_id()}-{os.getpid()}-1a413917.tif"
             (folder / place).mkdir(exist_ok=True)
             (folder / array["file"]).rename(folder / name)
             image[kind] = {"file": name, "shape": array["shape"]}

@@ -194,5 +194,7 @@ def test_strokes_that_joined_are_told_in_the_card(painted: Painted, tmp_path: Pa
 class _Of:
     """An event of a layer."""
 
+    type = "paint"
+
     def __init__(self, source: Labels) -> None:
         self.source = source
