@@ -150,7 +150,8 @@ def test_each_setting_has_its_control_in_a_dock(config: type) -> None:
 def test_each_error_says_what_it_is() -> None:
     classes = [each for each in vars(errors).values() if inspect.isclass(each)]
     ours = [each for each in classes if each.__module__ == errors.__name__]
-    assert ours and all(inspect.getdoc(each) for each in ours)
+    assert ours
+    assert all(inspect.getdoc(each) for each in ours)
 
 
 def test_the_page_of_the_commands_lists_each_option(pages: Any) -> None:
