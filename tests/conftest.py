@@ -28,6 +28,9 @@ settings.load_profile("quick")
 # What a shell starts in the background ignores Ctrl+C, and so would the tests that press it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# So does what nohup starts with a terminal that is closed.
+if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_finish() -> None:

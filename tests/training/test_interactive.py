@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ from napari_unet.training.events import (
     ViewPredicted,
 )
 from napari_unet.training.live import LiveView
-from napari_unet.training.loop import _Clock, train_network
+from napari_unet.training.loop import train_network
 from napari_unet.training.preparation import prepare_training
 from napari_unet.training.trainer import Trainer
 from napari_unet.training.validation import PaintedCell
@@ -387,21 +387,6 @@ def test_checkpoints_are_written_and_not_passed_on(
     passed = list(saving_checkpoints(events, tmp_path / "m.safetensors"))
     assert not of_type(passed, Checkpoint)
     assert load_state(tmp_path / "m.state.safetensors").step == 2
-
-
-def test_the_first_checkpoints_come_soon_and_later_ones_seldom() -> None:
-    """So that a training that is killed again and again advances, too."""
-    trainer = SimpleNamespace(
-        config=tiny_config(), seconds=0.0, step=0, group=SimpleNamespace(agree=lambda *own: own)
-    )
-    clock = _Clock(cast("Any", trainer), None, threading.Event())
-    began = clock._loop_start
-    written = []
-    for second in range(120):
-        clock._elapsed = began + second
-        if clock.checkpoint_due():
-            written.append(second)
-    assert written == [2, 4, 8, 16, 32, 52, 72, 92, 112]
 
 
 def test_a_checkpoint_that_cannot_be_written_stops_nothing(

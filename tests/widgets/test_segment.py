@@ -173,7 +173,7 @@ def test_small_cells_that_were_found_are_learned_enlarged_as_well(suggested: Ben
     suggested.dock.tools.take("cell")
     suggested.annotation.data[:] = strokes_on(disks())
     config, _ = suggested.dock.learn._plan(ticked_pairs(suggested.viewer))
-    assert (config.start, config.binning) == ("cells", 0.5)
+    assert (config.start, config.binning) == ("cells", 0.67)
     suggested.dock.options.cell_size.box.setValue(5)  # what is painted is much larger
     config, _ = suggested.dock.learn._plan(ticked_pairs(suggested.viewer))
     assert config.binning == 0

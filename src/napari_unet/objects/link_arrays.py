@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.errors import ARRAY, TEXT, LabelsError, accepting
+from napari_unet.errors import ARRAY, NUMBER, TEXT, LabelsError, accepting, list_of
 from napari_unet.objects.linking import Known, LinkConfig, Linked, link_frames
 from napari_unet.run import Run
 
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     LinkedPlanes = Generator[tuple[Index, Numbered], None, Linked]
 
 LINKABLE_AXES = ("TYX", "ZYX", "TZYX")
+_PAIRS = list_of(list_of(list_of(NUMBER)))
 
 
-@accepting(labels=ARRAY, axes=TEXT)
+@accepting(labels=ARRAY, axes=TEXT, must_link=_PAIRS, cannot_link=_PAIRS)
 def link(
     labels: ArrayLike,
     axes: str = "TYX",
