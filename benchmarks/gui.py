@@ -9,6 +9,7 @@ image.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+os.environ["NAPARI_CONFIG"] = ""  # nobody's own settings of napari, such as the window's size
 
 _SIZE = 1024
 _OPENING_LIMIT = 0.3
