@@ -57,6 +57,11 @@ class Target:
         painted: NDArray[np.bool_] = self.classes != UNLABELLED
         return painted
 
+    def within(self, box: Region) -> Target:
+        """Return what is asked in a box of the frame."""
+        border = None if self.border is None else self.border[box]
+        return Target(self.classes[box], self.objects[box], border)
+
 
 def check_labels(labels: NDArray[Any]) -> IntArray:
     """Return `labels` as an integer array.

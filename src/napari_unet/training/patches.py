@@ -230,7 +230,7 @@ def _read_target(
     np.copyto(target[1][into], frame.weights[inside], where=used)
     guessed = guess(frame, inside)
     if guessed is not None:
-        unlabelled = used & ~frame.target.painted[inside]
+        unlabelled = used & ~frame.target.within(inside).painted
         np.copyto(target[(slice(None), *into)], guessed, where=unlabelled)
     return target
 

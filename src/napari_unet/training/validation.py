@@ -12,7 +12,7 @@ import torch
 from scipy.ndimage import center_of_mass
 
 from napari_unet.data.frames import grown
-from napari_unet.data.labels import DEFAULT_THRESHOLD, Target, marked_boxes, pixels_per_number
+from napari_unet.data.labels import DEFAULT_THRESHOLD, marked_boxes, pixels_per_number
 from napari_unet.errors import DeviceError, UnreadableError
 from napari_unet.model.devices import fastest_precision
 from napari_unet.model.execution import Runner
@@ -143,12 +143,12 @@ def validation_runner(network: UNet, device: torch.device) -> Runner:
 def validate(predictor: Predictor, data: TrainingData) -> ValidationScore:
     """Predict the held-back blocks, at least one, and compare with their paint."""
     places = data.in_blocks()
-    painted = [frame.target.painted[region] for frame, region in places]
+    painted = [frame.target.within(region).painted for frame, region in places]
     dense = sum(int(p.sum()) for p in painted) >= _DENSE_PAINT * sum(p.size for p in painted)
     decision = Decision(smallest=data.smallest_object, typical=data.typical_object)
     counts = data.classes.task.counts(data.classes, decision, dense, data.membrane)
     for frame, region in places:
-        target = Target(frame.target.classes[region], frame.target.objects[region])
+        target = frame.target.within(region)
         if target.painted.any():
             probabilities = predictor.probabilities(frame.frame, frame.intensity, region)
             counts.add(probabilities, target, frame.weights[region])
@@ -240,8 +240,9 @@ def judge_painted_cells(
     if not data.classes.judged_singly:
         return ()
     cells: dict[tuple[int, int], PaintedCell] = {}  # boxes overlap: each cell counts once
+    pixels = {id(frame): pixels_per_number(frame.target.objects) for frame in data.frames}
     for frame, box in _boxes(data.frames):
-        for number, cell in _judge(runner, data, frame, box, threshold):
+        for number, cell in _judge(runner, data, frame, box, pixels[id(frame)], threshold):
             cells.setdefault((id(frame), number), cell)
     return tuple(cells.values())
 
@@ -294,24 +295,30 @@ def _first_pixels(box: Region, pixels: int) -> Region:
 
 
 def _judge(
-    runner: Runner, data: TrainingData, frame: TrainingFrame, box: Region, threshold: float
+    runner: Runner,
+    data: TrainingData,
+    frame: TrainingFrame,
+    box: Region,
+    pixels: NDArray[np.int64],
+    threshold: float,
 ) -> Iterator[tuple[int, PaintedCell]]:
-    """Judge the cells that lie in a box as a whole; yields their numbers too."""
+    """Judge the cells, of so many pixels each, that lie in a box as a whole.
+
+    Yields their numbers too.
+    """
     foreground = runner.probabilities(frame.frame, frame.intensity, box)[1]
     found = separate_objects(
         foreground, data.smallest_object, threshold, typical=data.typical_object
     )
-    painted = frame.target.painted[box]
-    objects = frame.target.objects
-    everywhere = pixels_per_number(objects)
-    whole = np.bincount(objects[box].ravel(), minlength=everywhere.size)
-    whole = (whole > 0) & (whole == everywhere)
+    target = frame.target.within(box)
+    inside = np.bincount(target.objects.ravel(), minlength=pixels.size)
+    whole = (inside > 0) & (inside == pixels)
     whole[0] = False
     numbers = np.flatnonzero(whole).astype(np.int32)
     if not numbers.size:
         return
-    truth = np.where(whole[objects[box]], objects[box], 0)
-    seen = np.where(painted, found, 0)
+    truth = np.where(whole[target.objects], target.objects, 0)
+    seen = np.where(target.painted, found, 0)
     best, ious = _best_objects(seen, truth, numbers)
     held_by = np.bincount(best[best > 0], minlength=int(found.max()) + 1)
     start = np.array(frame.frame.origin) + [part.start for part in box]
