@@ -243,6 +243,21 @@ def test_after_a_stop_objects_are_found_quickly_where_separating_takes_long(
 
 
 @pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("last", [1, 3])
+def test_the_tile_that_was_computed_when_it_was_stopped_keeps_its_objects(last: int) -> None:
+    stop = threading.Event()
+
+    def stop_at_last(event: object) -> None:
+        if isinstance(event, TilePredicted) and event.number == last:
+            stop.set()
+
+    events, result = predict(a_model(), noise(70, 90), tile_size=16, stop=stop, watch=stop_at_last)
+    tiles = [event for event in events if isinstance(event, TilePredicted)]
+    assert len(tiles) == last
+    assert result.array[tiles[-1].region].any()
+
+
+@pytest.mark.usefixtures("small_blocks")
 def test_objects_have_the_same_numbers_however_many_threads_separate_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -231,9 +231,10 @@ def _predict_frames(
                 yield from map(Notice, runner.fallback.take_notices())
                 shown = plan.result.shown(values, plan)
                 yield TilePredicted(n_done, frame.index, region, shown)
-                for block in () if stop.is_set() else objects.ready_after(tile):
-                    writer.wait()
-                    objects.begin(block)
+                for block in objects.ready_after(tile):
+                    if not stop.is_set():
+                        writer.wait()
+                        objects.begin(block)
                 yield from objects.ended()
             writer.wait()
             if stop.is_set() and (store.goes_on or missing == of_frame):
