@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from napari_unet.objects.linking import LinkConfig
 from napari_unet.widgets.common.layers import METADATA_KEY
 from napari_unet.widgets.common.result_layer import Predicted, predicted_of
+from napari_unet.widgets.predict import correct
 from napari_unet.widgets.predict.link import LinkPanel
 from napari_unet.widgets.predict.link_work import ToLink, linking_events
 
@@ -467,6 +468,28 @@ def test_without_a_mouse_links_are_corrected_by_numbers(reel: Reel) -> None:
     panel.numbers_edit.setText("1, 2")
     panel.take_tool("exchange")
     assert reel.numbers() == [1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("tool", "numbers", "told"),
+    [
+        ("join", "1, 9", "no cell 9"),
+        ("reassign", "8, 9", "no cell 8 in frame 2"),
+        ("exchange", "3, 4", "Neither cell is in frame 4"),
+    ],
+)
+def test_numbers_that_no_cell_has_correct_nothing(
+    reel: Reel, tool: str, numbers: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(correct, "show_warning", warnings.append)
+    panel, memory = reel.desk.predict.correct, reel.about.memory
+    reel.layer.data[:2, 85:90, 85:90], reel.layer.data[0, 85:90, 5:10] = 3, 4
+    reel.desk.viewer.dims.set_current_step(0, 4 if tool == "exchange" else 2)
+    panel.numbers_edit.setText(numbers)
+    panel.take_tool(tool)
+    assert told in warnings[0]
+    assert (reel.numbers(), reel.about.memory) == ([1] * 5, memory)
 
 
 def test_tools_for_links_are_there_where_cells_are_linked(filmed: Desk) -> None:

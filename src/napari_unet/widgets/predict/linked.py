@@ -261,6 +261,7 @@ class LinkedCells(QObject):
             raise LabelsError(NOT_LINKED)
         first = self._first
         self.drop_first()
+        _check_there(layer, tool, frame, numbers)
         if tool == "break":
             return self._break(layer, about, frame, numbers[0])
         if len(numbers) > 1:
@@ -328,6 +329,8 @@ class LinkedCells(QObject):
         values = labels[frames][at]
         swapped = np.where(values == swap.numbers[0], *reversed(swap.numbers)).astype(values.dtype)
         change = Change((frames[at[0]], *at[1:]), values, swapped)
+        if change.empty:  # napari would take it for undone whatever happens
+            raise LabelsError(f"Neither cell is in frame {swap.frames[0]}, or later.")
         step = _Step(weakref.ref(layer), swap, before, after)
         with self._steps[layer].making(change, step):
             layer.data_setitem(change.at, change.after)
@@ -353,6 +356,15 @@ def _is_as(layer: Labels, seen: ToLink) -> bool:
 
 def _is_there(layer: Labels, at: tuple[int, int]) -> bool:
     return bool((np.asarray(layer.data[at[0]]) == at[1]).any())
+
+
+def _check_there(layer: Labels, tool: str, frame: int, numbers: list[int]) -> None:
+    """Refuse, by LabelsError, numbers that no cell has: they may be written by hand."""
+    if tool == "reassign" and not _is_there(layer, (frame, numbers[0])):
+        raise LabelsError(f"There is no cell {numbers[0]} in frame {frame}.")
+    for number in numbers:
+        if not (np.asarray(layer.data) == number).any():
+            raise LabelsError(f"There is no cell {number}.")
 
 
 def linked_cells_of(viewer: Viewer) -> LinkedCells:
