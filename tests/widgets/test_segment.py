@@ -888,6 +888,14 @@ def test_without_a_prompt_model_there_is_no_such_menu(bench: Bench) -> None:
 
 
 @pytest.mark.usefixtures("installed")
+def test_a_prompt_model_that_is_chosen_while_another_gets_ready_answers(bench: Bench) -> None:
+    bench.dock.tools.take("click")
+    choose(bench, "square")
+    bench.wait()
+    assert proposed(bench).sum() == 11 * 11
+
+
+@pytest.mark.usefixtures("installed")
 def test_a_prompt_model_that_is_installed_answers_clicks_once_it_is_chosen(bench: Bench) -> None:
     choose(bench, "square")
     assert proposed(bench).sum() == 11 * 11

@@ -93,6 +93,7 @@ class ClickTool(QObject):
         self._session = session_of(viewer)
         self._task = task_named(self._session, "Getting ready for clicks")
         self._view: ClickableView | None = None
+        self._outdated = False  # whether the view that is coming is of another model, or planes
         self._selection: Selection | None = None
         self._wanted: Path | None = None  # while the view is not ready
         self._asked: Selection | None = None  # of a prompt model, which takes its time
@@ -255,12 +256,12 @@ class ClickTool(QObject):
 
     def _leave(self, event: object = None) -> None:
         """Propose nothing of planes that are not on screen any more."""
-        self._view = None
+        self._view, self._outdated = None, self._task.running
         self.drop()
 
     def _forget(self) -> None:
         """Ask the new model, where clicks are under way."""
-        self._view = None
+        self._view, self._outdated = None, self._task.running
         if self._in_hand is not None and not self._session.training.running:
             self._prepare()
 
@@ -285,8 +286,13 @@ class ClickTool(QObject):
 
     def _on_ready(self, outcome: Outcome) -> None:
         wanted, self._wanted = self._wanted, None
+        outdated, self._outdated = self._outdated, False
         if isinstance(outcome, Failed):
             self.told.emit(outcome.text)
+            return
+        if outdated:
+            self._wanted = wanted
+            self._forget()
             return
         view: ClickableView = outcome.result
         self._view = view
