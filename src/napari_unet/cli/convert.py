@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_unet.io.annotations.drawn import Annotations
-from napari_unet.io.annotations.formats import ObjectFormat
+    from napari_unet.io.annotations.formats import ObjectFormat
 
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
