@@ -258,6 +258,32 @@ def test_the_tile_that_was_computed_when_it_was_stopped_keeps_its_objects(last: 
 
 
 @pytest.mark.usefixtures("small_blocks")
+def test_who_closes_a_prediction_does_not_wait_for_blocks_that_are_not_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    goes_on, separated = threading.Event(), list[int]()
+
+    def separate(foreground: Any, plan: Any, block: int) -> Any:
+        separated.append(block)
+        goes_on.wait(30)
+        raise ValueError("nobody asks for it")
+
+    monkeypatch.setattr(pipeline, "separate_block", separate)
+    events = predict_image(
+        a_model(),
+        noise(70, 90),
+        PredictConfig(device=DEVICE_NAME, tile_size=16),
+        threading.Event(),
+    )
+    tiles = (event for event in events if isinstance(event, TilePredicted))
+    assert next(tile for tile in tiles if tile.number == 25)
+    threading.Timer(0.2, goes_on.set).start()
+    events.close()
+    assert len(separated) == 1
+
+
+@pytest.mark.usefixtures("small_blocks")
 def test_objects_have_the_same_numbers_however_many_threads_separate_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

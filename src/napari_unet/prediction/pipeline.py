@@ -99,6 +99,7 @@ class TileReader:
 def threads(name: str, number: int = 1) -> Iterator[ThreadPoolExecutor]:
     """Lend threads that end what they were given; at the end they are gone.
 
+    After an error, or where nobody goes on, they end what they have begun, and begin no more.
     On Linux they inherit the priority of the thread that gives them work.
     """
     own: set[int] = set()
@@ -109,6 +110,9 @@ def threads(name: str, number: int = 1) -> Iterator[ThreadPoolExecutor]:
     )
     try:
         yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
     finally:
         # an abandoned generator is closed in whatever thread collects the garbage
         pool.shutdown(wait=threading.get_ident() not in own)
@@ -137,7 +141,7 @@ def read_ahead(
 class Writer:
     """Writes in a thread, one thing at a time, while the next is made.
 
-    The executor is of one thread; what was submitted is written before it ends.
+    The executor is of one thread; what was submitted is written before it ends without an error.
     """
 
     def __init__(self, thread: Executor) -> None:
