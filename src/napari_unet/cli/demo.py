@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import sys
 import threading
@@ -20,6 +21,7 @@ from napari_unet.cli.printing import say, tell
 from napari_unet.cli.progress import run_training, stop_on_interrupt
 from napari_unet.evaluation.overlap import matched_pairs, overlap_of
 from napari_unet.evaluation.scores import evaluate
+from napari_unet.io.disk import write_file
 from napari_unet.io.files import make_folder, write_image
 from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import TrainedNetwork, save_network
@@ -158,7 +160,9 @@ def _write_files(
     write_image(second, after, "YX")
     save_network(result.trained, model)
     overlay = draw_overlay(np.asarray(sample.image), sample.labels, before, after)
-    Image.fromarray(overlay).save(picture)
+    content = io.BytesIO()
+    Image.fromarray(overlay).save(content, "PNG")
+    write_file(picture, content.getvalue())
 
 
 def draw_overlay(
