@@ -22,6 +22,7 @@ from napari_unet.widgets.common.result_writing import ResultLayer
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import BackgroundTask
 from napari_unet.widgets.models.save_project import ProjectPlace, place_of
+from napari_unet.widgets.predict.measure import MeasurePanel
 from napari_unet.widgets.segment import suggest
 from napari_unet.widgets.segment.dock import SegmentWidget
 
@@ -177,6 +178,20 @@ def test_what_is_measured_is_the_result_and_not_the_paint(
     bench.wait()
     n_cells = len(np.unique(result_of(bench).data)) - 1
     assert len(path.read_text().splitlines()) == n_cells + 1
+
+
+def test_what_one_dock_measures_is_not_written_to_what_another_has_measured(
+    bench: Bench, tmp_path: Path
+) -> None:
+    other = MeasurePanel(bench.viewer)
+    bench.qtbot.addWidget(other)
+    layer = bench.viewer.add_labels(np.ones((96, 96), int), name="all of it")
+    other.measure_layer(layer)
+    bench.wait()
+    assert list(layer.features["area"]) == [96 * 96]
+    bench.dock.finish.export(result_of(bench), tmp_path / "a.csv")
+    bench.wait()
+    assert list(layer.features["area"]) == [96 * 96]
 
 
 # --- Saving ------------------------------------------------------------------------------------

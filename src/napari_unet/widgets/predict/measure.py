@@ -38,7 +38,7 @@ class MeasurePanel(QWidget):
         super().__init__()
         self._viewer = viewer
         self._session = session_of(viewer)
-        self._layer: Labels | None = None
+        self._layer: Labels | None = None  # that is being measured: another dock may measure, too
         self.measure_button = button(
             "Measure",
             "Area, centroid, intensity and more of each object; in physical units where the "
@@ -125,10 +125,11 @@ class MeasurePanel(QWidget):
         return active_labels(self._viewer) or newest_prediction(self._viewer)
 
     def _show(self, outcome: Outcome) -> None:
+        layer, self._layer = self._layer, None
+        if layer is None:
+            return
         if isinstance(outcome, Failed):
             self.text.setText(outcome.text)
-            return
-        if self._layer is None:
             return
         import pandas as pd
 
@@ -137,8 +138,8 @@ class MeasurePanel(QWidget):
         if annotation is not None and annotation_of(annotation).task.named:
             known = annotation_of(annotation)
             columns["class"] = np.array([known.name_of(int(v)) for v in columns["index"]])
-        self._layer.features = pd.DataFrame(columns)
-        tracks = tracks_beside(self._viewer, self._layer)
+        layer.features = pd.DataFrame(columns)
+        tracks = tracks_beside(self._viewer, layer)
         if tracks is not None and _are_rows_of(tracks, columns):
             tracks.features = pd.DataFrame(columns)
         self.text.setText(f"{len(columns['index'])} objects measured, {len(columns)} columns.")
