@@ -6,6 +6,7 @@ import ast
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import pytest
 import tifffile
 
 from napari_unet.cli.printing import printable
+from napari_unet.cli.progress import stop_on_interrupt
 from package_source import MODULES, name_of, nodes_of
 
 from .builders import picture, run, write_images
@@ -109,3 +111,36 @@ def test_only_the_printer_writes_to_the_terminal(path: Path) -> None:
     imported = [n for n in nodes_of(path) if isinstance(n, ast.ImportFrom) and n.module == "tqdm"]
     in_types_alone = all(node.col_offset > 0 for node in imported)
     assert in_types_alone
+
+
+# --- Signals, and streams without a buffer -------------------------------------------------------
+
+
+class HalfWritten:
+    """A stream that is in the midst of a line, as Python says it where a signal comes then."""
+
+    def write(self, text: str) -> int:
+        raise RuntimeError("reentrant call inside <_io.BufferedWriter name='<stderr>'>")
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+
+def test_a_stop_that_comes_while_a_line_is_written_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stop_on_interrupt() as stop:
+        monkeypatch.setattr(sys, "stderr", HalfWritten())
+        signal.raise_signal(signal.SIGINT)
+        monkeypatch.undo()
+    assert stop.is_set()
+
+
+def test_who_wants_no_buffer_sees_each_line_at_once() -> None:
+    code = (
+        "import os; from napari_unet.cli import main\n"
+        "try: main.main(['nothing'])\n"
+        "except SystemExit: print('seen'); os._exit(0)"
+    )
+    unbuffered = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=unbuffered, capture_output=True, text=True, check=True)
+    assert done.stdout == "seen\n"

@@ -115,7 +115,7 @@ def _go_on_where_nobody_reads() -> None:
             continue
         stream.flush()
         buffer = io.BufferedWriter(_Outlet(stream.fileno(), lost))
-        lines = bool(stream.line_buffering)
+        lines = stream.line_buffering or stream.write_through  # as of PYTHONUNBUFFERED
         there = io.TextIOWrapper(buffer, stream.encoding, stream.errors, line_buffering=lines)
         setattr(sys, name, there)
 

@@ -71,7 +71,8 @@ def stop_on_interrupt(answer: str = STOPPING) -> Iterator[threading.Event]:
         began = time.monotonic()
         stop.set()
         if answer:
-            with contextlib.suppress(OSError):  # the terminal may be what is gone
+            # The terminal may be gone, or a line for it be half written just now (a RuntimeError).
+            with contextlib.suppress(OSError, RuntimeError):
                 say(answer, file=sys.stderr)
 
     def restore() -> None:
