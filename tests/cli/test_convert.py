@@ -133,6 +133,19 @@ def test_a_folder_of_linked_frames_is_a_graph(capsys: Capture, tmp_path: Path) -
     assert (tmp_path / "t.geff" / "nodes").is_dir()
 
 
+def test_a_graph_of_tracks_is_replaced_only_on_demand(capsys: Capture, tmp_path: Path) -> None:
+    write_image(tmp_path / "cells.tif", np.stack([objects(), objects()]), "TYX")
+    order = ("--to", "geff", "--output", tmp_path / "t.geff")
+    convert(capsys, tmp_path / "cells.tif", *order)
+    (tmp_path / "t.geff" / "notes.txt").write_text("mine")
+    again = run(capsys, "convert", tmp_path / "cells.tif", *order)
+    assert again.code == 1
+    assert "t.geff is already there; choose another name" in again.err
+    assert (tmp_path / "t.geff" / "notes.txt").exists()
+    convert(capsys, tmp_path / "cells.tif", *order, "--overwrite")
+    assert not (tmp_path / "t.geff" / "cells.geff").exists()
+
+
 def test_frames_of_other_sizes_are_no_movie(capsys: Capture, tmp_path: Path) -> None:
     folder = write_images(tmp_path / "linked", f1=objects(), f2=objects()[:9])
     arguments = ("convert", folder, "--sequence", "--to", "ctc", "--output", tmp_path / "out")

@@ -259,6 +259,18 @@ def test_a_layer_that_is_closed_meanwhile_is_told(filmed: Desk) -> None:
     assert panel.text.text() == "cells was closed meanwhile."
 
 
+def test_a_layer_that_changes_meanwhile_is_linked_when_that_is_done(filmed: Desk) -> None:
+    source = add_prediction(filmed, movie())
+    told: list[str] = []
+    panel = filmed.predict.link
+    panel.cells.told.connect(told.append)
+    source.metadata[METADATA_KEY].live = True
+    filmed.click(panel.link_button)
+    source.data[0, :2, :2] = 77
+    filmed.wait_until_idle()
+    assert told[-1] == "cells is changing: it is linked when that is done."
+
+
 @pytest.mark.parametrize(("axes", "axis", "n"), [("TZYX", "Z", 6), ("TZYX", "T", 2)])
 def test_progress_counts_planes(axes: str, axis: Any, n: int) -> None:
     task = ToLink(np.zeros((2, 3, 8, 8), np.uint8), axes, LinkConfig(axis))

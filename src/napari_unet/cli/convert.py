@@ -22,6 +22,7 @@ from napari_unet.io.annotations.reading import (
     told_by,
 )
 from napari_unet.io.annotations.writing import write_objects
+from napari_unet.io.disk import short_reason
 from napari_unet.io.files import ImageFile, find_images, make_folder, pair_files, read_image
 from napari_unet.io.outputs import check_apart, check_free
 from napari_unet.objects.measurements import channel_axis_beside
@@ -81,7 +82,7 @@ def _target(path: Path, output: Path, to: ObjectFormat, *, alone: bool) -> Path:
     of_format = SUFFIXES[to]
     if to == "ctc":
         return output if alone else output / annotation_stem(path)
-    if output.suffix.lower() in of_format and not output.is_dir():
+    if output.suffix.lower() in of_format and (to == "geff" or not output.is_dir()):
         if not alone:
             raise ConfigError(f"--output {output} is one file for several; name a folder.")
         return output
@@ -176,7 +177,9 @@ def _mothers(path: Path) -> dict[int, int]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = [(int(row["id"]), int(row["parent"])) for row in csv.DictReader(file)]
-    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+    except OSError as error:
+        raise FileProblemError(f"Cannot read {path}: {short_reason(error)}.") from error
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise FileProblemError(
             f"Cannot read {path} as a table of tracks: it needs the columns id and parent, as "
             "`napari-unet link` writes them."

@@ -85,6 +85,8 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
         else:
             matches = {Path(p) for p in glob.glob(str(path)) if _is_match(Path(p))}
             if not matches:
+                if path.exists():
+                    check_regular(path)
                 raise FileProblemError(f"There is no file or folder {path}.")
             found |= matches
     found = without_run_cards(found)

@@ -56,12 +56,17 @@ def _names_of(path: Path) -> Iterator[object]:
 
 def check_free(targets: Iterable[Path], remedy: str) -> None:
     """Refuse, by FileProblemError, to replace files; the remedy is as of `check_apart`."""
-    there = [each for each in targets if os.path.lexists(each) and not os.path.isdir(each)]
+    there = [each for each in targets if os.path.lexists(each) and not _is_plain_folder(each)]
     if there:
         raise FileProblemError(
             f"{and_more(there)} already there; choose {remedy}, or replace what is there by "
             "--overwrite."
         )
+
+
+def _is_plain_folder(path: Path) -> bool:
+    """Return whether a path is a folder that takes files, and no result by itself."""
+    return path.is_dir() and path.suffix.lower() != ".geff"
 
 
 def card_beside_result(path: Path) -> Path:

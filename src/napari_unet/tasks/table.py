@@ -158,5 +158,6 @@ def _single_class_error(unpainted: Unpainted, n_painted: int) -> NothingToLearnE
     found = "" if n_painted else "Nothing is painted yet. "
     return NothingToLearnError(
         f"{found}Paint at least two classes (background counts): 1 is background, "
-        "2 and up are objects or classes."
+        "2 and up are objects or classes. In finished masks unpainted pixels are background "
+        "(--unpainted background)."
     )

@@ -95,8 +95,8 @@ def what_is_missing(viewer: Viewer) -> str:
                 f"{image.name!r}: make labels for it in the Annotate widget."
             )
     return (
-        "Training needs an image and a labels layer with paint: open an image, then use the "
-        "Annotate widget."
+        "Training needs an image and paint on it: open an image, and paint a few cells (key N, or "
+        "the Annotate widget)."
     )
 
 

@@ -172,6 +172,7 @@ class LinkedCells(QObject):
         about = result_of(source)
         about.linked, about.stale = bool(seen.axes), True
         if seen.axes:
+            self.told.emit(f"{source.name} is changing: it is linked when that is done.")
             self._timer.start()
         elif not about.in_progress and not about.live:
             about.linked = True
