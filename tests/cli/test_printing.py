@@ -136,8 +136,8 @@ def test_a_stop_that_comes_while_a_line_is_written_stops(monkeypatch: pytest.Mon
 
 def test_who_wants_no_buffer_sees_each_line_at_once() -> None:
     code = (
-        "import os; from napari_unet.cli import main\n"
-        "try: main.main(['nothing'])\n"
+        "import os; from napari_unet.cli.main import main\n"
+        "try: main(['nothing'])\n"
         "except SystemExit: print('seen'); os._exit(0)"
     )
     unbuffered = {**os.environ, "PYTHONUNBUFFERED": "1"}
