@@ -164,7 +164,7 @@ def _is_dead(note: str) -> bool:
     holder = _holder_in(note)
     if holder is None:
         return False
-    if holder[1] == platform.node():  # a former version's, which the kernel did not hold
+    if holder[1] == platform.node():  # an earlier version's, which the kernel did not hold
         return not psutil.pid_exists(holder[0])
     # The same machine, started again or not; or another container under the same kernel.
     theirs, ours = holder[1].rpartition("-"), _this_machine().rpartition("-")

@@ -242,7 +242,7 @@ def finish(partial: Path, final: Path) -> None:
 
 
 def put_back_previous(final: Path) -> None:
-    """Mend what a process that was killed in `finish` left: nothing else may write to `final`.
+    """Fix what a process that was killed in `finish` left: nothing else may write to `final`.
 
     An older store that was just out of the way gets its name back; where it is replaced already,
     what is left of it is deleted. One that cannot be read just now, and has no successor, stays.

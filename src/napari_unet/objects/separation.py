@@ -153,12 +153,12 @@ def _split(
     whole_sizes = np.minimum(objects.sizes, _MOST_OBJECTS * typical or np.inf)
     considerable = cores.sizes >= np.maximum(share * whole_sizes[parent], smallest)
     considerable &= parent > 0
-    falls_apart = np.bincount(parent[considerable], minlength=len(objects.sizes)) >= 2
-    if not falls_apart.any():
+    splits = np.bincount(parent[considerable], minlength=len(objects.sizes)) >= 2
+    if not splits.any():
         return objects
-    whole = ~falls_apart
+    whole = ~splits
     whole[0] = False
-    parts = falls_apart[parent] & considerable
+    parts = splits[parent] & considerable
     labels = _ranks(whole)[objects.labels]
     labels += np.where(parts, _ranks(parts) + np.count_nonzero(whole), 0).astype(np.int32)[
         cores.labels

@@ -240,7 +240,7 @@ def open_partial(
     note = scratch / _ORDER
     put_back_previous(target)
     try:
-        begun = note.exists() and (scratch / METADATA).exists()  # former versions had no copy
+        begun = note.exists() and (scratch / METADATA).exists()  # earlier versions had no copy
         if not begun or note.read_text(encoding="utf-8") != order:
             if folder.exists():
                 shutil.rmtree(folder)

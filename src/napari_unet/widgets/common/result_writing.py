@@ -99,7 +99,7 @@ class ResultLayer:
         self._cover(frame, region)
 
     def settle_found(self, frame: tuple[int, ...], region: Region, labels: NDArray[Any]) -> None:
-        """Write what was found in a frame that was not finished; elsewhere the former stays."""
+        """Write what was found in a frame that was not finished; elsewhere what was there stays."""
         box = self._box(frame, region)
         self._take_back(box)
         above = 0 if self._about.task.named else int(self._pixels.max(initial=0))

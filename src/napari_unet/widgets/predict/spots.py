@@ -180,7 +180,7 @@ class SpotsPanel(QWidget):
         look_at(self._viewer, self._image, keep, (*spot.frame, *spot.position))
 
     def _forget(self) -> None:
-        """Ask the new model, not the former one, for the next spot."""
+        """Ask the new model, not the previous one, for the next spot."""
         self.list.clear()
         self._show_state()
 
