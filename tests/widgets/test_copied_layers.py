@@ -12,7 +12,12 @@ from napari.layers import Labels, Layer
 
 from napari_unet.widgets.common.annotation import annotation_of, annotations_in
 from napari_unet.widgets.common.copy_to_annotation import AnnotationCopier
-from napari_unet.widgets.common.result_layer import predicted_of
+from napari_unet.widgets.common.result_layer import (
+    newest_prediction,
+    predicted_of,
+    result_to_correct,
+    shown_result,
+)
 from napari_unet.widgets.common.stored_layers import show_stored
 
 from .conftest import Desk
@@ -53,6 +58,19 @@ def test_what_is_corrected_in_a_copied_result_is_taught(
     copied.data_setitem(np.nonzero(copied.data == copied.data[10, 10]), 0)
 
     assert AnnotationCopier(desk.viewer).copy_corrections() == 16 * 16
+
+
+def test_a_copied_result_lies_there_in_outlines_and_the_original_is_the_one_that_is_shown(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    see(monkeypatch, *SQUARES)
+    predict_with(desk, untrained())
+    original = result_of(desk)
+    copied = copy_of(desk, original)
+    desk.viewer.layers.selection.active = desk.image
+    assert copied.contour == original.contour > 0
+    assert shown_result(desk.viewer) is newest_prediction(desk.viewer) is original
+    assert result_to_correct(desk.viewer) is original
 
 
 def test_a_result_copied_while_it_is_found_holds_no_corrections(

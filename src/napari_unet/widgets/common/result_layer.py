@@ -159,6 +159,7 @@ class Predicted(OfImage):
         """Return the same for a layer that was just copied; nothing writes there."""
         made = super().copied(layer)
         made.live, made.followed = False, ""
+        layer.contour = first_look(self.task, np.shape(layer.data)).outline  # napari forgets it
         if made.in_progress:  # what was not final there is no one's correction
             made.in_progress, made.labels, made.taken = False, np.array(layer.data), None
         return made
@@ -218,24 +219,32 @@ def result_to_correct(viewer: Viewer) -> Labels | None:
     layers = [each for each in reversed(plain_layers(viewer)) if isinstance(each, Labels)]
     results = [each for each in layers if predicted_of(each) is not None]
     active = active_labels(viewer)
-    results.sort(key=lambda layer: (not layer.visible, layer is not active))
+    results.sort(key=lambda layer: (not layer.visible, layer is not active, _is_copy(layer)))
     return next(iter(results), None)
 
 
 def newest_prediction(viewer: Viewer) -> Labels | None:
-    """Return the topmost layer that was predicted."""
-    for layer in reversed(plain_layers(viewer)):
-        if isinstance(layer, Labels) and predicted_of(layer) is not None:
-            return layer
-    return None
+    """Return the topmost layer that was predicted, a copy only where there is no other."""
+    layers = [each for each in reversed(plain_layers(viewer)) if isinstance(each, Labels)]
+    results = [each for each in layers if predicted_of(each) is not None]
+    return next(iter(sorted(results, key=_is_copy)), None)
 
 
 def shown_result(viewer: Viewer) -> Labels | None:
-    """Return the selected layer if it shows a result, else the topmost; also of a part."""
-    layers = [each for each in plain_layers(viewer) if isinstance(each, Labels)]
+    """Return the selected layer if it shows a result, else the topmost; also of a part.
+
+    A copy, in which nothing new is shown, only where there is no other.
+    """
+    layers = [each for each in reversed(plain_layers(viewer)) if isinstance(each, Labels)]
     results = [each for each in layers if isinstance(each.metadata.get(METADATA_KEY), Predicted)]
     active = active_labels(viewer)
-    return active if active in results else next(reversed(results), None)
+    return active if active in results else next(iter(sorted(results, key=_is_copy)), None)
+
+
+def _is_copy(layer: Labels) -> bool:
+    """Return whether a result was duplicated, or renamed: it is the user's, and stays as it is."""
+    about = layer.metadata[METADATA_KEY]
+    return bool(about.name and about.name != layer.name)
 
 
 def image_of_result(layer: Layer) -> Image | None:
