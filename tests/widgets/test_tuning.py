@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,14 @@ from numpy.typing import NDArray
 from napari_unet.data.axes import Region
 from napari_unet.data.frames import Frame
 from napari_unet.model.execution import Runner
+from napari_unet.prediction.frame_objects import FrameObjects
 from napari_unet.widgets.common.session import session_of
 
 from .conftest import Desk
 from .test_predict import predict_with, untrained
 from .test_result_layer import press, result_of
 
+Cancelled = Generator[object, None, tuple[int, bool]]
 LARGE, SMALL = (slice(8, 24), slice(8, 24)), (slice(40, 44), slice(40, 44))
 
 
@@ -64,6 +67,26 @@ def test_a_corrected_cell_stays_whatever_the_threshold(desk: Desk, asked: list[o
     tune(desk, "threshold", 0.8)
 
     assert not layer.data.any()
+
+
+def test_a_change_that_was_cancelled_can_be_made_again(
+    desk: Desk, asked: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cancelled(
+        self: FrameObjects, last: int, *more: object
+    ) -> Generator[object, None, tuple[int, bool]]:
+        return last, False
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FrameObjects, "finish", cancelled)
+        tune(desk, "threshold", 0.8)
+
+    tune(desk, "threshold", 0.75)
+
+    assert result_of(desk).data[LARGE].all()
+    assert not result_of(desk).data[SMALL].any()
+    assert asked == []
 
 
 def test_the_comma_key_brings_back_what_was_there_before_all_of_them(

@@ -181,7 +181,8 @@ class ShownPrediction:
     ) -> None:
         self._viewer, self._session, self._image = viewer, session, image
         self.config, self.model, self.keep = config, model, tuple(keep)
-        self.done: Prediction | None = None
+        # What the network said stays known where objects are separated anew, and that is cancelled.
+        self.done: Prediction | None = None if before is None else before.done
         self._is_tuned = before is not None
         self._keeps_earlier = before is None or not before._is_tuned
         self._active = viewer.layers.selection.active if before is not None else None
@@ -294,7 +295,7 @@ class ShownPrediction:
         elif self._labels is not None:
             self._settle_unfinished(result)
             change = self._labels.end()
-            self.done = result if result.complete else None
+            self.done = result if result.complete else self.done
             if not self._keeps_earlier and self._labels.layer is not None:
                 forget_newest(self._labels.layer)  # of many thresholds tried, that before stays
             if self._active is not None and self._active in self._viewer.layers:
