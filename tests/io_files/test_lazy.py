@@ -100,6 +100,17 @@ def test_a_large_numpy_file_of_objects_is_refused(
         read_image(tmp_path / "x.npy")
 
 
+def test_a_file_that_is_written_anew_in_its_place_is_read_anew(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros((50, 60), np.uint16))
+    array = npy_pixels(path)
+    assert array[3, 4:9].sum() == 0
+    with path.open("r+b") as file:
+        np.save(file, np.full((50, 60), 7, np.uint16))
+    os.utime(path, ns=(1, 1))
+    assert array[3, 4:9].tolist() == [7] * 5
+
+
 @pytest.mark.fault(54)
 @pytest.mark.parametrize("suffix", [".npy", ".tif"])
 def test_a_file_that_is_cut_off_while_it_is_read_is_told(

@@ -167,11 +167,13 @@ class FilePixels(LazyPixels):
 
     def _kept_bytes(self, place: int, size: int) -> NDArray[np.uint8]:
         owner, start, kept = FilePixels._kept
-        if owner is not self._file or not start <= place <= place + size <= start + len(kept):
+        state = os.fstat(self._file.fileno())
+        here = self._file, state.st_mtime_ns, state.st_size  # another program may write it anew
+        if owner != here or not start <= place <= place + size <= start + len(kept):
             kept, start = np.empty(size, np.uint8), place
             self._fill(kept.data, place)
             kept.flags.writeable = False  # others will see it
-            FilePixels._kept = self._file, start, kept
+            FilePixels._kept = here, start, kept
         return kept[place - start : place - start + size]
 
     def _fill(self, into: memoryview, place: int) -> None:
