@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import tifffile
-from napari.layers import Image
+from napari.layers import Image, Labels
 
 from napari_unet.widgets.common.file_axes import (
     ImageDescription,
@@ -110,6 +110,25 @@ def test_a_stack_of_channels_from_a_file_is_shown_as_channels(
     viewer.open(path, plugin="napari")
     qtbot.waitUntil(lambda: dock.axes_chip.currentText() == "Channels", timeout=20_000)
     assert viewer.layers[0].axis_labels == ("c", "y", "x")
+
+
+def test_a_result_that_napari_has_read_as_an_image_is_shown_as_labels(
+    make_viewer: Callable[[], Any], qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_unet.cli.main import main
+    from napari_unet.widgets.segment import suggest
+    from napari_unet.widgets.segment.dock import SegmentWidget
+
+    monkeypatch.setattr(suggest, "_DELAY_MS", 10_000_000)
+    tifffile.imwrite(tmp_path / "cells.tif", np.zeros((32, 32), np.uint8))
+    order = ("predict", "cells", tmp_path / "cells.tif", "--output", tmp_path / "out")
+    assert main([*map(str, order), "--device", "cpu"]) == 0
+    viewer = make_viewer()
+    viewer.window.add_dock_widget(SegmentWidget(viewer))
+    viewer.open(tmp_path / "cells.tif", plugin="napari")
+    viewer.open(tmp_path / "out" / "cells.tif", plugin="napari", name="result")
+    qtbot.waitUntil(lambda: isinstance(viewer.layers["result"], Labels), timeout=20_000)
+    assert [type(layer) for layer in viewer.layers] == [Image, Labels]
 
 
 def test_what_no_file_tells_is_asked_in_words(qtbot: QtBot) -> None:

@@ -6,19 +6,26 @@ import weakref
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image
+from napari.layers import Image, Labels
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject
 
+from napari_unet.errors import NapariUNetError
 from napari_unet.io.limits import check_regular
+from napari_unet.io.outputs import card_beside_result
 from napari_unet.io.tiff_files import describe_tiff
 from napari_unet.io.tiff_sets import TIFF_SUFFIXES
 from napari_unet.io.zarr_files import open_zarr, split_zarr
-from napari_unet.widgets.common.layers import pixels_of, plain_layers
-from napari_unet.widgets.common.placement import name_axes, named_axes_of, pixel_size_of
+from napari_unet.widgets.common.layers import follow, pixels_of, plain_layers
+from napari_unet.widgets.common.placement import (
+    name_axes,
+    named_axes_of,
+    pixel_size_of,
+    placement_along,
+)
 from napari_unet.widgets.common.task import Finished, Outcome, task_named
 
 if TYPE_CHECKING:
@@ -41,6 +48,8 @@ class ImageDescription:
     """Letters TCZYX where the file names its axes, else None."""
     pixel_size: PixelSize = field(default_factory=dict)
     """Micrometres along those of ``ZYX`` whose size the file gives."""
+    is_result: bool = False
+    """Whether its run card says that it holds labels that this program predicted."""
 
 
 class FileAxes(QObject):
@@ -56,6 +65,13 @@ class FileAxes(QObject):
         self._waiting: list[Image] = []
         self._image: Image | None = None
         self._task.ended.connect(self._on_read)
+        follow(self, viewer.layers.events.inserted, self._look_at_result)
+
+    def _look_at_result(self, event: Any) -> None:
+        """Ask of a new layer, which need not be the image that a dock shows, if it is a result."""
+        path = event.value.source.path
+        if isinstance(event.value, Image) and path and card_beside_result(Path(path)).is_file():
+            self.look(event.value)
 
     def is_asking(self, image: Image) -> bool:
         """Return whether the file of an image is still to answer."""
@@ -80,6 +96,8 @@ class FileAxes(QObject):
         found: ImageDescription | None = outcome.result if isinstance(outcome, Finished) else None
         if image is not None and found is not None and image in plain_layers(self._viewer):
             told = describe_layer(self._viewer, image, found)
+            if found.is_result and show_as_labels(self._viewer, image):
+                told = "a result of napari-unet-paint, shown as labels"
             if told:
                 show_info(f"{image.name}, as its file says: {told}.")
         self._next()
@@ -96,10 +114,37 @@ def describe_image(path: Path, stop: threading.Event | None = None) -> ImageDesc
             array, axes, pixel_size = open_zarr(path)[:3]
             return ImageDescription(tuple(array.shape), axes, pixel_size)
         if path.suffix.lower() in TIFF_SUFFIXES:
-            return ImageDescription(*describe_tiff(path))
+            return ImageDescription(*describe_tiff(path), is_result=_is_result(path))
     except Exception:  # damaged files raise whatever they come upon; who reads the pixels tells
         return None
     return None
+
+
+def _is_result(path: Path) -> bool:
+    from napari_unet.prediction.results import RESULT_TYPES  # on use, in a worker
+    from napari_unet.provenance.card import PredictionCard, read_card
+
+    try:
+        card = read_card(card_beside_result(path))
+    except NapariUNetError:  # there is none, or one that says nothing
+        return False
+    kinds = [kind for kind, result in RESULT_TYPES.items() if result.is_labels]
+    return isinstance(card, PredictionCard) and card.kind in kinds
+
+
+def show_as_labels(viewer: Viewer, image: Image) -> bool:
+    """Put labels in the place of an image that napari's own reader made of them.
+
+    Plain TIFFs are read by napari: a plugin that would as well makes napari ask who is to.
+    """
+    labels = np.asarray(pixels_of(image))
+    if labels.dtype.kind not in "ui" or image.rgb:
+        return False
+    at = plain_layers(viewer).index(image)
+    viewer.layers.remove(image)
+    placement = placement_along(image, range(labels.ndim))
+    viewer.layers.insert(at, Labels(labels, name=image.name, **placement))
+    return True
 
 
 def describe_layer(viewer: Viewer, image: Image, found: ImageDescription) -> str:
