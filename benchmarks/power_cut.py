@@ -29,6 +29,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 from circumstances import git_commit, machine_in_words, versions
 from crash_scenes import SCENES
@@ -387,9 +388,11 @@ def _gone_on(scene: Scene, folder: Path, moment: int) -> Iterator[str]:
     from napari_unet.io import ome_zarr
     from napari_unet.prediction import journal
 
-    ome_zarr.LARGEST_OVERVIEW = 64
-    setattr(journal, "boot_id", lambda: f"after cut {moment}")  # noqa: B010
-    with contextlib.redirect_stdout(io.StringIO()):
+    with (
+        mock.patch.object(ome_zarr, "LARGEST_OVERVIEW", 64),
+        mock.patch.object(journal, "boot_id", return_value=f"after cut {moment}"),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         code = command_line(prediction_arguments(folder))
     if code:
         yield f"the prediction that goes on ended with {code}"

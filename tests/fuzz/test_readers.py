@@ -222,20 +222,29 @@ def test_arrays_of_a_project(tmp_path: Path) -> None:
     try_all(300, case)
 
 
-@pytest.mark.parametrize("name", ["owner.lock", "owner.json"])
-def test_owners_of_recovery_folders(tmp_path: Path, name: str) -> None:
+def test_owners_of_recovery_folders(tmp_path: Path) -> None:
     folder = tmp_path / "20260101-000000-000000-1"
     save_project(Project((ProjectImage("a", labels=LABELS),), {}), folder)
     owner = {"pid": os.getpid(), "started": 12.5}
 
     def case(chance: random.Random) -> None:
-        (folder / name).write_text(changed_text(owner, chance))
+        (folder / "owner.json").write_text(changed_text(owner, chance))
         sweep(tmp_path)
         assert (folder / "project.json").exists()
         if abandoned(tmp_path):
             raise NapariUNetError("offered")
 
     try_all(300, case)
+
+
+def test_what_a_lock_of_a_recovery_folder_says_costs_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "20260101-000000-000000-1"
+    save_project(Project((ProjectImage("a", labels=LABELS),), {}), folder)
+    for seed in range(100):
+        owner = {"pid": os.getpid(), "started": 12.5}
+        (folder / "owner.lock").write_text(changed_text(owner, random.Random(seed)))
+        sweep(tmp_path)
+        assert (folder / "project.json").exists()
 
 
 def _write_zarr(path: Path) -> None:

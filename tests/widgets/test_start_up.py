@@ -52,7 +52,7 @@ for name in [each for each in sys.modules if each.split(".")[0] == "torch"]:
 sys.meta_path.insert(0, Watch())
 program = Program(Path(sys.argv[1]))
 {first_use}
-print(asked)
+print(sorted(set(asked)))  # looked for twice: its libraries are loaded first
 program.viewer.close()
 """
 TRAINING = """

@@ -188,7 +188,7 @@ def test_labels_that_fit_no_image_are_named_with_both_shapes(desk: Desk) -> None
 def test_without_labels_a_warning_says_what_is_needed(desk: Desk) -> None:
     desk.train.start_training()
 
-    assert "needs an image and a labels layer" in desk.last_notice
+    assert "needs an image and paint on it" in desk.last_notice
 
 
 def test_settings_that_do_not_fit_are_reported_before_anything_starts(desk: Desk) -> None:
