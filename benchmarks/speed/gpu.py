@@ -179,9 +179,7 @@ def _trainings(device: torch.device, options: Options) -> Iterator[Figure]:
         objects = model.predict(np.asarray(image), "objects")
         score = nu.evaluate(objects, np.asarray(truth), kind="objects")["f1_50"]
         yield Figure(f"preset {preset}, {60 * minutes:.0f} s: F1 at IoU 0.5", score, "")
-        yield Figure(
-            f"preset {preset}: steps made", float(model.trained.record.history[-1]["step"] or 0), ""
-        )
+        yield Figure(f"preset {preset}: steps made", model.trained.record.steps, "")
 
 
 def _tests(device: torch.device, options: Options) -> Iterator[Figure]:
