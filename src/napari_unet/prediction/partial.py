@@ -13,6 +13,7 @@ import hashlib
 import json
 import re
 import shutil
+import time
 import uuid
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -56,6 +57,7 @@ Result = TypeVar("Result")
 _LOOKED_AT = 2**14
 _ATTEMPTS = 3
 _PARTIAL = ".partial"
+_PAUSES = (0.05, 0.2, 0.75)  # seconds between tries where two processes meet
 _ORDER, _WRITER = "order.json", "writer.txt"
 _UNFINISHED_CHUNK = re.compile(r".*\.[0-9a-f]{32}\.partial")  # as zarr-python 3.1 names it
 
@@ -205,12 +207,24 @@ class PartialResult:
     def _writing(self) -> Iterator[None]:
         """Make sure that this is still whose turn it is to write here: see `open_partial`."""
         with writing_to(self.folder):
-            if (self.folder / SCRATCH / _WRITER).read_text(encoding="ascii") != self.token:
-                raise FileProblemError(
-                    f"Another process goes on with {self.target} since; this one has ended and "
-                    "writes nothing more there."
-                )
-            yield
+            self._check_turn()
+            try:
+                yield
+            except OSError:
+                self._check_turn()  # the other one may have thrown away what was being written to
+                raise
+
+    def _check_turn(self) -> None:
+        writer = self.folder / SCRATCH / _WRITER
+        for pause in _PAUSES:  # who throws away what is there names itself anew in a moment
+            if writer.exists():
+                break
+            time.sleep(pause)
+        if writer.read_text(encoding="ascii") != self.token:
+            raise FileProblemError(
+                f"Another process goes on with {self.target} since; this one has ended and writes "
+                "nothing more there."
+            )
 
     def _scratch(self, frame: int) -> Path:
         return self.folder / SCRATCH / str(frame)
@@ -242,8 +256,7 @@ def open_partial(
     try:
         begun = note.exists() and (scratch / METADATA).exists()  # earlier versions had no copy
         if not begun or note.read_text(encoding="utf-8") != order:
-            if folder.exists():
-                shutil.rmtree(folder)
+            _throw_away(folder)
             _create(result, pixel_size)
             scratch.mkdir()
             (scratch / METADATA).write_bytes((folder / METADATA).read_bytes())
@@ -257,6 +270,17 @@ def open_partial(
             f"{why_not_written(folder, error)} Choose another folder."
         ) from error
     return result
+
+
+def _throw_away(folder: Path) -> None:
+    """Delete what another order has left; who is amid a write there may need a moment to end."""
+    for pause in _PAUSES:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(folder)
+        if not folder.exists():
+            return
+        time.sleep(pause)
+    shutil.rmtree(folder)
 
 
 @contextmanager
