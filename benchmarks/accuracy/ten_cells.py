@@ -34,7 +34,11 @@ if TYPE_CHECKING:
 
 STEPS = (0, 10, 30, 100, 300)
 DRAWS = 5
-_MANNER_WORDS: dict[Manner, str] = {"cells": "whole cells", "strokes": "a stroke in each cell"}
+_MANNER_WORDS: dict[Manner, str] = {
+    "cells": "whole cells",
+    "brush": "the inside of each cell, no ring",
+    "strokes": "a stroke in each cell",
+}
 _QUICK_STEPS, _QUICK_DRAWS = (100,), 2
 _NOTHING = "nothing painted"
 _BEST = "best starting model"
@@ -208,7 +212,7 @@ def parser() -> argparse.ArgumentParser:
         "--manner",
         choices=list(_MANNER_WORDS),
         default="cells",
-        help="whole cells, or a stroke in each",
+        help="whole cells with a ring, what a brush covers inside them, or a stroke in each",
     )
     add("--quick", action="store_true", help="100 steps, two draws, no second ten, no forest")
     add_common_arguments(made)

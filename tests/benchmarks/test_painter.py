@@ -31,7 +31,7 @@ def owners_where(paint: Labels, truth: Labels) -> dict[int, set[int]]:
     return {int(n): set(np.unique(truth[paint == n]).tolist()) for n in np.unique(paint[paint > 0])}
 
 
-@pytest.mark.parametrize("manner", ["cells", "strokes"])
+@pytest.mark.parametrize("manner", ["cells", "brush", "strokes"])
 @pytest.mark.parametrize("slivers", [False, True])
 @pytest.mark.parametrize("seed", range(3))
 def test_paint_never_lies_on_another_cell(manner: Manner, slivers: bool, seed: int) -> None:
@@ -124,3 +124,14 @@ def test_ten_are_painted_or_half_of_few(cells: int, number: int) -> None:
 def test_without_cells_nothing_can_be_painted() -> None:
     with pytest.raises(LabelsError, match="no cell"):
         paint_cells(np.zeros((20, 20), np.uint8), 10, 0)
+
+
+def test_a_brush_covers_the_inside_of_cells_and_paints_no_ring() -> None:
+    truth = touching_cells()
+    paint = paint_cells(truth, 3, seed=0, manner="brush")
+    for number, (cell, *others) in owners_where(np.where(paint > 1, paint, 0), truth).items():
+        covered = paint == number
+        assert not others
+        assert 0.7 < covered.sum() / (truth == cell).sum() < 1
+        ring = ndi.binary_dilation(covered, iterations=2) & (truth == 0)
+        assert not np.any(paint[ring] == BACKGROUND)
