@@ -38,7 +38,7 @@ CPU = ["--device", "cpu"]
 def untrained(path: Path, ndim: Literal[2, 3] = 2) -> Path:
     """Write a model that keeps objects of any size."""
     network = UNetConfig(ndim=ndim, base_channels=2, depth=1, padding="same")
-    record = ModelRecord(network, ClassTable("objects", "unlabelled"))
+    record = ModelRecord(network, ClassTable("objects", "background"))
     save_network(TrainedNetwork(UNet(network), record), path)
     return path
 

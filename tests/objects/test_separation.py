@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from napari_unet.objects.separation import separate_objects
-from napari_unet.tasks import ClassTable, target_of
+from napari_unet.objects.separation import separate_objects, without_unsure
+from napari_unet.tasks import ClassTable, Limits, target_of
 
 
 def two_squares(bridge: float) -> NDArray[np.float32]:
@@ -268,3 +268,25 @@ def test_ridges_are_as_wide_as_any_binning_makes_them() -> None:
     cells[:, 10:15] = 0
     assert (separate_objects(cells, binning=1.5) > 0).all()
     assert not (separate_objects(cells, binning=1.25) > 0).all()
+
+
+def test_of_few_painted_cells_a_small_object_must_be_surer_than_a_large_one() -> None:
+    foreground = np.zeros((40, 40), np.float32)
+    foreground[2:14, 2:14] = 0.75  # as large as a cell
+    foreground[2:8, 20:26] = 0.75  # smaller than any
+    foreground[20:26, 2:8] = 0.95  # the same, and sure
+    foreground[20:32, 20:32] = 0.65  # a cell that is not sure
+    foreground[36:38, 36:38] = 1.0  # a crumb
+    limits = Limits.of_few_cells(smallest=70, typical=140)
+    found = without_unsure(separate_objects(foreground, limits.smallest), foreground, 0.5, limits)
+    assert found[5, 5] == 1
+    assert found[22, 5] == 2
+    assert found.max() == 2
+
+
+def test_sure_is_the_same_for_probabilities_in_steps() -> None:
+    foreground = np.zeros((20, 40), np.uint8)
+    foreground[2:14, 2:14], foreground[2:14, 20:32] = 180, 170
+    found = without_unsure(separate_objects(foreground), foreground, 0.5, Limits(sure=0.4))
+    assert found[5, 5] == 1
+    assert found.max() == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,28 @@ from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
 from napari_unet.errors import LabelsError
-from napari_unet.objects.separation import final_numbers, own_labels, separate_objects
+from napari_unet.objects.separation import (
+    BlockObjects,
+    final_numbers,
+    own_labels,
+    separate_objects,
+    without_unsure,
+)
 from napari_unet.prediction.pipeline import number_objects
 from napari_unet.prediction.tiles import TilePlan
+from napari_unet.tasks import Limits
 
 Array = Any
+_ANY = Limits()
 
 
-def stitched(foreground: Array, stride: tuple[int, ...], margin: int) -> tuple[Array, int]:
+def stitched(
+    foreground: Array,
+    stride: tuple[int, ...],
+    margin: int,
+    threshold: float = 0.5,
+    limits: Limits = _ANY,
+) -> tuple[Array, int]:
     """Separate block by block and join."""
     region = tuple(slice(0, size) for size in foreground.shape)
     corner = (0,) * foreground.ndim
@@ -27,13 +42,25 @@ def stitched(foreground: Array, stride: tuple[int, ...], margin: int) -> tuple[A
     parts, objects = [], []
     for number in range(len(blocks)):
         seen, own = blocks.seen(number), blocks[number]
-        labels, found = own_labels(separate_objects(foreground[seen]), seen, own)
+        there = foreground[seen]
+        labels, found = own_labels(separate_objects(there, threshold=threshold), there, seen, own)
         parts.append(labels)
         objects.append(found)
-    tables, last = number_objects(blocks, objects)
+    plan: Any = SimpleNamespace(blocks=blocks, threshold=threshold, limits=limits)
+    tables, last = number_objects(plan, objects)
     for number, (labels, table) in enumerate(zip(parts, tables, strict=True)):
         result[blocks[number]] = table[labels]
     return result, last
+
+
+def block_of(count: int) -> BlockObjects:
+    """Return a block with so many objects of a pixel each."""
+    ones = np.ones(count + 1, np.int64)
+    return BlockObjects(count, {}, {}, ones, 255 * ones)
+
+
+def all_count(areas: Array, means: Array) -> Array:
+    return np.ones(len(areas), bool)
 
 
 def same_objects_in(first: Array, second: Array) -> bool:
@@ -108,7 +135,7 @@ def test_numbers_have_no_gaps(seed: int) -> None:
 @pytest.mark.parametrize("first", [0, 41])
 def test_numbers_follow_the_blocks_and_begin_where_they_are_told(first: int) -> None:
     same = np.array([[2, 1]])
-    tables, last = final_numbers([2, 2], [(0, 1, same)], first)
+    tables, last = final_numbers([block_of(2), block_of(2)], [(0, 1, same)], all_count, first)
     assert [table.tolist() for table in tables] == [
         [0, first + 1, first + 2],
         [0, first + 2, first + 3],
@@ -117,18 +144,31 @@ def test_numbers_follow_the_blocks_and_begin_where_they_are_told(first: int) -> 
 
 
 def test_without_objects_there_are_no_numbers() -> None:
-    tables, last = final_numbers([0, 0], [], 7)
+    tables, last = final_numbers([block_of(0), block_of(0)], [], all_count, 7)
     assert last == 7
     assert [table.tolist() for table in tables] == [[0], [0]]
 
 
 def test_more_objects_than_numbers_are_refused() -> None:
     with pytest.raises(LabelsError, match="32 bits"):
-        final_numbers([5], [], first=2**32 - 3)
+        final_numbers([block_of(5)], [], all_count, first=2**32 - 3)
 
 
 def test_a_hundred_thousand_objects_are_numbered_at_once() -> None:
     same = np.stack([np.arange(1, 50_001)] * 2, axis=1)
-    tables, last = final_numbers([50_000, 50_000], [(0, 1, same)])
+    tables, last = final_numbers([block_of(50_000)] * 2, [(0, 1, same)], all_count)
     assert last == 50_000
     np.testing.assert_array_equal(tables[0], tables[1])
+
+
+def test_whether_an_object_is_sure_enough_is_asked_of_all_of_it() -> None:
+    foreground = np.zeros((40, 64), np.float32)
+    foreground[5:15, 4:40] = 0.6  # not sure, and sure in the block on its right
+    foreground[5:15, 32:40] = 0.9
+    foreground[20:30, 4:60] = 0.95
+    limits = Limits(sure=0.4)
+    found, last = stitched(foreground, (40, 32), 10, limits=limits)
+    assert last == 1
+    assert not found[10].any()
+    whole = without_unsure(separate_objects(foreground), foreground, 0.5, limits)
+    np.testing.assert_array_equal(found > 0, whole > 0)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityRange
 
-OBJECTS = ClassTable("objects", "unlabelled")
+OBJECTS = ClassTable("objects", "background")
 
 
 def a_model(

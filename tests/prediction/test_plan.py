@@ -142,7 +142,7 @@ def test_a_wrong_unit_is_found() -> None:
 
 def test_debris_is_as_large_as_it_was() -> None:
     model = with_record(a_model(smallest_object=10), pixel_size=ONE)
-    assert plan(model, 40, 40, pixel_size=HALF).smallest == 40
+    assert plan(model, 40, 40, pixel_size=HALF).limits.smallest == 40
 
 
 @pytest.mark.parametrize("zoom", [2.0, 1.6, 0.5], ids=str)
@@ -199,16 +199,16 @@ def test_the_starting_models_expect_cells_of_30_pixels(cell_size: float, factor:
 
 
 def test_who_says_how_large_cells_are_says_what_is_debris_to_a_starting_model() -> None:
-    assert plan(CELLS, 40, 40, cell_size=100.0).smallest == round(0.15 * np.pi / 4 * 100**2)
+    assert plan(CELLS, 40, 40, cell_size=100.0).limits.smallest == round(0.15 * np.pi / 4 * 100**2)
 
 
 def test_a_trained_model_knows_its_debris_from_the_paint() -> None:
     found = plan(knowing(20, smallest_object=10), 40, 40, cell_size=40.0)
-    assert found.smallest == 40
+    assert found.limits.smallest == 40
 
 
 def test_a_smallest_object_that_is_given_counts() -> None:
-    assert plan(CELLS, 40, 40, cell_size=100.0, smallest=7).smallest == 7
+    assert plan(CELLS, 40, 40, cell_size=100.0, smallest=7).limits.smallest == 7
 
 
 def test_without_a_cell_size_all_is_as_it_was() -> None:
@@ -222,7 +222,7 @@ def test_the_word_of_the_user_counts_more_than_pixel_sizes() -> None:
 
 def test_debris_is_as_large_beside_larger_cells() -> None:
     model = with_record(a_model(smallest_object=10), cell_size=20)
-    assert plan(model, 40, 40, cell_size=60.0).smallest == 90
+    assert plan(model, 40, 40, cell_size=60.0).limits.smallest == 90
 
 
 def test_a_typical_object_is_as_large_as_the_cells_that_were_painted() -> None:
@@ -358,3 +358,19 @@ def test_frames_of_which_the_image_has_none_are_refused(frames: Any) -> None:
 def test_of_frames_that_are_asked_for_those_that_are_there_are_predicted() -> None:
     chosen = plan(MODEL, 3, 20, 24, axes="TYX", frames=((1,), (7,)))
     assert list(chosen.frames) == [1]
+
+
+def test_of_few_painted_cells_what_is_smaller_than_any_must_be_surer() -> None:
+    model = knowing(20, smallest_object=100, classes=ClassTable("objects", "unlabelled"))
+    limits = plan(model, 40, 40).limits
+    assert (limits.smallest, limits.sure, limits.doubtful) == (31, 0.4, 100)  # a tenth of a cell
+    assert plan(model, 40, 40, smallest=5).limits == (5, 0.4, 0)
+
+
+def test_who_painted_all_knows_how_sure_an_object_is() -> None:
+    model = knowing(20, smallest_object=100, classes=ClassTable("objects", "background"))
+    assert plan(model, 40, 40).limits == (100, 0.0, 0)
+
+
+def test_a_starting_model_counts_what_it_is_sure_of() -> None:
+    assert plan(CELLS, 40, 40, cell_size=20.0).limits == (47, 0.3, 0)

@@ -48,7 +48,7 @@ def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def predict(path: Path, output: Path) -> list[str]:
     network = UNetConfig(ndim=2, base_channels=2, depth=1, padding="same")
-    record = ModelRecord(network, ClassTable("objects", "unlabelled"))
+    record = ModelRecord(network, ClassTable("objects", "background"))
     model = TrainedNetwork(UNet(network), record)
     config = PredictConfig(device="cpu", tile_size=64)
     Run(predict_files(model, find_images([path]), output, config, threading.Event())).finish()

@@ -39,7 +39,7 @@ Painted = tuple[Desk, Labels]
 def untrained(channels: int = 1) -> TrainedNetwork:
     """A network that answers something, at once."""
     config = UNetConfig(in_channels=channels, base_channels=2, depth=2)
-    record = ModelRecord(config, ClassTable("objects", "unlabelled"), IntensityNormalization())
+    record = ModelRecord(config, ClassTable("objects", "background"), IntensityNormalization())
     return TrainedNetwork(UNet(config).eval(), record)
 
 

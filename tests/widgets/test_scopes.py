@@ -285,7 +285,7 @@ def test_the_table_of_napari_opens(desk: Desk) -> None:
 def test_a_model_that_cannot_read_the_image_says_so(make_desk: Callable[..., Desk]) -> None:
     desk = make_desk(np.stack([disks()] * 3, axis=-1), rgb=True)
     config = UNetConfig(in_channels=1, ndim=3, base_channels=2, depth=1)
-    record = ModelRecord(config, ClassTable("objects", "unlabelled"))
+    record = ModelRecord(config, ClassTable("objects", "background"))
     session_of(desk.viewer).set_model(TrainedNetwork(UNet(config).eval(), record), "3D")
 
     desk.click(desk.predict.predict_button)

@@ -15,7 +15,7 @@ from napari_unet.data.axes import SPATIAL_AXES
 from napari_unet.data.intensity import HIGHEST, LOWEST
 from napari_unet.export.graphs import FACTS_KEY, ONNX_OPSET, smallest_sizes, tile_halos, tile_steps
 from napari_unet.model.config import VIEW_WORDS
-from napari_unet.tasks import Decision
+from napari_unet.tasks import Decision, Limits
 from napari_unet.version import __version__
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Facts:
     @property
     def decision(self) -> Decision:
         """What results depend on besides the probabilities."""
-        return Decision(self.record.threshold, self.record.smallest_object)
+        return Decision(self.record.threshold, Limits(self.record.smallest_object))
 
     def as_values(self) -> dict[str, Any]:
         """Return all facts as plain JSON values."""

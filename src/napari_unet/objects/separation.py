@@ -6,6 +6,10 @@ weak, a component still separates at a higher threshold: it is then split, if at
 parts are considerable, the more so the higher the threshold, where single cells split as well.
 Where dozens of cells have become one component no part is a considerable share of it: there the
 size of a typical cell is the measure. The parts grow back over the ridge.
+
+A network that learned from a few painted cells is often above the threshold where nothing is, but
+seldom far above it. Of such a network objects count only whose mean probability is high enough, the
+more so if they are smaller than any painted cell: `is_sure`.
 """
 
 from __future__ import annotations
@@ -24,12 +28,13 @@ from napari_unet.errors import LabelsError
 from napari_unet.objects.overlaps import joint_objects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
     from napari_unet.data.rescaling import Factors
+    from napari_unet.tasks.base import Limits
 
 Foreground: TypeAlias = "NDArray[np.float32] | NDArray[np.uint8]"
 
@@ -43,6 +48,9 @@ _MOST_OBJECTS = 1.75
 # Probabilities in uint8 count steps of one over so many.
 _STEPS = 255
 _PART = 2**18
+# An object of fewer pixels than a cell should have is one if its mean probability reaches this
+# share of the way from the threshold to certainty.
+_SURE_WHERE_SMALL = 0.7
 
 
 def separate_objects(
@@ -75,6 +83,46 @@ def separate_objects(
         cores = _components(_above(foreground, threshold + level * (1 - threshold)))
         objects = _split(objects, cores, share, smallest, typical)
     return _grown(objects.labels, foreground, _closed(inside, plane_factors(inside.ndim, binning)))
+
+
+def is_sure(
+    areas: NDArray[np.int64], means: NDArray[np.float64], threshold: float, limits: Limits
+) -> NDArray[np.bool_]:
+    """Return which objects, by their pixels and mean probabilities, are sure enough to count."""
+    needed = np.where(areas < limits.doubtful, max(limits.sure, _SURE_WHERE_SMALL), limits.sure)
+    enough: NDArray[np.bool_] = means >= threshold + needed * (1 - threshold)
+    return enough | (needed == 0)
+
+
+def without_unsure(
+    labels: NDArray[np.int32], foreground: Foreground, threshold: float, limits: Limits
+) -> NDArray[np.int32]:
+    """Drop the objects that are not sure enough, and number the others 1..N."""
+    if not (limits.sure or limits.doubtful):
+        return labels
+    areas, sums = _areas_and_sums(labels, foreground)
+    kept = is_sure(areas, _means(areas, sums), threshold, limits)
+    kept[0] = False
+    found: NDArray[np.int32] = _ranks(kept)[labels]
+    return found
+
+
+def _areas_and_sums(
+    labels: NDArray[np.int32], foreground: Foreground
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count the pixels of each number, and sum up their probabilities in steps of 1/255."""
+    count = int(labels.max(initial=0)) + 1
+    areas, sums = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    for part in _parts(labels):
+        numbers = labels.reshape(-1)[part]
+        areas += np.bincount(numbers, minlength=count)
+        steps = _in_steps(foreground.reshape(-1)[part])
+        sums += np.bincount(numbers, steps, minlength=count).astype(np.int64)  # exact in float64
+    return areas, sums
+
+
+def _means(areas: NDArray[np.int64], sums: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray(sums / np.maximum(areas, 1) / _STEPS)
 
 
 class _Objects(NamedTuple):
@@ -218,9 +266,15 @@ class BlockObjects:
     """
     high: Mapping[int, Labels]
     """Likewise at the high end."""
+    areas: NDArray[np.int64]
+    """Pixels of each number from 0 to count that the block owns."""
+    sums: NDArray[np.int64]
+    """Their probabilities in steps of 1/255, summed up."""
 
 
-def own_labels(labels: Labels, seen: Region, own: Region) -> tuple[Labels, BlockObjects]:
+def own_labels(
+    labels: Labels, foreground: Foreground, seen: Region, own: Region
+) -> tuple[Labels, BlockObjects]:
     """Cut the box that a block owns from the one that it sees, and renumber its objects 1..count.
 
     With these labels come its strips in the same numbers; objects that it owns no pixel of have
@@ -240,7 +294,9 @@ def own_labels(labels: Labels, seen: Region, own: Region) -> tuple[Labels, Block
             low[axis] = lookup[_strip(labels, inner, axis, inner[axis].start)]
         if part.stop < whole.stop:
             high[axis] = lookup[_strip(labels, inner, axis, inner[axis].stop)]
-    return lookup[labels[inner]], BlockObjects(int(count), low, high)
+    found = lookup[labels[inner]]
+    areas, sums = _areas_and_sums(found, foreground[inner])
+    return found, BlockObjects(int(count), low, high, areas, sums)
 
 
 def no_objects(seen: Region, own: Region) -> BlockObjects:
@@ -253,7 +309,8 @@ def no_objects(seen: Region, own: Region) -> BlockObjects:
             low[axis] = np.zeros(shape, np.int32)
         if part.stop < whole.stop:
             high[axis] = np.zeros(shape, np.int32)
-    return BlockObjects(0, low, high)
+    nothing = np.zeros(1, np.int64)
+    return BlockObjects(0, low, high, nothing, nothing)
 
 
 def _strip(labels: Labels, inner: Region, axis: int, face: int) -> Labels:
@@ -280,15 +337,20 @@ def same_objects(before: Labels, after: Labels, axis: int) -> NDArray[np.int64]:
 
 
 def final_numbers(
-    counts: Sequence[int], pairs: Sequence[tuple[int, int, NDArray[np.int64]]], first: int = 0
+    blocks: Sequence[BlockObjects],
+    pairs: Sequence[tuple[int, int, NDArray[np.int64]]],
+    kept: Callable[[NDArray[np.int64], NDArray[np.float64]], NDArray[np.bool_]],
+    first: int = 0,
 ) -> tuple[list[NDArray[np.uint32]], int]:
     """Give all objects of all blocks their numbers, which begin above `first`.
 
     Known are the objects of each block, and of pairs of blocks which of their objects are one: see
-    `same_objects`. Returns per block a table from its numbers (0 to count) to the final ones,
-    without gaps and in the order of the blocks; and the highest number given. Raises LabelsError if
-    there are more than 32 bits can number.
+    `same_objects`. `kept` says by pixels and mean probability of whole objects which of them count;
+    others become background. Returns per block a table from its numbers (0 to count) to the final
+    ones, without gaps and in the order of the blocks; and the highest number given. Raises
+    LabelsError if there are more than 32 bits can number.
     """
+    counts = [block.count for block in blocks]
     if first + sum(counts) > np.iinfo(np.uint32).max:
         raise LabelsError(
             f"There are more than {np.iinfo(np.uint32).max:,} objects; labels of 32 bits cannot "
@@ -310,8 +372,15 @@ def final_numbers(
         graph = coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(total, total))
         number = connected_components(graph, directed=False)[1]
     _, first_member, component = np.unique(number, return_index=True, return_inverse=True)
-    order = np.empty(len(first_member), np.int64)
-    order[np.argsort(first_member)] = np.arange(1, len(first_member) + 1)
-    final = (order[component] + first).astype(np.uint32)
+    areas, sums = (
+        np.bincount(component, np.concatenate([np.zeros(0), *of_blocks])).astype(np.int64)
+        for of_blocks in zip(*((block.areas[1:], block.sums[1:]) for block in blocks), strict=True)
+    )
+    counted = kept(areas, _means(areas, sums))
+    order = np.zeros(len(first_member), np.int64)
+    in_order = np.argsort(first_member)
+    in_order = in_order[counted[in_order]]
+    order[in_order] = np.arange(1, len(in_order) + 1) + first
+    final = order[component].astype(np.uint32)
     tables = [np.concatenate([np.zeros(1, np.uint32), final[a:b]]) for a, b in pairwise(offsets)]
-    return tables, first + len(first_member)
+    return tables, first + len(in_order)

@@ -344,7 +344,7 @@ class _Run:
                 return
             blocks = self._plan.blocks
             found = [self._partial.read_block(frame, block) for block in range(len(blocks))]
-            tables, self.last = number_objects(blocks, found, self.last)
+            tables, self.last = number_objects(self._plan, found, self.last)
             self._last_of[frame], self._left["write", frame] = self.last, set(range(len(blocks)))
             for block, table in enumerate(tables):
                 work, arguments = self._partial.number_block, (frame, block, table)

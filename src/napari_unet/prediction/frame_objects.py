@@ -154,8 +154,9 @@ class FrameObjects:
         seen, own = plan.blocks.seen(block), plan.blocks[block]
         foreground = np.asarray(self._store.foreground(self._frame)[seen])
         labels = ndimage.label(plan.result.shown(foreground, plan))[0]
-        large = np.bincount(labels.ravel()) >= plan.smallest
-        found = own_labels(np.where(large[labels], labels, 0).astype(np.int32), seen, own)
+        large = np.bincount(labels.ravel()) >= plan.limits.smallest
+        labels = np.where(large[labels], labels, 0).astype(np.int32)
+        found = own_labels(labels, foreground, seen, own)
         self._store.write_block(self._frame, block, *found)
 
     def _tiles_missing(self, block: int) -> int:
@@ -179,7 +180,7 @@ class FrameObjects:
             else self._store.read_block(self._frame, block)
             for block in self._blocks
         ]
-        tables, last = pipeline.number_objects(blocks, found, last)
+        tables, last = pipeline.number_objects(self._plan, found, last)
         number = partial(self._store.number_block, self._frame)
         kept = sorted(set(self._blocks) - self._left_out)
         for _ in self._threads.map(number, kept, [tables[block] for block in kept]):

@@ -133,6 +133,7 @@ class PartialResult:
     ) -> None:
         """Write the labels of a block in its own numbers, then what joins it to its neighbours."""
         strips: dict[str, NDArray[Any]] = {"count": np.array(objects.count)}
+        strips |= {"areas": objects.areas, "sums": objects.sums}
         strips |= {f"low{axis}": strip for axis, strip in objects.low.items()}
         strips |= {f"high{axis}": strip for axis, strip in objects.high.items()}
         path = self._block_file(frame, block)
@@ -147,7 +148,8 @@ class PartialResult:
             axes = range(self.plan.ndim)
             low = {axis: stored[f"low{axis}"] for axis in axes if f"low{axis}" in stored}
             high = {axis: stored[f"high{axis}"] for axis in axes if f"high{axis}" in stored}
-            return BlockObjects(int(stored["count"]), low, high)
+            count = int(stored["count"])
+            return BlockObjects(count, low, high, stored["areas"], stored["sums"])
 
     def has_block(self, frame: int, block: int) -> bool:
         """Return whether a block is done."""

@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from napari_unet.objects.separation import BlockObjects
     from napari_unet.prediction.plan import PredictionPlan
     from napari_unet.prediction.results import PredictionEvent
-    from napari_unet.prediction.tiles import TilePlan
 
 Item = TypeVar("Item")
 Read = TypeVar("Read")
@@ -269,29 +268,31 @@ def separate_block(
     from napari_unet.objects.separation import own_labels, separate_objects
 
     seen, own = plan.blocks.seen(number), plan.blocks[number]
+    there = np.asarray(foreground[seen])
     labels = separate_objects(
-        np.asarray(foreground[seen]),
-        plan.smallest,
+        there,
+        plan.limits.smallest,
         plan.threshold,
         plan.factors[-1],
         plan.typical,
     )
-    return own_labels(labels, seen, own)
+    return own_labels(labels, there, seen, own)
 
 
 def number_objects(
-    blocks: TilePlan, objects: Sequence[BlockObjects], first: int = 0
+    plan: PredictionPlan, objects: Sequence[BlockObjects], first: int = 0
 ) -> tuple[list[NDArray[np.uint32]], int]:
     """Give the objects of a frame their numbers, those that cross from block to block once.
 
-    Numbers begin above `first`. Returns a table for each block, from its own numbers to the final
-    ones, and the highest number given.
+    What is not sure enough gets none. Numbers begin above `first`. Returns a table for each block,
+    from its own numbers to the final ones, and the highest number given.
     """
-    from napari_unet.objects.separation import final_numbers, same_objects
+    from napari_unet.objects.separation import final_numbers, is_sure, same_objects
 
     pairs = []
     for number, block in enumerate(objects):
         for axis, strip in block.high.items():
-            after = blocks.next_along(number, axis)
+            after = plan.blocks.next_along(number, axis)
             pairs.append((number, after, same_objects(strip, objects[after].low[axis], axis)))
-    return final_numbers([block.count for block in objects], pairs, first)
+    kept = partial(is_sure, threshold=plan.threshold, limits=plan.limits)
+    return final_numbers(objects, pairs, kept, first)

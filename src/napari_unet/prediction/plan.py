@@ -20,6 +20,7 @@ from napari_unet.data.rescaling import LARGEST_RATIO, plane_factors, size_of_cel
 from napari_unet.errors import ConfigError, ImageError, ModelMismatchError
 from napari_unet.prediction.results import RESULT_TYPES
 from napari_unet.prediction.tiles import plan_blocks, plan_tiles
+from napari_unet.tasks.base import SURE_UNTAUGHT, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,8 +82,8 @@ class PredictionPlan:
     """Above it a pixel is of an object; with classes, of the second of two."""
     views: int
     """Views to average."""
-    smallest: int
-    """Objects of fewer pixels are dropped."""
+    limits: Limits
+    """What an object must be to count."""
     typical: float = 0.0
     """Pixels that a typical object covers; 0: unknown."""
     notices: tuple[str, ...] = ()
@@ -175,7 +176,7 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
         record.classes,
         config.threshold or _own_threshold(record, kind, foreground),
         config.views or record.views,
-        _smallest(record, config, ratios),
+        _limits(record, config, ratios) if RESULT_TYPES[kind].is_separated else Limits(),
         _typical(record, config, ratios),
         (*config.notices, *notices),
         _precision(config, record),
@@ -260,6 +261,18 @@ def _used_channels(
         f"Model expects {of_model}, {of_image} (axes {axes}, shape {tuple(image.shape)}). Choose "
         "as many channels, correct the axes, or train on images like this one."
     )
+
+
+def _limits(record: ModelRecord, config: PredictConfig, ratios: tuple[float, ...]) -> Limits:
+    """Return what an object must be to count: who names the smallest one is taken at his word."""
+    smallest = _smallest(record, config, ratios)
+    if _is_starting_model(record):
+        return Limits(smallest, SURE_UNTAUGHT)
+    if record.classes.unpainted == "background":
+        return Limits(smallest)
+    limits = Limits.of_few_cells(smallest, _typical(record, config, ratios))
+    named = config.smallest is not None
+    return limits._replace(smallest=smallest, doubtful=0) if named else limits
 
 
 def _smallest(record: ModelRecord, config: PredictConfig, ratios: tuple[float, ...]) -> int:

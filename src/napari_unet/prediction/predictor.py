@@ -142,7 +142,7 @@ def separate_again(
 
     assert before.plan is not None
     asked = plan_prediction(trained.record, image, config)
-    plan = replace(before.plan, threshold=asked.threshold, smallest=asked.smallest)
+    plan = replace(before.plan, threshold=asked.threshold, limits=asked.limits)
     store, last = ResultInMemory(plan), 0
     store.keep_foreground(before.foreground)
     yield from starting_events(plan, "")

@@ -18,10 +18,11 @@ from napari_unet.errors import ConfigError, ModelMismatchError
 from napari_unet.evaluation.overlap import overlap_of
 from napari_unet.model.starting import expected_cell_size
 from napari_unet.objects.clicking import Clickable, confidences
-from napari_unet.objects.separation import separate_objects
+from napari_unet.objects.separation import separate_objects, without_unsure
 from napari_unet.prediction.plan import plan_prediction
 from napari_unet.prediction.predictor import predict_image
 from napari_unet.run import Run
+from napari_unet.tasks.base import SURE_UNTAUGHT, Limits
 
 if TYPE_CHECKING:
     import threading
@@ -45,9 +46,6 @@ _STEPS = 255
 _COMMON_SIZE = 30.0  # of a cell, where nothing is known of it
 # Smaller than this share of a cell of the size tried: dropped.
 _SMALLEST_SHARE = 0.15
-# An object whose mean probability exceeds the threshold by less is dropped. One cell circled, F1
-# over eleven sets: 0.631 with all, 0.648 from 0.60, 0.659 from 0.65, 0.644 from 0.70.
-_LEAST_ABOVE = 0.15
 # Below this quality no size fits: of 72 images 6 have F1 0.40 in the mean, the others 0.66.
 _FITS = 0.12
 
@@ -135,7 +133,7 @@ class Proposals:
         threshold = self.threshold_at(sensitivity)
         foreground = self.foreground[size]
         found = _separated(foreground, wanted, size / self.expected, threshold, smallest)
-        return _sure_enough(found, foreground, threshold)
+        return without_unsure(found, foreground, threshold, Limits(sure=SURE_UNTAUGHT))
 
     def clickable(self, cell_size: float | None = None) -> Clickable:
         """Return the view for clicks on cells of a diameter in pixels; by default of the best.
@@ -303,16 +301,6 @@ def _separated(
     typical = size_of_cell(cell_size, 2)
     least = round(_SMALLEST_SHARE * typical) if smallest is None else smallest
     return separate_objects(foreground, least, threshold, binning, typical)
-
-
-def _sure_enough(
-    objects: NDArray[np.int32], foreground: Foreground, threshold: float
-) -> NDArray[np.int32]:
-    """Drop what barely exceeds the threshold, and number the rest 1..N."""
-    kept = confidences(foreground, objects) >= min(1.0, threshold + _LEAST_ABOVE)
-    kept[0] = False
-    numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
-    return numbers[objects]
 
 
 def _rises(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -68,15 +68,11 @@ class Objects(Task):
     def decode(
         self, probabilities: NDArray[np.float32], table: ClassTable, decision: Decision
     ) -> IntArray:
-        from napari_unet.objects.separation import separate_objects
+        from napari_unet.objects.separation import separate_objects, without_unsure
 
-        return separate_objects(
-            probabilities[1],
-            decision.smallest,
-            decision.threshold,
-            decision.binning,
-            decision.typical,
-        )
+        foreground, (threshold, limits, typical, binning) = probabilities[1], decision
+        found = separate_objects(foreground, limits.smallest, threshold, binning, typical)
+        return without_unsure(found, foreground, threshold, limits)
 
     def as_result(self, annotation: IntArray) -> NDArray[Any]:
         """Give objects numbers that are one lower."""
@@ -104,7 +100,7 @@ class Objects(Task):
             f"Objects: pixels whose foreground is above {decision.threshold:.3f}. Telling touching "
             "objects apart is not part of the model: label connected parts (4-connected in 2D, "
             "6-connected in 3D), or use a watershed on the foreground. Objects below "
-            f"{decision.smallest} pixels are too small to count."
+            f"{decision.limits.smallest} pixels are too small to count."
         )
 
     def recipe_in_python(self, table: ClassTable, decision: Decision) -> str:

@@ -13,6 +13,7 @@ from napari_unet.data.border_weights import DEFAULT_SIGMA
 from napari_unet.data.frames import moved
 from napari_unet.data.labels import paint_box
 from napari_unet.data.rescaling import size_of_cell
+from napari_unet.tasks.base import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -119,6 +120,20 @@ class TrainingData:
     def smallest_in_image(self) -> int:
         """Objects of fewer pixels of the images are dropped."""
         return round(self.smallest_object * self.binning**2)
+
+    @property
+    def limits(self) -> Limits:
+        """What an object must be to count, in pixels of the frames."""
+        return self._limits(self.smallest_object, self.typical_object)
+
+    @property
+    def limits_in_image(self) -> Limits:
+        """The same in pixels of the images."""
+        return self._limits(self.smallest_in_image, self.typical_object * self.binning**2)
+
+    def _limits(self, smallest: int, typical: float) -> Limits:
+        few = self.classes.unpainted == "unlabelled"
+        return Limits.of_few_cells(smallest, typical) if few else Limits(smallest)
 
     @property
     def typical_object(self) -> float:

@@ -141,7 +141,7 @@ class LiveView:
         data = self._trainer.data
         return Decision(
             self._trainer.best.threshold,
-            data.smallest_in_image,
+            data.limits_in_image,
             data.typical_object * data.binning**2,
             data.binning,
         )

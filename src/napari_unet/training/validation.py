@@ -18,7 +18,7 @@ from napari_unet.model.devices import fastest_precision
 from napari_unet.model.execution import Runner
 from napari_unet.model.inference import InferenceNetwork
 from napari_unet.model.memory import Shortage, within_memory
-from napari_unet.objects.separation import separate_objects
+from napari_unet.objects.separation import separate_objects, without_unsure
 from napari_unet.run import Notice
 from napari_unet.tasks import Decision
 from napari_unet.training.events import PaintJudged, Validated
@@ -145,7 +145,7 @@ def validate(predictor: Predictor, data: TrainingData) -> ValidationScore:
     places = data.in_blocks()
     painted = [frame.target.within(region).painted for frame, region in places]
     dense = sum(int(p.sum()) for p in painted) >= _DENSE_PAINT * sum(p.size for p in painted)
-    decision = Decision(smallest=data.smallest_object, typical=data.typical_object)
+    decision = Decision(limits=data.limits, typical=data.typical_object)
     counts = data.classes.task.counts(data.classes, decision, dense, data.membrane)
     for frame, region in places:
         target = frame.target.within(region)
@@ -307,9 +307,9 @@ def _judge(
     Yields their numbers too.
     """
     foreground = runner.probabilities(frame.frame, frame.intensity, box)[1]
-    found = separate_objects(
-        foreground, data.smallest_object, threshold, typical=data.typical_object
-    )
+    limits = data.limits
+    found = separate_objects(foreground, limits.smallest, threshold, typical=data.typical_object)
+    found = without_unsure(found, foreground, threshold, limits)
     target = frame.target.within(box)
     inside = np.bincount(target.objects.ravel(), minlength=pixels.size)
     whole = (inside > 0) & (inside == pixels)
