@@ -90,8 +90,8 @@ def is_sure(
 ) -> NDArray[np.bool_]:
     """Return which objects, by their pixels and mean probabilities, are sure enough to count."""
     needed = np.where(areas < limits.doubtful, max(limits.sure, _SURE_WHERE_SMALL), limits.sure)
-    enough: NDArray[np.bool_] = means >= threshold + needed * (1 - threshold)
-    return enough | (needed == 0)
+    enough: NDArray[np.bool_] = (means >= threshold + needed * (1 - threshold)) | (needed == 0)
+    return enough
 
 
 def without_unsure(
