@@ -12,7 +12,7 @@ from scipy import ndimage
 from device import DEVICE, DEVICE_NAME
 from napari_unet.samples import load_nuclei_2d
 from napari_unet.training.config import TrainConfig
-from napari_unet.training.distillation import Teacher, gaps_in, trust_in
+from napari_unet.training.distillation import Teacher, gaps_and_outlines, trust_in
 from napari_unet.training.patches import Batch
 from napari_unet.training.trainer import Trainer
 
@@ -47,14 +47,14 @@ def seer() -> Any:
 
 
 def test_a_narrow_gap_is_found_and_the_open_is_not() -> None:
-    gaps = gaps_in((bars()[:, 0] > 0).float())
+    gaps, _ = gaps_and_outlines((bars()[:, 0] > 0).float())
     assert gaps[0, 8, 8] == 1
     assert gaps[0, 8, 1] == gaps[0, 8, 5] == gaps[0, 0, 8] == 0
 
 
 def test_gaps_are_found_in_volumes() -> None:
     volume = (bars()[:, 0] > 0).float().expand(6, 16, 16)[None]
-    assert gaps_in(volume)[0, 3, 8, 8] == 1
+    assert gaps_and_outlines(volume)[0][0, 3, 8, 8] == 1
 
 
 @pytest.mark.parametrize("shape", [(3, 40, 31), (2, 9, 8, 12)], ids=["2D", "3D"])
@@ -63,7 +63,13 @@ def test_gaps_are_what_closing_adds(shape: tuple[int, ...]) -> None:
     size = (1, *[5] * (len(shape) - 1))
     grown = ndimage.maximum_filter(foreground.numpy(), size, mode="constant", cval=-np.inf)
     closed = ndimage.minimum_filter(grown, size, mode="constant", cval=np.inf)
-    np.testing.assert_array_equal(gaps_in(foreground), closed - foreground.numpy())
+    np.testing.assert_array_equal(gaps_and_outlines(foreground)[0], closed - foreground.numpy())
+
+
+def test_an_outline_is_where_a_cell_ends() -> None:
+    _, outlines = gaps_and_outlines((bars()[:, 0] > 0).float())
+    assert outlines[0, 8, 2:6].tolist() == [1, 1, 1, 1]
+    assert outlines[0, 8, 0] == 0
 
 
 def test_new_paint_makes_no_new_teacher_network() -> None:
@@ -117,6 +123,16 @@ def test_a_lost_gap_costs_more_than_as_much_open_ground() -> None:
     lost_ground[..., 3:13, 0] *= -1
     costs = [float(teacher.loss(scores, images, classes)) for scores in (lost_gap, lost_ground)]
     assert costs[0] > 10 * costs[1]
+
+
+def test_a_swollen_cell_costs_more_than_as_much_open_ground() -> None:
+    images, classes = bars(), -torch.ones(1, 16, 16).long()
+    teacher = Teacher(seer(), 1.0)
+    swollen, lost_ground = Seer()(images), Seer()(images)
+    swollen[..., 3:13, 3] *= -1
+    lost_ground[..., 3:13, 0] *= -1
+    costs = [float(teacher.loss(scores, images, classes)) for scores in (swollen, lost_ground)]
+    assert costs[0] == pytest.approx(11 * costs[1], rel=0.01)
 
 
 def test_little_trust_teaches_little() -> None:
