@@ -41,7 +41,7 @@ def tell_pairs(pairs: Sequence[tuple[Path, Path]]) -> None:
 # --- The option ``--pixel-size``, of training and of prediction ----------------------------------
 
 
-def pixel_size_of(sizes: list[float] | None) -> dict[str, float]:
+def given_pixel_size(sizes: list[float] | None) -> dict[str, float]:
     """Read ``--pixel-size``: along Y and X, or along Z, Y and X; one number is for both.
 
     Micrometres by axis letter are returned, none where the option was not given. More than three

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.cli.arguments import given_settings
-from napari_unet.cli.common import one_by_one, pixel_size_of
+from napari_unet.cli.common import given_pixel_size, one_by_one
 from napari_unet.cli.printing import say
 from napari_unet.errors import ConfigError, FileProblemError, LabelsError
 from napari_unet.io.annotations.ctc import is_ctc
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     """Convert each file; one that fails is reported and does not stop the others."""
-    options.pixel_size = pixel_size_of(options.pixel_size)
+    options.pixel_size = given_pixel_size(options.pixel_size)
     config = ConvertConfig(**given_settings(ConvertConfig, options))
     jobs = _jobs(options)
     parents = _mothers(Path(options.tracks).expanduser()) if options.tracks else {}

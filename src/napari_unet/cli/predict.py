@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.arguments import given_settings
-from napari_unet.cli.common import pixel_size_of
+from napari_unet.cli.common import given_pixel_size
 from napari_unet.cli.printing import fail, note, progress_bar, say
 from napari_unet.cli.progress import stop_on_interrupt
 from napari_unet.errors import ConfigError
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     """Predict each file; one that fails is reported and does not stop the others."""
-    options.pixel_size = pixel_size_of(options.pixel_size)
+    options.pixel_size = given_pixel_size(options.pixel_size)
     config = PredictConfig(**given_settings(PredictConfig, options))
     _check_cluster(options)
     trained = load_any_model(options.model)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.arguments import given_settings
-from napari_unet.cli.common import LABEL_PIECES, pixel_size_of, tell_pairs
+from napari_unet.cli.common import LABEL_PIECES, given_pixel_size, tell_pairs
 from napari_unet.cli.printing import note, say
 from napari_unet.cli.progress import (
     STOPPING,
@@ -253,7 +253,7 @@ def _annotated_image(
         if axes and "C" in axes and labels.shape == shape:
             axes = None  # where channels are labelled one by one they are frames
     labels = labels_beside(labels, shape, axes) if axes else labels
-    size = pixel_size_of(options.pixel_size) or image.pixel_size
+    size = given_pixel_size(options.pixel_size) or image.pixel_size
     return AnnotatedImage(
         name_of(path), image.array, labels, axes=axes, pixel_size=size, notices=notices
     )
