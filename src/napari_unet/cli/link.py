@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_unet.cli.arguments import given_settings
 from napari_unet.cli.common import check_targets, one_by_one
-from napari_unet.cli.printing import progress_bar, say
+from napari_unet.cli.printing import say, terminal_bar
 from napari_unet.errors import LabelsError
 from napari_unet.io.disk import write_csv
 from napari_unet.io.files import (
@@ -108,7 +108,7 @@ def _link_sequence(
     axis = str(config.along("T").axis)
     pixel_size = _read(movie[0][0], None).pixel_size
     frames = Run(link_frames((np.asarray(_read(path, None).array) for path, _ in movie), config))
-    progress = progress_bar(iterable=movie, unit="frame", disable=options.json, leave=False)
+    progress = terminal_bar(iterable=movie, unit="frame", disable=options.json, leave=False)
     for frame, (_, target) in zip(frames, progress, strict=True):
         write_labels(target, frame, "ZYX"[-frame.ndim :], pixel_size)
     return axis, axis, frames.result, pixel_size

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.arguments import given_settings
 from napari_unet.cli.common import given_pixel_size
-from napari_unet.cli.printing import fail, note, progress_bar, say
+from napari_unet.cli.printing import fail, note, say, terminal_bar
 from napari_unet.cli.progress import stop_on_interrupt
 from napari_unet.errors import ConfigError
 from napari_unet.external.importing import is_external_model, load_any_model
@@ -154,7 +154,7 @@ class PredictionBar(contextlib.AbstractContextManager["PredictionBar"]):
         if isinstance(event, FileStarted):
             self.__exit__()
             self._progress, self._told = PredictionProgress(), ""
-            self._bar = progress_bar(event.path.name, unit="tile", disable=self._quiet)
+            self._bar = terminal_bar(event.path.name, unit="tile", disable=self._quiet)
         if self._bar is None:
             return
         if isinstance(event, Notice):

@@ -52,7 +52,7 @@ def fail(text: object) -> None:
     tell(f"napari-unet: {text}")
 
 
-def progress_bar(name: object = "", **more: Any) -> tqdm[Any]:
+def terminal_bar(name: object = "", **more: Any) -> tqdm[Any]:
     """Return a progress bar on standard error that shows a name."""
     from tqdm import tqdm
 

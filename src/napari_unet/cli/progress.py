@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from napari_unet.cli.printing import note, progress_bar, say, tell
+from napari_unet.cli.printing import note, say, tell, terminal_bar
 from napari_unet.errors import FileProblemError
 from napari_unet.io.disk import replace_file, why_not_written
 from napari_unet.io.outputs import columns_of
@@ -96,7 +96,7 @@ class TrainingBar:
     """Show training events as a progress bar; only the notices of them where `quiet`."""
 
     def __init__(self, quiet: bool) -> None:
-        self._bar = progress_bar(
+        self._bar = terminal_bar(
             total=100.0,
             disable=quiet,
             unit="%",
