@@ -24,7 +24,7 @@ import zarr
 from napari_unet.errors import FileProblemError
 from napari_unet.io import limits, tiff_files
 from napari_unet.io.files import in_memory, read_image
-from napari_unet.io.unpacking import check_image, unpacked
+from napari_unet.io.unpacking import check_stated_size, unpacked
 
 from .zarrs import STACK, write_plain
 
@@ -67,10 +67,10 @@ def test_an_image_in_a_tile_states_its_size(name: str, shape: tuple[int, ...]) -
     compression, encode = IMAGES[name]
     image = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
     data = bytes(encode(image))
-    check_image(compression, data, image.size)
+    check_stated_size(compression, data, image.size)
     large = np.zeros((2000, 2000, 3), np.uint8)
     with pytest.raises(ValueError, match=r"would unpack to \d+ numbers, where 64 belong"):
-        check_image(compression, bytes(encode(large)), 64)
+        check_stated_size(compression, bytes(encode(large)), 64)
 
 
 @pytest.mark.parametrize("name", IMAGES)
@@ -78,7 +78,7 @@ def test_an_image_that_states_no_size_is_refused(name: str) -> None:
     compression, encode = IMAGES[name]
     start = bytes(encode(np.zeros((48, 64, 3), np.uint8)))[:2]
     with pytest.raises(ValueError, match=r"."):
-        check_image(compression, start, 2**30)
+        check_stated_size(compression, start, 2**30)
 
 
 def write_jpeg(path: Path, height: int, width: int) -> Path:

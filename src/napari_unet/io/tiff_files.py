@@ -31,7 +31,7 @@ from napari_unet.io.tiff_sets import (
     split_chosen,
     too_many_pages,
 )
-from napari_unet.io.unpacking import check_image, states_size
+from napari_unet.io.unpacking import check_stated_size, states_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,7 +151,7 @@ def _decoded(
 ) -> Any:
     if data is not None:
         header = more.get("jpegheader") or b""
-        check_image(page.compression, header + data, math.prod(page.chunks))
+        check_stated_size(page.compression, header + data, math.prod(page.chunks))
     return decode(data, index, **more)
 
 

@@ -122,7 +122,7 @@ def states_size(compression: int) -> bool:
     return compression in _IMAGES
 
 
-def check_image(compression: int, data: bytes, place: int) -> None:
+def check_stated_size(compression: int, data: bytes, place: int) -> None:
     """Refuse, by ValueError, an image that states more values than its tile has, or no size."""
     try:
         stated = math.prod(_IMAGES[compression](data))
