@@ -62,7 +62,7 @@ class LinkMemory:
     def after(self, swap: Swap, labels: Labels) -> LinkMemory:
         """Return what is remembered once numbers are swapped in `labels`, as they are before."""
         numbers = {n for pair in self.parents.items() for n in pair} | set(swap.numbers)
-        frames = frames_of(labels, numbers)
+        frames = frames_with(labels, numbers)
         moved: dict[int, list[Object]] = {number: [] for number in numbers}
         for at in sorted((frame, number) for number in numbers for frame in frames[number]):
             moved[swap.of(at)[1]].append(at)
@@ -100,7 +100,7 @@ class LinkMemory:
         return kept, lost
 
 
-def frames_of(labels: Labels, numbers: Iterable[int]) -> dict[int, list[int]]:
+def frames_with(labels: Labels, numbers: Iterable[int]) -> dict[int, list[int]]:
     """Return in which frames objects are."""
     found: dict[int, list[int]] = {number: [] for number in numbers}
     for frame, plane in enumerate(labels):
@@ -134,7 +134,7 @@ def broken(labels: Labels, number: int, frame: int, unused: int) -> Swap:
 
     In the first frame of a daughter, she has no mother more.
     """
-    frames = tuple(at for at in frames_of(labels, [number])[number] if at >= frame)
+    frames = tuple(at for at in frames_with(labels, [number])[number] if at >= frame)
     return Swap(frames, (number, unused), starts=True)
 
 
@@ -143,7 +143,7 @@ def joined(labels: Labels, number: int, other: int) -> Swap:
 
     Raises LabelsError where both are in one frame.
     """
-    frames = frames_of(labels, (number, other))
+    frames = frames_with(labels, (number, other))
     both = sorted(set(frames[number]) & set(frames[other]))
     if number == other or both:
         raise LabelsError(
@@ -163,7 +163,7 @@ def given(labels: Labels, frame: int, number: int, track: int, onwards: bool = F
     """
     if number == track:
         raise LabelsError("It belongs to that track already.")
-    either = frames_of(labels, (number, track))
+    either = frames_with(labels, (number, track))
     later = sorted({at for frames in either.values() for at in frames if at > frame})
     return Swap((frame, *(later if onwards else ())), (number, track))
 
