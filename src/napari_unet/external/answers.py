@@ -191,7 +191,7 @@ def _with_boundary(
     return None
 
 
-def class_table(config: ExternalConfig) -> ClassTable:
+def external_classes(config: ExternalConfig) -> ClassTable:
     """Return what predictions of such a network hold."""
     if config.meaning in ("foreground", "boundary") or (
         config.meaning == "exclusive" and config.out_channels == 2

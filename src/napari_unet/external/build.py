@@ -13,7 +13,12 @@ import torch
 
 from napari_unet.data.intensity import IntensityNormalization
 from napari_unet.errors import ModelFileError, ModelMismatchError
-from napari_unet.external.answers import class_table, compare_with_example, normalised, understand
+from napari_unet.external.answers import (
+    compare_with_example,
+    external_classes,
+    normalised,
+    understand,
+)
 from napari_unet.external.known_networks import as_unet
 from napari_unet.external.reading import PROBED
 from napari_unet.model.config import UNetConfig
@@ -87,7 +92,7 @@ def _record(
     plain = UNetConfig(config.in_channels, config.out_channels, config.ndim)
     return ModelRecord(
         plain if unet is None else unet.config,
-        class_table(config),
+        external_classes(config),
         ours or IntensityNormalization(),
         threshold=reading.threshold or 0.5,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
