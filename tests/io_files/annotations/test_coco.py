@@ -106,7 +106,7 @@ def test_too_little_memory_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def full(*arguments: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("napari_unet.io.annotations.drawn.pixels_of", full)
+    monkeypatch.setattr("napari_unet.io.annotations.drawn.fill_object", full)
     with pytest.raises(LabelsError, match=r"coco.json: its objects need more memory"):
         read_annotations(write(tmp_path / "coco.json", [SQUARE]), (4, 6))
 

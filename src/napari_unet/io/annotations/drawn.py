@@ -199,7 +199,7 @@ class _Canvas:
 
     def add(self, drawn: Drawn, number: int) -> None:
         height, width = self.labels.shape[-2:]
-        filled = pixels_of(drawn, height, width)
+        filled = fill_object(drawn, height, width)
         if filled is None:
             self._told["outside" if _is_outside(drawn, height, width) else "small"] += 1
             return
@@ -258,7 +258,7 @@ def _is_outside(drawn: Drawn, height: int, width: int) -> bool:
     return bool((high <= 0).any() or low[0] >= width or low[1] >= height)
 
 
-def pixels_of(drawn: Drawn, height: int, width: int) -> Filled | None:
+def fill_object(drawn: Drawn, height: int, width: int) -> Filled | None:
     """Return the pixels of a drawn object in a plane; what lies outside the plane is left out.
 
     See `fill`; runs may be made for a plane of another size.
