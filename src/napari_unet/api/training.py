@@ -23,7 +23,7 @@ from napari_unet.errors import (
     either,
     list_of,
 )
-from napari_unet.io.files import make_folder
+from napari_unet.io.files import make_output_folder
 from napari_unet.io.locks import locked
 from napari_unet.run import Run
 from napari_unet.training.checkpoint import (
@@ -143,7 +143,7 @@ def train(
     GPUs that is not guaranteed: they add up in an order that changes from run to run.
     """
     if output is not None:  # known before a long training
-        make_folder(Path(output).expanduser().parent)
+        make_output_folder(Path(output).expanduser().parent)
         check_place_of_model(Path(output).expanduser())
     begin, config = _begin_of(previous, config)
     alone = not isinstance(images, (list, tuple))

@@ -23,7 +23,7 @@ from napari_unet.io.annotations.reading import (
 )
 from napari_unet.io.annotations.writing import write_objects
 from napari_unet.io.disk import short_reason
-from napari_unet.io.files import ImageFile, find_images, make_folder, pair_files, read_image
+from napari_unet.io.files import ImageFile, find_images, make_output_folder, pair_files, read_image
 from napari_unet.io.outputs import check_apart, check_free
 from napari_unet.objects.measurements import channel_axis_beside
 from napari_unet.tasks import task_of
@@ -63,7 +63,7 @@ def _jobs(options: argparse.Namespace) -> list[tuple[list[Path], Path | None, Pa
     check_apart([*targets, *frames], read, "another name")
     if not options.overwrite:
         check_free([*targets, *frames], "another name")
-    make_folder(targets[0].parent)
+    make_output_folder(targets[0].parent)
     return list(zip(movies, images, targets, strict=True))
 
 

@@ -22,7 +22,7 @@ from napari_unet.cli.progress import run_training, stop_on_interrupt
 from napari_unet.evaluation.overlap import matched_pairs, overlap_of
 from napari_unet.evaluation.scores import evaluate
 from napari_unet.io.disk import write_file
-from napari_unet.io.files import make_folder, write_image
+from napari_unet.io.files import make_output_folder, write_image
 from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import TrainedNetwork, save_network
 from napari_unet.prediction.config import PredictConfig
@@ -134,7 +134,7 @@ def _print(report: dict[str, Any], things: str) -> None:
 
 def _make_folder(options: argparse.Namespace) -> Path:
     folder = Path(options.output).expanduser()
-    make_folder(folder)
+    make_output_folder(folder)
     check_targets([folder / name for name in _FILES], (), _OTHER, overwrite=options.overwrite)
     return folder
 

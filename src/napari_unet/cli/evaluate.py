@@ -17,7 +17,7 @@ from napari_unet.evaluation.scores import EvaluateConfig, errors_of, evaluate
 from napari_unet.io.files import (
     find_images,
     labels_in,
-    make_folder,
+    make_output_folder,
     name_of,
     open_labels,
     pair_files,
@@ -97,7 +97,7 @@ def _error_files(
 ) -> dict[Path, Path]:
     """Name the error map of each prediction; refuse to overwrite anything."""
     folder = Path(options.errors).expanduser()
-    make_folder(folder)
+    make_output_folder(folder)
     targets = {prediction: tiff_beside(prediction, folder) for prediction, _ in pairs}
     read = [path for pair in pairs for path in pair]
     remedy = "another --errors folder"

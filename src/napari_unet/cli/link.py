@@ -16,7 +16,7 @@ from napari_unet.io.files import (
     ImageFile,
     find_images,
     in_natural_order,
-    make_folder,
+    make_output_folder,
     read_image,
     read_labels,
     spelled_once,
@@ -64,7 +64,7 @@ def _movies(options: argparse.Namespace) -> list[Movie]:
         found = in_natural_order(found)
     inputs = list({spelled_once(path): path for path in found}.values())
     folder = Path(options.output).expanduser()
-    make_folder(folder)
+    make_output_folder(folder)
     targets = [tiff_beside(path, folder) for path in inputs]
     pairs = list(zip(inputs, targets, strict=True))
     movies = [pairs] if options.sequence else [[pair] for pair in pairs]

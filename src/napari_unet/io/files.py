@@ -376,7 +376,7 @@ def _write(
         raise FileProblemError(why_not_written(path, error)) from error
 
 
-def make_folder(folder: Path) -> None:
+def make_output_folder(folder: Path) -> None:
     """Make a folder for results; raises FileProblemError if no files can be written there."""
     try:
         disk.make_folder(folder)

@@ -15,7 +15,7 @@ from napari_unet.data.axes import axes_of_names, known_sizes
 from napari_unet.errors import FileProblemError, LabelsError, NapariUNetError
 from napari_unet.io.files import (
     find_images,
-    make_folder,
+    make_output_folder,
     read_image,
     stem_of,
     write_image,
@@ -163,7 +163,7 @@ def write_labels_zarr(path: str, data: Any, attributes: dict[str, Any]) -> list[
     final = Path(path)
     check_replaceable(final)
     beside = final.with_name(f".{uuid.uuid4().hex}.partial")
-    make_folder(beside)
+    make_output_folder(beside)
     try:
         partial = beside / final.name
         chunks = [_CHUNK if axis in "YX" else 1 for axis in axes]

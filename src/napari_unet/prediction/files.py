@@ -19,7 +19,7 @@ from napari_unet.errors import (
 )
 from napari_unet.io.files import (
     ImageFile,
-    make_folder,
+    make_output_folder,
     read_image,
     stem_of,
     tiff_beside,
@@ -129,7 +129,7 @@ def predict_files(
     """
     if config.cell_size:
         cell_size_known(trained.record, config.cell_size)
-    make_folder(folder)
+    make_output_folder(folder)
     _check_names(paths, folder)
     if may_replace is not None:
         _check_ours(earlier_results(paths, folder, file_format))

@@ -19,7 +19,7 @@ from napari_unet.io.disk import megabytes, why_not_written
 from napari_unet.io.files import (
     ImageFile,
     in_natural_order,
-    make_folder,
+    make_output_folder,
     read_image,
     stem_of,
     write_image,
@@ -151,7 +151,7 @@ def bundle_prediction(
 @contextlib.contextmanager
 def _new_folder(parent: Path) -> Iterator[Path]:
     """Make a folder that nothing else is in; where it cannot be filled, it goes again."""
-    make_folder(parent)
+    make_output_folder(parent)
     names = itertools.chain(["script"], (f"script {number}" for number in itertools.count(2)))
     folder = next(path for path in map(parent.joinpath, names) if _made(path))
     try:
@@ -211,7 +211,7 @@ def _write(target: Path, pixels: ArrayLike, axes: str, size: PixelSize) -> None:
             f"{target.stem} has {total} and lies in no file that can be read as it is: save it as "
             "an OME-Zarr with its axes and pixel size, and open that."
         )
-    make_folder(target.parent)
+    make_output_folder(target.parent)
     write_image(target, np.asarray(pixels[...]), axes, size)
 
 

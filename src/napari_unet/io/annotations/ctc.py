@@ -12,7 +12,7 @@ from napari_unet.data.labels import check_labels
 from napari_unet.errors import FileProblemError, LabelsError
 from napari_unet.io.annotations.drawn import Annotations
 from napari_unet.io.disk import megabytes, replace_file, why_not_written
-from napari_unet.io.files import make_folder, read_labels, write_image
+from napari_unet.io.files import make_output_folder, read_labels, write_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -157,7 +157,7 @@ def write_ctc(
     digits = max(3, len(str(len(labels) - 1)))
     names = [f"mask{time:0{digits}d}.tif" for time in range(len(labels))]
     _refuse_others(folder, names)
-    make_folder(folder)
+    make_output_folder(folder)
     for name, frame, (values, new) in zip(names, labels, tables, strict=True):
         renumbered = map_array(frame, values, new.astype(np.uint16))
         write_image(folder / name, renumbered, "ZYX"[-frame.ndim :])

@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_unet.errors import FileProblemError, LabelsError
 from napari_unet.io.disk import why_not_written
-from napari_unet.io.files import make_folder
+from napari_unet.io.files import make_output_folder
 from napari_unet.io.ome_zarr import MARK, check_replaceable, finish
 from napari_unet.objects.tracks import tracks_of
 
@@ -77,7 +77,7 @@ def write_geff(
     }
     check_replaceable(folder)
     beside = folder.with_name(f".{uuid.uuid4().hex}.partial")
-    make_folder(beside)
+    make_output_folder(beside)
     try:
         _write(beside / folder.name, about, nodes, edges_of(linked))
         finish(beside / folder.name, folder)
