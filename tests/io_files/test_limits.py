@@ -11,7 +11,7 @@ import pytest
 
 from napari_unet.errors import FileProblemError
 from napari_unet.io import limits
-from napari_unet.io.limits import check_fits, free_memory
+from napari_unet.io.limits import check_fits_memory, free_memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,4 +85,4 @@ def test_what_does_not_fit_is_refused_in_numbers(
 ) -> None:
     monkeypatch.setattr(limits, "free_memory", lambda: 900_000_000)
     with pytest.raises(FileProblemError, match=r"hold 2000 MB of pixels, 900 MB are free"):
-        check_fits(tmp_path / "a.tif", (1000, 1000, 1000), "uint16")
+        check_fits_memory(tmp_path / "a.tif", (1000, 1000, 1000), "uint16")

@@ -22,7 +22,7 @@ from napari_unet.errors import (
 from napari_unet.io import disk, tiff_files
 from napari_unet.io.disk import replacing, short_reason, why_not_written
 from napari_unet.io.lazy import npy_pixels
-from napari_unet.io.limits import check_fits, check_regular
+from napari_unet.io.limits import check_fits_memory, check_regular
 from napari_unet.io.names import natural_key, pair_names
 from napari_unet.io.png_files import indices_of_palette, read_png
 from napari_unet.io.tiff_files import read_tiff, save_tiff
@@ -306,7 +306,7 @@ def in_memory(image: ImageFile) -> NDArray[Any]:
     A lazily opened file that turns out to be damaged, or does not fit into memory, raises
     FileProblemError.
     """
-    check_fits(image.path, image.array.shape, image.array.dtype)
+    check_fits_memory(image.path, image.array.shape, image.array.dtype)
     chunks = getattr(image.array, "nchunks", 0)
     if chunks > _MOST_CHUNKS:
         raise FileProblemError(

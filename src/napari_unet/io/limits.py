@@ -63,7 +63,7 @@ def is_inside(folder: Path, name: str) -> bool:
     return (folder / name).resolve().is_relative_to(folder.resolve())
 
 
-def check_fits(path: Path, shape: Sequence[int], dtype: DTypeLike) -> None:
+def check_fits_memory(path: Path, shape: Sequence[int], dtype: DTypeLike) -> None:
     """Refuse in time what would take all memory, by FileProblemError: metadata may lie."""
     size, free = math.prod(shape) * np.dtype(dtype).itemsize, free_memory()
     if size > free:

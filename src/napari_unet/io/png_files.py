@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.data.axes import WITHOUT_TRANSPARENCY
-from napari_unet.io.limits import check_fits
+from napari_unet.io.limits import check_fits_memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +52,7 @@ def _check_claim(path: Path, picture: Any) -> None:
     pixels, size = math.prod(picture.size), path.stat().st_size
     if pixels > _MOST_PIXELS * size:
         raise ValueError(f"its {size} bytes claim {pixels} pixels")
-    check_fits(path, (*picture.size, len(picture.getbands())), np.uint8)
+    check_fits_memory(path, (*picture.size, len(picture.getbands())), np.uint8)
 
 
 def _opaque(picture: Any) -> Any:

@@ -22,7 +22,7 @@ from napari_unet.data.axes import (
 from napari_unet.errors import FileProblemError
 from napari_unet.io.disk import megabytes
 from napari_unet.io.lazy import FilePixels, LazyPixels
-from napari_unet.io.limits import check_fits
+from napari_unet.io.limits import check_fits_memory
 from napari_unet.io.tiff_sets import (
     MOST_PAGES,
     check_parts,
@@ -114,7 +114,7 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, 
         axes = _axes(series)
         # Samples that the file calls no transparency are channels as good as the others.
         is_measured = tuple(map(int, file.pages.first.extrasamples))[-1:] == (_NO_TRANSPARENCY,)
-        check_fits(path, series.keyframe.chunks, series.dtype)
+        check_fits_memory(path, series.keyframe.chunks, series.dtype)
         _let_tiles_fit(series)
         array: Any
         if series.nbytes <= LARGE:

@@ -18,7 +18,7 @@ from zarr.codecs import Crc32cCodec, ShardingCodec
 from zarr.storage import LocalStore
 
 from napari_unet.errors import FileProblemError
-from napari_unet.io.limits import check_fits, check_regular
+from napari_unet.io.limits import check_fits_memory, check_regular
 from napari_unet.io.unpacking import can_unpack, unpacked
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def with_bounded_chunks(array: zarr.Array[Any], path: Path) -> zarr.Array[Any]:
     FileProblemError if even one chunk does not fit into memory, or it is packed by a codec that
     cannot be bounded.
     """
-    check_fits(path, array.chunks, array.dtype)
+    check_fits_memory(path, array.chunks, array.dtype)
     place = int(np.prod(array.chunks, dtype=object)) * array.dtype.itemsize
     opened, metadata = array._async_array, copy.copy(array.metadata)
     try:
