@@ -61,7 +61,7 @@ class StoredArray:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[bool]:
+def locked_folder(folder: Path) -> Iterator[bool]:
     """Keep other programs from naming the files of a project; yields whether that was possible.
 
     The operating system ends it with the program, however that ends.

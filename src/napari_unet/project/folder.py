@@ -32,7 +32,7 @@ from napari_unet.project.arrays import (
     as_file_name,
     check_inside,
     is_plain_name,
-    locked,
+    locked_folder,
     path_inside,
     read_array,
 )
@@ -235,7 +235,7 @@ def _save(project: Project, folder: Path) -> None:
             tracks=tuple(_store_tracks(each, writer) for each in project.tracks),
         )
         writer.sync()  # names first, and only then what points to them
-        with locked(folder) as is_locked:
+        with locked_folder(folder) as is_locked:
             before = _files_in(folder)
             write_stored(stored, folder)
             if is_locked:  # else another program may replace it just now
@@ -361,7 +361,7 @@ def load_project(folder: Path) -> Project:
         There is no project, its ``project.json`` is damaged or was saved by a later version, or
         it names a file outside the folder.
     """
-    with locked(folder):
+    with locked_folder(folder):
         stored = read_stored(folder)
         for name in _files_of(stored):  # one that leads out was made to do harm: refused as a whole
             check_inside(folder, name)
