@@ -25,8 +25,8 @@ from napari_unet.io.lazy import FilePixels, LazyPixels
 from napari_unet.io.limits import check_fits_memory
 from napari_unet.io.tiff_sets import (
     MOST_PAGES,
+    check_complete,
     check_parts,
-    check_whole,
     chosen_series,
     split_chosen,
     too_many_pages,
@@ -105,7 +105,7 @@ def read_tiff(path: Path) -> tuple[ArrayLike, str | None, PixelSize, tuple[str, 
         check_parts(file, path)
         number, notices = chosen_series(file, path, chosen)
         series = file.series[number]
-        check_whole(file, series, path)
+        check_complete(file, series, path)
         if _is_cut(file, series, leads_out):
             raise ValueError("its end is missing")  # read as far as it goes it looks whole
         if series.nbytes > max(LARGE, _DENSEST * file.filehandle.size):

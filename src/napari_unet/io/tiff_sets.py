@@ -105,7 +105,7 @@ def _parts_in_ome(file: tifffile.TiffFile, path: Path) -> set[str]:
     return {name for identity, name in named if identity != own} - {path.name}
 
 
-def check_whole(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> None:
+def check_complete(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> None:
     """Refuse, by FileProblemError, a series of which frames, or files with them, are missing."""
     held, declared = _frames(file, series)
     if held == declared:
