@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from napari.layers import Image, Labels
 
-from napari_unet.widgets.annotate.mask_menu import MaskMenu, add_annotation_from, holds_labels
+from napari_unet.widgets.annotate.mask_menu import MaskMenu, add_annotation_from, looks_like_labels
 
 from .scenes import disks, strokes_on
 
@@ -40,7 +40,7 @@ SMOOTH = np.add.outer(np.arange(64), np.arange(64)).astype(np.uint8)
 def test_an_image_of_patches_of_one_number_holds_labels(
     pixels: NDArray[Any], expected: bool
 ) -> None:
-    assert holds_labels(Image(pixels)) == expected
+    assert looks_like_labels(Image(pixels)) == expected
 
 
 def test_a_mask_opened_as_an_image_becomes_labels_and_an_annotation(

@@ -49,7 +49,7 @@ class MaskMenu(QMenu):
         """Read the layers anew."""
         self.clear()
         for layer in plain_layers(self._viewer):
-            if isinstance(layer, Labels) or (isinstance(layer, Image) and holds_labels(layer)):
+            if isinstance(layer, Labels) or (isinstance(layer, Image) and looks_like_labels(layer)):
                 menu = self.addMenu(layer.name)
                 assert menu is not None
                 as_finished = partial(self._take_layer, layer, "background")
@@ -67,7 +67,7 @@ _ROWS = 64  # of an image that are looked at
 _ALIKE = 0.8  # share of neighbours within objects that are equal; in pictures far less are
 
 
-def holds_labels(image: Image) -> bool:
+def looks_like_labels(image: Image) -> bool:
     """Return whether the pixels of an image are labels: whole numbers, in patches of one value."""
     pixels = pixels_of(image)
     if image.rgb or METADATA_KEY in image.metadata or np.dtype(pixels.dtype).kind not in "biu":
