@@ -19,8 +19,8 @@ from napari_unet.objects.overlaps import (
     NO_OVERLAPS,
     Overlaps,
     best_links,
+    concatenated,
     divisions_among,
-    joined,
     overlaps_between,
 )
 from napari_unet.settings import check_settings, setting
@@ -252,7 +252,7 @@ class _Linker:
             overlaps = overlaps_between(previous, following, np.bincount(labels.ravel()), sizes)
             last = self._last_seen[overlaps.previous] == at
             found.append(overlaps.where(last & (overlaps.iou >= self._config.minimum_overlap)))
-        return joined(found)
+        return concatenated(found)
 
     def _pairs_at(
         self, position: int, objects: Numbered, pairs: Places

@@ -152,7 +152,7 @@ _NOWHERE, _NOTHING = np.zeros(0, np.intp), np.zeros(0)
 NO_OVERLAPS = Overlaps(_NOWHERE, _NOWHERE, _NOTHING, _NOTHING, _NOTHING)
 
 
-def joined(parts: Sequence[Overlaps]) -> Overlaps:
+def concatenated(parts: Sequence[Overlaps]) -> Overlaps:
     """Return the pairs of several lists in one; at least one list."""
     return Overlaps._make(map(np.concatenate, zip(*parts, strict=True)))
 
