@@ -193,7 +193,7 @@ class TrainingCard(_Run):
     """Step of the last validation; 0 without one."""
 
 
-class Predictor(_Part):
+class ModelUsed(_Part):
     """The model of a prediction."""
 
     name: str
@@ -253,7 +253,7 @@ class PredictionCard(_Run):
     what: Literal["predict"] = "predict"
     settings: Annotated[_Part, GetPydanticSchema(lambda _, schema_of: schema_of(_PREDICT_SETTINGS))]
     """The fields of `PredictConfig`; axes and pixel size are those of the image."""
-    model: Predictor
+    model: ModelUsed
     name: str
     image: Place | None
     """None where it was in memory only."""

@@ -17,9 +17,9 @@ from napari_unet.model.trained import hash_of_weights
 from napari_unet.prediction.files import FileFailed, FilePredicted, FileStarted, predict_files
 from napari_unet.provenance.card import (
     Environment,
+    ModelUsed,
     Place,
     PredictionCard,
-    Predictor,
     config_of,
     now,
     read_card,
@@ -72,7 +72,7 @@ def writing_cards(
         elif isinstance(event, FilePredicted) and environment is not None:
             card = card_beside_result(event.target)
             place = None if path is None else Place.of(path, card)
-            model = Predictor(name=name, place=place, starting=starting, weights_sha256=weights)
+            model = ModelUsed(name=name, place=place, starting=starting, weights_sha256=weights)
             yield from written(_card_of_file(event, model, environment, started, card), card)
         yield event
     return run.result
@@ -102,7 +102,7 @@ def written(card: RunCard, path: Path) -> Iterator[Notice]:
 
 
 def _card_of_file(
-    done: FilePredicted, model: Predictor, environment: Environment, started: str, card: Path
+    done: FilePredicted, model: ModelUsed, environment: Environment, started: str, card: Path
 ) -> PredictionCard:
     return PredictionCard(
         environment=environment,
@@ -122,7 +122,7 @@ def _card_of_file(
     )
 
 
-def _command_of_file(done: FilePredicted, model: Predictor) -> str:
+def _command_of_file(done: FilePredicted, model: ModelUsed) -> str:
     if not model.starting and model.place is None:
         return ""
     script = PredictionScript(
@@ -158,7 +158,7 @@ def card_of_window(
         command="",
         not_repeatable="It was predicted from a layer of napari. Use 'Copy as script' there.",
         settings=settings_of(config),
-        model=Predictor(
+        model=ModelUsed(
             name=model,
             place=None,
             starting=starting_name(trained.record),
@@ -253,7 +253,7 @@ def _difference(card: PredictionCard, path: Path, second: Path) -> str:
     return f"{text} by at most {most:.3g}" if np.dtype(one.dtype).kind == "f" else text
 
 
-def _model_again(known: Predictor, card: Path) -> TrainedNetwork:
+def _model_again(known: ModelUsed, card: Path) -> TrainedNetwork:
     if known.starting:
         trained, name = load_starting_model(known.starting), f"The starting model {known.starting}"
     else:
