@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from napari_unet.prediction.config import PredictConfig
-from napari_unet.provenance.card import config_of, settings_of
+from napari_unet.provenance.card import card_settings, config_of
 
 # As version 0.1 wrote them.
 WRITTEN: dict[str, Any] = {
@@ -16,7 +16,7 @@ WRITTEN: dict[str, Any] = {
     **{"smallest": 5, "frames": None, "region": None, "used_channels": None},
     **{"pixel_size": {"Y": 0.5, "X": 0.5}, "rescale": True, "precision": "float32"},
 }
-MODEL: Any = type(settings_of(PredictConfig()))
+MODEL: Any = type(card_settings(PredictConfig()))
 
 
 def test_a_card_of_the_first_version_is_read() -> None:

@@ -229,7 +229,7 @@ def _card_of_settings() -> type[_Part]:
 _PREDICT_SETTINGS = _card_of_settings()
 
 
-def settings_of(config: PredictConfig) -> _Part:
+def card_settings(config: PredictConfig) -> _Part:
     """Return the settings of a prediction as plain values."""
     values = {name: getattr(config, name) for name in _PREDICT_SETTINGS.model_fields}
     values["cell_size"] = float(config.cell_size)  # of NumPy, it would be refused

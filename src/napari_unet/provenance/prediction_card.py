@@ -20,10 +20,10 @@ from napari_unet.provenance.card import (
     ModelUsed,
     Place,
     PredictionCard,
+    card_settings,
     config_of,
     now,
     read_card,
-    settings_of,
     write_card,
 )
 from napari_unet.provenance.rerun import (
@@ -109,7 +109,7 @@ def _card_of_file(
         started=started,
         ended=now(),
         command=_command_of_file(done, model),
-        settings=settings_of(done.config),
+        settings=card_settings(done.config),
         model=model,
         name=done.path.name,
         image=Place.of(done.path, card),
@@ -157,7 +157,7 @@ def card_of_window(
         ended=now(),
         command="",
         not_repeatable="It was predicted from a layer of napari. Use 'Copy as script' there.",
-        settings=settings_of(config),
+        settings=card_settings(config),
         model=ModelUsed(
             name=model,
             place=None,
