@@ -194,7 +194,7 @@ def pixels_of(image: Image) -> ArrayLike:
     return pixels
 
 
-def notices_of(image: Image) -> tuple[str, ...]:
+def transparency_notices(image: Image) -> tuple[str, ...]:
     """Return in words what `pixels_of` leaves out."""
     pixels = image.data[0] if image.multiscale else image.data
     return (WITHOUT_TRANSPARENCY,) if image.rgb and pixels.shape[-1] == 4 else ()

@@ -26,9 +26,9 @@ from napari_unet.widgets.common.layers import (
     labels_of,
     labels_shape_of,
     layers_of_others,
-    notices_of,
     pixels_of,
     plain_layers,
+    transparency_notices,
 )
 from napari_unet.widgets.common.placement import named_axes_of, pixel_size_of
 from napari_unet.widgets.common.regions import regions_of
@@ -238,7 +238,7 @@ def annotated_image(viewer: Viewer, pair: LayerPair) -> AnnotatedImage:
         None if corrected is None else copy_of_paint(corrected),
         named_axes_of(pair.image),
         pixel_size_of(pair.image),
-        notices_of(pair.image),
+        transparency_notices(pair.image),
     )
 
 

@@ -14,7 +14,12 @@ from napari_unet.prediction.config import PredictConfig
 from napari_unet.settings import declared
 from napari_unet.widgets.common.controls import Note, Section, add_row
 from napari_unet.widgets.common.file_axes import FileAxes
-from napari_unet.widgets.common.layers import FollowedLayer, LayerComboBox, notices_of, pixels_of
+from napari_unet.widgets.common.layers import (
+    FollowedLayer,
+    LayerComboBox,
+    pixels_of,
+    transparency_notices,
+)
 from napari_unet.widgets.common.placement import kept_axes, name_axes, named_axes_of, pixel_size_of
 from napari_unet.widgets.common.settings_form import SettingsForm
 from napari_unet.widgets.predict.cell_size import CellSizeRow
@@ -150,7 +155,7 @@ class PredictOptions(QWidget):
             self.config_of_files(),
             axes=axes,
             pixel_size=pixel_size_of(image, axes),
-            notices=notices_of(image),
+            notices=transparency_notices(image),
         )
 
     def config_of_files(self) -> PredictConfig:
