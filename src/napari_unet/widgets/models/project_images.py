@@ -56,7 +56,7 @@ def open_image(viewer: Viewer, entry: ProjectImage, folder: Path | None = None) 
     try:
         made = _image_in_memory(viewer, entry) or _image_from_file(viewer, entry, folder)
         if made is not None:
-            for name, value in placement_of(entry, made.ndim).items():
+            for name, value in saved_placement(entry, made.ndim).items():
                 setattr(made, name, value)
     except Exception as error:  # readers are plugins, of anybody: they may raise anything
         name = entry.image_path or entry.name
@@ -64,7 +64,7 @@ def open_image(viewer: Viewer, entry: ProjectImage, folder: Path | None = None) 
     return made
 
 
-def placement_of(entry: ProjectLayer, ndim: int) -> dict[str, Any]:
+def saved_placement(entry: ProjectLayer, ndim: int) -> dict[str, Any]:
     """Return what was saved of where an image lies, as far as it has so many axes."""
     values = {name: getattr(entry, name) for name in _PLACEMENT}
     return {name: value for name, value in values.items() if len(value) == ndim}

@@ -15,8 +15,8 @@ from napari_unet.widgets.common.layers import METADATA_KEY, plain_layers
 from napari_unet.widgets.common.result_layer import KeptResult, Predicted
 from napari_unet.widgets.common.result_writing import ResultLayer
 from napari_unet.widgets.models.project_images import (
-    placement_of,
     plain_placement,
+    saved_placement,
     without_odd_placement,
 )
 from napari_unet.widgets.predict.link_work import LINKED
@@ -135,7 +135,7 @@ def open_results(viewer: Viewer, project: Project, images: Sequence[Image | None
 def _open_result(viewer: Viewer, entry: ProjectResult, images: Sequence[Image | None]) -> None:
     shown = np.asarray(entry.shown)
     image = images[entry.image] if 0 <= entry.image < len(images) else None
-    placement = placement_of(entry, shown.ndim)
+    placement = saved_placement(entry, shown.ndim)
     copied = entry.linked and not entry.made_as  # from labels that lie beside it
     if copied or image is None:
         layer = _plain_layer(viewer, entry, image, placement)
@@ -199,7 +199,7 @@ def _open_tracks(viewer: Viewer, entry: ProjectTracks) -> None:
         graph={child: list(parents) for child, parents in entry.parents.items()},
         name=entry.name,
         metadata={METADATA_KEY: LINKED},
-        **placement_of(entry, np.shape(entry.points)[1] - 1),
+        **saved_placement(entry, np.shape(entry.points)[1] - 1),
     )
     layer.visible = entry.visible
     viewer.add_layer(layer)

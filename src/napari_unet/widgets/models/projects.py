@@ -29,8 +29,8 @@ from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.visible import label_axes
 from napari_unet.widgets.models.project_images import (
     open_image,
-    placement_of,
     plain_placement,
+    saved_placement,
     without_odd_placement,
 )
 from napari_unet.widgets.models.project_results import (
@@ -196,7 +196,7 @@ def _take_settings(viewer: Viewer, project: Project) -> None:
 
 def _add_annotation(viewer: Viewer, entry: ProjectImage, image: Image | None) -> None:
     labels = np.asarray(entry.labels)
-    placement = placement_of(entry, labels.ndim)
+    placement = saved_placement(entry, labels.ndim)
     if image is not None and fits(image, labels.shape):
         placement = placement_along(image, label_axes(image, labels.shape))
     state = Annotation(
