@@ -13,7 +13,7 @@ from scipy import ndimage as ndi
 
 from napari_unet.errors import ConfigError
 from napari_unet.export.config import ExportConfig, ModelAuthor
-from napari_unet.export.writing import export_model
+from napari_unet.export.writing import export_network
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.record import ModelRecord
 from napari_unet.model.trained import TrainedNetwork
@@ -63,7 +63,7 @@ def export(
     if format == "bioimageio":
         config = {"authors": AUTHORS, "licence": "CC-BY-4.0", **config}
     settings = ExportConfig(format, **config)
-    events = export_model(model, path, settings, stop or threading.Event())
+    events = export_network(model, path, settings, stop or threading.Event())
     run = Run(events)
     return list(run), run.result
 

@@ -12,7 +12,7 @@ from napari_unet.cli.printing import say, tell
 from napari_unet.cli.progress import stop_on_interrupt
 from napari_unet.data.axes import usable_axes
 from napari_unet.export.config import ExportConfig, readme_beside, with_extension
-from napari_unet.export.writing import export_model
+from napari_unet.export.writing import export_network
 from napari_unet.io.files import find_images, read_image
 from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.run import Run
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         axes = options.axes or usable_axes(image.axes, len(image.array.shape), ndim)
         config = replace(config, image=image.array, axes=axes)
     with stop_on_interrupt(_STOPPING) as stop:
-        events = export_model(trained, path, config, stop)
+        events = export_network(trained, path, config, stop)
         exported = Run(events).finish(None if options.json else _print_check)
     if exported is None:
         return {"stopped": True}, 1

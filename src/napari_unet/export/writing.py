@@ -62,7 +62,7 @@ _WRITERS = {
 _RUNS = {"onnx": onnx_run, "torchscript": torchscript_run, "torch-export": torch_export_run}
 
 
-def export_model(
+def export_network(
     trained: TrainedNetwork, path: Path, config: ExportConfig, stop: threading.Event
 ) -> Generator[ExportCheck, None, Exported | None]:
     """Write a model for other programs, and check it by running it; yields each check it passed.

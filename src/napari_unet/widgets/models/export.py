@@ -237,7 +237,7 @@ def export_events(
     model: TrainedNetwork, path: Path, config: ExportConfig, stop: threading.Event
 ) -> Generator[object, None, Exported | None]:
     """Export a model, checked on a texture where the selected image does not fit this model."""
-    from napari_unet.export.writing import export_model
+    from napari_unet.export.writing import export_network
     from napari_unet.prediction.config import PredictConfig
     from napari_unet.prediction.plan import plan_prediction
 
@@ -246,4 +246,4 @@ def export_events(
             plan_prediction(model.record, config.image, PredictConfig(axes=config.axes))
         except (ImageError, ModelMismatchError):
             config = replace(config, image=None, axes=None)
-    return (yield from export_model(model, path, config, stop))
+    return (yield from export_network(model, path, config, stop))
