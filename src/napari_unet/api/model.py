@@ -361,7 +361,7 @@ def export_model(
         The file cannot be written.
     """
     from napari_unet.export.config import ExportConfig, ModelAuthor
-    from napari_unet.export.writing import export_model as events_of_export
+    from napari_unet.export.writing import export_network
 
     config = ExportConfig(
         format,
@@ -373,7 +373,7 @@ def export_model(
         tuple(map(ModelAuthor.parse, authors)),
         licence,
     )
-    events = events_of_export(model.trained, Path(path), config, threading.Event())
+    events = export_network(model.trained, Path(path), config, threading.Event())
     exported = Run(events).finish(on_event)
     assert exported is not None  # it was not stopped
     return exported
