@@ -1,4 +1,4 @@
-"""What napari calls to open images, results and tracks, and to save layers with their scale."""
+"""What napari calls to open images, results, tracks and annotations, and to save layers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ import numpy as np
 
 from napari_unet.data.axes import axes_of_names, known_sizes
 from napari_unet.errors import FileProblemError, LabelsError, NapariUNetError
+from napari_unet.io.annotations.cellpose import is_seg
+from napari_unet.io.annotations.reading import read_annotations
+from napari_unet.io.annotations.rois import names_in
+from napari_unet.io.annotations.writing import write_objects
 from napari_unet.io.files import (
     find_images,
     make_output_folder,
@@ -136,6 +140,40 @@ def _pixel_size_beside(table: Path) -> PixelSize:
         return {}
 
 
+# --- annotations of other programs ---------------------------------------------------------------
+
+
+def get_annotation_reader(path: str | Sequence[str]) -> Reader | None:
+    """Return what reads a path, or None where its content is not ours.
+
+    Ours are ROI files and ZIP files of them, Cellpose's ``_seg.npy`` and GeoJSON.
+    """
+    paths = [path] if isinstance(path, str) else list(path)
+    if not paths or not all(_is_annotation(Path(each)) for each in paths):
+        return None
+    return lambda _: [_annotations(Path(each)) for each in paths]
+
+
+def _is_annotation(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        return False
+    if suffix == ".zip":
+        try:
+            return any(name.lower().endswith(".roi") for name in names_in(path))
+        except NapariUNetError:
+            return False
+    return is_seg(path) if suffix == ".npy" else suffix in (".roi", ".geojson")
+
+
+def _annotations(path: Path) -> LayerData:
+    found = read_annotations(path)
+    for text in found.notices:
+        warnings.warn(text, UserWarning, stacklevel=2)  # napari shows it
+    name = path.name.removesuffix(path.suffix).removesuffix("_seg")
+    return np.asarray(found.labels), {"name": name}, "labels"
+
+
 # --- saving ------------------------------------------------------------------------------------
 
 
@@ -174,6 +212,14 @@ def write_labels_zarr(path: str, data: Any, attributes: dict[str, Any]) -> list[
         finish(partial, final)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+    return [path]
+
+
+def write_annotations(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Write a Labels layer: ROI zip, GeoJSON, COCO or a table, by the suffix."""
+    labels = np.asarray(_finest(data, attributes))
+    axes, pixel_size = axes_and_size(attributes, labels.ndim)
+    write_objects(path, labels, axes=axes, pixel_size=pixel_size)
     return [path]
 
 

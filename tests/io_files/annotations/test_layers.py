@@ -12,9 +12,9 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from npe2 import PluginManifest
 
-from napari_unet.io.annotations.layers import get_reader
 from napari_unet.io.annotations.reading import read_annotations
 from napari_unet.io.annotations.writing import write_objects
+from napari_unet.io.layers import get_annotation_reader
 
 from .builders import cellpose_content, ring_and_neighbour, write_cellpose
 
@@ -62,8 +62,8 @@ def test_what_is_not_ours_is_left_to_others(name: str, content: Any, tmp_path: P
         path.write_bytes(content)
     elif content is not None:
         np.save(path, content, allow_pickle=True)
-    assert get_reader(str(path)) is None
-    assert get_reader([]) is None
+    assert get_annotation_reader(str(path)) is None
+    assert get_annotation_reader([]) is None
 
 
 def test_notices_are_told(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_notices_are_told(tmp_path: Path) -> None:
     text = (tmp_path / "a.geojson").read_text()
     double = text.replace('"features":[', '"features":[' + text.split('"features":[')[1][:-2] + ",")
     (tmp_path / "a.geojson").write_text(double)
-    read = get_reader(str(tmp_path / "a.geojson"))
+    read = get_annotation_reader(str(tmp_path / "a.geojson"))
     assert read is not None
     with pytest.warns(UserWarning, match="lie partly on others"):
         read(str(tmp_path / "a.geojson"))

@@ -15,8 +15,8 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_unet.io.annotations.formats import SUFFIXES, ConvertConfig, format_of
-from napari_unet.io.annotations.layers import write_labels
 from napari_unet.io.annotations.writing import write_objects
+from napari_unet.io.layers import write_annotations
 from napari_unet.settings import declared
 from napari_unet.tasks import task_of
 from napari_unet.widgets.common.annotation import (
@@ -176,7 +176,7 @@ def write_layer(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     layers = plain_layers(viewer) if viewer is not None else []
     layer = next((each for each in layers if isinstance(each, Labels) and each.data is data), None)
     if layer is None or (annotation_in(layer) or predicted_of(layer)) is None:
-        return write_labels(path, data, attributes)
+        return write_annotations(path, data, attributes)
     file = Path(path)
     save_objects(file, format_of(file), to_save(viewer, layer), threading.Event())
     if _is_paint(viewer, layer):
