@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,30 +37,10 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
-    from napari_unet.data.axes import ArrayLike, PixelSize
     from napari_unet.io.annotations.formats import ObjectFormat
 
 _FORMAT = declared(ConvertConfig)["to"]
 _LEFT_OUT = "This layer is painted in: its number 1 is background, and left out."
-
-
-@dataclass(frozen=True)
-class ToSave:
-    """What is written, settled before the work begins; see `write_objects`."""
-
-    labels: NDArray[Any]
-    """A copy: the layer may be painted in meanwhile."""
-    axes: str | None
-    """Of the labels; None: unknown."""
-    names: dict[int, str]
-    """Of classes."""
-    colours: dict[int, str]
-    image: ArrayLike | None
-    """Whose intensities are measured; None: none are."""
-    pixel_size: PixelSize
-    """As far as it is known."""
-    parents: dict[int, int]
-    """Mother of each daughter, where the objects were linked."""
 
 
 class SaveObjectsButton(QPushButton):
@@ -118,7 +96,8 @@ class SaveObjectsButton(QPushButton):
             return
         if to != "ctc" and not path.suffix:
             path = path.with_name(path.name + SUFFIXES[to][0])
-        if self._task.start(partial(save_objects, path, to, to_save(self._viewer, layer))):
+        write = writer_of(self._viewer, layer)
+        if self._task.start(lambda stop: write(path, to=to)):
             self._path = path
             if _is_paint(self._viewer, layer):
                 show_info(_LEFT_OUT)
@@ -135,8 +114,11 @@ class SaveObjectsButton(QPushButton):
             show_info(f"Wrote {path}.")
 
 
-def to_save(viewer: Viewer, layer: Labels) -> ToSave:
-    """Collect what belongs to a layer, on the main thread."""
+def writer_of(viewer: Viewer, layer: Labels) -> Callable[..., None]:
+    """Return `write_objects` with all that belongs to a layer: collected on the main thread.
+
+    The labels are a copy: the layer may be painted in meanwhile.
+    """
     painted, labels = _is_paint(viewer, layer), np.array(labels_of(layer))
     if painted:
         labels = annotation_of(layer).task.as_result(labels)
@@ -151,23 +133,16 @@ def to_save(viewer: Viewer, layer: Labels) -> ToSave:
     names, colours = _classes_of(viewer, layer, labels)
     sizes = pixel_size_of(layer, axes)
     parents = {} if painted else _parents_of(viewer, layer)
-    return ToSave(labels, axes, names, colours, pixels, sizes, parents)
-
-
-def save_objects(path: Path, to: ObjectFormat, what: ToSave, stop: threading.Event) -> Path:
-    """Write objects, in a worker thread."""
-    write_objects(
-        path,
-        what.labels,
-        to,
-        axes=what.axes,
-        names=what.names,
-        colours=what.colours,
-        image=what.image,
-        pixel_size=what.pixel_size,
-        parents=what.parents,
+    return partial(
+        write_objects,
+        labels=labels,
+        axes=axes,
+        names=names,
+        colours=colours,
+        image=pixels,
+        pixel_size=sizes,
+        parents=parents,
     )
-    return path
 
 
 def write_layer(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
@@ -178,7 +153,7 @@ def write_layer(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     if layer is None or (annotation_in(layer) or predicted_of(layer)) is None:
         return write_annotations(path, data, attributes)
     file = Path(path)
-    save_objects(file, format_of(file), to_save(viewer, layer), threading.Event())
+    writer_of(viewer, layer)(file, to=format_of(file))
     if _is_paint(viewer, layer):
         show_info(_LEFT_OUT)
     return [path]
