@@ -14,11 +14,7 @@ from napari_unet.widgets.annotate.join_channels import JoinButton
 from napari_unet.widgets.annotate.mask_menu import MaskMenu, add_annotation_from
 from napari_unet.widgets.annotate.paint_tools import PaintTools
 from napari_unet.widgets.annotate.target import PaintTarget
-from napari_unet.widgets.annotate.weight_map import (
-    compute_weights,
-    frame_shown,
-    show_weights,
-)
+from napari_unet.widgets.annotate.weight_map import show_weights, weighing
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import (
     Note,
@@ -162,7 +158,7 @@ class AnnotateWidget(Dock):
         if layer is None:
             return
         try:
-            work = partial(compute_weights, frame_shown(self._viewer, layer))
+            work = weighing(self._viewer, layer)
         except NapariUNetError as error:
             show_warning(str(error))
             return

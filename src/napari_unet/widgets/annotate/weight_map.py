@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
@@ -17,6 +17,7 @@ from napari_unet.widgets.common.visible import frame_and_region, visible_box
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable, Sequence
 
     from napari.layers import Labels
     from napari.viewer import Viewer
@@ -26,20 +27,8 @@ if TYPE_CHECKING:
     from napari_unet.training.dataset import AnnotatedImage
 
 
-@dataclass(frozen=True, eq=False)
-class WeightedFrame:
-    """A frame of which the weights are asked, and all that a training would learn from."""
-
-    images: tuple[AnnotatedImage, ...]
-    number: int
-    """Which of the images it is in."""
-    index: tuple[int, ...]
-    """Where, on the frame axes."""
-    config: TrainConfig
-
-
-def frame_shown(viewer: Viewer, layer: Labels) -> WeightedFrame:
-    """Return the frame of a layer on screen, as *Train* would learn from it.
+def weighing(viewer: Viewer, layer: Labels) -> Callable[[threading.Event], NDArray[Any]]:
+    """Return what computes the weights of the frame on screen, as *Train* would learn from it.
 
     LabelsError if it is not clear which image the layer is of.
     """
@@ -52,19 +41,22 @@ def frame_shown(viewer: Viewer, layer: Labels) -> WeightedFrame:
     config = session_of(viewer).settings.changed(kind=annotation_of(layer).kind)
     shape = labels_of(layer).shape
     index, _ = frame_and_region(visible_box(viewer, pairs[number].image, shape), config.ndim)
-    return WeightedFrame(annotated_images(viewer, pairs), number, index, config)
+    return partial(_weights, annotated_images(viewer, pairs), number, index, config)
 
 
-def compute_weights(shown: WeightedFrame, stop: threading.Event) -> NDArray[Any]:
-    """Compute the weights of one plane or volume, in a worker thread, as a training does.
-
-    Returns ``[Z]YX`` float32: what each pixel counts in the loss; 0 where nothing is learned.
-    """
+def _weights(
+    images: Sequence[AnnotatedImage],
+    number: int,
+    index: tuple[int, ...],
+    config: TrainConfig,
+    stop: threading.Event,
+) -> NDArray[Any]:
+    """Compute, in a worker thread, what each pixel of a frame counts: ``[Z]YX`` float32."""
     from napari_unet.training.preparation import prepare_training, weights_in_image
 
-    data = prepare_training(shown.images, shown.config)
-    shape = shown.images[shown.number].labels.shape[-shown.config.ndim :]
-    return weights_in_image(data, shown.number, shown.index, shape)
+    data = prepare_training(images, config)
+    shape = images[number].labels.shape[-config.ndim :]
+    return weights_in_image(data, number, index, shape)
 
 
 def show_weights(viewer: Viewer, annotation: Labels, weights: NDArray[Any]) -> Image:
