@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,24 +40,6 @@ _FILES = f"Annotations ({' '.join(f'*{suffix}' for suffix in ANNOTATION_SUFFIXES
 _ZERO = declared(ConvertConfig)["unpainted"]
 
 
-@dataclass(frozen=True)
-class ToImport:
-    """What is read, settled before the work begins."""
-
-    path: Path
-    """File or folder."""
-    shape: tuple[int, ...]
-    """Of the image's labels."""
-    axes: str | None
-    """Of these labels; None: unknown."""
-    kind: Kind
-    """What a number will stand for."""
-    zero: Unpainted
-    """What 0 means in the file."""
-    image_name: str
-    """Which image it is, for files of several."""
-
-
 class ImportButton(QPushButton):
     """Offers files and folders of other programs, each with what 0 may mean in it.
 
@@ -87,7 +68,7 @@ class ImportButton(QPushButton):
             "choose what 0 means."
         )
         self._viewer, self._image, self._kind, self._adopt = viewer, image, kind, adopt
-        self._target: Image | None = None
+        self._target: tuple[Image, str, Kind] | None = None
         self._task = task_named(session_of(viewer), "Importing annotations")
         self._task.ended.connect(self._on_ended)
         choices = QMenu(self)
@@ -122,49 +103,53 @@ class ImportButton(QPushButton):
         if image is None:
             show_warning("Open the image first: the annotations are fitted to it.")
             return
-        order = ToImport(
-            path, labels_shape_of(image), _labels_axes_of(image), self._kind(), zero, image.name
-        )
-        if self._task.start(partial(import_as_paint, order)):
-            self._target = image
+        kind, shape, axes = self._kind(), labels_shape_of(image), _labels_axes_of(image)
+        read = partial(read_annotations, path, shape, axes, kind, image.name)
+        if self._task.start(partial(_as_paint, read, zero)):
+            self._target = image, f"{path.stem} as annotation", kind
         else:
             show_info("Something is still being imported.")
 
     def _on_ended(self, outcome: Outcome) -> None:
-        image, self._target = self._target, None
-        if image is None:  # asked for by another dock
+        target, self._target = self._target, None
+        if target is None:  # asked for by another dock
             return
         if isinstance(outcome, Failed):
             show_error(outcome.text)
             return
-        order, labels, found = outcome.result
-        if image not in plain_layers(self._viewer):
+        labels, found = outcome.result
+        if target[0] not in plain_layers(self._viewer):
             show_warning("The image was closed in the meantime; nothing was imported.")
             return
-        self._adopt(_add_layer(self._viewer, image, order, labels, found))
+        self._adopt(_add_layer(self._viewer, *target, labels, found))
         if found.notices:
             show_info("\n".join(found.notices))
 
 
-def import_as_paint(
-    order: ToImport, stop: threading.Event
-) -> tuple[ToImport, NDArray[Any], Annotations]:
+def _as_paint(
+    read: Callable[[], Annotations], zero: Unpainted, stop: threading.Event
+) -> tuple[NDArray[Any], Annotations]:
     """Read annotations and turn them into paint, in a worker thread."""
-    found = read_annotations(order.path, order.shape, order.axes, order.kind, order.image_name)
-    painted = annotation_from_mask(found.labels, order.zero)
+    found = read()
+    painted = annotation_from_mask(found.labels, zero)
     for index in found.unlabelled:
         painted[index] = 0
-    return order, painted, found
+    return painted, found
 
 
 def _add_layer(
-    viewer: Viewer, image: Image, order: ToImport, labels: NDArray[Any], found: Annotations
+    viewer: Viewer,
+    image: Image,
+    name: str,
+    kind: Kind,
+    labels: NDArray[Any],
+    found: Annotations,
 ) -> Labels:
     """Add an annotation that covers its image; classes keep their names and colours."""
     placement = placement_of(image, channel_axis_of(image))
-    layer = Labels(labels, name=f"{order.path.stem} as annotation", **placement)
+    layer = Labels(labels, name=name, **placement)
     annotation = annotation_of(layer)
-    annotation.kind, annotation.image = order.kind, image
+    annotation.kind, annotation.image = kind, image
     if annotation.task.named:  # in paint every number is one higher
         annotation.names |= {value + 1: name for value, name in found.names.items()}
         colours = {value: PALETTE[value % len(PALETTE)] for value in found.names} | found.colours
