@@ -51,8 +51,8 @@ def test_a_training_that_fails_says_so_and_keeps_its_last_checkpoint(
     monkeypatch.setattr("napari_unet.training.loop._CHECKPOINT_SECONDS", 0.0)
     real = training_work.training_events
 
-    def failing(order: Any, stop: threading.Event) -> Generator[object, None, Any]:
-        for event in real(order, stop):
+    def failing(*order: Any, **more: Any) -> Generator[object, None, Any]:
+        for event in real(*order, **more):
             if isinstance(event, StepDone) and event.step == 8:
                 raise error
             yield event
@@ -113,8 +113,8 @@ def test_a_failure_is_told_once_though_the_dock_was_opened_again(
     fail = threading.Event()
     real = training_work.training_events
 
-    def failing(order: Any, stop: threading.Event) -> Generator[object, None, Any]:
-        for event in real(order, stop):
+    def failing(*order: Any, **more: Any) -> Generator[object, None, Any]:
+        for event in real(*order, **more):
             if fail.is_set():
                 raise RuntimeError("no more")
             yield event

@@ -12,7 +12,7 @@ from napari_unet.run import Notice
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.events import Inbox
-from napari_unet.widgets.train.work import TrainingJob, training_events
+from napari_unet.widgets.train.work import training_events
 
 from .conftest import TINY, disks, strokes_on
 
@@ -25,9 +25,7 @@ def test_a_gpu_that_stands_idle_is_noticed_with_the_remedy(
     monkeypatch.setattr("torch.version.cuda", None)
     image = AnnotatedImage("disks", disks(), strokes_on(disks()))
     settings: dict[str, Any] = {**TINY, "steps": 1, "device": "auto"}
-    order = TrainingJob((image,), TrainConfig(**settings), Inbox())
-
-    events = list(training_events(order, threading.Event()))
+    events = list(training_events([image], TrainConfig(**settings), Inbox(), threading.Event()))
 
     (told,) = [e.text for e in events if isinstance(e, Notice) and "RTX 4090" in e.text]
     assert told.startswith("NVIDIA RTX 4090 is present")

@@ -33,7 +33,7 @@ from napari_unet.widgets.common.result_layer import Predicted
 from napari_unet.widgets.common.result_writing import ResultLayer
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.visible import frame_and_region, label_axes, look_at, visible_box
-from napari_unet.widgets.train.work import TrainingJob, training_events
+from napari_unet.widgets.train.work import training_events
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -239,21 +239,22 @@ def begin_training(
     continues = previous is not None
     run = TrainingRun(viewer, pairs, images, config.ndim, session)
     run.live, run.continues = live, continues
-    job = TrainingJob(
+    work = partial(
+        training_events,
         images,
         config,
         run.inbox,
-        previous,
-        session.trained.data if continues and session.trained else None,
-        session.interrupted.held_back if continues and session.interrupted else (),
-        keeper_of(viewer).model_path,
-        tuple(pair.image.source.path for pair in pairs),
+        previous=previous,
+        previous_data=session.trained.data if continues and session.trained else None,
+        held_back=session.interrupted.held_back if continues and session.interrupted else (),
+        checkpoint=keeper_of(viewer).model_path,
+        files=tuple(pair.image.source.path for pair in pairs),
     )
     if session.run is not None:
         session.run.setParent(None)
     session.run = run
     run.follow(session.training)
-    session.training.start(partial(training_events, job))
+    session.training.start(work)
     keeper_of(viewer).save_now()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from napari_unet.widgets.common.importing_torch import quietly
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import TrainConfig
@@ -27,26 +26,6 @@ if TYPE_CHECKING:
     from napari_unet.training.loop import TrainingResult
     from napari_unet.training.state import TrainingState
     from napari_unet.widgets.common.session import Session
-
-
-@dataclass(frozen=True)
-class TrainingJob:
-    """What a training works on, as it was when the button was clicked."""
-
-    images: tuple[AnnotatedImage, ...]
-    config: TrainConfig
-    inbox: Inbox
-    """Brings what is painted later, and what is on screen."""
-    previous: TrainingState | TrainedNetwork | None = None
-    """Where to go on."""
-    previous_data: TrainingData | None = None
-    """What the previous training learned from, if that was in this session."""
-    held_back: tuple[Block, ...] = ()
-    """What a training in an earlier session held back."""
-    checkpoint: Path | None = None
-    """Model file for checkpoints."""
-    files: tuple[str | None, ...] = ()
-    """Where the layers of the images come from."""
 
 
 # What a training uses; by the first optimiser, and by the first border weights, too.
@@ -68,33 +47,47 @@ def import_for_training(stop: threading.Event) -> None:
 
 
 def training_events(
-    job: TrainingJob, stop: threading.Event
+    images: Sequence[AnnotatedImage],
+    config: TrainConfig,
+    inbox: Inbox,
+    stop: threading.Event,
+    *,
+    previous: TrainingState | TrainedNetwork | None = None,
+    previous_data: TrainingData | None = None,
+    held_back: tuple[Block, ...] = (),
+    checkpoint: Path | None = None,
+    files: Sequence[str | None] = (),
 ) -> Generator[object, None, TrainingResult]:
-    """Prepare and train; the last event is a `TrainingOrigin`."""
+    """Prepare and train; the last event is a `TrainingOrigin`.
+
+    `previous_data` is what the previous training learned from, if that was in this session,
+    `held_back` what one in an earlier session held back, `checkpoint` a model file, `files` where
+    the layers of the images come from.
+    """
     import_for_training(stop)
     from napari_unet.run import Notice
     from napari_unet.training.checkpoint import save_checkpoint, saving_checkpoints
     from napari_unet.training.loop import train_network
     from napari_unet.training.preparation import prepare_training
 
-    data = prepare_training(
-        job.images, job.config, job.previous_data or job.previous, job.held_back
-    )
-    events = train_network(data, job.config, stop, job.previous, inbox=job.inbox)
-    events = _with_origin(events, job)
-    if job.checkpoint is None:
+    data = prepare_training(images, config, previous_data or previous, held_back)
+    events = train_network(data, config, stop, previous, inbox=inbox)
+    events = _with_origin(events, config, files or [None] * len(images), previous is not None)
+    if checkpoint is None:
         return (yield from events)
-    saved = job.inbox.checkpoint_saved
-    result = yield from saving_checkpoints(events, job.checkpoint, saved)
+    result = yield from saving_checkpoints(events, checkpoint, inbox.checkpoint_saved)
     try:
-        save_checkpoint(result.trained, result.state, job.checkpoint)
+        save_checkpoint(result.trained, result.state, checkpoint)
     except FileProblemError as error:
         yield Notice(f"The state of the training was not saved: {error}")
     return result
 
 
 def _with_origin(
-    events: Generator[TrainingEvent, None, TrainingResult], job: TrainingJob
+    events: Generator[TrainingEvent, None, TrainingResult],
+    config: TrainConfig,
+    files: Sequence[str | None],
+    continues: bool,
 ) -> Generator[Any, None, TrainingResult]:
     """Pass on the events of a training, and at its end what its run card needs."""
     from napari_unet.model.devices import choose_device
@@ -103,16 +96,16 @@ def _with_origin(
     from napari_unet.training.events import AnnotationsJoined
 
     started = now()
-    why_not = "" if job.previous is None else CONTINUED
+    why_not = CONTINUED if continues else ""
     run = Run(events)
     for event in run:
         if isinstance(event, AnnotationsJoined):
             why_not = JOINED
         yield event
     yield TrainingOrigin(
-        job.config,
-        [(path, None) for path in files_of(job.files or [None] * len(job.images))],
-        Environment.of(choose_device(job.config.device)),
+        config,
+        [(path, None) for path in files_of(files)],
+        Environment.of(choose_device(config.device)),
         started,
         now(),
         not_repeatable=why_not,
