@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from napari_unet.data.labels import Kind, Unpainted
 from napari_unet.errors import EvaluationError
 from napari_unet.evaluation.scores import EvaluateConfig
 from napari_unet.widgets.common.annotation import annotation_of, new_annotation
@@ -23,7 +22,6 @@ from napari_unet.widgets.common.result_layer import Predicted
 from napari_unet.widgets.predict.compare import ComparePanel, ScoreTable
 from napari_unet.widgets.predict.compare_work import (
     Comparison,
-    ToCompare,
     compare_labels,
     score_rows,
 )
@@ -257,25 +255,16 @@ def test_a_widget_that_is_opened_again_shares_the_work(desk: Desk) -> None:
     assert ComparePanel(desk.viewer).task is desk.predict.compare.task
 
 
-def to_compare(
-    prediction: NDArray[Any],
-    truth: NDArray[Any],
-    kind: Kind = "objects",
-    unpainted: Unpainted = "background",
-) -> ToCompare:
-    return ToCompare(prediction, truth, 2, EvaluateConfig(kind, unpainted))
-
-
 def test_a_stopped_comparison_has_no_result() -> None:
     stop = threading.Event()
     stop.set()
-    assert compare_labels(to_compare(flawed(), four_squares()), stop) is None
+    assert compare_labels(flawed(), four_squares(), 2, EvaluateConfig(), (), stop) is None
 
 
 def test_what_cannot_be_compared_is_an_error_of_ours() -> None:
-    nothing = np.zeros((4, 4), int)
+    nothing, config = np.zeros((4, 4), int), EvaluateConfig("objects", "unlabelled")
     with pytest.raises(EvaluationError, match="nothing is painted"):
-        compare_labels(to_compare(nothing, nothing, unpainted="unlabelled"), threading.Event())
+        compare_labels(nothing, nothing, 2, config, (), threading.Event())
 
 
 @pytest.mark.parametrize(
@@ -307,8 +296,8 @@ def test_a_frame_that_was_not_predicted_is_not_missed() -> None:
     truth = np.stack([four_squares(), four_squares()])
     prediction = np.stack([four_squares(), np.zeros_like(four_squares())])
     whole = (slice(0, 96), slice(0, 96))
-    task = ToCompare(prediction, truth, 2, EvaluateConfig(), (((0,), whole),))
-    comparison = compare_labels(task, threading.Event())
+    places = (((0,), whole),)
+    comparison = compare_labels(prediction, truth, 2, EvaluateConfig(), places, threading.Event())
     assert comparison is not None
     assert (comparison.scores["n_missed"], comparison.share) == (0, 0.5)
     assert not comparison.errors[1].any()

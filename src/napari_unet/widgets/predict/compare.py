@@ -37,7 +37,7 @@ from napari_unet.widgets.common.result_layer import active_labels, newest_predic
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.settings_form import editor_of
 from napari_unet.widgets.common.task import Failed, Outcome, task_named
-from napari_unet.widgets.predict.compare_work import ToCompare, compare_labels, score_rows
+from napari_unet.widgets.predict.compare_work import compare_labels, score_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,16 +121,15 @@ class ComparePanel(QWidget):
         predicted = predicted_of(prediction)
         labels = _as_it_is_now(labels_of(prediction))
         as_predicted: Kind = task_of(predicted.kind).kind if predicted else OBJECTS.kind
-        work = ToCompare(
-            prediction=labels,
-            truth=_as_it_is_now(labels_of(truth)),
-            ndim=predicted.ndim if predicted else min(2, labels.ndim),
-            config=EvaluateConfig(
-                self.kind_editor.read() or as_predicted, self.unpainted_editor.read()
-            ),
-            places=predicted.places if predicted else (),
+        work = partial(
+            compare_labels,
+            labels,
+            _as_it_is_now(labels_of(truth)),
+            predicted.ndim if predicted else min(2, labels.ndim),
+            EvaluateConfig(self.kind_editor.read() or as_predicted, self.unpainted_editor.read()),
+            predicted.places if predicted else (),
         )
-        if self.task.start(partial(compare_labels, work)):
+        if self.task.start(work):
             self._compared, self._truth = prediction, truth
             self.text.setText(f"Comparing {prediction.name} with {truth.name}…")
         self.compare_button.setEnabled(not self.task.running)

@@ -17,19 +17,7 @@ if TYPE_CHECKING:
     from napari_unet.data.labels import Kind
     from napari_unet.evaluation.scores import EvaluateConfig
 
-
-@dataclass(frozen=True, eq=False)
-class ToCompare:
-    """Two label images of one shape, and how they are read."""
-
-    prediction: ArrayLike
-    """Frame axes, then ``[Z]YX``; a lazy one is read in the worker. So is the truth."""
-    truth: ArrayLike
-    ndim: int
-    """How many axes are of space: each frame before them is an image of its own."""
-    config: EvaluateConfig
-    places: tuple[tuple[tuple[int, ...], Region], ...] = ()
-    """Frames, and the box in each, to compare; empty for all."""
+    Places = tuple[tuple[tuple[int, ...], Region], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,40 +42,48 @@ class ScoreRow(NamedTuple):
     tooltip: str
 
 
-def compare_labels(task: ToCompare, stop: threading.Event) -> Comparison | None:
+def compare_labels(
+    predicted: ArrayLike,
+    true: ArrayLike,
+    ndim: int,
+    config: EvaluateConfig,
+    places: Places,
+    stop: threading.Event,
+) -> Comparison | None:
     """Score a prediction and colour its errors, in a worker thread; None if it was stopped.
+
+    Of the images, of one shape and perhaps lazy, the last `ndim` axes are of space: each frame
+    before them is an image of its own. `places` are frames, and the box in each, to compare; where
+    there are none, all is compared.
 
     Raises EvaluationError if the images cannot be compared.
     """
     from napari_unet.evaluation.scores import errors_of, evaluate
 
-    prediction, truth = np.asarray(task.prediction), np.asarray(task.truth)
-    kind, unpainted = task.config.kind, task.config.unpainted
-    places = _places_of(task, truth.shape)
+    prediction, truth = np.asarray(predicted), np.asarray(true)
+    kind, unpainted = config.kind, config.unpainted
+    boxes = dict(places or _all_of(truth.shape, ndim))  # of several in a frame the last one
     scores = evaluate(
-        [prediction[frame][region] for frame, region in places],
-        [truth[frame][region] for frame, region in places],
+        [prediction[frame][region] for frame, region in boxes.items()],
+        [truth[frame][region] for frame, region in boxes.items()],
         kind,
         unpainted=unpainted,
     )
     errors = np.zeros(truth.shape, np.uint8)
-    for frame, region in places:
+    for frame, region in boxes.items():
         if stop.is_set():
             return None
         errors[frame][region] = errors_of(
             prediction[frame][region], truth[frame][region], kind, unpainted
         )
-    compared = sum(errors[frame][region].size for frame, region in places)
+    compared = sum(errors[frame][region].size for frame, region in boxes.items())
     return Comparison(kind, scores, errors, min(1.0, compared / max(1, truth.size)))
 
 
-def _places_of(task: ToCompare, shape: tuple[int, ...]) -> list[tuple[tuple[int, ...], Region]]:
-    """Return each frame with the box to compare; of several boxes in a frame the last one."""
-    if task.places:
-        return list(dict(task.places).items())
-    n_frame_axes = len(shape) - task.ndim
+def _all_of(shape: tuple[int, ...], ndim: int) -> Places:
+    n_frame_axes = len(shape) - ndim
     whole = tuple(slice(0, size) for size in shape[n_frame_axes:])
-    return [(frame, whole) for frame in np.ndindex(*shape[:n_frame_axes])]
+    return tuple((frame, whole) for frame in np.ndindex(*shape[:n_frame_axes]))
 
 
 def score_rows(comparison: Comparison, class_names: Mapping[int, str]) -> list[ScoreRow]:
