@@ -12,7 +12,7 @@ import torch
 from scipy import ndimage as ndi
 
 from napari_unet.errors import ConfigError
-from napari_unet.export.config import ExportConfig, ModelAuthor
+from napari_unet.export.config import ExportConfig, read_author
 from napari_unet.export.writing import export_network
 from napari_unet.model.config import UNetConfig
 from napari_unet.model.record import ModelRecord
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 OBJECTS = ClassTable("objects", "unlabelled")
 CLASSES = ClassTable("classes", "unlabelled", (1, 3, 7))
-AUTHORS = (ModelAuthor("Ada Lovelace", "London"),)
+AUTHORS = (read_author("Ada Lovelace, London"),)
 
 
 def a_model(

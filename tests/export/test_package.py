@@ -73,8 +73,8 @@ def test_both_weights_agree_with_our_prediction_whole_and_in_tiles(package: Any)
 def test_it_says_who_made_it_under_which_licence_and_whom_to_cite(package: Any) -> None:
     description = described(package[1].path)
     assert description.name == "My nuclei"
-    assert description.authors[0].name == AUTHORS[0].name
-    assert description.authors[0].affiliation == AUTHORS[0].affiliation
+    assert description.authors[0].name == AUTHORS[0]["name"]
+    assert description.authors[0].affiliation == AUTHORS[0]["affiliation"]
     assert str(description.license) == "CC-BY-4.0"
     assert description.cite[0].doi == "10.1007/978-3-319-24574-4_28"
 

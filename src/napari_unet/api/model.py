@@ -360,7 +360,7 @@ def export_model(
     FileProblemError
         The file cannot be written.
     """
-    from napari_unet.export.config import ExportConfig, ModelAuthor
+    from napari_unet.export.config import ExportConfig, read_author
     from napari_unet.export.writing import export_network
 
     config = ExportConfig(
@@ -370,7 +370,7 @@ def export_model(
         axes,
         name,
         description,
-        tuple(map(ModelAuthor.parse, authors)),
+        tuple(map(read_author, authors)),
         licence,
     )
     events = export_network(model.trained, Path(path), config, threading.Event())

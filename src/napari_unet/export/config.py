@@ -31,27 +31,17 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_+\- ()]")
 _LONGEST_DESCRIPTION = 1024
 
 
-@dataclass(frozen=True)
-class ModelAuthor:
-    """Somebody who made a model."""
+def read_author(text: str) -> dict[str, str]:
+    """Read "Name, Affiliation", all after the first comma, into what a package says of an author.
 
-    name: str
-    """In full."""
-    affiliation: str = ""
-    """Institute; may be empty."""
-
-    @classmethod
-    def parse(cls, text: str) -> ModelAuthor:
-        """Read "Name, Affiliation"; all after the first comma is the affiliation.
-
-        Raises ConfigError if there is no name, or it holds a slash.
-        """
-        name, _, affiliation = (part.strip() for part in text.partition(","))
-        if not name or "/" in name or "\\" in name:
-            raise ConfigError(
-                f"{text!r} is no author; write 'Name, Affiliation', the name without slashes."
-            )
-        return cls(name, affiliation)
+    Raises ConfigError if there is no name, or it holds a slash.
+    """
+    name, _, affiliation = (part.strip() for part in text.partition(","))
+    if not name or "/" in name or "\\" in name:
+        raise ConfigError(
+            f"{text!r} is no author; write 'Name, Affiliation', the name without slashes."
+        )
+    return {"name": name} | ({"affiliation": affiliation} if affiliation else {})
 
 
 @dataclass(frozen=True)
@@ -117,14 +107,14 @@ class ExportConfig:
         unset="made from the model",
         label="Description",
     )
-    authors: tuple[ModelAuthor, ...] = setting(
+    authors: tuple[dict[str, str], ...] = setting(
         (),
         "Who made it, as Name, Affiliation; there may be several, and a bioimage.io package needs "
         "one.",
         unit="'name, affiliation'",
         label="Authors",
         flag="--author",
-        parse=ModelAuthor.parse,
+        parse=read_author,
     )
     licence: str = setting(
         "",

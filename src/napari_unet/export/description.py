@@ -219,17 +219,13 @@ def package_description(facts: Facts, config: ExportConfig) -> dict[str, Any]:
     from bioimageio.spec.model.v0_5 import ModelDescr
 
     ndim = facts.record.network.ndim
-    authors = [
-        {"name": each.name, **({"affiliation": each.affiliation} if each.affiliation else {})}
-        for each in config.authors
-    ]
     version = torch.__version__.partition("+")[0]
     return {
         "type": "model",
         "format_version": ModelDescr.implemented_format_version,
         "name": facts.name,
         "description": facts.summary,
-        "authors": authors,
+        "authors": list(config.authors),
         "license": config.licence,
         "cite": [_PAPER],
         "documentation": {"source": "README.md"},

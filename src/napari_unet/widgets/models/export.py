@@ -26,7 +26,7 @@ from napari_unet.export.config import (
     EXTENSIONS,
     ExportCheck,
     ExportConfig,
-    ModelAuthor,
+    read_author,
     with_extension,
 )
 from napari_unet.io.disk import replace_file
@@ -121,7 +121,7 @@ class ExportDialog(QDialog):
             A value cannot work, or a package lacks an author or a licence.
         """
         lines = self.authors_box.toPlainText().splitlines()
-        authors = tuple(ModelAuthor.parse(line) for line in lines if line.strip())
+        authors = tuple(read_author(line) for line in lines if line.strip())
         image = self.checked_on
         return ExportConfig(
             format=self.format_box.currentData(),
