@@ -1,14 +1,14 @@
 """Scores of classes: of their pixels, and of what two classes separate.
 
-IoU, Dice, precision and recall per class are of confusion counts: `ClassCounts` of several images
-are pooled by adding them.
+IoU, Dice, precision and recall per class are of confusion counts; those of several images are
+pooled by adding them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -16,82 +16,55 @@ from napari_unet.errors import EvaluationError
 from napari_unet.evaluation.overlap import check_one_shape, counts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from napari_unet.data.labels import IntArray
 
 
-@dataclass(frozen=True)
-class ClassCounts:
-    """How often each true class was predicted as which class, of one image or of several.
+# Pixels of each pair ``(true class, predicted class)`` that occurs. A class that occurs in neither
+# image has no entry; a class that occurs in only one of them scores 0.
+ClassCounts: TypeAlias = Counter[tuple[int, int]]
 
-    A class that occurs in neither image has no entry; a class that occurs in only one of them
-    scores 0.
+
+def classes_in(counts: ClassCounts) -> tuple[int, ...]:
+    """Return the classes of the truth and of the prediction, ascending."""
+    return tuple(sorted({value for pair in counts for value in pair}))
+
+
+def scores_of_class(counts: ClassCounts, value: int) -> dict[str, float]:
+    """Return the four scores of one class; all are 1 if it occurs nowhere.
+
+    Of its true positives TP, false positives FP and false negatives FN, ``iou`` is
+    TP / (TP + FP + FN), ``dice`` 2 TP / (2 TP + FP + FN), ``precision`` TP / (TP + FP) and
+    ``recall`` TP / (TP + FN).
     """
+    both = counts[value, value]
+    predicted = sum(n for pair, n in counts.items() if pair[1] == value)
+    true = sum(n for pair, n in counts.items() if pair[0] == value)
+    return {
+        "iou": ratio(both, predicted + true - both, empty=1.0),
+        "dice": ratio(2 * both, predicted + true, empty=1.0),
+        "precision": ratio(both, predicted, empty=0.0 if true else 1.0),
+        "recall": ratio(both, true, empty=0.0 if predicted else 1.0),
+    }
 
-    confusion: Mapping[tuple[int, int], int] = field(default_factory=dict)
-    """Pixels of each pair ``(true class, predicted class)`` that occurs."""
 
-    def __add__(self, other: ClassCounts) -> ClassCounts:
-        """Pool with the counts of other images."""
-        pooled = dict(self.confusion)
-        for pair, pixels in other.confusion.items():
-            pooled[pair] = pooled.get(pair, 0) + pixels
-        return ClassCounts(pooled)
+def scores_of_classes(counts: ClassCounts) -> dict[str, Any]:
+    """Return mean and single scores of all classes, and the share of pixels of the wrong class.
 
-    @property
-    def classes(self) -> tuple[int, ...]:
-        """The classes of the truth and of the prediction, ascending."""
-        return tuple(sorted({value for pair in self.confusion for value in pair}))
-
-    @property
-    def n_pixels(self) -> int:
-        """Number of counted pixels."""
-        return sum(self.confusion.values())
-
-    @property
-    def pixel_error(self) -> float:
-        """Share of counted pixels with the wrong class; 0 if none is counted."""
-        wrong = sum(n for (true, predicted), n in self.confusion.items() if true != predicted)
-        return ratio(wrong, self.n_pixels, empty=0.0)
-
-    def scores_of(self, value: int) -> dict[str, float]:
-        """Return the four scores of one class; all are 1 if it occurs nowhere.
-
-        Of its true positives TP, false positives FP and false negatives FN, ``iou`` is
-        TP / (TP + FP + FN), ``dice`` 2 TP / (2 TP + FP + FN), ``precision`` TP / (TP + FP) and
-        ``recall`` TP / (TP + FN).
-        """
-        both = self.confusion.get((value, value), 0)
-        predicted = sum(n for pair, n in self.confusion.items() if pair[1] == value)
-        true = sum(n for pair, n in self.confusion.items() if pair[0] == value)
-        return {
-            "iou": ratio(both, predicted + true - both, empty=1.0),
-            "dice": ratio(2 * both, predicted + true, empty=1.0),
-            "precision": ratio(both, predicted, empty=0.0 if true else 1.0),
-            "recall": ratio(both, true, empty=0.0 if predicted else 1.0),
-        }
-
-    def scores(self) -> dict[str, Any]:
-        """Return mean and single scores of all classes, and the pixel error.
-
-        Returns
-        -------
-        dict
-            ``{"iou": mean over classes, "iou_per_class": {"0": ..., "2": ...}, ...}``, the same
-            for ``dice``, ``precision`` and ``recall``, then ``pixel_error``. The mean weighs
-            all classes alike, the background included.
-        """
-        single = {str(value): self.scores_of(value) for value in self.classes}
-        scores: dict[str, Any] = {}
-        for name in ("iou", "dice", "precision", "recall"):
-            per_class = {value: of_class[name] for value, of_class in single.items()}
-            scores[name] = ratio(sum(per_class.values()), len(per_class), empty=1.0)
-            scores[f"{name}_per_class"] = per_class
-        scores["pixel_error"] = self.pixel_error
-        return scores
+    ``{"iou": mean over classes, "iou_per_class": {"0": ..., "2": ...}, ...}``, the same for
+    ``dice``, ``precision`` and ``recall``, then ``pixel_error``. The mean weighs all classes alike,
+    the background included.
+    """
+    single = {str(value): scores_of_class(counts, value) for value in classes_in(counts)}
+    scores: dict[str, Any] = {}
+    for name in ("iou", "dice", "precision", "recall"):
+        per_class = {value: of_class[name] for value, of_class in single.items()}
+        scores[name] = ratio(sum(per_class.values()), len(per_class), empty=1.0)
+        scores[f"{name}_per_class"] = per_class
+    wrong = sum(n for (true, predicted), n in counts.items() if true != predicted)
+    scores["pixel_error"] = ratio(wrong, counts.total(), empty=0.0)
+    return scores
 
 
 def count_classes(
@@ -109,7 +82,7 @@ def count_classes(
     true_classes = joint.first_values[joint.first_index].tolist()
     predicted_classes = joint.second_values[joint.second_index].tolist()
     pairs = zip(true_classes, predicted_classes, strict=True)
-    return ClassCounts(dict(zip(pairs, joint.pixels.tolist(), strict=True)))
+    return Counter(dict(zip(pairs, joint.pixels.tolist(), strict=True)))
 
 
 def ratio(part: float, whole: float, *, empty: float) -> float:

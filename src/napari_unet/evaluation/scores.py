@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -11,9 +12,12 @@ from napari_unet.data.labels import Kind, Unpainted
 from napari_unet.errors import EvaluationError
 from napari_unet.evaluation.classes import (
     ClassCounts,
+    classes_in,
     count_classes,
     n_differing_after_warp,
     rand_error,
+    scores_of_class,
+    scores_of_classes,
 )
 from napari_unet.evaluation.objects import (
     CONFUSED,
@@ -208,9 +212,9 @@ def _object_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     ]
     objects = [count_objects(*pair) for pair in pairs]
     return [
-        {**foreground.scores_of(1), **of_objects.scores()}
+        {**scores_of_class(foreground, 1), **of_objects.scores()}
         for foreground, of_objects in zip(
-            _pooled_first(pixels, ClassCounts()),
+            _pooled_first(pixels, Counter()),
             _pooled_first(objects, ObjectCounts()),
             strict=True,
         )
@@ -219,11 +223,12 @@ def _object_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
 
 def _class_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     """Return the pooled scores, then those of each image."""
-    counts = _pooled_first([count_classes(*pair) for pair in pairs], ClassCounts())
-    rows = [of_image.scores() for of_image in counts]
-    if len(counts[0].classes) != 2:
+    counts = _pooled_first([count_classes(*pair) for pair in pairs], Counter())
+    rows = [scores_of_classes(of_image) for of_image in counts]
+    classes = classes_in(counts[0])
+    if len(classes) != 2:
         return rows
-    boundaries = _boundary_rows(pairs, counts[0].classes[0])
+    boundaries = _boundary_rows(pairs, classes[0])
     return [row | scores for row, scores in zip(rows, boundaries, strict=True)]
 
 

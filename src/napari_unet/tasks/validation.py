@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage as ndi
 
 from napari_unet.data.labels import DEFAULT_THRESHOLD, UNLABELLED
-from napari_unet.evaluation.classes import ClassCounts, count_classes, rand_error
+from napari_unet.evaluation.classes import (
+    ClassCounts,
+    count_classes,
+    rand_error,
+    scores_of_class,
+    scores_of_classes,
+)
 from napari_unet.evaluation.objects import ObjectCounts, count_objects
 from napari_unet.tasks.base import ValidationScore
 
@@ -35,7 +42,7 @@ class _Pixels:
     """The loss, and which class each painted pixel was given."""
 
     def __init__(self) -> None:
-        self.counts = ClassCounts()
+        self.counts: ClassCounts = Counter()
         self._loss_sum, self._n_painted = 0.0, 0
 
     def add(
@@ -75,7 +82,7 @@ class ObjectsFound:
         threshold = self._best_threshold()
         counts = self._objects[threshold]
         f1 = counts.scores()["f1_50"] if counts.n_truth else None
-        iou = self._pixels.counts.scores_of(1)["iou"]
+        iou = scores_of_class(self._pixels.counts, 1)["iou"]
         return ValidationScore(self._pixels.loss, iou, f1, threshold)
 
     def _best_threshold(self) -> float:
@@ -106,7 +113,7 @@ class ClassesFound:
         """Return them, with membranes with the threshold of the least Rand error."""
         membranes = self._membranes
         threshold = DEFAULT_THRESHOLD if membranes is None else membranes.best_threshold()
-        iou = float(self._pixels.counts.scores()["iou"])
+        iou = float(scores_of_classes(self._pixels.counts)["iou"])
         return ValidationScore(self._pixels.loss, iou, None, threshold)
 
 
