@@ -65,13 +65,13 @@ def test_the_paper_network_takes_the_bands_and_gives_the_classes_asked_for() -> 
 
 def test_572_pixels_are_among_the_sizes_of_the_paper_network() -> None:
     paper = UNetConfig.paper()
-    assert 572 in range(paper.smallest_input, 1000, paper.pooling_factor)
+    assert 572 in range(paper.smallest_inputs[-1], 1000, paper.pooling_factor)
 
 
 @given(depth=st.integers(1, 7), larger=st.integers(0, 5))
 def test_the_sizes_that_fit_pass_every_pooling_evenly(depth: int, larger: int) -> None:
     config = UNetConfig(depth=depth)
-    given_size = size = config.smallest_input + larger * config.pooling_factor
+    given_size = size = config.smallest_inputs[-1] + larger * config.pooling_factor
     for _ in range(depth):
         size -= 4
         assert size % 2 == 0
@@ -85,12 +85,12 @@ def test_the_sizes_that_fit_pass_every_pooling_evenly(depth: int, larger: int) -
 @given(depth=st.integers(2, 7))
 def test_one_step_below_the_smallest_input_nothing_is_left(depth: int) -> None:
     config = UNetConfig(depth=depth)
-    assert config.smallest_input - config.pooling_factor <= 2 * config.halo
+    assert config.smallest_inputs[-1] - config.pooling_factor <= 2 * config.halo
 
 
 @given(depth=st.integers(1, 7))
 def test_a_padded_network_takes_any_multiple_of_its_factor(depth: int) -> None:
-    assert UNetConfig(depth=depth, padding="same").smallest_input == 2**depth
+    assert UNetConfig(depth=depth, padding="same").smallest_inputs[-1] == 2**depth
 
 
 def test_a_configuration_is_frozen() -> None:
@@ -121,7 +121,7 @@ def test_flat_levels_make_the_network_shallower_along_z(
 def test_in_the_plane_flat_levels_change_nothing() -> None:
     flat, cubic = UNetConfig(ndim=3, flat_levels=2), UNetConfig(ndim=3)
     assert (flat.pooling_factor, flat.halo) == (cubic.pooling_factor, cubic.halo)
-    assert flat.smallest_input == cubic.smallest_input
+    assert flat.smallest_inputs[-1] == cubic.smallest_inputs[-1]
 
 
 def test_a_network_that_sees_neighbours_at_its_bottom_alone_takes_five_slices() -> None:

@@ -114,8 +114,8 @@ def test_the_input_of_an_aligned_output_starts_at_two_on_the_grid(start: int, de
     begin, end = aligned_output(start, start + 10, config.pooling_factor)
     assert (begin - config.halo) % config.pooling_factor == 2 % config.pooling_factor
     size = end - begin + 2 * config.halo
-    assert size >= config.smallest_input
-    assert (size - config.smallest_input) % config.pooling_factor == 0
+    assert size >= config.smallest_inputs[-1]
+    assert (size - config.smallest_inputs[-1]) % config.pooling_factor == 0
 
 
 def test_a_misaligned_tiling_does_not_give_the_whole() -> None:

@@ -294,7 +294,7 @@ def test_a_padded_member_keeps_the_size(
 @pytest.mark.parametrize("depth", [1, 3, 5])
 def test_every_depth_loses_its_halo_on_each_side(depth: int) -> None:
     config = UNetConfig(base_channels=1, depth=depth)
-    size = config.smallest_input + config.pooling_factor
+    size = config.smallest_inputs[-1] + config.pooling_factor
     with torch.inference_mode():
         result = UNet(config).eval()(torch.zeros(1, 1, size, size))
     assert result.shape[-1] == size - 2 * config.halo

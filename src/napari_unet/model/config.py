@@ -169,11 +169,6 @@ class UNetConfig:
         return self.halos[-1]
 
     @property
-    def smallest_input(self) -> int:
-        """Smallest size in the plane; see :attr:`smallest_inputs`."""
-        return self.smallest_inputs[-1]
-
-    @property
     def _depths(self) -> tuple[int, ...]:
         """Poolings along each axis: flat levels have none along Z."""
         return (self.depth - self.flat_levels,) * (self.ndim - 2) + (self.depth,) * 2
