@@ -99,7 +99,7 @@ def test_the_tabulator_follows_the_reading_order(docks: Docks, name: str) -> Non
 
 
 def test_the_tabulator_passes_a_folded_section_by(docks: Docks) -> None:
-    docks.train.advanced.close_up()
+    docks.train.advanced.toggle_button.setChecked(False)
 
     folded = docks.train.advanced.panel
     assert not any(folded.isAncestorOf(e) for e in stops_in(docks.train) if e.isVisible())

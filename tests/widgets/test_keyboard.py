@@ -143,7 +143,7 @@ def test_space_ticks_an_annotation(docks: Docks) -> None:
 def test_a_key_folds_a_section(docks: Docks, key: str) -> None:
     press(docks.train.advanced.toggle_button, key)
 
-    assert not docks.train.advanced.is_open
+    assert not docks.train.advanced.toggle_button.isChecked()
     assert not docks.train.advanced.panel.isVisible()
 
 

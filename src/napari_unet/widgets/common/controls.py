@@ -281,18 +281,9 @@ class Section(QWidget):
         layout.addWidget(panel)
         self._show(False)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the panel is shown."""
-        return self.toggle_button.isChecked()
-
     def open(self) -> None:
         """Show the panel."""
         self.toggle_button.setChecked(True)
-
-    def close_up(self) -> None:
-        """Hide the panel."""
-        self.toggle_button.setChecked(False)
 
     def _show(self, shown: bool) -> None:
         self.toggle_button.setText(f"{_OPEN if shown else _CLOSED} {self._title}")
