@@ -11,7 +11,7 @@ import zarr
 
 from napari_unet.io.annotations.reading import find_annotations, read_annotations
 from napari_unet.io.files import find_images, read_labels, stem_of, tiff_beside
-from napari_unet.io.zarr_places import well_of
+from napari_unet.io.zarr_files import well_of
 
 from .zarrs import STACK, write_group, write_ome, write_plain
 

@@ -27,8 +27,15 @@ from napari_unet.io.names import natural_key, pair_names
 from napari_unet.io.png_files import indices_of_palette, read_png
 from napari_unet.io.tiff_files import read_tiff, save_tiff
 from napari_unet.io.tiff_sets import TIFF_SUFFIXES, file_of, once_per_set, split_chosen
-from napari_unet.io.zarr_files import ZARR_SUFFIX, holds_labels, is_zarr_node, open_zarr, split_zarr
-from napari_unet.io.zarr_places import images_in, stem_in_zarr
+from napari_unet.io.zarr_files import (
+    ZARR_SUFFIX,
+    holds_labels,
+    images_in,
+    is_zarr_node,
+    open_zarr,
+    split_zarr,
+    stem_in_zarr,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -17,8 +17,10 @@ from napari_unet.errors import (
     NotEnoughMemoryError,
     reason_of,
 )
+from napari_unet.io.disk import write_csv
 from napari_unet.io.files import (
     ImageFile,
+    in_memory,
     make_output_folder,
     read_image,
     stem_of,
@@ -27,12 +29,12 @@ from napari_unet.io.files import (
     write_labels,
 )
 from napari_unet.io.ome_zarr import check_replaceable, is_ours
-from napari_unet.io.outputs import and_more, card_beside_result, check_apart
+from napari_unet.io.outputs import and_more, card_beside_result, check_apart, check_free, columns_of
 from napari_unet.io.tiff_sets import file_of
-from napari_unet.io.zarr_files import ZARR_SUFFIX, split_zarr
+from napari_unet.io.zarr_files import ZARR_SUFFIX, images_in, split_zarr, well_of
+from napari_unet.objects.measurements import measure_objects
 from napari_unet.prediction.plan import cell_size_known
 from napari_unet.prediction.predictor import predict_image
-from napari_unet.prediction.wells import write_well_tables
 
 if TYPE_CHECKING:
     import threading
@@ -48,6 +50,12 @@ if TYPE_CHECKING:
         [ImageFile, PredictConfig, Path, threading.Event],
         Generator[PredictionEvent, None, Prediction],
     ]
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Columns = dict[str, NDArray[Any]]
 
 FileFormat = Literal["auto", "tiff", "zarr"]
 # Images of more values than this are predicted into an OME-Zarr unless a TIFF is asked for.
@@ -291,3 +299,48 @@ def _check_names(paths: Sequence[Path], folder: Path) -> None:
     """Refuse to overwrite inputs; of two of one name the second is refused at its turn."""
     targets = dict.fromkeys(target for path in paths for target in _places(path, folder).values())
     check_apart([*targets], paths, "another folder for the results")
+
+
+# --- A table for each well of a plate, of all its fields ------------------------------------------
+
+
+def write_well_tables(
+    predicted: Sequence[FilePredicted], folder: Path, overwrite: bool
+) -> Iterator[tuple[Path, str]]:
+    """Write ``A1.csv`` of each well whose fields were all predicted: field, and measurements.
+
+    Unless it is to be overwritten, a file that is there is replaced only if it has the same
+    columns, as one that this program wrote before. Yields each that was not written, and why.
+    """
+    wells: dict[tuple[str, Path], list[FilePredicted]] = {}
+    for done in predicted:
+        if well := well_of(done.path):
+            wells.setdefault(well, []).append(done)
+    for (name, place), fields in wells.items():
+        table = folder / f"{name}.csv"
+        try:
+            if {done.path for done in fields} >= set(images_in(place)):
+                columns = _joined([_measured(done) for done in fields])
+                if not overwrite and columns_of(table) != [*columns]:
+                    check_free([table], "another folder for the results")
+                write_csv(columns, table)
+        except Exception as error:  # one odd well of a plate may raise anything
+            yield table, reason_of(error)
+
+
+def _measured(done: FilePredicted) -> Columns:
+    labels = in_memory(read_image(done.target))
+    ndim = 3 if "Z" in done.axes else 2
+    sizes = done.config.pixel_size
+    known = all(axis in sizes for axis in done.axes[-ndim:])
+    scale = [sizes.get(axis, 1.0) for axis in done.axes] if known else []
+    units = ["um" if axis in sizes else "pixel" for axis in done.axes] if known else []
+    table = measure_objects(labels, scale=scale, units=units, spatial_ndim=ndim)
+    fields = np.full(len(table["index"]), stem_of(done.path), object)
+    return {"field": fields, **table}
+
+
+def _joined(tables: Sequence[Columns]) -> Columns:
+    """Put tables below each other, with the columns that all of them have."""
+    names = [name for name in tables[0] if all(name in table for table in tables)]
+    return {name: np.concatenate([table[name] for table in tables]) for name in names}
