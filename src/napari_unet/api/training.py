@@ -17,17 +17,17 @@ from napari_unet.errors import (
     MAPPING,
     PATH,
     ConfigError,
-    FileProblemError,
     LabelsError,
     accepting,
     either,
     list_of,
 )
-from napari_unet.io.files import make_output_folder
 from napari_unet.io.locks import locked
+from napari_unet.io.outputs import make_output_folder
 from napari_unet.run import Run
 from napari_unet.training.checkpoint import (
     check_goes_on,
+    check_has_begun,
     load_training,
     save_checkpoint,
     saving_checkpoints,
@@ -179,11 +179,7 @@ def train(
     path = Path(output).expanduser()
     with locked(path):
         result = Run(saving_checkpoints(events, path)).finish(on_event)
-        if result.state.step == 0:
-            raise FileProblemError(
-                f"The training ended before its first step, and {path} was left as it is. Give it "
-                "more time."
-            )
+        check_has_begun(result.state, path)
         save_checkpoint(result.trained, result.state, path)
     return TrainedModel(result.trained)
 

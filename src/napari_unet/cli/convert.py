@@ -23,8 +23,8 @@ from napari_unet.io.annotations.reading import (
 )
 from napari_unet.io.annotations.writing import write_objects
 from napari_unet.io.disk import short_reason
-from napari_unet.io.files import ImageFile, find_images, make_output_folder, pair_files, read_image
-from napari_unet.io.outputs import check_apart, check_free
+from napari_unet.io.files import ImageFile, find_images, pair_files, read_image
+from napari_unet.io.outputs import check_apart, check_free, make_output_folder
 from napari_unet.objects.measurements import channel_axis_beside
 from napari_unet.tasks import task_of
 

@@ -22,7 +22,8 @@ from napari_unet.cli.progress import run_training, stop_on_interrupt
 from napari_unet.evaluation.overlap import matched_pairs, overlap_of
 from napari_unet.evaluation.scores import evaluate
 from napari_unet.io.disk import write_file
-from napari_unet.io.files import make_output_folder, write_image
+from napari_unet.io.files import write_image
+from napari_unet.io.outputs import make_output_folder
 from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import TrainedNetwork, save_network
 from napari_unet.prediction.config import PredictConfig

@@ -17,13 +17,13 @@ from napari_unet.evaluation.scores import EvaluateConfig, errors_of, evaluate
 from napari_unet.io.files import (
     find_images,
     labels_in,
-    make_output_folder,
     name_of,
     open_labels,
     pair_files,
     tiff_beside,
     write_image,
 )
+from napari_unet.io.outputs import make_output_folder
 from napari_unet.tasks import task_of
 
 if TYPE_CHECKING:

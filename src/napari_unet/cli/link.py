@@ -16,13 +16,13 @@ from napari_unet.io.files import (
     ImageFile,
     find_images,
     in_natural_order,
-    make_output_folder,
     read_image,
     read_labels,
     spelled_once,
     tiff_beside,
     write_labels,
 )
+from napari_unet.io.outputs import make_output_folder
 from napari_unet.objects.link_arrays import LINKABLE_AXES, link_labels
 from napari_unet.objects.linking import LinkConfig, link_frames
 from napari_unet.objects.measurements import sizes_of

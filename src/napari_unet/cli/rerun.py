@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari_unet.cli.predict import PredictionBar
 from napari_unet.cli.printing import say
 from napari_unet.cli.progress import run_training, stop_on_interrupt
-from napari_unet.io.files import make_output_folder
+from napari_unet.io.outputs import make_output_folder
 from napari_unet.provenance.card import TrainingCard, read_card
 from napari_unet.provenance.prediction_card import predict_again
 from napari_unet.provenance.training_card import train_again

@@ -31,7 +31,6 @@ from napari_unet.io.annotations.reading import (
 )
 from napari_unet.io.disk import make_folder, why_not_written
 from napari_unet.io.files import (
-    check_writable,
     find_images,
     labels_in,
     name_of,
@@ -40,7 +39,7 @@ from napari_unet.io.files import (
     read_image,
 )
 from napari_unet.io.locks import locked
-from napari_unet.io.outputs import check_apart, check_free
+from napari_unet.io.outputs import check_apart, check_free, check_writable
 from napari_unet.model.devices import choose_device
 from napari_unet.model.starting import load_model_or_starting_model
 from napari_unet.model.trained import load_network
@@ -58,6 +57,7 @@ from napari_unet.provenance.training_card import card_of_training, is_model_as_w
 from napari_unet.run import Run
 from napari_unet.training.checkpoint import (
     check_goes_on,
+    check_has_begun,
     load_training,
     save_checkpoint,
     saving_checkpoints,
@@ -307,10 +307,7 @@ def _trained(options: argparse.Namespace, order: _Order, group: ProcessGroup) ->
 
 
 def _save(result: TrainingResult, order: _Order, group: ProcessGroup) -> None:
-    if result.state.step == 0:
-        raise FileProblemError(
-            "The training ended before its first step, and nothing was saved. Give it more time."
-        )
+    check_has_begun(result.state, order.output)
     if group.first:
         try:
             save_checkpoint(result.trained, result.state, order.output)

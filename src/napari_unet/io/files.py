@@ -19,7 +19,7 @@ from napari_unet.errors import (
     FileProblemError,
     accepting,
 )
-from napari_unet.io import disk, tiff_files
+from napari_unet.io import tiff_files
 from napari_unet.io.disk import replacing, short_reason, why_not_written
 from napari_unet.io.lazy import npy_pixels
 from napari_unet.io.limits import check_fits_memory, check_regular
@@ -383,30 +383,7 @@ def _write(
         raise FileProblemError(why_not_written(path, error)) from error
 
 
-def make_output_folder(folder: Path) -> None:
-    """Make a folder for results; raises FileProblemError if no files can be written there."""
-    try:
-        disk.make_folder(folder)
-    except OSError as error:
-        raise FileProblemError(
-            f"{why_not_written(folder, error)} Choose another folder."
-        ) from error
-    check_writable(folder)
-
-
 def tiff_beside(path: Path, folder: Path) -> Path:
     """Return the TIFF file of a folder in which the result of an input file is written."""
     is_tiff = path.suffix.lower() in TIFF_SUFFIXES and split_zarr(path) is None
     return folder / (path.name if is_tiff else f"{stem_of(path)}.tif")
-
-
-def check_writable(folder: Path) -> None:
-    """Raise FileProblemError, before long work, for a folder to which no files can be written."""
-    probe = disk.unfinished_path(folder / "probe")
-    try:
-        probe.touch(exist_ok=False)
-        probe.unlink()
-    except OSError as error:
-        raise FileProblemError(
-            f"{why_not_written(folder, error)} Choose another folder."
-        ) from error

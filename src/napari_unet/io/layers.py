@@ -17,14 +17,7 @@ from napari_unet.io.annotations.cellpose import is_seg
 from napari_unet.io.annotations.reading import read_annotations
 from napari_unet.io.annotations.rois import names_in
 from napari_unet.io.annotations.writing import write_objects
-from napari_unet.io.files import (
-    find_images,
-    make_output_folder,
-    read_image,
-    stem_of,
-    write_image,
-    write_labels,
-)
+from napari_unet.io.files import find_images, read_image, stem_of, write_image, write_labels
 from napari_unet.io.limits import check_regular
 from napari_unet.io.ome_zarr import (
     add_pyramid,
@@ -33,6 +26,7 @@ from napari_unet.io.ome_zarr import (
     finish,
     regions_of_chunks,
 )
+from napari_unet.io.outputs import make_output_folder
 from napari_unet.io.zarr_files import levels_of, split_zarr
 
 if TYPE_CHECKING:

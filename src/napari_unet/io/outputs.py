@@ -1,4 +1,4 @@
-"""What is written overwrites neither what is read nor, unasked, what is there already."""
+"""Where results go: what is written overwrites neither what is read nor, unasked, what is there."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from napari_unet.errors import FileProblemError
+from napari_unet.io.disk import make_folder, unfinished_path, why_not_written
 from napari_unet.io.files import CARD_SUFFIX
 from napari_unet.io.tiff_sets import file_of
 from napari_unet.io.zarr_files import split_zarr
@@ -17,6 +18,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LONGEST_HEAD = 2**16
+
+
+def make_output_folder(folder: Path) -> None:
+    """Make a folder for results; raises FileProblemError if no files can be written there."""
+    try:
+        make_folder(folder)
+    except OSError as error:
+        raise FileProblemError(
+            f"{why_not_written(folder, error)} Choose another folder."
+        ) from error
+    check_writable(folder)
+
+
+def check_writable(folder: Path) -> None:
+    """Raise FileProblemError, before long work, for a folder to which no files can be written."""
+    probe = unfinished_path(folder / "probe")
+    try:
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        raise FileProblemError(
+            f"{why_not_written(folder, error)} Choose another folder."
+        ) from error
 
 
 def check_apart(targets: Sequence[Path], read: Iterable[Path], remedy: str) -> None:

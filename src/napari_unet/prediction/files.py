@@ -21,7 +21,6 @@ from napari_unet.io.disk import write_csv
 from napari_unet.io.files import (
     ImageFile,
     in_memory,
-    make_output_folder,
     read_image,
     stem_of,
     tiff_beside,
@@ -29,7 +28,14 @@ from napari_unet.io.files import (
     write_labels,
 )
 from napari_unet.io.ome_zarr import check_replaceable, is_ours
-from napari_unet.io.outputs import and_more, card_beside_result, check_apart, check_free, columns_of
+from napari_unet.io.outputs import (
+    and_more,
+    card_beside_result,
+    check_apart,
+    check_free,
+    columns_of,
+    make_output_folder,
+)
 from napari_unet.io.tiff_sets import file_of
 from napari_unet.io.zarr_files import ZARR_SUFFIX, images_in, split_zarr, well_of
 from napari_unet.objects.measurements import measure_objects

@@ -16,14 +16,8 @@ from napari_unet.data.labels import fill_regions
 from napari_unet.data.pixel_hashes import hash_pixels
 from napari_unet.errors import FileProblemError, NapariUNetError
 from napari_unet.io.disk import megabytes, why_not_written
-from napari_unet.io.files import (
-    ImageFile,
-    in_natural_order,
-    make_output_folder,
-    read_image,
-    stem_of,
-    write_image,
-)
+from napari_unet.io.files import ImageFile, in_natural_order, read_image, stem_of, write_image
+from napari_unet.io.outputs import make_output_folder
 from napari_unet.model.starting import starting_name
 from napari_unet.model.trained import save_network
 from napari_unet.provenance.script import PredictionScript, TrainingScript

@@ -84,6 +84,15 @@ def save_checkpoint(trained: TrainedNetwork, state: TrainingState, model_path: P
     save_state(state, state_path(model_path))
 
 
+def check_has_begun(state: TrainingState, model_path: Path) -> None:
+    """Refuse, by FileProblemError, to write the model of a training that has made no step."""
+    if state.step == 0:
+        raise FileProblemError(
+            f"The training ended before its first step, and {model_path} was left as it is. Give "
+            "it more time."
+        )
+
+
 def saving_checkpoints(
     events: Generator[TrainingEvent, None, Result],
     model_path: Path,

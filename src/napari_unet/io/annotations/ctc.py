@@ -12,7 +12,8 @@ from napari_unet.data.labels import check_labels
 from napari_unet.errors import FileProblemError, LabelsError
 from napari_unet.io.annotations.drawn import Annotations
 from napari_unet.io.disk import megabytes, replace_file, why_not_written
-from napari_unet.io.files import make_output_folder, read_labels, write_image
+from napari_unet.io.files import read_labels, write_image
+from napari_unet.io.outputs import make_output_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,8 +14,8 @@ import numpy as np
 
 from napari_unet.errors import FileProblemError, LabelsError
 from napari_unet.io.disk import why_not_written
-from napari_unet.io.files import make_output_folder
 from napari_unet.io.ome_zarr import MARK, check_replaceable, finish
+from napari_unet.io.outputs import make_output_folder
 from napari_unet.objects.tracks import tracks_of
 
 if TYPE_CHECKING:
