@@ -23,16 +23,20 @@ from napari_unet.training.events import (
     TrainingStarted,
     Validated,
 )
+from napari_unet.training.held_back import CELLS_TO_SPARE_SOME
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
     from pathlib import Path
 
+    from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.events import TrainingEvent
+    from napari_unet.training.loop import TrainingResult
     from napari_unet.training.state import TrainingState
 
 Result = TypeVar("Result")
 
+_SAME = 0.005  # by so much scores may differ that are called equal
 STOPPING = "Stopping after this step; what is done is kept."
 COLUMNS = ("step", "loss", "seconds", "validation_loss", "iou", "object_f1", "painted_found")
 
@@ -136,6 +140,69 @@ def run_training(events: Generator[object, None, Result], quiet: bool) -> Result
     """Run a training to its end and return its result."""
     with contextlib.closing(TrainingBar(quiet)) as bar:
         return Run(events).finish(bar.show)
+
+
+# --- What is told at its end ---------------------------------------------------------------------
+
+
+def training_report(result: TrainingResult, output: Path, processes: int) -> dict[str, Any]:
+    """Return what is told of a training at its end."""
+    record = result.trained.record
+    kept = [entry for entry in record.history if entry.get("best")]
+    cells = result.painted_cells
+    found = sum(cell.verdict == "found" for cell in cells)
+    judged = {"painted_cells": len(cells), "painted_cells_found": found} if cells else {}
+    return {
+        "model": str(output),
+        "steps": result.state.step,
+        "processes": processes,
+        "seconds": round(result.state.seconds, 1),
+        "stopped": result.stopped,
+        "settled": result.settled,
+        "validation": kept[-1] if kept else None,
+        **judged,
+    }
+
+
+def beside_previous(result: TrainingResult, previous: TrainedNetwork) -> dict[str, Any]:
+    """Return how the model that was trained further scores on what was held back this time."""
+    record = previous.record
+    of_this = result.trained.record.history[len(record.history) :]
+    first = [entry for entry in of_this if entry["step"] == record.steps]
+    return {"previous": {"validation": first[0] if first else None, "kept": result.start_kept}}
+
+
+def _better(report: dict[str, Any]) -> str:
+    """Say whether the model got better than the one that it was trained further from."""
+    before, now = report["previous"]["validation"], report["validation"]
+    if report["previous"]["kept"]:
+        return " Nothing was better than the previous model, which was kept."
+    if before is None or now is None:
+        return " Whether it is better than the previous model is not known: nothing is held back."
+    name, word = ("object_f1", "object F1") if now["object_f1"] is not None else ("iou", "IoU")
+    if before[name] is None:
+        return ""
+    gain = now[name] - before[name]
+    what = "Better than" if gain > _SAME else "As good as" if gain > -_SAME else "Worse than"
+    return f" {what} the previous model: there its {word} is {before[name]:.3f}."
+
+
+def report_in_words(report: dict[str, Any]) -> str:
+    """Return a report as a sentence or two."""
+    text = f"{report['model']}: {report['steps']} steps in {report['seconds']:.0f} s"
+    if "painted_cells" in report:
+        found, painted = report["painted_cells_found"], report["painted_cells"]
+        text += f"; {found} of {painted} painted cells found"
+    best = report["validation"]
+    if best is None:
+        few = report.get("painted_cells", CELLS_TO_SPARE_SOME) < CELLS_TO_SPARE_SOME
+        why = f": of fewer than {CELLS_TO_SPARE_SOME} painted cells none is held back"
+        text += f", no validation{why if few else ''}."
+        return text + (_better(report) if "previous" in report else "")
+    text += f"; best at step {best['step']}: IoU {best['iou']:.3f}"
+    if best["object_f1"] is not None:
+        text += f", object F1 {best['object_f1']:.3f}"
+    return text + " on held-back paint." + (_better(report) if "previous" in report else "")
 
 
 # --- The table that ``--history`` writes: one CSV row per step -----------------------------------

@@ -16,10 +16,13 @@ from napari_unet.cli.printing import note, say
 from napari_unet.cli.progress import (
     STOPPING,
     begin_history,
+    beside_previous,
     is_history,
     logging_steps,
+    report_in_words,
     run_training,
     stop_on_interrupt,
+    training_report,
 )
 from napari_unet.data.axes import check_axes, labels_beside, unusable_axes, usable_axes
 from napari_unet.data.labels import label_pieces
@@ -67,7 +70,6 @@ from napari_unet.training.checkpoint import (
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.distributed import ProcessGroup
-from napari_unet.training.held_back import CELLS_TO_SPARE_SOME
 from napari_unet.training.loop import TrainingResult, train_network
 from napari_unet.training.preparation import prepare_training
 from napari_unet.training.state import TrainingState
@@ -84,7 +86,6 @@ if TYPE_CHECKING:
 
 _RESUMED = "The training went on from an earlier one, whose state is no longer there."
 _LABELLED = "Its masks were labelled on the way (--label-pieces); save them labelled to repeat it."
-_SAME = 0.005  # by so much scores may differ that are called equal
 _TOGETHER = "Several processes trained together; rerun is one process."
 
 
@@ -134,10 +135,11 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     if not group.first:
         return {}, 0
     pairs = [{"image": str(image), "labels": str(labels)} for image, labels in order.pairs]
-    report = _report(result, order.output, group) | _judged(result) | {"pairs": pairs}
-    report |= _beside_previous(result, order)
+    report = training_report(result, order.output, group.size) | {"pairs": pairs}
+    if order.previous is not None and not isinstance(order.previous, TrainingState):
+        report |= beside_previous(result, order.previous)
     if not options.json:
-        say(_in_words(report))
+        say(report_in_words(report))
     return report, 0
 
 
@@ -362,68 +364,3 @@ def _write_card(result: TrainingResult, order: _Order, group: ProcessGroup) -> N
         write_card(card_of_training(result, origin, order.output, path), path)
     except FileProblemError as error:
         note(f"The model is saved, but not its run card: {error}")
-
-
-def _judged(result: TrainingResult) -> dict[str, int]:
-    """Return what the model makes of the painted cells; nothing where they are not judged."""
-    cells = result.painted_cells
-    if not cells:
-        return {}
-    found = sum(cell.verdict == "found" for cell in cells)
-    return {"painted_cells": len(cells), "painted_cells_found": found}
-
-
-def _report(result: TrainingResult, output: Path, group: ProcessGroup) -> dict[str, Any]:
-    record = result.trained.record
-    kept = [entry for entry in record.history if entry.get("best")]
-    return {
-        "model": str(output),
-        "steps": result.state.step,
-        "processes": group.size,
-        "seconds": round(result.state.seconds, 1),
-        "stopped": result.stopped,
-        "settled": result.settled,
-        "validation": kept[-1] if kept else None,
-    }
-
-
-def _beside_previous(result: TrainingResult, order: _Order) -> dict[str, Any]:
-    """Return how the model that was trained further scores on what was held back this time."""
-    if order.previous is None or isinstance(order.previous, TrainingState):
-        return {}
-    record = order.previous.record
-    of_this = result.trained.record.history[len(record.history) :]
-    first = [entry for entry in of_this if entry["step"] == record.steps]
-    return {"previous": {"validation": first[0] if first else None, "kept": result.start_kept}}
-
-
-def _better(report: dict[str, Any]) -> str:
-    """Say whether the model got better than the one that it was trained further from."""
-    before, now = report["previous"]["validation"], report["validation"]
-    if report["previous"]["kept"]:
-        return " Nothing was better than the previous model, which was kept."
-    if before is None or now is None:
-        return " Whether it is better than the previous model is not known: nothing is held back."
-    name, word = ("object_f1", "object F1") if now["object_f1"] is not None else ("iou", "IoU")
-    if before[name] is None:
-        return ""
-    gain = now[name] - before[name]
-    what = "Better than" if gain > _SAME else "As good as" if gain > -_SAME else "Worse than"
-    return f" {what} the previous model: there its {word} is {before[name]:.3f}."
-
-
-def _in_words(report: dict[str, Any]) -> str:
-    text = f"{report['model']}: {report['steps']} steps in {report['seconds']:.0f} s"
-    if "painted_cells" in report:
-        found, painted = report["painted_cells_found"], report["painted_cells"]
-        text += f"; {found} of {painted} painted cells found"
-    best = report["validation"]
-    if best is None:
-        few = report.get("painted_cells", CELLS_TO_SPARE_SOME) < CELLS_TO_SPARE_SOME
-        why = f": of fewer than {CELLS_TO_SPARE_SOME} painted cells none is held back"
-        text += f", no validation{why if few else ''}."
-        return text + (_better(report) if "previous" in report else "")
-    text += f"; best at step {best['step']}: IoU {best['iou']:.3f}"
-    if best["object_f1"] is not None:
-        text += f", object F1 {best['object_f1']:.3f}"
-    return text + " on held-back paint." + (_better(report) if "previous" in report else "")
