@@ -18,6 +18,7 @@ import tifffile
 
 from napari_unet.cli import progress
 from napari_unet.cli import train as train_command
+from napari_unet.cli.progress import report_in_words
 from napari_unet.errors import FileProblemError
 from napari_unet.io.files import write_image
 from napari_unet.io.locks import locked
@@ -427,10 +428,13 @@ def test_the_comparison_with_the_previous_model_is_in_words(
     before: float, now: float, words: str
 ) -> None:
     report = {
-        "validation": {"iou": 0.9, "object_f1": now},
+        "model": "m.safetensors",
+        "steps": 3,
+        "seconds": 1.0,
+        "validation": {"step": 3, "iou": 0.9, "object_f1": now},
         "previous": {"validation": {"iou": 0.9, "object_f1": before}, "kept": False},
     }
-    assert train_command._better(report) == f" {words}"
+    assert report_in_words(report).endswith(f"held-back paint. {words}")
 
 
 def test_resume_with_another_network_is_refused(

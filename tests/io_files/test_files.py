@@ -19,13 +19,13 @@ from PIL import Image
 
 from napari_unet.errors import FileProblemError
 from napari_unet.io.files import (
-    check_writable,
     find_images,
     pair_files,
     read_image,
     read_labels,
     write_image,
 )
+from napari_unet.io.outputs import check_writable
 
 NOISE = np.random.default_rng(0).integers(0, 255, (30, 40)).astype(np.uint8)
 IMAGE = np.arange(30 * 40, dtype=np.uint16).reshape(30, 40)
