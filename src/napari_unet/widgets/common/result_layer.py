@@ -325,8 +325,8 @@ def change_in_words(about: Predicted, before: NDArray[Any], after: NDArray[Any])
     """
     if about.task.named or after.size > _LARGEST_COUNTED:
         return ""
-    counts = [_n_objects(labels, about.ndim) for labels in (before, after)]
-    return f"{counts[0]:,} → {counts[1]:,} {about.task.things}"
+    was, now = (count_objects_in(labels, about.ndim)[1] for labels in (before, after))
+    return f"{was:,} → {now:,} {about.task.things}"
 
 
 def count_in_words(layer: Labels) -> str:
@@ -335,13 +335,29 @@ def count_in_words(layer: Labels) -> str:
     labels = np.asarray(layer.data)
     if about.task.named or labels.size > _LARGEST_COUNTED:
         return ""
-    count = len(np.unique(labels[labels > 0])) if about.linked else _n_objects(labels, about.ndim)
+    _, count = count_objects_in(labels, about.ndim, about.linked)
     return f"{count:,} {about.task.things if count != 1 else about.task.thing}"
 
 
-def _n_objects(labels: NDArray[Any], ndim: int) -> int:
-    frames = labels.reshape(-1, *labels.shape[labels.ndim - ndim :])
-    return sum(int(np.count_nonzero(pixels_per_number(frame)[1:])) for frame in frames)
+def count_objects_in(
+    labels: NDArray[Any], ndim: int, linked: bool = False
+) -> tuple[dict[tuple[int, ...], int], int]:
+    """Count the objects of each frame, and all: where they are linked a number is one in all.
+
+    Examples
+    --------
+    >>> count_objects_in(np.array([[[0, 3]], [[3, 7]]]), 2)
+    ({(0,): 1, (1,): 2}, 3)
+    >>> count_objects_in(np.array([[[0, 3]], [[3, 7]]]), 2, linked=True)
+    ({(0,): 1, (1,): 2}, 2)
+    """
+    found = {
+        at: np.flatnonzero(pixels_per_number(labels[at])[1:])
+        for at in np.ndindex(labels.shape[: labels.ndim - ndim])
+    }
+    counts = {at: len(numbers) for at, numbers in found.items()}
+    together = len(np.unique(np.concatenate([*found.values()]))) if linked and found else 0
+    return counts, together if linked else sum(counts.values())
 
 
 def step_through_results(layer: Labels, by: int) -> str:

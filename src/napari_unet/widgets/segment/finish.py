@@ -12,11 +12,10 @@ from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
-from napari_unet.data.labels import pixels_per_number
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, button
 from napari_unet.widgets.common.layers import METADATA_KEY, FollowedLayer, follow
-from napari_unet.widgets.common.result_layer import Predicted, shown_result
+from napari_unet.widgets.common.result_layer import Predicted, count_objects_in, shown_result
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome, task_named
 from napari_unet.widgets.models.save_project import place_of
@@ -115,7 +114,7 @@ class FinishPanel(QWidget):
         at = self._viewer.dims.current_step[-layer.ndim :][: layer.ndim - about.ndim]
         shown = tuple(min(int(step), size - 1) for step, size in zip(at, shape, strict=False))
         linked = about.linked and not about.stale
-        counting = partial(count_in_words, np.asarray(layer.data), about.ndim, shown, linked)
+        counting = partial(cells_in_words, np.asarray(layer.data), about.ndim, shown, linked)
         if layer.data.size <= _LARGEST_COUNTED_HERE:
             self.count.setText(counting())
         elif not self._task.start(lambda stop: counting()):
@@ -221,29 +220,19 @@ class SaveKey(QObject):
         return True
 
 
-def count_in_words(
+def cells_in_words(
     labels: NDArray[Any], ndim: int, shown: tuple[int, ...], linked: bool = False
 ) -> str:
     """Return how many cells there are: in the frame `shown`, and in all of them.
 
-    Where they are linked, a number is one cell in all frames.
-
     Examples
     --------
-    >>> count_in_words(np.array([[0, 3], [3, 7]]), 2, ())
+    >>> cells_in_words(np.array([[0, 3], [3, 7]]), 2, ())
     '2 cells'
-    >>> count_in_words(np.array([[[0, 3]], [[3, 7]]]), 2, (1,))
+    >>> cells_in_words(np.array([[[0, 3]], [[3, 7]]]), 2, (1,))
     '2 cells here, 3 in all'
-    >>> count_in_words(np.array([[[0, 3]], [[3, 7]]]), 2, (1,), linked=True)
-    '2 cells here, 2 in all'
     """
-    frames = labels.shape[: labels.ndim - ndim]
-    found = {
-        at: set((1 + np.flatnonzero(pixels_per_number(labels[at])[1:])).tolist())
-        for at in np.ndindex(frames)
-    }
-    together = len(set().union(*found.values()))
-    total = together if linked else sum(map(len, found.values()))
-    here = len(found[shown]) if shown in found else total
+    counts, total = count_objects_in(labels, ndim, linked)
+    here = counts.get(shown, total)
     word = "cell" if here == 1 else "cells"
-    return f"{here:,} {word}" if len(found) == 1 else f"{here:,} {word} here, {total:,} in all"
+    return f"{here:,} {word}" if len(counts) == 1 else f"{here:,} {word} here, {total:,} in all"
