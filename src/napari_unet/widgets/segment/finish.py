@@ -114,7 +114,7 @@ class FinishPanel(QWidget):
         at = self._viewer.dims.current_step[-layer.ndim :][: layer.ndim - about.ndim]
         shown = tuple(min(int(step), size - 1) for step, size in zip(at, shape, strict=False))
         linked = about.linked and not about.stale
-        counting = partial(cells_in_words, np.asarray(layer.data), about.ndim, shown, linked)
+        counting = partial(cells_shown_in_words, np.asarray(layer.data), about.ndim, shown, linked)
         if layer.data.size <= _LARGEST_COUNTED_HERE:
             self.count.setText(counting())
         elif not self._task.start(lambda stop: counting()):
@@ -220,16 +220,16 @@ class SaveKey(QObject):
         return True
 
 
-def cells_in_words(
+def cells_shown_in_words(
     labels: NDArray[Any], ndim: int, shown: tuple[int, ...], linked: bool = False
 ) -> str:
     """Return how many cells there are: in the frame `shown`, and in all of them.
 
     Examples
     --------
-    >>> cells_in_words(np.array([[0, 3], [3, 7]]), 2, ())
+    >>> cells_shown_in_words(np.array([[0, 3], [3, 7]]), 2, ())
     '2 cells'
-    >>> cells_in_words(np.array([[[0, 3]], [[3, 7]]]), 2, (1,))
+    >>> cells_shown_in_words(np.array([[[0, 3]], [[3, 7]]]), 2, (1,))
     '2 cells here, 3 in all'
     """
     counts, total = count_objects_in(labels, ndim, linked)
