@@ -13,19 +13,9 @@ Result = TypeVar("Result")
 
 
 class Run(Generic[Event, Result]):
-    """Events that can be looped over, with the result at hand afterwards.
+    """Events that can be looped over, once, with the result at hand afterwards.
 
     A plain ``for`` loop over a generator throws away what the generator returns.
-
-    Parameters
-    ----------
-    events : generator
-        The work; used up by the first loop.
-
-    Attributes
-    ----------
-    result : object
-        What the generator returned; there is none before its end.
     """
 
     result: Result
@@ -37,13 +27,7 @@ class Run(Generic[Event, Result]):
         self.result = yield from self._events
 
     def finish(self, callback: Callable[[Event], object] | None = None) -> Result:
-        """Run to the end and return the result.
-
-        Parameters
-        ----------
-        callback : callable, optional
-            Called with each event.
-        """
+        """Run to the end, showing each event to a callback, and return the result."""
         for event in self:
             if callback is not None:
                 callback(event)
@@ -67,3 +51,11 @@ class Notice:
 
     text: str
     """One sentence."""
+
+
+@dataclass(frozen=True)
+class PartsDone:
+    """So many parts of the work are done."""
+
+    number: int
+    total: int

@@ -16,11 +16,6 @@ def sample_dir() -> Path:
     """Return the folder of the sample images.
 
     An installed package carries it inside; a checkout has it at the top level.
-
-    Returns
-    -------
-    Path
-        A folder that exists.
     """
     package = Path(__file__).resolve().parent
     candidates = (package / "sample_data", package.parents[1] / "sample_data")

@@ -13,12 +13,11 @@ from napari_unet.model.trained import TrainedNetwork
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.proposals import (
     Proposals,
-    ScaleTried,
     find_cell_size,
     propose,
     quality_of,
 )
-from napari_unet.run import Run
+from napari_unet.run import PartsDone, Run
 from prediction.builders import a_model
 
 REGION = (slice(0, 64), slice(0, 64))
@@ -62,11 +61,8 @@ def test_cells_of_thirty_pixels_are_found_at_about_that_size(found: Proposals) -
 
 def test_each_size_is_reported_and_kept(cells: TrainedNetwork) -> None:
     events = Run(propose(cells, discs(30, 48), PredictConfig(), threading.Event(), (30, 60)))
-    tried = [event for event in events if isinstance(event, ScaleTried)]
-    assert [(event.number, event.scales, event.cell_size) for event in tried] == [
-        (1, 2, 60),
-        (2, 2, 30),
-    ]
+    tried = [event for event in events if isinstance(event, PartsDone)]
+    assert tried == [PartsDone(1, 2), PartsDone(2, 2)]
     assert set(events.result.foreground) == {30, 60}
     assert events.result.complete
 
@@ -97,7 +93,7 @@ def test_of_a_large_view_the_middle_is_looked_at(
 def test_a_stop_keeps_the_sizes_that_are_finished(cells: TrainedNetwork) -> None:
     stop = threading.Event()
     run = Run(propose(cells, discs(30, 48), PredictConfig(), stop, (30, 60)))
-    result = run.finish(lambda event: stop.set() if isinstance(event, ScaleTried) else None)
+    result = run.finish(lambda event: stop.set() if isinstance(event, PartsDone) else None)
     assert set(result.foreground) == {60}
     assert not result.complete
 

@@ -130,14 +130,14 @@ def _predict(program: Program, start: Callable[[], object]) -> None:
 
 def link_objects(program: Program) -> None:
     """Some of many planes are linked."""
-    from napari_unet.widgets.predict.link_work import PlaneLinked
+    from napari_unet.run import PartsDone
 
     planes: list[object] = []
     frames = np.stack([strokes_on(disks(480))] * 600)
     layer = program.viewer.add_labels(frames, name="frames")
     program.viewer.layers.selection.active = layer
     link = program.predict.link
-    link.task.happened.connect(lambda e: planes.append(e) if isinstance(e, PlaneLinked) else None)
+    link.task.happened.connect(lambda e: planes.append(e) if isinstance(e, PartsDone) else None)
     program.click(link.link_button)
     wait(lambda: len(planes) > 1)
 

@@ -171,15 +171,7 @@ def draw_overlay(
 ) -> NDArray[np.uint8]:
     """Draw what was painted (left), and outlines: of the starting model alone, and of the result.
 
-    Parameters
-    ----------
-    image, paint, before, after : ndarray
-        ``YX``, of one shape.
-
-    Returns
-    -------
-    ndarray
-        ``YXC``, RGB, twice as high as the image and six times as wide.
+    All are ``YX``, of one shape; the RGB image is twice as high and six times as wide.
     """
     zoom = np.ones((2, 2), int)
     grey = np.repeat(np.kron(_brightness(image), zoom)[..., np.newaxis], 3, axis=-1)

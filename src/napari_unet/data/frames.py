@@ -75,14 +75,11 @@ class Frame:
         return channels_of(self.array.shape, self.axes)
 
     def read(self, region: Region) -> Pixels:
-        """Read a region that lies inside the frame: a slice per axis of ``[Z]YX``.
+        """Read a region that lies inside the frame, a slice per axis of ``[Z]YX``: ``C[Z]YX``.
 
-        Returns
-        -------
-        ndarray
-            Shape ``C[Z]YX``; the channels of the whole window. float32 where that holds all numbers
-            of the image's dtype, else float64: 32-bit counts with an offset differ in digits that
-            float32 has not.
+        The channels are those of the whole window. float32 where that holds all numbers of the
+        image's dtype, else float64: 32-bit counts with an offset differ in digits that float32 has
+        not.
         """
         if self.box is not None:
             region = tuple(_inside(part, side) for part, side in zip(region, self.box, strict=True))

@@ -84,22 +84,12 @@ def check_labels(labels: NDArray[Any]) -> IntArray:
 def object_target(
     labels: IntArray, unpainted: Unpainted, sliver: float = 0.0, anisotropy: float = 1.0
 ) -> Target:
-    """Turn painted objects into a training target.
+    """Turn painted objects, ``[Z]YX``, into a training target.
 
     A one-pixel ridge of background is drawn between touching objects, so that each 4-connected (in
     3D 6-connected) component of the foreground is of one object. Where two painted objects leave an
-    unpainted sliver between them, its middle line is background too.
-
-    Parameters
-    ----------
-    labels : ndarray
-        ``[Z]YX``.
-    unpainted : {"unlabelled", "background"}
-        What a 0 means.
-    sliver : float
-        Pixels between two objects up to which unpainted pixels are a sliver; 0: none are.
-    anisotropy : float
-        How many times as long along Z as wide a voxel is.
+    unpainted sliver of up to so many pixels between them, its middle line is background too;
+    `anisotropy` is how many times as long along Z as wide a voxel is.
     """
     background = BACKGROUND_VALUE[unpainted]
     objects = np.where(labels > background, labels, 0)

@@ -38,17 +38,10 @@ def size_of_cell(
     pixel_size: Mapping[str, float] = MappingProxyType({}),
     flat: int = 0,
 ) -> float:
-    """Return how many pixels or voxels a round cell covers.
+    """Return how many pixels or voxels a round cell of a diameter in pixels of the plane covers.
 
-    Parameters
-    ----------
-    diameter : float
-        In pixels of the plane.
-    pixel_size : mapping of str to float
-        Micrometres by axis letter, as far as they are known.
-    flat : int
-        Levels of the network that do not pool along Z: where the sizes are not known, they show
-        how thick slices are.
+    Where the sizes of voxels along Z are not known, `flat`, the levels of the network that do not
+    pool along Z, show how thick slices are.
     """
     if ndim == 2:
         return math.pi / 4 * diameter**2

@@ -46,14 +46,10 @@ def read_author(text: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """What to export and how to describe it.
+    """What to export and how to describe it; each setting documents itself.
 
-    Each setting documents itself, as those of `PredictConfig` do.
-
-    Raises
-    ------
-    ConfigError
-        A value is out of its range, or a bioimage.io package lacks an author or a licence.
+    ConfigError if a value is out of its range, or a bioimage.io package lacks an author or a
+    licence.
     """
 
     format: ExportFormat = setting(

@@ -43,23 +43,11 @@ def create_store(
     pixel_size: PixelSize = UNKNOWN_SIZE,
     about: Mapping[str, Any] = LABELS,
 ) -> zarr.Array[Any]:
-    """Make an empty OME-Zarr: all 0, nothing of it on disk yet.
+    """Make an empty OME-Zarr and return its level 0: all 0, nothing of it on disk yet.
 
-    Parameters
-    ----------
-    folder : Path
-        Its folder, which must not exist, else FileProblemError.
-    axes : str
-        One of the letters TCZYX per axis. NGFF wants them in this order.
-    pixel_size : PixelSize
-        Micrometres per axis; axes of unknown size get scale 1 and no unit.
-    about : mapping
-        What its metadata says besides: `LABELS`, or nothing of intensities.
-
-    Returns
-    -------
-    zarr.Array
-        Level 0, compressed by zstd; write whole chunks.
+    The folder must not exist, else FileProblemError. NGFF wants the axes in the order TCZYX; those
+    of unknown size get scale 1 and no unit. `about` is what the metadata says besides: `LABELS`, or
+    nothing of intensities. Write whole chunks, which are compressed by zstd.
     """
     import zarr
 

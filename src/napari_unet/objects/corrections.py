@@ -89,18 +89,13 @@ def _gaps_between(labels: IntArray, numbers: Sequence[int]) -> NDArray[np.bool_]
 
 
 def split_object(labels: IntArray, number: int, line: NDArray[np.floating[Any]]) -> Edit:
-    """Split an object along a line.
+    """Split an object along a line of vertices in pixels, (points, axes), also outside the image.
 
-    The largest part keeps the number, the others get new ones above all others; the pixels under
-    the line go to the nearest part. Pieces that were separate before and that the line does not
-    split keep the number. The edit is empty where the line does not split the object. Raises
-    LabelsError if the dtype of the labels does not hold the new numbers.
-
-    Parameters
-    ----------
-    line : ndarray
-        Shape (points, axes of `labels`): vertices in pixels, also outside the image. In 3D the
-        first column is ignored: the cut goes through all planes.
+    In 3D the first column is ignored: the cut goes through all planes. The largest part keeps the
+    number, the others get new ones above all others; the pixels under the line go to the nearest
+    part. Pieces that were separate before and that the line does not split keep the number. The
+    edit is empty where the line does not split the object. Raises LabelsError if the dtype of the
+    labels does not hold the new numbers.
     """
     box = _box_of(labels, number)
     inside = labels[box] == number

@@ -62,18 +62,10 @@ def separate_objects(
 ) -> NDArray[np.int32]:
     """Label the single objects in a foreground probability map: 1..N without gaps, int32.
 
-    Parameters
-    ----------
-    foreground : ndarray
-        ``[Z]YX``, floats from 0 to 1, or uint8 in steps of 1/255: a fourth of the memory.
-    smallest : int
-        Components of fewer pixels are dropped.
-    threshold : float
-        Probability above which a pixel is foreground.
-    binning : float
-        Pixels per pixel of the network that made the map: ridges are as much wider.
-    typical : float
-        Pixels of a typical object; 0: unknown, and parts are only compared with their component.
+    The map is ``[Z]YX``, floats from 0 to 1, or uint8 in steps of 1/255, which is a fourth of the
+    memory. Components of fewer pixels than `smallest` are dropped. Ridges are as much wider as the
+    network's pixels are (`binning`). `typical` are the pixels of a typical object; 0: unknown, and
+    parts are only compared with their component.
     """
     inside = _above(foreground, threshold)
     objects = _without_small(_components(inside), smallest)

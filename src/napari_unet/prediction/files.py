@@ -133,13 +133,9 @@ def predict_files(
     What lies where a result would go is replaced if it has a run card beside it, and
     ``may_replace`` finds that it is what that card tells of; without ``may_replace`` in any case.
 
-    Raises
-    ------
-    FileProblemError
-        The folder cannot be written, or a result would overwrite an image, or, where
-        ``may_replace`` is given, what has no run card: then nothing is predicted.
-    ConfigError, DeviceError, ModelMismatchError
-        The settings fit no file.
+    Raises FileProblemError, before anything is predicted, if the folder cannot be written, or a
+    result would overwrite an image, or, where ``may_replace`` is given, what has no run card; other
+    errors of ours where the settings fit no file.
     """
     if config.cell_size:
         cell_size_known(trained.record, config.cell_size)

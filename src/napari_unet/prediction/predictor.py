@@ -73,37 +73,19 @@ def predict_image(
 ) -> Generator[PredictionEvent, None, Prediction]:
     """Predict an image, or the part of it that the settings name, tile by tile.
 
-    Parameters
-    ----------
-    image : ArrayLike
-        Any size from 1x1 up; never read as a whole. Memory is taken for what `config` names alone.
-    stop : threading.Event
-        Set it from any thread to end after the current tile; finished tiles are kept.
-    target : Path, optional
-        The OME-Zarr to write, of a whole image; one of an earlier prediction is replaced, one that
-        was interrupted goes on. Into memory by default.
-    source : str
-        Says which image it is: a prediction into a file goes on only for the same one.
-    keeps_foreground : bool
-        Whether other objects may be asked for later, by `separate_again`: in memory, and up to
-        2**27 pixels of which each takes a byte.
+    The image is never read as a whole, and memory is taken for what `config` names alone. After a
+    stop the current tile ends it; finished tiles are kept. `target` is the OME-Zarr to write, of a
+    whole image: one of an earlier prediction is replaced, one that was interrupted goes on if
+    `source` says that it is of the same image. Where it `keeps_foreground`, in memory and up to
+    2**27 pixels of which each takes a byte, `separate_again` may ask for other objects later.
 
-    Yields
-    ------
-    PredictionEvent
-        `TilePredicted` per tile, in memory `BlockSeparated` per block of objects,
-        `PredictionProgress` per block once all tiles have come, and `FrameFinished` per frame.
+    It yields `TilePredicted` per tile, in memory `BlockSeparated` per block of objects,
+    `PredictionProgress` per block once all tiles have come, and `FrameFinished` per frame.
 
-    Raises
-    ------
-    ConfigError
-        A part of the image is to go into a file.
-    ModelMismatchError
-        Model and image do not fit, or the model cannot give this kind of result.
-    ImageError
-        The image is empty or of an unusable dtype, or a part of it cannot be read.
-    FileProblemError
-        The result cannot be written, or another process writes it.
+    Raises ConfigError if a part of the image is to go into a file; ModelMismatchError if model and
+    image do not fit, or the model cannot give this kind of result; ImageError if the image is
+    empty, of an unusable dtype, or a part of it cannot be read; FileProblemError if the result
+    cannot be written, or another process writes it.
     """
     if target is not None:
         check_whole(config)

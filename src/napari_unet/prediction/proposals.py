@@ -21,7 +21,7 @@ from napari_unet.objects.clicking import Clickable, confidences
 from napari_unet.objects.separation import separate_objects, without_unsure
 from napari_unet.prediction.plan import plan_prediction
 from napari_unet.prediction.predictor import predict_image
-from napari_unet.run import Run
+from napari_unet.run import PartsDone, Run
 from napari_unet.tasks.base import SURE_UNTAUGHT, Limits
 
 if TYPE_CHECKING:
@@ -55,18 +55,6 @@ _SIZE_WINDOW, _SIZE_STEEP = (-1.3, 0.8), 1 / 0.15
 _AGREEMENT_POWER = 3.0
 _UNSURE = (51, 204)
 _UNSURE_POWER = 0.25
-
-
-@dataclass(frozen=True)
-class ScaleTried:
-    """One size of cells was tried."""
-
-    number: int
-    """Sizes tried so far."""
-    scales: int
-    """Sizes to try."""
-    cell_size: float
-    """Diameter in pixels of the image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,20 +100,11 @@ class Proposals:
     ) -> NDArray[np.int32]:
         """Label the objects of the view, without running the network.
 
-        Parameters
-        ----------
-        cell_size : float, optional
-            Diameter of a cell in pixels: the nearest size that was tried is taken, and cells of
-            this size are expected in it. The best one by default.
-        smallest : int, optional
-            Objects of fewer pixels are dropped; by default of 15 % of a cell.
-        sensitivity : float
-            0 to 1: higher finds more; 0.5 takes the model's threshold.
-
-        Raises
-        ------
-        ConfigError
-            A value is out of its range, or no size was tried to the end.
+        Of the sizes that were tried the nearest to `cell_size`, a diameter in pixels, is taken, and
+        cells of this size are expected in it; the best one by default. Objects of fewer pixels than
+        `smallest` are dropped, by default of 15 % of a cell. A higher sensitivity, from 0 to 1,
+        finds more; 0.5 takes the model's threshold. ConfigError if one is out of its range, or no
+        size was tried to the end.
         """
         if not 0 < sensitivity < 1:
             raise ConfigError(f"sensitivity is {sensitivity:g}; choose a value between 0 and 1.")
@@ -159,32 +138,16 @@ def propose(
     config: PredictConfig,
     stop: threading.Event,
     sizes: Sequence[float] = SIZES,
-) -> Generator[PredictionEvent | ScaleTried, None, Proposals]:
+) -> Generator[PredictionEvent | PartsDone, None, Proposals]:
     """Find objects in a view of which nothing is known, at several sizes of cells.
 
-    Parameters
-    ----------
-    trained : TrainedNetwork
-        A starting model, or another model in 2D that knows how large its cells are.
-    image : ArrayLike
-        Only the view is read.
-    config : PredictConfig
-        Names the view by one of its `frames` (the first by default) and its `region`; the result,
-        the cell size and the smallest object that it names do not count.
-    stop : threading.Event
-        Set it from any thread to end after the current tile; sizes that are finished are kept.
-    sizes : sequence of float
-        Diameters of cells in pixels.
+    The model is a starting model, or another one in 2D that knows how large its cells are. `config`
+    names the view by one of its `frames` (the first by default) and its `region`; the result, the
+    cell size and the smallest object that it names do not count. `sizes` are diameters of cells in
+    pixels; after a stop those that are finished are kept.
 
-    Yields
-    ------
-    PredictionEvent or ScaleTried
-        Those of the predictions, large cells (the quickest) first; `ScaleTried` after each.
-
-    Raises
-    ------
-    ConfigError, ModelMismatchError, ImageError
-        As `predict_image`.
+    It yields the events of the predictions, large cells (the quickest) first, and after each size
+    `PartsDone`. Errors are those of `predict_image`.
     """
     expected = expected_cell_size(trained.record) / trained.record.binning
     if not expected or trained.record.network.ndim != 2:
@@ -207,7 +170,7 @@ def propose(
         found = np.rint(pixels.reshape(pixels.shape[-3:])[1] * np.float32(_STEPS))
         foreground[size] = found.astype(np.uint8)
         objects[size] = _separated(foreground[size], size, size / expected, threshold)
-        yield ScaleTried(number, len(sizes), size)
+        yield PartsDone(number, len(sizes))
     assert view.frames is not None
     assert view.region is not None
     complete = len(foreground) == len(sizes)
@@ -222,7 +185,7 @@ def propose(
 
 def find_cell_size(
     trained: TrainedNetwork, image: ArrayLike, config: PredictConfig, stop: threading.Event
-) -> Generator[PredictionEvent | ScaleTried, None, float]:
+) -> Generator[PredictionEvent | PartsDone, None, float]:
     """Return the diameter in pixels at which a model finds cells best; 0 after an early stop."""
     run = Run(propose(trained, image, config, stop))
     yield from run

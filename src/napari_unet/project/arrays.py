@@ -101,14 +101,9 @@ else:
 
 
 class ArrayWriter:
-    """Write the arrays of one save beside those of the previous one.
+    """Write the arrays of one save into the folder of a project, beside those of the previous one.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the project; made if missing.
-    replaceable : collection of str
-        Files of the project that was saved there before: only these are ever replaced.
+    `replaceable` are the files of the project that was saved there before: only these are replaced.
     """
 
     def __init__(self, folder: Path, replaceable: Collection[str] = ()) -> None:

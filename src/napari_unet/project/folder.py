@@ -203,12 +203,8 @@ def save_project(project: Project, folder: Path) -> None:
     The folder is made if missing; images inside it are remembered relative to it, so that it can be
     moved. The model is not written; its place is `MODEL_FILE`. Files of the user are left alone.
 
-    Raises
-    ------
-    FileProblemError
-        The folder cannot be written, or a value cannot be stored.
-    LabelsError
-        An annotation holds no whole numbers.
+    Raises FileProblemError if the folder cannot be written or a value cannot be stored, LabelsError
+    if an annotation holds no whole numbers.
     """
     with _saves.setdefault(os.path.realpath(folder), threading.Lock()):
         kept = " The project saved there before was kept." if is_project(folder) else ""
@@ -355,11 +351,8 @@ def load_project(folder: Path) -> Project:
     file that is gone. An array that is missing or damaged is left out, and named in `problems`: the
     others are not lost with it.
 
-    Raises
-    ------
-    FileProblemError
-        There is no project, its ``project.json`` is damaged or was saved by a later version, or
-        it names a file outside the folder.
+    Raises FileProblemError if there is no project, its ``project.json`` is damaged or was saved by
+    a later version, or it names a file outside the folder.
     """
     with locked_folder(folder):
         stored = read_stored(folder)

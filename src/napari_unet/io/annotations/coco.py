@@ -68,14 +68,9 @@ def read_coco(
     """Read the objects of one image of a COCO file, in their order.
 
     With them come the shape of the labels according to the file, and a notice of what was left out.
-    Raises FileProblemError if the file is damaged, or holds several images and none of this name.
-
-    Parameters
-    ----------
-    name : str or None
-        File name of the image; of a file of one image it may have any.
-    shape : sequence of int or None
-        Of the labels: where it has planes, the images of the file are these, in their order.
+    Of a file of one image that may have any name; where the shape has planes, the images of the
+    file are these, in their order. Raises FileProblemError if the file is damaged, or holds several
+    images and none of this name.
     """
     content = read_json(path, _FILE, "COCO JSON")
     images = _chosen(path, content.images, name, shape)

@@ -174,14 +174,8 @@ def geojson(
     """Return a GeoJSON file for QuPath: one detection for each object and plane.
 
     Outlines follow the edges of the pixels, so that they hold exactly these; holes and parts are
-    kept. Labels are ``YX``, ``ZYX``, ``TYX`` or ``TZYX``, 0 background.
-
-    Parameters
-    ----------
-    names, colours : mapping of int to str, optional
-        Class of each number, and its colour as ``#rrggbb``.
-    table : mapping of str to ndarray, optional
-        Columns of `measure_objects`: they become QuPath's measurements.
+    kept. Labels are ``YX``, ``ZYX``, ``TYX`` or ``TZYX``, 0 background; colours are as ``#rrggbb``.
+    The table of `measure_objects` becomes QuPath's measurements.
     """
     measured = _measurements(table) if table else {}
     features = []

@@ -50,16 +50,10 @@ class Coverage:
 
 
 def measure_coverage(labels: NDArray[Any], task: Task, regions: Sequence[Region] = ()) -> Coverage:
-    """Count what is painted in a plane.
+    """Count what is painted in a plane: 0 unlabelled, 1 background, 2 and up objects or classes.
 
-    Parameters
-    ----------
-    labels : ndarray
-        ``YX``: 0 unlabelled, 1 background, 2 and up objects or classes.
-    task : Task
-        What is painted: strokes of classes are counted as components.
-    regions : sequence of tuple of slice
-        Boxes of the plane, ``YX``, in which unpainted is background, as it is for a training.
+    Strokes of classes are counted as components. `regions` are boxes of the plane, ``YX``, in which
+    unpainted is background, as it is for a training.
     """
     step = int(np.ceil(np.sqrt(max(labels.size / _COUNTED_PIXELS, 1))))
     counted = np.asarray(labels[::step, ::step])

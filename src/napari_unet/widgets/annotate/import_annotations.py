@@ -43,14 +43,8 @@ _ZERO = declared(ConvertConfig)["unpainted"]
 class ImportButton(QPushButton):
     """Offers files and folders of other programs, each with what 0 may mean in it.
 
-    Parameters
-    ----------
-    image : callable
-        Gives the image that is annotated, or None.
-    kind : callable
-        Gives what a painted number stands for.
-    adopt : callable
-        Called with the layer that was made.
+    `image` gives the image that is annotated, or None, `kind` what a painted number stands for;
+    `adopt` is called with the layer that was made.
     """
 
     def __init__(

@@ -97,17 +97,8 @@ def as_labels(viewer: Viewer, image: Image) -> Labels:
 def add_annotation_from(viewer: Viewer, mask: Labels, zero: Unpainted, kind: Kind) -> Labels:
     """Add an annotation with what an existing mask holds; the mask stays as it is.
 
-    Parameters
-    ----------
-    zero : {"unlabelled", "background"}
-        What 0 means in the mask.
-    kind : {"objects", "classes"}
-        What a painted number stands for.
-
-    Raises
-    ------
-    LabelsError
-        The mask cannot be an annotation: the text says why.
+    `zero` is what 0 means in the mask. LabelsError if it cannot be an annotation: the text says
+    why.
     """
     labels = annotation_from_mask(np.asarray(labels_of(mask)), zero)
     layer = Labels(labels, name=f"{mask.name} as annotation", **placement_from_labels(mask))

@@ -208,13 +208,7 @@ _DELAY_MS = 250
 
 
 class PaintWatcher(QObject):
-    """Follows the paint of one layer, and emits `painted` shortly after the last change.
-
-    Attributes
-    ----------
-    layer : Labels or None
-        The layer that is followed, as long as the owner exists.
-    """
+    """Follows the paint of one `layer`, and emits `painted` shortly after the last change."""
 
     painted = Signal()
 

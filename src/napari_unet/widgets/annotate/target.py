@@ -59,25 +59,7 @@ def _is_of(viewer: Viewer, layer: Labels, image: Image) -> bool:
 class PaintTarget(QObject):
     """Controls that choose what is painted and where, and tell how much is; a dock places them.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose session learns of the choice.
-    dock : QWidget
-        Where the controls are placed.
-    hint : str
-        What to do while there is no layer to paint in.
-
-    Attributes
-    ----------
-    image_box, annotation_box, kind_box : QComboBox
-        Which image, which labels layer, and what a painted number stands for.
-    painter : Painter
-        Takes brush and eraser.
-    table : ClassTableWidget
-        The classes, or background and objects.
-    coverage : Note
-        How much is painted, and what would help most.
+    `hint` is what to do while there is no layer to paint in.
     """
 
     changed = Signal()  # another image, layer or kind

@@ -67,14 +67,8 @@ _CYCLE = 49  # colours of objects, before they repeat
 class Annotation(OfImage):
     """The state of one layer that is painted in; kept in the layer's metadata.
 
-    Parameters
-    ----------
-    kind : {"objects", "classes"}
-        What a painted number stands for.
-    names, colours : dict
-        Of the background (1) and, with classes, of each class.
-    used : bool
-        Whether it is ticked for training.
+    Names and colours are of the background (1) and, with classes, of each class; a layer that is
+    `used` is ticked for training.
     """
 
     kind: Kind = "objects"
@@ -125,17 +119,7 @@ def was_painted_here(layer: Labels) -> bool:
 
 
 def new_annotation(viewer: Viewer, image: Image, kind: Kind = "objects") -> Labels:
-    """Add an empty labels layer that covers an image, ready to paint in.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Where to add it.
-    image : Image
-        What will be painted on.
-    kind : {"objects", "classes"}
-        What a painted number will stand for.
-    """
+    """Add an empty labels layer that covers an image, ready to paint in."""
     annotation = Annotation(kind)
     annotation.image = image
     layer = Labels(
@@ -193,18 +177,8 @@ def cell_of_stroke(
     """Return which painted cell a stroke goes on with that begins at a pixel; 0: it is a new one.
 
     It goes on with the cell that is painted there, and with the one painted last where it begins
-    inside or at the edge of that, or where both fit into one cell of a known size.
-
-    Parameters
-    ----------
-    plane : ndarray
-        ``YX``, as painted.
-    last : int
-        Number of the cell painted last.
-    brush : float
-        Diameter of the brush, in pixels.
-    cell_size : float
-        Diameter of a typical cell, in pixels; 0: not known.
+    inside or at the edge of that, or where both fit into one cell of a known size. Diameters of the
+    brush and of a typical cell (0: not known) are in pixels.
     """
     here = int(plane[start])
     if here > BACKGROUND_VALUE:

@@ -87,12 +87,8 @@ class AnnotationCopier:
     ) -> tuple[Labels, Change]:
         """Copy a whole object into the annotation, from the frame of a path.
 
-        Return that layer, and what became of it.
-
-        Raises
-        ------
-        LabelsError
-            The data type of the annotation does not hold the object's new number.
+        Return that layer, and what became of it. LabelsError if its data type does not hold the
+        object's new number.
         """
         annotation = self.annotation_for(prediction)
         painted = np.asarray(labels_of(annotation))[path.frame]
@@ -103,12 +99,8 @@ class AnnotationCopier:
     def copy_under_brush(self, prediction: Labels, at: NDArray[np.floating[Any]]) -> None:
         """Copy what lies under the annotation's brush, background included.
 
-        The centre of the brush is `at`, of shape (axes of the layer,), in pixels.
-
-        Raises
-        ------
-        LabelsError
-            The data type of the annotation does not hold a new number.
+        The centre of the brush is `at`, of shape (axes of the layer,), in pixels. LabelsError if
+        the data type of the annotation does not hold a new number.
         """
         annotation = self.annotation_for(prediction)
         path = path_in_frame(prediction, at[np.newaxis])

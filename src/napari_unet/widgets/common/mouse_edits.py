@@ -65,15 +65,7 @@ class FramePath:
 
 
 def path_in_frame(layer: Labels, path: NDArray[np.floating[Any]]) -> FramePath:
-    """Find the frame in which a path begins.
-
-    Parameters
-    ----------
-    layer : Labels
-        A prediction.
-    path : ndarray
-        Shape (points, axes of the layer), in pixels.
-    """
+    """Find the frame of a prediction in which a path, (points, axes of the layer), begins."""
     predicted = predicted_of(layer)
     ndim = predicted.ndim if predicted else 2
     lead = layer.ndim - ndim
@@ -116,16 +108,9 @@ def numbers_along(path: FramePath) -> list[int]:
 
 
 def edit_along(tool: str, path: FramePath, numbers: list[int]) -> Edit:
-    """Return what a tool changes along a path.
+    """Return what a tool changes along a path that crosses objects of these numbers, one at least.
 
-    Parameters
-    ----------
-    tool : {"delete", "merge", "split", "grow"}
-        "split" parts the object that the path crosses longest; "delete" and "grow" take the first.
-    path : FramePath
-        Where the mouse went.
-    numbers : list of int
-        The objects under the path, at least one.
+    "split" parts the object that the path crosses longest; "delete" and "grow" take the first.
     """
     labels, number = path.labels, numbers[0]
     if tool == "delete":
@@ -152,21 +137,9 @@ def _longest_under(path: FramePath, numbers: list[int]) -> int:
 def disk(
     centre: NDArray[np.floating[Any]], radius: float, shape: tuple[int, ...]
 ) -> tuple[NDArray[np.intp], ...]:
-    """Return the pixels within a radius, in the plane of the centre.
+    """Return the pixels within a radius of a ``[Z]YX`` position, in its plane, as indices per axis.
 
-    Parameters
-    ----------
-    centre : ndarray
-        ``[Z]YX`` position, in pixels.
-    radius : float
-        In pixels.
-    shape : tuple of int
-        ``[Z]YX``: pixels outside it are left out.
-
-    Returns
-    -------
-    tuple of ndarray
-        One index array per axis.
+    Pixels outside the shape are left out.
     """
     y, x = centre[-2:]
     rows = np.arange(max(0, int(y - radius)), min(shape[-2], int(y + radius) + 2))

@@ -64,13 +64,7 @@ class SettingsForm(QObject):
         return made
 
     def value(self) -> Any:
-        """Return the settings as they stand.
-
-        Raises
-        ------
-        ConfigError
-            A value is out of its bounds, or they do not fit together.
-        """
+        """Return the settings as they stand; ConfigError if one is out of its bounds."""
         return replace(self._config, **{n: editor.read() for n, editor in self.editors.items()})
 
     def set_value(self, config: Any) -> None:

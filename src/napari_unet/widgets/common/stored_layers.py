@@ -28,23 +28,8 @@ STORED = "stored"  # the metadata of layers that show a result file
 def show_stored(viewer: Viewer, path: Path, kind: ResultKind, axes: str, placement: Any) -> Layer:
     """Show a result that lies in an OME-Zarr, in place of an older one of the same file.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        Where the layers are added.
-    path : Path
-        The OME-Zarr.
-    kind : {"objects", "classes", "probabilities", "uncertainty"}
-        What it holds.
-    axes : str
-        Its axes.
-    placement : dict
-        Where it lies: see `placement_along`; probabilities have no C there.
-
-    Returns
-    -------
-    Layer
-        The (last) one.
+    `placement` is where it lies, see `placement_along`; probabilities have no C there. Of several
+    layers the last one is returned.
     """
     for layer in plain_layers(viewer):
         if layer.metadata.get(_FILE) == (str(path), layer.unique_id):  # no copy of one
@@ -95,22 +80,7 @@ def _of_channel(axes: str, number: int) -> tuple[Any, ...]:
 
 
 def open_pair(viewer: Viewer, path: Path, target: Path, kind: ResultKind, axes: str) -> None:
-    """Open an image file and its result as layers.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Where they are added.
-    path, target : Path
-        The image and its result.
-    kind, axes : str
-        What the result is, and its axes.
-
-    Raises
-    ------
-    FileProblemError
-        One of them cannot be read.
-    """
+    """Open an image file and its result as layers; FileProblemError if one cannot be read."""
     file = read_image(path)
     image = _image_layer(file.array, file.axes, path.stem, file.pixel_size)
     viewer.add_layer(image)

@@ -113,13 +113,7 @@ class ExportDialog(QDialog):
         self.resize(420, self.sizeHint().height())
 
     def config(self) -> ExportConfig:
-        """Return what is asked for.
-
-        Raises
-        ------
-        ConfigError
-            A value cannot work, or a package lacks an author or a licence.
-        """
+        """Return what is asked for; ConfigError if it cannot be exported like this."""
         lines = self.authors_box.toPlainText().splitlines()
         authors = tuple(read_author(line) for line in lines if line.strip())
         image = self.checked_on

@@ -41,12 +41,8 @@ def open_image(viewer: Viewer, entry: ProjectImage, folder: Path | None = None) 
     """Add the image of a project to a viewer, or find it there; `folder` is that of the project.
 
     The entry comes from `without_odd_placement`. None means that its file is missing, or is of a
-    kind that no project opens.
-
-    Raises
-    ------
-    FileProblemError
-        It cannot be read, or napari cannot show it; the text is its name and the reason.
+    kind that no project opens. FileProblemError if it cannot be read, or napari cannot show it; the
+    text is its name and the reason.
     """
     for layer in plain_layers(viewer):
         same_file = entry.image_path and str(layer.source.path or "") == entry.image_path

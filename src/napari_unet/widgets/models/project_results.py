@@ -108,14 +108,7 @@ def _tracks_entry(layer: Tracks) -> ProjectTracks:
 def open_results(viewer: Viewer, project: Project, images: Sequence[Image | None]) -> list[str]:
     """Add the results and tracks of a project to a viewer; return what went wrong, in words.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        Where they are added.
-    project : Project
-        As it was loaded.
-    images : sequence of Image or None
-        Its images, as far as they could be opened.
+    `images` are those of the project, as far as they could be opened.
     """
     problems: list[str] = []
     layers: tuple[ProjectResult | ProjectTracks, ...] = (*project.results, *project.tracks)

@@ -134,13 +134,8 @@ def _with_paint(viewer: Viewer, entry: ProjectImage, layer: Labels) -> ProjectIm
 def open_project(viewer: Viewer, project: Project, folder: Path | None = None) -> None:
     """Add the images and annotations of a project to a viewer, and take over its settings.
 
-    A part that is damaged does not keep the others from being opened.
-
-    Raises
-    ------
-    FileProblemError
-        An image is not where it was, or a part of the project is damaged; what could be opened
-        stays open.
+    A part that is damaged does not keep the others from being opened. FileProblemError if there is
+    one, or an image is not where it was: what could be opened stays open.
     """
     problems, missing = list(project.problems), []
     images: list[Image | None] = []

@@ -402,25 +402,11 @@ def numbers_in(text: str) -> list[int]:
 def path_through(
     viewer: Viewer, layer: Labels, numbers: Sequence[int], tool: str
 ) -> NDArray[np.float64]:
-    """Return the path that a mouse would take over objects of the plane on screen.
+    """Return the path, (points, axes), that a mouse would take over objects of the plane on screen.
 
-    Parameters
-    ----------
-    numbers : sequence of int
-        Of objects in this plane.
-    tool : str
-        "split" takes the first object only, and crosses it where it is narrow: through its
-        middle, across its longer side. Any other tool takes a pixel of each.
-
-    Returns
-    -------
-    ndarray
-        Shape (points, axes of the layer), in pixels.
-
-    Raises
-    ------
-    LabelsError
-        An object is not in this plane, or numbers stand for classes.
+    "split" takes the first object only, and crosses it where it is narrow: through its middle,
+    across its longer side. Any other tool takes a pixel of each. LabelsError if an object is not in
+    this plane, or numbers stand for classes.
     """
     predicted = predicted_of(layer)
     if predicted is not None and task_of(predicted.kind).named:

@@ -12,7 +12,7 @@ from napari.layers import Labels, Tracks
 from napari_unet.objects.link_arrays import linked_planes
 from napari_unet.objects.linking import Known, LinkConfig, Linked
 from napari_unet.objects.tracks import LinkMemory, renumbered_like, separated, tracks_of
-from napari_unet.run import Run
+from napari_unet.run import PartsDone, Run
 from napari_unet.widgets.common.layers import METADATA_KEY, placement_from_labels, plain_layers
 from napari_unet.widgets.common.result_layer import Predicted, predicted_of
 
@@ -69,15 +69,6 @@ class ToLink:
         return sum(int(np.prod(shape[:n])) for n in lead)
 
 
-@dataclass(frozen=True)
-class PlaneLinked:
-    """One more plane, or frame, is linked."""
-
-    number: int
-    """Which one, from 1."""
-    total: int
-
-
 @dataclass(frozen=True, eq=False)
 class LinkedLabels:
     """What came out."""
@@ -94,7 +85,7 @@ class LinkedLabels:
 
 def linking_events(
     task: ToLink, stop: threading.Event
-) -> Generator[PlaneLinked, None, LinkedLabels | None]:
+) -> Generator[PartsDone, None, LinkedLabels | None]:
     """Link the objects of labels, in a worker thread; returns None if it was stopped.
 
     Raises LabelsError if the labels are no integers, some are negative, or the axes do not fit.
@@ -106,7 +97,7 @@ def linking_events(
         for index, plane in planes:
             found[index] = plane
             number += 1
-            yield PlaneLinked(number, task.n_planes)
+            yield PartsDone(number, task.n_planes)
             if stop.is_set():
                 return None
         labels = found

@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_unet.errors import LabelsError
 from napari_unet.objects.linking import LinkConfig
 from napari_unet.objects.tracks import LinkMemory, Swap, broken, given, joined
+from napari_unet.run import PartsDone
 from napari_unet.widgets.common.highlight import Highlight
 from napari_unet.widgets.common.layers import METADATA_KEY, follow, labels_of, plain_layers
 from napari_unet.widgets.common.linked_undo import Change, FollowedUndo
@@ -22,7 +23,6 @@ from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome, task_named
 from napari_unet.widgets.predict.link_work import (
     LinkedLabels,
-    PlaneLinked,
     ToLink,
     guessed_axis,
     in_words,
@@ -140,7 +140,7 @@ class LinkedCells(QObject):
             self.told.emit(text)
 
     def _on_event(self, event: Any) -> None:
-        if isinstance(event, PlaneLinked) and self._source is not None:
+        if isinstance(event, PartsDone) and self._source is not None:
             self.told.emit(f"Linking {self._source.name}: {event.number} of {event.total} planes.")
 
     def _on_ended(self, outcome: Outcome) -> None:
@@ -251,11 +251,7 @@ class LinkedCells(QObject):
         """Use one of `LINK_TOOLS` on cells of a frame, one or two at once; return what was done.
 
         Of the tools that take two cells, the first one is kept until the second is clicked.
-
-        Raises
-        ------
-        LabelsError
-            The cells are not linked, or what is asked for cannot be.
+        LabelsError if the cells are not linked, or what is asked for cannot be.
         """
         about = self.linked(layer)
         if about is None:

@@ -53,16 +53,8 @@ _SETTINGS = declared(PredictConfig)
 class PredictOptions(QWidget):
     """Shows what the axes of an image are, and sets how it is predicted.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        Where cells may be circled.
-    session : Session
-        Whose model decides what fits.
-    image_box : LayerComboBox of Image
-        Chooses the image; the dock has it.
-    rows : QFormLayout
-        Gets the rows, below those that it has.
+    The dock has `image_box`, which chooses the image, and `rows`, below which its own are added.
+    The model of the session decides what fits.
     """
 
     def __init__(

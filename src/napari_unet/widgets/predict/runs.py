@@ -47,26 +47,11 @@ Keep = tuple[int, ...]
 def scoped(
     viewer: Viewer, image: Image, keep: Sequence[int], ndim: int, config: PredictConfig, scope: str
 ) -> PredictConfig:
-    """Choose which part of an image is predicted, from what is on screen now.
+    """Choose what of an image is predicted, "view", "slice" or "whole", by what is on screen.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        Its camera and its sliders decide.
-    keep : sequence of int
-        Axes of the image that the result has, in its order.
-    ndim : int
-        Spatial dimensions of the network.
-    config : PredictConfig
-        How the whole image is predicted.
-    scope : {"view", "slice", "whole"}
-        How much of it.
-
-    Raises
-    ------
-    ImageError
-        A view or slice of other planes is on screen than the network sees, or the result would not
-        fit into memory.
+    `keep` are the axes of the image that the result has, in its order, `config` is how the whole
+    image is predicted. ImageError if a view or slice of other planes is on screen than the network
+    sees, or the result would not fit into memory.
     """
     if ndim == 2 and scope != "whole":
         check_planes(viewer, image, keep)

@@ -79,13 +79,7 @@ class SaveObjectsButton(QPushButton):
             self.save(Path(name), to)
 
     def save(self, path: Path, to: ObjectFormat) -> None:
-        """Write the objects in the background.
-
-        Parameters
-        ----------
-        path : Path
-            The file, or folder, which gets the format's suffix where it has none.
-        """
+        """Write the objects in the background; a path without a suffix gets that of the format."""
         layer = self._layer()
         if layer is None:
             show_warning("There are no objects to save yet: click Everything above.")

@@ -25,15 +25,7 @@ _SOON = 3  # seconds, which need not be foretold
 
 
 class PredictStatus(QWidget):
-    """Shows what a running prediction reports.
-
-    Attributes
-    ----------
-    bar : QProgressBar
-        In per mille.
-    line : Note
-        What is being done, and what the user should know.
-    """
+    """Shows what a running prediction reports: a bar, and a line of words."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QFormLayout, QSlider, QVBoxLayout, QWidget
 from napari_unet.data.rescaling import size_of_cell
 from napari_unet.errors import NapariUNetError
 from napari_unet.model.starting import STARTING_MODELS
+from napari_unet.run import PartsDone
 from napari_unet.training.events import ViewPredicted
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, add_row, button, form_layout
@@ -186,10 +187,8 @@ class SuggestionPanel(QWidget):
         return round(size_of_cell(self._cell_size(), 2) * self.smallest.value() / 100)
 
     def _on_event(self, event: object) -> None:
-        from napari_unet.prediction.proposals import ScaleTried
-
-        if isinstance(event, ScaleTried):
-            self.text.setText(f"Looking for cells… {event.number} of {event.scales} sizes.")
+        if isinstance(event, PartsDone):
+            self.text.setText(f"Looking for cells… {event.number} of {event.total} sizes.")
 
     def _on_found(self, outcome: Outcome) -> None:
         if isinstance(outcome, Failed) or self._layer is None:

@@ -152,13 +152,7 @@ class TrainWidget(Dock):
         self._follow_pairs()
 
     def config(self) -> TrainConfig:
-        """Return the settings that the widget shows.
-
-        Raises
-        ------
-        ConfigError
-            They do not fit together.
-        """
+        """Return the settings that the widget shows; ConfigError if they do not fit together."""
         edited: TrainConfig = self.form.value()
         return edited.changed(
             kind=self.kind_box.currentData(),
