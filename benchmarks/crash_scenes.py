@@ -15,7 +15,8 @@ from crash_victims import strokes
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.io.files import is_run_card
-from napari_unet.project.folder import is_project, load_project
+from napari_unet.project.contents import is_project
+from napari_unet.project.folder import load_project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -139,7 +139,8 @@ def annotate(folder: Path) -> None:
     """Save annotations for recovery, as a session does, as fast as that goes."""
     from napari_unet.project import arrays, recovery
     from napari_unet.project import folder as project_folder
-    from napari_unet.project.folder import Project, ProjectImage, save_project
+    from napari_unet.project.contents import Project, ProjectImage
+    from napari_unet.project.folder import save_project
 
     setattr(recovery, "user_data_path", lambda *_: folder)  # noqa: B010
     offered = recovery.abandoned()

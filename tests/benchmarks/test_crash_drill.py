@@ -12,7 +12,8 @@ from crash_drill import report, run_scene
 from crash_scenes import SCENES, lost_strokes
 from crash_victims import strokes
 
-from napari_unet.project.folder import Project, ProjectImage, save_project
+from napari_unet.project.contents import Project, ProjectImage
+from napari_unet.project.folder import save_project
 
 KILLS = {"training": 2, "prediction": 2, "annotations": 4}
 slow = pytest.mark.slow

@@ -28,7 +28,8 @@ from napari_unet.model.config import UNetConfig
 from napari_unet.model.record import ModelRecord, TrainingImageRecord, record_to_json
 from napari_unet.model.trained import TrainedNetwork, hash_of_weights, load_network, save_network
 from napari_unet.model.unet import UNet
-from napari_unet.project.folder import Project, ProjectImage, load_project, save_project
+from napari_unet.project.contents import Project, ProjectImage
+from napari_unet.project.folder import load_project, save_project
 from napari_unet.project.library import ModelLibrary
 from napari_unet.project.recovery import abandoned, sweep
 from napari_unet.tasks import ClassTable

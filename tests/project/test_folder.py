@@ -22,7 +22,7 @@ from hypothesis.extra import numpy as hnp
 from napari_unet.errors import FileProblemError, LabelsError
 from napari_unet.io.disk import machine_id
 from napari_unet.project import folder as folder_module
-from napari_unet.project.folder import (
+from napari_unet.project.contents import (
     MODEL_FILE,
     STATE_FILE,
     Project,
@@ -30,9 +30,8 @@ from napari_unet.project.folder import (
     ProjectResult,
     ProjectTracks,
     is_project,
-    load_project,
-    save_project,
 )
+from napari_unet.project.folder import load_project, save_project
 
 LABELS = np.arange(12, dtype=np.uint16).reshape(3, 4)
 INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")

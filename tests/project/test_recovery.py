@@ -13,7 +13,8 @@ import pytest
 
 from napari_unet.errors import FileProblemError
 from napari_unet.project import recovery
-from napari_unet.project.folder import Project, save_project
+from napari_unet.project.contents import Project
+from napari_unet.project.folder import save_project
 from napari_unet.project.recovery import abandoned, claim, discard, new_recovery_folder, sweep
 
 GONE = 2**22 + 1  # above the largest process id

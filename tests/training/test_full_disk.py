@@ -13,7 +13,8 @@ from napari_unet.cli.progress import begin_history, logging_steps
 from napari_unet.errors import FileProblemError
 from napari_unet.io.files import write_image
 from napari_unet.model.trained import load_network
-from napari_unet.project.folder import Project, ProjectImage, load_project, save_project
+from napari_unet.project.contents import Project, ProjectImage
+from napari_unet.project.folder import load_project, save_project
 from napari_unet.project.library import ModelLibrary
 from napari_unet.project.recovery import new_recovery_folder
 from napari_unet.run import Notice, Run

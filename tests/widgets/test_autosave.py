@@ -13,7 +13,8 @@ import pytest
 from napari.layers import Labels
 
 from napari_unet.project import folder as folder_module
-from napari_unet.project.folder import Project, load_project
+from napari_unet.project.contents import Project
+from napari_unet.project.folder import load_project
 from napari_unet.widgets.common import recovery
 from napari_unet.widgets.common.recovery import Keeper, keeper_of
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from napari_unet.model.trained import load_network
-from napari_unet.project.folder import MODEL_FILE, load_project
+from napari_unet.project.contents import MODEL_FILE
+from napari_unet.project.folder import load_project
 from napari_unet.training.checkpoint import load_state, state_path
 
 CHECKOUT = Path(__file__).parents[2]

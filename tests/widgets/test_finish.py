@@ -14,7 +14,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
-from napari_unet.project.folder import Project, load_project, save_project
+from napari_unet.project.contents import Project
+from napari_unet.project.folder import load_project, save_project
 from napari_unet.training.config import TrainConfig
 from napari_unet.widgets.common.layers import METADATA_KEY
 from napari_unet.widgets.common.result_layer import KeptResult, Predicted, predicted_of

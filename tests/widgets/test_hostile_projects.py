@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_unet.project.folder import Project, ProjectImage, load_project, save_project
+from napari_unet.project.contents import Project, ProjectImage
+from napari_unet.project.folder import load_project, save_project
 from napari_unet.widgets.common.controls import Note, as_plain
 from napari_unet.widgets.models.project_images import is_opened_unasked
 from napari_unet.widgets.models.projects import open_project

@@ -14,7 +14,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 
 from napari_unet.model.trained import load_network
-from napari_unet.project.folder import MODEL_FILE
+from napari_unet.project.contents import MODEL_FILE
 from napari_unet.training.checkpoint import load_state, state_path
 from napari_unet.training.events import StepDone, ViewPredicted
 from napari_unet.widgets.common.recovery import keeper_of

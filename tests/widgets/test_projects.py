@@ -16,7 +16,8 @@ from qtpy.QtCore import QEvent
 
 from napari_unet.model.starting import STARTING_MODELS
 from napari_unet.project import recovery
-from napari_unet.project.folder import MODEL_FILE, Project, load_project, save_project
+from napari_unet.project.contents import MODEL_FILE, Project
+from napari_unet.project.folder import load_project, save_project
 from napari_unet.training.checkpoint import load_state, state_path
 from napari_unet.widgets.annotate.dock import AnnotateWidget
 from napari_unet.widgets.common.annotation import annotation_of

@@ -38,7 +38,8 @@ AUTOSAVE = """
 import sys, threading
 from pathlib import Path
 import numpy as np
-from napari_unet.project.folder import Project, ProjectImage, load_project, save_project
+from napari_unet.project.contents import Project, ProjectImage
+from napari_unet.project.folder import load_project, save_project
 from napari_unet.project.recovery import new_recovery_folder, sweep
 root, value = Path(sys.argv[1]), int(sys.argv[2])
 folder = new_recovery_folder(root)
@@ -57,7 +58,8 @@ SAVE_A_PROJECT = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from napari_unet.project.folder import Project, ProjectImage, save_project
+from napari_unet.project.contents import Project, ProjectImage
+from napari_unet.project.folder import save_project
 folder, me, other = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 painted = np.full((64, 64), int(me), np.uint16)
 project = Project((ProjectImage("cells", image=painted, labels=painted),), {"value": int(me)})

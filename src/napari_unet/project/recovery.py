@@ -18,7 +18,7 @@ from platformdirs import user_data_path
 from napari_unet.errors import FileProblemError
 from napari_unet.io.disk import make_folder, why_not_written
 from napari_unet.io.locks import HeldError, Lock
-from napari_unet.project.folder import MODEL_FILE, is_project
+from napari_unet.project.contents import MODEL_FILE, is_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

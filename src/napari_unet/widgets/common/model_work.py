@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.model.trained import TrainedNetwork
-    from napari_unet.project.folder import Project
+    from napari_unet.project.contents import Project
     from napari_unet.project.library import ModelLibrary
     from napari_unet.training.state import TrainingState
 
@@ -73,7 +73,8 @@ def save_project_with_model(
 ) -> Path:
     """Save a project with its model, and the state of its training."""
     from napari_unet.model.trained import save_network
-    from napari_unet.project.folder import MODEL_FILE, save_project
+    from napari_unet.project.contents import MODEL_FILE
+    from napari_unet.project.folder import save_project
     from napari_unet.training.checkpoint import save_state, state_path
 
     save_project(project, folder)

@@ -15,7 +15,8 @@ from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
 
 from napari_unet.data.labels import is_painted, same_paint
 from napari_unet.errors import NapariUNetError
-from napari_unet.project.folder import MODEL_FILE, load_project, save_project
+from napari_unet.project.contents import MODEL_FILE
+from napari_unet.project.folder import load_project, save_project
 from napari_unet.project.recovery import abandoned, claim, discard, new_recovery_folder, sweep
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, button
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
-    from napari_unet.project.folder import Project, ProjectResult
+    from napari_unet.project.contents import Project, ProjectResult
 
 _SAVE_DELAY_MS = 20_000  # after the first stroke that is not saved yet
 _LONGEST_WAIT = 3.0  # seconds for a step and for writing its checkpoint

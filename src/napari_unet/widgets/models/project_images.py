@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
 
-    from napari_unet.project.folder import LayerT, ProjectImage, ProjectLayer
+    from napari_unet.project.contents import LayerT, ProjectImage, ProjectLayer
 
 # What a project opens without being asked: formats of pixels and nothing else.
 _MICROSCOPES = ("czi", "dv", "ims", "lif", "lsm", "mrc", "nd2", "oib", "oif", "oir", "vsi")

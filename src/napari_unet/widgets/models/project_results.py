@@ -10,7 +10,7 @@ from napari.layers import Image, Labels, Tracks
 from napari_unet.io.disk import short_reason
 from napari_unet.objects.linking import Known
 from napari_unet.objects.tracks import LinkMemory
-from napari_unet.project.folder import ProjectResult, ProjectTracks
+from napari_unet.project.contents import ProjectResult, ProjectTracks
 from napari_unet.widgets.common.layers import METADATA_KEY, plain_layers
 from napari_unet.widgets.common.result_layer import KeptResult, Predicted
 from napari_unet.widgets.common.result_writing import ResultLayer
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
 
-    from napari_unet.project.folder import Project
+    from napari_unet.project.contents import Project
 
     Places = tuple[tuple[tuple[int, ...], tuple[slice, ...]], ...]
 

@@ -12,7 +12,8 @@ from napari.utils.notifications import show_error
 from napari_unet.data.labels import copy_of_paint
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
 from napari_unet.io.disk import short_reason
-from napari_unet.project.folder import MODEL_FILE, Project, ProjectImage, load_project
+from napari_unet.project.contents import MODEL_FILE, Project, ProjectImage
+from napari_unet.project.folder import load_project
 from napari_unet.widgets.common.annotation import (
     ANNOTATION_KEY,
     Annotation,

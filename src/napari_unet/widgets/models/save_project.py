@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from napari_unet.project.arrays import as_file_name
-from napari_unet.project.folder import PROJECT_FILE, is_project
+from napari_unet.project.contents import PROJECT_FILE, is_project
 from napari_unet.widgets.common.controls import as_plain
 from napari_unet.widgets.common.layers import layers_of_others
 from napari_unet.widgets.common.model_work import save_project_with_model
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from qtpy.QtWidgets import QWidget
 
-    from napari_unet.project.folder import Project
+    from napari_unet.project.contents import Project
 
 _TASK = "Saving the project"
 
