@@ -25,6 +25,28 @@ _OF_EXPORT: dict[str, dict[str, Any]] = {
     "format": {"required": True},
     "licence": {"aliases": ("--license",)},
 }
+_SHARED: dict[str, dict[str, Any]] = {
+    "--json": {
+        "action": "store_true",
+        "help": "print one JSON object on stdout, and nothing else",
+    },
+    "--overwrite": {
+        "action": "store_true",
+        "help": "replace files that are there already, whoever made them; never what is read",
+    },
+    "--label-pieces": {
+        "action": "store_true",
+        "help": "masks with one number (0/255): each connected piece is an object of its own",
+    },
+    "--pixel-size": {
+        "type": float,
+        "nargs": "+",
+        "metavar": "UM",
+        "help": "micrometres per pixel: of both axes, along Y X, or along Z Y X (default: the "
+        "file's)",
+    },
+}
+_PATHS: dict[str, Any] = {"nargs": "+", "required": True, "metavar": "PATH"}
 
 
 def add_commands(commands: Any) -> None:
@@ -46,12 +68,12 @@ def add_commands(commands: Any) -> None:
 
 def _add_train(commands: Any) -> None:
     train = _add_command(commands, "train", "train a U-Net on images and labels")
-    _add_paths(train, "--images", "images: files, folders or globs")
-    _add_paths(
-        train,
+    train.add_argument("--images", help="images: files, folders or globs", **_PATHS)
+    train.add_argument(
         "--labels",
-        "their labels, paired by file name: images of numbers, or annotations of Cellpose, "
+        help="their labels, paired by file name: images of numbers, or annotations of Cellpose, "
         "Fiji, QuPath, COCO",
+        **_PATHS,
     )
     train.add_argument("--output", required=True, metavar="MODEL", help="model file to write")
     presets = "; ".join(f"{name}: {text.rstrip('.')}" for name, text in PRESET_HELP.items())
@@ -66,14 +88,14 @@ def _add_train(commands: Any) -> None:
     train.add_argument(
         "--history", metavar="FILE", help="write a CSV table of the steps: loss, seconds, scores"
     )
-    _add_overwrite(train)
+    _add_shared(train, "--overwrite")
     train.epilog = (
         "Several GPUs train together by: torchrun --nproc-per-node GPUS -m napari_unet train ...; "
         "--batch-size is then that of each process."
     )
-    _add_label_pieces(train)
+    _add_shared(train, "--label-pieces")
     train.add_argument("--axes", help="axes of the images, for example CZYX; else as the file says")
-    _add_pixel_size(train)
+    _add_shared(train, "--pixel-size")
     length = train.add_mutually_exclusive_group()
     advanced = train.add_argument_group("advanced settings (defaults are the preset's)")
     for setting in declared(TrainConfig).values():
@@ -92,10 +114,10 @@ def _add_predict(commands: Any) -> None:
     )
     predict.add_argument("paths", nargs="+", metavar="PATH", help="files, folders or globs")
     predict.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
-    _add_overwrite(predict)
+    _add_shared(predict, "--overwrite")
     for setting in declared(PredictConfig).values():
         if setting.name == "pixel_size":
-            _add_pixel_size(predict)
+            _add_shared(predict, "--pixel-size")
         elif "command line" not in setting.lacks:
             more = {"metavar": "P"} if setting.name == "threshold" else {}
             _add_setting(predict, setting, setting.default, **more)
@@ -121,19 +143,19 @@ def _add_predict(commands: Any) -> None:
 
 def _add_evaluate(commands: Any) -> None:
     evaluate = _add_command(commands, "evaluate", "compare predictions with the truth")
-    _add_paths(evaluate, "--predictions", "predicted labels")
-    _add_paths(evaluate, "--truth", "true labels, paired by file name")
+    evaluate.add_argument("--predictions", help="predicted labels", **_PATHS)
+    evaluate.add_argument("--truth", help="true labels, paired by file name", **_PATHS)
     evaluate.add_argument("--axes", help="axes of the files, such as TYX, where they name others")
     for name, setting in declared(EvaluateConfig).items():  # which kind is to be said
         _add_setting(evaluate, setting, setting.default, required=name == "kind")
-    _add_label_pieces(evaluate)
+    _add_shared(evaluate, "--label-pieces")
     evaluate.add_argument(
         "--errors",
         metavar="DIR",
         help="write label images of what is wrong there: 1 correct, 2 missed, 3 false, 4 merged, "
         "5 split (classes: 6 another class)",
     )
-    _add_overwrite(evaluate)
+    _add_shared(evaluate, "--overwrite")
 
 
 def _add_link(commands: Any) -> None:
@@ -142,7 +164,7 @@ def _add_link(commands: Any) -> None:
     )
     link.add_argument("labels", nargs="+", metavar="LABELS", help="files, folders or globs")
     link.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
-    _add_overwrite(link)
+    _add_shared(link, "--overwrite")
     link.add_argument(
         "--sequence",
         action="store_true",
@@ -172,7 +194,7 @@ def _add_convert(commands: Any) -> None:
         metavar="PATH",
         help="file to write (one input), or a folder; for ctc always the folder of the frames",
     )
-    _add_overwrite(convert)
+    _add_shared(convert, "--overwrite")
     convert.add_argument(
         "--image",
         nargs="+",
@@ -191,7 +213,7 @@ def _add_convert(commands: Any) -> None:
     )
     for name, setting in declared(ConvertConfig).items():
         if name == "pixel_size":
-            _add_pixel_size(convert)
+            _add_shared(convert, "--pixel-size")
         elif "command line" not in setting.lacks:  # which format is to be said
             _add_setting(convert, setting, setting.default, required=name == "to")
     convert.add_argument(
@@ -214,7 +236,7 @@ def _add_export(commands: Any) -> None:
         metavar="PATH",
         help="file to write; its extension may be left out",
     )
-    _add_overwrite(export)
+    _add_shared(export, "--overwrite")
     for name, setting in declared(ExportConfig).items():
         _add_setting(export, setting, setting.default, **_OF_EXPORT.get(name, {}))
 
@@ -231,7 +253,7 @@ def _add_import_model(commands: Any) -> None:
     command.add_argument(
         "--output", required=True, metavar="MODEL", help="the model file to write (.safetensors)"
     )
-    _add_overwrite(command)
+    _add_shared(command, "--overwrite")
 
 
 def _add_rerun(commands: Any) -> None:
@@ -260,7 +282,7 @@ def _add_demo(commands: Any) -> None:
     demo.add_argument(
         "--output", default="demo-output", metavar="DIR", help="where files go without a screen"
     )
-    _add_overwrite(demo)
+    _add_shared(demo, "--overwrite")
     demo.add_argument("--no-window", action="store_true", help="write files even with a screen")
     demo.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     demo.add_argument("--steps", type=int, default=None, help="training steps (default: 200)")
@@ -271,46 +293,14 @@ def _add_doctor(commands: Any) -> None:
 
 
 def _add_command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
-    """Add a command, with what all commands have."""
     command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
-    command.add_argument(
-        "--json", action="store_true", help="print one JSON object on stdout, and nothing else"
-    )
+    _add_shared(command, "--json")
     return command
 
 
-def _add_paths(parser: argparse.ArgumentParser, flag: str, text: str) -> None:
-    """Add an option that takes files, folders and globs."""
-    parser.add_argument(flag, nargs="+", required=True, metavar="PATH", help=text)
-
-
-def _add_label_pieces(command: argparse.ArgumentParser) -> None:
-    """Add the option that makes instance masks of masks with one number."""
-    command.add_argument(
-        "--label-pieces",
-        action="store_true",
-        help="masks with one number (0/255): each connected piece is an object of its own",
-    )
-
-
-def _add_overwrite(command: argparse.ArgumentParser) -> None:
-    """Add the option that replaces files."""
-    command.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace files that are there already, whoever made them; never what is read",
-    )
-
-
-def _add_pixel_size(command: argparse.ArgumentParser) -> None:
-    """Add the option that says how large a pixel is."""
-    command.add_argument(
-        "--pixel-size",
-        type=float,
-        nargs="+",
-        metavar="UM",
-        help="micrometres per pixel: of both axes, along Y X, or along Z Y X (default: the file's)",
-    )
+def _add_shared(command: argparse.ArgumentParser, flag: str) -> None:
+    """Add an option that several commands have."""
+    command.add_argument(flag, **_SHARED[flag])
 
 
 def _add_setting(
