@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_unet.cli.progress import COLUMNS, begin_history, logging_steps
-from napari_unet.training.events import Checkpoint, StepDone
+from napari_unet.training.events import Checkpoint, StepDone, Validated
 from napari_unet.training.state import TrainingState
 
 from .builders import TINY, picture, run, training_folders
@@ -126,6 +126,14 @@ def test_a_table_goes_on_behind_the_step_that_was_saved(
     (tmp_path / "h.csv").write_bytes(found.encode())
     begin_history(tmp_path / "h.csv", state_of(2))
     assert (tmp_path / "h.csv").read_bytes().decode() == kept
+
+
+def test_scores_of_what_it_began_with_stand_in_no_row(tmp_path: Path) -> None:
+    path = tmp_path / "h.csv"
+    begin_history(path, None)
+    told = StepDone(8, 0.5, 0.1, 9.0), Validated(7, 0.5, 0.5, None, True)
+    list(logging_steps((event for event in told), path))
+    assert [found["iou"] for found in rows(path)] == [""]
 
 
 @pytest.mark.fault(71)

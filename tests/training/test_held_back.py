@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_unet.training.held_back import validation_blocks
+
+from .builders import data_of, tiny_config
 
 if TYPE_CHECKING:
     from napari_unet.data.axes import Region
@@ -156,3 +159,13 @@ def test_blocks_of_a_single_class_are_not_held_back() -> None:
 
 def test_a_huge_painted_image_is_validated_on_64_blocks_at_most() -> None:
     assert len(split([painted_everywhere(1024)], 0.4)) == 64
+
+
+def test_what_a_network_of_a_wide_view_looks_at_for_its_score_is_bounded() -> None:
+    config = tiny_config(kind="classes", depth=6, patch_size=64, validation_share=0.5)
+    labels = painted_everywhere(640).astype(np.uint8) + 1
+    blocks = data_of(np.zeros(labels.shape, np.float32), labels, config).blocks
+    around = 2 * config.network(1, 2).halos[-1]
+    seen = sum(math.prod(b - a + around for a, b in block.bounds) for block in blocks)
+    assert blocks
+    assert seen <= 2**22 * 1.1  # blocks are as large as what is wanted, or nearly

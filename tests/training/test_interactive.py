@@ -33,7 +33,16 @@ from napari_unet.training.preparation import prepare_training
 from napari_unet.training.trainer import Trainer
 from napari_unet.training.validation import PaintedCell
 
-from .builders import cells, data_of, of_type, painted_cells, painted_classes, run, tiny_config
+from .builders import (
+    cells,
+    data_of,
+    of_type,
+    painted_cells,
+    painted_classes,
+    run,
+    stop_after,
+    tiny_config,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -286,13 +295,42 @@ def test_a_model_trained_further_counts_its_steps_on() -> None:
     assert result.trained.record.steps == 8
 
 
-def test_the_previous_model_is_scored_first() -> None:
+def test_the_first_step_does_not_wait_for_the_score_of_the_previous_model() -> None:
     config = tiny_config(steps=4)
     model = run(cells(config), config)[1].trained
     events, _ = run(cells(config), config, resume=model)
     kinds = [type(event) for event in events if not isinstance(event, Notice)]
-    assert kinds[:3] == [TrainingStarted, PaintJudged, Validated]
-    assert of_type(events, Validated)[0].step == 4
+    assert kinds[:4] == [TrainingStarted, StepDone, PaintJudged, Validated]
+    assert (of_type(events, StepDone)[0].step, of_type(events, Validated)[0].step) == (5, 4)
+
+
+def test_scored_is_the_previous_model_and_not_what_the_first_step_made_of_it() -> None:
+    config = tiny_config(steps=4)
+    model, data = run(cells(config), config)[1].trained, cells(config)
+    events, _ = run(data, config.changed(learning_rate=0.5), resume=model)
+    alone = Trainer(data, config, torch.device("cpu"), model)
+    assert of_type(events, Validated)[0].loss == of_type(alone.assess(), Validated)[0].loss
+
+
+def test_a_model_whose_score_is_not_known_yet_is_kept_by_a_stop() -> None:
+    config = tiny_config(steps=4)
+    model, stop = run(cells(config), config)[1].trained, threading.Event()
+    events, result = run(cells(config), config, stop=stop, watch=stop_after(stop, 5), resume=model)
+    assert not of_type(events, PaintJudged)
+    assert result.start_kept
+    kept, before = result.trained.unet.state_dict(), model.unet.state_dict()
+    assert all(bool((kept[name] == before[name]).all()) for name in before)
+
+
+def test_a_model_that_cannot_be_scored_stands_in_nobodys_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = tiny_config(steps=4, validation_share=0.0)
+    model = run(cells(config), config)[1].trained
+    monkeypatch.setattr("napari_unet.training.validation.judge_painted_cells", lambda *_: ())
+    _, result = run(cells(config), config, resume=model)
+    assert not result.start_kept
+    assert result.trained.record.steps == 8
 
 
 def test_a_model_that_only_gets_worse_is_kept() -> None:
@@ -469,7 +507,7 @@ def test_after_new_paint_the_best_weights_stay_until_better_ones_come() -> None:
     best = trainer.best.weights
     assert best
     trainer.adopt(data_of(IMAGE, LABELS, config))
-    judged = of_type(trainer.score_best_anew(), PaintJudged)
+    judged = of_type(trainer.score_best_anew(0), PaintJudged)
     assert len(judged[0].cells) == len(np.unique(LABELS)) - 2
     with torch.no_grad():
         for parameter in trainer.averaged_network.parameters():

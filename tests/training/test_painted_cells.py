@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -93,6 +94,36 @@ def test_cells_far_apart_are_all_judged() -> None:
     data = data_of(image, labels, tiny_config(validation_share=0))
     found = judge_painted_cells(cast("Runner", Answer(labels > 1)), data, 0.5)
     assert [cell.verdict for cell in found] == ["found", "found"]
+
+
+def many_cells() -> tuple[TrainingData, Runner]:
+    """Paint 64 cells far apart, and know them all."""
+    labels = np.zeros((1600, 1600), np.uint8)
+    labels[0, :200] = 1
+    for number, (row, column) in enumerate(np.ndindex(8, 8), 2):
+        labels[row * 200 + 50 : row * 200 + 70, column * 200 + 50 : column * 200 + 70] = number
+    data = data_of(np.zeros(labels.shape, np.float32), labels, tiny_config(validation_share=0))
+    return data, cast("Runner", Answer(labels > 1))
+
+
+def test_of_many_cells_as_many_are_looked_at_as_a_few_steps_cost() -> None:
+    data, answer = many_cells()
+    seen = 0
+
+    def probabilities(frame: object, intensity: object, region: Region) -> Any:
+        nonlocal seen
+        seen += int(np.prod([part.stop - part.start + 88 for part in region]))
+        return Answer.probabilities(cast("Any", answer), frame, intensity, region)
+
+    judge_painted_cells(cast("Runner", SimpleNamespace(probabilities=probabilities)), data, 0.5)
+    assert 2**20 < seen <= 2**21
+
+
+def test_less_effort_looks_at_fewer_cells_and_the_same_ones_each_time() -> None:
+    data, answer = many_cells()
+    few, again = (judge_painted_cells(answer, data, 0.5, effort=0.25) for _ in range(2))
+    assert few == again
+    assert 0 < len(few) < len(judge_painted_cells(answer, data, 0.5)) / 2
 
 
 def test_a_cell_that_lies_near_to_others_is_judged_once_and_as_a_whole() -> None:

@@ -282,10 +282,12 @@ class _Table:
             problem = self.close()
             self._row = {"step": event.step, "loss": event.loss, "seconds": round(event.seconds, 4)}
             return problem
-        if isinstance(event, Validated) and self._row:
+        if not self._row or getattr(event, "step", 0) != self._row["step"]:
+            return None  # scores of what it began with come after the first step
+        if isinstance(event, Validated):
             self._row["validation_loss"], self._row["iou"] = event.loss, event.iou
             self._row["object_f1"] = event.object_f1  # None leaves the field empty
-        elif isinstance(event, PaintJudged) and self._row:
+        elif isinstance(event, PaintJudged):
             self._row["painted_found"] = event.found / len(event.cells)
         return None
 

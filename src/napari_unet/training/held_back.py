@@ -6,6 +6,7 @@ of pixels never do: a validation block carries no training weight in any patch.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.data.frames import moved
-from napari_unet.data.labels import UNLABELLED
+from napari_unet.data.labels import UNLABELLED, pixels_per_number
 from napari_unet.training.dataset import same_array
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
 
 # A class keeps at least this share of its paint for training.
 _KEPT_FOR_TRAINING = 0.5
-# More blocks would make the score no surer, and every validation longer.
-_MOST_BLOCKS = 64
+# More blocks, or more pixels that a network looks at for them and around them, would make the score
+# no surer, and every validation longer.
+_MOST_BLOCKS, _MOST_PIXELS = 64, 2**22
 # From so many painted cells on some are held back.
 CELLS_TO_SPARE_SOME = 20
 # Blocks of membranes are so many times as long, while there are at least so many of them.
@@ -77,15 +79,19 @@ def choose_blocks(
     ]
     share = config.validation_share if is_plenty(frames, table) else 0.0
     *slices, height, width = config.validation_block_shape(binning)
+    halos = config.network(1, 2).halos
     for larger in (1,) if membrane is None else _LARGER_BLOCKS:
+        shape = (*slices, larger * height, larger * width)
+        seen = math.prod(size + 2 * halo for size, halo in zip(shape, halos, strict=True))
         places = validation_blocks(
             [frame.target.classes for frame in frames],
             table.n_classes,
             share,
-            (*slices, larger * height, larger * width),
+            shape,
             np.random.default_rng([config.seed, 1]),
             kept,
             [_trained_on(frame, previous) for frame in frames],
+            max(_SOME_BLOCKS, min(_MOST_BLOCKS, _MOST_PIXELS // seen)),
         )
         if len(places) >= _SOME_BLOCKS:
             break
@@ -106,8 +112,8 @@ def is_plenty(frames: Sequence[TrainingFrame], table: ClassTable) -> bool:
     """
     if not table.judged_singly:
         return True
-    cells = sum(len(np.unique(frame.target.objects)) - 1 for frame in frames)
-    return cells >= CELLS_TO_SPARE_SOME
+    cells = [np.count_nonzero(pixels_per_number(f.target.objects)[1:]) for f in frames]
+    return int(sum(cells)) >= CELLS_TO_SPARE_SOME
 
 
 def _trained_on(frame: TrainingFrame, previous: TrainingData | None) -> NDArray[np.bool_] | None:
@@ -146,8 +152,9 @@ def validation_blocks(
     rng: np.random.Generator,
     kept: Sequence[Place] = (),
     trained_on: Sequence[NDArray[np.bool_] | None] = (),
+    most: int = _MOST_BLOCKS,
 ) -> list[Place]:
-    """Choose blocks that together hold about `share` of the painted pixels.
+    """Choose at most so many blocks that together hold about `share` of the painted pixels.
 
     `classes` are those of the network, per frame, -1 where unlabelled. The places `kept` are held
     back already, and stay so. `trained_on` are the pixels of each frame that a network has learned
@@ -171,7 +178,7 @@ def validation_blocks(
         after = held_back + counts[i]
         if places[i] in chosen or _was_trained_on(places[i], trained_on):
             continue
-        if held_back.sum() >= wanted or len(chosen) >= _MOST_BLOCKS:
+        if held_back.sum() >= wanted or len(chosen) >= most:
             break
         if after.sum() > 1.5 * wanted or np.any(after > (1 - _KEPT_FOR_TRAINING) * total):
             continue

@@ -147,8 +147,9 @@ def _train(
     ):  # random weights would show noise
         yield from live.update(stop)
     start: dict[str, Tensor] = {}
-    if trainer.knows_something and not trainer.step_in_cycle and group.first:
-        yield from _look_at_start(trainer)
+    begin, unscored = trainer.step, trainer.knows_something and not trainer.step_in_cycle
+    if unscored and group.first:
+        yield from _begin_with_start(trainer)
         start = trainer.best.weights
     elif group.first:
         yield from _look_at_best(trainer)
@@ -159,6 +160,9 @@ def _train(
                 done = _take_step(trainer, clock)
                 yield from trainer.take_notices()
                 yield done
+                if unscored and not clock.stopped():  # what is seen first does not wait for it
+                    yield from _look_at_start(trainer, begin) if group.first else ()
+                    unscored = False
                 finished = clock.finished()
                 due = finished or _assessed_after(trainer.step_in_cycle, config)
                 if due and clock.can_validate() and not clock.stopped():
@@ -197,21 +201,29 @@ def _train(
     )
 
 
-def _look_at_start(trainer: Trainer) -> Iterator[TrainingEvent]:
-    """Score what the training begins with: it is a candidate too, to get worse is no way on."""
+def _begin_with_start(trainer: Trainer) -> Iterator[TrainingEvent]:
+    """Keep what the training begins with: it is a candidate too, to get worse is no way on."""
     try:
         if not trainer.step:
             trainer.fit_statistics()
-        yield from trainer.assess()
-        trainer.best.is_start = bool(trainer.best.weights)
+    except _FAILURES as error:
+        yield Notice(f"The starting model is not fitted to these images: {first_line(error)}")
+    trainer.keep_start()
+
+
+def _look_at_start(trainer: Trainer, step: int) -> Iterator[TrainingEvent]:
+    """Score what the training began with after a step; without a score nothing speaks for it."""
+    try:
+        yield from trainer.score_best_anew(step)
     except _FAILURES as error:
         yield Notice(f"What the training begins with is not scored: {first_line(error)}")
+    trainer.best.forget_unscored()
 
 
 def _look_at_best(trainer: Trainer) -> Iterator[TrainingEvent]:
     """Score the best weights on new paint: what comes then is to be no worse than they are."""
     try:
-        yield from trainer.score_best_anew()
+        yield from trainer.score_best_anew(trainer.step)
     except _FAILURES as error:
         yield Notice(f"The best weights are not scored on the new paint: {first_line(error)}")
 

@@ -75,6 +75,7 @@ if TYPE_CHECKING:
 
 # How much the statistics of the images count beside those of the starting model; compared on paint.
 _SHARES_OF_STATISTICS = (0.0, 0.5, 1.0)
+_EFFORT_OF_TRIAL = 0.25  # of a score: the first step waits for all three
 _TRIALS_OF_TEACHER = 4  # batches that a starting model is tried on
 _CONTINUED_RATE = 0.5  # peak of the learning rate of what is trained further
 _TAUGHT_RATE = 2.0  # the same where a pixel classifier teaches
@@ -132,7 +133,8 @@ class Trainer:
     @property
     def worth_keeping(self) -> bool:
         """Whether an error must not cost what was learned: a best network, or no scores."""
-        return bool(self.best.weights) or (self.learned and not self.data.blocks)
+        scored = bool(self.best.weights) and self.best.value > -math.inf
+        return scored or (self.learned and not self.data.blocks)
 
     @property
     def planned_steps(self) -> int:
@@ -339,8 +341,12 @@ class Trainer:
             history[-1][CLASSIFIER_IOU] = self._classifier.iou
         return events
 
-    def score_best_anew(self) -> list[TrainingEvent]:
-        """Score the best weights on what is painted now, if they were scored on other paint.
+    def keep_start(self) -> None:
+        """Keep what the training begins with; it is scored when the first step is made."""
+        self.best.weights, self.best.is_start = copy_weights(self.averaged_network), True
+
+    def score_best_anew(self, step: int) -> list[TrainingEvent]:
+        """Score the best weights, of a step, on what is painted now, if that was not done.
 
         So they stay what later weights must come up to.
         """
@@ -348,7 +354,7 @@ class Trainer:
         if not best.weights or best.value > -math.inf:
             return []
         known = best.weights, best.is_start, best.is_ahead
-        events = best.assess(self.best_network(), self.data, self.device, self.step)
+        events = best.assess(self.best_network(), self.data, self.device, step)
         best.weights, best.is_start, best.is_ahead = known  # the same weights, not copies
         return events
 
@@ -388,7 +394,7 @@ class Trainer:
 
     def _value_with(self, statistics: Mapping[str, Tensor]) -> float:
         set_statistics(self.averaged_network, statistics)
-        cells = self.best.judge(self.averaged_network, self.data, self.device)
+        cells = self.best.judge(self.averaged_network, self.data, self.device, _EFFORT_OF_TRIAL)
         return mean_iou(cells) if cells else 0.0
 
     def judge_new_cells(self, data: TrainingData) -> tuple[PaintedCell, ...]:

@@ -62,10 +62,10 @@ class BestSoFar:
         self.history: list[dict[str, float | bool | None]] = []
 
     def judge(
-        self, network: UNet, data: TrainingData, device: torch.device
+        self, network: UNet, data: TrainingData, device: torch.device, effort: float = 1.0
     ) -> tuple[PaintedCell, ...]:
         """Compare painted cells with what a network makes of them at the present threshold."""
-        return judge_painted_cells(validation_runner(network, device), data, self.threshold)
+        return judge_painted_cells(validation_runner(network, device), data, self.threshold, effort)
 
     def assess(
         self, network: UNet, data: TrainingData, device: torch.device, step: int
@@ -104,6 +104,11 @@ class BestSoFar:
             text = f"The weights of step {step} are not kept: not all of them are finite."
             events.append(Notice(text))
         return events
+
+    def forget_unscored(self) -> None:
+        """Let go of weights that have no score: whatever comes is as good."""
+        if self.value == -math.inf:
+            self.weights, self.is_start = {}, False
 
     @property
     def _reference(self) -> float:
@@ -210,8 +215,9 @@ Verdict = Literal["found", "missed", "merged"]
 FOUND_IOU = 0.5
 # Around painted cells so much is predicted too: objects are cut at the edge of what is predicted.
 _MARGIN = 48
-# Of much paint a part tells as much, and takes no longer than a few training steps.
-_MOST_PIXELS = {2: 2**20, 3: 2**21}
+# Of much paint a part tells as much, and takes no longer than a few training steps: so many pixels
+# are looked at, with those around a box that a network of the preset fast, or 3d, reads for it.
+_MOST_PIXELS, _READ_AROUND = {2: 2**21, 3: 2**23}, {2: 44, 3: 20}
 
 
 @dataclass(frozen=True)
@@ -231,17 +237,17 @@ class PaintedCell:
 
 
 def judge_painted_cells(
-    runner: Runner, data: TrainingData, threshold: float
+    runner: Runner, data: TrainingData, threshold: float, effort: float = 1.0
 ) -> tuple[PaintedCell, ...]:
     """Predict the painted cells, undeformed and with their surroundings, and compare.
 
-    Empty where cells are not judged one by one.
+    Empty where cells are not judged one by one. Less `effort` looks at fewer where they are many.
     """
     if not data.classes.judged_singly:
         return ()
     cells: dict[tuple[int, int], PaintedCell] = {}  # boxes overlap: each cell counts once
     pixels = {id(frame): pixels_per_number(frame.target.objects) for frame in data.frames}
-    for frame, box in _boxes(data.frames):
+    for frame, box in _boxes(data.frames, effort):
         for number, cell in _judge(runner, data, frame, box, pixels[id(frame)], threshold):
             cells.setdefault((id(frame), number), cell)
     return tuple(cells.values())
@@ -272,17 +278,29 @@ def was_painted(cell: PaintedCell, data: TrainingData) -> bool:
     return False
 
 
-def _boxes(frames: Sequence[TrainingFrame]) -> Iterator[tuple[TrainingFrame, Region]]:
-    """Choose what to predict: boxes around cells, evenly among all as long as they are few."""
+def _boxes(
+    frames: Sequence[TrainingFrame], effort: float
+) -> Iterator[tuple[TrainingFrame, Region]]:
+    """Choose what to predict: boxes around cells, by chance as many as the effort allows.
+
+    The same paint gets the same boxes, so that scores compare.
+    """
     found = [
         (frame, grown(box, (_MARGIN,) * len(box), frame.target.objects.shape))
         for frame in frames
         for box in marked_boxes(frame.target.objects > 0)
     ]
-    sizes = [math.prod(part.stop - part.start for part in box) for _, box in found]
-    most = _MOST_PIXELS[frames[0].frame.ndim]
-    every = max(1, math.ceil(sum(sizes) / most))
-    for frame, box in found[::every]:
+    ndim = frames[0].frame.ndim
+    left = most = int(effort * _MOST_PIXELS[ndim])
+    around = 2 * _READ_AROUND[ndim]
+    chosen: list[int] = []
+    for i in np.random.default_rng(0).permutation(len(found)).tolist():
+        cost = math.prod(part.stop - part.start + around for part in found[i][1])
+        if cost <= left or not chosen:
+            chosen.append(i)
+            left -= cost
+    for i in sorted(chosen):
+        frame, box = found[i]
         yield frame, _first_pixels(box, most)
 
 
