@@ -16,8 +16,8 @@ import numpy as np
 from scipy import ndimage as ndi
 from skimage.measure import label as label_parts
 
-from napari_unet.data.frames import scaled_frame
-from napari_unet.data.labels import BACKGROUND_VALUE, paint_box
+from napari_unet.data.frames import grown, scaled_frame
+from napari_unet.data.labels import BACKGROUND_VALUE, marked_boxes
 from napari_unet.data.rescaling import plane_factors, scaled_size
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ _STROKE_FILL, _CELL_PER_STROKE = 0.3, 1.6
 # A painted part is a whole cell where at least this share of what lies so near to it is painted;
 # elsewhere it may be a dab or a stroke of the brush in a larger one.
 _NEAR, _NEAR_SHARE = 3, 0.25
+# So many parts of a plane, and up to twice as many, tell the typical size as well as all.
+_MOST_PARTS = 1000
 
 
 def binned_frame(frame: Frame, factor: float) -> Frame:
@@ -137,22 +139,20 @@ def _planes(labels: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
 
 
 def _parts(plane: NDArray[Any], unpainted: Unpainted) -> Iterator[_Part]:
-    """Find the connected parts: one number may be painted in many places."""
-    box = paint_box(plane)  # parts are the same there, and much of a plane may be empty
-    if box is None:
-        return
-    plane = plane[box]
-    painted = np.where(plane > BACKGROUND_VALUE[unpainted], plane, 0)
-    if not painted.any():
-        return
-    values, numbers = np.unique(painted, return_inverse=True)
-    numbers = numbers.reshape(plane.shape) + (values[0] > 0)  # where all of it is painted
-    parts = label_parts(numbers, background=0, connectivity=1)
-    areas = np.bincount(parts.ravel())
-    for number, inside in enumerate(ndi.find_objects(parts), start=1):
-        extent = max(side.stop - side.start for side in inside)
-        outlined = unpainted == "background" or _is_surrounded(plane, parts, number, inside)
-        yield _Part(extent, int(areas[number]), outlined)
+    """Find the connected parts, of very many a choice: one number may be painted in many places."""
+    background = BACKGROUND_VALUE[unpainted]
+    boxes = marked_boxes(plane > background)  # much of a plane may be empty
+    boxes = boxes[:: max(1, len(boxes) // _MOST_PARTS)]
+    for box in boxes:
+        around = plane[grown(box, (_NEAR, _NEAR), plane.shape)]
+        parts = label_parts(np.where(around > background, around, 0), background=0, connectivity=1)
+        areas = np.bincount(parts.ravel())
+        found = ndi.find_objects(parts)
+        for number in range(1, len(found) + 1, max(1, len(found) * len(boxes) // _MOST_PARTS)):
+            inside = found[number - 1]
+            extent = max(side.stop - side.start for side in inside)
+            outlined = unpainted == "background" or _is_surrounded(around, parts, number, inside)
+            yield _Part(extent, int(areas[number]), outlined)
 
 
 def _is_surrounded(

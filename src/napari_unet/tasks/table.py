@@ -14,6 +14,7 @@ from napari_unet.data.labels import (
     Kind,
     Unpainted,
     check_labels,
+    pixels_per_number,
 )
 from napari_unet.errors import ConfigError, NothingToLearnError
 from napari_unet.tasks.classes import CLASSES
@@ -143,8 +144,8 @@ def check_classes_painted(targets: Iterable[Target], table: ClassTable) -> None:
     """
     present: set[int] = set()
     for target in targets:
-        classes = np.unique(table.task.painted_classes(target, table))
-        present.update(int(c) for c in classes if c != UNLABELLED)
+        counts = pixels_per_number(table.task.painted_classes(target, table) - UNLABELLED)
+        present.update(np.flatnonzero(counts[1:]).tolist())
     if len(present) < 2:
         raise _single_class_error(table.unpainted, len(present))
 

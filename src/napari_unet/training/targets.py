@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_unet.data.border_weights import DEFAULT_SIGMA, border_weight_map
 from napari_unet.data.frames import box_within, grown
-from napari_unet.data.labels import UNLABELLED, Target, marked_boxes, paint_box
+from napari_unet.data.labels import BOX_GRID, UNLABELLED, Target, marked_boxes, paint_box
 from napari_unet.tasks import target_of, task_of
 
 if TYPE_CHECKING:
@@ -161,17 +161,28 @@ def border_term(
     # The ridge between touching objects is background, where the weight is highest.
     separated = np.where(target.classes == 0, 0, target.objects)
     painted = target.painted
-    # a few strokes on a huge image cost little
-    box = paint_box(painted) or (slice(0, 0),) * painted.ndim
     border = np.zeros(separated.shape, np.float32)
-    border[box] = border_weight_map(
-        separated[box],
-        config.border_weight,
-        sigma_of(config),
-        (anisotropy,) * (separated.ndim - 2) + (1.0, 1.0),
-    )
+    for box in _apart(separated, border_reach(config, separated.ndim, anisotropy)):
+        weights = border_weight_map(
+            separated[box],
+            config.border_weight,
+            sigma_of(config),
+            (anisotropy,) * (separated.ndim - 2) + (1.0, 1.0),
+        )
+        np.maximum(border[box], weights, out=border[box])
     border[~painted] = 0
     return border
+
+
+def _apart(objects: NDArray[np.int32], reach: Sequence[int]) -> list[Region]:
+    """Return boxes that can be looked at one by one: a few cells on a huge image cost little.
+
+    Between objects of two boxes more pixels lie than the border weight reaches, and what lies off a
+    box by more than half of that is not between two of its objects.
+    """
+    box = paint_box(objects) if max(reach) > BOX_GRID else None
+    boxes = marked_boxes(objects > 0) if box is None else [box]
+    return [grown(box, [pixels // 2 + 1 for pixels in reach], objects.shape) for box in boxes]
 
 
 def sigma_of(config: TrainConfig, cell_size: float = 0.0) -> float:
