@@ -29,7 +29,9 @@ import tifffile
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "scripts"))
+sys.path.append(str(Path(__file__).resolve().parent / "accuracy"))
 import window_pictures as window
+from datasets import CTC_BORDER, field_of_interest
 from gui import Lateness
 
 if TYPE_CHECKING:
@@ -501,6 +503,12 @@ class Telling:
         with self.lateness.away():
             self._compare(step)
 
+    def _in_field(self, labels: NDArray[Any]) -> NDArray[Any]:
+        """Drop objects that lie wholly where nobody labelled anything."""
+        border = CTC_BORDER if self.story.folder.startswith("ctc_") else 0
+        field = field_of_interest(labels.shape, border)
+        return np.where(np.isin(labels, np.unique(labels[field])), labels, 0)
+
     def _compare(self, step: str) -> None:
         from napari_unet import evaluate
 
@@ -512,7 +520,7 @@ class Telling:
         if found.shape != self._plane.shape:
             self.notes.say(f"result of {found.shape}, image of {self._plane.shape}")
             return
-        truth, found = self._plane[view], found[view]
+        truth, found = (self._in_field(each)[view] for each in (self._plane, found))
         if self.story.classes:
             values = [int(v) for v in np.unique(truth) if 0 < v <= 4]
             ious = [_iou(truth == v, found == (v if v > 1 else 0)) for v in values]
