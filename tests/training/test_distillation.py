@@ -12,7 +12,7 @@ from scipy import ndimage
 from device import DEVICE, DEVICE_NAME
 from napari_unet.samples import load_nuclei_2d
 from napari_unet.training.config import TrainConfig
-from napari_unet.training.distillation import Teacher, gaps_and_outlines, trust_in
+from napari_unet.training.distillation import Teacher, gaps_in, trust_in, weight_beside
 from napari_unet.training.patches import Batch
 from napari_unet.training.trainer import Trainer
 
@@ -47,14 +47,14 @@ def seer() -> Any:
 
 
 def test_a_narrow_gap_is_found_and_the_open_is_not() -> None:
-    gaps, _ = gaps_and_outlines((bars()[:, 0] > 0).float())
+    gaps = gaps_in((bars()[:, 0] > 0).float())
     assert gaps[0, 8, 8] == 1
     assert gaps[0, 8, 1] == gaps[0, 8, 5] == gaps[0, 0, 8] == 0
 
 
 def test_gaps_are_found_in_volumes() -> None:
     volume = (bars()[:, 0] > 0).float().expand(6, 16, 16)[None]
-    assert gaps_and_outlines(volume)[0][0, 3, 8, 8] == 1
+    assert gaps_in(volume)[0, 3, 8, 8] == 1
 
 
 @pytest.mark.parametrize("shape", [(3, 40, 31), (2, 9, 8, 12)], ids=["2D", "3D"])
@@ -63,13 +63,7 @@ def test_gaps_are_what_closing_adds(shape: tuple[int, ...]) -> None:
     size = (1, *[5] * (len(shape) - 1))
     grown = ndimage.maximum_filter(foreground.numpy(), size, mode="constant", cval=-np.inf)
     closed = ndimage.minimum_filter(grown, size, mode="constant", cval=np.inf)
-    np.testing.assert_array_equal(gaps_and_outlines(foreground)[0], closed - foreground.numpy())
-
-
-def test_an_outline_is_where_a_cell_ends() -> None:
-    _, outlines = gaps_and_outlines((bars()[:, 0] > 0).float())
-    assert outlines[0, 8, 2:6].tolist() == [1, 1, 1, 1]
-    assert outlines[0, 8, 0] == 0
+    np.testing.assert_array_equal(gaps_in(foreground), closed - foreground.numpy())
 
 
 def test_new_paint_makes_no_new_teacher_network() -> None:
@@ -125,20 +119,10 @@ def test_a_lost_gap_costs_more_than_as_much_open_ground() -> None:
     assert costs[0] > 10 * costs[1]
 
 
-def test_a_swollen_cell_costs_more_than_as_much_open_ground() -> None:
-    images, classes = bars(), -torch.ones(1, 16, 16).long()
-    teacher = Teacher(seer(), 1.0)
-    swollen, lost_ground = Seer()(images), Seer()(images)
-    swollen[..., 3:13, 3] *= -1
-    lost_ground[..., 3:13, 0] *= -1
-    costs = [float(teacher.loss(scores, images, classes)) for scores in (swollen, lost_ground)]
-    assert costs[0] == pytest.approx(11 * costs[1], rel=0.01)
-
-
-def test_little_trust_teaches_little() -> None:
+def test_little_weight_teaches_little() -> None:
     images, classes = bars(), -torch.ones(1, 16, 16).long()
     wrong = -Seer()(images)
-    full, half = (Teacher(seer(), trust).loss(wrong, images, classes) for trust in (1.0, 0.5))
+    full, half = (Teacher(seer(), weight).loss(wrong, images, classes) for weight in (1.0, 0.5))
     assert float(half) == pytest.approx(float(full) / 2)
 
 
@@ -173,3 +157,19 @@ def test_on_images_that_it_does_not_know_the_starting_model_is_silent() -> None:
     image, strokes = painted_nuclei()
     noise = np.random.default_rng(0).normal(size=image.shape).astype(np.float32)
     assert trainer_of(noise, strokes)._teacher is None
+
+
+@pytest.mark.parametrize(("ring", "weight"), [(0, 4.0), (2, 1.0)])
+def test_a_teacher_counts_more_where_paint_does_not_show_where_cells_end(
+    ring: int, weight: float
+) -> None:
+    labels = np.zeros((64, 64), np.uint16)
+    labels[20 - ring : 40 + ring, 20 - ring : 40 + ring] = 1
+    labels[20:40, 20:40] = 2
+    labels[50:60, 50:60] = 1
+    data = data_of(
+        np.random.default_rng(0).random((64, 64)),
+        labels,
+        TrainConfig(device=DEVICE_NAME, patch_size=64),
+    )
+    assert weight_beside(data) == pytest.approx(weight, abs=0.1)

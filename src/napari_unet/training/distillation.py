@@ -1,10 +1,10 @@
 """Distillation: a starting model goes on teaching where nothing is painted.
 
 Strokes through cells say nothing about the gaps between them, nor where cells end: a network that
-learns from the insides of cells alone soon forgets both, its cells swell and merge. So on
-unlabelled pixels it also learns what the starting model sees there, gaps and outlines above all.
-How much that counts depends on how well the starting model predicts what is painted: on images
-unlike its own it is not listened to.
+learns from strokes, or from the insides of cells, alone soon forgets both. So on unlabelled pixels
+it also learns what the starting model sees there, gaps above all. How much that counts depends on
+how well the starting model predicts what is painted, since on images unlike its own it is not
+listened to, and on whether the paint itself shows where cells end.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from scipy.ndimage import binary_dilation
 from torch import nn
 from torch.nn import functional
 
-from napari_unet.data.labels import UNLABELLED
+from napari_unet.data.frames import grown
+from napari_unet.data.labels import UNLABELLED, marked_boxes
 from napari_unet.training.distributed import ALONE, ProcessGroup
 from napari_unet.training.networks import begin_with, random_network, set_statistics
 
@@ -31,15 +34,15 @@ if TYPE_CHECKING:
     from napari_unet.training.dataset import TrainingData
     from napari_unet.training.patches import Batch
 
-# What a fully trusted teacher says of all unlabelled pixels counts so many times as much as the
-# painted ones: these are few. At 1 cells of which a brush painted the insides were found half again
-# as large after 100 steps (docs/accuracy.md).
-_WEIGHT = 8.0
+# What a fully trusted teacher says of all unlabelled pixels counts as much as the painted ones
+# where background is painted around all cells, and four times as much where it is around none: else
+# cells whose insides were painted are found half again as large (docs/accuracy.md).
+_LEAST_WEIGHT, _MOST_WEIGHT = 1.0, 4.0
+# Pixels beside a painted cell that say where it ends.
+_BESIDE = 2
 # Its gaps count up to this many times more, as in the border weights.
 _GAP_WEIGHT = 40.0
 _GAP_WIDTH = 5  # pixels; `_largest_along` counts on it
-# So do its outlines, two pixels to each side.
-_OUTLINE_WEIGHT = 10.0
 # Less trust than this teaches nothing.
 _LEAST_TRUST = 0.1
 # With more than this share painted there is nothing to add.
@@ -65,7 +68,11 @@ class StartingModel:
         self._network: UNet | None = None
 
     def teacher(
-        self, batches: Iterable[Batch], precision: torch.dtype, group: ProcessGroup = ALONE
+        self,
+        batches: Iterable[Batch],
+        weight: float,
+        precision: torch.dtype,
+        group: ProcessGroup = ALONE,
     ) -> Teacher | None:
         """Let it teach, if it is any good at what is painted in some batches."""
         if self._network is None:
@@ -76,7 +83,9 @@ class StartingModel:
                 network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self._network = network.to(self._device).folded()
         trust = trust_in(self._network, batches, self._device, group)
-        return Teacher(self._network, trust, precision) if trust >= _LEAST_TRUST else None
+        if trust < _LEAST_TRUST:
+            return None
+        return Teacher(self._network, trust * weight, precision)
 
 
 def is_dense(data: TrainingData) -> bool:
@@ -85,14 +94,29 @@ def is_dense(data: TrainingData) -> bool:
     return painted > _DENSE * sum(frame.target.classes.size for frame in data.frames)
 
 
+def weight_beside(data: TrainingData) -> float:
+    """Return what a teacher counts beside the paint: less, the more of the outlines it shows."""
+    beside = painted = 0
+    for frame in data.frames:
+        target = frame.target
+        for box in marked_boxes(target.objects > 0):
+            near = target.within(grown(box, (_BESIDE,) * len(box), target.objects.shape))
+            cells = near.objects > 0
+            ring = binary_dilation(cells, iterations=_BESIDE) & ~cells
+            beside += int(np.count_nonzero(ring))
+            painted += int(np.count_nonzero(ring & near.painted))
+    shown = painted / beside if beside else 1.0
+    return _MOST_WEIGHT + (_LEAST_WEIGHT - _MOST_WEIGHT) * shown
+
+
 @dataclass(frozen=True)
 class Teacher:
     """What a starting model says where nothing is painted."""
 
     network: nn.Module
     """The starting model, in evaluation mode."""
-    trust: float
-    """0 to 1."""
+    weight: float
+    """What it says of all unlabelled pixels counts so many times as much as the painted ones."""
     precision: torch.dtype = torch.float32
     """Number format of its convolutions."""
 
@@ -107,30 +131,25 @@ class Teacher:
             with torch.autocast(images.device.type, self.precision, enabled=reduced):
                 scores = self.network(images)  # (B, 2, *)
             seen = scores.float().softmax(dim=1)
-            gaps, outlines = gaps_and_outlines(seen[:, 1])
-            weights = 1 + _GAP_WEIGHT * gaps + _OUTLINE_WEIGHT * outlines  # (B, *)
-            weights = weights * (classes == UNLABELLED)
+            weights = (1 + _GAP_WEIGHT * gaps_in(seen[:, 1])) * (classes == UNLABELLED)  # (B, *)
         entropy = -(seen * logits.float().log_softmax(dim=1)).sum(dim=1)  # (B, *)
         unpainted = (classes == UNLABELLED).sum().clamp(min=1)
         average: Tensor = (entropy * weights).sum() / unpainted
-        return _WEIGHT * self.trust * average
+        return self.weight * average
 
 
-def gaps_and_outlines(foreground: Tensor) -> tuple[Tensor, Tensor]:
-    """Return how much of a narrow gap, and of an outline, each pixel is, 0 to 1.
+def gaps_in(foreground: Tensor) -> Tensor:
+    """Return how much of a narrow gap each pixel is, 0 to 1: closing minus the map itself.
 
-    A gap is closing minus the map itself, an outline the largest around a pixel minus the smallest.
     The probability of foreground is (B, *).
     """
-    grown = _grown(foreground)
-    gaps = (-_grown(-grown) - foreground).clamp(min=0)
-    return gaps, grown + _grown(-foreground)
-
-
-def _grown(values: Tensor) -> Tensor:
-    for axis in range(1, values.ndim):
-        values = _largest_along(axis, values)
-    return values
+    grown = foreground
+    for axis in range(1, foreground.ndim):
+        grown = _largest_along(axis, grown)
+    closed = -grown
+    for axis in range(1, foreground.ndim):
+        closed = _largest_along(axis, closed)
+    return (-closed - foreground).clamp(min=0)
 
 
 def _largest_along(axis: int, values: Tensor) -> Tensor:

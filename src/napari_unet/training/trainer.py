@@ -18,7 +18,7 @@ from napari_unet.model.memory import Shortage, within_memory
 from napari_unet.model.trained import build_network
 from napari_unet.model.unet import UNet
 from napari_unet.run import Notice
-from napari_unet.training.distillation import StartingModel, Teacher, is_dense
+from napari_unet.training.distillation import StartingModel, Teacher, is_dense, weight_beside
 from napari_unet.training.distributed import ALONE, ProcessGroup, parallel_network
 from napari_unet.training.networks import (
     all_finite,
@@ -291,9 +291,10 @@ class Trainer:
             return None
         seed = self.config.seed
         batches = (self.sampler.draw([seed, 4, trial]) for trial in range(_TRIALS_OF_TEACHER))
+        teacher = partial(self._starting.teacher, batches, weight_beside(self.data))
         if not self.group.alone:
-            return self._starting.teacher(batches, self._precision, self.group)
-        found = within_memory(lambda: self._starting.teacher(batches, self._precision), self.device)
+            return teacher(self._precision, self.group)
+        found = within_memory(partial(teacher, self._precision), self.device)
         if isinstance(found, Shortage):
             self._notices.append(f"{found}: the starting model does not teach what is unpainted.")
             return None
