@@ -91,8 +91,8 @@ class PredictConfig:
     )
     smallest: int | None = setting(
         None,
-        "Objects of fewer pixels are dropped; 0 keeps all. As trained: by the painted cells, of which "
-        "a smaller one counts where the network is very sure.",
+        "Objects of fewer pixels are dropped; 0 keeps all. As trained: by the painted cells, of "
+        "which a smaller one counts where the network is very sure.",
         0,
         kind=int,
         unset="as trained",
