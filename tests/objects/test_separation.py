@@ -290,3 +290,11 @@ def test_sure_is_the_same_for_probabilities_in_steps() -> None:
     found = without_unsure(separate_objects(foreground), foreground, 0.5, Limits(sure=0.4))
     assert found[5, 5] == 1
     assert found.max() == 1
+
+
+def test_a_cell_is_not_split_into_parts_that_are_smaller_than_any_cell() -> None:
+    foreground = np.zeros((24, 40), np.float32)
+    foreground[4:20, 4:36] = 0.95
+    foreground[4:20, 19:21] = 0.6
+    assert separate_objects(foreground, smallest=10).max() == 2
+    assert separate_objects(foreground, smallest=10, part=300).max() == 1

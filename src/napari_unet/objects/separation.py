@@ -59,11 +59,13 @@ def separate_objects(
     threshold: float = DEFAULT_THRESHOLD,
     binning: float = 1,
     typical: float = 0,
+    part: int = 0,
 ) -> NDArray[np.int32]:
     """Label the single objects in a foreground probability map: 1..N without gaps, int32.
 
     The map is ``[Z]YX``, floats from 0 to 1, or uint8 in steps of 1/255, which is a fourth of the
-    memory. Components of fewer pixels than `smallest` are dropped. Ridges are as much wider as the
+    memory. Components of fewer pixels than `smallest` are dropped, and none is split into parts of
+    fewer, or of fewer than `part`. Ridges are as much wider as the
     network's pixels are (`binning`). `typical` are the pixels of a typical object; 0: unknown, and
     parts are only compared with their component.
     """
@@ -73,7 +75,7 @@ def separate_objects(
         if len(objects.sizes) == 1:
             return objects.labels
         cores = _components(_above(foreground, threshold + level * (1 - threshold)))
-        objects = _split(objects, cores, share, smallest, typical)
+        objects = _split(objects, cores, share, max(smallest, part), typical)
     return _grown(objects.labels, foreground, _closed(inside, plane_factors(inside.ndim, binning)))
 
 

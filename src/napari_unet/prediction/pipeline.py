@@ -275,6 +275,7 @@ def separate_block(
         plan.threshold,
         plan.factors[-1],
         plan.typical,
+        plan.limits.doubtful,
     )
     return own_labels(labels, there, seen, own)
 

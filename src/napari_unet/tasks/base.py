@@ -37,7 +37,7 @@ class Limits(NamedTuple):
     sure: float = 0.0
     """Share of the way from the threshold to certainty that its mean probability must reach."""
     doubtful: int = 0
-    """Of fewer pixels than these it must reach more of it."""
+    """Of fewer pixels than these it must reach more of it, and is no part of another."""
 
     @classmethod
     def of_few_cells(cls, smallest: int, typical: float) -> Limits:

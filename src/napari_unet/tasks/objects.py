@@ -71,7 +71,8 @@ class Objects(Task):
         from napari_unet.objects.separation import separate_objects, without_unsure
 
         foreground, (threshold, limits, typical, binning) = probabilities[1], decision
-        found = separate_objects(foreground, limits.smallest, threshold, binning, typical)
+        smallest, part = limits.smallest, limits.doubtful
+        found = separate_objects(foreground, smallest, threshold, binning, typical, part)
         return without_unsure(found, foreground, threshold, limits)
 
     def as_result(self, annotation: IntArray) -> NDArray[Any]:

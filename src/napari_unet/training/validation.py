@@ -326,7 +326,8 @@ def _judge(
     """
     foreground = runner.probabilities(frame.frame, frame.intensity, box)[1]
     limits = data.limits
-    found = separate_objects(foreground, limits.smallest, threshold, typical=data.typical_object)
+    typical, part = data.typical_object, limits.doubtful
+    found = separate_objects(foreground, limits.smallest, threshold, typical=typical, part=part)
     found = without_unsure(found, foreground, threshold, limits)
     target = frame.target.within(box)
     inside = np.bincount(target.objects.ravel(), minlength=pixels.size)
