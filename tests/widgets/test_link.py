@@ -444,10 +444,12 @@ def test_tracks_follow_a_cell_that_is_deleted(reel: Reel) -> None:
 
 def test_the_first_of_two_cells_is_marked_until_the_second_is_clicked(reel: Reel) -> None:
     reel.click("join", (0, FIRST))
-    assert "The first cell" in reel.desk.viewer.layers
+    marked = reel.tools.cells._marked
+    assert marked is not None
+    assert set(marked.at[0]) == {0}
     assert "now click the other one" in reel.desk.predict.correct.text.text()
     reel.tools.put_down()
-    assert "The first cell" not in reel.desk.viewer.layers
+    assert not marked.at
 
 
 def test_a_drag_takes_both_cells(reel: Reel) -> None:

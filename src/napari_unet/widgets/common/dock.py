@@ -37,9 +37,11 @@ class Dock(QWidget):
         super().showEvent(event)
         window: Any = self.window()
         keeper_of(self._viewer).guard(window)
-        if isinstance(window, QMainWindow) and window.property(_KEYS_ADDED) is None:
-            window.setProperty(_KEYS_ADDED, True)
-            add_shortcuts(window, result_keys(self._session))
+        if isinstance(window, QMainWindow):
+            self._session.window = window
+            if window.property(_KEYS_ADDED) is None:
+                window.setProperty(_KEYS_ADDED, True)
+                add_shortcuts(window, result_keys(self._session))
         if not self._joined_tabs:  # later the user may have put it elsewhere
             self._joined_tabs = True
             QTimer.singleShot(0, self._join_tabs)  # Qt is laying the window out just now

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_info
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari.layers import Image, Labels
+    from qtpy.QtWidgets import QMainWindow
 
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.provenance.card import TrainingOrigin
@@ -75,6 +77,7 @@ class Session(QObject):
         # Where the newest prediction appears: it lives on when the dock is closed.
         self.result: ShownPrediction | None = None
         self.preset, self.settings = "fast", TrainConfig()  # what the Train widget shows
+        self._window: weakref.ref[QMainWindow] | None = None
         self._image: weakref.ref[Image] | None = None
         self._annotation: weakref.ref[Labels] | None = None
 
@@ -100,6 +103,16 @@ class Session(QObject):
     def viewer(self) -> Any:
         """The viewer whose session this is, while it exists and has its window."""
         return self._viewer() if self._viewer else None
+
+    @property
+    def window(self) -> QMainWindow | None:
+        """Where its docks are shown, once one was."""
+        window = self._window() if self._window else None
+        return window if window is not None and isalive(window) else None
+
+    @window.setter
+    def window(self, window: QMainWindow) -> None:
+        self._window = weakref.ref(window)
 
     def _part_from_copies(self, event: Any) -> None:
         if self.viewer is not None:

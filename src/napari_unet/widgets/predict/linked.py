@@ -275,7 +275,7 @@ class LinkedCells(QObject):
     def _keep_first(self, layer: Labels, frame: int, number: int) -> str:
         self._first = layer, frame, number
         at = np.nonzero(np.asarray(layer.data[frame]) == number)
-        self._marked = Highlight(self._session.viewer, "The first cell", "#ffffff", self)
+        self._marked = Highlight(self._session.viewer, "#ffffff", self)
         self._marked.show(layer, (np.full(at[0].size, frame), *at))
         return f"Cell {number} in frame {frame}: now click the other one, in any frame."
 

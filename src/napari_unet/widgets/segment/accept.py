@@ -46,7 +46,7 @@ class AcceptPanel(QWidget):
         self._viewer, self._target, self._options = viewer, target, options
         self._correct, self._session = correct, session_of(viewer)
         self._task = task_named(self._session, "Looking for cells that look right")
-        self._marked = Highlight(viewer, "Cells that look right", _COLOUR, self)
+        self._marked = Highlight(viewer, _COLOUR, self)
         self._layer: Labels | None = None  # the result whose cells are shown
         self._frame: tuple[int, ...] = ()
         self._sure: dict[int, float] = {}

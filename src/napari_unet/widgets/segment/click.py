@@ -99,7 +99,7 @@ class ClickTool(QObject):
         self._asked: Selection | None = None  # of a prompt model, which takes its time
         self.prompt_model: EntryPoint | None = None
         self._in_hand: Labels | None = None
-        self._preview = Highlight(viewer, "Proposed cell", _COLOUR, self)
+        self._preview = Highlight(viewer, _COLOUR, self)
         self._keys = [QShortcut(QKeySequence(key), dock) for key in ("Return", "Enter", "Escape")]
         for shortcut, slot in zip(self._keys, (self.accept, self.accept, self.drop), strict=True):
             shortcut.setContext(Qt.ShortcutContext.WindowShortcut)

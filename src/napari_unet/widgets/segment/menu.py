@@ -34,7 +34,7 @@ class CellMenu(QObject):
     def __init__(self, viewer: Viewer, tools: CorrectTools, dock: QWidget) -> None:
         super().__init__(dock)
         self._viewer, self._tools, self._dock = viewer, tools, dock
-        self._marked = Highlight(viewer, "This cell", "#ffffff", self)
+        self._marked = Highlight(viewer, "#ffffff", self)
         self.menu = QMenu(dock)
         self.menu.aboutToHide.connect(self._marked.hide)
         own = weakref.ref(self)

@@ -99,7 +99,7 @@ class ToolBox(ButtonGrid):
         self.click = ClickTool(viewer, target, options, dock)
         self.accept_all = AcceptPanel(viewer, target, options, self.correct)
         self.cell_menu = CellMenu(viewer, self.correct, dock)
-        self._flash = Highlight(viewer, "Corrected here", _FLASH, dock)
+        self._flash = Highlight(viewer, _FLASH, dock)
         self._number = 0  # what the brush was given to paint with
         self.buttons: dict[str, QPushButton] = {}
         for name, (text, key, tooltip) in {**_PAINT, **_CORRECT, **_LINKED}.items():
