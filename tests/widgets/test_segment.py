@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from napari_unet.training.config import TrainConfig
 from napari_unet.training.events import PaintJudged, ViewPredicted
 from napari_unet.training.validation import PaintedCell
 from napari_unet.widgets.common import session as common_session
-from napari_unet.widgets.common.annotation import annotation_of, cell_of_stroke
+from napari_unet.widgets.common.annotation import annotation_of, painted_around, stroke_goes_on
 from napari_unet.widgets.common.layers import METADATA_KEY
 from napari_unet.widgets.common.pairs import ticked_pairs
 from napari_unet.widgets.common.result_layer import Predicted, predicted_of
@@ -33,7 +34,7 @@ from napari_unet.widgets.predict.doubt import (
     Doubt,
     doubt_at,
 )
-from napari_unet.widgets.segment import click, learn, suggest
+from napari_unet.widgets.segment import click, learn, suggest, tools
 from napari_unet.widgets.segment.accept import sure_cells
 from napari_unet.widgets.segment.click import ClickableView
 from napari_unet.widgets.segment.dock import SegmentWidget
@@ -352,7 +353,47 @@ def ring() -> Any:
     ],
 )
 def test_where_a_stroke_goes_on(start: tuple[int, int], size: float, found: int) -> None:
-    assert cell_of_stroke(ring(), start, 2, 8, size) == found
+    assert stroke_goes_on(np.argwhere(ring() == 2), start, 8, size) == bool(found)
+
+
+def test_a_cell_is_found_as_far_as_it_goes_on_from_where_a_stroke_began() -> None:
+    painted = np.argwhere(ring() == 2)
+    np.testing.assert_array_equal(painted_around(ring(), [(6, 6)], 2, 2), painted)
+    np.testing.assert_array_equal(painted_around(ring(), [(6, 6), (22, 20)], 2, 2), painted)
+    assert not len(painted_around(ring(), [(35, 35)], 2, 2))
+
+
+def test_a_stroke_does_not_wait_for_a_look_at_all_of_the_paint(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make_bench(image=np.zeros((2048, 2048), np.uint8))
+    bench.dock.tools.take("cell")
+    assert [stroke(bench, (100, 100)), stroke(bench, (1900, 1900))] == [2, 3]
+    looked_at: list[int] = []
+
+    def next_after(seen: Any) -> int:
+        looked_at.append(seen.size)
+        return 4
+
+    monkeypatch.setattr(tools, "next_object", next_after)
+    tracemalloc.start()
+    bench.dock.tools.begin_stroke((1000, 1000))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert bench.annotation.selected_label == 4
+    assert sum(looked_at) == 1
+    assert most < 2**20  # bytes; a comparison of all pixels alone takes four times as many
+
+
+def test_a_number_that_a_correction_has_painted_meanwhile_is_not_given_again(bench: Bench) -> None:
+    bench.dock.tools.take("cell")
+    stroke(bench, (12, 12))
+    bench.annotation.data_setitem((np.array([60]), np.array([60])), 7)
+    assert stroke(bench, (12, 60)) == 8
+    paint = np.zeros((96, 96), np.uint16)
+    paint[12, 60], paint[90, 90] = 8, 20
+    bench.annotation.data = paint
+    assert stroke(bench, (60, 12)) == 21
 
 
 # --- Train and Pause ---------------------------------------------------------------------------

@@ -171,26 +171,48 @@ _TOUCHES = 0.75
 _PART, _NEAR = 0.3, 0.35
 
 
-def cell_of_stroke(
-    plane: NDArray[Any], start: tuple[int, ...], last: int, brush: float, cell_size: float = 0.0
-) -> int:
-    """Return which painted cell a stroke goes on with that begins at a pixel; 0: it is a new one.
+def stroke_goes_on(
+    painted: NDArray[np.intp], start: tuple[int, ...], brush: float, cell_size: float = 0.0
+) -> bool:
+    """Return whether a stroke that begins at a pixel goes on with the cell painted last.
 
-    It goes on with the cell that is painted there, and with the one painted last where it begins
-    inside or at the edge of that, or where both fit into one cell of a known size. Diameters of the
-    brush and of a typical cell (0: not known) are in pixels.
+    `painted` are the pixels of the cell painted last, one row each. It does where it begins inside
+    or at the edge of that, or where both fit into one cell of a known size. Diameters of the brush
+    and of a typical cell (0: not known) are in pixels.
     """
-    here = int(plane[start])
-    if here > BACKGROUND_VALUE:
-        return here
-    painted = np.argwhere(plane == last)
     if not len(painted):
-        return 0
+        return False
     distances = np.hypot(*(painted - start).T)
     part = len(painted) < _PART * size_of_cell(cell_size, 2)
     near = distances.min() <= _NEAR * cell_size and distances.max() <= cell_size
     touches = distances.min() <= _TOUCHES * brush / 2
-    return last if touches or (part and near) or _encloses(painted, start) else 0
+    return bool(touches or (part and near)) or _encloses(painted, start)
+
+
+def painted_around(
+    plane: NDArray[Any], places: Iterable[tuple[int, ...]], number: int, reach: int
+) -> NDArray[np.intp]:
+    """List the pixels of a number near some places, one row each, as far as they go on.
+
+    Not all of the plane is looked at: that would hold up each stroke in a large image.
+    """
+    found: list[NDArray[np.intp]] = [np.zeros((0, 2), np.intp)]
+    for place in places:
+        if not any((each == place).all(axis=1).any() for each in found):
+            found.append(_painted_around(plane, place, number, reach))
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def _painted_around(
+    plane: NDArray[Any], place: tuple[int, ...], number: int, reach: int
+) -> NDArray[np.intp]:
+    while True:
+        box = tuple(slice(max(0, at - reach), at + reach + 1) for at in place)
+        found: NDArray[np.intp] = np.argwhere(plane[box] == number)
+        found += [part.start for part in box]
+        if np.abs(found - place).max(initial=0) < reach or reach > max(plane.shape):
+            return found
+        reach *= 2
 
 
 def _encloses(painted: NDArray[np.intp], point: tuple[int, ...]) -> bool:

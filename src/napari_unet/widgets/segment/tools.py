@@ -11,7 +11,12 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 
 from napari_unet.errors import NapariUNetError
-from napari_unet.widgets.common.annotation import BACKGROUND_VALUE, cell_of_stroke, next_object
+from napari_unet.widgets.common.annotation import (
+    BACKGROUND_VALUE,
+    next_object,
+    painted_around,
+    stroke_goes_on,
+)
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, button
 from napari_unet.widgets.common.highlight import Highlight
@@ -101,6 +106,10 @@ class ToolBox(ButtonGrid):
         self.cell_menu = CellMenu(viewer, self.correct, dock)
         self._flash = Highlight(viewer, _FLASH, dock)
         self._number = 0  # what the brush was given to paint with
+        self._largest = 0  # number in the paint: a stroke is not to wait for a look at all of it
+        self._starts: list[tuple[int, ...]] = []  # of the strokes with this number
+        self._painted: Labels | None = None  # the layer that both are of
+        self._leave: list[Callable[[], object]] = []
         self.buttons: dict[str, QPushButton] = {}
         for name, (text, key, tooltip) in {**_PAINT, **_CORRECT, **_LINKED}.items():
             self.buttons[name] = made = button("", "", partial(self.take, name))
@@ -179,21 +188,66 @@ class ToolBox(ButtonGrid):
             return
         start = tuple(round(float(at)) for at in layer.world_to_data(position))
         labels = np.asarray(labels_of(layer))
-        inside = all(0 <= at < size for at, size in zip(start, labels.shape, strict=True))
-        if inside and np.any(labels == self._number):
-            self._number = self._cell_at(layer, labels, start) or next_object(labels)
+        if not all(0 <= at < size for at, size in zip(start, labels.shape, strict=True)):
+            return
+        self._follow_numbers(layer)
+        last = self._number
+        if any(len(self._last_cell(layer, labels, place)) for place in self._starts):
+            self._number = self._cell_at(layer, labels, start) or next_object(
+                np.array([self._largest])
+            )
             layer.selected_label = self._number
+        self._starts = [*(self._starts if self._number == last else ()), start]
+
+    def _follow_numbers(self, layer: Labels) -> None:
+        """Look once at all of the paint, and from then on at what is painted."""
+        if layer is self._painted:
+            return
+        while self._leave:
+            self._leave.pop()()
+        self._painted, self._starts = layer, []
+        self._leave.append(follow(self, layer.events.paint, self._note_painted))
+        self._leave.append(follow(self, layer.events.data, self._look_anew))
+        self._look_anew()
+
+    def _look_anew(self, event: object = None) -> None:
+        if self._painted is not None:
+            self._largest = int(np.max(labels_of(self._painted), initial=0))
+
+    def _note_painted(self, event: Any) -> None:
+        painted = (int(np.max(step[-1], initial=0)) for step in event.value)
+        self._largest = max([self._largest, *painted])
+
+    def _last_cell(
+        self, layer: Labels, labels: NDArray[Any], start: tuple[int, ...]
+    ) -> NDArray[np.intp]:
+        """List what is painted of the last cell, in the plane of a pixel, one row each."""
+        axes, plane = self._plane_of(layer, labels, start)
+        others = set(range(layer.ndim)) - set(axes)
+        places = [
+            tuple(place[axis] for axis in axes)
+            for place in self._starts
+            if all(place[axis] == start[axis] for axis in others)
+        ]
+        return painted_around(plane, places, self._number, max(2, round(layer.brush_size)))
+
+    def _plane_of(
+        self, layer: Labels, labels: NDArray[Any], start: tuple[int, ...]
+    ) -> tuple[list[int], NDArray[Any]]:
+        """Return the axes of the plane on screen, and the one in which a pixel lies."""
+        shown = self._viewer.dims.displayed[-2:]
+        axes = sorted(axis - self._viewer.dims.ndim + layer.ndim for axis in shown)
+        at = tuple(slice(None) if i in axes else at for i, at in enumerate(start))
+        return axes, labels[at]
 
     def _cell_at(self, layer: Labels, labels: NDArray[Any], start: tuple[int, ...]) -> int:
         """Return which painted cell a stroke goes on with, in this plane or a next one; or 0."""
-        shown = self._viewer.dims.displayed[-2:]
-        axes = sorted(axis - self._viewer.dims.ndim + layer.ndim for axis in shown)
-        plane = labels[tuple(slice(None) if i in axes else at for i, at in enumerate(start))]
-        point = tuple(start[axis] for axis in axes)
-        size = self._options.cell_size.value
-        found = cell_of_stroke(plane, point, self._number, layer.brush_size, size)
-        if found:
-            return found
+        axes, _ = self._plane_of(layer, labels, start)
+        point, size = tuple(start[axis] for axis in axes), self._options.cell_size.value
+        if labels[start] > BACKGROUND_VALUE:
+            return int(labels[start])
+        if stroke_goes_on(self._last_cell(layer, labels, start), point, layer.brush_size, size):
+            return self._number
         beside = [labels[next_to] for next_to in _neighbours(start, axes, labels.shape)]
         return max((int(value) for value in beside if value > BACKGROUND_VALUE), default=0)
 
@@ -276,7 +330,8 @@ class ToolBox(ButtonGrid):
             self._viewer.help = _HELP
 
     def _show_brush(self, value: int) -> None:
-        self._number = value
+        self._number, self._starts = value, []
+        self._largest = max(self._largest, value)
         self._show_taken({0: "erase", 1: "background"}.get(value, "cell"))
 
     def _show_taken(self, name: str) -> None:
