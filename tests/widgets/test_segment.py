@@ -24,7 +24,7 @@ from napari_unet.widgets.common.layers import METADATA_KEY
 from napari_unet.widgets.common.pairs import ticked_pairs
 from napari_unet.widgets.common.result_layer import Predicted, predicted_of
 from napari_unet.widgets.common.session import session_of
-from napari_unet.widgets.common.task import BackgroundTask
+from napari_unet.widgets.common.task import BackgroundTask, Finished
 from napari_unet.widgets.predict.doubt import (
     BETWEEN,
     EDGE,
@@ -607,6 +607,29 @@ def test_corrections_are_counted_and_the_count_of_cells_follows(bench: Bench) ->
     layer.undo()
     assert "1 correction:" in bench.dock.tools.text.text()
     assert "3 objects now" in bench.dock.progress.line.text()
+
+
+@pytest.mark.parametrize(
+    ("steps", "joined", "words"),
+    [
+        (5, True, "1 correction learned."),
+        (5, False, "1 correction: Train learns them."),
+        (0, True, "1 correction: Train learns them."),
+    ],
+)
+def test_a_pause_says_what_became_of_corrections(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, steps: int, joined: bool, words: str
+) -> None:
+    shown(bench)
+    monkeypatch.setattr(bench.session.training, "_running", True)
+    correct(bench, "delete", (65, 40))
+    said = bench.dock.tools.text
+    assert said.text() == "1 correction, learning…"
+    monkeypatch.setattr(bench.session.training, "_running", False)
+    bench.session.run = SimpleNamespace(outdated=not joined)
+    bench.dock.tools._end_corrections(Finished(SimpleNamespace(state=SimpleNamespace(step=steps))))
+    bench.session.run = None
+    assert said.text() == words
 
 
 def test_what_was_corrected_flashes_and_changes_no_selection(bench: Bench) -> None:

@@ -23,6 +23,7 @@ from napari_unet.widgets.common.highlight import Highlight
 from napari_unet.widgets.common.layers import follow, labels_of
 from napari_unet.widgets.common.result_layer import active_labels
 from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.common.task import Failed, Outcome
 from napari_unet.widgets.predict.correct import CorrectTools
 from napari_unet.widgets.predict.linked import LINK_TOOLS
 from napari_unet.widgets.segment.accept import AcceptPanel
@@ -128,7 +129,7 @@ class ToolBox(ButtonGrid):
             told.connect(self.text.setText)
         target.painter.brush_taken.connect(self._show_brush)
         training.started.connect(self._say_corrections)
-        training.ended.connect(self._forget_corrections)
+        training.ended.connect(self._end_corrections)
         follow(self, self._viewer.events.help, self._show_help_soon)
         own = weakref.ref(self)
 
@@ -312,13 +313,22 @@ class ToolBox(ButtonGrid):
             self.text.setText("Undone, and not learned.")
 
     def _say_corrections(self) -> None:
-        count, running = self._corrections, self._session.training.running
-        if count:
-            some = f"{count} correction{'' if count == 1 else 's'}"
-            self.text.setText(f"{some}, learning…" if running else f"{some}: Train learns them.")
+        running = self._session.training.running
+        if self._corrections:
+            self.text.setText(self._so_many(", learning…" if running else ": Train learns them."))
 
-    def _forget_corrections(self, outcome: object) -> None:
-        self._corrections = 0
+    def _so_many(self, fate: str) -> str:
+        return f"{self._corrections} correction{'' if self._corrections == 1 else 's'}{fate}"
+
+    def _end_corrections(self, outcome: Outcome) -> None:
+        """Say what became of corrections, where they were last said to be learned."""
+        run, said = self._session.run, self.text.text() == self._so_many(", learning…")
+        made = not isinstance(outcome, Failed) and outcome.result.state.step
+        learned = made and (run is None or not run.outdated)
+        if said:
+            self.text.setText(self._so_many(" learned." if learned else ": Train learns them."))
+        if learned:
+            self._corrections = 0
 
     def _show_help_soon(self, event: object = None) -> None:
         QTimer.singleShot(0, self._show_help)  # napari shows its own just now
