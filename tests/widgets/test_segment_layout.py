@@ -120,6 +120,16 @@ def test_all_is_in_sight_while_it_trains_on_a_stack(open_dock: Open) -> None:
     assert out_of_sight(dock) == []
 
 
+def test_size_threshold_and_smallest_object_are_one_click_away(open_dock: Open) -> None:
+    dock = open_dock()
+    dock.settings.toggle_button.click()
+    editors = dock.options.form.editors
+    shown = [dock.options.cell_size, editors["threshold"].widget, editors["smallest"].widget]
+    assert all(each.isVisible() for each in shown)
+    assert not editors["device"].widget.isVisible()
+    assert out_of_sight(dock) == []
+
+
 def test_the_axes_of_a_plane_are_not_asked_for(open_dock: Open) -> None:
     assert not open_dock().axes_chip.isVisible()
 

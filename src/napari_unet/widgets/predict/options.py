@@ -25,7 +25,7 @@ from napari_unet.widgets.common.settings_form import SettingsForm
 from napari_unet.widgets.predict.cell_size import CellSizeRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari.layers import Image
     from napari.viewer import Viewer
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from napari_unet.widgets.common.session import Session
 
 # In the order of the rows, below the cell size.
-_MAIN = ("result",)
-_ADVANCED = (
+_SETTINGS_SHOWN = (
+    "result",
     "used_channels",
     "threshold",
     "smallest",
@@ -53,8 +53,9 @@ _SETTINGS = declared(PredictConfig)
 class PredictOptions(QWidget):
     """Shows what the axes of an image are, and sets how it is predicted.
 
-    The dock has `image_box`, which chooses the image, and `rows`, below which its own are added.
-    The model of the session decides what fits.
+    The dock has `image_box`, which chooses the image, and `rows`, below which its own are added,
+    those of the settings `first` in their order; the others are folded away. The model of the
+    session decides what fits.
     """
 
     def __init__(
@@ -63,12 +64,13 @@ class PredictOptions(QWidget):
         session: Session,
         image_box: LayerComboBox[Image],
         rows: QFormLayout,
+        first: Sequence[str] = ("result",),
     ) -> None:
         super().__init__()
-        self._session, self._rows = session, rows
+        self._session, self._rows, self._first = session, rows, first
         self.image_box = image_box
         self.axes_row = AxesRow(self.guess)
-        self.form = SettingsForm(PredictConfig(), (*_MAIN, *_ADVANCED))
+        self.form = SettingsForm(PredictConfig(), _SETTINGS_SHOWN)
         self.channels_edit = self.form.editors["used_channels"].widget
         self.scale_check = self.form.editors["rescale"].widget
         self.size_note = Note()
@@ -87,7 +89,7 @@ class PredictOptions(QWidget):
         cell_size.setBuddy(self.cell_size.box)
         cell_size.setToolTip(self.cell_size.box.toolTip())
         form.addRow(cell_size, self.cell_size)
-        self.form.add_rows(form, _MAIN)
+        self.form.add_rows(form, self._first)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
@@ -95,7 +97,7 @@ class PredictOptions(QWidget):
         self.advanced = Section(
             "Advanced settings",
             "Settings that the model and the program choose well.",
-            self.form.panel(_ADVANCED),
+            self.form.panel([each for each in _SETTINGS_SHOWN if each not in self._first]),
         )
         layout.addWidget(self.advanced)
 

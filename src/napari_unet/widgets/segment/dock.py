@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from napari_unet.widgets.predict.doubt import Doubt
 
 _PLUGIN = "napari-unet-paint"
+_FIRST_SETTINGS = "threshold", "smallest", "result"  # in this order
 _NO_PAINT = "Paint three cells, with a stroke or more for each: click Cell, and fill one."
 
 
@@ -59,7 +60,7 @@ class SegmentWidget(Dock):
         self.model_note = Note()
         self._settings = form_layout()
         self.options = PredictOptions(
-            napari_viewer, self._session, self.target.image_box, self._settings
+            napari_viewer, self._session, self.target.image_box, self._settings, _FIRST_SETTINGS
         )
         self.axes_chip = AxesChip(self.options.guess)
         self.progress = PredictStatus()
