@@ -382,6 +382,37 @@ def test_link_on_and_off(bench: Bench) -> None:
     assert len(bench.viewer.layers) == n_results
 
 
+@pytest.mark.parametrize("writing", ["in_progress", "live"])
+def test_a_link_that_is_asked_for_early_is_made_when_the_result_is_there(
+    bench: Bench, writing: str
+) -> None:
+    layer = filmed(bench)
+    about = predicted_of(layer)
+    setattr(about, writing, True)
+    press_link(bench)
+    assert bench.dock.finish.link_button.isChecked()
+    assert "linked when that is done" in bench.dock.link.text.text()
+    assert layer.data[:, 10, 10].tolist() == [1, 2, 1]
+    setattr(about, writing, False)
+    bench.dock.link.cells.refresh()  # as it does where a training or a prediction ends
+    bench.wait()
+    assert layer.data[:, 10, 10].tolist() == [1, 1, 1]
+
+
+def test_a_link_that_is_asked_for_early_can_be_taken_back(bench: Bench) -> None:
+    layer = filmed(bench)
+    about = predicted_of(layer)
+    assert about is not None
+    about.in_progress = True
+    press_link(bench)
+    press_link(bench)
+    assert not bench.dock.finish.link_button.isChecked()
+    about.in_progress = False
+    bench.dock.link.cells.refresh()
+    bench.wait()
+    assert layer.data[:, 10, 10].tolist() == [1, 2, 1]
+
+
 def test_tools_for_links_come_and_go_with_link(bench: Bench) -> None:
     filmed(bench)
     assert bench.dock.tools.buttons["break"].isHidden()

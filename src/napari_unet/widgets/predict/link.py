@@ -78,7 +78,7 @@ class LinkPanel(QWidget):
             about = predicted_of(source)
             if about is not None and about.ndim == 3 and config.axis == "Z":
                 raise ConfigError(f"{source.name} holds objects that are whole in z already.")
-            self.cells.link(source, config)
+            self.cells.link_when_done(source, config)
         except ConfigError as error:
             self.cells.told.emit(str(error))
 
@@ -97,8 +97,6 @@ def _problem_of(source: Labels | None) -> str:
     if source is None:
         return "There is nothing to link: select a labels layer, or predict one."
     predicted = predicted_of(source)
-    if predicted is not None and predicted.in_progress:
-        return f"{source.name} is still being predicted: link it when it is done."
     if predicted is not None and (task := task_of(predicted.kind)).named:
         return f"{source.name} holds {task.things}: only objects are linked."
     n_axes = len(labels_of(source).shape)

@@ -123,6 +123,17 @@ class LinkedCells(QObject):
             )
         self._start(source, task, linking_events, f"Linking {source.name}…")
 
+    def link_when_done(self, source: Labels, config: LinkConfig) -> None:
+        """Link the cells of a layer; of a result that is being written as soon as it is there."""
+        about = result_in_memory(source)
+        if about is None or not (about.in_progress or about.live):
+            self.link(source, config)
+            return
+        self._config[source] = config
+        about.linked = about.stale = True
+        self.told.emit(f"{source.name} is still being found: it is linked when that is done.")
+        self.changed.emit()
+
     def separate(self, source: Labels) -> None:
         """Give the cells of each frame numbers of their own again; corrections are remembered."""
         about = result_in_memory(source)

@@ -133,7 +133,10 @@ class FinishPanel(QWidget):
             return
         if not about.linked:
             self._link.link_layer(layer)
-        elif not about.in_progress:
+        elif about.stale and (about.in_progress or about.live):  # it was only asked for
+            about.linked = False
+            self._link.cells.told.emit(f"{layer.name} is not linked.")
+        else:
             self._link.cells.separate(layer)
         self._show_link()
 
