@@ -19,13 +19,17 @@ napari_unet.widgets.{name}
 heavy = {{
     "torch", "skimage.measure", "skimage.segmentation", "scipy.sparse.csgraph", "scipy.fft",
     "numba", "tifffile", "PIL.Image", "zarr", "pandas", "pyqtgraph",
+    "napari_unet.provenance.card",
 }}
 print(sorted(heavy & (set(sys.modules) - before)))
 """
 
 
 @pytest.mark.fault(49)
-@pytest.mark.parametrize("name", ["AnnotateWidget", "TrainWidget", "PredictWidget", "ModelsWidget"])
+@pytest.mark.parametrize(
+    "name",
+    ["AnnotateWidget", "TrainWidget", "PredictWidget", "ModelsWidget", "SegmentWidget"],
+)
 def test_a_widget_imports_nothing_heavy(name: str) -> None:
     program = PROGRAM.format(name=name)
     result = subprocess.run(

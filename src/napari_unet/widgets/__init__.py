@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.widgets.common.importing_torch import quietly
+
 if TYPE_CHECKING:
     from napari_unet.widgets.annotate.dock import AnnotateWidget as AnnotateWidget
     from napari_unet.widgets.models.dock import ModelsWidget as ModelsWidget
@@ -29,4 +31,5 @@ __all__ = ["AnnotateWidget", "ModelsWidget", "PredictWidget", "SegmentWidget", "
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME_OF[name]), name)
+    with quietly:  # else all objects of napari are gone through for garbage meanwhile
+        return getattr(import_module(_HOME_OF[name]), name)

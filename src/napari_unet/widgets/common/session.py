@@ -11,7 +11,6 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication
 
-from napari_unet.provenance.card import TrainingOrigin
 from napari_unet.run import Notice
 from napari_unet.training.config import TrainConfig
 from napari_unet.widgets.common.importing_torch import keep_triton_apart

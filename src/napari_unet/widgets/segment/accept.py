@@ -9,7 +9,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QSlider, QVBoxLayout, QWidget
 
 from napari_unet.errors import NapariUNetError
-from napari_unet.objects.clicking import Clickable, confidences
 from napari_unet.objects.overlaps import check_fits
 from napari_unet.widgets.common.annotation import next_object
 from napari_unet.widgets.common.button_grid import ButtonGrid
@@ -179,6 +178,8 @@ def sure_cells(
     Left out are cells that are painted for the most part, that end at the view's edge, and that are
     much smaller or larger than most.
     """
+    from napari_unet.objects.clicking import Clickable, confidences  # scikit-image, on use
+
     assert isinstance(view.cells, Clickable)
     region, here = view.region, labels[view.region]
     probable = confidences(view.cells.foreground, here)
