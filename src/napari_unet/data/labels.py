@@ -92,17 +92,23 @@ def object_target(
     `anisotropy` is how many times as long along Z as wide a voxel is.
     """
     background = BACKGROUND_VALUE[unpainted]
-    objects = np.where(labels > background, labels, 0)
-    if objects.dtype.itemsize > 2:  # ids may exceed int32; only their difference matters
-        ids, number = np.unique(objects, return_inverse=True)
-        objects = number.reshape(labels.shape) + (ids[0] != 0)  # 0 stays free for background
-    objects = objects.astype(np.int32)
-    foreground = (objects > 0) & ~ridge_between(objects)
-    classes = foreground.astype(np.int16)
+    numbers = labels
+    if labels.dtype.itemsize > 2:  # ids may exceed int32; only their difference matters
+        ids, number = np.unique(np.where(labels > background, labels, 0), return_inverse=True)
+        numbers = number.reshape(labels.shape) + (ids[0] != 0)  # 0 stays free for background
+    boxes = marked_boxes(labels > background)  # a few cells on a huge image cost little
+    objects, ridge = np.zeros(labels.shape, np.int32), np.zeros(labels.shape, bool)
+    for box in boxes:
+        objects[box] = np.where(labels[box] > background, numbers[box], 0)
+        ridge[box] |= ridge_between(objects[box])
+    classes = np.zeros(labels.shape, np.int16)
+    for box in boxes:
+        classes[box] = (objects[box] > 0) & ~ridge[box]
     if unpainted == "unlabelled":
-        empty = labels == 0
-        classes[empty] = UNLABELLED
-        classes[_implied_borders(objects, empty, sliver, anisotropy)] = 0
+        classes[labels == 0] = UNLABELLED
+        for box in boxes if sliver > 0 else ():  # none is wider than what lies between two boxes
+            borders = _borders_within(objects[box], labels[box] == 0, sliver, anisotropy)
+            classes[box][borders] = 0
     return Target(classes, objects)
 
 
@@ -171,7 +177,7 @@ def _touching(objects: NDArray[Any], axis: int) -> NDArray[np.bool_]:
     return touching
 
 
-def _implied_borders(
+def _borders_within(
     objects: NDArray[np.int32], unpainted: NDArray[np.bool_], sliver: float, anisotropy: float
 ) -> NDArray[np.bool_]:
     """Mark the unpainted pixels midway between two different objects that lie near each other.
@@ -179,16 +185,6 @@ def _implied_borders(
     Users do not paint cells up to the last pixel: two numbers side by side mean that a border runs
     between them, although not exactly where. An unpainted cell does not fit into so narrow a gap.
     """
-    borders = np.zeros(objects.shape, bool)
-    if sliver > 0:
-        for box in marked_boxes(objects > 0):  # no sliver is wider than what lies between two
-            borders[box] = _borders_within(objects[box], unpainted[box], sliver, anisotropy)
-    return borders
-
-
-def _borders_within(
-    objects: NDArray[np.int32], unpainted: NDArray[np.bool_], sliver: float, anisotropy: float
-) -> NDArray[np.bool_]:
     from skimage.segmentation import expand_labels  # slow to import, and settings need it not
 
     spacing = (anisotropy,) * (objects.ndim - 2) + (1.0, 1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -21,7 +22,7 @@ from napari_unet.training.augmentation import (
 from napari_unet.training.config import fitting_patch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
     from types import TracebackType
 
@@ -183,23 +184,37 @@ def _paint_by_class(
     frames: Sequence[TrainingFrame], n_classes: int, rng: np.random.Generator
 ) -> list[NDArray[np.int32]]:
     """List (frame, *pixel) of the painted training pixels, per class, and of corrected ones."""
-    found: list[NDArray[np.int32]] = []
-    for number in range(n_classes):
-        of_class = _listed((f.target.classes == number) & ~f.held_back for f in frames)
-        if len(of_class) > _CENTRES_PER_CLASS:
-            of_class = rng.choice(of_class, _CENTRES_PER_CLASS, replace=False)
-        found.append(of_class)
-    nothing = np.zeros((1,) * frames[0].target.classes.ndim, bool)
-    # met as often as a class of their own
-    found.append(
-        _listed(nothing if f.corrected is None else f.corrected & f.trained_on for f in frames)
-    )
+    found = [_listed(frames, partial(_of_class, number=number), rng) for number in range(n_classes)]
+    found.append(_listed(frames, _corrected, rng))  # met as often as a class of their own
     return [pixels for pixels in found if len(pixels)]
 
 
-def _listed(marked: Iterable[NDArray[np.bool_]]) -> NDArray[np.int32]:
-    """List (frame, *pixel) of what is marked in the frames."""
-    found = [np.insert(np.argwhere(m), 0, i, axis=1).astype(np.int32) for i, m in enumerate(marked)]
+def _of_class(frame: TrainingFrame, number: int) -> NDArray[np.bool_]:
+    return (frame.target.classes == number) & ~frame.held_back
+
+
+def _corrected(frame: TrainingFrame) -> NDArray[np.bool_]:
+    if frame.corrected is None:
+        return np.zeros((1,) * frame.held_back.ndim, bool)
+    return frame.corrected & frame.trained_on
+
+
+def _listed(
+    frames: Sequence[TrainingFrame],
+    marked: Callable[[TrainingFrame], NDArray[np.bool_]],
+    rng: np.random.Generator,
+) -> NDArray[np.int32]:
+    """List (frame, *pixel) of what is marked in the frames; of very much a choice by chance."""
+    total = sum(int(np.count_nonzero(marked(frame))) for frame in frames)
+    share = _CENTRES_PER_CLASS / max(total, _CENTRES_PER_CLASS)
+    found = []
+    for number, frame in enumerate(frames):
+        here = marked(frame)
+        pixels = np.flatnonzero(here)
+        if share < 1:
+            pixels = rng.choice(pixels, round(share * len(pixels)), replace=False)
+        at = np.unravel_index(pixels, here.shape)
+        found.append(np.stack([np.full(len(pixels), number), *at], axis=1).astype(np.int32))
     return np.concatenate(found)
 
 

@@ -144,12 +144,15 @@ def pixel_weights(
     border = target.border
     if border is None:
         border = border_term(target, config, anisotropy)
-    weights = balance[target.classes.clip(min=0)]
+    painted = target.painted
+    counted = balance[target.classes[painted]]
     if border is not None:
-        weights += border
+        counted += border[painted]
     if corrected is not None:
-        weights = np.where(corrected, weights * np.float32(config.correction_weight), weights)
-    return np.where(target.painted, weights, np.float32(0)).astype(np.float32)
+        counted[corrected[painted]] *= np.float32(config.correction_weight)
+    weights = np.zeros(painted.shape, np.float32)  # what is not painted takes no memory
+    weights[painted] = counted
+    return weights
 
 
 def border_term(
@@ -158,19 +161,17 @@ def border_term(
     """Compute the border weights: ``[Z]YX`` float32, 0 where unlabelled; None with classes."""
     if not task_of(config.kind).border_weighted:
         return None
-    # The ridge between touching objects is background, where the weight is highest.
-    separated = np.where(target.classes == 0, 0, target.objects)
-    painted = target.painted
-    border = np.zeros(separated.shape, np.float32)
-    for box in _apart(separated, border_reach(config, separated.ndim, anisotropy)):
+    border = np.zeros(target.objects.shape, np.float32)
+    for box in _apart(target.objects, border_reach(config, border.ndim, anisotropy)):
+        seen = target.within(box)
         weights = border_weight_map(
-            separated[box],
+            # The ridge between touching objects is background, where the weight is highest.
+            np.where(seen.classes == 0, 0, seen.objects),
             config.border_weight,
             sigma_of(config),
-            (anisotropy,) * (separated.ndim - 2) + (1.0, 1.0),
+            (anisotropy,) * (border.ndim - 2) + (1.0, 1.0),
         )
-        np.maximum(border[box], weights, out=border[box])
-    border[~painted] = 0
+        np.maximum(border[box], weights, out=border[box], where=seen.painted)
     return border
 
 
