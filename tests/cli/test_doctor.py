@@ -99,7 +99,7 @@ def test_a_problem_is_printed_with_its_remedy(healthy: pytest.MonkeyPatch, capsy
 
 def test_an_installation_that_is_listed_twice_is_no_problem() -> None:
     owners = {"napari_unet": ["napari-unet-paint", "napari-unet-paint"]}
-    assert doctor.same_package_problems(owners) == []
+    assert list(doctor.same_package_problems(owners)) == []
 
 
 def test_a_gpu_without_a_cuda_torch_is_found(healthy: pytest.MonkeyPatch, capsys: Capture) -> None:
@@ -139,7 +139,7 @@ def test_napari_without_a_qt_binding_is_found(healthy: pytest.MonkeyPatch, capsy
 
 
 def test_no_napari_at_all_is_no_problem() -> None:
-    assert doctor.window_problems({"napari": None}) == []
+    assert list(doctor.window_problems({"napari": None})) == []
 
 
 def test_a_torch_that_cannot_be_imported_is_found(

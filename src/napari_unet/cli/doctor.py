@@ -31,7 +31,7 @@ from napari_unet.model.devices import Problem, cpu_only_torch, nvidia_gpu
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 _SHOWN = (OUR_DISTRIBUTION, "torch", "numpy", "numba", "scikit-image", "tifffile", "npe2", "napari")
 QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
@@ -96,30 +96,26 @@ def _print(report: dict[str, Any], problems: Sequence[Problem], notes: Sequence[
 
 def same_package_problems(
     owners: Mapping[str, Sequence[str]] | None = None,
-) -> list[Problem]:
+) -> Iterator[Problem]:
     """Find other distributions that install a package ``napari_unet`` over ours."""
     owners = packages_distributions() if owners is None else owners
     others = sorted(set(owners.get("napari_unet", ())) - {OUR_DISTRIBUTION})
-    return [
-        Problem(
+    for other in others:
+        yield Problem(
             f"{other} also installs a package napari_unet; the two overwrite each other.",
             f"{sys.executable} -m pip uninstall {other} && {sys.executable} -m pip install "
             f"--force-reinstall --no-deps {OUR_DISTRIBUTION}",
         )
-        for other in others
-    ]
 
 
-def window_problems(versions: Mapping[str, str | None]) -> list[Problem]:
+def window_problems(versions: Mapping[str, str | None]) -> Iterator[Problem]:
     """Find what keeps the widgets from opening; without napari all else works."""
     if versions.get("napari") is None or any(map(versions.get, QT_BINDINGS)):
-        return []
-    return [
-        Problem(
-            "napari is installed without a Qt binding: its window cannot open.",
-            f'{sys.executable} -m pip install "napari-unet-paint[all]"',
-        )
-    ]
+        return
+    yield Problem(
+        "napari is installed without a Qt binding: its window cannot open.",
+        f'{sys.executable} -m pip install "napari-unet-paint[all]"',
+    )
 
 
 def examine_devices() -> tuple[str, list[Problem]]:
@@ -148,73 +144,62 @@ def examine_devices() -> tuple[str, list[Problem]]:
 
 def binding_problems(
     environment: Mapping[str, str] = os.environ, bindings: Collection[str] | None = None
-) -> list[Problem]:
+) -> Iterator[Problem]:
     """Find several Qt bindings beside napari, or a choice of one that is not there."""
     found = installed(QT_BINDINGS) if bindings is None else list(bindings)
     chosen = environment.get("QT_API", "").lower()
     if chosen and chosen not in [binding.lower() for binding in found]:
-        return [
-            Problem(
-                f"QT_API={environment['QT_API']} names a Qt binding that is not installed.",
-                "Remove QT_API from the environment.",
-            )
-        ]
-    if len(found) < 2 or chosen:
-        return []
-    return [
-        Problem(
-            f"{' and '.join(found)} are installed together; parts of two Qt versions crash.",
-            f"{sys.executable} -m pip uninstall {' '.join(found[1:])}",
+        yield Problem(
+            f"QT_API={environment['QT_API']} names a Qt binding that is not installed.",
+            "Remove QT_API from the environment.",
         )
-    ]
+    if len(found) < 2 or chosen:
+        return
+    yield Problem(
+        f"{' and '.join(found)} are installed together; parts of two Qt versions crash.",
+        f"{sys.executable} -m pip uninstall {' '.join(found[1:])}",
+    )
 
 
-def library_problems(can_load: Callable[[str], bool] | None = None) -> list[Problem]:
+def library_problems(can_load: Callable[[str], bool] | None = None) -> Iterator[Problem]:
     """Find libraries of the system that Qt needs on Linux."""
     can_load = _can_load if can_load is None else can_load
     if sys.platform != "linux" or not _has_window():
-        return []
+        return
     missing = [package for library, package in _LIBRARIES.items() if not can_load(library)]
     if not missing:
-        return []
-    return [
-        Problem(
-            f"Libraries that napari's window needs are missing: {', '.join(missing)} "
-            "(names of Debian and Ubuntu).",
-            f"apt-get install {' '.join(missing)}",
-        )
-    ]
+        return
+    yield Problem(
+        f"Libraries that napari's window needs are missing: {', '.join(missing)} "
+        "(names of Debian and Ubuntu).",
+        f"apt-get install {' '.join(missing)}",
+    )
 
 
-def display_problems(environment: Mapping[str, str] = os.environ) -> list[Problem]:
+def display_problems(environment: Mapping[str, str] = os.environ) -> Iterator[Problem]:
     """Find that Qt is told to open windows in which napari can show nothing."""
     if not _has_window():
-        return []
+        return
     platform = environment.get("QT_QPA_PLATFORM", "").partition(":")[0]
     if platform in _WINDOWLESS:
-        return [
-            Problem(
-                f"QT_QPA_PLATFORM={environment['QT_QPA_PLATFORM']}: napari's window cannot show "
-                "layers like this.",
-                "Remove QT_QPA_PLATFORM from the environment; without a screen use xvfb-run.",
-            )
-        ]
-    return []
+        yield Problem(
+            f"QT_QPA_PLATFORM={environment['QT_QPA_PLATFORM']}: napari's window cannot show "
+            "layers like this.",
+            "Remove QT_QPA_PLATFORM from the environment; without a screen use xvfb-run.",
+        )
 
 
-def screen_notes(environment: Mapping[str, str] = os.environ) -> list[Problem]:
+def screen_notes(environment: Mapping[str, str] = os.environ) -> Iterator[Problem]:
     """Find that there is no screen to open a window on: a cluster has none, and needs none."""
     display = environment.get("DISPLAY", "")
     elsewhere = sys.platform != "linux" or environment.get("WAYLAND_DISPLAY") or _answers(display)
     if elsewhere or not _has_window():
-        return []
+        return
     why = f"DISPLAY is {display}, where nobody answers" if display else "DISPLAY is not set"
-    return [
-        Problem(
-            f"There is no screen ({why}): napari's window cannot open, the command line works.",
-            "Log in with ssh -X, or start napari by xvfb-run.",
-        )
-    ]
+    yield Problem(
+        f"There is no screen ({why}): napari's window cannot open, the command line works.",
+        "Log in with ssh -X, or start napari by xvfb-run.",
+    )
 
 
 def _answers(display: str) -> bool:
@@ -226,20 +211,18 @@ def _answers(display: str) -> bool:
     return (sockets / f"X{local[1]}").exists()
 
 
-def plugin_problems() -> list[Problem]:
+def plugin_problems() -> Iterator[Problem]:
     """Find that our plugin is switched off in napari's preferences."""
     if not installed(["napari"]):
-        return []
+        return
     from napari.settings import get_settings
 
     if OUR_DISTRIBUTION not in get_settings().plugins.disabled_plugins:
-        return []
-    return [
-        Problem(
-            f"{OUR_DISTRIBUTION} is switched off in napari: its widgets are in no menu.",
-            f"In napari, open Plugins > Install/Uninstall Plugins and tick {OUR_DISTRIBUTION}.",
-        )
-    ]
+        return
+    yield Problem(
+        f"{OUR_DISTRIBUTION} is switched off in napari: its widgets are in no menu.",
+        f"In napari, open Plugins > Install/Uninstall Plugins and tick {OUR_DISTRIBUTION}.",
+    )
 
 
 def installed(names: Collection[str]) -> list[str]:

@@ -23,7 +23,7 @@ from napari_unet.io.limits import free_memory
 from napari_unet.model.devices import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from packaging.requirements import Requirement
 
@@ -34,7 +34,7 @@ _LITTLE_DISK, _LITTLE_MEMORY, _LITTLE_SHARED = 2**30, 2**30, 2**24
 _LONGEST_SPIN_MS = 1000
 
 
-def examined(examinations: Iterable[Callable[[], list[Problem]]]) -> list[Problem]:
+def examined(examinations: Iterable[Callable[[], Iterable[Problem]]]) -> list[Problem]:
     """Return what all examinations find; one that fails is a problem and does not stop others."""
     found: list[Problem] = []
     for examine in examinations:
@@ -55,29 +55,27 @@ def failed(what: str, error: Exception) -> Problem:
     )
 
 
-def python_problems(version: tuple[int, ...] = sys.version_info[:3]) -> list[Problem]:
+def python_problems(version: tuple[int, ...] = sys.version_info[:3]) -> Iterator[Problem]:
     """Find a Python that is too old."""
     if version >= _PYTHON:
-        return []
-    return [
-        Problem(
-            f"Python {'.'.join(map(str, version))} is too old; 3.11 is the first that works.",
-            f"Install Python 3.12, and there: python -m pip install {OUR_DISTRIBUTION}",
-        )
-    ]
+        return
+    yield Problem(
+        f"Python {'.'.join(map(str, version))} is too old; 3.11 is the first that works.",
+        f"Install Python 3.12, and there: python -m pip install {OUR_DISTRIBUTION}",
+    )
 
 
 def package_problems(
     version_of: Callable[[str], str] = importlib.metadata.version,
     required: Sequence[str] | None = None,
-) -> list[Problem]:
+) -> Iterator[Problem]:
     """Find packages that are missing or older than ours needs, by their metadata."""
     from packaging.requirements import Requirement
 
     if required is None:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             required = importlib.metadata.requires(OUR_DISTRIBUTION)
-    problems: list[Problem] = []
+    told: list[Problem] = []
     asked = [Requirement(text) for text in required or ()]
     versions = {each.name: version_or_none(each.name, version_of) for each in asked}
     # An extra is in use where all of its packages are there; others' bounds do not count.
@@ -88,12 +86,12 @@ def package_problems(
         command = f'{sys.executable} -m pip install --upgrade "{needed.name}{needed.specifier}"'
         found = versions[needed.name]
         if found is None:
-            problems.append(Problem(f"{needed.name} is not installed.", command))
+            yield Problem(f"{needed.name} is not installed.", command)
         elif not needed.specifier.contains(found, prereleases=True):
             what = f"{needed.name} {found} is installed, but {needed.specifier} is needed."
-            if Problem(what, command) not in problems:
-                problems.append(Problem(what, command))
-    return problems
+            if Problem(what, command) not in told:
+                told.append(Problem(what, command))
+                yield told[-1]
 
 
 def _extra_of(needed: Requirement) -> str:
@@ -112,62 +110,52 @@ def version_or_none(
         return None
 
 
-def import_problems(names: Sequence[str] = _COMPILED) -> list[Problem]:
+def import_problems(names: Sequence[str] = _COMPILED) -> Iterator[Problem]:
     """Find packages that are installed but broken, for example for lack of a library."""
-    problems = []
     for name in names:
         try:
             importlib.import_module(name)
         except Exception as error:  # also OSError of a missing DLL
             what = f"{name} cannot be imported: {first_line(error)}."
             remedy = reinstall({"skimage": "scikit-image"}.get(name, name))
-            problems.append(Problem(what, remedy))
-    return problems
+            yield Problem(what, remedy)
 
 
-def folder_problems(folder: Path | None = None) -> list[Problem]:
+def folder_problems(folder: Path | None = None) -> Iterator[Problem]:
     """Find a folder for models and recovery that cannot be written, or a full disk."""
     folder = user_data_path(OUR_DISTRIBUTION) if folder is None else folder
-    problems = []
     for name in ("models", "recovery"):
         error = _cannot_write(folder / name)
         if error is not None:
-            problems.append(
-                Problem(
-                    f"The folder for {name}, {folder / name}, cannot be written: {error}.",
-                    f"Make {_existing(folder / name) or folder} writable, connect its drive, or "
-                    "move away what lies in its place.",
-                )
+            yield Problem(
+                f"The folder for {name}, {folder / name}, cannot be written: {error}.",
+                f"Make {_existing(folder / name) or folder} writable, connect its drive, or "
+                "move away what lies in its place.",
             )
     temporary = Path(tempfile.gettempdir())
     for place in filter(None, {_existing(folder), temporary}):
         free = shutil.disk_usage(place).free
         if free < _LITTLE_DISK:
-            problems.append(
-                Problem(
-                    f"Only {free / 1e6:.0f} MB are free in {place}.",
-                    "Delete files there: models and saved annotations need room.",
-                )
+            yield Problem(
+                f"Only {free / 1e6:.0f} MB are free in {place}.",
+                "Delete files there: models and saved annotations need room.",
             )
-    return problems
 
 
-def memory_problems() -> list[Problem]:
+def memory_problems() -> Iterator[Problem]:
     """Find too little free memory, of the machine or of its container."""
     free = free_memory()
     if free >= _LITTLE_MEMORY:
-        return []
-    return [
-        Problem(
-            f"Only {free / 1e6:.0f} MB of memory are free; a training needs about 1000.",
-            "Close other programs, or give the container more memory.",
-        )
-    ]
+        return
+    yield Problem(
+        f"Only {free / 1e6:.0f} MB of memory are free; a training needs about 1000.",
+        "Close other programs, or give the container more memory.",
+    )
 
 
 def thread_problems(
     environment: Mapping[str, str] = os.environ, cores: int | None = None
-) -> list[Problem]:
+) -> Iterator[Problem]:
     """Find settings of OpenMP that make torch several times slower."""
     cores = cores or os.cpu_count() or 1
     wrong: list[tuple[str, str]] = []
@@ -187,58 +175,50 @@ def thread_problems(
     block = environment.get("KMP_BLOCKTIME", "").strip().lower().removesuffix("ms")
     if block == "infinite" or (block.isdigit() and int(block) > _LONGEST_SPIN_MS):
         wrong.append(("KMP_BLOCKTIME", "lets idle threads take the cores"))
-    return [
-        Problem(f"{name}={environment[name]} {why}.", f"Remove {name} from the environment.")
-        for name, why in wrong
-    ]
+    for name, why in wrong:
+        yield Problem(f"{name}={environment[name]} {why}.", f"Remove {name} from the environment.")
 
 
-def shared_memory_problems(folder: Path = Path("/dev/shm")) -> list[Problem]:
+def shared_memory_problems(folder: Path = Path("/dev/shm")) -> Iterator[Problem]:
     """Find a /dev/shm that several processes cannot use, on Linux."""
     if sys.platform != "linux":
-        return []
+        return
     error = _cannot_write(folder)
     if error is None:
         free = shutil.disk_usage(folder).free
         if free >= _LITTLE_SHARED:
-            return []
+            return
         error = f"only {free / 1e6:.0f} MB are free"
-    return [
-        Problem(
-            f"{folder} cannot be used by several processes: {error}.",
-            "Start the container with --shm-size=1g, or mount a tmpfs there.",
-        )
-    ]
+    yield Problem(
+        f"{folder} cannot be used by several processes: {error}.",
+        "Start the container with --shm-size=1g, or mount a tmpfs there.",
+    )
 
 
-def compiler_cache_problems(environment: Mapping[str, str] = os.environ) -> list[Problem]:
+def compiler_cache_problems(environment: Mapping[str, str] = os.environ) -> Iterator[Problem]:
     """Find that numba can keep nothing it compiles, so that each start takes longer."""
     named = environment.get("NUMBA_CACHE_DIR")
     beside = Path(__file__).parents[1] / "data" / "__pycache__"
     places = [Path(named)] if named else [beside, user_cache_path("numba")]
     errors = [_cannot_write(place) for place in places]
     if not all(errors):
-        return []
-    return [
-        Problem(
-            f"Compiled code cannot be kept in {places[-1]}: {errors[-1]}; each start takes "
-            "some seconds longer.",
-            "Set NUMBA_CACHE_DIR to a folder that can be written.",
-        )
-    ]
+        return
+    yield Problem(
+        f"Compiled code cannot be kept in {places[-1]}: {errors[-1]}; each start takes "
+        "some seconds longer.",
+        "Set NUMBA_CACHE_DIR to a folder that can be written.",
+    )
 
 
-def encoding_problems(encoding: str | None = None) -> list[Problem]:
+def encoding_problems(encoding: str | None = None) -> Iterator[Problem]:
     """Find that names of files outside of ASCII cannot be used."""
     encoding = sys.getfilesystemencoding() if encoding is None else encoding
     if encoding.lower().replace("-", "") == "utf8":
-        return []
-    return [
-        Problem(
-            f"Names of files are encoded as {encoding}: those with other letters cannot be opened.",
-            "Set PYTHONUTF8=1, or LC_ALL=C.UTF-8, in the environment.",
-        )
-    ]
+        return
+    yield Problem(
+        f"Names of files are encoded as {encoding}: those with other letters cannot be opened.",
+        "Set PYTHONUTF8=1, or LC_ALL=C.UTF-8, in the environment.",
+    )
 
 
 def _cannot_write(folder: Path) -> str | None:
