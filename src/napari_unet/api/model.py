@@ -48,15 +48,10 @@ _BOX = list_of((lambda part: isinstance(part, slice), "a slice of each axis"))
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A trained U-Net that predicts images and can be saved.
-
-    Parameters
-    ----------
-    trained : TrainedNetwork
-        The network and its record.
-    """
+    """A trained U-Net that predicts images and can be saved."""
 
     trained: TrainedNetwork
+    """The network and its record."""
 
     def __repr__(self) -> str:
         """Say in one line what it is; the record tells the rest."""

@@ -75,7 +75,6 @@ def _movies(options: argparse.Namespace) -> list[Movie]:
 
 
 def _table_of(movie: Movie, *, alone: bool) -> Path:
-    """Return where the table of tracks goes."""
     path, target = movie[0]
     return target.with_name(_TABLE if alone else f"{path.stem}_{_TABLE}")
 

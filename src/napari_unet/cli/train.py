@@ -102,7 +102,6 @@ class _Order:
     previous: TrainingState | TrainedNetwork | None
     """A training that goes on, or a model that is trained further."""
     pairs: list[tuple[Path, Path]]
-    """Images and their labels."""
     preset: PresetName
     started: str
     """ISO 8601, in UTC."""

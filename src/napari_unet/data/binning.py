@@ -123,8 +123,6 @@ def enlarging_for(diameter: float) -> float:
 
 
 class _Part(NamedTuple):
-    """A connected part of what is painted."""
-
     extent: int
     """The longer side of the box around it."""
     area: int

@@ -250,7 +250,6 @@ def _area_per_value(index: Positions, pixels: NDArray[np.int64], n: int) -> NDAr
 def _best_pairs(
     prediction_index: Positions, truth_index: Positions, ious: NDArray[np.float64]
 ) -> Positions:
-    """Return the positions of the pairs of the best one-to-one pairing."""
     if not len(ious):
         return np.zeros(0, np.intp)
     contested = (np.bincount(prediction_index)[prediction_index] > 1) | (

@@ -164,7 +164,6 @@ class Sample:
     """C[Z]YX, float32, as the microscope gives them; the channels of all timepoints."""
     trained: TrainedNetwork
     views: int
-    """Views to average."""
     origin: Literal["the image", "a texture"] = "the image"
     """Where the pixels come from."""
 

@@ -197,7 +197,6 @@ class Exported:
     """What an export leaves."""
 
     path: Path
-    """The file."""
     checks: tuple[ExportCheck, ...]
     """All were passed."""
     readme: Path | None = None

@@ -41,7 +41,6 @@ class Agreement(NamedTuple):
     """How well a network agrees with an example."""
 
     largest: float
-    """Largest difference."""
     share: float
     """Share of the numbers that differ."""
 

@@ -101,7 +101,6 @@ def _sequential(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _member(part: re.Match[str], convolves: Mapping[str, Mapping[int, bool]]) -> str:
-    """Return the name of a member of a sequence."""
     path, index, of = part[1], int(part[2]), part[3]
     members = convolves[path]
     before = sum(convolution for each, convolution in members.items() if each < index)

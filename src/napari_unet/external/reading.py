@@ -38,7 +38,6 @@ class Reading:
     image: TensorText
     result: TensorText
     steps: IntensitySteps
-    """How images are normalised."""
     activation: Activation = "none"
     """What makes probabilities of what the network returns."""
     threshold: float | None = None

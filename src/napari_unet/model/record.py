@@ -26,11 +26,8 @@ class TrainingImageRecord:
     name: str
     """File or layer name."""
     shape: tuple[int, ...]
-    """Shape of the image."""
     image_sha256: str
-    """Hash of the pixels."""
     labels_sha256: str
-    """Hash of the labels."""
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -54,7 +51,6 @@ class ModelRecord:
     """Probability above which a pixel is of an object, or of the second of two classes; chosen on
     the held-back blocks."""
     training: dict[str, Any] = field(default_factory=dict)
-    """The training configuration."""
     history: list[dict[str, float | bool | None]] = field(default_factory=list)
     """The validations of the training, one entry each."""
     images: tuple[TrainingImageRecord, ...] = ()
@@ -66,7 +62,6 @@ class ModelRecord:
     steps: int = 0
     """Training steps taken."""
     format_version: int = FORMAT_VERSION
-    """Version of this record."""
     pixel_size: dict[str, float] = field(default_factory=dict)
     """Micrometres per pixel of the training images (unbinned), by axis letter; empty: unknown."""
     used_channels: tuple[int, ...] = ()
@@ -235,7 +230,6 @@ class ExternalConfig:
     """Whether an ONNX graph is run, or the layers of a U-Net are."""
     ndim: int
     in_channels: int
-    """Channels of the image."""
     raw_channels: int
     """Channels that the network itself returns."""
     steps: tuple[int, ...]

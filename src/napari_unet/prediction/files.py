@@ -83,9 +83,7 @@ class FilePredicted:
     """A result was written."""
 
     path: Path
-    """The image."""
     target: Path
-    """The result."""
     kind: ResultKind
     axes: str
     """Of the result."""
@@ -203,7 +201,6 @@ def _predict_file(
 
 
 def _target_of(image: ImageFile, folder: Path, file_format: FileFormat) -> Path:
-    """Return where the result of an image goes."""
     is_for_zarr = _is_for_zarr(image, file_format)
     return _places(image.path, folder)["zarr" if is_for_zarr else "tiff"]
 

@@ -204,7 +204,6 @@ class PredictionProgress:
     """How far the prediction of an image is: told where no tile comes that could be shown."""
 
     tile: int = 0
-    """Tiles done."""
     tiles: int = 0
     """Tiles of all frames together."""
     block: int = 0

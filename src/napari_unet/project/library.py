@@ -62,7 +62,6 @@ class ModelEntry:
     images: tuple[str, ...]
     """Names of the images it was trained on."""
     kind: str
-    """"objects" or "classes"."""
     ndim: int
     channels: int
     steps: int

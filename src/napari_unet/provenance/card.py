@@ -141,8 +141,6 @@ class TrainingOrigin:
 
 
 class _Run(_Part):
-    """What every run records."""
-
     format_version: Literal[1] = 1
     environment: Environment
     started: str

@@ -33,7 +33,6 @@ class RerunReport:
     difference: str
     """Empty where it is identical."""
     output: Path
-    """The new result."""
     causes: tuple[str, ...] = ()
     """Why it may differ, the likeliest first."""
     compared: str = ""

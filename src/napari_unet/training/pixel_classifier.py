@@ -107,7 +107,6 @@ class PixelClassifier:
 
     @torch.inference_mode()
     def _classified(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Classify features (F, *)."""
         pixels = torch.from_numpy(features.reshape(len(features), -1).T)
         parts = [self.network(part).softmax(dim=1) for part in torch.split(pixels, _AT_ONCE)]
         probabilities: NDArray[np.float32] = torch.cat(parts).T.contiguous().numpy()

@@ -49,7 +49,6 @@ class Failed:
     """The work ended in an error."""
 
     text: str
-    """For the user."""
     details: str = ""
     """The traceback of an error that is not the user's, else empty."""
 

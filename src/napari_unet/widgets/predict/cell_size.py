@@ -159,7 +159,6 @@ def painted_diameter(labels: NDArray[Any], unpainted: Unpainted) -> float:
 
 
 def _in_pixels(corners: Any, layer: Shapes, image: Image) -> NDArray[np.float64]:
-    """Return the corners of a shape in the plane of the image, in its pixels."""
     world = [layer.data_to_world(corner) for corner in np.asarray(corners)]
     return np.array([image.world_to_data(corner)[-2:] for corner in world])
 

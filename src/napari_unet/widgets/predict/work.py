@@ -39,9 +39,7 @@ class Source:
     """What a run card states about model and image, beside their numbers."""
 
     model: str
-    """What it is called."""
     image: str
-    """What it is called."""
     path: Path | None
     """File of the image; None: unknown."""
 

@@ -169,8 +169,6 @@ class TrainingPlot(QWidget):
 
 
 class _Curve(NamedTuple):
-    """What is drawn of one quantity."""
-
     steps: list[int]
     values: list[float]
 
