@@ -128,3 +128,11 @@ def test_sessions_of_nox_that_are_named_exist(page: str) -> None:
     said = NOX.findall((ROOT / page).read_text(encoding="utf-8"))
     assert said
     assert {word for each in said for word in each.split(" -- ")[0].split()} <= NAMES
+
+
+def test_files_of_the_source_that_are_named_exist() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = page.partition("## Where is what")[2].partition("\n## ")[0]
+    named = re.findall(r"`([a-z_/]+\.py)`", table)
+    assert len(named) > 20
+    assert [each for each in named if not (ROOT / "src" / "napari_unet" / each).exists()] == []
