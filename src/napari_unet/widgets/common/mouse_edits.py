@@ -27,25 +27,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FramePath:
-    """Where the mouse went in one frame of a prediction.
-
-    Parameters
-    ----------
-    frame : tuple of int
-        Position along the axes that come before the spatial ones.
-    labels : ndarray
-        ``[Z]YX``: the predicted objects of this frame, 0 background.
-    points : ndarray
-        Shape (points, spatial axes), in pixels.
-    classes : ndarray or None
-        Where classes were predicted, `labels` are their connected parts, and this is the class
-        of each.
-    """
+    """Where the mouse went in one frame of a prediction."""
 
     frame: tuple[int, ...]
+    """Position along the axes that come before the spatial ones."""
     labels: NDArray[Any]
+    """``[Z]YX``: the predicted objects of this frame, 0 background."""
     points: NDArray[np.floating[Any]]
+    """Shape (points, spatial axes), in pixels."""
     classes: NDArray[np.integer[Any]] | None = None
+    """Where classes were predicted, `labels` are their connected parts, and this is the class of
+    each.
+    """
     largest: int = 0
     """The largest number of all frames, where a number is one object in all of them."""
 
