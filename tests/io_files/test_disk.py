@@ -16,6 +16,7 @@ import pytest
 
 from napari_unet.io import disk
 from napari_unet.io.disk import (
+    folder_beside,
     machine_id,
     put_if_free,
     put_in_place,
@@ -63,6 +64,21 @@ def test_a_writer_sweeps_what_a_dead_one_left(tmp_path: Path, dead_process: int)
     assert not left.exists()
 
 
+def test_a_folder_that_a_dead_writer_left_is_swept_as_well(
+    tmp_path: Path, dead_process: int
+) -> None:
+    left = tmp_path / f".a.geff.{machine_id()}-{dead_process}-0123abcd.tmp"
+    (left / "a.geff" / "nodes").mkdir(parents=True)
+    with folder_beside(tmp_path / "b.geff") as partial:
+        partial.mkdir()
+        assert not left.exists()
+        sweep_unfinished(tmp_path)
+        assert partial.exists()
+        (beside,) = tmp_path.iterdir()
+        assert beside.name.startswith(f".b.geff.{machine_id()}-{os.getpid()}-")
+    assert names(tmp_path) == set()
+
+
 def test_what_a_living_writer_is_writing_stays(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     left = unfinished(tmp_path, process.pid)
@@ -91,12 +107,13 @@ def test_a_folder_is_looked_through_once_a_minute_and_not_for_each_file(
     assert left.exists()
 
 
+@pytest.mark.parametrize("name", [f".m.safetensors.{'0' * 32}.tmp", f".{'0' * 32}.partial"])
 def test_what_an_earlier_version_left_goes_after_a_day(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(disk, "_SWEPT_FOR_SECONDS", 0.0)
-    left = tmp_path / f".m.safetensors.{'0' * 32}.tmp"
-    left.touch()
+    left = tmp_path / name
+    left.mkdir() if name.endswith(".partial") else left.touch()
     sweep_unfinished(tmp_path)
     assert left.exists()
     os.utime(left, (1, 1))

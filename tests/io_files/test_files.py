@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from napari_unet.errors import FileProblemError
+from napari_unet.io import limits
 from napari_unet.io.files import (
     find_images,
     pair_files,
@@ -147,6 +148,16 @@ def test_a_png_that_claims_more_than_its_bytes_can_hold_is_refused(tmp_path: Pat
     (tmp_path / "x.png").write_bytes(content)
     with pytest.raises(FileProblemError, match="bytes claim 46116860"):
         read_image(tmp_path / "x.png")
+
+
+def test_a_png_of_16_bits_counts_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "free_memory", lambda: 150_000)
+    pixels = np.random.default_rng(0).integers(0, 255, (300, 300))
+    for name, dtype in (("shallow.png", np.uint8), ("deep.png", np.uint16)):
+        (tmp_path / name).write_bytes(imagecodecs.png_encode(pixels.astype(dtype)))
+    assert read_image(tmp_path / "shallow.png").array.shape == (300, 300)
+    with pytest.raises(FileProblemError, match=r"0\.2 MB of pixels, 0\.1 MB are free"):
+        read_image(tmp_path / "deep.png")
 
 
 def test_a_numpy_file_is_read(tmp_path: Path) -> None:

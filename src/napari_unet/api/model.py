@@ -28,6 +28,7 @@ from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import TrainedNetwork, load_network, save_network
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.predictor import predict_image
+from napari_unet.project.library import read_entry
 from napari_unet.run import Run
 
 if TYPE_CHECKING:
@@ -257,7 +258,7 @@ def check_place_of_model(path: Path) -> None:
     if not path.exists():
         return
     try:
-        load_network(path)
+        read_entry(path)  # the header alone: the weights of the previous one do not matter any more
     except ModelFileError as error:
         raise FileProblemError(
             f"{path} is there already and is no model file of this program, or a damaged one. "

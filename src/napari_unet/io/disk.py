@@ -38,7 +38,7 @@ _LONGEST_REASON = 300
 _FORMULA = ("=", "+", "-", "@")  # how one begins, in spreadsheets
 # The writer's machine and process, and a number that makes it unique.
 _UNFINISHED = re.compile(r"\..+\.(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]+)-[0-9a-f]{8}\.tmp")
-_OF_EARLIER_VERSIONS = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
+_OF_EARLIER_VERSIONS = re.compile(r"\.(.+\.)?[0-9a-f]{32}\.(tmp|partial)")
 _LONGEST_BEGINNING = 50  # letters of a name, so that what is added fits into 255 bytes
 _ABANDONED_SECONDS = 24 * 3600  # for writers on other machines, who may be alive
 _SWEPT_FOR_SECONDS = 60.0  # looking through a folder of 10,000 files takes longer than writing one
@@ -110,6 +110,22 @@ def replace_file(path: Path, content: bytes) -> None:
     """Write a file as `replacing` does."""
     with replacing(path) as file:
         file.write(content)
+
+
+@contextlib.contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """Lend a place to write a folder in, of the same name as `path` and on the same disk.
+
+    What is not put in place of `path` by then is deleted; what a dead writer left, by the next one.
+    Raises OSError if it cannot be made.
+    """
+    sweep_unfinished(path.parent)
+    beside = unfinished_path(path)
+    make_folder(beside)
+    try:
+        yield beside / path.name
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def put_in_place(written: Path, path: Path) -> None:
@@ -212,21 +228,21 @@ def _sync(path: Path, how: int) -> None:
 
 
 def sweep_unfinished(folder: Path) -> None:
-    """Delete the unfinished files that dead writers left in a folder; at most once a minute."""
+    """Delete what dead writers left unfinished in a folder; at most once a minute."""
     now = time.monotonic()
     if now - _swept.get(folder, -_SWEPT_FOR_SECONDS) < _SWEPT_FOR_SECONDS:
         return
     _swept[folder] = now
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.endswith(".tmp") and _is_abandoned(entry):
+            if entry.name.endswith((".tmp", ".partial")) and _is_abandoned(entry):
                 with contextlib.suppress(OSError):
-                    os.unlink(entry.path)
+                    (shutil.rmtree if entry.is_dir() else os.unlink)(entry.path)
 
 
 def _is_abandoned(entry: os.DirEntry[str]) -> bool:
     found = _UNFINISHED.fullmatch(entry.name)
-    if not entry.is_file(follow_symlinks=False):
+    if entry.is_symlink():
         return False
     if found is not None and found["machine"] == machine_id():
         return not psutil.pid_exists(int(found["process"]))

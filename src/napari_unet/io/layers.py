@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
-import uuid
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,7 @@ from napari_unet.io.annotations.cellpose import is_seg
 from napari_unet.io.annotations.reading import read_annotations
 from napari_unet.io.annotations.rois import names_in
 from napari_unet.io.annotations.writing import write_objects
+from napari_unet.io.disk import folder_beside, why_not_written
 from napari_unet.io.files import find_images, read_image, stem_of, write_image, write_labels
 from napari_unet.io.limits import check_regular
 from napari_unet.io.ome_zarr import (
@@ -194,18 +193,17 @@ def write_labels_zarr(path: str, data: Any, attributes: dict[str, Any]) -> list[
     axes, pixel_size = axes_and_size(attributes, len(labels.shape))
     final = Path(path)
     check_replaceable(final)
-    beside = final.with_name(f".{uuid.uuid4().hex}.partial")
-    make_output_folder(beside)
+    make_output_folder(final.parent)
+    chunks = [_CHUNK if axis in "YX" else 1 for axis in axes]
     try:
-        partial = beside / final.name
-        chunks = [_CHUNK if axis in "YX" else 1 for axis in axes]
-        store = create_store(partial, labels.shape, labels.dtype, chunks, axes, pixel_size)
-        for region in regions_of_chunks(store.shape, store.chunks):
-            store[region] = np.asarray(labels[region])
-        add_pyramid(partial)
-        finish(partial, final)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        with folder_beside(final) as partial:
+            store = create_store(partial, labels.shape, labels.dtype, chunks, axes, pixel_size)
+            for region in regions_of_chunks(store.shape, store.chunks):
+                store[region] = np.asarray(labels[region])
+            add_pyramid(partial)
+            finish(partial, final)
+    except OSError as error:
+        raise FileProblemError(f"{why_not_written(final, error)} Choose another place.") from error
     return [path]
 
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 # What Pillow calls the pixels of PNGs that it would cut to 8 bits.
 _DEEP_COLOURS = ("RGB;16B", "RGBA;16B", "LA;16B")
-_MOST_PIXELS = 8 * 1100  # per byte: deflate packs 1,032 to 1, and a pixel may be a bit
+_MOST_PACKED = 1100  # bytes into one: deflate packs 1,032 to 1
+_DEPTH_AT = 24  # in the file: how many bits a number has
 
 
 def read_png(path: Path) -> tuple[NDArray[Any], str, PixelSize, tuple[str, ...]]:
@@ -49,10 +50,13 @@ def indices_of_palette(path: Path) -> NDArray[Any] | None:
 
 def _check_claim(path: Path, picture: Any) -> None:
     """Refuse what claims more pixels than compression packs into its file, or than memory holds."""
-    pixels, size = math.prod(picture.size), path.stat().st_size
-    if pixels > _MOST_PIXELS * size:
+    pixels, size, bands = math.prod(picture.size), path.stat().st_size, len(picture.getbands())
+    with path.open("rb") as file:
+        depth = file.read(_DEPTH_AT + 1)[_DEPTH_AT]
+    if pixels * bands * depth > 8 * _MOST_PACKED * size:
         raise ValueError(f"its {size} bytes claim {pixels} pixels")
-    check_fits_memory(path, (*picture.size, len(picture.getbands())), np.uint8)
+    bands = 3 if picture.mode == "P" else bands  # read as colours
+    check_fits_memory(path, (*picture.size, bands), np.uint16 if depth == 16 else np.uint8)
 
 
 def _opaque(picture: Any) -> Any:

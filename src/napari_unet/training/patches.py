@@ -190,7 +190,8 @@ def _paint_by_class(
 
 
 def _of_class(frame: TrainingFrame, number: int) -> NDArray[np.bool_]:
-    return (frame.target.classes == number) & ~frame.held_back
+    found: NDArray[np.bool_] = (frame.target.classes == number) & ~frame.held_back
+    return found
 
 
 def _corrected(frame: TrainingFrame) -> NDArray[np.bool_]:

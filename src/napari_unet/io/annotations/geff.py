@@ -6,14 +6,12 @@ mothers to daughters. See https://liveimagetrackingtools.org/geff.
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_unet.errors import FileProblemError, LabelsError
-from napari_unet.io.disk import why_not_written
+from napari_unet.io.disk import folder_beside, why_not_written
 from napari_unet.io.ome_zarr import MARK, check_replaceable, finish
 from napari_unet.io.outputs import make_output_folder
 from napari_unet.objects.tracks import tracks_of
@@ -76,15 +74,13 @@ def write_geff(
         "edge_props_metadata": {},
     }
     check_replaceable(folder)
-    beside = folder.with_name(f".{uuid.uuid4().hex}.partial")
-    make_output_folder(beside)
+    make_output_folder(folder.parent)
     try:
-        _write(beside / folder.name, about, nodes, edges_of(linked))
-        finish(beside / folder.name, folder)
+        with folder_beside(folder) as partial:
+            _write(partial, about, nodes, edges_of(linked))
+            finish(partial, folder)
     except OSError as error:
         raise FileProblemError(why_not_written(folder, error)) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _range(column: NDArray[Any]) -> dict[str, float]:
