@@ -438,12 +438,14 @@ def test_a_checkpoint_that_cannot_be_written_stops_nothing(
     assert any("was not saved" in notice.text for notice in of_type(passed, Notice))
 
 
-def checkpoints_at(monkeypatch: pytest.MonkeyPatch, steps: int, cost: float) -> list[float]:
+def checkpoints_at(
+    monkeypatch: pytest.MonkeyPatch, steps: int, cost: float, started: float | None = None
+) -> list[float]:
     """Train by a clock on which a step takes half a second; return when checkpoints come."""
     now, came = 0.0, []
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now))
     config = tiny_config(steps=steps, validate_every=1000)
-    for event in train_network(cells(config), config, threading.Event()):
+    for event in train_network(cells(config), config, threading.Event(), started=started):
         if isinstance(event, StepDone):
             now += 0.5
         elif isinstance(event, Checkpoint):
@@ -457,6 +459,13 @@ def test_the_first_checkpoint_comes_within_three_seconds_however_long_it_takes_t
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert checkpoints_at(monkeypatch, steps=8, cost=30.0)[0] <= 3.0
+
+
+@pytest.mark.fault(72)
+def test_where_the_program_took_long_to_start_the_first_step_is_saved_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert checkpoints_at(monkeypatch, steps=8, cost=0.1, started=-18.0)[0] == 0.5
 
 
 @pytest.mark.fault(72)

@@ -49,7 +49,8 @@ if TYPE_CHECKING:
 
 # Of a time limit this much is kept for writing the model file, but at most a twentieth.
 _CLOSING_SECONDS = 1.5
-# The first checkpoint comes soon: who is ended again and again advances all the same. What takes
+# The first checkpoint comes soon: who is ended again and again advances all the same. Imports and
+# preparation count: where they took longer than this the first step is saved at once. What takes
 # longer to write is written less often, so that a twentieth of the time goes into it.
 _CHECKPOINT_SECONDS = 2.0
 _DEAR_CHECKPOINT = _CHECKPOINT_SECONDS / 20
@@ -290,7 +291,7 @@ class _Clock:
         self.settled = False  # the first rank alone scores, and knows it
         self._seconds_before = trainer.seconds
         self._loop_start, self._first_step = self.elapsed(), trainer.step
-        self._last_checkpoint, self._checkpoint_pause = self._loop_start, _CHECKPOINT_SECONDS
+        self._last_checkpoint, self._checkpoint_pause = 0.0, _CHECKPOINT_SECONDS
         self._validation_seconds = 0.0
         self.step_seconds = 0.0
 
