@@ -12,6 +12,7 @@ import numpy as np
 from napari_unet.cli.arguments import given_settings
 from napari_unet.cli.common import given_pixel_size, one_by_one
 from napari_unet.cli.printing import say
+from napari_unet.data.axes import without_channels
 from napari_unet.errors import ConfigError, FileProblemError, LabelsError
 from napari_unet.io.annotations.ctc import is_ctc
 from napari_unet.io.annotations.formats import LABEL_AXES, SUFFIXES, ConvertConfig
@@ -154,8 +155,7 @@ def _of_labels(
         return None, named
     shape, axes = tuple(image.array.shape), image.axes
     if axes and "C" in axes:
-        kept = [at for at, letter in enumerate(axes) if letter != "C"]
-        shape, axes = tuple(shape[at] for at in kept), "".join(axes[at] for at in kept)
+        shape, axes = without_channels(shape, axes), axes.replace("C", "")
     return shape, named or axes
 
 

@@ -24,7 +24,13 @@ from napari_unet.cli.progress import (
     stop_on_interrupt,
     training_report,
 )
-from napari_unet.data.axes import check_axes, labels_beside, unusable_axes, usable_axes
+from napari_unet.data.axes import (
+    check_axes,
+    labels_beside,
+    unusable_axes,
+    usable_axes,
+    without_channels,
+)
 from napari_unet.data.labels import label_pieces
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
 from napari_unet.io.annotations.reading import (
@@ -280,8 +286,7 @@ def _labels_of(
         )
     shape = tuple(image.array.shape)
     if axes and len(axes) == len(shape):
-        shape = tuple(n for n, axis in zip(shape, axes, strict=True) if axis != "C")
-        axes = axes.replace("C", "")
+        shape, axes = without_channels(shape, axes), axes.replace("C", "")
     found = read_annotations(path, shape, axes, config.kind, image.path.name)
     if found.unlabelled:
         raise FileProblemError(

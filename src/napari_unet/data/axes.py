@@ -51,9 +51,14 @@ def labels_beside(labels: NDArray[Any], shape: Sequence[int], axes: str) -> NDAr
 
     Axes of length 1 do not count: some programs write them, others leave them out.
     """
-    wanted = tuple(size for size, axis in zip(shape, axes, strict=False) if axis != "C")
+    wanted = without_channels(shape, axes)
     is_same = without_ones(labels.shape) == without_ones(wanted)
     return labels.reshape(wanted) if is_same else labels
+
+
+def without_channels(shape: Sequence[int], axes: str) -> tuple[int, ...]:
+    """Return the shape of the labels of an image of these axes."""
+    return tuple(size for size, axis in zip(shape, axes, strict=False) if axis != "C")
 
 
 def without_ones(shape: Sequence[int]) -> tuple[int, ...]:

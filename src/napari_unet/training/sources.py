@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.axes import SPATIAL_AXES, axes_beside_labels, frame_axes
+from napari_unet.data.axes import SPATIAL_AXES, axes_beside_labels, frame_axes, without_channels
 from napari_unet.data.frames import frames_of
 from napari_unet.data.intensity import sample_regions, unusual_pixels
 from napari_unet.data.labels import oddity_of, paint_box, painted_bands, pixels_per_number
@@ -43,7 +43,7 @@ def axes_of(image: AnnotatedImage, ndim: int) -> tuple[str, str]:
     if image.axes is None:
         return axes_beside_labels(shape, labels_shape, ndim)
     labels_axes = image.axes.replace("C", "")
-    wanted = tuple(size for size, axis in zip(shape, image.axes, strict=False) if axis != "C")
+    wanted = without_channels(shape, image.axes)
     if len(image.axes) == len(shape) and labels_shape != wanted:
         first = image.axes[0]
         is_one_too_many = labels_shape == shape[1:] and first in "TZ"
