@@ -16,6 +16,7 @@ from napari_unet.errors import FileProblemError
 from napari_unet.io.disk import replace_file, why_not_written
 from napari_unet.io.outputs import columns_of
 from napari_unet.run import Notice, Run
+from napari_unet.tasks import scores_in_words
 from napari_unet.training.events import (
     Checkpoint,
     PaintJudged,
@@ -38,7 +39,10 @@ Result = TypeVar("Result")
 
 _SAME = 0.005  # by so much scores may differ that are called equal
 STOPPING = "Stopping after this step; what is done is kept."
-COLUMNS = ("step", "loss", "seconds", "validation_loss", "iou", "object_f1", "painted_found")
+COLUMNS = (
+    *("step", "loss", "seconds", "validation_loss", "iou", "object_f1", "painted_found"),
+    *("psnr", "ssim"),
+)
 
 
 # What asks a program to end: Ctrl+C, `kill` (also of a queue whose time is over, and of torchrun
@@ -123,9 +127,7 @@ class TrainingBar:
             self._bar.set_postfix_str(text, refresh=False)
             self._bar.update(100.0 * event.progress - self._bar.n)
         elif isinstance(event, Validated):
-            self._score = f", IoU {event.iou:.3f}"
-            if event.object_f1 is not None:
-                self._score += f", object F1 {event.object_f1:.3f}"
+            self._score = f", {event.text}"
         elif isinstance(event, PaintJudged):
             self._found = f", {event.found}/{len(event.cells)} painted cells"
         elif isinstance(event, Notice):
@@ -179,12 +181,13 @@ def _better(report: dict[str, Any]) -> str:
         return " Nothing was better than the previous model, which was kept."
     if before is None or now is None:
         return " Whether it is better than the previous model is not known: nothing is held back."
-    name, word = ("object_f1", "object F1") if now["object_f1"] is not None else ("iou", "IoU")
-    if before[name] is None:
+    judged = [name for name in ("object_f1", "iou", "ssim") if now.get(name) is not None]
+    if not judged or before.get(judged[0]) is None:
         return ""
+    name = judged[0]
     gain = now[name] - before[name]
     what = "Better than" if gain > _SAME else "As good as" if gain > -_SAME else "Worse than"
-    return f" {what} the previous model: there its {word} is {before[name]:.3f}."
+    return f" {what} the previous model: there its {scores_in_words(**{name: before[name]})}."
 
 
 def report_in_words(report: dict[str, Any]) -> str:
@@ -199,9 +202,7 @@ def report_in_words(report: dict[str, Any]) -> str:
         why = f": of fewer than {CELLS_TO_SPARE_SOME} painted cells none is held back"
         text += f", no validation{why if few else ''}."
         return text + (_better(report) if "previous" in report else "")
-    text += f"; best at step {best['step']}: IoU {best['iou']:.3f}"
-    if best["object_f1"] is not None:
-        text += f", object F1 {best['object_f1']:.3f}"
+    text += f"; best at step {best['step']}: {scores_in_words(**best)}"
     return text + " on held-back paint." + (_better(report) if "previous" in report else "")
 
 
@@ -287,6 +288,7 @@ class _Table:
         if isinstance(event, Validated):
             self._row["validation_loss"], self._row["iou"] = event.loss, event.iou
             self._row["object_f1"] = event.object_f1  # None leaves the field empty
+            self._row["psnr"], self._row["ssim"] = event.psnr, event.ssim
         elif isinstance(event, PaintJudged):
             self._row["painted_found"] = event.found / len(event.cells)
         return None

@@ -37,9 +37,17 @@ class IntensityNormalization:
 
     low_percentile: float = 1.0
     high_percentile: float = 99.8
+    lowest: float = LOWEST
+    highest: float = HIGHEST
+    """What is beyond counts no more than this."""
 
     def __post_init__(self) -> None:
         _check_percentiles(self.low_percentile, self.high_percentile)
+        if not -math.inf < self.lowest <= 0 < 1 <= self.highest < math.inf:
+            raise ConfigError(
+                f"Values are clipped to {self.lowest} .. {self.highest}; choose numbers around 0 "
+                "and 1."
+            )
 
     def measure(self, frame: Frame) -> IntensityRange:
         """Measure a whole frame on a sample that is spread evenly over it.
@@ -61,7 +69,8 @@ class IntensityNormalization:
             lows.append(float(low))
             highs.append(float(high))
             medians.append(float(median))
-        return IntensityRange(tuple(lows), tuple(highs), tuple(medians))
+        limits = self.lowest, self.highest
+        return IntensityRange(tuple(lows), tuple(highs), tuple(medians), limits)
 
 
 def _check_percentiles(low: float, high: float) -> None:
@@ -89,6 +98,8 @@ class IntensityRange:
     high: tuple[float, ...]
     median: tuple[float, ...]
     """Replaces pixels that are not finite."""
+    limits: tuple[float, float] = (LOWEST, HIGHEST)
+    """Between which scaled values lie."""
 
     @property
     def is_constant(self) -> bool:
@@ -108,7 +119,7 @@ class IntensityRange:
         if not np.isfinite(pixels).all():
             pixels = np.where(np.isfinite(pixels), pixels, median)
         with np.errstate(over="ignore"):  # hot pixels
-            scaled = np.clip((pixels - low) / span, LOWEST, HIGHEST)
+            scaled = np.clip((pixels - low) / span, *self.limits)
         return np.asarray(scaled, np.float32)
 
     @property

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     IntArray = NDArray[np.integer[Any]]
 
-Kind = Literal["objects", "classes"]
+LabelKind = Literal["objects", "classes"]
+Kind = Literal["objects", "classes", "image", "denoise"]
 Unpainted = Literal["unlabelled", "background"]
 
 UNLABELLED = -1
@@ -50,6 +51,13 @@ class Target:
     """Object ids per pixel, ``[Z]YX``, 0 elsewhere; all 0 with classes."""
     border: NDArray[np.float32] | None = None
     """Border weight per pixel, ``[Z]YX``; None: not computed, or there is none."""
+    values: NDArray[np.float32] | None = None
+    """With images: what the network is to answer per pixel, ``[Z]YX``; its classes are 0 then."""
+
+    @property
+    def answer(self) -> NDArray[np.int16] | NDArray[np.float32]:
+        """What the loss compares with: the values of an image, else the classes."""
+        return self.classes if self.values is None else self.values
 
     @property
     def painted(self) -> NDArray[np.bool_]:
@@ -60,7 +68,8 @@ class Target:
     def within(self, box: Region) -> Target:
         """Return what is asked in a box of the frame."""
         border = None if self.border is None else self.border[box]
-        return Target(self.classes[box], self.objects[box], border)
+        values = None if self.values is None else self.values[box]
+        return Target(self.classes[box], self.objects[box], border, values)
 
 
 def check_labels(labels: NDArray[Any]) -> IntArray:

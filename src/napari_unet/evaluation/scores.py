@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import numpy as np
 
-from napari_unet.data.labels import Kind, Unpainted
+from napari_unet.data.labels import Kind, LabelKind, Unpainted
 from napari_unet.errors import EvaluationError
 from napari_unet.evaluation.classes import (
     ClassCounts,
@@ -61,7 +61,7 @@ class EvaluateConfig:
     kind: Kind = setting(
         "objects",
         "What a number stands for: one object, whichever number it has, or one class.",
-        choices=get_args(Kind),
+        choices=get_args(LabelKind),
         label="Kind",
     )
     unpainted: Unpainted = setting(

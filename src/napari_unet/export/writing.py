@@ -75,6 +75,11 @@ def export_network(
     left; FileProblemError if the file cannot be written.
     """
     _check_libraries(config)
+    if not trained.record.classes.task.paints:
+        raise ModelMismatchError(
+            "This model makes images, whose grey values only this program brings back; export "
+            "writes models of labels alone. Use the model file, or save the images that it makes."
+        )
     path = with_extension(path, config.format)
     views = config.views or trained.record.views
     facts = Facts(trained.record, views, config.name_for(path), config.description)

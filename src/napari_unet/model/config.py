@@ -10,6 +10,7 @@ from napari_unet.errors import ConfigError
 
 Padding = Literal["valid", "same"]
 Normalization = Literal["none", "batch"]
+Output = Literal["softmax", "linear"]
 Precision = Literal["auto", "float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # What they are also called.
@@ -62,8 +63,9 @@ class UNetConfig:
     prediction are offered, so that tiled results equal untiled ones."""
     dropout: float = 0.0
     """Dropout rate at the end of the contracting path, between 0 and 1."""
-    output: Literal["softmax"] = "softmax"
-    """Probabilities of classes that exclude each other. Stored in model files."""
+    output: Output = "softmax"
+    """Probabilities of classes that exclude each other, or (linear) grey values as they are. Stored
+    in model files."""
     flat_levels: int = 0
     """In 3D: so many of the first levels neither convolve nor pool along Z, until the voxels of a
     stack with thick slices are about as long as wide. At `depth` only the bottom sees neighbouring
@@ -97,7 +99,7 @@ class UNetConfig:
         choices = {
             "padding": ("valid", "same"),
             "normalization": ("none", "batch"),
-            "output": ("softmax",),
+            "output": get_args(Output),
         }
         for name, allowed in choices.items():
             value = getattr(self, name)

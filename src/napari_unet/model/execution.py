@@ -117,12 +117,16 @@ class Runner:
         return pixels.mean(axis=0, keepdims=True) if one_band and len(pixels) > 1 else pixels
 
     def _finite(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give pixels whose probabilities (C, *) are no numbers to the first class, and warn."""
+        """Give pixels whose probabilities (C, *) are no numbers to the first class, and warn.
+
+        Of a single map they are 0, as dark as the image.
+        """
         if math.isfinite(float(probabilities.sum())):
             return probabilities
         lost = ~np.isfinite(probabilities).all(axis=0)
         probabilities = np.where(lost, np.float32(0), probabilities)
-        probabilities[0][lost] = 1
+        if len(probabilities) > 1:
+            probabilities[0][lost] = 1
         self.fallback.note_once(
             "The network gives no numbers for some pixels: they are shown as the first class or as "
             "background. The model may be damaged, or the image has extreme values."

@@ -34,7 +34,7 @@ from napari_unet.model.convolutions import (
     make_convolution,
 )
 from napari_unet.model.devices import true_float32
-from napari_unet.model.unet import doubling
+from napari_unet.model.unet import activated, doubling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,14 +74,14 @@ class InferenceNetwork:
 
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
-        """Compute class probabilities; as `scores`, between 0 and 1."""
+        """Compute class probabilities; as `scores`, between 0 and 1 unless the output is linear."""
         with true_float32(self.device, self.precision):
             scores = self.scores(images)
-        return scores.softmax(dim=1)
+        return activated(scores, self.config.output)
 
     @torch.inference_mode()
     def scores(self, images: Tensor) -> Tensor:
-        """Compute the class scores (logits); their mean is 0.
+        """Compute the class scores (logits), with softmax of mean 0.
 
         From (B, in_channels * window, *), of sizes that an unpadded network takes, to
         (B, out_channels, *'), each size smaller by the halo on both sides; both float32.
@@ -193,8 +193,9 @@ class InferenceNetwork:
 
     def _output_convolution(self, output: nn.Module) -> Convolution:
         weight, bias = output.parameters()
-        # only differences count: they then keep their digits
-        return self._convolution(weight - weight.mean(dim=0), bias - bias.mean(), relu=False)
+        if self.config.output == "softmax":  # only differences count: they then keep their digits
+            weight, bias = weight - weight.mean(dim=0), bias - bias.mean()
+        return self._convolution(weight, bias, relu=False)
 
     def _convolution(self, weight: Tensor, bias: Tensor, relu: bool = True) -> Convolution:
         return make_convolution(weight, bias, self.device, self.precision, relu)

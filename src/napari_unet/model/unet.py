@@ -17,7 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from napari_unet.errors import ModelMismatchError
 
 if TYPE_CHECKING:
-    from napari_unet.model.config import UNetConfig
+    from napari_unet.model.config import Output, UNetConfig
 
 # Any: mypy joins the two classes to one that takes no kernel of a size per axis.
 _CONVOLUTION: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -114,8 +114,7 @@ class UNet(nn.Module):
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Compute class probabilities, of the same shape as :meth:`forward` returns."""
-        logits: Tensor = self(images)
-        return logits.softmax(dim=1)
+        return activated(self(images), self.config.output)
 
     def unpadded(self) -> UNet:
         """Return a network that shares these weights and runs them without padding.
@@ -153,6 +152,11 @@ class UNet(nn.Module):
                     f"A network of depth {config.depth} with {config.padding!r} padding cannot "
                     f"take {size} pixels; sizes must be {smallest} plus a multiple of {factor}."
                 )
+
+
+def activated(scores: Tensor, output: Output) -> Tensor:
+    """Make of a network's scores (B, C, *) what it predicts."""
+    return scores.softmax(dim=1) if output == "softmax" else scores
 
 
 def doubling(config: UNetConfig, level: int) -> tuple[int, ...]:

@@ -71,8 +71,8 @@ class TileReader:
         self._intensity: dict[int, Scaling] = {}  # of the last frame
         self._not_finite = self._constant = 0
 
-    def __call__(self, frame_and_tile: tuple[int, int]) -> NDArray[np.float32]:
-        """Return the network's input for a tile: C_in and its sizes, normalised."""
+    def __call__(self, frame_and_tile: tuple[int, int]) -> tuple[NDArray[np.float32], Scaling]:
+        """Return the network's input for a tile, C_in and its sizes, and how it was normalised."""
         number, tile = frame_and_tile
         frame, region = self._plan.frame(self._image, number), self._plan.tiles[tile]
         if number not in self._intensity:
@@ -87,7 +87,7 @@ class TileReader:
         pixels: NDArray[np.float32]
         pixels, not_finite = self._attempt(read)
         self._not_finite += not_finite
-        return pixels
+        return pixels, self._intensity[number]
 
     def notices(self) -> Iterator[Notice]:
         """Return what was unusual about the pixels; ask when the last tile has come."""
@@ -251,9 +251,17 @@ def predict_tile(
     """Predict one tile; the result is of `plan.tile_dtype`.
 
     It is, with objects, the foreground in steps of 1/255; probabilities as C followed by the tile;
-    uncertainty; or the value of each pixel's class.
+    uncertainty; grey values; or the value of each pixel's class.
     """
-    return plan.result.of_tile(runner.probabilities(frame, intensity, tile), plan)
+    return tile_values(runner.probabilities(frame, intensity, tile), intensity, plan)
+
+
+def tile_values(
+    probabilities: NDArray[np.float32], intensity: Scaling, plan: PredictionPlan
+) -> NDArray[Any]:
+    """Turn what the network says of a tile into its values, which `predict_tile` returns."""
+    table = plan.classes
+    return plan.result.of_tile(table.task.in_image(probabilities, intensity, table), plan)
 
 
 def separate_block(

@@ -332,7 +332,9 @@ def _by_pixel_size(
     letters = SPATIAL_AXES[record.network.ndim]
     equal = (1.0,) * len(letters)
     model, image = record.pixel_size, config.pixel_size
-    if not all(axis in model and axis in image for axis in letters):
+    if not record.classes.task.bends or not all(
+        axis in model and axis in image for axis in letters
+    ):
         return equal, ()
     ratios = tuple(model[axis] / image[axis] for axis in letters)
     if all(abs(ratio - 1) < _SAME_SIZE for ratio in ratios):
@@ -400,8 +402,15 @@ def _own_threshold(record: ModelRecord, kind: ResultKind, foreground: int) -> fl
 
 
 def _result_kind(config: PredictConfig, record: ModelRecord) -> ResultKind:
-    kind = config.result or record.classes.kind
-    of_objects = RESULT_TYPES[record.classes.kind].is_separated or record.membrane is not None
+    own = record.classes.task.result
+    kind = config.result or own
+    if RESULT_TYPES[kind].is_grey != RESULT_TYPES[own].is_grey:
+        makes = "an image" if RESULT_TYPES[own].is_grey else "labels"
+        raise ModelMismatchError(
+            f"This model was trained to make {makes}, and gives no {kind}; leave out what is asked "
+            "for, or choose another model."
+        )
+    of_objects = RESULT_TYPES[own].is_separated or record.membrane is not None
     if RESULT_TYPES[kind].is_separated and not of_objects:
         raise ModelMismatchError(
             "This model was trained on classes and cannot separate objects; ask for classes "

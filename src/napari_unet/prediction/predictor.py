@@ -28,6 +28,7 @@ from napari_unet.prediction.pipeline import (
     settled,
     starting_events,
     threads,
+    tile_values,
 )
 from napari_unet.prediction.plan import plan_prediction
 from napari_unet.prediction.results import (
@@ -205,9 +206,10 @@ def _predict_frames(
             frame = plan.frame(image, number)
             objects = FrameObjects(plan, store, number, separators, at_once)
             missing = of_frame = len(plan.tiles) - len(tiles_done.get(number, ()))
-            for (_, tile), pixels in islice(read, of_frame):
+            for (_, tile), (pixels, intensity) in islice(read, of_frame):
                 region = plan.tiles[tile]
-                values = plan.result.of_tile(runner.compute(pixels, frame, region), plan)
+                said = runner.compute(pixels, frame, region)
+                values = tile_values(said, intensity, plan)
                 writer.submit(partial(_store, store, number, tile, values))
                 missing, n_done = missing - 1, n_done + 1
                 yield from map(Notice, runner.fallback.take_notices())

@@ -36,13 +36,15 @@ class ResultType:
     tile_dtype: np.dtype[Any] | None = None
     """Of the values; None: the smallest that holds all classes."""
     is_labels: bool = False
-    """Whether it is shown as labels and stored with lower resolutions; else it is float32 from 0 to
-    1.
+    """Whether it is shown as labels and stored with lower resolutions; else it is float32, from 0
+    to 1 unless it is grey.
     """
     is_separated: bool = False
     """Whether the tiles are a foreground, in which objects are then separated."""
     is_per_class: bool = False
     """Whether it has an axis C, one value for each class."""
+    is_grey: bool = False
+    """Whether it has the grey values of its image, any numbers."""
 
     @property
     def shows_labels(self) -> bool:
@@ -75,12 +77,17 @@ def _above_threshold(foreground: NDArray[Any], plan: PredictionPlan) -> NDArray[
     return np.asarray(foreground > plan.threshold * _STEPS).astype(np.uint8)
 
 
+def _grey_values(values: NDArray[np.float32], plan: PredictionPlan) -> NDArray[Any]:
+    return values[0]
+
+
 _FLOAT, _BYTE = np.dtype(np.float32), np.dtype(np.uint8)
 RESULT_TYPES: Mapping[ResultKind, ResultType] = {
     "objects": ResultType(_foreground, _above_threshold, _BYTE, is_labels=True, is_separated=True),
     "classes": ResultType(_classes, _as_they_are, is_labels=True),
     "probabilities": ResultType(_as_they_are, _classes, _FLOAT, is_per_class=True),
     "uncertainty": ResultType(_uncertainty, _as_they_are, _FLOAT),
+    "image": ResultType(_grey_values, _as_they_are, _FLOAT, is_grey=True),
 }
 
 
@@ -89,7 +96,7 @@ class Prediction:
     """What a finished or stopped prediction leaves."""
 
     kind: ResultKind
-    """Objects, classes, probabilities or uncertainty."""
+    """Objects, classes, probabilities, uncertainty or an image."""
     pixels: NDArray[Any] | Path
     """In memory those of the `box`; or the OME-Zarr that holds them, which is not there yet if the
     prediction was stopped.
@@ -123,7 +130,10 @@ class Prediction:
 
     @property
     def array(self) -> ArrayLike:
-        """Labels (integers: background 0), or float32 from 0 to 1; of a file, read on demand."""
+        """Labels (integers: background 0), or float32, from 0 to 1 unless they are grey values.
+
+        Of a file, read on demand.
+        """
         if not isinstance(self.pixels, Path):
             return self.pixels
         from napari_unet.io.files import read_image

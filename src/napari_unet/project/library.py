@@ -365,4 +365,6 @@ def _score_of(record: _Record) -> tuple[float | None, str]:
     f1, iou = kept[-1].get("object_f1"), kept[-1].get("iou")
     if f1 is not None:
         return float(f1), f"object F1 {float(f1):.2f}"
+    if (psnr := kept[-1].get("psnr")) is not None:
+        return float(psnr), f"PSNR {float(psnr):.1f} dB"
     return (None, "") if iou is None else (float(iou), f"IoU {float(iou):.2f}")

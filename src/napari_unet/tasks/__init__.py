@@ -10,6 +10,8 @@ from napari_unet.tasks.base import Limits as Limits
 from napari_unet.tasks.base import Look as Look
 from napari_unet.tasks.base import Task as Task
 from napari_unet.tasks.base import ValidationScore as ValidationScore
+from napari_unet.tasks.base import scores_in_words as scores_in_words
+from napari_unet.tasks.table import PAINTED_TASKS as PAINTED_TASKS
 from napari_unet.tasks.table import TASKS as TASKS
 from napari_unet.tasks.table import ClassTable as ClassTable
 from napari_unet.tasks.table import check_classes_painted as check_classes_painted

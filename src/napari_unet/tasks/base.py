@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from napari_unet.data.labels import DEFAULT_THRESHOLD
+from napari_unet.data.intensity import IntensityNormalization
+from napari_unet.data.labels import DEFAULT_THRESHOLD, check_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from napari_unet.data.frames import Frame
+    from napari_unet.data.intensity import IntensityRange, Scaling
     from napari_unet.data.labels import IntArray, Kind, Target, Unpainted
+    from napari_unet.model.config import Output
     from napari_unet.objects.corrections import Edit
     from napari_unet.tasks.table import ClassTable
 
@@ -70,6 +74,8 @@ class Look(NamedTuple):
     opacity: float
 
 
+# So many dB count as perfect.
+_BEST_PSNR = 60.0
 OUTLINES, FILLED = Look(2, 1.0), Look(0, 0.4)
 
 
@@ -78,20 +84,43 @@ class ValidationScore:
     """How well the held-back paint was predicted."""
 
     loss: float
-    """Weighted cross entropy."""
-    iou: float
-    """Foreground IoU with objects, else mean IoU of the classes."""
+    """That of the training: weighted cross entropy; of images the error that is minimised."""
+    iou: float | None
+    """Foreground IoU with objects, else mean IoU of the classes; None with images."""
     object_f1: float | None
     """F1 at IoU 0.5; None with classes, or where no object is held back."""
     threshold: float = DEFAULT_THRESHOLD
     """Probability above which pixels belong to objects: that of the best mean AP, with which F1 was
     counted. With membranes: above which they are of the second class, that of the least Rand error.
     """
+    psnr: float | None = None
+    """Of images: peak signal-to-noise ratio in dB, 1 being the range of the grey values."""
+    ssim: float | None = None
+    """Of images: structural similarity, at most 1."""
 
     @property
     def value(self) -> float:
-        """The one number that decides which weights are best; higher is better."""
+        """The one number, 0 to 1, that decides which weights are best; higher is better."""
+        if self.iou is None:
+            return min(max((self.psnr or 0.0) / _BEST_PSNR, 0.0), 1.0)
         return self.iou if self.object_f1 is None else (self.iou + self.object_f1) / 2
+
+
+def scores_in_words(
+    iou: float | None = None,
+    object_f1: float | None = None,
+    psnr: float | None = None,
+    ssim: float | None = None,
+    **others: object,
+) -> str:
+    """Return the scores of a `ValidationScore`, or of the entry that a history has of one."""
+    told = (
+        ("IoU {:.3f}", iou),
+        ("object F1 {:.3f}", object_f1),
+        ("PSNR {:.2f} dB", psnr),
+        ("SSIM {:.3f}", ssim),
+    )
+    return ", ".join(text.format(score) for text, score in told if score is not None)
 
 
 class Counts(Protocol):
@@ -132,10 +161,28 @@ class Task(ABC):
     until a better threshold was found."""
     membranes: bool
     """Whether one of two classes may be the membrane between cells."""
-    activation: Literal["softmax"]
+    activation: Output
     """What makes probabilities of the network's scores: an output of `UNetConfig`."""
     look: Look = FILLED
     """How results are shown at first."""
+    paints: bool = True
+    """Whether labels are learned from and predicted; else images are."""
+    fewest_classes: int = 2
+    """So many channels of the network, at least, must be painted."""
+    bends: bool = True
+    """Whether patches may be bent, and turned by any angle; else by quarter turns, so that no pixel
+    is a mixture of others."""
+    enough_pixels: int = 0
+    """So many pixels, of evenly spaced frames, are learned from; 0: all."""
+    intensity: IntensityNormalization = IntensityNormalization()
+    """How images are brought to the network's range."""
+    fixed: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Settings of `TrainConfig` that have no other value with this task."""
+
+    @property
+    def result(self) -> Kind:
+        """The kind of result that a prediction gives where no other is asked for."""
+        return self.kind
 
     # --- From paint or files to a target -----------------------------------------------------
 
@@ -159,6 +206,24 @@ class Task(ABC):
     ) -> Target:
         """Turn painted labels into a training target; arguments as of `target_of`."""
 
+    def check(self, labels: NDArray[Any]) -> NDArray[Any]:
+        """Return what is to be learned; LabelsError where it can be no target of this task."""
+        return check_labels(labels)
+
+    def paint_of(self, labels: NDArray[Any], frame: Frame) -> NDArray[Any]:
+        """Return the paint of a frame, ``[Z]YX``, as far as the frame goes."""
+        return labels
+
+    def measured(
+        self, table: ClassTable, frames: Iterable[tuple[NDArray[Any], IntensityRange]]
+    ) -> ClassTable:
+        """Complete the table by what the paint of frames, and their intensities, say."""
+        return table
+
+    def scaled(self, target: Target, intensity: IntensityRange, table: ClassTable) -> Target:
+        """Bring a target to the range of the network, for an image of this intensity."""
+        return target
+
     @abstractmethod
     def painted_classes(self, target: Target, table: ClassTable) -> NDArray[np.int16]:
         """Return the classes of a target that somebody painted."""
@@ -173,8 +238,24 @@ class Task(ABC):
 
     # --- Training ----------------------------------------------------------------------------
 
-    def loss(self, scores: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
-        """Compare the network's scores (B, C, *) with its target; see `tasks.losses`."""
+    def asked(
+        self, image: Tensor, target: Tensor, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Change a patch (C, *), or what is asked of it: answers and weights (2, *').
+
+        An unpadded network answers for the middle of the patch.
+        """
+        return image, target
+
+    def answers(self, answers: Tensor) -> Tensor:
+        """Return the answers of a batch, float32, as the loss wants them."""
+        return answers.long()
+
+    def loss(self, scores: Tensor, classes: Tensor, weights: Tensor, error: str = "") -> Tensor:
+        """Compare the network's scores (B, C, *) with its target; see `tasks.losses`.
+
+        `error` is how images are compared: "squared" or "absolute".
+        """
         from napari_unet.tasks.losses import weighted_cross_entropy
 
         return weighted_cross_entropy(scores, classes, weights)
@@ -208,6 +289,12 @@ class Task(ABC):
 
         Paint is 0 where unlabelled, 1 on background, and from 2 up on things.
         """
+
+    def in_image(
+        self, values: NDArray[np.float32], intensity: Scaling, table: ClassTable
+    ) -> NDArray[np.float32]:
+        """Bring what the network says of a tile (C, *) to the grey values of its image."""
+        return values
 
     def keep_corrections(
         self, new: IntArray, before: IntArray, after: IntArray, unused: int

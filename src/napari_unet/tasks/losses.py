@@ -28,6 +28,20 @@ def weighted_cross_entropy(logits: Tensor, classes: Tensor, weights: Tensor) -> 
     return total / painted.sum().clamp(min=1)
 
 
+def weighted_error(scores: Tensor, values: Tensor, weights: Tensor, error: str) -> Tensor:
+    """Average the squared or the absolute error over the pixels that count, each with its weight.
+
+    Scores are (B, 1, *); values and weights (B, *). Returns a scalar, 0 where nothing counts.
+    """
+    import torch
+
+    difference = scores[:, 0].float() - values
+    errors = difference.abs() if error == "absolute" else difference.square()
+    counted = weights > 0
+    total = torch.where(counted, errors * weights, torch.zeros_like(errors)).sum()
+    return total / counted.sum().clamp(min=1)
+
+
 def painted_pixels(classes: Tensor, weights: Tensor) -> Tensor:
     """Return which pixels (B, *) count in :func:`weighted_cross_entropy`, as bool."""
     return (classes >= 0) & (weights > 0)

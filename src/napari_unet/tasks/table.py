@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,11 @@ from napari_unet.data.labels import (
     UNLABELLED,
     Kind,
     Unpainted,
-    check_labels,
     pixels_per_number,
 )
 from napari_unet.errors import ConfigError, NothingToLearnError
 from napari_unet.tasks.classes import CLASSES
+from napari_unet.tasks.image import DENOISE, IMAGE
 from napari_unet.tasks.objects import OBJECTS
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from napari_unet.tasks.base import Task
 
 
-TASKS: dict[Kind, Task] = {task.kind: task for task in (OBJECTS, CLASSES)}
+TASKS: dict[Kind, Task] = {task.kind: task for task in (OBJECTS, CLASSES, IMAGE, DENOISE)}
+# What is painted, and shown as labels.
+PAINTED_TASKS = tuple(task for task in TASKS.values() if task.paints)
 
 
 def task_of(kind: str) -> Task:
@@ -50,6 +53,9 @@ class ClassTable:
     """What the value 0 means."""
     painted: tuple[int, ...] = ()
     """With classes: the painted value of each network class, ascending. Empty with objects."""
+    target_range: tuple[float, float] = (0.0, 1.0)
+    """With images: which values stand for the network's 0 and 1, where the image that it sees goes
+    from 0 to 1."""
 
     def __post_init__(self) -> None:
         """Refuse tables that no labels could have made."""
@@ -60,6 +66,9 @@ class ClassTable:
             )
         if list(self.painted) != sorted(set(self.painted)):
             raise ConfigError(f"Class values {self.painted} are not ascending.")
+        low, high = self.target_range
+        if not -math.inf < low < high < math.inf:
+            raise ConfigError(f"target_range is {self.target_range}; give two ascending numbers.")
 
     @property
     def task(self) -> Task:
@@ -120,7 +129,7 @@ def class_table(
     Raises NothingToLearnError if, with classes, fewer than two are painted.
     """
     table = ClassTable(kind, unpainted, task_of(kind).painted(labels, unpainted, known))
-    if table.n_classes < 2:
+    if table.n_classes < table.task.fewest_classes:
         raise _single_class_error(unpainted, table.n_classes)
     return table
 
@@ -134,7 +143,7 @@ def target_of(
     pixels are a sliver; 0: none are. The anisotropy is how many times as long along Z as wide a
     voxel is.
     """
-    return table.task.target(check_labels(labels), table, sliver, anisotropy)
+    return table.task.target(table.task.check(labels), table, sliver, anisotropy)
 
 
 def check_classes_painted(targets: Iterable[Target], table: ClassTable) -> None:
@@ -146,7 +155,7 @@ def check_classes_painted(targets: Iterable[Target], table: ClassTable) -> None:
     for target in targets:
         counts = pixels_per_number(table.task.painted_classes(target, table) - UNLABELLED)
         present.update(np.flatnonzero(counts[1:]).tolist())
-    if len(present) < 2:
+    if len(present) < table.task.fewest_classes:
         raise _single_class_error(table.unpainted, len(present))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ _MEMBRANE_THRESHOLDS = tuple(percent / 100 for percent in range(20, 85, 5))
 # On fewer held-back objects or cells another threshold than the default is chance; on sparse paint,
 # where objects may grow unpunished, it is bias.
 _ENOUGH_OBJECTS = 10
+_SSIM_WINDOW, _PERFECT_PSNR = 7, 100.0
 
 
 class _Pixels:
@@ -115,6 +117,46 @@ class ClassesFound:
         threshold = DEFAULT_THRESHOLD if membranes is None else membranes.best_threshold()
         iou = float(scores_of_classes(self._pixels.counts)["iou"])
         return ValidationScore(self._pixels.loss, iou, None, threshold)
+
+
+class GreyValues:
+    """How far grey values are from those of the held-back images, in the range of the network.
+
+    The structural similarity is the mean of planes, each with a window of 7 pixels.
+    """
+
+    def __init__(self) -> None:
+        self._squared, self._n = 0.0, 0
+        self._similar: list[float] = []
+
+    def add(
+        self, probabilities: NDArray[np.float32], target: Target, weights: NDArray[np.float32]
+    ) -> None:
+        """Compare the grey values of a block."""
+        assert target.values is not None
+        known = target.painted
+        error = (probabilities[0] - target.values)[known].astype(np.float64)
+        self._squared, self._n = self._squared + float((error**2).sum()), self._n + error.size
+        if known.all() and min(known.shape[-2:]) >= _SSIM_WINDOW:
+            sides = known.shape[-2:]
+            found, wanted = (v.reshape(-1, *sides) for v in (probabilities[0], target.values))
+            self._similar += [ssim_of(*planes) for planes in zip(found, wanted, strict=True)]
+
+    def scores(self) -> ValidationScore:
+        """Return them; the error of a perfect image counts as a hundred dB."""
+        squared = self._squared / max(self._n, 1)
+        psnr = min(-10 * math.log10(max(squared, 1e-30)), _PERFECT_PSNR)
+        ssim = float(np.mean(self._similar)) if self._similar else None
+        return ValidationScore(squared, None, None, psnr=psnr, ssim=ssim)
+
+
+def ssim_of(found: NDArray[np.float32], wanted: NDArray[np.float32], span: float = 1.0) -> float:
+    """Return the structural similarity of two planes of at least 7 pixels along each axis."""
+    from skimage.metrics import structural_similarity
+
+    return float(
+        structural_similarity(found, wanted, data_range=span)  # type: ignore[no-untyped-call]
+    )
 
 
 class _Membranes:

@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from napari_unet.tasks import task_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -97,7 +99,10 @@ def _random_matrix(ndim: int, config: TrainConfig, rng: np.random.Generator) -> 
     matrix = np.eye(ndim)
     if config.rotate:
         angle = rng.uniform(0, 2 * np.pi)
-        matrix[-2:, -2:] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        cosine, sine = np.cos(angle), np.sin(angle)
+        if not task_of(config.kind).bends:
+            cosine, sine = ((1, 0), (0, 1), (-1, 0), (0, -1))[int(angle / (np.pi / 2)) % 4]
+        matrix[-2:, -2:] = [[cosine, -sine], [sine, cosine]]
     if config.zoom > 0:
         matrix *= rng.uniform(1 - config.zoom, 1 + config.zoom)
     if config.flip:

@@ -142,7 +142,7 @@ class _Validation(BaseModel):
     step: _Steps
     best: bool
     loss: _Finite | None
-    iou: _Share
+    iou: _Share | None
     object_f1: _Share | None = None
 
 

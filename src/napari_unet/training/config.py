@@ -26,6 +26,7 @@ PresetName = Literal["fast", "accurate", "paper", "3d"]
 Optimiser = Literal["adamw", "sgd"]
 Start = Literal["cells", "random"]
 Views = Literal[1, 4, 8]
+ImageError = Literal["squared", "absolute"]
 # Edge length in network pixels of what can be held back.
 _SMALLEST_BLOCK = 32
 # Slices of a patch and of what is held back, at least.
@@ -47,7 +48,9 @@ class TrainConfig:
 
     kind: Kind = setting(
         "objects",
-        "Objects: each painted value is one cell. Classes: each painted value is one class.",
+        "Objects: each painted value is one cell. Classes: each painted value is one class. Image: "
+        "another image is to be made (of pairs). Denoise: noise is to go, learned from the noisy "
+        "images alone (Noise2Void).",
         choices=tuple(TASKS),
     )
     unpainted: Unpainted = setting(
@@ -163,6 +166,12 @@ class TrainConfig:
     )
     correction_weight: float = setting(
         3.0, "Pixels that you corrected count this many times.", 1, 100
+    )
+    image_error: ImageError = setting(
+        "squared",
+        "What is made small where images are made: the squared error, or the absolute one, which "
+        "heeds single bright pixels less.",
+        choices=("squared", "absolute"),
     )
     flip: bool = setting(True, "Learn from mirrored patches as well.")
     rotate: bool = setting(True, "Learn from patches turned in the plane as well.")

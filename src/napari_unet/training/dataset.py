@@ -144,7 +144,11 @@ class TrainingData:
 
     def settled(self, config: TrainConfig) -> TrainConfig:
         """Return settings in which what the images decide is filled in."""
-        return config.changed(flat_levels=self.flat_levels, border_sigma=self.border_sigma)
+        return config.changed(
+            flat_levels=self.flat_levels,
+            border_sigma=self.border_sigma,
+            **self.classes.task.fixed,
+        )
 
     @property
     def painted(self) -> int:
@@ -165,7 +169,7 @@ class TrainingData:
         if self.blocks != other.blocks:
             return False
         return all(
-            np.array_equal(mine.target.classes[here], its.target.classes[there])
+            np.array_equal(mine.target.answer[here], its.target.answer[there])
             for (mine, here), (its, there) in zip(self.in_blocks(), other.in_blocks(), strict=True)
         )
 

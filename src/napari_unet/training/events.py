@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.run import Notice
+from napari_unet.tasks import scores_in_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,15 +64,24 @@ class Validated:
     step: int
     """After which step."""
     loss: float
-    """Weighted cross entropy on the painted pixels of the blocks."""
-    iou: float
-    """Foreground IoU with objects, mean IoU of the classes otherwise."""
+    """Weighted cross entropy on the painted pixels of the blocks; of images the squared error."""
+    iou: float | None
+    """Foreground IoU with objects, mean IoU of the classes; None with images."""
     object_f1: float | None
     """F1 of the objects at IoU 0.5; None with classes, or where no object is held back."""
     best: bool
     """Whether the weights are kept: their score is the best so far, or as good within the noise of
     few labels.
     """
+    psnr: float | None = None
+    """Of images, in dB; see `ValidationScore`."""
+    ssim: float | None = None
+    """Of images."""
+
+    @property
+    def text(self) -> str:
+        """The scores, in words."""
+        return scores_in_words(self.iou, self.object_f1, self.psnr, self.ssim)
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,7 @@ def validation_blocks(
         held_back = after
         chosen.append(places[i])
     # Scores need both sides of the question: background and something else.
-    return chosen if np.count_nonzero(held_back) >= 2 else []
+    return chosen if np.count_nonzero(held_back) >= min(2, n_classes) else []
 
 
 def _counts_in(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.intensity import IntensityNormalization
 from napari_unet.data.rescaling import plane_factors
 from napari_unet.errors import NotEnoughMemoryError, UnreadableError, first_line
 from napari_unet.model.devices import choose_precision
@@ -61,7 +60,7 @@ class LiveView:
 
     def update(self, stop: threading.Event) -> Iterator[ViewPredicted | Notice]:
         """Predict the view if it is time to; yields one event, or none."""
-        view = self._inbox.view
+        view = self._inbox.view if self._trainer.data.classes.task.paints else None
         begin = time.monotonic()
         if view is None or begin < self._next:
             return
@@ -157,7 +156,7 @@ class LiveView:
             return frame, painted.intensity
         key = view.image, view.frame
         if key not in self._ranges:
-            self._ranges[key] = IntensityNormalization().measure(frame)
+            self._ranges[key] = self._trainer.data.classes.task.intensity.measure(frame)
         return frame, self._ranges[key]
 
 

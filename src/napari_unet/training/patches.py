@@ -59,7 +59,8 @@ class Batch:
     images: Tensor
     """(B, C, *) float32, normalised."""
     classes: Tensor
-    """(B, *') int64, -1 where unlabelled; smaller than the images for unpadded networks."""
+    """(B, *') int64, -1 where unlabelled, or float32 values of an image; smaller than the images
+    for unpadded networks."""
     weights: Tensor
     """(B, *') float32; below 0 where a pixel classifier, not the user, said the class."""
 
@@ -89,7 +90,7 @@ class PatchSampler:
     ) -> None:
         self._guess = guess
         self._numbers = range(first, first + config.batch_size)
-        self._frames = data.frames
+        self._frames, self._task = data.frames, data.classes.task
         self._device = device
         self._config = config = data.settled(config)
         network = config.network(data.channels, data.classes.n_classes)
@@ -115,7 +116,8 @@ class PatchSampler:
         """
         patches = [self._draw_painted(np.random.default_rng([*seed, n])) for n in self._numbers]
         images, targets = (torch.stack(parts) for parts in zip(*patches, strict=True))
-        return Batch(images, targets[:, 0].long(), targets[:, 1].contiguous())
+        answers = self._task.answers(targets[:, 0])
+        return Batch(images, answers, targets[:, 1].contiguous())
 
     def _draw_painted(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Draw patches until one shows paint, and in the end one without deformation.
@@ -133,7 +135,7 @@ class PatchSampler:
         return self._draw_patch(rng, straight)
 
     def _draw_patch(self, rng: np.random.Generator, config: TrainConfig) -> tuple[Tensor, Tensor]:
-        """Draw an image (C, *) and its classes with weights (2, *'), both float32."""
+        """Draw an image (C, *) and its answers with weights (2, *'), both float32."""
         shape = tuple(
             patch + 2 * margin for patch, margin in zip(self._patch, self._margins, strict=True)
         )
@@ -147,7 +149,7 @@ class PatchSampler:
         image = sample_smooth(self._placed(pixels), where)
         jitter_intensity(image, config.intensity_jitter, rng, config.window)
         target = _read_target(frame, centre, deformation.reach(self._patch), self._guess)
-        return image, sample_nearest(self._placed(target), inner)
+        return self._task.asked(image, sample_nearest(self._placed(target), inner), rng)
 
     def _placed(self, region: NDArray[np.float32]) -> Tensor:
         """Bring a region to the device; a GPU fetches it while others compute."""
@@ -231,7 +233,7 @@ def _read_pixels(
 def _read_target(
     frame: TrainingFrame, centre: NDArray[np.int64], reach: Sequence[int], guess: Guess
 ) -> NDArray[np.float32]:
-    """Read classes and weights (2, *) around a pixel; nothing is labelled beyond the border."""
+    """Read answers and weights (2, *) around a pixel; nothing is labelled beyond the border."""
     start = [int(c) - pixels for c, pixels in zip(centre, reach, strict=True)]
     target = np.zeros((2, *(2 * pixels + 1 for pixels in reach)), np.float32)
     target[0] = UNLABELLED
@@ -242,7 +244,7 @@ def _read_target(
     )
     into = tuple(slice(s.start - a, s.stop - a) for s, a in zip(inside, start, strict=True))
     used = ~frame.held_back[inside]
-    np.copyto(target[0][into], frame.target.classes[inside], where=used)
+    np.copyto(target[0][into], frame.target.answer[inside], where=used)
     np.copyto(target[1][into], frame.weights[inside], where=used)
     guessed = guess(frame, inside)
     if guessed is not None:

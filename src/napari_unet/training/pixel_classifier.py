@@ -115,7 +115,7 @@ class PixelClassifier:
     @cached_property
     def iou(self) -> float:
         """Mean IoU of the classes on what is held back, of which there is some."""
-        return validate(self, self.data).iou
+        return validate(self, self.data).iou or 0.0
 
     def guess(self, frame: TrainingFrame, region: Region) -> NDArray[np.float32] | None:
         """Return the likely class of each pixel of a region, and minus how sure that is: (2, *).

@@ -17,12 +17,10 @@ from napari_unet.data.binning import (
     binned_mask,
     choose_binning,
 )
-from napari_unet.data.intensity import IntensityNormalization
 from napari_unet.data.labels import (
     UNLABELLED,
     Target,
     Unpainted,
-    check_labels,
     fill_regions,
     is_painted,
     paint_box,
@@ -30,7 +28,7 @@ from napari_unet.data.labels import (
 )
 from napari_unet.errors import ImageError, LabelsError, ModelMismatchError
 from napari_unet.model.starting import is_starting_model
-from napari_unet.tasks import ClassTable, check_classes_painted, class_table
+from napari_unet.tasks import ClassTable, check_classes_painted, class_table, task_of
 from napari_unet.tasks.validation import membrane_class
 from napari_unet.training.dataset import (
     AnnotatedImage,
@@ -67,6 +65,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import Region
     from napari_unet.data.frames import Frame
+    from napari_unet.data.intensity import IntensityRange
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.held_back import Block
@@ -111,6 +110,7 @@ class _Preparation:
         previous: TrainingData | TrainingState | TrainedNetwork | None,
         held_back: Sequence[Block],
     ) -> None:
+        config = config.changed(**task_of(config.kind).fixed)
         check = _checked if len(images) == 1 else _named_where_wrong
         self.sources = tuple(check(image, config) for image in images)
         if isinstance(previous, TrainingData):
@@ -130,6 +130,7 @@ class _Preparation:
         self.cell_size = known_size or self.table.task.diameter(self.labels, self.table.unpainted)
         self.notices: tuple[str, ...] = ()
         self._choose_sizes(previous, config)
+        self.table = self.table.task.measured(self.table, self._measured_frames())
         self.pixel_size, differing = common_pixel_size(self.sources, config.ndim)
         self.notices += differing
 
@@ -173,6 +174,24 @@ class _Preparation:
         boxes = [paint_box(frame) for image in self.labels for frame in image]
         return sum(math.prod(p.stop - p.start for p in box) for box in boxes if box is not None)
 
+    def _measured_frames(self) -> Iterator[tuple[NDArray[Any], IntensityRange]]:
+        for image, labels in enumerate(self.labels):
+            for i, frame in self._frames(image):
+                yield labels[i], self.table.task.intensity.measure(frame)
+
+    def _frames(self, image: int) -> Iterator[tuple[int, Frame]]:
+        """Yield the frames of an image with their numbers: as many as are enough, evenly spaced."""
+        frames, enough = source_frames(self.sources[image], self.config), len(self.labels[image])
+        if self._enough:
+            enough = min(enough, max(1, self._enough // math.prod(frames[0].spatial_shape)))
+        for i in np.unique(np.linspace(0, len(frames) - 1, enough).round().astype(int)).tolist():
+            yield i, frames[i]
+
+    @property
+    def _enough(self) -> int:
+        """Pixels of an image that are enough; 0: none are."""
+        return self.table.task.enough_pixels // len(self.sources)
+
     def data(self) -> TrainingData:
         """Make the frames, and hold some of their paint back."""
         table, config, before = self.table, self.config, self.before
@@ -210,19 +229,20 @@ class _Preparation:
         if corrected is not None:
             axes = axes_of(self.sources[image], self.config.ndim)[1]
             corrected = by_frame(corrected, axes, self.config.ndim)
-        for i, frame in enumerate(source_frames(self.sources[image], self.config)):
+        for i, frame in self._frames(image):
             labels = self.labels[image][i]
             if self.table.unpainted == "unlabelled" and not is_painted(labels):
                 continue
             before = None if self.before is None else self.before.frame_of(image, frame)
             seen = self._seen(image, frame, labels, before)
             painted = binned_labels(labels, self.binning, self.table.unpainted, seen.box)
-            painted = with_short_ids(painted)
+            painted = with_short_ids(self.table.task.paint_of(painted, seen))
             target = self._target(image, painted, before)
             if not target.painted.any():
                 continue
             # Predictions measure the image as it is, not as the network sees it
-            intensity = before.intensity if before else IntensityNormalization().measure(frame)
+            intensity = before.intensity if before else self.table.task.intensity.measure(frame)
+            target = self.table.task.scaled(target, intensity, self.table)
             yield TrainingFrame(
                 image,
                 seen,
@@ -239,6 +259,8 @@ class _Preparation:
     ) -> Frame:
         """Return what the network sees of a frame: the box around its paint."""
         seen = binned_frame(frame, self.binning)
+        if self._enough:
+            return replace(seen, box=_middle_of(seen.spatial_shape, self._enough))
         if self.table.unpainted == "background":
             return seen
         kept = [b.region for b in self.known if (b.image, b.frame) == (image, frame.index)]
@@ -247,7 +269,8 @@ class _Preparation:
 
     def _target(self, image: int, painted: NDArray[Any], before: TrainingFrame | None) -> Target:
         table, anisotropy = self.table, self.anisotropies[image]
-        if before is None or self.before is None or self.before.classes != table:
+        same = self.before is not None and self.before.classes == table
+        if before is None or not same or not table.task.paints:
             return frame_target(painted, table, self.config, anisotropy)
         known, labels = before.target, before.labels
         return updated_target(known, labels, painted, table, self.config, anisotropy)
@@ -285,6 +308,15 @@ class _Preparation:
         return pixel_weights(frame.target, balance, self.config, frame.corrected, anisotropy)
 
 
+def _middle_of(shape: tuple[int, ...], pixels: int) -> Region | None:
+    """Return a box of at most so many pixels in the middle of a frame; None: it is no larger."""
+    share = (pixels / math.prod(shape)) ** (1 / len(shape))
+    if share >= 1:
+        return None
+    sizes = [max(1, int(size * share)) for size in shape]
+    return tuple(slice((n - m) // 2, (n - m) // 2 + m) for n, m in zip(shape, sizes, strict=True))
+
+
 def _kept_sizes(
     previous: TrainingData | TrainingState | TrainedNetwork | None, ndim: int
 ) -> tuple[float | None, int | None, float | None]:
@@ -309,7 +341,10 @@ def _named_where_wrong(image: AnnotatedImage, config: TrainConfig) -> AnnotatedI
 def _checked(image: AnnotatedImage, config: TrainConfig) -> AnnotatedImage:
     """Check the labels, and fill what is fully annotated."""
     check_image(image.image)
-    labels = check_labels(image.labels)
+    task = task_of(config.kind)
+    if not task.paints:
+        _check_target_shape(image)
+    labels = task.check(image.labels)
     if config.unpainted == "unlabelled":
         labels = fill_regions(labels, image.regions)
     if image.corrected is not None and image.corrected.shape != labels.shape:
@@ -318,6 +353,22 @@ def _checked(image: AnnotatedImage, config: TrainConfig) -> AnnotatedImage:
         )
     axes_of(image, config.ndim)
     return replace(image, labels=labels, regions=())
+
+
+def _check_target_shape(image: AnnotatedImage) -> None:
+    """Refuse a target image that is not of the same pixels."""
+    shape, of_target = tuple(image.image.shape), tuple(image.labels.shape)
+    fitting = [shape, *(shape[:i] + shape[i + 1 :] for i in range(len(shape)))]
+    if of_target not in fitting:
+        raise LabelsError(
+            f"The target image {of_target} is not of the shape of its image {shape}: give pairs of "
+            "images of the same pixels. Targets have no channel axis."
+        )
+    if len(of_target) > 2 and of_target[-1] in (3, 4) and of_target == shape:
+        raise LabelsError(
+            f"The target image {of_target} looks like a colour image; give one grey value per "
+            "pixel."
+        )
 
 
 def _as_painted(frame: TrainingFrame, table: ClassTable) -> Target:

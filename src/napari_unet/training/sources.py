@@ -235,7 +235,7 @@ def notices_by_image(
             f"The labels{of} look like finished masks: value 1 is a single object among others, "
             "but counts as background here. If it is one, say that unpainted pixels are background."
         )
-    for image in images:
+    for image in images if not frames or frames[0].target.values is None else ():
         if odd := oddity_of(image.labels, one_by_one):
             notices.append(f"The labels of {image.name}: {odd}.")
     idle = [image.name for number, image in enumerate(images) if number not in numbers]

@@ -93,6 +93,7 @@ def _with_record(trainer: Trainer, weights: dict[str, Tensor]) -> TrainedNetwork
     record = ModelRecord(
         network=trainer.network_config,
         classes=data.classes,
+        intensity=data.classes.task.intensity,
         smallest_object=data.smallest_in_image,
         binning=data.binning,
         views=config.views,

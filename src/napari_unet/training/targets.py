@@ -112,7 +112,7 @@ def _border_of(
 
 def with_short_ids(labels: NDArray[Any]) -> NDArray[Any]:
     """Store numbers in two bytes where they fit: those are kept as they are."""
-    if labels.dtype.itemsize <= 2 or not labels.size:
+    if labels.dtype.itemsize <= 2 or not labels.size or labels.dtype.kind == "f":
         return labels
     return labels.astype(np.uint16) if labels.max() < 2**16 else labels
 

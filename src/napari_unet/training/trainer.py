@@ -259,7 +259,7 @@ class Trainer:
                 self._parallel,
                 self._batcher.split(batch),
                 shares_of,
-                self.data.classes.task.loss,
+                partial(self.data.classes.task.loss, error=self.config.image_error),
                 self._teacher,
                 self._precision,
                 self._trust_in_classifier,

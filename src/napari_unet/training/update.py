@@ -86,6 +86,9 @@ def _scores(network: nn.Module, images: Tensor, precision: torch.dtype) -> Tenso
 
 def counted_pixels(batch: Batch) -> Tensor:
     """Count the painted pixels (2,) of a batch, on its device, and those that can be taught."""
+    if batch.classes.is_floating_point():
+        counted = (batch.weights > 0).sum()
+        return torch.stack([counted, torch.zeros_like(counted)])
     painted = painted_pixels(batch.classes, batch.weights)
     taught = painted_pixels(batch.classes, -batch.weights)
     return torch.stack([painted.sum(), taught.sum() + (batch.classes < 0).sum()])

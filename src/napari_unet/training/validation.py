@@ -99,7 +99,8 @@ class BestSoFar:
         if score is not None:
             loss = score.loss if math.isfinite(score.loss) else None  # files hold numbers only
             self.history.append({"step": step, "best": best, **asdict(score), "loss": loss})
-            events.append(Validated(step, score.loss, score.iou, score.object_f1, best))
+            scores = score.loss, score.iou, score.object_f1
+            events.append(Validated(step, *scores, best, score.psnr, score.ssim))
         if good and not best:
             text = f"The weights of step {step} are not kept: not all of them are finite."
             events.append(Notice(text))
@@ -168,10 +169,11 @@ def bfloat16_agreement(
 ) -> float | None:
     """Measure the share of pixels (0 to 1) that get the same label in bfloat16 and in float32.
 
-    Compared are two frames, around the paint. None where bfloat16 is not fast on the device, or it
-    cannot be measured: a model is worth more than this, it predicts in float32 then.
+    Compared are two frames, around the paint. None where bfloat16 is not fast on the device, there
+    are no labels, or it cannot be measured: a model is worth more than this, it predicts in float32
+    then.
     """
-    if fastest_precision(device) != torch.bfloat16:
+    if fastest_precision(device) != torch.bfloat16 or not data.classes.task.paints:
         return None
     try:
         return _agreement(network, data, threshold, device)

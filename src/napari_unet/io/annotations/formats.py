@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from napari_unet.data.axes import PixelSize, check_pixel_size
-from napari_unet.data.labels import Kind, Unpainted
+from napari_unet.data.labels import Kind, LabelKind, Unpainted
 from napari_unet.errors import ConfigError, LabelsError
 from napari_unet.settings import check_settings, setting
 
@@ -56,7 +56,7 @@ class ConvertConfig:
     kind: Kind = setting(
         "objects",
         "What the numbers of outlines stand for: objects, or the classes that the file names.",
-        choices=get_args(Kind),
+        choices=get_args(LabelKind),
         label="Paint",
     )
     unpainted: Unpainted = setting(

@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, Signal
 
-from napari_unet.tasks import TASKS
+from napari_unet.tasks import PAINTED_TASKS
 from napari_unet.widgets.annotate.class_table import (
     ClassTableWidget,
     rows_of_classes,
@@ -72,7 +72,7 @@ class PaintTarget(QObject):
         self.image_box = LayerComboBox(viewer, Image)
         self.annotation_box = LayerComboBox(viewer, Labels)
         self.kind_box = choice(
-            [(task.things, task.kind) for task in TASKS.values()],
+            [(task.things, task.kind) for task in PAINTED_TASKS],
             "What a painted number stands for: one cell, or one class. Train follows this choice.",
         )
         self.painter = Painter(viewer, self.annotation_box, self.kind_box, dock)

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QCheckBox, QSpinBox
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.settings import declared
-from napari_unet.tasks import TASKS
+from napari_unet.tasks import PAINTED_TASKS
 from napari_unet.training.config import PRESET_HELP, TrainConfig
 from napari_unet.widgets.common.annotation import annotation_of
 from napari_unet.widgets.common.button_grid import ButtonGrid
@@ -59,7 +59,7 @@ class TrainWidget(Dock):
         self.task = self._session.training
         self.pairs = PairsTable(napari_viewer)
         self.kind_box = choice(
-            [(task.things, task.kind) for task in TASKS.values()],
+            [(task.things, task.kind) for task in PAINTED_TASKS],
             "Objects: each painted number is one cell; touching cells are separated. "
             "Classes: each painted number is one class.",
         )

@@ -239,11 +239,11 @@ def score_in_words(event: Validated) -> str:
     value = _value(event)
     words = ((0.9, "excellent"), (0.75, "good"), (0.5, "fair"))
     word = next((word for least, word in words if value >= least), "poor so far")
-    text = f"{word} (IoU {event.iou:.2f}"
+    text = f"{word} (IoU {event.iou or 0:.2f}"
     if event.object_f1 is not None:
         text += f", object F1 {event.object_f1:.2f}"
     return text + ")"
 
 
 def _value(event: Validated) -> float:
-    return event.iou if event.object_f1 is None else event.object_f1
+    return event.iou or 0.0 if event.object_f1 is None else event.object_f1
