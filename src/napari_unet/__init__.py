@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_unet.api.model import export_model as export_model
     from napari_unet.api.model import load_model as load_model
     from napari_unet.api.model import starting_model as starting_model
+    from napari_unet.api.training import denoise as denoise
     from napari_unet.api.training import train as train
     from napari_unet.data.border_weights import border_weight_map as border_weight_map
     from napari_unet.evaluation.objects import error_map as error_map
@@ -42,6 +43,7 @@ _HOME_OF = {
     "UNet": "napari_unet.model.unet",
     "UNetConfig": "napari_unet.model.config",
     "border_weight_map": "napari_unet.data.border_weights",
+    "denoise": "napari_unet.api.training",
     "error_map": "napari_unet.evaluation.objects",
     "evaluate": "napari_unet.evaluation.scores",
     "export_model": "napari_unet.api.model",

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
 NAMES = [name for name in nu.__all__ if not name.startswith("__")]
 FUNCTIONS = [
-    *(nu.train, nu.load_model, nu.starting_model, nu.evaluate, nu.error_map, nu.link),
+    *(nu.train, nu.denoise, nu.load_model, nu.starting_model, nu.evaluate, nu.error_map, nu.link),
     *(nu.border_weight_map, nu.TrainedModel.predict, nu.TrainedModel.predict_to_zarr),
     *(nu.TrainedModel.save, TrainConfig.preset),
 ]

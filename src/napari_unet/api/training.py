@@ -25,6 +25,7 @@ from napari_unet.errors import (
 from napari_unet.io.locks import locked
 from napari_unet.io.outputs import make_output_folder
 from napari_unet.run import Run
+from napari_unet.tasks import DENOISE, task_of
 from napari_unet.training.checkpoint import (
     check_goes_on,
     check_has_begun,
@@ -37,6 +38,7 @@ from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.loop import train_network
 from napari_unet.training.preparation import prepare_training
+from napari_unet.training.sources import no_labels
 
 if TYPE_CHECKING:
     import os
@@ -65,7 +67,7 @@ if TYPE_CHECKING:
 )
 def train(
     images: ArrayLike | Sequence[ArrayLike],
-    labels: NDArray[Any] | Sequence[NDArray[Any]],
+    labels: NDArray[Any] | Sequence[NDArray[Any]] | None = None,
     config: TrainConfig | None = None,
     on_event: Callable[[TrainingEvent], object] | None = None,
     *,
@@ -77,15 +79,16 @@ def train(
     output: str | os.PathLike[str] | None = None,
     stop: threading.Event | None = None,
 ) -> TrainedModel:
-    """Train a U-Net on images and painted labels.
+    """Train a U-Net on images and painted labels, or on images and what is to be made of them.
 
     Parameters
     ----------
     images : ArrayLike or sequence of ArrayLike
         One image, or several: ``[Z]YX`` with an optional channel axis and frame axes.
-    labels : ndarray or sequence of ndarray
+    labels : ndarray or sequence of ndarray, optional
         One label image per image, of its shape without the channel axis. What the values mean
-        is said by ``config.kind`` and ``config.unpainted``.
+        is said by ``config.kind`` and ``config.unpainted``. With the kind "image" these are the
+        images that are to be made, of any grey values; with "denoise" there are none.
     config : TrainConfig, optional
         Settings; by default those of `previous`, or the preset "fast" (of a starting model too).
     on_event : callable, optional
@@ -147,14 +150,24 @@ def train(
         check_place_of_model(Path(output).expanduser())
     begin, config = _begin_of(previous, config)
     alone = not isinstance(images, (list, tuple))
-    image_list, label_list = _listed(images), _listed(labels)
+    image_list = _listed(images)
     n_images = len(image_list)
+    if task_of(config.kind).teaches_itself == (labels is not None):
+        raise LabelsError(
+            "Noise is learned from the noisy images alone; leave out labels."
+            if labels is not None
+            else f"There are no labels to learn {config.kind} from; give one array per image."
+        )
+    axes_list = _each(axes, (str, type(None)), n_images, "axes")
+    label_list = _listed(labels)
+    if labels is None:
+        shapes = [tuple(np.shape(image)) for image in image_list]
+        label_list = [no_labels(*each, config.ndim) for each in zip(shapes, axes_list, strict=True)]
     if n_images != len(label_list):
         raise LabelsError(
             f"There are {n_images} images but {len(label_list)} label images; give one "
             "label image per image."
         )
-    axes_list = _each(axes, (str, type(None)), n_images, "axes")
     sizes = _each(pixel_size or {}, Mapping, n_images, "pixel_size")
     for size in sizes:
         check_pixel_size(size)
@@ -182,6 +195,57 @@ def train(
         check_has_begun(result.state, path)
         save_checkpoint(result.trained, result.state, path)
     return TrainedModel(result.trained)
+
+
+@accepting(
+    config=(lambda value: isinstance(value, TrainConfig), "a TrainConfig"),
+    on_event=CALLED,
+    axes=AXES,
+)
+def denoise(
+    image: ArrayLike,
+    config: TrainConfig | None = None,
+    on_event: Callable[[TrainingEvent], object] | None = None,
+    *,
+    axes: str | None = None,
+) -> NDArray[np.float32]:
+    """Remove noise from an image; a network learns from the noisy image alone what is noise.
+
+    Parameters
+    ----------
+    image : ArrayLike
+        ``[Z]YX`` with frame axes, of one channel, or of several of which ``config.channels`` names
+        one.
+    config : TrainConfig, optional
+        Settings, whose ``kind`` is always "denoise"; by default those of the preset "fast".
+    on_event : callable, optional
+        Called with each event of the training.
+    axes : str, optional
+        Letters TCZYX of the axes; guessed by default.
+
+    Returns
+    -------
+    ndarray
+        float32, in the grey values of the image, of its shape without the channel axis.
+
+    Raises
+    ------
+    ConfigError
+        The axes are none.
+    ImageError
+        The image is constant, empty or of an unusable dtype, or has several channels.
+    DeviceError
+        The device does not work, or has too little memory.
+
+    Notes
+    -----
+    A. Krull, T.-O. Buchholz and F. Jug: Noise2Void, CVPR 2019 (arXiv 1811.10980). It works for
+    noise that differs from pixel to pixel, as that of cameras does; stripes stay. To denoise many
+    images, train once with ``kind="denoise"`` and predict them all.
+    """
+    config = (config or TrainConfig()).changed(kind=DENOISE.kind)
+    model = train(image, config=config, on_event=on_event, axes=axes)
+    return model.predict(image, axes=axes, device=config.device)
 
 
 def _begin_of(

@@ -54,6 +54,7 @@ def add_commands(commands: Any) -> None:
     for add in (
         _add_train,
         _add_predict,
+        _add_denoise,
         _add_evaluate,
         _add_link,
         _add_convert,
@@ -69,10 +70,16 @@ def add_commands(commands: Any) -> None:
 def _add_train(commands: Any) -> None:
     train = _add_command(commands, "train", "train a U-Net on images and labels")
     train.add_argument("--images", help="images: files, folders or globs", **_PATHS)
-    train.add_argument(
+    learned = train.add_mutually_exclusive_group()
+    learned.add_argument(
         "--labels",
         help="their labels, paired by file name: images of numbers, or annotations of Cellpose, "
         "Fiji, QuPath, COCO",
+        **_PATHS,
+    )
+    learned.add_argument(
+        "--targets",
+        help="instead: the images that are to be made of them, paired by file name (kind image)",
         **_PATHS,
     )
     train.add_argument("--output", required=True, metavar="MODEL", help="model file to write")
@@ -102,6 +109,25 @@ def _add_train(commands: Any) -> None:
         main_group = length if setting.name in ("steps", "minutes") else train
         group = main_group if setting.name in _MAIN_SETTINGS else advanced
         _add_setting(group, setting, argparse.SUPPRESS)  # what is not given is the preset's
+
+
+def _add_denoise(commands: Any) -> None:
+    denoise = _add_command(
+        commands, "denoise", "remove noise from images, learned from the noisy images alone"
+    )
+    denoise.add_argument("paths", nargs="+", metavar="PATH", help="files, folders or globs")
+    denoise.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
+    denoise.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="model file to write, for `predict` on more images (default: denoise.safetensors in "
+        "the folder of the results)",
+    )
+    _add_overwrite(denoise)
+    denoise.add_argument("--axes", help="axes of the images, for example TZYX; else as they say")
+    settings = declared(TrainConfig)
+    for name in ("channels", "ndim", "window", "steps", "minutes", "seed", "device"):
+        _add_setting(denoise, settings[name], argparse.SUPPRESS)
 
 
 def _add_predict(commands: Any) -> None:

@@ -10,6 +10,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_unet.cli.arguments import given_settings
 from napari_unet.cli.common import LABEL_PIECES, given_pixel_size, tell_pairs
 from napari_unet.cli.printing import note, say
@@ -64,6 +66,7 @@ from napari_unet.provenance.card import (
 from napari_unet.provenance.script import TrainingScript
 from napari_unet.provenance.training_card import card_of_training, is_model_as_written
 from napari_unet.run import Run
+from napari_unet.tasks import IMAGE, task_of
 from napari_unet.training.checkpoint import (
     check_goes_on,
     check_has_begun,
@@ -78,6 +81,7 @@ from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.distributed import ProcessGroup
 from napari_unet.training.loop import TrainingResult, train_network
 from napari_unet.training.preparation import prepare_training
+from napari_unet.training.sources import no_labels
 from napari_unet.training.state import TrainingState
 
 if TYPE_CHECKING:
@@ -92,6 +96,7 @@ if TYPE_CHECKING:
 
 _RESUMED = "The training went on from an earlier one, whose state is no longer there."
 _LABELLED = "Its masks were labelled on the way (--label-pieces); save them labelled to repeat it."
+_IMAGES = "Rerun repeats trainings on labels alone; the command line repeats this one."
 _TOGETHER = "Several processes trained together; rerun is one process."
 
 
@@ -152,13 +157,13 @@ def _order(options: argparse.Namespace, output: Path, group: ProcessGroup) -> _O
     """Read and prepare all that a training needs."""
     started = now()
     history = Path(options.history).expanduser() if options.history else None
-    pairs = pair_files(find_images(options.images), find_annotations(options.labels))
-    _check_places(options, output, history, pairs)
     previous, config = _settings(options, output)
+    pairs = _pairs(options, config)
+    _check_places(options, output, history, pairs)
     images = [_annotated_image(*pair, options, config) for pair in pairs]
     data = prepare_training(images, config, previous)
     if group.first:
-        if not options.json:
+        if not options.json and not data.classes.task.teaches_itself:
             tell_pairs(pairs)
         _note_oddities(data, output if options.resume else None)
         if output.exists() and not options.resume:
@@ -166,6 +171,21 @@ def _order(options: argparse.Namespace, output: Path, group: ProcessGroup) -> _O
     preset: PresetName = options.preset or "fast"
     labelled: bool = options.label_pieces
     return _Order(output, history, config, data, previous, pairs, preset, started, labelled)
+
+
+def _pairs(options: argparse.Namespace, config: TrainConfig) -> list[tuple[Path, Path]]:
+    """Pair images with what is to be learned; with themselves where they alone are learned from."""
+    task, images = task_of(config.kind), find_images(options.images)
+    given = "--targets" if options.targets else "--labels" if options.labels else ""
+    wanted = "" if task.teaches_itself else "--labels" if task.paints else "--targets"
+    if given != wanted:
+        remedy = f"give {wanted} PATH..." if wanted else f"leave out {given}"
+        raise ConfigError(f"To learn {config.kind} (--kind), {remedy}.")
+    if not wanted:
+        return [(image, image) for image in images]
+    if task.paints:
+        return pair_files(images, find_annotations(options.labels))
+    return pair_files(images, find_images(options.targets))
 
 
 def _check_places(
@@ -228,6 +248,8 @@ def _settings(
 ) -> tuple[TrainingState | TrainedNetwork | None, TrainConfig]:
     """Combine preset and flags; a resumed training keeps its own settings but for the flags."""
     given = given_settings(TrainConfig, options)
+    if options.targets:
+        given.setdefault("kind", IMAGE.kind)
     if options.previous:
         trained = load_model_or_starting_model(options.previous)
         preset = TrainConfig.preset(options.preset) if options.preset else None
@@ -273,7 +295,16 @@ def _labels_of(
     options: argparse.Namespace,
     config: TrainConfig,
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Read labels, or annotations of another program, which are never numbered as paint is."""
+    """Read labels, or annotations of another program, which are never numbered as paint is.
+
+    Of a task that makes images they are images.
+    """
+    if task_of(config.kind).teaches_itself:
+        fitting = usable_axes(axes, len(image.array.shape), config.ndim) if axes else None
+        return no_labels(tuple(image.array.shape), fitting, config.ndim), ()
+    if not task_of(config.kind).paints:
+        target = read_image(path)
+        return np.asarray(target.array), target.notices
     if not is_external_annotation(path):
         file = open_labels(path, (axes or "").replace("C", "") or None)
         labels = labels_in(file)
@@ -342,9 +373,10 @@ def _write_card(result: TrainingResult, order: _Order, group: ProcessGroup) -> N
     """Write the run card beside the model; a failure is a note, the model is as good without."""
     sources, path = result.data.sources, card_beside_model(order.output)
     images, labels = zip(*((str(image), str(labels)) for image, labels in order.pairs), strict=True)
+    task = result.data.classes.task
     script = TrainingScript(
         images,
-        labels,
+        () if task.teaches_itself else labels,
         str(order.output),
         order.config,
         order.preset,
@@ -354,7 +386,7 @@ def _write_card(result: TrainingResult, order: _Order, group: ProcessGroup) -> N
     )
     together = "" if group.alone else _TOGETHER
     why_not = _RESUMED if order.resume else CONTINUED if order.previous else together
-    why_not = why_not or (_LABELLED if order.labelled else "")
+    why_not = why_not or (_LABELLED if order.labelled else "") or ("" if task.paints else _IMAGES)
     origin = TrainingOrigin(
         order.config,
         order.pairs,

@@ -192,7 +192,7 @@ class InferenceNetwork:
         )
 
     def _output_convolution(self, output: nn.Module) -> Convolution:
-        weight, bias = output.parameters()
+        weight, bias = (parameter.detach() for parameter in output.parameters())
         if self.config.output == "softmax":  # only differences count: they then keep their digits
             weight, bias = weight - weight.mean(dim=0), bias - bias.mean()
         return self._convolution(weight, bias, relu=False)

@@ -78,7 +78,7 @@ def _above_threshold(foreground: NDArray[Any], plan: PredictionPlan) -> NDArray[
 
 
 def _grey_values(values: NDArray[np.float32], plan: PredictionPlan) -> NDArray[Any]:
-    return values[0]
+    return np.asarray(values[0])
 
 
 _FLOAT, _BYTE = np.dtype(np.float32), np.dtype(np.uint8)

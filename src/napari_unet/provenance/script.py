@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from napari_unet.io.files import stem_of
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.settings import as_text, changed_settings, declared
+from napari_unet.tasks import task_of
 from napari_unet.training.config import PRESET_HELP, PresetName, TrainConfig
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class TrainingScript:
 
     images: tuple[str, ...]
     labels: tuple[str, ...]
-    """Files, one of each per image, in the order of the training."""
+    """Files, one of each per image, in the order of the training; no labels where the images teach
+    themselves."""
     output: str
     """The model file to write."""
     config: TrainConfig
@@ -50,7 +52,10 @@ class TrainingScript:
 
     def arguments(self) -> list[str]:
         """Return the command line as a list, the program first."""
-        found = [_PROGRAM, "train", "--images", *self.images, "--labels", *self.labels]
+        found = [_PROGRAM, "train", "--images", *self.images]
+        if self.labels:
+            flag = "--labels" if task_of(self.config.kind).paints else "--targets"
+            found += [flag, *self.labels]
         found += ["--output", self.output]
         if self.preset != "fast":
             found += ["--preset", self.preset]
@@ -72,9 +77,12 @@ class TrainingScript:
         settings = [repr(self.preset), *_keywords(changed)]
         lines = [*_comments(self.notes, "# "), "import napari_unet as nu", ""]
         lines += _listed("images", "nu.read_image({}).array", self.images)
-        lines += _listed("labels", "nu.read_labels({})", self.labels)
+        read = (
+            "nu.read_labels({})" if task_of(self.config.kind).paints else "nu.read_image({}).array"
+        )
+        lines += _listed("labels", read, self.labels) if self.labels else []
         lines += _call("config = nu.TrainConfig.preset", settings)
-        given = ["images", "labels", "config"]
+        given = ["images", "labels" if self.labels else "None", "config"]
         if any(self.axes):
             given.append(f"axes={_one_or_all(self.axes)}")
         if any(self.pixel_sizes):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -163,6 +163,8 @@ class Task(ABC):
     """Whether one of two classes may be the membrane between cells."""
     activation: Output
     """What makes probabilities of the network's scores: an output of `UNetConfig`."""
+    result: Literal["objects", "classes", "image"] = "classes"
+    """The kind of result that a prediction gives where no other is asked for."""
     look: Look = FILLED
     """How results are shown at first."""
     paints: bool = True
@@ -172,17 +174,14 @@ class Task(ABC):
     bends: bool = True
     """Whether patches may be bent, and turned by any angle; else by quarter turns, so that no pixel
     is a mixture of others."""
+    teaches_itself: bool = False
+    """Whether the image alone is learned from, and nothing beside it."""
     enough_pixels: int = 0
     """So many pixels, of evenly spaced frames, are learned from; 0: all."""
     intensity: IntensityNormalization = IntensityNormalization()
     """How images are brought to the network's range."""
     fixed: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Settings of `TrainConfig` that have no other value with this task."""
-
-    @property
-    def result(self) -> Kind:
-        """The kind of result that a prediction gives where no other is asked for."""
-        return self.kind
 
     # --- From paint or files to a target -----------------------------------------------------
 

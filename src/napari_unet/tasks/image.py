@@ -7,7 +7,7 @@ from the surroundings, so that what it learns to say is what lies beneath.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,16 +49,11 @@ _FRAMES_MEASURED, _MEASURED = 16, 2**18
 _BLIND_SHARE, _BLIND_REACH = 0.01, 2
 
 
-@dataclass(frozen=True)
 class Images(Task):
-    """One channel of the network, whose value is the grey value."""
+    """One channel of the network, whose value is the grey value.
 
-    blind_spots: bool = False
-    """Whether the image itself is the target, of pixels that the network does not see."""
-
-    @property
-    def result(self) -> Kind:
-        return "image"
+    Where an image teaches itself it is the target, of pixels that the network does not see.
+    """
 
     def painted(
         self, labels: Iterable[NDArray[Any]], unpainted: Unpainted, known: Iterable[int]
@@ -73,7 +68,7 @@ class Images(Task):
         labels = np.asarray(labels)
         if labels.dtype.kind not in "uifb":
             raise LabelsError(f"A target image of dtype {labels.dtype} has no grey values.")
-        bad = 0 if self.blind_spots else labels.size - int(np.isfinite(labels).sum())
+        bad = 0 if self.teaches_itself else labels.size - int(np.isfinite(labels).sum())
         if bad:
             raise LabelsError(
                 f"{bad} pixels of the target image are not finite (NaN or infinite): there is "
@@ -83,7 +78,7 @@ class Images(Task):
 
     def paint_of(self, labels: NDArray[Any], frame: Frame) -> NDArray[Any]:
         """Return the target image; without pairs that is the noisy image itself."""
-        if not self.blind_spots:
+        if not self.teaches_itself:
             return labels.astype(np.float32)
         if frame.channels != 1:
             raise ImageError(
@@ -111,7 +106,7 @@ class Images(Task):
                 "The images have the same value everywhere: there is nothing to learn from. Choose "
                 "others, or another channel."
             )
-        if self.blind_spots:
+        if self.teaches_itself:
             return table
         parts = []
         for labels, intensity in known[:: max(1, len(known) // _FRAMES_MEASURED)]:
@@ -158,7 +153,7 @@ class Images(Task):
         self, image: Tensor, target: Tensor, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
         """Blind some pixels, and ask for these alone."""
-        return _blinded(image, target, rng) if self.blind_spots else (image, target)
+        return _blinded(image, target, rng) if self.teaches_itself else (image, target)
 
     def answers(self, answers: Tensor) -> Tensor:
         return answers.contiguous()
@@ -237,7 +232,7 @@ def _blinded(image: Tensor, target: Tensor, rng: np.random.Generator) -> tuple[T
     return shown, torch.stack([target[0], weights])
 
 
-def _task(kind: Kind, blind_spots: bool) -> Images:
+def _task(kind: Kind, teaches_itself: bool) -> Images:
     return Images(
         kind=kind,
         thing="image",
@@ -250,15 +245,16 @@ def _task(kind: Kind, blind_spots: bool) -> Images:
         by_threshold=False,
         membranes=False,
         activation="linear",
+        result="image",
         paints=False,
         fewest_classes=1,
         bends=False,
         intensity=_INTENSITY,
         fixed=_FIXED,
-        enough_pixels=_ENOUGH_PIXELS * blind_spots,
-        blind_spots=blind_spots,
+        teaches_itself=teaches_itself,
+        enough_pixels=_ENOUGH_PIXELS * teaches_itself,
     )
 
 
-IMAGE = _task("image", blind_spots=False)
-DENOISE = _task("denoise", blind_spots=True)
+IMAGE = _task("image", teaches_itself=False)
+DENOISE = _task("denoise", teaches_itself=True)

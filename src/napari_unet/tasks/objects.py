@@ -120,5 +120,6 @@ OBJECTS = Objects(
     by_threshold=True,
     membranes=False,
     activation="softmax",
+    result="objects",
     look=OUTLINES,
 )

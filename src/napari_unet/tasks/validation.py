@@ -154,9 +154,7 @@ def ssim_of(found: NDArray[np.float32], wanted: NDArray[np.float32], span: float
     """Return the structural similarity of two planes of at least 7 pixels along each axis."""
     from skimage.metrics import structural_similarity
 
-    return float(
-        structural_similarity(found, wanted, data_range=span)  # type: ignore[no-untyped-call]
-    )
+    return float(structural_similarity(found, wanted, data_range=span))
 
 
 class _Membranes:

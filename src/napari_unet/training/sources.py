@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.axes import SPATIAL_AXES, axes_beside_labels, frame_axes, without_channels
+from napari_unet.data.axes import (
+    SPATIAL_AXES,
+    axes_beside_labels,
+    frame_axes,
+    guess_axes,
+    without_channels,
+)
 from napari_unet.data.frames import frames_of
 from napari_unet.data.intensity import sample_regions, unusual_pixels
 from napari_unet.data.labels import oddity_of, paint_box, painted_bands, pixels_per_number
@@ -53,6 +59,13 @@ def axes_of(image: AnnotatedImage, ndim: int) -> tuple[str, str]:
             f"have the shape {wanted}, that of the image without its channel axis{remedy}."
         )
     return image.axes, labels_axes
+
+
+def no_labels(shape: tuple[int, ...], axes: str | None, ndim: int) -> NDArray[Any]:
+    """Return what stands beside an image that teaches itself: zeros, which take no memory."""
+    axes = axes or guess_axes(shape, ndim, 1)
+    kept = [size for size, axis in zip(shape, axes, strict=False) if axis != "C"]
+    return np.broadcast_to(np.uint8(0), kept)
 
 
 def source_frames(image: AnnotatedImage, config: TrainConfig) -> list[Frame]:
