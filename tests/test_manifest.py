@@ -65,6 +65,7 @@ def test_display_names() -> None:
         "Train",
         "Predict",
         "Models and projects",
+        "Denoise",
     ]
     assert [sample.display_name for sample in SAMPLES] == [
         "Cells in phase contrast 2D, with ten painted cells",
@@ -92,6 +93,7 @@ def test_widgets_stand_in_the_menus() -> None:
     }
     assert menus == {
         "napari/layers/annotate": ["napari-unet-paint.annotate"],
+        "napari/layers/filter": ["napari-unet-paint.denoise"],
         "napari/layers/segment": [
             "napari-unet-paint.segment",
             "napari-unet-paint.train",

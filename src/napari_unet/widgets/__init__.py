@@ -12,6 +12,7 @@ from napari_unet.widgets.common.importing_torch import quietly
 
 if TYPE_CHECKING:
     from napari_unet.widgets.annotate.dock import AnnotateWidget as AnnotateWidget
+    from napari_unet.widgets.denoise.dock import DenoiseWidget as DenoiseWidget
     from napari_unet.widgets.models.dock import ModelsWidget as ModelsWidget
     from napari_unet.widgets.predict.dock import PredictWidget as PredictWidget
     from napari_unet.widgets.segment.dock import SegmentWidget as SegmentWidget
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 
 _HOME_OF = {
     "AnnotateWidget": "napari_unet.widgets.annotate.dock",
+    "DenoiseWidget": "napari_unet.widgets.denoise.dock",
     "ModelsWidget": "napari_unet.widgets.models.dock",
     "PredictWidget": "napari_unet.widgets.predict.dock",
     "SegmentWidget": "napari_unet.widgets.segment.dock",
     "TrainWidget": "napari_unet.widgets.train.dock",
 }
 
-__all__ = ["AnnotateWidget", "ModelsWidget", "PredictWidget", "SegmentWidget", "TrainWidget"]
+__all__ = [*_HOME_OF]
 
 
 def __getattr__(name: str) -> Any:

@@ -132,7 +132,12 @@ class Session(QObject):
 
     def _take_loaded(self, outcome: Outcome) -> None:
         self.coming_name = ""
-        if isinstance(outcome, Finished):
+        if isinstance(outcome, Finished) and not outcome.result[0].record.classes.task.paints:
+            show_error(
+                "This model makes images, and finds nothing: `napari-unet predict` and Python use "
+                "it. The Denoise dock makes one of its own."
+            )
+        elif isinstance(outcome, Finished):
             self.load_model(*outcome.result)
         else:
             show_error(outcome.text)

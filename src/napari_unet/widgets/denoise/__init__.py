@@ -1,0 +1,1 @@
+"""The Denoise dock: images that are made of images."""
