@@ -20,7 +20,7 @@ from napari_unet.errors import (
     NapariUNetError,
 )
 from napari_unet.export.config import ExportConfig
-from napari_unet.export.writing import export_model
+from napari_unet.export.writing import export_network
 from napari_unet.model.trained import load_network, save_network
 from napari_unet.tasks import ClassTable, table, task_of
 from napari_unet.tasks.losses import weighted_error
@@ -259,7 +259,7 @@ def test_a_model_that_makes_images_gives_no_objects_and_is_not_exported(
 ) -> None:
     with pytest.raises(ModelMismatchError, match="trained to make an image"):
         of_pairs.predict(GOOD, "objects")
-    events = export_model(
+    events = export_network(
         of_pairs.trained, tmp_path / "m", ExportConfig("torchscript"), threading.Event()
     )
     with pytest.raises(ModelMismatchError, match="models of labels alone"):

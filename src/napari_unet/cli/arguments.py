@@ -123,7 +123,7 @@ def _add_denoise(commands: Any) -> None:
         help="model file to write, for `predict` on more images (default: denoise.safetensors in "
         "the folder of the results)",
     )
-    _add_overwrite(denoise)
+    _add_shared(denoise, "--overwrite")
     denoise.add_argument("--axes", help="axes of the images, for example TZYX; else as they say")
     settings = declared(TrainConfig)
     for name in ("channels", "ndim", "window", "steps", "minutes", "seed", "device"):
