@@ -159,7 +159,7 @@ def test_on_images_that_it_does_not_know_the_starting_model_is_silent() -> None:
     assert trainer_of(noise, strokes)._teacher is None
 
 
-@pytest.mark.parametrize(("ring", "weight"), [(0, 4.0), (2, 1.0)])
+@pytest.mark.parametrize(("ring", "weight"), [(0, 8.0), (2, 1.0)])
 def test_a_teacher_counts_more_where_paint_does_not_show_where_cells_end(
     ring: int, weight: float
 ) -> None:
@@ -172,4 +172,4 @@ def test_a_teacher_counts_more_where_paint_does_not_show_where_cells_end(
         labels,
         TrainConfig(device=DEVICE_NAME, patch_size=64),
     )
-    assert weight_beside(data) == pytest.approx(weight, abs=0.1)
+    assert weight_beside(data) == pytest.approx(weight, abs=0.2)

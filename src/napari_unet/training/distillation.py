@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from napari_unet.training.patches import Batch
 
 # What a fully trusted teacher says of all unlabelled pixels counts as much as the painted ones
-# where background is painted around all cells, and four times as much where it is around none: else
+# where background is painted around all cells, and so many times as much where around none: else
 # cells whose insides were painted are found half again as large (docs/accuracy.md).
-_LEAST_WEIGHT, _MOST_WEIGHT = 1.0, 4.0
+_LEAST_WEIGHT, _MOST_WEIGHT = 1.0, 8.0
 # Pixels beside a painted cell that say where it ends.
 _BESIDE = 2
 # Its gaps count up to this many times more, as in the border weights.
