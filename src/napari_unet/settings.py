@@ -70,7 +70,9 @@ class Setting:
 
     def check(self, value: Any) -> None:
         """Refuse, by ConfigError, a value out of bounds, and a fraction where numbers are whole."""
-        if value is None and self.default is None:
+        if (value is None and self.default is None) or (
+            isinstance(value, str) and value in self.words
+        ):
             return
         if self.kind is int and not isinstance(value, Integral):
             raise ConfigError(f"{self.name} is {value!r}; choose a whole number, without a point.")

@@ -22,6 +22,7 @@ from napari_unet.model.record import ModelRecord
 from napari_unet.model.trained import TrainedNetwork, save_network
 from napari_unet.model.unet import UNet
 from napari_unet.prediction.files import FileFormat, FileStarted, earlier_results
+from napari_unet.prediction.proposals import SIZES
 from napari_unet.prediction.results import PredictionProgress, PredictionStarted
 from napari_unet.tasks import ClassTable
 
@@ -93,9 +94,24 @@ def test_a_cell_size_is_that_of_the_python_interface(
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "o" / "one.tif"), expected)
 
 
+def test_cell_size_auto_is_the_size_at_which_cells_are_found_best(
+    capsys: Capture, images: Path, tmp_path: Path
+) -> None:
+    arguments = ["cells", images, "--output", tmp_path / "o", *CPU, "--cell-size", "auto"]
+    outcome = run(capsys, "predict", *arguments)
+    size = float(outcome.err.split("Cells are about ")[1].split()[0])
+    model = starting_model("cells")
+    named = model.predict(
+        IMAGE, device="cpu", cell_size=next(s for s in SIZES if round(s, 1) == size)
+    )
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "o" / "one.tif"), named)
+    np.testing.assert_array_equal(model.predict(IMAGE, device="cpu", cell_size="auto"), named)
+
+
 @pytest.mark.parametrize(
     ("size", "text"),
     [
+        ("large", "cell_size is 'large'; give a number of pixels, or auto."),
         (-1, "cell_size is -1.0; choose 0 or more pixels"),
         ("inf", "cell_size is inf; choose 0 or more pixels"),
         (1, "cell_size is 1, the model learned from cells of 30 pixels; choose 1.5 to 600"),

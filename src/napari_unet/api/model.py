@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_unet.errors import (
     ARRAY,
@@ -28,6 +28,7 @@ from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import TrainedNetwork, load_network, save_network
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.predictor import predict_image
+from napari_unet.prediction.proposals import with_cell_size
 from napari_unet.project.library import read_entry
 from napari_unet.run import Run
 
@@ -86,7 +87,7 @@ class TrainedModel:
         used_channels: Sequence[int] | None = None,
         pixel_size: PixelSize | None = None,
         rescale: bool = True,
-        cell_size: float = 0.0,
+        cell_size: float | Literal["auto"] = 0.0,
         precision: Precision = "auto",
         on_event: Callable[[PredictionEvent], object] | None = None,
     ) -> NDArray[Any]:
@@ -123,9 +124,11 @@ class TrainedModel:
             Micrometres per pixel along "Z", "Y" and "X", as far as they are known.
         rescale : bool
             Whether an image of another pixel size than the model's is seen at the model's.
-        cell_size : float
+        cell_size : float or "auto"
             Diameter of a typical cell in pixels of the image: it is seen so that cells are as
             large as the model expects them, whatever the pixel sizes; 0: as the model was trained.
+            "auto" tries eight sizes in the middle of the image and takes the one at which the model
+            finds cells best.
         precision : {"auto", "float32", "bfloat16"}
             Number format of the convolutions; by default the fastest that changes fewer than one
             label of a thousand.
@@ -164,6 +167,7 @@ class TrainedModel:
             cell_size=cell_size,
             precision=precision,
         )
+        config = self._with_cell_size(image, config, on_event)
         events = predict_image(self.trained, image, config, threading.Event())
         return Run(events).finish(on_event).whole()
 
@@ -216,8 +220,14 @@ class TrainedModel:
         unknown = sorted(set(settings) - {each.name for each in fields(PredictConfig)})
         if unknown:
             raise ConfigError(f"There is no setting {unknown[0]!r}.")
-        config = PredictConfig(result, **settings)
+        config = self._with_cell_size(image, PredictConfig(result, **settings), on_event)
         events = predict_image(self.trained, image, config, threading.Event(), Path(path), source)
+        return Run(events).finish(on_event)
+
+    def _with_cell_size(
+        self, image: ArrayLike, config: PredictConfig, on_event: Callable[[Any], object] | None
+    ) -> PredictConfig:
+        events = with_cell_size(self.trained, image, config, threading.Event())
         return Run(events).finish(on_event)
 
     def export(

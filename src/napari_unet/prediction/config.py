@@ -25,6 +25,13 @@ def _channels(text: str) -> tuple[int, ...] | None:
     return parse_channels(text) or None
 
 
+def _cell_size(text: str) -> float | Literal["auto"]:
+    try:
+        return "auto" if text == "auto" else float(text)
+    except ValueError:
+        raise ConfigError(f"cell_size is {text!r}; give a number of pixels, or auto.") from None
+
+
 def _precision(text: Any) -> Any:
     return SHORT_PRECISIONS.get(text, text) if isinstance(text, str) else text
 
@@ -141,15 +148,19 @@ class PredictConfig:
         "lies on the image's own pixels.",
         label="Same scale as in training",
     )
-    cell_size: float = setting(
+    cell_size: float | Literal["auto"] = setting(
         0.0,
-        "Diameter of a typical cell in pixels of the image. The model then sees the image enlarged "
-        "or reduced, with cells as large as those that it learned from, whatever the pixel sizes. "
-        "A starting model then also drops what has less than 15 % of the area of such a cell.",
+        "Diameter of a typical cell in pixels of the image; in scripts also auto: the one of eight "
+        "sizes at which the model finds cells best in the middle of the image. The model then sees "
+        "the image enlarged or reduced, with cells as large as those that it learned from, "
+        "whatever the pixel sizes. A starting model then also drops what has less than 15 % of the "
+        "area of such a cell.",
         0,
         unset="as trained",
+        words={"auto": "the one that fits best"},
         unit="pixels",
         label="Cell size",
+        parse=_cell_size,
     )
     precision: Precision = setting(
         "auto",
@@ -163,6 +174,11 @@ class PredictConfig:
     )
     notices: tuple[str, ...] = ()
     """What the user should know of how the image was read."""
+
+    @property
+    def diameter(self) -> float:
+        """Of a typical cell in pixels; 0: as trained, or still to be found."""
+        return 0.0 if self.cell_size == "auto" else float(self.cell_size)
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""

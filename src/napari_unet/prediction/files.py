@@ -39,8 +39,10 @@ from napari_unet.io.outputs import (
 from napari_unet.io.tiff_sets import file_of
 from napari_unet.io.zarr_files import ZARR_SUFFIX, images_in, split_zarr, well_of
 from napari_unet.objects.measurements import measure_objects
+from napari_unet.prediction.files import write_well_tables
 from napari_unet.prediction.plan import cell_size_known
 from napari_unet.prediction.predictor import predict_image
+from napari_unet.prediction.proposals import with_cell_size
 
 if TYPE_CHECKING:
     import threading
@@ -178,6 +180,7 @@ def _predict_file(
     """Predict one file, into memory what is to be a TIFF; None if it was stopped."""
     path = image.path
     config = _as_the_file_says(config, image, trained.record.network.ndim)
+    config = yield from with_cell_size(trained, image.array, config, stop)
     if target.suffix != ZARR_SUFFIX:
         result = yield from predict_image(trained, image.array, config, stop)
     else:

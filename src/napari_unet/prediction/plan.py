@@ -153,7 +153,7 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
     sizes = dict(zip(axes, image.shape, strict=True))
     shape = tuple(sizes[axis] for axis in SPATIAL_AXES[network.ndim])
     frames_shape = tuple(sizes[axis] for axis in frame_axes(axes, network.ndim))
-    ratios, notices = (_by_cell_size if config.cell_size else _by_pixel_size)(record, config)
+    ratios, notices = (_by_cell_size if config.diameter else _by_pixel_size)(record, config)
     factors = tuple(np.multiply(plane_factors(network.ndim, record.binning), ratios).tolist())
     region = _clipped(config.region, shape)
     tiles = plan_tiles(shape, record.geometry, config.tile_size, factors)
@@ -280,16 +280,16 @@ def _smallest(record: ModelRecord, config: PredictConfig, ratios: tuple[float, .
     if config.smallest is not None:
         return config.smallest
     scaled = record.smallest_object * float(np.prod(ratios))
-    if config.cell_size and record.network.ndim == 2 and _is_starting_model(record):
+    if config.diameter and record.network.ndim == 2 and _is_starting_model(record):
         # Of cells of all sizes it knows no smallest; who says how large they are here does.
-        scaled = max(scaled, _SMALLEST_SHARE * size_of_cell(config.cell_size, 2))
+        scaled = max(scaled, _SMALLEST_SHARE * size_of_cell(config.diameter, 2))
     return round(scaled)
 
 
 def _typical(record: ModelRecord, config: PredictConfig, ratios: tuple[float, ...]) -> float:
     """Return how many pixels of the image a typical object covers; 0: unknown."""
-    if config.cell_size:
-        return size_of_cell(config.cell_size, record.network.ndim)
+    if config.diameter:
+        return size_of_cell(config.diameter, record.network.ndim)
     if not record.cell_size or _is_starting_model(record):  # which has seen cells of all sizes
         return 0.0
     return record.typical_object * float(np.prod(ratios))
@@ -302,7 +302,7 @@ def _is_starting_model(record: ModelRecord) -> bool:
     return is_starting_model(record)
 
 
-def cell_size_known(record: ModelRecord, asked: float) -> float:
+def cell_size_known(record: ModelRecord, asked: float | str) -> float:
     """Return how large the cells are that a model expects, if cells of a size can be shown to it.
 
     Raises ModelMismatchError if the model does not know; ConfigError if the size is far from what
@@ -313,16 +313,20 @@ def cell_size_known(record: ModelRecord, asked: float) -> float:
     expected = expected_cell_size(record)
     if not expected or record.network.ndim == 3:
         raise ModelMismatchError(
-            f"cell_size is {asked:g}, but the model does not know how large the cells are that it "
-            "learned from. Leave out the cell size, or train a model on painted cells in 2D."
+            f"cell_size is {_as_asked(asked)}, but the model does not know how large the cells are "
+            "that it learned from. Leave the cell size out, or train on painted cells in 2D."
         )
     smallest, largest = expected / LARGEST_RATIO, expected * LARGEST_RATIO
-    if not smallest <= asked <= largest:
+    if not isinstance(asked, str) and not smallest <= asked <= largest:
         raise ConfigError(
-            f"cell_size is {asked:g}, the model learned from cells of {expected:.3g} pixels; "
-            f"choose {smallest:.3g} to {largest:.3g}."
+            f"cell_size is {_as_asked(asked)}, the model learned from cells of {expected:.3g} "
+            f"pixels; choose {smallest:.3g} to {largest:.3g}."
         )
     return expected
+
+
+def _as_asked(cell_size: float | str) -> str:
+    return cell_size if isinstance(cell_size, str) else f"{cell_size:g}"
 
 
 def _by_pixel_size(
@@ -358,13 +362,13 @@ def _by_cell_size(
     record: ModelRecord, config: PredictConfig
 ) -> tuple[tuple[float, ...], tuple[str, ...]]:
     """Return the same for cells of a size that the user names, whatever the pixel sizes are."""
-    expected = cell_size_known(record, config.cell_size)
-    ratio, ndim = config.cell_size / expected, record.network.ndim
+    expected = cell_size_known(record, config.diameter)
+    ratio, ndim = config.diameter / expected, record.network.ndim
     if abs(ratio - 1) < _SAME_SIZE:
         return (1.0,) * ndim, ()
     resized = f"reduced {ratio:.2g} times" if ratio > 1 else f"enlarged {1 / ratio:.2g} times"
     return plane_factors(ndim, ratio), (
-        f"Cells of {config.cell_size:.3g} pixels are seen as large as the model expects them "
+        f"Cells of {config.diameter:.3g} pixels are seen as large as the model expects them "
         f"({expected:.3g} pixels): the image is {resized}.",
     )
 

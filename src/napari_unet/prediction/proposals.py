@@ -21,7 +21,7 @@ from napari_unet.objects.clicking import Clickable, confidences
 from napari_unet.objects.separation import separate_objects, without_unsure
 from napari_unet.prediction.plan import plan_prediction
 from napari_unet.prediction.predictor import predict_image
-from napari_unet.run import PartsDone, Run
+from napari_unet.run import Notice, PartsDone, Run
 from napari_unet.tasks.base import SURE_UNTAUGHT, Limits
 
 if TYPE_CHECKING:
@@ -190,6 +190,25 @@ def find_cell_size(
     run = Run(propose(trained, image, config, stop))
     yield from run
     return run.result.cell_size
+
+
+def with_cell_size(
+    trained: TrainedNetwork, image: ArrayLike, config: PredictConfig, stop: threading.Event
+) -> Generator[Notice, None, PredictConfig]:
+    """Return settings with the size of cells that fits best, where they ask for it by "auto".
+
+    Raises as `propose`.
+    """
+    if config.cell_size != "auto":
+        return config
+    found = Run(propose(trained, image, config, stop)).finish()
+    size = found.cell_size if found.fits else 0.0
+    yield Notice(
+        f"Cells are about {size:.3g} pixels wide (cell_size)."
+        if size
+        else "Cells of no size fit: the image is seen as in training. Give a cell_size in pixels."
+    )
+    return replace(config, cell_size=size)
 
 
 def quality_of(

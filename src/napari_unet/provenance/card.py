@@ -230,7 +230,7 @@ _PREDICT_SETTINGS = _card_of_settings()
 def card_settings(config: PredictConfig) -> _Part:
     """Return the settings of a prediction as plain values."""
     values = {name: getattr(config, name) for name in _PREDICT_SETTINGS.model_fields}
-    values["cell_size"] = float(config.cell_size)  # of NumPy, it would be refused
+    values["cell_size"] = config.diameter  # one of NumPy would be refused
     values["pixel_size"] = {axis: float(size) for axis, size in config.pixel_size.items()}
     if config.region is not None:
         values["region"] = tuple((part.start, part.stop) for part in config.region)

@@ -19,7 +19,7 @@ from napari_unet.widgets.common.layers import follow, labels_of, plain_layers, u
 from napari_unet.widgets.common.pairs import every_pair
 from napari_unet.widgets.common.placement import placement_along
 from napari_unet.widgets.common.regions import REGIONS_KEY
-from napari_unet.widgets.common.settings_form import editor_of
+from napari_unet.widgets.common.settings_form import number_box
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -42,8 +42,10 @@ class CellSizeRow(QWidget):
         super().__init__()
         self._viewer, self._session = viewer, session
         self._image: Image | None = None
-        editor = editor_of(declared(PredictConfig)["cell_size"])
-        self.box: QDoubleSpinBox = editor.widget
+        setting = declared(PredictConfig)["cell_size"]
+        self.box: QDoubleSpinBox = number_box(setting)
+        self.box.setToolTip(setting.help)
+        self.box.setAccessibleName(setting.label)
         self.box.setDecimals(1)
         self.box.setSingleStep(1)
         self.from_cell = button(
