@@ -26,6 +26,7 @@ from skimage.feature import multiscale_basic_features
 from napari_unet.model.execution import Runner
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
+from napari_unet.training.pixel_classifier import PixelClassifier, Together
 from napari_unet.training.preparation import prepare_training
 from napari_unet.training.sources import source_frames
 from napari_unet.training.trainer import Trainer
@@ -43,6 +44,7 @@ STEPS = (50, 100, 200)
 _EDGE = 1024
 _RADII, _LENGTHS = (1.0, 3.0), (20.0, 70.0)
 _SYNAPSE = 5
+_WORDS = {PixelClassifier: "classifier", Together: "both", Runner: "U-Net"}
 
 
 @dataclass(frozen=True)
@@ -135,9 +137,8 @@ class Watch:
         """Train as long as asked."""
         trainer = self._trainer
         waiting, rows = list(seconds), []
-        classifier = trainer.leading_classifier
-        if classifier is not None:
-            rows.append(self._row("classifier", classifier))
+        if trainer.classifier is not None:
+            rows.append(self._row("classifier", trainer.classifier))
         while waiting or trainer.step < max(steps):
             began = time.process_time()
             trainer.train_step(min(1.0, trainer.step / self._total))
@@ -145,14 +146,24 @@ class Watch:
                 trainer.assess()
             self.seconds += time.process_time() - began
             if trainer.step in steps:
-                rows.append(self._row(f"U-Net, step {trainer.step}", None))
+                rows.append(self._row(f"U-Net, step {trainer.step}", self._network))
             while waiting and self.seconds >= waiting[0]:
-                rows.append(self._row(f"{waiting.pop(0):g} s", trainer.leading_classifier))
+                rows.append(self._row(f"{waiting.pop(0):g} s", self._shown))
         return rows
 
-    def _row(self, at: str, classifier: Predictor | None) -> dict[str, Any]:
+    @property
+    def _network(self) -> Runner:
+        return Runner.of(self._trainer.averaged_network, torch.device("cpu"))
+
+    @property
+    def _shown(self) -> Predictor:
+        classifier = self._trainer.classifier
+        if classifier is None:
+            return self._network
+        return Together(classifier, self._network, self._trainer.share_of_network)
+
+    def _row(self, at: str, predictor: Predictor) -> dict[str, Any]:
         began = time.process_time()
-        predictor = classifier or Runner.of(self._trainer.averaged_network, torch.device("cpu"))
         whole = tuple(slice(0, size) for size in self._frame.spatial_shape)
         intensity = self._data.frames[0].intensity
         probabilities = predictor.probabilities(self._frame, intensity, whole)
@@ -162,7 +173,7 @@ class Watch:
             "seconds": round(self.seconds, 1),
             "prediction": round(time.process_time() - began, 1),
             "step": self._trainer.step,
-            "shown": "classifier" if classifier else "U-Net",
+            "shown": _WORDS[type(predictor)],
             "iou": ious(predicted, self._picture.truth),
         }
         print(self._picture.name, row, flush=True)

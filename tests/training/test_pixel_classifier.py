@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 import torch
 
 from napari_unet.training.pixel_classifier import PixelClassifier, features_in
@@ -86,6 +87,21 @@ def test_torchs_chance_is_left_alone() -> None:
     before = torch.get_rng_state()
     PixelClassifier.fitted(trained()[0], seed=0)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_class_that_is_painted_a_third_but_rare_in_the_image_counts_less() -> None:
+    truth = np.ones((128, 128), np.uint16)
+    truth[:, 60:68] = 2
+    image = (truth == 2) + np.random.default_rng(0).normal(0, 0.2, truth.shape)
+    painted = np.zeros_like(truth)
+    for column in (4, 62, 120):
+        painted[10:118, column : column + 3] = truth[10:118, column : column + 3]
+    data = data_of(
+        image.astype(np.float32), painted, tiny_config(kind="classes", validation_share=0.0)
+    )
+    common, rare = PixelClassifier.fitted(data, seed=0).shares.tolist()
+    assert common + rare == pytest.approx(1)
+    assert 1 / 16 < rare < 0.3
 
 
 def test_what_is_held_back_is_not_learned() -> None:

@@ -461,6 +461,17 @@ def test_it_says_where_the_outlines_are_those_of_an_earlier_version(bench: Bench
     assert "earlier" not in bench.dock.learn.text.text()
 
 
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [(0.0, "a quick guess from single pixels"), (0.4, "say together"), (1.0, "")],
+)
+def test_it_says_whose_classes_are_shown(bench: Bench, share: float, words: str) -> None:
+    shown = ViewPredicted(60, 0, (), (slice(0, 9), slice(0, 9)), np.zeros((9, 9), np.uint8), 0.1)
+    bench.session.training.happened.emit(replace(shown, share_of_network=share))
+    told = bench.dock.learn.text.text()
+    assert words in told if words else told == ""
+
+
 def test_the_cells_that_are_counted_are_those_on_screen(bench: Bench) -> None:
     found = PaintedCell(0, (), (5, 5), 0.8, "found")
     missed = replace(found, iou=0.1, verdict="missed")

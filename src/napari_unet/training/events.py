@@ -133,8 +133,8 @@ class ViewPredicted:
     """Of that box: 0 background; objects 1..N, or classes as painted."""
     seconds: float
     """How long it took."""
-    by_classifier: bool = False
-    """Whether a pixel classifier predicted it, since the network is not yet as good."""
+    share_of_network: float = 1.0
+    """Below 1 a pixel classifier predicted it as well; at 0 it alone."""
     by_best: bool = False
     """Whether earlier weights predicted it, which are kept: the newest were found to be worse."""
 

@@ -18,6 +18,7 @@ from napari_unet.model.memory import free_unused
 from napari_unet.run import Notice
 from napari_unet.tasks import Decision
 from napari_unet.training.events import ViewPredicted
+from napari_unet.training.pixel_classifier import Together
 from napari_unet.training.sources import source_frames
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ class LiveView:
             region,
             labels,
             seconds,
-            by_classifier=self._trainer.leading_classifier is not None,
-            by_best=self._trainer.best.is_ahead,
+            share_of_network=self._trainer.share_of_network,
+            by_best=self._trainer.best.is_ahead and self._trainer.classifier is None,
         )
 
     def _predict(
@@ -117,13 +118,17 @@ class LiveView:
         return classes.task.decode(probabilities, classes, self._decision), region
 
     def _predictor(self, ndim: int) -> Predictor:
-        """Return what is best at present: the network, or until then a pixel classifier."""
+        """Return what is best at present: the network, or a pixel classifier and it together."""
         trainer = self._trainer
         factors = plane_factors(ndim, trainer.data.binning)
-        if trainer.leading_classifier is not None:
-            return replace(trainer.leading_classifier, factors=factors)
         precision = choose_precision(trainer.config.precision, trainer.device)
-        return Runner.of(self._network(), trainer.device, precision, factors)
+        if trainer.classifier is None:
+            return Runner.of(self._network(), trainer.device, precision, factors)
+        classifier = replace(trainer.classifier, factors=factors)
+        if not trainer.share_of_network:
+            return classifier
+        newest = Runner.of(trainer.averaged_network, trainer.device, precision, factors)
+        return Together(classifier, newest, trainer.share_of_network)
 
     def _network(self) -> UNet:
         """Return the newest version, or the best one where the newest was found to be worse."""

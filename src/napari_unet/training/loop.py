@@ -143,9 +143,8 @@ def _train(
     finished = clock.finished()
     if finished and trainer.step == 0:
         yield Notice("The time was over before the first step: the network is untrained.")
-    if (
-        trainer.step or trainer.knows_something or trainer.leading_classifier
-    ):  # random weights would show noise
+    # random weights would show noise
+    if trainer.step or trainer.knows_something or trainer.classifier:
         yield from live.update(stop)
     start: dict[str, Tensor] = {}
     begin, unscored = trainer.step, trainer.knows_something and not trainer.step_in_cycle

@@ -5,13 +5,17 @@ scikit-image's `multiscale_basic_features`. A small perceptron learns their clas
 painted, each class counting alike. The features of the starting models do not help: beside the
 filters they are learned by heart (docs/results/classes_in_seconds.md).
 
+People paint each class about as often, however rare it is in the image: at doubtful pixels rare
+classes would win too often. So what the perceptron says is corrected by the share that each class
+seems to have of the pixels between the strokes.
+
 A volume is seen slice by slice.
 
 It also teaches the network what nobody painted. From a few strokes a network learns classes
 slowly: of a patch one pixel in a hundred is painted. So in the beginning it learns the
 classifier's guess for every pixel as well, each as much as the classifier is sure of it; ever less
 as the training goes on, and not at all once the network is clearly better on paint that was held
-back.
+back. What is shown until then is what both say together.
 """
 
 from __future__ import annotations
@@ -32,11 +36,12 @@ from torch.nn import functional
 from napari_unet.data.frames import box_within, common, read_mirrored, scaled_frame
 from napari_unet.data.rescaling import Factors, enlarged, scaled_region
 from napari_unet.errors import UnreadableError
+from napari_unet.tasks.losses import painted_pixels
 from napari_unet.training.networks import chance_of
 from napari_unet.training.validation import validate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -45,6 +50,8 @@ if TYPE_CHECKING:
     from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import Scaling
     from napari_unet.training.dataset import TrainingData, TrainingFrame
+    from napari_unet.training.patches import Batch
+    from napari_unet.training.validation import Predictor
 
     History = Sequence[dict[str, float | bool | None]]
 
@@ -56,6 +63,9 @@ _HALO = 4 * _COARSEST + 2
 # paint in an even choice.
 _TILE, _MOST_TILES = 512, 32
 _PIXELS_PER_CLASS = 5000
+# Of the unpainted pixels of a tile so many tell how frequent the classes are; as if so many more
+# had told that all are alike.
+_UNPAINTED_PER_TILE, _DOUBT = 2000, 500
 _HIDDEN, _STEPS, _BATCH, _RATE = 48, 200, 1024, 5e-3
 # Neighbouring pixels of a stroke are all but the same: without noise and dropout the strokes are
 # learned by heart.
@@ -63,8 +73,13 @@ _NOISE, _DROPOUT = 0.3, 0.3
 _AT_ONCE = 2**18  # pixels
 
 CLASSIFIER_IOU = "classifier_iou"  # beside the network's "iou" in the history
-# A network that scores better by so much learns no more from the classifier.
-_CLEARLY = 0.1
+# A network that scores better by so much in the mean of so many scores learns no more from the
+# classifier, and is shown alone.
+_CLEARLY, _RECENT = 0.1, 3
+# Else the network counts for so much after so many steps, in proportion before.
+_MOST, _RIPE = 2 / 3, 200
+_LEAST = 1e-3  # probability: one alone rules out no class
+_LARGEST_OFFSET = 3.0
 # What the classifier says counts half as much after each so many steps.
 _HALVING_STEPS = 150
 _LEVELS = 255  # of how sure it is, in a byte
@@ -78,6 +93,8 @@ class PixelClassifier:
     """Features (N, F) to scores (N, classes), in evaluation mode, on the CPU."""
     data: TrainingData
     """What it learned from."""
+    shares: Tensor
+    """How much of the unpainted pixels each class seems to have, (classes,)."""
     factors: Factors = ()
     """Pixels of the image per pixel that it learned from, along ``[Z]YX``; empty: the same."""
     _guesses: dict[tuple[int, ...], NDArray[np.uint8]] = field(default_factory=dict, init=False)
@@ -87,9 +104,10 @@ class PixelClassifier:
     def fitted(cls, data: TrainingData, seed: int) -> PixelClassifier:
         """Learn from all paint that is not held back; the same for the same seed."""
         rng = np.random.default_rng([seed, 6])
-        features, classes = _painted_pixels(data, rng)
+        features, classes, unpainted = _described_pixels(data, rng)
         with chance_of(seed, torch.device("cpu")), torch.enable_grad():
-            return cls(_fitted(features, classes, data.classes.n_classes), data)
+            network = _fitted(features, classes, data.classes.n_classes)
+        return cls(network, data, _corrected(network, unpainted))
 
     def probabilities(
         self, frame: Frame, intensity: Scaling, region: Region
@@ -178,21 +196,34 @@ def _features(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.ascontiguousarray(np.moveaxis(features, -1, 0), dtype=np.float32)
 
 
-def _painted_pixels(data: TrainingData, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Return features (N, F) and classes (N,) of painted pixels, of very many a choice."""
+def _described_pixels(
+    data: TrainingData, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return features (N, F) and classes (N,) of painted pixels, of very many a choice.
+
+    And features (M, F) of some between them.
+    """
     tiles = [(frame, tile) for frame in data.frames for tile in _painted_tiles(frame)]
     if len(tiles) > _MOST_TILES:
         evenly = np.linspace(0, len(tiles) - 1, _MOST_TILES).round().astype(int)
         tiles = [tiles[i] for i in evenly]
-    features, classes = [], []
+    features, classes, unpainted = [], [], []
     for frame, tile in tiles:
         painted = frame.trained_on[tile]
         described = features_in(frame.frame, frame.intensity, tile)
         features.append(described[:, painted].T)
         classes.append(frame.target.classes[tile][painted])
+        others = np.flatnonzero(~frame.target.painted[tile])
+        some = _some(others, _UNPAINTED_PER_TILE, rng)
+        unpainted.append(described.reshape(len(described), -1)[:, some].T)
     all_features, all_classes = np.concatenate(features), np.concatenate(classes)
-    chosen = np.sort(np.concatenate([_some(of, rng) for of in _by_class(all_classes)]))
-    return torch.from_numpy(all_features[chosen]), torch.from_numpy(all_classes[chosen]).long()
+    of_each = [_some(of, _PIXELS_PER_CLASS, rng) for of in _by_class(all_classes)]
+    chosen = np.sort(np.concatenate(of_each))
+    return (
+        torch.from_numpy(all_features[chosen]),
+        torch.from_numpy(all_classes[chosen]).long(),
+        torch.from_numpy(np.concatenate(unpainted)),
+    )
 
 
 def _painted_tiles(frame: TrainingFrame) -> Iterator[Region]:
@@ -212,10 +243,8 @@ def _by_class(classes: NDArray[np.int16]) -> list[NDArray[np.intp]]:
     return [np.flatnonzero(classes == number) for number in np.unique(classes)]
 
 
-def _some(positions: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
-    if len(positions) <= _PIXELS_PER_CLASS:
-        return positions
-    return rng.choice(positions, _PIXELS_PER_CLASS, replace=False)
+def _some(positions: NDArray[np.intp], most: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    return positions if len(positions) <= most else rng.choice(positions, most, replace=False)
 
 
 def _fitted(features: Tensor, classes: Tensor, n_classes: int) -> nn.Sequential:
@@ -244,6 +273,17 @@ def _fitted(features: Tensor, classes: Tensor, n_classes: int) -> nn.Sequential:
     return network.eval().requires_grad_(False)
 
 
+@torch.no_grad()
+def _corrected(network: nn.Sequential, unpainted: Tensor) -> Tensor:
+    """Let classes count by their shares of unpainted pixels (N, F); returns these, (classes,)."""
+    last = network[-1]
+    assert isinstance(last, nn.Linear)
+    pixels = network(unpainted).softmax(dim=1).sum(dim=0) + _DOUBT / last.out_features
+    shares: Tensor = pixels / pixels.sum()
+    last.bias.add_(torch.log(shares * last.out_features))
+    return shares
+
+
 class _Standardised(nn.Module):
     """Brings features to mean 0 and deviation 1, and blurs them while they are learned."""
 
@@ -261,23 +301,65 @@ class _Standardised(nn.Module):
         return standard + _NOISE * torch.randn_like(standard) if self.training else standard
 
 
-# --- How long it teaches -------------------------------------------------------------------------
+# --- How much it counts beside the network -------------------------------------------------------
 
 
-def is_beaten(history: History) -> bool:
-    """Return whether the network was at least as good when both were scored last."""
-    lead = _lead_in(history)
-    return lead is not None and lead >= 0
+@dataclass(frozen=True)
+class Together:
+    """A pixel classifier and a network: the geometric mean of what both say.
+
+    Their mistakes differ: it is better than either (docs/results/classes_in_seconds.md).
+    """
+
+    classifier: PixelClassifier
+    network: Predictor
+    share: float
+    """How much the network counts, 0 to 1."""
+
+    def probabilities(
+        self, frame: Frame, intensity: Scaling, region: Region
+    ) -> NDArray[np.float32]:
+        """Compute the class probabilities in one region of a frame, C then the region's sizes."""
+        one = self.classifier.probabilities(frame, intensity, region)
+        other = self.network.probabilities(frame, intensity, region)
+        product = (one + _LEAST) ** (1 - self.share) * (other + _LEAST) ** self.share
+        mean: NDArray[np.float32] = product / product.sum(axis=0)
+        return mean
+
+
+def share_of_network(step: int, history: History) -> float:
+    """Return how much the network counts beside the classifier in what is shown, 0 to 1.
+
+    It counts ever more until it is ripe, whatever the scores: those of the few strokes that are
+    held back scatter. What is clearly better is shown alone.
+    """
+    return 1.0 if _lead_in(history) >= _CLEARLY else _MOST * min(1.0, step / _RIPE)
 
 
 def trust_after(step: int, history: History) -> float:
     """Return how much the classifier's word counts beside what is painted, 0 to 1."""
-    lead = _lead_in(history) or 0.0
-    return max(0.0, 1 - max(0.0, lead) / _CLEARLY) * math.exp2(-step / _HALVING_STEPS)
+    return max(0.0, 1 - max(0.0, _lead_in(history)) / _CLEARLY) * math.exp2(-step / _HALVING_STEPS)
 
 
-def _lead_in(history: History) -> float | None:
-    """Return by how much the network's IoU is higher; None where there is no score."""
-    if not history or history[-1].get(CLASSIFIER_IOU) is None:
-        return None
-    return float(history[-1]["iou"] or 0) - float(history[-1][CLASSIFIER_IOU] or 0)
+def _lead_in(history: History) -> float:
+    """Return by how much the network's IoU is higher, in the mean of the last scores; 0: none."""
+    leads = [
+        float(entry["iou"] or 0) - float(entry[CLASSIFIER_IOU] or 0)
+        for entry in history[-_RECENT:]
+        if entry.get(CLASSIFIER_IOU) is not None
+    ]
+    return sum(leads) / len(leads) if leads else 0.0
+
+
+def offsets_of_paint(classifier: PixelClassifier, batches: Iterable[Batch]) -> Tensor:
+    """Return the log of how many times as frequent each class is in paint as in the image.
+
+    A network whose scores are raised by it where it learns paint, (classes,), learns how likely the
+    classes are in the image.
+    """
+    painted = torch.ones(len(classifier.shares))
+    for batch in batches:
+        of_paint = batch.classes[painted_pixels(batch.classes, batch.weights)].cpu()
+        painted += torch.bincount(of_paint, minlength=len(painted))
+    offsets = torch.log(painted / painted.sum() / classifier.shares)
+    return offsets.clamp(-_LARGEST_OFFSET, _LARGEST_OFFSET)

@@ -36,7 +36,8 @@ from napari_unet.training.patches import BatchPrefetcher, PatchSampler, unknown
 from napari_unet.training.pixel_classifier import (
     CLASSIFIER_IOU,
     PixelClassifier,
-    is_beaten,
+    offsets_of_paint,
+    share_of_network,
     trust_after,
 )
 from napari_unet.training.state import TrainingState, restore, train_further
@@ -105,6 +106,7 @@ class Trainer:
         self._batcher, self._notices = MicroBatcher(config), list[str]()
         self._classifier = self._find_classifier()
         self.sampler = self._new_sampler()
+        self._offsets = self._find_offsets()
         self.network_config = config.network(data.channels, data.classes.n_classes)
         self.network = self._placed(random_network(self.network_config, config.seed))
         self._pretrained = config.start != "random" and begin_with(self.network, config.start)
@@ -263,6 +265,7 @@ class Trainer:
                 self._teacher,
                 self._precision,
                 self._trust_in_classifier,
+                self._offsets,
             )
 
     def adopt(self, data: TrainingData) -> None:
@@ -280,6 +283,7 @@ class Trainer:
         self.data = data
         self._classifier = self._find_classifier()
         self.sampler = self._new_sampler()
+        self._offsets = self._find_offsets()
         self._teacher = self._find_teacher()
         wanted = self.step_in_cycle + self.config.steps // 2
         self.extra_steps += max(0, wanted - self.planned_steps)
@@ -454,12 +458,26 @@ class Trainer:
             self._notices.append(f"There is no pixel classifier: {first_line(error)}")
             return None
 
-    @property
-    def leading_classifier(self) -> PixelClassifier | None:
-        """The pixel classifier, until the network is as good on paint that was held back."""
-        if self._classifier is None or self.cycle_start > 0 or is_beaten(self.best.history):
+    def _find_offsets(self) -> Tensor | None:
+        """Find out how much more often than in the image each class is painted."""
+        classifier, seed = self._classifier, self.config.seed
+        if classifier is None:
             return None
-        return self._classifier
+        batches = (self.sampler.draw([seed, 7, trial]) for trial in range(_TRIALS_OF_TEACHER))
+        found = within_memory(lambda: offsets_of_paint(classifier, batches), self.device)
+        return None if isinstance(found, Shortage) else found.to(self.device)
+
+    @property
+    def classifier(self) -> PixelClassifier | None:
+        """The pixel classifier, as long as it counts beside the network in what is shown."""
+        return None if self.share_of_network >= 1 else self._classifier
+
+    @property
+    def share_of_network(self) -> float:
+        """How much the network counts beside the pixel classifier in what is shown, 0 to 1."""
+        if self._classifier is None or self.cycle_start > 0:
+            return 1.0
+        return share_of_network(self.step, self.best.history)
 
     @property
     def _trust_in_classifier(self) -> float:

@@ -50,19 +50,21 @@ def add_gradients(
     teacher: Teacher | None,
     precision: torch.dtype,
     trust_in_classifier: float = 0.0,
+    offsets_of_paint: Tensor | None = None,
 ) -> Tensor:
     """Add the gradient of a batch to that of a network's parameters, part by part.
 
     Minimised is the loss of what is painted, `loss_of` scores (B, classes, *), classes and weights,
     plus what the starting model teaches besides, or a pixel classifier, which counts as much as it
-    is trusted; the painted and the other pixels of a part count for its shares, (2,). Returns both
-    losses, (2,), on the device.
+    is trusted; the painted and the other pixels of a part count for its shares, (2,). Where classes
+    are painted more often than they occur, the offsets (classes,) are added to the scores of what
+    is painted. Returns both losses, (2,), on the device.
     """
     losses = []
     for part in parts:
         shares = shares_of(part)
         logits = _scores(network, part.images, precision)
-        painted = loss_of(logits, part.classes, part.weights) * shares[0]
+        painted = loss_of(_raised(logits, offsets_of_paint), part.classes, part.weights) * shares[0]
         taught = torch.zeros_like(painted)
         if trust_in_classifier:
             guessed = loss_of(logits, part.classes, -part.weights)
@@ -82,6 +84,12 @@ def _scores(network: nn.Module, images: Tensor, precision: torch.dtype) -> Tenso
     with torch.autocast(images.device.type, precision, enabled=precision != torch.float32):
         scores: Tensor = network(images)
     return scores
+
+
+def _raised(logits: Tensor, offsets: Tensor | None) -> Tensor:
+    if offsets is None:
+        return logits
+    return logits + offsets.reshape(-1, *(1,) * (logits.ndim - 2))
 
 
 def counted_pixels(batch: Batch) -> Tensor:

@@ -57,6 +57,10 @@ _NO_BACKGROUND = (
     "Paint background too, what is no cell: one stroke, best between cells. The brush for it is in "
     "hand; then train again (T)."
 )
+# Of classes, until the network is clearly better.
+_BY_CLASSIFIER = "Shown is a quick guess from single pixels, until the network has learned more."
+_BY_BOTH = "Shown is what the network and the quick guess from single pixels say together."
+_NETWORK_ALONE = "What is kept is the network alone, which may still differ from what was shown."
 _HELP = (
     "Learn from what is painted, with the model in use, until it gets no better; you can go on "
     "painting meanwhile. What comes out right is never given up for something worse."
@@ -79,7 +83,7 @@ class LearnPanel(QWidget):
         self._viewer, self._kind, self._cell_size = viewer, kind, cell_size
         self._session = session_of(viewer)
         self._task = self._session.training
-        self._at_start, self._kept = "", False
+        self._at_start, self._kept, self._share = "", False, 1.0
         self.button = button(_TRAIN, _HELP, self.toggle)
         self.progress = progress_bar("How much of the training is done, at most.")
         self.cells = PaintedCellsLine(self._session)
@@ -189,7 +193,7 @@ class LearnPanel(QWidget):
             self.start()
 
     def _show_start(self) -> None:
-        self._at_start, self._kept = "", False
+        self._at_start, self._kept, self._share = "", False, 1.0
         self.cells.show_cells(())
         self.progress.setValue(0)
         self.text.setText("Looking at what is painted…")
@@ -202,11 +206,10 @@ class LearnPanel(QWidget):
             self.progress.setValue(round(1000 * event.progress))
         elif isinstance(event, PaintJudged):
             self._show_cells(event)
-        elif isinstance(event, Validated | ViewPredicted):
-            kept = event.by_best if isinstance(event, ViewPredicted) else not event.best
-            if kept != self._kept:
-                self._kept = kept
-                self._show_words()
+        elif isinstance(event, Validated):
+            self._say_whose(not event.best, self._share)
+        elif isinstance(event, ViewPredicted):
+            self._say_whose(event.by_best, event.share_of_network)
         elif isinstance(event, AnnotationsJoined):
             new = new_cells_in_words(event.new_cells)
             self.text.setText(f"New paint, learning it{f': {new}' if new else ''}.")
@@ -219,9 +222,16 @@ class LearnPanel(QWidget):
         self._kept = not event.best
         self._show_words()
 
+    def _say_whose(self, kept: bool, share: float) -> None:
+        """Say whose result is shown, where that changes."""
+        if (kept, share) != (self._kept, self._share):
+            self._kept, self._share = kept, share
+            self._show_words()
+
     def _show_words(self) -> None:
-        kept = "The newest version is no better: an earlier one is shown." if self._kept else ""
-        self.text.setText(f"{self._at_start} {kept}".strip())
+        earlier = "The newest version is no better: an earlier one is shown." if self._kept else ""
+        whose = _BY_CLASSIFIER if self._share == 0 else _BY_BOTH if self._share < 1 else earlier
+        self.text.setText(f"{self._at_start} {whose}".strip())
 
     def _show_end(self, outcome: Outcome) -> None:
         self._show_running()
@@ -230,7 +240,8 @@ class LearnPanel(QWidget):
             return
         result: TrainingResult = outcome.result
         self.cells.show_cells(result.painted_cells)
-        self.text.setText(f"{self._at_start} {_end_in_words(result)}".strip())
+        network = _NETWORK_ALONE if self._share < 1 and result.state.step else ""
+        self.text.setText(f"{self._at_start} {_end_in_words(result)} {network}".strip())
         if not result.stopped:
             self._watch_paint(True)
         if result.state.step:
