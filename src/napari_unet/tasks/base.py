@@ -238,13 +238,13 @@ class Task(ABC):
     # --- Training ----------------------------------------------------------------------------
 
     def asked(
-        self, image: Tensor, target: Tensor, rng: np.random.Generator
+        self, images: Tensor, targets: Tensor, chances: Sequence[np.random.Generator]
     ) -> tuple[Tensor, Tensor]:
-        """Change a patch (C, *), or what is asked of it: answers and weights (2, *').
+        """Change patches (B, C, *), or what is asked of them: answers and weights (B, 2, *').
 
-        An unpadded network answers for the middle of the patch.
+        Each by its own chance. An unpadded network answers for the middle of a patch.
         """
-        return image, target
+        return images, targets
 
     def answers(self, answers: Tensor) -> Tensor:
         """Return the answers of a batch, float32, as the loss wants them."""

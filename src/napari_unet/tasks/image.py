@@ -150,10 +150,16 @@ class Images(Task):
         raise NotImplementedError("images are not corrected")
 
     def asked(
-        self, image: Tensor, target: Tensor, rng: np.random.Generator
+        self, images: Tensor, targets: Tensor, chances: Sequence[np.random.Generator]
     ) -> tuple[Tensor, Tensor]:
         """Blind some pixels, and ask for these alone."""
-        return _blinded(image, target, rng) if self.teaches_itself else (image, target)
+        if not self.teaches_itself:
+            return images, targets
+        import torch
+
+        blinded = [_blinded(*patch) for patch in zip(images, targets, chances, strict=True)]
+        shown, asked = (torch.stack(parts) for parts in zip(*blinded, strict=True))
+        return shown, asked
 
     def answers(self, answers: Tensor) -> Tensor:
         return answers.contiguous()

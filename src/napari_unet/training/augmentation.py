@@ -67,10 +67,7 @@ class Deformation:
 
         They are (ndim, *shape) float32: pixels along ``[Z]YX`` from where the patch's centre is.
         """
-        positions = torch.from_numpy(self._coefficients()).to(device, non_blocking=True)
-        for size in shape:  # each time the axis in front is filled, and goes to the end
-            positions = torch.tensordot(positions, _basis(size, device), dims=([1], [1]))
-        return positions
+        return positions_of([self], shape, device)[0]
 
     def _coefficients(self) -> NDArray[np.float32]:
         """Return (ndim, 5, ..., 5): what to sum of the products of `_basis` along the axes."""
@@ -84,6 +81,17 @@ class Deformation:
             factors[axis] = _COARSE
             coefficients[(slice(None), *factors)] = self.matrix[:, axis]
         return coefficients
+
+
+def positions_of(
+    deformations: Sequence[Deformation], shape: Sequence[int], device: torch.device
+) -> Tensor:
+    """Compute `Deformation.positions` of several patches at once: (B, ndim, *shape)."""
+    coefficients = np.concatenate([each._coefficients() for each in deformations])
+    positions = torch.from_numpy(coefficients).to(device, non_blocking=True)
+    for size in shape:  # each time the axis in front is filled, and goes to the end
+        positions = torch.tensordot(positions, _basis(size, device), dims=([1], [1]))
+    return positions.reshape(len(deformations), -1, *shape)
 
 
 @lru_cache(maxsize=16)
@@ -128,52 +136,56 @@ def cubic_weights(n_fine: int, n_coarse: int) -> NDArray[np.float64]:
     return weights
 
 
-def sample_smooth(region: Tensor, positions: Tensor) -> Tensor:
-    """Take (bi- or tri-)linear samples (C, *P) of a region (C, *R) float32 of odd sizes.
+def sample_smooth(regions: Tensor, positions: Tensor) -> Tensor:
+    """Take (bi- or tri-)linear samples (B, C, *P) of regions (B, C, *R) float32 of odd sizes.
 
-    Positions are (ndim, *P), pixels relative to the region's centre.
+    Positions are (B, ndim, *P), pixels relative to the centre of each region.
     """
-    return _sample(region, positions, "bilinear")
+    return _sample(regions, positions, "bilinear")
 
 
-def sample_nearest(region: Tensor, positions: Tensor) -> Tensor:
+def sample_nearest(regions: Tensor, positions: Tensor) -> Tensor:
     """Take nearest-pixel samples, for labels and weights; arguments as `sample_smooth`."""
-    return _sample(region, positions, "nearest")
+    return _sample(regions, positions, "nearest")
 
 
-def _sample(region: Tensor, positions: Tensor, mode: str) -> Tensor:
+def _sample(regions: Tensor, positions: Tensor, mode: str) -> Tensor:
     # grid_sample wants XY[Z] in -1..1, last; its kernels read planes as fast as pairs
     planes = [
-        positions[axis] * (2 / (size - 1) if size > 1 else 0.0)
-        for axis, size in enumerate(region.shape[1:])
+        positions[:, axis] * (2 / (size - 1) if size > 1 else 0.0)
+        for axis, size in enumerate(regions.shape[2:])
     ]
-    grid = torch.stack(planes[::-1]).movedim(0, -1)[None]
+    grid = torch.stack(planes[::-1], dim=1).movedim(1, -1)
     return functional.grid_sample(
-        region[None], grid, mode=mode, padding_mode="border", align_corners=True
-    )[0]
+        regions, grid, mode=mode, padding_mode="border", align_corners=True
+    )
 
 
 def jitter_intensity(
-    image: Tensor, strength: float, rng: np.random.Generator, window: int = 1
+    images: Tensor, strength: float, chances: Sequence[np.random.Generator], window: int = 1
 ) -> None:
-    """Change gamma, contrast, brightness and noise of normalised pixels (C, *) in place.
+    """Change gamma, contrast, brightness and noise of normalised pixels (B, C, *) in place.
 
-    The strength is about the relative size of the changes. The channels of each of `window`
-    timepoints come after those of the one before; all timepoints are changed alike but for the
-    noise: a camera's settings stay over neighbouring timepoints, and each was normalised by itself
-    before.
+    Each image has a chance of its own. The strength is about the relative size of the changes. The
+    channels of each of `window` timepoints come after those of the one before; all timepoints are
+    changed alike but for the noise: a camera's settings stay over neighbouring timepoints, and each
+    was normalised by itself before.
     """
     if strength == 0:
         return
-    of_timepoint = len(image) // window
-    gammas, contrasts = np.exp(rng.normal(0, strength, (2, of_timepoint)))
-    brightnesses = rng.normal(0, strength / 2, of_timepoint)
-    curve = np.tile(np.stack([gammas, contrasts, brightnesses]), window).astype(np.float32)
-    noise = abs(rng.normal(0, strength / 4))
-    chance = torch.Generator(image.device).manual_seed(int(rng.integers(2**62)))
-    per_channel = (3, -1) + (1,) * (image.ndim - 1)
-    on_device = torch.from_numpy(curve).to(image.device, non_blocking=True)
-    gamma, contrast, brightness = on_device.reshape(per_channel)
-    grain = torch.randn(image.shape, generator=chance, device=image.device)
-    bent = image.abs().pow_(gamma).copysign_(image).mul_(contrast)
-    torch.add(bent.add_(brightness), grain, alpha=noise, out=image)
+    curves, grain = [], torch.empty_like(images)
+    of_timepoint = images.shape[1] // window
+    for grain_of_one, chance in zip(grain, chances, strict=True):
+        gammas, contrasts = np.exp(chance.normal(0, strength, (2, of_timepoint)))
+        brightnesses = chance.normal(0, strength / 2, of_timepoint)
+        noises = np.full(of_timepoint, abs(chance.normal(0, strength / 4)))
+        curves.append(np.tile([gammas, contrasts, brightnesses, noises], window))
+        on_device = torch.Generator(images.device).manual_seed(int(chance.integers(2**62)))
+        grain_of_one.normal_(generator=on_device)
+    per_channel = (4, *images.shape[:2]) + (1,) * (images.ndim - 2)
+    curve = torch.from_numpy(np.stack(curves, axis=1).astype(np.float32))
+    gamma, contrast, brightness, noise = curve.to(images.device, non_blocking=True).view(
+        per_channel
+    )
+    bent = images.abs().pow_(gamma).copysign_(images).mul_(contrast)
+    torch.addcmul(bent.add_(brightness), grain, noise, out=images)

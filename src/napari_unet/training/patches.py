@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from napari_unet.data.labels import UNLABELLED
 from napari_unet.training.augmentation import (
     Deformation,
     jitter_intensity,
+    positions_of,
     sample_nearest,
     sample_smooth,
 )
@@ -68,6 +69,13 @@ class Batch:
         """Return the patches on a device; themselves where they are there."""
         return Batch(self.images.to(device), self.classes.to(device), self.weights.to(device))
 
+    @cached_property
+    def counted(self) -> Tensor:
+        """How many pixels (2,) are painted, and how many can be taught; on their device."""
+        known = self.classes >= 0
+        painted, untaught = known & (self.weights > 0), known & (self.weights >= 0)
+        return torch.stack([painted.sum(), untaught.logical_not_().sum()])
+
 
 class PatchSampler:
     """Draw batches of deformed patches whose surroundings are painted.
@@ -114,46 +122,60 @@ class PatchSampler:
 
         Raises UnreadableError if an image cannot be read where a patch is to be.
         """
-        patches = [self._draw_painted(np.random.default_rng([*seed, n])) for n in self._numbers]
-        images, targets = (torch.stack(parts) for parts in zip(*patches, strict=True))
+        chances = [np.random.default_rng([*seed, number]) for number in self._numbers]
+        images, targets = self._draw_painted(chances)
         answers = self._task.answers(targets[:, 0])
         return Batch(images, answers, targets[:, 1].contiguous())
 
-    def _draw_painted(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Draw patches until one shows paint, and in the end one without deformation.
+    def _draw_painted(self, chances: Sequence[np.random.Generator]) -> tuple[Tensor, Tensor]:
+        """Draw patches anew until each shows paint, and in the end those without deformation.
 
         Where little is painted a deformation may leave all of it out: it bends it over the edge,
         or its pixels fall between those of the patch. A GPU is not asked, since it would stand
         still until it had answered: a patch without paint has no loss there.
         """
         config = self._config
-        for _ in range(_TRIES):
-            image, target = self._draw_patch(rng, config)
-            if self._device.type == "cuda" or (target[1].numpy() > 0).any():
-                return image, target
-        straight = config.changed(flip=False, rotate=False, zoom=0.0, elastic_sigma=0.0)
-        return self._draw_patch(rng, straight)
+        images, targets = self._draw_patches(chances, config)
+        for tries in range(1, _TRIES + 1):
+            missed = [] if self._device.type == "cuda" else _without_paint(targets)
+            if not missed:
+                break
+            if tries == _TRIES:
+                config = config.changed(flip=False, rotate=False, zoom=0.0, elastic_sigma=0.0)
+            images[missed], targets[missed] = self._draw_patches(
+                [chances[number] for number in missed], config
+            )
+        return images, targets
 
-    def _draw_patch(self, rng: np.random.Generator, config: TrainConfig) -> tuple[Tensor, Tensor]:
-        """Draw an image (C, *) and its answers with weights (2, *'), both float32."""
+    def _draw_patches(
+        self, chances: Sequence[np.random.Generator], config: TrainConfig
+    ) -> tuple[Tensor, Tensor]:
+        """Draw images (B, C, *) and their answers with weights (B, 2, *'), all float32.
+
+        Each is a function of its own chance; what is done to pixels is done to all at once.
+        """
         shape = tuple(
             patch + 2 * margin for patch, margin in zip(self._patch, self._margins, strict=True)
         )
-        frame, centre = self._draw_centre(rng)
-        deformation = Deformation.drawn(config, rng)
-        pixels = _read_pixels(frame, centre, deformation.reach(shape))
-        where = deformation.positions(shape, self._device)
+        centres = [self._draw_centre(chance) for chance in chances]
+        deformations = [Deformation.drawn(config, chance) for chance in chances]
+        where = positions_of(deformations, shape, self._device)
         inner = where
-        for axis, (margin, size) in enumerate(zip(self._margins, self._patch, strict=True), 1):
+        for axis, (margin, size) in enumerate(zip(self._margins, self._patch, strict=True), 2):
             inner = inner.narrow(axis, margin, size)
-        image = sample_smooth(self._placed(pixels), where)
-        jitter_intensity(image, config.intensity_jitter, rng, config.window)
-        target = _read_target(frame, centre, deformation.reach(self._patch), self._guess)
-        return self._task.asked(image, sample_nearest(self._placed(target), inner), rng)
+        drawn = list(zip(centres, deformations, strict=True))
+        pixels = [_read_pixels(*centre, bend.reach(shape)) for centre, bend in drawn]
+        images = sample_smooth(self._placed(_stacked(pixels)), where)
+        jitter_intensity(images, config.intensity_jitter, chances, config.window)
+        targets = [
+            _read_target(*centre, bend.reach(self._patch), self._guess) for centre, bend in drawn
+        ]
+        asked = sample_nearest(self._placed(_stacked(targets)), inner)
+        return self._task.asked(images, asked, chances)
 
-    def _placed(self, region: NDArray[np.float32]) -> Tensor:
-        """Bring a region to the device; a GPU fetches it while others compute."""
-        tensor = torch.from_numpy(region)
+    def _placed(self, regions: NDArray[np.float32]) -> Tensor:
+        """Bring regions to the device; a GPU fetches it while others compute."""
+        tensor = torch.from_numpy(regions)
         if self._device.type == "cuda":
             tensor = tensor.pin_memory()
         return tensor.to(self._device, non_blocking=True)
@@ -166,6 +188,25 @@ class PatchSampler:
         reach = (np.array(self._patch) / 4 * (1 - self._config.zoom)).astype(np.int64)
         shift = rng.integers(-reach, reach + 1)
         return self._frames[frame_number], np.array(pixel) + shift
+
+
+def _without_paint(targets: Tensor) -> list[int]:
+    """Return the numbers of targets (B, 2, *) in which no pixel counts."""
+    shown = (targets[:, 1] > 0).flatten(1).any(dim=1)
+    return [number for number, shows in enumerate(shown.tolist()) if not shows]
+
+
+def _stacked(regions: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Lay regions (C, *) of odd sizes over each other, centre on centre: (B, C, *).
+
+    Nothing is ever taken from the rest, which is 0.
+    """
+    sizes = np.max([region.shape for region in regions], axis=0)
+    stacked = np.zeros((len(regions), *sizes), np.float32)
+    for into, region in zip(stacked, regions, strict=True):
+        margins = [(a - b) // 2 for a, b in zip(sizes, region.shape, strict=True)]
+        into[tuple(slice(m, m + n) for m, n in zip(margins, region.shape, strict=True))] = region
+    return stacked
 
 
 def _covering(frames: Sequence[TrainingFrame], config: TrainConfig) -> tuple[int, ...]:
