@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 LATE = 8
 PAINTED_NUCLEI = {0: (1, 4, 16, 19, 31, 34, 46, 49, 52), LATE: (5, 6, 20, 21, 35, 36, 50, 51)}
-STEPS = {"nuclei": 100, "membranes": 150, "movie": 40, "batch": 12}
+STEPS = {"nuclei": 100, "membranes": 150, "movie": 40, "batch": 12, "denoise": 100}
 
 
 def train(training: Any, steps: int) -> None:
@@ -196,4 +196,29 @@ def batch() -> None:
         viewer.close()
 
 
-SCENES = {"nuclei": nuclei, "membranes": membranes, "movie": movie, "batch": batch}
+def denoise() -> None:
+    """Add noise to nuclei, and remove it in two clicks."""
+    viewer = open_viewer()
+    nuclei = load_nuclei_2d()[0][:256, :256].astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.1 * np.ptp(nuclei), nuclei.shape)
+    viewer.add_image(nuclei + noise.astype(np.float32), name="nuclei")
+    dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Denoise")[1]
+    live(1)
+    dock.steps_box.setValue(STEPS["denoise"])
+    click(dock.start_button)
+    wait_for(dock.task)
+    print(dock.status.text(), dock.about.text(), flush=True)
+    viewer.grid.enabled = True
+    viewer.grid.shape = (1, 2)
+    viewer.reset_view()
+    live(1)
+    shoot(viewer, "denoised")
+
+
+SCENES = {
+    "nuclei": nuclei,
+    "membranes": membranes,
+    "movie": movie,
+    "batch": batch,
+    "denoise": denoise,
+}

@@ -11,6 +11,7 @@ from napari.layers import Image
 
 from napari_unet.model.trained import load_network
 from napari_unet.training.config import TrainConfig
+from napari_unet.training.events import StepDone
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.denoise.dock import DenoiseWidget
 
@@ -84,6 +85,19 @@ def test_a_pair_of_layers_is_learned(dock: DenoiseWidget, qtbot: QtBot) -> None:
     layer = denoised(dock, qtbot)
     assert layer.name == "noisy made"
     assert 1000 < layer.data.mean() < 4000
+
+
+def test_stop_denoises_with_what_was_learned(dock: DenoiseWidget, qtbot: QtBot) -> None:
+    dock._viewer.add_image(picture(32, 32), name="cells")
+    dock.steps_box.setValue(100_000)
+    clicks = iter([dock.stop_button.click])
+
+    def stop_once(event: object) -> None:
+        if isinstance(event, StepDone):
+            next(clicks, lambda: None)()
+
+    dock.task.happened.connect(stop_once)
+    assert denoised(dock, qtbot).name == "cells denoised"
 
 
 @pytest.mark.parametrize("shape", [(32, 30), (3, 32, 32)])

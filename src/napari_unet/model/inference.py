@@ -34,7 +34,7 @@ from napari_unet.model.convolutions import (
     make_convolution,
 )
 from napari_unet.model.devices import true_float32
-from napari_unet.model.unet import activated, doubling
+from napari_unet.model.unet import doubling, probabilities_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,7 +77,7 @@ class InferenceNetwork:
         """Compute class probabilities; as `scores`, between 0 and 1 unless the output is linear."""
         with true_float32(self.device, self.precision):
             scores = self.scores(images)
-        return activated(scores, self.config.output)
+        return probabilities_of(scores, self.config)
 
     @torch.inference_mode()
     def scores(self, images: Tensor) -> Tensor:

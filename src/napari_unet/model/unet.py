@@ -17,7 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from napari_unet.errors import ModelMismatchError
 
 if TYPE_CHECKING:
-    from napari_unet.model.config import Output, UNetConfig
+    from napari_unet.model.config import UNetConfig
 
 # Any: mypy joins the two classes to one that takes no kernel of a size per axis.
 _CONVOLUTION: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -25,6 +25,11 @@ _UP_CONVOLUTION: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _POOLING = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 BatchNorm: TypeAlias = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d  # their base is private
 _BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+
+def probabilities_of(scores: Tensor, config: UNetConfig) -> Tensor:
+    """Turn the scores of a network into probabilities, (B, C, *) both; grey values stay."""
+    return scores.softmax(dim=1) if config.output == "softmax" else scores
 
 
 class UNet(nn.Module):
@@ -114,7 +119,7 @@ class UNet(nn.Module):
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Compute class probabilities, of the same shape as :meth:`forward` returns."""
-        return activated(self(images), self.config.output)
+        return probabilities_of(self(images), self.config)
 
     def unpadded(self) -> UNet:
         """Return a network that shares these weights and runs them without padding.
@@ -152,11 +157,6 @@ class UNet(nn.Module):
                     f"A network of depth {config.depth} with {config.padding!r} padding cannot "
                     f"take {size} pixels; sizes must be {smallest} plus a multiple of {factor}."
                 )
-
-
-def activated(scores: Tensor, output: Output) -> Tensor:
-    """Make of a network's scores (B, C, *) what it predicts."""
-    return scores.softmax(dim=1) if output == "softmax" else scores
 
 
 def doubling(config: UNetConfig, level: int) -> tuple[int, ...]:

@@ -246,7 +246,7 @@ class Task(ABC):
         """
         return images, targets
 
-    def answers(self, answers: Tensor) -> Tensor:
+    def for_loss(self, answers: Tensor) -> Tensor:
         """Return the answers of a batch, float32, as the loss wants them."""
         return answers.long()
 

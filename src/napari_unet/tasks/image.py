@@ -161,7 +161,7 @@ class Images(Task):
         shown, asked = (torch.stack(parts) for parts in zip(*blinded, strict=True))
         return shown, asked
 
-    def answers(self, answers: Tensor) -> Tensor:
+    def for_loss(self, answers: Tensor) -> Tensor:
         return answers.contiguous()
 
     def loss(self, scores: Tensor, classes: Tensor, weights: Tensor, error: str = "") -> Tensor:

@@ -124,7 +124,7 @@ class PatchSampler:
         """
         chances = [np.random.default_rng([*seed, number]) for number in self._numbers]
         images, targets = self._draw_painted(chances)
-        answers = self._task.answers(targets[:, 0])
+        answers = self._task.for_loss(targets[:, 0])
         return Batch(images, answers, targets[:, 1].contiguous())
 
     def _draw_painted(self, chances: Sequence[np.random.Generator]) -> tuple[Tensor, Tensor]:
