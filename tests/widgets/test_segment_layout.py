@@ -10,6 +10,7 @@ from napari._qt.qt_resources import get_stylesheet
 from napari.components import ViewerModel
 from napari.settings import get_settings
 from qtpy.QtCore import QEvent, QPoint, QRect, Qt
+from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import (
     QAbstractButton,
     QApplication,
@@ -17,6 +18,7 @@ from qtpy.QtWidgets import (
     QDockWidget,
     QLabel,
     QMainWindow,
+    QTabBar,
     QWidget,
 )
 
@@ -61,7 +63,7 @@ def open_dock(monkeypatch: pytest.MonkeyPatch, qtbot: object) -> Iterator[Open]:
         status.showMessage("Ready")
         dock, place = SegmentWidget(viewer), QDockWidget("Paint & Segment")
         place.setWidget(dock)
-        window.setCentralWidget(QLabel("canvas"))
+        window.setCentralWidget(QWidget())
         window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, place)
         window.resizeDocks([place], [_WIDTH], Qt.Orientation.Horizontal)
         window.resize(1280, 720)
@@ -128,6 +130,38 @@ def test_size_threshold_and_smallest_object_are_one_click_away(open_dock: Open) 
     assert all(each.isVisible() for each in shown)
     assert not editors["device"].widget.isVisible()
     assert out_of_sight(dock) == []
+
+
+def test_a_narrow_window_leaves_room_for_image_and_dock(open_dock: Open) -> None:
+    dock = open_dock()
+    window, napari_has = dock.window(), QDockWidget()
+    assert isinstance(window, QMainWindow)
+    controls = QWidget()
+    controls.setFixedWidth(310)
+    napari_has.setWidget(controls)
+    window.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, napari_has)
+    QApplication.processEvents()
+    window.resize(640, 720)
+    QApplication.processEvents()
+    image = window.centralWidget()
+    assert image is not None
+    assert (window.width(), image.width() >= 100, dock.width() >= 190) == (640, True, True)
+
+
+def test_its_tab_is_called_paint_and_segment(open_dock: Open) -> None:
+    dock = open_dock()
+    window = dock.window()
+    assert isinstance(window, QMainWindow)
+    other = QDockWidget("Other")
+    window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, other)
+    window.tabifyDockWidget(window.findChildren(QDockWidget)[0], other)
+    for _ in range(3):
+        QApplication.processEvents()
+    tabs = window.findChild(QTabBar)
+    assert tabs is not None
+    texts = [tabs.tabText(i) for i in range(tabs.count())]
+    shown = [QKeySequence.mnemonic(text).toString() for text in texts]
+    assert (texts[0], shown[0]) == ("Paint && Segment", "")  # Qt draws && as &
 
 
 def test_the_axes_of_a_plane_are_not_asked_for(open_dock: Open) -> None:

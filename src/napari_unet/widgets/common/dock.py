@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from napari_unet.widgets.common.session import Session
 
 
+# Pixels: with napari's own docks both fit into a window of 640, where Qt left the image nothing.
+_NARROWEST_DOCK, _NARROWEST_CANVAS = 190, 100
+
+
 class Dock(QWidget):
     """A widget that shares the session of its viewer, and guards the window it is docked in."""
 
@@ -31,6 +35,7 @@ class Dock(QWidget):
         self._viewer = viewer
         self._session = session_of(viewer)
         self._joined_tabs = False
+        self.setMinimumWidth(_NARROWEST_DOCK)
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Guard the window: when it closes, nothing is lost, and all work ends."""
@@ -39,6 +44,9 @@ class Dock(QWidget):
         keeper_of(self._viewer).guard(window)
         if isinstance(window, QMainWindow):
             self._session.window = window
+            middle = window.centralWidget()
+            if middle is not None:
+                middle.setMinimumWidth(max(middle.minimumWidth(), _NARROWEST_CANVAS))
             if window.property(_KEYS_ADDED) is None:
                 window.setProperty(_KEYS_ADDED, True)
                 add_shortcuts(window, result_keys(self._session))
@@ -54,7 +62,8 @@ class Dock(QWidget):
         if not window.dockOptions() & QMainWindow.DockOption.AllowTabbedDocks:
             return
         # napari's title names the plugin as well, which leaves a tab no room for its own name.
-        place.setWindowTitle(place.windowTitle().split(" (")[0])
+        name = place.windowTitle().split(" (")[0]
+        place.setWindowTitle(name.replace("&&", "&").replace("&", "&&"))  # one & marks a key
         for other in window.findChildren(Dock):
             its_place = _dock_of(other)
             if other is self or its_place is None or its_place.isFloating():
