@@ -12,7 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_unet.errors import ConfigError, ImageError, ModelMismatchError
+from napari_unet.errors import (
+    ConfigError,
+    ImageError,
+    ModelMismatchError,
+    NotEnoughMemoryError,
+)
+from napari_unet.prediction import predictor
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.results import FrameFinished, PredictionStarted, TilePredicted
 from napari_unet.tasks import ClassTable
@@ -224,6 +230,15 @@ def test_the_threshold_decides_what_is_foreground(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.fault(26)
+@pytest.mark.fault(53)
+def test_a_result_that_memory_does_not_hold_is_refused_before_a_tile_is_computed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(predictor, "free_memory", lambda: 500_000)
+    with pytest.raises(NotEnoughMemoryError, match=r"take 1\.0 MB of memory, 0\.5 MB are free"):
+        predict(a_model(), noise(500, 500))
+
+
 def test_classes_come_back_with_their_painted_values() -> None:
     labels = predict(CLASS_MODEL, noise(40, 40))[1].array
     assert set(np.unique(labels)) <= {0, 4, 300}

@@ -8,6 +8,7 @@ goes on after an interruption.
 
 from __future__ import annotations
 
+import math
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 import numpy as np
 import torch
 
-from napari_unet.errors import ConfigError
+from napari_unet.errors import ConfigError, NotEnoughMemoryError
+from napari_unet.io.disk import megabytes
+from napari_unet.io.limits import free_memory
 from napari_unet.model.devices import choose_device, describe, unused_gpu
 from napari_unet.prediction.pipeline import (
     TileReader,
@@ -273,6 +276,15 @@ class _Part:
         return self.pixels[(..., *inside)]
 
 
+def _check_memory(size: int) -> None:
+    """Refuse a result before it is begun: what outgrows a container is killed without a word."""
+    if size > (free := free_memory()):
+        raise NotEnoughMemoryError(
+            f"The result would take {megabytes(size)} of memory, {megabytes(free)} are free. "
+            "Predict into an OME-Zarr (--format zarr, or To file…), or a part of the image."
+        )
+
+
 class ResultInMemory:
     """Where the tiles of a prediction go, and its objects, in memory; a file is a `PartialResult`.
 
@@ -285,7 +297,9 @@ class ResultInMemory:
     def __init__(self, plan: PredictionPlan) -> None:
         self._plan, self._box = plan, plan.box
         dtype = np.int32 if plan.result.is_separated else plan.tile_dtype
-        self._array = np.zeros([part.stop - part.start for part in self._box], dtype)
+        shape = [part.stop - part.start for part in self._box]
+        _check_memory(math.prod(shape) * np.dtype(dtype).itemsize)
+        self._array = np.zeros(shape, dtype)
         self._foreground: dict[int, _Part] = {}
         self._kept: dict[int, _Part] | None = None
         self._blocks: dict[tuple[int, int], BlockObjects] = {}
