@@ -113,7 +113,7 @@ class Prediction(Scene):
     """The command line predicts three frames into an OME-Zarr, again and again."""
 
     name, safe, seconds, late = "prediction", "note_tile", 6.0, 8.0
-    moments = (
+    moments: tuple[str, ...] = (
         *("by the clock", "at begin_frame", "at write_tile", "at note_tile", "done note_tile"),
         *("at write_block", "at number_block", "at note_frame", "at add_pyramid", "at finish"),
         *("at replace", "at finish", "at add_pyramid"),
@@ -136,7 +136,7 @@ class Prediction(Scene):
             folder / "image.zarr", shape=pixels.shape, chunks=(1, 64, 64), dtype=pixels.dtype
         )
         image[:] = pixels
-        command = [sys.executable, str(_VICTIMS), self.name, str(folder)]
+        command = [sys.executable, str(_VICTIMS), Prediction.name, str(folder)]
         subprocess.run(command, check=True, capture_output=True)
         (folder / "out").rename(folder / "expected")
 
@@ -185,6 +185,16 @@ class Prediction(Scene):
             next(iter(out.rglob(pattern)), None) is not None
             for pattern in ("*.partial/**/*.partial", ".*.partial", "*.tmp", "*.unfinished")
         )
+
+
+class Cluster(Prediction):
+    """The same by two workers of a cluster, which may outlive who has started them for a moment."""
+
+    name, seconds, late = "cluster", 20.0, 4.0
+    moments = (
+        *("by the clock", "at begin_frame", "at note_tile", "done note_tile", "at note_frame"),
+        *("at add_pyramid", "at finish", "at replace"),
+    )
 
 
 class Annotations(Scene):
@@ -316,7 +326,7 @@ def lost_strokes(project: Path, announced: int) -> Iterator[str]:
 
 
 SCENES: dict[str, type[Scene]] = {
-    scene.name: scene for scene in (Training, Prediction, Annotations, Saves, Window)
+    scene.name: scene for scene in (Training, Prediction, Cluster, Annotations, Saves, Window)
 }
 
 

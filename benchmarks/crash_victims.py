@@ -32,6 +32,7 @@ def main() -> None:
     scenes: dict[str, Callable[[Path], None]] = {
         "training": train,
         "prediction": predict,
+        "cluster": predict_on_a_cluster,
         "annotations": annotate,
         "saves": save,
         "window": paint_in_a_window,
@@ -80,7 +81,12 @@ def train(folder: Path) -> None:
     sys.exit(command_line(arguments))
 
 
-def predict(folder: Path) -> None:
+def predict_on_a_cluster(folder: Path) -> None:
+    """Predict an image into an OME-Zarr by two workers."""
+    predict(folder, "--workers", "2")
+
+
+def predict(folder: Path, *options: str) -> None:
     """Predict an image into an OME-Zarr by the command line."""
     from napari_unet.cli import main as command_line
     from napari_unet.io import ome_zarr
@@ -97,7 +103,7 @@ def predict(folder: Path) -> None:
     telling(PartialResult, "number_block")
     telling(PartialResult, "note_tile", lambda result, frame, tile: f"{frame} {tile}")
     telling(PartialResult, "note_frame")
-    sys.exit(command_line(prediction_arguments(folder)))
+    sys.exit(command_line([*prediction_arguments(folder), *options]))
 
 
 def prediction_arguments(folder: Path) -> list[str]:
