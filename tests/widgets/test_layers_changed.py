@@ -17,7 +17,7 @@ from napari_unet.prediction import predictor
 from napari_unet.prediction.results import TilePredicted
 from napari_unet.run import Run
 from napari_unet.training.events import AnnotationsJoined, StepDone, ViewPredicted
-from napari_unet.widgets.common.layers import plain_layers
+from napari_unet.widgets.common.layers import plain_layers, write_pixels
 from napari_unet.widgets.common.result_layer import predicted_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.train import run as training_run
@@ -292,6 +292,15 @@ def test_what_was_painted_on_a_result_stays(desk: Desk) -> None:
     assert mine.any()
     assert (first.data[mine] == 77).all()
     assert result_of(desk) is first
+
+
+@pytest.mark.fault(73)
+def test_a_layer_that_was_never_on_screen_is_written_as_one_step_of_undo(desk: Desk) -> None:
+    layer = desk.viewer.add_labels(np.zeros((20, 30), np.uint16), visible=False)
+    write_pixels(layer, (np.array([15, 16]), np.array([25, 25])), 3)
+    assert np.argwhere(layer.data == 3).tolist() == [[15, 25], [16, 25]]
+    layer.undo()
+    assert not layer.data.any()
 
 
 @pytest.mark.fault(7)

@@ -824,6 +824,28 @@ def test_enter_paints_it_as_one_step_of_undo(clickable: Bench) -> None:
     assert not layer.data.any()
 
 
+@pytest.mark.fault(75)
+def test_a_stroke_on_paint_of_which_a_line_is_on_screen_keeps_its_number(bench: Bench) -> None:
+    bench.dock.tools.take("cell")
+    layer = bench.annotation
+    bench.viewer.add_points(np.zeros((1, 3)))
+    bench.viewer.layers.selection.active = layer
+    bench.viewer.dims.order = (1, 0, 2)
+    number = layer.selected_label
+    layer.data[40:50, 40:50] = number
+    bench.dock.tools.begin_stroke((0.0, 45.0, 70.0))
+    assert layer.selected_label == number
+
+
+@pytest.mark.fault(73)
+def test_paint_that_was_hidden_is_shown_when_a_cell_is_painted_in_it(clickable: Bench) -> None:
+    clickable.dock.tools.click.propose([(36.0, 36.0)])
+    clickable.annotation.visible = False
+    clickable.dock.tools.click.accept()
+    assert clickable.annotation.visible
+    assert clickable.annotation.data[36, 36] == 2
+
+
 def test_the_next_click_paints_the_one_before(clickable: Bench) -> None:
     for place in ((36.0, 36.0), (60.0, 60.0), (36.0, 60.0)):
         clickable.dock.tools.click.propose([place])

@@ -18,7 +18,7 @@ from napari_unet.widgets.common.annotation import (
     colour_layer,
     next_object,
 )
-from napari_unet.widgets.common.layers import follow, labels_of, paint_events
+from napari_unet.widgets.common.layers import follow, labels_of, paint_events, write_pixels
 from napari_unet.widgets.common.regions import new_regions_layer, regions_layer
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Painter(QObject):
             return
         painted = np.nonzero(labels_of(layer) == value)
         if painted[0].size:
-            layer.data_setitem(painted, UNLABELLED_VALUE)
+            write_pixels(layer, painted, UNLABELLED_VALUE)
         annotation = annotation_of(layer)
         annotation.names.pop(value, None)
         annotation.colours.pop(value, None)

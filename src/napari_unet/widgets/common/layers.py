@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from napari.viewer import Viewer
+    from numpy.typing import NDArray
     from qtpy.QtCore import QObject
     from qtpy.QtWidgets import QWidget
 
@@ -242,6 +243,16 @@ def paint_events(layer: Labels) -> tuple[Any, ...]:
     Moving a slider fires `set_data` too: compare before anything expensive.
     """
     return layer.events.paint, layer.events.set_data, layer.events.data
+
+
+def write_pixels(layer: Labels, at: tuple[NDArray[np.intp], ...], values: Any) -> None:
+    """Change pixels of a layer, as one step of its undo, and show it if it is hidden.
+
+    napari has no picture of a layer that was not shown yet, and fails half way through.
+    """
+    if not layer.visible:
+        layer.visible = True
+    layer.data_setitem(at, values)
 
 
 def placement_from_labels(labels: Labels) -> dict[str, Any]:

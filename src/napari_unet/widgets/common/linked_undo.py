@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from napari_unet.widgets.common.annotation import annotation_in
-from napari_unet.widgets.common.layers import labels_of
+from napari_unet.widgets.common.layers import labels_of, write_pixels
 from napari_unet.widgets.common.result_layer import predicted_of
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Change:
         """Change a layer as a step of its own, but for what is others by now."""
         now = np.asarray(labels_of(layer))[self.at]
         own = now == self.before
-        layer.data_setitem(tuple(each[own] for each in self.at), self.after[own])
+        write_pixels(layer, tuple(each[own] for each in self.at), self.after[own])
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from napari_unet.objects.corrections import (
     split_object,
 )
 from napari_unet.tasks import task_of
-from napari_unet.widgets.common.layers import labels_of
+from napari_unet.widgets.common.layers import labels_of, write_pixels
 from napari_unet.widgets.common.linked_undo import Change
 from napari_unet.widgets.common.result_layer import predicted_of
 
@@ -154,5 +154,5 @@ def write_edit(layer: Labels, frame: tuple[int, ...], edit: Edit) -> Change:
     other = before != edit.values
     change = Change(tuple(each[other] for each in at), before[other], edit.values[other])
     if not change.empty:
-        layer.data_setitem(change.at, change.after)
+        write_pixels(layer, change.at, change.after)
     return change

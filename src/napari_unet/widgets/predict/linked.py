@@ -16,7 +16,13 @@ from napari_unet.objects.linking import LinkConfig
 from napari_unet.objects.tracks import LinkMemory, Swap, broken, given, joined
 from napari_unet.run import PartsDone
 from napari_unet.widgets.common.highlight import Highlight
-from napari_unet.widgets.common.layers import METADATA_KEY, follow, labels_of, plain_layers
+from napari_unet.widgets.common.layers import (
+    METADATA_KEY,
+    follow,
+    labels_of,
+    plain_layers,
+    write_pixels,
+)
 from napari_unet.widgets.common.linked_undo import Change, FollowedUndo
 from napari_unet.widgets.common.result_layer import Predicted, forget_undo, predicted_of
 from napari_unet.widgets.common.session import session_of
@@ -341,7 +347,7 @@ class LinkedCells(QObject):
             raise LabelsError(f"Neither cell is in frame {swap.frames[0]}, or later.")
         step = _Step(weakref.ref(layer), swap, before, after)
         with self._steps[layer].making(change, step):
-            layer.data_setitem(change.at, change.after)
+            write_pixels(layer, change.at, change.after)
         step.write(1)
         self.changed.emit()
         return f"{told} Ctrl+Z takes it back."

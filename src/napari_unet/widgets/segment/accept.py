@@ -14,7 +14,7 @@ from napari_unet.widgets.common.annotation import next_object
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, button
 from napari_unet.widgets.common.highlight import Highlight
-from napari_unet.widgets.common.layers import labels_of, plain_layers
+from napari_unet.widgets.common.layers import labels_of, plain_layers, write_pixels
 from napari_unet.widgets.common.result_layer import predicted_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome, task_named
@@ -157,7 +157,7 @@ class AcceptPanel(QWidget):
         meant = np.zeros(max(chosen) + 1, painted.dtype)
         meant[list(numbers)] = list(numbers.values())
         annotation.mode = "pan_zoom"
-        annotation.data_setitem(at, meant[found])
+        write_pixels(annotation, at, meant[found])
         self._viewer.layers.selection.active = annotation  # Ctrl+Z undoes it there
         self.text.setText(f"{len(chosen):,} cells are in your paint now; Ctrl+Z takes them back.")
 

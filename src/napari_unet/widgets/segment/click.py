@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QShortcut
 from napari_unet.errors import NapariUNetError
 from napari_unet.widgets.common.annotation import BACKGROUND_VALUE, next_object
 from napari_unet.widgets.common.highlight import Highlight
-from napari_unet.widgets.common.layers import follow, labels_of, pixels_of
+from napari_unet.widgets.common.layers import follow, labels_of, pixels_of, write_pixels
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome, task_named
 from napari_unet.widgets.predict.runs import scoped
@@ -158,7 +158,7 @@ class ClickTool(QObject):
         found = np.nonzero(free)
         if found[0].size:
             number = next_object(labels)
-            layer.data_setitem(view.indices(found), number)
+            write_pixels(layer, view.indices(found), number)
             layer.selected_label = number
 
     def drop(self) -> None:

@@ -184,7 +184,9 @@ class ToolBox(ButtonGrid):
         if active_labels(self._viewer) is not layer or layer is None:
             return
         paints = self.buttons["cell"].isChecked() and layer.mode == "paint"
-        named, planes = self._target.task.named, self._viewer.dims.ndisplay == 2
+        named, dims = self._target.task.named, self._viewer.dims
+        # Of a layer with fewer axes than the viewer another side may show a line alone.
+        planes = dims.ndisplay == 2 and min(dims.displayed) >= dims.ndim - layer.ndim
         if not paints or named or not planes or layer.selected_label != self._number:
             return
         start = tuple(round(float(at)) for at in layer.world_to_data(position))
