@@ -1,10 +1,12 @@
-"""Wear out the window: train and stop 200 times, or use everything for an hour.
+"""Wear out the window: train and stop 200 times, or do everything at random for an hour.
 
 Run from the checkout on a screen, or ``xvfb-run -a -s "-screen 0 1280x800x24" python
-benchmarks/soak.py cycles --cycles 200``, and ``... soak.py hour --minutes 60``. The hand is seeded:
-the same seed clicks the same. Both write their part of ``soak.json`` and ``soak.md`` in the folder
-given by --output; the hour also writes a line a minute into ``soak_hour.csv``. Exits 1 if a bound
-is not held, or if anything was shown or raised that should not be.
+benchmarks/soak.py cycles --cycles 200``, and ``... soak.py sequences``. The hand is seeded: the
+same seed clicks the same. Both write their part of ``soak.json`` and ``soak.md`` in the folder that
+--output names. Exits 1 if a bound is not held, or if anything was raised that should not be.
+
+Mesa 22.3 (Debian 12, without a graphics card) crashes within a minute when napari alone adds and
+removes layers at random, by llvmpipe as by softpipe; Mesa 25.0 of bookworm-backports does not.
 """
 
 from __future__ import annotations
@@ -18,38 +20,39 @@ import os
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from gui import live, wait
-from soak_window import Window, handles, memory, since
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from gui import wait
+from soak_actions import Hand
+from soak_window import DOCKS, LONGEST_HANG, Window, memory, since
 
 _RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 _FIRST = 10  # cycles until everything is imported and every cache is filled
+_SETTLED = 10  # minutes until the same
 _MOST_MEGABYTES = 100
-_MOST_LAYERS = 12
 
 
 def main() -> int:
     """Measure, print, and write what was measured."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("cycles", "hour"))
+    parser.add_argument("what", choices=("cycles", "sequences"))
     parser.add_argument("--cycles", type=int, default=200)
-    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--sequences", type=int, default=60)
+    parser.add_argument("--length", type=int, default=200, help="actions of a sequence")
+    parser.add_argument("--minutes", type=float, default=60, help="no sequence begins later")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=_RESULTS, help="folder for the results")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    window = Window()
-    rng = np.random.default_rng(options.seed)
     if options.what == "cycles":
-        found = cycles(window, options.cycles, rng)
+        window = Window(("Annotate", "Train", "Predict"))
+        found = cycles(window, options.cycles, np.random.default_rng(options.seed))
     else:
-        found = hour(window, options.minutes, rng, options.output / "soak_hour.csv")
+        window = Window(DOCKS[:1])
+        found = sequences(window, options)
     window.close()
     found["complaints"] = window.complaints.texts
     found["holds"] = bool(found["holds"]) and not window.complaints.texts
@@ -96,163 +99,72 @@ def _one_cycle(window: Window, cycle: int, rng: np.random.Generator) -> None:
         enough = window.events + int(rng.integers(2, 5))
         wait(lambda: window.events >= enough, 120)
     if cycle % 20 == 3:
-        window.reopen_dock("Train")
+        _reopen(window)
     window.click(window.train.stop_button, times=2 if cycle % 9 == 0 else 1)
     wait(window.idle, 120)
     if cycle % 20 == 13:
-        window.reopen_dock("Train")
+        _reopen(window)
 
 
-def hour(window: Window, minutes: float, rng: np.random.Generator, table: Path) -> dict[str, Any]:
-    """Use everything in random order, and write a line a minute.
+def _reopen(window: Window) -> None:
+    window.close_dock("Train")
+    window.dock("Train")
+
+
+def sequences(window: Window, options: argparse.Namespace) -> dict[str, Any]:
+    """Do everything in random order, in sequences of their own seeds, each in a viewer of its own.
 
     Returns
     -------
     dict
-        The lines, what was done how often, and what was held in the end.
+        A line for each sequence, what was done how often, how long the window stood still.
     """
-    actions = _actions(window, rng)
-    names, chances = list(actions), np.array([chance for chance, _ in actions.values()], float)
-    chances /= chances.sum()
     lines: list[dict[str, float]] = []
-    done, worst = dict.fromkeys(names, 0), dict.fromkeys(names, 0.0)
+    done: Counter[str] = Counter()
     begin = time.perf_counter()
     window.lateness.start()
-    with table.open("w", newline="", encoding="utf-8") as file:
-        while since(begin) < 60 * minutes:
-            name = str(rng.choice(names, p=chances))
-            done[name] += 1
-            ticks = len(window.lateness.milliseconds)
-            actions[name][1]()
-            live(float(rng.uniform(0.05, 1.0)))
-            worst[name] = max(worst[name], *window.lateness.milliseconds[ticks:], 0.0)
-            if since(begin) > 60 * (len(lines) + 1):
-                lines.append(_line(window, len(lines) + 1))
-                writer = csv.DictWriter(file, list(lines[-1]))
-                if len(lines) == 1:
-                    writer.writeheader()
-                writer.writerow(lines[-1])
-                file.flush()
+    for number in range(options.sequences):
+        if since(begin) > 60 * options.minutes:
+            break
+        seed = options.seed + number
+        print(f"sequence {number + 1}, seed {seed}", flush=True)
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            hand = Hand(window, np.random.default_rng(seed), Path(folder))
+            hand.new_viewer()
+            for _ in range(options.length):
+                done[hand.act()] += 1
+            window.complaints.doing = window.lateness.doing = "end"
+            window.session.stop()
+            held = window.held().as_dict()
+        lines.append({"minute": round(since(begin) / 60, 1), "seed": seed, **held})
+        lines[-1]["complaints"] = len(window.complaints.texts)
+        print(lines[-1], flush=True)
+        with (options.output / "soak_sequences.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(lines[0]))
+            writer.writeheader()
+            writer.writerows(lines)
     window.lateness.stop()
-    for task in (window.session.training, window.session.prediction):
-        task.stop()
+    early = [line["memory"] for line in lines if 5 < line["minute"] <= _SETTLED] or [0.0]
+    late = [line["memory"] for line in lines[-5:]]
     return {
-        "minutes": minutes,
-        "done": done,
-        "worst_lateness_ms": {name: round(late) for name, late in worst.items()},
-        "trainings": window.trainings,
-        "predictions": window.predictions,
-        "told": window.complaints.told,
-        "lines": lines,
-        "last": window.held().as_dict(),
-        "holds": True,
-    }
-
-
-def _line(window: Window, minute: int) -> dict[str, float]:
-    import psutil
-
-    late = np.array(window.lateness.milliseconds)
-    window.lateness.start()
-    return {
-        "minute": minute,
-        "memory": round(memory(), 1),
-        "threads": psutil.Process().num_threads(),
-        "handles": handles(),
-        "worst_lateness_ms": round(float(late.max()), 1),
-        "p95_lateness_ms": round(float(np.percentile(late, 95)), 1),
+        "minutes": round(since(begin) / 60),
+        "sequences": len(lines),
+        "length": options.length,
+        "seed": options.seed,
+        "done": dict(done.most_common()),
+        "worst_seconds": {
+            name: [round(each, 2) for each in worst]
+            for name, worst in window.lateness.worst.items()
+        },
+        "hangs": window.lateness.found,
         "trainings": window.trainings,
         "steps": window.events,
         "predictions": window.predictions,
-        "layers": len(window.viewer.layers),
-        "complaints": len(window.complaints.texts),
-    }
-
-
-def _actions(
-    window: Window, rng: np.random.Generator
-) -> dict[str, tuple[int, Callable[[], object]]]:
-    """Return what a user does, each with how often compared with the others.
-
-    No layer is removed: napari alone, without this plugin, that adds and removes layers at random
-    crashes in Mesa's software renderer (22.3) within a minute. So predictions are seldom painted
-    on, since each of these stays and the next one gets a layer of its own.
-    """
-    viewer = window.viewer
-
-    def paint() -> None:
-        layer = window.annotate.target.annotation
-        if layer is None:
-            window.click(window.annotate.new_button)
-            return
-        viewer.layers.selection.active = layer
-        layer.mode, layer.brush_size = "paint", int(rng.integers(2, 12))
-        for _ in range(rng.integers(1, 4)):
-            layer.selected_label = int(rng.integers(0, 20))
-            window.drag(rng)
-
-    def undo() -> None:
-        layer = window.annotate.target.annotation
-        if layer is not None:
-            layer.undo()
-
-    def correct() -> None:
-        tools = list(window.predict.correct.buttons.values())
-        window.click(tools[rng.integers(len(tools))])
-        window.drag(rng)
-        window.predict.correct.put_down()
-
-    def train() -> None:
-        window.train.steps_box.setValue(int(rng.integers(20, 2000)))
-        window.click(window.train.train_button)
-
-    def preset() -> None:
-        box = window.train.preset_box
-        box.setCurrentIndex(box.findData(str(rng.choice(["fast", "accurate"]))))
-        live(0.1)
-        if rng.random() < 0.8:
-            window.choose_tiny()
-
-    def add_layer() -> None:
-        if len(viewer.layers) >= _MOST_LAYERS:
-            return
-        if rng.random() < 0.5:
-            window.click(window.annotate.new_button)
-        else:
-            viewer.add_image(window.image.data[::-1].copy(), name="another")
-
-    def rename() -> None:
-        layer = viewer.layers[rng.integers(len(viewer.layers))]
-        layer.visible = not layer.visible
-        if layer.name != window.image.name:
-            layer.name = f"layer {rng.integers(100)}"
-
-    def choose_image() -> None:
-        window.predict.options.image_box.layer = window.image
-
-    def predict(button: str) -> None:
-        choose_image()
-        window.click(getattr(window.predict, button))
-
-    def reopen() -> None:
-        window.reopen_dock(str(rng.choice(["Annotate", "Train", "Predict"])))
-
-    return {
-        "paint": (30, paint),
-        "undo": (6, undo),
-        "train": (8, train),
-        "continue": (3, lambda: window.click(window.train.continue_button)),
-        "stop": (5, lambda: window.click(window.train.stop_button)),
-        "live": (1, lambda: window.click(window.train.live_box)),
-        "preset": (2, preset),
-        "view": (5, lambda: predict("view_button")),
-        "whole": (5, lambda: predict("predict_button")),
-        "cancel": (2, lambda: window.click(window.predict.buttons.cancel)),
-        "correct": (1, correct),
-        "teach": (2, lambda: window.click(window.predict.correct.teach_button)),
-        "add layer": (2, add_layer),
-        "rename": (2, rename),
-        "reopen": (1, reopen),
+        "told": dict(window.complaints.told.most_common()),
+        "of_napari": window.complaints.of_napari,
+        "lines": lines,
+        "growth": round(float(np.median(late) - np.median(early)), 1),
+        "holds": not any(hang["ours"] > 0.5 for hang in window.lateness.found),
     }
 
 
@@ -278,8 +190,8 @@ def _in_words(known: dict[str, Any]) -> str:
     lines = ["# Soak", "", "Written by `benchmarks/soak.py`.", ""]
     if "cycles" in known:
         lines += _cycles_in_words(known["cycles"])
-    if "hour" in known:
-        lines += _hour_in_words(known["hour"])
+    if "sequences" in known:
+        lines += _sequences_in_words(known["sequences"])
     return "\n".join(lines)
 
 
@@ -303,30 +215,33 @@ def _cycles_in_words(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def _hour_in_words(found: dict[str, Any]) -> list[str]:
+def _sequences_in_words(found: dict[str, Any]) -> list[str]:
     lines = found["lines"]
     columns = list(lines[0]) if lines else []
-    shown = [line for line in lines if line["minute"] in (1, 2, 5) or line["minute"] % 10 == 0]
     done = ", ".join(
-        f"{name} {count} ({found['worst_lateness_ms'][name]} ms)"
+        f"{name} {count} ({found['worst_seconds'].get(name, [0, 0])[1]} s)"
         for name, count in found["done"].items()
     )
     return [
-        f"## Everything, for {found['minutes']:g} minutes",
+        f"## {found['sequences']} sequences of {found['length']} actions, at random",
         "",
-        f"Done at random, and how late a 10 ms timer came at worst meanwhile: {done}. "
-        f"{found['trainings']} trainings, {found['predictions']} predictions, {found['told']} "
-        f"notices, {len(found['complaints'])} complaints. "
+        f"{found['minutes']} minutes, seeds from {found['seed']} on, each in a new viewer. Done, "
+        f"and the most processor time of the window's thread at one go: {done}. "
+        f"{found['trainings']} trainings, {found['steps']} steps, "
+        f"{found['predictions']} predictions, "
+        f"{sum(found['told'].values())} notices, {len(found['complaints'])} complaints, "
+        f"{len(found['hangs'])} times more than {LONGEST_HANG} s at one go. Memory grew by "
+        f"{found['growth']} MB after the first {_SETTLED} minutes (medians of ends of sequences). "
         f"{found['machine']}, {found['date']}.",
         "",
-        "| " + " | ".join(column.replace("_", " ") for column in columns) + " |",
+        "| " + " | ".join(columns) + " |",
         "|---" * len(columns) + "|",
-        *("| " + " | ".join(f"{line[column]:g}" for column in columns) + " |" for line in shown),
+        *("| " + " | ".join(f"{line[column]:g}" for column in columns) + " |" for line in lines),
         "",
     ]
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as data_folder:
-        os.environ["XDG_DATA_HOME"] = data_folder
+        os.environ["XDG_DATA_HOME"] = os.environ["XDG_CACHE_HOME"] = data_folder
         sys.exit(main())

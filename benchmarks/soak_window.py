@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
+import re
 import sys
+import tempfile
 import threading
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
 from gui import Lateness, live, wait
 
-DOCKS = ("Annotate", "Train", "Predict")
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+DOCKS = ("Paint & Segment", "Annotate", "Train", "Predict", "Models and projects")
 TINY = {"base_channels": 4, "depth": 2, "patch_size": 64, "batch_size": 2}
+LONGEST_HANG = 0.5  # seconds
 _MEGABYTE = 2**20
-# What a hand that clicks at random is told, and what is no fault.
-EXPECTED = (
-    "Training needs an image and a labels layer",
-    "Paint at least two classes",
-    "Nothing is painted on",
-    "There is no object under the mouse",
-    "There is no background beside this object",
-    "Drag from one object to another one",
-    "The line must cross the object",
-    "There is no prediction to correct yet",
-    "This is still being predicted",
-    "The prediction is incomplete",
-    "corrected pixels are in the annotation now",
-    "Nothing was corrected since",
-    "There is no room in the annotation",
-    "Open an image",
-    "The training begins with random weights",
-)
+_LOOK_SECONDS = 0.05
+_LATE_SECONDS = 0.25  # from then on it is looked what the window does
 
 
 @dataclass(frozen=True)
@@ -50,6 +45,8 @@ class Held:
         Timers of Qt, objects that the session owns, objects that Python tracks.
     layers : int
         In the viewer.
+    viewers : int
+        That are not gone, closed ones among them.
     """
 
     memory: float
@@ -59,6 +56,7 @@ class Held:
     children: int
     objects: int
     layers: int
+    viewers: int
 
     def as_dict(self) -> dict[str, float]:
         """Return the figures by name."""
@@ -67,10 +65,12 @@ class Held:
 
 @dataclass
 class Complaints:
-    """Everything that went wrong so far: tracebacks, messages of Qt, errors shown."""
+    """What went wrong so far (tracebacks, messages of Qt), and what was told, how often."""
 
     texts: list[str] = field(default_factory=list)
-    told: int = 0
+    of_napari: list[str] = field(default_factory=list)  # errors with none of our code on the way
+    told: Counter[str] = field(default_factory=Counter)
+    doing: str = ""
 
     def listen(self) -> None:
         """Hear every exception, every message of Qt and everything that napari shows."""
@@ -79,82 +79,164 @@ class Complaints:
 
         def of_qt(kind: Any, context: Any, text: str | None) -> None:
             if "propagateSizeHints" not in (text or ""):
-                self.texts.append(f"Qt: {text}")
+                self.complain(f"Qt: {text}")
 
-        sys.excepthook = lambda kind, error, trace: self._raised(error)
-        threading.excepthook = lambda args: self._raised(args.exc_value)
+        sys.excepthook = lambda kind, error, trace: self.raised(error)
+        sys.unraisablehook = lambda args: self.raised(args.exc_value)
+        threading.excepthook = lambda args: self.raised(args.exc_value)
         qInstallMessageHandler(of_qt)
         notification_manager.notification_ready.connect(self._shown)
 
-    def _raised(self, error: BaseException | None) -> None:
+    def complain(self, text: str) -> None:
+        """Note what went wrong, and meanwhile what was being done."""
+        self.texts.append(f"{self.doing}: {text}")
+        print(self.texts[-1], flush=True)
+
+    def raised(self, error: BaseException | None) -> None:
+        """Note an error that nobody has caught."""
         import traceback
 
-        self.texts.append("".join(traceback.format_exception(error)) if error else "?")
+        text = "".join(traceback.format_exception(error)) if error else "?"
+        if "napari_unet" in text or "soak" in text:
+            self.complain(text)
+        else:
+            self.of_napari.append(f"{self.doing}: {text}")
 
     def _shown(self, notification: Any) -> None:
         text = str(notification.message)
-        self.told += 1
-        if str(notification.severity) == "error" or not any(each in text for each in EXPECTED):
-            self.texts.append(f"{notification.severity}: {text}")
+        if hasattr(notification, "exception") or "Unexpected " in text:
+            self.complain(text)
+        shape = re.sub(r"\d[\d,.]*", "N", text)[:200]
+        self.told[f"{notification.severity}: {shape}"] += 1
+
+
+class Hangs(Lateness):
+    """Sees how long the window stands still, how much of that it computes, and what.
+
+    A machine that is busy with other things makes it late; processor time is its own. `found` holds
+    all of more than `LONGEST_HANG` seconds, with what was seen then, and the share of that in which
+    our code was at work: napari alone takes long to add and remove layers.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.doing = ""
+        self.worst: dict[str, tuple[float, float]] = {}  # seconds of the clock and the processor
+        self.found: list[dict[str, Any]] = []
+        self._seen: list[str] = []
+        self._last = self._worked = 0.0
+        self._main = f"thread 0x{threading.get_ident():016x} "
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def start(self) -> None:
+        """Begin anew."""
+        super().start()
+        self._worked = time.thread_time()
+
+    def _tick(self) -> None:
+        begin, worked = self._last, self._worked
+        super()._tick()
+        self._worked = time.thread_time()
+        seconds, own = self._last - begin, self._worked - worked
+        before = self.worst.get(self.doing, (0.0, 0.0))
+        self.worst[self.doing] = max(seconds, before[0]), max(own, before[1])
+        seen, self._seen = self._seen, []
+        if own > LONGEST_HANG:
+            ours = sum("napari_unet" in each for each in seen) / max(1, len(seen))
+            note = {"doing": self.doing, "seconds": round(seconds, 2), "own": round(own, 2)}
+            self.found.append(
+                {**note, "ours": round(ours, 2), "seen": Counter(seen).most_common(3)}
+            )
+            print(f"hang: {self.found[-1]}", flush=True)
+
+    def _look(self) -> None:
+        with tempfile.TemporaryFile("w+") as file:
+            while True:
+                time.sleep(_LOOK_SECONDS)
+                if self._last and time.perf_counter() - self._last > _LATE_SECONDS:
+                    file.seek(0)
+                    file.truncate()
+                    # Not by frames: these would keep what Qt must delete in its own thread.
+                    faulthandler.dump_traceback(file, all_threads=True)
+                    file.seek(0)
+                    self._seen.append(self._in_words(file.read()))
+
+    def _in_words(self, traceback: str) -> str:
+        """Return the innermost calls of the window's thread, and of our code in it."""
+        _, _, own = traceback.lower().partition(self._main)
+        lines = [line for line in own.split("\n\n")[0].splitlines() if line.startswith("  file")]
+        calls = [(Path(line.split('"')[1]), line.rsplit(" in ", 1)[-1]) for line in lines]
+        ours = [call for call in calls if "napari_unet" in call[0].parts][:3]
+        told = [*calls[:2], *ours]
+        root = "napari_unet/" if ours else ""
+        return root + " < ".join(f"{path.name}:{name}" for path, name in told)
 
 
 class Window:
-    """A real viewer with an image of disks, an annotation and the three docks.
+    """A real viewer with an image of disks, an annotation and some of our docks.
 
     Parameters
     ----------
+    docks : sequence of str
+        Which are open at first.
     size : int
         Pixels along each side of the image.
     """
 
-    def __init__(self, size: int = 256) -> None:
+    def __init__(self, docks: Sequence[str], size: int = 256) -> None:
+        self.complaints, self.lateness = Complaints(), Hangs()
+        self.events = self.trainings = self.predictions = 0
+        self.open(docks, *scene(size))
+        self.complaints.listen()
+
+    def open(self, docks: Sequence[str], image: NDArray[Any], labels: Any = None) -> None:
+        """Open a viewer, and call it the window from then on."""
         import napari
 
         from napari_unet.widgets.common.session import session_of
 
-        self.complaints = Complaints()
         self.viewer: Any = napari.Viewer()
-        self.complaints.listen()
-        image, labels = scene(size)
+        self.viewer.window.resize(900, 600)
         self.image = self.viewer.add_image(image, name="cells")
-        self.viewer.add_labels(labels, name="paint")
+        if labels is not None:
+            self.viewer.add_labels(labels, name="paint")
         self.session: Any = session_of(self.viewer)
         self.docks: dict[str, tuple[Any, Any]] = {}
-        self.lateness = Lateness()
-        self.events = self.trainings = self.predictions = 0
         self.session.training.happened.connect(self._count_step)
         self.session.training.started.connect(self._count_training)
         self.session.prediction.started.connect(self._count_prediction)
-        for name in DOCKS:
-            self.open_dock(name)
+        for name in docks:
+            self.dock(name)
         live(1.0)
 
     @property
     def train(self) -> Any:
-        """The Train widget that is open now."""
-        return self.docks["Train"][1]
+        """The Train widget; opened where it is not."""
+        return self.dock("Train")
 
     @property
     def predict(self) -> Any:
-        """The Predict widget that is open now."""
-        return self.docks["Predict"][1]
+        """The Predict widget; opened where it is not."""
+        return self.dock("Predict")
 
     @property
-    def annotate(self) -> Any:
-        """The Annotate widget that is open now."""
-        return self.docks["Annotate"][1]
+    def segment(self) -> Any:
+        """The Paint & Segment widget; opened where it is not."""
+        return self.dock("Paint & Segment")
 
-    def open_dock(self, name: str) -> None:
-        """Open one of our docks, as the menu does."""
-        self.docks[name] = self.viewer.window.add_plugin_dock_widget("napari-unet-paint", name)
-        if name == "Train":
-            self.choose_tiny()
+    def dock(self, name: str) -> Any:
+        """Return the widget of one of our docks; open it, as the menu does, where it is not."""
+        if name not in self.docks:
+            self.docks[name] = self.viewer.window.add_plugin_dock_widget("napari-unet-paint", name)
+            if name == "Train":
+                self.choose_tiny()
+        return self.docks[name][1]
 
-    def reopen_dock(self, name: str) -> None:
-        """Close a dock by its title's button, and open it again."""
-        self.docks[name][0].title.close_button.click()
-        live(0.2)
-        self.open_dock(name)
+    def close_dock(self, name: str) -> None:
+        """Close a dock by its title's button, if it is open."""
+        if name in self.docks:
+            self.docks.pop(name)[0].title.close_button.click()
+            live(0.2)
 
     def choose_tiny(self) -> None:
         """Choose a tiny network, so that a step takes little."""
@@ -217,12 +299,12 @@ class Window:
             children=len(self.session.findChildren(QObject)),
             objects=len(known),
             layers=len(self.viewer.layers),
+            viewers=sum(type(each).__name__ == "Viewer" for each in known),
         )
 
     def close(self) -> None:
         """End what runs, and close the window."""
-        for task in (self.session.training, self.session.prediction):
-            task.stop()
+        self.session.stop()
         wait(self.idle, 120)
         self.viewer.close()
         live(0.5)
