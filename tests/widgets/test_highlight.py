@@ -120,6 +120,7 @@ def test_a_layer_that_was_removed_shows_nothing(owner: QObject) -> None:
 
 
 @pytest.mark.canvas
+@pytest.mark.fault(74)
 def test_over_the_real_canvas_it_follows_the_camera_and_adds_no_layer(
     make_viewer: Callable[[], Any], qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
