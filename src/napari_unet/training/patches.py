@@ -233,8 +233,8 @@ def _paint_by_class(
 
 
 def _of_class(frame: TrainingFrame, number: int) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = (frame.target.classes == number) & ~frame.held_back
-    return found
+    of_class: NDArray[np.bool_] = (frame.target.classes == number) & ~frame.held_back
+    return of_class
 
 
 def _corrected(frame: TrainingFrame) -> NDArray[np.bool_]:

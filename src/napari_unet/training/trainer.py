@@ -390,8 +390,9 @@ class Trainer:
         for network in (self.network, self.averaged_network):
             set_statistics(network, chosen)
         self.fitted = {name: tensor.cpu() for name, tensor in chosen.items()}
-        self._starting = self._new_starting()
-        self._teacher = self._find_teacher()
+        if better.any():
+            self._starting = self._new_starting()
+            self._teacher = self._find_teacher()
 
     def _new_starting(self) -> StartingModel:
         """Return the starting model with the statistics that were fitted to these images."""
