@@ -199,7 +199,7 @@ class Hand:
         self._window.segment.finish.place.save_to(self._project())
 
     def _open_project(self) -> None:
-        from napari_unet.project.folder import is_project
+        from napari_unet.project.contents import is_project
 
         folder = self._project()
         if is_project(folder) and len(self._window.viewer.layers) < _MOST_LAYERS:

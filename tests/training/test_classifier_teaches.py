@@ -28,7 +28,7 @@ from napari_unet.training.pixel_classifier import (
     trust_after,
 )
 from napari_unet.training.trainer import Trainer
-from napari_unet.training.update import add_gradients, counted_pixels
+from napari_unet.training.update import add_gradients
 
 from .builders import (
     UNDEFORMED,
@@ -128,7 +128,7 @@ def test_patches_keep_the_paint_and_show_guesses_elsewhere() -> None:
 def test_guesses_are_learned_as_far_as_the_classifier_is_trusted() -> None:
     scores = torch.zeros(1, 2, 1, 2, requires_grad=True)
     batch = Batch(torch.zeros(1, 1, 1, 2), torch.tensor([[[0, 1]]]), torch.tensor([[[1.0, -0.5]]]))
-    whole = counted_pixels(batch)
+    whole = batch.counted
     assert whole.tolist() == [1, 1]
 
     def losses(trust: float) -> list[float]:

@@ -125,12 +125,12 @@ def test_an_optimiser_that_is_not_to_step_changes_nothing(
     network, rule, _ = with_gradients(optimiser)
     for _ in range(before):
         step_where(TRUE, rule)
-    weights, state = copy_weights(network), optimiser_tensors(rule)
+    weights, state = copy_weights(network), optimiser_tensors(rule, network)
     for parameter in network.parameters():
         parameter.grad.fill_(torch.nan)
     step_where(FALSE, rule)
     assert same_weights(copy_weights(network), weights)
-    for name, value in optimiser_tensors(rule).items():
+    for name, value in optimiser_tensors(rule, network).items():
         assert torch.equal(value, state.get(name, torch.zeros_like(value)))
 
 
@@ -161,7 +161,7 @@ def test_a_restored_optimiser_goes_on_alike(optimiser: Optimiser) -> None:
     twin, _, _ = with_gradients(optimiser)
     twin.load_state_dict(network.state_dict())
     other = new_optimiser(twin, config)
-    restore_optimiser(other, optimiser_tensors(rule))
+    restore_optimiser(other, twin, optimiser_tensors(rule, network))
     for each in (rule, other):
         step_where(TRUE, each)
     assert same_weights(copy_weights(network), copy_weights(twin))
@@ -199,16 +199,15 @@ def test_weights_are_in_one_piece_of_memory_and_stay_what_they_are() -> None:
     assert pieces(network.parameters())[0].data_ptr() == piece.data_ptr()
 
 
-def test_a_step_calls_torch_at_most_550_times() -> None:
+def test_a_step_calls_torch_at_most_1500_times_with_inner_calls() -> None:
     config = TrainConfig(start="cells", device="cpu")
     trainer = Trainer(cells(config), config, CPU, None)
     with trainer.batches:  # drawn in a thread of their own
         trainer.train_step(0.5)
         with profile(activities=[ProfilerActivity.CPU]) as profiled:
             trainer.train_step(0.5)
-    calls = [e for e in profiled.events() if e.name.startswith("aten::")]
-    outer = [e for e in calls if e.cpu_parent is None or "aten::" not in e.cpu_parent.name]
-    assert 200 < len(outer) <= 550
+    calls = [e for e in profiled.events() if e.name.startswith("aten::")]  # and inner ones
+    assert 200 < len(calls) <= 1500
 
 
 def test_the_average_begins_with_the_first_weights_and_follows_slowly() -> None:

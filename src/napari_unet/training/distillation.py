@@ -10,7 +10,9 @@ listened to, and on whether the paint itself shows where cells end.
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -120,6 +122,11 @@ class Teacher:
     precision: torch.dtype = torch.float32
     """Number format of its convolutions."""
 
+    @cached_property
+    def _ready(self) -> nn.Module:
+        """The same with its weights in the precision: not to be converted at each step."""
+        return deepcopy(self.network).to(self.precision)
+
     def loss(self, logits: Tensor, images: Tensor, classes: Tensor) -> Tensor:
         """Return the cross entropy to the teacher's probabilities, averaged over what is unpainted.
 
@@ -129,7 +136,7 @@ class Teacher:
         reduced = self.precision != torch.float32
         with torch.no_grad():
             with torch.autocast(images.device.type, self.precision, enabled=reduced):
-                scores = self.network(images)  # (B, 2, *)
+                scores = self._ready(images)  # (B, 2, *)
             seen = scores.float().softmax(dim=1)
             weights = (1 + _GAP_WEIGHT * gaps_in(seen[:, 1])) * (classes == UNLABELLED)  # (B, *)
         entropy = -(seen * logits.float().log_softmax(dim=1)).sum(dim=1)  # (B, *)

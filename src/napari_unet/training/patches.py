@@ -72,7 +72,9 @@ class Batch:
     @cached_property
     def counted(self) -> Tensor:
         """How many pixels (2,) are painted, and how many can be taught; on their device."""
-        known = self.classes >= 0
+        known: Tensor = self.classes >= 0
+        if self.classes.is_floating_point():  # grey values, of which none is unknown
+            known = torch.ones_like(known)
         painted, untaught = known & (self.weights > 0), known & (self.weights >= 0)
         return torch.stack([painted.sum(), untaught.logical_not_().sum()])
 

@@ -146,7 +146,7 @@ def training_state(trainer: Trainer) -> TrainingState:
         step=trainer.step,
         last=copy_weights(trainer.network),
         averaged=copy_weights(trainer.averaged),
-        optimiser=optimiser_tensors(trainer.optimiser),
+        optimiser=optimiser_tensors(trainer.optimiser, trainer.network),
         **_besides_weights(trainer),
     )
 
@@ -181,7 +181,7 @@ def restore(trainer: Trainer, state: TrainingState) -> None:
         if trainer.data.membrane is not None or now.task.by_threshold:
             trainer.best.threshold = state.threshold
         if state.optimiser:
-            restore_optimiser(trainer.optimiser, state.optimiser)
+            restore_optimiser(trainer.optimiser, trainer.network, state.optimiser)
     if state.in_float32:
         trainer.go_on_in_float32()
     trainer.fitted = dict(state.fitted)

@@ -47,7 +47,6 @@ from napari_unet.training.update import (
     MicroBatcher,
     add_gradients,
     average_where,
-    counted_pixels,
     new_average,
     new_optimiser,
     rate_schedule,
@@ -203,7 +202,8 @@ class Trainer:
         self.network.train()
         buffers = Buffers(self.network)
         losses = self._fill_gradients(buffers)
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
+        (weights,) = self.optimiser.param_groups[0]["params"]  # all as one
+        norm = torch.nn.utils.clip_grad_norm_(weights, _LARGEST_GRADIENT)
         losses = self.group.mean(losses)
         finite = torch.isfinite(losses.sum() + norm) & buffers.finite()  # on all ranks alike
         buffers.restore_unless(finite)  # BatchNorm has already met the bad patch
@@ -226,7 +226,7 @@ class Trainer:
         told = ""
         while isinstance(loss := self._try_gradients(), Shortage):
             self.batches.forget()
-            self.optimiser.zero_grad(set_to_none=True)
+            self.optimiser.zero_grad(set_to_none=False)
             buffers.restore()
             told = self._batcher.take_less(loss, self.sampler.edge)
             self.sampler = self._new_sampler()
@@ -249,12 +249,12 @@ class Trainer:
         return self.batches.take(self.step, self.sampler.of_step).to(self.device)
 
     def _gradients_on(self, batch: Batch) -> Tensor:
-        self.optimiser.zero_grad(set_to_none=True)
-        whole = counted_pixels(batch)
+        self.optimiser.zero_grad(set_to_none=False)
+        whole = batch.counted
         of_ranks = self.group.relative(whole)
 
         def shares_of(part: Batch) -> Tensor:
-            return of_ranks * (counted_pixels(part) / whole.clamp(min=1))  # 1 of a whole batch
+            return of_ranks * (part.counted / whole.clamp(min=1))  # 1 of a whole batch
 
         with chance_of(self._seed_of_dropout, self.device):
             return add_gradients(

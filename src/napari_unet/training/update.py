@@ -10,21 +10,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import reduce
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from napari_unet.errors import NotEnoughMemoryError
-from napari_unet.tasks.losses import painted_pixels
 from napari_unet.training.config import fitting_patch
 from napari_unet.training.patches import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from napari_unet.model.memory import Shortage
     from napari_unet.model.unet import UNet
@@ -65,7 +66,7 @@ def add_gradients(
         shares = shares_of(part)
         logits = _scores(network, part.images, precision)
         painted = loss_of(_raised(logits, offsets_of_paint), part.classes, part.weights) * shares[0]
-        taught = torch.zeros_like(painted)
+        taught = painted.new_zeros(())
         if trust_in_classifier:
             guessed = loss_of(logits, part.classes, -part.weights)
             taught = guessed * trust_in_classifier * shares[1]
@@ -90,16 +91,6 @@ def _raised(logits: Tensor, offsets: Tensor | None) -> Tensor:
     if offsets is None:
         return logits
     return logits + offsets.reshape(-1, *(1,) * (logits.ndim - 2))
-
-
-def counted_pixels(batch: Batch) -> Tensor:
-    """Count the painted pixels (2,) of a batch, on its device, and those that can be taught."""
-    if batch.classes.is_floating_point():
-        counted = (batch.weights > 0).sum()
-        return torch.stack([counted, torch.zeros_like(counted)])
-    painted = painted_pixels(batch.classes, batch.weights)
-    taught = painted_pixels(batch.classes, -batch.weights)
-    return torch.stack([painted.sum(), taught.sum() + (batch.classes < 0).sum()])
 
 
 class MicroBatcher:
@@ -205,8 +196,8 @@ class Buffers:
 
     def finite(self) -> Tensor:
         """Return whether (), bool: all of them are finite now; nothing waits for it."""
-        found = [now.isfinite().all() for now in self._now if now.is_floating_point()]
-        return torch.stack(found).all() if found else torch.tensor(True)
+        found = [now.sum() * 0 == 0 for now in self._now if now.is_floating_point()]
+        return reduce(torch.logical_and, found) if found else torch.tensor(True)
 
     def restore(self) -> None:
         """Put them back."""
@@ -296,56 +287,76 @@ def rate_schedule(progress: float) -> float:
 
 
 def new_optimiser(network: UNet, config: TrainConfig) -> torch.optim.Optimizer:
-    """Return the update rule of a training, with its settings."""
-    fused = next(network.parameters()).device.type in _FUSED_DEVICES
+    """Return the update rule of a training, with its settings, for all weights as one.
+
+    It makes the gradients of the network's parameters parts of the one that it reads: that is to be
+    set to zero before each step, and not let go of.
+    """
+    weights = _as_one(network)
+    fused = weights.device.type in _FUSED_DEVICES
     if config.optimiser == "adamw":
         return torch.optim.AdamW(
-            network.parameters(),
+            [weights],
             lr=config.learning_rate,
             betas=(config.momentum, 0.999),
             weight_decay=config.weight_decay,
             fused=fused,
         )
     optimiser = torch.optim.SGD(
-        network.parameters(),
+        [weights],
         lr=config.learning_rate,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         fused=fused,
     )
     if config.momentum:
-        for weights in network.parameters():
-            # A first step that is skipped would leave whatever was in the memory.
-            optimiser.state[weights]["momentum_buffer"] = torch.zeros_like(weights)
+        # A first step that is skipped would leave whatever was in the memory.
+        optimiser.state[weights]["momentum_buffer"] = torch.zeros_like(weights)
     return optimiser
 
 
-def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _as_one(network: nn.Module) -> nn.Parameter:
+    """Return the memory of all parameters as one, of whose gradient theirs are parts."""
+    (memory,) = pieces(network.parameters())
+    whole = nn.Parameter(memory)
+    whole.grad = torch.zeros_like(memory)
+    for parameter in network.parameters():
+        parameter.grad = _part(whole.grad, parameter)
+    return whole
+
+
+def _part(memory: Tensor, parameter: Tensor) -> Tensor:
+    """Return the part of a memory (n,) laid out as `pieces` does it that belongs to a parameter."""
+    return memory.as_strided(parameter.shape, parameter.stride(), parameter.storage_offset())
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer, network: nn.Module) -> dict[str, Tensor]:
     """Copy the state of an update rule, under "parameter number.name"."""
     tensors = {}
-    for number, entries in optimiser.state_dict()["state"].items():
-        for name, value in entries.items():
-            if value is not None:  # SGD without momentum has no buffer
-                tensors[f"{number}.{name}"] = torch.as_tensor(value).detach().to("cpu", copy=True)
+    for number, parameter in enumerate(network.parameters()):
+        for entries in optimiser.state.values():
+            for name, value in entries.items():
+                if value is None:  # SGD without momentum has no buffer
+                    continue
+                own = _part(value, parameter) if value.ndim else value
+                tensors[f"{number}.{name}"] = own.detach().to("cpu", copy=True)
     return tensors
 
 
-def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def restore_optimiser(
+    optimiser: torch.optim.Optimizer, network: nn.Module, tensors: dict[str, Tensor]
+) -> None:
     """Put back what :func:`optimiser_tensors` copied."""
-    content = optimiser.state_dict()
-    entries: dict[int, dict[str, Tensor]] = {}
+    parameters = list(network.parameters())
+    memory = pieces(parameters)[0]
+    entries: dict[str, Tensor] = {}
     for key, tensor in tensors.items():
         number, _, name = key.partition(".")
-        entries.setdefault(int(number), {})[name] = tensor.clone()
-    content["state"] = entries
+        if not tensor.ndim:  # the count of steps, which is that of all
+            entries[name] = tensor
+            continue
+        whole = entries.setdefault(name, torch.zeros_like(memory, dtype=tensor.dtype))
+        _part(whole, parameters[int(number)]).copy_(tensor)
+    content = optimiser.state_dict()
+    content["state"] = {0: entries}
     optimiser.load_state_dict(content)
-    for group in optimiser.param_groups:
-        for weights in group["params"]:
-            _lay_out_like(weights, optimiser.state[weights])
-
-
-def _lay_out_like(weights: Tensor, state: dict[str, Tensor]) -> None:
-    """Give a state the memory layout of its weights: fused updates go through both alike."""
-    for name, value in state.items():
-        if value.shape == weights.shape:
-            state[name] = torch.empty_like(weights, dtype=value.dtype).copy_(value)
