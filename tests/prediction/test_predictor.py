@@ -18,6 +18,7 @@ from napari_unet.errors import (
     ModelMismatchError,
     NotEnoughMemoryError,
 )
+from napari_unet.model.inference import InferenceNetwork
 from napari_unet.prediction import predictor
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.results import FrameFinished, PredictionStarted, TilePredicted
@@ -511,6 +512,25 @@ def test_a_stop_ends_before_the_next_tile() -> None:
     events, _ = predict(MODEL, noise(3, 40, 40), tile_size=16, stop=stop, watch=stop_after(stop, 2))
     assert len(of_type(events, TilePredicted)) == 2
     assert not of_type(events, FrameFinished)
+
+
+def test_a_stop_does_not_wait_for_the_other_views_of_a_tile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stop, seen = threading.Event(), list[Any]()
+    right = InferenceNetwork.probabilities
+
+    def probabilities(self: InferenceNetwork, images: Any) -> Any:
+        seen.append(images.shape)
+        if len(seen) == 6:  # the second view of the second tile
+            stop.set()
+        return right(self, images)
+
+    monkeypatch.setattr(InferenceNetwork, "probabilities", probabilities)
+    events, result = predict(MODEL, noise(40, 40), tile_size=16, views=4, stop=stop)
+    assert len(seen) == 6
+    assert len(of_type(events, TilePredicted)) == 1
+    assert not result.complete
 
 
 def test_a_stop_keeps_the_frames_before() -> None:

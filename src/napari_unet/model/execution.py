@@ -50,6 +50,8 @@ class Runner:
     """1; 4: the average over all quarter turns in the plane; 8: and their mirror images."""
     spare: Callable[[], ReadyNetwork] | None = None
     """Makes the network ready on the CPU, for where its device fails; see `Fallback`."""
+    between_views: Callable[[], object] = tuple
+    """Called between two views: what it raises ends what is computed there."""
 
     @cached_property
     def fallback(self) -> Fallback:
@@ -100,7 +102,7 @@ class Runner:
         scaled, of_network = self._seen(frame, region)
 
         def compute(network: ReadyNetwork, image: Tensor) -> Tensor:
-            return average_of_views(network.probabilities, image, self.views)
+            return average_of_views(network.probabilities, image, self.views, self.between_views)
 
         probabilities = self.fallback.compute(pixels, compute)  # (C, *)
         start = [start for start, _ in self._outputs(of_network)]
@@ -152,7 +154,10 @@ class Runner:
 
 
 def average_of_views(
-    probabilities: Callable[[Tensor], Tensor], image: Tensor, views: int
+    probabilities: Callable[[Tensor], Tensor],
+    image: Tensor,
+    views: int,
+    between_views: Callable[[], object] = tuple,
 ) -> Tensor:
     """Average the probabilities over so many views of an image; (B, C_in, *) to (B, C, *').
 
@@ -161,6 +166,7 @@ def average_of_views(
     """
     total = probabilities(image)
     for turns, mirror in _VIEWS[1:views]:
+        between_views()
         view = torch.rot90(image, turns, (-2, -1))
         seen = probabilities(view.flip(-1) if mirror else view)
         seen = seen.flip(-1) if mirror else seen

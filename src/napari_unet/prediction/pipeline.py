@@ -219,16 +219,22 @@ def starting_events(
     yield from map(Notice, (*plan.notices, *notices))
 
 
-def make_runner(trained: TrainedNetwork, plan: PredictionPlan, device: torch.device) -> Runner:
+def make_runner(
+    trained: TrainedNetwork,
+    plan: PredictionPlan,
+    device: torch.device,
+    between_views: Callable[[], object] = tuple,
+) -> Runner:
     """Make a model ready for the tiles of a plan; for a folder of images, once.
 
-    Where a GPU fails or has too little memory the CPU goes on, in float32.
+    What `between_views` raises ends a tile between two of its views. Where a GPU fails or has too
+    little memory the CPU goes on, in float32.
     """
     cpu = torch.device("cpu")
     spare = partial(trained.ready.on, cpu, torch.float32)
     if device_for(trained.network, device) == cpu:
         on_cpu = trained.ready.on(cpu, choose_precision(plan.precision, cpu))
-        return Runner(on_cpu, plan.factors, plan.views)
+        return Runner(on_cpu, plan.factors, plan.views, None, between_views)
 
     def make_ready() -> ReadyNetwork:
         return trained.ready.on(device, choose_precision(plan.precision, device))
@@ -236,11 +242,11 @@ def make_runner(trained: TrainedNetwork, plan: PredictionPlan, device: torch.dev
     try:
         ready = within_memory(make_ready, device)
         if not isinstance(ready, Shortage):
-            return Runner(ready, plan.factors, plan.views, spare)
+            return Runner(ready, plan.factors, plan.views, spare, between_views)
         problem = f"{ready}"
     except RuntimeError as error:
         problem = f"The GPU failed ({first_line(error)})"
-    runner = Runner(spare(), plan.factors, plan.views)
+    runner = Runner(spare(), plan.factors, plan.views, None, between_views)
     runner.fallback.note_once(f"{problem}: all is computed on the CPU.")
     return runner
 

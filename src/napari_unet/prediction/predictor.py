@@ -99,7 +99,7 @@ def predict_image(
     with _store_for(plan, trained, image, config, target, source) as store:
         if keeps_foreground and isinstance(store, ResultInMemory) and plan.result.is_separated:
             store.keep_foreground()
-        runner = make_runner(trained, plan, device)
+        runner = make_runner(trained, plan, device, partial(_go_on, stop))
         notices = unused_gpu(config.device, device)
         if any(store.done()):
             notices += (GOES_ON,)
@@ -211,7 +211,10 @@ def _predict_frames(
             missing = of_frame = len(plan.tiles) - len(tiles_done.get(number, ()))
             for (_, tile), (pixels, intensity) in islice(read, of_frame):
                 region = plan.tiles[tile]
-                said = runner.compute(pixels, frame, region)
+                try:
+                    said = runner.compute(pixels, frame, region)
+                except _Stopped:
+                    break
                 values = tile_values(said, intensity, plan)
                 writer.submit(partial(_store, store, number, tile, values))
                 missing, n_done = missing - 1, n_done + 1
@@ -237,6 +240,15 @@ def _predict_frames(
             if final is not None:
                 yield FrameFinished(frame.index, plan.region, final)
     return last, True
+
+
+class _Stopped(Exception):
+    """Who cancels does not wait for the other views of a tile."""
+
+
+def _go_on(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise _Stopped
 
 
 def _missing_tiles(
