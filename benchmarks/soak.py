@@ -144,8 +144,8 @@ def sequences(window: Window, options: argparse.Namespace) -> dict[str, Any]:
             writer.writeheader()
             writer.writerows(lines)
     window.lateness.stop()
-    early = [line["memory"] for line in lines if 5 < line["minute"] <= _SETTLED] or [0.0]
     late = [line["memory"] for line in lines[-5:]]
+    early = [line["memory"] for line in lines if 5 < line["minute"] <= _SETTLED] or late
     return {
         "minutes": round(since(begin) / 60),
         "sequences": len(lines),
