@@ -75,6 +75,9 @@ class UNet(nn.Module):
         )
         self.output = _CONVOLUTION[config.ndim](channels[0], config.out_channels, kernel_size=1)
         self.apply(_initialise)
+        if config.output == "linear" and not self.output.weight.is_meta:
+            # Grey values begin at 0: noise of random weights takes long to unlearn.
+            nn.init.zeros_(self.output.weight)
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute the class scores (logits) of each pixel.

@@ -46,7 +46,7 @@ _ENOUGH_PIXELS = 2**23
 # So many values of the targets, from so many frames, tell their range.
 _FRAMES_MEASURED, _MEASURED = 16, 2**18
 # This share of the pixels of a patch is blind, each shown the value of one so far away at most.
-_BLIND_SHARE, _BLIND_REACH = 0.01, 2
+_BLIND_SHARE, _BLIND_REACH = 0.05, 2
 
 
 class Images(Task):
