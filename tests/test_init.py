@@ -16,6 +16,7 @@ PUBLIC = [
     "UNet",
     "UNetConfig",
     "border_weight_map",
+    "denoise",
     "error_map",
     "evaluate",
     "export_model",

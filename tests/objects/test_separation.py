@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
+from napari_unet.objects.limits import Limits
 from napari_unet.objects.separation import separate_objects, without_unsure
-from napari_unet.tasks import ClassTable, Limits, target_of
+from napari_unet.tasks import ClassTable, target_of
 
 
 def two_squares(bridge: float) -> NDArray[np.float32]:

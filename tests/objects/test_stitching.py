@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
 from napari_unet.errors import LabelsError
+from napari_unet.objects.limits import Limits
 from napari_unet.objects.separation import (
     BlockObjects,
     final_numbers,
@@ -21,7 +22,6 @@ from napari_unet.objects.separation import (
 )
 from napari_unet.prediction.pipeline import number_objects
 from napari_unet.prediction.tiles import TilePlan
-from napari_unet.tasks import Limits
 
 Array = Any
 _ANY = Limits()

@@ -251,7 +251,7 @@ def test_a_typical_object_of_a_volume_is_a_ball_in_its_voxels() -> None:
 
 def test_no_cell_size_can_be_given_to_a_model_of_volumes() -> None:
     model = with_record(a_model(ndim=3), cell_size=12)
-    with pytest.raises(ModelMismatchError, match="train a model on painted cells in 2D"):
+    with pytest.raises(ModelMismatchError, match="train on painted cells in 2D"):
         plan_prediction(
             model.record, np.zeros((8, 32, 32)), PredictConfig(axes="ZYX", cell_size=12.0)
         )

@@ -17,7 +17,7 @@ NUMBERS = [
     (config, name)
     for config in (TrainConfig, PredictConfig)
     for name, setting in declared(config).items()
-    if setting.kind in (int, float) and not setting.choices
+    if setting.kind in (int, float) and not setting.choices and not setting.words
 ]
 
 

@@ -28,7 +28,6 @@ from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import TrainedNetwork, load_network, save_network
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.predictor import predict_image
-from napari_unet.prediction.proposals import with_cell_size
 from napari_unet.project.library import read_entry
 from napari_unet.run import Run
 
@@ -227,6 +226,11 @@ class TrainedModel:
     def _with_cell_size(
         self, image: ArrayLike, config: PredictConfig, on_event: Callable[[Any], object] | None
     ) -> PredictConfig:
+        if config.cell_size != "auto":
+            return config
+        # on use: it brings SciPy and scikit-image, which a model is loaded without
+        from napari_unet.prediction.proposals import with_cell_size
+
         events = with_cell_size(self.trained, image, config, threading.Event())
         return Run(events).finish(on_event)
 

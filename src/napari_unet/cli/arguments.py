@@ -75,12 +75,14 @@ def _add_train(commands: Any) -> None:
         "--labels",
         help="their labels, paired by file name: images of numbers, or annotations of Cellpose, "
         "Fiji, QuPath, COCO",
-        **_PATHS,
+        nargs="+",
+        metavar="PATH",
     )
     learned.add_argument(
         "--targets",
         help="instead: the images that are to be made of them, paired by file name (kind image)",
-        **_PATHS,
+        nargs="+",
+        metavar="PATH",
     )
     train.add_argument("--output", required=True, metavar="MODEL", help="model file to write")
     presets = "; ".join(f"{name}: {text.rstrip('.')}" for name, text in PRESET_HELP.items())

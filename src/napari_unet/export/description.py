@@ -15,7 +15,8 @@ from napari_unet.data.axes import SPATIAL_AXES
 from napari_unet.data.intensity import HIGHEST, LOWEST
 from napari_unet.export.graphs import FACTS_KEY, ONNX_OPSET, smallest_sizes, tile_halos, tile_steps
 from napari_unet.model.config import VIEW_WORDS
-from napari_unet.tasks import Decision, Limits
+from napari_unet.objects.limits import Limits
+from napari_unet.tasks import Decision
 from napari_unet.version import __version__
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import Region
     from napari_unet.data.rescaling import Factors
-    from napari_unet.tasks.base import Limits
+    from napari_unet.objects.limits import Limits
 
 Foreground: TypeAlias = "NDArray[np.float32] | NDArray[np.uint8]"
 

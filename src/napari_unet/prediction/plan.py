@@ -18,9 +18,9 @@ from napari_unet.data.axes import (
 from napari_unet.data.frames import Frame
 from napari_unet.data.rescaling import LARGEST_RATIO, plane_factors, size_of_cell
 from napari_unet.errors import ConfigError, ImageError, ModelMismatchError
+from napari_unet.objects.limits import SURE_UNTAUGHT, Limits
 from napari_unet.prediction.results import RESULT_TYPES
 from napari_unet.prediction.tiles import plan_blocks, plan_tiles
-from napari_unet.tasks.base import SURE_UNTAUGHT, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

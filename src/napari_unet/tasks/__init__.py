@@ -6,7 +6,6 @@ The rest of the program asks the task, and never which one it is.
 from napari_unet.tasks.base import FILLED as FILLED
 from napari_unet.tasks.base import OUTLINES as OUTLINES
 from napari_unet.tasks.base import Decision as Decision
-from napari_unet.tasks.base import Limits as Limits
 from napari_unet.tasks.base import Look as Look
 from napari_unet.tasks.base import Task as Task
 from napari_unet.tasks.base import ValidationScore as ValidationScore

@@ -13,7 +13,7 @@ from napari_unet.data.border_weights import DEFAULT_SIGMA
 from napari_unet.data.frames import moved
 from napari_unet.data.labels import paint_box
 from napari_unet.data.rescaling import size_of_cell
-from napari_unet.tasks.base import Limits
+from napari_unet.objects.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -167,13 +167,30 @@ class PatchSampler:
             inner = inner.narrow(axis, margin, size)
         drawn = list(zip(centres, deformations, strict=True))
         pixels = [_read_pixels(*centre, bend.reach(shape)) for centre, bend in drawn]
-        images = sample_smooth(self._placed(_stacked(pixels)), where)
+        images = self._sampled(sample_smooth, pixels, where)
         jitter_intensity(images, config.intensity_jitter, chances, config.window)
         targets = [
             _read_target(*centre, bend.reach(self._patch), self._guess) for centre, bend in drawn
         ]
-        asked = sample_nearest(self._placed(_stacked(targets)), inner)
+        asked = self._sampled(sample_nearest, targets, inner)
         return self._task.asked(images, asked, chances)
+
+    def _sampled(
+        self,
+        sample: Callable[[Tensor, Tensor], Tensor],
+        regions: Sequence[NDArray[np.float32]],
+        positions: Tensor,
+    ) -> Tensor:
+        """Take samples of regions (C, *), each by itself.
+
+        Their sizes differ, on which the last digits of a sample depend: a patch is to be the same
+        in whatever batch.
+        """
+        samples = [
+            sample(self._placed(region[np.newaxis]), positions[number : number + 1])
+            for number, region in enumerate(regions)
+        ]
+        return torch.cat(samples)
 
     def _placed(self, regions: NDArray[np.float32]) -> Tensor:
         """Bring regions to the device; a GPU fetches it while others compute."""
@@ -196,19 +213,6 @@ def _without_paint(targets: Tensor) -> list[int]:
     """Return the numbers of targets (B, 2, *) in which no pixel counts."""
     shown = (targets[:, 1] > 0).flatten(1).any(dim=1)
     return [number for number, shows in enumerate(shown.tolist()) if not shows]
-
-
-def _stacked(regions: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Lay regions (C, *) of odd sizes over each other, centre on centre: (B, C, *).
-
-    Nothing is ever taken from the rest, which is 0.
-    """
-    sizes = np.max([region.shape for region in regions], axis=0)
-    stacked = np.zeros((len(regions), *sizes), np.float32)
-    for into, region in zip(stacked, regions, strict=True):
-        margins = [(a - b) // 2 for a, b in zip(sizes, region.shape, strict=True)]
-        into[tuple(slice(m, m + n) for m, n in zip(margins, region.shape, strict=True))] = region
-    return stacked
 
 
 def _covering(frames: Sequence[TrainingFrame], config: TrainConfig) -> tuple[int, ...]:
