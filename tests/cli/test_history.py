@@ -95,7 +95,7 @@ HEAD = ",".join(COLUMNS) + "\r\n"
 
 
 def row(step: object, loss: float = 0.5) -> str:
-    return f"{step},{loss},0.1,,,,\r\n"
+    return f"{step},{loss},0.1{',' * (len(COLUMNS) - 3)}\r\n"
 
 
 def state_of(step: int) -> TrainingState:

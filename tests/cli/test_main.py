@@ -63,7 +63,7 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
     [
         ([], "COMMAND"),
         (["paint"], "paint"),
-        (["train"], "--images, --labels, --output"),
+        (["train"], "--images, --output"),
         ([*TRAIN, "--colour"], "--colour"),
         ([*TRAIN, "--steps", "many"], "many"),
         ([*TRAIN, "--kind", "cells"], "cells"),

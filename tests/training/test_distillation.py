@@ -85,6 +85,15 @@ def test_who_is_wrong_is_not_trusted() -> None:
     assert trust_in(seer(), [batch_of(images, (images[:, 0] < 0).long())], CPU) == 0
 
 
+def test_who_deletes_what_is_wrong_does_not_lose_a_model_that_is_right_elsewhere() -> None:
+    images = -torch.ones(1, 1, 16, 16)
+    images[..., 2:6, 2:6] = images[..., 10:12, 10:12] = 1
+    classes = -torch.ones(1, 16, 16).long()
+    classes[:, 2:6, 2:6] = 1
+    classes[:, 10:12, 10:12] = 0  # a false object, and all the background that is painted
+    assert trust_in(seer(), [batch_of(images, classes)], CPU) == 1
+
+
 def test_one_painted_class_is_no_ground_for_trust() -> None:
     images = bars()
     assert trust_in(seer(), [batch_of(images, torch.ones(1, 16, 16).long())], CPU) == 0

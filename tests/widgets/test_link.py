@@ -268,7 +268,7 @@ def test_a_layer_that_changes_meanwhile_is_linked_when_that_is_done(filmed: Desk
     filmed.click(panel.link_button)
     source.data[0, :2, :2] = 77
     filmed.wait_until_idle()
-    assert told[-1] == "cells is changing: it is linked when that is done."
+    assert told[-1] == "cells is still being found: it is linked when that is done."
 
 
 @pytest.mark.parametrize(("axes", "axis", "n"), [("TZYX", "Z", 6), ("TZYX", "T", 2)])

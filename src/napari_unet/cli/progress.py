@@ -187,7 +187,8 @@ def _better(report: dict[str, Any]) -> str:
     name = judged[0]
     gain = now[name] - before[name]
     what = "Better than" if gain > _SAME else "As good as" if gain > -_SAME else "Worse than"
-    return f" {what} the previous model: there its {scores_in_words(**{name: before[name]})}."
+    word, _, value = scores_in_words(**{name: before[name]}).rpartition(" ")
+    return f" {what} the previous model: there its {word} is {value}."
 
 
 def report_in_words(report: dict[str, Any]) -> str:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 LabelKind = Literal["objects", "classes"]
 Kind = Literal["objects", "classes", "image", "denoise"]
+Output = Literal["softmax", "linear"]  # what a network makes of its scores
 Unpainted = Literal["unlabelled", "background"]
 
 UNLABELLED = -1

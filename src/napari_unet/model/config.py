@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
+from napari_unet.data.labels import Output as Output
 from napari_unet.errors import ConfigError
 
 Padding = Literal["valid", "same"]
 Normalization = Literal["none", "batch"]
-Output = Literal["softmax", "linear"]
 Precision = Literal["auto", "float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # What they are also called.

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityRange, Scaling
-    from napari_unet.data.labels import IntArray, Kind, Target, Unpainted
-    from napari_unet.model.config import Output
+    from napari_unet.data.labels import IntArray, Kind, Output, Target, Unpainted
     from napari_unet.objects.corrections import Edit
     from napari_unet.tasks.table import ClassTable
 

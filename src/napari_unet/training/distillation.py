@@ -183,17 +183,19 @@ def trust_in(
     """Measure how far a starting model is right about what is painted, on all ranks' batches.
 
     Returns its sensitivity plus specificity minus one (Youden's index), squared; 0 if it is no
-    better than chance, or one class is not painted.
+    better than chance, or one class is not painted. Who looks first paints background where the
+    model is wrong: so the specificity is at least what it were if no cell were left to paint.
     """
-    counts = torch.zeros(2, 2)  # painted class, predicted class
+    counts = torch.zeros(3, 2)  # unpainted or painted class, predicted class
     for batch in batches:
         predicted = network(batch.images.to(device)).argmax(dim=1).cpu()  # (B, *)
         classes = batch.classes.cpu()
-        for painted in (0, 1):
+        for painted in (UNLABELLED, 0, 1):
             of_class = predicted[classes == painted]
-            counts[painted] += torch.bincount(of_class, minlength=2)[:2]
+            counts[painted + 1] += torch.bincount(of_class, minlength=2)[:2]
     counts = group.sum(counts)
-    if (counts.sum(dim=1) == 0).any():
+    if (counts[1:].sum(dim=1) == 0).any():
         return 0.0
-    rates = counts.diagonal() / counts.sum(dim=1)
-    return float((rates.sum() - 1).clamp(min=0) ** 2)
+    background = counts[:, 0] / counts.sum(dim=1).clamp(min=1)
+    found, spared = 1 - background[2], torch.maximum(background[1], background[0])
+    return float((found + spared - 1).clamp(min=0) ** 2)

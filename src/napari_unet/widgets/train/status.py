@@ -40,7 +40,7 @@ class TrainingStatus(QWidget):
         self._plot: TrainingPlot | None = None
         self._device = ""
         self._score = ""
-        self._stepped = False
+        self._first_step: int | None = None
         self._before: float | None = None
         self._best_step: int | None = None
         self._found_before = ""
@@ -74,13 +74,13 @@ class TrainingStatus(QWidget):
         self._task.happened.connect(self._on_event)
         self._task.ended.connect(self._on_ended)
         if self._task.running:  # this dock was closed and opened again
-            self._stepped = True
+            self._first_step = 0
             self._show_plot()
             self._show_previous_events()
 
     def _show_start(self) -> None:
         self._show_plot()
-        self._before, self._score, self._stepped = None, "", False
+        self._before, self._score, self._first_step = None, "", None
         self._best_step, self._found_before = None, ""
         self.cells.show_cells(())
         self.joined.setText("")
@@ -125,7 +125,7 @@ class TrainingStatus(QWidget):
 
     def _show_cells(self, event: PaintJudged) -> None:
         self.cells.show_cells(event.cells)
-        if not self._stepped:
+        if self._is_of_start(event):
             self._found_before = f"{event.found} of {len(event.cells)}"
         elif self._found_before and not self._score:
             self.score.setText(f"Found before the first step: {self._found_before}.")
@@ -147,8 +147,12 @@ class TrainingStatus(QWidget):
             found = sum(cell.verdict == "found" for cell in new)
             self._plot.add_score(event.step, found / len(new))
 
+    def _is_of_start(self, event: Validated | PaintJudged) -> bool:
+        """Return whether what the training began with was scored, which comes after a step."""
+        return self._first_step is None or event.step < self._first_step
+
     def _show_step(self, event: StepDone) -> None:
-        self._stepped = True
+        self._first_step = event.step if self._first_step is None else self._first_step
         self.progress.setValue(round(1000 * event.progress))
         left = "stopping…" if self._task.stopping else f"{duration(event.seconds_left)} left"
         self.status.setText(f"Step {event.step}, {left}, loss {event.loss:.3f}.")
@@ -159,7 +163,7 @@ class TrainingStatus(QWidget):
             self._plot.add_loss(event.step, event.loss)
 
     def _show_score(self, event: Validated) -> None:
-        if not self._stepped:
+        if self._is_of_start(event):
             self._before = _value(event)
         self._score = score_in_words(event)
         self.score.setText(f"On held-back paint: {self._score}{self._comparison(event)}.")
@@ -170,7 +174,7 @@ class TrainingStatus(QWidget):
 
     def _comparison(self, event: Validated) -> str:
         """Return how the score changed, where a model was scored before the first step."""
-        if not self._stepped or self._before is None:
+        if self._is_of_start(event) or self._before is None:
             return ""
         change = _value(event) - self._before
         word = (
