@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from napari_unet.tasks import ClassTable
 from napari_unet.training.held_back import validation_blocks
 
 from .builders import data_of, tiny_config
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import Region
 
     Places = list[tuple[int, Region]]
+
+
+def table_of(n_classes: int) -> ClassTable:
+    return ClassTable("classes", "background", tuple(range(n_classes)))
 
 
 def painted_everywhere(size: int = 128) -> NDArray[np.int16]:
@@ -29,7 +34,7 @@ def split(
     classes: list[NDArray[np.int16]], share: float = 0.25, seed: int = 0, n_classes: int = 2
 ) -> Places:
     return validation_blocks(
-        classes, n_classes, share, (32,) * classes[0].ndim, np.random.default_rng(seed)
+        classes, table_of(n_classes), share, (32,) * classes[0].ndim, np.random.default_rng(seed)
     )
 
 
@@ -108,7 +113,7 @@ def test_any_paint_is_split_without_overlap_and_leaves_half_of_each_class(
     for of_frame in classes:
         of_frame[rng.random(of_frame.shape) > painted] = -1
 
-    blocks = validation_blocks(classes, 3, share, (block_size,) * len(shapes[0]), rng)
+    blocks = validation_blocks(classes, table_of(3), share, (block_size,) * len(shapes[0]), rng)
 
     held = [np.zeros(shape, np.int64) for shape in shapes]
     for frame, region in blocks:
@@ -125,7 +130,8 @@ def test_any_paint_is_split_without_overlap_and_leaves_half_of_each_class(
 @pytest.mark.parametrize("shape", [(128, 128), (100, 70), (33, 47), (5, 300)], ids=str)
 def test_blocks_have_about_the_wanted_size(shape: tuple[int, int]) -> None:
     classes = np.indices(shape).sum(axis=0).astype(np.int16) % 2
-    for _, region in validation_blocks([classes], 2, 0.4, (32, 32), np.random.default_rng(1)):
+    rng = np.random.default_rng(1)
+    for _, region in validation_blocks([classes], table_of(2), 0.4, (32, 32), rng):
         for part, size in zip(region, shape, strict=True):
             assert min(size, 21) <= part.stop - part.start <= 48
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_unet.api.model import TrainedModel, check_place_of_model
 from napari_unet.data.axes import check_pixel_size
+from napari_unet.data.labels import check_labels, fill_regions
 from napari_unet.errors import (
     AXES,
     CALLED,
@@ -26,6 +27,7 @@ from napari_unet.io.locks import locked
 from napari_unet.io.outputs import make_output_folder
 from napari_unet.run import Run
 from napari_unet.tasks import DENOISE, task_of
+from napari_unet.tasks.overlapping_classes import check_class_names, packed_paint
 from napari_unet.training.checkpoint import (
     check_goes_on,
     check_has_begun,
@@ -67,7 +69,7 @@ if TYPE_CHECKING:
 )
 def train(
     images: ArrayLike | Sequence[ArrayLike],
-    labels: NDArray[Any] | Sequence[NDArray[Any]] | None = None,
+    labels: NDArray[Any] | Sequence[NDArray[Any]] | Mapping[str, Any] | None = None,
     config: TrainConfig | None = None,
     on_event: Callable[[TrainingEvent], object] | None = None,
     *,
@@ -85,12 +87,15 @@ def train(
     ----------
     images : ArrayLike or sequence of ArrayLike
         One image, or several: ``[Z]YX`` with an optional channel axis and frame axes.
-    labels : ndarray or sequence of ndarray, optional
+    labels : ndarray or sequence of ndarray, or mapping of str to such, optional
         One label image per image, of its shape without the channel axis. What the values mean
-        is said by ``config.kind`` and ``config.unpainted``. With the kind "image" these are the
-        images that are to be made, of any grey values; with "denoise" there are none.
+        is said by ``config.kind`` and ``config.unpainted``. Of overlapping classes such labels for
+        each class, by its name: ``{"nucleus": ..., "cell": ...}``; a pixel may be of several. With
+        the kind "image" these are the images that are to be made, of any grey values; with
+        "denoise" there are none.
     config : TrainConfig, optional
         Settings; by default those of `previous`, or the preset "fast" (of a starting model too).
+        Without it, labels by name are those of overlapping classes (``kind="overlapping"``).
     on_event : callable, optional
         Called with each event.
     axes : str or sequence of str, optional
@@ -148,6 +153,8 @@ def train(
     if output is not None:  # known before a long training
         make_output_folder(Path(output).expanduser().parent)
         check_place_of_model(Path(output).expanduser())
+    if config is None and previous is None and isinstance(labels, Mapping):
+        config = TrainConfig(kind="overlapping")
     begin, config = _begin_of(previous, config)
     alone = not isinstance(images, (list, tuple))
     image_list = _listed(images)
@@ -159,29 +166,25 @@ def train(
             else f"There are no labels to learn {config.kind} from; give one array per image."
         )
     axes_list = _each(axes, (str, type(None)), n_images, "axes")
-    label_list = _listed(labels)
+    region_list = _each([regions] if alone else regions, type(None), n_images, "regions")
     if labels is None:
         shapes = [tuple(np.shape(image)) for image in image_list]
-        label_list = [no_labels(*each, config.ndim) for each in zip(shapes, axes_list, strict=True)]
-    if n_images != len(label_list):
-        raise LabelsError(
-            f"There are {n_images} images but {len(label_list)} label images; give one "
-            "label image per image."
-        )
+        labels = [no_labels(*each, config.ndim) for each in zip(shapes, axes_list, strict=True)]
+    label_list, names = _labels_by_image(labels, n_images, region_list, config)
     sizes = _each(pixel_size or {}, Mapping, n_images, "pixel_size")
     for size in sizes:
         check_pixel_size(size)
-    region_list = _each([regions] if alone else regions, type(None), n_images, "regions")
     masks = _each([corrected] if alone else corrected, type(None), n_images, "corrected")
     annotated = [
         AnnotatedImage(
             f"image {i}",
             image,
             np.asarray(label_list[i]),
-            regions=_boxes(region_list[i] or (), np.shape(label_list[i])),
+            regions=() if names else _boxes(region_list[i] or (), np.shape(label_list[i])),
             corrected=None if masks[i] is None else np.asarray(masks[i], bool),
             axes=axes_list[i],
             pixel_size=sizes[i],
+            class_names=names,
         )
         for i, image in enumerate(image_list)
     ]
@@ -195,6 +198,32 @@ def train(
         check_has_begun(result.state, path)
         save_checkpoint(result.trained, result.state, path)
     return TrainedModel(result.trained)
+
+
+def _labels_by_image(
+    labels: Any, n_images: int, regions: Sequence[Any], config: TrainConfig
+) -> tuple[list[Any], tuple[str, ...]]:
+    """Return one label image per image; of labels by class all of these, and the classes' names."""
+    by_class = labels if isinstance(labels, Mapping) else {"": labels}
+    listed = {name: _listed(of_class) for name, of_class in by_class.items()}
+    for name, of_class in listed.items():
+        if len(of_class) != n_images:
+            of = f" of {name!r}" if name else ""
+            raise LabelsError(
+                f"There are {n_images} images but {len(of_class)} label images{of}; give one "
+                "label image per image."
+            )
+    if not isinstance(labels, Mapping):
+        return listed[""], ()
+    names = tuple(map(str, listed))
+    check_class_names(names)
+    packed = []
+    for i, boxes in enumerate(regions):
+        layers = {name: check_labels(np.asarray(of_class[i])) for name, of_class in listed.items()}
+        if boxes and config.unpainted == "unlabelled":
+            layers = {n: fill_regions(e, _boxes(boxes, e.shape)) for n, e in layers.items()}
+        packed.append(packed_paint(layers, config.unpainted))
+    return packed, names
 
 
 @accepting(

@@ -46,7 +46,7 @@ _SHARED: dict[str, dict[str, Any]] = {
         "file's)",
     },
 }
-_PATHS: dict[str, Any] = {"nargs": "+", "required": True, "metavar": "PATH"}
+_PATHS: dict[str, Any] = {"nargs": "+", "action": "extend", "metavar": "PATH"}
 
 
 def add_commands(commands: Any) -> None:
@@ -69,20 +69,18 @@ def add_commands(commands: Any) -> None:
 
 def _add_train(commands: Any) -> None:
     train = _add_command(commands, "train", "train a U-Net on images and labels")
-    train.add_argument("--images", help="images: files, folders or globs", **_PATHS)
+    train.add_argument("--images", required=True, help="images: files, folders or globs", **_PATHS)
     learned = train.add_mutually_exclusive_group()
     learned.add_argument(
         "--labels",
         help="their labels, paired by file name: images of numbers, or annotations of Cellpose, "
-        "Fiji, QuPath, COCO",
-        nargs="+",
-        metavar="PATH",
+        "Fiji, QuPath, COCO; of overlapping classes NAME=PATH for each class",
+        **_PATHS,
     )
     learned.add_argument(
         "--targets",
         help="instead: the images that are to be made of them, paired by file name (kind image)",
-        nargs="+",
-        metavar="PATH",
+        **_PATHS,
     )
     train.add_argument("--output", required=True, metavar="MODEL", help="model file to write")
     presets = "; ".join(f"{name}: {text.rstrip('.')}" for name, text in PRESET_HELP.items())
@@ -171,8 +169,14 @@ def _add_predict(commands: Any) -> None:
 
 def _add_evaluate(commands: Any) -> None:
     evaluate = _add_command(commands, "evaluate", "compare predictions with the truth")
-    evaluate.add_argument("--predictions", help="predicted labels", **_PATHS)
-    evaluate.add_argument("--truth", help="true labels, paired by file name", **_PATHS)
+    evaluate.add_argument("--predictions", required=True, help="predicted labels", **_PATHS)
+    evaluate.add_argument(
+        "--truth",
+        required=True,
+        help="true labels, paired by file name; of overlapping classes NAME=PATH for each class, "
+        "in the order in which they were trained",
+        **_PATHS,
+    )
     evaluate.add_argument("--axes", help="axes of the files, such as TYX, where they name others")
     for name, setting in declared(EvaluateConfig).items():  # which kind is to be said
         _add_setting(evaluate, setting, setting.default, required=name == "kind")

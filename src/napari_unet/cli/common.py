@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, TypeVar
 
 from napari_unet.cli.printing import fail, say
 from napari_unet.errors import ConfigError, reason_of
 from napari_unet.io.files import name_of
 from napari_unet.io.outputs import check_apart, check_free
+from napari_unet.tasks.overlapping_classes import check_class_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -36,6 +38,36 @@ def tell_pairs(pairs: Sequence[tuple[Path, Path]]) -> None:
         say(f"{name_of(first)} with {name_of(second)}")
     if len(pairs) > _PAIRS_SHOWN:
         say(f"... and {len(pairs) - _PAIRS_SHOWN} more pairs; --json lists all.")
+
+
+# --- Labels of overlapping classes: NAME=PATH ----------------------------------------------------
+
+
+def by_class(entries: Sequence[str]) -> dict[str, list[str]]:
+    """Read NAME=PATH of each class, a name once or several times; nothing where there are none.
+
+    Raises ConfigError where only some of the paths say of which class they are.
+    """
+    named = [entry.partition("=") for entry in entries if _names_a_class(entry)]
+    if not named:
+        return {}
+    if len(named) < len(entries):
+        plain = next(entry for entry in entries if not _names_a_class(entry))
+        raise ConfigError(
+            f"{plain} does not say of which class it is, as others do; give NAME=PATH for each."
+        )
+    found: dict[str, list[str]] = {}
+    for name, _, path in named:
+        found.setdefault(name, []).append(path)
+    check_class_names(tuple(found))
+    return found
+
+
+def _names_a_class(entry: str) -> bool:
+    """Return whether an entry is NAME=PATH, and no file that is called so."""
+    name, sign, path = entry.partition("=")
+    is_name = bool(sign and name and path) and not any(letter in name for letter in "/\\.*?[~:")
+    return is_name and not os.path.lexists(entry)
 
 
 # --- The option ``--pixel-size``, of training and of prediction ----------------------------------

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.cli.arguments import given_settings
-from napari_unet.cli.common import LABEL_PIECES, given_pixel_size, tell_pairs
+from napari_unet.cli.common import LABEL_PIECES, by_class, given_pixel_size, tell_pairs
 from napari_unet.cli.printing import note, say
 from napari_unet.cli.progress import (
     STOPPING,
@@ -67,6 +67,7 @@ from napari_unet.provenance.script import TrainingScript
 from napari_unet.provenance.training_card import card_of_training, is_model_as_written
 from napari_unet.run import Run
 from napari_unet.tasks import IMAGE, task_of
+from napari_unet.tasks.overlapping_classes import OVERLAPPING_CLASSES, packed_paint
 from napari_unet.training.checkpoint import (
     check_goes_on,
     check_has_begun,
@@ -86,6 +87,7 @@ from napari_unet.training.state import TrainingState
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -97,6 +99,7 @@ if TYPE_CHECKING:
 _RESUMED = "The training went on from an earlier one, whose state is no longer there."
 _LABELLED = "Its masks were labelled on the way (--label-pieces); save them labelled to repeat it."
 _IMAGES = "Rerun repeats trainings on labels alone; the command line repeats this one."
+_BY_CLASS = "Its labels are of overlapping classes: repeat it by the command above."
 _TOGETHER = "Several processes trained together; rerun is one process."
 
 
@@ -118,6 +121,8 @@ class _Order:
     """ISO 8601, in UTC."""
     labelled: bool
     """Whether pieces of masks were numbered, which no file holds."""
+    names: tuple[str, ...] = ()
+    """Of overlapping classes: of each, the pairs of all images."""
 
     @property
     def resume(self) -> TrainingState | None:
@@ -157,10 +162,15 @@ def _order(options: argparse.Namespace, output: Path, group: ProcessGroup) -> _O
     """Read and prepare all that a training needs."""
     started = now()
     history = Path(options.history).expanduser() if options.history else None
-    previous, config = _settings(options, output)
-    pairs = _pairs(options, config)
+    layers = by_class(options.labels or ())
+    previous, config = _settings(options, output, layers)
+    paired = _paired(options, config, layers)
+    pairs = [pair for of_class in paired.values() for pair in of_class]
     _check_places(options, output, history, pairs)
-    images = [_annotated_image(*pair, options, config) for pair in pairs]
+    images = [
+        _annotated_image(path, dict(zip(paired, labels, strict=True)), options, config)
+        for path, *labels in _labels_of_each(paired)
+    ]
     data = prepare_training(images, config, previous)
     if group.first:
         if not options.json and not data.classes.task.teaches_itself:
@@ -170,11 +180,23 @@ def _order(options: argparse.Namespace, output: Path, group: ProcessGroup) -> _O
             note(f"{output} will be replaced; another --output keeps the model that is there.")
     preset: PresetName = options.preset or "fast"
     labelled: bool = options.label_pieces
-    return _Order(output, history, config, data, previous, pairs, preset, started, labelled)
+    names = tuple(layers)
+    return _Order(output, history, config, data, previous, pairs, preset, started, labelled, names)
 
 
-def _pairs(options: argparse.Namespace, config: TrainConfig) -> list[tuple[Path, Path]]:
-    """Pair images with what is to be learned; with themselves where they alone are learned from."""
+def _labels_of_each(paired: Mapping[str, list[tuple[Path, Path]]]) -> list[tuple[Path, ...]]:
+    """Return each image with its labels, of overlapping classes those of each class."""
+    together = zip(*paired.values(), strict=True)
+    return [(pairs[0][0], *(labels for _, labels in pairs)) for pairs in together]
+
+
+def _paired(
+    options: argparse.Namespace, config: TrainConfig, layers: Mapping[str, list[str]]
+) -> dict[str, list[tuple[Path, Path]]]:
+    """Pair images with what is to be learned, of overlapping classes with the labels of each.
+
+    Where they alone are learned from they are paired with themselves.
+    """
     task, images = task_of(config.kind), find_images(options.images)
     given = "--targets" if options.targets else "--labels" if options.labels else ""
     wanted = "" if task.teaches_itself else "--labels" if task.paints else "--targets"
@@ -182,10 +204,10 @@ def _pairs(options: argparse.Namespace, config: TrainConfig) -> list[tuple[Path,
         remedy = f"give {wanted} PATH..." if wanted else f"leave out {given}"
         raise ConfigError(f"To learn {config.kind} (--kind), {remedy}.")
     if not wanted:
-        return [(image, image) for image in images]
-    if task.paints:
-        return pair_files(images, find_annotations(options.labels))
-    return pair_files(images, find_images(options.targets))
+        return {"": [(image, image) for image in images]}
+    find = find_annotations if task.paints else find_images
+    learned = layers or {"": options.labels or options.targets}
+    return {name: pair_files(images, find(paths)) for name, paths in learned.items()}
 
 
 def _check_places(
@@ -244,7 +266,7 @@ def _writable_output(text: str) -> Path:
 
 
 def _settings(
-    options: argparse.Namespace, output: Path
+    options: argparse.Namespace, output: Path, layers: Mapping[str, list[str]]
 ) -> tuple[TrainingState | TrainedNetwork | None, TrainConfig]:
     """Combine preset and flags; a resumed training keeps its own settings but for the flags."""
     given = given_settings(TrainConfig, options)
@@ -255,6 +277,8 @@ def _settings(
         preset = TrainConfig.preset(options.preset) if options.preset else None
         return trained, settings_to_continue(preset, trained.record, given)
     if not options.resume:
+        if layers:
+            given.setdefault("kind", OVERLAPPING_CLASSES.kind)
         return None, TrainConfig.preset(options.preset or "fast", **given)
     if options.preset:
         raise ConfigError("--resume keeps the settings of the training; leave out --preset.")
@@ -267,11 +291,21 @@ def _settings(
 
 
 def _annotated_image(
-    path: Path, labels_path: Path, options: argparse.Namespace, config: TrainConfig
+    path: Path, labels_paths: Mapping[str, Path], options: argparse.Namespace, config: TrainConfig
 ) -> AnnotatedImage:
-    """Open an image and its labels; the file's axes are used where they fit network and labels."""
+    """Open an image and its labels; the file's axes are used where they fit network and labels.
+
+    Of overlapping classes there are labels for each, by its name.
+    """
     image, ndim = read_image(path), config.ndim
-    labels, found = _labels_of(labels_path, image, options.axes or image.axes, options, config)
+    read = {
+        name: _labels_of(each, image, options.axes or image.axes, options, config)
+        for name, each in labels_paths.items()
+    }
+    found = tuple(text for _, texts in read.values() for text in texts)
+    names = tuple(name for name in read if name)
+    layers = {name: labels for name, (labels, _) in read.items()}
+    labels = packed_paint(layers, config.unpainted) if names else layers[""]
     shape = tuple(image.array.shape)
     notices, axes = (*image.notices, *found), options.axes or None
     if axes is not None:
@@ -284,7 +318,13 @@ def _annotated_image(
     labels = labels_beside(labels, shape, axes) if axes else labels
     size = given_pixel_size(options.pixel_size) or image.pixel_size
     return AnnotatedImage(
-        name_of(path), image.array, labels, axes=axes, pixel_size=size, notices=notices
+        name_of(path),
+        image.array,
+        labels,
+        axes=axes,
+        pixel_size=size,
+        notices=notices,
+        class_names=names,
     )
 
 
@@ -374,6 +414,10 @@ def _write_card(result: TrainingResult, order: _Order, group: ProcessGroup) -> N
     sources, path = result.data.sources, card_beside_model(order.output)
     images, labels = zip(*((str(image), str(labels)) for image, labels in order.pairs), strict=True)
     task = result.data.classes.task
+    if order.names:  # of each class, the pairs of all images
+        of = [name for name in order.names for _ in sources]
+        labels = tuple(f"{name}={path}" for name, path in zip(of, labels, strict=True))
+        images = images[: len(sources)]
     script = TrainingScript(
         images,
         () if task.teaches_itself else labels,
@@ -386,10 +430,11 @@ def _write_card(result: TrainingResult, order: _Order, group: ProcessGroup) -> N
     )
     together = "" if group.alone else _TOGETHER
     why_not = _RESUMED if order.resume else CONTINUED if order.previous else together
-    why_not = why_not or (_LABELLED if order.labelled else "") or ("" if task.paints else _IMAGES)
+    repeats = (_BY_CLASS if order.names else "") if task.paints else _IMAGES
+    why_not = why_not or (_LABELLED if order.labelled else repeats)
     origin = TrainingOrigin(
         order.config,
-        order.pairs,
+        order.pairs[: len(sources)],
         Environment.of(choose_device(group.device(order.config.device))),
         order.started,
         now(),

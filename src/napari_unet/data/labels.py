@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     IntArray = NDArray[np.integer[Any]]
 
 LabelKind = Literal["objects", "classes"]
-Kind = Literal["objects", "classes", "image", "denoise"]
-Output = Literal["softmax", "linear"]  # what a network makes of its scores
+PaintedKind = Literal["objects", "classes", "overlapping"]
+Kind = Literal["objects", "classes", "overlapping", "image", "denoise"]
+Output = Literal["softmax", "sigmoid", "linear"]  # what a network makes of its scores
 Unpainted = Literal["unlabelled", "background"]
 
 UNLABELLED = -1

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import numpy as np
 
-from napari_unet.data.labels import Kind, LabelKind, Unpainted
+from napari_unet.data.labels import Kind, PaintedKind, Unpainted
 from napari_unet.errors import EvaluationError
 from napari_unet.evaluation.classes import (
     ClassCounts,
@@ -35,7 +36,7 @@ from napari_unet.evaluation.overlap import checked_images, n_counted, prepared_p
 from napari_unet.settings import check_settings, setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -61,7 +62,7 @@ class EvaluateConfig:
     kind: Kind = setting(
         "objects",
         "What a number stands for: one object, whichever number it has, or one class.",
-        choices=get_args(LabelKind),
+        choices=get_args(PaintedKind),
         label="Kind",
     )
     unpainted: Unpainted = setting(
@@ -84,8 +85,8 @@ class EvaluateConfig:
 
 
 def evaluate(
-    predictions: NDArray[Any] | Sequence[NDArray[Any]],
-    truth: NDArray[Any] | Sequence[NDArray[Any]],
+    predictions: NDArray[Any] | Sequence[NDArray[Any]] | Mapping[str, Any],
+    truth: NDArray[Any] | Sequence[NDArray[Any]] | Mapping[str, Any],
     kind: Kind = "objects",
     *,
     unpainted: Unpainted = "background",
@@ -101,9 +102,12 @@ def evaluate(
     ----------
     predictions, truth : ndarray or list of ndarray
         Label images ``[Z]YX`` of any integer dtype, one prediction per truth. A list or tuple
-        holds several images, an array is one image. Predictions hold 0 as background.
-    kind : {"objects", "classes"}
-        Whether values stand for single objects, whose numbers mean nothing, or for classes.
+        holds several images, an array is one image. Predictions hold 0 as background. Of
+        overlapping classes the first axis of each is the class; or give them by name, as in
+        training: ``{"nucleus": ..., "cell": ...}``.
+    kind : {"objects", "classes", "overlapping"}
+        Whether values stand for single objects, whose numbers mean nothing, or for classes; of
+        overlapping classes every number but the background is the class.
     unpainted : {"background", "unlabelled"}
         What a 0 in the truth means. With "background", values above 0 are objects or classes.
         With "unlabelled", 0 is not counted, 1 is background (as 0 is in predictions; class
@@ -131,7 +135,8 @@ def evaluate(
         hold exactly two classes altogether, ``rand_error`` and ``warping_error`` of the images
         whose truth has no unlabelled pixel, if any: the class of the lower value (background,
         0 in predictions) is the inside of cells, the other one the membrane between them, as
-        in the ISBI 2012 challenge.
+        in the ISBI 2012 challenge. With overlapping classes the same scores but these two, of each
+        class by itself: by its name, or its place from ``"1"`` on; means are over the classes.
 
     Raises
     ------
@@ -157,17 +162,55 @@ def evaluate(
     """
     EvaluateConfig(kind, unpainted, per_image)
     metrics = METRICS[kind]
+    names = _names_of(predictions, truth)
     pairs = [
         prepared_pair(prediction, true, unpainted, metrics.may_hold_1)
-        for prediction, true in checked_images(predictions, truth)
+        for prediction, true in checked_images(_stacked(predictions), _stacked(truth))
     ]
     if not any(map(n_counted, pairs)):
         raise EvaluationError(
             "No pixel of the truth can be compared: the images are empty, or nothing is painted. "
             "Paint some truth, or choose unpainted='background' if 0 is background in it."
         )
-    pooled, *single = metrics.rows(pairs)
+    pooled, *single = (_with_names(row, names) for row in metrics.rows(pairs))
     return {**pooled, "images": single} if per_image else pooled
+
+
+def _names_of(*images: Any) -> tuple[str, ...]:
+    """Return the names of the classes that are given by name; EvaluationError where they differ."""
+    names = [tuple(map(str, each)) for each in images if isinstance(each, Mapping)]
+    if len(set(names)) > 1:
+        raise EvaluationError(
+            f"Predictions are of {', '.join(names[0])}, the truth is of {', '.join(names[1])}; "
+            "give the same classes in the same order."
+        )
+    return names[0] if names else ()
+
+
+def _stacked(images: Any) -> Any:
+    """Put what is given by class together, along a first axis of each image."""
+    if not isinstance(images, Mapping):
+        return images
+    by_class = list(images.values())
+    try:
+        if not isinstance(by_class[0], (list, tuple)):
+            return np.stack(by_class)
+        return [np.stack(of_image) for of_image in zip(*by_class, strict=True)]
+    except (ValueError, IndexError) as error:
+        raise EvaluationError(
+            "The classes have different numbers of images, or images of different shapes: give one "
+            "of each class, all of the shape of their image."
+        ) from error
+
+
+def _with_names(row: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Call overlapping classes by their names rather than their places."""
+    return {
+        key: dict(zip(names, value.values(), strict=True))
+        if names and isinstance(value, dict) and len(value) == len(names)
+        else value
+        for key, value in row.items()
+    }
 
 
 def errors_of(
@@ -230,6 +273,44 @@ def _class_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
         return rows
     boundaries = _boundary_rows(pairs, classes[0])
     return [row | scores for row, scores in zip(rows, boundaries, strict=True)]
+
+
+def _overlapping_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+    """Return the pooled scores, then those of each image; classes lie along the first axis."""
+    if len({len(truth) for _, truth, _ in pairs}) > 1 or any(t.ndim < 3 for _, t, _ in pairs):
+        raise EvaluationError(
+            "Overlapping classes are compared as masks: one for each class along the first axis, "
+            "of the same classes in all images."
+        )
+    counts = [
+        [
+            count_classes(
+                _foreground(found), _foreground(true), None if known is None else known[k]
+            )
+            for k, (found, true) in enumerate(zip(prediction, truth, strict=True))
+        ]
+        for prediction, truth, known in pairs
+    ]
+    pooled = [sum(of_class, ClassCounts()) for of_class in zip(*counts, strict=True)]
+    return [_scores_by_class(of_image) for of_image in (pooled, *counts)]
+
+
+def _mask_error_map(
+    prediction: IntArray, truth: IntArray, counted: NDArray[np.bool_] | None
+) -> NDArray[np.uint8]:
+    """Show the mistakes of each class; its number means nothing."""
+    return class_error_map(_foreground(prediction), _foreground(truth), counted)
+
+
+def _scores_by_class(counts: Sequence[ClassCounts]) -> dict[str, Any]:
+    """Return the mean and the single scores of overlapping classes, which are counted from 1."""
+    single = {str(k): of_class.scores_of(1) for k, of_class in enumerate(counts, start=1)}
+    scores: dict[str, Any] = {}
+    for name in ("iou", "dice", "precision", "recall"):
+        scores[f"{name}_per_class"] = {k: of_class[name] for k, of_class in single.items()}
+        scores[name] = sum(scores[f"{name}_per_class"].values()) / len(counts)
+    scores["pixel_error"] = sum(of_class.pixel_error for of_class in counts) / len(counts)
+    return scores
 
 
 def _boundary_rows(pairs: Sequence[Pair], inside: int) -> list[dict[str, float]]:
@@ -316,5 +397,12 @@ METRICS: dict[str, Metrics] = {
         (CORRECT, MISSED, FALSE, CONFUSED),
         _CLASS_SCORES,
         may_hold_1=True,
+    ),
+    "overlapping": Metrics(
+        _overlapping_rows,
+        _mask_error_map,
+        (CORRECT, MISSED, FALSE),
+        {name: _CLASS_SCORES[name] for name in ("iou", "dice", "pixel_error")},
+        may_hold_1=False,
     ),
 }

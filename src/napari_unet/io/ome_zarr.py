@@ -74,6 +74,36 @@ def create_store(
         raise _unwritable(folder, error) from error
 
 
+def groups_of(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Return where the labels of several names lie in a store; without names that is the store."""
+    return [folder / "labels" / name for name in names] or [folder]
+
+
+def labels_of_store(folder: Path) -> list[Path]:
+    """Return the labels that `create_groups` made in a store, in its order."""
+    import zarr
+
+    names: Any = zarr.open_group(store=str(folder / "labels"), mode="r").attrs["ome"]
+    return groups_of(folder, names["labels"])
+
+
+def create_groups(folder: Path, names: Sequence[str]) -> None:
+    """Make a store that holds labels of several names, and no image; `create_store` fills them.
+
+    Raises FileProblemError if the folder is there, or cannot be written.
+    """
+    import zarr
+
+    if folder.exists():
+        raise FileProblemError(f"{folder} exists already; remove it or choose another name.")
+    try:
+        attributes: Any = {"ome": {"version": "0.5"}, MARK: {}}
+        group = zarr.open_group(store=str(folder), mode="w-", zarr_format=3, attributes=attributes)
+        group.create_group("labels", attributes={"ome": {"version": "0.5", "labels": [*names]}})
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
 def _name_of(folder: Path) -> str:
     name = folder.name.lstrip(".").removesuffix(".partial")
     return name.removesuffix(".zarr").removesuffix(".ome")

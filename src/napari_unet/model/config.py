@@ -64,8 +64,8 @@ class UNetConfig:
     dropout: float = 0.0
     """Dropout rate at the end of the contracting path, between 0 and 1."""
     output: Output = "softmax"
-    """Probabilities of classes that exclude each other, or (linear) grey values as they are. Stored
-    in model files."""
+    """Probabilities of classes that exclude each other, or (sigmoid) of classes each by itself, or
+    (linear) grey values as they are. Stored in model files."""
     flat_levels: int = 0
     """In 3D: so many of the first levels neither convolve nor pool along Z, until the voxels of a
     stack with thick slices are about as long as wide. At `depth` only the bottom sees neighbouring

@@ -121,13 +121,15 @@ class Runner:
     def _finite(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give pixels whose probabilities (C, *) are no numbers to the first class, and warn.
 
-        Of a single map they are 0, as dark as the image.
+        Of maps that do not exclude each other they are 0: no class, or as dark as the image.
         """
         if math.isfinite(float(probabilities.sum())):
             return probabilities
         lost = ~np.isfinite(probabilities).all(axis=0)
         probabilities = np.where(lost, np.float32(0), probabilities)
-        if len(probabilities) > 1:
+        config = self.network.config
+        exclusive = not isinstance(config, UNetConfig) or config.output == "softmax"
+        if exclusive and len(probabilities) > 1:
             probabilities[0][lost] = 1
         self.fallback.note_once(
             "The network gives no numbers for some pixels: they are shown as the first class or as "

@@ -81,7 +81,7 @@ class InferenceNetwork:
 
     @torch.inference_mode()
     def scores(self, images: Tensor) -> Tensor:
-        """Compute the class scores (logits), with softmax of mean 0.
+        """Compute the class scores (logits); of classes that exclude each other their mean is 0.
 
         From (B, in_channels * window, *), of sizes that an unpadded network takes, to
         (B, out_channels, *'), each size smaller by the halo on both sides; both float32.

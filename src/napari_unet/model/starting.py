@@ -197,7 +197,8 @@ def _fitted(
         known = found[name]
         if name == _FUSION and config.window > 1:
             known = _fusing(known, config.window)
-        if name in _HEAD and known.shape != random.shape:
+        other = config.output != "softmax" or known.shape != random.shape
+        if name in _HEAD and other:
             known = random
         if known.shape != random.shape:
             return None

@@ -29,7 +29,9 @@ _BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 def probabilities_of(scores: Tensor, config: UNetConfig) -> Tensor:
     """Turn the scores of a network into probabilities, (B, C, *) both; grey values stay."""
-    return scores.softmax(dim=1) if config.output == "softmax" else scores
+    if config.output == "softmax":
+        return scores.softmax(dim=1)
+    return scores.sigmoid() if config.output == "sigmoid" else scores
 
 
 class UNet(nn.Module):

@@ -17,7 +17,7 @@ from napari_unet.model.config import (
 )
 from napari_unet.settings import check_settings, setting
 
-ResultKind = Literal["objects", "classes", "probabilities", "uncertainty", "image"]
+ResultKind = Literal["objects", "classes", "overlapping", "probabilities", "uncertainty", "image"]
 RESULT_KINDS: tuple[ResultKind, ...] = get_args(ResultKind)
 
 
@@ -45,8 +45,8 @@ class PredictConfig:
 
     result: ResultKind | None = setting(
         None,
-        "Labels as painted (objects or classes), the probability of each class, how unsure the "
-        "model is, or the image that it was trained to make.",
+        "Labels as painted (objects, classes or overlapping classes), the probability of each "
+        "class, how unsure the model is, or the image that it was trained to make.",
         choices=RESULT_KINDS,
         kind=str,
         unset="what it was trained for",

@@ -192,14 +192,15 @@ def _predict_file(
     if not result.complete:
         return None
     hashes: tuple[PixelHash | None, PixelHash | None]
+    axes = result.axes
     if result.path is None:
-        pixels = result.whole()
+        axes, pixels = result.axes_of_whole, result.whole()
         hashes = hash_pixels(image.array), hash_pixels(pixels)
         write = write_labels if result.type.is_labels else write_image
-        write(target, pixels, result.axes, config.pixel_size)
+        write(target, pixels, axes, config.pixel_size)
     else:
         hashes = _hash_of(path), _hash_of(target)
-    return FilePredicted(path, target, result.kind, result.axes, result.objects, config, *hashes)
+    return FilePredicted(path, target, result.kind, axes, result.objects, config, *hashes)
 
 
 def _target_of(image: ImageFile, folder: Path, file_format: FileFormat) -> Path:

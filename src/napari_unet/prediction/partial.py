@@ -30,14 +30,17 @@ from napari_unet.io.disk import replace_file, replacing, sync_folder, why_not_wr
 from napari_unet.io.ome_zarr import (
     LABELS,
     add_pyramid,
+    create_groups,
     create_store,
     finish,
+    groups_of,
     put_back_previous,
 )
 from napari_unet.model.trained import hash_of_weights
 from napari_unet.objects.separation import BlockObjects
 from napari_unet.prediction.journal import METADATA, SCRATCH, Journal
 from napari_unet.prediction.results import Prediction
+from napari_unet.tasks.overlapping_classes import unpacked_result
 from napari_unet.version import __version__
 
 if TYPE_CHECKING:
@@ -89,7 +92,12 @@ class PartialResult:
         where: dict[str, Any] = dict(zip(SPATIAL_AXES[plan.ndim], box, strict=True))
         where |= dict(zip(frame_axes(plan.axes, plan.ndim), plan.index_of(frame), strict=True))
         key = tuple(where.get(axis, slice(None)) for axis in _stored_sizes(plan))
-        _array(self.folder / "0")[key] = values
+        if not plan.result.is_packed:
+            _array(self.folder / "0")[key] = values
+            return
+        masks = unpacked_result(values, plan.classes.n_classes)
+        for group, mask in zip(self._groups, masks, strict=True):
+            _array(group / "0")[key] = mask
 
     def write_tile(self, frame: int, tile: int, values: NDArray[Any]) -> None:
         """Write what a tile gives: foreground to the scratch folder, all else to the result."""
@@ -190,20 +198,28 @@ class PartialResult:
         box = tuple(slice(0, size) for size in sizes.values())
         objects = last if plan.result.is_separated and complete else None
         shape = tuple(sizes.values())
-        return Prediction(plan.kind, target, "".join(sizes), shape, box, complete, objects)
+        told = (plan.kind, target, "".join(sizes), shape, box, complete, objects)
+        return Prediction(*told, names=plan.classes.names)
 
     def finish(self, target: Path, stop: threading.Event) -> bool:
         """Add the lower resolutions and give the result its name; return whether it came to that.
 
         Raises FileProblemError if it cannot be renamed.
         """
-        if self.plan.result.is_labels and not add_pyramid(self.folder, stop):
-            return False
+        if self.plan.result.is_labels:
+            for group in self._groups:
+                if not add_pyramid(group, stop):
+                    return False
         _sweep_chunks(self.folder)
         finish(self.folder, target)
         # Only now: until here it takes this to go on.
         shutil.rmtree(target / SCRATCH, ignore_errors=True)
         return True
+
+    @property
+    def _groups(self) -> list[Path]:
+        """Where arrays with their lower resolutions lie: of overlapping classes one for each."""
+        return groups_of(self.folder, self.plan.classes.names if self.plan.result.is_packed else ())
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -352,15 +368,19 @@ def _create(result: PartialResult, pixel_size: PixelSize) -> None:
     chunks = dict(zip(SPATIAL_AXES[plan.ndim], _clipped(plan.chunks, plan.shape), strict=True))
     chunks["C"] = plan.classes.n_classes
     dtype = np.dtype(np.uint32) if plan.result.is_separated else plan.tile_dtype
-    create_store(
-        result.folder,
-        [*sizes.values()],
-        dtype,
-        [chunks.get(axis, 1) for axis in sizes],
-        "".join(sizes),
-        pixel_size,
-        LABELS if plan.result.is_labels else {},
-    )
+    names = plan.classes.names if plan.result.is_packed else ()
+    if names:
+        create_groups(result.folder, names)
+    for folder in groups_of(result.folder, names):
+        create_store(
+            folder,
+            [*sizes.values()],
+            dtype,
+            [chunks.get(axis, 1) for axis in sizes],
+            "".join(sizes),
+            pixel_size,
+            LABELS if plan.result.is_labels else {},
+        )
 
 
 def _sweep_chunks(folder: Path) -> None:

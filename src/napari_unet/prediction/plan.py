@@ -406,7 +406,8 @@ def _own_threshold(record: ModelRecord, kind: ResultKind, foreground: int) -> fl
 
 
 def _result_kind(config: PredictConfig, record: ModelRecord) -> ResultKind:
-    own = record.classes.task.result
+    learned = record.classes
+    own = learned.task.result
     kind = config.result or own
     if RESULT_TYPES[kind].is_grey != RESULT_TYPES[own].is_grey:
         makes = "an image" if RESULT_TYPES[own].is_grey else "labels"
@@ -419,5 +420,10 @@ def _result_kind(config: PredictConfig, record: ModelRecord) -> ResultKind:
         raise ModelMismatchError(
             "This model was trained on classes and cannot separate objects; ask for classes "
             "or probabilities, or train with kind 'objects'."
+        )
+    if RESULT_TYPES[kind].is_labels and RESULT_TYPES[kind].is_packed != learned.task.in_layers:
+        raise ModelMismatchError(
+            f"This model was trained on {learned.task.things} and cannot give {kind!r}; ask for "
+            f"{learned.kind!r}, probabilities or uncertainty."
         )
     return kind

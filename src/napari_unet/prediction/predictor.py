@@ -383,8 +383,19 @@ class ResultInMemory:
         plan = self._plan
         objects = last if plan.result.is_separated else None
         pixels, axes, shape = _compact(self._array), plan.result_axes, plan.result_shape
-        kept = (plan, self._kept) if complete and self._kept else (None, None)
-        return Prediction(plan.kind, pixels, axes, shape, self._box, complete, objects, *kept)
+        kept = bool(complete and self._kept)
+        return Prediction(
+            plan.kind,
+            pixels,
+            axes,
+            shape,
+            self._box,
+            complete,
+            objects,
+            plan if kept else None,
+            self._kept if kept else None,
+            names=plan.classes.names,
+        )
 
     def _part(self, frame: int) -> _Part:
         index = self._plan.index_of(frame)

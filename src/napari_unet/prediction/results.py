@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.run import Notice
+from napari_unet.tasks.overlapping_classes import unpacked_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,6 +46,8 @@ class ResultType:
     """Whether it has an axis C, one value for each class."""
     is_grey: bool = False
     """Whether it has the grey values of its image, any numbers."""
+    is_packed: bool = False
+    """Whether pixels may be of several classes: their values are sums, see `Prediction.layers`."""
 
     @property
     def shows_labels(self) -> bool:
@@ -57,15 +60,11 @@ def _as_they_are(values: NDArray[Any], plan: PredictionPlan) -> NDArray[Any]:
 
 
 def _classes(probabilities: NDArray[Any], plan: PredictionPlan) -> NDArray[Any]:
-    table = plan.classes
-    results = np.array(table.results, np.min_scalar_type(max(table.results)))
-    return np.asarray(results[table.decide(probabilities, plan.threshold)])
+    return plan.classes.task.of_pixels(probabilities, plan.classes, plan.threshold)
 
 
 def _uncertainty(probabilities: NDArray[np.float32], plan: PredictionPlan) -> NDArray[Any]:
-    from napari_unet.data.uncertainty import uncertainty_of
-
-    return uncertainty_of(probabilities)
+    return plan.classes.task.uncertainty(probabilities)
 
 
 def _foreground(probabilities: NDArray[np.float32], plan: PredictionPlan) -> NDArray[Any]:
@@ -85,6 +84,7 @@ _FLOAT, _BYTE = np.dtype(np.float32), np.dtype(np.uint8)
 RESULT_TYPES: Mapping[ResultKind, ResultType] = {
     "objects": ResultType(_foreground, _above_threshold, _BYTE, is_labels=True, is_separated=True),
     "classes": ResultType(_classes, _as_they_are, is_labels=True),
+    "overlapping": ResultType(_classes, _as_they_are, is_labels=True, is_packed=True),
     "probabilities": ResultType(_as_they_are, _classes, _FLOAT, is_per_class=True),
     "uncertainty": ResultType(_uncertainty, _as_they_are, _FLOAT),
     "image": ResultType(_grey_values, _as_they_are, _FLOAT, is_grey=True),
@@ -117,6 +117,8 @@ class Prediction:
     """How it was predicted, where that is kept with the `foreground`."""
     foreground: Mapping[int, Any] | None = None
     """In which its objects were separated, of each frame: see `separate_again`."""
+    names: tuple[str, ...] = ()
+    """Of overlapping classes."""
 
     @property
     def type(self) -> ResultType:
@@ -140,14 +142,22 @@ class Prediction:
 
         return read_image(self.pixels).array
 
+    @property
+    def axes_of_whole(self) -> str:
+        """Axes of what `whole` returns."""
+        return f"C{self.axes}" if self.type.is_packed else self.axes
+
     def whole(self) -> NDArray[Any]:
-        """Return an array of all of the image: 0 where nothing was predicted."""
+        """Return an array of all of the image: 0 where nothing was predicted.
+
+        Of overlapping classes the mask of each, 0 and 1, along a first axis.
+        """
         array = np.asarray(self.array)
-        if array.shape == self.shape:
-            return array
-        whole = np.zeros(self.shape, array.dtype)
-        whole[self.box] = array
-        return whole
+        whole = array
+        if array.shape != self.shape:
+            whole = np.zeros(self.shape, array.dtype)
+            whole[self.box] = array
+        return unpacked_result(whole, len(self.names)) if self.type.is_packed else whole
 
 
 # --- What a running prediction tells: frozen values, one per happening ---------------------------

@@ -1,9 +1,10 @@
-"""The questions that a task answers; `objects.py` and `classes.py` hold the answers."""
+"""The questions that a task answers; the other modules of this room hold the answers."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -13,7 +14,7 @@ from napari_unet.data.labels import DEFAULT_THRESHOLD, check_labels
 from napari_unet.objects.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from napari_unet.data.labels import IntArray, Kind, Output, Target, Unpainted
     from napari_unet.objects.corrections import Edit
     from napari_unet.tasks.table import ClassTable
+
+    # Of the classes of a target, of any shape, those pixels that give it.
+    Answer = Callable[[NDArray[np.int16]], NDArray[np.bool_]]
 
 
 class Decision(NamedTuple):
@@ -134,7 +138,7 @@ class Task(ABC):
     """Whether one of two classes may be the membrane between cells."""
     activation: Output
     """What makes probabilities of the network's scores: an output of `UNetConfig`."""
-    result: Literal["objects", "classes", "image"] = "classes"
+    result: Literal["objects", "classes", "overlapping", "image"] = "classes"
     """The kind of result that a prediction gives where no other is asked for."""
     look: Look = FILLED
     """How results are shown at first."""
@@ -153,6 +157,9 @@ class Task(ABC):
     """How images are brought to the network's range."""
     fixed: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Settings of `TrainConfig` that have no other value with this task."""
+    in_layers: bool = False
+    """Whether each class is painted, and found, in a layer of its own; `labels` then hold all of
+    them in one number per pixel."""
 
     # --- From paint or files to a target -----------------------------------------------------
 
@@ -198,6 +205,28 @@ class Task(ABC):
     def painted_classes(self, target: Target, table: ClassTable) -> NDArray[np.int16]:
         """Return the classes of a target that somebody painted."""
 
+    def answers(self, table: ClassTable) -> list[Answer]:
+        """Return, for each answer there is, where classes of a target give it.
+
+        There are equally many by question. Patches are drawn from all answers alike, and each keeps
+        paint to learn from.
+        """
+        return [partial(np.equal, number) for number in range(table.n_classes)]
+
+    def missing(self, present: set[int], table: ClassTable) -> str:
+        """Return what is not painted besides at least two classes, and the remedy; "": nothing.
+
+        `present` are the classes that targets hold anywhere.
+        """
+        return ""
+
+    def questions(self, table: ClassTable) -> int:
+        """Return how many questions each pixel is asked: one, unless it may be of several classes.
+
+        Rare answers are weighed against the others to the same question.
+        """
+        return 1
+
     @abstractmethod
     def diameter(self, labels: Iterable[NDArray[Any]], unpainted: Unpainted) -> float:
         """Measure how large the painted things are in pixels; 0: they have no size."""
@@ -221,14 +250,29 @@ class Task(ABC):
         """Return the answers of a batch, float32, as the loss wants them."""
         return answers.long()
 
-    def loss(self, scores: Tensor, classes: Tensor, weights: Tensor, error: str = "") -> Tensor:
+    def loss(
+        self,
+        scores: Tensor,
+        classes: Tensor,
+        weights: Tensor,
+        error: str = "",
+        balance: Sequence[float] = (),
+    ) -> Tensor:
         """Compare the network's scores (B, C, *) with its target; see `tasks.losses`.
 
-        `error` is how images are compared: "squared" or "absolute".
+        `error` is how images are compared: "squared" or "absolute". `balance` weighs each answer
+        where `weights` do not.
         """
         from napari_unet.tasks.losses import weighted_cross_entropy
 
         return weighted_cross_entropy(scores, classes, weights)
+
+    def weights(
+        self, classes: NDArray[np.int16], balance: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Return how much each painted pixel counts, of a weight per answer."""
+        weights: NDArray[np.float32] = balance[classes]
+        return weights
 
     @abstractmethod
     def counts(
@@ -246,6 +290,32 @@ class Task(ABC):
     @abstractmethod
     def results(self, table: ClassTable) -> tuple[int, ...]:
         """Return the value of each network class in a result: background is 0."""
+
+    def decide(
+        self, probabilities: NDArray[np.float32], table: ClassTable, threshold: float
+    ) -> NDArray[np.intp]:
+        """Decide which network class each pixel is of; as `ClassTable.decide`."""
+        if table.takes_most_probable(threshold):
+            return np.asarray(probabilities.argmax(axis=0))
+        return np.asarray(probabilities[1] > threshold, np.intp)
+
+    def of_pixels(
+        self, probabilities: NDArray[np.float32], table: ClassTable, threshold: float
+    ) -> IntArray:
+        """Turn probabilities into the value of each pixel by itself, in the smallest dtype."""
+        results = np.array(table.results, np.min_scalar_type(max(table.results)))
+        values: IntArray = results[self.decide(probabilities, table, threshold)]
+        return values
+
+    def uncertainty(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return how unsure each pixel is, 0 to 1, of probabilities C, then ``[Z]YX``."""
+        from napari_unet.data.uncertainty import uncertainty_of
+
+        return uncertainty_of(probabilities)
+
+    def layers(self, labels: NDArray[Any], table: ClassTable) -> Mapping[str, NDArray[Any]]:
+        """Return a result as the labels of each class by name, where it is shown `in_layers`."""
+        return {}
 
     @abstractmethod
     def decode(

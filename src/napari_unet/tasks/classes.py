@@ -67,7 +67,7 @@ class Classes(Task):
     def decode(
         self, probabilities: NDArray[np.float32], table: ClassTable, decision: Decision
     ) -> IntArray:
-        return np.array(table.results)[table.decide(probabilities, decision.threshold)]
+        return self.of_pixels(probabilities, table, decision.threshold)
 
     def as_result(self, annotation: IntArray) -> NDArray[Any]:
         """Keep classes as they were painted."""

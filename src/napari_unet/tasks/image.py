@@ -164,7 +164,14 @@ class Images(Task):
     def for_loss(self, answers: Tensor) -> Tensor:
         return answers.contiguous()
 
-    def loss(self, scores: Tensor, classes: Tensor, weights: Tensor, error: str = "") -> Tensor:
+    def loss(
+        self,
+        scores: Tensor,
+        classes: Tensor,
+        weights: Tensor,
+        error: str = "",
+        balance: Sequence[float] = (),
+    ) -> Tensor:
         from napari_unet.tasks.losses import weighted_error
 
         return weighted_error(scores, classes, weights, error)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
 
@@ -40,6 +42,34 @@ def weighted_error(scores: Tensor, values: Tensor, weights: Tensor, error: str) 
     counted = weights > 0
     total = torch.where(counted, errors * weights, torch.zeros_like(errors)).sum()
     return total / counted.sum().clamp(min=1)
+
+
+def binary_cross_entropy(
+    logits: Tensor, classes: Tensor, weights: Tensor, balance: Sequence[float] = ()
+) -> Tensor:
+    """Average the cross entropy of overlapping classes, each by itself, over the painted pixels.
+
+    As :func:`weighted_cross_entropy`, but classes hold what is painted of each class in a digit to
+    the base of 3 (see `tasks.overlapping_classes`): a class counts where something is painted for
+    it. `balance` is the weight of background and class, for each class; alike where it is empty.
+    """
+    import torch
+    from torch.nn import functional
+
+    painted = painted_pixels(classes, weights)
+    shape = (1, -1) + (1,) * (classes.ndim - 1)
+    places = (3 ** torch.arange(logits.shape[1], device=logits.device)).view(shape)
+    digits = classes.clamp(min=0).unsqueeze(1) // places % 3  # (B, C, *)
+    entropy = functional.binary_cross_entropy_with_logits(
+        logits.float(), (digits == 2).float(), reduction="none"
+    )
+    weighted = entropy * weights.unsqueeze(1)
+    if balance:
+        no, yes = torch.tensor(balance, device=logits.device).view(-1, 2).T
+        weighted = weighted * torch.where(digits == 2, yes.view(shape), no.view(shape))
+    counted = painted.unsqueeze(1) & (digits > 0)
+    total = torch.where(counted, weighted, torch.zeros_like(weighted)).sum()
+    return total / painted.sum().clamp(min=1)
 
 
 def painted_pixels(classes: Tensor, weights: Tensor) -> Tensor:

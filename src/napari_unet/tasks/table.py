@@ -20,9 +20,14 @@ from napari_unet.errors import ConfigError, NothingToLearnError
 from napari_unet.tasks.classes import CLASSES
 from napari_unet.tasks.image import DENOISE, IMAGE
 from napari_unet.tasks.objects import OBJECTS
+from napari_unet.tasks.overlapping_classes import (
+    OVERLAPPING_CLASSES,
+    check_class_names,
+    painted_values,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -30,7 +35,9 @@ if TYPE_CHECKING:
     from napari_unet.tasks.base import Task
 
 
-TASKS: dict[Kind, Task] = {task.kind: task for task in (OBJECTS, CLASSES, IMAGE, DENOISE)}
+TASKS: dict[Kind, Task] = {
+    task.kind: task for task in (OBJECTS, CLASSES, OVERLAPPING_CLASSES, IMAGE, DENOISE)
+}
 # What is painted, and shown as labels.
 PAINTED_TASKS = tuple(task for task in TASKS.values() if task.paints)
 
@@ -56,6 +63,8 @@ class ClassTable:
     target_range: tuple[float, float] = (0.0, 1.0)
     """With images: which values stand for the network's 0 and 1, where the image that it sees goes
     from 0 to 1."""
+    names: tuple[str, ...] = ()
+    """Of overlapping classes, in the order of the network's; empty with others."""
 
     def __post_init__(self) -> None:
         """Refuse tables that no labels could have made."""
@@ -69,6 +78,15 @@ class ClassTable:
         low, high = self.target_range
         if not -math.inf < low < high < math.inf:
             raise ConfigError(f"target_range is {self.target_range}; give two ascending numbers.")
+        if self.task.in_layers and not self.names:
+            names = tuple(f"class {number}" for number in range(1, len(self.painted) + 1))
+            object.__setattr__(self, "names", names)
+        if self.task.in_layers:
+            check_class_names(self.names)
+        if len(self.names) != (len(self.painted) if self.task.in_layers else 0):
+            raise ConfigError(
+                f"{len(self.painted)} {self.task.things} cannot be called {self.names}."
+            )
 
     @property
     def task(self) -> Task:
@@ -100,13 +118,12 @@ class ClassTable:
     ) -> NDArray[np.intp]:
         """Decide which network class, 0 to `n_classes` - 1, each pixel is of.
 
-        Probabilities are of each class: C, then any sizes. The threshold is the probability above
-        which a pixel is of an object, or of the second of two classes; of more classes the most
+        Of overlapping classes the sum of the `results` of all that it is of. Probabilities are of
+        each class: C, then any sizes. The threshold is the probability above which a pixel is of an
+        object, of the second of two classes, or of each overlapping one; of more classes the most
         probable one wins.
         """
-        if self.takes_most_probable(threshold):
-            return np.asarray(probabilities.argmax(axis=0))
-        return np.asarray(probabilities[1] > threshold, np.intp)
+        return self.task.decide(probabilities, self, threshold)
 
     def takes_most_probable(self, threshold: float) -> bool:
         """Return whether each pixel is simply of its most probable class."""
@@ -119,17 +136,27 @@ def class_table(
     kind: Kind,
     unpainted: Unpainted,
     known: Iterable[int] = (),
+    names: Sequence[str] = (),
 ) -> ClassTable:
     """Collect the classes that are painted anywhere in `labels`, two or more.
 
     Labels are of any shape and integer dtype, ids may be sparse and large; `known` are classes that
     a previous training knows, painted in these labels or not. See the table of
-    `napari_unet.data.labels`.
+    `napari_unet.data.labels`. Overlapping classes, which `packed_paint` puts together, have names.
 
     Raises NothingToLearnError if, with classes, fewer than two are painted.
     """
-    table = ClassTable(kind, unpainted, task_of(kind).painted(labels, unpainted, known))
-    if table.n_classes < table.task.fewest_classes:
+    task = task_of(kind)
+    painted = painted_values(len(names)) if names else task.painted(labels, unpainted, known)
+    if names and not task.in_layers:
+        raise ConfigError(
+            f"Labels by class ({', '.join(names)}) are of overlapping classes, but kind is "
+            f"{kind!r}; choose {OVERLAPPING_CLASSES.kind!r}, or give one label image per image."
+        )
+    if task.in_layers and not painted:
+        raise NothingToLearnError("Nothing is painted yet: paint each class in labels of its own.")
+    table = ClassTable(kind, unpainted, painted, names=tuple(names))
+    if table.n_classes < task.fewest_classes:
         raise _single_class_error(unpainted, table.n_classes)
     return table
 
@@ -146,6 +173,14 @@ def target_of(
     return table.task.target(table.task.check(labels), table, sliver, anisotropy)
 
 
+def count_answers(classes: NDArray[np.int16], table: ClassTable) -> NDArray[np.int64]:
+    """Count the pixels of a target that give each answer there is."""
+    counts = pixels_per_number(classes - UNLABELLED)[1:]
+    numbers = np.arange(len(counts), dtype=np.int16)
+    answers = table.task.answers(table)
+    return np.array([counts[given(numbers)].sum() for given in answers], np.int64)
+
+
 def check_classes_painted(targets: Iterable[Target], table: ClassTable) -> None:
     """Refuse targets in which fewer than two classes are painted.
 
@@ -155,6 +190,8 @@ def check_classes_painted(targets: Iterable[Target], table: ClassTable) -> None:
     for target in targets:
         counts = pixels_per_number(table.task.painted_classes(target, table) - UNLABELLED)
         present.update(np.flatnonzero(counts[1:]).tolist())
+    if missing := table.task.missing(present, table):
+        raise NothingToLearnError(missing)
     if len(present) < table.task.fewest_classes:
         raise _single_class_error(table.unpainted, len(present))
 

@@ -19,6 +19,7 @@ from napari_unet.evaluation.classes import (
 )
 from napari_unet.evaluation.objects import ObjectCounts, count_objects
 from napari_unet.tasks.base import ValidationScore
+from napari_unet.tasks.overlapping_classes import digits_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,6 +118,35 @@ class ClassesFound:
         threshold = DEFAULT_THRESHOLD if membranes is None else membranes.best_threshold()
         iou = float(scores_of_classes(self._pixels.counts)["iou"])
         return ValidationScore(self._pixels.loss, iou, None, threshold)
+
+
+class OverlappingFound:
+    """The pixels of each overlapping class, where something is painted for it."""
+
+    def __init__(self, n_classes: int) -> None:
+        self._counts = [ClassCounts() for _ in range(n_classes)]
+        self._loss_sum, self._n_painted = 0.0, 0
+
+    def add(
+        self, probabilities: NDArray[np.float32], target: Target, weights: NDArray[np.float32]
+    ) -> None:
+        """Compare each class of a block by itself."""
+        self._n_painted += int(target.painted.sum())
+        for number, of_class in enumerate(probabilities):
+            digits = digits_of(target.classes, number)
+            painted, true = digits > 0, digits > 1
+            found = (of_class > DEFAULT_THRESHOLD).astype(np.uint8)
+            self._counts[number] += count_classes(found, true.astype(np.uint8), painted)
+            two = np.where(painted, true, UNLABELLED).astype(np.int16)
+            weighted = np.where(painted, weights, 0)
+            self._loss_sum += _loss_sum(np.stack([1 - of_class, of_class]), two, weighted)
+
+    def scores(self) -> ValidationScore:
+        """Return the mean over the classes."""
+        ious = [counts.scores_of(1)["iou"] for counts in self._counts]
+        return ValidationScore(
+            self._loss_sum / max(self._n_painted, 1), sum(ious) / len(ious), None
+        )
 
 
 class GreyValues:

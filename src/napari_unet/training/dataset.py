@@ -52,6 +52,8 @@ class AnnotatedImage:
     """Micrometres per pixel by axis letter, of the axes of which it is known."""
     notices: tuple[str, ...] = ()
     """What the user should know of how the image was read."""
+    class_names: tuple[str, ...] = ()
+    """Of overlapping classes, whose labels `packed_paint` has put together; else empty."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ class TrainingData:
     """
     membrane: int | None = None
     """Of two classes the one that is the membrane between cells; None: the classes are others."""
+    balance: tuple[float, ...] = ()
+    """Weight of each answer that the paint gives: see `Task.answers`."""
 
     @property
     def channels(self) -> int:

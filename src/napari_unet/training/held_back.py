@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.data.frames import moved
-from napari_unet.data.labels import UNLABELLED, pixels_per_number
+from napari_unet.data.labels import pixels_per_number
+from napari_unet.tasks import count_answers
 from napari_unet.training.dataset import same_array
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def choose_blocks(
         seen = math.prod(size + 2 * halo for size, halo in zip(shape, halos, strict=True))
         places = validation_blocks(
             [frame.target.classes for frame in frames],
-            table.n_classes,
+            table,
             share,
             shape,
             np.random.default_rng([config.seed, 1]),
@@ -146,7 +147,7 @@ def held_back_of(
 
 def validation_blocks(
     classes: Sequence[NDArray[np.int16]],
-    n_classes: int,
+    table: ClassTable,
     share: float,
     block_shape: Sequence[int],
     rng: np.random.Generator,
@@ -156,7 +157,7 @@ def validation_blocks(
 ) -> list[Place]:
     """Choose at most so many blocks that together hold about `share` of the painted pixels.
 
-    `classes` are those of the network, per frame, -1 where unlabelled. The places `kept` are held
+    `classes` are those of targets, per frame, -1 where unlabelled. The places `kept` are held
     back already, and stay so. `trained_on` are the pixels of each frame that a network has learned
     from: no block may hold one. Returned are the number of its frame, and the box in it, of each;
     none where the paint is too little, or in too few places, to spare any.
@@ -167,13 +168,13 @@ def validation_blocks(
         for region in _block_regions(frame_classes.shape, block_shape)
     ]
 
-    counts = np.array([_counts_in(place, classes, n_classes) for place in places])
+    counts = np.array([_counts_in(place, classes, table) for place in places])
     total = counts.sum(axis=0)
     wanted = share * total.sum()
     chosen = list(kept)
     held_back = np.zeros_like(total)
     for place in kept:
-        held_back += _counts_in(place, classes, n_classes)
+        held_back += _counts_in(place, classes, table)
     for i in rng.permutation(np.flatnonzero(counts.sum(axis=1))):
         after = held_back + counts[i]
         if places[i] in chosen or _was_trained_on(places[i], trained_on):
@@ -185,14 +186,13 @@ def validation_blocks(
         held_back = after
         chosen.append(places[i])
     # Scores need both sides of the question: background and something else.
-    return chosen if np.count_nonzero(held_back) >= min(2, n_classes) else []
+    return chosen if np.count_nonzero(held_back) >= min(2, len(held_back)) else []
 
 
 def _counts_in(
-    place: Place, classes: Sequence[NDArray[np.int16]], n_classes: int
+    place: Place, classes: Sequence[NDArray[np.int16]], table: ClassTable
 ) -> NDArray[np.int64]:
-    painted = classes[place[0]][place[1]]
-    return np.bincount(painted[painted != UNLABELLED], minlength=n_classes)
+    return count_answers(classes[place[0]][place[1]], table)
 
 
 def _was_trained_on(place: Place, trained_on: Sequence[NDArray[np.bool_] | None]) -> bool:

@@ -91,14 +91,17 @@ def carried_over(
                 "The model is another network than these settings and images ask for (first "
                 f"difference: {name}). Train a new network, or use the model's own settings."
             )
-    if previous.painted == classes.painted:  # or the channels are those of objects
+    # Overlapping classes are known by their names, whatever their order; objects have no values.
+    before: tuple[object, ...] = previous.names or previous.painted
+    now: tuple[object, ...] = classes.names or classes.painted
+    if before == now:
         return weights
     result = dict(weights)
     for name in [name for name in fresh if name.endswith(_HEAD)]:
         head = fresh[name].clone()
-        for channel, value in enumerate(classes.painted):
-            if value in previous.painted:
-                head[channel] = weights[name][previous.painted.index(value)]
+        for channel, meaning in enumerate(now):
+            if meaning in before:
+                head[channel] = weights[name][before.index(meaning)]
         result[name] = head
     return result
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.data.axes import Region
+    from napari_unet.tasks import ClassTable
+    from napari_unet.tasks.base import Answer
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData, TrainingFrame
 
@@ -107,7 +109,7 @@ class PatchSampler:
         self._margins = network.halos if config.padding == "valid" else (0,) * config.ndim
         self._patch = tuple(map(min, config.patch_shape(), _covering(data.frames, config)))
         self._centres = _paint_by_class(
-            data.frames, data.classes.n_classes, np.random.default_rng([config.seed, 2])
+            data.frames, data.classes, np.random.default_rng([config.seed, 2])
         )
 
     @property
@@ -230,17 +232,17 @@ def _covering(frames: Sequence[TrainingFrame], config: TrainConfig) -> tuple[int
 
 
 def _paint_by_class(
-    frames: Sequence[TrainingFrame], n_classes: int, rng: np.random.Generator
+    frames: Sequence[TrainingFrame], table: ClassTable, rng: np.random.Generator
 ) -> list[NDArray[np.int32]]:
     """List (frame, *pixel) of the painted training pixels, per class, and of corrected ones."""
-    found = [_listed(frames, partial(_of_class, number=number), rng) for number in range(n_classes)]
+    answers = table.task.answers(table)
+    found = [_listed(frames, partial(_trained_paint, given=given), rng) for given in answers]
     found.append(_listed(frames, _corrected, rng))  # met as often as a class of their own
     return [pixels for pixels in found if len(pixels)]
 
 
-def _of_class(frame: TrainingFrame, number: int) -> NDArray[np.bool_]:
-    of_class: NDArray[np.bool_] = (frame.target.classes == number) & ~frame.held_back
-    return of_class
+def _trained_paint(frame: TrainingFrame, given: Answer) -> NDArray[np.bool_]:
+    return given(frame.target.classes) & ~frame.held_back
 
 
 def _corrected(frame: TrainingFrame) -> NDArray[np.bool_]:

@@ -121,7 +121,9 @@ class _Preparation:
             self.known = previous.held_back
         known = before.classes.painted if before else ()
         labels = [image.labels for image in self.sources]
-        self.table = class_table(labels, config.kind, config.unpainted, known)
+        self.table = class_table(
+            labels, config.kind, config.unpainted, known, _class_names(self.sources, config)
+        )
         self.labels = [
             by_frame(image.labels, axes_of(image, config.ndim)[1], config.ndim)
             for image in self.sources
@@ -221,6 +223,7 @@ class _Preparation:
             config.border_sigma,
             self.cell_size,
             membrane,
+            tuple(map(float, self.balance)),
         )
 
     def _painted_frames(self, image: int) -> Iterator[TrainingFrame]:
@@ -290,9 +293,9 @@ class _Preparation:
         """Fill in what is held back, and the weights that follow from all frames together."""
         held_back = [held_back_of(frame, frames, blocks) for frame in frames]
         classes = [frame.target.classes for frame in frames]
-        balance = class_balance(classes, held_back, self.table.n_classes, self.config)
+        self.balance = class_balance(classes, held_back, self.table, self.config)
         return tuple(
-            replace(frame, weights=self._weights_of(frame, balance), held_back=held)
+            replace(frame, weights=self._weights_of(frame, self.balance), held_back=held)
             for frame, held in zip(frames, held_back, strict=True)
         )
 
@@ -315,6 +318,27 @@ def _middle_of(shape: tuple[int, ...], pixels: int) -> Region | None:
         return None
     sizes = [max(1, int(size * share)) for size in shape]
     return tuple(slice((n - m) // 2, (n - m) // 2 + m) for n, m in zip(shape, sizes, strict=True))
+
+
+def _class_names(images: Sequence[AnnotatedImage], config: TrainConfig) -> tuple[str, ...]:
+    """Return the names of overlapping classes, the same for all images; of others there are none.
+
+    Raises LabelsError where they differ, or labels do not say which class they are of.
+    """
+    names = images[0].class_names
+    if task_of(config.kind).in_layers and not names:
+        raise LabelsError(
+            "Overlapping classes need labels for each class, by its name: labels={'nucleus': ..., "
+            "'cell': ...} in Python, --labels nucleus=PATH --labels cell=PATH on the command line."
+        )
+    for image in images:
+        if image.class_names != names:
+            raise LabelsError(
+                f"{image.name} has labels of {', '.join(image.class_names) or 'no classes'}, but "
+                f"{images[0].name} of {', '.join(names) or 'no classes'}: give all images labels "
+                "of the same classes, in one order."
+            )
+    return names
 
 
 def _kept_sizes(
@@ -345,7 +369,7 @@ def _checked(image: AnnotatedImage, config: TrainConfig) -> AnnotatedImage:
     if not task.paints:
         _check_target_shape(image)
     labels = task.check(image.labels)
-    if config.unpainted == "unlabelled":
+    if config.unpainted == "unlabelled" and not image.class_names:
         labels = fill_regions(labels, image.regions)
     if image.corrected is not None and image.corrected.shape != labels.shape:
         raise LabelsError(

@@ -14,8 +14,8 @@ import numpy as np
 
 from napari_unet.data.border_weights import DEFAULT_SIGMA, border_weight_map
 from napari_unet.data.frames import box_within, grown
-from napari_unet.data.labels import BOX_GRID, UNLABELLED, Target, marked_boxes, paint_box
-from napari_unet.tasks import target_of, task_of
+from napari_unet.data.labels import BOX_GRID, Target, marked_boxes, paint_box
+from napari_unet.tasks import count_answers, target_of, task_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,7 +145,7 @@ def pixel_weights(
     if border is None:
         border = border_term(target, config, anisotropy)
     painted = target.painted
-    counted = balance[target.classes[painted]]
+    counted = task_of(config.kind).weights(target.classes[painted], balance)
     if border is not None:
         counted += border[painted]
     if corrected is not None:
@@ -218,19 +218,21 @@ def border_reach(config: TrainConfig, ndim: int, anisotropy: float = 1.0) -> tup
 def class_balance(
     classes: Sequence[NDArray[np.int16]],
     held_back: Sequence[NDArray[np.bool_]],
-    n_classes: int,
+    table: ClassTable,
     config: TrainConfig,
 ) -> NDArray[np.float32]:
-    """Weight per class: its inverse frequency to the power of the balance.
+    """Weight per class (or answer): its inverse frequency to the power of the balance.
 
     Full balance, as in the paper, lets rare classes win at every doubtful pixel: cells come out
     too large. Patches are drawn from all classes alike, so that rare ones are met without it.
     """
-    counts = np.zeros(n_classes, np.int64)
+    counts = np.zeros(1, np.int64)
     for frame_classes, held in zip(classes, held_back, strict=True):
-        used = frame_classes[(frame_classes != UNLABELLED) & ~held]
-        counts += np.bincount(used, minlength=n_classes)
-    present = np.count_nonzero(counts)
-    balance = (counts.sum() / (present * np.maximum(counts, 1))) ** config.class_balance
+        counts = counts + count_answers(frame_classes[~held], table)
+    by_question = counts.reshape(table.task.questions(table), -1)
+    present = np.count_nonzero(by_question, axis=1, keepdims=True)
+    total = by_question.sum(axis=1, keepdims=True)
+    share = total / np.maximum(present * np.maximum(by_question, 1), 1)
+    balance = share**config.class_balance
     limited: NDArray[np.float32] = np.minimum(balance, _LARGEST_BALANCE).astype(np.float32)
-    return limited
+    return limited.ravel()

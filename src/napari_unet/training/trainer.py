@@ -179,6 +179,7 @@ class Trainer:
             share = _TAUGHT_RATE
         else:
             new_outputs = self.network_config.out_channels != _STARTING_CLASSES
+            new_outputs = new_outputs or self.network_config.output != "softmax"
             share = _CONTINUED_RATE if self._pretrained and not new_outputs else 1.0
         return self.config.learning_rate * share
 
@@ -261,7 +262,11 @@ class Trainer:
                 self._parallel,
                 self._batcher.split(batch),
                 shares_of,
-                partial(self.data.classes.task.loss, error=self.config.image_error),
+                partial(
+                    self.data.classes.task.loss,
+                    error=self.config.image_error,
+                    balance=self.data.balance,
+                ),
                 self._teacher,
                 self._precision,
                 self._trust_in_classifier,

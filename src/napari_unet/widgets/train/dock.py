@@ -59,7 +59,7 @@ class TrainWidget(Dock):
         self.task = self._session.training
         self.pairs = PairsTable(napari_viewer)
         self.kind_box = choice(
-            [(task.things, task.kind) for task in PAINTED_TASKS],
+            [(task.things, task.kind) for task in PAINTED_TASKS if not task.in_layers],
             "Objects: each painted number is one cell; touching cells are separated. "
             "Classes: each painted number is one class.",
         )
