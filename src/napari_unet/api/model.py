@@ -97,7 +97,7 @@ class TrainedModel:
         image : ArrayLike
             Any size from 1x1 up: ``[Z]YX``, with a channel axis if the model has channels;
             further leading axes are frames.
-        result : {"objects", "classes", "probabilities", "uncertainty", "image"}, optional
+        result : {"objects", "classes", "overlapping", "probabilities", "uncertainty", "image"}
             What to return; what the model was trained for by default.
         axes : str, optional
             Letters TCZYX, one per axis; guessed from the shape by default.
@@ -138,8 +138,9 @@ class TrainedModel:
         -------
         ndarray
             Labels of the image's shape without its channel axis (integers: background 0, objects
-            1..N, classes as painted), or float32 probabilities from 0 to 1 with a class axis
-            before ``[Z]YX``. Of a model that makes images float32, in their grey values.
+            1..N, classes as painted), of overlapping classes a mask of 0 and 1 for each, along a
+            first axis; or float32 probabilities from 0 to 1 with a class axis before ``[Z]YX``. Of
+            a model that makes images float32, in their grey values.
 
         Raises
         ------

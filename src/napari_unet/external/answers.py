@@ -13,6 +13,11 @@ from napari_unet.data.frames import Frame
 from napari_unet.errors import ModelFileError, ModelMismatchError
 from napari_unet.model.external import activated, raw_output
 from napari_unet.tasks import ClassTable
+from napari_unet.tasks.overlapping_classes import (
+    MOST_CLASSES,
+    OVERLAPPING_CLASSES,
+    painted_values,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -152,11 +157,11 @@ def understand(
         meaning = "exclusive"
         remark = f"its {channels} maps exclude each other; the first is the background"
     else:
-        meaning = "independent"
-        remark = (
-            f"its {channels} maps do not exclude each other: the highest one above a half is a "
-            "pixel's class, and where none is, there is background"
-        )
+        meaning = "overlapping" if channels <= MOST_CLASSES else "independent"
+        what = "a pixel is of each class whose map is above a half, of several at once or of none"
+        if channels > MOST_CLASSES:
+            what = "the highest one above a half is a pixel's class, else there is background"
+        remark = f"its {channels} maps do not exclude each other: {what}"
     understood = replace(
         config,
         raw_channels=channels,
@@ -196,4 +201,7 @@ def external_classes(config: ExternalConfig) -> ClassTable:
         config.meaning == "exclusive" and config.out_channels == 2
     ):
         return ClassTable("objects", "background")
+    if config.meaning == "overlapping":
+        values = painted_values(config.out_channels)
+        return ClassTable(OVERLAPPING_CLASSES.kind, "background", values)
     return ClassTable("classes", "background", tuple(range(config.out_channels)))

@@ -168,7 +168,7 @@ def activated(raw: Tensor, activation: Activation) -> Tensor:
 def meant(raw: Tensor, config: ExternalConfig) -> Tensor:
     """Return the probabilities of our classes; (B, raw_channels, *) to (B, out_channels, *)."""
     maps = activated(raw, config.activation).clamp(0, 1)
-    if config.meaning == "exclusive":
+    if config.meaning in ("exclusive", "overlapping"):
         return maps
     if config.meaning == "independent":
         return torch.cat([1 - maps.amax(dim=1, keepdim=True), maps], dim=1)

@@ -186,7 +186,7 @@ def record_from_json(content: dict[str, Any], source: str) -> ModelRecord:
 
 Engine = Literal["onnx", "layers"]
 Activation = Literal["none", "sigmoid", "softmax"]
-Meaning = Literal["foreground", "boundary", "exclusive", "independent"]
+Meaning = Literal["foreground", "boundary", "exclusive", "independent", "overlapping"]
 Normalizing = Literal["none", "batch", "group", "instance"]
 Enlarging = Literal["transposed", "nearest", "linear"]
 
@@ -249,7 +249,9 @@ class ExternalConfig:
     meaning: Meaning = "foreground"
     """What the maps are. "foreground": a single one, of objects. "boundary": of objects and of
     their outlines; the difference counts. "exclusive": one for each class, the background first.
-    "independent": one for each class but the background.
+    "overlapping": one for each class, of which a pixel may have several. "independent", in files of
+    earlier versions and where these are too many: one for each class but the background, and the
+    most probable counts.
     """
     foreground: int = 0
     """Which channel is that of objects, where `meaning` has one."""

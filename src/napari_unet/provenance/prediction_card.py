@@ -87,8 +87,9 @@ def is_as_written(result: Path) -> bool:
         card = read_card(card_beside_result(result))
         if not isinstance(card, PredictionCard):
             return False
-        now = hash_pixels(read_image(result).array)
-        return card.result_pixels in (None, now)
+        if card.result_pixels is None:  # several images in one Zarr have no hash
+            return True
+        return card.result_pixels == hash_pixels(read_image(result).array)
     except Exception:  # decoders of damaged files raise whatever they come upon
         return False
 

@@ -313,10 +313,6 @@ class Task(ABC):
 
         return uncertainty_of(probabilities)
 
-    def layers(self, labels: NDArray[Any], table: ClassTable) -> Mapping[str, NDArray[Any]]:
-        """Return a result as the labels of each class by name, where it is shown `in_layers`."""
-        return {}
-
     @abstractmethod
     def decode(
         self, probabilities: NDArray[np.float32], table: ClassTable, decision: Decision

@@ -129,9 +129,6 @@ class OverlappingClasses(Classes):
         largest: NDArray[np.float32] = np.max(of_each, axis=0)
         return largest
 
-    def layers(self, labels: NDArray[Any], table: ClassTable) -> Mapping[str, NDArray[Any]]:
-        return dict(zip(table.names, unpacked_result(labels, table.n_classes), strict=True))
-
     def channel_names(self, table: ClassTable) -> tuple[str, ...]:
         return table.names
 

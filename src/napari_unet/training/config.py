@@ -48,7 +48,8 @@ class TrainConfig:
 
     kind: Kind = setting(
         "objects",
-        "Objects: each painted value is one cell. Classes: each painted value is one class. Image: "
+        "Objects: each painted value is one cell. Classes: each painted value is one class. "
+        "Overlapping: each class has labels of its own, and a pixel may be of several. Image: "
         "another image is to be made (of pairs). Denoise: noise is to go, learned from the noisy "
         "images alone (Noise2Void).",
         choices=tuple(TASKS),

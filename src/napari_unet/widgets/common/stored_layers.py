@@ -8,6 +8,7 @@ import numpy as np
 from napari.layers import Image, Labels
 
 from napari_unet.io.files import read_image
+from napari_unet.io.ome_zarr import labels_of_store
 from napari_unet.io.zarr_files import levels_of
 from napari_unet.prediction.results import RESULT_TYPES
 from napari_unet.widgets.common.layers import METADATA_KEY, plain_layers
@@ -34,19 +35,21 @@ def show_stored(viewer: Viewer, path: Path, kind: ResultKind, axes: str, placeme
     for layer in plain_layers(viewer):
         if layer.metadata.get(_FILE) == (str(path), layer.unique_id):  # no copy of one
             viewer.layers.remove(layer)
-    levels = levels_of(path)
     about = {"metadata": {METADATA_KEY: STORED}, **placement}
-    if RESULT_TYPES[kind].is_labels:
+    if not RESULT_TYPES[kind].is_labels:
+        return _show_bands(viewer, path, levels_of(path), axes, about)
+    groups = labels_of_store(path) if RESULT_TYPES[kind].is_packed else [path]
+    for group in groups:
+        levels, part = levels_of(group), "" if group == path else f" {group.name}"
         added = Labels(
             levels if len(levels) > 1 else levels[0],
             multiscale=len(levels) > 1,
-            name=path.stem,
-            **about,
+            name=f"{path.stem}{part}",
+            **{**about, "metadata": dict(about["metadata"])},
         )
         added.editable = False  # painting there would be lost
         _add(viewer, added, path)
-        return added
-    return _show_bands(viewer, path, levels, axes, about)
+    return added
 
 
 def _show_bands(viewer: Viewer, path: Path, levels: list[Any], axes: str, about: Any) -> Layer:
@@ -96,12 +99,16 @@ def open_pair(viewer: Viewer, path: Path, target: Path, kind: ResultKind, axes: 
     result = read_image(target).array
     about = {"metadata": {METADATA_KEY: STORED}, **placement}
     name = f"{path.stem} prediction"
-    if RESULT_TYPES[kind].is_labels:
+    is_labels = RESULT_TYPES[kind].is_labels
+    if is_labels and "C" not in axes:
         viewer.add_layer(Labels(result, name=name, **about))
         return
     for number in range(result.shape[axes.index("C")] if "C" in axes else 1):
         band = np.asarray(result[_of_channel(axes, number)])
-        viewer.add_layer(Image(band, name=f"{name}, class {number}", **about))
+        if is_labels:
+            viewer.add_layer(Labels(band, name=f"{name}, class {number + 1}", **about))
+        else:
+            viewer.add_layer(Image(band, name=f"{name}, class {number}", **about))
 
 
 def _image_layer(array: Any, axes: str | None, name: str, sizes: Any) -> Image:

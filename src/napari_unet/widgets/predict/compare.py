@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from napari.layers import Labels
@@ -13,6 +13,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
+from napari_unet.data.labels import LabelKind
 from napari_unet.evaluation.scores import EvaluateConfig
 from napari_unet.settings import declared
 from napari_unet.tasks import task_of
@@ -65,7 +66,13 @@ class ComparePanel(QWidget):
         self._truth: Labels | None = None
         self.task = task_named(self._session, _TASK)
         self.truth_box = LayerComboBox(viewer, Labels)
-        as_predicted = replace(_SETTINGS["kind"], default=None, unset="as predicted, else objects")
+        # of overlapping classes each has a layer, which is compared as classes are
+        as_predicted = replace(
+            _SETTINGS["kind"],
+            default=None,
+            unset="as predicted, else objects",
+            choices=get_args(LabelKind),
+        )
         self.kind_editor = editor_of(as_predicted)
         self.unpainted_editor = editor_of(_SETTINGS["unpainted"])
         self.compare_button = button(

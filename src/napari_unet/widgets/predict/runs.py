@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image
+from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
 
 from napari_unet.io.zarr_files import ZARR_SUFFIX
@@ -88,6 +89,12 @@ def predict_into_layer(
     `keep` are the axes of the image that the result has, in its order; `scoped` makes `config`. Of
     what was predicted `before` other objects are separated.
     """
+    if model.record.classes.task.in_layers:
+        show_warning(
+            "This model finds overlapping classes, which are not shown as they come yet: predict "
+            "into a file, or with napari-unet predict."
+        )
+        return
     source, pixels = Source.of(session.model_name, image), pixels_of(image)
     known = None if before is None else before.done
     session.result = ShownPrediction(viewer, session, image, keep, config, model, before)
