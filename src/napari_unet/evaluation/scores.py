@@ -291,7 +291,8 @@ def _overlapping_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
         ]
         for prediction, truth, known in pairs
     ]
-    pooled = [sum(of_class, ClassCounts()) for of_class in zip(*counts, strict=True)]
+    nothing: ClassCounts = Counter()
+    pooled = [sum(of_class, nothing) for of_class in zip(*counts, strict=True)]
     return [_scores_by_class(of_image) for of_image in (pooled, *counts)]
 
 
@@ -304,12 +305,13 @@ def _mask_error_map(
 
 def _scores_by_class(counts: Sequence[ClassCounts]) -> dict[str, Any]:
     """Return the mean and the single scores of overlapping classes, which are counted from 1."""
-    single = {str(k): of_class.scores_of(1) for k, of_class in enumerate(counts, start=1)}
+    single = {str(k): scores_of_class(of_class, 1) for k, of_class in enumerate(counts, start=1)}
     scores: dict[str, Any] = {}
     for name in ("iou", "dice", "precision", "recall"):
         scores[f"{name}_per_class"] = {k: of_class[name] for k, of_class in single.items()}
         scores[name] = sum(scores[f"{name}_per_class"].values()) / len(counts)
-    scores["pixel_error"] = sum(of_class.pixel_error for of_class in counts) / len(counts)
+    wrong = [scores_of_classes(of_class)["pixel_error"] for of_class in counts]
+    scores["pixel_error"] = sum(wrong) / len(counts)
     return scores
 
 

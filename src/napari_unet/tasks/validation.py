@@ -124,7 +124,7 @@ class OverlappingFound:
     """The pixels of each overlapping class, where something is painted for it."""
 
     def __init__(self, n_classes: int) -> None:
-        self._counts = [ClassCounts() for _ in range(n_classes)]
+        self._counts: list[ClassCounts] = [Counter() for _ in range(n_classes)]
         self._loss_sum, self._n_painted = 0.0, 0
 
     def add(
@@ -143,7 +143,7 @@ class OverlappingFound:
 
     def scores(self) -> ValidationScore:
         """Return the mean over the classes."""
-        ious = [counts.scores_of(1)["iou"] for counts in self._counts]
+        ious = [scores_of_class(counts, 1)["iou"] for counts in self._counts]
         return ValidationScore(
             self._loss_sum / max(self._n_painted, 1), sum(ious) / len(ious), None
         )

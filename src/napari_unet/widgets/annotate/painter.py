@@ -145,6 +145,9 @@ class Painter(QObject):
         layer = self.layer_to_paint()
         if layer is None:
             return
+        if self.task.in_layers:
+            self.told.emit("Each overlapping class has a layer of its own: click New annotation.")
+            return
         value = max([BACKGROUND_VALUE, *self.class_values(layer)]) + 1
         annotation = annotation_of(layer)
         annotation.names[value] = annotation.name_of(value)
@@ -168,7 +171,11 @@ class Painter(QObject):
     def rename(self, value: int, name: str) -> None:
         """Give a class another name; with an empty one it keeps its own."""
         if self.annotation is not None and name:
-            annotation_of(self.annotation).names[value] = name
+            state = annotation_of(self.annotation)
+            state.names[value] = name
+            if state.task.in_layers and value == FIRST_VALUE:  # the layer is called as its class
+                of = "" if state.image is None else f"{state.image.name} "
+                self.annotation.name = f"{of}{name} annotation"
         self.changed.emit()
 
     def recolour(self, value: int, colour: str) -> None:

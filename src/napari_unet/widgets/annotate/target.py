@@ -72,8 +72,9 @@ class PaintTarget(QObject):
         self.image_box = LayerComboBox(viewer, Image)
         self.annotation_box = LayerComboBox(viewer, Labels)
         self.kind_box = choice(
-            [(task.things, task.kind) for task in PAINTED_TASKS if not task.in_layers],
-            "What a painted number stands for: one cell, or one class. Train follows this choice.",
+            [(task.things, task.kind) for task in PAINTED_TASKS],
+            "What a painted number stands for: one cell, or one class. Overlapping classes have a "
+            "layer each: New annotation makes the next one. Train follows this choice.",
         )
         self.painter = Painter(viewer, self.annotation_box, self.kind_box, dock)
         self.table = ClassTableWidget()

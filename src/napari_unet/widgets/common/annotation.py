@@ -118,13 +118,29 @@ def was_painted_here(layer: Labels) -> bool:
     return listed and layer.source.path is None and layer.source.widget is None
 
 
-def new_annotation(viewer: Viewer, image: Image, kind: Kind = "objects") -> Labels:
-    """Add an empty labels layer that covers an image, ready to paint in."""
+def class_of_layer(layer: Labels) -> str:
+    """Return which of the overlapping classes is painted in a layer: each has one of its own."""
+    return annotation_of(layer).name_of(FIRST_VALUE)
+
+
+def new_annotation(
+    viewer: Viewer, image: Image, kind: Kind = "objects", class_name: str = ""
+) -> Labels:
+    """Add an empty labels layer that covers an image, ready to paint in.
+
+    Of overlapping classes it is for the one that is named; by default that is numbered.
+    """
     annotation = Annotation(kind)
     annotation.image = image
+    if annotation.task.in_layers:
+        others = [each for each in annotations_in(viewer) if annotation_of(each).image is image]
+        number = sum(annotation_of(each).task.in_layers for each in others)
+        class_name = class_name or f"class {number + 1}"
+        annotation.names[FIRST_VALUE] = class_name
+        annotation.colours[FIRST_VALUE] = PALETTE[(number + 1) % len(PALETTE)]
     layer = Labels(
         np.zeros(labels_shape_of(image), np.uint16),
-        name=f"{image.name} annotation",
+        name=f"{image.name}{class_name and f' {class_name}'} annotation",
         metadata={ANNOTATION_KEY: annotation},
         **placement_of(image, channel_axis_of(image)),
     )

@@ -10,6 +10,7 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import QApplication, QFileDialog, QMenu, QPushButton
 
 from napari_unet.errors import NapariUNetError
+from napari_unet.widgets.common.annotation import annotation_of
 from napari_unet.widgets.common.copy_to_annotation import AnnotationCopier
 from napari_unet.widgets.common.pairs import annotated_images, what_is_missing
 from napari_unet.widgets.common.task import Failed, Outcome
@@ -117,6 +118,12 @@ def training_to_copy(viewer: Viewer, train: Trains) -> ScriptBundle | None:
     pairs = train.pairs.pairs()
     if not pairs:
         show_warning(what_is_missing(viewer))
+        return None
+    if any(annotation_of(pair.annotation).task.in_layers for pair in pairs):
+        show_warning(
+            "Overlapping classes cannot be copied as a script: save the layer of each class, and "
+            "train with napari-unet train --labels NAME=PATH for each."
+        )
         return None
     images, preset = annotated_images(viewer, pairs), train.preset_box.currentData()
     paths = [pair.image.source.path for pair in pairs]

@@ -12,9 +12,13 @@ from napari.layers import Image, Labels
 from napari_unet.errors import LabelsError
 from napari_unet.objects.corrections import annotation_number_for, copy_region
 from napari_unet.tasks import task_of
+from napari_unet.tasks.objects import OBJECTS
+from napari_unet.tasks.overlapping_classes import OVERLAPPING_CLASSES
 from napari_unet.widgets.common.annotation import (
+    FIRST_VALUE,
     annotation_of,
     annotations_in,
+    class_of_layer,
     fits,
     image_for,
     new_annotation,
@@ -62,11 +66,19 @@ class AnnotationCopier:
         image = predicted.image if predicted else None
         known = annotations_in(self._viewer)
         chosen = self._session.annotation
+        part = "" if predicted is None else predicted.part
+        if part:  # each overlapping class is painted in a layer of its own
+            known = [
+                each
+                for each in known
+                if annotation_of(each).task.in_layers and class_of_layer(each) == part
+            ]
         for found in ([chosen] if chosen in known else []) + known:
             same_image = image is None or image_for(self._viewer, found) is image
             if found is not None and labels_of(found).shape == shape and same_image:
                 return found
-        made = new_annotation(self._viewer, self._image_of(prediction))
+        kind = OVERLAPPING_CLASSES.kind if part else OBJECTS.kind
+        made = new_annotation(self._viewer, self._image_of(prediction), kind, part)
         self._viewer.layers.selection.active = prediction
         return made
 
@@ -157,7 +169,10 @@ class AnnotationCopier:
                 if np.array_equal(taken[frame], after[frame]):
                     continue
                 painted = np.asarray(labels_of(annotation))[frame]
-                edit = task_of(predicted.kind).corrections(taken[frame], after[frame], painted)
+                before, now = taken[frame], after[frame]
+                if predicted.part:  # in its own layer each class is painted with the same number
+                    before, now = np.minimum(before, FIRST_VALUE), np.minimum(now, FIRST_VALUE)
+                edit = task_of(predicted.kind).corrections(before, now, painted)
                 paint, marks = _teach(annotation, frame, edit)
                 seen = Change.between(taken[frame], after[frame], frame)
                 seen.write(taken)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from napari.utils.notifications import show_warning
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QHeaderView, QTableWidgetItem, QWidget
 
-from napari_unet.data.labels import copy_of_paint, is_painted
+from napari_unet.data.labels import copy_of_paint, fill_regions, is_painted
+from napari_unet.tasks.overlapping_classes import check_class_names, packed_paint
 from napari_unet.widgets.common.annotation import (
     annotation_of,
     annotations_in,
+    class_of_layer,
     covers,
     image_for,
     images_of_its_shape,
@@ -32,6 +35,7 @@ from napari_unet.widgets.common.layers import (
 )
 from napari_unet.widgets.common.placement import named_axes_of, pixel_size_of
 from napari_unet.widgets.common.regions import regions_of
+from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.tables import PlainTable
 
 if TYPE_CHECKING:
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Labels
     from napari.viewer import Viewer
+    from numpy.typing import NDArray
 
     from napari_unet.training.dataset import AnnotatedImage
 
@@ -52,6 +57,13 @@ class LayerPair:
 
     image: Image
     annotation: Labels
+    others: tuple[Labels, ...] = ()
+    """Where the other overlapping classes of the image are painted."""
+
+    @property
+    def layers(self) -> tuple[Labels, ...]:
+        """All layers that are painted in."""
+        return (self.annotation, *self.others)
 
 
 def every_pair(viewer: Viewer) -> tuple[LayerPair, ...]:
@@ -71,8 +83,19 @@ def paint_on_none(viewer: Viewer) -> list[Labels]:
 
 
 def ticked_pairs(viewer: Viewer) -> tuple[LayerPair, ...]:
-    """List the annotations to learn from whose image is open."""
-    return tuple(pair for pair in every_pair(viewer) if annotation_of(pair.annotation).used)
+    """List the annotations to learn from whose image is open.
+
+    Those of the overlapping classes of one image are one pair.
+    """
+    found: dict[int, LayerPair] = {}
+    for pair in every_pair(viewer):
+        annotation = annotation_of(pair.annotation)
+        if annotation.used:
+            key = id(pair.image if annotation.task.in_layers else pair.annotation)
+            known = found.get(key)
+            others = () if known is None else (*known.others, pair.annotation)
+            found[key] = pair if known is None else replace(known, others=others)
+    return tuple(found.values())
 
 
 def questions_about(viewer: Viewer) -> list[str]:
@@ -229,17 +252,35 @@ def annotated_image(viewer: Viewer, pair: LayerPair) -> AnnotatedImage:
     """Copy what is painted, so that painting can go on while a worker reads it."""
     from napari_unet.training.dataset import AnnotatedImage
 
-    corrected = annotation_of(pair.annotation).corrected
+    states = [annotation_of(layer) for layer in pair.layers]
+    corrected = [each.corrected for each in states if each.corrected is not None]
+    in_layers = states[0].task.in_layers
+    names = tuple(map(class_of_layer, pair.layers)) if in_layers else ()
     return AnnotatedImage(
         pair.image.name,
         pixels_of(pair.image),
-        copy_of_paint(labels_of(pair.annotation)),
-        regions_of(viewer, pair.annotation),
-        None if corrected is None else copy_of_paint(corrected),
+        _packed(viewer, pair, names) if names else copy_of_paint(labels_of(pair.annotation)),
+        () if names else regions_of(viewer, pair.annotation),
+        copy_of_paint(reduce(np.logical_or, corrected)) if corrected else None,
         named_axes_of(pair.image),
         pixel_size_of(pair.image),
         transparency_notices(pair.image),
+        names,
     )
+
+
+def _packed(viewer: Viewer, pair: LayerPair, names: tuple[str, ...]) -> NDArray[Any]:
+    """Put the paint of all overlapping classes together, and what is fully annotated of each."""
+    check_class_names(names)  # two of one name would be one
+    unpainted = session_of(viewer).settings.unpainted
+    paint = {
+        name: fill_regions(
+            np.asarray(labels_of(layer)),
+            regions_of(viewer, layer) if unpainted == "unlabelled" else (),
+        )
+        for name, layer in zip(names, pair.layers, strict=True)
+    }
+    return packed_paint(paint, unpainted)
 
 
 def annotated_images(viewer: Viewer, pairs: Sequence[LayerPair]) -> tuple[AnnotatedImage, ...]:

@@ -141,6 +141,8 @@ class Predicted(OfImage):
     """What is remembered of links, also while objects are not linked."""
     name: str = ""
     """What the layer was called: one that was renamed, or duplicated, is the user's."""
+    part: str = ""
+    """Of overlapping classes the one that is shown: each has a layer of its own."""
     placement: str = ""
     """How its image lay when it was shown last."""
     followed: object = ""

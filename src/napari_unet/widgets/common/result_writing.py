@@ -9,7 +9,9 @@ import numpy as np
 from napari.layers import Image, Labels
 
 from napari_unet.objects.overlaps import keep_numbers
+from napari_unet.tasks.overlapping_classes import unpacked_result
 from napari_unet.widgets.common.annotation import (
+    FIRST_VALUE,
     annotation_of,
     annotations_in,
     image_for,
@@ -27,7 +29,7 @@ from napari_unet.widgets.common.result_layer import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from napari.viewer import Viewer
     from numpy.typing import NDArray
@@ -41,7 +43,8 @@ class ResultLayer:
 
     What was corrected stays; what was there before is kept, and comes back on request. `whole` is
     whether all of the image is predicted: its objects then keep their numbers 1..N. Else they get
-    those of the objects that they replace, and numbers that are new in the layer.
+    those of the objects that they replace, and numbers that are new in the layer. `part` names the
+    one of several overlapping classes that is shown.
     """
 
     def __init__(
@@ -55,15 +58,15 @@ class ResultLayer:
         annotation: Labels | None,
         start: tuple[int, ...] = (),
         whole: bool = False,
+        part: str = "",
     ) -> None:
         self._viewer, self._image, self._placement = viewer, image, placement
         self._annotation, self._whole = annotation, whole
         self._pixels: NDArray[Any] = np.zeros(shape, np.int32)
-        self._about = Predicted(np.zeros(shape, np.int32), ndim, kind, start=start)
+        self._about = Predicted(np.zeros(shape, np.int32), ndim, kind, start=start, part=part)
         self._about.image = image
         self.layer: Labels | None = None
-        part = " of a part" if start else ""
-        self._name = f"{image.name} prediction{part}"
+        self._name = f"{image.name}{part and f' {part}'} prediction{' of a part' if start else ''}"
 
     # --- A prediction: begin, tile by tile, and its end ---------------------------------------
 
@@ -244,6 +247,7 @@ class ResultLayer:
                 continue
             same = about.image is self._image and about.kind == self._about.kind
             same = same and about.start == self._about.start and about.name == layer.name
+            same = same and about.part == self._about.part
             if same and _fits(layer.data, self._pixels) and _fits(about.labels, self._pixels):
                 return layer
         return None
@@ -255,6 +259,7 @@ class ResultLayer:
             if not self._about.start or not isinstance(about, Predicted) or not about.start:
                 continue
             ours = about.image is self._image and about.name == layer.name
+            ours = ours and about.part == self._about.part
             if ours and np.array_equal(about.labels, layer.data):
                 self._viewer.layers.remove(layer)
 
@@ -318,6 +323,18 @@ class ResultLayer:
             if each is self._annotation or was_painted_here(each)
             if image_for(self._viewer, each) is self._image
         ]
+
+
+def parts_of(labels: NDArray[Any], names: Sequence[str]) -> Mapping[str, NDArray[Any]]:
+    """Return a result by the name of the layer that shows it; "" where one layer shows all of it.
+
+    `names` are those of overlapping classes, of which each has a number, and so a colour, of its
+    own; of others there are none.
+    """
+    if not names:
+        return {"": labels}
+    masks = unpacked_result(labels, len(names))
+    return {name: (FIRST_VALUE + k) * masks[k] for k, name in enumerate(names)}
 
 
 def _fits(array: Any, pixels: NDArray[Any]) -> bool:

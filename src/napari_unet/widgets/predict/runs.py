@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image
-from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
 
 from napari_unet.io.zarr_files import ZARR_SUFFIX
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.results import RESULT_TYPES
+from napari_unet.tasks.classes import CLASSES
 from napari_unet.widgets.common.layers import METADATA_KEY, pixels_of, plain_layers
 from napari_unet.widgets.common.placement import moved_to, placement_along
 from napari_unet.widgets.common.result_layer import forget_newest
-from napari_unet.widgets.common.result_writing import ResultLayer
+from napari_unet.widgets.common.result_writing import ResultLayer, parts_of
 from napari_unet.widgets.common.stored_layers import show_stored
 from napari_unet.widgets.common.task import Finished, Outcome
 from napari_unet.widgets.common.visible import box_on_screen, check_planes, frame_and_region
@@ -89,12 +89,6 @@ def predict_into_layer(
     `keep` are the axes of the image that the result has, in its order; `scoped` makes `config`. Of
     what was predicted `before` other objects are separated.
     """
-    if model.record.classes.task.in_layers:
-        show_warning(
-            "This model finds overlapping classes, which are not shown as they come yet: predict "
-            "into a file, or with napari-unet predict."
-        )
-        return
     source, pixels = Source.of(session.model_name, image), pixels_of(image)
     known = None if before is None else before.done
     session.result = ShownPrediction(viewer, session, image, keep, config, model, before)
@@ -189,7 +183,7 @@ class ShownPrediction:
             self._shape = (*(1 for _ in frame), *(each.stop - each.start for each in region))
             self._placement = moved_to(self._placement, self._start)
         self._name, self._unsure = (f"{image.name} {what}{part}" for what in _NAMES)
-        self._labels: ResultLayer | None = None
+        self._labels: dict[str, ResultLayer] = {}  # of overlapping classes one for each
         self._image_layer: Image | None = None
         self._finished: set[tuple[int, ...]] = set()
         self._covered: dict[tuple[int, ...], Region] = {}  # of each frame, where there are tiles
@@ -209,7 +203,8 @@ class ShownPrediction:
     @property
     def layer(self) -> Layer | None:
         """Where the result appears."""
-        return self._image_layer if self._labels is None else self._labels.layer
+        shown = [result.layer for result in self._labels.values()]
+        return shown[0] if shown else self._image_layer
 
     def _on_event(self, event: Any) -> None:
         from napari_unet.prediction.results import (
@@ -225,8 +220,9 @@ class ShownPrediction:
         elif isinstance(event, TilePredicted | BlockSeparated):
             self._write(event)
             self._covered[event.frame] = _around(self._covered.get(event.frame), event.region)
-        elif isinstance(event, FrameFinished) and self._labels is not None:
-            self._labels.settle(event.frame, event.region, event.labels)
+        elif isinstance(event, FrameFinished) and self._labels:
+            for part, labels in parts_of(event.labels, self._names).items():
+                self._labels[part].settle(event.frame, event.region, labels)
             self._finished.add(event.frame)
             self._refresh_soon()
         elif isinstance(event, PredictionCard):
@@ -238,18 +234,24 @@ class ShownPrediction:
                 self._viewer, shape, self._unsure, self._placement
             )
             return
-        self._labels = ResultLayer(
-            self._viewer,
-            self._image,
-            kind,
-            self._ndim,
-            shape,
-            self._placement,
-            self._learned_from(),
-            self._start,
-            self._whole,
-        )
-        self._labels.begin()
+        for part in self._names or ("",):
+            self._labels[part] = ResultLayer(
+                self._viewer,
+                self._image,
+                CLASSES.kind if part else kind,
+                self._ndim,
+                shape,
+                self._placement,
+                self._learned_from(),
+                self._start,
+                self._whole,
+                part,
+            )
+            self._labels[part].begin()
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return self.model.record.classes.names
 
     def _learned_from(self) -> Labels | None:
         run = self._session.run
@@ -257,8 +259,9 @@ class ShownPrediction:
         return next((pair.annotation for pair in pairs if pair.image is self._image), None)
 
     def _write(self, tile: TilePredicted | BlockSeparated) -> None:
-        if self._labels is not None:
-            self._labels.show_tile(tile.frame, tile.region, tile.labels)
+        if self._labels:
+            for part, labels in parts_of(tile.labels, self._names).items():
+                self._labels[part].show_tile(tile.frame, tile.region, labels)
         elif self._image_layer is not None:
             start = self._start or (0,) * self._image_layer.ndim
             at = (*(slice(i, i + 1) for i in tile.frame), *tile.region)
@@ -271,29 +274,36 @@ class ShownPrediction:
         self._session.prediction.ended.disconnect(self._on_ended)
         if isinstance(outcome, Finished):
             self._end(outcome.result)
-        elif self._labels is not None:
-            self._labels.undo()
+        elif self._labels:
+            for result in self._labels.values():
+                result.undo()
         elif self._image_layer is not None and self._image_layer in plain_layers(self._viewer):
             self._viewer.layers.remove(self._image_layer)
-        if self._card is not None and self.layer is not None:
-            self.layer.metadata[CARD_KEY] = self._card  # frozen
+        if self._card is not None:
+            for layer in self._layers():
+                layer.metadata[CARD_KEY] = self._card  # frozen
+
+    def _layers(self) -> list[Layer]:
+        found = [self._image_layer, *(result.layer for result in self._labels.values())]
+        return [layer for layer in found if layer is not None]
 
     def _end(self, result: Prediction) -> None:
         if result.type.is_per_class:
-            if self._labels is not None:
-                self._labels.remove()
+            for shown in self._labels.values():
+                shown.remove()
             array = result.array if self._start else result.whole()
             show_probabilities(self._viewer, array, result.axes, self._name, self._placement)
-        elif self._labels is not None:
+        elif self._labels:
             self._settle_unfinished(result)
-            change = self._labels.end()
+            change = "".join([shown.end() for shown in self._labels.values()])
             self.done = result if result.complete else self.done
-            if not self._keeps_earlier and self._labels.layer is not None:
-                forget_newest(self._labels.layer)  # of many thresholds tried, that before stays
+            for shown in self._labels.values():
+                if not self._keeps_earlier and shown.layer is not None:
+                    forget_newest(shown.layer)  # of many thresholds tried, that before stays
             if self._active is not None and self._active in self._viewer.layers:
                 self._viewer.layers.selection.active = self._active
-            if result.complete:
-                self._labels.bring_back()
+            for shown in self._labels.values() if result.complete else ():
+                shown.bring_back()
             if change:
                 self._session.told_of_result.emit(f"{said_of(result, change)} {_WAY_BACK}")
         self._refresh()
@@ -302,19 +312,20 @@ class ShownPrediction:
         """Settle what was found in frames that were not finished, where there are tiles of them."""
         start = [part.start for part in result.box]
         for frame, region in self._covered.items():
-            if frame not in self._finished and self._labels is not None:
+            if frame not in self._finished and self._labels:
                 at = (*(slice(i, i + 1) for i in frame), *region)
                 box = tuple(slice(a.start - s, a.stop - s) for a, s in zip(at, start, strict=True))
                 found = np.asarray(result.array[box])[(0,) * len(frame)]
-                self._labels.settle_found(frame, region, found)
+                for part, labels in parts_of(found, self._names).items():
+                    self._labels[part].settle_found(frame, region, labels)
 
     def _refresh_soon(self) -> None:
         if not self._timer.isActive():
             self._timer.start()
 
     def _refresh(self) -> None:
-        if self.layer is not None:
-            self.layer.refresh()
+        for layer in self._layers():
+            layer.refresh()
 
 
 def _around(one: Region | None, other: Region) -> Region:

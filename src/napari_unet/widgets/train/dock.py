@@ -59,9 +59,10 @@ class TrainWidget(Dock):
         self.task = self._session.training
         self.pairs = PairsTable(napari_viewer)
         self.kind_box = choice(
-            [(task.things, task.kind) for task in PAINTED_TASKS if not task.in_layers],
+            [(task.things, task.kind) for task in PAINTED_TASKS],
             "Objects: each painted number is one cell; touching cells are separated. "
-            "Classes: each painted number is one class.",
+            "Classes: each painted number is one class. Overlapping classes: each is painted in a "
+            "layer of its own.",
         )
         self.unpainted_box = choice(
             [("ignored", "unlabelled"), ("are background", "background")],

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, QTimer
 
 from napari_unet.data.labels import same_paint
+from napari_unet.tasks.classes import CLASSES
 from napari_unet.training.events import AnnotationsJoined, Inbox, PaintJudged, View, ViewPredicted
 from napari_unet.widgets.common.annotation import annotation_of
 from napari_unet.widgets.common.copy_to_annotation import AnnotationCopier
@@ -30,13 +33,14 @@ from napari_unet.widgets.common.pairs import (
 from napari_unet.widgets.common.recovery import keeper_of
 from napari_unet.widgets.common.regions import regions_of
 from napari_unet.widgets.common.result_layer import Predicted
-from napari_unet.widgets.common.result_writing import ResultLayer
+from napari_unet.widgets.common.result_writing import ResultLayer, parts_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.visible import frame_and_region, label_axes, look_at, visible_box
 from napari_unet.widgets.train.work import training_events
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
+    from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
     from napari_unet.model.trained import TrainedNetwork
@@ -89,7 +93,7 @@ class TrainingRun(QObject):
         task.ended.connect(self._end)
         for number, pair in enumerate(self.pairs):
             self._on_screen[number] = dims.point, dims.order, dims.ndisplay
-            for emitter in paint_events(pair.annotation):
+            for emitter in chain.from_iterable(map(paint_events, pair.layers)):
                 emitter.connect(self._note_paint)
         self.share_view()
         self._view_timer.start()
@@ -139,23 +143,30 @@ class TrainingRun(QObject):
             number
             for number in filter(self._same_pixels, self._changed)
             if self._regions_of(number) != self._images[number].regions
-            or not same_paint(labels_of(self.pairs[number].annotation), self._images[number].labels)
+            or not same_paint(self._paint_of(number), self._images[number].labels)
         }
 
+    def _paint_of(self, number: int) -> NDArray[Any]:
+        """Return what is painted now; of overlapping classes that of all."""
+        pair, viewer = self.pairs[number], self._viewer
+        packed = self._images[number].class_names
+        return annotated_image(viewer, pair).labels if packed else labels_of(pair.annotation)
+
     def _regions_of(self, number: int) -> tuple[Region, ...]:
-        return regions_of(self._viewer, self.pairs[number].annotation)
+        packed = self._images[number].class_names  # which are filled already
+        return () if packed else regions_of(self._viewer, self.pairs[number].annotation)
 
     def _same_pixels(self, number: int) -> bool:
         """Return whether a pair has the shapes of the start; else its pixels were replaced."""
         pair, known = self.pairs[number], self._images[number]
-        return (
-            tuple(pixels_of(pair.image).shape) == tuple(known.image.shape)
-            and tuple(labels_of(pair.annotation).shape) == known.labels.shape
-        )
+        return tuple(pixels_of(pair.image).shape) == tuple(known.image.shape) and {
+            tuple(labels_of(layer).shape) for layer in pair.layers
+        } == {known.labels.shape}
 
     def _note_paint(self, event: Any) -> None:
         for number, pair in enumerate(self.pairs):
-            if event.source is pair.annotation and not self._is_moved(number, event.type):
+            ours = any(event.source is layer for layer in pair.layers)
+            if ours and not self._is_moved(number, event.type):
                 self._changed.add(number)
                 if self._task.running:
                     self._join_timer.start()
@@ -180,9 +191,12 @@ class TrainingRun(QObject):
         elif isinstance(event, AnnotationsJoined):
             self.joined = event
         if isinstance(event, ViewPredicted) and self.live:
-            pair = self.pairs[event.image]
-            if pair.annotation in plain_layers(self._viewer):
-                live_layer(self._viewer, pair, self._ndim).show_live(event)
+            pair, names = self.pairs[event.image], self._images[event.image].class_names
+            parts = parts_of(event.labels, names).items()
+            for paint, (part, labels) in zip(pair.layers, parts, strict=True):
+                if paint in plain_layers(self._viewer):
+                    shown = live_layer(self._viewer, LayerPair(pair.image, paint), self._ndim, part)
+                    shown.show_live(replace(event, labels=labels))
 
     def _end(self, outcome: object) -> None:
         self._view_timer.stop()
@@ -200,17 +214,21 @@ class TrainingRun(QObject):
         return timer
 
 
-def live_layer(viewer: Viewer, pair: LayerPair, ndim: int) -> ResultLayer:
-    """Return where it is shown what a network of `ndim` dimensions finds in an image."""
+def live_layer(viewer: Viewer, pair: LayerPair, ndim: int, part: str = "") -> ResultLayer:
+    """Return where it is shown what a network of `ndim` dimensions finds in an image.
+
+    Of overlapping classes each has a layer of its own: `part` is its name.
+    """
     paint = pair.annotation
     return ResultLayer(
         viewer,
         pair.image,
-        annotation_of(paint).kind,
+        CLASSES.kind if part else annotation_of(paint).kind,
         ndim,
         tuple(labels_of(paint).shape),
         placement_from_labels(paint),
         paint,
+        part=part,
     )
 
 
