@@ -142,9 +142,9 @@ def test_flags_that_are_not_given_leave_the_preset_alone() -> None:
     assert not any(setting.name in options for setting in fields(TrainConfig))
 
 
-def test_several_paths_follow_one_flag() -> None:
+def test_several_paths_follow_one_flag_and_one_that_is_repeated_adds_to_them() -> None:
     options = build_parser().parse_args([*TRAIN, "--images", "a", "b"])
-    assert options.images == ["a", "b"]
+    assert options.images == ["i", "a", "b"]
 
 
 # --- a fresh interpreter -----------------------------------------------------------------------
