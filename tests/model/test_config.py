@@ -38,7 +38,7 @@ def test_the_halo_grows_with_the_depth(depth: int, halo: int) -> None:
         {"padding": "reflect"},
         {"normalization": "instance"},
         {"output": "none"},
-        {"output": "sigmoid"},
+        {"output": "tanh"},
         {"flat_levels": -1, "ndim": 3},
         {"flat_levels": 5, "ndim": 3},
         {"flat_levels": 1, "ndim": 2},

@@ -361,7 +361,9 @@ def test_of_frames_that_are_asked_for_those_that_are_there_are_predicted() -> No
 
 
 def test_of_few_painted_cells_what_is_smaller_than_any_must_be_surer() -> None:
-    model = knowing(20, smallest_object=100, classes=ClassTable("objects", "unlabelled"))
+    painted = ClassTable("objects", "unlabelled")
+    begun = {"network": CELLS.record.network, "training": {"start": "cells"}}
+    model = knowing(20, smallest_object=100, classes=painted, **begun)
     limits = plan(model, 40, 40).limits
     assert (limits.smallest, limits.sure, limits.doubtful) == (31, 0.4, 100)  # a tenth of a cell
     assert plan(model, 40, 40, smallest=5).limits == (5, 0.4, 0)
@@ -374,3 +376,8 @@ def test_who_painted_all_knows_how_sure_an_object_is() -> None:
 
 def test_a_starting_model_counts_what_it_is_sure_of() -> None:
     assert plan(CELLS, 40, 40, cell_size=20.0).limits == (47, 0.3, 0)
+
+
+def test_what_began_with_random_weights_counts_what_is_above_the_threshold() -> None:
+    model = knowing(20, smallest_object=100, classes=ClassTable("objects", "unlabelled"))
+    assert plan(model, 40, 40).limits == (100, 0.0, 0)

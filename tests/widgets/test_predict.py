@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -224,9 +225,11 @@ def test_exact_numbers_can_be_chosen(desk: Desk) -> None:
 def test_the_views_to_average_can_be_chosen(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def watched(trained: TrainedNetwork, plan: PredictionPlan, device: torch.device) -> Runner:
+    def watched(
+        trained: TrainedNetwork, plan: PredictionPlan, device: torch.device, *more: Any
+    ) -> Runner:
         asked.append(plan.views)
-        return make_runner(trained, plan, device)
+        return make_runner(trained, plan, device, *more)
 
     monkeypatch.setattr(predictor, "make_runner", watched)
     desk.predict.options.form.editors["views"].show(8)

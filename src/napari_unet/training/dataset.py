@@ -115,6 +115,9 @@ class TrainingData:
     balance: tuple[float, ...] = ()
     """Weight of each answer that the paint gives: see `Task.answers`."""
 
+    begun_known: bool = False
+    """Whether a starting model, and not random weights, learns from them: it is soon sure."""
+
     @property
     def channels(self) -> int:
         """Number of channels of the images, of those that are used."""
@@ -136,7 +139,7 @@ class TrainingData:
         return self._limits(self.smallest_in_image, self.typical_object * self.binning**2)
 
     def _limits(self, smallest: int, typical: float) -> Limits:
-        few = self.classes.unpainted == "unlabelled"
+        few = self.classes.unpainted == "unlabelled" and self.begun_known
         return Limits.of_few_cells(smallest, typical) if few else Limits(smallest)
 
     @property

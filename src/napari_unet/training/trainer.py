@@ -109,6 +109,7 @@ class Trainer:
         self.network_config = config.network(data.channels, data.classes.n_classes)
         self.network = self._placed(random_network(self.network_config, config.seed))
         self._pretrained = config.start != "random" and begin_with(self.network, config.start)
+        self.data = self._as_begun(data)
         self.step, self.seconds = 0, 0.0
         self.cycle_start, self.extra_steps = 0, 0
         self.best = BestSoFar()
@@ -285,7 +286,7 @@ class Trainer:
             self.best.value = -math.inf  # scores on other pixels do not compare
         if not data.cut_like(self.data.classes, self.data.membrane):
             self.best.threshold, self.best.value = DEFAULT_THRESHOLD, -math.inf
-        self.data = data
+        self.data = self._as_begun(data)
         self._classifier = self._find_classifier()
         self.sampler = self._new_sampler()
         self._offsets = self._find_offsets()
@@ -408,9 +409,12 @@ class Trainer:
         cells = self.best.judge(self.averaged_network, self.data, self.device, _EFFORT_OF_TRIAL)
         return mean_iou(cells) if cells else 0.0
 
+    def _as_begun(self, data: TrainingData) -> TrainingData:
+        return replace(data, begun_known=self._pretrained)
+
     def judge_new_cells(self, data: TrainingData) -> tuple[PaintedCell, ...]:
         """Predict the cells that other data have more than these, before they are learned."""
-        cells = self.best.judge(self.averaged_network, data, self.device)
+        cells = self.best.judge(self.averaged_network, self._as_begun(data), self.device)
         return tuple(cell for cell in cells if not was_painted(cell, self.data))
 
     @property
