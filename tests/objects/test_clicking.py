@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from napari_unet.objects.clicking import Clickable, confidences
+from napari_unet.objects.clicking import Clickable
+from napari_unet.objects.separation import confidences
 
 
 def two_discs(bridge: float = 0.0) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from scipy import ndimage as ndi
@@ -41,14 +41,6 @@ _FAINT, _FAINT_SHARE, _FAINT_REACH = 0.1, 0.6, 0.15
 _GRAZED, _COVERED = 0.1, 0.5
 # Where a line connects parts it does so by so many diameters of a cell to each side.
 _BRIDGE = 0.1
-
-
-def confidences(foreground: NDArray[np.uint8], labels: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the mean probability of each object, by its number; 0 for the background."""
-    flat = labels.ravel()
-    means = np.bincount(flat, foreground.ravel()) / np.maximum(np.bincount(flat), 1) / _STEPS
-    means[0] = 0
-    return np.asarray(means)
 
 
 class PromptedView:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy import ndimage as ndi
@@ -101,16 +101,24 @@ def without_unsure(
     return found
 
 
+def confidences(foreground: Foreground, labels: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the mean probability of each object, by its number; 0 for the background."""
+    means = _means(*_areas_and_sums(labels, foreground))
+    means[0] = 0
+    return means
+
+
 def _areas_and_sums(
-    labels: NDArray[np.int32], foreground: Foreground
+    labels: NDArray[Any], foreground: Foreground
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Count the pixels of each number, and sum up their probabilities in steps of 1/255."""
     count = int(labels.max(initial=0)) + 1
     areas, sums = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    flat, probabilities = labels.ravel(), foreground.ravel()
     for part in _parts(labels):
-        numbers = labels.reshape(-1)[part]
+        numbers = flat[part]
         areas += np.bincount(numbers, minlength=count)
-        steps = _in_steps(foreground.reshape(-1)[part])
+        steps = _in_steps(probabilities[part])
         sums += np.bincount(numbers, steps, minlength=count).astype(np.int64)  # exact in float64
     return areas, sums
 
@@ -162,7 +170,7 @@ def _grown(
     return np.where(free, grown, seeds).astype(np.int32, copy=False)
 
 
-def _parts(labels: NDArray[np.int32]) -> Iterator[slice]:
+def _parts(labels: NDArray[Any]) -> Iterator[slice]:
     """Cut the flat array so that what NumPy makes of a part, in 64 bits, stays small."""
     for start in range(0, labels.size, _PART):
         yield slice(start, start + _PART)

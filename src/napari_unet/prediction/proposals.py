@@ -17,9 +17,9 @@ from napari_unet.data.rescaling import size_of_cell
 from napari_unet.errors import ConfigError, ModelMismatchError
 from napari_unet.evaluation.overlap import overlap_of
 from napari_unet.model.starting import expected_cell_size
-from napari_unet.objects.clicking import Clickable, confidences
+from napari_unet.objects.clicking import Clickable
 from napari_unet.objects.limits import SURE_UNTAUGHT, Limits
-from napari_unet.objects.separation import separate_objects, without_unsure
+from napari_unet.objects.separation import confidences, separate_objects, without_unsure
 from napari_unet.prediction.plan import plan_prediction
 from napari_unet.prediction.predictor import predict_image
 from napari_unet.run import Notice, PartsDone, Run

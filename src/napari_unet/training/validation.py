@@ -18,7 +18,6 @@ from napari_unet.model.devices import fastest_precision
 from napari_unet.model.execution import Runner
 from napari_unet.model.inference import InferenceNetwork
 from napari_unet.model.memory import Shortage, within_memory
-from napari_unet.objects.separation import separate_objects, without_unsure
 from napari_unet.run import Notice
 from napari_unet.tasks import Decision
 from napari_unet.training.events import PaintJudged, Validated
@@ -326,11 +325,9 @@ def _judge(
 
     Yields their numbers too.
     """
-    foreground = runner.probabilities(frame.frame, frame.intensity, box)[1]
-    limits = data.limits
-    typical, part = data.typical_object, limits.doubtful
-    found = separate_objects(foreground, limits.smallest, threshold, typical=typical, part=part)
-    found = without_unsure(found, foreground, threshold, limits)
+    probabilities = runner.probabilities(frame.frame, frame.intensity, box)
+    decision = Decision(threshold, data.limits, data.typical_object)
+    found = data.classes.task.decode(probabilities, data.classes, decision)
     target = frame.target.within(box)
     inside = np.bincount(target.objects.ravel(), minlength=pixels.size)
     whole = (inside > 0) & (inside == pixels)

@@ -178,7 +178,8 @@ def sure_cells(
     Left out are cells that are painted for the most part, that end at the view's edge, and that are
     much smaller or larger than most.
     """
-    from napari_unet.objects.clicking import Clickable, confidences  # scikit-image, on use
+    from napari_unet.objects.clicking import Clickable  # scikit-image, on use
+    from napari_unet.objects.separation import confidences
 
     assert isinstance(view.cells, Clickable)
     region, here = view.region, labels[view.region]
