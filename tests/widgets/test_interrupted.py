@@ -234,6 +234,9 @@ def test_a_window_that_closes_stops_its_training_and_not_that_of_another(
         wait_for(desk, every[-1], ViewPredicted)
     ending = session_of(first.viewer).training
 
+    # napari 0.9 deletes the closed window's shader programs in whichever OpenGL context is current:
+    # in that of the other window, it would delete that one's programs of the same numbers.
+    first.viewer.window._qt_viewer.canvas.native.makeCurrent()
     first.viewer.close()
     second.qtbot.waitUntil(lambda: not ending.running, timeout=20_000)
     every[1].clear()
