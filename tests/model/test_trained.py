@@ -183,6 +183,19 @@ def test_a_record_of_before_is_read() -> None:
     assert (read.binning, read.cell_size) == (3, 0)
 
 
+@pytest.mark.parametrize(("start", "known"), [("cells", "cells"), ("random", "")])
+def test_a_record_of_before_began_with_what_its_settings_ask_for(start: str, known: str) -> None:
+    content = record_to_json(replace(RECORD, training={"start": start}))
+    del content["starting_model"]
+    assert record_from_json(content, "x").starting_model == known
+
+
+def test_a_record_of_before_whose_settings_do_not_tell_began_with_random_weights() -> None:
+    content = record_to_json(RECORD)
+    del content["starting_model"]
+    assert record_from_json(content, "x").starting_model == ""
+
+
 def test_pixel_size_and_channels_come_back() -> None:
     record = replace(RECORD, pixel_size={"Z": 1.5, "Y": 0.2, "X": 0.2}, used_channels=(3,))
     assert record_from_json(json.loads(json.dumps(record_to_json(record))), "x") == record

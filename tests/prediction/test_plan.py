@@ -362,8 +362,7 @@ def test_of_frames_that_are_asked_for_those_that_are_there_are_predicted() -> No
 
 def test_of_few_painted_cells_what_is_smaller_than_any_must_be_surer() -> None:
     painted = ClassTable("objects", "unlabelled")
-    begun = {"network": CELLS.record.network, "training": {"start": "cells"}}
-    model = knowing(20, smallest_object=100, classes=painted, **begun)
+    model = knowing(20, smallest_object=100, classes=painted, starting_model="cells")
     limits = plan(model, 40, 40).limits
     assert (limits.smallest, limits.sure, limits.doubtful) == (31, 0.4, 100)  # a tenth of a cell
     assert plan(model, 40, 40, smallest=5).limits == (5, 0.4, 0)

@@ -14,7 +14,7 @@ from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.networks import carried_over
 from napari_unet.training.preparation import prepare_training
 
-from .builders import painted_cells, run, tiny_config
+from .builders import cells, painted_cells, run, tiny_config
 
 
 def weights_of(n_classes: int, seed: int) -> dict[str, torch.Tensor]:
@@ -69,3 +69,12 @@ def test_a_starting_model_is_trained_further_on_any_number_of_channels() -> None
     images = [AnnotatedImage("colours", np.stack([image] * 3), labels)]
     _, result = run(prepare_training(images, config), config, resume=load_starting_model("cells"))
     assert result.trained.record.network.in_channels == 3
+
+
+@pytest.mark.parametrize(("depth", "known"), [(3, "cells"), (2, "")])
+def test_a_model_tells_whether_its_network_began_with_the_starting_model(
+    depth: int, known: str
+) -> None:
+    config = tiny_config(start="cells", base_channels=16, normalization="batch", depth=depth)
+    trained = run(cells(config), config.changed(steps=1))[1].trained
+    assert trained.record.starting_model == known

@@ -81,6 +81,8 @@ class ModelRecord:
     membrane: int | None = None
     """Of two classes the one that is the membrane between cells: the other one can be parted into
     objects. None: the classes are others."""
+    starting_model: str = ""
+    """The starting model that its training began with; empty: random weights."""
 
     @property
     def geometry(self) -> Geometry:
@@ -170,16 +172,24 @@ def record_from_json(content: dict[str, Any], source: str) -> ModelRecord:
             f"{source} has model format {repr(version)[:_LONGEST_REASON]}; this version reads "
             f"{FORMAT_VERSION}. Update napari-unet-paint."
         )
-    if "foreign" in content:  # what version 0.1 called it
-        content = {**content, "external": content["foreign"]}
-        del content["foreign"]
+    present = _in_present_words(content)
     try:
-        return TypeAdapter(ModelRecord).validate_json(json.dumps(content), strict=True)
+        return TypeAdapter(ModelRecord).validate_json(json.dumps(present), strict=True)
     except (ValidationError, ConfigError, OverflowError) as error:
         first = " ".join(" ".join(str(error).splitlines()[:3]).split())
         raise ModelFileError(
             f"{source} has metadata that does not fit: {first[:_LONGEST_REASON]}"
         ) from error
+
+
+def _in_present_words(content: dict[str, Any]) -> dict[str, Any]:
+    """Add what files of earlier versions say otherwise."""
+    settings = content.get("training")
+    start = settings.get("start", "random") if isinstance(settings, dict) else "random"
+    known = {"starting_model": "" if start == "random" else start}
+    if "foreign" in content:
+        known["external"] = content["foreign"]
+    return {**known, **{name: said for name, said in content.items() if name != "foreign"}}
 
 
 # --- The shape of a network of another program ---------------------------------------------------

@@ -6,7 +6,7 @@ Torch is imported where weights are needed: windows and the command line list th
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -165,17 +165,6 @@ def with_channels(weights: dict[str, Tensor], channels: int) -> dict[str, Tensor
         return weights
     spread = first.expand(-1, channels, *first.shape[2:]) / channels
     return {**weights, _FIRST: spread}
-
-
-def is_of_starting_shape(config: UNetConfig) -> bool:
-    """Return whether a training of such a network can begin with a starting model."""
-    of_any = ("in_channels", "out_channels", "window", "dropout", "output")
-    for card in STARTING_MODELS.values():
-        for record in filter(None, map(_record_in, card.weight_files)):
-            known = record.network
-            if replace(config, **{name: getattr(known, name) for name in of_any}) == known:
-                return True
-    return False
 
 
 def starting_weights(

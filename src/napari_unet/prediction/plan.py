@@ -268,7 +268,7 @@ def _limits(record: ModelRecord, config: PredictConfig, ratios: tuple[float, ...
     smallest = _smallest(record, config, ratios)
     if _is_starting_model(record):
         return Limits(smallest, SURE_UNTAUGHT)
-    if record.classes.unpainted == "background" or not _began_with_starting_model(record):
+    if record.classes.unpainted == "background" or not record.starting_model:
         return Limits(smallest)  # random weights are long unsure where they are right
     limits = Limits.of_few_cells(smallest, _typical(record, config, ratios))
     named = config.smallest is not None
@@ -293,13 +293,6 @@ def _typical(record: ModelRecord, config: PredictConfig, ratios: tuple[float, ..
     if not record.cell_size or _is_starting_model(record):  # which has seen cells of all sizes
         return 0.0
     return record.typical_object * float(np.prod(ratios))
-
-
-def _began_with_starting_model(record: ModelRecord) -> bool:
-    from napari_unet.model.starting import is_of_starting_shape  # on use, as below
-
-    begun = (record.training or {}).get("start", "random") != "random"
-    return begun and is_of_starting_shape(record.network)
 
 
 def _is_starting_model(record: ModelRecord) -> bool:

@@ -114,9 +114,8 @@ class TrainingData:
     """Of two classes the one that is the membrane between cells; None: the classes are others."""
     balance: tuple[float, ...] = ()
     """Weight of each answer that the paint gives: see `Task.answers`."""
-
-    begun_known: bool = False
-    """Whether a starting model, and not random weights, learns from them: it is soon sure."""
+    starting_model: str = ""
+    """The one that learns from them, and is soon sure; empty: random weights do."""
 
     @property
     def channels(self) -> int:
@@ -139,7 +138,7 @@ class TrainingData:
         return self._limits(self.smallest_in_image, self.typical_object * self.binning**2)
 
     def _limits(self, smallest: int, typical: float) -> Limits:
-        few = self.classes.unpainted == "unlabelled" and self.begun_known
+        few = self.classes.unpainted == "unlabelled" and self.starting_model
         return Limits.of_few_cells(smallest, typical) if few else Limits(smallest)
 
     @property

@@ -108,6 +108,7 @@ def _with_record(trainer: Trainer, weights: dict[str, Tensor]) -> TrainedNetwork
         used_channels=config.used_channels,
         cell_size=data.cell_size,
         membrane=data.membrane,
+        starting_model=data.starting_model,
         bfloat16_agreement=trainer.bfloat16_agreement,
     )
     return TrainedNetwork(network, record)

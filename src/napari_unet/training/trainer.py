@@ -108,8 +108,8 @@ class Trainer:
         self._offsets = self._find_offsets()
         self.network_config = config.network(data.channels, data.classes.n_classes)
         self.network = self._placed(random_network(self.network_config, config.seed))
-        self._pretrained = config.start != "random" and begin_with(self.network, config.start)
-        self.data = self._as_begun(data)
+        known = config.start != "random" and begin_with(self.network, config.start)
+        self.data = replace(data, starting_model=config.start if known else "")
         self.step, self.seconds = 0, 0.0
         self.cycle_start, self.extra_steps = 0, 0
         self.best = BestSoFar()
@@ -151,12 +151,12 @@ class Trainer:
     @property
     def knows_something(self) -> bool:
         """Whether the weights of the first step are a model already."""
-        return self._pretrained or self.cycle_start > 0
+        return bool(self.data.starting_model) or self.cycle_start > 0
 
     @property
     def notices(self) -> tuple[str, ...]:
         """What is unusual about the weights that a new training begins with."""
-        if self._pretrained or self.step or self.config.start == "random":
+        if self.data.starting_model or self.step or self.config.start == "random":
             return ()
         return (
             f"The training begins with random weights: the starting model {self.config.start!r} "
@@ -181,7 +181,7 @@ class Trainer:
         else:
             new_outputs = self.network_config.out_channels != _STARTING_CLASSES
             new_outputs = new_outputs or self.network_config.output != "softmax"
-            share = _CONTINUED_RATE if self._pretrained and not new_outputs else 1.0
+            share = _CONTINUED_RATE if self.data.starting_model and not new_outputs else 1.0
         return self.config.learning_rate * share
 
     @property
@@ -296,7 +296,7 @@ class Trainer:
 
     def _find_teacher(self) -> Teacher | None:
         """Let the starting model teach what is not painted, if it is any good on these images."""
-        taught = self._pretrained and self.data.classes.task.starting_model_teaches
+        taught = self.data.starting_model and self.data.classes.task.starting_model_teaches
         if not taught or is_dense(self.data):
             return None
         seed = self.config.seed
@@ -377,7 +377,7 @@ class Trainer:
     def _fits_statistics(self) -> bool:
         """Whether paint is too little to tell a starting model what these images are like."""
         judges = self.data.classes.judged_singly and self.group.alone
-        return self._pretrained and judges and not is_dense(self.data)
+        return bool(self.data.starting_model) and judges and not is_dense(self.data)
 
     def fit_statistics(self) -> None:
         """Let a starting model normalise by these images, as far as that suits what is painted.
@@ -410,7 +410,7 @@ class Trainer:
         return mean_iou(cells) if cells else 0.0
 
     def _as_begun(self, data: TrainingData) -> TrainingData:
-        return replace(data, begun_known=self._pretrained)
+        return replace(data, starting_model=self.data.starting_model)
 
     def judge_new_cells(self, data: TrainingData) -> tuple[PaintedCell, ...]:
         """Predict the cells that other data have more than these, before they are learned."""
