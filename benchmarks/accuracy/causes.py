@@ -27,6 +27,7 @@ from napari_unet.data.border_weights import DEFAULT_SIGMA
 from napari_unet.errors import ConfigError
 from napari_unet.training import held_back, loop, targets
 from napari_unet.training.config import TrainConfig
+from napari_unet.training.distillation import Teachers
 from napari_unet.training.state import latest_model
 from napari_unet.training.trainer import Trainer
 
@@ -130,7 +131,7 @@ def some_held_back() -> AbstractContextManager[Any]:
 
 def no_teacher() -> AbstractContextManager[Any]:
     """Learn from the paint alone, beginning with the starting model all the same."""
-    return patch.object(Trainer, "_find_teacher", lambda trainer: None)
+    return patch.object(Teachers, "_trusted_on", lambda *_: None)
 
 
 CAUSES = {

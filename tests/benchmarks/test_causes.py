@@ -33,6 +33,7 @@ from napari_unet.tasks import class_table
 from napari_unet.training import held_back, loop, targets
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage, TrainingData
+from napari_unet.training.distillation import Teachers
 from napari_unet.training.networks import statistics_of
 from napari_unet.training.preparation import prepare_training
 from napari_unet.training.targets import frame_target
@@ -177,7 +178,7 @@ def test_small_cells_are_not_enlarged_where_that_is_taken_back() -> None:
 
 def teaches(variation: Variation) -> bool:
     with variation.meanwhile():
-        return trainer_of(variation)._teacher is not None
+        return trainer_of(variation).teachers.starting_model is not None
 
 
 def test_a_silent_starting_model_is_begun_with_all_the_same() -> None:
@@ -206,7 +207,7 @@ def parts() -> list[Any]:
         vars(Trainer)["_fits_statistics"],
         vars(loop)["best_model"],
         vars(held_back)["CELLS_TO_SPARE_SOME"],
-        vars(Trainer)["_find_teacher"],
+        vars(Teachers)["_trusted_on"],
     ]
 
 

@@ -68,11 +68,11 @@ def test_gaps_are_what_closing_adds(shape: tuple[int, ...]) -> None:
 
 def test_new_paint_makes_no_new_teacher_network() -> None:
     trainer = trainer_of(*painted_nuclei())
-    before = trainer._teacher
+    before = trainer.teachers.starting_model
     trainer.adopt(trainer.data)
     assert before is not None
-    assert trainer._teacher is not None
-    assert trainer._teacher.network is before.network
+    assert trainer.teachers.starting_model is not None
+    assert trainer.teachers.starting_model.network is before.network
 
 
 def test_who_is_right_is_trusted() -> None:
@@ -146,7 +146,7 @@ def painted_nuclei() -> tuple[Array, Array]:
 
 
 def test_on_strokes_over_nuclei_the_starting_model_goes_on_teaching() -> None:
-    assert trainer_of(*painted_nuclei())._teacher is not None
+    assert trainer_of(*painted_nuclei()).teachers.starting_model is not None
 
 
 @pytest.mark.parametrize(
@@ -159,13 +159,13 @@ def test_on_strokes_over_nuclei_the_starting_model_goes_on_teaching() -> None:
     ],
 )
 def test_there_is_no_teacher_where_there_is_nothing_to_teach(changes: dict[str, Any]) -> None:
-    assert trainer_of(*painted_nuclei(), **changes)._teacher is None
+    assert trainer_of(*painted_nuclei(), **changes).teachers.starting_model is None
 
 
 def test_on_images_that_it_does_not_know_the_starting_model_is_silent() -> None:
     image, strokes = painted_nuclei()
     noise = np.random.default_rng(0).normal(size=image.shape).astype(np.float32)
-    assert trainer_of(noise, strokes)._teacher is None
+    assert trainer_of(noise, strokes).teachers.starting_model is None
 
 
 @pytest.mark.parametrize(("ring", "weight"), [(0, 8.0), (2, 1.0)])

@@ -102,7 +102,7 @@ def test_parts_learn_from_the_teacher_as_the_whole_does() -> None:
     data = cells(config)
     trainers = [Trainer(data, config, CPU, None) for _ in range(2)]
     for trainer in trainers:
-        trainer._teacher = _teacher_of(trainer)
+        trainer.teachers.starting_model = _teacher_of(trainer)
         _stay_in_evaluation(trainer.network)
     trainers[1]._batcher._at_once = 1
     losses = [trainer.train_step(0.5) for trainer in trainers]
@@ -311,9 +311,9 @@ def test_a_teacher_that_does_not_fit_does_not_teach(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("napari_unet.training.distillation.trust_in", fail)
     config = tiny_config(start="cells", base_channels=16, depth=3, **UNDEFORMED)
     data = cells(config)
-    monkeypatch.setattr("napari_unet.training.trainer.is_dense", lambda data: False)
+    monkeypatch.setattr("napari_unet.training.distillation.is_dense", lambda data: False)
     trainer = Trainer(data, config, CPU, None)
-    assert trainer._teacher is None
+    assert trainer.teachers.starting_model is None
     (told,) = trainer.take_notices()
     assert told.text.endswith("the starting model does not teach what is unpainted.")
 

@@ -159,6 +159,6 @@ def test_a_resumed_training_is_taught_by_the_starting_model_that_was_fitted(
     resumed = Trainer(
         trainer.data, trainer.config, DEVICE, load_state(tmp_path / "state.safetensors")
     )
-    assert trainer.fitted
-    assert same_weights(trainer.fitted, resumed.fitted)
-    assert not same_weights(resumed.fitted, statistics_of(resumed.network))
+    assert trainer.teachers.fitted
+    assert same_weights(trainer.teachers.fitted, resumed.teachers.fitted)
+    assert not same_weights(resumed.teachers.fitted, statistics_of(resumed.network))

@@ -552,14 +552,14 @@ def test_statistics_that_overflow_are_not_kept(monkeypatch: pytest.MonkeyPatch) 
     """The variance of a patch may be infinite where its loss is a number."""
     config = tiny_config(validation_share=0.0)
     trainer = Trainer(cells(config), config, DEVICE, None)
-    right = trainer._parallel.forward
+    right = trainer.parallel.forward
 
     def forward(images: Tensor) -> Tensor:
         logits: Tensor = right(images)
         next(iter(trainer.network.buffers())).data.fill_(float("inf"))
         return logits
 
-    monkeypatch.setattr(trainer._parallel, "forward", forward)
+    monkeypatch.setattr(trainer.parallel, "forward", forward)
     assert np.isnan(trainer.train_step(0.5))
     assert all_finite(copy_weights(trainer.network))
     assert all_finite(copy_weights(trainer.averaged))

@@ -81,7 +81,7 @@ def test_no_step_waits_for_the_device(changes: dict[str, Any]) -> None:
 def test_a_step_with_a_teacher_waits_for_nothing_either() -> None:
     config = tiny_config(start="cells", base_channels=16, depth=3)
     trainer = Trainer(cells(config), config, DEVICE, None)
-    trainer._teacher = trainer._starting.teacher([], 1.0, torch.float32) or _any_teacher(trainer)
+    trainer.teachers.starting_model = _any_teacher(trainer)
     trainer._losses = NeverRead(DEVICE)
     with Waits() as waits:
         trainer.train_step(0.5)

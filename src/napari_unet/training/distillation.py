@@ -1,4 +1,4 @@
-"""Distillation: a starting model goes on teaching where nothing is painted.
+"""Distillation: a starting model, or a pixel classifier, teaches where nothing is painted.
 
 Strokes through cells say nothing about the gaps between them, nor where cells end: a network that
 learns from strokes, or from the insides of cells, alone soon forgets both. So on unlabelled pixels
@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,18 +23,32 @@ from torch.nn import functional
 
 from napari_unet.data.frames import grown
 from napari_unet.data.labels import UNLABELLED, marked_boxes
+from napari_unet.errors import UnreadableError, first_line
+from napari_unet.model.memory import Shortage, within_memory
 from napari_unet.training.distributed import ALONE, ProcessGroup
-from napari_unet.training.networks import begin_with, random_network, set_statistics
+from napari_unet.training.networks import (
+    begin_with,
+    mixed_statistics,
+    placed,
+    random_network,
+    recomputed_statistics,
+    set_statistics,
+    statistics_of,
+)
+from napari_unet.training.patches import unknown
+from napari_unet.training.pixel_classifier import PixelClassifier, offsets_of_paint
+from napari_unet.training.validation import NOISE_OF_SCORES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from torch import Tensor
 
     from napari_unet.model.config import UNetConfig
     from napari_unet.model.unet import UNet
+    from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData
-    from napari_unet.training.patches import Batch
+    from napari_unet.training.patches import Batch, Guess, PatchSampler
 
 # What a fully trusted teacher says of all unlabelled pixels counts as much as the painted ones
 # where background is painted around all cells, and so many times as much where around none: else
@@ -47,47 +61,117 @@ _GAP_WEIGHT = 40.0
 _GAP_WIDTH = 5  # pixels; `_largest_along` counts on it
 # Less trust than this teaches nothing.
 _LEAST_TRUST = 0.1
+_TRIALS = 4  # batches that teachers are tried on
 # With more than this share painted there is nothing to add.
 _DENSE = 0.5
+# How much the statistics of the images count beside those of the starting model; compared on paint.
+_SHARES_OF_STATISTICS = (0.0, 0.5, 1.0)
 
 
-class StartingModel:
-    """A starting model that can teach; its network is made once, when it is first asked for.
+class Teachers:
+    """What teaches a network besides the paint: a starting model, or a pixel classifier.
 
-    `config` is the network that learns, with the classes of a starting model. `statistics` are what
-    it normalises by; what is missing stays its own.
+    `network` is the one that learns, with the classes of a starting model; `tell` takes what the
+    user should know.
     """
 
     def __init__(
         self,
-        name: str,
-        config: UNetConfig,
+        config: TrainConfig,
+        network: UNetConfig,
         device: torch.device,
-        statistics: Mapping[str, Tensor],
+        group: ProcessGroup,
+        tell: Callable[[str], object],
     ) -> None:
-        self._name, self._config, self._device = name, config, device
-        self._statistics = statistics
-        self._network: UNet | None = None
+        self._config, self._of, self._device, self._group = config, network, device, group
+        self._tell = tell
+        self.classifier: PixelClassifier | None = None
+        self.offsets: Tensor | None = None  # of the classes; see `offsets_of_paint`
+        self.starting_model: Teacher | None = None
+        self.fit({})
 
-    def teacher(
-        self,
-        batches: Iterable[Batch],
-        weight: float,
-        precision: torch.dtype,
-        group: ProcessGroup = ALONE,
-    ) -> Teacher | None:
-        """Let it teach, if it is any good at what is painted in some batches."""
+    def fit(self, statistics: Mapping[str, Tensor]) -> None:
+        """Let the starting model normalise by these; what is missing stays its own."""
+        self.fitted = {name: tensor.cpu() for name, tensor in statistics.items()}
+        self._network: UNet | None = None  # made once, when it is first asked for
+
+    def learn(self, data: TrainingData) -> None:
+        """Let a pixel classifier learn the paint, where that is quick and there is need of one."""
+        self._data, self.classifier = data, None
+        wanted = data.classes.task.pixel_classifier and self._group.alone
+        if not wanted or is_dense(data):
+            return
+        try:
+            self.classifier = PixelClassifier.fitted(data, self._config.seed)
+        except (UnreadableError, MemoryError) as error:  # a network learns without it as well
+            self._tell(f"There is no pixel classifier: {first_line(error)}")
+
+    @property
+    def guess(self) -> Guess:
+        """What guesses the classes that nobody painted."""
+        return unknown if self.classifier is None else self.classifier.guess
+
+    def try_on(self, sampler: PatchSampler, precision: torch.dtype) -> None:
+        """See how they agree with what is painted in some batches."""
+        self.offsets = self._offsets_on(self._batches(sampler, 7))
+        self.starting_model = self._trusted_on(self._batches(sampler, 4), precision)
+
+    def _batches(self, sampler: PatchSampler, of: int) -> Iterator[Batch]:
+        return (sampler.draw([self._config.seed, of, trial]) for trial in range(_TRIALS))
+
+    def _offsets_on(self, batches: Iterable[Batch]) -> Tensor | None:
+        """Find out how much more often than in the image each class is painted."""
+        if (classifier := self.classifier) is None:
+            return None
+        found = within_memory(lambda: offsets_of_paint(classifier, batches), self._device)
+        return None if isinstance(found, Shortage) else found.to(self._device)
+
+    def _trusted_on(self, batches: Iterable[Batch], precision: torch.dtype) -> Teacher | None:
+        """Let the starting model teach what is not painted, if it is any good on these images."""
+        taught = self._data.starting_model and self._data.classes.task.starting_model_teaches
+        if not taught or is_dense(self._data):
+            return None
+        if not self._group.alone:
+            return self._teacher(batches, precision)
+        found = within_memory(partial(self._teacher, batches, precision), self._device)
+        if isinstance(found, Shortage):
+            self._tell(f"{found}: the starting model does not teach what is unpainted.")
+            return None
+        return found
+
+    def _teacher(self, batches: Iterable[Batch], precision: torch.dtype) -> Teacher | None:
         if self._network is None:
-            network = random_network(self._config, seed=0)
-            begin_with(network, self._name)
-            set_statistics(network, self._statistics)
-            if self._config.ndim == 2:
-                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self._network = network.to(self._device).folded()
-        trust = trust_in(self._network, batches, self._device, group)
+            network = random_network(self._of, seed=0)
+            begin_with(network, self._config.start)
+            set_statistics(network, self.fitted)
+            self._network = placed(network, self._device).folded()
+        trust = trust_in(self._network, batches, self._device, self._group)
         if trust < _LEAST_TRUST:
             return None
-        return Teacher(self._network, trust * weight, precision)
+        return Teacher(self._network, trust * weight_beside(self._data), precision)
+
+    def go_on_in_float32(self) -> None:
+        """Compute with all digits from now on."""
+        if self.starting_model is not None:
+            self.starting_model = replace(self.starting_model, precision=torch.float32)
+
+
+def suited_statistics(
+    network: UNet,
+    data: TrainingData,
+    device: torch.device,
+    value_with: Callable[[dict[str, Tensor]], float],
+) -> dict[str, Tensor] | None:
+    """Return the statistics by which a starting model sees what is painted best; None: its own.
+
+    On images unlike its own, those of these images are worth more than the first steps; on others
+    they harm. The paint tells, of which nothing has been learned yet: `value_with` looks at it.
+    """
+    own, here = statistics_of(network), recomputed_statistics(network, data, device)
+    candidates = [mixed_statistics(own, here, share) for share in _SHARES_OF_STATISTICS]
+    values = np.array([value_with(statistics) for statistics in candidates])
+    better = values > values[0] + NOISE_OF_SCORES
+    return candidates[int(np.argmax(np.where(better, values, 0.0)))] if better.any() else None
 
 
 def is_dense(data: TrainingData) -> bool:

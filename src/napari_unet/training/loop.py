@@ -138,8 +138,8 @@ def _train(
         len(data.blocks),
         0 if config.minutes else trainer.planned_steps,
     )
-    for text in (*notices, *data.notices, *trainer.notices):
-        yield Notice(text)
+    yield from map(Notice, (*notices, *data.notices))
+    yield from trainer.take_notices()
     finished = clock.finished()
     if finished and trainer.step == 0:
         yield Notice("The time was over before the first step: the network is untrained.")

@@ -224,6 +224,7 @@ class _Preparation:
             self.cell_size,
             membrane,
             tuple(map(float, self.balance)),
+            before.starting_model if before else "",
         )
 
     def _painted_frames(self, image: int) -> Iterator[TrainingFrame]:

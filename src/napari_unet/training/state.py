@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -13,13 +14,26 @@ from napari_unet.errors import ModelMismatchError
 from napari_unet.model.record import ModelRecord
 from napari_unet.model.starting import is_starting_model, with_channels
 from napari_unet.model.trained import TrainedNetwork, build_network
-from napari_unet.training.networks import carried_over, copy_weights
-from napari_unet.training.update import new_average, optimiser_tensors, restore_optimiser
+from napari_unet.training.distributed import parallel_network
+from napari_unet.training.networks import (
+    all_finite,
+    carried_over,
+    copy_weights,
+    placed,
+    random_network,
+)
+from napari_unet.training.update import (
+    new_average,
+    new_optimiser,
+    optimiser_tensors,
+    restore_optimiser,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.tasks import ClassTable
+    from napari_unet.training.dataset import TrainingData
     from napari_unet.training.held_back import Block
     from napari_unet.training.trainer import Trainer
 
@@ -168,7 +182,7 @@ def _besides_weights(trainer: Trainer) -> dict[str, Any]:
         "border_sigma": trainer.data.border_sigma,
         "paint": trainer.data.paint,
         "in_float32": trainer.in_float32,
-        "fitted": trainer.fitted,
+        "fitted": trainer.teachers.fitted,
     }
 
 
@@ -185,7 +199,7 @@ def restore(trainer: Trainer, state: TrainingState) -> None:
             restore_optimiser(trainer.optimiser, trainer.network, state.optimiser)
     if state.in_float32:
         trainer.go_on_in_float32()
-    trainer.fitted = dict(state.fitted)
+    trainer.teachers.fit(state.fitted)
     same_paint = not trainer.data.classes.judged_singly or state.paint == trainer.data.paint
     if classes == now and state.held_back == trainer.data.blocks and same_paint:
         trainer.best.value = state.best_value
@@ -213,3 +227,29 @@ def train_further(trainer: Trainer, model: TrainedNetwork) -> None:
     if trainer.data.cut_like(model.record.classes, model.record.membrane):
         trainer.best.threshold = model.record.threshold
     trainer.best.history = list(model.record.history)
+
+
+def go_back(trainer: Trainer) -> None:
+    """Put the last good weights in place: the best so far, else the average of many steps."""
+    best = trainer.best.weights if trainer.group.alone else {}  # which the first rank alone has
+    good = best or copy_weights(trainer.averaged_network)
+    if not all_finite(good):  # nothing is better than what there is
+        return
+    trainer.network.load_state_dict(good)
+    trainer.averaged_network.load_state_dict(good)
+    trainer.averaged.n_averaged.zero_()
+
+
+def change_classes(trainer: Trainer, data: TrainingData) -> None:
+    """Give the network outputs for the classes of new data; what it knows of the others stays."""
+    last, averaged = copy_weights(trainer.network), copy_weights(trainer.averaged)
+    trainer.network_config = trainer.config.network(data.channels, data.classes.n_classes)
+    network = random_network(trainer.network_config, trainer.config.seed)
+    trainer.network = placed(network, trainer.device)
+    trainer.averaged = new_average(trainer.network, trainer.device)
+    for changed, weights in ((trainer.network, last), (trainer.averaged, averaged)):
+        fresh = changed.state_dict()
+        changed.load_state_dict(carried_over(weights, trainer.data.classes, data.classes, fresh))
+    trainer.optimiser = new_optimiser(trainer.network, trainer.config)
+    trainer.parallel = parallel_network(trainer.network, trainer.group)
+    trainer.best.weights, trainer.best.value, trainer.best.is_ahead = {}, -math.inf, False
