@@ -157,6 +157,9 @@ class Task(ABC):
     """How images are brought to the network's range."""
     fixed: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Settings of `TrainConfig` that have no other value with this task."""
+    loss_settings: tuple[Literal["error", "balance"], ...] = ()
+    """What its loss depends on: how images are compared, "squared" or "absolute"; a weight of each
+    answer, which the weights of pixels do not hold."""
     in_layers: bool = False
     """Whether each class is painted, and found, in a layer of its own; `labels` then hold all of
     them in one number per pixel."""
@@ -250,18 +253,10 @@ class Task(ABC):
         """Return the answers of a batch, float32, as the loss wants them."""
         return answers.long()
 
-    def loss(
-        self,
-        scores: Tensor,
-        classes: Tensor,
-        weights: Tensor,
-        error: str = "",
-        balance: Sequence[float] = (),
-    ) -> Tensor:
+    def loss(self, scores: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
         """Compare the network's scores (B, C, *) with its target; see `tasks.losses`.
 
-        `error` is how images are compared: "squared" or "absolute". `balance` weighs each answer
-        where `weights` do not.
+        That of a task also takes its `loss_settings`, by these names.
         """
         from napari_unet.tasks.losses import weighted_cross_entropy
 

@@ -165,12 +165,7 @@ class Images(Task):
         return answers.contiguous()
 
     def loss(
-        self,
-        scores: Tensor,
-        classes: Tensor,
-        weights: Tensor,
-        error: str = "",
-        balance: Sequence[float] = (),
+        self, scores: Tensor, classes: Tensor, weights: Tensor, error: str = "squared"
     ) -> Tensor:
         from napari_unet.tasks.losses import weighted_error
 
@@ -264,6 +259,7 @@ def _task(kind: Kind, teaches_itself: bool) -> Images:
         bends=False,
         intensity=_INTENSITY,
         fixed=_FIXED,
+        loss_settings=("error",),
         teaches_itself=teaches_itself,
         enough_pixels=_ENOUGH_PIXELS * teaches_itself,
     )

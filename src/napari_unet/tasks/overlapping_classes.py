@@ -75,12 +75,7 @@ class OverlappingClasses(Classes):
         return ""
 
     def loss(
-        self,
-        scores: Tensor,
-        classes: Tensor,
-        weights: Tensor,
-        error: str = "",
-        balance: Sequence[float] = (),
+        self, scores: Tensor, classes: Tensor, weights: Tensor, balance: Sequence[float] = ()
     ) -> Tensor:
         from napari_unet.tasks.losses import binary_cross_entropy
 
@@ -241,5 +236,6 @@ OVERLAPPING_CLASSES = OverlappingClasses(
     activation="sigmoid",
     result="overlapping",
     fewest_classes=1,
+    loss_settings=("balance",),
     in_layers=True,
 )

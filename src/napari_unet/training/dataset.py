@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from napari_unet.data.rescaling import size_of_cell
 from napari_unet.objects.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.data.frames import Frame
@@ -155,6 +157,12 @@ class TrainingData:
             border_sigma=self.border_sigma,
             **self.classes.task.fixed,
         )
+
+    def loss(self, config: TrainConfig) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """Return the loss of the task, which depends on what it says it does."""
+        task = self.classes.task
+        known: dict[str, Any] = {"error": config.image_error, "balance": self.balance}
+        return partial(task.loss, **{name: known[name] for name in task.loss_settings})
 
     @property
     def painted(self) -> int:

@@ -244,11 +244,7 @@ class Trainer:
                 self.parallel,
                 self._batcher.split(batch),
                 shares_of,
-                partial(
-                    self.data.classes.task.loss,
-                    error=self.config.image_error,
-                    balance=self.data.balance,
-                ),
+                self.data.loss(self.config),
                 self.teachers.starting_model,
                 self._precision,
                 self._trust_in_classifier,
