@@ -14,9 +14,9 @@ from napari_unet.training.checkpoint import load_state, save_state
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage, TrainingData
 from napari_unet.training.patches import PatchSampler
-from napari_unet.training.preparation import prepare_training, smallest_painted_object
+from napari_unet.training.preparation import prepare_training
 from napari_unet.training.sources import record_of
-from napari_unet.training.targets import pixel_weights
+from napari_unet.training.targets import pixel_weights, smallest_painted_object
 
 from .builders import run, tiny_config
 

@@ -9,7 +9,8 @@ import pytest
 
 from napari_unet.training.dataset import AnnotatedImage, TrainingData
 from napari_unet.training.patches import _read_target
-from napari_unet.training.preparation import prepare_training, weights_in_image
+from napari_unet.training.preparation import prepare_training
+from napari_unet.training.targets import weights_in_image
 
 from .builders import painted_cells, tiny_config
 

@@ -10,7 +10,8 @@ import pytest
 from napari.layers import Image, Labels, Shapes
 from qtpy.QtCore import Qt
 
-from napari_unet.training.preparation import prepare_training, weights_in_image
+from napari_unet.training.preparation import prepare_training
+from napari_unet.training.targets import weights_in_image
 from napari_unet.widgets.annotate.coverage import shown_regions
 from napari_unet.widgets.common.annotation import annotation_of, next_object
 from napari_unet.widgets.common.pairs import annotated_images, ticked_pairs

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.axes import check_image
 from napari_unet.data.binning import (
     LARGEST_AUTOMATIC,
     REDUCING_STEP,
@@ -20,13 +19,10 @@ from napari_unet.data.binning import (
 from napari_unet.data.labels import (
     UNLABELLED,
     Target,
-    Unpainted,
-    fill_regions,
     is_painted,
     paint_box,
-    pixels_per_number,
 )
-from napari_unet.errors import ImageError, LabelsError, ModelMismatchError
+from napari_unet.errors import LabelsError, ModelMismatchError
 from napari_unet.model.starting import is_starting_model
 from napari_unet.tasks import ClassTable, check_classes_painted, class_table, task_of
 from napari_unet.tasks.validation import membrane_class
@@ -41,7 +37,9 @@ from napari_unet.training.sources import (
     anisotropy_of,
     axes_of,
     by_frame,
+    checked_sources,
     choose_flat_levels,
+    class_names_of,
     common_pixel_size,
     notices_by_image,
     notices_of,
@@ -54,12 +52,13 @@ from napari_unet.training.targets import (
     frame_target,
     pixel_weights,
     sigma_of,
+    smallest_painted_object,
     updated_target,
     with_short_ids,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -72,10 +71,6 @@ if TYPE_CHECKING:
 
 # Enlarged, what is painted may have so many pixels: each takes some 30 bytes of memory.
 _MOST_ENLARGED = 2**26
-# Dropped is what is smaller than this share of nearly the smallest object that was painted.
-_SMALLEST_SHARE, _SMALLEST_PERCENTILE = 0.5, 5
-# A ball of volume V has a largest section of area A: V = 4 / (3 sqrt(pi)) * A ** 1.5.
-_BALL_OF_SECTION = 4 / (3 * np.sqrt(np.pi))
 
 
 def prepare_training(
@@ -111,8 +106,7 @@ class _Preparation:
         held_back: Sequence[Block],
     ) -> None:
         config = config.changed(**task_of(config.kind).fixed)
-        check = _checked if len(images) == 1 else _named_where_wrong
-        self.sources = tuple(check(image, config) for image in images)
+        self.sources = checked_sources(images, config)
         if isinstance(previous, TrainingData):
             previous = previous.renumbered([image.image for image in self.sources])
         self.before = before = previous if isinstance(previous, TrainingData) else None
@@ -122,7 +116,7 @@ class _Preparation:
         known = before.classes.painted if before else ()
         labels = [image.labels for image in self.sources]
         self.table = class_table(
-            labels, config.kind, config.unpainted, known, _class_names(self.sources, config)
+            labels, config.kind, config.unpainted, known, class_names_of(self.sources, config)
         )
         self.labels = [
             by_frame(image.labels, axes_of(image, config.ndim)[1], config.ndim)
@@ -321,27 +315,6 @@ def _middle_of(shape: tuple[int, ...], pixels: int) -> Region | None:
     return tuple(slice((n - m) // 2, (n - m) // 2 + m) for n, m in zip(shape, sizes, strict=True))
 
 
-def _class_names(images: Sequence[AnnotatedImage], config: TrainConfig) -> tuple[str, ...]:
-    """Return the names of overlapping classes, the same for all images; of others there are none.
-
-    Raises LabelsError where they differ, or labels do not say which class they are of.
-    """
-    names = images[0].class_names
-    if task_of(config.kind).in_layers and not names:
-        raise LabelsError(
-            "Overlapping classes need labels for each class, by its name: labels={'nucleus': ..., "
-            "'cell': ...} in Python, --labels nucleus=PATH --labels cell=PATH on the command line."
-        )
-    for image in images:
-        if image.class_names != names:
-            raise LabelsError(
-                f"{image.name} has labels of {', '.join(image.class_names) or 'no classes'}, but "
-                f"{images[0].name} of {', '.join(names) or 'no classes'}: give all images labels "
-                "of the same classes, in one order."
-            )
-    return names
-
-
 def _kept_sizes(
     previous: TrainingData | TrainingState | TrainedNetwork | None, ndim: int
 ) -> tuple[float | None, int | None, float | None]:
@@ -353,47 +326,6 @@ def _kept_sizes(
     record = previous.record  # a starting model takes any binning
     binning = None if is_starting_model(record) else record.binning
     return binning, record.network.flat_levels if record.network.ndim == ndim else None, None
-
-
-def _named_where_wrong(image: AnnotatedImage, config: TrainConfig) -> AnnotatedImage:
-    """Check one of several images and its labels; an error begins with its name."""
-    try:
-        return _checked(image, config)
-    except (ImageError, LabelsError) as error:
-        raise type(error)(f"{image.name}: {error}") from error
-
-
-def _checked(image: AnnotatedImage, config: TrainConfig) -> AnnotatedImage:
-    """Check the labels, and fill what is fully annotated."""
-    check_image(image.image)
-    task = task_of(config.kind)
-    if not task.paints:
-        _check_target_shape(image)
-    labels = task.check(image.labels)
-    if config.unpainted == "unlabelled" and not image.class_names:
-        labels = fill_regions(labels, image.regions)
-    if image.corrected is not None and image.corrected.shape != labels.shape:
-        raise LabelsError(
-            f"Corrections {image.corrected.shape} do not match labels {labels.shape}."
-        )
-    axes_of(image, config.ndim)
-    return replace(image, labels=labels, regions=())
-
-
-def _check_target_shape(image: AnnotatedImage) -> None:
-    """Refuse a target image that is not of the same pixels."""
-    shape, of_target = tuple(image.image.shape), tuple(image.labels.shape)
-    fitting = [shape, *(shape[:i] + shape[i + 1 :] for i in range(len(shape)))]
-    if of_target not in fitting:
-        raise LabelsError(
-            f"The target image {of_target} is not of the shape of its image {shape}: give pairs of "
-            "images of the same pixels. Targets have no channel axis."
-        )
-    if len(of_target) > 2 and of_target[-1] in (3, 4) and of_target == shape:
-        raise LabelsError(
-            f"The target image {of_target} looks like a colour image; give one grey value per "
-            "pixel."
-        )
 
 
 def _as_painted(frame: TrainingFrame, table: ClassTable) -> Target:
@@ -411,62 +343,3 @@ def _check_same_channels(frames: Sequence[Frame]) -> None:
             f"The images have different numbers of channels ({counts}); train on images of one "
             "kind."
         )
-
-
-def weights_in_image(
-    data: TrainingData, image: int, index: tuple[int, ...], shape: tuple[int, ...]
-) -> NDArray[np.float32]:
-    """Return what each pixel of a frame of an image counts in a training on these data.
-
-    The frame has the sizes `shape` along ``[Z]YX``, and so has the result. Of data that are binned
-    each pixel shows what that pixel of the network counts in which it lies. 0: nothing is learned.
-    """
-    shown = np.zeros(shape, np.float32)
-    known = [f for f in data.frames if (f.image, f.frame.index) == (image, index)]
-    for frame in known:
-        learned = np.where(frame.held_back, np.float32(0), frame.weights)
-        into, taken = [], []
-        for axis, part in enumerate(frame.frame.bounds):
-            factor = data.binning if axis >= len(shape) - 2 else 1
-            at = ((np.arange(shape[axis]) + 0.5) / factor).astype(np.intp) - part.start
-            into.append(np.flatnonzero((at >= 0) & (at < part.stop - part.start)))
-            taken.append(at[into[-1]])
-        shown[np.ix_(*into)] = learned[np.ix_(*taken)]
-    return shown
-
-
-def smallest_painted_object(targets: Iterable[tuple[Target, float]], unpainted: Unpainted) -> int:
-    """Return the number of pixels below which an object is dropped; 0 without objects.
-
-    With each target comes how many times as long along Z as wide a voxel is. In volumes of which
-    some slices are painted, an object that is seen in a single slice counts as the ball of which
-    that is the section.
-    """
-    sizes: list[NDArray[Any]] = [np.zeros(0)]
-    for target, anisotropy in targets:
-        objects = target.objects
-        if objects.ndim == 3 and unpainted == "unlabelled":
-            sizes.append(_volumes(objects, target.painted, anisotropy))
-        else:
-            sizes.append(pixels_per_number(objects)[1:])
-    painted = np.concatenate(sizes)
-    painted = painted[painted > 0]
-    if painted.size == 0:
-        return 0
-    return int(_SMALLEST_SHARE * np.percentile(painted, _SMALLEST_PERCENTILE))
-
-
-def _volumes(
-    objects: NDArray[np.int32], painted: NDArray[np.bool_], anisotropy: float
-) -> NDArray[Any]:
-    """Count the voxels of each object, and guess those of objects with one painted section."""
-    sections = [np.bincount(plane.ravel(), minlength=objects.max() + 1) for plane in objects]
-    areas = np.array(sections)[:, 1:]  # (Z, objects)
-    volumes: NDArray[Any] = areas.sum(axis=0).astype(np.float64)
-    for number in np.flatnonzero(np.count_nonzero(areas, axis=0) == 1):
-        section = int(areas[:, number].argmax())
-        inside = objects[section] == number + 1
-        neighbours = [z for z in (section - 1, section + 1) if 0 <= z < len(objects)]
-        if neighbours and not any(painted[z][inside].any() for z in neighbours):
-            volumes[number] = _BALL_OF_SECTION * areas[section, number] ** 1.5 / anisotropy
-    return volumes

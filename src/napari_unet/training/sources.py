@@ -1,9 +1,10 @@
-"""Annotated images: their frames and voxels, and what model file and user are told of them."""
+"""Annotated images: checks, frames and voxels, and what model file and user are told of them."""
 
 from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,17 +12,25 @@ import numpy as np
 from napari_unet.data.axes import (
     SPATIAL_AXES,
     axes_beside_labels,
+    check_image,
     frame_axes,
     guess_axes,
     without_channels,
 )
 from napari_unet.data.frames import frames_of
 from napari_unet.data.intensity import sample_regions, unusual_pixels
-from napari_unet.data.labels import oddity_of, paint_box, painted_bands, pixels_per_number
+from napari_unet.data.labels import (
+    fill_regions,
+    oddity_of,
+    paint_box,
+    painted_bands,
+    pixels_per_number,
+)
 from napari_unet.data.pixel_hashes import hash_of
 from napari_unet.data.rescaling import LARGEST_RATIO
 from napari_unet.errors import ImageError, LabelsError
 from napari_unet.model.record import TrainingImageRecord
+from napari_unet.tasks import task_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +47,77 @@ _SAME_SIZE = 0.01
 # Slices up to nearly three times as thick as pixels are wide are pooled like pixels: on such
 # nuclei (2.2 times) whole 3x3x3 kernels were better than flat ones in both runs.
 _HESITATION = 0.5
+
+
+def checked_sources(
+    images: Sequence[AnnotatedImage], config: TrainConfig
+) -> tuple[AnnotatedImage, ...]:
+    """Check images and their labels, and fill what is fully annotated.
+
+    An error begins with the name of its image, if there are several.
+    """
+    found = []
+    for image in images:
+        try:
+            found.append(_checked(image, config))
+        except (ImageError, LabelsError) as error:
+            if len(images) == 1:
+                raise
+            raise type(error)(f"{image.name}: {error}") from error
+    return tuple(found)
+
+
+def _checked(image: AnnotatedImage, config: TrainConfig) -> AnnotatedImage:
+    check_image(image.image)
+    task = task_of(config.kind)
+    if not task.paints:
+        _check_target_shape(image)
+    labels = task.check(image.labels)
+    if config.unpainted == "unlabelled" and not image.class_names:
+        labels = fill_regions(labels, image.regions)
+    if image.corrected is not None and image.corrected.shape != labels.shape:
+        raise LabelsError(
+            f"Corrections {image.corrected.shape} do not match labels {labels.shape}."
+        )
+    axes_of(image, config.ndim)
+    return replace(image, labels=labels, regions=())
+
+
+def _check_target_shape(image: AnnotatedImage) -> None:
+    """Refuse a target image that is not of the same pixels."""
+    shape, of_target = tuple(image.image.shape), tuple(image.labels.shape)
+    fitting = [shape, *(shape[:i] + shape[i + 1 :] for i in range(len(shape)))]
+    if of_target not in fitting:
+        raise LabelsError(
+            f"The target image {of_target} is not of the shape of its image {shape}: give pairs of "
+            "images of the same pixels. Targets have no channel axis."
+        )
+    if len(of_target) > 2 and of_target[-1] in (3, 4) and of_target == shape:
+        raise LabelsError(
+            f"The target image {of_target} looks like a colour image; give one grey value per "
+            "pixel."
+        )
+
+
+def class_names_of(images: Sequence[AnnotatedImage], config: TrainConfig) -> tuple[str, ...]:
+    """Return the names of overlapping classes, the same for all images; of others there are none.
+
+    Raises LabelsError where they differ, or labels do not say which class they are of.
+    """
+    names = images[0].class_names
+    if task_of(config.kind).in_layers and not names:
+        raise LabelsError(
+            "Overlapping classes need labels for each class, by its name: labels={'nucleus': ..., "
+            "'cell': ...} in Python, --labels nucleus=PATH --labels cell=PATH on the command line."
+        )
+    for image in images:
+        if image.class_names != names:
+            raise LabelsError(
+                f"{image.name} has labels of {', '.join(image.class_names) or 'no classes'}, but "
+                f"{images[0].name} of {', '.join(names) or 'no classes'}: give all images labels "
+                "of the same classes, in one order."
+            )
+    return names
 
 
 def axes_of(image: AnnotatedImage, ndim: int) -> tuple[str, str]:

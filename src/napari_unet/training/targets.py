@@ -14,17 +14,19 @@ import numpy as np
 
 from napari_unet.data.border_weights import DEFAULT_SIGMA, border_weight_map
 from napari_unet.data.frames import box_within, grown
-from napari_unet.data.labels import BOX_GRID, Target, marked_boxes, paint_box
+from napari_unet.data.labels import BOX_GRID, Target, marked_boxes, paint_box, pixels_per_number
 from napari_unet.tasks import count_answers, target_of, task_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
+    from napari_unet.data.labels import Unpainted
     from napari_unet.tasks import ClassTable
     from napari_unet.training.config import TrainConfig
+    from napari_unet.training.dataset import TrainingData
 
 # Where the boxes are larger than this share of the frame all of it is as quick.
 _MOST = 0.5
@@ -236,3 +238,70 @@ def class_balance(
     balance = share**config.class_balance
     limited: NDArray[np.float32] = np.minimum(balance, _LARGEST_BALANCE).astype(np.float32)
     return limited.ravel()
+
+
+def weights_in_image(
+    data: TrainingData, image: int, index: tuple[int, ...], shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """Return what each pixel of a frame of an image counts in a training on these data.
+
+    The frame has the sizes `shape` along ``[Z]YX``, and so has the result. Of data that are binned
+    each pixel shows what that pixel of the network counts in which it lies. 0: nothing is learned.
+    """
+    shown = np.zeros(shape, np.float32)
+    known = [f for f in data.frames if (f.image, f.frame.index) == (image, index)]
+    for frame in known:
+        learned = np.where(frame.held_back, np.float32(0), frame.weights)
+        into, taken = [], []
+        for axis, part in enumerate(frame.frame.bounds):
+            factor = data.binning if axis >= len(shape) - 2 else 1
+            at = ((np.arange(shape[axis]) + 0.5) / factor).astype(np.intp) - part.start
+            into.append(np.flatnonzero((at >= 0) & (at < part.stop - part.start)))
+            taken.append(at[into[-1]])
+        shown[np.ix_(*into)] = learned[np.ix_(*taken)]
+    return shown
+
+
+# --- How small an object may be: objects that were painted are larger ----------------------------
+
+# Dropped is what is smaller than this share of nearly the smallest object that was painted.
+_SMALLEST_SHARE, _SMALLEST_PERCENTILE = 0.5, 5
+# A ball of volume V has a largest section of area A: V = 4 / (3 sqrt(pi)) * A ** 1.5.
+_BALL_OF_SECTION = 4 / (3 * np.sqrt(np.pi))
+
+
+def smallest_painted_object(targets: Iterable[tuple[Target, float]], unpainted: Unpainted) -> int:
+    """Return the number of pixels below which an object is dropped; 0 without objects.
+
+    With each target comes how many times as long along Z as wide a voxel is. In volumes of which
+    some slices are painted, an object that is seen in a single slice counts as the ball of which
+    that is the section.
+    """
+    sizes: list[NDArray[Any]] = [np.zeros(0)]
+    for target, anisotropy in targets:
+        objects = target.objects
+        if objects.ndim == 3 and unpainted == "unlabelled":
+            sizes.append(_volumes(objects, target.painted, anisotropy))
+        else:
+            sizes.append(pixels_per_number(objects)[1:])
+    painted = np.concatenate(sizes)
+    painted = painted[painted > 0]
+    if painted.size == 0:
+        return 0
+    return int(_SMALLEST_SHARE * np.percentile(painted, _SMALLEST_PERCENTILE))
+
+
+def _volumes(
+    objects: NDArray[np.int32], painted: NDArray[np.bool_], anisotropy: float
+) -> NDArray[Any]:
+    """Count the voxels of each object, and guess those of objects with one painted section."""
+    sections = [np.bincount(plane.ravel(), minlength=objects.max() + 1) for plane in objects]
+    areas = np.array(sections)[:, 1:]  # (Z, objects)
+    volumes: NDArray[Any] = areas.sum(axis=0).astype(np.float64)
+    for number in np.flatnonzero(np.count_nonzero(areas, axis=0) == 1):
+        section = int(areas[:, number].argmax())
+        inside = objects[section] == number + 1
+        neighbours = [z for z in (section - 1, section + 1) if 0 <= z < len(objects)]
+        if neighbours and not any(painted[z][inside].any() for z in neighbours):
+            volumes[number] = _BALL_OF_SECTION * areas[section, number] ** 1.5 / anisotropy
+    return volumes

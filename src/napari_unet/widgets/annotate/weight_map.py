@@ -52,7 +52,8 @@ def _weights(
     stop: threading.Event,
 ) -> NDArray[Any]:
     """Compute, in a worker thread, what each pixel of a frame counts: ``[Z]YX`` float32."""
-    from napari_unet.training.preparation import prepare_training, weights_in_image
+    from napari_unet.training.preparation import prepare_training
+    from napari_unet.training.targets import weights_in_image
 
     data = prepare_training(images, config)
     shape = images[number].labels.shape[-config.ndim :]
