@@ -10,10 +10,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from napari_unet.cli.annotated import annotated_images, paired_files
 from napari_unet.cli.arguments import given_settings
-from napari_unet.cli.common import LABEL_PIECES, by_class, given_pixel_size, tell_pairs
+from napari_unet.cli.common import LABEL_PIECES, by_class, tell_pairs
 from napari_unet.cli.printing import note, say
 from napari_unet.cli.progress import (
     STOPPING,
@@ -26,29 +25,8 @@ from napari_unet.cli.progress import (
     stop_on_interrupt,
     training_report,
 )
-from napari_unet.data.axes import (
-    check_axes,
-    labels_beside,
-    unusable_axes,
-    usable_axes,
-    without_channels,
-)
-from napari_unet.data.labels import label_pieces
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
-from napari_unet.io.annotations.reading import (
-    find_annotations,
-    is_external_annotation,
-    read_annotations,
-)
 from napari_unet.io.disk import make_folder, why_not_written
-from napari_unet.io.files import (
-    find_images,
-    labels_in,
-    name_of,
-    open_labels,
-    pair_files,
-    read_image,
-)
 from napari_unet.io.locks import locked
 from napari_unet.io.outputs import check_apart, check_free, check_writable
 from napari_unet.model.devices import choose_device
@@ -66,8 +44,8 @@ from napari_unet.provenance.card import (
 from napari_unet.provenance.script import TrainingScript
 from napari_unet.provenance.training_card import card_of_training, is_model_as_written
 from napari_unet.run import Run
-from napari_unet.tasks import IMAGE, task_of
-from napari_unet.tasks.overlapping_classes import OVERLAPPING_CLASSES, packed_paint
+from napari_unet.tasks import IMAGE
+from napari_unet.tasks.overlapping_classes import OVERLAPPING_CLASSES
 from napari_unet.training.checkpoint import (
     check_goes_on,
     check_has_begun,
@@ -78,20 +56,15 @@ from napari_unet.training.checkpoint import (
     state_path,
 )
 from napari_unet.training.config import TrainConfig
-from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.distributed import ProcessGroup
 from napari_unet.training.loop import TrainingResult, train_network
 from napari_unet.training.preparation import prepare_training
-from napari_unet.training.sources import no_labels
 from napari_unet.training.state import TrainingState
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
-    from napari_unet.io.files import ImageFile
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import PresetName
     from napari_unet.training.dataset import TrainingData
@@ -164,14 +137,10 @@ def _order(options: argparse.Namespace, output: Path, group: ProcessGroup) -> _O
     history = Path(options.history).expanduser() if options.history else None
     layers = by_class(options.labels or ())
     previous, config = _settings(options, output, layers)
-    paired = _paired(options, config, layers)
+    paired = paired_files(options, config, layers)
     pairs = [pair for of_class in paired.values() for pair in of_class]
     _check_places(options, output, history, pairs)
-    images = [
-        _annotated_image(path, dict(zip(paired, labels, strict=True)), options, config)
-        for path, *labels in _labels_of_each(paired)
-    ]
-    data = prepare_training(images, config, previous)
+    data = prepare_training(annotated_images(paired, options, config), config, previous)
     if group.first:
         if not options.json and not data.classes.task.teaches_itself:
             tell_pairs(pairs)
@@ -182,32 +151,6 @@ def _order(options: argparse.Namespace, output: Path, group: ProcessGroup) -> _O
     labelled: bool = options.label_pieces
     names = tuple(layers)
     return _Order(output, history, config, data, previous, pairs, preset, started, labelled, names)
-
-
-def _labels_of_each(paired: Mapping[str, list[tuple[Path, Path]]]) -> list[tuple[Path, ...]]:
-    """Return each image with its labels, of overlapping classes those of each class."""
-    together = zip(*paired.values(), strict=True)
-    return [(pairs[0][0], *(labels for _, labels in pairs)) for pairs in together]
-
-
-def _paired(
-    options: argparse.Namespace, config: TrainConfig, layers: Mapping[str, list[str]]
-) -> dict[str, list[tuple[Path, Path]]]:
-    """Pair images with what is to be learned, of overlapping classes with the labels of each.
-
-    Where they alone are learned from they are paired with themselves.
-    """
-    task, images = task_of(config.kind), find_images(options.images)
-    given = "--targets" if options.targets else "--labels" if options.labels else ""
-    wanted = "" if task.teaches_itself else "--labels" if task.paints else "--targets"
-    if given != wanted:
-        remedy = f"give {wanted} PATH..." if wanted else f"leave out {given}"
-        raise ConfigError(f"To learn {config.kind} (--kind), {remedy}.")
-    if not wanted:
-        return {"": [(image, image) for image in images]}
-    find = find_annotations if task.paints else find_images
-    learned = layers or {"": options.labels or options.targets}
-    return {name: pair_files(images, find(paths)) for name, paths in learned.items()}
 
 
 def _check_places(
@@ -288,83 +231,6 @@ def _settings(
     config = previous.changed(**given)
     check_goes_on(state, previous, config)
     return state, config
-
-
-def _annotated_image(
-    path: Path, labels_paths: Mapping[str, Path], options: argparse.Namespace, config: TrainConfig
-) -> AnnotatedImage:
-    """Open an image and its labels; the file's axes are used where they fit network and labels.
-
-    Of overlapping classes there are labels for each, by its name.
-    """
-    image, ndim = read_image(path), config.ndim
-    read = {
-        name: _labels_of(each, image, options.axes or image.axes, options, config)
-        for name, each in labels_paths.items()
-    }
-    found = tuple(text for _, texts in read.values() for text in texts)
-    names = tuple(name for name in read if name)
-    layers = {name: labels for name, (labels, _) in read.items()}
-    labels = packed_paint(layers, config.unpainted) if names else layers[""]
-    shape = tuple(image.array.shape)
-    notices, axes = (*image.notices, *found), options.axes or None
-    if axes is not None:
-        check_axes(axes, len(shape), ndim)
-    else:
-        axes = usable_axes(image.axes, len(shape), ndim)
-        notices += unusable_axes(image.axes, axes, ndim)
-        if axes and "C" in axes and labels.shape == shape:
-            axes = None  # where channels are labelled one by one they are frames
-    labels = labels_beside(labels, shape, axes) if axes else labels
-    size = given_pixel_size(options.pixel_size) or image.pixel_size
-    return AnnotatedImage(
-        name_of(path),
-        image.array,
-        labels,
-        axes=axes,
-        pixel_size=size,
-        notices=notices,
-        class_names=names,
-    )
-
-
-def _labels_of(
-    path: Path,
-    image: ImageFile,
-    axes: str | None,
-    options: argparse.Namespace,
-    config: TrainConfig,
-) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Read labels, or annotations of another program, which are never numbered as paint is.
-
-    Of a task that makes images they are images.
-    """
-    if task_of(config.kind).teaches_itself:
-        fitting = usable_axes(axes, len(image.array.shape), config.ndim) if axes else None
-        return no_labels(tuple(image.array.shape), fitting, config.ndim), ()
-    if not task_of(config.kind).paints:
-        target = read_image(path)
-        return np.asarray(target.array), target.notices
-    if not is_external_annotation(path):
-        file = open_labels(path, (axes or "").replace("C", "") or None)
-        labels = labels_in(file)
-        told = tuple(f"{name_of(path)}: {text}" for text in file.notices)
-        return label_pieces(labels) if options.label_pieces else labels, told
-    if config.unpainted != "background":
-        raise ConfigError(
-            f"{path.name} numbers its objects from 1, where paint has the background; add "
-            "--unpainted background."
-        )
-    shape = tuple(image.array.shape)
-    if axes and len(axes) == len(shape):
-        shape, axes = without_channels(shape, axes), axes.replace("C", "")
-    found = read_annotations(path, shape, axes, config.kind, image.path.name)
-    if found.unlabelled:
-        raise FileProblemError(
-            f"{path} does not label all frames, so that 0 is no background there. Import it in the "
-            "Annotate widget, and train on that."
-        )
-    return found.labels, found.notices
 
 
 def _trained(options: argparse.Namespace, order: _Order, group: ProcessGroup) -> TrainingResult:
