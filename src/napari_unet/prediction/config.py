@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from napari_unet.data.axes import PixelSize, Region, check_pixel_size, is_axes, parse_channels
-from napari_unet.errors import ConfigError
+from napari_unet.data.rescaling import LARGEST_RATIO
+from napari_unet.errors import ConfigError, ModelMismatchError
 from napari_unet.model.config import (
     DEVICE_WORDS,
     PRECISIONS,
@@ -15,7 +16,11 @@ from napari_unet.model.config import (
     VIEWS,
     Precision,
 )
+from napari_unet.model.starting import expected_cell_size
 from napari_unet.settings import check_settings, setting
+
+if TYPE_CHECKING:
+    from napari_unet.model.record import ModelRecord
 
 ResultKind = Literal["objects", "classes", "overlapping", "probabilities", "uncertainty", "image"]
 RESULT_KINDS: tuple[ResultKind, ...] = get_args(ResultKind)
@@ -187,3 +192,28 @@ class PredictConfig:
         check_pixel_size(self.pixel_size)
         if self.axes is not None and not is_axes(self.axes):
             raise ConfigError(f"Axes {self.axes!r} are not valid: use each of TCZYX at most once.")
+
+
+def cell_size_known(record: ModelRecord, asked: float | str) -> float:
+    """Return how large the cells are that a model expects, if cells of a size can be shown to it.
+
+    Raises ModelMismatchError if the model does not know; ConfigError if the size is far from what
+    it knows.
+    """
+    expected = expected_cell_size(record)
+    if not expected or record.network.ndim == 3:
+        raise ModelMismatchError(
+            f"cell_size is {_as_asked(asked)}, but the model does not know how large the cells are "
+            "that it learned from. Leave the cell size out, or train on painted cells in 2D."
+        )
+    smallest, largest = expected / LARGEST_RATIO, expected * LARGEST_RATIO
+    if not isinstance(asked, str) and not smallest <= asked <= largest:
+        raise ConfigError(
+            f"cell_size is {_as_asked(asked)}, the model learned from cells of {expected:.3g} "
+            f"pixels; choose {smallest:.3g} to {largest:.3g}."
+        )
+    return expected
+
+
+def _as_asked(cell_size: float | str) -> str:
+    return cell_size if isinstance(cell_size, str) else f"{cell_size:g}"

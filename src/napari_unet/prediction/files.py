@@ -39,7 +39,7 @@ from napari_unet.io.outputs import (
 from napari_unet.io.tiff_sets import file_of
 from napari_unet.io.zarr_files import ZARR_SUFFIX, images_in, split_zarr, well_of
 from napari_unet.objects.measurements import measure_objects
-from napari_unet.prediction.plan import cell_size_known
+from napari_unet.prediction.config import cell_size_known
 from napari_unet.prediction.predictor import predict_image
 from napari_unet.prediction.proposals import with_cell_size
 

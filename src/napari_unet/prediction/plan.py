@@ -18,8 +18,10 @@ from napari_unet.data.axes import (
 from napari_unet.data.frames import Frame
 from napari_unet.data.rescaling import LARGEST_RATIO, plane_factors, size_of_cell
 from napari_unet.errors import ConfigError, ImageError, ModelMismatchError
+from napari_unet.model.starting import is_starting_model
 from napari_unet.objects.limits import SURE_UNTAUGHT, Limits
-from napari_unet.prediction.results import RESULT_TYPES
+from napari_unet.prediction.config import cell_size_known
+from napari_unet.prediction.results import RESULT_TYPES, kind_of_result
 from napari_unet.prediction.tiles import plan_blocks, plan_tiles
 
 if TYPE_CHECKING:
@@ -146,7 +148,7 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
     image is empty or of an unusable dtype, or its axes are wrong.
     """
     network = record.network
-    kind = _result_kind(config, record)
+    kind = kind_of_result(config.result, record)
     foreground = 1 if record.membrane is None else 1 - record.membrane
     axes = _checked_axes(record, image, config)
     used_channels = _used_channels(record, image, axes, config)
@@ -243,7 +245,7 @@ def _used_channels(
         return ()
     if chosen is not None and len(chosen) == expected and max(chosen, default=0) < found:
         return chosen
-    if max(chosen or (), default=0) < found and _is_starting_model(record):
+    if max(chosen or (), default=0) < found and is_starting_model(record):
         return chosen or ()
     asked = max(config.used_channels or (), default=0)
     if asked >= found:
@@ -266,7 +268,7 @@ def _used_channels(
 def _limits(record: ModelRecord, config: PredictConfig, ratios: tuple[float, ...]) -> Limits:
     """Return what an object must be to count: who names the smallest one is taken at his word."""
     smallest = _smallest(record, config, ratios)
-    if _is_starting_model(record):
+    if is_starting_model(record):
         return Limits(smallest, SURE_UNTAUGHT)
     if record.classes.unpainted == "background" or not record.starting_model:
         return Limits(smallest)  # random weights are long unsure where they are right
@@ -280,7 +282,7 @@ def _smallest(record: ModelRecord, config: PredictConfig, ratios: tuple[float, .
     if config.smallest is not None:
         return config.smallest
     scaled = record.smallest_object * float(np.prod(ratios))
-    if config.diameter and record.network.ndim == 2 and _is_starting_model(record):
+    if config.diameter and record.network.ndim == 2 and is_starting_model(record):
         # Of cells of all sizes it knows no smallest; who says how large they are here does.
         scaled = max(scaled, _SMALLEST_SHARE * size_of_cell(config.diameter, 2))
     return round(scaled)
@@ -290,43 +292,9 @@ def _typical(record: ModelRecord, config: PredictConfig, ratios: tuple[float, ..
     """Return how many pixels of the image a typical object covers; 0: unknown."""
     if config.diameter:
         return size_of_cell(config.diameter, record.network.ndim)
-    if not record.cell_size or _is_starting_model(record):  # which has seen cells of all sizes
+    if not record.cell_size or is_starting_model(record):  # which has seen cells of all sizes
         return 0.0
     return record.typical_object * float(np.prod(ratios))
-
-
-def _is_starting_model(record: ModelRecord) -> bool:
-    # on use: it comes with torch, which the window's thread must not be the first to import
-    from napari_unet.model.starting import is_starting_model
-
-    return is_starting_model(record)
-
-
-def cell_size_known(record: ModelRecord, asked: float | str) -> float:
-    """Return how large the cells are that a model expects, if cells of a size can be shown to it.
-
-    Raises ModelMismatchError if the model does not know; ConfigError if the size is far from what
-    it knows.
-    """
-    from napari_unet.model.starting import expected_cell_size
-
-    expected = expected_cell_size(record)
-    if not expected or record.network.ndim == 3:
-        raise ModelMismatchError(
-            f"cell_size is {_as_asked(asked)}, but the model does not know how large the cells are "
-            "that it learned from. Leave the cell size out, or train on painted cells in 2D."
-        )
-    smallest, largest = expected / LARGEST_RATIO, expected * LARGEST_RATIO
-    if not isinstance(asked, str) and not smallest <= asked <= largest:
-        raise ConfigError(
-            f"cell_size is {_as_asked(asked)}, the model learned from cells of {expected:.3g} "
-            f"pixels; choose {smallest:.3g} to {largest:.3g}."
-        )
-    return expected
-
-
-def _as_asked(cell_size: float | str) -> str:
-    return cell_size if isinstance(cell_size, str) else f"{cell_size:g}"
 
 
 def _by_pixel_size(
@@ -403,27 +371,3 @@ def _own_threshold(record: ModelRecord, kind: ResultKind, foreground: int) -> fl
     """Return the model's threshold, which is one of class 1; objects may be made of class 0."""
     turned = RESULT_TYPES[kind].is_separated and foreground == 0
     return 1 - record.threshold if turned else record.threshold
-
-
-def _result_kind(config: PredictConfig, record: ModelRecord) -> ResultKind:
-    learned = record.classes
-    own = learned.task.result
-    kind = config.result or own
-    if RESULT_TYPES[kind].is_grey != RESULT_TYPES[own].is_grey:
-        makes = "an image" if RESULT_TYPES[own].is_grey else "labels"
-        raise ModelMismatchError(
-            f"This model was trained to make {makes}, and gives no {kind}; leave out what is asked "
-            "for, or choose another model."
-        )
-    of_objects = RESULT_TYPES[own].is_separated or record.membrane is not None
-    if RESULT_TYPES[kind].is_separated and not of_objects:
-        raise ModelMismatchError(
-            "This model was trained on classes and cannot separate objects; ask for classes "
-            "or probabilities, or train with kind 'objects'."
-        )
-    if RESULT_TYPES[kind].is_labels and RESULT_TYPES[kind].is_packed != learned.task.in_layers:
-        raise ModelMismatchError(
-            f"This model was trained on {learned.task.things} and cannot give {kind!r}; ask for "
-            f"{learned.kind!r}, probabilities or uncertainty."
-        )
-    return kind

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.errors import ModelMismatchError
 from napari_unet.run import Notice
 from napari_unet.tasks.overlapping_classes import unpacked_result
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import ArrayLike, Region
     from napari_unet.model.config import Precision
+    from napari_unet.model.record import ModelRecord
     from napari_unet.prediction.config import ResultKind
     from napari_unet.prediction.plan import PredictionPlan
 
@@ -89,6 +91,31 @@ RESULT_TYPES: Mapping[ResultKind, ResultType] = {
     "uncertainty": ResultType(_uncertainty, _as_they_are, _FLOAT),
     "image": ResultType(_grey_values, _as_they_are, _FLOAT, is_grey=True),
 }
+
+
+def kind_of_result(asked: ResultKind | None, record: ModelRecord) -> ResultKind:
+    """Return what a model gives; ModelMismatchError where it cannot give what is asked for."""
+    learned = record.classes
+    own = learned.task.result
+    kind = asked or own
+    if RESULT_TYPES[kind].is_grey != RESULT_TYPES[own].is_grey:
+        makes = "an image" if RESULT_TYPES[own].is_grey else "labels"
+        raise ModelMismatchError(
+            f"This model was trained to make {makes}, and gives no {kind}; leave out what is asked "
+            "for, or choose another model."
+        )
+    of_objects = RESULT_TYPES[own].is_separated or record.membrane is not None
+    if RESULT_TYPES[kind].is_separated and not of_objects:
+        raise ModelMismatchError(
+            "This model was trained on classes and cannot separate objects; ask for classes "
+            "or probabilities, or train with kind 'objects'."
+        )
+    if RESULT_TYPES[kind].is_labels and RESULT_TYPES[kind].is_packed != learned.task.in_layers:
+        raise ModelMismatchError(
+            f"This model was trained on {learned.task.things} and cannot give {kind!r}; ask for "
+            f"{learned.kind!r}, probabilities or uncertainty."
+        )
+    return kind
 
 
 @dataclass(frozen=True, eq=False)
