@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from napari.layers import Image, Labels
 
-from napari_unet.widgets.common.placement import kept_axes, moved_to, placement_along
+from napari_unet.widgets.common import placement as placement_module
+from napari_unet.widgets.common.placement import (
+    kept_axes,
+    lies_over,
+    moved_to,
+    placement_along,
+)
 
 TURNED = np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]])
 AFFINE = np.array([[1, 0, 0, 5], [0, 2, 0.5, 6], [0, 0, 3, 7], [0, 0, 0, 1.0]])
@@ -70,3 +76,25 @@ def test_axes_come_in_the_order_of_the_result() -> None:
 
 def test_all_axes_of_a_plane_are_kept() -> None:
     assert kept_axes("YXC", 2) == (0, 1)
+
+
+def test_a_layer_that_is_moved_away_lies_there_no_more() -> None:
+    layer = image()
+    paint = Labels(np.zeros((40, 50), np.int32), **placement_along(layer, (1, 2)))
+    assert lies_over(paint, layer, (1, 2))
+
+    paint.translate = (3, 9)
+    assert not lies_over(paint, layer, (1, 2))
+
+    layer.translate = (0, 3, 9)
+    assert lies_over(paint, layer, (1, 2))
+
+
+def test_where_layers_lie_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = image()
+    paint = Labels(np.zeros((40, 50), np.int32), **placement_along(layer, (1, 2)))
+    assert lies_over(paint, layer, (1, 2))
+
+    monkeypatch.setattr(placement_module, "CompositeAffine", None)
+
+    assert lies_over(paint, layer, (1, 2))

@@ -15,6 +15,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QEvent
 
 from napari_unet.model.starting import STARTING_MODELS
+from napari_unet.project import folder as folder_module
 from napari_unet.project import recovery
 from napari_unet.project.contents import MODEL_FILE, Project
 from napari_unet.project.folder import load_project, save_project
@@ -280,6 +281,19 @@ def test_after_a_crash_the_annotations_are_offered_and_restored(
 
     np.testing.assert_array_equal(other.layers["paint"].data, labels.data)
     assert annotate.recovery.isHidden()
+
+
+def test_what_a_crash_left_is_offered_without_reading_its_arrays(
+    painted: Painted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, _ = painted
+    keeper = keeper_of(desk.viewer)
+    keeper.save_now()
+    desk.wait_until_idle()
+    crash(keeper.folder)
+    monkeypatch.setattr(folder_module, "read_array", None)
+
+    assert "disks were saved" in AnnotateWidget(desk.viewer).recovery.text.text()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,6 +75,10 @@ def lies_over(layer: Labels, image: Image | Labels, keep: Sequence[int]) -> bool
 
     The labels have the axes `keep` of the image. Less than half a pixel off counts as there.
     """
+    same_units = tuple(layer.units) == tuple(image.units[axis] for axis in keep)
+    here = world_matrix(layer, range(layer.ndim))
+    if same_units and np.array_equal(here, world_matrix(image, keep)):
+        return True  # as nearly always, and asked for each pair of layers at each event
     matrix = _to_pixels_of(image, layer, keep)
     ends = [(0, size - 1) for size in _finest(layer).shape]
     corners = np.array(list(itertools.product(*ends)), float)
@@ -107,10 +112,23 @@ def seen_over(
 
 def world_matrix(layer: Image | Labels, keep: Sequence[int]) -> NDArray[np.float64]:
     """Return what takes pixels of a layer, along the axes `keep`, to the world; homogeneous."""
-    parts = {name: getattr(layer, name) for name in ("scale", "translate", "rotate", "shear")}
-    pixels = CompositeAffine(ndim=layer.ndim, **parts).affine_matrix
     indices = [*keep, layer.ndim]
-    matrix: NDArray[np.float64] = (layer.affine.affine_matrix @ pixels)[np.ix_(indices, indices)]
+    return _whole_matrix(layer)[np.ix_(indices, indices)]
+
+
+# By layer, each with the extent it was computed for: napari makes another one when a layer moves.
+_matrices: weakref.WeakKeyDictionary[Image | Labels, tuple[object, NDArray[np.float64]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _whole_matrix(layer: Image | Labels) -> NDArray[np.float64]:
+    extent, matrix = _matrices.get(layer, (None, np.empty(0)))
+    if extent is not layer.extent:
+        parts = {name: getattr(layer, name) for name in ("scale", "translate", "rotate", "shear")}
+        pixels = CompositeAffine(ndim=layer.ndim, **parts).affine_matrix
+        matrix = layer.affine.affine_matrix @ pixels
+        _matrices[layer] = layer.extent, matrix
     return matrix
 
 

@@ -15,8 +15,8 @@ from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
 
 from napari_unet.data.labels import is_painted, same_paint
 from napari_unet.errors import NapariUNetError
-from napari_unet.project.contents import MODEL_FILE
-from napari_unet.project.folder import load_project, save_project
+from napari_unet.project.contents import MODEL_FILE, STATE_FILE, read_stored
+from napari_unet.project.folder import save_project
 from napari_unet.project.recovery import abandoned, claim, discard, new_recovery_folder, sweep
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, button
@@ -296,11 +296,11 @@ class RecoveryBar(QWidget):
 
     def _describe(self, folder: Path) -> str:
         try:
-            project = load_project(folder)
+            project = read_stored(folder)  # no array of it: those of large images take long
         except NapariUNetError as error:
             return f"Annotations of an earlier session cannot be read: {error}"
         names = ", ".join(each.name or each.labels_name for each in project.images) or "no image"
         names += ", corrected results" if project.results else ""
         when = project.saved.replace("T", " ")[:16]
-        training = " and the training under way" if project.has_state else ""
+        training = " and the training under way" if (folder / STATE_FILE).is_file() else ""
         return f"Annotations of {names}{training} were saved on {when}, before napari ended."
