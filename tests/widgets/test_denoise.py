@@ -10,8 +10,9 @@ from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_unet.model.trained import load_network
+from napari_unet.prediction.results import PredictionStarted, TilePredicted
 from napari_unet.training.config import TrainConfig
-from napari_unet.training.events import StepDone
+from napari_unet.training.events import StepDone, Validated
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.denoise.dock import DenoiseWidget
 
@@ -98,6 +99,79 @@ def test_stop_denoises_with_what_was_learned(dock: DenoiseWidget, qtbot: QtBot) 
 
     dock.task.happened.connect(stop_once)
     assert denoised(dock, qtbot).name == "cells denoised"
+
+
+def test_tiles_appear_over_the_image_as_they_come(dock: DenoiseWidget, qtbot: QtBot) -> None:
+    layers = dock._viewer.layers
+    dock._viewer.add_image(picture(3, 32, 32), name="cells")
+    made: list[list[bool]] = []
+
+    def look(event: object) -> None:
+        if isinstance(event, PredictionStarted | TilePredicted):
+            made.append([bool(np.isfinite(plane).all()) for plane in layers[-1].data])
+
+    dock.task.happened.connect(look)
+    denoised(dock, qtbot)
+    assert [sum(planes) for planes in made] == [0, 1, 2, 3]
+
+
+def test_stopped_again_the_tiles_that_are_made_stay(dock: DenoiseWidget, qtbot: QtBot) -> None:
+    dock._viewer.add_image(picture(50, 32, 32), name="cells")
+
+    def stop(event: object) -> None:
+        if isinstance(event, TilePredicted):
+            dock.stop_button.click()
+
+    dock.task.happened.connect(stop)
+    layer = denoised(dock, qtbot)
+    assert np.isfinite(layer.data[0]).all()
+    assert np.isnan(layer.data[-1]).all()
+    assert "elsewhere the layer is empty" in dock.status.text()
+
+
+def test_a_closed_dock_loses_neither_image_nor_model(dock: DenoiseWidget, qtbot: QtBot) -> None:
+    viewer, task = dock._viewer, dock.task
+    viewer.add_image(picture(32, 32), name="cells")
+    closed = DenoiseWidget(viewer)
+    closed.steps_box.setValue(1)
+    with qtbot.waitSignal(task.ended, timeout=60_000):
+        closed.start_button.click()
+        closed.deleteLater()
+        viewer.layers.clear()
+    assert [layer.name for layer in viewer.layers] == ["cells denoised"]
+    assert dock.further_button.isEnabled()
+
+
+def test_learning_further_adds_steps(dock: DenoiseWidget, qtbot: QtBot) -> None:
+    dock._viewer.add_image(picture(32, 32), name="cells")
+    dock.steps_box.setValue(2)
+    denoised(dock, qtbot)
+    with qtbot.waitSignal(dock.task.ended, timeout=60_000):
+        dock.further_button.click()
+    assert dock.model is not None
+    assert dock.model.record.steps == 4
+    assert "after 4 steps" in dock.status.text()
+
+
+def test_of_colours_the_channel_is_named(dock: DenoiseWidget, qtbot: QtBot) -> None:
+    dock._viewer.add_image(picture(3, 32, 32).transpose(1, 2, 0) // 4, name="tissue", rgb=True)
+    dock.channel_box.setValue(3)
+    dock.start_button.click()
+    assert "there is no channel 3" in dock.status.text()
+    dock.channel_box.setValue(1)
+    assert denoised(dock, qtbot).name == "tissue channel 1 denoised"
+
+
+def test_whole_volumes_of_a_plane_are_refused_in_words(dock: DenoiseWidget) -> None:
+    dock._viewer.add_image(picture(32, 32), name="cells")
+    dock.slices_box.setCurrentIndex(1)
+    dock.start_button.click()
+    assert "Choose single planes" in dock.status.text()
+
+
+def test_the_score_says_that_noise_is_in_it(dock: DenoiseWidget) -> None:
+    dock._show_event(Validated(1, 0.01, None, None, best=True, psnr=20.0))
+    assert "lie 10.0 % of the grey range" in dock.about.text()
 
 
 @pytest.mark.parametrize("shape", [(32, 30), (3, 32, 32)])

@@ -12,7 +12,7 @@ from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QFileDialog, QSpinBox
 
 from napari_unet.data.axes import guess_axes
-from napari_unet.errors import FileProblemError, NapariUNetError
+from napari_unet.errors import FileProblemError, ImageError, NapariUNetError
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.results import PredictionStarted, TilePredicted
 from napari_unet.run import Notice
@@ -34,22 +34,24 @@ from napari_unet.widgets.common.controls import (
     scrolling_column,
 )
 from napari_unet.widgets.common.dock import Dock
-from napari_unet.widgets.common.layers import LayerComboBox, channel_axis_of, pixels_of
-from napari_unet.widgets.common.placement import kept_axes, placement_along
-from napari_unet.widgets.common.task import Failed, Finished, Outcome, task_named
-from napari_unet.widgets.denoise.work import Made, made_of
+from napari_unet.widgets.common.layers import LayerComboBox, pixels_of
+from napari_unet.widgets.common.placement import kept_axes
+from napari_unet.widgets.common.task import Finished, Outcome
+from napari_unet.widgets.denoise.work import layer_over, made_of, maker_of
 from napari_unet.widgets.predict.options import AxesRow
 from napari_unet.widgets.predict.work import check_size
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
+    from napari_unet.data.labels import Kind
     from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.widgets.denoise.work import Made
 
 _LEARN_HELP = (
     "The noisy image alone: the network foretells pixels that it is not shown; noise cannot be "
     "foretold (Noise2Void). A pair: it learns to make another image layer of this one, such as one "
-    "with long exposure, or another stain. What was learned last: no training."
+    "with long exposure, or another stain. Last learned: no training."
 )
 _ABOUT = (
     "The result is a new image layer in the grey values of the image. Noise must differ from pixel "
@@ -62,21 +64,21 @@ class DenoiseWidget(Dock):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
-        self.task = task_named(self._session, "Denoising")
-        self.model: TrainedNetwork | None = None
+        self.maker = maker_of(self._session)
+        self.task = self.maker.task
         self.image_box = LayerComboBox(napari_viewer, Image)
         self.target_box = LayerComboBox(napari_viewer, Image)
         self.axes_row = AxesRow(self._guess)
         self.learn_box = choice(
             [
-                ("the noisy image alone", DENOISE.kind),
-                ("a pair of images", IMAGE.kind),
-                ("what was learned last", None),
+                ("noise alone", DENOISE.kind),
+                ("image pair", IMAGE.kind),
+                ("last learned", None),
             ],
             _LEARN_HELP,
         )
         self.slices_box = choice(
-            [("each plane alone", 2), ("whole volumes", 3)],
+            [("single planes", 2), ("whole volumes", 3)],
             "Of stacks: noise is foretold from the plane alone, or from the slices around it too, "
             "which is better and slower.",
         )
@@ -86,14 +88,20 @@ class DenoiseWidget(Dock):
         self.status, self.about = Note(), Note()
         self.start_button = button("&Denoise", "Learn, then make a new image layer.", self.start)
         self.stop_button = button(
-            "&Stop", "Stop learning, and denoise with what was learned.", self.task.stop
+            "&Stop",
+            "Stop learning, and denoise with what was learned. Again: stop making the image.",
+            self.task.stop,
+        )
+        self.further_button = button(
+            "&Learn further",
+            "Go on with what was learned last, for as many more steps, and make the image again.",
+            self.learn_further,
         )
         self.save_button = button(
             "Save model…",
             "Save what was learned last, for more images: napari-unet predict MODEL PATH…",
             self.ask_to_save,
         )
-        self._source: tuple[Image, tuple[int, ...]] | None = None
         self._lay_out()
         self._connect()
         self._show_state()
@@ -111,9 +119,10 @@ class DenoiseWidget(Dock):
         add_row(form, "Target", self.target_box, "The image that is to be made of the image.")
         add_row(form, "Stacks", self.slices_box)
         add_row(form, "Steps", self.steps_box, steps.help)
+        buttons = (self.start_button, self.stop_button, self.further_button, self.save_button)
         layout = scrolling_column(self)
         layout.addLayout(form)
-        layout.addLayout(ButtonGrid(3, (self.start_button, self.stop_button, self.save_button)))
+        layout.addLayout(ButtonGrid(3, buttons))
         layout.addWidget(self.bar)
         layout.addWidget(self.status)
         layout.addWidget(self.about)
@@ -129,57 +138,84 @@ class DenoiseWidget(Dock):
         self.task.happened.connect(self._show_event)
         self.task.ended.connect(self._on_ended)
 
+    @property
+    def model(self) -> TrainedNetwork | None:
+        """What was learned last."""
+        return self.maker.model
+
     def start(self) -> None:
         """Learn and denoise, in the background."""
+        known = self.model if self.learn_box.currentData() is None else None
+        self._begin(self.learn_box.currentData(), known)
+
+    def learn_further(self) -> None:
+        """Go on learning where the last training ended, and make the image again."""
+        if self.model is not None:
+            self._begin(self.model.record.classes.kind, self.model)
+
+    def _begin(self, kind: Kind | None, known: TrainedNetwork | None) -> None:
         image = self.image_box.layer
         if image is None:
             self.status.setText("Open an image to denoise.")
             return
         try:
-            self._start(image)
+            self._start(image, kind, known)
         except NapariUNetError as error:
             self._refuse(str(error))
 
-    def _start(self, image: Image) -> None:
-        axes, config, pixels = self.axes_row.axes, self._config(image), pixels_of(image)
-        ndim = self._ndim
+    def _start(self, image: Image, kind: Kind | None, known: TrainedNetwork | None) -> None:
+        axes, pixels = self.axes_row.axes, pixels_of(image)
         if axes is None or len(axes) != len(pixels.shape):
             self._refuse("Say which axes the image has.")
             return
-        target = np.zeros(0, np.uint8)
-        if config is not None and not task_of(config.kind).teaches_itself:
-            layer = self.target_box.layer
-            if layer is None or layer is image:
+        ndim = self._ndim if known is None else known.record.network.ndim
+        if ndim == 3 and "Z" not in axes:
+            self._refuse(
+                f"Whole volumes have slices, Z, and this image has the axes {axes}. Choose single "
+                "planes, or correct the axes."
+            )
+            return
+        target, target_layer = np.zeros(0, np.uint8), None
+        if kind is not None and not task_of(kind).teaches_itself:
+            target_layer = self.target_box.layer
+            if target_layer is None or target_layer is image:
                 self._refuse("Choose as target another image layer, of the same pixels.")
                 return
-            target = np.asarray(pixels_of(layer))
+            target = np.asarray(pixels_of(target_layer))
         keep = kept_axes(axes, ndim)
         check_size([pixels.shape[axis] for axis in keep])
+        channel = self._channel(image, axes)
         source = AnnotatedImage(image.name, pixels, target, axes=axes)
-        channels = (self.channel_box.value(),) if "C" in axes else None
-        prediction = PredictConfig(axes=axes, used_channels=channels)
-        self._source = image, keep
+        config = None if kind is None else self._config(kind, ndim, channel)
+        prediction = PredictConfig(axes=axes, used_channels=None if channel is None else (channel,))
+        task = known.record.classes.task if known is not None else task_of(kind or DENOISE.kind)
+        limits = image if task.teaches_itself else target_layer
+        name = image.name if channel is None else f"{image.name} channel {channel}"
+        name = f"{name} {'denoised' if task.teaches_itself else 'made'}"
         self.bar.setValue(0)
         self.status.setText("Starting…")
-        self.task.start(partial(made_of, source, config, self.model, prediction))
+        work = partial(made_of, source, config, known, prediction)
+        self.maker.start(work, layer_over(image, keep, name, limits), task.teaches_itself)
 
-    @property
-    def _ndim(self) -> int:
-        if self.learn_box.currentData() is None and self.model is not None:
-            return self.model.record.network.ndim
-        return int(self.slices_box.currentData())
-
-    def _config(self, image: Image) -> TrainConfig | None:
-        """Return the settings of the training; None where there is to be none."""
-        kind = self.learn_box.currentData()
-        if kind is None:
+    def _channel(self, image: Image, axes: str) -> int | None:
+        """Return which channel is made; None where there is one."""
+        if "C" not in axes:
             return None
-        one = image.rgb or channel_axis_of(image) is not None or "C" in (self.axes_row.axes or "")
+        number, there = self.channel_box.value(), pixels_of(image).shape[axes.index("C")]
+        if number >= there:
+            raise ImageError(
+                f"The image has {there} channels, the first is 0, the last is {there - 1}: there "
+                f"is no channel {number}."
+            )
+        return number
+
+    def _config(self, kind: Kind, ndim: int, channel: int | None) -> TrainConfig:
+        """Return the settings of a training."""
         return TrainConfig.preset(
-            "fast" if self._ndim == 2 else "3d",
+            "fast" if ndim == 2 else "3d",
             kind=kind,
             steps=self.steps_box.value(),
-            channels=str(self.channel_box.value()) if one else "",
+            channels="" if channel is None else str(channel),
         )
 
     def ask_to_save(self) -> None:
@@ -201,8 +237,16 @@ class DenoiseWidget(Dock):
             return
         self.status.setText(f"Saved as {path}.")
 
+    @property
+    def _ndim(self) -> int:
+        """Along how many axes a network sees that is begun now."""
+        if self.learn_box.currentData() is None and self.model is not None:
+            return self.model.record.network.ndim
+        return int(self.slices_box.currentData())
+
     def _guess(self, image: Image) -> str:
-        return guess_axes(tuple(pixels_of(image).shape), self._ndim, 1)
+        shape = tuple(pixels_of(image).shape[: image.ndim])
+        return guess_axes(shape, min(image.ndim, self._ndim), 1) + ("C" if image.rgb else "")
 
     def _refuse(self, text: str) -> None:
         self.status.setText(text)
@@ -213,12 +257,13 @@ class DenoiseWidget(Dock):
         self._show_channel()
         kind = self.learn_box.currentData()
         self.target_box.setEnabled(kind is not None and not task_of(kind).teaches_itself)
-        self.steps_box.setEnabled(kind is not None)
         self.slices_box.setEnabled(kind is not None)
-        ready = not self.task.running and (kind is not None or self.model is not None)
-        self.start_button.setEnabled(ready)
-        self.stop_button.setEnabled(self.task.running)
-        self.save_button.setEnabled(self.model is not None and not self.task.running)
+        there, running = self.model is not None, self.task.running
+        self.steps_box.setEnabled(kind is not None or there)
+        self.start_button.setEnabled(not running and (kind is not None or there))
+        self.stop_button.setEnabled(running)
+        self.further_button.setEnabled(there and not running)
+        self.save_button.setEnabled(there and not running)
 
     def _show_channel(self) -> None:
         self.channel_box.setEnabled("C" in (self.axes_row.axes or ""))
@@ -227,35 +272,31 @@ class DenoiseWidget(Dock):
         if isinstance(event, StepDone):
             self.bar.setValue(round(900 * event.progress))
             self.status.setText(
-                f"Learning what is noise: step {event.step}, {duration(event.seconds_left)} left."
+                f"Learning: step {event.step}, {duration(event.seconds_left)} left."
             )
         elif isinstance(event, Validated):
-            self.about.setText(f"On blocks that were held back: {event.text}. {_ABOUT}")
+            self.about.setText(_scores_in_words(event, self.maker.teaches_itself))
         elif isinstance(event, PredictionStarted):
-            self.status.setText("Making the image…")
+            self.status.setText(f"Making the image: 0 of {event.tiles} tiles.")
         elif isinstance(event, TilePredicted):
-            self.status.setText(f"Making the image: {event.number} tiles are done.")
+            self.bar.setValue(900 + 100 * event.number // max(1, self.maker.tiles))
+            self.status.setText(f"Making the image: {event.number} of {self.maker.tiles} tiles.")
         elif isinstance(event, Notice):
             self.about.setText(f"{event.text} {_ABOUT}")
 
     def _on_ended(self, outcome: Outcome) -> None:
-        source, self._source = self._source, None
-        made = outcome.result if isinstance(outcome, Finished) else None
-        self.bar.setValue(1000 if made else 0)
-        if isinstance(outcome, Failed):
-            self._refuse(outcome.text)
-        elif made is None:
-            self.status.setText("Stopped: nothing was made.")
-        elif source is not None:
-            self._show(made, *source)
+        made: Made | None = outcome.result if isinstance(outcome, Finished) else None
+        self.bar.setValue(1000 if made is not None and made.complete else 0)
+        self.status.setText(self.maker.said)
         self._show_state()
 
-    def _show(self, made: Made, image: Image, keep: tuple[int, ...]) -> None:
-        self.model = made.model
-        paired = not made.model.record.classes.task.teaches_itself
-        name = f"{image.name} {'made' if paired else 'denoised'}"
-        limits = {} if paired else {"contrast_limits": tuple(image.contrast_limits)}
-        colours = {} if image.rgb else {"colormap": image.colormap}
-        layer = Image(made.pixels, name=name, **limits, **colours, **placement_along(image, keep))
-        self._viewer.add_layer(layer)
-        self.status.setText(f"{layer.name}: after {made.steps} steps.")
+
+def _scores_in_words(scores: Validated, teaches_itself: bool) -> str:
+    """Say how far held-back pixels are from what was foretold; noisy ones never come near."""
+    if not teaches_itself or scores.psnr is None:
+        return f"On blocks that were held back: {scores.text}."
+    return (
+        f"Noisy pixels that were held back lie {100 * 10 ** (-scores.psnr / 20):.1f} % of the grey "
+        "range from what is foretold. Their noise, which nobody foretells, stays in that number: "
+        "it learns as long as the number falls."
+    )
