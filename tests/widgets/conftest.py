@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from napari.settings import get_plugin_settings
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManifest
 from qtpy.QtCore import QPoint, Qt
@@ -16,6 +17,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QCheckBox
 
 from napari_unet.widgets.annotate.dock import AnnotateWidget
+from napari_unet.widgets.common.preferences import PLUGIN
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import BackgroundTask
 from napari_unet.widgets.common.visible import camera_of
@@ -115,6 +117,15 @@ def own_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         name = f"napari_unet.project.{module}.user_data_path"
         monkeypatch.setattr(name, lambda *args, **options: folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def own_preferences() -> Iterator[Any]:
+    """What napari keeps for the plugin, as new again after each test."""
+    kept = get_plugin_settings(PLUGIN)
+    yield kept
+    for group in (kept.computing, kept.files, kept.window):
+        group.reset()
 
 
 @pytest.fixture(autouse=True)

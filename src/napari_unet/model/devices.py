@@ -119,13 +119,15 @@ def memory_used(device: torch.device) -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def yield_to_foreground() -> None:
+def yield_to_foreground(threads: int = 0) -> None:
     """Make the calling thread polite: leave a core to the window, and run at low priority.
+
+    `threads` is how many it may use; 0: all cores but one.
 
     Called by background threads of a desktop session. On two busy cores painting is then as
     smooth as on an idle machine.
     """
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
+    torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) - 1))
     if sys.platform == "linux":  # elsewhere threads have no niceness of their own
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 

@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QShortcut, QWidget
 
+from napari_unet.widgets.common.preferences import prefer_side, preferences
 from napari_unet.widgets.common.recovery import keeper_of
 from napari_unet.widgets.common.result_layer import change_look, shown_result, step_through_results
 from napari_unet.widgets.common.session import session_of
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 
 # Pixels: with napari's own docks both fit into a window of 640, where Qt left the image nothing.
 _NARROWEST_DOCK, _NARROWEST_CANVAS = 190, 100
+_SIDES = {
+    "left": Qt.DockWidgetArea.LeftDockWidgetArea,
+    "right": Qt.DockWidgetArea.RightDockWidgetArea,
+    "top": Qt.DockWidgetArea.TopDockWidgetArea,
+    "bottom": Qt.DockWidgetArea.BottomDockWidgetArea,
+}
 
 
 class Dock(QWidget):
@@ -64,6 +71,7 @@ class Dock(QWidget):
         # napari's title names the plugin as well, which leaves a tab no room for its own name.
         name = place.windowTitle().split(" (")[0]
         place.setWindowTitle(name.replace("&&", "&").replace("&", "&&"))  # one & marks a key
+        self._take_side(window, place)
         for other in window.findChildren(Dock):
             its_place = _dock_of(other)
             if other is self or its_place is None or its_place.isFloating():
@@ -74,6 +82,19 @@ class Dock(QWidget):
                 window.tabifyDockWidget(its_place, place)
                 place.raise_()
                 return
+
+    def _take_side(self, window: QMainWindow, place: QDockWidget) -> None:
+        """Go where docks were put last; on the right is where napari puts those of all plugins."""
+        side = _SIDES[preferences().side]
+        if window.dockWidgetArea(place) == _SIDES["right"] != side and not place.isFloating():
+            window.addDockWidget(side, place)
+        place.dockLocationChanged.connect(_remember_side)
+
+
+def _remember_side(side: Qt.DockWidgetArea) -> None:
+    for name, each in _SIDES.items():
+        if each == side:
+            prefer_side(name)
 
 
 def _dock_of(widget: QWidget) -> QDockWidget | None:

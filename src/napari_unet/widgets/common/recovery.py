@@ -21,6 +21,7 @@ from napari_unet.project.recovery import abandoned, claim, discard, new_recovery
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, button
 from napari_unet.widgets.common.layers import follow, paint_events, plain_layers, unwrapped
+from napari_unet.widgets.common.preferences import preferences
 from napari_unet.widgets.common.regions import REGIONS_KEY
 from napari_unet.widgets.common.result_layer import image_of_result
 from napari_unet.widgets.common.session import session_of
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
     from napari_unet.project.contents import Project, ProjectResult
 
-_SAVE_DELAY_MS = 20_000  # after the first stroke that is not saved yet
 _LONGEST_WAIT = 3.0  # seconds for a step and for writing its checkpoint
 
 
@@ -55,7 +55,7 @@ class Keeper(QObject):
         self._warned = False  # that saving fails, until it works again
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(_SAVE_DELAY_MS)
+        self._timer.setInterval(1000 * preferences().autosave_seconds)
         self._timer.timeout.connect(self.save_now)
         follow(self, viewer.layers.events.inserted, self._watch_layers)
         self._session.saving.ended.connect(self._on_saved)

@@ -16,6 +16,7 @@ from napari_unet.training.config import TrainConfig
 from napari_unet.widgets.common.importing_torch import keep_triton_apart
 from napari_unet.widgets.common.layers import follow, part_from_copies, plain_layers, unwrapped
 from napari_unet.widgets.common.model_work import loading_events
+from napari_unet.widgets.common.preferences import preferred
 from napari_unet.widgets.common.task import BackgroundTask, Cancelled, Failed, Finished, Outcome
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Session(QObject):
         self.run: TrainingRun | None = None  # ties the training under way to the layers
         # Where the newest prediction appears: it lives on when the dock is closed.
         self.result: ShownPrediction | None = None
-        self.preset, self.settings = "fast", TrainConfig()  # what the Train widget shows
+        self.preset, self.settings = "fast", preferred(TrainConfig())  # what the Train widget shows
         self._window: weakref.ref[QMainWindow] | None = None
         self._image: weakref.ref[Image] | None = None
         self._annotation: weakref.ref[Labels] | None = None

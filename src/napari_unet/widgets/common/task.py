@@ -22,6 +22,7 @@ from qtpy.QtWidgets import QApplication
 from napari_unet.errors import NapariUNetError
 from napari_unet.run import Run
 from napari_unet.widgets.common.importing_torch import import_torch
+from napari_unet.widgets.common.preferences import preferences
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -251,7 +252,7 @@ def outcome_of(
         import_torch()
         from napari_unet.model.devices import yield_to_foreground
 
-        yield_to_foreground()
+        yield_to_foreground(preferences().threads)
         result = yield from make_events(stop)
     except NapariUNetError as error:
         return Failed(str(error))

@@ -36,6 +36,7 @@ from napari_unet.widgets.common.controls import (
 from napari_unet.widgets.common.dock import Dock
 from napari_unet.widgets.common.layers import LayerComboBox, pixels_of
 from napari_unet.widgets.common.placement import kept_axes
+from napari_unet.widgets.common.preferences import preferred
 from napari_unet.widgets.common.task import Finished, Outcome
 from napari_unet.widgets.denoise.work import layer_over, made_of, maker_of
 from napari_unet.widgets.predict.options import AxesRow
@@ -187,7 +188,8 @@ class DenoiseWidget(Dock):
         channel = self._channel(image, axes)
         source = AnnotatedImage(image.name, pixels, target, axes=axes)
         config = None if kind is None else self._config(kind, ndim, channel)
-        prediction = PredictConfig(axes=axes, used_channels=None if channel is None else (channel,))
+        used = None if channel is None else (channel,)
+        prediction = preferred(PredictConfig(axes=axes, used_channels=used))
         task = known.record.classes.task if known is not None else task_of(kind or DENOISE.kind)
         limits = image if task.teaches_itself else target_layer
         name = image.name if channel is None else f"{image.name} channel {channel}"
@@ -211,12 +213,13 @@ class DenoiseWidget(Dock):
 
     def _config(self, kind: Kind, ndim: int, channel: int | None) -> TrainConfig:
         """Return the settings of a training."""
-        return TrainConfig.preset(
+        config = TrainConfig.preset(
             "fast" if ndim == 2 else "3d",
             kind=kind,
             steps=self.steps_box.value(),
             channels="" if channel is None else str(channel),
         )
+        return preferred(config)
 
     def ask_to_save(self) -> None:
         """Ask for a name, and save the model there."""

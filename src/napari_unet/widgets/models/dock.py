@@ -19,6 +19,7 @@ from napari_unet.widgets.common.dock import Dock
 from napari_unet.widgets.common.model_work import (
     store_model,
 )
+from napari_unet.widgets.common.preferences import preferences
 from napari_unet.widgets.common.task import Failed, Outcome
 from napari_unet.widgets.models.export import ExportDialog
 from napari_unet.widgets.models.import_model import ModelImport
@@ -40,7 +41,9 @@ class ModelsWidget(Dock):
 
     def __init__(self, napari_viewer: Viewer, library: ModelLibrary | None = None) -> None:
         super().__init__(napari_viewer)
-        self.library = library if isinstance(library, ModelLibrary) else ModelLibrary()
+        if not isinstance(library, ModelLibrary):
+            library = ModelLibrary(preferences().models)
+        self.library = library
         self.list = QListWidget()
         self.list.setIconSize(QSize(_THUMBNAIL, _THUMBNAIL))
         self.list.setWordWrap(True)

@@ -21,6 +21,7 @@ from napari_unet.widgets.common.layers import (
     transparency_notices,
 )
 from napari_unet.widgets.common.placement import kept_axes, name_axes, named_axes_of, pixel_size_of
+from napari_unet.widgets.common.preferences import preferred
 from napari_unet.widgets.common.settings_form import SettingsForm
 from napari_unet.widgets.predict.cell_size import CellSizeRow
 
@@ -70,7 +71,7 @@ class PredictOptions(QWidget):
         self._session, self._rows, self._first = session, rows, first
         self.image_box = image_box
         self.axes_row = AxesRow(self.guess)
-        self.form = SettingsForm(PredictConfig(), _SETTINGS_SHOWN)
+        self.form = SettingsForm(preferred(PredictConfig()), _SETTINGS_SHOWN)
         self.channels_edit = self.form.editors["used_channels"].widget
         self.scale_check = self.form.editors["rescale"].widget
         self.size_note = Note()

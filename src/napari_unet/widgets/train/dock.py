@@ -29,6 +29,7 @@ from napari_unet.widgets.common.dock import Dock
 from napari_unet.widgets.common.layers import labels_of
 from napari_unet.widgets.common.pairs import PairsTable
 from napari_unet.widgets.common.placement import named_axes_of, pixel_size_of
+from napari_unet.widgets.common.preferences import preferred
 from napari_unet.widgets.common.settings_form import SettingsForm
 from napari_unet.widgets.common.starting import start_box
 from napari_unet.widgets.train.run import begin_training, painted_pairs, what_to_continue
@@ -75,6 +76,7 @@ class TrainWidget(Dock):
             [("automatic", "auto"), ("CPU", "cpu"), ("NVIDIA GPU", "cuda"), ("Apple GPU", "mps")],
             "Where to compute. Automatic takes a GPU that works, else the CPU, and shows which.",
         )
+        self.device_box.setCurrentIndex(self.device_box.findData(self._session.settings.device))
         self.preset_note = Note()
         self.preset_note.setToolTip(VOXEL_SIZE_HELP)
         self.steps_box = QSpinBox()
@@ -203,7 +205,7 @@ class TrainWidget(Dock):
 
     def _show_preset(self) -> None:
         name = self.preset_box.currentData()
-        config = TrainConfig.preset(name)
+        config = preferred(TrainConfig.preset(name))
         self.steps_box.setValue(config.steps)
         self.start_box.setCurrentIndex(self.start_box.findData(config.start))
         self.form.set_value(config)
