@@ -60,7 +60,8 @@ def drawn(marks: Highlight) -> tuple[int, ...]:
 def pixels_of_picture(image: QImage) -> NDArray[np.uint8]:
     plain = image.convertToFormat(QImage.Format.Format_RGBA8888)
     raw: Any = plain.constBits()
-    raw.setsize(plain.sizeInBytes())
+    if hasattr(raw, "setsize"):  # PyQt6 does not know how long it is
+        raw.setsize(plain.sizeInBytes())
     return np.frombuffer(bytes(raw), np.uint8).reshape(plain.height(), plain.width(), 4)
 
 

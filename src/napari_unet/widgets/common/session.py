@@ -94,6 +94,8 @@ class Session(QObject):
         QTimer.singleShot(0, self._let_go)  # Qt takes the window apart just now
 
     def _let_go(self, outcome: object = None) -> None:
+        if not isalive(self):  # PySide6 calls it where it was asked for twice
+            return
         self._viewer = None
         self.run = self.result = None
         if not any(task.running for task in self.findChildren(BackgroundTask)):
