@@ -30,6 +30,7 @@ LARGEST_SDIST = 15_000_000
 BESIDE_PYTHON = (
     "napari_unet/py.typed",
     "napari_unet/napari.yaml",
+    "napari_unet/icon.svg",
     "napari_unet/model/weights/*",
     "napari_unet/sample_data/*",
     "*.dist-info/*",
@@ -162,7 +163,7 @@ def _expected() -> Iterator[tuple[str, Path]]:
         yield f"{PACKAGE}/sample_data/{path.name}", path
     source = CHECKOUT / "src"
     for path in sorted((source / PACKAGE).rglob("*")):
-        if path.suffix in (".py", ".typed", ".safetensors"):
+        if path.suffix in (".py", ".svg", ".typed", ".safetensors"):
             yield path.relative_to(source).as_posix(), path
 
 

@@ -79,6 +79,7 @@ def test_categories_by_which_it_is_found() -> None:
         "Annotation",
         "Segmentation",
         "Measurement",
+        "IO",
     ]
 
 
@@ -87,11 +88,12 @@ def test_everybody_may_find_it() -> None:
 
 
 def test_widgets_stand_in_the_menus() -> None:
+    widgets = {widget.command for widget in MANIFEST.contributions.widgets or []}
     menus = {
-        name: [getattr(item, "command", None) for item in items]
+        name: [command for item in items if (command := getattr(item, "command", "")) in widgets]
         for name, items in (MANIFEST.contributions.menus or {}).items()
     }
-    assert menus == {
+    assert {name: held for name, held in menus.items() if held} == {
         "napari/layers/annotate": ["napari-unet-paint.annotate"],
         "napari/layers/filter": ["napari-unet-paint.denoise"],
         "napari/layers/segment": [
@@ -100,6 +102,21 @@ def test_widgets_stand_in_the_menus() -> None:
             "napari-unet-paint.predict",
         ],
     }
+
+
+def test_every_menu_holds_commands_and_submenus_that_are_there() -> None:
+    known = {command.id for command in COMMANDS} | {
+        each.id for each in MANIFEST.contributions.submenus or []
+    }
+    for items in (MANIFEST.contributions.menus or {}).values():
+        assert {getattr(item, "command", "") or item.submenu for item in items} <= known
+
+
+def test_the_icon_is_a_picture_in_the_package() -> None:
+    assert isinstance(MANIFEST.icon, str)
+    package, _, name = MANIFEST.icon.partition(":")
+    picture = files(package).joinpath(name).read_text(encoding="utf-8")
+    assert picture.startswith("<svg xmlns=")
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.id)

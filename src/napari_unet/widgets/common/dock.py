@@ -5,11 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from app_model import Application
+from app_model.types import MenuItem, SubmenuItem
+from npe2 import PluginManager
+from npe2.manifest.contributions import MenuCommand
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QShortcut, QWidget
 
-from napari_unet.widgets.common.preferences import prefer_side, preferences
+from napari_unet.widgets.common.preferences import PLUGIN, prefer_side, preferences
 from napari_unet.widgets.common.recovery import keeper_of
 from napari_unet.widgets.common.result_layer import change_look, shown_result, step_through_results
 from napari_unet.widgets.common.session import session_of
@@ -57,6 +61,7 @@ class Dock(QWidget):
             if window.property(_KEYS_ADDED) is None:
                 window.setProperty(_KEYS_ADDED, True)
                 add_shortcuts(window, result_keys(self._session))
+                offer_in_layer_menu()
         if not self._joined_tabs:  # later the user may have put it elsewhere
             self._joined_tabs = True
             QTimer.singleShot(0, self._join_tabs)  # Qt is laying the window out just now
@@ -89,6 +94,19 @@ class Dock(QWidget):
         if window.dockWidgetArea(place) == _SIDES["right"] != side and not place.isFloating():
             window.addDockWidget(side, place)
         place.dockLocationChanged.connect(_remember_side)
+
+    @property
+    def in_front(self) -> bool:
+        """Whether it is on screen, and not behind another tab."""
+        place = _dock_of(self)
+        return place is not None and not place.visibleRegion().isEmpty()
+
+    def bring_to_front(self) -> None:
+        """Show it, in front of the docks of which it is a tab."""
+        place = _dock_of(self)
+        if place is not None:
+            place.show()
+            place.raise_()
 
 
 def _remember_side(side: Qt.DockWidgetArea) -> None:
@@ -144,3 +162,35 @@ def _act_on_result(session: Session, action: Callable[[Labels], str]) -> None:
     layer = shown_result(viewer)
     viewer.status = "There is no result yet." if layer is None else action(layer)
     session.told_of_result.emit(viewer.status)
+
+
+# --- The context menu of layers -------------------------------------------------------------------
+
+_APPLICATION, _LAYER_MENU = "napari", "napari/layers/context"
+
+
+def offer_in_layer_menu() -> None:
+    """Offer what napari.yaml lists for the context menu of layers there.
+
+    napari takes that from no plugin. Where it has done so, or another window of ours has, nothing
+    is added.
+    """
+    application, plugins = Application.get_app(_APPLICATION), PluginManager.instance()
+    if application is None or PLUGIN not in plugins or plugins.is_disabled(PLUGIN):
+        return
+    menus, offered = application.menus, plugins.get_manifest(PLUGIN).contributions
+    there = [
+        item.submenu if isinstance(item, SubmenuItem) else item.command.id
+        for item in menus.get_menu(_LAYER_MENU)
+    ]
+    titles = {each.id: each.label for each in offered.submenus or ()}
+    for item in (offered.menus or {}).get(_LAYER_MENU, ()):
+        if isinstance(item, MenuCommand):
+            action = application.registered_actions.get(item.command)
+            made: Any = action and MenuItem(command=action, group=PLUGIN)
+            name = item.command
+        else:
+            name = item.submenu
+            made = SubmenuItem(submenu=name, title=titles[name], group=PLUGIN)
+        if made and name not in there:
+            menus.append_menu_items([(_LAYER_MENU, made)])
