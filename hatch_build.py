@@ -1,10 +1,15 @@
-"""Build hook: put the manifest into the package where a checkout has no symbolic links."""
+"""Build hooks: the manifest where a checkout has no symbolic links, and the project's addresses."""
 
+import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from hatchling.metadata.plugin.interface import MetadataHookInterface
+
+REPOSITORY = "PROJECT_REPOSITORY"  # the one variable: https://HOST/OWNER/NAME
 
 
 class ManifestHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -21,3 +26,24 @@ class ManifestHook(BuildHookInterface):  # type: ignore[type-arg]
             inside.symlink_to(Path("..", "..", "napari.yaml"))
         except OSError:  # Windows without the right to make links
             shutil.copyfile(manifest, inside)
+
+
+class AddressHook(MetadataHookInterface):
+    """Fill in ``[project.urls]`` where the build is told which repository this is."""
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        """Write the addresses of the repository; without one there are none."""
+        repository = os.environ.get(REPOSITORY, "").rstrip("/")
+        if not repository:
+            metadata["urls"] = {}
+            return
+        address = re.fullmatch(r"https://[^/\s]+/([^/\s]+)/([^/\s]+)", repository)
+        if address is None:
+            raise ValueError(
+                f"{REPOSITORY}={repository}: write it as https://github.com/OWNER/NAME"
+            )
+        owner, name = address.groups()
+        parts = {"repository": repository, "owner": owner.lower(), "name": name}
+        metadata["urls"] = {
+            title: pattern.format(**parts) for title, pattern in self.config["urls"].items()
+        }

@@ -120,3 +120,23 @@ def check_installed(session: nox.Session) -> None:
     if sys.platform == "linux" and shutil.which("xvfb-run"):
         run = ["xvfb-run", "-a", "-s", "-screen 0 1280x800x24", *run]
     session.run(*run, external=True, env=ONE_THREAD)
+
+
+@nox.session(python=PYTHONS[-1])
+def sbom(session: nox.Session) -> None:
+    """Write sbom/napari-unet-paint.cdx.json: what the wheel of dist/ brings with it (CycloneDX).
+
+    It lies beside a release, and not in dist/, where all is uploaded to PyPI.
+    """
+    wheels = sorted(DIST.glob("*.whl"))
+    if len(wheels) != 1:
+        session.error("dist/ holds no wheel, or several: run nox -s build first")
+    session.install(str(wheels[0]))
+    python = session.run("python", "-c", "import sys; print(sys.executable)", silent=True)
+    Path("sbom").mkdir(exist_ok=True)
+    session.run(
+        "uvx", "--from", "cyclonedx-bom>=7", "cyclonedx-py", "environment",
+        "--pyproject", "pyproject.toml", "--mc-type", "library", "--output-reproducible",
+        "--output-file", "sbom/napari-unet-paint.cdx.json", str(python).strip(),
+        external=True,
+    )  # fmt: skip

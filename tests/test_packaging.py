@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
@@ -155,11 +156,72 @@ def test_the_lowest_python_is_the_first_that_is_classified() -> None:
     assert PYTHONS == ["3.11", "3.12", "3.13"]
 
 
-def test_there_are_no_addresses_that_nobody_owns() -> None:
-    assert "urls" not in PROJECT["project"]  # until the repository has a public home
+def addresses(repository: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Return what a wheel says of the project's addresses, built for a repository."""
+    monkeypatch.setenv("PROJECT_REPOSITORY", repository)
+    with zipfile.ZipFile(build(ROOT, "wheel", folder)) as wheel:
+        metadata = next(name for name in wheel.namelist() if name.endswith("/METADATA"))
+        lines = wheel.read(metadata).decode().splitlines()
+    said = [line.removeprefix("Project-URL: ") for line in lines if line.startswith("Project-URL")]
+    return dict(line.split(", ", 1) for line in said)
+
+
+def test_there_are_no_addresses_that_nobody_owns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert addresses("", tmp_path, monkeypatch) == {}
+
+
+def test_a_release_tells_the_addresses_of_its_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert addresses("https://github.com/Some-Lab/paint", tmp_path, monkeypatch) == {
+        "Homepage": "https://github.com/Some-Lab/paint",
+        "Documentation": "https://some-lab.github.io/paint/",
+        "Source": "https://github.com/Some-Lab/paint",
+        "Issues": "https://github.com/Some-Lab/paint/issues",
+        "Changelog": "https://github.com/Some-Lab/paint/blob/main/CHANGELOG.md",
+    }
+
+
+RECIPE: dict[str, Any] = yaml.safe_load((ROOT / "recipe" / "recipe.yaml").read_text("utf-8"))
+ON_CONDA_FORGE = {"torch": "pytorch"}  # where a package has another name there
+
+
+def test_the_recipe_requires_what_the_wheel_requires() -> None:
+    asked = [Requirement(text) for text in PROJECT["project"]["dependencies"]]
+    ours = {ON_CONDA_FORGE.get(r.name.lower(), r.name.lower()): str(r.specifier) for r in asked}
+    ours["python"] = PROJECT["project"]["requires-python"].replace("3.11", "${{ python_min }}")
+    there = dict(line.split(" ", 1) for line in RECIPE["requirements"]["run"])
+    assert there == ours
+
+
+def test_the_recipe_is_of_this_version_python_command_and_licence() -> None:
+    project = PROJECT["project"]
+    assert RECIPE["context"]["version"] == project["version"]
+    assert project["requires-python"] == f">={RECIPE['context']['python_min']}"
+    assert RECIPE["about"]["license"] == project["license"]
+    assert RECIPE["about"]["license_file"] == project["license-files"]
+    commands = [f"{name} = {target}" for name, target in project["scripts"].items()]
+    assert RECIPE["build"]["python"]["entry_points"] == commands
+    built_with = [line for line in RECIPE["requirements"]["host"] if line.startswith("hatchling")]
+    assert [line.replace(" ", "") for line in built_with] == PROJECT["build-system"]["requires"]
+
+
+def test_what_is_to_be_cited_is_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation["version"] == PROJECT["project"]["version"]
+    assert citation["title"] == PROJECT["project"]["name"]
+    assert citation["license"] == PROJECT["project"]["license"]
 
 
 def test_the_description_tells_how_to_install_what_is_published() -> None:
     description = (ROOT / "DESCRIPTION.md").read_text(encoding="utf-8")
     assert f"pip install {PROJECT['project']['name']}" in description
     assert description.startswith("# ")  # the hub takes this as the title
+
+
+def test_the_wheel_that_pages_install_is_the_one_that_is_built(archives: Archives) -> None:
+    named = re.compile(r"napari_unet_paint-[\w.]+-py3-none-any\.whl")
+    for page in ("README.md", "DESCRIPTION.md", "docs/start.md"):
+        assert set(named.findall((ROOT / page).read_text("utf-8"))) == {archives.wheel.name}, page
