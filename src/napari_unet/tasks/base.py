@@ -166,7 +166,6 @@ class Task(ABC):
 
     # --- From paint or files to a target -----------------------------------------------------
 
-    @abstractmethod
     def painted(
         self, labels: Iterable[NDArray[Any]], unpainted: Unpainted, known: Iterable[int]
     ) -> tuple[int, ...]:
@@ -175,6 +174,7 @@ class Task(ABC):
         `unpainted` is what 0 means in the labels; `known` are values that a previous training
         knows.
         """
+        return ()
 
     @abstractmethod
     def n_classes(self, painted: Sequence[int]) -> int:
@@ -204,9 +204,9 @@ class Task(ABC):
         """Bring a target to the range of the network, for an image of this intensity."""
         return target
 
-    @abstractmethod
     def painted_classes(self, target: Target, table: ClassTable) -> NDArray[np.int16]:
         """Return the classes of a target that somebody painted."""
+        return target.classes
 
     def answers(self, table: ClassTable) -> list[Answer]:
         """Return, for each answer there is, where classes of a target give it.
@@ -230,9 +230,9 @@ class Task(ABC):
         """
         return 1
 
-    @abstractmethod
     def diameter(self, labels: Iterable[NDArray[Any]], unpainted: Unpainted) -> float:
         """Measure how large the painted things are in pixels; 0: they have no size."""
+        return 0.0
 
     @abstractmethod
     def corrections(self, before: IntArray, after: IntArray, annotation: IntArray) -> Edit:
@@ -308,11 +308,11 @@ class Task(ABC):
 
         return uncertainty_of(probabilities)
 
-    @abstractmethod
     def decode(
         self, probabilities: NDArray[np.float32], table: ClassTable, decision: Decision
     ) -> IntArray:
         """Turn probabilities, C then ``[Z]YX``, into what the user is shown."""
+        return self.of_pixels(probabilities, table, decision.threshold)
 
     @abstractmethod
     def as_result(self, annotation: IntArray) -> NDArray[Any]:
@@ -339,9 +339,9 @@ class Task(ABC):
 
     # --- Words -------------------------------------------------------------------------------
 
-    @abstractmethod
     def wish(self, n_painted: int) -> str:
         """Return what would help most where so many things are painted; "": there are enough."""
+        return ""
 
     @abstractmethod
     def channel_names(self, table: ClassTable) -> tuple[str, ...]:

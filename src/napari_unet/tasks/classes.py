@@ -41,12 +41,6 @@ class Classes(Task):
     ) -> Target:
         return class_target(labels, table.painted)
 
-    def painted_classes(self, target: Target, table: ClassTable) -> NDArray[np.int16]:
-        return target.classes
-
-    def diameter(self, labels: Iterable[NDArray[Any]], unpainted: Unpainted) -> float:
-        return 0.0
-
     def corrections(self, before: IntArray, after: IntArray, annotation: IntArray) -> Edit:
         from napari_unet.objects.corrections import corrected_classes_as_annotation
 
@@ -64,17 +58,9 @@ class Classes(Task):
         background = BACKGROUND_VALUE[table.unpainted]
         return tuple(0 if value == background else value for value in table.painted)
 
-    def decode(
-        self, probabilities: NDArray[np.float32], table: ClassTable, decision: Decision
-    ) -> IntArray:
-        return self.of_pixels(probabilities, table, decision.threshold)
-
     def as_result(self, annotation: IntArray) -> NDArray[Any]:
         """Keep classes as they were painted."""
         return np.where(annotation > 1, annotation, 0).astype(annotation.dtype)
-
-    def wish(self, n_painted: int) -> str:
-        return ""
 
     def channel_names(self, table: ClassTable) -> tuple[str, ...]:
         return tuple(f"class {value}" if value else "background" for value in table.results)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import Scaling
-    from napari_unet.data.labels import IntArray, Kind, Unpainted
+    from napari_unet.data.labels import IntArray, Kind
     from napari_unet.objects.corrections import Edit
     from napari_unet.tasks.base import Counts, Decision
     from napari_unet.tasks.table import ClassTable
@@ -54,11 +54,6 @@ class Images(Task):
 
     Where an image teaches itself it is the target, of pixels that the network does not see.
     """
-
-    def painted(
-        self, labels: Iterable[NDArray[Any]], unpainted: Unpainted, known: Iterable[int]
-    ) -> tuple[int, ...]:
-        return ()
 
     def n_classes(self, painted: Sequence[int]) -> int:
         return 1
@@ -140,12 +135,6 @@ class Images(Task):
         grey = (values.astype(np.float64) * (top - bottom) + bottom) * span + low
         return grey.astype(np.float32)
 
-    def painted_classes(self, target: Target, table: ClassTable) -> NDArray[np.int16]:
-        return target.classes
-
-    def diameter(self, labels: Iterable[NDArray[Any]], unpainted: Unpainted) -> float:
-        return 0.0
-
     def corrections(self, before: IntArray, after: IntArray, annotation: IntArray) -> Edit:
         raise NotImplementedError("images are not corrected")
 
@@ -188,9 +177,6 @@ class Images(Task):
 
     def as_result(self, annotation: IntArray) -> NDArray[Any]:
         return annotation
-
-    def wish(self, n_painted: int) -> str:
-        return ""
 
     def channel_names(self, table: ClassTable) -> tuple[str, ...]:
         return ("grey value",)

@@ -25,11 +25,6 @@ _ENOUGH_PAINTED = 3
 class Objects(Task):
     """Background and foreground for the network; the foreground is divided into objects."""
 
-    def painted(
-        self, labels: Iterable[NDArray[Any]], unpainted: Unpainted, known: Iterable[int]
-    ) -> tuple[int, ...]:
-        return ()
-
     def n_classes(self, painted: Sequence[int]) -> int:
         return 2
 

@@ -111,11 +111,6 @@ class OverlappingClasses(Classes):
     ) -> IntArray:
         return self.decide(probabilities, table, threshold).astype(np.uint8)
 
-    def decode(
-        self, probabilities: NDArray[np.float32], table: ClassTable, decision: Decision
-    ) -> IntArray:
-        return self.of_pixels(probabilities, table, decision.threshold)
-
     def uncertainty(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return that of the class of which the network is least sure."""
         of_each = [
