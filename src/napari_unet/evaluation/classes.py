@@ -16,6 +16,8 @@ from napari_unet.errors import EvaluationError
 from napari_unet.evaluation.overlap import check_one_shape, counts_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from napari_unet.data.labels import IntArray
@@ -57,14 +59,28 @@ def scores_of_classes(counts: ClassCounts) -> dict[str, Any]:
     the background included.
     """
     single = {str(value): scores_of_class(counts, value) for value in classes_in(counts)}
+    return {**_mean_and_single(single), "pixel_error": _pixel_error(counts)}
+
+
+def scores_of_masks(counts: Sequence[ClassCounts]) -> dict[str, Any]:
+    """Return the same of overlapping classes, each by itself: they are counted from 1."""
+    single = {str(k): scores_of_class(of_class, 1) for k, of_class in enumerate(counts, start=1)}
+    wrong = sum(map(_pixel_error, counts)) / len(counts)
+    return {**_mean_and_single(single), "pixel_error": wrong}
+
+
+def _mean_and_single(single: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     scores: dict[str, Any] = {}
     for name in ("iou", "dice", "precision", "recall"):
         per_class = {value: of_class[name] for value, of_class in single.items()}
         scores[name] = ratio(sum(per_class.values()), len(per_class), empty=1.0)
         scores[f"{name}_per_class"] = per_class
-    wrong = sum(n for (true, predicted), n in counts.items() if true != predicted)
-    scores["pixel_error"] = ratio(wrong, counts.total(), empty=0.0)
     return scores
+
+
+def _pixel_error(counts: ClassCounts) -> float:
+    wrong = sum(n for (true, predicted), n in counts.items() if true != predicted)
+    return ratio(wrong, counts.total(), empty=0.0)
 
 
 def count_classes(
@@ -234,3 +250,20 @@ def n_differing_after_warp(prediction: NDArray[np.bool_], truth: NDArray[np.bool
         n_differing_after_warp(predicted_slice, true_slice)
         for predicted_slice, true_slice in zip(prediction, truth, strict=True)
     )
+
+
+def boundary_counts(
+    prediction: NDArray[np.bool_], truth: NDArray[np.bool_]
+) -> tuple[float, int, int]:
+    """Return the Rand error, the pixels that differ after warping, and all pixels."""
+    differing = n_differing_after_warp(prediction, truth)
+    return rand_error(prediction, truth), differing, truth.size
+
+
+def boundary_scores(counts: Sequence[tuple[float, int, int]]) -> dict[str, float]:
+    """Return the mean Rand error of the images, and the warping error of all pixels."""
+    errors, differing, pixels = zip(*counts, strict=True)
+    return {
+        "rand_error": sum(errors) / len(counts),
+        "warping_error": sum(differing) / sum(pixels),
+    }

@@ -13,12 +13,13 @@ from napari_unet.data.labels import Kind, PaintedKind, Unpainted
 from napari_unet.errors import EvaluationError
 from napari_unet.evaluation.classes import (
     ClassCounts,
+    boundary_counts,
+    boundary_scores,
     classes_in,
     count_classes,
-    n_differing_after_warp,
-    rand_error,
     scores_of_class,
     scores_of_classes,
+    scores_of_masks,
 )
 from napari_unet.evaluation.objects import (
     CONFUSED,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from napari_unet.data.labels import IntArray
     from napari_unet.evaluation.overlap import Pair
 
-    Binary = NDArray[np.bool_]
     ErrorMap = Callable[[IntArray, IntArray, NDArray[np.bool_] | None], NDArray[np.uint8]]
 
 
@@ -293,7 +293,7 @@ def _overlapping_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     ]
     nothing: ClassCounts = Counter()
     pooled = [sum(of_class, nothing) for of_class in zip(*counts, strict=True)]
-    return [_scores_by_class(of_image) for of_image in (pooled, *counts)]
+    return [scores_of_masks(of_image) for of_image in (pooled, *counts)]
 
 
 def _mask_error_map(
@@ -303,18 +303,6 @@ def _mask_error_map(
     return class_error_map(_foreground(prediction), _foreground(truth), counted)
 
 
-def _scores_by_class(counts: Sequence[ClassCounts]) -> dict[str, Any]:
-    """Return the mean and the single scores of overlapping classes, which are counted from 1."""
-    single = {str(k): scores_of_class(of_class, 1) for k, of_class in enumerate(counts, start=1)}
-    scores: dict[str, Any] = {}
-    for name in ("iou", "dice", "precision", "recall"):
-        scores[f"{name}_per_class"] = {k: of_class[name] for k, of_class in single.items()}
-        scores[name] = sum(scores[f"{name}_per_class"].values()) / len(counts)
-    wrong = [scores_of_classes(of_class)["pixel_error"] for of_class in counts]
-    scores["pixel_error"] = sum(wrong) / len(counts)
-    return scores
-
-
 def _boundary_rows(pairs: Sequence[Pair], inside: int) -> list[dict[str, float]]:
     """Return the pooled scores of boundaries, then those of each image.
 
@@ -322,28 +310,13 @@ def _boundary_rows(pairs: Sequence[Pair], inside: int) -> list[dict[str, float]]
     the prediction is right.
     """
     single = [
-        [_boundary_counts(pair[0] == inside, pair[1] == inside)]
+        [boundary_counts(pair[0] == inside, pair[1] == inside)]
         if n_counted(pair) == pair[1].size > 0
         else []
         for pair in pairs
     ]
     pooled = [counts for of_image in single for counts in of_image]
-    return [_boundary_scores(counts) if counts else {} for counts in (pooled, *single)]
-
-
-def _boundary_counts(prediction: Binary, truth: Binary) -> tuple[float, int, int]:
-    """Return the Rand error, the pixels that differ after warping, and all pixels."""
-    differing = n_differing_after_warp(prediction, truth)
-    return rand_error(prediction, truth), differing, truth.size
-
-
-def _boundary_scores(counts: Sequence[tuple[float, int, int]]) -> dict[str, float]:
-    """Return the mean Rand error of the images, and the warping error of all pixels."""
-    errors, differing, pixels = zip(*counts, strict=True)
-    return {
-        "rand_error": sum(errors) / len(counts),
-        "warping_error": sum(differing) / sum(pixels),
-    }
+    return [boundary_scores(counts) if counts else {} for counts in (pooled, *single)]
 
 
 def _pooled_first(counts: Iterable[Counts], nothing: Counts) -> list[Counts]:
