@@ -34,7 +34,6 @@ from napari_unet.prediction.pipeline import (
     starting_events,
 )
 from napari_unet.prediction.plan import plan_prediction
-from napari_unet.prediction.predictor import GOES_ON, check_whole
 from napari_unet.prediction.results import PredictionEvent, PredictionProgress
 
 if TYPE_CHECKING:
@@ -205,7 +204,7 @@ def predict_on_cluster(
     image, an OME-Zarr, so that they read chunks of it; and to write the folder of the target.
     """
     trained, pixels = load_model_or_starting_model(model), read_image(image).array
-    check_whole(config)
+    config.check_whole()
     plan = settled(plan_prediction(trained.record, pixels, config), choose_device(config.device))
     identity = order_of(trained, plan, source, pixels)
     threads = sum(_untyped(client).nthreads().values())
@@ -216,8 +215,8 @@ def predict_on_cluster(
         weights = hash_of_weights(trained.network.state_dict())
         order = Order(model, str(image), partial, config.device, identity, weights)
         run = _Run(client, order, _TASKS_PER_THREAD * threads)
-        notices = (GOES_ON,) if any(partial.done()) else ()
-        yield from starting_events(plan, f"{threads} threads of a cluster", notices)
+        words = f"{threads} threads of a cluster"
+        yield from starting_events(plan, words, goes_on=any(partial.done()))
         yield from run.events(stop)
         return partial.end(run.last, not stop.is_set(), stop)
 

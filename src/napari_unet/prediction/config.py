@@ -193,6 +193,14 @@ class PredictConfig:
         if self.axes is not None and not is_axes(self.axes):
             raise ConfigError(f"Axes {self.axes!r} are not valid: use each of TCZYX at most once.")
 
+    def check_whole(self) -> None:
+        """Raise ConfigError where a part of an image is named, which is not stored."""
+        if self.region is not None or self.frames is not None:
+            raise ConfigError(
+                "Predictions into files are of whole images; leave out region and frames, or "
+                "predict into memory."
+            )
+
 
 def cell_size_known(record: ModelRecord, asked: float | str) -> float:
     """Return how large the cells are that a model expects, if cells of a size can be shown to it.

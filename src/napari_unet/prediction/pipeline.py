@@ -210,13 +210,15 @@ def device_for(network: UNet | ExternalNetwork, device: torch.device) -> torch.d
 
 
 def starting_events(
-    plan: PredictionPlan, device: str, notices: Sequence[str] = ()
+    plan: PredictionPlan, device: str, notices: Sequence[str] = (), goes_on: bool = False
 ) -> Iterator[PredictionEvent]:
     """Yield what is planned, then what the user should know about it."""
     shape = (*plan.frames_shape, *plan.shape)
     tiles = len(plan.tiles) * len(plan.frames)
     yield PredictionStarted(device, tiles, shape, plan.kind, plan.precision)
     yield from map(Notice, (*plan.notices, *notices))
+    if goes_on:
+        yield Notice("It goes on where an earlier prediction was interrupted.")
 
 
 def make_runner(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 import numpy as np
 import torch
 
-from napari_unet.errors import ConfigError, NotEnoughMemoryError
+from napari_unet.errors import NotEnoughMemoryError
 from napari_unet.io.disk import megabytes
 from napari_unet.io.limits import free_memory
 from napari_unet.model.devices import choose_device, describe, unused_gpu
@@ -63,7 +63,6 @@ if TYPE_CHECKING:
 Read = TypeVar("Read")
 
 _LARGEST_KEPT = 2**27  # pixels of a foreground, a byte each
-GOES_ON = "It goes on where an earlier prediction was interrupted."
 
 
 def predict_image(
@@ -92,7 +91,7 @@ def predict_image(
     cannot be written, or another process writes it.
     """
     if target is not None:
-        check_whole(config)
+        config.check_whole()
     plan = plan_prediction(trained.record, image, config)
     device = choose_device(config.device)
     plan = settled(plan, device)
@@ -100,11 +99,9 @@ def predict_image(
         if keeps_foreground and isinstance(store, ResultInMemory) and plan.result.is_separated:
             store.keep_foreground()
         runner = make_runner(trained, plan, device, partial(_go_on, stop))
-        notices = unused_gpu(config.device, device)
-        if any(store.done()):
-            notices += (GOES_ON,)
+        notices, goes_on = unused_gpu(config.device, device), any(store.done())
         shown_device = describe(device_for(trained.network, device))
-        yield from starting_events(plan, shown_device, notices)
+        yield from starting_events(plan, shown_device, notices, goes_on=goes_on)
         reader = TileReader(runner, plan, image, trained.record.normalization, store.attempt)
         last, complete = yield from _predict_frames(image, plan, runner, reader, store, stop)
         yield from map(Notice, runner.fallback.take_notices())
@@ -145,15 +142,6 @@ def separate_again(
             assert labels is not None
             yield FrameFinished(plan.index_of(number), plan.region, labels)
     return store.end(last, True, stop)
-
-
-def check_whole(config: PredictConfig) -> None:
-    """Raise ConfigError for settings that name a part of an image, which is not stored."""
-    if config.region is not None or config.frames is not None:
-        raise ConfigError(
-            "Predictions into files are of whole images; leave out region and frames, or predict "
-            "into memory."
-        )
 
 
 @contextmanager
