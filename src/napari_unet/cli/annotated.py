@@ -68,7 +68,7 @@ def paired_files(
     return {name: pair_files(images, find(paths)) for name, paths in learned.items()}
 
 
-def annotated_images(
+def read_annotated(
     paired: Paired, options: argparse.Namespace, config: TrainConfig
 ) -> list[AnnotatedImage]:
     """Open all images and their labels, of overlapping classes those of each class."""

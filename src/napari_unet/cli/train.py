@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.cli.annotated import annotated_images, paired_files
+from napari_unet.cli.annotated import paired_files, read_annotated
 from napari_unet.cli.arguments import given_settings
 from napari_unet.cli.common import LABEL_PIECES, by_class, tell_pairs
 from napari_unet.cli.printing import note, say
@@ -65,8 +64,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
+    from napari_unet.cli.annotated import Paired
     from napari_unet.model.trained import TrainedNetwork
-    from napari_unet.training.config import PresetName
     from napari_unet.training.dataset import TrainingData
 
 _RESUMED = "The training went on from an earlier one, whose state is no longer there."
@@ -74,33 +73,6 @@ _LABELLED = "Its masks were labelled on the way (--label-pieces); save them labe
 _IMAGES = "Rerun repeats trainings on labels alone; the command line repeats this one."
 _BY_CLASS = "Its labels are of overlapping classes: repeat it by the command above."
 _TOGETHER = "Several processes trained together; rerun is one process."
-
-
-@dataclass(frozen=True)
-class _Order:
-    """What to train, and where the model goes."""
-
-    output: Path
-    history: Path | None
-    """The table of steps to write."""
-    config: TrainConfig
-    """From preset and flags, or from the training that is resumed."""
-    data: TrainingData
-    previous: TrainingState | TrainedNetwork | None
-    """A training that goes on, or a model that is trained further."""
-    pairs: list[tuple[Path, Path]]
-    preset: PresetName
-    started: str
-    """ISO 8601, in UTC."""
-    labelled: bool
-    """Whether pieces of masks were numbered, which no file holds."""
-    names: tuple[str, ...] = ()
-    """Of overlapping classes: of each, the pairs of all images."""
-
-    @property
-    def resume(self) -> TrainingState | None:
-        """The training that goes on exactly where it ended."""
-        return self.previous if isinstance(self.previous, TrainingState) else None
 
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
@@ -113,51 +85,54 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
             output = _writable_output(options.output)
             if group.first:
                 until_saved.enter_context(locked(output))
-            order = _order(options, output, group)
-            choose_device(group.device(order.config.device))
-            if order.history is not None and group.first:
-                begin_history(order.history, order.resume)
-        result = _trained(options, order, group)
+            started, layers = now(), by_class(options.labels or ())
+            options.history = Path(options.history).expanduser() if options.history else None
+            previous, config = _settings(options, output, layers)
+            paired = paired_files(options, config, layers)
+            pairs = [pair for of_class in paired.values() for pair in of_class]
+            _check_places(options, output, pairs)
+            data = prepare_training(read_annotated(paired, options, config), config, previous)
+            if group.first:
+                _tell_before(options, output, data, pairs)
+            device = choose_device(group.device(config.device))
+            if group.first and options.history is not None:
+                begin_history(options.history, _resumed(previous))
+        result = _trained(options, output, data, config, previous, group)
         with group.together():
-            _save(result, order, group)
+            check_has_begun(result.state, output)
+            if group.first:
+                _save(result, output)
+                origin = TrainingOrigin(
+                    config,
+                    pairs[: len(data.sources)],
+                    Environment.of(device),
+                    started,
+                    now(),
+                    "" if previous else _command(options, output, data, config, paired),
+                    _not_repeatable(options, data, previous, group),
+                )
+                _write_card(result, origin, output)
     if not group.first:
         return {}, 0
-    pairs = [{"image": str(image), "labels": str(labels)} for image, labels in order.pairs]
-    report = training_report(result, order.output, group.size) | {"pairs": pairs}
-    if order.previous is not None and not isinstance(order.previous, TrainingState):
-        report |= beside_previous(result, order.previous)
+    files = [{"image": str(image), "labels": str(labels)} for image, labels in pairs]
+    report = training_report(result, output, group.size) | {"pairs": files}
+    if previous is not None and not isinstance(previous, TrainingState):
+        report |= beside_previous(result, previous)
     if not options.json:
         say(report_in_words(report))
     return report, 0
 
 
-def _order(options: argparse.Namespace, output: Path, group: ProcessGroup) -> _Order:
-    """Read and prepare all that a training needs."""
-    started = now()
-    history = Path(options.history).expanduser() if options.history else None
-    layers = by_class(options.labels or ())
-    previous, config = _settings(options, output, layers)
-    paired = paired_files(options, config, layers)
-    pairs = [pair for of_class in paired.values() for pair in of_class]
-    _check_places(options, output, history, pairs)
-    data = prepare_training(annotated_images(paired, options, config), config, previous)
-    if group.first:
-        if not options.json and not data.classes.task.teaches_itself:
-            tell_pairs(pairs)
-        _note_oddities(data, output if options.resume else None)
-        if output.exists() and not options.resume:
-            note(f"{output} will be replaced; another --output keeps the model that is there.")
-    preset: PresetName = options.preset or "fast"
-    labelled: bool = options.label_pieces
-    names = tuple(layers)
-    return _Order(output, history, config, data, previous, pairs, preset, started, labelled, names)
+def _resumed(previous: TrainingState | TrainedNetwork | None) -> TrainingState | None:
+    """Return the training that goes on exactly where it ended."""
+    return previous if isinstance(previous, TrainingState) else None
 
 
 def _check_places(
-    options: argparse.Namespace, output: Path, history: Path | None, pairs: list[tuple[Path, Path]]
+    options: argparse.Namespace, output: Path, pairs: list[tuple[Path, Path]]
 ) -> None:
     """Refuse to overwrite what is read, and what no run card or head says to be of a training."""
-    card = card_beside_model(output)
+    card, history = card_beside_model(output), options.history
     written = [output, state_path(output), card, *filter(None, [history])]
     read = [*chain(*pairs), *map(Path, filter(None, [options.previous]))]
     check_apart(written, read, "another --output or --history")
@@ -174,8 +149,18 @@ def _check_places(
     )
 
 
+def _tell_before(
+    options: argparse.Namespace, output: Path, data: TrainingData, pairs: list[tuple[Path, Path]]
+) -> None:
+    """Say what is trained on, what is odd about it, and what is replaced."""
+    if not options.json and not data.classes.task.teaches_itself:
+        tell_pairs(pairs)
+    _note_oddities(data, output if options.resume else None)
+    if output.exists() and not options.resume:
+        note(f"{output} will be replaced; another --output keeps the model that is there.")
+
+
 def _note_oddities(data: TrainingData, resumed: Path | None) -> None:
-    """Say what is odd about what is trained on, before the training."""
     if any("separate pieces" in text for text in data.notices):
         note(LABEL_PIECES)
     if resumed is None:
@@ -233,81 +218,101 @@ def _settings(
     return state, config
 
 
-def _trained(options: argparse.Namespace, order: _Order, group: ProcessGroup) -> TrainingResult:
+def _trained(
+    options: argparse.Namespace,
+    output: Path,
+    data: TrainingData,
+    config: TrainConfig,
+    previous: TrainingState | TrainedNetwork | None,
+    group: ProcessGroup,
+) -> TrainingResult:
     with stop_on_interrupt(STOPPING if group.first else "") as stop:
-        events = train_network(
-            order.data, order.config, stop, order.previous, options.started, group=group
-        )
+        events = train_network(data, config, stop, previous, options.started, group=group)
         if not group.first:
             try:
                 return Run(events).finish()
             except NapariUNetError as error:  # the same one as the first rank's
                 raise group.told() from error
-        if order.history is not None:
-            events = logging_steps(events, order.history)
-        events = saving_checkpoints(events, order.output)
+        if options.history is not None:
+            events = logging_steps(events, options.history)
+        events = saving_checkpoints(events, output)
         return run_training(events, quiet=options.json)
 
 
-def _save(result: TrainingResult, order: _Order, group: ProcessGroup) -> None:
-    check_has_begun(result.state, order.output)
-    if group.first:
-        try:
-            save_checkpoint(result.trained, result.state, order.output)
-        except FileProblemError as error:
-            raise _saved_elsewhere(result, order.output, error) from error
-        _write_card(result, order, group)
-
-
-def _saved_elsewhere(
-    result: TrainingResult, output: Path, error: FileProblemError
-) -> FileProblemError:
-    """Save a model where there is room rather than lose it; return what is to be told."""
+def _save(result: TrainingResult, output: Path) -> None:
+    """Save model and state, where there is no room for them elsewhere rather than lose them."""
+    try:
+        save_checkpoint(result.trained, result.state, output)
+        return
+    except FileProblemError as error:
+        problem = error
     for folder in (None, Path(tempfile.gettempdir())):  # the library, which the window lists
         try:
             path = ModelLibrary(folder).path_for(output.stem)
             save_checkpoint(result.trained, result.state, path)
         except FileProblemError:
             continue
-        return FileProblemError(
-            f"{error} The trained model is in {path} instead, with its state beside it."
+        raise FileProblemError(
+            f"{problem} The trained model is in {path} instead, with its state beside it."
+        ) from problem
+    raise FileProblemError(
+        f"{problem} What was saved last is kept; go on from there with --resume."
+    ) from problem
+
+
+def _command(
+    options: argparse.Namespace,
+    output: Path,
+    data: TrainingData,
+    config: TrainConfig,
+    paired: Paired,
+) -> str:
+    """Return the command that trains the same again."""
+    task = data.classes.task
+    labels = tuple(
+        f"{name}={path}" if name else str(path)
+        for name, pairs in paired.items()
+        for _, path in pairs
+    )
+    return (
+        TrainingScript(
+            tuple(str(image) for image, _ in next(iter(paired.values()))),
+            () if task.teaches_itself else labels,
+            str(output),
+            config,
+            options.preset or "fast",
+            tuple(source.axes for source in data.sources),
+            tuple(source.pixel_size for source in data.sources),
+            named=False,
         )
-    return FileProblemError(f"{error} What was saved last is kept; go on from there with --resume.")
+        .command()
+        .strip()
+    )
 
 
-def _write_card(result: TrainingResult, order: _Order, group: ProcessGroup) -> None:
+def _not_repeatable(
+    options: argparse.Namespace,
+    data: TrainingData,
+    previous: TrainingState | TrainedNetwork | None,
+    group: ProcessGroup,
+) -> str:
+    """Return why `rerun` cannot do it again; "": it can."""
+    task = data.classes.task
+    if previous:
+        return _RESUMED if _resumed(previous) else CONTINUED
+    if not group.alone:
+        return _TOGETHER
+    if options.label_pieces:
+        return _LABELLED
+    if not task.paints:
+        return _IMAGES
+    return _BY_CLASS if task.in_layers else ""
+
+
+def _write_card(result: TrainingResult, origin: TrainingOrigin, output: Path) -> None:
     """Write the run card beside the model; a failure is a note, the model is as good without."""
-    sources, path = result.data.sources, card_beside_model(order.output)
-    images, labels = zip(*((str(image), str(labels)) for image, labels in order.pairs), strict=True)
-    task = result.data.classes.task
-    if order.names:  # of each class, the pairs of all images
-        of = [name for name in order.names for _ in sources]
-        labels = tuple(f"{name}={path}" for name, path in zip(of, labels, strict=True))
-        images = images[: len(sources)]
-    script = TrainingScript(
-        images,
-        () if task.teaches_itself else labels,
-        str(order.output),
-        order.config,
-        order.preset,
-        tuple(source.axes for source in sources),
-        tuple(source.pixel_size for source in sources),
-        named=False,
-    )
-    together = "" if group.alone else _TOGETHER
-    why_not = _RESUMED if order.resume else CONTINUED if order.previous else together
-    repeats = (_BY_CLASS if order.names else "") if task.paints else _IMAGES
-    why_not = why_not or (_LABELLED if order.labelled else repeats)
-    origin = TrainingOrigin(
-        order.config,
-        order.pairs[: len(sources)],
-        Environment.of(choose_device(group.device(order.config.device))),
-        order.started,
-        now(),
-        "" if order.previous else script.command().strip(),
-        why_not,
-    )
+    path = card_beside_model(output)
     try:
-        write_card(card_of_training(result, origin, order.output, path), path)
+        write_card(card_of_training(result, origin, output, path), path)
     except FileProblemError as error:
         note(f"The model is saved, but not its run card: {error}")
