@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from napari_unet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 Caller = Literal["Python", "command line", "window"]
 _KEY = "setting"
@@ -132,6 +132,12 @@ def check_settings(config: Any) -> None:
     """Refuse settings out of bounds, by ConfigError."""
     for name, each in declared(type(config)).items():
         each.check(getattr(config, name))
+
+
+def check_names(config: type, names: Iterable[str]) -> None:
+    """Refuse names that no field of a dataclass has, by ConfigError."""
+    if unknown := sorted(set(names) - {each.name for each in dataclasses.fields(config)}):
+        raise ConfigError(f"There is no setting {unknown[0]!r}.")
 
 
 def changed_settings(config: Any, usual: Any = None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ What files and exports need is imported on use: a first prediction does not wait
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,9 +18,6 @@ from napari_unet.errors import (
     PATH,
     SEVERAL,
     TEXT,
-    ConfigError,
-    FileProblemError,
-    ModelFileError,
     accepting,
     list_of,
 )
@@ -28,8 +25,9 @@ from napari_unet.model.starting import load_starting_model
 from napari_unet.model.trained import TrainedNetwork, load_network, save_network
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.predictor import predict_image
-from napari_unet.project.library import read_entry
+from napari_unet.project.library import check_place_of_model
 from napari_unet.run import Run
+from napari_unet.settings import check_names
 
 if TYPE_CHECKING:
     import os
@@ -217,9 +215,7 @@ class TrainedModel:
         FileProblemError
             The result cannot be written, or another process writes it.
         """
-        unknown = sorted(set(settings) - {each.name for each in fields(PredictConfig)})
-        if unknown:
-            raise ConfigError(f"There is no setting {unknown[0]!r}.")
+        check_names(PredictConfig, settings)
         config = self._with_cell_size(image, PredictConfig(result, **settings), on_event)
         events = predict_image(self.trained, image, config, threading.Event(), Path(path), source)
         return Run(events).finish(on_event)
@@ -266,19 +262,6 @@ class TrainedModel:
         """
         check_place_of_model(path := Path(path))
         save_network(self.trained, path)
-
-
-def check_place_of_model(path: Path) -> None:
-    """Refuse, by FileProblemError, to write a model where something else lies."""
-    if not path.exists():
-        return
-    try:
-        read_entry(path)  # the header alone: the weights of the previous one do not matter any more
-    except ModelFileError as error:
-        raise FileProblemError(
-            f"{path} is there already and is no model file of this program, or a damaged one. "
-            "Choose another name, or delete it."
-        ) from error
 
 
 @accepting(path=PATH)

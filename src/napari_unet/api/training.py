@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.api.model import TrainedModel, check_place_of_model
+from napari_unet.api.model import TrainedModel
 from napari_unet.data.axes import check_pixel_size
 from napari_unet.data.labels import check_labels, fill_regions
 from napari_unet.errors import (
@@ -25,6 +25,7 @@ from napari_unet.errors import (
 )
 from napari_unet.io.locks import locked
 from napari_unet.io.outputs import make_output_folder
+from napari_unet.project.library import check_place_of_model
 from napari_unet.run import Run
 from napari_unet.tasks import DENOISE, task_of
 from napari_unet.tasks.overlapping_classes import check_class_names, packed_paint

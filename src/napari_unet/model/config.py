@@ -170,6 +170,14 @@ class UNetConfig:
         """Pixels that the unpadded network loses on each side in the plane: 92 for the paper's."""
         return self.halos[-1]
 
+    def fitting_output(self, wanted: int, factor: int) -> int:
+        """Return the smallest output of at least so many pixels, along an axis of a pooling factor.
+
+        Unpadded ones along a pooled axis are 4 pixels longer than a multiple of it.
+        """
+        offset = 4 if self.padding == "valid" and factor > 1 else 0
+        return offset + max(1, -(-(wanted - offset) // factor)) * factor
+
     @property
     def _depths(self) -> tuple[int, ...]:
         """Poolings along each axis: flat levels have none along Z."""

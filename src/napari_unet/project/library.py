@@ -340,6 +340,19 @@ def read_entry(path: Path) -> ModelEntry:
     )
 
 
+def check_place_of_model(path: Path) -> None:
+    """Refuse, by FileProblemError, to write a model where something else lies."""
+    if not path.exists():
+        return
+    try:
+        read_entry(path)  # the header alone: the weights of the previous one do not matter any more
+    except ModelFileError as error:
+        raise FileProblemError(
+            f"{path} is there already and is no model file of this program, or a damaged one. "
+            "Choose another name, or delete it."
+        ) from error
+
+
 def _record_text(path: Path) -> str:
     """Read the record out of a safetensors header: a length, JSON, and then the weights."""
     if not path.is_file():

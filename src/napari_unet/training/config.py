@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from napari_unet.data.axes import parse_channels
@@ -19,7 +19,7 @@ from napari_unet.model.config import (
     Precision,
     UNetConfig,
 )
-from napari_unet.settings import check_settings, setting
+from napari_unet.settings import check_names, check_settings, setting
 from napari_unet.tasks import TASKS, task_of
 
 PresetName = Literal["fast", "accurate", "paper", "3d"]
@@ -271,9 +271,7 @@ class TrainConfig:
         """
         if name not in _PRESETS:
             raise ConfigError(f"There is no preset {name!r}; choose {', '.join(_PRESETS)}.")
-        unknown = sorted(set(changes) - {each.name for each in fields(cls)})
-        if unknown:
-            raise ConfigError(f"There is no setting {unknown[0]!r}.")
+        check_names(cls, changes)
         return cls(**{**_PRESETS[name], **changes})
 
     def changed(self, **changes: Any) -> TrainConfig:
@@ -307,7 +305,9 @@ class TrainConfig:
         """
         network = self.network(1, 2)
         return tuple(
-            fitting_patch(max(_THINNEST_PATCH, self.patch_size >> self._flat(axis)), factor, self)
+            network.fitting_output(
+                max(_THINNEST_PATCH, self.patch_size >> network.flat_levels), factor
+            )
             if axis < self.ndim - 2
             else self.patch_size
             for axis, factor in enumerate(network.pooling_factors)
@@ -333,15 +333,6 @@ class TrainConfig:
         Binned images are small: their blocks are smaller too, so that there are as many.
         """
         return max(_SMALLEST_BLOCK, int(self.patch_size // 2 // max(1, binning)))
-
-
-def fitting_patch(wanted: int, factor: int, config: TrainConfig) -> int:
-    """Return the smallest patch size of at least `wanted` that a pooling factor divides.
-
-    Unpadded outputs along a pooled axis are 4 pixels longer than a multiple of it.
-    """
-    offset = 4 if config.padding == "valid" and factor > 1 else 0
-    return offset + max(1, -(-(wanted - offset) // factor)) * factor
 
 
 PRESET_HELP: dict[PresetName, str] = {

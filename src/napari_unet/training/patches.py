@@ -20,7 +20,6 @@ from napari_unet.training.augmentation import (
     sample_nearest,
     sample_smooth,
 )
-from napari_unet.training.config import fitting_patch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -224,10 +223,10 @@ def _covering(frames: Sequence[TrainingFrame], config: TrainConfig) -> tuple[int
     """
     longest = np.max([frame.frame.spatial_shape for frame in frames], axis=0)
     longest[-2:] = longest[-2:].max()
-    factors = config.network(1, 2).pooling_factors
+    network = config.network(1, 2)
     return tuple(
-        fitting_patch(int(size), factor, config)
-        for size, factor in zip(longest, factors, strict=True)
+        network.fitting_output(int(size), factor)
+        for size, factor in zip(longest, network.pooling_factors, strict=True)
     )
 
 

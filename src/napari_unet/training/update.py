@@ -19,7 +19,6 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from napari_unet.errors import NotEnoughMemoryError
-from napari_unet.training.config import fitting_patch
 from napari_unet.training.patches import Batch
 
 if TYPE_CHECKING:
@@ -139,10 +138,11 @@ class MicroBatcher:
 
     def _half_of(self, edge: int) -> int | None:
         """Return the patch size that the network takes next to half of one; None: too small."""
-        factor = self._config.network(1, 2).pooling_factor
+        network = self._config.network(1, 2)
+        factor = network.pooling_factor
         # two pixels at the bottom: the statistics of one are none
-        smallest = fitting_patch(max(_SMALLEST_PATCH, 2 * factor), factor, self._config)
-        smaller = fitting_patch(edge // 2, factor, self._config)
+        smallest = network.fitting_output(max(_SMALLEST_PATCH, 2 * factor), factor)
+        smaller = network.fitting_output(edge // 2, factor)
         return smaller if smallest <= smaller < edge else None
 
 
