@@ -289,6 +289,14 @@ def bright_colours() -> CyclicLabelColormap:
     return CyclicLabelColormap(colors=colours)
 
 
+def draw_unseen() -> None:
+    """Draw labels that nobody sees: the first ones take napari a quarter of a second of compiling.
+
+    A worker does, so that the window need not; no layer of a viewer is touched.
+    """
+    Labels(np.zeros((1, 1), np.int32), colormap=bright_colours())
+
+
 def follow_colours(layer: Labels, about: Predicted, annotation: Labels | None) -> None:
     """Show classes in the colours that they are painted in, now and when these change."""
     if annotation is None:

@@ -21,7 +21,7 @@ from napari_unet.widgets.common.controls import Note, add_row, button, form_layo
 from napari_unet.widgets.common.importing_torch import quietly
 from napari_unet.widgets.common.layers import follow, labels_of, pixels_of, plain_layers
 from napari_unet.widgets.common.placement import placement_along
-from napari_unet.widgets.common.result_layer import image_of_result
+from napari_unet.widgets.common.result_layer import draw_unseen, image_of_result
 from napari_unet.widgets.common.result_writing import ResultLayer
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome, task_named
@@ -285,6 +285,7 @@ def looking_events(
         from napari_unet.prediction.proposals import propose
 
     trained = load_starting_model(_STARTING_MODEL)
+    draw_unseen()
     proposals = yield from propose(trained, image, config, stop)
     return trained, proposals
 
