@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device import DEVICE_NAME
 from napari_unet.errors import (
     ConfigError,
     ImageError,
@@ -21,7 +22,9 @@ from napari_unet.errors import (
 from napari_unet.model.inference import InferenceNetwork
 from napari_unet.prediction import predictor
 from napari_unet.prediction.config import PredictConfig
+from napari_unet.prediction.predictor import predict_image
 from napari_unet.prediction.results import FrameFinished, PredictionStarted, TilePredicted
+from napari_unet.run import Run
 from napari_unet.tasks import ClassTable
 
 from .builders import OBJECTS, a_model, noise, predict, see_the_image
@@ -65,6 +68,20 @@ class CountingImage:
 
 def of_type(events: list[Any], kind: type) -> list[Any]:
     return [event for event in events if isinstance(event, kind)]
+
+
+def test_what_is_beside_the_network_has_its_say_of_each_tile() -> None:
+    def the_second(said: Array, frame: Any, intensity: Any, region: Any) -> Array:
+        assert said.shape[1:] == tuple(part.stop - part.start for part in region)
+        return np.stack([0 * said[0], 1 + 0 * said[0], 0 * said[0]])
+
+    config = PredictConfig(device=DEVICE_NAME, tile_size=64)
+    run = Run(
+        predict_image(CLASS_MODEL, noise(90, 70), config, threading.Event(), beside=the_second)
+    )
+    list(run)
+
+    assert np.unique(run.result.whole()).tolist() == [4]
 
 
 def stop_after(stop: threading.Event, tiles: int) -> Callable[[object], None]:

@@ -258,6 +258,26 @@ def test_both_together_say_what_one_says_where_the_other_is_undecided() -> None:
     assert (both.max(axis=0) <= alone.max(axis=0) + 1e-3).all()
 
 
+def test_what_was_shown_beside_the_network_is_left_with_it() -> None:
+    _, result = run(sparse(), config(steps=4))
+    frame = sparse().frames[0]
+    arguments = frame.frame, frame.intensity, (slice(3, 40), slice(10, 21))
+    said = Undecided().probabilities(*arguments)
+
+    assert result.beside is not None
+    np.testing.assert_allclose(
+        result.beside(said, *arguments),
+        Together(teacher(), Undecided(), share_of_network(4, ())).probabilities(*arguments),
+        atol=1e-6,
+    )
+
+
+def test_a_network_that_has_taken_over_is_left_alone() -> None:
+    trainer = Trainer(sparse(), config(), CPU, None)
+    trainer.best.history = scored(0.7, 0.5)
+    assert trainer.beside is None
+
+
 def test_a_resumed_training_is_the_uninterrupted_one() -> None:
     settings = config(steps=4)
     _, whole = run(sparse(), settings)

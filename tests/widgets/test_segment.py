@@ -39,6 +39,7 @@ from napari_unet.widgets.segment.accept import sure_cells
 from napari_unet.widgets.segment.click import ClickableView
 from napari_unet.widgets.segment.dock import SegmentWidget
 from napari_unet.widgets.segment.menu import PromptModelMenu
+from napari_unet.widgets.train.work import save_model
 
 from .conftest import Desk
 from .scenes import TINY, disks, strokes_on
@@ -459,6 +460,33 @@ def test_it_says_where_the_outlines_are_those_of_an_earlier_version(bench: Bench
     assert "an earlier one is shown" in bench.dock.learn.text.text()
     bench.session.training.happened.emit(shown)
     assert "earlier" not in bench.dock.learn.text.text()
+
+
+def test_all_of_the_image_is_segmented_by_what_was_shown_while_it_trained(
+    make_bench: Callable[..., Bench], tmp_path: Path
+) -> None:
+    bench = make_bench(paint=True)
+    annotation_of(bench.annotation).kind = "classes"
+    bench.annotation.data = np.minimum(bench.annotation.data, 2)
+    kinds = bench.dock.target.kind_box
+    kinds.setCurrentIndex(kinds.findData("classes"))
+    bench.session.settings = bench.session.settings.changed(steps=2, patience=0)
+    bench.dock.learn.start()
+    bench.wait_for(lambda: not bench.session.training.running)
+    bench.wait()
+
+    assert "goes on helping in this window" in bench.dock.learn.text.text()
+    assert "results in files, are the network alone" in bench.dock.progress.line.text()
+    (layer,) = bench.results
+    painted = bench.annotation.data
+    right = np.where(painted == 2, layer.data == 2, layer.data == 0)
+    assert (
+        right[painted > 0].mean() > 0.9
+    )  # after two steps a network knows nothing, the guess does
+    save_model(bench.session, tmp_path / "classes.safetensors")
+    assert "It is the network alone" in str(notification_manager.records[-1].message)
+    bench.session.load_model(bench.session.model, "the same, from elsewhere")
+    assert bench.session.beside(bench.session.model) is None
 
 
 @pytest.mark.parametrize(

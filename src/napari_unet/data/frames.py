@@ -12,13 +12,17 @@ from napari_unet.data.rescaling import Factors, read_scaled, scaled_size
 from napari_unet.errors import ImageError, NapariUNetError, UnreadableError, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike, Region
+    from napari_unet.data.intensity import Scaling
 
     Pixels = NDArray[np.floating[Any]]
+    Said = NDArray[np.float32]
+    # From what a network has said of a region of a frame to what it and something beside it say.
+    Beside = Callable[[Said, "Frame", Scaling, Region], Said]
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike, Region
+    from napari_unet.data.frames import Beside
     from napari_unet.model.execution import Runner
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.objects.separation import BlockObjects
@@ -73,6 +74,7 @@ def predict_image(
     target: Path | None = None,
     source: str = "",
     keeps_foreground: bool = False,
+    beside: Beside | None = None,
 ) -> Generator[PredictionEvent, None, Prediction]:
     """Predict an image, or the part of it that the settings name, tile by tile.
 
@@ -80,7 +82,8 @@ def predict_image(
     stop the current tile ends it; finished tiles are kept. `target` is the OME-Zarr to write, of a
     whole image: one of an earlier prediction is replaced, one that was interrupted goes on if
     `source` says that it is of the same image. Where it `keeps_foreground`, in memory and up to
-    2**27 pixels of which each takes a byte, `separate_again` may ask for other objects later.
+    2**27 pixels of which each takes a byte, `separate_again` may ask for other objects later. What
+    the network says of a tile goes through `beside`, where that is given.
 
     It yields `TilePredicted` per tile, in memory `BlockSeparated` per block of objects,
     `PredictionProgress` per block once all tiles have come, and `FrameFinished` per frame.
@@ -103,7 +106,9 @@ def predict_image(
         shown_device = describe(device_for(trained.network, device))
         yield from starting_events(plan, shown_device, notices, goes_on=goes_on)
         reader = TileReader(runner, plan, image, trained.record.normalization, store.attempt)
-        last, complete = yield from _predict_frames(image, plan, runner, reader, store, stop)
+        last, complete = yield from _predict_frames(
+            image, plan, runner, reader, store, stop, beside
+        )
         yield from map(Notice, runner.fallback.take_notices())
         yield from reader.notices()
         return store.end(last, complete, stop)
@@ -171,6 +176,7 @@ def _predict_frames(
     reader: TileReader,
     store: ResultStore,
     stop: threading.Event,
+    beside: Beside | None,
 ) -> Generator[PredictionEvent, None, tuple[int, bool]]:
     """Predict frames one after the other, and separate the objects of each.
 
@@ -203,6 +209,8 @@ def _predict_frames(
                     said = runner.compute(pixels, frame, region)
                 except _Stopped:
                     break
+                if beside is not None:
+                    said = beside(said, frame, intensity, region)
                 values = tile_values(said, intensity, plan)
                 writer.submit(partial(_store, store, number, tile, values))
                 missing, n_done = missing - 1, n_done + 1

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from napari_unet.data.frames import Beside
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData
@@ -80,6 +81,10 @@ class TrainingResult:
     """What `trained` makes of the painted cells; empty where they are not judged."""
     start_kept: bool = False
     """Whether `trained` is what the training began with: nothing scored better."""
+    beside: Beside | None = None
+    """What was shown beside the network while it trained, where that was not it alone. It is in no
+    model file.
+    """
 
 
 def train_network(
@@ -198,6 +203,7 @@ def _train(
         settled=clock.settled and not finished,
         painted_cells=trainer.best.cells,
         start_kept=bool(start) and trainer.best.weights is start,
+        beside=trainer.beside,
     )
 
 

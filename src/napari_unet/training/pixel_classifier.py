@@ -320,11 +320,23 @@ class Together:
         self, frame: Frame, intensity: Scaling, region: Region
     ) -> NDArray[np.float32]:
         """Compute the class probabilities in one region of a frame, C then the region's sizes."""
-        one = self.classifier.probabilities(frame, intensity, region)
-        other = self.network.probabilities(frame, intensity, region)
-        product = (one + _LEAST) ** (1 - self.share) * (other + _LEAST) ** self.share
-        mean: NDArray[np.float32] = product / product.sum(axis=0)
-        return mean
+        said = self.network.probabilities(frame, intensity, region)
+        return joined(self.classifier, self.share, said, frame, intensity, region)
+
+
+def joined(
+    classifier: PixelClassifier,
+    share: float,
+    said: NDArray[np.float32],
+    frame: Frame,
+    intensity: Scaling,
+    region: Region,
+) -> NDArray[np.float32]:
+    """Join what a network has said of a region, which counts for `share`, with a classifier."""
+    one = classifier.probabilities(frame, intensity, region)
+    product = (one + _LEAST) ** (1 - share) * (said + _LEAST) ** share
+    mean: NDArray[np.float32] = product / product.sum(axis=0)
+    return mean
 
 
 def share_of_network(step: int, history: History) -> float:

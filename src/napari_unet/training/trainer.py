@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_unet.data.labels import DEFAULT_THRESHOLD
+from napari_unet.data.rescaling import plane_factors
 from napari_unet.model.devices import choose_precision
 from napari_unet.model.memory import Shortage, within_memory
 from napari_unet.model.trained import build_network
@@ -28,13 +29,12 @@ from napari_unet.training.networks import (
     statistics_of,
 )
 from napari_unet.training.patches import BatchPrefetcher, PatchSampler
-from napari_unet.training.pixel_classifier import CLASSIFIER_IOU, share_of_network, trust_after
-from napari_unet.training.state import (
-    TrainingState,
-    change_classes,
-    go_back,
-    restore,
-    train_further,
+from napari_unet.training.pixel_classifier import (
+    CLASSIFIER_IOU,
+    PixelClassifier,
+    joined,
+    share_of_network,
+    trust_after,
 )
 from napari_unet.training.update import (
     Buffers,
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from napari_unet.data.frames import Beside
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import TrainingData
@@ -383,6 +384,15 @@ class Trainer:
     def classifier(self) -> PixelClassifier | None:
         """The pixel classifier, as long as it counts beside the network in what is shown."""
         return None if self.share_of_network >= 1 else self.teachers.classifier
+
+    @property
+    def beside(self) -> Beside | None:
+        """What counts beside the network in what is shown, if anything does."""
+        if self.classifier is None:
+            return None
+        factors = plane_factors(self.config.ndim, self.data.binning)
+        classifier = replace(self.classifier, factors=factors)
+        return partial(joined, classifier, self.share_of_network)
 
     @property
     def share_of_network(self) -> float:

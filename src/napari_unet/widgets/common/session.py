@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
     from qtpy.QtWidgets import QMainWindow
 
+    from napari_unet.data.frames import Beside
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.provenance.card import TrainingOrigin
     from napari_unet.training.loop import TrainingResult
@@ -149,6 +150,12 @@ class Session(QObject):
         """Make a model the one that all widgets use."""
         self.model, self.model_name = model, name
         self.model_changed.emit()
+
+    def beside(self, model: TrainedNetwork) -> Beside | None:
+        """Return what was shown beside a model while it was trained here, and still is."""
+        last = self.trained
+        ours = last is not None and (model is last.trained or model is last.latest)
+        return last.beside if last is not None and ours else None
 
     def forget_model(self) -> None:
         """Use no model: the next training begins with a starting model or random weights."""

@@ -93,7 +93,16 @@ def predict_into_layer(
     known = None if before is None else before.done
     session.result = ShownPrediction(viewer, session, image, keep, config, model, before)
     session.prediction.start(
-        partial(predict_with_card, source, model, pixels, config, None, before=known)
+        partial(
+            predict_with_card,
+            source,
+            model,
+            pixels,
+            config,
+            None,
+            before=known,
+            beside=session.beside(model),
+        )
     )
 
 

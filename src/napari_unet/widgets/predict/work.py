@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.errors import ImageError
+from napari_unet.run import Notice
 from napari_unet.widgets.common.layers import pixels_of
 
 if TYPE_CHECKING:
@@ -20,10 +21,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike
+    from napari_unet.data.frames import Beside
     from napari_unet.data.uncertainty import Spot
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig
     from napari_unet.prediction.results import Prediction
+
+
+_NOT_ALONE = (
+    "The quick guess from single pixels had its say, as while it trained: a saved model, and "
+    "results in files, are the network alone."
+)
 
 
 @dataclass(frozen=True)
@@ -68,12 +76,13 @@ def predict_with_card(
     target: Path | None,
     stop: threading.Event,
     before: Prediction | None = None,
+    beside: Beside | None = None,
 ) -> Generator[object, None, Prediction]:
     """Predict, and make a run card of the result: it is yielded for a layer, written for a file.
 
     `target` is the OME-Zarr to write; None: the result stays in memory. The card comes last, and
     not of a prediction that was stopped. Of what the network has said `before`, which has kept its
-    foreground, objects are separated again.
+    foreground, objects are separated again. `beside` as of `predict_image`.
     """
     from napari_unet.io.outputs import card_beside_result
     from napari_unet.prediction.predictor import predict_image, separate_again
@@ -86,11 +95,14 @@ def predict_with_card(
         result = yield from separate_again(model, image, config, before, stop)
     else:
         result = yield from predict_image(
-            model, image, config, stop, target, identity, keeps_foreground=True
+            model, image, config, stop, target, identity, keeps_foreground=True, beside=beside
         )
     if result.complete:
         named = (source.image, image, source.path)
         card = card_of_window(model, source.model, named, result, config, started)
+        if beside is not None:
+            card = card.model_copy(update={"not_repeatable": _NOT_ALONE})
+            yield Notice(_NOT_ALONE)
         yield from [card] if target is None else written(card, card_beside_result(target))
     return result
 

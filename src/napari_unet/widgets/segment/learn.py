@@ -60,7 +60,7 @@ _NO_BACKGROUND = (
 # Of classes, until the network is clearly better.
 _BY_CLASSIFIER = "Shown is a quick guess from single pixels, until the network has learned more."
 _BY_BOTH = "Shown is what the network and the quick guess from single pixels say together."
-_NETWORK_ALONE = "What is kept is the network alone, which may still differ from what was shown."
+_STILL_BOTH = "The quick guess from single pixels goes on helping in this window."
 _HELP = (
     "Learn from what is painted, with the model in use, until it gets no better; you can go on "
     "painting meanwhile. What comes out right is never given up for something worse."
@@ -240,8 +240,8 @@ class LearnPanel(QWidget):
             return
         result: TrainingResult = outcome.result
         self.cells.show_cells(result.painted_cells)
-        network = _NETWORK_ALONE if self._share < 1 and result.state.step else ""
-        self.text.setText(f"{self._at_start} {_end_in_words(result)} {network}".strip())
+        both = _STILL_BOTH if result.beside is not None and result.state.step else ""
+        self.text.setText(f"{self._at_start} {_end_in_words(result)} {both}".strip())
         if not result.stopped:
             self._watch_paint(True)
         if result.state.step:

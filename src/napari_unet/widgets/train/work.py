@@ -113,6 +113,9 @@ def _with_origin(
     return run.result
 
 
+_ALONE = " It is the network alone, without the quick guess that is shown beside it here."
+
+
 def ask_to_save(parent: QWidget, session: Session) -> None:
     """Ask for a file name and save the model there."""
     suggested = f"{session.model_name or 'model'}.safetensors"
@@ -140,7 +143,8 @@ def save_model(session: Session, path: Path) -> None:
     except FileProblemError as error:
         show_warning(f"Saved {path}, but not its run card: {error}")
     else:
-        show_info(f"Saved {path}.")
+        alone = session.beside(session.model) is not None
+        show_info(f"Saved {path}.{_ALONE if alone else ''}")
 
 
 def _write_card(session: Session, path: Path) -> None:
