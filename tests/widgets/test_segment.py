@@ -480,9 +480,8 @@ def test_all_of_the_image_is_segmented_by_what_was_shown_while_it_trained(
     (layer,) = bench.results
     painted = bench.annotation.data
     right = np.where(painted == 2, layer.data == 2, layer.data == 0)
-    assert (
-        right[painted > 0].mean() > 0.9
-    )  # after two steps a network knows nothing, the guess does
+    # After two steps the network knows nothing, the guess does.
+    assert right[painted > 0].mean() > 0.9
     save_model(bench.session, tmp_path / "classes.safetensors")
     assert "It is the network alone" in str(notification_manager.records[-1].message)
     bench.session.load_model(bench.session.model, "the same, from elsewhere")
@@ -498,6 +497,26 @@ def test_it_says_whose_classes_are_shown(bench: Bench, share: float, words: str)
     bench.session.training.happened.emit(replace(shown, share_of_network=share))
     told = bench.dock.learn.text.text()
     assert words in told if words else told == ""
+
+
+def test_it_says_that_paint_was_deleted_under_a_training(painted: Bench) -> None:
+    painted.session.settings = painted.session.settings.changed(steps=100_000, patience=0)
+    painted.dock.learn.start()
+    painted.wait_for(lambda: painted.session.run.judged is not None)
+    painted.viewer.layers.remove(painted.annotation)
+    assert "pause and train again" in painted.dock.learn.text.text()
+    painted.dock.learn.toggle()
+    painted.wait()
+
+
+def test_that_there_are_no_cells_is_said_once_and_until_there_are(bench: Bench) -> None:
+    bench.dock.tools.take("delete")
+    assert "no cells to correct yet" in bench.dock.tools.text.text()
+    assert bench.dock.progress.line.text() == ""
+    labels = np.zeros((96, 96), np.int32)
+    predicted = Predicted(labels.copy(), 2, name="found")
+    bench.viewer.add_layer(Labels(labels, name="found", metadata={METADATA_KEY: predicted}))
+    assert bench.dock.tools.text.text() == ""
 
 
 def test_the_cells_that_are_counted_are_those_on_screen(bench: Bench) -> None:

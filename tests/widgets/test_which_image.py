@@ -260,6 +260,21 @@ def test_the_docks_do_not_paint_by_index_in_a_layer_that_lies_elsewhere(desk: De
     assert covers(desk.viewer.layers["elsewhere"], desk.image)
 
 
+def test_paint_of_a_closed_image_is_not_learned_on_another_one_of_its_size(qapp: object) -> None:
+    viewer = ViewerModel()
+    image = viewer.add_image(disks(), name="mine")
+    paint = new_annotation(viewer, image)
+    paint.name = "paint"
+    viewer.layers.remove(image)
+
+    viewer.add_image(disks()[::-1], name="other")
+    assert image_for(viewer, paint) is None
+    assert "may be painted on 'other'" in question_about(viewer, paint)
+
+    again = viewer.add_image(disks(), name="mine")
+    assert image_for(viewer, paint) is again
+
+
 def test_another_image_is_painted_in_its_own_layer(desk: Desk) -> None:
     other = desk.viewer.add_image(disks(), name="other")
     layers = [new_annotation(desk.viewer, image) for image in (desk.image, other)]

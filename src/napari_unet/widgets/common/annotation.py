@@ -251,13 +251,17 @@ def image_for(viewer: Viewer, layer: Labels) -> Image | None:
     """Return the image that a layer annotates, pixel by pixel.
 
     That is the one it was made for, or lies over, or of several of these the one whose name its own
-    contains. None where this is not clear: see `question_about`.
+    contains. Where the image it was made for is closed, one of the same name is. None where this is
+    not clear: see `question_about`.
     """
-    known = annotation_of(layer).image
+    state = annotation_of(layer)
+    known = state.image
     if known is not None and known in plain_layers(viewer):
         _move_along(viewer, layer, known)
         return known if covers(layer, known) else None
     images = [each for each in images_of_its_shape(viewer, layer) if covers(layer, each)]
+    if state.had_image:  # which is closed, or was opened again
+        return next((each for each in images if each.name == state.image_name), None)
     if len(images) < 2:
         return next(iter(images), None)
     names = [image.name for image in images]

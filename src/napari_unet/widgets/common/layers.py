@@ -87,6 +87,8 @@ class OfImage:
     """What is known of one layer of ours, in its metadata; the image it is of is not kept alive."""
 
     _image: weakref.ref[Image] | None = None
+    image_name = ""
+    """What the image was called when it was chosen."""
 
     @property
     def image(self) -> Image | None:
@@ -95,7 +97,7 @@ class OfImage:
 
     @image.setter
     def image(self, image: Image) -> None:
-        self._image = weakref.ref(image)
+        self._image, self.image_name = weakref.ref(image), image.name
 
     @property
     def had_image(self) -> bool:

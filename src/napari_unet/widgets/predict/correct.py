@@ -94,6 +94,7 @@ _NOTHING = {
     "split": "The line must cross the object from one side to the other.",
     "grow": "There is no background beside this object to grow into.",
 }
+NO_CELLS = "There are no cells to correct yet: train, or choose a starting model."
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +136,7 @@ class CorrectTools(QObject):
         """Return the result if it can be corrected now; else tell why not."""
         layer = result_to_correct(self._viewer)
         if layer is None:
-            self._tell("There are no cells to correct yet: train, or choose a starting model.")
+            self._tell(NO_CELLS)
         elif (predicted := predicted_of(layer)) is not None and predicted.in_progress:
             self._tell("The cells are still being found: correct them when it is done, or cancel.")
         elif not layer.visible:

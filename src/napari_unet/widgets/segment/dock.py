@@ -174,7 +174,7 @@ class SegmentWidget(Dock):
         task.started.connect(self._show_state)
         task.happened.connect(self.progress.show_event)
         task.ended.connect(self._on_ended)
-        self._session.told_of_result.connect(self.progress.end)
+        self._session.told_of_result.connect(self._show_told)
         self.spots.told.connect(self.tools.text.setText)
         self.spots.arrived.connect(self._take_up)
         self.learn.learned.connect(self._use_learned)
@@ -242,6 +242,10 @@ class SegmentWidget(Dock):
             self.progress.fail(outcome.text)
         elif isinstance(outcome.result, Prediction):
             self.progress.end(said_of(outcome.result))
+
+    def _show_told(self, text: str) -> None:
+        if text != self.tools.text.text():  # once is enough
+            self.progress.end(text)
 
     def _show_state(self) -> None:
         session, image = self._session, self.target.image

@@ -24,7 +24,7 @@ from napari_unet.training.events import (
 from napari_unet.widgets.annotate.painter import PaintWatcher
 from napari_unet.widgets.common.annotation import BACKGROUND_VALUE
 from napari_unet.widgets.common.controls import Note, button, progress_bar
-from napari_unet.widgets.common.layers import channel_axis_of, labels_of, pixels_of
+from napari_unet.widgets.common.layers import channel_axis_of, follow, labels_of, pixels_of
 from napari_unet.widgets.common.regions import regions_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome
@@ -60,6 +60,10 @@ _NO_BACKGROUND = (
 # Of classes, until the network is clearly better.
 _BY_CLASSIFIER = "Shown is a quick guess from single pixels, until the network has learned more."
 _BY_BOTH = "Shown is what the network and the quick guess from single pixels say together."
+_LOST = (
+    "The layers that it learns from were closed. To learn what you paint now, pause and train "
+    "again (T, twice)."
+)
 _STILL_BOTH = "The quick guess from single pixels goes on helping in this window."
 _HELP = (
     "Learn from what is painted, with the model in use, until it gets no better; you can go on "
@@ -99,6 +103,7 @@ class LearnPanel(QWidget):
         self._task.started.connect(self._show_start)
         self._task.happened.connect(self._show_event)
         self._task.ended.connect(self._show_end)
+        follow(self, viewer.layers.events.removed, self._note_removed)
         self._show_running()
         run = self._session.run
         if self._task.running and run is not None and run.judged is not None:
@@ -231,7 +236,14 @@ class LearnPanel(QWidget):
     def _show_words(self) -> None:
         earlier = "The newest version is no better: an earlier one is shown." if self._kept else ""
         whose = _BY_CLASSIFIER if self._share == 0 else _BY_BOTH if self._share < 1 else earlier
-        self.text.setText(f"{self._at_start} {whose}".strip())
+        run = self._session.run
+        lost = "" if run is None or run.has_its_layers else _LOST
+        self.text.setText(f"{self._at_start} {lost or whose}".strip())
+
+    def _note_removed(self, event: object = None) -> None:
+        run = self._session.run
+        if self._task.running and run is not None and not run.has_its_layers:
+            self._show_words()
 
     def _show_end(self, outcome: Outcome) -> None:
         self._show_running()

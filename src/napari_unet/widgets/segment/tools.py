@@ -21,10 +21,10 @@ from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, button
 from napari_unet.widgets.common.highlight import Highlight
 from napari_unet.widgets.common.layers import follow, labels_of
-from napari_unet.widgets.common.result_layer import active_labels
+from napari_unet.widgets.common.result_layer import active_labels, result_to_correct
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome
-from napari_unet.widgets.predict.correct import CorrectTools
+from napari_unet.widgets.predict.correct import NO_CELLS, CorrectTools
 from napari_unet.widgets.predict.linked import LINK_TOOLS
 from napari_unet.widgets.segment.accept import AcceptPanel
 from napari_unet.widgets.segment.click import ClickTool
@@ -131,6 +131,7 @@ class ToolBox(ButtonGrid):
         training.started.connect(self._say_corrections)
         training.ended.connect(self._end_corrections)
         follow(self, self._viewer.events.help, self._show_help_soon)
+        follow(self, self._viewer.layers.events.inserted, self._take_back_refusal)
         own = weakref.ref(self)
 
         def press(viewer: Any, event: Any) -> None:
@@ -331,6 +332,10 @@ class ToolBox(ButtonGrid):
             self.text.setText(self._so_many(" learned." if learned else ": Train learns them."))
         if learned:
             self._corrections = 0
+
+    def _take_back_refusal(self, event: object = None) -> None:
+        if self.text.text() == NO_CELLS and result_to_correct(self._viewer) is not None:
+            self.text.setText("")
 
     def _show_help_soon(self, event: object = None) -> None:
         QTimer.singleShot(0, self._show_help)  # napari shows its own just now

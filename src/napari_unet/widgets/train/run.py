@@ -132,6 +132,13 @@ class TrainingRun(QObject):
         self._changed.clear()
 
     @property
+    def has_its_layers(self) -> bool:
+        """Whether all images and paint that it learns from are still open."""
+        layers = plain_layers(self._viewer)
+        needed = chain.from_iterable((pair.image, *pair.layers) for pair in self.pairs)
+        return all(each in layers for each in needed)
+
+    @property
     def outdated(self) -> bool:
         """Whether something is painted now that this training has not learned from."""
         self._changed = self._news()
