@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import imagecodecs
 import numpy as np
@@ -28,6 +28,10 @@ from napari_unet.io.files import (
 )
 from napari_unet.io.outputs import check_writable
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+COLOURS = np.random.default_rng(1).integers(0, 255, (12, 10, 3), np.uint8)
 NOISE = np.random.default_rng(0).integers(0, 255, (30, 40)).astype(np.uint8)
 IMAGE = np.arange(30 * 40, dtype=np.uint16).reshape(30, 40)
 
@@ -171,6 +175,79 @@ def test_a_numpy_file_with_objects_is_refused(tmp_path: Path) -> None:
         read_image(tmp_path / "x.npy")
 
 
+@pytest.mark.parametrize(("array", "axes"), [(NOISE, "YX"), (COLOURS, "YXC")], ids=["grey", "rgb"])
+@pytest.mark.parametrize("suffix", [".bmp", ".jp2", ".npz"])
+def test_pictures_of_other_programs_are_read_as_they_are(
+    tmp_path: Path, suffix: str, array: NDArray[Any], axes: str
+) -> None:
+    path = tmp_path / f"x{suffix}"
+    if suffix == ".bmp":
+        Image.fromarray(array).save(path)
+    elif suffix == ".jp2":
+        path.write_bytes(imagecodecs.jpeg2k_encode(array, level=0))
+    else:
+        np.savez(path, picture=array, scale=np.float32(0.5))
+    image = read_image(path)
+    np.testing.assert_array_equal(image.array, array)
+    assert image.axes == (None if suffix == ".npz" else axes)
+
+
+def test_a_jpeg_is_read_nearly_as_it_was(tmp_path: Path) -> None:
+    smooth = np.add.outer(np.arange(40), np.arange(50)).astype(np.uint8)
+    Image.fromarray(smooth).save(tmp_path / "x.JPG", format="JPEG")
+    found = read_image(tmp_path / "x.JPG").array
+    assert np.abs(np.asarray(found, int) - smooth).max() <= 4
+
+
+def test_jpeg_2000_keeps_16_bits(tmp_path: Path) -> None:
+    deep = IMAGE * 50
+    (tmp_path / "x.jp2").write_bytes(imagecodecs.jpeg2k_encode(deep, level=0))
+    np.testing.assert_array_equal(read_image(tmp_path / "x.jp2").array, deep)
+
+
+def test_transparency_of_jpeg_2000_is_left_out_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "x.jp2"
+    Image.fromarray(np.dstack([COLOURS, COLOURS[..., 0]]), "RGBA").save(path)
+    image = read_image(path)
+    np.testing.assert_array_equal(image.array, COLOURS)
+    assert "Transparency" in image.notices[0]
+
+
+def test_four_bands_of_jpeg_2000_stay_four(tmp_path: Path) -> None:
+    bands = np.dstack([COLOURS, COLOURS[..., 0]])
+    (tmp_path / "x.jp2").write_bytes(imagecodecs.jpeg2k_encode(bands, level=0))
+    np.testing.assert_array_equal(read_image(tmp_path / "x.jp2").array, bands)
+
+
+def test_an_archive_of_two_images_is_refused_by_their_names(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", left=NOISE, right=NOISE)
+    with pytest.raises(FileProblemError, match=r"2 arrays .* \(left, right\)"):
+        read_image(tmp_path / "x.npz")
+
+
+def test_an_archive_runs_no_pickle(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", a=np.array([{}], object))
+    with pytest.raises(FileProblemError, match="Cannot read"):
+        read_image(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".jp2", ".bmp"])
+def test_a_picture_that_claims_more_than_memory_holds_is_refused(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"x{suffix}"
+    Image.fromarray(NOISE).save(path)
+    monkeypatch.setattr("napari_unet.io.limits.free_memory", lambda: NOISE.size - 1)
+    with pytest.raises(FileProblemError, match="into memory"):
+        read_image(path)
+
+
+def test_labels_in_a_jpeg_are_refused_with_the_reason(tmp_path: Path) -> None:
+    Image.fromarray(NOISE).save(tmp_path / "x.jpg")
+    with pytest.raises(FileProblemError, match="Save them as PNG or TIFF"):
+        read_labels(tmp_path / "x.jpg")
+
+
 @pytest.mark.parametrize("suffix", [".tif", ".png", ".npy"])
 @pytest.mark.parametrize("kept", [0, 10, 200])
 def test_a_truncated_file_is_named(tmp_path: Path, suffix: str, kept: int) -> None:
@@ -240,7 +317,7 @@ def test_a_glob_that_matches_nothing_is_named(tmp_path: Path) -> None:
 
 
 def test_the_known_formats_are_told_for_a_folder_without_images(tmp_path: Path) -> None:
-    with pytest.raises(FileProblemError, match=r"\.tif, \.tiff, \.png, \.npy"):
+    with pytest.raises(FileProblemError, match=r"\.tif, \.tiff, \.png, .*\.npy"):
         find_images([tmp_path])
 
 
@@ -310,6 +387,10 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
     "ours.tif": lambda path: write_image(path, np.stack([IMAGE] * 3), "TYX"),
     "a.png": lambda path: Image.fromarray(IMAGE).save(path),
     "a.npy": lambda path: np.save(path, IMAGE),
+    "a.npz": lambda path: np.savez_compressed(path, IMAGE),
+    "a.jpg": lambda path: Image.fromarray(NOISE).save(path),
+    "a.bmp": lambda path: Image.fromarray(NOISE).save(path),
+    "a.jp2": lambda path: path.write_bytes(imagecodecs.jpeg2k_encode(IMAGE, level=0)),
     "imagej.tif": lambda path: save_stack(path, imagej=True),
 }
 
@@ -331,7 +412,7 @@ def test_a_file_cut_anywhere_is_refused_or_whole(tmp_path: Path, name: str) -> N
             np.testing.assert_array_equal(found, expected, err_msg=f"cut at {kept}")
 
 
-@pytest.mark.parametrize("suffix", [".tif", ".png", ".npy"])
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".npy", ".npz", ".jpg", ".bmp", ".jp2"])
 def test_a_text_file_under_the_name_of_an_image_is_refused(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"x{suffix}"
     path.write_text("no image at all\n" * 20)
@@ -339,7 +420,7 @@ def test_a_text_file_under_the_name_of_an_image_is_refused(tmp_path: Path, suffi
         read_image(path)
 
 
-@pytest.mark.parametrize("suffix", [".tif", ".png", ".npy"])
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".npy", ".npz", ".jpg", ".bmp", ".jp2"])
 def test_a_missing_file_is_refused_by_name(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(FileProblemError, match=f"none{suffix}.*No such file"):
         read_image(tmp_path / f"none{suffix}")

@@ -6,6 +6,7 @@ import glob
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile
 
 import numpy as np
 
@@ -24,7 +25,12 @@ from napari_unet.io.disk import replacing, short_reason, why_not_written
 from napari_unet.io.lazy import npy_pixels
 from napari_unet.io.limits import check_fits_memory, check_regular
 from napari_unet.io.names import natural_key, pair_names
-from napari_unet.io.png_files import indices_of_palette, read_png
+from napari_unet.io.pictures import (
+    JPEG_SUFFIXES,
+    PICTURE_SUFFIXES,
+    indices_of_palette,
+    read_picture,
+)
 from napari_unet.io.tiff_files import read_tiff, save_tiff
 from napari_unet.io.tiff_sets import TIFF_SUFFIXES, file_of, once_per_set, split_chosen
 from napari_unet.io.zarr_files import (
@@ -44,7 +50,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import ArrayLike
 
-IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".npy", ZARR_SUFFIX)
+IMAGE_SUFFIXES = (*TIFF_SUFFIXES, *PICTURE_SUFFIXES, ".npy", ".npz", ZARR_SUFFIX)
 _MOST_CHUNKS = 10**6  # of an array that is read whole
 _UNFINISHED = ".partial"  # what our own half-written files and folders are called
 CARD_SUFFIX = ".run.json"  # run cards lie beside results, and are never meant as images
@@ -219,7 +225,7 @@ def _some(names: Sequence[str], between: str = ", ") -> str:
 
 @accepting(path=PATH)
 def read_image(path: str | Path) -> ImageFile:
-    """Read a TIFF, PNG or NumPy file, or open a Zarr folder.
+    """Read a TIFF, PNG, JPEG, JPEG 2000, BMP or NumPy file, or open a Zarr folder.
 
     Of a Zarr folder, and of a TIFF or NumPy file of more than 256 MB of pixels, nothing is read
     before its array is indexed: slice it, and never call ``np.asarray`` on all of it.
@@ -245,8 +251,10 @@ def read_image(path: str | Path) -> ImageFile:
             return ImageFile(path, *read_tiff(path))
         if suffix == ".npy":
             return _read_npy(path)
-        if suffix == ".png":
-            return ImageFile(path, *read_png(path))
+        if suffix == ".npz":
+            return _read_npz(path)
+        if suffix in PICTURE_SUFFIXES:
+            return ImageFile(path, *read_picture(path))
     except FileProblemError:
         raise
     except Exception as error:  # decoders of damaged files raise whatever they come upon
@@ -266,6 +274,11 @@ def open_labels(path: str | Path, axes: str | None = None) -> ImageFile:
     """
     path = Path(path)
     check_regular(file_of(path))
+    if path.suffix.lower() in JPEG_SUFFIXES:
+        raise FileProblemError(
+            f"{path} is a JPEG, which changes numbers a little when it packs them: labels are lost "
+            "in it. Save them as PNG or TIFF."
+        )
     if path.suffix.lower() == ".png":
         numbers = indices_of_palette(path)
         if numbers is not None:
@@ -337,6 +350,23 @@ def _read_npy(path: Path) -> ImageFile:
     if not isinstance(array, np.ndarray):
         raise ValueError("it is an archive of arrays, not one array")
     return ImageFile(path, array, None)
+
+
+def _read_npz(path: Path) -> ImageFile:
+    """Read the one array of an archive that can be an image: of numbers, and two axes or more."""
+    with ZipFile(path) as archive:
+        members = archive.infolist()
+    check_fits_memory(path, (sum(each.file_size for each in members),), np.uint8)
+    with np.load(path, allow_pickle=False) as arrays:
+        found = {name: arrays[name] for name in arrays.files}
+    images = [name for name, each in found.items() if each.ndim > 1 and each.dtype.kind in "uifb"]
+    if len(images) != 1:
+        names = ", ".join(images) or "none"
+        raise FileProblemError(
+            f"{path} holds {len(images)} arrays that can be an image ({names}). Save the one that "
+            "is meant as .npy, or alone as .npz."
+        )
+    return ImageFile(path, found[images[0]], None)
 
 
 @accepting(path=PATH, array=ARRAY, axes=TEXT, pixel_size=MAPPING)

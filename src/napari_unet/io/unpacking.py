@@ -138,8 +138,8 @@ def _check_size(stated: int, place: int) -> None:
         )
 
 
-def _jpeg(data: bytes) -> tuple[int, ...]:
-    """Find the largest start of a frame among the segments up to the first scan."""
+def jpeg_size(data: bytes) -> tuple[int, ...]:
+    """Find the largest start of a frame among the segments up to the first scan: its sizes."""
     at, found = 2, (0,)
     while True:
         at = data.index(0xFF, at)
@@ -158,7 +158,8 @@ def _jpeg(data: bytes) -> tuple[int, ...]:
             at += 2 + length
 
 
-def _jpeg_2000(data: bytes) -> tuple[int, ...]:
+def jpeg_2000_size(data: bytes) -> tuple[int, ...]:
+    """Read width, height and channels; IndexError where there are none."""
     at = data.find(b"\xff\x4f\xff\x51")
     if at < 0:
         raise IndexError
@@ -235,8 +236,8 @@ def _jpeg_xr(data: bytes) -> tuple[int, ...]:
 
 
 _IMAGES: dict[int, Callable[[bytes], tuple[int, ...]]] = {
-    **dict.fromkeys((6, 7, 33007, 34892), _jpeg),
-    **dict.fromkeys((33003, 33004, 33005, 34712), _jpeg_2000),
+    **dict.fromkeys((6, 7, 33007, 34892), jpeg_size),
+    **dict.fromkeys((33003, 33004, 33005, 34712), jpeg_2000_size),
     **dict.fromkeys((50001, 34927), _webp),
     **dict.fromkeys((50002, 52546), _jpeg_xl),
     **dict.fromkeys((34934, 22610), _jpeg_xr),

@@ -17,6 +17,7 @@ from napari_unet.data.axes import UNKNOWN_SIZE, PixelSize, axes_of_names, known_
 from napari_unet.errors import FileProblemError
 from napari_unet.io.disk import short_reason
 from napari_unet.io.limits import check_regular, is_inside
+from napari_unet.io.pictures import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 ZARR_SUFFIX = ".zarr"
 
-_FILES = (".tif", ".tiff", ".png", ".npy")
+_FILES = (".tif", ".tiff", ".npy", ".npz", *PICTURE_SUFFIXES)
 _METADATA_FILES = ("zarr.json", ".zarray", ".zgroup")
 _CODECS = ("filters", "compressor", "codecs", "storage_transformers")
 _LONGEST_TYPE = 100
