@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import tifffile
 
 import napari_unet as nu
 from napari_unet.cli.main import main
@@ -62,6 +63,15 @@ def test_denoise_writes_images_and_a_model_for_more(
     card = json.loads(next(out.glob("denoise*.json")).read_text())
     assert "--labels" not in card["command"]
     assert "--kind denoise" in card["command"]
+
+
+def test_predictions_of_a_geotiff_lie_where_it_lies_on_the_map(folder: Path) -> None:
+    scale = (33550, 12, 3, (10.0, 10.0, 0.0), True)
+    field, out = str(folder / "field.tif"), str(folder / "out")
+    tifffile.imwrite(field, picture(), extratags=[scale])
+    assert main(["denoise", field, "--output", out, "--steps", "1"]) == 0
+    with tifffile.TiffFile(folder / "out" / "field.tif") as result:
+        assert result.pages.first.tags["ModelPixelScaleTag"].value == (10.0, 10.0, 0.0)
 
 
 @pytest.mark.parametrize(

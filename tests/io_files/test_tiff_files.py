@@ -14,7 +14,7 @@ import tifffile
 from napari_unet.data.frames import frames_of
 from napari_unet.errors import FileProblemError
 from napari_unet.io import tiff_files
-from napari_unet.io.files import in_memory, read_image, read_labels, write_image
+from napari_unet.io.files import in_memory, read_image, read_labels, write_image, write_labels
 from napari_unet.io.lazy import FilePixels
 from napari_unet.io.tiff_files import LazyTiff
 
@@ -317,3 +317,39 @@ def test_a_large_file_that_is_damaged_is_named_where_it_is_read(tmp_path: Path) 
     np.testing.assert_array_equal(array[:10], STACK[0, 0, :10])
     with pytest.raises(FileProblemError, match=r"Cannot read .*x\.tif: "):
         array[10:20]
+
+
+PLACE = (
+    (33550, 12, 3, (10.0, 10.0, 0.0)),
+    (33922, 12, 6, (0.0, 0.0, 0.0, 600000.0, 5300040.0, 0.0)),
+    (34735, 3, 8, (1, 1, 0, 1, 3072, 0, 1, 32632)),
+    (34737, 2, 0, "WGS 84 / UTM zone 32N|"),
+)
+
+
+def place_of(path: Path) -> dict[int, Any]:
+    with tifffile.TiffFile(path) as file:
+        return {c: file.pages.first.tags[c].value for c in (33550, 33922, 34735, 34737)}
+
+
+@pytest.mark.parametrize("pixel_size", [{}, {"Y": 0.5, "X": 0.5}], ids=["plain", "ome"])
+@pytest.mark.parametrize("write", [write_image, write_labels])
+def test_a_result_of_a_geotiff_lies_where_it_lies_on_the_map(
+    tmp_path: Path, write: Any, pixel_size: dict[str, float]
+) -> None:
+    field, result = tmp_path / "field.tif", tmp_path / "result.tif"
+    bands = np.zeros((5, 8, 9), np.uint16)
+    tifffile.imwrite(field, bands, extratags=[(*tag, True) for tag in PLACE])
+    write(result, bands[0], "YX", pixel_size, like=field)
+    assert place_of(result) == place_of(field)
+    np.testing.assert_array_equal(read_image(result).array, bands[0])
+    assert read_image(result).pixel_size == pixel_size
+
+
+def test_files_that_are_no_geotiff_have_no_place_on_a_map(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", STACK)
+    tifffile.imwrite(tmp_path / "a.tif", STACK)
+    for other in ("a.npy", "a.tif", "none.tif"):
+        write_image(tmp_path / "b.tif", STACK[0, 0], "YX", like=tmp_path / other)
+        with tifffile.TiffFile(tmp_path / "b.tif") as file:
+            assert not file.is_geotiff

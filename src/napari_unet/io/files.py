@@ -6,7 +6,6 @@ import glob
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import ZipFile
 
 import numpy as np
 
@@ -22,16 +21,16 @@ from napari_unet.errors import (
 )
 from napari_unet.io import tiff_files
 from napari_unet.io.disk import replacing, short_reason, why_not_written
-from napari_unet.io.lazy import npy_pixels
+from napari_unet.io.lazy import read_npy, read_npz
 from napari_unet.io.limits import check_fits_memory, check_regular
 from napari_unet.io.names import natural_key, pair_names
 from napari_unet.io.pictures import (
-    JPEG_SUFFIXES,
     PICTURE_SUFFIXES,
+    check_keeps_numbers,
     indices_of_palette,
     read_picture,
 )
-from napari_unet.io.tiff_files import read_tiff, save_tiff
+from napari_unet.io.tiff_files import place_on_map, read_tiff, save_tiff
 from napari_unet.io.tiff_sets import TIFF_SUFFIXES, file_of, once_per_set, split_chosen
 from napari_unet.io.zarr_files import (
     ZARR_SUFFIX,
@@ -250,9 +249,9 @@ def read_image(path: str | Path) -> ImageFile:
         if suffix in TIFF_SUFFIXES:
             return ImageFile(path, *read_tiff(path))
         if suffix == ".npy":
-            return _read_npy(path)
+            return ImageFile(path, read_npy(path, tiff_files.LARGE), None)
         if suffix == ".npz":
-            return _read_npz(path)
+            return ImageFile(path, read_npz(path), None)
         if suffix in PICTURE_SUFFIXES:
             return ImageFile(path, *read_picture(path))
     except FileProblemError:
@@ -274,11 +273,7 @@ def open_labels(path: str | Path, axes: str | None = None) -> ImageFile:
     """
     path = Path(path)
     check_regular(file_of(path))
-    if path.suffix.lower() in JPEG_SUFFIXES:
-        raise FileProblemError(
-            f"{path} is a JPEG, which changes numbers a little when it packs them: labels are lost "
-            "in it. Save them as PNG or TIFF."
-        )
+    check_keeps_numbers(path)
     if path.suffix.lower() == ".png":
         numbers = indices_of_palette(path)
         if numbers is not None:
@@ -343,35 +338,13 @@ def in_memory(image: ImageFile) -> NDArray[Any]:
         raise FileProblemError(f"Cannot read {image.path}: {reason}") from error
 
 
-def _read_npy(path: Path) -> ImageFile:
-    if path.stat().st_size > tiff_files.LARGE:
-        return ImageFile(path, npy_pixels(path), None)
-    array = np.load(path, allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-        raise ValueError("it is an archive of arrays, not one array")
-    return ImageFile(path, array, None)
-
-
-def _read_npz(path: Path) -> ImageFile:
-    """Read the one array of an archive that can be an image: of numbers, and two axes or more."""
-    with ZipFile(path) as archive:
-        members = archive.infolist()
-    check_fits_memory(path, (sum(each.file_size for each in members),), np.uint8)
-    with np.load(path, allow_pickle=False) as arrays:
-        found = {name: arrays[name] for name in arrays.files}
-    images = [name for name, each in found.items() if each.ndim > 1 and each.dtype.kind in "uifb"]
-    if len(images) != 1:
-        names = ", ".join(images) or "none"
-        raise FileProblemError(
-            f"{path} holds {len(images)} arrays that can be an image ({names}). Save the one that "
-            "is meant as .npy, or alone as .npz."
-        )
-    return ImageFile(path, found[images[0]], None)
-
-
-@accepting(path=PATH, array=ARRAY, axes=TEXT, pixel_size=MAPPING)
+@accepting(path=PATH, array=ARRAY, axes=TEXT, pixel_size=MAPPING, like=PATH)
 def write_image(
-    path: str | Path, array: NDArray[Any], axes: str, pixel_size: PixelSize = UNKNOWN_SIZE
+    path: str | Path,
+    array: NDArray[Any],
+    axes: str,
+    pixel_size: PixelSize = UNKNOWN_SIZE,
+    like: str | Path | None = None,
 ) -> None:
     """Write a compressed TIFF that says its axes and pixel size; `read_image` knows them again.
 
@@ -385,6 +358,9 @@ def write_image(
         Letters TCZYX, one per axis.
     pixel_size : mapping of str to float
         Micrometres along those of ``ZYX`` whose size is known.
+    like : str or Path, optional
+        A file on the same pixels: where it is a GeoTIFF, this one lies in the same place on the
+        map.
 
     Raises
     ------
@@ -393,22 +369,32 @@ def write_image(
     """
     if len(axes) != len(array.shape):
         raise ConfigError(f"axes is {axes!r} for an array of shape {array.shape}; name each axis.")
-    _write(Path(path), array, axes, pixel_size, tiff_files.IMAGE)
+    _write(Path(path), array, axes, pixel_size, tiff_files.IMAGE, like)
 
 
 def write_labels(
-    path: str | Path, labels: NDArray[Any], axes: str, pixel_size: PixelSize = UNKNOWN_SIZE
+    path: str | Path,
+    labels: NDArray[Any],
+    axes: str,
+    pixel_size: PixelSize = UNKNOWN_SIZE,
+    like: str | Path | None = None,
 ) -> None:
     """Write a TIFF as `write_image` does, which says that its pixels are labels."""
-    _write(Path(path), labels, axes, pixel_size, tiff_files.LABELS)
+    _write(Path(path), labels, axes, pixel_size, tiff_files.LABELS, like)
 
 
 def _write(
-    path: Path, array: NDArray[Any], axes: str, pixel_size: PixelSize, software: str
+    path: Path,
+    array: NDArray[Any],
+    axes: str,
+    pixel_size: PixelSize,
+    software: str,
+    like: str | Path | None,
 ) -> None:
+    tags = () if like is None else place_on_map(Path(like))
     try:
         with replacing(path) as file:
-            save_tiff(file, path.name, array, axes, pixel_size, software)
+            save_tiff(file, path.name, array, axes, pixel_size, software, tags)
     except (OSError, ValueError) as error:
         raise FileProblemError(why_not_written(path, error)) from error
 

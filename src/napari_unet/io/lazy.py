@@ -14,11 +14,13 @@ import threading
 import weakref
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Self
+from zipfile import ZipFile
 
 import numpy as np
 
 from napari_unet.errors import FileProblemError
 from napari_unet.io.disk import short_reason
+from napari_unet.io.limits import check_fits_memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -219,3 +221,29 @@ def npy_pixels(path: Path) -> FilePixels:
     if dtype.kind not in "biufc":
         raise ValueError(f"it holds {str(dtype)[:100]}, not numbers")
     return FilePixels(path, offset, shape, dtype, reverse)
+
+
+def read_npy(path: Path, largest: int) -> FilePixels | NDArray[Any]:
+    """Read the array of a file; one of more bytes than the largest stays there."""
+    if path.stat().st_size > largest:
+        return npy_pixels(path)
+    array = np.load(path, allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise ValueError("it is an archive of arrays, not one array")
+    return array
+
+
+def read_npz(path: Path) -> NDArray[Any]:
+    """Read the one array of an archive that can be an image: of numbers, and two axes or more."""
+    with ZipFile(path) as archive:
+        size = sum(each.file_size for each in archive.infolist())
+    check_fits_memory(path, (size,), np.uint8)
+    with np.load(path, allow_pickle=False) as arrays:
+        found = [(name, arrays[name]) for name in arrays.files]
+    images = {name: each for name, each in found if each.ndim > 1 and each.dtype.kind in "uifb"}
+    if len(images) != 1:
+        raise FileProblemError(
+            f"{path} holds {len(images)} arrays that can be an image "
+            f"({', '.join(images) or 'none'}). Save the one that is meant as .npy."
+        )
+    return next(iter(images.values()))

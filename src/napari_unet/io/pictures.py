@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.data.axes import WITHOUT_TRANSPARENCY
+from napari_unet.errors import FileProblemError
 from napari_unet.io.limits import check_fits_memory
 from napari_unet.io.unpacking import jpeg_2000_size, jpeg_size
 
@@ -63,6 +64,15 @@ def read_picture(path: Path) -> tuple[NDArray[Any], str, PixelSize, tuple[str, .
         array, notices = array[..., :-1], (WITHOUT_TRANSPARENCY,)
     array = array[..., 0] if array.shape[2:] == (1,) else array
     return array, "YXC" if array.ndim == 3 else "YX", {}, notices
+
+
+def check_keeps_numbers(path: Path) -> None:
+    """Refuse, by FileProblemError, labels in a file that cannot hold them."""
+    if path.suffix.lower() in JPEG_SUFFIXES:
+        raise FileProblemError(
+            f"{path} is a JPEG, which changes numbers a little when it packs them: labels are lost "
+            "in it. Save them as PNG or TIFF."
+        )
 
 
 def _bmp_size(data: bytes) -> tuple[int, int]:

@@ -25,6 +25,7 @@ from napari_unet.io.lazy import FilePixels, LazyPixels
 from napari_unet.io.limits import check_fits_memory
 from napari_unet.io.tiff_sets import (
     MOST_PAGES,
+    TIFF_SUFFIXES,
     check_complete,
     check_parts,
     chosen_series,
@@ -34,7 +35,7 @@ from napari_unet.io.tiff_sets import (
 from napari_unet.io.unpacking import check_stated_size, states_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
@@ -53,6 +54,9 @@ _RESOLUTION_UNITS = {2: "inch", 3: "cm"}
 # Programs that know nothing of a pixel's size write the resolution of a printer or a screen.
 _PRINTERS_PIXEL = 25_400 / 1200
 _NO_TRANSPARENCY = 0  # of the tag ExtraSamples
+# Where on a map the pixels lie, and what of TIFF's types each of these tags has: scale, tie points,
+# transformation, and the coordinate system as keys, numbers and text.
+_PLACE_ON_MAP = {33550: 12, 33922: 12, 34264: 12, 34735: 3, 34736: 12, 34737: 2}
 _OME_DTYPES = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
 
 
@@ -273,6 +277,23 @@ def _tag(file: tifffile.TiffFile, name: str, default: Any) -> Any:
     return default if tag is None else tag.value
 
 
+def place_on_map(path: Path) -> tuple[tuple[Any, ...], ...]:
+    """Return the tags of a GeoTIFF that say where on a map its pixels lie; none of other files."""
+    import tifffile
+
+    path, chosen = split_chosen(path)
+    if path.suffix.lower() not in TIFF_SUFFIXES or not path.is_file():
+        return ()
+    with tifffile.TiffFile(path) as file:
+        tags = file.series[(chosen or 1) - 1].keyframe.tags
+        found = [tags[code] for code in _PLACE_ON_MAP if code in tags]
+        return tuple(
+            (tag.code, tag.dtype, tag.count, tag.value)
+            for tag in found
+            if tag.dtype == _PLACE_ON_MAP[tag.code]
+        )
+
+
 def save_tiff(
     file: BinaryIO,
     name: str,
@@ -280,6 +301,7 @@ def save_tiff(
     axes: str,
     pixel_size: PixelSize,
     software: str,
+    tags: Sequence[tuple[Any, ...]] = (),
 ) -> None:
     """Write a compressed TIFF that names its axes and, where it is known, its pixel size.
 
@@ -311,6 +333,7 @@ def save_tiff(
         bigtiff=array.nbytes > _LARGEST_CLASSIC_TIFF,
         ome=is_ome,
         software=software,
+        extratags=tags,
         **options,
     )
 

@@ -197,7 +197,7 @@ def _predict_file(
         axes, pixels = result.axes_of_whole, result.whole()
         hashes = hash_pixels(image.array), hash_pixels(pixels)
         write = write_labels if result.type.is_labels else write_image
-        write(target, pixels, axes, config.pixel_size)
+        write(target, pixels, axes, config.pixel_size, like=path)
     else:
         hashes = _hash_of(path), _hash_of(target)
     return FilePredicted(path, target, result.kind, axes, result.objects, config, *hashes)
