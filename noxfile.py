@@ -1,4 +1,4 @@
-"""The matrix: Python 3.11 to 3.13, lowest versions, both Qt bindings, lint, docs, build.
+"""The matrix: Python 3.11 to 3.14, lowest versions, both Qt bindings, lint, docs, build.
 
     nox --list
     nox -s tests-3.12 -- tests/data -q        # what stands after -- goes to pytest

@@ -95,7 +95,7 @@ suits() {
 
 find_python() {
     local candidate
-    for candidate in python3 python3.13 python3.12 python3.11; do
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
         suits "$candidate" 13 && say "$candidate" && return 0
     done
     suits python3 99 && say python3 && return 0

@@ -153,7 +153,7 @@ def test_the_pinned_versions_satisfy_the_bounds() -> None:
 
 def test_the_lowest_python_is_the_first_that_is_classified() -> None:
     assert PROJECT["project"]["requires-python"] == f">={PYTHONS[0]}"
-    assert PYTHONS == ["3.11", "3.12", "3.13"]
+    assert PYTHONS == ["3.11", "3.12", "3.13", "3.14"]
 
 
 def addresses(repository: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
