@@ -21,8 +21,16 @@ _FETCHED = re.compile(
 )
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Fill in the parts that are made from the code."""
+# The tables of results are written by benchmarks, which know no readers.
+_RESULTS = "\n*For those who check a figure; [what the tables are](%sREADME.md).*\n"
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Fill in the parts that are made from the code, and whom a table of results is for."""
+    path = page.file.src_uri
+    if path.startswith("results/") and not path.endswith("README.md"):
+        title, rest = markdown.split("\n", 1)
+        markdown = title + "\n" + _RESULTS % ("../" * (path.count("/") - 1)) + rest
     for marker, make in _PARTS.items():
         if marker in markdown:
             markdown = markdown.replace(marker, make())

@@ -2,9 +2,10 @@
 
 ``loop`` paints with the mouse, trains while painting goes on, stops, predicts, looks for uncertain
 spots, corrects, measures (annotate.png, train.png, unsure.png, corrected.png); ``animation``
-paints, trains and predicts cells in phase contrast, and writes loop.gif; ``light`` and ``dark``
-show the three docks in both themes (theme-light.png, theme-dark.png); ``hidpi`` shows the window on
-a screen of twice the resolution (hidpi.png). All of them, or those that are named::
+adjusts what is suggested of cells in phase contrast, paints and trains, and writes loop.gif;
+``light`` and ``dark`` show the three docks in both themes (theme-light.png, theme-dark.png);
+``hidpi`` shows the window on a screen of twice the resolution (hidpi.png). All of them, or those
+that are named::
 
     xvfb-run -a -s "-screen 0 2560x1600x24" python scripts/make_screenshots.py light dark
 """
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import binary_dilation
 from skimage.measure import regionprops
 from window_pictures import (
     OUT,
@@ -25,20 +27,24 @@ from window_pictures import (
     click,
     drag,
     fill_cell,
+    go_round,
     live,
     look_at,
     open_docks,
     open_viewer,
+    outline_of,
     picture_of,
     raise_dock,
     run_scenes,
     scroll_to,
+    seen,
     shoot,
     wait_for,
     write_picture,
 )
 
 from napari_unet.samples import load_phase_2d
+from napari_unet.widgets.common.session import session_of
 
 if TYPE_CHECKING:
     import napari
@@ -46,6 +52,7 @@ if TYPE_CHECKING:
     from window_pictures import Scene
 
 TRAINING_SECONDS = 35
+LEARNING_SECONDS, PAINTED = 25, 5  # in the animation
 GIF_SIZE = (960, 600)
 QUICK = {"patch_size": 64, "batch_size": 1}  # where the result does not matter
 DOCK = (350, 760)  # the narrowest dock that everything is to fit
@@ -176,7 +183,7 @@ def loop() -> None:
 
 
 def animation() -> None:
-    """Open cells in phase contrast, adjust and use what is suggested, correct it, and learn it."""
+    """Adjust and use what is suggested of cells in phase contrast, paint five of them, train."""
     viewer = open_viewer()
     image, _, labels = load_phase_2d()
     viewer.add_image(image, name="cells")
@@ -184,36 +191,39 @@ def animation() -> None:
     recorder = Recorder(viewer.window._qt_window)
     WATCHERS.append(recorder.look)
     dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Paint & Segment")[1]
+    session = session_of(viewer)
+    recorder.pause = 1.0
     while not dock.suggestions.cell_size.isVisible():
         live(0.2)
     live(2)
     shoot(viewer, "segment")
+    recorder.pause = 0.3
     for smallest in (30, 45, 60):
         dock.suggestions.smallest.setValue(smallest)
         live(0.6)
     click(dock.suggestions.use_button)
+    wait_for(session.prediction)
+    cells = [cell for cell in regionprops(labels) if seen(viewer, cell.bbox)]
+    painted = sorted(cells, key=lambda cell: -cell.area)[:PAINTED]
+    click(dock.tools.buttons["cell"])
+    viewer.layers["cells annotation"].brush_size = 3
+    for cell in painted:
+        go_round(viewer, outline_of(labels == cell.label))
+    click(dock.tools.buttons["background"])
+    for cell in painted:
+        around = outline_of(binary_dilation(labels == cell.label, iterations=7))
+        free = [labels[round(y), round(x)] == 0 for y, x in around]
+        drag(viewer, around[: free.index(False)] if False in free else around)
     live(1)
-    result = viewer.layers["cells prediction"]
-    click(dock.tools.buttons["merge"])
-    for pieces in _in_pieces(result.data, labels)[:2]:
-        drag(viewer, pieces)
-        live(0.8)
+    recorder.pause = 1.0
+    click(dock.learn.button)
+    live(LEARNING_SECONDS)
+    click(dock.learn.button)
+    wait_for(session.training)
+    wait_for(session.prediction)
     live(2)
     viewer.close()
     recorder.save()
-
-
-def _in_pieces(found: Any, labels: Any) -> list[list[tuple[float, float]]]:
-    """Return, of each cell that was found in two pieces, the middles of these."""
-    drags = []
-    for cell in regionprops(labels):
-        pieces = np.unique(found[tuple(cell.coords.T)], return_counts=True)
-        numbers = [n for n, size in zip(*pieces, strict=True) if n and size > cell.area // 8]
-        if len(numbers) > 1:
-            inside = [np.argwhere(found == n) for n in numbers[:2]]
-            middles = [each[len(each) // 2] for each in inside]
-            drags.append([(float(y), float(x)) for y, x in middles])
-    return drags
 
 
 def trained_a_little(viewer: napari.Viewer, training: Any, prediction: Any) -> None:

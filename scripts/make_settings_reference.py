@@ -31,8 +31,9 @@ _OF: dict[str, type] = {
 _INTRODUCTION = """\
 # Settings, side by side
 
-What can be set in Python, on the command line and in the window. Where one of the three lacks a
-setting, it says why. The settings of trainings are [in a table of their own](python.md#settings).
+*For those who go from the window to scripts, or back.* What can be set in Python, on the
+command line and in the window. Where one of the three lacks a setting, it says why. The settings of
+trainings are [in a table of their own](python.md#settings).
 
 | of | Python | command line | dock |
 |---|---|---|---|

@@ -1,7 +1,7 @@
 """Make the pictures of ``docs/paint.md`` and of the tutorials from the real application.
 
-All of them, or those of the scenes that are named: ``well``, ``badly``, ``weights`` (how to paint),
-``nuclei``, ``membranes``, ``movie``, ``batch``, ``denoise``, ``stack`` (the tutorials)::
+All of them, or those of the scenes that are named: ``round``, ``well``, ``badly``, ``weights`` (how
+to paint), ``nuclei``, ``membranes``, ``movie``, ``batch``, ``denoise``, ``stack`` (the tutorials)::
 
     xvfb-run -a -s "-screen 0 2560x1600x24" python scripts/make_tutorial_screenshots.py movie
 """

@@ -7,19 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from paint_examples import STEPS, badly_painted
+from skimage.measure import regionprops
 from window_pictures import (
+    PLUGIN,
     click,
+    go_round,
     live,
     look_at,
     open_docks,
     open_viewer,
+    outline_of,
     raise_dock,
+    seen,
     shoot,
     wait_for,
     write_picture,
 )
 
-from napari_unet.samples import load_nuclei_2d
+from napari_unet.samples import load_nuclei_2d, load_phase_2d
 
 if TYPE_CHECKING:
     import napari
@@ -88,7 +93,27 @@ def weights() -> None:
     viewer.close()
 
 
+def round_() -> None:
+    """Go round three cells with a right click, the last one not yet to its end."""
+    image, _, labels = load_phase_2d()
+    viewer = open_viewer()
+    viewer.add_image(image, name="cells")
+    dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Paint & Segment")[1]
+    live(1)
+    click(dock.tools.buttons["cell"])
+    viewer.layers["cells annotation"].brush_size = 3
+    cells = [cell for cell in regionprops(labels) if seen(viewer, cell.bbox)]
+    *done, last = sorted(cells, key=lambda cell: cell.area)[-3:]
+    for cell in done:
+        go_round(viewer, outline_of(labels == cell.label))
+    path = outline_of(labels == last.label)
+    go_round(viewer, path[: len(path) * 2 // 3], back=False)
+    shoot(viewer, "paint-round")
+    viewer.close()
+
+
 SCENES: dict[str, Scene] = {
+    "round": round_,
     "well": partial(example, "well", lambda paint: paint),
     "badly": partial(example, "badly", badly_painted),
     "weights": weights,

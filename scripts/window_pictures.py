@@ -132,6 +132,41 @@ def drag(viewer: napari.Viewer, points: list[tuple[float, float]]) -> None:
     live(0.05)
 
 
+def outline_of(mask: Any) -> list[tuple[float, float]]:
+    """Return pixels along the edge of a mask, in order."""
+    from skimage.measure import find_contours
+
+    edge = max(find_contours(np.pad(mask, 1).astype(float), 0.5), key=len) - 1
+    edge = edge.clip(1, np.array(mask.shape) - 2)
+    return [(float(y), float(x)) for y, x in edge[::5]]
+
+
+def go_round(viewer: napari.Viewer, points: list[tuple[float, float]], back: bool = True) -> None:
+    """Right-click, and go round a cell without a button: back at its begin, napari 0.9 fills it."""
+    from qtpy.QtCore import Qt
+    from qtpy.QtTest import QTest
+
+    hand: Any = QTest
+    canvas = viewer.window._qt_viewer.canvas.native
+    on_canvas = [_canvas_point(viewer, canvas, *point) for point in points]
+    on_canvas += on_canvas[:1] if back else []
+    hand.mouseMove(canvas, on_canvas[0])
+    hand.mouseClick(
+        canvas, Qt.MouseButton.RightButton, Qt.KeyboardModifier.NoModifier, on_canvas[0]
+    )
+    for point in on_canvas:
+        hand.mouseMove(canvas, point)
+        live(0.02)
+    live(0.3)
+
+
+def seen(viewer: napari.Viewer, box: tuple[int, int, int, int]) -> bool:
+    """Return whether a box (top, left, bottom, right) lies on the canvas as a whole."""
+    canvas = viewer.window._qt_viewer.canvas.native
+    corners = [_canvas_point(viewer, canvas, y, x) for y, x in (box[:2], box[2:])]
+    return all(canvas.rect().adjusted(8, 8, -8, -8).contains(corner) for corner in corners)
+
+
 def _canvas_point(viewer: napari.Viewer, canvas: QWidget, y: float, x: float) -> QPoint:
     from qtpy.QtCore import QPoint
 
