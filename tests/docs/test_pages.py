@@ -56,6 +56,21 @@ def test_a_picture_stands_on_some_page(image: Path) -> None:
     assert any(image in images_of(page) for page in PAGES)
 
 
+WRITTEN = [
+    page
+    for page in PAGES
+    if page.is_relative_to(DOCS)
+    and page.parent not in (DOCS / "results", DOCS / "results" / "vnc")  # scripts/docs_hooks.py
+    and name_of(page) not in ("docs/guide/images.md", "docs/reference/python.md")
+]
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=name_of)
+def test_a_page_says_in_its_first_line_whom_it_is_for(page: Path) -> None:
+    first = page.read_text(encoding="utf-8").split("\n", 3)[2]
+    assert first.startswith("*For "), f"begin {name_of(page)} with “*For those who …*”"
+
+
 def test_each_page_is_in_the_navigation() -> None:
     pages = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
     assert pages <= pages_of_navigation()
