@@ -82,10 +82,17 @@ class Recorder:
         self.pictures.append(picture.resize(GIF_SIZE, Image.Resampling.LANCZOS))
 
     def save(self) -> None:
-        """Write the animation, each picture with a palette of its own."""
+        """Write the animation; one palette for all, so that what stays the same costs nothing."""
         path = OUT / "loop.gif"
-        plain = Image.Dither.NONE
-        frames = [picture.quantize(128, dither=plain) for picture in self.pictures]
+        plain, (width, height) = Image.Dither.NONE, GIF_SIZE
+        middle = len(self.pictures) // 2
+        shown = Image.new("RGB", (width, 3 * height))
+        for number, picture in enumerate(
+            (self.pictures[0], self.pictures[middle], self.pictures[-1])
+        ):
+            shown.paste(picture, (0, number * height))
+        palette = shown.quantize(192, dither=plain)
+        frames = [picture.quantize(palette=palette, dither=plain) for picture in self.pictures]
         durations = [300] * len(frames)
         durations[-1] = 3000
         frames[0].save(
@@ -203,6 +210,7 @@ def animation() -> None:
         live(0.6)
     click(dock.suggestions.use_button)
     wait_for(session.prediction)
+    recorder.pause = 2.0
     cells = [cell for cell in regionprops(labels) if seen(viewer, cell.bbox)]
     painted = sorted(cells, key=lambda cell: -cell.area)[:PAINTED]
     click(dock.tools.buttons["cell"])
