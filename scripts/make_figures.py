@@ -19,6 +19,7 @@ from drawing import BLUE, GREY, INK, ORANGE, PALE_BLUE, PALE_ORANGE, Drawing
 from network_figure import network_figure
 from PIL import Image
 from skimage.segmentation import find_boundaries
+from synthetic_volumes import synthetic_volume
 
 import napari_unet as nu
 from napari_unet.samples import load_nuclei_2d
@@ -133,7 +134,26 @@ def pictures() -> dict[str, Picture]:
             _heat(nu.border_weight_map(labels)[_CROP] / 10),
         ),
         "elastic.png": _beside(*_deformed(_grey(image), labels)),
+        "synthetic-volumes.png": _volumes(),
     }
+
+
+def _volumes() -> Picture:
+    """Draw volumes of each kind: a slice, the same with outlines, and a section from the side."""
+    rows = []
+    for look, seed in (("nuclei", 101), ("nuclei", 103), ("membranes", 100), ("membranes", 301)):
+        tiles: list[Picture] = []
+        for thick in (1, 3, 6):
+            rng = np.random.default_rng(seed + thick)
+            scene = synthetic_volume(rng, (66 // thick, 66, 66), look, thick)
+            low, high = np.percentile(scene.image, (0.5, 99.8))
+            grey = (np.clip((scene.image - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+            colours = np.stack([grey] * 3, axis=-1)
+            middle = len(grey) // 2
+            plane, side = colours[middle], np.repeat(colours[:, 33], thick, axis=0)
+            tiles += [plane, _outlined(plane, scene.labels[middle]), side]
+        rows.append(_beside(*tiles))
+    return np.concatenate(rows)
 
 
 def _grey(image: NDArray[Any]) -> Picture:

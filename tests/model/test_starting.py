@@ -44,9 +44,8 @@ def weights_for(config: UNetConfig, name: str = "cells") -> dict[str, torch.Tens
     return starting_weights(name, config, dict(UNet(config).state_dict()))
 
 
-@each_model
-def test_it_fits_the_fast_network(name: str) -> None:
-    weights = weights_for(FAST, name)
+def test_it_fits_the_fast_network() -> None:
+    weights = weights_for(FAST)
     assert weights is not None
     UNet(FAST).load_state_dict(weights)
 
@@ -58,10 +57,9 @@ def test_its_weights_are_finite_float32(name: str) -> None:
     assert all(t.dtype == torch.float32 and bool(t.isfinite().all()) for t in floats)
 
 
-@each_model
-def test_it_finds_the_nuclei_of_the_sample_untrained(name: str) -> None:
+def test_it_finds_the_nuclei_of_the_sample_untrained() -> None:
     image, _, labels = load_nuclei_2d()
-    found = starting_model(name).predict(image, device=DEVICE_NAME)
+    found = starting_model("cells").predict(image, device=DEVICE_NAME)
     assert evaluate(found, labels, kind="objects")["f1_50"] > 0.6
 
 

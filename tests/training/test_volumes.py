@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+import shutil
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 
 from napari_unet.errors import ImageError, LabelsError, ModelMismatchError
+from napari_unet.model import starting
+from napari_unet.model.trained import TrainedNetwork, save_compact_network
 from napari_unet.tasks import ClassTable, target_of
-from napari_unet.training.checkpoint import load_state, save_state
+from napari_unet.training.checkpoint import load_state, save_state, settings_to_continue
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage, TrainingData
 from napari_unet.training.patches import PatchSampler
 from napari_unet.training.preparation import prepare_training
 from napari_unet.training.sources import record_of
 from napari_unet.training.targets import pixel_weights, smallest_painted_object
+from napari_unet.training.targets import pixel_weights
+from napari_unet.training.trainer import Trainer
 
 from .builders import run, tiny_config
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CPU = torch.device("cpu")
 VOXEL = {"Z": 1.2, "Y": 0.2, "X": 0.2}
 
 
@@ -313,3 +323,55 @@ def test_of_a_huge_lazy_image_a_sample_is_hashed() -> None:
     other = record_of(0, AnnotatedImage("a", Counting(1000, 4000, 4000), labels), None)
     assert 0 < image.read < 2**23
     assert one.image_sha256 == other.image_sha256
+
+
+# --- A starting model in 3D -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_3d(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainedNetwork:
+    """Return a starting model that stands beside the bundled one."""
+    image, labels = balls()
+    config = volume_config(start="random", flat_levels=0, steps=2)
+    model = run(prepared(labels, image, config), config)[1].latest
+    shutil.copy(starting.STARTING_MODELS["cells"].path, tmp_path)
+    monkeypatch.setattr(starting, "_WEIGHTS", tmp_path)
+    monkeypatch.setitem(starting.STARTING_MODELS, "cells_3d", starting._VOLUMES)
+    save_compact_network(model, starting._VOLUMES.path)
+    return model
+
+
+@pytest.mark.parametrize("pixel_size", [{}, VOXEL], ids=["unknown", "thick slices"])
+def test_a_training_of_its_shape_begins_with_its_weights(
+    in_3d: TrainedNetwork, pixel_size: dict[str, float]
+) -> None:
+    image, labels = balls()
+    config = volume_config(start="cells")
+    trainer = Trainer(prepared(labels, image, config, pixel_size), config, CPU, None)
+    stored = starting.load_starting_model("cells_3d").network.state_dict()
+    assert trainer.notices == ()
+    for name, weights in trainer.network.state_dict().items():
+        torch.testing.assert_close(weights, stored[name])
+
+
+def test_flat_levels_that_are_set_stay_and_begin_at_random(in_3d: TrainedNetwork) -> None:
+    image, labels = balls()
+    config = volume_config(start="cells", flat_levels=1)
+    trainer = Trainer(prepared(labels, image, config, VOXEL), config, CPU, None)
+    assert trainer.network_config.flat_levels == 1
+    assert "begins with random weights" in trainer.notices[0]
+
+
+def test_trained_further_by_name_it_has_the_settings_of_the_preset_3d(
+    in_3d: TrainedNetwork,
+) -> None:
+    record = starting.load_model_or_starting_model("cells_3d").record
+    config = settings_to_continue(None, record)
+    assert (config.ndim, config.patch_size) == (3, TrainConfig.preset("3d").patch_size)
+
+
+@pytest.mark.skipif(not starting._VOLUMES.path.is_file(), reason="not trained yet")
+def test_the_preset_3d_begins_with_the_bundled_one() -> None:
+    config = TrainConfig.preset("3d")
+    assert config.start == "cells"
+    assert starting.flat_levels_to_begin_with(config.network(1, 2), "cells") is not None

@@ -6,7 +6,7 @@ Torch is imported where weights are needed: windows and the command line list th
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,6 +63,18 @@ class StartingCard:
         )
 
 
+# Trainings in 3D begin with a file of `cells`, as they do with those of other shapes; to predict
+# with, it has a card of its own, which is offered where the file is there.
+_VOLUMES = StartingCard(
+    "cells_3d",
+    "General cells, 3D",
+    "stacks of nuclei or of membranes; cells 8 to 30 pixels wide, slices up to 6 pixels thick.",
+    "volumes that scripts/synthetic_volumes.py draws, and no real image.",
+    "See docs/models.md.",
+    "BSD-3-Clause, as this program; its volumes are drawn.",
+    "python scripts/pretrain.py 3d --rounds 4 --minutes 30 --threads 2",
+)
+
 STARTING_MODELS = {
     card.name: card
     for card in (
@@ -78,6 +90,7 @@ STARTING_MODELS = {
             "BSD-3-Clause, as this program; the images are CC0 or MIT (weights/NOTICES.txt).",
             "python scripts/pretrain.py fast --data FOLDER --rounds 2 --minutes 43 (and accurate)",
         ),
+        *([_VOLUMES] if _VOLUMES.path.is_file() else []),
     )
 }
 
@@ -165,6 +178,30 @@ def with_channels(weights: dict[str, Tensor], channels: int) -> dict[str, Tensor
         return weights
     spread = first.expand(-1, channels, *first.shape[2:]) / channels
     return {**weights, _FIRST: spread}
+
+
+def flat_levels_to_begin_with(config: UNetConfig, name: str) -> int | None:
+    """Return the flat levels with which a network can begin with a starting model; None: it cannot.
+
+    A starting model in 3D has learned from slices of every thickness, so that its own suit.
+    """
+    for known in _networks_of(name) if name in STARTING_MODELS else ():
+        if known.ndim == 3 and _is_shaped_like(config, known, (*_OF_ANY, "flat_levels")):
+            return known.flat_levels
+    return None
+
+
+# What weights of a starting model are brought to, whatever it is.
+_OF_ANY = ("in_channels", "out_channels", "window", "dropout", "output")
+
+
+def _networks_of(*names: str) -> list[UNetConfig]:
+    files = dict.fromkeys(path for name in names for path in STARTING_MODELS[name].weight_files)
+    return [record.network for record in filter(None, map(_record_in, files))]
+
+
+def _is_shaped_like(config: UNetConfig, known: UNetConfig, but_for: tuple[str, ...]) -> bool:
+    return replace(config, **{name: getattr(known, name) for name in but_for}) == known
 
 
 def starting_weights(

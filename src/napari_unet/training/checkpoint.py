@@ -22,7 +22,7 @@ from napari_unet.model.trained import (
 )
 from napari_unet.run import Notice, Run
 from napari_unet.tasks import ClassTable
-from napari_unet.training.config import TrainConfig, present_names
+from napari_unet.training.config import PresetName, TrainConfig, present_names
 from napari_unet.training.events import Checkpoint, TrainingEvent
 from napari_unet.training.held_back import Block
 from napari_unet.training.state import TrainingState
@@ -221,8 +221,9 @@ def settings_to_continue(
     """Return the settings with which a model is trained further.
 
     Network and patches are those of the model. Without a config the model's own settings hold; of a
-    starting model, whose own are for hours of many images, the preset fast. What was `given` by
-    name counts more. Raises ConfigError if that is a setting of the network, and not the model's.
+    starting model, whose own are for hours of many images, the preset fast or 3d. What was `given`
+    by name counts more. Raises ConfigError if that is a setting of the network, and not the
+    model's.
     """
     network = {name: getattr(record.network, name) for name in _OF_THE_NETWORK}
     for name in network.keys() & given.keys():
@@ -232,8 +233,9 @@ def settings_to_continue(
                 f"{network[name]!r}."
             )
     if config is None:
+        preset: PresetName = "fast" if record.network.ndim == 2 else "3d"
         starting = is_starting_model(record)
-        config = TrainConfig.preset("fast") if starting else settings_of(record)
+        config = TrainConfig.preset(preset) if starting else settings_of(record)
     elif isinstance(patch := record.training.get("patch_size"), int):
         config = config.changed(patch_size=patch)
     if "steps" in given:

@@ -31,6 +31,7 @@ from napari_unet.data.rescaling import LARGEST_RATIO
 from napari_unet.errors import ImageError, LabelsError
 from napari_unet.model.record import TrainingImageRecord
 from napari_unet.tasks import task_of
+from napari_unet.model.starting import flat_levels_to_begin_with
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -180,11 +181,14 @@ def choose_flat_levels(
     """Choose how many first levels neither pool nor convolve along Z; and notices.
 
     They are 0 to ``config.depth``: as many as make the voxels about isotropic, for the median of
-    the images of known voxel size, unless ``config.flat_levels`` is not -1. The binning is in
+    the images of known voxel size, unless ``config.flat_levels`` is not -1, or it begins with a
+    starting model, which has its own. The binning is in
     pixels of the image per pixel of the network, along Y and X.
     """
     if config.ndim == 2 or config.flat_levels >= 0:
         return config.network(1, 2).flat_levels, ()
+    if (begun := flat_levels_to_begin_with(config.network(1, 2), config.start)) is not None:
+        return begun, ()
     found = [anisotropy_of(image) for image in images]
     known = [anisotropy for anisotropy in found if anisotropy is not None]
     if not known:

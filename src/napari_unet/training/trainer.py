@@ -116,8 +116,8 @@ class Trainer:
         self.parallel = parallel_network(self.network, group)
         if not self.data.starting_model and not self.step and config.start != "random":
             self._notices.append(
-                f"The training begins with random weights: the starting model {config.start!r} is "
-                "a 2D network as of the presets fast and accurate, these settings make another one."
+                f"The training begins with random weights: the starting model {config.start!r} has "
+                f"no {config.ndim}D network of this width and depth."
             )
         self._learn_from(self.data)
 
