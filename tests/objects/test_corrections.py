@@ -18,6 +18,7 @@ from napari_unet.objects.corrections import (
     copy_region,
     corrections_as_annotation,
     delete_object,
+    fill_between,
     grow_object,
     keep_corrected_objects,
     merge_objects,
@@ -563,3 +564,70 @@ def test_renumbering_a_live_prediction_takes_no_noticeable_time() -> None:
         keep_numbers(labels, previous)
         times.append(time.perf_counter() - begin)
     assert min(times) < 0.3  # usually 0.02; a loop over pixels would take seconds
+
+
+# --- Planes between two painted ones --------------------------------------------------------------
+
+
+def disk(radius: float, centre: tuple[float, float] = (16, 16)) -> NDArray[np.bool_]:
+    y, x = np.mgrid[:32, :32]
+    inside: NDArray[np.bool_] = np.hypot(y - centre[0], x - centre[1]) < radius
+    return inside
+
+
+def two_slices(*, upper: int = 2, centre: tuple[float, float] = (16, 16)) -> IntArray:
+    """A disk in slice 1 with number 2, and a smaller one in slice 5."""
+    labels: IntArray = np.zeros((8, 32, 32), np.uint16)
+    labels[1][disk(10)] = 2
+    labels[5][disk(6, centre)] = upper
+    return labels
+
+
+def test_slices_between_two_painted_ones_get_outlines_between_theirs() -> None:
+    filled = applied(fill_between(two_slices(), 2, 0), two_slices())
+    assert [int(np.count_nonzero(plane)) for plane in filled[[0, 6, 7]]] == [0, 0, 0]
+    assert filled[3][disk(7.5)].all()
+    assert not filled[3][~disk(8.5)].any()
+
+
+def test_a_cell_that_leans_goes_over_along_its_own_axis() -> None:
+    labels = two_slices(centre=(16, 24))
+    filled = applied(fill_between(labels, 2, 0), labels)
+    assert ndi.center_of_mass(filled[3] == 2) == pytest.approx((16, 20), abs=0.6)
+
+
+def test_what_is_painted_between_stays() -> None:
+    labels = two_slices()
+    labels[3, 16, 10:14], labels[2, 16, 18] = 7, 1
+    filled = applied(fill_between(labels, 2, 0), labels)
+    np.testing.assert_array_equal(filled[labels > 0], labels[labels > 0])
+    assert filled[3, 16, 16] == 2
+
+
+def test_a_cell_just_painted_goes_on_with_the_one_that_it_lies_over() -> None:
+    labels = two_slices(upper=3)
+    filled = applied(fill_between(labels, 3, 0), labels)
+    np.testing.assert_array_equal(filled, applied(fill_between(two_slices(), 2, 0), two_slices()))
+
+
+def test_another_cell_in_between_ends_the_search_for_one() -> None:
+    labels = two_slices(upper=3)
+    labels[4, 10:22, 20:30] = 9
+    assert fill_between(labels, 3, 0).empty
+
+
+def test_a_cell_that_lies_over_nothing_is_left_alone() -> None:
+    assert fill_between(two_slices(upper=3, centre=(5, 27)), 3, 0).empty
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_it_fills_along_any_axis(axis: int) -> None:
+    moved = np.moveaxis(two_slices(), 0, axis).copy()
+    filled = applied(fill_between(moved, 2, axis), moved)
+    expected = applied(fill_between(two_slices(), 2, 0), two_slices())
+    np.testing.assert_array_equal(np.moveaxis(filled, axis, 0), expected)
+
+
+@pytest.mark.parametrize("number", [0, 5])
+def test_between_no_paint_nothing_is_filled(number: int) -> None:
+    assert fill_between(two_slices(), number, 0).empty

@@ -316,6 +316,54 @@ def test_a_cell_goes_on_in_the_next_plane_of_a_stack(make_bench: Callable[..., B
     assert stroke(bench, (1, 40, 80)) == 4
 
 
+def painted_twice(make_bench: Callable[..., Bench]) -> Bench:
+    """A cell in the first and in the last of five slices, painted one after the other."""
+    bench = make_bench(image=np.stack([disks()] * 5))
+    bench.dock.tools.take("cell")
+    for plane in (0, 4):
+        bench.viewer.dims.set_current_step(0, plane)
+        stroke(bench, (plane, 12, 12))
+    return bench
+
+
+def test_a_key_fills_the_slices_between_and_joins_what_lies_over_each_other(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = painted_twice(make_bench)
+    bench.dock.tools.keys["F"]()
+    assert set(np.unique(bench.annotation.data)) == {0, 2}
+    assert all((plane == 2).any() for plane in bench.annotation.data)
+    assert "Filled in" in bench.dock.tools.text.text()
+
+
+def test_one_undo_takes_the_filled_slices_back(make_bench: Callable[..., Bench]) -> None:
+    bench = painted_twice(make_bench)
+    before = bench.annotation.data.copy()
+    bench.dock.tools.fill_button.click()
+    bench.annotation.undo()
+    np.testing.assert_array_equal(bench.annotation.data, before)
+
+
+def test_filling_between_is_offered_in_stacks_alone(
+    make_bench: Callable[..., Bench], bench: Bench
+) -> None:
+    bench.dock.tools.take("cell")
+    assert bench.dock.tools.fill_button.isHidden()
+    stacked = painted_twice(make_bench)
+    assert not stacked.dock.tools.fill_button.isHidden()
+    axes = stacked.viewer.layers[-1]
+    axes.axis_labels = ("t", "y", "x")
+    stacked.dock.tools.show_task(stacked.dock.target.task)
+    assert stacked.dock.tools.fill_button.isHidden()
+
+
+def test_with_nothing_to_fill_it_says_what_to_paint(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(image=stack())
+    bench.dock.tools.take("cell")
+    bench.dock.tools.fill_button.click()
+    assert "paint a cell in two slices" in bench.dock.tools.text.text()
+
+
 @pytest.mark.canvas
 def test_in_the_window_each_stroke_of_the_mouse_is_a_cell_of_its_own(
     make_viewer: Callable[[], Any], qtbot: QtBot, monkeypatch: pytest.MonkeyPatch

@@ -55,6 +55,61 @@ def delete_object(labels: IntArray, number: int) -> Edit:
     return _edit(labels, box, labels[box] == number, np.array(0))
 
 
+def fill_between(
+    labels: IntArray, number: int, axis: int, spacing: Sequence[float] = (1.0, 1.0, 1.0)
+) -> Edit:
+    """Fill the planes between those along an axis of a painted volume that show an object.
+
+    Its outline goes over from one to the next (signed distances, shifted with its centre). What is
+    painted stays as it is. An object that one plane alone shows is first joined with what it lies
+    over in the nearest plane that is painted there, whose number it gets. `labels` are paint
+    ``ZYX``, 0 unlabelled and objects from 2 up; `spacing` is the size of a voxel.
+    """
+    found = _box_of(labels, number)[axis]
+    objects = [number]
+    if found.stop - found.start == 1:
+        objects = [*_painted_over(np.moveaxis(labels, axis, 0), number, found.start), number]
+    own = np.isin(labels, np.array(objects, labels.dtype))
+    box = _box_around(own, margin=0)
+    planes = np.moveaxis(own[box], axis, 0)
+    in_plane = [size for i, size in enumerate(spacing) if i != axis]
+    filled = np.zeros(planes.shape, bool)
+    for first, last in pairwise(np.flatnonzero(planes.any(axis=(1, 2)))):
+        for at in range(first + 1, last):
+            share = (at - first) / (last - first)
+            filled[at] = _outline_between(planes[first], planes[last], share, in_plane)
+    inside = labels[box]
+    written = (np.moveaxis(filled, 0, axis) & (inside == 0)) | (inside == number)
+    written &= inside != objects[0]
+    return _edit(labels, box, written, np.array(objects[0]))
+
+
+def _painted_over(planes: IntArray, number: int, at: int) -> list[int]:
+    """Return the object over which one lies that a plane alone shows, if there is one."""
+    own = planes[at] == number
+    for other in sorted(range(len(planes)), key=lambda plane: abs(plane - at))[1:]:
+        met = planes[other][own]
+        for value, shared in Counter(met[met > _BACKGROUND].tolist()).most_common(1):
+            size = min(np.count_nonzero(own), np.count_nonzero(planes[other] == value))
+            return [int(value)] if 2 * shared > size else []
+    return []
+
+
+def _outline_between(
+    first: NDArray[np.bool_], last: NDArray[np.bool_], share: float, spacing: Sequence[float]
+) -> NDArray[np.bool_]:
+    """Return what lies a share of the way from one outline to another."""
+    centres = [np.array(ndi.center_of_mass(each)) for each in (first, last)]
+    centre = (1 - share) * centres[0] + share * centres[1]
+    depth = np.zeros(first.shape)
+    for mask, own, weight in zip((first, last), centres, (1 - share, share), strict=True):
+        padded = np.pad(mask, 1)  # an object ends somewhere
+        signed = ndi.distance_transform_edt(padded, spacing)
+        signed -= ndi.distance_transform_edt(~padded, spacing)
+        depth += weight * ndi.shift(signed, centre - own, order=1, mode="nearest")[1:-1, 1:-1]
+    return depth > 0
+
+
 def merge_objects(labels: IntArray, numbers: Sequence[int]) -> Edit:
     """Join objects into one, with the background in gaps of up to 2 pixels between them.
 

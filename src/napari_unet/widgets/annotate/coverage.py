@@ -82,6 +82,11 @@ def shown_regions(viewer: Viewer, layer: Labels) -> list[Region]:
     ]
 
 
+def current_frame(viewer: Viewer, layer: Labels) -> tuple[int, ...]:
+    """Return where the sliders before the last three axes of a layer stand."""
+    return _shown_index(viewer, layer)[: layer.ndim - 3]
+
+
 def _shown_index(viewer: Viewer, layer: Labels) -> tuple[int, ...]:
     shape = labels_of(layer).shape
     steps = viewer.dims.current_step[-layer.ndim :]

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _NO_LAYER = "Click New annotation, then paint a few cells and background."
 _KEYS_TEXT = (
     "Keys: <b>1</b>…<b>9</b> class, <b>N</b> next object, <b>B</b> background, <b>E</b> eraser, "
-    "<b>Ctrl+Z</b> undo."
+    "<b>F</b> fill between slices, <b>Ctrl+Z</b> undo."
 )
 
 
@@ -54,7 +54,10 @@ class AnnotateWidget(Dock):
         self.recovery = RecoveryBar(napari_viewer)
         self._lay_out()
         self._connect()
-        self._tools.show_task(self.target.task)
+        self._show_task()
+
+    def _show_task(self) -> None:
+        self._tools.show_task(self.target.task, self.target.painter.has_depth)
 
     def _lay_out(self) -> None:
         layout, target = scrolling_column(self), self.target
@@ -92,17 +95,19 @@ class AnnotateWidget(Dock):
         self.background_button, self.next_button = tools.background_button, tools.next_button
         self.erase_button, self.same_button = tools.erase_button, tools.same_button
         self.add_button, self.remove_button = tools.add_button, tools.remove_button
+        self.fill_button = tools.fill_button
         self.region_button, self.weights_button = tools.region_button, tools.weights_button
         layout.addLayout(tools)
         layout.addWidget(tools.region_button)
 
     def _connect(self) -> None:
         self.join_button.joined.connect(self._take_joined)
-        self.target.changed.connect(lambda: self._tools.show_task(self.target.task))
+        self.target.changed.connect(self._show_task)
         self.target.told.connect(self.target.coverage.setText)
         self._session.weight_map.ended.connect(self._show_weights)
         keys: dict[str, Any] = {str(n): partial(self.pick, n) for n in range(1, 10)}
         keys |= {"N": self.paint_next, "B": self.paint_background, "E": self.erase}
+        keys["F"] = self.fill_between
         add_shortcuts(self, keys)
 
     def _take_joined(self, image: Image) -> None:
@@ -135,6 +140,10 @@ class AnnotateWidget(Dock):
     def paint_latest(self) -> None:
         """Go on with the newest object or class."""
         self.target.painter.paint_latest()
+
+    def fill_between(self) -> None:
+        """Fill the slices between those that show the object of the brush."""
+        self.target.painter.fill_between()
 
     def erase(self) -> None:
         """Take the eraser."""

@@ -18,10 +18,20 @@ class Paints(Protocol):
     def paint_next(self) -> None: ...  # noqa: D102
     def paint_latest(self) -> None: ...  # noqa: D102
     def erase(self) -> None: ...  # noqa: D102
+    def fill_between(self) -> None: ...  # noqa: D102
     def add_class(self) -> None: ...  # noqa: D102
     def remove_class(self) -> None: ...  # noqa: D102
     def draw_region(self) -> None: ...  # noqa: D102
     def show_weight_map(self) -> None: ...  # noqa: D102
+
+
+FILL_TEXT = (
+    "Fill between",
+    "F",
+    "Stacks: paint a cell in two slices, and the slices between them are filled. A cell that was "
+    "just painted goes on with the one that it lies over in the nearest painted slice. What is "
+    "painted stays.",
+)
 
 
 class PaintTools(ButtonGrid):
@@ -43,12 +53,15 @@ class PaintTools(ButtonGrid):
         self.erase_button = button(
             "Erase", "Erase paint (key E): what is erased is ignored again.", annotate.erase
         )
+        text, key, tooltip = FILL_TEXT
+        self.fill_button = button(text, f"{tooltip} Key {key}.", annotate.fill_between)
         self._make_rarer_buttons(annotate)
         for each in (
             self.background_button,
             self.next_button,
             self.erase_button,
             self.same_button,
+            self.fill_button,
             self.add_button,
             self.remove_button,
             self.weights_button,
@@ -75,8 +88,9 @@ class PaintTools(ButtonGrid):
             annotate.show_weight_map,
         )
 
-    def show_task(self, task: Task) -> None:
-        """Show the buttons that make sense for what is painted."""
+    def show_task(self, task: Task, has_depth: bool) -> None:
+        """Show the buttons that make sense for what is painted, in a volume or not."""
+        self.fill_button.setVisible(has_depth)
         self.next_button.setText(f"Next {task.thing}")
         self.next_button.setAccessibleName(f"Next {task.thing}")
         self.next_button.setToolTip(f"Paint the next {task.thing} (key N).")

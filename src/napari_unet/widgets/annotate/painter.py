@@ -8,8 +8,9 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_unet.data.labels import values_in
+from napari_unet.objects.corrections import fill_between
 from napari_unet.tasks import task_of
-from napari_unet.widgets.annotate.coverage import shown_plane
+from napari_unet.widgets.annotate.coverage import current_frame, shown_plane
 from napari_unet.widgets.common.annotation import (
     BACKGROUND_VALUE,
     FIRST_VALUE,
@@ -19,6 +20,7 @@ from napari_unet.widgets.common.annotation import (
     next_object,
 )
 from napari_unet.widgets.common.layers import follow, labels_of, paint_events, write_pixels
+from napari_unet.widgets.common.placement import named_axes_of
 from napari_unet.widgets.common.regions import new_regions_layer, regions_layer
 
 if TYPE_CHECKING:
@@ -123,6 +125,36 @@ class Painter(QObject):
         largest = 0 if layer is None else int(np.max(labels_of(layer), initial=0))
         self.take_brush(max(FIRST_VALUE, largest))
 
+    @property
+    def has_depth(self) -> bool:
+        """Whether what is painted are objects of a volume, and not of planes."""
+        return self.annotation is not None and not self.task.named and _has_depth(self.annotation)
+
+    def fill_between(self) -> None:
+        """Fill the planes between those that show the object of the brush, as one step of undo."""
+        layer = self.layer_to_paint()
+        if layer is None or not self.has_depth:
+            return
+        shown = {axis - self._viewer.dims.ndim for axis in self._viewer.dims.displayed}
+        hidden = sorted({-3, -2, -1} - shown)
+        if len(shown) != 2 or len(hidden) != 1:
+            self.told.emit("Show planes of the volume to fill between them: switch 3D off (Ctrl+Y)")
+            return
+        index = current_frame(self._viewer, layer)
+        number = int(layer.selected_label)
+        volume = np.asarray(labels_of(layer)[index])
+        edit = fill_between(volume, number, hidden[0] % 3, tuple(map(float, layer.scale[-3:])))
+        if number <= BACKGROUND_VALUE or edit.empty:
+            self.told.emit(
+                "Nothing to fill: paint a cell in two slices with some between them, then press F."
+            )
+            return
+        leading = tuple(np.full(edit.values.size, at) for at in index)
+        write_pixels(layer, (*leading, *edit.indices), edit.values)
+        self.take_brush(int(edit.values[0]))
+        slices = np.unique(edit.indices[hidden[0] % 3]).size
+        self.told.emit(f"Filled in {slices} slice{'' if slices == 1 else 's'}; Ctrl+Z undoes it.")
+
     def erase(self) -> None:
         """Take the eraser."""
         layer = self.layer_to_paint()
@@ -194,6 +226,11 @@ class Painter(QObject):
         known = set(annotation_of(layer).names) | {BACKGROUND_VALUE, FIRST_VALUE}
         known |= values_in(shown_plane(self._viewer, layer))
         return sorted(known - {UNLABELLED_VALUE})
+
+
+def _has_depth(layer: Labels) -> bool:
+    axes = named_axes_of(layer)
+    return layer.ndim > 2 and (axes is None or axes.endswith("ZYX"))
 
 
 def _protect_cells(layer: Labels) -> None:

@@ -11,6 +11,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 
 from napari_unet.errors import NapariUNetError
+from napari_unet.widgets.annotate.paint_tools import FILL_TEXT
 from napari_unet.widgets.common.annotation import (
     BACKGROUND_VALUE,
     next_object,
@@ -81,9 +82,9 @@ _LINKED = {
 }
 # In place of napari's own help, whose keys are ours while the dock is on screen.
 _HELP = (
-    "N cell, C click a cell, B background, E erase, [ ] brush; D delete, M merge, S split, G grow, "
-    "A accept; L link, K break, J join, R re-assign, X exchange; U next unsure, T train, "
-    "H outlines, Ctrl+Z undo"
+    "N cell, C click a cell, B background, E erase, F fill between, [ ] brush; D delete, M merge, "
+    "S split, G grow, A accept; L link, K break, J join, R re-assign, X exchange; U next unsure, "
+    "T train, H outlines, Ctrl+Z undo"
 )
 _NEXT_CLASS = "Paint the next class."
 _FLASH = "#ffffff"
@@ -111,12 +112,16 @@ class ToolBox(ButtonGrid):
         self._starts: list[tuple[int, ...]] = []  # of the strokes with this number
         self._painted: Labels | None = None  # the layer that both are of
         self._leave: list[Callable[[], object]] = []
+        self.fill_button = button("", "", target.painter.fill_between)
+        _describe(self.fill_button, *FILL_TEXT)
         self.buttons: dict[str, QPushButton] = {}
         for name, (text, key, tooltip) in {**_PAINT, **_CORRECT, **_LINKED}.items():
             self.buttons[name] = made = button("", "", partial(self.take, name))
             made.setCheckable(True)
             _describe(made, text, key, tooltip)
             (self.links if name in _LINKED else self).addWidget(made)
+            if name == "erase":
+                self.addWidget(self.fill_button)
         self.show_linked(False)
         self._connect()
 
@@ -149,6 +154,7 @@ class ToolBox(ButtonGrid):
             key: partial(self.take, name) for name, (_, key, _) in tools.items()
         }
         keys |= {str(n): partial(self._target.painter.pick, n) for n in range(1, 10)}
+        keys["F"] = self._target.painter.fill_between
         return {**keys, "[": partial(self.resize_brush, 1 / _BRUSH_STEP), "]": self.enlarge_brush}
 
     def take(self, name: str) -> None:
@@ -287,6 +293,7 @@ class ToolBox(ButtonGrid):
             self.buttons[tool].setEnabled(not task.named or tool in ("delete", "copy_object"))
         self.buttons["click"].setEnabled(not task.named)
         self.accept_all.setVisible(not task.named)
+        self.fill_button.setVisible(self._target.painter.has_depth)
 
     def show_linked(self, linked: bool) -> None:
         """Offer what corrects links, where there are some."""
