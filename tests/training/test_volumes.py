@@ -21,7 +21,6 @@ from napari_unet.training.patches import PatchSampler
 from napari_unet.training.preparation import prepare_training
 from napari_unet.training.sources import record_of
 from napari_unet.training.targets import pixel_weights, smallest_painted_object
-from napari_unet.training.targets import pixel_weights
 from napari_unet.training.trainer import Trainer
 
 from .builders import run, tiny_config
@@ -349,7 +348,7 @@ def test_a_training_of_its_shape_begins_with_its_weights(
     config = volume_config(start="cells")
     trainer = Trainer(prepared(labels, image, config, pixel_size), config, CPU, None)
     stored = starting.load_starting_model("cells_3d").network.state_dict()
-    assert trainer.notices == ()
+    assert trainer.take_notices() == []
     for name, weights in trainer.network.state_dict().items():
         torch.testing.assert_close(weights, stored[name])
 
@@ -359,7 +358,7 @@ def test_flat_levels_that_are_set_stay_and_begin_at_random(in_3d: TrainedNetwork
     config = volume_config(start="cells", flat_levels=1)
     trainer = Trainer(prepared(labels, image, config, VOXEL), config, CPU, None)
     assert trainer.network_config.flat_levels == 1
-    assert "begins with random weights" in trainer.notices[0]
+    assert "begins with random weights" in trainer.take_notices()[0].text
 
 
 def test_trained_further_by_name_it_has_the_settings_of_the_preset_3d(

@@ -30,8 +30,8 @@ from napari_unet.data.pixel_hashes import hash_of
 from napari_unet.data.rescaling import LARGEST_RATIO
 from napari_unet.errors import ImageError, LabelsError
 from napari_unet.model.record import TrainingImageRecord
-from napari_unet.tasks import task_of
 from napari_unet.model.starting import flat_levels_to_begin_with
+from napari_unet.tasks import task_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

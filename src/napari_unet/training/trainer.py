@@ -31,10 +31,16 @@ from napari_unet.training.networks import (
 from napari_unet.training.patches import BatchPrefetcher, PatchSampler
 from napari_unet.training.pixel_classifier import (
     CLASSIFIER_IOU,
-    PixelClassifier,
     joined,
     share_of_network,
     trust_after,
+)
+from napari_unet.training.state import (
+    TrainingState,
+    change_classes,
+    go_back,
+    restore,
+    train_further,
 )
 from napari_unet.training.update import (
     Buffers,
