@@ -120,23 +120,23 @@ class Task(ABC):
     """What the user paints, in a word: "object"."""
     things: str
     """The same of several."""
-    named: bool
+    named: bool = False
     """Whether a number stands for a class, which has a name and a colour; else it is one thing
     among others, and the number itself means nothing."""
-    border_weighted: bool
+    border_weighted: bool = False
     """Whether gaps between things weigh more in the loss."""
-    judged_singly: bool
+    judged_singly: bool = False
     """Whether each painted thing is judged, where not all of the image is painted."""
-    starting_model_teaches: bool
+    starting_model_teaches: bool = False
     """Whether the starting model, which knows cells, may teach what is unpainted."""
-    pixel_classifier: bool
+    pixel_classifier: bool = False
     """Whether a pixel classifier answers until the network is as good, and teaches it meanwhile."""
-    by_threshold: bool
+    by_threshold: bool = False
     """Whether pixels are decided by a threshold, whatever it is; else by the most probable class,
     until a better threshold was found."""
-    membranes: bool
+    membranes: bool = False
     """Whether one of two classes may be the membrane between cells."""
-    activation: Output
+    activation: Output = "softmax"
     """What makes probabilities of the network's scores: an output of `UNetConfig`."""
     result: Literal["objects", "classes", "overlapping", "image"] = "classes"
     """The kind of result that a prediction gives where no other is asked for."""

@@ -86,11 +86,6 @@ CLASSES = Classes(
     thing="class",
     things="classes",
     named=True,
-    border_weighted=False,
-    judged_singly=False,
-    starting_model_teaches=False,
     pixel_classifier=True,
-    by_threshold=False,
     membranes=True,
-    activation="softmax",
 )
