@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_unet.tasks.objects import OBJECTS
 from napari_unet.widgets.annotate.coverage import coverage_text, measure_coverage
@@ -153,3 +155,48 @@ def test_switching_between_annotations_leaves_nothing_behind(desk: Desk) -> None
         box.layer = first
 
     assert (len(first.events.paint.callbacks), len(second.events.paint.callbacks)) == before
+
+
+def test_ten_slices_that_nothing_names_may_be_bands_and_are_painted_once(
+    make_desk: Callable[..., Desk],
+) -> None:
+    desk = make_desk(np.stack([disks()] * 10))
+    annotate = desk.annotate
+    assert annotate.axes_row.currentText() == "TYX (guessed)"
+    assert "10 planes, taken for timepoints because nothing names them" in annotate.axes_note.text()
+
+    annotate.axes_row.setCurrentIndex(annotate.axes_row.findData("CYX"))
+    annotate.axes_row.activated.emit(annotate.axes_row.currentIndex())
+    assert "10 channels, so they are named" in annotate.axes_note.text()
+    desk.click(annotate.new_button)
+
+    assert annotate.target.annotation is not None
+    assert annotate.target.annotation.data.shape == (96, 96)
+    assert not annotate.axes_note.text()
+
+
+def test_the_axes_that_a_plain_tiff_names_are_asked_for_by_annotate(
+    make_desk: Callable[..., Desk], tmp_path: Path
+) -> None:
+    tifffile.imwrite(
+        tmp_path / "bands.tif", np.stack([disks()] * 10), imagej=True, metadata={"axes": "CYX"}
+    )
+    desk = make_desk()
+    (image,) = desk.viewer.open(tmp_path / "bands.tif", plugin="napari")
+    desk.annotate.target.image_box.layer = image
+    desk.qtbot.waitUntil(lambda: image.axis_labels == ("c", "y", "x"), timeout=60_000)
+    assert "choose ZYX or TYX as Axes first" in desk.annotate.axes_note.text()
+
+
+def test_a_new_annotation_does_not_outrun_what_the_file_says(
+    make_desk: Callable[..., Desk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bands.tif"
+    tifffile.imwrite(path, np.stack([disks()] * 10), imagej=True, metadata={"axes": "CYX"})
+    desk = make_desk()
+    monkeypatch.setattr(desk.annotate._file_axes._task, "start", lambda work: True)  # never answers
+    (image,) = desk.viewer.open(path, plugin="napari")
+    desk.annotate.target.image_box.layer = image
+    desk.click(desk.annotate.new_button)
+    assert desk.annotate.target.annotation is not None
+    assert desk.annotate.target.annotation.data.shape == (96, 96)

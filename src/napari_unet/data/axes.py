@@ -27,6 +27,9 @@ _NAMED = {"time": "T", "channel": "C", **{letter.lower(): letter for letter in _
 _FEW_CHANNELS = (2, 3, 4)  # as a last axis they are colours or channels: no image is so narrow
 WITHOUT_TRANSPARENCY = "Transparency is left out: red, green and blue are used."
 
+_PLANES = {"Z": "slices", "T": "timepoints"}
+_MOST_COMMON = 5  # channels of a microscope; satellites have more, and so have misnamed stacks
+
 Region = tuple[slice, ...]
 
 
@@ -185,6 +188,30 @@ def guess_axes(shape: Sequence[int], ndim: int, channels: int) -> str:
         position = len(shape) - 1 if shape[-1] in _FEW_CHANNELS else lead
     rest = prefix + spatial
     return rest[:position] + "C" + rest[position:]
+
+
+def axes_in_doubt(axes: str, shape: Sequence[int], known: bool) -> str:
+    """Return in words what painting on an image of these axes comes to, where that may be wrong.
+
+    `known` says that somebody, or the file, has named them; colours, and a few channels that are
+    named, are not doubted.
+    """
+    extra = [(letter, size) for letter, size in zip(axes, shape, strict=True) if letter in _PLANES]
+    if not known and len(extra) == 1 and axes[-1] != "C":
+        ((letter, size),) = extra
+        return (
+            f"{size} planes, taken for {_PLANES[letter]} because nothing names them: a new "
+            f"annotation has {size} planes too. If they are channels or bands, choose CYX as Axes "
+            "first, and one plane is painted for all."
+        )
+    channels = channels_of(shape, axes)
+    if channels <= _MOST_COMMON or not axes.startswith("C"):
+        return ""
+    others = " or ".join(axes.replace("C", letter) for letter in _PLANES if letter not in axes)
+    return (
+        f"{channels} channels, so they are named: one plane is painted for all of them."
+        + f" If they are slices or timepoints, choose {others} as Axes first." * bool(others)
+    )
 
 
 def axes_beside_labels(

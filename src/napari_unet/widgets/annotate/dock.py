@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt
 
+from napari_unet.data.axes import axes_in_doubt, guess_axes
 from napari_unet.errors import NapariUNetError
 from napari_unet.widgets.annotate.import_annotations import ImportButton
 from napari_unet.widgets.annotate.join_channels import JoinButton
@@ -24,8 +25,11 @@ from napari_unet.widgets.common.controls import (
     scrolling_column,
 )
 from napari_unet.widgets.common.dock import Dock, add_shortcuts
+from napari_unet.widgets.common.file_axes import FileAxes
+from napari_unet.widgets.common.layers import pixels_of
 from napari_unet.widgets.common.recovery import RecoveryBar
 from napari_unet.widgets.common.task import Failed, Outcome
+from napari_unet.widgets.predict.options import AxesRow
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
@@ -47,6 +51,8 @@ class AnnotateWidget(Dock):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
         self.target = PaintTarget(napari_viewer, self, _NO_LAYER)
+        self.axes_row, self.axes_note = AxesRow(_guess), Note()
+        self._file_axes = FileAxes(napari_viewer, self._session, self)
         self.join_button = JoinButton(napari_viewer)
         self.keys = Note()
         self.keys.setTextFormat(Qt.TextFormat.RichText)
@@ -55,6 +61,7 @@ class AnnotateWidget(Dock):
         self._lay_out()
         self._connect()
         self._show_task()
+        self._show_image()
 
     def _show_task(self) -> None:
         self._tools.show_task(self.target.task, self.target.painter.has_depth)
@@ -64,14 +71,16 @@ class AnnotateWidget(Dock):
         layout.addWidget(self.recovery)
         form = form_layout()
         add_row(form, "Image", target.image_box, "The image to paint on.")
+        add_row(form, "Axes", self.axes_row)
         form.addRow("", self.join_button)
         add_row(form, "Paint in", target.annotation_box, "The labels layer to paint in.")
         add_row(form, "Paint", target.kind_box)
         layout.addLayout(form)
+        layout.addWidget(self.axes_note)
         self.new_button = button(
             "&New annotation",
             "Add an empty labels layer that covers the image, and take the brush.",
-            target.create,
+            self.new_annotation,
         )
         mask_menu = MaskMenu(self._viewer, self.take_mask, self)
         self.mask_button = button(
@@ -102,6 +111,8 @@ class AnnotateWidget(Dock):
 
     def _connect(self) -> None:
         self.join_button.joined.connect(self._take_joined)
+        self.axes_row.axes_changed.connect(self._show_doubt)
+        self.target.changed.connect(self._show_image)
         self.target.changed.connect(self._show_task)
         self.target.told.connect(self.target.coverage.setText)
         self._session.weight_map.ended.connect(self._show_weights)
@@ -112,6 +123,25 @@ class AnnotateWidget(Dock):
 
     def _take_joined(self, image: Image) -> None:
         self.target.image_box.layer = image
+
+    def new_annotation(self) -> bool:
+        """Add a layer to paint in, with the planes that the axes of the image give it."""
+        image = self.target.image
+        if image is not None and image.ndim > 2:
+            self._file_axes.answer_now(image)
+        return self.target.create()
+
+    def _show_image(self) -> None:
+        image = self.target.image
+        self._file_axes.look(image)
+        self.axes_row.show_image(image)
+
+    def _show_doubt(self) -> None:
+        image, axes = self.target.image, self.axes_row.axes
+        doubt = ""
+        if image is not None and axes is not None and self.target.annotation is None:
+            doubt = axes_in_doubt(axes, tuple(pixels_of(image).shape), self.axes_row.known)
+        self.axes_note.setText(doubt)
 
     def take_mask(self, mask: Labels, zero: Unpainted) -> None:
         """Add an annotation with what an existing mask holds; the mask stays as it is.
@@ -180,3 +210,8 @@ class AnnotateWidget(Dock):
         elif self.target.annotation is not None:
             show_weights(self._viewer, self.target.annotation, outcome.result)
             self._viewer.layers.selection.active = self.target.annotation
+
+
+def _guess(image: Image) -> str:
+    shape = tuple(pixels_of(image).shape[: image.ndim])
+    return guess_axes(shape, 2, 1) + ("C" if image.rgb else "")

@@ -77,6 +77,15 @@ class FileAxes(QObject):
         """Return whether the file of an image is still to answer."""
         return image is self._image or image in self._waiting
 
+    def answer_now(self, image: Image) -> None:
+        """Put on a layer what its file says, where that is still asked: something depends on it.
+
+        The background answers once torch is imported, which takes seconds the first time.
+        """
+        found = describe_image(Path(image.source.path)) if self.is_asking(image) else None
+        if found is not None:
+            describe_layer(self._viewer, image, found)
+
     def look(self, image: Image | None) -> None:
         """Ask the file of an image, unless that was done."""
         path = None if image is None else image.source.path
