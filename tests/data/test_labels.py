@@ -321,6 +321,59 @@ def test_an_implied_border_goes_on_between_cells_in_all_slices() -> None:
     assert (target.classes[:, 8, 15:17] == 0).sum(axis=1).tolist() == [1, 1, 1]
 
 
+def one_plane(axis: int, *values: int) -> NDArray[np.uint16]:
+    """Two cells side by side in the one plane of a volume that is painted: values across both."""
+    volume = np.zeros((9, 9, 9), np.uint16)
+    plane = np.zeros((9, 9), np.uint16)
+    plane[2:7, 1 : 1 + len(values)] = values
+    np.moveaxis(volume, axis, 0)[4] = plane
+    return volume
+
+
+@pytest.mark.parametrize("anisotropy", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("values", [(2, 2, 2, 3, 3, 3), (2, 2, 2, 0, 3, 3, 3), (2, 0, 0, 0, 0, 3)])
+def test_beyond_the_one_plane_that_is_painted_nothing_is_background(
+    axis: int, values: tuple[int, ...], anisotropy: float
+) -> None:
+    volume = one_plane(axis, *values)
+    table = ClassTable("objects", "unlabelled")
+    classes = target_of(volume, table, sliver=4.0, anisotropy=anisotropy).classes
+    planes = np.moveaxis(classes, axis, 0)
+    assert set(np.delete(planes, 4, axis=0).ravel().tolist()) == {-1}
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_between_the_cells_of_the_one_plane_that_is_painted_is_a_border(axis: int) -> None:
+    volume = one_plane(axis, 2, 2, 2, 0, 3, 3, 3)
+    classes = target_of(volume, ClassTable("objects", "unlabelled"), sliver=4.0).classes
+    plane = np.moveaxis(classes, axis, 0)[4]
+    assert set(plane[2:7, 4].tolist()) == {0}
+    assert np.count_nonzero(plane == 0) == 5
+
+
+def test_a_slice_between_two_painted_ones_is_a_border_where_two_cells_lie_over_each_other() -> None:
+    volume = np.zeros((7, 9, 9), np.uint16)
+    volume[2, 2:7, 1:6], volume[4, 2:7, 3:8] = 2, 3
+    classes = target_of(volume, ClassTable("objects", "unlabelled"), sliver=4.0).classes
+    assert set(classes[3, 2:7, 3:6].ravel().tolist()) == {0}
+    assert set(classes[[0, 1, 5, 6]].ravel().tolist()) == {-1}
+
+
+def test_a_slice_between_two_painted_ones_of_the_same_cell_stays_unlabelled() -> None:
+    volume = np.zeros((7, 9, 9), np.uint16)
+    volume[[2, 4], 2:7, 2:7] = 2
+    classes = target_of(volume, ClassTable("objects", "unlabelled"), sliver=4.0).classes
+    assert set(classes[3].ravel().tolist()) == {-1}
+
+
+def test_a_thick_slice_between_two_painted_ones_may_be_of_either_cell() -> None:
+    volume = np.zeros((7, 9, 9), np.uint16)
+    volume[2, 2:7, 2:7], volume[4, 2:7, 2:7] = 2, 3
+    table = ClassTable("objects", "unlabelled")
+    assert set(target_of(volume, table, 4.0, 3.0).classes[3].ravel().tolist()) == {-1}
+
+
 def test_finished_masks_have_no_slivers() -> None:
     labels = two_cells(2)
     table = ClassTable("objects", "background")

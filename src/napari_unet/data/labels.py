@@ -196,10 +196,11 @@ def _borders_within(
     Users do not paint cells up to the last pixel: two numbers side by side mean that a border runs
     between them, although not exactly where. An unpainted cell does not fit into so narrow a gap.
     """
-    from skimage.segmentation import expand_labels  # slow to import, and settings need it not
+    from scipy.ndimage import distance_transform_edt
 
     spacing = (anisotropy,) * (objects.ndim - 2) + (1.0, 1.0)
-    grown = expand_labels(objects, sliver / 2, spacing)
+    distance, nearest = distance_transform_edt(objects == 0, spacing, return_indices=True)
+    grown = np.where(distance <= sliver / 2, objects[tuple(nearest)], objects)
     borders = np.zeros(objects.shape, bool)
     for axis in range(objects.ndim):
         touching = _touching(grown, axis)
@@ -207,7 +208,27 @@ def _borders_within(
         here, after = _neighbours(borders, axis)
         here |= touching & open_here
         after |= touching & ~open_here & open_after
+    if objects.ndim == 3:
+        borders &= _between(objects > 0, [2 * math.ceil(sliver / width) for width in spacing])
     return borders
+
+
+def _between(inside: NDArray[np.bool_], reach: Sequence[int]) -> NDArray[np.bool_]:
+    """Mark what has an object on both sides along some axis, so many pixels apart at most.
+
+    It leaves out what lies beside the one plane of a volume that is painted: how cells that touch
+    in it go on beyond, nobody has said.
+    """
+    from scipy.ndimage import maximum_filter1d, minimum_filter1d
+
+    between = np.zeros(inside.shape, bool)
+    for axis, pixels in enumerate(reach):
+        margin = [(pixels, pixels) if i == axis else (0, 0) for i in range(inside.ndim)]
+        wide = np.pad(inside.view(np.uint8), margin)
+        wide = maximum_filter1d(wide, pixels + 1, axis, mode="constant")
+        wide = minimum_filter1d(wide, pixels + 1, axis, mode="constant")
+        between |= wide.take(range(pixels, pixels + inside.shape[axis]), axis) > 0
+    return between
 
 
 # --- Where labels are painted ---------------------------------------------------------------------

@@ -88,7 +88,9 @@ def _target_with(
     anisotropy: float,
 ) -> Target:
     classes, objects = known.classes.copy(), known.objects.copy()
-    reach = math.ceil(sliver) + 1  # the ridge between two objects lies on one of two neighbours
+    # The ridge between two objects lies on one of two neighbours; in a volume it is looked for
+    # what lies between two objects twice as far away.
+    reach = (labels.ndim - 1) * math.ceil(sliver) + 1
     for box in changed:
         around, into = (grown(box, [n * reach] * labels.ndim, labels.shape) for n in (2, 1))
         part = target_of(labels[around], table, sliver, anisotropy)
