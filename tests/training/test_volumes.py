@@ -324,6 +324,15 @@ def test_of_a_huge_lazy_image_a_sample_is_hashed() -> None:
     assert one.image_sha256 == other.image_sha256
 
 
+def test_how_thick_slices_are_is_enough_where_the_voxel_size_is_not_known() -> None:
+    image, labels = balls()
+    alike = AnnotatedImage("a", image, labels, anisotropy=6.0)
+    data = prepare_training([alike], volume_config())
+    assert data.flat_levels == 2
+    assert not any("voxel size is not known" in text for text in data.notices)
+    assert data.pixel_size == {}
+
+
 # --- A starting model in 3D -----------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from napari.layers import Image, Labels
 
 from napari_unet.widgets.common import placement as placement_module
 from napari_unet.widgets.common.placement import (
+    anisotropy_of_scale,
     kept_axes,
     lies_over,
     moved_to,
@@ -98,3 +99,21 @@ def test_where_layers_lie_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(placement_module, "CompositeAffine", None)
 
     assert lies_over(paint, layer, (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("placement", "expected"),
+    [
+        ({"scale": (2.24, 1, 1)}, 2.24),
+        ({"scale": (0.5, 0.25, 0.25), "units": ("um",) * 3}, 2.0),
+        ({"scale": (0.5, 0.25, 0.25), "axis_labels": ("z", "y", "x")}, 2.0),
+        ({"scale": (0.25, 0.25, 0.25)}, None),
+        ({"scale": (0.5, 0.25, 0.25), "axis_labels": ("t", "y", "x")}, None),
+        ({"scale": (0.5, 0.25, 0.25), "units": ("um", "pixel", "pixel")}, None),
+    ],
+)
+def test_how_thick_slices_are_is_told_by_the_scale_alone(
+    placement: dict[str, Any], expected: float | None
+) -> None:
+    found = anisotropy_of_scale(Image(np.zeros((4, 8, 8)), **placement))
+    assert found == (None if expected is None else pytest.approx(expected))

@@ -56,6 +56,8 @@ class AnnotatedImage:
     """What the user should know of how the image was read."""
     class_names: tuple[str, ...] = ()
     """Of overlapping classes, whose labels `packed_paint` has put together; else empty."""
+    anisotropy: float | None = None
+    """How many times as thick as wide a voxel is, where that is known although its size is not."""
 
 
 @dataclass(frozen=True)

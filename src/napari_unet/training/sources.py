@@ -168,10 +168,10 @@ def by_frame(labels: NDArray[Any], axes: str, ndim: int) -> NDArray[Any]:
 
 
 def anisotropy_of(image: AnnotatedImage) -> float | None:
-    """Return how many times as long as wide a voxel is; None where its size is not known."""
+    """Return how many times as long as wide a voxel is; None where that is not known."""
     size = image.pixel_size
     if not all(axis in size for axis in "ZYX"):
-        return None
+        return image.anisotropy
     return size["Z"] / math.sqrt(size["Y"] * size["X"])
 
 

@@ -33,7 +33,11 @@ from napari_unet.widgets.common.layers import (
     plain_layers,
     transparency_notices,
 )
-from napari_unet.widgets.common.placement import named_axes_of, pixel_size_of
+from napari_unet.widgets.common.placement import (
+    anisotropy_of_scale,
+    named_axes_of,
+    pixel_size_of,
+)
 from napari_unet.widgets.common.regions import regions_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.tables import PlainTable
@@ -266,6 +270,7 @@ def annotated_image(viewer: Viewer, pair: LayerPair) -> AnnotatedImage:
         pixel_size_of(pair.image),
         transparency_notices(pair.image),
         names,
+        anisotropy_of_scale(pair.image),
     )
 
 

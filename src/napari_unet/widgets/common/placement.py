@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -167,6 +168,21 @@ def name_axes(image: Image, axes: str) -> None:
     """Give a layer axis labels; the C of colours is left out, since napari hides that axis."""
     visible = axes[:-1] if image.rgb else axes
     image.axis_labels = tuple(letter.lower() for letter in visible)
+
+
+def anisotropy_of_scale(image: Image | Labels) -> float | None:
+    """Return how many times as thick as wide the voxels of a layer are by its scale alone.
+
+    That needs no unit. None without an axis Z, and where the scale is the same along all axes, as
+    it is where nobody has set it; or in different units.
+    """
+    axes = named_axes_of(image) or ("TCZYX"[-image.ndim :] if image.ndim <= 5 else "")
+    scale = {axis: abs(float(each)) for axis, each in zip(axes, image.scale, strict=False)}
+    units = {str(unit) for axis, unit in zip(axes, image.units, strict=False) if axis in "ZYX"}
+    if len(units) > 1 or not all(scale.get(axis) for axis in "ZYX"):
+        return None
+    ratio = scale["Z"] / math.sqrt(scale["Y"] * scale["X"])
+    return None if math.isclose(ratio, 1) else ratio
 
 
 def pixel_size_of(image: Image | Labels, axes: str | None = None) -> PixelSize:

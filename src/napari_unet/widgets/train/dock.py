@@ -30,6 +30,11 @@ from napari_unet.widgets.common.layers import labels_of
 from napari_unet.widgets.common.pairs import PairsTable
 from napari_unet.widgets.common.placement import named_axes_of, pixel_size_of
 from napari_unet.widgets.common.preferences import preferred
+from napari_unet.widgets.common.placement import (
+    anisotropy_of_scale,
+    named_axes_of,
+    pixel_size_of,
+)
 from napari_unet.widgets.common.settings_form import SettingsForm
 from napari_unet.widgets.common.starting import start_box
 from napari_unet.widgets.train.run import begin_training, painted_pairs, what_to_continue
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from napari.layers import Image
     from napari.viewer import Viewer
 
     from napari_unet.model.trained import TrainedNetwork
@@ -276,12 +282,16 @@ def preset_text(preset: PresetName, pairs: Sequence[LayerPair]) -> str:
         )
     if preset == "3d" and pairs and not stacks:
         return f"{text} No chosen image has a Z axis of {_FEWEST_SLICES} slices or more."
-    if preset == "3d" and any("Z" not in pixel_size_of(pair.image) for pair in stacks):
+    if preset == "3d" and any(_thickness_unknown(pair.image) for pair in stacks):
         return (
-            f"{text} The voxel size is not known: set scale and units of the layer if slices "
+            f"{text} The voxel size is not known: set the scale of the layer if slices "
             "are thicker than pixels are wide."
         )
     return text
+
+
+def _thickness_unknown(image: Image) -> bool:
+    return "Z" not in pixel_size_of(image) and anisotropy_of_scale(image) is None
 
 
 def _may_be_stack(pair: LayerPair) -> bool:
