@@ -333,7 +333,7 @@ def test_a_key_fills_the_slices_between_and_joins_what_lies_over_each_other(
     bench.dock.tools.keys["F"]()
     assert set(np.unique(bench.annotation.data)) == {0, 2}
     assert all((plane == 2).any() for plane in bench.annotation.data)
-    assert "Filled in" in bench.dock.tools.text.text()
+    assert "Filled in 3 slices" in bench.dock.tools.text.text()
 
 
 def test_one_undo_takes_the_filled_slices_back(make_bench: Callable[..., Bench]) -> None:

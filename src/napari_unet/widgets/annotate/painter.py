@@ -149,10 +149,11 @@ class Painter(QObject):
                 "Nothing to fill: paint a cell in two slices with some between them, then press F."
             )
             return
+        new = volume[edit.indices] == UNLABELLED_VALUE  # the others were joined
+        slices = np.unique(edit.indices[hidden[0] % 3][new]).size
         leading = tuple(np.full(edit.values.size, at) for at in index)
         write_pixels(layer, (*leading, *edit.indices), edit.values)
         self.take_brush(int(edit.values[0]))
-        slices = np.unique(edit.indices[hidden[0] % 3]).size
         self.told.emit(f"Filled in {slices} slice{'' if slices == 1 else 's'}; Ctrl+Z undoes it.")
 
     def erase(self) -> None:
