@@ -18,6 +18,7 @@ from napari_unet.objects.clicking import Clickable
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.events import PaintJudged, ViewPredicted
 from napari_unet.training.validation import PaintedCell
+from napari_unet.widgets.annotate.coverage import shown_plane
 from napari_unet.widgets.common import session as common_session
 from napari_unet.widgets.common.annotation import annotation_of, painted_around, stroke_goes_on
 from napari_unet.widgets.common.layers import METADATA_KEY
@@ -355,6 +356,16 @@ def test_filling_between_is_offered_in_stacks_alone(
     axes.axis_labels = ("t", "y", "x")
     stacked.dock.tools.show_task(stacked.dock.target.task)
     assert stacked.dock.tools.fill_button.isHidden()
+
+
+def test_coverage_is_that_of_the_plane_on_screen_from_the_side_too(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = painted_twice(make_bench)
+    bench.viewer.dims.order = (1, 0, 2)
+    bench.viewer.dims.set_current_step(1, 12)
+    assert shown_plane(bench.viewer, bench.annotation).shape == (5, 96)
+    assert set(np.unique(shown_plane(bench.viewer, bench.annotation))) == {0, 2, 3}
 
 
 def test_with_nothing_to_fill_it_says_what_to_paint(make_bench: Callable[..., Bench]) -> None:

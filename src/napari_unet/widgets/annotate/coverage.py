@@ -76,22 +76,31 @@ def shown_regions(viewer: Viewer, layer: Labels) -> list[Region]:
     """Return the fully annotated regions in the plane that the viewer shows."""
     index = _shown_index(viewer, layer)
     return [
-        region[-2:]
+        tuple(part for part, at in zip(region, index, strict=True) if isinstance(at, slice))
         for region in regions_of(viewer, layer)
-        if all(part.start <= shown < part.stop for part, shown in zip(region, index, strict=False))
+        if all(
+            isinstance(at, slice) or part.start <= at < part.stop
+            for part, at in zip(region, index, strict=True)
+        )
     ]
 
 
 def current_frame(viewer: Viewer, layer: Labels) -> tuple[int, ...]:
     """Return where the sliders before the last three axes of a layer stand."""
-    return _shown_index(viewer, layer)[: layer.ndim - 3]
+    return tuple(at for at in _shown_index(viewer, layer)[:-3] if not isinstance(at, slice))
 
 
-def _shown_index(viewer: Viewer, layer: Labels) -> tuple[int, ...]:
-    shape = labels_of(layer).shape
-    steps = viewer.dims.current_step[-layer.ndim :]
-    shown = [min(step, size - 1) for step, size in zip(steps, shape, strict=False)]
-    return tuple(shown[: layer.ndim - 2])
+def _shown_index(viewer: Viewer, layer: Labels) -> tuple[int | slice, ...]:
+    """Return the index of the plane on screen, from whichever side; in 3D that of the last axes."""
+    dims, shape = viewer.dims, labels_of(layer).shape
+    shown = {axis - dims.ndim for axis in dims.displayed}
+    if len(shown) != 2 or min(shown) < -layer.ndim:
+        shown = {-2, -1}
+    steps = dims.current_step[-layer.ndim :]
+    return tuple(
+        slice(None) if axis - layer.ndim in shown else min(step, size - 1)
+        for axis, (step, size) in enumerate(zip(steps, shape, strict=True))
+    )
 
 
 def _every(step: int, region: Region) -> Region:
