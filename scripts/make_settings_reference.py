@@ -55,6 +55,8 @@ What a training can be told beside its settings:
 | train a model further | `previous` (a model) | `--previous` | *Continue* |
 | write model and state meanwhile | `output` | `--output` | always |
 | end after the present step | `stop` | Ctrl+C | *Stop* |
+| train on another machine | `on` | `--on` | |
+| trust who reaches its scheduler | `trust_cluster` | `--trust-cluster` | |
 | annotated regions | `regions` | none: Fill them with 1. | *Everything in this box is painted* |
 | corrected pixels, which count more | `corrected` | none: Labels do not tell them. | *Correct* |
 """

@@ -40,6 +40,7 @@ FLOOR = {
     "export": 4,
     "external": 4,
     "provenance": 4,
+    "remote": 4,
     "api": 5,
     "cli": 5,
     "__main__": 5,
@@ -58,6 +59,7 @@ ALLOWED_SIDEWAYS = {
     ("evaluation", "settings"),
     ("model", "io"),
     ("provenance", "external"),
+    ("remote", "provenance"),
 }
 WITHOUT_TORCH = (
     "napari_unet",
@@ -82,6 +84,7 @@ WITHOUT_SCREEN = (
     "napari_unet.export",
     "napari_unet.external",
     "napari_unet.provenance",
+    "napari_unet.remote",
     "napari_unet.api",
     "napari_unet.cli",
 )

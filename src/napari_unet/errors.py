@@ -58,6 +58,10 @@ class NotEnoughMemoryError(DeviceError):
     """The computing device has too little memory, however little is asked of it at once."""
 
 
+class RemoteError(NapariUNetError):
+    """Another machine does not answer, or cannot do what it is to do."""
+
+
 class AlreadyToldError(NapariUNetError):
     """Another process of this training tells the user what is wrong."""
 

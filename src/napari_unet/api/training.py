@@ -17,6 +17,7 @@ from napari_unet.errors import (
     CALLED,
     MAPPING,
     PATH,
+    TEXT,
     ConfigError,
     LabelsError,
     accepting,
@@ -26,6 +27,8 @@ from napari_unet.errors import (
 from napari_unet.io.locks import locked
 from napari_unet.io.outputs import make_output_folder
 from napari_unet.project.library import check_place_of_model
+from napari_unet.remote.machines import check_address
+from napari_unet.remote.training import train_on
 from napari_unet.run import Run
 from napari_unet.tasks import DENOISE, task_of
 from napari_unet.tasks.overlapping_classes import check_class_names, packed_paint
@@ -67,6 +70,7 @@ if TYPE_CHECKING:
     previous=either(PATH, (lambda value: isinstance(value, TrainedModel), "a TrainedModel")),
     output=PATH,
     stop=(lambda value: hasattr(value, "is_set"), "a threading.Event"),
+    on=TEXT,
 )
 def train(
     images: ArrayLike | Sequence[ArrayLike],
@@ -81,6 +85,8 @@ def train(
     previous: TrainedModel | str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
     stop: threading.Event | None = None,
+    on: str | None = None,
+    trust_cluster: bool = False,
 ) -> TrainedModel:
     """Train a U-Net on images and painted labels, or on images and what is to be made of them.
 
@@ -119,6 +125,12 @@ def train(
         model that is there is replaced.
     stop : threading.Event, optional
         Set it, from another thread or from `on_event`, to end after the present step.
+    on : str, optional
+        Another machine that trains: ``ssh://USER@HOST``, by your own ssh, or ``tls://HOST:PORT`` or
+        ``tcp://HOST:PORT`` of a dask scheduler. Where the connection is lost the training goes on
+        there, and the same call takes it up.
+    trust_cluster : bool
+        Whether only people you trust reach the ``tcp://`` scheduler: who does can run programs.
 
     Returns
     -------
@@ -142,6 +154,8 @@ def train(
         An image is empty or of an unusable dtype.
     DeviceError
         The device does not work, or has too little memory for the smallest patch.
+    RemoteError
+        The other machine does not answer, or cannot train.
 
     Notes
     -----
@@ -154,6 +168,8 @@ def train(
     if output is not None:  # known before a long training
         make_output_folder(Path(output).expanduser().parent)
         check_place_of_model(Path(output).expanduser())
+    if on is not None:
+        check_address(on, trust_cluster)
     if config is None and previous is None and isinstance(labels, Mapping):
         config = TrainConfig(kind="overlapping")
     begin, config = _begin_of(previous, config)
@@ -190,7 +206,11 @@ def train(
         for i, image in enumerate(image_list)
     ]
     data = prepare_training(annotated, config, begin)
-    events = train_network(data, config, stop or threading.Event(), begin)
+    stop = stop or threading.Event()
+    if on is None:
+        events = train_network(data, config, stop, begin)
+    else:
+        events = train_on(on, trust_cluster, data, config, stop, begin)
     if output is None:
         return TrainedModel(Run(events).finish(on_event).trained)
     path = Path(output).expanduser()

@@ -34,6 +34,16 @@ _SHARED: dict[str, dict[str, Any]] = {
         "action": "store_true",
         "help": "replace files that are there already, whoever made them; never what is read",
     },
+    "--on": {
+        "metavar": "MACHINE",
+        "help": "let another machine do it: ssh://USER@HOST, by your own ssh, or "
+        "tls://HOST:PORT or tcp://HOST:PORT of a dask scheduler (needs the extra 'distributed', "
+        "here and there)",
+    },
+    "--trust-cluster": {
+        "action": "store_true",
+        "help": "yes, only people I trust reach that tcp:// scheduler: who does can run programs",
+    },
     "--label-pieces": {
         "action": "store_true",
         "help": "masks with one number (0/255): each connected piece is an object of its own",
@@ -96,6 +106,8 @@ def _add_train(commands: Any) -> None:
         "--history", metavar="FILE", help="write a CSV table of the steps: loss, seconds, scores"
     )
     _add_shared(train, "--overwrite")
+    _add_shared(train, "--on")
+    _add_shared(train, "--trust-cluster")
     train.epilog = (
         "Several GPUs train together by: torchrun --nproc-per-node GPUS -m napari_unet train ...; "
         "--batch-size is then that of each process."

@@ -42,6 +42,8 @@ from napari_unet.provenance.card import (
 )
 from napari_unet.provenance.script import TrainingScript
 from napari_unet.provenance.training_card import card_of_training, is_model_as_written
+from napari_unet.remote.machines import check_address
+from napari_unet.remote.training import TrainedThere, train_on
 from napari_unet.run import Run
 from napari_unet.tasks import IMAGE
 from napari_unet.tasks.overlapping_classes import OVERLAPPING_CLASSES
@@ -82,6 +84,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     """
     with ProcessGroup.of_environment() as group, contextlib.ExitStack() as until_saved:
         with group.together():
+            _check_machine(options, group)
             output = _writable_output(options.output)
             if group.first:
                 until_saved.enter_context(locked(output))
@@ -94,10 +97,13 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
             data = prepare_training(read_annotated(paired, options, config), config, previous)
             if group.first:
                 _tell_before(options, output, data, pairs)
-            device = choose_device(group.device(config.device))
+            if not options.on:
+                environment = Environment.of(choose_device(group.device(config.device)))
             if group.first and options.history is not None:
                 begin_history(options.history, _resumed(previous))
         result = _trained(options, output, data, config, previous, group)
+        if isinstance(result, TrainedThere):
+            environment = result.environment
         with group.together():
             check_has_begun(result.state, output)
             if group.first:
@@ -105,7 +111,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
                 origin = TrainingOrigin(
                     config,
                     pairs[: len(data.sources)],
-                    Environment.of(device),
+                    environment,
                     started,
                     now(),
                     "" if previous else _command(options, output, data, config, paired),
@@ -126,6 +132,14 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
 def _resumed(previous: TrainingState | TrainedNetwork | None) -> TrainingState | None:
     """Return the training that goes on exactly where it ended."""
     return previous if isinstance(previous, TrainingState) else None
+
+
+def _check_machine(options: argparse.Namespace, group: ProcessGroup) -> None:
+    """Refuse another machine, before anything is read, where that cannot be."""
+    if options.on and not group.alone:
+        raise ConfigError("--on is for one process; let torchrun run on the other machine itself.")
+    if options.on:
+        check_address(options.on, options.trust_cluster)
 
 
 def _check_places(
@@ -228,6 +242,8 @@ def _trained(
 ) -> TrainingResult:
     with stop_on_interrupt(STOPPING if group.first else "") as stop:
         events = train_network(data, config, stop, previous, options.started, group=group)
+        if options.on:
+            events = train_on(options.on, options.trust_cluster, data, config, stop, previous)
         if not group.first:
             try:
                 return Run(events).finish()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import weakref
 import math
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np

@@ -28,13 +28,12 @@ from napari_unet.widgets.common.copy_script import CopyScriptButton, training_to
 from napari_unet.widgets.common.dock import Dock
 from napari_unet.widgets.common.layers import labels_of
 from napari_unet.widgets.common.pairs import PairsTable
-from napari_unet.widgets.common.placement import named_axes_of, pixel_size_of
-from napari_unet.widgets.common.preferences import preferred
 from napari_unet.widgets.common.placement import (
     anisotropy_of_scale,
     named_axes_of,
     pixel_size_of,
 )
+from napari_unet.widgets.common.preferences import preferred
 from napari_unet.widgets.common.settings_form import SettingsForm
 from napari_unet.widgets.common.starting import start_box
 from napari_unet.widgets.train.run import begin_training, painted_pairs, what_to_continue
