@@ -6,7 +6,7 @@ import re
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.errors import ConfigError, RemoteError
+from napari_unet.errors import ConfigError, RemoteError, first_line
 from napari_unet.remote import jobs, ssh
 from napari_unet.version import __version__
 
@@ -53,9 +53,13 @@ def connected_to(on: str, trusted: bool, run: str = "") -> Iterator[Machine]:
     way = ssh.tunnel(on) if on.startswith("ssh:") else nullcontext((on, None))
     with way as (address, security):
         options = {} if security is None else {"security": security}
-        with Client(  # type: ignore[no-untyped-call]
-            address, timeout=_CONNECT_SECONDS, set_as_default=False, **options
-        ) as client:
+        try:
+            client = Client(  # type: ignore[no-untyped-call]
+                address, timeout=_CONNECT_SECONDS, set_as_default=False, **options
+            )
+        except ValueError as error:  # tornado's, where the other end is closed meanwhile
+            raise ConnectionError(first_line(error)) from error
+        with client:
             yield _chosen(client, on, run)
 
 
