@@ -75,6 +75,12 @@ def test_another_preset_keeps_the_precision(own_preferences: Any, make_viewer: A
     assert dock.config().precision == "float32"
 
 
+def test_a_preset_keeps_a_precision_of_its_own_where_none_is_preferred(make_viewer: Any) -> None:
+    dock = TrainWidget(make_viewer())
+    dock.preset_box.setCurrentIndex(dock.preset_box.findData("paper"))
+    assert dock.config().precision == "float32"
+
+
 def test_predictions_begin_with_device_and_precision(
     own_preferences: Any, make_viewer: Any
 ) -> None:

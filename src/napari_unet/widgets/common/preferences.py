@@ -50,9 +50,11 @@ def preferences() -> Preferences:
 
 
 def preferred(config: Config) -> Config:
-    """Return settings with the device and the precision that are preferred."""
+    """Return settings with the device and the precision that are preferred to automatic ones."""
     chosen = preferences()
-    return replace(config, device=chosen.device, precision=chosen.precision)
+    if chosen.device != "auto":
+        config = replace(config, device=chosen.device)
+    return config if chosen.precision == "auto" else replace(config, precision=chosen.precision)
 
 
 def prefer_side(side: str) -> None:
