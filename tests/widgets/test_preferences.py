@@ -11,7 +11,7 @@ import pytest
 import torch
 from npe2 import PluginManifest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QMainWindow
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from napari_unet.model.devices import yield_to_foreground
 from napari_unet.widgets.annotate.dock import AnnotateWidget
@@ -27,7 +27,7 @@ from .panels import PanelViewer
 from .test_dock import place_of
 
 MANIFEST = PluginManifest.from_file(Path(__file__).parents[2] / "napari.yaml")
-LEFT, BOTTOM = Qt.DockWidgetArea.LeftDockWidgetArea, Qt.DockWidgetArea.BottomDockWidgetArea
+LEFT = Qt.DockWidgetArea.LeftDockWidgetArea
 
 
 def test_the_manifest_offers_each_preference_with_its_default() -> None:
@@ -145,7 +145,19 @@ def test_a_dock_that_is_put_elsewhere_takes_the_next_ones_along(
 ) -> None:
     viewer = make_viewer()
     first = open_dock(viewer, AnnotateWidget, qtbot)
-    first.window().addDockWidget(BOTTOM, first)
-    assert own_preferences.window.side == "bottom"
+    first.window().addDockWidget(LEFT, first)
+    assert own_preferences.window.side == "left"
     second = open_dock(viewer, TrainWidget, qtbot)
     assert first.window().tabifiedDockWidgets(first) == [second]
+
+
+def test_on_the_left_docks_stand_beside_those_of_napari(
+    own_preferences: Any, make_viewer: Any, qtbot: Any
+) -> None:
+    own_preferences.window.side, viewer = "left", make_viewer()
+    napari_has = [QDockWidget("layer controls"), QDockWidget("layer list")]
+    for each in napari_has:
+        each.setWidget(QWidget())
+        viewer.window._window.addDockWidget(LEFT, each)
+    place = open_dock(viewer, TrainWidget, qtbot)
+    assert place.height() > napari_has[0].height() + napari_has[1].height()

@@ -30,11 +30,9 @@ if TYPE_CHECKING:
 
 # Pixels: with napari's own docks both fit into a window of 640, where Qt left the image nothing.
 _NARROWEST_DOCK, _NARROWEST_CANVAS = 190, 100
-_SIDES = {
+_SIDES = {  # above or below the image a screen of 720 pixels has no room for them
     "left": Qt.DockWidgetArea.LeftDockWidgetArea,
     "right": Qt.DockWidgetArea.RightDockWidgetArea,
-    "top": Qt.DockWidgetArea.TopDockWidgetArea,
-    "bottom": Qt.DockWidgetArea.BottomDockWidgetArea,
 }
 
 
@@ -92,7 +90,8 @@ class Dock(QWidget):
         """Go where docks were put last; on the right is where napari puts those of all plugins."""
         side = _SIDES[preferences().side]
         if window.dockWidgetArea(place) == _SIDES["right"] != side and not place.isFloating():
-            window.addDockWidget(side, place)
+            # beside napari's own docks on the left: below them there is no height left
+            window.addDockWidget(side, place, Qt.Orientation.Horizontal)
         place.dockLocationChanged.connect(_remember_side)
 
     @property
