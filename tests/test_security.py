@@ -1,7 +1,7 @@
 """Rules that every module keeps: nothing that was read is run, unpacked, or sent anywhere.
 
 A few modules have a leave that names its conditions: one reads the weights of a PyTorch checkpoint
-by torch's own reader of plain tensors, two look into zip archives, in memory, and one opens what a
+by torch's own reader of plain tensors, three look into zip archives, in memory, and one opens what a
 client sent whom dask lets run functions anyway.
 """
 
@@ -29,6 +29,7 @@ RUNS_WHAT_IT_READS = {
 READS_ARCHIVES = {
     "external/package_files.py",
     "io/annotations/rois.py",
+    "io/lazy.py",  # arrays of numbers, after a look at what they unpack to
 }
 # Chunks of a Zarr, cut off where they grow larger than their place.
 READS_STREAMS = {"io/unpacking.py"}

@@ -20,7 +20,7 @@ import logging
 import math
 import warnings
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -59,10 +59,13 @@ class ExportNetwork(nn.Module):
 
     def __init__(self, network: UNet, binning: float = 1, views: int = 1) -> None:
         super().__init__()
-        self.network, self.views = network.folded().cpu().unpadded(), views
-        self.rims = [-OUTPUT_PHASE % factor for factor in network.config.pooling_factors]
+        self.network: Final = network.folded().cpu().unpadded()
+        self.views: Final = views
+        self.rims: Final = [-OUTPUT_PHASE % factor for factor in network.config.pooling_factors]
         # as whole numbers: of large images positions would have too few digits in float32
-        self.ratios = [ratio.as_integer_ratio() for ratio in _ratios(network.config, binning)]
+        self.ratios: Final = [
+            ratio.as_integer_ratio() for ratio in _ratios(network.config, binning)
+        ]
         self.register_buffer("one", torch.ones(1, dtype=torch.int64))
         self.eval().requires_grad_(False)
 

@@ -14,7 +14,7 @@ import re
 import stat
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import torch
@@ -84,7 +84,7 @@ class FolderFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.name = folder.resolve().name
+        self.name: str = folder.resolve().name
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the files directly inside."""
@@ -112,7 +112,7 @@ class ZipFiles:
     """A package that is a zip archive; a damaged or hostile one raises ModelFileError."""
 
     def __init__(self, path: Path) -> None:
-        self.name = path.stem
+        self.name: Final = path.stem
         self._path = path
         _check_directory(path)
         try:

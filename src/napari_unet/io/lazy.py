@@ -89,7 +89,8 @@ class FilePixels(LazyPixels):
         self, path: Path, offset: int, shape: tuple[int, ...], dtype: Any, reverse: bool = False
     ) -> None:
         super().__init__(path)
-        self.shape, self.dtype = shape, np.dtype(dtype)
+        self.shape: tuple[int, ...] = shape
+        self.dtype: Any = np.dtype(dtype)
         self._origin = (path, offset, shape, dtype, reverse)
         self._offset, self._reverse = offset, reverse
         self._stored = shape[::-1] if reverse else shape

@@ -78,7 +78,8 @@ class LazyTiff(LazyPixels):
         self._close = weakref.finalize(self, store.close)
         self._series = series
         self._array: Any = zarr.open_array(store=store, mode="r")
-        self.shape, self.dtype = self._array.shape, self._array.dtype
+        self.shape: tuple[int, ...] = self._array.shape
+        self.dtype: Any = self._array.dtype
 
     def _read(self, region: tuple[int | range, ...]) -> Any:
         keys = (k if isinstance(k, int) else slice(k.start, k.stop, k.step) for k in region)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import torch
 from torch import Tensor
@@ -45,7 +45,8 @@ class PlainConvolution:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, relu: bool = True) -> None:
-        self.kernel, self.channels = tuple(weight.shape[2:]), len(weight)
+        self.kernel: tuple[int, ...] = tuple(weight.shape[2:])
+        self.channels: int = len(weight)
         self._weight, self._bias, self._relu = weight, bias, relu
         self._convolve = CONVOLUTION[len(self.kernel)]
 
@@ -69,7 +70,8 @@ class OneDnnConvolution:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, relu: bool = True) -> None:
-        self.kernel, self.channels = tuple(weight.shape[2:]), len(weight)
+        self.kernel: Final = tuple(weight.shape[2:])
+        self.channels: Final = len(weight)
         self._bias, self._relu = bias, relu
         ones = [1] * len(self.kernel)
         padding, stride, dilation, groups = [0] * len(self.kernel), ones, ones, 1

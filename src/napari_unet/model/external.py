@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import count, product
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import torch
@@ -47,7 +47,8 @@ class ExternalNetwork:
     """
 
     def __init__(self, config: ExternalConfig, tensors: Mapping[str, Tensor]) -> None:
-        self.config, self._tensors = config, dict(tensors)
+        self.config: ExternalConfig = config
+        self._tensors = dict(tensors)
         if config.engine == "onnx":
             graph = self._tensors.get(_GRAPH)
             if set(self._tensors) != {_GRAPH} or graph is None or graph.dtype != torch.uint8:
@@ -94,9 +95,11 @@ class ReadyExternal:
     """A network of another program on its device, ready to predict; ONNX graphs run on the CPU."""
 
     def __init__(self, network: ExternalNetwork, device: torch.device) -> None:
-        self.config = network.config
-        self.precision = torch.float32
-        self.device = torch.device("cpu") if network.config.engine == "onnx" else device
+        self.config: ExternalConfig = network.config
+        self.precision: torch.dtype = torch.float32
+        self.device: torch.device = (
+            torch.device("cpu") if network.config.engine == "onnx" else device
+        )
         self._run = network.on(self.device)
 
     @torch.inference_mode()
@@ -214,8 +217,9 @@ class PlainLayers:
     """A padded U-Net of others; its weights by name (see above), all on one device."""
 
     def __init__(self, config: LayersConfig, weights: Mapping[str, Tensor]) -> None:
-        self.config, self.weights = config, dict(weights)
-        self.depth = depth_of(weights)
+        self.config: Final = config
+        self.weights: Final = dict(weights)
+        self.depth: Final = depth_of(weights)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Compute what the network returns; (B, C_in, *) to (B, C, *)."""

@@ -18,7 +18,7 @@ interface: where it fails, torch's public functions compute the same.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor, nn
@@ -60,8 +60,9 @@ class InferenceNetwork:
     def __init__(
         self, network: UNet, device: torch.device, precision: torch.dtype = torch.float32
     ) -> None:
-        self.config = network.config
-        self.device, self.precision = device, precision
+        self.config: Final = network.config
+        self.device: torch.device = device
+        self.precision: torch.dtype = precision
         network = network.folded()
         self._contracting = [self._double_convolution(level) for level in network.contracting]
         self._expanding = [

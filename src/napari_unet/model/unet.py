@@ -8,7 +8,7 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -54,28 +54,30 @@ class UNet(nn.Module):
         super().__init__()
         self.config = config
         channels = config.level_channels
-        self.contracting = nn.ModuleList(
+        self.contracting: Final = nn.ModuleList(
             _double_convolution(c_in, c_out, config, level)
             for level, (c_in, c_out) in enumerate(pairwise((config.in_channels, *channels)))
         )
-        self.pooling = nn.ModuleList(
+        self.pooling: Final = nn.ModuleList(
             _POOLING[config.ndim](kernel_size=doubling(config, level))
             for level in range(config.depth)
         )
-        self.dropout = nn.Dropout(config.dropout)
-        self.up_convolutions = nn.ModuleList(
+        self.dropout: Final = nn.Dropout(config.dropout)
+        self.up_convolutions: Final = nn.ModuleList(
             _UP_CONVOLUTION[config.ndim](
                 deep, shallow, kernel_size=doubling(config, level), stride=doubling(config, level)
             )
             for level, (shallow, deep) in enumerate(pairwise(channels))
         )
-        self.expanding = nn.ModuleList(
+        self.expanding: Final = nn.ModuleList(
             _double_convolution(
                 (2 if level > 0 else 1 + config.window) * shallow, shallow, config, level
             )
             for level, shallow in enumerate(channels[:-1])
         )
-        self.output = _CONVOLUTION[config.ndim](channels[0], config.out_channels, kernel_size=1)
+        self.output: Final = _CONVOLUTION[config.ndim](
+            channels[0], config.out_channels, kernel_size=1
+        )
         self.apply(_initialise)
         if config.output == "linear" and not self.output.weight.is_meta:
             # Grey values begin at 0: noise of random weights takes long to unlearn.

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import torch
@@ -170,14 +170,16 @@ class Watched:
     """
 
     def __init__(self, frame: Frame, region: Region) -> None:
-        self._array, self.not_finite = frame.array, 0
-        self.shape, self.dtype = frame.array.shape, frame.array.dtype
-        self.chunks = getattr(frame.array, "chunks", None)  # named where one cannot be read
+        self._array = frame.array
+        self.not_finite: int = 0
+        self.shape: Final = frame.array.shape
+        self.dtype: Final = frame.array.dtype
+        self.chunks: Final = getattr(frame.array, "chunks", None)  # named where one cannot be read
         box = dict(zip(SPATIAL_AXES[frame.ndim], region, strict=True))
         timepoint = dict(zip(frame_axes(frame.axes, frame.ndim), frame.index, strict=True))
         self._wanted = [box.get(axis, timepoint.get(axis)) for axis in frame.axes]  # None: channels
         is_real = np.dtype(frame.array.dtype).kind == "f"
-        self.frame = replace(frame, array=self) if is_real else frame
+        self.frame: Final = replace(frame, array=self) if is_real else frame
 
     def __getitem__(self, key: tuple[slice | int, ...], /) -> NDArray[Any]:
         pixels: NDArray[Any] = np.asarray(self._array[key])

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -274,7 +274,8 @@ class _Part:
     """Pixels of a part of a frame, found by their positions in the frame."""
 
     def __init__(self, pixels: NDArray[Any], region: Region) -> None:
-        self.pixels, self._region = pixels, region
+        self.pixels: Final = pixels
+        self._region = region
 
     def __getitem__(self, key: Region, /) -> NDArray[Any]:
         inside: tuple[Any, ...] = tuple(

@@ -43,7 +43,9 @@ Pair = tuple[tuple[int, ...], tuple[int, ...]]  # indices of two pixels
 class ProjectLayer:
     """A layer, and where it lies."""
 
-    __pydantic_config__: ClassVar = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
+        extra="forbid", strict=True, allow_inf_nan=False
+    )
 
     name: str
     scale: tuple[float, ...] = ()
@@ -136,7 +138,7 @@ class ProjectTracks(ProjectLayer):
 class Project:
     """A session: its images and how it trains. What is set on load is ignored on save."""
 
-    __pydantic_config__: ClassVar = ProjectLayer.__pydantic_config__
+    __pydantic_config__: ClassVar[ConfigDict] = ProjectLayer.__pydantic_config__
 
     images: tuple[ProjectImage, ...]
     """In the order of the layers."""

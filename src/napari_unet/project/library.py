@@ -9,7 +9,7 @@ import re
 import unicodedata
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from platformdirs import user_data_path
@@ -86,7 +86,7 @@ class ModelLibrary:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or user_data_path("napari-unet-paint") / "models"
+        self.folder: Final = folder or user_data_path("napari-unet-paint") / "models"
 
     def entries(self) -> tuple[ModelEntry, ...]:
         """Return all readable models, the newest first."""

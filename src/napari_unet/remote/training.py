@@ -83,7 +83,7 @@ def train_on(
         trained,
         latest,
         state,
-        replace(data, begun_known=told["begun_known"]),
+        replace(data, starting_model=told["starting_model"]),
         painted_cells=tuple(PaintedCell(**cell) for cell in cells),
         environment=Environment(**told["environment"]),
         **{name: told[name] for name in _ALSO_TOLD},
@@ -132,7 +132,7 @@ def _train_there(
     environment = Environment.of(choose_device(config.device))
     return {
         **{name: getattr(result, name) for name in _ALSO_TOLD},
-        "begun_known": result.data.begun_known,
+        "starting_model": result.data.starting_model,
         "cells": [asdict(cell) for cell in result.painted_cells],
         "environment": environment.model_dump(),
     }

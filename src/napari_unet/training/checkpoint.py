@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import asdict, fields
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
@@ -137,7 +137,7 @@ def load_state(path: Path) -> TrainingState:
 class _Validation(BaseModel):
     """One entry of the history; later versions may measure more."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, _Finite | bool | None]
     step: _Steps
     best: bool
@@ -149,7 +149,7 @@ class _Validation(BaseModel):
 class _Place(BaseModel):
     """A `Block`; with padding a block may begin before its image."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     image: _Index
     frame: tuple[_Index, ...]
     bounds: tuple[tuple[_Bound, _Bound], ...]
@@ -158,7 +158,7 @@ class _Place(BaseModel):
 class _Content(BaseModel):
     """What a state file holds beside its tensors; what earlier versions lack has a default."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     step: _Steps
     seconds: Annotated[float, Field(ge=0, le=_MOST_SECONDS)]
     best_value: _Share | None

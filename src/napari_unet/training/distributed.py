@@ -18,7 +18,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 import torch
@@ -283,8 +283,10 @@ class SharedBatchNorm(nn.Module):
     def __init__(self, layer: BatchNorm, group: ProcessGroup) -> None:
         super().__init__()
         assert layer.momentum is not None
-        self.eps, self.momentum = layer.eps, layer.momentum
-        self.weight, self.bias = layer.weight, layer.bias
+        self.eps: Final = layer.eps
+        self.momentum: Final = layer.momentum
+        self.weight: Final = layer.weight
+        self.bias: Final = layer.bias
         for name, buffer in layer.named_buffers():
             self.register_buffer(name, buffer)
         self._group = group

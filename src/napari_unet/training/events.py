@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from napari_unet.run import Notice
 from napari_unet.tasks import scores_in_words
@@ -181,8 +181,8 @@ class Inbox:
 
     def __init__(self) -> None:
         self.view: View | None = None  # what to predict now and then
-        self.checkpoint_wanted = threading.Event()  # set it for one after the present step
-        self.checkpoint_saved = threading.Event()  # set by whoever has written it down
+        self.checkpoint_wanted: Final = threading.Event()  # set it for one after the present step
+        self.checkpoint_saved: Final = threading.Event()  # set by whoever has written it down
         self._annotations: deque[tuple[AnnotatedImage, ...]] = deque(maxlen=1)
 
     def annotate(self, images: tuple[AnnotatedImage, ...]) -> None:

@@ -106,8 +106,8 @@ class Trainer:
         self.cycle_start, self.extra_steps = 0, 0
         self.best = BestSoFar()
         self.bfloat16_agreement: float | None = None  # not measured
-        self.in_float32 = False  # because losses were not finite
-        self.learned = False  # whether any step was taken here
+        self.in_float32: bool = False  # because losses were not finite
+        self.learned: bool = False  # whether any step was taken here
         self._failures = 0
         self.teachers = Teachers(config, self.network_config, device, group, self._notices.append)
         self.batches = BatchPrefetcher()

@@ -51,13 +51,13 @@ class BestSoFar:
 
     def __init__(self) -> None:
         self.weights: dict[str, Tensor] = {}
-        self.value = -math.inf
-        self.gained_at = 0  # after this step the scores last rose
+        self.value: float = -math.inf
+        self.gained_at: int = 0  # after this step the scores last rose
         self._gained_to: float | None = None  # that score; not known where a training is resumed
-        self.is_start = False  # whether the weights are those that the training began with
-        self.is_ahead = False  # whether what was assessed last did not come up to them
+        self.is_start: bool = False  # whether the weights are those that the training began with
+        self.is_ahead: bool = False  # whether what was assessed last did not come up to them
         self.cells: tuple[PaintedCell, ...] = ()  # what the weights make of them
-        self.threshold = DEFAULT_THRESHOLD
+        self.threshold: float = DEFAULT_THRESHOLD
         self.history: list[dict[str, float | bool | None]] = []
 
     def judge(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QKeyEvent
@@ -60,9 +60,9 @@ class ClassRow:
 class ClassTableWidget(PlainTable):
     """Shows classes; asks to pick, rename or recolour one."""
 
-    picked = Signal(int)
-    renamed = Signal(int, str)
-    recoloured = Signal(int, str)
+    picked: Final = Signal(int)
+    renamed: Final = Signal(int, str)
+    recoloured: Final = Signal(int, str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(len(_HEADERS), parent)

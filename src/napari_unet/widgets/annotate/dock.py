@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt
@@ -34,7 +34,7 @@ from napari_unet.widgets.predict.options import AxesRow
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
     from napari.viewer import Viewer
-    from qtpy.QtWidgets import QVBoxLayout
+    from qtpy.QtWidgets import QPushButton, QVBoxLayout
 
     from napari_unet.data.labels import Unpainted
 
@@ -57,7 +57,7 @@ class AnnotateWidget(Dock):
         self.keys = Note()
         self.keys.setTextFormat(Qt.TextFormat.RichText)
         self.keys.setText(_KEYS_TEXT)
-        self.recovery = RecoveryBar(napari_viewer)
+        self.recovery: Final = RecoveryBar(napari_viewer)
         self._lay_out()
         self._connect()
         self._show_task()
@@ -83,13 +83,13 @@ class AnnotateWidget(Dock):
             self.new_annotation,
         )
         mask_menu = MaskMenu(self._viewer, self.take_mask, self)
-        self.mask_button = button(
+        self.mask_button: QPushButton = button(
             "From &mask…",
             "Take an existing mask or prediction as annotation; you choose what 0 means.",
             mask_menu.fill,
         )
         self.mask_button.setMenu(mask_menu)
-        self.import_button = ImportButton(
+        self.import_button: ImportButton = ImportButton(
             self._viewer, lambda: target.image, lambda: target.task.kind, target.adopt
         )
         layout.addLayout(ButtonGrid(3, (self.new_button, self.mask_button, self.import_button)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from napari.layers import Image
@@ -32,7 +32,7 @@ _TOOLTIP = (
 class JoinButton(QPushButton):
     """Joins the selected image layers of a viewer; enabled where that is possible."""
 
-    joined = Signal(object)  # the new image layer
+    joined: Final = Signal(object)  # the new image layer
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__("&Join channels")

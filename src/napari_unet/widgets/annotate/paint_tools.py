@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import button
 
 if TYPE_CHECKING:
+    from qtpy.QtWidgets import QPushButton
+
     from napari_unet.tasks import Task
 
 
@@ -39,18 +41,18 @@ class PaintTools(ButtonGrid):
 
     def __init__(self, annotate: Paints) -> None:
         super().__init__(2)  # but for the region, whose words need a row
-        self.background_button = button(
+        self.background_button: Final = button(
             "Background",
             "Paint background (1, key B): a stroke between and beside cells helps most.",
             annotate.paint_background,
         )
-        self.next_button = button("", "", annotate.paint_next)
-        self.same_button = button(
+        self.next_button: Final = button("", "", annotate.paint_next)
+        self.same_button: Final = button(
             "More of the last",
             "Go on painting with the number of the newest object.",
             annotate.paint_latest,
         )
-        self.erase_button = button(
+        self.erase_button: Final = button(
             "Erase", "Erase paint (key E): what is erased is ignored again.", annotate.erase
         )
         text, key, tooltip = FILL_TEXT
@@ -69,19 +71,21 @@ class PaintTools(ButtonGrid):
             self.addWidget(each)
 
     def _make_rarer_buttons(self, annotate: Paints) -> None:
-        self.add_button = button("Add class", "Add a class to the table.", annotate.add_class)
-        self.remove_button = button(
+        self.add_button: QPushButton = button(
+            "Add class", "Add a class to the table.", annotate.add_class
+        )
+        self.remove_button: QPushButton = button(
             "Remove class",
             "Remove the chosen class from the table, and its paint; Ctrl+Z brings the paint back.",
             annotate.remove_class,
         )
-        self.region_button = button(
+        self.region_button: QPushButton = button(
             "Ever&ything in this box is painted",
             "Draw a rectangle in which everything is painted: what is unpainted inside it is "
             "background.",
             annotate.draw_region,
         )
-        self.weights_button = button(
+        self.weights_button: QPushButton = button(
             "Show weight map",
             "Show what each painted pixel counts in a training with the settings of Train: gaps "
             "between touching cells count most.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -40,9 +40,13 @@ class Painter(QObject):
     The data of `kind_box`, what a painted number stands for, are the kinds of tasks.
     """
 
-    changed = Signal()  # the classes of the layer: their names, colours, or which there are
-    told = Signal(str)  # why nothing is painted: once, in the dock, however often it is tried
-    brush_taken = Signal(object)  # the number it paints, 0 erases; may exceed Qt's 32-bit int
+    changed: Final = Signal()  # the classes of the layer: their names, colours, or which there are
+    told: Final = Signal(
+        str
+    )  # why nothing is painted: once, in the dock, however often it is tried
+    brush_taken: Final = Signal(
+        object
+    )  # the number it paints, 0 erases; may exceed Qt's 32-bit int
 
     def __init__(
         self,
@@ -255,7 +259,7 @@ _DELAY_MS = 250
 class PaintWatcher(QObject):
     """Follows the paint of one `layer`, and emits `painted` shortly after the last change."""
 
-    painted = Signal()
+    painted: Final = Signal()
 
     def __init__(self, owner: QWidget) -> None:
         super().__init__(owner)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from napari.layers import Image, Labels
@@ -62,23 +62,23 @@ class PaintTarget(QObject):
     `hint` is what to do while there is no layer to paint in.
     """
 
-    changed = Signal()  # another image, layer or kind
-    told = Signal(str)  # why nothing can be painted
+    changed: Final = Signal()  # another image, layer or kind
+    told: Final = Signal(str)  # why nothing can be painted
 
     def __init__(self, viewer: Viewer, dock: QWidget, hint: str) -> None:
         super().__init__(dock)
         self._hint = hint
         self._viewer, self._session = viewer, session_of(viewer)
-        self.image_box = LayerComboBox(viewer, Image)
-        self.annotation_box = LayerComboBox(viewer, Labels)
-        self.kind_box = choice(
+        self.image_box: LayerComboBox[Image] = LayerComboBox(viewer, Image)
+        self.annotation_box: LayerComboBox[Labels] = LayerComboBox(viewer, Labels)
+        self.kind_box: Final = choice(
             [(task.things, task.kind) for task in PAINTED_TASKS],
             "What a painted number stands for: one cell, or one class. Overlapping classes have a "
             "layer each: New annotation makes the next one. Train follows this choice.",
         )
-        self.painter = Painter(viewer, self.annotation_box, self.kind_box, dock)
-        self.table = ClassTableWidget()
-        self.coverage = Note()
+        self.painter: Final = Painter(viewer, self.annotation_box, self.kind_box, dock)
+        self.table: Final = ClassTableWidget()
+        self.coverage: Final = Note()
         self._watcher = PaintWatcher(dock)
         self._connect(dock)
         self.watch()

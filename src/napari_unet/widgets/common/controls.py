@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import html
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from napari.settings import get_settings
 from qtpy.QtCore import QEvent, QObject, QPoint, Qt
@@ -267,8 +267,9 @@ class Section(QWidget):
 
     def __init__(self, title: str, tooltip: str, panel: QWidget) -> None:
         super().__init__()
-        self.panel, self._title = panel, title
-        self.toggle_button = QPushButton()
+        self.panel: Final = panel
+        self._title = title
+        self.toggle_button: Final = QPushButton()
         self.toggle_button.setCheckable(True)
         self.toggle_button.setAutoDefault(True)  # Return works as the space bar does
         self.toggle_button.setAccessibleName(title)

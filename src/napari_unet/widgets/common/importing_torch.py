@@ -20,7 +20,7 @@ import threading
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import types
@@ -90,7 +90,7 @@ class _Quietly:
                 gc.enable()
 
 
-quietly = _Quietly()
+quietly: Final = _Quietly()
 
 
 def import_torch() -> None:

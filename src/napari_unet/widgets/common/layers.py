@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
@@ -128,7 +128,7 @@ def _states_of(layer: Layer) -> list[OfImage]:
 class LayerComboBox(QComboBox, Generic[LayerT]):
     """Chooses one of the viewer's layers of a kind, without those that this plugin has made."""
 
-    layer_changed = Signal()
+    layer_changed: Final = Signal()
 
     def __init__(self, viewer: Viewer, kind: type[LayerT]) -> None:
         super().__init__()

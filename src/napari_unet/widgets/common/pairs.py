@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from napari.layers import Image
@@ -130,7 +130,7 @@ def what_is_missing(viewer: Viewer) -> str:
 class PairsTable(PlainTable):
     """Shows every labels layer that can be painted in, with the image it belongs to."""
 
-    changed = Signal()
+    changed: Final = Signal()
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(2)

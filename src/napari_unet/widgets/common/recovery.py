@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from napari.layers import Labels
@@ -259,11 +259,13 @@ class RecoveryBar(QWidget):
         self._viewer = viewer
         self._session = session_of(viewer)
         keeper_of(viewer)
-        self.text = Note()
-        self.restore_button = button(
+        self.text: Final = Note()
+        self.restore_button: Final = button(
             "Restore", "Open these annotations, and the training that was under way.", self.restore
         )
-        self.discard_button = button("Discard", "Delete these annotations for good.", self.discard)
+        self.discard_button: Final = button(
+            "Discard", "Delete these annotations for good.", self.discard
+        )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.text)

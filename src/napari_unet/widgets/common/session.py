@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from napari.utils.notifications import show_error, show_info
 from qtpy.compat import isalive
@@ -40,25 +40,25 @@ class Session(QObject):
     The application owns it, until its window is gone and its work has ended.
     """
 
-    model_changed = Signal()
-    annotation_chosen = Signal()
-    kind_chosen = Signal(str)  # "objects" or "classes"
-    told_of_result = Signal(str)  # what became of what is shown
-    settings_loaded = Signal(str, object)  # name of a preset, TrainConfig
+    model_changed: Final = Signal()
+    annotation_chosen: Final = Signal()
+    kind_chosen: Final = Signal(str)  # "objects" or "classes"
+    told_of_result: Final = Signal(str)  # what became of what is shown
+    settings_loaded: Final = Signal(str, object)  # name of a preset, TrainConfig
 
     def __init__(self, viewer: Any) -> None:
         super().__init__(QApplication.instance())
         self._viewer: weakref.ref[Any] | None = weakref.ref(viewer)
         follow(self, viewer.layers.events.inserted, self._part_from_copies)
         keep_triton_apart()  # before torch is imported, and after the window was drawn
-        self.training = BackgroundTask("U-Net training", self)
-        self.prediction = BackgroundTask("U-Net prediction", self)
-        self.weight_map = BackgroundTask("Border weight map", self)
-        self.measuring = BackgroundTask("Measuring objects", self)
-        self.saving = BackgroundTask("Saving annotations", self)
-        self.storing = BackgroundTask("Saving a model", self)
-        self.loading = BackgroundTask("Loading a model", self)
-        self.copying = BackgroundTask("Copying as a script", self)
+        self.training: Final = BackgroundTask("U-Net training", self)
+        self.prediction: Final = BackgroundTask("U-Net prediction", self)
+        self.weight_map: Final = BackgroundTask("Border weight map", self)
+        self.measuring: Final = BackgroundTask("Measuring objects", self)
+        self.saving: Final = BackgroundTask("Saving annotations", self)
+        self.storing: Final = BackgroundTask("Saving a model", self)
+        self.loading: Final = BackgroundTask("Loading a model", self)
+        self.copying: Final = BackgroundTask("Copying as a script", self)
         # The session, not a widget, takes the result: a closed dock must not lose it.
         self.training.happened.connect(self._note_origin)
         self.training.ended.connect(self._take_trained)
@@ -69,15 +69,16 @@ class Session(QObject):
         for task in (self.training, self.prediction):
             task.ended.connect(_tell_failure)
         self.model: TrainedNetwork | None = None  # the one in use: trained here, or loaded
-        self.model_name = ""
-        self.coming_name = ""  # of the model that is being loaded
+        self.model_name: str = ""
+        self.coming_name: str = ""  # of the model that is being loaded
         self.trained: TrainingResult | None = None  # of the last training here
         self.origin: TrainingOrigin | None = None  # of that training, for its run card
         self.interrupted: TrainingState | None = None  # not finished, here or in a project
         self.run: TrainingRun | None = None  # ties the training under way to the layers
         # Where the newest prediction appears: it lives on when the dock is closed.
         self.result: ShownPrediction | None = None
-        self.preset, self.settings = "fast", preferred(TrainConfig())  # what the Train widget shows
+        self.preset: str = "fast"  # and `settings`: what the Train widget shows
+        self.settings: TrainConfig = preferred(TrainConfig())
         self._window: weakref.ref[QMainWindow] | None = None
         self._image: weakref.ref[Image] | None = None
         self._annotation: weakref.ref[Labels] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 from magicgui.widgets import CheckBox, LineEdit, create_widget
 from qtpy.QtCore import QObject, Signal
@@ -37,12 +37,12 @@ class Editor(NamedTuple):
 class SettingsForm(QObject):
     """Edits some declared settings of a config; the others stay as they are."""
 
-    changed = Signal()
+    changed: Final = Signal()
 
     def __init__(self, config: Any, names: Iterable[str]) -> None:
         super().__init__()
         self._config, self._settings = config, declared(type(config))
-        self.editors = {name: editor_of(self._settings[name]) for name in names}
+        self.editors: Final = {name: editor_of(self._settings[name]) for name in names}
         self.set_value(config)
         for editor in self.editors.values():
             editor.changed.connect(lambda *_: self.changed.emit())

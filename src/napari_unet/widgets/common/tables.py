@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qtpy.QtCore import QEvent, QModelIndex, QPersistentModelIndex, QSize, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPalette, QPixmap
@@ -26,7 +26,7 @@ class PlainTable(QTableWidget):
 
     def __init__(self, columns: int, parent: QWidget | None = None) -> None:
         super().__init__(0, columns, parent)
-        self.header = header_of(self)
+        self.header: Final = header_of(self)
         self._fit()
 
     def show_lines(self, lines: int) -> None:

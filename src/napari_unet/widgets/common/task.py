@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from napari.qt.threading import GeneratorWorker, create_worker
 from qtpy.QtCore import QObject, QThreadPool, Signal
@@ -69,9 +69,9 @@ class BackgroundTask(QObject):
     shows `name` where it asks whether to close.
     """
 
-    started = Signal()
-    happened = Signal(object)  # an event of the generator
-    ended = Signal(object)  # an Outcome
+    started: Final = Signal()
+    happened: Final = Signal(object)  # an event of the generator
+    ended: Final = Signal(object)  # an Outcome
 
     def __init__(self, name: str, parent: QObject) -> None:
         super().__init__(parent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from napari.layers import Image
@@ -98,7 +98,7 @@ class DenoiseWidget(Dock):
             "Go on with what was learned last, for as many more steps, and make the image again.",
             self.learn_further,
         )
-        self.save_button = button(
+        self.save_button: Final = button(
             "Save model…",
             "Save what was learned last, for more images: napari-unet predict MODEL PATH…",
             self.ask_to_save,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from napari.utils.notifications import show_error, show_info, show_warning
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from napari.viewer import Viewer
     from numpy.typing import NDArray
+    from qtpy.QtWidgets import QPushButton
 
     from napari_unet.project.library import ModelEntry
 
@@ -44,7 +45,7 @@ class ModelsWidget(Dock):
         if not isinstance(library, ModelLibrary):
             library = ModelLibrary(preferences().models)
         self.library = library
-        self.list = QListWidget()
+        self.list: Final = QListWidget()
         self.list.setIconSize(QSize(_THUMBNAIL, _THUMBNAIL))
         self.list.setWordWrap(True)
         self.list.setSpacing(3)
@@ -53,12 +54,12 @@ class ModelsWidget(Dock):
             "Saved models, the newest first, then the bundled ones. "
             "Double-click or Return loads one."
         )
-        self.text = Note()
-        self.place = place_of(napari_viewer)
+        self.text: Final = Note()
+        self.place: Final = place_of(napari_viewer)
         self.place.told.connect(self.text.setText)
-        self.card_note = Note()
-        self.damaged_note = Note()
-        self.model_import = ModelImport(self._session, self.library, self.text, self)
+        self.card_note: Final = Note()
+        self.damaged_note: Final = Note()
+        self.model_import: Final = ModelImport(self._session, self.library, self.text, self)
         self._lay_out()
         self.list.itemActivated.connect(self.load)
         self.list.currentItemChanged.connect(self._show_state)
@@ -69,27 +70,31 @@ class ModelsWidget(Dock):
 
     def _lay_out(self) -> None:
         layout = scrolling_column(self)
-        self.add_button = button(
+        self.add_button: QPushButton = button(
             "Add the model in use", "Save the model in use to the library.", self.add
         )
-        self.load_button = button("Load", "Use the chosen model.", self.load)
-        self.rename_button = button("Rename…", "Rename the chosen model.", self.ask_to_rename)
-        self.delete_button = button("Delete…", "Delete the chosen model.", self.ask_to_delete)
-        self.folder_button = button(
+        self.load_button: QPushButton = button("Load", "Use the chosen model.", self.load)
+        self.rename_button: QPushButton = button(
+            "Rename…", "Rename the chosen model.", self.ask_to_rename
+        )
+        self.delete_button: QPushButton = button(
+            "Delete…", "Delete the chosen model.", self.ask_to_delete
+        )
+        self.folder_button: QPushButton = button(
             "Open folder", "Show the model files in the file manager.", self.open_library_folder
         )
-        self.save_project_button = button(
+        self.save_project_button: QPushButton = button(
             "Save project…",
             "Save images, paint, results, tracks, model and settings of this session to a new "
             "folder.",
             partial(self.place.ask_to_save, self),
         )
-        self.open_project_button = button(
+        self.open_project_button: QPushButton = button(
             "Open project…",
             "Open a saved project: all of it comes back.",
             partial(self.place.ask_to_open, self),
         )
-        self.export_button = button(
+        self.export_button: QPushButton = button(
             "Export…", "Write the model in use for other programs.", self.open_export
         )
         layout.addWidget(self.add_button)
@@ -148,7 +153,9 @@ class ModelsWidget(Dock):
 
     def open_export(self) -> None:
         """Open the dialog that exports the model in use."""
-        self.export_dialog = ExportDialog(self._viewer, self.library.folder.parent, self)
+        self.export_dialog: ExportDialog = ExportDialog(
+            self._viewer, self.library.folder.parent, self
+        )
         self.export_dialog.show()
 
     def load(self, _item: object = None) -> None:

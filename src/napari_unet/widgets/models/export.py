@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from napari.viewer import Viewer
-    from qtpy.QtWidgets import QWidget
+    from qtpy.QtWidgets import QPushButton, QWidget
 
     from napari_unet.export.config import Exported
     from napari_unet.model.trained import TrainedNetwork
@@ -79,17 +79,19 @@ class ExportDialog(QDialog):
 
     def _lay_out(self) -> None:
         layout, form = QVBoxLayout(self), form_layout()
-        self.form = SettingsForm(ExportConfig(), ("format", "views", "name"))
-        self.format_box, self.views_box, self.name_box = (
-            editor.widget for editor in self.form.editors.values()
-        )
+        self.form: SettingsForm = SettingsForm(ExportConfig(), ("format", "views", "name"))
+        editors = self.form.editors
+        self.format_box: QComboBox = editors["format"].widget
+        self.views_box: QComboBox = editors["views"].widget
+        self.name_box: QLineEdit = editors["name"].widget
         self.format_box.setCurrentIndex(self.format_box.findData("bioimageio"))
         self.name_box.setText(self._session.model_name)
-        self.authors_box, self.description_box = _lines(56), _lines(72)
-        self.licence_box = QComboBox()
+        self.authors_box: QTextEdit = _lines(56)
+        self.description_box: QTextEdit = _lines(72)
+        self.licence_box: QComboBox = QComboBox()
         self.licence_box.setEditable(True)
         self.licence_box.addItems(COMMON_LICENCES)
-        self.path_box = QLineEdit()
+        self.path_box: QLineEdit = QLineEdit()
         self.form.add_rows(form, ("format", "views", "name"))
         for name, field, more in (
             ("authors", self.authors_box, " One a line. Remembered."),
@@ -99,16 +101,20 @@ class ExportDialog(QDialog):
             add_row(form, _SETTINGS[name].label, field, _SETTINGS[name].help + more)
         add_row(form, "File", self.path_box, "Where to write; the extension may be left out.")
         layout.addLayout(form)
-        self.browse_button = button("&Browse…", "Choose where to write.", self.ask_for_path)
-        self.export_button = button(
+        self.browse_button: QPushButton = button(
+            "&Browse…", "Choose where to write.", self.ask_for_path
+        )
+        self.export_button: QPushButton = button(
             "&Export", "Write the file, and run it again to check it.", self.export
         )
-        self.close_button = button("&Close", "An export under way goes on.", self.close)
+        self.close_button: QPushButton = button(
+            "&Close", "An export under way goes on.", self.close
+        )
         row = QHBoxLayout()
         for each in (self.browse_button, self.export_button, self.close_button):
             row.addWidget(each)
         layout.addLayout(row)
-        self.text = Note()
+        self.text: Note = Note()
         layout.addWidget(self.text)
         self.resize(420, self.sizeHint().height())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, Signal
@@ -42,7 +42,7 @@ def importing_events(
 class ModelImport(QObject):
     """The button "Import…" of the Models widget; `text` shows what it does."""
 
-    imported = Signal()
+    imported: Final = Signal()
 
     def __init__(
         self, session: Session, library: ModelLibrary, text: QLabel, parent: QWidget

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from napari.layers import Image
 from napari.utils.notifications import show_error, show_info, show_warning
@@ -32,13 +32,13 @@ _TASK = "Saving the project"
 class ProjectPlace(QObject):
     """Saves a session to its project folder, and opens others."""
 
-    told = Signal(str)  # what was saved or opened
+    told: Final = Signal(str)  # what was saved or opened
 
     def __init__(self, viewer: Viewer, parent: QObject) -> None:
         super().__init__(parent)
         self._session = session_of(viewer)
         self.folder: Path | None = None
-        self.task = task_named(self._session, _TASK)
+        self.task: Final = task_named(self._session, _TASK)
         self._under_way: tuple[Path, str] | None = None
         self.task.ended.connect(self._on_saved)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt
@@ -46,12 +46,13 @@ class BatchTable(QWidget):
 
     def __init__(self, viewer: Viewer, task: BackgroundTask) -> None:
         super().__init__()
-        self._viewer, self.task = viewer, task
+        self.task: Final = task
+        self._viewer = viewer
         self._rows: dict[Path, int] = {}
         self._done: dict[int, FilePredicted] = {}
         self._reasons: dict[int, str] = {}  # why files failed
         self._row, self._progress = -1, PredictionProgress()
-        self.table = PlainTable(2)
+        self.table: Final = PlainTable(2)
         self.table.setHorizontalHeaderLabels(["File", "State"])
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -65,7 +66,7 @@ class BatchTable(QWidget):
         self.table.header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.table.itemActivated.connect(self._open)
         self.table.currentCellChanged.connect(self._explain)
-        self.reason = Note()
+        self.reason: Final = Note()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.table)

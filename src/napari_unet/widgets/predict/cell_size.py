@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from napari.layers import Shapes
@@ -35,7 +35,7 @@ _CELL_KEY = "napari-unet-paint cell"
 class CellSizeRow(QWidget):
     """The diameter of a typical cell, and a button that takes it from one that is circled."""
 
-    told = Signal(str)
+    told: Final = Signal(str)
     """What to do next, or what was found."""
 
     def __init__(self, viewer: Viewer, session: Session) -> None:
@@ -48,7 +48,7 @@ class CellSizeRow(QWidget):
         self.box.setAccessibleName(setting.label)
         self.box.setDecimals(1)
         self.box.setSingleStep(1)
-        self.from_cell = button(
+        self.from_cell: Final = button(
             "From a cell",
             "Take the cell size from a circle that you have drawn over a cell (select its Shapes "
             "layer), or from a painted cell. With neither you can draw a circle at once.",

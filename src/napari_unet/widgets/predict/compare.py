@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import numpy as np
 from napari.layers import Labels
@@ -64,8 +64,8 @@ class ComparePanel(QWidget):
         self._session = session_of(viewer)
         self._compared: Labels | None = None
         self._truth: Labels | None = None
-        self.task = task_named(self._session, _TASK)
-        self.truth_box = LayerComboBox(viewer, Labels)
+        self.task: Final = task_named(self._session, _TASK)
+        self.truth_box: LayerComboBox[Labels] = LayerComboBox(viewer, Labels)
         # of overlapping classes each has a layer, which is compared as classes are
         as_predicted = replace(
             _SETTINGS["kind"],
@@ -73,17 +73,18 @@ class ComparePanel(QWidget):
             unset="as predicted, else objects",
             choices=get_args(LabelKind),
         )
-        self.kind_editor = editor_of(as_predicted)
-        self.unpainted_editor = editor_of(_SETTINGS["unpainted"])
-        self.compare_button = button(
+        self.kind_editor: Final = editor_of(as_predicted)
+        self.unpainted_editor: Final = editor_of(_SETTINGS["unpainted"])
+        self.compare_button: Final = button(
             "Compare",
             "Score the prediction, and colour what is missed, false, merged and split in a layer "
             "of its own.",
             self.compare,
         )
-        self.text, self.legend = Note(), Note()
+        self.text: Final = Note()
+        self.legend: Final = Note()
         self.legend.setTextFormat(Qt.TextFormat.RichText)
-        self.table = ScoreTable()
+        self.table: Final = ScoreTable()
         self._lay_out()
         self.truth_box.layer_changed.connect(self._follow_truth)
         self.task.ended.connect(self._on_ended)

@@ -9,7 +9,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from napari.utils.notifications import show_info, show_warning
@@ -110,16 +110,16 @@ class Corrected:
 class CorrectTools(QObject):
     """What the mouse corrects: the result that is selected, or else the topmost that is shown."""
 
-    taken = Signal(str)  # one of `TOOLS` was taken in hand; "": put down
-    told = Signal(str)  # how it is used, or why it does nothing
-    edited = Signal(object)  # Corrected
-    undone = Signal(int)  # -1: a correction was undone, and what it taught; 1: redone
+    taken: Final = Signal(str)  # one of `TOOLS` was taken in hand; "": put down
+    told: Final = Signal(str)  # how it is used, or why it does nothing
+    edited: Final = Signal(object)  # Corrected
+    undone: Final = Signal(int)  # -1: a correction was undone, and what it taught; 1: redone
 
     def __init__(self, viewer: Viewer, parent: QObject) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self.copier = AnnotationCopier(viewer, self._follow_undo)
-        self.cells = linked_cells_of(viewer)
+        self.copier: Final = AnnotationCopier(viewer, self._follow_undo)
+        self.cells: Final = linked_cells_of(viewer)
         self.cells.told.connect(self.told)
         self._tool = ""
         # The tool acts on a prediction, and is held in the layer that it writes to: there napari
@@ -304,7 +304,7 @@ class CorrectPanel(QWidget):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self.tools = CorrectTools(viewer, self)
+        self.tools: Final = CorrectTools(viewer, self)
         self.buttons: dict[str, QPushButton] = {}
         for tool, (text, tooltip, _) in TOOLS.items():
             made = button(text, tooltip, partial(self.take_tool, tool))
@@ -312,14 +312,14 @@ class CorrectPanel(QWidget):
             self.buttons[tool] = made
         self._show_linked()
         self.tools.cells.changed.connect(self._show_linked)
-        self.teach_button = button(
+        self.teach_button: Final = button(
             "Learn from my corrections",
             "Copy all corrected objects to your paint; Continue in the Train widget does "
             "so by itself. Corrected pixels count more.",
             self.teach,
         )
-        self.text = Note()
-        self.numbers_edit = QLineEdit()
+        self.text: Final = Note()
+        self.numbers_edit: Final = QLineEdit()
         self.numbers_edit.setPlaceholderText("with the mouse")
         self.numbers_edit.textChanged.connect(self.tools.put_down)
         self.tools.taken.connect(self._show_taken)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_error, show_info, show_warning
@@ -52,25 +52,28 @@ class PredictWidget(Dock):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
-        self.task = self._session.prediction
-        self.image_box = LayerComboBox(napari_viewer, Image)
+        self.task: Final = self._session.prediction
+        self.image_box: LayerComboBox[Image] = LayerComboBox(napari_viewer, Image)
         rows = form_layout()
         add_row(rows, "Image", self.image_box, "The image to predict.")
-        self.options = PredictOptions(napari_viewer, self._session, self.image_box, rows)
-        self.model_note = Note()
-        self.progress = PredictStatus()
-        self.status = self.progress.line
-        self.batch = BatchTable(napari_viewer, self.task)
-        self.starter = PredictionStarter(napari_viewer, self.options, self.progress)
-        self.spots = SpotsPanel(napari_viewer, self.starter)
-        self.correct = CorrectPanel(napari_viewer)
-        self.measure = MeasurePanel(napari_viewer)
-        self.compare = ComparePanel(napari_viewer)
-        self.link = LinkPanel(napari_viewer)
-        self.buttons = PredictButtons(self._session, self, self.starter.to_copy)
-        self.view_button, self.slice_button = self.buttons.view, self.buttons.slice
-        self.predict_button, self.file_button = self.buttons.whole, self.buttons.file
-        self.folder_button, self.starting_box = self.buttons.folder, self.buttons.starting
+        self.options: Final = PredictOptions(napari_viewer, self._session, self.image_box, rows)
+        self.model_note: Final = Note()
+        self.progress: Final = PredictStatus()
+        self.status: Final = self.progress.line
+        self.batch: Final = BatchTable(napari_viewer, self.task)
+        self.starter: Final = PredictionStarter(napari_viewer, self.options, self.progress)
+        self.spots: Final = SpotsPanel(napari_viewer, self.starter)
+        self.correct: Final = CorrectPanel(napari_viewer)
+        self.measure: Final = MeasurePanel(napari_viewer)
+        self.compare: Final = ComparePanel(napari_viewer)
+        self.link: Final = LinkPanel(napari_viewer)
+        self.buttons: Final = PredictButtons(self._session, self, self.starter.to_copy)
+        self.view_button: Final = self.buttons.view
+        self.slice_button: Final = self.buttons.slice
+        self.predict_button: Final = self.buttons.whole
+        self.file_button: Final = self.buttons.file
+        self.folder_button: Final = self.buttons.folder
+        self.starting_box: Final = self.buttons.starting
         self._lay_out()
         self._connect()
         self._follow_image()

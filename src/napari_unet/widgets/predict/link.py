@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
@@ -28,18 +28,18 @@ class LinkPanel(QWidget):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self.cells = linked_cells_of(viewer)
-        self.task = self.cells.task
-        self.form = SettingsForm(LinkConfig(), declared(LinkConfig))
-        self.link_button = button(
+        self.cells: Final = linked_cells_of(viewer)
+        self.task: Final = self.cells.task
+        self.form: Final = SettingsForm(LinkConfig(), declared(LinkConfig))
+        self.link_button: Final = button(
             "Lin&k",
             "Give the same object the same number and colour in all frames or planes; over time "
             "also as tracks. Labels of other origin stay as they are: the linked ones are a layer "
             "of their own.",
             self.link,
         )
-        self.stop_button = button("Stop", "Stop linking; all stays as it is.", self.stop)
-        self.text = Note()
+        self.stop_button: Final = button("Stop", "Stop linking; all stays as it is.", self.stop)
+        self.text: Final = Note()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.form.panel(self.form.editors))

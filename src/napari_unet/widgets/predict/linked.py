@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from napari.layers import Labels
@@ -78,8 +78,8 @@ NOT_LINKED = "The cells are not linked: Link does that, where there is time or d
 class LinkedCells(QObject):
     """Links the cells of results, keeps them and their tracks so, and corrects links."""
 
-    told = Signal(str)
-    changed = Signal()  # cells are linked now, or no more, or otherwise
+    told: Final = Signal(str)
+    changed: Final = Signal()  # cells are linked now, or no more, or otherwise
 
     def __init__(self, viewer: Viewer, parent: QObject) -> None:
         super().__init__(parent)
@@ -92,7 +92,7 @@ class LinkedCells(QObject):
         self._seen_tracks: weakref.WeakKeyDictionary[Labels, int] = weakref.WeakKeyDictionary()
         self._first: tuple[Labels, int, int] | None = None  # of two cells that are clicked
         self._marked: Highlight | None = None
-        self.task = task_named(self._session, "Linking objects")
+        self.task: Final = task_named(self._session, "Linking objects")
         self.task.happened.connect(self._on_event)
         self.task.ended.connect(self._on_ended)
         self._timer = QTimer(self)

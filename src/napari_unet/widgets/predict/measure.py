@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from napari.utils.notifications import show_error, show_info, show_warning
@@ -39,24 +39,24 @@ class MeasurePanel(QWidget):
         self._viewer = viewer
         self._session = session_of(viewer)
         self._layer: Labels | None = None  # that is being measured: another dock may measure, too
-        self.measure_button = button(
+        self.measure_button: Final = button(
             "Measure",
             "Area, centroid, intensity and more of each object; in physical units where the "
             "layer has a scale.",
             self.measure,
         )
-        self.table_button = button(
+        self.table_button: Final = button(
             "Open table", "Show the measurements in napari's own features table.", self.open_table
         )
-        self.csv_button = button(
+        self.csv_button: Final = button(
             "E&xport CSV…", "Write the measurements to a file.", self.ask_to_export
         )
-        self.text = Note()
+        self.text: Final = Note()
         row = ButtonGrid(3, (self.measure_button, self.table_button, self.csv_button))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(row)
-        self.save_button = SaveObjectsButton(viewer, self._target)
+        self.save_button: Final = SaveObjectsButton(viewer, self._target)
         layout.addWidget(self.save_button)
         layout.addWidget(self.text)
         self._session.measuring.ended.connect(self._show)

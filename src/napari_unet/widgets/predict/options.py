@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
@@ -70,12 +70,12 @@ class PredictOptions(QWidget):
         super().__init__()
         self._session, self._rows, self._first = session, rows, first
         self.image_box = image_box
-        self.axes_row = AxesRow(self.guess)
-        self.form = SettingsForm(preferred(PredictConfig()), _SETTINGS_SHOWN)
-        self.channels_edit = self.form.editors["used_channels"].widget
-        self.scale_check = self.form.editors["rescale"].widget
-        self.size_note = Note()
-        self.cell_size = CellSizeRow(viewer, session)
+        self.axes_row: Final = AxesRow(self.guess)
+        self.form: Final = SettingsForm(preferred(PredictConfig()), _SETTINGS_SHOWN)
+        self.channels_edit: Final = self.form.editors["used_channels"].widget
+        self.scale_check: Final = self.form.editors["rescale"].widget
+        self.size_note: Final = Note()
+        self.cell_size: Final = CellSizeRow(viewer, session)
         self._file_axes = FileAxes(viewer, session, self)
         self._lay_out()
         self._followed = FollowedLayer(self, ("scale", "units"), self._show_sizes)
@@ -95,7 +95,7 @@ class PredictOptions(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
         layout.addWidget(self.size_note)
-        self.advanced = Section(
+        self.advanced: Section = Section(
             "Advanced settings",
             "Settings that the model and the program choose well.",
             self.form.panel([each for each in _SETTINGS_SHOWN if each not in self._first]),
@@ -239,7 +239,7 @@ class AxesRow(QComboBox):
     guess; `guess` may raise NapariUNetError.
     """
 
-    axes_changed = Signal()
+    axes_changed: Final = Signal()
 
     def __init__(self, guess: Callable[[Image], str]) -> None:
         super().__init__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from napari.layers import Image
@@ -175,7 +175,9 @@ class ShownPrediction:
         before: ShownPrediction | None = None,
     ) -> None:
         self._viewer, self._session, self._image = viewer, session, image
-        self.config, self.model, self.keep = config, model, tuple(keep)
+        self.config: Final = config
+        self.model: Final = model
+        self.keep: Final = tuple(keep)
         # What the network said stays known where objects are separated anew, and that is cancelled.
         self.done: Prediction | None = None if before is None else before.done
         self._is_tuned = before is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from napari.utils.notifications import show_error
@@ -51,8 +51,8 @@ class Predicts(Protocol):
 class SpotsPanel(QWidget):
     """Asks the model where it is unsure, and goes there."""
 
-    arrived = Signal(object)  # Doubt: what is to be decided at the next spot
-    told = Signal(str)  # why it goes nowhere yet
+    arrived: Final = Signal(object)  # Doubt: what is to be decided at the next spot
+    told: Final = Signal(str)  # why it goes nowhere yet
 
     def __init__(self, viewer: Viewer, predict: Predicts) -> None:
         super().__init__()
@@ -60,19 +60,19 @@ class SpotsPanel(QWidget):
         self._session = session_of(viewer)
         self._image: Image | None = None
         self._result: ShownPrediction | None = None  # Qt's connections alone do not keep it alive
-        self.show_button = button(
+        self.show_button: Final = button(
             "Show me whe&re it is unsure",
             "Compute the uncertainty of the plane on screen, and list the spots where a few "
             "strokes would teach most.",
             self.find_spots,
         )
-        self.list = QListWidget()
+        self.list: Final = QListWidget()
         self.list.setAccessibleName("Unsure spots")
         self.list.setToolTip("Click a spot, or choose it with the arrow keys, to go there.")
         self.list.setMaximumHeight(_SHOWN_LINES * self.list.fontMetrics().lineSpacing())
         self.list.currentItemChanged.connect(self._go)
         self.list.itemClicked.connect(self._go)
-        self.text = Note()
+        self.text: Final = Note()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for each in (self.show_button, self.list, self.text):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
@@ -29,8 +29,8 @@ class PredictStatus(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bar = progress_bar("How much is done.")
-        self.line = Note()
+        self.bar: Final = progress_bar("How much is done.")
+        self.line: Final = Note()
         self._progress = PredictionProgress()
         self._began: tuple[float, int] | None = None  # when the first tile was there, its number
         self._cancelled = False
@@ -118,26 +118,28 @@ class PredictButtons(QWidget):
         super().__init__()
         self._session = session
         start = predict.start_prediction
-        self.view = button(
+        self.view: Final = button(
             "Segment this v&iew", "Segment what is on screen.", partial(start, "view")
         )
-        self.slice = button("This slice", "Segment the plane on screen.", partial(start, "slice"))
-        self.whole = button(
+        self.slice: Final = button(
+            "This slice", "Segment the plane on screen.", partial(start, "slice")
+        )
+        self.whole: Final = button(
             "&Everything", "Segment the whole image or stack, what is on screen first.", start
         )
-        self.file = button(
+        self.file: Final = button(
             "To file…",
             "Predict the whole image, however large it is, into an OME-Zarr, and show it from "
             "there. Cancelled, it goes on where it was when the same name is chosen again.",
             predict.ask_for_file,
         )
-        self.folder = button(
+        self.folder: Final = button(
             "Fol&der…", "Predict every image of a folder into files.", predict.ask_for_folder
         )
-        self.cancel = button("&Cancel", "Stop; what is finished is kept.", predict.cancel)
-        self.load = button("Load model…", "Use a saved model file.", predict.ask_to_load)
-        self.starting = starting_model_box(session)
-        self.copy = CopyScriptButton(session, to_copy, "the prediction of the whole image")
+        self.cancel: Final = button("&Cancel", "Stop; what is finished is kept.", predict.cancel)
+        self.load: Final = button("Load model…", "Use a saved model file.", predict.ask_to_load)
+        self.starting: Final = starting_model_box(session)
+        self.copy: Final = CopyScriptButton(session, to_copy, "the prediction of the whole image")
         self._starters = (self.view, self.slice, self.whole, self.file, self.folder)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

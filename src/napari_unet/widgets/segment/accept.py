@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from qtpy.QtCore import Qt
@@ -49,19 +49,21 @@ class AcceptPanel(QWidget):
         self._layer: Labels | None = None  # the result whose cells are shown
         self._frame: tuple[int, ...] = ()
         self._sure: dict[int, float] = {}
-        self.button = button(
+        self.button: Final = button(
             "Accept all that look right…",
             "Show the cells in view of which the model is sure; one more click learns them.",
             self.look,
         )
-        self.text = Note()
-        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.text: Final = Note()
+        self.slider: Final = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(_LEAST, _MOST)
         self.slider.setValue(_FIRST)
         self.slider.setAccessibleName("How sure")
         self.slider.setToolTip("More to the right accepts fewer cells, of which it is surer.")
-        self.accept_button = button("Accept these", "Paint them, as one step of undo.", self.accept)
-        self.drop_button = button("Not now", "Accept none.", self.drop)
+        self.accept_button: Final = button(
+            "Accept these", "Paint them, as one step of undo.", self.accept
+        )
+        self.drop_button: Final = button("Not now", "Accept none.", self.drop)
         self._lay_out()
         self.slider.valueChanged.connect(self._show_chosen)
         self._task.ended.connect(self._on_looked)

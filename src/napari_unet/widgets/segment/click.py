@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from napari.utils.notifications import show_warning
@@ -83,7 +83,7 @@ class ClickableView:
 class ClickTool(QObject):
     """Proposes the whole cell under the mouse, and paints it when it is agreed to."""
 
-    told = Signal(str)
+    told: Final = Signal(str)
 
     def __init__(
         self, viewer: Viewer, target: PaintTarget, options: PredictOptions, dock: QWidget

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from qtpy.QtWidgets import QMenu, QPushButton
 
@@ -55,28 +55,28 @@ class SegmentWidget(Dock):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
-        self.target = PaintTarget(napari_viewer, self, _NO_PAINT)
-        self.recovery = RecoveryBar(napari_viewer)
-        self.model_note = Note()
+        self.target: Final = PaintTarget(napari_viewer, self, _NO_PAINT)
+        self.recovery: Final = RecoveryBar(napari_viewer)
+        self.model_note: Final = Note()
         self._settings = form_layout()
-        self.options = PredictOptions(
+        self.options: Final = PredictOptions(
             napari_viewer, self._session, self.target.image_box, self._settings, _FIRST_SETTINGS
         )
-        self.axes_chip = AxesChip(self.options.guess)
-        self.progress = PredictStatus()
-        self.starter = PredictionStarter(napari_viewer, self.options, self.progress)
-        self.suggestions = SuggestionPanel(napari_viewer, self.target, self.options)
-        self.tools = ToolBox(napari_viewer, self.target, self.options, self)
-        self.learn = LearnPanel(
+        self.axes_chip: Final = AxesChip(self.options.guess)
+        self.progress: Final = PredictStatus()
+        self.starter: Final = PredictionStarter(napari_viewer, self.options, self.progress)
+        self.suggestions: Final = SuggestionPanel(napari_viewer, self.target, self.options)
+        self.tools: Final = ToolBox(napari_viewer, self.target, self.options, self)
+        self.learn: Final = LearnPanel(
             napari_viewer,
             lambda: self.target.task.kind,
             lambda: self.options.cell_size.value,
         )
-        self.class_button = button("New class", "Paint a further class.", self.add_class)
-        self.spots = SpotsPanel(napari_viewer, self.starter)
-        self.measure = MeasurePanel(napari_viewer)
-        self.link = LinkPanel(napari_viewer)
-        self.finish = FinishPanel(napari_viewer, self.measure, self.link)
+        self.class_button: Final = button("New class", "Paint a further class.", self.add_class)
+        self.spots: Final = SpotsPanel(napari_viewer, self.starter)
+        self.measure: Final = MeasurePanel(napari_viewer)
+        self.link: Final = LinkPanel(napari_viewer)
+        self.finish: Final = FinishPanel(napari_viewer, self.measure, self.link)
         self._lay_out()
         self._connect()
         self._show_axes()
@@ -105,10 +105,10 @@ class SegmentWidget(Dock):
         foot.addLayout(self._result_buttons())
         layout.addWidget(self.model_note)
         layout.addLayout(ButtonGrid(2, (starting_model_box(self._session), self._more_button())))
-        self.settings = Section(
+        self.settings: Section = Section(
             "Settings of the result", "Cell size, sensitivity and more.", self.options
         )
-        self.link_section = Section(
+        self.link_section: Section = Section(
             "Link over time or z", "One number for the same cell in all frames.", self.link
         )
         for section in (
@@ -125,18 +125,20 @@ class SegmentWidget(Dock):
 
     def _result_buttons(self) -> ButtonGrid:
         start = self.starter.start
-        self.view_button = button(
+        self.view_button: QPushButton = button(
             "Segment view", "Find the cells in what is on screen.", partial(start, "view")
         )
-        self.slice_button = button(
+        self.slice_button: QPushButton = button(
             "Segment slice", "Find the cells in the plane on screen.", partial(start, "slice")
         )
-        self.whole_button = button(
+        self.whole_button: QPushButton = button(
             "Segment &all",
             "Find the cells in the whole image or stack, what is on screen first.",
             partial(start, "whole"),
         )
-        self.cancel_button = button("&Cancel", "Stop; what is finished is kept.", self.cancel)
+        self.cancel_button: QPushButton = button(
+            "&Cancel", "Stop; what is finished is kept.", self.cancel
+        )
         return ButtonGrid(
             2, (self.view_button, self.slice_button, self.whole_button, self.cancel_button)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from napari.utils.notifications import show_warning
@@ -40,7 +40,7 @@ _NO_RESULT = "There are no cells yet: use what was found, or train."
 class FinishPanel(QWidget):
     """How many cells there are; buttons that link them, write their table, and save all."""
 
-    linked = Signal(bool)  # whether the cells on screen are linked now
+    linked: Final = Signal(bool)  # whether the cells on screen are linked now
 
     def __init__(self, viewer: Viewer, measure: MeasurePanel, link: LinkPanel) -> None:
         super().__init__()
@@ -50,9 +50,10 @@ class FinishPanel(QWidget):
         self._measuring = session.measuring
         self._wanted: tuple[Labels, Path] | None = None  # a table, once it is measured
         self._key: SaveKey | None = None
-        self.place = place_of(viewer)
-        self.count, self.text = Note(), Note()
-        self.link_button = button(
+        self.place: Final = place_of(viewer)
+        self.count: Final = Note()
+        self.text: Final = Note()
+        self.link_button: Final = button(
             "Link  L",
             "The same cell has the same number and colour in all frames, and over time a track; "
             "again: each frame has cells of its own. Settings: Link over time or z. Key L.",
@@ -61,10 +62,10 @@ class FinishPanel(QWidget):
         self.link_button.setCheckable(True)
         self.link_button.setAccessibleName("Link")
         self.link_button.hide()
-        self.csv_button = button(
+        self.csv_button: Final = button(
             "Export CSV…", "Measure all cells, and write a table of them.", self.ask_to_export
         )
-        self.save_button = button(
+        self.save_button: Final = button(
             "&Save",
             "Save images, paint, results, tracks and the model in one folder. Asks where, once. "
             "Key Ctrl+S.",

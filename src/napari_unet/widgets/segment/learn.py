@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from napari.utils.notifications import show_error
@@ -77,8 +77,8 @@ class LearnPanel(QWidget):
     `cell_size` tells at which diameter of cells, in pixels, a result is wanted; 0: not known.
     """
 
-    learned = Signal()  # a training has ended, and its model is in use
-    background_wanted = Signal()  # only cells are painted
+    learned: Final = Signal()  # a training has ended, and its model is in use
+    background_wanted: Final = Signal()  # only cells are painted
 
     def __init__(
         self, viewer: Viewer, kind: Callable[[], Kind], cell_size: Callable[[], float]
@@ -88,10 +88,10 @@ class LearnPanel(QWidget):
         self._session = session_of(viewer)
         self._task = self._session.training
         self._at_start, self._kept, self._share = "", False, 1.0
-        self.button = button(_TRAIN, _HELP, self.toggle)
-        self.progress = progress_bar("How much of the training is done, at most.")
-        self.cells = PaintedCellsLine(self._session)
-        self.text = Note()
+        self.button: Final = button(_TRAIN, _HELP, self.toggle)
+        self.progress: Final = progress_bar("How much of the training is done, at most.")
+        self.cells: Final = PaintedCellsLine(self._session)
+        self.text: Final = Note()
         self._lay_out()
         # It goes on by itself where it has paused by itself and something new is painted.
         self._watcher = PaintWatcher(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from qtpy.compat import isalive
@@ -35,7 +35,7 @@ class CellMenu(QObject):
         super().__init__(dock)
         self._viewer, self._tools, self._dock = viewer, tools, dock
         self._marked = Highlight(viewer, "#ffffff", self)
-        self.menu = QMenu(dock)
+        self.menu: Final = QMenu(dock)
         self.menu.aboutToHide.connect(self._marked.hide)
         own = weakref.ref(self)
 

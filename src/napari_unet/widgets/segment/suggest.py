@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from qtpy.QtCore import Qt, QTimer, Signal
@@ -55,7 +55,9 @@ class SuggestionPanel(QWidget):
     Sliders act on what the model has said already; it does not run again.
     """
 
-    used = Signal()  # its model and settings are in use now, and more is to be found with them
+    used: Final = (
+        Signal()
+    )  # its model and settings are in use now, and more is to be found with them
 
     def __init__(self, viewer: Viewer, target: PaintTarget, options: PredictOptions) -> None:
         super().__init__()
@@ -69,14 +71,14 @@ class SuggestionPanel(QWidget):
         self._found: tuple[TrainedNetwork, Proposals] | None = None
         self._layer: ResultLayer | None = None
         self._waiting = self._ready = False
-        self.text = Note()
-        self.cell_size = _slider(0, 100)
-        self.smallest = _slider(0, 100)
-        self.sensitivity = _slider(5, 95)
-        self.use_button = button(
+        self.text: Final = Note()
+        self.cell_size: Final = _slider(0, 100)
+        self.smallest: Final = _slider(0, 100)
+        self.sensitivity: Final = _slider(5, 95)
+        self.use_button: Final = button(
             "&Use these", "Find the cells of the whole image in this way.", self.use
         )
-        self.dismiss_button = button(
+        self.dismiss_button: Final = button(
             "Not now", "Take these outlines away; paint cells instead.", self.dismiss
         )
         self._lay_out()

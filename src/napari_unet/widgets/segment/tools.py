@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from qtpy.compat import isalive
@@ -98,14 +98,14 @@ class ToolBox(ButtonGrid):
     ) -> None:
         super().__init__(3)
         self._target, self._options = target, options
-        self.links = ButtonGrid(2)  # in a place of their own: there is not always room here
-        self.text = Note()
+        self.links: Final = ButtonGrid(2)  # in a place of their own: there is not always room here
+        self.text: Final = Note()
         self._viewer, self._dock, self._session = viewer, dock, session_of(viewer)
         self._corrections = 0  # not learned yet
-        self.correct = CorrectTools(viewer, dock)
-        self.click = ClickTool(viewer, target, options, dock)
-        self.accept_all = AcceptPanel(viewer, target, options, self.correct)
-        self.cell_menu = CellMenu(viewer, self.correct, dock)
+        self.correct: Final = CorrectTools(viewer, dock)
+        self.click: Final = ClickTool(viewer, target, options, dock)
+        self.accept_all: Final = AcceptPanel(viewer, target, options, self.correct)
+        self.cell_menu: Final = CellMenu(viewer, self.correct, dock)
         self._flash = Highlight(viewer, _FLASH, dock)
         self._number = 0  # what the brush was given to paint with
         self._largest = 0  # number in the paint: a stroke is not to wait for a look at all of it

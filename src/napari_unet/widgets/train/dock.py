@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtWidgets import QCheckBox, QSpinBox
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Image
     from napari.viewer import Viewer
+    from qtpy.QtWidgets import QComboBox, QPushButton
 
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.training.config import PresetName
@@ -62,36 +63,38 @@ class TrainWidget(Dock):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
-        self.task = self._session.training
-        self.pairs = PairsTable(napari_viewer)
-        self.kind_box = choice(
+        self.task: Final = self._session.training
+        self.pairs: PairsTable = PairsTable(napari_viewer)
+        self.kind_box: Final = choice(
             [(task.things, task.kind) for task in PAINTED_TASKS],
             "Objects: each painted number is one cell; touching cells are separated. "
             "Classes: each painted number is one class. Overlapping classes: each is painted in a "
             "layer of its own.",
         )
-        self.unpainted_box = choice(
+        self.unpainted_box: Final = choice(
             [("ignored", "unlabelled"), ("are background", "background")],
             "What becomes of unpainted pixels (0). While painting they are ignored, and 1 is "
             "background. In finished masks, for example of Cellpose, they are background.",
         )
-        self.preset_box = choice([(name, name) for name in PRESET_HELP], "Which network, and how.")
-        self.start_box = start_box()
-        self.device_box = choice(
+        self.preset_box: QComboBox = choice(
+            [(name, name) for name in PRESET_HELP], "Which network, and how."
+        )
+        self.start_box: Final = start_box()
+        self.device_box: Final = choice(
             [("automatic", "auto"), ("CPU", "cpu"), ("NVIDIA GPU", "cuda"), ("Apple GPU", "mps")],
             "Where to compute. Automatic takes a GPU that works, else the CPU, and shows which.",
         )
         self.device_box.setCurrentIndex(self.device_box.findData(self._session.settings.device))
-        self.preset_note = Note()
+        self.preset_note: Final = Note()
         self.preset_note.setToolTip(VOXEL_SIZE_HELP)
-        self.steps_box = QSpinBox()
+        self.steps_box: Final = QSpinBox()
         self.steps_box.setRange(1, 10_000_000)
-        self.live_box = QCheckBox("Live prediction")
+        self.live_box: Final = QCheckBox("Live prediction")
         self.live_box.setChecked(True)
         self.live_box.setAccessibleName("Live prediction")
         self.live_box.setToolTip("Watch the network learn: the visible part, every few seconds.")
-        self.form = SettingsForm(TrainConfig(), _ADVANCED)
-        self.shown = TrainingStatus(napari_viewer)
+        self.form: Final = SettingsForm(TrainConfig(), _ADVANCED)
+        self.shown: Final = TrainingStatus(napari_viewer)
         self._lay_out()
         self._connect()
         self._show_preset()
@@ -114,29 +117,31 @@ class TrainWidget(Dock):
         )
         add_row(form, "Device", self.device_box)
         layout.addLayout(form)
-        self.train_button = button(
+        self.train_button: QPushButton = button(
             "&Train", "Train a new network on what is painted.", self.start_training
         )
-        self.continue_button = button(
+        self.continue_button: QPushButton = button(
             "Contin&ue",
             "Go on with the model in use: exactly where a stopped training was, or further on "
             "what is painted and corrected now.",
             self.continue_training,
         )
-        self.stop_button = button(
+        self.stop_button: QPushButton = button(
             "&Stop", "Stop after this step; the best and the last weights stay.", self.stop_training
         )
-        self.save_button = button(
+        self.save_button: QPushButton = button(
             "S&ave…", "Save the network to a file.", partial(ask_to_save, self, self._session)
         )
         buttons = (self.train_button, self.continue_button, self.stop_button, self.save_button)
         layout.addLayout(ButtonGrid(4, buttons))
         to_copy = partial(training_to_copy, self._viewer, self)
-        self.copy_button = CopyScriptButton(self._session, to_copy, "this training")
+        self.copy_button: CopyScriptButton = CopyScriptButton(
+            self._session, to_copy, "this training"
+        )
         layout.addWidget(self.copy_button)
         layout.addWidget(self.live_box)
         layout.addWidget(self.shown)
-        self.advanced = Section(
+        self.advanced: Section = Section(
             "Advanced settings",
             "All settings of the training; the preset chooses good ones.",
             self.form.panel(_ADVANCED),

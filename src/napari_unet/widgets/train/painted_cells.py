@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QWidget
@@ -30,13 +30,13 @@ class PaintedCellsLine(QWidget):
         self._session = session
         self._cells: tuple[PaintedCell, ...] = ()
         self._shown: PaintedCell | None = None
-        self.text = Note()
+        self.text: Final = Note()
         self.text.setToolTip(
             "Found: one object covers the painted cell, and no other painted one. Merged: one "
             "object covers it and another painted cell. Missed: no object matches it. A stroke "
             "counts as a cell, by its painted pixels."
         )
-        self.show_button = button(
+        self.show_button: Final = button(
             "Show",
             "Move camera and sliders to a painted cell that is not found; each click goes to the "
             "next one.",

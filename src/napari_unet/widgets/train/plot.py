@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import pyqtgraph as pg
 from napari.settings import get_settings
@@ -45,10 +45,10 @@ class TrainingPlot(QWidget):
 
     def __init__(self, theme: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.key = QLabel()
+        self.key: Final = QLabel()
         self.key.setTextFormat(Qt.TextFormat.RichText)
         self.key.setWordWrap(True)
-        self.chart = _empty_chart()
+        self.chart: Final = _empty_chart()
         self._loss_curve = self.chart.plot()
         self._found_curve = self.chart.plot(symbol="s", symbolSize=7, symbolPen=None)
         self._score_marks = self.chart.plot(pen=None, symbol="o", symbolSize=8, symbolPen=None)
@@ -69,7 +69,7 @@ class TrainingPlot(QWidget):
         self._timer.setSingleShot(True)
         self._timer.setInterval(_REDRAW_MS)
         self._timer.timeout.connect(self._redraw)
-        self.colours = colours_on(theme)
+        self.colours: PlotColours = colours_on(theme)
         self.reset()
         self.show_theme(theme)
 

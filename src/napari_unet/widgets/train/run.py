@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, QTimer
@@ -70,7 +70,7 @@ class TrainingRun(QObject):
         parent: QObject,
     ) -> None:
         super().__init__(parent)
-        self.inbox = Inbox()
+        self.inbox: Final = Inbox()
         self.pairs = pairs
         self.live = True
         self.continues = False  # whether a previous model is trained further

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from napari.settings import get_settings
 from qtpy.QtWidgets import QVBoxLayout, QWidget
@@ -44,13 +44,13 @@ class TrainingStatus(QWidget):
         self._before: float | None = None
         self._best_step: int | None = None
         self._found_before = ""
-        self.progress = progress_bar("How much of the training is done.")
-        self.status = Note()
-        self.facts = Note()
-        self.cells = PaintedCellsLine(self._session)
-        self.joined = Note()
-        self.score = Note()
-        self.weights_box = choice(
+        self.progress: Final = progress_bar("How much of the training is done.")
+        self.status: Final = Note()
+        self.facts: Final = Note()
+        self.cells: Final = PaintedCellsLine(self._session)
+        self.joined: Final = Note()
+        self.score: Final = Note()
+        self.weights_box: Final = choice(
             [("Use the best weights", "best"), ("Use the last weights", "last")],
             "The best scored highest on painted cells and held-back paint; the last have seen the "
             "newest strokes longest. Both are kept.",
