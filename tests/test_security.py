@@ -1,8 +1,8 @@
 """Rules that every module keeps: nothing that was read is run, unpacked, or sent anywhere.
 
 A few modules have a leave that names its conditions: one reads the weights of a PyTorch checkpoint
-by torch's own reader of plain tensors, three look into zip archives, in memory, and one opens what a
-client sent whom dask lets run functions anyway.
+by torch's own reader of plain tensors, three look into zip archives, in memory, and one opens what
+a client sent whom dask lets run functions anyway.
 """
 
 from __future__ import annotations
