@@ -31,7 +31,7 @@ Painted = tuple[Desk, Labels]
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compute with one thread in the window and outside: bits depend on their number."""
-    monkeypatch.setattr(devices, "yield_to_foreground", lambda: torch.set_num_threads(1))
+    monkeypatch.setattr(devices, "yield_to_foreground", lambda threads=0: torch.set_num_threads(1))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
