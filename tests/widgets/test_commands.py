@@ -176,7 +176,7 @@ def test_the_brush_paints_cells_and_background(viewer: Any, kind: Any) -> None:
     docked(viewer, kind)
     commands.paint_background()
     assert (layer.mode, layer.selected_label) == ("paint", 1)
-    commands.next_object()
+    commands.take_next_object()
     assert (layer.mode, layer.selected_label) == ("paint", int(layer.data.max()) + 1)
 
 
@@ -248,16 +248,16 @@ def test_a_file_that_is_asked_for_is_opened(
     path = tmp_path / "cells.ome.tif"
     nu.write_image(path, disks(), "YX")
     monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *args: ([str(path)], ""))
-    assert open_and_save.read_images() is None
+    assert open_and_save.open_images() is None
     assert [layer.name for layer in viewer.layers] == ["cells"]
 
 
 @pytest.mark.parametrize(
     ("write", "kind", "written"),
     [
-        (open_and_save.write_objects, "GeoJSON for QuPath (*.geojson)", "cells.geojson"),
-        (open_and_save.write_labels_ome_tiff, "OME-TIFF (*.ome.tif)", "cells.ome.tif"),
-        (open_and_save.write_labels_zarr, "OME-Zarr (*.ome.zarr)", "cells.ome.zarr"),
+        (open_and_save.save_objects_as, "GeoJSON for QuPath (*.geojson)", "cells.geojson"),
+        (open_and_save.save_labels_as_tiff, "OME-TIFF (*.ome.tif)", "cells.ome.tif"),
+        (open_and_save.save_labels_as_zarr, "OME-Zarr (*.ome.zarr)", "cells.ome.zarr"),
     ],
     ids=["objects", "TIFF", "Zarr"],
 )
@@ -279,7 +279,7 @@ def test_the_selected_labels_are_saved_where_one_says(
 
 def test_an_image_is_not_saved_as_objects(viewer: Any) -> None:
     viewer.add_image(disks())
-    assert open_and_save.write_objects() == []
+    assert open_and_save.save_objects_as() == []
     assert told() == "Select the labels layer to save first, in napari's list of layers."
 
 
@@ -287,16 +287,16 @@ def test_an_image_is_not_saved_as_objects(viewer: Any) -> None:
 
 
 def test_magicgui_offers_layers_for_a_prediction() -> None:
-    form = magicgui(commands.predict_image)
+    form = magicgui(commands.predict_pixels)
     assert type(form.image).__name__ == "ComboBox"
     assert form.cell_size.value == 0
 
 
 def test_an_array_is_predicted_by_the_starting_model() -> None:
-    assert commands.predict_image(disks()).max() > 3
+    assert commands.predict_pixels(disks()).max() > 3
 
 
 @pytest.mark.slow
 def test_a_model_is_trained_saved_and_used(tmp_path: Path) -> None:
     path = commands.train_model(disks(), strokes_on(disks()), tmp_path / "m.safetensors", steps=2)
-    assert commands.predict_image(disks(), path).shape == disks().shape
+    assert commands.predict_pixels(disks(), path).shape == disks().shape

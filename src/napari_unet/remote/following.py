@@ -29,7 +29,7 @@ _RESTARTS = 3  # of a worker that is killed again and again
 _PAUSES = (1.0, 2.0, 5.0, 10.0)  # before it is tried again
 
 
-def follow(
+def until_done(
     on: str,
     trusted: bool,
     run: str,

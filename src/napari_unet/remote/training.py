@@ -19,7 +19,7 @@ from napari_unet.errors import ModelFileError
 from napari_unet.model.devices import choose_device
 from napari_unet.model.trained import hash_of_weights, load_network, save_network
 from napari_unet.provenance.card import Environment
-from napari_unet.remote.following import follow
+from napari_unet.remote.following import until_done
 from napari_unet.remote.parcels import sendable
 from napari_unet.run import Notice
 from napari_unet.training.checkpoint import (
@@ -75,7 +75,7 @@ def train_on(
     run = _run_of(data, config, previous)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        told = yield from follow(on, trusted, run, work, stop, folder)
+        told = yield from until_done(on, trusted, run, work, stop, folder)
         trained, latest = load_network(folder / _MODEL), load_network(folder / _LATEST)
         state = load_state(state_path(folder / _MODEL))
     cells = [dict(cell, **{k: tuple(cell[k]) for k in _PLACES}) for cell in told["cells"]]

@@ -321,10 +321,10 @@ class Together:
     ) -> NDArray[np.float32]:
         """Compute the class probabilities in one region of a frame, C then the region's sizes."""
         said = self.network.probabilities(frame, intensity, region)
-        return joined(self.classifier, self.share, said, frame, intensity, region)
+        return said_together(self.classifier, self.share, said, frame, intensity, region)
 
 
-def joined(
+def said_together(
     classifier: PixelClassifier,
     share: float,
     said: NDArray[np.float32],

@@ -31,7 +31,7 @@ from napari_unet.training.networks import (
 from napari_unet.training.patches import BatchPrefetcher, PatchSampler
 from napari_unet.training.pixel_classifier import (
     CLASSIFIER_IOU,
-    joined,
+    said_together,
     share_of_network,
     trust_after,
 )
@@ -398,7 +398,7 @@ class Trainer:
             return None
         factors = plane_factors(self.config.ndim, self.data.binning)
         classifier = replace(self.classifier, factors=factors)
-        return partial(joined, classifier, self.share_of_network)
+        return partial(said_together, classifier, self.share_of_network)
 
     @property
     def share_of_network(self) -> float:

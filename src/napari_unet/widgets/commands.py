@@ -37,7 +37,7 @@ _NO_WINDOW = "Open a window of napari first."
 # --- Functions of arrays --------------------------------------------------------------------------
 
 
-def predict_image(
+def predict_pixels(
     image: ImageData, model: str | Path = "cells", cell_size: float = 0
 ) -> LabelsData:
     """Return the objects or classes that a model finds in an image, without a dock.
@@ -158,7 +158,7 @@ def next_spot() -> None:
         dock.spots.next_spot()
 
 
-def next_object() -> None:
+def take_next_object() -> None:
     """Paint the next object."""
     dock = _dock(SegmentWidget, AnnotateWidget)
     if isinstance(dock, SegmentWidget):

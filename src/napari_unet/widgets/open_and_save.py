@@ -15,21 +15,21 @@ _OBJECTS = (
 _TIFF, _ZARR = "OME-TIFF (*.ome.tif)", "OME-Zarr (*.ome.zarr)"
 
 
-def read_images(path: str | Sequence[str] | None = None) -> Any:
+def open_images(path: str | Sequence[str] | None = None) -> Any:
     """Return what reads OME-TIFF, OME-Zarr or a table of tracks; None where that is none."""
     from napari_unet.io.layers import get_reader
 
     return _ask_to_open(_IMAGES) if path is None else get_reader(path)
 
 
-def read_annotations(path: str | Sequence[str] | None = None) -> Any:
+def open_annotations(path: str | Sequence[str] | None = None) -> Any:
     """Return what reads ROIs, masks of Cellpose or GeoJSON; None where that is none."""
     from napari_unet.io.layers import get_annotation_reader
 
     return _ask_to_open(_ANNOTATIONS) if path is None else get_annotation_reader(path)
 
 
-def write_objects(path: str = "", data: Any = None, attributes: Any = None) -> list[str]:
+def save_objects_as(path: str = "", data: Any = None, attributes: Any = None) -> list[str]:
     """Write objects for other programs, in the format of the suffix."""
     if not path:
         return _ask_to_save("labels", _OBJECTS)
@@ -38,7 +38,7 @@ def write_objects(path: str = "", data: Any = None, attributes: Any = None) -> l
     return write_layer(path, data, attributes)
 
 
-def write_ome_tiff(path: str = "", data: Any = None, attributes: Any = None) -> list[str]:
+def save_image_as_tiff(path: str = "", data: Any = None, attributes: Any = None) -> list[str]:
     """Write an image as an OME-TIFF."""
     from napari_unet.io import layers
 
@@ -47,7 +47,7 @@ def write_ome_tiff(path: str = "", data: Any = None, attributes: Any = None) -> 
     return layers.write_ome_tiff(path, data, attributes)
 
 
-def write_labels_ome_tiff(path: str = "", data: Any = None, attributes: Any = None) -> list[str]:
+def save_labels_as_tiff(path: str = "", data: Any = None, attributes: Any = None) -> list[str]:
     """Write labels as an OME-TIFF."""
     from napari_unet.io import layers
 
@@ -56,7 +56,7 @@ def write_labels_ome_tiff(path: str = "", data: Any = None, attributes: Any = No
     return layers.write_labels_ome_tiff(path, data, attributes)
 
 
-def write_labels_zarr(path: str = "", data: Any = None, attributes: Any = None) -> list[str]:
+def save_labels_as_zarr(path: str = "", data: Any = None, attributes: Any = None) -> list[str]:
     """Write labels as an OME-Zarr."""
     from napari_unet.io import layers
 

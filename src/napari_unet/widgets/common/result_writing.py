@@ -325,7 +325,7 @@ class ResultLayer:
         ]
 
 
-def parts_of(labels: NDArray[Any], names: Sequence[str]) -> Mapping[str, NDArray[Any]]:
+def labels_of_parts(labels: NDArray[Any], names: Sequence[str]) -> Mapping[str, NDArray[Any]]:
     """Return a result by the name of the layer that shows it; "" where one layer shows all of it.
 
     `names` are those of overlapping classes, of which each has a number, and so a colour, of its

@@ -17,7 +17,7 @@ from napari_unet.tasks.classes import CLASSES
 from napari_unet.widgets.common.layers import METADATA_KEY, pixels_of, plain_layers
 from napari_unet.widgets.common.placement import moved_to, placement_along
 from napari_unet.widgets.common.result_layer import forget_newest
-from napari_unet.widgets.common.result_writing import ResultLayer, parts_of
+from napari_unet.widgets.common.result_writing import ResultLayer, labels_of_parts
 from napari_unet.widgets.common.stored_layers import show_stored
 from napari_unet.widgets.common.task import Finished, Outcome
 from napari_unet.widgets.common.visible import box_on_screen, check_planes, frame_and_region
@@ -232,7 +232,7 @@ class ShownPrediction:
             self._write(event)
             self._covered[event.frame] = _around(self._covered.get(event.frame), event.region)
         elif isinstance(event, FrameFinished) and self._labels:
-            for part, labels in parts_of(event.labels, self._names).items():
+            for part, labels in labels_of_parts(event.labels, self._names).items():
                 self._labels[part].settle(event.frame, event.region, labels)
             self._finished.add(event.frame)
             self._refresh_soon()
@@ -271,7 +271,7 @@ class ShownPrediction:
 
     def _write(self, tile: TilePredicted | BlockSeparated) -> None:
         if self._labels:
-            for part, labels in parts_of(tile.labels, self._names).items():
+            for part, labels in labels_of_parts(tile.labels, self._names).items():
                 self._labels[part].show_tile(tile.frame, tile.region, labels)
         elif self._image_layer is not None:
             start = self._start or (0,) * self._image_layer.ndim
@@ -327,7 +327,7 @@ class ShownPrediction:
                 at = (*(slice(i, i + 1) for i in frame), *region)
                 box = tuple(slice(a.start - s, a.stop - s) for a, s in zip(at, start, strict=True))
                 found = np.asarray(result.array[box])[(0,) * len(frame)]
-                for part, labels in parts_of(found, self._names).items():
+                for part, labels in labels_of_parts(found, self._names).items():
                     self._labels[part].settle_found(frame, region, labels)
 
     def _refresh_soon(self) -> None:

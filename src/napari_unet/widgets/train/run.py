@@ -33,7 +33,7 @@ from napari_unet.widgets.common.pairs import (
 from napari_unet.widgets.common.recovery import keeper_of
 from napari_unet.widgets.common.regions import regions_of
 from napari_unet.widgets.common.result_layer import Predicted
-from napari_unet.widgets.common.result_writing import ResultLayer, parts_of
+from napari_unet.widgets.common.result_writing import ResultLayer, labels_of_parts
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.visible import frame_and_region, label_axes, look_at, visible_box
 from napari_unet.widgets.train.work import training_events
@@ -199,7 +199,7 @@ class TrainingRun(QObject):
             self.joined = event
         if isinstance(event, ViewPredicted) and self.live:
             pair, names = self.pairs[event.image], self._images[event.image].class_names
-            parts = parts_of(event.labels, names).items()
+            parts = labels_of_parts(event.labels, names).items()
             for paint, (part, labels) in zip(pair.layers, parts, strict=True):
                 if paint in plain_layers(self._viewer):
                     shown = live_layer(self._viewer, LayerPair(pair.image, paint), self._ndim, part)
